@@ -57,6 +57,12 @@ def _vhost() -> typer.Typer:
     return app
 
 
+def _policy() -> typer.Typer:
+    from .policy import app
+
+    return app
+
+
 def _user() -> typer.Typer:
     from .user import app
 
@@ -118,6 +124,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "exchange": (_exchange, "Route messages to queues, and publish."),
     "queue": (_queue, "Declare queues, look into them, consume."),
     "vhost": (_vhost, "Add, list and delete virtual hosts."),
+    "policy": (_policy, "Set limits of queues by their names."),
     "user": (_user, "Add, list, change and delete users."),
     "tls": (_tls, "Make certificates to try out TLS with."),
     "acl": (_acl, "Say what users may do, and ask why."),

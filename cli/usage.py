@@ -15,6 +15,7 @@ REWORDED: Final = (
     (r"is not a valid (int(eger)?|int range)\.?$", "is not a whole number"),
     (r"is not a valid float( range)?\.?$", "is not a number"),
     (r"\. Did you mean '?([^'?]+)'?\?$", r" (did you mean \1?)"),
+    (r"\. Did you mean ('.+, '.+')\?$", r" (did you mean one of \1?)"),
     (r"argument\(s\)", "argument"),
 )
 BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")

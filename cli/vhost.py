@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
 import typer
 
 from .command import Command, Group
+from .either import store_or_server
 from .ends import put, tell
 from .options import HERE, Data, DataDir, Json
 from .queueing import Yes, confirm, shown
@@ -76,22 +77,8 @@ class _Served:
 @contextmanager
 def _vhosts_of(data: DataDir, *, create: bool = False) -> "Iterator[Vhosts]":
     """In this process, or in the server that has the directory open. Raises StoreLocked."""
-    from contextlib import ExitStack
-
-    from logstore.errors import StoreLocked
-
-    with ExitStack() as stack:
-        try:
-            store = stack.enter_context(data.open("write", create=create))
-        except StoreLocked as locked:
-            if locked.owner is None or not locked.owner.endpoints:  # no server
-                raise
-        else:
-            yield _Local(store)
-            return
-        from logstore.server_socket import ServerSocket
-
-        yield _Served(ServerSocket(str(data.path)))
+    with store_or_server(data, create=create) as (store, server):
+        yield _Served(server) if store is None else _Local(store)
 
 
 @app.callback()

@@ -64,6 +64,7 @@ from logstore.upkeep.upkeep import Upkeep
 
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues, or users
     from logstore.access.audit import Audit
+    from logstore.broker.policies import Policy
     from logstore.broker.queues.handles import Exchange, Queue
     from logstore.store_queues import StoreQueues
 
@@ -430,6 +431,49 @@ class Store:
             self._forget_permitted(name)
         queues.delete_vhost(data(name))
         self._did("virtual-host", f"deleted {name}")
+
+    def policies(self, *, vhost: str = DEFAULT_VHOST) -> "list[Policy]":
+        """Its policies, in the order in which they count: by priority, the highest first.
+
+        Raises NoVhost, ReadOnly.
+        """
+        desk = self._store_queues().within(vhost)
+        return desk.do(lambda vhost: list(vhost.policies))
+
+    def set_policy(
+        self,
+        name: str,
+        pattern: str,
+        definition: Mapping[str, Any],
+        *,
+        priority: float = 0,
+        apply_to: str = "all",
+        vhost: str = DEFAULT_VHOST,
+    ) -> None:
+        """A policy, in the place of one of its name; durable on return, and in effect.
+
+        ``pattern`` is a regular expression that is searched for in the names of queues and
+        exchanges; ``definition`` what is set of those that match, such as ``{"max-length": 1000}``.
+        Of several that match the one with the highest priority counts. ``apply_to``: all, queues,
+        exchanges, classic_queues, quorum_queues or streams. As RabbitMQ's policies. Raises
+        NoVhost, InvalidPolicy, TooManyPolicies, ReadOnly, StorageFull.
+        """
+        from logstore.amqp.fields import data
+        from logstore.broker.policies import Policy
+
+        policy = Policy(name, pattern, definition, priority, apply_to)
+        self._store_queues().set_policies(data(vhost), [policy])
+        self._store_queues().did("policy", "set policy", name, data(vhost))
+
+    def delete_policy(self, name: str, *, vhost: str = DEFAULT_VHOST) -> None:
+        """It counts no more; durable on return. Raises NoVhost, NoPolicy, ReadOnly, StorageFull."""
+        from logstore.amqp.fields import data
+        from logstore.broker.policies import NoPolicy
+
+        if name not in {it.name for it in self.policies(vhost=vhost)}:
+            raise NoPolicy(name, vhost)
+        self._store_queues().set_policies(data(vhost), (), [name])
+        self._store_queues().did("policy", "deleted policy", name, data(vhost))
 
     def _forget_permitted(self, vhost: str) -> None:
         """First, since another one of that name is to begin with nothing."""

@@ -6,7 +6,7 @@ the same store, its model is the only one: see ``lend``.
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from logstore.access.resources import object_name
@@ -22,6 +22,7 @@ from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.directory import LocalDirectory
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.policies import Policy
     from logstore.broker.queues.own_turn import OwnTurn
     from logstore.broker.queues.pending import Pending
     from logstore.broker.queues.queues import Queues
@@ -120,6 +121,12 @@ class StoreQueues:
     def delete_vhost(self, name: bytes) -> None:
         """As Queues.delete_vhost; durable on return."""
         self._keep(lambda queues: queues.delete_vhost(name))
+
+    def set_policies(
+        self, vhost: bytes, put: "Sequence[Policy]" = (), removed: Sequence[str] = ()
+    ) -> None:
+        """As Vhost.set_policies; durable on return, and in effect. Also raises NoVhost."""
+        self._keep(lambda queues: queues.vhost(vhost).set_policies(put, removed))
 
     def _keep(self, change: "Callable[[Queues], Pending | None]") -> None:
         """Make it, and return when it is durable. Raises what it raises; StorageFull, Failed."""

@@ -30,6 +30,7 @@ RECORDS: Final = "records"  # of a topic, deleted
 GROUP: Final = "group"
 EXCHANGE: Final = "exchange"
 QUEUE: Final = "queue"
+POLICY: Final = "policy"
 CONNECTION: Final = "connection"  # ended by somebody else
 AUDIT: Final = "audit"  # of the audit log itself: what is missing from it
 

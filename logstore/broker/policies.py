@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp.fields import data
-from logstore.errors import LogstoreError, Refused
+from logstore.errors import LogstoreError, NoneOfThatName, Refused
 from logstore.expressions import Expression, expression
 
 POLICIES_MAX: Final = 1000  # of a virtual host: each is tried at each declaration, in 0.5 us
@@ -49,6 +49,13 @@ class InvalidPolicy(Refused):
     def __init__(self, policy: str, sentence: str, fault: str) -> None:
         super().__init__(f"policy {policy[:NAME_BYTES_MAX]!r}: {sentence}")
         self.fault = fault
+
+
+class NoPolicy(NoneOfThatName):
+    """A virtual host has none of that name."""
+
+    def __init__(self, policy: str, vhost: str) -> None:
+        super().__init__(f"no policy {policy!r} in virtual host {vhost!r}", policy)
 
 
 class TooManyPolicies(Refused):

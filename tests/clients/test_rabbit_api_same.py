@@ -100,6 +100,45 @@ ASKED = [
     ("DELETE", "connections/nope", None),
     ("GET", "channels/nope", None),
     ("GET", "nope", None),
+    ("PUT", "policies/v/p", {"pattern": "^q", "definition": {"max-length": 3}, "priority": 2}),
+    ("PUT", "policies/v/p", {"pattern": "^q", "definition": {"max-length": 4}, "priority": 1.5,
+                             "apply-to": "queues"}),
+    ("PUT", "policies/v/x", {"pattern": "^(?!amq\\.)", "apply-to": "exchanges",
+                             "definition": {"alternate-exchange": "y"}}),
+    ("PUT", "policies/v/ha", {"pattern": "a", "definition": {"ha-mode": "all"}}),
+    ("PUT", "policies/v/e", {"definition": {"max-length": 5}}),
+    ("PUT", "policies/v/e", {"pattern": "^q"}),
+    ("PUT", "policies/v/e", b"{"),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"foo": 1}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-length": "5"}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-length": -5}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-length": 1.5}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"expires": 0}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"overflow": "no"}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"alternate-exchange": None}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-age": "1Z"}}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-length": 5}, "apply-to": "no"}),
+    ("PUT", "policies/v/e", {"pattern": "a", "definition": {"max-length": 5}, "priority": "7"}),
+    ("PUT", "policies/v/e", {"pattern": 5, "definition": {"max-length": 5}}),
+    ("PUT", "policies/nope/e", {"pattern": "a", "definition": {"max-length": 5}}),
+    ("GET", "policies", None),
+    ("GET", "policies/v", None),
+    ("GET", "policies/nope", None),
+    ("GET", "policies/v/p", None),
+    ("GET", "policies/v/nope", None),
+    ("GET", "exchanges/v/y", None),
+    ("GET", "exchanges/v/amq.topic", None),
+    ("GET", "operator-policies/v", None),
+    ("GET", "operator-policies/v/nope", None),
+    ("GET", "parameters", None),
+    ("GET", "parameters/policy/v", None),
+    ("GET", "parameters/policy/v/p", None),
+    ("GET", "parameters/nope", None),
+    ("GET", "parameters/nope/v/x", None),
+    ("PUT", "parameters/nope/v/x", {"value": 5}),
+    ("DELETE", "policies/v/nope", None),
+    ("DELETE", "policies/v/ha", None),
     ("DELETE", "queues/v/r", None),
     ("DELETE", "permissions/v/u", None),
     ("DELETE", "permissions/v/u", None),
@@ -218,3 +257,42 @@ def test_what_tools_read_is_there_as_in_a_real_one(brokers, path, needed):
     assert {it: kind(found[it]) for it in names} == {it: kind(wanted[it]) for it in names}
     for totals in {"object_totals", "queue_totals"}.intersection(names):
         assert found[totals].keys() >= wanted[totals].keys()
+
+
+KEYS = "name", "policy", "operator_policy", "effective_policy_definition"
+
+
+def governed(broker, name):
+    _, found = ask(broker, "GET", f"queues/%2F/{name}", None)
+    return {it: found.get(it, "not yet") for it in KEYS}
+
+
+def test_the_policies_that_count_are_those_of_a_real_one(brokers):
+    types = ("classic", "quorum")
+    for broker in brokers:
+        for kind_ in types:
+            for n in range(2):
+                given = {"durable": True, "arguments": {"x-queue-type": kind_, "x-max-length": 5}}
+                ask(broker, "PUT", f"queues/%2F/{kind_}{n}", given)
+        for name, pattern, priority, apply_to, definition in (
+            ("all", "0$", 0, "all", {"max-length": 3}),
+            ("limit", "", 1, "queues", {"delivery-limit": 2, "max-length-bytes": 10}),
+            ("mode", "^classic1", 2, "queues", {"queue-mode": "lazy"}),
+            ("not", "", 3, "exchanges", {"alternate-exchange": "x"}),
+            ("age", "", 4, "all", {"max-age": "1D"}),
+        ):
+            value = {"pattern": pattern, "priority": priority, "apply-to": apply_to,
+                     "definition": definition}  # fmt: skip
+            assert ask(broker, "PUT", f"policies/%2F/{name}", value)[0] == 201
+    names = [f"{kind_}{n}" for kind_ in types for n in range(2)]
+    until, (ours, real) = time.monotonic() + COUNTED_WITHIN_S, brokers
+    while any("not yet" in governed(real, it).values() for it in names):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    for name in names:
+        assert governed(ours, name) == governed(real, name)
+    for broker in brokers:
+        for name in ("all", "limit", "mode", "not", "age"):
+            ask(broker, "DELETE", f"policies/%2F/{name}", None)
+        for name in names:
+            ask(broker, "DELETE", f"queues/%2F/{name}", None)

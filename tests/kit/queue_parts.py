@@ -301,6 +301,9 @@ class Node:
     def empty(self):
         """No queue is left, and no exchange that was declared: the next test begins."""
         self.vhost = self.queues.vhosts[b"/"]
+        if len(self.vhost.policies):
+            gone = self.vhost.set_policies((), list(self.vhost.policies.by_name))
+            self.run(until=lambda: gone.done)
         for queue in list(self.vhost.queues()):
             self.vhost.delete_queue(queue)
         for facts in list(self.vhost.topology.exchanges()):

@@ -145,6 +145,9 @@ class Topology(Generic[_Q, _S]):
         """Raises NoExchange."""
         return self._exchange(name).facts
 
+    def has_exchange(self, name: bytes) -> bool:
+        return name in self._exchanges
+
     def policy(self, exchange: bytes) -> Policy | None:
         """The policy that counts for it. Raises NoExchange."""
         return self._exchange(exchange).policy

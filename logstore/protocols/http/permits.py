@@ -29,6 +29,7 @@ FACTS: Final = (DESCRIBE, DESCRIBE_CONFIGS)  # what is asked of an object withou
 # Of RabbitMQ's tags: which of them let their user in at all, and who sees all facts.
 LET_IN: Final = frozenset({"management", "policymaker", "monitoring", "administrator"})
 SEE_ALL: Final = frozenset({"monitoring", "administrator"})
+POLICYMAKER: Final = "policymaker"  # who may set policies
 _NAME_SHOWN: Final = 100  # characters
 LOG_IN: Final = "log in with a name and a password"
 
@@ -99,6 +100,7 @@ def check(
 
 _TAKES: Final = {
     asks.MANAGEMENT: "management, policymaker, monitoring or administrator",
+    asks.POLICYMAKER: "policymaker or administrator",
     asks.MONITORING: "monitoring or administrator",
     asks.ADMINISTRATOR: "administrator",
 }
@@ -107,6 +109,8 @@ _TAKES: Final = {
 def _reaches(permits: Permits, level: str) -> bool:
     if level == asks.ADMINISTRATOR:
         return permits.all
+    if level == asks.POLICYMAKER:
+        return permits.all or POLICYMAKER in permits.tags
     return permits.sees_all if level == asks.MONITORING else permits.is_let_in
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
+from logstore.access.audit import POLICY as POLICY_EVENT
 from logstore.access.audit import QUEUE as QUEUE_EVENT
 from logstore.access.audit import Audit
 from logstore.access.entrance import may_enter
@@ -29,6 +30,7 @@ from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
 from logstore.amqp import properties
 from logstore.amqp.fields import data, text
+from logstore.broker.policies import NoPolicy, Policy
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing import targets
 from logstore.broker.routing.binding import Binding
@@ -141,6 +143,46 @@ class Within:
             return text(name)
         default = DEFAULT_EXCHANGE if kind == EXCHANGE else ""
         return object_name(self._name, text(name) or default)
+
+    # Policies
+
+    def set_policy(self, policy: Policy, then: Then[bool]) -> None:
+        """It counts then; told is whether it is a new one. Raises InvalidPolicy, TooManyPolicies.
+
+        Whoever may set policies may set any, as in RabbitMQ.
+        """
+        new = policy.name not in self.vhost.policies.by_name
+        pending = self.vhost.set_policies([policy])
+
+        def told(kept: bool | LogstoreError) -> None:
+            if not isinstance(kept, LogstoreError):
+                self._policy("set", policy.name, f": {_settings(policy)}")
+            then(kept)
+
+        _when(pending, new, told)
+
+    def delete_policy(self, name: str, then: Then[Policy]) -> None:
+        """It counts no more. Raises NoPolicy."""
+        policy = self.policy(name)
+        pending = self.vhost.set_policies((), [name])
+
+        def told(kept: Policy | LogstoreError) -> None:
+            if not isinstance(kept, LogstoreError):
+                self._policy("deleted", name)
+            then(kept)
+
+        _when(pending, policy, told)
+
+    def policy(self, name: str) -> Policy:
+        """Raises NoPolicy."""
+        policy = self.vhost.policies.by_name.get(name)
+        if policy is None:
+            raise NoPolicy(name, self._name)
+        return policy
+
+    def _policy(self, what: str, name: str, more: str = "") -> None:
+        shown = object_name(self._name, name)
+        self._audit.tell(POLICY_EVENT, self._rights.who, f"{what} policy {shown}{more}")
 
     # Exchanges
 
@@ -381,6 +423,12 @@ class Within:
 
     def _removed(self, event: str, what: str, kind: str, name: bytes) -> None:
         self._audit.tell(event, self._rights.who, f"{what} {self._named(kind, name)}")
+
+
+def _settings(policy: Policy) -> str:
+    """For people."""
+    said = ", ".join(f"{key}={value}" for key, value in policy.definition.items())
+    return f"{policy.pattern!r} in {policy.apply_to}, priority {policy.priority}: {said}"
 
 
 def _when(pending: "Pending | None", value: T, then: Then[T]) -> None:

@@ -769,6 +769,7 @@ FROM = {
     asks.NOBODY: ["", "none", "ana", "mon", "root"],
     asks.ANYBODY: ["", "none", "ana", "mon", "root"],
     asks.MANAGEMENT: ["ana", "mon", "root"],
+    asks.POLICYMAKER: ["root"],
     asks.MONITORING: ["mon", "root"],
     asks.ADMINISTRATOR: ["root"],
     asks.LOCAL: [],

@@ -426,6 +426,23 @@ class Exchange(Struct):
     internal: bool
     arguments: dict[str, Any]
     bindings: int
+    policy: str | None  # that counts for it
+
+
+class Policy(Struct):
+    vhost: str
+    name: str
+    pattern: str
+    apply_to: str
+    priority: int | float
+    definition: dict[str, Any]
+    without_effect: dict[str, str]  # what of it means nothing here, and why
+    dry_run: bool | UnsetType = UNSET
+
+
+class PolicyAbout(Policy):
+    queues: int = 0  # for which it counts
+    exchanges: int = 0
 
 
 class BindingOf(Struct):
@@ -487,6 +504,7 @@ class QueueRow(Struct):
     out_per_s: Rate
     ack_per_s: Rate
     state: str
+    policy: str | None  # that counts for it
     dropped: int | None
     error: str | None
 
@@ -505,6 +523,7 @@ class Lane(Struct):
 class Queue(QueueRow):
     lanes: list[Lane] = []
     dead_letters: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None  # of its arguments and its policy together
     history: dict[str, Any] | None = None
 
 
@@ -719,6 +738,10 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /groups/{name}": Group,
     "DELETE /groups/{name}": GroupDeleted,
     "POST /groups/{name}/reset": GroupWasReset,
+    "GET /policies": Listed[Policy],
+    "GET /policies/{name}": PolicyAbout,
+    "PUT /policies/{name}": Policy,
+    "DELETE /policies/{name}": Policy,
     "GET /vhosts": Listed[Vhost],
     "PUT /vhosts/{name}": Vhost,
     "GET /exchanges": Listed[Exchange],

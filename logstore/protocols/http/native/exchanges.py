@@ -120,6 +120,7 @@ def _row(row: Row) -> dict[str, Any]:
         "internal": facts.internal,
         "arguments": arguments(facts.arguments),
         "bindings": _count(row),
+        "policy": _policy(row),
     }
 
 
@@ -129,6 +130,15 @@ def _count(row: Row) -> int:
         return row.vhost.vhost.topology.count_bindings_from(row.facts.name)
     except NoExchange:
         return 0
+
+
+def _policy(row: Row) -> str | None:
+    """The name of the one that counts for it."""
+    try:
+        policy = row.vhost.vhost.topology.policy(row.facts.name)
+    except NoExchange:
+        return None
+    return None if policy is None else policy.name
 
 
 def _named(call: Call) -> bytes:

@@ -192,6 +192,7 @@ def _row(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
         "oldest_ms": oldest_ms,
         **{f"{name}_per_s": it for name, it in door.figures.rates("queue", queue.id).items()},
         "state": _state(queue),
+        "policy": None if queue.policy is None else queue.policy.name,
         "dropped": queue.dead_letters.dropped,
         "error": None if queue.failed is None else str(queue.failed),
     }
@@ -212,6 +213,7 @@ def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     about = _row(door, row, oldest_ms)
     about["lanes"] = [_lane(door, it) for it in queue.stock.order]
     about["dead_letters"] = _dead_letters(queue)
+    about["limits"] = _limits(queue)
     about["counts"] = {name: getattr(queue.counts, name) for name in NAMES}
     about["history"] = {"step_s": STEP_S, **door.figures.history("queue", queue.id)}
     about["bindings"] = sum(1 for _ in row.vhost.vhost.topology.bindings_to(queue.facts.name))
@@ -242,6 +244,23 @@ def _dead_letters(queue: "Queue") -> dict[str, Any]:
         "strategy": "at-least-once" if limits.at_least_once else "at-most-once",
         "here": len(queue.dead_letters),  # that have died, and are not safe elsewhere yet
         "dropped": queue.dead_letters.dropped,
+    }
+
+
+def _limits(queue: "Queue") -> dict[str, Any]:
+    """What counts, of its arguments and its policy together; None: there is no such limit."""
+    limits = queue.limits
+    return {
+        "message_ttl_ms": limits.ttl_ms,
+        "expires_ms": limits.expires_ms,
+        "max_length": limits.max_length,
+        "max_length_bytes": limits.max_bytes,
+        "overflow": limits.overflow.decode(),
+        "max_priority": limits.max_priority,
+        "delivery_limit": limits.delivery_limit,
+        "consumer_timeout_ms": limits.consumer_timeout_ms,
+        "retention_ms": limits.retention_ms,
+        "retention_bytes": limits.retention_bytes,
     }
 
 

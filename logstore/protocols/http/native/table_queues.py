@@ -3,7 +3,7 @@
 from typing import Final
 
 from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
-from logstore.http.asks import LOGGED_IN, MAY_ALL, of
+from logstore.http.asks import LOGGED_IN, MAY_ALL, SETS_POLICIES, of
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
 from logstore.protocols.http.listing import LIST_QUERY
@@ -12,6 +12,7 @@ from logstore.protocols.http.native import (
     exchanges,
     messages,
     permissions,
+    policies,
     queues,
     routing,
     vhosts,
@@ -23,6 +24,7 @@ _LIST: Final = ("vhost", *LIST_QUERY)
 _ONE: Final = ("vhost",)
 _PART: Final = ("vhost", *PAGE_QUERY)
 _QUEUE: Final = "/api/v1/queues/{name}"
+_POLICY: Final = "/api/v1/policies/{name}"
 _EXCHANGE: Final = "/api/v1/exchanges/{name}"
 
 _ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -116,6 +118,19 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", f"{_QUEUE}/consumers", queues.consumers, "Who consumes it.", of(DESCRIBE, QUEUE),
         _PART,
+    ),
+    Route("GET", "/api/v1/policies", policies.list_, "List policies.", LOGGED_IN, _LIST),
+    Route(
+        "GET", _POLICY, policies.described, "One policy, and for how much it counts.", LOGGED_IN,
+        _ONE,
+    ),
+    Route(
+        "PUT", _POLICY, policies.given, "Set one, in the place of one of its name.", SETS_POLICIES,
+        _ONE, takes=policies.PolicySet, body_bytes_max=TABLES_BYTES_MAX,
+    ),
+    Route(
+        "DELETE", _POLICY, policies.deleted, "Delete one.", SETS_POLICIES, _ONE,
+        takes=policies.PolicyDelete,
     ),
     Route(
         "PUT", "/api/v1/permissions/{vhost}/{user}", permissions.given,

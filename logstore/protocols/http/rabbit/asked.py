@@ -35,6 +35,11 @@ class Asked:
             raise bad_request("not_json")
         self._found = found
 
+    @property
+    def members(self) -> dict[str, Any]:
+        """All that the object has."""
+        return self._found
+
     def __contains__(self, name: str) -> bool:
         return self._found.get(name) is not None
 

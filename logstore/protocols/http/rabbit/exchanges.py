@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstore.access.resources import DESCRIBE, EXCHANGE
 from logstore.amqp import fields
+from logstore.broker.policies import Policy
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.exchange_types import matcher_of
 from logstore.broker.routing.refusals import NoExchange
@@ -31,16 +32,26 @@ class Place(NamedTuple):
 
 def row(place: Place) -> Row:
     facts = place.facts
+    policy = _policy(place)
     return {
         "arguments": arguments(facts.arguments),
         "auto_delete": facts.auto_delete,
         "durable": facts.durable,
         "internal": facts.internal,
         "name": fields.text(facts.name),
+        **({} if policy is None else {"policy": policy.name}),
         "type": facts.type_name,
         "user_who_performed_action": "",
         "vhost": fields.text(place.within.vhost.name),
     }
+
+
+def _policy(place: Place) -> Policy | None:
+    """That counts for it; none where it was deleted while others were looked at."""
+    try:
+        return place.within.vhost.topology.policy(place.facts.name)
+    except NoExchange:
+        return None
 
 
 _KEYS: Final[dict[str, Callable[[Place], Any]]] = {

@@ -81,12 +81,12 @@ def row(door: HttpDoor, place: Place) -> Row:
     lasts = queue.facts.lasts
     count, size = found["messages"], message_bytes(door, queue)
     ready_bytes = size * queue.ready // count if count else 0
-    there = queue.subscriptions
+    there, policy = queue.subscriptions, queue.policy
     found |= {
         "consumer_capacity": _capacity(queue),
         "consumer_utilisation": _capacity(queue),
         "consumers": len(there),
-        "effective_policy_definition": {},
+        "effective_policy_definition": {} if policy is None else dict(policy.definition),
         "exclusive_consumer_tag": next((fields.text(it.tag) for it in there if it.exclusive), None),
         "head_message_timestamp": None,
         "memory": 0,
@@ -102,7 +102,7 @@ def row(door: HttpDoor, place: Place) -> Row:
         "messages_ready_ram": 0 if lasts else queue.ready,
         "messages_unacknowledged_ram": 0 if lasts else queue.out,
         "operator_policy": None,
-        "policy": None,
+        "policy": None if policy is None else policy.name,
         "recoverable_slaves": None,
         "single_active_consumer_tag": None
         if queue.active is None

@@ -6,7 +6,7 @@ What one may do with an object is asked for by the handlers, as the AMQP door as
 from collections.abc import Callable
 from typing import Final
 
-from logstore.http.asks import LOGGED_IN, MAY_ALL, Ask
+from logstore.http.asks import LOGGED_IN, MAY_ALL, SETS_POLICIES, Ask
 from logstore.http.routes import ANY, BODY_BYTES_MAX, Route
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -17,6 +17,7 @@ from logstore.protocols.http.rabbit import (
     consumers,
     exchanges,
     messages,
+    policies,
     queues,
     vhosts,
 )
@@ -40,6 +41,9 @@ def _row(
 
 _EXCHANGE: Final = "/exchanges/{vhost}/{name}"
 _QUEUE: Final = "/queues/{vhost}/{name}"
+_POLICY: Final = "/policies/{vhost}/{name}"
+_OPERATOR: Final = "/operator-policies/{vhost}/{name}"
+_PARAMETERS: Final = "/parameters/{component}"
 _BETWEEN: Final = "/bindings/{vhost}/e/{source}/{kind}/{destination}"
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -89,4 +93,22 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     _row("GET", "/channels/{name}", connections.channel_described, "One and its consumers."),
     _row("GET", "/consumers", consumers.listed, "List consumers."),
     _row("GET", "/consumers/{vhost}", consumers.listed, "List those of a virtual host."),
-)
+    _row("GET", "/policies", policies.listed, "List policies."),
+    _row("GET", "/policies/{vhost}", policies.listed, "List those of a virtual host."),
+    _row("GET", _POLICY, policies.described, "One policy.", SETS_POLICIES),
+    _row("PUT", _POLICY, policies.given, "Set one.", SETS_POLICIES),
+    _row("DELETE", _POLICY, policies.deleted, "Delete one.", SETS_POLICIES),
+    _row("GET", _OPERATOR, policies.operator_described, "None.", MAY_ALL),
+    _row("PUT", _OPERATOR, policies.operator_given, "Refused: there are none.", MAY_ALL),
+    _row("DELETE", _OPERATOR, policies.operator_described, "None.", MAY_ALL),
+    _row("GET", _PARAMETERS, policies.parameters, "Policies, if it is policy.", SETS_POLICIES),
+    _row("GET", f"{_PARAMETERS}/{{vhost}}", policies.parameters, "The same.", SETS_POLICIES),
+    _row(
+        "GET", f"{_PARAMETERS}/{{vhost}}/{{name}}", policies.parameter, "One policy.",
+        SETS_POLICIES,
+    ),
+    _row(
+        "PUT", f"{_PARAMETERS}/{{vhost}}/{{name}}", policies.parameter_given,
+        "Refused: no component has any.", SETS_POLICIES,
+    ),
+)  # fmt: skip

@@ -21,8 +21,7 @@ _CHECKS: Final[tuple[tuple[str, Handler, str], ...]] = (
     ("protocol-listener/{protocol}", health.speaks, "Whether one is open for a protocol."),
 )
 _NOTHING: Final = (
-    "policies", "policies/{vhost}", "operator-policies", "operator-policies/{vhost}", "parameters",
-    "parameters/{component}", "parameters/{component}/{vhost}", "vhost-limits",
+    "operator-policies", "operator-policies/{vhost}", "parameters", "vhost-limits",
     "vhost-limits/{vhost}", "user-limits", "user-limits/{user}", "feature-flags",
     "deprecated-features", "deprecated-features/used", "shovels", "federation-links", "extensions",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_FOUND, Refusal
+from logstore.broker.policies import InvalidPolicy
 from logstore.broker.queues.refusals import DefaultVhost
 from logstore.broker.routing.refusals import UnknownType
 from logstore.errors import (
@@ -59,6 +60,11 @@ def not_there() -> RabbitFault:
     return RabbitFault(faults.NOT_FOUND, _NOTHING["error"], _NOTHING["reason"])
 
 
+def no_vhost() -> RabbitFault:
+    """As some routes say it."""
+    return RabbitFault(faults.NOT_FOUND, "not_found", "vhost_not_found")
+
+
 def not_authorised(reason: str = ACCESS) -> RabbitFault:
     return RabbitFault(UNAUTHORIZED, "not_authorised", reason)
 
@@ -87,6 +93,13 @@ def _said(status: int, reason: str) -> Body:
     return {"error": _ERRORS.get(status, "bad_request"), "reason": reason}
 
 
+def escaped(text: str) -> str:
+    """For a page, as RabbitMQ says what it refuses of policies."""
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(sign, entity)
+    return text
+
+
 def _with(status: int) -> Callable[[LogstoreError], tuple[int, Body]]:
     return lambda error: (status, _said(status, str(error)))
 
@@ -100,6 +113,9 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any], tuple[int, Body]]]] = {
     NoneOfThatName: _not_there,  # a virtual host, a user
     UnknownType: lambda it: (
         BAD_REQUEST, _said(BAD_REQUEST, f"invalid exchange type '{it.type_name}'")
+    ),
+    InvalidPolicy: lambda it: (
+        BAD_REQUEST, _said(BAD_REQUEST, f"Validation failed\n\n{escaped(it.fault)}\n")
     ),
     Forbidden: lambda _: (UNAUTHORIZED, {"error": "not_authorised", "reason": ACCESS}),
     InvalidName: _with(BAD_REQUEST),

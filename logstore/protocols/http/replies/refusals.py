@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from logstore.broker.policies import InvalidPolicy
 from logstore.broker.queues.refusals import (
     InvalidExpiration,
     InvalidHeader,
@@ -67,6 +68,7 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
             ReservedName,
             ConflictingArguments,
             InvalidArgument,
+            InvalidPolicy,
             InvalidWeight,
             Reserved,
             UnknownType,
@@ -101,6 +103,7 @@ def body_of(target: bytes, fault: Fault) -> bytes:
 
 _NOT_OF: Final = {
     asks.MANAGEMENT: "Not management user",
+    asks.POLICYMAKER: "User not authorised to access object",
     asks.MONITORING: "Not monitor user",
     asks.ADMINISTRATOR: "Not administrator user",
 }

@@ -1,0 +1,138 @@
+"""RabbitMQ's policies: listed, shown, set, deleted; and its parameters, of which they are some."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.broker.policies import ALL, Policy
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.answers import CREATED, NO_CONTENT, done
+from logstore.protocols.http.rabbit.asked import Asked
+from logstore.protocols.http.rabbit.lists import Kind, Row
+from logstore.protocols.http.rabbit.words import bad_request, no_vhost, not_there
+from logstore.protocols.http.within import Within
+
+COMPONENT: Final = "policy"  # of RabbitMQ's parameters
+NO_OPERATORS: Final = "there are no operator policies here: set a policy instead"
+
+
+class Place(NamedTuple):
+    """A policy, and where it is."""
+
+    within: Within
+    policy: Policy
+
+
+def row(place: Place) -> Row:
+    policy = place.policy
+    return {
+        "vhost": fields.text(place.within.vhost.name),
+        "name": policy.name,
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "definition": dict(policy.definition),
+        "priority": policy.priority,
+    }
+
+
+def _parameter(place: Place) -> Row:
+    found = row(place)
+    name, vhost = found.pop("name"), found.pop("vhost")
+    return {"value": found, "vhost": vhost, "component": COMPONENT, "name": name}
+
+
+def _kind(show: Callable[[Place], Row], order: Callable[[Place], Any]) -> Kind[Place]:
+    return Kind(
+        show, lambda it: it.policy.name, order,
+        {"name": lambda it: it.policy.name, "priority": lambda it: it.policy.priority},
+        is_there=lambda it: it.policy.name in it.within.vhost.policies.by_name,
+    )  # fmt: skip
+
+
+_BY_PRIORITY: Final = _kind(row, lambda it: (it.policy.priority, it.policy.name))
+_BY_NAME: Final = _kind(_parameter, lambda it: it.policy.name)
+
+
+def _those(door: HttpDoor, call: Call) -> list[Place]:
+    return [Place(it, policy) for it in sight.those(door, call) for policy in it.vhost.policies]
+
+
+def listed(door: HttpDoor, call: Call) -> None:
+    """By priority, the lowest first, as there. Raises RabbitFault."""
+    lists.answer(door, call, _those(door, call), _BY_PRIORITY)
+
+
+def described(door: HttpDoor, call: Call) -> None:
+    """One. Raises RabbitFault, NoPolicy."""
+    within = sight.to_use(door, call)
+    call.answer(row(Place(within, within.policy(_name(call)))))
+
+
+def given(door: HttpDoor, call: Call) -> None:
+    """It counts then, in the place of one of its name. Raises RabbitFault, InvalidPolicy."""
+    if sight.vhost_name(call) not in call.queues.vhosts:
+        raise no_vhost()
+    within, asked = sight.to_use(door, call), Asked(call.given)
+    asked.need("pattern", "definition")
+    policy = policy_of(_name(call), asked.members)
+
+    def told(found: object) -> None:
+        done(call, CREATED if found is True else NO_CONTENT)(found)
+
+    within.set_policy(policy, told)
+
+
+def policy_of(name: str, given: dict[str, Any]) -> Policy:
+    """As JSON has it; whether it can be one is not looked at."""
+    priority, apply_to = given.get("priority"), given.get("apply-to")
+    return Policy(
+        name, given.get("pattern", ""), given.get("definition", {}),
+        0 if priority is None else priority, ALL if apply_to is None else apply_to,
+    )  # fmt: skip
+
+
+def deleted(door: HttpDoor, call: Call) -> None:
+    """It counts no more. Raises RabbitFault, NoPolicy."""
+    sight.to_use(door, call).delete_policy(_name(call), done(call))
+
+
+def _name(call: Call) -> str:
+    return fields.text(call.names["name"])
+
+
+# Parameters
+
+
+def parameters(door: HttpDoor, call: Call) -> None:
+    """Of one component: policies are some. Raises RabbitFault."""
+    wanted = call.names["component"] == COMPONENT.encode()
+    lists.answer(door, call, _those(door, call) if wanted else [], _BY_NAME)
+
+
+def parameter(door: HttpDoor, call: Call) -> None:
+    """One. Raises RabbitFault, NoPolicy."""
+    within = sight.to_use(door, call)
+    if call.names["component"] != COMPONENT.encode():
+        raise not_there()
+    call.answer(_parameter(Place(within, within.policy(_name(call)))))
+
+
+def parameter_given(door: HttpDoor, call: Call) -> None:
+    """Of no component can be set any but by other routes. Raises RabbitFault."""
+    sight.to_use(door, call)
+    component = fields.text(call.names["component"])[:60]
+    raise bad_request(f"Validation failed\n\ncomponent {component} not found\n")
+
+
+def operator_given(door: HttpDoor, call: Call) -> None:
+    """There are none. Raises RabbitFault."""
+    sight.to_use(door, call)
+    raise bad_request(NO_OPERATORS)
+
+
+def operator_described(door: HttpDoor, call: Call) -> None:
+    """There are none. Raises RabbitFault."""
+    sight.to_use(door, call)
+    raise not_there()
