@@ -139,10 +139,10 @@ def set_(
 ) -> None:
     """Set a policy.
 
-    It takes the place of one of that name. PATTERN is a regular expression, searched for in the names of queues and exchanges. What the
-    policy sets is given by --set, or as DEFINITION: a JSON object, as RabbitMQ's tools take it.
-    The policy takes effect on what there is, too. The data directory is created as well if it does
-    not exist.
+    It takes the place of one of that name. PATTERN is a regular expression, searched for in the
+    names of queues and exchanges. What the policy sets is given by --set, or as DEFINITION: a JSON
+    object, as RabbitMQ's tools take it. It takes effect on what there is, too. The data directory
+    is created as well if it does not exist.
 
     $ logstore policy set short '^mail' --set max-length=1000 --apply-to queues
     $ logstore policy set drop '' '{"overflow": "reject-publish", "max-length": 5}' --priority 1

@@ -64,7 +64,11 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("tpic", "no such command 'tpic' (did you mean one of 'topic', 'policy'?): see `logstore --help`"),
+        (
+            "tpic",
+            "no such command 'tpic' (did you mean one of 'topic', 'policy'?): see `logstore "
+            "--help`",
+        ),
         ("topic lst", "no such command 'lst' (did you mean list?): see `logstore topic --help`"),
         ("topic create", "missing argument 'NAME': see `logstore topic create --help`"),
         (
