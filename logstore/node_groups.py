@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.topics import Change
 from logstore.budget import Budget
 from logstore.errors import Failed
 from logstore.internals import Internals
-from logstore.open_topics import Change
 from logstore.protocols.kafka.subscription import SPEECH
 from logstore.storage.committer import Committer, GroupCommitter
 from logstore.turn import Turn

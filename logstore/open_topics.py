@@ -9,13 +9,13 @@ each time, since it may have been changed.
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, overload
+from typing import Final, overload
 
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.producer_ids import ProducerIds
 from logstore.broker.rules import check_partition
 from logstore.broker.topic import Topic, uuid_of
-from logstore.broker.topics import Segments, Space, check_count, check_more
+from logstore.broker.topics import Change, Segments, Space, check_count, check_more
 from logstore.config import Chosen, check_topic_settings, topic_setting
 from logstore.errors import (
     Closed,
@@ -23,6 +23,7 @@ from logstore.errors import (
     Forked,
     InvalidName,
     LogstoreError,
+    Refused,
     TooManyPartitions,
     TopicExists,
     UnknownTopic,
@@ -61,13 +62,6 @@ class Partitions(Sequence[Log]):
         return log
 
 
-class Change(NamedTuple):
-    """What has become of a topic. ``kept``: deleting it has failed, it is still there."""
-
-    event: Literal["created", "grown", "altered", "deleted", "kept"]
-    topic: Topic
-
-
 class OpenTopics:
     """``Topics`` of one data directory. From any thread."""
 
@@ -82,6 +76,7 @@ class OpenTopics:
         # One change at a time, so that they are shown in the order in which they were made.
         self._changing = threading.RLock()
         self._told: tuple[Callable[[Change], object], ...] = ()
+        self._single: dict[str, str] = {}  # topics that are not to grow, and why
         self._claiming = threading.Lock()  # not the other: a new producer waits for no topic
         self._producer_ids = range(0)
         self._ids: ProducerIds | None = None
@@ -111,15 +106,19 @@ class OpenTopics:
             raise Closed(self._refusal)
 
     def tell(self, changed: Callable[[Change], object]) -> Callable[[], None]:
-        """Have it called after each change, in the thread that made it; what is returned ends it.
-
-        It may be called once more while that is done.
-        """
+        """As Topics.tell."""
         self._told = (*self._told, changed)
         return lambda: self._tell_no_more(changed)
 
     def _tell_no_more(self, changed: Callable[[Change], object]) -> None:
         self._told = tuple(it for it in self._told if it != changed)
+
+    def keep_single(self, name: str, why: str | None) -> None:
+        """As Topics.keep_single."""
+        if why is None:
+            self._single.pop(name, None)
+        else:
+            self._single[name] = why
 
     def _changed(self, change: Change) -> None:
         for told in self._told:
@@ -314,6 +313,8 @@ class OpenTopics:
             entry = self._entry(name)
             if partitions is not None:
                 check_more(name, entry.partitions, partitions)
+                if name in self._single:
+                    raise Refused(f"topic {name!r} stays as it is: {self._single[name]}")
                 self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
             entry = self._directory.writable().change_topic(

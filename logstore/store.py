@@ -30,6 +30,7 @@ from logstore.broker.start import (
     Starts,
 )
 from logstore.broker.topic import Topic
+from logstore.broker.topics import Change
 from logstore.broker.trimming import Trim, trim
 from logstore.clock import now_ms
 from logstore.config import Chosen, Config
@@ -42,7 +43,7 @@ from logstore.errors import (
 from logstore.internals import Internals
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.log import Notes
-from logstore.open_topics import Change, OpenTopics
+from logstore.open_topics import OpenTopics
 from logstore.records.record import Record
 from logstore.storage.directory import LocalDirectory, LogSize
 from logstore.storage.disk import Disk

@@ -1,8 +1,8 @@
 """The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
@@ -89,6 +89,13 @@ class Space:
     usable_bytes: int
 
 
+class Change(NamedTuple):
+    """What has become of a topic. ``kept``: deleting it has failed, it is still there."""
+
+    event: Literal["created", "grown", "altered", "deleted", "kept"]
+    topic: Topic
+
+
 class OpenedTopics(Protocol):
     """The topics as consumers and groups of the library see them."""
 
@@ -120,6 +127,15 @@ class Topics(Protocol):
     def used(self) -> Sequence[Topic]:
         """Those that somebody has asked for in this process."""
 
+    def tell(self, changed: Callable[[Change], object]) -> Callable[[], None]:
+        """Have it called after each change, in the thread that made it; what is returned ends it.
+
+        It may be called once more while that is done.
+        """
+
+    def keep_single(self, name: str, why: str | None) -> None:
+        """From now on a topic of that name gets no more partitions than it has; None: it may."""
+
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
         """Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
 
@@ -130,7 +146,7 @@ class Topics(Protocol):
         """Raises TooManyPartitions where so many more would be."""
 
     def grow(self, name: str, partitions: int) -> Topic:
-        """Raises UnknownTopic, Refused."""
+        """Raises UnknownTopic, Refused; also where ``keep_single`` says so."""
 
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
         """Raises UnknownTopic, UnknownSetting, InvalidSetting."""

@@ -14,6 +14,7 @@ from logstore.amqp.replies import (
     COMMAND_INVALID,
     INTERNAL_ERROR,
     NOT_FOUND,
+    NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
     RESOURCE_LOCKED,
     Refusal,
@@ -44,6 +45,11 @@ def _value(field: Field) -> str:
     if isinstance(value, bytes):
         return text(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _term(field: Field) -> str:
+    """As Erlang writes it."""
+    return f'<<"{_value(field)}">>' if field.kind == "S" else _value(field)
 
 
 def _said(value: str | bool | Field | None) -> str:
@@ -104,24 +110,26 @@ _FAULTS: Final[dict[str, Callable[[Field], str]]] = {
     "no_integer": lambda it: f'"expected integer, got {TYPES[it.kind]}"',
     "unacceptable_type": lambda it: f"{{unacceptable_type,{TYPES[it.kind]}}}",
     "invalid_overflow": lambda it: "invalid_overflow",
+    "invalid_max_age": lambda it: "invalid_max_age",
+    "invalid_stream_offset_arg": lambda it: (
+        f"{{invalid_stream_offset_arg,{{{TYPES[it.kind]},{_term(it)}}}}}"
+    ),
     "routing_key_but_no_dlx_defined": lambda it: "routing_key_but_no_dlx_defined",
     "invalid_queue_type": lambda it: f"\"unsupported queue type '{_value(it)}'\"",
     "invalid_queue_mode": lambda it: f"\"unsupported queue mode '{_value(it)}'\"",
 }
 
 
-def _invalid_queue(error: queues.InvalidQueueArgument, vhost: str) -> Worded:
+def _invalid_queue(
+    error: queues.InvalidQueueArgument | queues.InvalidConsumerArgument, vhost: str
+) -> Worded:
     received, argument = error.received, text(error.argument)
     of = place("queue", error.queue, vhost)
     if argument == "x-dead-letter-exchange" and error.fault == "unacceptable_type":
         kind = TYPES[received.kind]
         return PRECONDITION_FAILED, f"invalid type '{kind}' for arg '{argument}' in {of}"
     worded = _FAULTS.get(error.fault)
-    if worded is None:
-        shown = f'<<"{_value(received)}">>' if received.kind == "S" else _value(received)
-        said = f"{{{error.fault},{shown}}}"
-    else:
-        said = worded(received)
+    said = f"{{{error.fault},{_term(received)}}}" if worded is None else worded(received)
     return PRECONDITION_FAILED, f"invalid arg '{argument}' for {of}: {said}"
 
 
@@ -203,7 +211,7 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
     queues.InvalidQueueArgument: _invalid_queue,
     queues.Nameless: _soft(
         PRECONDITION_FAILED,
-        lambda _, __: "Cannot declare a server-named queue for type rabbit_quorum_queue",
+        lambda it, _: f"Cannot declare a server-named queue for type {_type(it.type_name)}",
     ),
     queues.ConsumersThere: _soft(
         PRECONDITION_FAILED, lambda it, vhost: f"{place('queue', it.queue, vhost)} in use"
@@ -215,9 +223,47 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
         ACCESS_REFUSED, lambda it, vhost: f"{place('queue', it.queue, vhost)} in exclusive use"
     ),
     queues.SingleActive: _single_active,
+    queues.InvalidConsumerArgument: _invalid_queue,
+    queues.NotOfType: _soft(
+        PRECONDITION_FAILED,
+        lambda it, vhost: (
+            f"invalid arg '{text(it.argument)}' for {place('queue', it.queue, vhost)} of queue "
+            f"type {_type(it.type_name)}"
+        ),
+    ),
+    queues.NoSuchStream: _soft(
+        PRECONDITION_FAILED,
+        lambda it, vhost: f"invalid property '{it.given}' for {place('queue', it.queue, vhost)}",
+    ),
+    queues.NoTopicForIt: _soft(
+        PRECONDITION_FAILED,
+        lambda it, vhost: f"{place('queue', it.queue, vhost)} can't be a stream: {it.why}",
+    ),
+    # The connection ends for it, as for all that RabbitMQ does not implement.
+    queues.NotOfStreams: _soft(
+        NOT_IMPLEMENTED,
+        lambda it, vhost: (
+            f"{it.act} not supported by stream queues {place('queue', it.queue, vhost)}"
+        ),
+    ),
+    queues.NoGlobalQos: _soft(
+        NOT_IMPLEMENTED,
+        lambda it, vhost: f"{place('queue', it.queue, vhost)} does not support global qos",
+    ),
+    queues.Unlimited: _soft(
+        PRECONDITION_FAILED,
+        lambda it, vhost: (
+            f"consumer prefetch count is not set for '{place('queue', it.queue, vhost)}'"
+        ),
+    ),
     queues.InvalidExpiration: _expiration,
     queues.InvalidHeader: _header,
 }
+
+
+def _type(name: str) -> str:
+    """As RabbitMQ calls the implementations of its types of queues."""
+    return f"rabbit_{name}_queue"
 
 
 def refusal_of(error: LogstoreError, vhost: str) -> Refusal:

@@ -1,7 +1,8 @@
 """What a queue's arguments, and the policy that counts for it, make of it.
 
 Compiled when it is declared, and when its policy changes. The arguments of RabbitMQ's classic and
-of its quorum queues, all in one kind of queue; unknown ones are let pass, as there. Pure.
+of its quorum queues, all in one kind of queue; streams have their own. Unknown ones are let pass,
+as there. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp.fields import data, text
-from logstore.broker.policies import CLASSIC, SETTINGS, Definition
+from logstore.broker.policies import CLASSIC, SETTINGS, STREAM, Definition
 from logstore.broker.queues.once import HEADER, Once, is_name
-from logstore.broker.queues.refusals import InvalidQueueArgument, QueueDiffers
+from logstore.broker.queues.refusals import InvalidQueueArgument, NotOfType, QueueDiffers
+from logstore.broker.queues.streams.ages import age_ms
 from logstore.broker.routing.arguments import (
     CLASS_OF_KIND,
     NO_ARGUMENTS,
@@ -21,6 +23,7 @@ from logstore.broker.routing.arguments import (
 )
 from logstore.settings import FOREVER
 
+SEGMENT_BYTES_MAX: Final = 3_000_000_000  # of a stream's segments, as in RabbitMQ
 TTL_MAX_MS: Final = 315_360_000_000  # ten years, as in RabbitMQ
 
 DROP_HEAD, REJECT_PUBLISH = b"drop-head", b"reject-publish"
@@ -71,6 +74,8 @@ class Limits:
     retention_ms: int | None = None  # None: as the store has it
     retention_bytes: int | None = None
     once: Once | None = None  # repeats are kept out
+    max_age_ms: int | None = None  # of a stream
+    segment_bytes: int | None = None
 
     @property
     def retention(self) -> Mapping[str, str]:
@@ -127,6 +132,11 @@ def _header(field: Field) -> _Fault:
     return _text(field) or (None if is_name(field.value) else "invalid_header_name")
 
 
+def _age(field: Field) -> _Fault:
+    bad = age_ms(text(field.value)) is None if field.kind == "S" else False
+    return _text(field) or ("invalid_max_age" if bad else None)
+
+
 def _limit(field: Field) -> _Fault:
     return _integer(field) or ("value_negative" if field.value < -1 else None)
 
@@ -147,7 +157,7 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-queue-mode": _one_of("invalid_queue_mode", b"default", b"lazy"),
     b"x-queue-version": _upto(2, _from_1, "invalid_queue_version"),
     b"x-single-active-consumer": _boolean,
-    b"x-queue-type": _one_of("invalid_queue_type", b"classic", b"quorum"),
+    b"x-queue-type": _one_of("invalid_queue_type", b"classic", b"quorum", b"stream"),
     b"x-quorum-initial-group-size": _from_1,
     b"x-quorum-target-group-size": _from_1,
     b"x-queue-master-locator": _text,
@@ -170,12 +180,19 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-deduplication-header": _header,
     b"x-cache-ttl": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
     b"x-cache-size": _upto(FOREVER, _from_1, "value_too_large"),
+    b"x-max-age": _age,
+    b"x-stream-max-segment-size-bytes": _upto(SEGMENT_BYTES_MAX, _from_0, "value_too_large"),
+    b"x-stream-filter-size-bytes": _upto(255, _from_0, "value_too_large"),
+    b"x-initial-cluster-size": _from_1,
 }
-# Of streams: they would mean nothing here, and who sends them expects a stream.
-_OF_STREAMS: Final = frozenset({
+# Of streams alone: they would mean nothing with a queue, and who sends them expects a stream.
+_ONLY_STREAMS: Final = frozenset({
     b"x-max-age", b"x-stream-max-segment-size-bytes", b"x-stream-filter-size-bytes",
     b"x-initial-cluster-size",
 })  # fmt: skip
+_OF_STREAMS: Final = _ONLY_STREAMS | {
+    b"x-queue-type", b"x-max-length-bytes", b"x-queue-leader-locator",
+}  # fmt: skip
 
 
 # Of an argument and a policy's setting the smaller one counts; of others the argument does.
@@ -194,14 +211,15 @@ NO_DEFINITION: Final[Definition] = {}
 def limits_of(facts: QueueFacts, definition: Definition = NO_DEFINITION) -> Limits:
     """``definition``: of the policy that counts for it.
 
-    Raises InvalidQueueArgument for the first argument that means nothing.
+    Raises InvalidQueueArgument, NotOfType for the first argument that means nothing.
     """
     found: dict[bytes, Field] = {}
+    stream = facts.type_name == STREAM
     for name, field in facts.arguments:
-        if name in _OF_STREAMS:
-            raise InvalidQueueArgument(facts.name, name, field, "only_for_streams")
         check = CHECKS.get(name)
         if check is not None:
+            if name in _ONLY_STREAMS if not stream else name not in _OF_STREAMS:
+                raise NotOfType(facts.name, name, facts.type_name)
             found[name] = field
             if fault := check(field):
                 raise InvalidQueueArgument(facts.name, name, field, fault)
@@ -264,6 +282,8 @@ def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
         retention_ms=number(b"x-retention-ms"),
         retention_bytes=number(b"x-retention-bytes"),
         once=_once(value),
+        max_age_ms=None if (age := text(b"x-max-age")) is None else age_ms(age.decode()),
+        segment_bytes=number(b"x-stream-max-segment-size-bytes"),
     )
 
 

@@ -6,15 +6,17 @@ Refused
 │   ├── ReservedName        a new name that begins with "amq."
 │   ├── QueueDiffers        declared again, otherwise than it is
 │   ├── InvalidQueueArgument
-│   ├── Nameless            a quorum queue that the server is to name
+│   ├── Nameless            a quorum queue or stream that the server is to name
 │   ├── ConsumersThere      to be deleted only if unused, and it has consumers
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
 │   ├── SingleActive        fetched from, and has a single active consumer
 │   ├── InvalidConsumerArgument
+│   ├── NotOfType           an argument that queues of this type do not have
 │   ├── NoSuchStream        declared otherwise than a stream can be: not durable, for instance
 │   ├── NoTopicForIt        a stream whose topic can't be had: its name is none, for instance
 │   ├── NotOfStreams        a stream, and asked for what only a queue does
+│   ├── NoGlobalQos         a stream's consumer on a channel with one limit for all
 │   └── Unlimited           a stream's consumer without a prefetch count
 ├── NoVhost                 no virtual host has that name (a NoneOfThatName)
 ├── DefaultVhost            the default virtual host is not to be deleted
@@ -88,10 +90,11 @@ class InvalidQueueArgument(QueueRefused):
 
 
 class Nameless(QueueRefused):
-    """A quorum queue is named by whoever declares it: it is to outlive him."""
+    """A quorum queue, or a stream, is named by whoever declares it: it is to outlive him."""
 
-    def __init__(self) -> None:
-        super().__init__(b"", "is a quorum queue, which needs a name; give it one")
+    def __init__(self, type_name: str) -> None:
+        super().__init__(b"", f"is of the type {type_name}, which needs a name; give it one")
+        self.type_name = type_name
 
 
 class ConsumersThere(QueueRefused):
@@ -134,6 +137,18 @@ class InvalidConsumerArgument(QueueRefused):
         self.argument, self.received, self.fault = argument, received, fault
 
 
+class NotOfType(QueueRefused):
+    """An argument, of the queue or of a consumer, that would mean nothing with this type."""
+
+    def __init__(self, queue: bytes, argument: bytes, type_name: str) -> None:
+        super().__init__(
+            queue,
+            f"can't have {_text(argument)}: queues of the type {type_name} do not have it; leave "
+            f"it out",
+        )
+        self.argument, self.type_name = argument, type_name
+
+
 class NoSuchStream(QueueRefused):
     """A stream is durable, nobody's own, and there until it is deleted.
 
@@ -161,6 +176,13 @@ class NotOfStreams(QueueRefused):
     def __init__(self, queue: bytes, act: str) -> None:
         super().__init__(queue, f"is a stream, which has no {act}; consume it, or read its topic")
         self.act = act
+
+
+class NoGlobalQos(QueueRefused):
+    """How much is given of a stream goes by its consumer, not by the channel."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "is a stream: limit its consumer, not all of the channel (qos)")
 
 
 class Unlimited(QueueRefused):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.unacked import Unacked
+from logstore.broker.routing.arguments import Arguments
 
 
 class Got(NamedTuple):
@@ -72,6 +73,10 @@ class Subscription(Protocol):
     @property
     def timeout_ms(self) -> int | None:
         """How long it may have a message (x-consumer-timeout); None: as the queue says."""
+
+    @property
+    def arguments(self) -> Arguments:
+        """What else it asks for."""
 
     def can_take(self) -> int:
         """How many more it takes now, by its socket alone: 0 while its peer does not read."""

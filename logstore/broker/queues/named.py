@@ -1,0 +1,124 @@
+"""What is under a queue's name: a queue, or a stream. What doors need of either.
+
+A queue's messages are settled, a stream's stay; whoever declares, consumes, lists or deletes them
+need not know which it is. Who goes into lanes and settlements asks for a ``Queue`` (``plain``).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from logstore.broker.queues.limits import Limits, QueueFacts
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.queue import Queue, Then
+from logstore.broker.queues.refusals import NotOfStreams
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.unacked import Delivered
+from logstore.counts.queues import QueueCounts
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+Group = Delivered[Any, Any]
+
+
+class Named(Protocol):
+    """Everything is in the sessions' thread."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def facts(self) -> QueueFacts: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def counts(self) -> QueueCounts: ...
+    @property
+    def owner(self) -> object | None:
+        """The connection that it goes with."""
+
+    @property
+    def kept(self) -> Pending | None:
+        """Until it is durable, if it is to be."""
+
+    @property
+    def gone(self) -> bool: ...
+
+    # What there is
+
+    @property
+    def ready(self) -> int:
+        """Messages that can be given out. Right once it is open (``when_open``)."""
+
+    @property
+    def out(self) -> int:
+        """Messages that are given out, and nobody else gets."""
+
+    @property
+    def dropped(self) -> int:
+        """Dead letters that went nowhere."""
+
+    @property
+    def failed(self) -> LogstoreError | None:
+        """Why it can't be used, but deleted."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether its counts are known; nothing is opened for that."""
+
+    def is_open(self) -> bool:
+        """The same, or it has failed; else it is being opened from now on."""
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call it once the counts are known, or it has failed."""
+
+    def logs(self) -> Sequence[Log]:
+        """Those of its logs that are open."""
+
+    def used(self) -> None:
+        """Somebody has declared it, or looked for it."""
+
+    # Its consumers
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]: ...
+    @property
+    def active(self) -> Subscription | None:
+        """The one that is served, if it is a single one."""
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Serve it from the end of this turn on. Raises QueueRefused, and what ``failed`` is."""
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Without effect where it is none of its consumers."""
+
+    def wake(self) -> None:
+        """A consumer may take more: look at the end of the turn."""
+
+    # Messages
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """As Queue.get. Raises NotOfStreams, too."""
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """As Queue.purge. Raises NotOfStreams."""
+
+    def settle(self, delivered: Group) -> None:
+        """It is done with."""
+
+    def count_acked(self, delivered: Group) -> None:
+        """It is settled, by a transaction."""
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """Whoever had it does not want it now."""
+
+    def reject(self, delivered: Group) -> None:
+        """Nobody wants it."""
+
+    def drop(self) -> None:
+        """It is gone: consumers are told, and nobody waits for it any more."""
+
+
+def plain(it: Named, act: str) -> Queue:
+    """The queue, for what only queues do. Raises NotOfStreams: it has no ``act``."""
+    if not isinstance(it, Queue):
+        raise NotOfStreams(it.facts.name, act)
+    return it

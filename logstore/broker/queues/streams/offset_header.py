@@ -1,0 +1,43 @@
+"""The header ``x-stream-offset`` among a message's properties: what differs in each delivery. Pure.
+
+The same properties come again and again, so where the eight bytes of the offset stand in them is
+remembered.
+"""
+
+from struct import Struct
+from typing import Final
+
+from logstore.amqp import fields, properties
+
+HEADER: Final = "x-stream-offset"
+REMEMBERED_MAX: Final = 4096
+REMEMBERED_BYTES_MAX: Final = 1024
+
+_OFFSET: Final = Struct(">q")
+
+
+class OffsetHeader:
+    """What properties come to with it; what was worked out last."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def put(self, data: bytes, offset: int) -> bytes:
+        """These properties with the offset, in place of any that they have."""
+        known = self._known.get(data)
+        if known is None:
+            known = _around(data)
+            if len(data) <= REMEMBERED_BYTES_MAX:
+                if len(self._known) >= REMEMBERED_MAX:
+                    self._known.clear()
+                self._known[data] = known
+        return known[0] + _OFFSET.pack(offset) + known[1]
+
+
+def _around(data: bytes) -> tuple[bytes, bytes]:
+    """What stands before the offset and behind it: it is the last of the table."""
+    found = properties.read(data)
+    headers = {name: it for name, it in (found.headers or {}).items() if name != HEADER}
+    whole = properties.write(found._replace(headers={**headers, HEADER: fields.Long(0)}))
+    _, _, end = properties.read_around(whole)
+    return whole[: end - _OFFSET.size], whole[end:]

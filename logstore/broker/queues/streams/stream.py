@@ -1,0 +1,471 @@
+"""One stream: a topic of one partition under a queue's name.
+
+What is published to it is appended as a record; what any client has appended goes to its consumers,
+each from a place of its own. Nothing is settled: what a consumer acknowledges, or gives back, makes
+room for more. Everything is in the sessions' thread.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.amqp.fields import text
+from logstore.broker.queues.limits import Limits, QueueFacts, limits_of
+from logstore.broker.queues.message import Delivery
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.queue import Then
+from logstore.broker.queues.refusals import NotOfStreams
+from logstore.broker.queues.station import Intake, Parcel
+from logstore.broker.queues.streams.asked import Asked, asked
+from logstore.broker.queues.streams.pages import Cursor
+from logstore.broker.queues.streams.places import offset_of
+from logstore.broker.queues.streams.streams import Opened, Streams
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.unacked import Delivered
+from logstore.broker.topic import Topic
+from logstore.counts.queues import QueueCounts, gave
+from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError
+from logstore.log import Log, Wake
+from logstore.records.batch import Batch
+from logstore.records.record import Message, Record
+
+LANE: Final = 0  # of deliveries: there is one log
+LOOK_MAX: Final = 1000  # messages that a look gives out, to all consumers: some ms
+TAKEN_BYTES: Final = 1 << 20  # of bodies that one consumer is given at once, beside the first
+MESSAGE_BYTES: Final = 256  # of one that waits until the topic is open, beside what it holds
+
+log: Final = logging.getLogger("logstore.queues")
+
+Group = Delivered[Any, Any]
+
+
+class Home(Protocol):
+    """What a stream needs of its virtual host."""
+
+    def goes(self, it: "Stream") -> None:
+        """Its topic is deleted: so is the stream."""
+
+
+class _Parked(NamedTuple):
+    """What is to be appended once the topic is open."""
+
+    messages: Sequence[Message]
+    waiting: Waiting
+    size: int
+
+
+class _Reader:
+    """One consumer, and where it is."""
+
+    __slots__ = ("asked", "cursor", "of")
+
+    def __init__(self, of: Subscription, asked: Asked) -> None:
+        self.of = of
+        self.asked = asked
+        self.cursor: Cursor | None = None  # its place is not known yet
+
+    def room(self) -> int:
+        """How many more it may be given now."""
+        of = self.of
+        room = min(of.can_take(), of.prefetch - of.channel.unacked.of(of), of.channel.room())
+        return max(room, 0)
+
+
+class Stream:
+    """A ``Named``, and a ``Station``: it takes messages where a queue would."""
+
+    out = 0  # nothing is kept from others
+    dropped = 0
+    owner = None
+    active: Subscription | None = None
+
+    def __init__(
+        self, number: int, facts: QueueFacts, home: Home, streams: Streams, topic: str
+    ) -> None:
+        """``topic``: its name. Raises InvalidQueueArgument, NotOfType."""
+        self.id = number
+        self.facts = facts
+        self.limits: Limits = limits_of(facts)
+        self.topic_name = topic
+        self.kept: Pending | None = None  # until it is durable
+        self.gone = False
+        self.failed: LogstoreError | None = None
+        self.counts = QueueCounts()
+        self._home = home
+        self._streams = streams
+        self._topic: Topic | None = None
+        self._log: Log | None = None
+        self._opening = False
+        self._when_open: list[Callable[[], None]] = []
+        self._parked: list[_Parked] = []
+        self._readers: dict[Subscription, _Reader] = {}
+        self._stop: Wake | None = None  # while there are readers
+        self._awake = False
+        self._told: LogstoreError | None = None  # why it could not be read last
+        streams.take(topic, self._topic_gone)
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.facts.name!r} {self.id}>"
+
+    # Its topic
+
+    def made(self, opening: Pending, new: dict[str, str], there: dict[str, str]) -> None:
+        """Have its topic made; ``opening`` is finished when it is."""
+
+        def done(found: Opened | LogstoreError) -> None:
+            self._opened(found)
+            opening.finish(found if isinstance(found, LogstoreError) else None)
+
+        self._opening = True
+        self._streams.make(self.topic_name, new, there, done)
+
+    @property
+    def opened(self) -> bool:
+        """As Named.opened."""
+        return self._log is not None or self.failed is not None
+
+    def is_open(self) -> bool:
+        """As Named.is_open."""
+        if not self.opened and not self._opening and not self.gone:
+            self._opening = True
+            self._streams.open(self.topic_name, self._opened)
+        return self.opened
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """As Named.when_open."""
+        if self.gone or self.is_open():
+            call()
+        else:
+            self._when_open.append(call)
+
+    def _opened(self, found: Opened | LogstoreError) -> None:
+        self._opening = False
+        if isinstance(found, LogstoreError):
+            self.failed = found
+        else:
+            self._topic, self._log = found
+        self._unpark()
+        calls, self._when_open = self._when_open, []
+        for call in calls:
+            call()
+
+    def _topic_gone(self) -> None:
+        if not self.gone:
+            log.warning("stream %s is deleted, since its topic is", text(self.facts.name))
+            self._home.goes(self)
+
+    def change(self, limits: Limits) -> None:
+        """Its policy has changed; the topic's settings are its home's business."""
+        self.limits = limits
+
+    # What there is
+
+    @property
+    def ready(self) -> int:
+        """All that it has, as far as offsets tell."""
+        return 0 if self._log is None else self._log.safe - self._log.start
+
+    def logs(self) -> Sequence[Log]:
+        """As Named.logs."""
+        return () if self._log is None else (self._log,)
+
+    def used(self) -> None:
+        """As Named.used: it never goes by itself."""
+
+    # What comes
+
+    def take(self, parcel: Parcel, intake: Intake) -> None:
+        """As Station.take."""
+        total = len(parcel.keys)
+        if self.failed is not None:
+            intake.refuse(range(total), self.failed)
+            return
+        record, now_ms = self._streams.recording.record, intake.now_ms
+        messages = [
+            record(framed.exchange, key, framed.properties, bytes(body), now_ms)
+            for key, body, framed in zip(parcel.keys, parcel.bodies, parcel.framed, strict=True)
+        ]
+        self._count(total)
+        if intake.held is not None:
+            self._hold(messages, intake)
+            return
+        if self.kept is not None:
+            intake.waiting.pending(self.kept)
+        if self._log is None:
+            self._park(messages, intake.waiting)
+            return
+        batches, refused = self._encoded(messages)
+        for number, error in refused.items():
+            intake.refuse((number,), error)
+        try:
+            self._append(batches, intake.waiting)
+        except LogstoreError as error:
+            intake.refuse(range(total), error)
+
+    def _count(self, total: int) -> None:
+        self.counts.published += total
+        self._streams.totals.published += total
+
+    def _hold(self, messages: Sequence[Message], intake: Intake) -> None:
+        """As a part of a transaction: ahead of it, when it begins."""
+        assert intake.held is not None
+        if self._topic is not None:
+            _, refused = self._encoded(messages)
+            for number, error in refused.items():
+                intake.refuse((number,), error)
+            messages = [it for n, it in enumerate(messages) if n not in refused]
+        intake.lasting.update(set(range(len(intake.lasting) + len(messages))) - intake.rejected)
+        intake.held.ahead.append(partial(self._ahead, messages))
+
+    def _ahead(self, messages: Sequence[Message], waiting: Waiting) -> None:
+        if self.gone:
+            return
+        if self.kept is not None:
+            waiting.pending(self.kept)
+        if self._log is None:
+            self._park(messages, waiting)
+        else:
+            waiting.park()
+            self._put(messages, waiting)
+
+    def _park(self, messages: Sequence[Message], waiting: Waiting) -> None:
+        waiting.park()
+        if self.failed is not None:
+            waiting.unparked(None, 0, self.failed)
+            return
+        size = sum(len(it.value or b"") + MESSAGE_BYTES for it in messages)
+        self._parked.append(_Parked(messages, waiting, size))
+        self._streams.parked(size)
+        self.is_open()
+
+    def _unpark(self) -> None:
+        parked, self._parked = self._parked, []
+        for messages, waiting, size in parked:
+            self._streams.parked(-size)
+            if self._log is not None:
+                self._put(messages, waiting)
+            else:  # of one that is deleted nobody waits for anything
+                waiting.unparked(None, 0, self.failed)
+
+    def _put(self, messages: Sequence[Message], waiting: Waiting) -> None:
+        """What is parked in ``waiting``."""
+        batches, refused = self._encoded(messages)
+        error: LogstoreError | None = next(iter(refused.values()), None)
+        try:
+            self._append(batches, waiting)
+        except LogstoreError as failed:
+            error = failed
+        waiting.unparked(None, 0, error)
+
+    def _encoded(
+        self, messages: Sequence[Message]
+    ) -> tuple[Sequence[Batch], dict[int, LogstoreError]]:
+        """As batches; and why the topic does not take some, by their numbers."""
+        assert self._topic is not None
+        rules, refused = self._topic.rules, dict[int, LogstoreError]()
+        try:
+            return rules.encode(rules.columns(messages)), refused
+        except InvalidRecord:
+            pass  # which one is, is found out below
+        good = []
+        for number, message in enumerate(messages):
+            try:
+                rules.encode(rules.columns([message]))
+            except InvalidRecord as error:
+                refused[number] = error
+            else:
+                good.append(message)
+        return rules.encode(rules.columns(good)) if good else (), refused
+
+    def _append(self, batches: Sequence[Batch], waiting: Waiting) -> None:
+        """Raises StorageFull, LogFailed, UnknownPartition."""
+        assert self._log is not None
+        for batch in batches:
+            mark = self._log.append(batch)
+            waiting.appended(self._log, mark + batch.record_count)
+        if batches:
+            self._log.sync_soon()
+
+    # Its consumers
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """As they came."""
+        return list(self._readers)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Raises NotOfType, InvalidConsumerArgument, Unlimited, NotOfStreams; why it has failed."""
+        if self.failed is not None:
+            raise self.failed
+        facts = asked(self.facts.name, subscription, self._streams.clock())
+        reader = self._readers[subscription] = _Reader(subscription, facts)
+        self.when_open(lambda: self._place(reader))
+
+    def _place(self, reader: _Reader) -> None:
+        """Find out where it begins."""
+        if self._readers.get(reader.of) is not reader:
+            return
+        if self._log is None:  # it can't be opened
+            self._readers.pop(reader.of)
+            reader.of.cancelled()
+            return
+        if self._stop is None:
+            self._stop = self._log.watch(self._wake_from_afar)
+        begin, its = reader.asked.begin, self._log
+
+        def found(offset: int | LogstoreError) -> None:
+            if isinstance(offset, LogstoreError):
+                self._tell(offset)
+                offset = its.start
+            reader.cursor = Cursor(offset)
+            self.wake()
+
+        if begin.searches:
+            self._streams.elsewhere(lambda: offset_of(its, begin), found)
+        else:
+            found(offset_of(its, begin))
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """What it has unacked is its channel's."""
+        if self._readers.pop(subscription, None) is not None and not self._readers:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def wake(self) -> None:
+        """As Named.wake."""
+        if not self._awake and not self.gone:
+            self._awake = True
+            self._streams.soon(self.look)
+
+    def _wake_from_afar(self) -> None:
+        """From any thread."""
+        self._streams.soon(self.look)
+
+    def look(self) -> None:
+        """Give consumers what they have room for, within bounds; at the end of a turn."""
+        self._awake = False
+        if self.gone or self._log is None or not self._readers:
+            return
+        left, more = LOOK_MAX, False
+        for reader in list(self._readers.values()):
+            if reader.cursor is None or reader.of not in self._readers:
+                continue
+            room = min(reader.room(), left)
+            if room > 0:
+                left -= self._serve(reader, reader.cursor, room)
+                more = more or reader.cursor.stopped
+            if left <= 0:
+                self._begin_behind(reader)
+                more = True
+                break
+        if more:
+            self.wake()
+
+    def _begin_behind(self, reader: _Reader) -> None:
+        """Those behind it are served before it, next time."""
+        readers = list(self._readers.items())
+        at = next(n for n, (_, it) in enumerate(readers) if it is reader) + 1
+        self._readers = dict(readers[at:] + readers[:at])
+
+    def _serve(self, reader: _Reader, cursor: Cursor, room: int) -> int:
+        """Give it some; how many were looked at."""
+        assert self._log is not None
+        try:
+            records = cursor.take(self._log, self._streams.pages, room, TAKEN_BYTES, self._skipped)
+        except LogstoreError as error:
+            self._tell(error)
+            return 0
+        looked_at = len(records)
+        wanted = reader.asked.filter
+        if wanted is not None:
+            records = [it for it in records if wanted.wants(it)]
+            cursor.stopped = cursor.stopped or len(records) < looked_at
+        if records:
+            self._give(reader.of, records)
+        return looked_at
+
+    def _give(self, to: Subscription, records: Sequence[Record]) -> None:
+        unacked = to.channel.unacked
+        first = unacked.next_tag
+        begin, after = 0, records[0].offset
+        for number, record in enumerate(records):
+            if record.offset != after:
+                unacked.add(self, LANE, records[begin].offset, number - begin, to)
+                begin = number
+            after = record.offset + 1
+        unacked.add(self, LANE, records[begin].offset, len(records) - begin, to)
+        for counts in (self.counts, self._streams.totals):
+            gave(counts, len(records), fetched=False, no_ack=False)
+        to.push(first, [self._delivery(it) for it in records])
+
+    def _delivery(self, record: Record) -> Delivery:
+        content = self._streams.messaging.content(
+            record.key, record.value, record.headers, record.timestamp_ms
+        )
+        data = self._streams.offsets.put(content.properties, record.offset)
+        return Delivery(content.exchange, content.key, data, content.body, False)
+
+    def _skipped(self, damage: CorruptBatch) -> None:
+        log.error("stream %s: left out of what is delivered: %s", text(self.facts.name), damage)
+
+    def _tell(self, error: LogstoreError) -> None:
+        if self._told is None or str(self._told) != str(error):
+            self._told = error
+            log.error("stream %s can't be read: %s", text(self.facts.name), error)
+
+    # What comes back
+
+    def settle(self, delivered: Group) -> None:
+        """There is room for more."""
+        self.count_acked(delivered)
+        self.wake()
+
+    def count_acked(self, delivered: Group) -> None:
+        """As Named.count_acked."""
+        for counts in (self.counts, self._streams.totals):
+            counts.acked += delivered.size
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """As ``settle``: it comes no more, and is read again by whoever consumes from there on."""
+        for counts in (self.counts, self._streams.totals):
+            counts.returned += delivered.size
+        self.wake()
+
+    def reject(self, delivered: Group) -> None:
+        """As ``release``: it stays where it is."""
+        self.release(delivered)
+
+    # What only queues do
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """Raises NotOfStreams."""
+        raise NotOfStreams(self.facts.name, "basic.get")
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """Raises NotOfStreams."""
+        raise NotOfStreams(self.facts.name, "queue.purge")
+
+    # Its end
+
+    def drop(self) -> None:
+        """As Named.drop."""
+        self.gone = True
+        self._streams.let_go(self.topic_name)
+        self._unwatch()
+        if self._log is not None:
+            self._streams.pages.forget(self._log)
+        readers, self._readers = self._readers, {}
+        for subscription in readers:
+            subscription.cancelled()
+        parked, self._parked = self._parked, []
+        for _, waiting, size in parked:
+            self._streams.parked(-size)
+            waiting.unparked(None, 0)
+        calls, self._when_open = self._when_open, []
+        for call in calls:
+            call()

@@ -1,0 +1,180 @@
+"""What all streams of a process have in common: their topics, and what was read of them.
+
+Topics are made, opened and deleted by workers, one thing after the other for each name. A topic
+that somebody deletes takes its stream with it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from logstore.broker.mapping.messages import Messaging
+from logstore.broker.mapping.records import Recording
+from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.streams.offset_header import OffsetHeader
+from logstore.broker.queues.streams.pages import Pages
+from logstore.broker.topic import Topic
+from logstore.broker.topics import Change, Topics
+from logstore.counts.queues import QueueTotals
+from logstore.errors import LogstoreError, Refused, TopicExists, UnknownTopic
+from logstore.log import Log
+
+SINGLE: Final = "it is a stream, which has one partition"
+
+log: Final = logging.getLogger("logstore.queues")
+
+Then = Callable[[Any], None]  # what was made, or a LogstoreError
+
+
+class Opened(NamedTuple):
+    """A topic that was found, or made, and its one log."""
+
+    topic: Topic
+    log: Log
+
+
+class Streams:
+    """Of one process. In the sessions' thread, but for what workers do."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        work: Work,
+        soon: Callable[[Callable[[], object]], object],
+        clock: Callable[[], int],
+        totals: QueueTotals,
+        parked: Callable[[int], object],
+    ) -> None:
+        """``parked``: is told how many bytes more, or less, wait for topics that are opened."""
+        self.topics = topics
+        self.clock, self.soon = clock, soon
+        self.totals, self.parked = totals, parked
+        self.pages = Pages()
+        self.recording, self.messaging = Recording(), Messaging()
+        self.offsets = OffsetHeader()
+        self._work = work
+        self._jobs: dict[str, deque[tuple[Callable[[], Any], Then]]] = {}
+        self._gone: dict[str, Callable[[], object]] = {}  # by topic: what ends its stream
+        self._end = topics.tell(self._changed)
+
+    # Which topics are streams
+
+    def has(self, topic: str) -> bool:
+        """Whether a stream has this topic."""
+        return topic in self._gone
+
+    def take(self, topic: str, gone: Callable[[], object]) -> None:
+        """A stream has it now. ``gone`` is called in a turn when the topic is deleted."""
+        self._gone[topic] = gone
+        self.topics.keep_single(topic, SINGLE)
+
+    def let_go(self, topic: str) -> None:
+        """No stream has it any more."""
+        self._gone.pop(topic, None)
+        self.topics.keep_single(topic, None)
+
+    def _changed(self, change: Change) -> None:
+        """In any thread."""
+        if change.event == "deleted" and change.topic.name in self._gone:
+            self.soon(self._look)
+
+    def _look(self) -> None:
+        for name, gone in list(self._gone.items()):
+            # One that is being made is not there yet, nor is one that is to be made anew.
+            if name not in self._jobs and self.topics.get(name) is None:
+                gone()
+
+    # Their topics
+
+    def make(self, name: str, new: Mapping[str, str], there: Mapping[str, str], then: Then) -> None:
+        """Have the topic made with these settings; one that is there gets ``there``.
+
+        ``then`` gets ``Opened``, or why it can't be.
+        """
+
+        def make() -> Opened:
+            with suppress(TopicExists):
+                topic = self.topics.create(name, 1, new)
+                return Opened(topic, topic.partition(0))
+            if len(self._topic(name).partitions) != 1:  # just now
+                raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
+            if there:
+                self.topics.alter(name, there, ())
+            topic = self._topic(name)
+            return Opened(topic, topic.partition(0))
+
+        self._do(name, make, then)
+
+    def open(self, name: str, then: Then) -> None:
+        """``then`` gets ``Opened``, or why it can't be."""
+
+        def look() -> Opened:
+            topic = self._topic(name)
+            return Opened(topic, topic.partition(0))
+
+        self._do(name, look, then)
+
+    def alter(self, name: str, settings: Mapping[str, str], reset: tuple[str, ...]) -> None:
+        """A policy has changed what the topic is to be like."""
+
+        def done(found: object) -> None:
+            if isinstance(found, LogstoreError):
+                log.error("stream %s: its retention stays as it was: %s", name, found)
+
+        self._do(name, lambda: self.topics.alter(name, settings, reset), done)
+
+    def delete(self, name: str, then: Then) -> None:
+        """``then`` gets None, or why it is still there. One that is not there is deleted."""
+
+        def delete() -> None:
+            with suppress(UnknownTopic):
+                self.topics.delete(name)
+
+        self._do(name, delete, then)
+
+    def elsewhere(self, job: Callable[[], Any], then: Then) -> None:
+        """What may take long, of a log that is open."""
+        self._work(lambda: _or_error(job), then)
+
+    def _topic(self, name: str) -> Topic:
+        """Raises UnknownTopic."""
+        topic = self.topics.get(name)
+        if topic is None:
+            raise UnknownTopic(f"no topic {name!r}", name)
+        return topic
+
+    def _do(self, name: str, job: Callable[[], Any], then: Then) -> None:
+        """Behind all that was asked for of this topic."""
+        jobs = self._jobs.setdefault(name, deque())
+        jobs.append((job, then))
+        if len(jobs) == 1:
+            self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        job, then = self._jobs[name][0]
+
+        def done(found: Any) -> None:  # noqa: ANN401
+            jobs = self._jobs[name]
+            jobs.popleft()
+            if jobs:
+                self._begin(name)
+            else:
+                del self._jobs[name]
+            then(found)
+
+        self._work(lambda: _or_error(job), done)
+
+    def close(self) -> None:
+        """The process has no queues any more."""
+        self._end()
+        for name in list(self._gone):
+            self.let_go(name)
+
+
+def _or_error(job: Callable[[], Any]) -> Any:  # noqa: ANN401
+    try:
+        return job()
+    except LogstoreError as error:
+        return error

@@ -1,0 +1,73 @@
+"""The topic that a stream is: its name, and what the stream's arguments make of its settings. Pure.
+
+In the default virtual host the topic is called as the stream is, in another one ``HOST.STREAM``.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from logstore.amqp.fields import text
+from logstore.broker.queues.limits import Limits
+from logstore.broker.queues.refusals import NoTopicForIt
+from logstore.broker.topics import Topics, check_for_clients
+from logstore.errors import InvalidName, Refused
+from logstore.kept_queues import DEFAULT_VHOST
+from logstore.names import check_topic
+
+UNLIMITED: Final = -1  # of retention.ms and retention.bytes
+# Segments go as a whole: four of them make an hour an hour and a quarter.
+SEGMENTS: Final = 4
+SEGMENT_MS_MIN, SEGMENT_MS_MAX = 60_000, 7 * 86_400_000
+SEGMENT_BYTES_MIN: Final = 1 << 20
+SEGMENT_BYTES_MAX: Final = 1 << 30  # as other topics have it
+SEGMENT_BYTES_ASKED_MAX: Final = (1 << 31) - 1  # what segment.bytes may be
+# As large as AMQP's largest message, with its headers.
+MESSAGE_BYTES_MAX: Final = (128 << 20) + (1 << 20)
+
+
+def topic_name(vhost: bytes, stream: bytes) -> str:
+    """Raises NoTopicForIt where no topic can be called so, or no client may make it."""
+    host, name = text(vhost), text(stream)
+    topic = name if host == DEFAULT_VHOST else f"{host}.{name}"
+    try:
+        check_topic(topic)
+        check_for_clients(topic)
+    except (InvalidName, Refused) as error:
+        raise NoTopicForIt(stream, str(error)) from None
+    return topic
+
+
+def check_single(topics: Topics, stream: bytes, topic: str) -> None:
+    """Raises NoTopicForIt where there is a topic of that name with more than one partition."""
+    found = topics.get(topic)
+    if found is not None and len(found.partitions) != 1:
+        raise NoTopicForIt(
+            stream,
+            f"topic {topic!r} has {len(found.partitions)} partitions, and a stream has one; use "
+            f"another name",
+        )
+
+
+def retention(limits: Limits) -> Mapping[str, str]:
+    """What its arguments say of a topic's settings; an empty one where they say nothing."""
+    found: dict[str, int] = {}
+    age_ms, size, segment = limits.max_age_ms, limits.max_bytes, limits.segment_bytes
+    if age_ms is not None:
+        found["retention.ms"] = age_ms
+        found["segment.ms"] = max(SEGMENT_MS_MIN, min(age_ms // SEGMENTS, SEGMENT_MS_MAX))
+    if size is not None:
+        found["retention.bytes"] = size
+        found["segment.bytes"] = max(SEGMENT_BYTES_MIN, min(size // SEGMENTS, SEGMENT_BYTES_MAX))
+    if segment is not None:
+        found["segment.bytes"] = max(SEGMENT_BYTES_MIN, min(segment, SEGMENT_BYTES_ASKED_MAX))
+    return {name: str(value) for name, value in found.items()}
+
+
+def settings(limits: Limits) -> Mapping[str, str]:
+    """Of a new topic. Without arguments all is kept, as RabbitMQ has it."""
+    return {
+        "retention.ms": str(UNLIMITED),
+        "retention.bytes": str(UNLIMITED),
+        "max.message.bytes": str(MESSAGE_BYTES_MAX),
+        **retention(limits),
+    }
