@@ -9,6 +9,7 @@ from logstore.amqp import fields
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.policies import STREAM
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
 from logstore.figures import stuck
@@ -18,7 +19,7 @@ from logstore.figures.series import Series, Values
 from logstore.log import TopicPartition
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
     from logstore.broker.queues.queues import Queues
 
 UNSENT_BYTES: Final = 64 << 10  # of a connection that is looked at more closely
@@ -107,9 +108,10 @@ class QueueSource:
                 if queue.gone:
                     continue
                 counts, ready, out = queue.counts, queue.ready, queue.out
-                waiting += ready
+                stays = queue.facts.type_name == STREAM  # nobody takes it away
+                waiting += 0 if stays else ready
                 values = counts.published, counts.given_out, counts.acked, ready, out
-                judge = partial(_judge_queue, host, queue) if ready or out else None
+                judge = partial(_judge_queue, host, queue) if (ready or out) and not stays else None
                 most = queue.limits.max_length
                 if most and ready >= most * NEARLY and len(near) < NEAR_MAX:
                     name = fields.text(queue.facts.name)
@@ -125,7 +127,7 @@ def waiting(queues: QueueSource, groups: "GroupSource") -> Iterator[Seen]:
     yield Seen("", (queues.waiting + groups.unread,))
 
 
-def _judge_queue(host: str, queue: "Queue", seen: Series, step: int) -> stuck.Stuck | None:
+def _judge_queue(host: str, queue: "Named", seen: Series, step: int) -> stuck.Stuck | None:
     name = fields.text(queue.facts.name)
     return stuck.queue(name, host, seen, len(queue.subscriptions), step)
 

@@ -18,6 +18,7 @@ from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.unacked import Unacked
+from logstore.broker.routing.arguments import NO_ARGUMENTS
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.open_queues import OpenQueues
@@ -75,11 +76,12 @@ class Consumer:
 
     def __init__(
         self, channel=None, prefetch=0, *, no_ack=False, exclusive=False, priority=0,
-        timeout_ms=None, tag=b"c",
+        timeout_ms=None, tag=b"c", arguments=NO_ARGUMENTS,
     ):  # fmt: skip
         self.channel = Channel() if channel is None else channel
         self.prefetch, self.no_ack, self.exclusive = prefetch, no_ack, exclusive
         self.priority, self.timeout_ms, self.tag = priority, timeout_ms, tag
+        self.arguments = arguments
         self.takes = MANY
         self.had = []  # tag and delivery
         self.is_cancelled = False
@@ -186,11 +188,10 @@ class Node:
 
     def _unsafe(self):
         lanes = [
-            lane.log
+            log
             for vhost in self.queues.vhosts.values()
             for queue in vhost.queues()
-            for lane in queue.stock.order
-            if lane.log is not None
+            for log in queue.logs()
         ]
         logs = [*lanes, self.queues._journal]
         return next((log for log in logs if log.safe < log.end), None)

@@ -12,7 +12,7 @@ from logstore.broker.policies import POLICIES_MAX, Policies, Policy, TooManyPoli
 from logstore.broker.queues.pending import Pending
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
 
 # In one turn, in policies that are tried, of half a microsecond each: some 4 ms.
 STEP_COST: Final = 4000
@@ -29,9 +29,9 @@ class Governing:
         self,
         policies: Policies,
         keep: Keep,
-        queues: "Callable[[], Iterable[Queue]]",
+        queues: "Callable[[], Iterable[Named]]",
         exchanges: Callable[[], Iterable[bytes]],
-        apply: "Callable[[Queue | bytes], None]",
+        apply: "Callable[[Named | bytes], None]",
         soon: Callable[[Callable[[], object]], None],
     ) -> None:
         """``keep``: has policies kept, and others, by their names, forgotten. ``apply``: has a
@@ -42,7 +42,7 @@ class Governing:
         self._queues, self._exchanges = queues, exchanges
         self._apply = apply
         self._soon = soon
-        self._left: list[Queue | bytes] = []  # to be gone through, from the end on
+        self._left: list[Named | bytes] = []  # to be gone through, from the end on
         self._told: list[Pending] = []  # when it is
         self._next: list[Pending] = []  # that came meanwhile: all is gone through again
         self._counting: dict[str, Policy | None] = {}  # as they are to be, of those not kept yet

@@ -20,6 +20,7 @@ from logstore.broker.queues.given import (
 )
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.named import Named, plain
 from logstore.broker.queues.peeking import Peek, Spot
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published
@@ -128,7 +129,7 @@ def peek(desk: Desk, name: str, begin: Spot | None, most: int) -> Peek:
     found: list[tuple[Model, peeking.Places]] = []
 
     def look(vhost: Vhost) -> None:
-        queue = vhost.queue(name_of(name), desk)
+        queue = plain(vhost.queue(name_of(name), desk), "messages of its own")
 
         def known() -> None:
             found.append((queue, peeking.places(queue, begin, most)))
@@ -255,7 +256,7 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
 
-    def _found(self, vhost: Vhost) -> Model:
+    def _found(self, vhost: Vhost) -> Named:
         return vhost.queue(self._name, self._desk)
 
     def facts(self) -> QueueFacts:
@@ -276,9 +277,9 @@ class Queue:
             lambda _: QueueCounts(queue.ready, queue.out, len(queue.subscriptions))
         )
 
-    def _open(self) -> Model:
+    def _open(self) -> Named:
         """Its counts are known when this returns, unless it has ``failed``. Raises NoQueue."""
-        opened: list[Model] = []
+        opened: list[Named] = []
 
         def look(vhost: Vhost) -> None:
             queue = self._found(vhost)

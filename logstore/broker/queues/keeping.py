@@ -10,8 +10,8 @@ from typing import Any
 from logstore.amqp import fields
 from logstore.broker.policies import Policy
 from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
-from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
@@ -39,7 +39,7 @@ class Rows:
         kept: bool = True,
     ) -> None:
         """``kept``: the host's own row is; else it is kept with what is kept first."""
-        self.queues: dict[int, Queue] = {}
+        self.queues: dict[int, Named] = {}
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
         self.policies: dict[str, KeptPolicy] = {}
@@ -50,9 +50,9 @@ class Rows:
         self._keeper = keeper
         self._next_id = next_id
         self._unkept = None if kept else vhost
-        self._by_name: Callable[[bytes], Queue | None] = lambda name: None
+        self._by_name: Callable[[bytes], Named | None] = lambda name: None
 
-    def named_by(self, queue: Callable[[bytes], Queue | None]) -> None:
+    def named_by(self, queue: Callable[[bytes], Named | None]) -> None:
         """How queues are found by their names."""
         self._by_name = queue
 
@@ -69,18 +69,18 @@ class Rows:
         """An exchange that was not kept is gone."""
         self._numbers.pop(exchange, None)
 
-    def keep(self, queue: Queue) -> Pending:
+    def keep(self, queue: Named) -> Pending:
         """A queue that is new and lasts, or whose messages live longer or shorter now."""
         return self._change([self._queue(queue)], [])
 
-    def _queue(self, queue: Queue) -> KeptQueue:
+    def _queue(self, queue: Named) -> KeptQueue:
         facts = queue.facts
         return KeptQueue(
             queue.id, self._vhost, fields.text(facts.name), facts.auto_delete,
             table_of(facts.arguments), queue.lifetimes(),
         )  # fmt: skip
 
-    def change(self, change: Change, forget: Queue | None = None) -> Pending | None:
+    def change(self, change: Change, forget: Named | None = None) -> Pending | None:
         """What has changed among exchanges and bindings; and a queue that is gone."""
         removed: list[Kept] = [] if forget is None else [self._queue(forget)]
         bindings = [it for it in change.removed if isinstance(it, Binding)]

@@ -7,6 +7,8 @@ need not know which it is. Who goes into lanes and settlements asks for a ``Queu
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from logstore.broker.policies import Policy
+from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue, Then
@@ -40,7 +42,23 @@ class Named(Protocol):
         """Until it is durable, if it is to be."""
 
     @property
+    def topic_name(self) -> str | None:
+        """The topic that a stream is."""
+
+    @property
     def gone(self) -> bool: ...
+
+    # Its policy
+
+    @property
+    def policy(self) -> Policy | None:
+        """The one that counts."""
+
+    def govern(self, policy: Policy | None) -> None:
+        """Another one counts, or none."""
+
+    def lifetimes(self) -> tuple[int, ...]:
+        """How long its messages live, as it is kept."""
 
     # What there is
 
@@ -72,6 +90,17 @@ class Named(Protocol):
 
     def logs(self) -> Sequence[Log]:
         """Those of its logs that are open."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The highest priority first; a stream has none."""
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """Where each of its logs has the first message that can be given out, if it has one."""
+
+    @property
+    def dying(self) -> int:
+        """Dead letters that are not safe elsewhere yet."""
 
     def used(self) -> None:
         """Somebody has declared it, or looked for it."""

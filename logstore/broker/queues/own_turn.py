@@ -150,7 +150,7 @@ class OwnTurn:
         return any(
             queue.dead_letters.moving
             for vhost in self._queues.vhosts.values()
-            for queue in vhost.queues()
+            for queue in vhost.with_lanes()
         )
 
     def close(self, why: Closed, keep: Callable[[], None]) -> None:

@@ -40,6 +40,20 @@ class Pending:
             call(self)
 
 
+def both(first: Pending, second: Pending) -> Pending:
+    """Done when both are; failed if either has."""
+    joined, left = Pending(), [first, second]
+
+    def done(pending: Pending) -> None:
+        left.remove(pending)
+        if not left:
+            joined.finish(first.error or second.error)
+
+    first.then(done)
+    second.then(done)
+    return joined
+
+
 class Waiting:
     """All that a run of messages waits for before it is confirmed.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Si
 from itertools import islice
 from typing import Final, NamedTuple
 
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
@@ -279,7 +280,7 @@ def _bound(binding: Binding) -> Edge:
     )  # fmt: skip
 
 
-def _dead_letters(queue: Queue) -> Edge | None:
+def _dead_letters(queue: Named) -> Edge | None:
     """To the exchange that they go to; where that is the default one, to the queue itself."""
     to, key = queue.limits.dead_letter_exchange, queue.limits.dead_letter_key
     if to is None:

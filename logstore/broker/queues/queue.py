@@ -17,13 +17,13 @@ from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delayed, Delays
 from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
-from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.lane import Lane, Windows
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pace import FAILING, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
-from logstore.broker.queues.refusals import SingleActive
+from logstore.broker.queues.refusals import NotOfType, SingleActive
 from logstore.broker.queues.repeats import QueueRepeats
 from logstore.broker.queues.stock import Chunk, Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
@@ -31,9 +31,12 @@ from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.counts.queues import QueueCounts, QueueTotals, died, gave
 from logstore.errors import Damaged, LogstoreError
+from logstore.log import Log
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
 STEP_MAX: Final = 1000  # and at once
+
+STREAM_OFFSET: Final = b"x-stream-offset"  # what only a stream's consumers may ask for
 
 Then = Callable[[Got | None], None]
 Group = Delivered[Any, Any]
@@ -91,6 +94,8 @@ class _Getter(NamedTuple):
 
 class Queue:
     """Of one virtual host, which makes it."""
+
+    topic_name: str | None = None  # as Named.topic_name
 
     def __init__(
         self,
@@ -170,6 +175,38 @@ class Queue:
         """Whether messages can't be taken before all that it has is known."""
         return self.limits.rejects or (self.repeats is not None and not self.repeats.known)
 
+    @property
+    def opened(self) -> bool:
+        """As Named.opened."""
+        return self.stock.opened
+
+    @property
+    def dropped(self) -> int:
+        """As Named.dropped."""
+        return self.dead_letters.dropped
+
+    @property
+    def dying(self) -> int:
+        """As Named.dying."""
+        return len(self.dead_letters)
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """As Named.lanes."""
+        return self.stock.order
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """As Named.heads."""
+        return [
+            (it.log, head)
+            for it in self.stock.order
+            if it.log is not None and (head := it.head) is not None
+        ]
+
+    def logs(self) -> Sequence[Log]:
+        """As Named.logs: those of its lanes, the highest priority first."""
+        return [lane.log for lane in self.stock.order if lane.log is not None]
+
     def is_open(self) -> bool:
         """Whether its counts are known, or it has failed; else its lanes are being opened."""
         return self.stock.open()
@@ -243,9 +280,14 @@ class Queue:
         return self._consumers.active
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Serve it from the end of this turn on. Raises ExclusiveUse, and what ``failed`` is."""
+        """Serve it from the end of this turn on.
+
+        Raises ExclusiveUse, NotOfType, and what ``failed`` is.
+        """
         if self.failed is not None:
             raise self.failed
+        if subscription.arguments.get(STREAM_OFFSET) is not None:
+            raise NotOfType(self.facts.name, STREAM_OFFSET, self.facts.type_name)
         self._consumers.add(subscription)
         self.wake()
 

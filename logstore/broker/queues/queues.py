@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from logstore.amqp import fields
-from logstore.broker.policies import check
+from logstore.broker.policies import STREAM, check
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
@@ -26,9 +26,11 @@ from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.lane_logs import LaneLogs, Work
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.newest import Hosted, newest
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.refusals import InvalidQueueArgument
 from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.station import Station
@@ -44,7 +46,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
-from logstore.errors import LogFailed, LogstoreError, UnknownPartition
+from logstore.errors import LogFailed, LogstoreError, Refused, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptQueue,
@@ -57,6 +59,10 @@ from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
 from logstore.records.encode import encode
 
 _T = TypeVar("_T")
+
+if TYPE_CHECKING:  # most have none
+    from logstore.broker.queues.streams.stream import Stream
+    from logstore.broker.queues.streams.streams import Streams
 
 FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are gone
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
@@ -132,8 +138,10 @@ class Queues:
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         # Those of them that may refuse messages: whether there is room is known once they are open.
         self.uncounted: set[Queue] = set()
+        self._streams: Streams | None = None  # once there is one
         self._restore(kept)
         self._resume(kept)
+        self._drop_streams()
 
     # From what is kept
 
@@ -182,8 +190,20 @@ class Queues:
         if unfinished:
             queues: dict[int, Holder] = {}
             for vhost in self.vhosts.values():
-                queues |= {it.id: it for it in vhost.queues()} | vhost.holders
+                queues |= {it.id: it for it in vhost.with_lanes()} | vhost.holders
             resume(self._journal, unfinished, queues.get, self._holding, all_known=not kept.damaged)
+
+    def _drop_streams(self) -> None:
+        """Those whose topics were deleted by a process that did not come to forget them."""
+        if self._streams is None:
+            return
+        for vhost in self.vhosts.values():
+            for it in list(vhost.queues()):
+                if isinstance(it, Queue):
+                    continue
+                if self._streams.missing(cast("Stream", it).topic_name):
+                    log.warning("stream %r is forgotten: its topic was deleted", it.facts.name)
+                    vhost.goes(it)
 
     def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
         rows = self._hosts.rows(kept.fact)
@@ -193,7 +213,7 @@ class Queues:
         for row in kept.queues.values():
             queue = self._restored_queue(row, vhost, lanes)
             rows.queues[queue.id] = queue
-            if queue.resume_lifetimes(row.ttls):
+            if isinstance(queue, Queue) and queue.resume_lifetimes(row.ttls):
                 rows.keep(queue)
             names[queue.id] = queue.facts.name
         for it in kept.bindings:
@@ -231,8 +251,10 @@ class Queues:
 
     def _restored_queue(
         self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]]
-    ) -> Queue:
+    ) -> Named:
         facts = queue_facts(row)
+        if facts.type_name == STREAM:
+            return self._restored_stream(row, facts, vhost)
         there = lanes.pop(row.id, [])
         try:
             queue = Queue(row.id, facts, vhost, lanes=there, policy=vhost.policy_of(facts))
@@ -247,7 +269,19 @@ class Queues:
         queue.used()
         return queue
 
-    def _add_vhost(self, vhost: Vhost, topology: Topology[Queue, Station]) -> None:
+    def _restored_stream(self, row: KeptQueue, facts: QueueFacts, vhost: Vhost) -> Named:
+        from logstore.broker.queues.streams.made import restored
+
+        try:
+            return restored(self.streams(), row.id, facts, vhost)
+        except InvalidQueueArgument as error:  # as of a queue
+            log.error("stream %r has none of its arguments: %s", row.name, error)  # noqa: TRY400
+            kind = facts.arguments.get(b"x-queue-type")
+            assert kind is not None
+            bare = Arguments.of({b"x-queue-type": kind})
+            return restored(self.streams(), row.id, facts._replace(arguments=bare), vhost)
+
+    def _add_vhost(self, vhost: Vhost, topology: Topology[Named, Station]) -> None:
         vhost.topology = topology
         vhost.named()
         self._hosts.put(vhost)
@@ -315,6 +349,19 @@ class Queues:
         """As Host.keeps_history."""
         channels = self._surroundings.channels
         return channels is not None and channels.keeps_history(name)
+
+    def streams(self) -> "Streams":
+        """As Host.streams. Raises Refused in a process that has no topics."""
+        if self._streams is None:
+            from logstore.broker.queues.streams.streams import Streams
+
+            topics = self._surroundings.topics
+            if topics is None:
+                raise Refused("there are no topics here, and so no streams")
+            self._streams = Streams(
+                topics, self._work, self._soon, self.clock, self.totals, self.logs.parked
+            )
+        return self._streams
 
     def used(self) -> None:
         """Something that lasts was given out."""
@@ -487,7 +534,7 @@ class Queues:
         How much is retained then is decided where it is removed (``upkeep/lanes.py``).
         """
         self._short.append(then)
-        queues = [it for vhost in self.vhosts.values() for it in vhost.queues()]
+        queues = [it for vhost in self.vhosts.values() for it in vhost.with_lanes()]
         self._trimming.touched(queues, self.clock())
         if not self._trimming.at_work:
             self._trim()
@@ -541,10 +588,12 @@ class Queues:
         self._finish_held()
         known = not self._unopened or self._clean
         for vhost in self.vhosts.values():
-            for queue in vhost.queues():
+            for queue in vhost.with_lanes():
                 queue.stock.flush()
                 known = queue.stock.tell_cursors() and known
                 self._touched[queue] = None
+        if self._streams is not None:
+            self._streams.close()
         if self._in_use and known:
             self._forgotten.append(IN_USE)
             self._to_mark = False

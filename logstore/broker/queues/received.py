@@ -11,9 +11,10 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from logstore.amqp import fields, properties
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.message import COUNT_HEADER, Delivery
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.arguments import NO_ARGUMENTS
 from logstore.errors import Closed, Refused
 
 _T = TypeVar("_T")
@@ -52,7 +53,7 @@ class Hands:
     whose = None
 
     def __init__(self) -> None:
-        self.unacked: Unacked[Queue, Any] = Unacked()
+        self.unacked: Unacked[Named, Any] = Unacked()
 
     def room(self) -> int:
         """As Channel.room."""
@@ -175,6 +176,7 @@ class QueueConsumer:
     no_ack = False
     timeout_ms: int | None = None
     tag = b""
+    arguments = NO_ARGUMENTS
 
     def __init__(
         self, queue: str, desk: Desk, prefetch: int, priority: int, *, exclusive: bool
@@ -183,7 +185,7 @@ class QueueConsumer:
         self.prefetch, self.priority, self.exclusive = prefetch, priority, exclusive
         self._name = queue
         self._desk = desk
-        self._queue: Queue | None = None
+        self._queue: Named | None = None
         self._came: deque[tuple[int, Delivery]] = deque()
         self._came_bytes = 0
         self._handed = 0  # the last tag that was handed out: these count as failed if given back
@@ -200,7 +202,7 @@ class QueueConsumer:
 
     # What its queue calls, in the turn
 
-    def begin(self, queue: Queue) -> None:
+    def begin(self, queue: Named) -> None:
         """It is subscribed."""
         queue.subscribe(self)
         self._queue = queue

@@ -1,13 +1,14 @@
-"""What takes messages where a queue would: a topic, a channel, what waits for its time.
+"""What takes messages where a queue would: a topic, a channel, what waits for its time; a stream.
 
 A run of messages is parted: those for queues go to them together (``publishing.py``), those that
-end at an exchange with a station go to that.
+end at an exchange with a station, or at a stream, go to that.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from logstore.broker.queues.message import Content, Framed
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
@@ -42,7 +43,7 @@ class Intake:
 
 
 class Station(Protocol):
-    """Of one exchange. Everything is in the sessions' thread."""
+    """Of one exchange; a stream is its own. Everything is in the sessions' thread."""
 
     @property
     def gone(self) -> bool: ...
@@ -50,7 +51,7 @@ class Station(Protocol):
         """These messages are its own now, but for those that it refuses. Raises nothing."""
 
     def drop(self) -> None:
-        """Its exchange is deleted."""
+        """Its exchange, or the stream itself, is deleted."""
 
 
 class Parted(NamedTuple):
@@ -60,7 +61,7 @@ class Parted(NamedTuple):
     stations: Mapping[Station, Sequence[int]]  # the numbers of the messages for each
 
 
-Route = tuple[Queue | Station, ...]
+Route = tuple[Named | Station, ...]  # queues, streams and stations
 
 
 def part(routes: Sequence[Route]) -> Parted:
@@ -72,7 +73,7 @@ def part(routes: Sequence[Route]) -> Parted:
         parted = known.get(route)
         if parted is None:
             plain = tuple([it for it in route if isinstance(it, Queue)])
-            others = [it for it in route if not isinstance(it, Queue)]
+            others = [cast(Station, it) for it in route if not isinstance(it, Queue)]
             parted = known[route] = plain, others
         queues.append(parted[0])
         for station in parted[1]:

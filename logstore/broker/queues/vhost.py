@@ -9,10 +9,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from secrets import token_bytes
-from typing import Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from logstore.broker.deduplication.room import Room
-from logstore.broker.policies import Policies, Policy
+from logstore.broker.policies import STREAM, Policies, Policy
 from logstore.broker.queues.deaths import (
     MAXLEN,
     DeadLetter,
@@ -27,8 +27,9 @@ from logstore.broker.queues.keeping import Rows
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_of
 from logstore.broker.queues.message import Content, Framed, Framing, Message, Showing
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.opening import Logs
-from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.pending import Pending, both
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
@@ -45,6 +46,10 @@ from logstore.errors import LogstoreError, Refused
 from logstore.kept_schedules import ScheduleKeeper
 
 _T = TypeVar("_T")
+
+if TYPE_CHECKING:  # most have none
+    from logstore.broker.queues.streams.stream import Stream
+    from logstore.broker.queues.streams.streams import Streams
 
 SERVER_NAMED: Final = b"amq.gen-"
 OWNED_AT_ONCE: Final = 2000  # exclusive queues that go in one turn: 15 ms
@@ -92,6 +97,9 @@ class Host(Protocol):
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs can go once it is forgotten."""
 
+    def streams(self) -> "Streams":
+        """What streams are made of. Raises Refused where there can be none."""
+
     def station_of(
         self, vhost: "Vhost", facts: ExchangeFacts, number: Callable[[], int], lanes: Sequence[int]
     ) -> Station | None:
@@ -112,7 +120,7 @@ class Vhost:
     """It is the home of its queues."""
 
     def __init__(
-        self, name: bytes, host: Host, rows: Rows, topology: Topology[Queue, Station] | None = None
+        self, name: bytes, host: Host, rows: Rows, topology: Topology[Named, Station] | None = None
     ) -> None:
         self.name = name
         self.windows, self.showing = host.windows, host.showing
@@ -128,7 +136,7 @@ class Vhost:
         self._framing = host.framing
         self._rows = rows
         self.policies = Policies()
-        self.topology: Topology[Queue, Station] = (
+        self.topology: Topology[Named, Station] = (
             self._new_topology() if topology is None else topology
         )
         self._governing = Governing(
@@ -137,10 +145,11 @@ class Vhost:
         )  # fmt: skip
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
         self._sending = 0
+        self._has_streams = False  # or has had some
         # Exchanges by their names, and bindings, that are not kept yet.
         self._making: dict[bytes | Binding, Pending] = {}
 
-    def _new_topology(self) -> Topology[Queue, Station]:
+    def _new_topology(self) -> Topology[Named, Station]:
         return Topology(station_of=self.station_of, policy_of=self.policies.of_exchange)
 
     # Policies
@@ -153,7 +162,7 @@ class Vhost:
         """The policy that counts for a queue."""
         return self.policies.of_queue(facts.name, facts.type_name)
 
-    def _govern(self, it: Queue | bytes) -> None:
+    def _govern(self, it: Named | bytes) -> None:
         if isinstance(it, bytes):
             self.topology.govern(it)
         elif not it.gone:
@@ -163,7 +172,7 @@ class Vhost:
                 it.govern(policy)
                 if it.facts.lasts and it.limits.ttl_ms != before:
                     self._rows.keep(it)
-                if it.to_be_opened and not it.stock.opened:
+                if isinstance(it, Queue) and it.to_be_opened and not it.opened:
                     self._host.uncounted.add(it)
 
     # Exchanges and bindings
@@ -240,7 +249,7 @@ class Vhost:
         pending.then(done)
         return pending
 
-    def _kept(self, change: Change, queue: Queue | None = None) -> Pending | None:
+    def _kept(self, change: Change, queue: Named | None = None) -> Pending | None:
         for facts in change.gone:
             self._rows.forget_number(facts.name)
         pending = self._rows.change(change, forget=queue)
@@ -254,17 +263,21 @@ class Vhost:
 
     # Queues
 
-    def queue(self, name: bytes, owner: object | None = None) -> Queue:
-        """One that there is. Raises NoQueue, Locked."""
+    def queue(self, name: bytes, owner: object | None = None) -> Named:
+        """One that there is, or a stream. Raises NoQueue, Locked."""
         queue = self.topology.queue(name)
         if queue is None:
             raise NoQueue(name)
         _check_owner(queue, owner)
         return queue
 
-    def queues(self) -> Iterable[Queue]:
-        """All, in no order."""
+    def queues(self) -> Iterable[Named]:
+        """All, with streams, in no order."""
         return self._rows.queues.values()
+
+    def with_lanes(self) -> Iterable[Queue]:
+        """Those that are no streams."""
+        return (it for it in self._rows.queues.values() if isinstance(it, Queue))
 
     def numbers(self) -> Iterable[int]:
         """Of all that may have lanes and settlements: queues, and exchanges that are kept."""
@@ -275,11 +288,11 @@ class Vhost:
 
     def declare_queue(
         self, facts: QueueFacts, owner: object | None = None
-    ) -> tuple[Queue, Pending | None]:
+    ) -> tuple[Named, Pending | None]:
         """Make it, unless it is there already and the same; what is to be kept, if not yet.
 
         An empty name: a new one is made. Raises Locked, QueueDiffers, ReservedName, Nameless,
-        InvalidQueueArgument.
+        InvalidQueueArgument, NotOfType; of a stream also NoSuchStream, NoTopicForIt.
         """
         known = self.topology.queue(facts.name) if facts.name else None
         if known is not None:
@@ -292,9 +305,11 @@ class Vhost:
         if facts.name.startswith(RESERVED_PREFIX):
             raise ReservedName(facts.name)
         limits = limits_of(facts)  # refused before it costs a number
+        if facts.type_name == STREAM:
+            return self._declare_stream(facts)
         if not facts.name:
             if limits.quorum:
-                raise Nameless
+                raise Nameless(facts.type_name)
             facts = facts._replace(name=self.new_name())
         queue = Queue(
             self._host.next_id(), facts, self, owner if facts.exclusive else None,
@@ -307,6 +322,26 @@ class Vhost:
         queue.used()
         return queue, queue.kept
 
+    def _declare_stream(self, facts: QueueFacts) -> tuple[Named, Pending]:
+        """Its topic first: without one it is none."""
+        from logstore.broker.queues.streams.made import made
+
+        streams = self._host.streams()
+        stream, opening = made(streams, self._host.next_id, facts, self)
+        stream.kept = kept = Pending()
+        self._add(stream)
+        self._has_streams = True
+        kept.then(lambda it: self._declared(stream, it))
+
+        def made_(opening: Pending) -> None:
+            if opening.error is not None or stream.gone:
+                kept.finish(opening.error)
+            else:
+                self._rows.keep(stream).then(lambda it: kept.finish(it.error))
+
+        opening.then(made_)
+        return stream, kept
+
     def new_name(self) -> bytes:
         """Of a queue that has none: nobody guesses it."""
         while True:
@@ -314,20 +349,21 @@ class Vhost:
             if self.topology.queue(name) is None:
                 return name
 
-    def _add(self, queue: Queue) -> None:
+    def _add(self, queue: Named) -> None:
         self.totals.created += 1
         self.topology.add_queue(queue.facts.name, queue, durable=queue.facts.lasts)
         self._rows.queues[queue.id] = queue
         if queue.owner is not None:
+            assert isinstance(queue, Queue)
             self._owned.setdefault(id(queue.owner), []).append(queue)
 
-    def _declared(self, queue: Queue, kept: Pending) -> None:
+    def _declared(self, queue: "Queue | Stream", kept: Pending) -> None:
         queue.kept = None
         if kept.error is not None and not queue.gone:
-            self._delete(queue)
+            self._delete(queue, undone=True)
 
     def delete_queue(
-        self, queue: Queue, *, if_unused: bool = False, if_empty: bool = False
+        self, queue: Named, *, if_unused: bool = False, if_empty: bool = False
     ) -> tuple[int, Pending | None]:
         """How many ready messages it had. Raises ConsumersThere, NotEmpty; why it has failed.
 
@@ -342,24 +378,37 @@ class Vhost:
                 raise queue.failed
             if queue.ready:
                 raise NotEmpty(queue.facts.name)
-        return queue.ready, self._delete(queue)
+        # Of a stream nobody can say how many would have been read: RabbitMQ says none.
+        return queue.ready if isinstance(queue, Queue) else 0, self._delete(queue)
 
-    def _delete(self, queue: Queue) -> Pending | None:
+    def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
+        """``undone``: it could not be made."""
         change = self.topology.remove_queue(queue.facts.name)
         del self._rows.queues[queue.id]
         if queue.owner is not None:
             owned = self._owned[id(queue.owner)]
-            owned.remove(queue)
+            owned.remove(cast(Queue, queue))
             if not owned:
                 del self._owned[id(queue.owner)]
         forgotten = self._kept(change, queue if queue.facts.lasts else None)
         queue.drop()
-        self._host.deleted(queue, forgotten)
-        return forgotten
+        return self._dropped(queue, forgotten, undone=undone)
+
+    def _dropped(
+        self, queue: Named, forgotten: Pending | None, *, undone: bool = False
+    ) -> Pending | None:
+        """Its logs go, too; what is to be waited for."""
+        if isinstance(queue, Queue):
+            self._host.deleted(queue, forgotten)
+            return forgotten
+        self.totals.deleted += 1
+        gone = cast("Stream", queue).delete_topic(undone=undone)
+        return gone if forgotten is None else both(forgotten, gone)
 
     def named(self) -> None:
         """Its rows find queues by the names that its topology has."""
         self._rows.named_by(self.topology.queue)
+        self._has_streams = any(it.topic_name is not None for it in self.queues())
 
     def drop(self) -> Pending:
         """It is gone, with all that it has: its guests are told, and it is forgotten."""
@@ -373,10 +422,13 @@ class Vhost:
         self._tell_left(forgotten)
         self._owned.clear()
         self._making.clear()
+        pending = forgotten
         for queue in queues:
             queue.drop()
-            self._host.deleted(queue, forgotten if queue.facts.lasts else None)
-        return forgotten
+            its = self._dropped(queue, forgotten if queue.facts.lasts else None)
+            if its is not None and its is not forgotten:
+                pending = both(pending, its)
+        return pending
 
     def owner_gone(self, owner: object, then: Callable[[], object] = lambda: None) -> None:
         """Its connection has ended: exclusive queues go. ``then`` is called when all are gone.
@@ -390,7 +442,7 @@ class Vhost:
         else:
             then()
 
-    def goes(self, queue: Queue) -> None:
+    def goes(self, queue: Named) -> None:
         """As Home.goes."""
         if not queue.gone:
             self._delete(queue)
@@ -445,7 +497,7 @@ class Vhost:
         bodies: Sequence[Content],
         framed: Sequence[Framed],
     ) -> Run:
-        if not self.topology.stations:
+        if not (self.topology.stations or self._has_streams):
             return Run(cast("Sequence[tuple[Queue, ...]]", routes), keys, bodies, framed)
         queues, stations = part(routes)
         return Run(queues, keys, bodies, framed, stations)
@@ -544,6 +596,6 @@ class Vhost:
             self._sending -= 1
 
 
-def _check_owner(queue: Queue, owner: object | None) -> None:
+def _check_owner(queue: Named, owner: object | None) -> None:
     if queue.facts.exclusive and queue.owner is not owner:
         raise Locked(queue.facts.name)

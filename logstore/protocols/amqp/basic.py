@@ -11,8 +11,9 @@ from logstore.amqp.replies import (
     PRECONDITION_FAILED,
     Refusal,
 )
+from logstore.broker.queues.refusals import NoGlobalQos
 from logstore.broker.queues.subscription import Got
-from logstore.broker.queues.tables import field_of
+from logstore.broker.queues.tables import arguments_of, field_of
 from logstore.broker.routing.arguments import CLASS_OF_KIND
 from logstore.protocols.amqp.channel import AmqpChannel, release
 from logstore.protocols.amqp.door import REPLY_TO
@@ -48,8 +49,12 @@ def consume(channel: AmqpChannel, method: methods.BasicConsume) -> None:
             exclusive=method.exclusive, priority=_number(channel, name, method, "x-priority") or 0,
             prefetch=channel.prefetch,
             timeout_ms=_number(channel, name, method, "x-consumer-timeout"),
+            arguments=arguments_of(method.arguments),
         )  # fmt: skip
         queue.subscribe(subscription)
+        if channel.limit and queue.topic_name is not None:
+            queue.unsubscribe(subscription)
+            raise NoGlobalQos(name)
         channel.subscriptions[tag] = subscription
     channel.answers(methods.BasicConsumeOk(text(tag)), method.nowait)()
 

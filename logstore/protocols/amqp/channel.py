@@ -22,8 +22,8 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message, without_blind_copies
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
-from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Whose
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.errors import LogstoreError
@@ -94,7 +94,7 @@ class AmqpChannel:
         self.subscriptions: dict[bytes, AmqpSubscription] = {}
         self.reply_token = b""  # its address for replies, if it has one
         self.reply_tag = b""  # the consumer that they go to
-        self._unacked: Unacked[Queue, AmqpSubscription | None] | None = None
+        self._unacked: Unacked[Named, AmqpSubscription | None] | None = None
         self._content: _Content | None = None
         self._held_by: object = None  # what is waited for
         self._taking = False  # a frame, now
@@ -116,7 +116,7 @@ class AmqpChannel:
         return Whose(self.of.name, self.number, host, port, self.of.permits.user)
 
     @property
-    def unacked(self) -> Unacked[Queue, AmqpSubscription | None]:
+    def unacked(self) -> Unacked[Named, AmqpSubscription | None]:
         if self._unacked is None:  # few of 2,047 consume
             self._unacked = Unacked()
         return self._unacked
@@ -446,7 +446,7 @@ def work(size: int) -> int:
     return 1 + (size >> 11)
 
 
-def release(delivered: Iterable[Delivered[Queue, AmqpSubscription | None]]) -> None:
+def release(delivered: Iterable[Delivered[Named, AmqpSubscription | None]]) -> None:
     """Give back what was delivered: each message to its own place."""
     for it in delivered:
         it.queue.release(it)

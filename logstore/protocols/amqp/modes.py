@@ -72,7 +72,9 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
     for verdict, group in take(channel, transaction.settlements):
         if group.queue.gone:
             continue
-        if verdict is settled:
+        if not isinstance(group.queue, Queue):  # of a stream nothing is kept
+            after.append((verdict, group))
+        elif verdict is settled:
             held.settle(group.queue, group.lane, group.first, group.bits)
             ended.append(group)
             acked.append(group)

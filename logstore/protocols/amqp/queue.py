@@ -7,7 +7,7 @@ from logstore.amqp import methods
 from logstore.amqp.fields import data, text
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_FOUND, Refusal
 from logstore.broker.queues.limits import QueueFacts
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.refusals import NoQueue
@@ -44,7 +44,7 @@ def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
         channel.until(pending, partial(_declared, channel, queue, nowait=method.nowait))
 
 
-def _declared(channel: AmqpChannel, queue: Queue, *, nowait: bool) -> None:
+def _declared(channel: AmqpChannel, queue: Named, *, nowait: bool) -> None:
     """Its counts are known once its logs are open."""
     channel.last_queue = queue.facts.name
     if nowait:
@@ -53,7 +53,7 @@ def _declared(channel: AmqpChannel, queue: Queue, *, nowait: bool) -> None:
     queue.when_open(partial(channel.go_on, held_by, partial(_answer_declare, channel, queue)))
 
 
-def _answer_declare(channel: AmqpChannel, queue: Queue) -> None:
+def _answer_declare(channel: AmqpChannel, queue: Named) -> None:
     if queue.failed is not None:
         raise queue.failed
     name = text(queue.facts.name)
@@ -114,7 +114,7 @@ def delete(channel: AmqpChannel, method: methods.QueueDelete) -> None:
     queue.when_open(partial(channel.go_on, held_by, partial(_delete, channel, queue, method)))
 
 
-def _delete(channel: AmqpChannel, queue: Queue, method: methods.QueueDelete) -> None:
+def _delete(channel: AmqpChannel, queue: Named, method: methods.QueueDelete) -> None:
     with channel.cancels_kept_back() as cancels:
         total, pending = channel.of.vhost.delete_queue(
             queue, if_unused=method.if_unused, if_empty=method.if_empty

@@ -8,7 +8,7 @@ from logstore.amqp import methods
 from logstore.amqp.frames import METHOD
 from logstore.amqp.methods import IDS as METHOD_IDS
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
@@ -35,7 +35,7 @@ BACK_AT_ONCE: Final = 500  # that are taken before others have their turn: some 
 _FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
 _END: Final = 0xCE
 
-Group = Delivered[Queue, Any]
+Group = Delivered[Named, Any]
 
 
 def take_back(channel: AmqpChannel, raw: bytes, at: int) -> int:

@@ -21,8 +21,9 @@ from logstore.broker.queues.message import (
     Message,
     without_blind_copies,
 )
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.subscription import Channel
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
 from logstore.protocols.amqp.carrier import Carrier
 
 MIDDLES_MAX: Final = 256  # of one consumer
@@ -39,8 +40,8 @@ class AmqpSubscription:
     """A consumer of a channel. To the queues it is a ``Subscription``."""
 
     __slots__ = (
-        "_average", "_begin", "_middles", "_number", "_of", "channel", "exclusive", "forget",
-        "no_ack", "prefetch", "priority", "queue", "tag", "timeout_ms",
+        "_average", "_begin", "_middles", "_number", "_of", "arguments", "channel", "exclusive",
+        "forget", "no_ack", "prefetch", "priority", "queue", "tag", "timeout_ms",
     )  # fmt: skip
 
     def __init__(
@@ -48,7 +49,7 @@ class AmqpSubscription:
         of: Carrier,
         number: int,
         channel: Channel,
-        queue: Queue,
+        queue: Named,
         tag: bytes,
         *,
         no_ack: bool = False,
@@ -56,6 +57,7 @@ class AmqpSubscription:
         priority: int = 0,
         prefetch: int = 0,
         timeout_ms: int | None = None,
+        arguments: Arguments = NO_ARGUMENTS,
     ) -> None:
         self.channel = channel
         self.queue = queue
@@ -65,6 +67,7 @@ class AmqpSubscription:
         self.priority = priority
         self.prefetch = prefetch
         self.timeout_ms = timeout_ms
+        self.arguments = arguments
         self._of = of
         self._number = number
         self._begin = _DELIVER + _short(tag)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.station import Route
 from logstore.broker.queues.unacked import Delivered, Unacked
 
 Outgoing = tuple[Route, Message]  # a message, and where it goes
-Verdict = Callable[[Delivered[Queue, Any]], None]  # what becomes of delivered messages
+Verdict = Callable[[Delivered[Named, Any]], None]  # what becomes of delivered messages
 
 SETTLEMENT_BYTES: Final = 128  # of one that is held back
 MESSAGE_BYTES: Final = 256  # of a message that waits, beside what it holds
@@ -25,17 +25,17 @@ class Settlement(NamedTuple):
     multiple: bool  # all up to this one
 
 
-def settled(it: Delivered[Queue, Any]) -> None:
+def settled(it: Delivered[Named, Any]) -> None:
     """It is done with."""
     it.queue.settle(it)
 
 
-def released(it: Delivered[Queue, Any]) -> None:
+def released(it: Delivered[Named, Any]) -> None:
     """Back to its own place."""
     it.queue.release(it)
 
 
-def rejected(it: Delivered[Queue, Any]) -> None:
+def rejected(it: Delivered[Named, Any]) -> None:
     """Nobody wants it."""
     it.queue.reject(it)
 
@@ -74,7 +74,7 @@ class Transaction:
         return tag <= self._upto or tag in self._tags
 
     def settle(
-        self, unacked: Unacked[Queue, Any], verdict: Verdict, tag: int, *, multiple: bool
+        self, unacked: Unacked[Named, Any], verdict: Verdict, tag: int, *, multiple: bool
     ) -> bool:
         """Hold this back; whether there is such a tag that has not been settled."""
         if multiple and tag == 0:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.acts import Fetched, Routed
     from logstore.broker.queues.message import Message
     from logstore.broker.queues.moving import Moved, Target
+    from logstore.broker.queues.named import Named
     from logstore.broker.queues.pending import Pending
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.vhost import Vhost
@@ -250,7 +251,7 @@ class Within:
 
     # Queues
 
-    def queue(self, name: bytes, operation: str = DESCRIBE) -> "Queue":
+    def queue(self, name: bytes, operation: str = DESCRIBE) -> "Named":
         """One that he may do this with, exclusive or not. Raises Forbidden, NoQueue."""
         self.require(operation, QUEUE, name)
         queue = self.vhost.topology.queue(name)
@@ -258,10 +259,10 @@ class Within:
             raise NoQueue(name)
         return queue
 
-    def sees_queue(self, queue: "Queue") -> bool:
+    def sees_queue(self, queue: "Named") -> bool:
         return self._sees_all or self.may(DESCRIBE, QUEUE, queue.facts.name)
 
-    def declare_queue(self, facts: QueueFacts, then: "Then[Queue]") -> None:
+    def declare_queue(self, facts: QueueFacts, then: "Then[Named]") -> None:
         """Make it, unless it is there and the same; its counts are known then.
 
         Raises Forbidden, as Vhost.declare_queue; Refused for an exclusive one: nobody would own it.
@@ -280,7 +281,7 @@ class Within:
             self.require(WRITE, EXCHANGE, dead.value)
         queue, pending = self.vhost.declare_queue(facts)
 
-        def kept(found: "Queue | LogstoreError") -> None:
+        def kept(found: "Named | LogstoreError") -> None:
             if isinstance(found, LogstoreError):
                 then(found)
             else:
@@ -323,19 +324,26 @@ class Within:
 
         queue.when_open(delete)  # what it has is known then
 
-    def own_queue(self, name: bytes, operation: str) -> "Queue":
+    def own_queue(self, name: bytes, operation: str) -> "Named":
         """Raises Forbidden, NoQueue, Locked."""
         self.require(operation, QUEUE, name)
         return self.vhost.queue(name)
 
     # Messages
 
+    def _plain(self, named: "Named", act: str) -> "Queue":
+        """Raises NotOfStreams."""
+        from logstore.broker.queues.named import plain
+
+        return plain(named, act)
+
     def open_queue(self, name: bytes) -> "Queue":
         """One whose messages he may look at: who may do everything, in others' exclusive ones, too.
 
-        Those of one are for its connection alone. Raises Forbidden, NoQueue, Locked.
+        Those of one are for its connection alone. Raises Forbidden, NoQueue, Locked, NotOfStreams.
         """
-        return self.queue(name, READ) if self._rights.all else self.own_queue(name, READ)
+        found = self.queue(name, READ) if self._rights.all else self.own_queue(name, READ)
+        return self._plain(found, "messages of its own")
 
     def publish(self, message: "Message", then: "Then[Routed]") -> None:
         """Until it is safe. Raises Forbidden, Refused, as Vhost.route."""
@@ -372,11 +380,12 @@ class Within:
         from logstore.broker.queues import acts
 
         bytes_max = acts.FETCHED_BYTES_MAX if bytes_max is None else bytes_max
-        acts.fetch(self.vhost, self.own_queue(name, READ), count, then, bytes_max=bytes_max)
+        queue = self._plain(self.own_queue(name, READ), "basic.get")
+        acts.fetch(self.vhost, queue, count, then, bytes_max=bytes_max)
 
     def check_move(self, name: bytes, target: "Target") -> "Queue":
         """Whether messages of this queue may go there. Raises as ``move``."""
-        queue = self.own_queue(name, READ)
+        queue = self._plain(self.own_queue(name, READ), "messages to be moved")
         self.require(WRITE, EXCHANGE, target.exchange)
         self.vhost.topology.check_publish(target.exchange)
         if target.key is not None:
@@ -391,7 +400,8 @@ class Within:
         then: "Callable[[Moved], None]",
         wanted: Callable[[], bool],
     ) -> None:
-        """As moving.move. Raises Forbidden, NoQueue, Locked, NoExchange, InternalExchange.
+        """As moving.move. Raises Forbidden, NoQueue, Locked, NotOfStreams, NoExchange,
+        InternalExchange.
 
         It ends with Forbidden where a message's key is none that he may use, and when he may not
         move them any more.
@@ -439,7 +449,7 @@ def _when(pending: "Pending | None", value: T, then: Then[T]) -> None:
         pending.then(lambda it: then(value if it.error is None else it.error))
 
 
-def _opened(queue: "Queue", then: "Then[Queue]") -> None:
+def _opened(queue: "Named", then: "Then[Named]") -> None:
     """Tell of it once its counts are known, or why they never will be."""
     queue.when_open(lambda: then(queue if queue.failed is None else queue.failed))
 

@@ -6,7 +6,12 @@ from queue_parts import Channel, Consumer, props
 from logstore.amqp import fields, properties
 from logstore.broker.queues.limits import CHECKS
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.refusals import InvalidHeader, InvalidQueueArgument, QueueDiffers
+from logstore.broker.queues.refusals import (
+    InvalidHeader,
+    InvalidQueueArgument,
+    NotOfType,
+    QueueDiffers,
+)
 
 
 def numbers(*of):
@@ -165,21 +170,41 @@ def test_purging_settles_what_is_ready_and_leaves_what_is_out(lives):
 
 
 WRONG = {
-    "x-expires": [0, -1, "1"], "x-message-ttl": [-1, "1", None], "x-max-length": [-1, "1", 1.0],
-    "x-max-length-bytes": [-1, True], "x-max-priority": [-1, 256, "9"], "x-overflow": ["drop", 1],
-    "x-dead-letter-exchange": [1, None], "x-dead-letter-routing-key": [1, "without exchange"],
-    "x-dead-letter-strategy": ["twice", 1], "x-queue-type": ["stream", "other", 1],
-    "x-queue-mode": ["eager", 1], "x-queue-version": [0, 3, "1"],
-    "x-single-active-consumer": ["true", 1], "x-delivery-limit": [-2, "1"],
-    "x-consumer-timeout": [-1, "1"], "x-consumer-disconnected-timeout": [-1],
-    "x-delayed-retry-type": ["some"], "x-delayed-retry-min": [-1], "x-delayed-retry-max": [-1],
-    "x-quorum-initial-group-size": [0, "1"], "x-quorum-target-group-size": [0],
-    "x-queue-leader-locator": ["far"], "x-queue-master-locator": [1],
-    "x-max-in-memory-length": [-1], "x-max-in-memory-bytes": [-1],
-    "x-retention-ms": [-1, "1h", 1.0], "x-retention-bytes": [-2, "1", True],
-    "x-message-deduplication": ["true", 1], "x-cache-ttl": [0, -1, "5"], "x-cache-size": [0, "1"],
+    "x-expires": [0, -1, "1"],
+    "x-message-ttl": [-1, "1", None],
+    "x-max-length": [-1, "1", 1.0],
+    "x-max-length-bytes": [-1, True],
+    "x-max-priority": [-1, 256, "9"],
+    "x-overflow": ["drop", 1],
+    "x-dead-letter-exchange": [1, None],
+    "x-dead-letter-routing-key": [1, "without exchange"],
+    "x-dead-letter-strategy": ["twice", 1],
+    "x-queue-type": ["other", 1],
+    "x-queue-mode": ["eager", 1],
+    "x-queue-version": [0, 3, "1"],
+    "x-single-active-consumer": ["true", 1],
+    "x-delivery-limit": [-2, "1"],
+    "x-consumer-timeout": [-1, "1"],
+    "x-consumer-disconnected-timeout": [-1],
+    "x-delayed-retry-type": ["some"],
+    "x-delayed-retry-min": [-1],
+    "x-delayed-retry-max": [-1],
+    "x-quorum-initial-group-size": [0, "1"],
+    "x-quorum-target-group-size": [0],
+    "x-queue-leader-locator": ["far"],
+    "x-queue-master-locator": [1],
+    "x-max-in-memory-length": [-1],
+    "x-max-in-memory-bytes": [-1],
+    "x-retention-ms": [-1, "1h", 1.0],
+    "x-retention-bytes": [-2, "1", True],
+    "x-message-deduplication": ["true", 1],
+    "x-cache-ttl": [0, -1, "5"],
+    "x-cache-size": [0, "1"],
     "x-deduplication-header": [5, "", "a\nb", "x" * 256],
-    "x-max-age": ["1D"], "x-stream-max-segment-size-bytes": [5],
+}
+OF_STREAMS = {
+    "x-max-age": "1D", "x-stream-max-segment-size-bytes": 5, "x-stream-filter-size-bytes": 16,
+    "x-initial-cluster-size": 1,
 }  # fmt: skip
 
 
@@ -195,7 +220,14 @@ def test_an_argument_that_means_nothing_is_refused_by_name(node, name, value):
 
 
 def test_each_argument_has_a_wrong_value_here():
-    assert {it.decode() for it in CHECKS} <= set(WRONG)
+    assert {it.decode() for it in CHECKS} <= set(WRONG) | set(OF_STREAMS)
+
+
+@pytest.mark.parametrize(("name", "value"), OF_STREAMS.items())
+def test_what_only_streams_have_is_refused_by_name(node, name, value):
+    with pytest.raises(NotOfType) as caught:
+        node.declare(b"q", **{name[2:].replace("-", "_"): value})
+    assert caught.value.argument == name.encode()
 
 
 def test_arguments_of_both_types_go_together_and_unknown_ones_pass(node):

@@ -6,12 +6,14 @@ room for more. Everything is in the sessions' thread.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
-from logstore.broker.queues.limits import Limits, QueueFacts, limits_of
+from logstore.broker.policies import Policy
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Then
@@ -21,6 +23,7 @@ from logstore.broker.queues.streams.asked import Asked, asked
 from logstore.broker.queues.streams.pages import Cursor
 from logstore.broker.queues.streams.places import offset_of
 from logstore.broker.queues.streams.streams import Opened, Streams
+from logstore.broker.queues.streams.topic_of import changed
 from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.broker.topic import Topic
@@ -43,6 +46,9 @@ Group = Delivered[Any, Any]
 class Home(Protocol):
     """What a stream needs of its virtual host."""
 
+    @property
+    def name(self) -> bytes: ...
+    def policy_of(self, facts: QueueFacts) -> Policy | None: ...
     def goes(self, it: "Stream") -> None:
         """Its topic is deleted: so is the stream."""
 
@@ -72,11 +78,16 @@ class _Reader:
         return max(room, 0)
 
 
+def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:
+    return limits_of(facts, NO_DEFINITION if policy is None else policy.definition)
+
+
 class Stream:
     """A ``Named``, and a ``Station``: it takes messages where a queue would."""
 
     out = 0  # nothing is kept from others
-    dropped = 0
+    dropped = dying = 0
+    lanes: Sequence[Lane] = ()
     owner = None
     active: Subscription | None = None
 
@@ -86,7 +97,8 @@ class Stream:
         """``topic``: its name. Raises InvalidQueueArgument, NotOfType."""
         self.id = number
         self.facts = facts
-        self.limits: Limits = limits_of(facts)
+        self.policy = home.policy_of(facts)
+        self.limits = _limits(facts, self.policy)
         self.topic_name = topic
         self.kept: Pending | None = None  # until it is durable
         self.gone = False
@@ -95,6 +107,7 @@ class Stream:
         self._home = home
         self._streams = streams
         self._topic: Topic | None = None
+        self._topic_is_new = False  # it was made for this one, by this process
         self._log: Log | None = None
         self._opening = False
         self._when_open: list[Callable[[], None]] = []
@@ -110,10 +123,14 @@ class Stream:
 
     # Its topic
 
-    def made(self, opening: Pending, new: dict[str, str], there: dict[str, str]) -> None:
-        """Have its topic made; ``opening`` is finished when it is."""
+    def make(self, opening: Pending, new: Mapping[str, str], there: Mapping[str, str]) -> None:
+        """Have its topic made with such settings; one that is there gets ``there``.
+
+        ``opening`` is finished when that is done.
+        """
 
         def done(found: Opened | LogstoreError) -> None:
+            self._topic_is_new = isinstance(found, Opened) and found.new
             self._opened(found)
             opening.finish(found if isinstance(found, LogstoreError) else None)
 
@@ -144,7 +161,7 @@ class Stream:
         if isinstance(found, LogstoreError):
             self.failed = found
         else:
-            self._topic, self._log = found
+            self._topic, self._log = found.topic, found.log
         self._unpark()
         calls, self._when_open = self._when_open, []
         for call in calls:
@@ -155,9 +172,35 @@ class Stream:
             log.warning("stream %s is deleted, since its topic is", text(self.facts.name))
             self._home.goes(self)
 
-    def change(self, limits: Limits) -> None:
-        """Its policy has changed; the topic's settings are its home's business."""
-        self.limits = limits
+    def delete_topic(self, *, undone: bool) -> Pending:
+        """Have its topic deleted, once it is gone itself.
+
+        ``undone``: it could not be made, and the topic stays that was there before.
+        """
+        pending = Pending()
+
+        def done(error: LogstoreError | None) -> None:
+            pending.finish(error)
+
+        if undone and not self._topic_is_new:
+            done(None)
+        else:
+            self._streams.delete(self.topic_name, done)
+        return pending
+
+    # Its policy
+
+    def govern(self, policy: Policy | None) -> None:
+        """As Named.govern: the topic's retention changes with it."""
+        self.policy = policy
+        before, self.limits = self.limits, _limits(self.facts, policy)
+        found = changed(before, self.limits)
+        if found is not None and not self.gone:
+            self._streams.alter(self.topic_name, *found)
+
+    def lifetimes(self) -> tuple[int, ...]:
+        """As Named.lifetimes: nothing of it dies by itself."""
+        return ()
 
     # What there is
 
@@ -165,6 +208,10 @@ class Stream:
     def ready(self) -> int:
         """All that it has, as far as offsets tell."""
         return 0 if self._log is None else self._log.safe - self._log.start
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """As Named.heads."""
+        return [(it, it.start) for it in self.logs() if it.start < it.safe]
 
     def logs(self) -> Sequence[Log]:
         """As Named.logs."""
@@ -186,10 +233,10 @@ class Stream:
             record(framed.exchange, key, framed.properties, bytes(body), now_ms)
             for key, body, framed in zip(parcel.keys, parcel.bodies, parcel.framed, strict=True)
         ]
-        self._count(total)
         if intake.held is not None:
             self._hold(messages, intake)
             return
+        self._count(total)
         if self.kept is not None:
             intake.waiting.pending(self.kept)
         if self._log is None:
@@ -210,17 +257,19 @@ class Stream:
     def _hold(self, messages: Sequence[Message], intake: Intake) -> None:
         """As a part of a transaction: ahead of it, when it begins."""
         assert intake.held is not None
+        refused: dict[int, LogstoreError] = {}
         if self._topic is not None:
             _, refused = self._encoded(messages)
             for number, error in refused.items():
                 intake.refuse((number,), error)
-            messages = [it for n, it in enumerate(messages) if n not in refused]
-        intake.lasting.update(set(range(len(intake.lasting) + len(messages))) - intake.rejected)
+        intake.lasting.update(set(range(len(messages))) - set(refused))
+        messages = [it for n, it in enumerate(messages) if n not in refused]
         intake.held.ahead.append(partial(self._ahead, messages))
 
     def _ahead(self, messages: Sequence[Message], waiting: Waiting) -> None:
         if self.gone:
             return
+        self._count(len(messages))
         if self.kept is not None:
             waiting.pending(self.kept)
         if self._log is None:

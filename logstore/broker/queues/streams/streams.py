@@ -6,7 +6,7 @@ that somebody deletes takes its stream with it.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,7 @@ class Opened(NamedTuple):
 
     topic: Topic
     log: Log
+    new: bool  # it was made for this
 
 
 class Streams:
@@ -81,10 +82,14 @@ class Streams:
             self.soon(self._look)
 
     def _look(self) -> None:
-        for name, gone in list(self._gone.items()):
-            # One that is being made is not there yet, nor is one that is to be made anew.
-            if name not in self._jobs and self.topics.get(name) is None:
-                gone()
+        for name in list(self._gone):
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
+        """Its stream goes, if there is no such topic; one that is being made is not there yet."""
+        gone = self._gone.get(name)
+        if gone is not None and name not in self._jobs and self.topics.get(name) is None:
+            gone()
 
     # Their topics
 
@@ -97,13 +102,13 @@ class Streams:
         def make() -> Opened:
             with suppress(TopicExists):
                 topic = self.topics.create(name, 1, new)
-                return Opened(topic, topic.partition(0))
+                return Opened(topic, topic.partition(0), True)
             if len(self._topic(name).partitions) != 1:  # just now
                 raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
             if there:
                 self.topics.alter(name, there, ())
             topic = self._topic(name)
-            return Opened(topic, topic.partition(0))
+            return Opened(topic, topic.partition(0), False)
 
         self._do(name, make, then)
 
@@ -112,16 +117,16 @@ class Streams:
 
         def look() -> Opened:
             topic = self._topic(name)
-            return Opened(topic, topic.partition(0))
+            return Opened(topic, topic.partition(0), False)
 
         self._do(name, look, then)
 
-    def alter(self, name: str, settings: Mapping[str, str], reset: tuple[str, ...]) -> None:
+    def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> None:
         """A policy has changed what the topic is to be like."""
 
         def done(found: object) -> None:
             if isinstance(found, LogstoreError):
-                log.error("stream %s: its retention stays as it was: %s", name, found)
+                log.error("stream %s keeps the retention that it had: %s", name, found)
 
         self._do(name, lambda: self.topics.alter(name, settings, reset), done)
 
@@ -163,8 +168,19 @@ class Streams:
             else:
                 del self._jobs[name]
             then(found)
+            self._look_at(name)
 
         self._work(lambda: _or_error(job), done)
+
+    def missing(self, name: str) -> bool:
+        """Whether there is no such topic, for sure."""
+        try:
+            self.topics.given(name)
+        except UnknownTopic:
+            return True
+        except LogstoreError:  # it may be: its row can't be read
+            return False
+        return False
 
     def close(self) -> None:
         """The process has no queues any more."""

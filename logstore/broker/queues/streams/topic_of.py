@@ -3,7 +3,7 @@
 In the default virtual host the topic is called as the stream is, in another one ``HOST.STREAM``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from logstore.amqp.fields import text
@@ -14,6 +14,8 @@ from logstore.errors import InvalidName, Refused
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.names import check_topic
 
+QUEUE_PREFIX: Final = "__queue."  # as access.resources has it
+_LIMITS: Final = ("retention.ms", "retention.bytes")
 UNLIMITED: Final = -1  # of retention.ms and retention.bytes
 # Segments go as a whole: four of them make an hour an hour and a quarter.
 SEGMENTS: Final = 4
@@ -32,6 +34,8 @@ def topic_name(vhost: bytes, stream: bytes) -> str:
     try:
         check_topic(topic)
         check_for_clients(topic)
+        if topic.startswith(QUEUE_PREFIX):
+            raise Refused(f"topic names that begin with {QUEUE_PREFIX!r} are those of queues")
     except (InvalidName, Refused) as error:
         raise NoTopicForIt(stream, str(error)) from None
     return topic
@@ -61,6 +65,16 @@ def retention(limits: Limits) -> Mapping[str, str]:
     if segment is not None:
         found["segment.bytes"] = max(SEGMENT_BYTES_MIN, min(segment, SEGMENT_BYTES_ASKED_MAX))
     return {name: str(value) for name, value in found.items()}
+
+
+def changed(before: Limits, now: Limits) -> tuple[Mapping[str, str], Sequence[str]] | None:
+    """Settings that are others now, and those that are to be as any topic's; None: none are."""
+    had, has = retention(before), retention(now)
+    put = {name: value for name, value in has.items() if had.get(name) != value}
+    over = [name for name in had if name not in has]
+    put |= {name: str(UNLIMITED) for name in over if name in _LIMITS}
+    reset = [name for name in over if name not in _LIMITS]
+    return (put, reset) if put or reset else None
 
 
 def settings(limits: Limits) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from logstore.protocols.http.metrics.exposition import Sample, Value, labels
 from logstore.protocols.http.metrics.looked_up import LookedUp
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
     from logstore.counts.publishes import AmqpCounts
@@ -65,7 +65,7 @@ class Scene:
         self._doors: Mapping[str, DoorTotals] | None = None
         self.sums = Sums()
         self._summed = False
-        self._chunks: list[list[tuple[str, Queue]]] | None = None
+        self._chunks: list[list[tuple[str, Named]]] | None = None
 
     @property
     def each(self) -> bool:
@@ -115,7 +115,7 @@ class Scene:
     def _meant(self, vhost: bytes) -> bool:
         return self._vhosts is None or vhost in self._vhosts
 
-    def each_queue(self) -> "Iterator[list[tuple[str, Queue]]]":
+    def each_queue(self) -> "Iterator[list[tuple[str, Named]]]":
         """With their labels, so many at a time; without those that are gone."""
         if self._chunks is None:
             self._chunks = []
@@ -141,7 +141,7 @@ class Scene:
         for begin in range(0, len(queues), SUM_STEP):
             for queue in queues[begin : begin + SUM_STEP]:
                 sums.consumers += len(queue.subscriptions)
-                if queue.stock.opened:
+                if queue.opened:
                     sums.ready += queue.ready
                     sums.out += queue.out
                 else:
@@ -185,7 +185,7 @@ def summed(value: Callable[[Sums], int], its: str = "") -> Samples:
 
 
 def of_queues(
-    value: "Callable[[Queue], int]", total: Callable[[Sums], int], *, counted: bool = False
+    value: "Callable[[Named], int]", total: Callable[[Sums], int], *, counted: bool = False
 ) -> Samples:
     """Of each queue, or of all together.
 
@@ -198,6 +198,6 @@ def of_queues(
             yield from all_together(scene)
             return
         for rows in scene.each_queue():
-            yield [(its, value(queue)) for its, queue in rows if not counted or queue.stock.opened]
+            yield [(its, value(queue)) for its, queue in rows if not counted or queue.opened]
 
     return samples

@@ -491,6 +491,8 @@ class Published(Struct):
 class QueueRow(Struct):
     vhost: str
     name: str
+    type: str
+    topic: str | None
     durable: bool
     exclusive: bool
     auto_delete: bool

@@ -30,7 +30,7 @@ from logstore.protocols.http.within import Emptied, Within, each, within
 
 if TYPE_CHECKING:
     from logstore.broker.queues.lane import Lane
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
     from logstore.broker.queues.subscription import Subscription
 
 OPENING_MAX: Final = 4  # queues that are opened at once for a list: workers have other work
@@ -63,7 +63,7 @@ class Row(NamedTuple):
     """A queue of some virtual host."""
 
     vhost: Within
-    queue: "Queue"
+    queue: "Named"
 
 
 def columns(door: HttpDoor) -> Columns[Row]:
@@ -82,7 +82,7 @@ def columns(door: HttpDoor) -> Columns[Row]:
             "messages": lambda it: it.queue.ready + it.queue.out,
             "consumers": lambda it: len(it.queue.subscriptions),
             "state": lambda it: _state(it.queue),
-            "dropped": lambda it: it.queue.dead_letters.dropped,
+            "dropped": lambda it: it.queue.dropped,
             "in_per_s": rate("in"),
             "out_per_s": rate("out"),
             "ack_per_s": rate("ack"),
@@ -116,7 +116,7 @@ def _list(door: HttpDoor, call: Call, page: Listed[Row]) -> None:
 class _Opening:
     """Queues that are opened for a list, some at a time."""
 
-    def __init__(self, queues: "Iterable[Queue]", done: Callable[[], None]) -> None:
+    def __init__(self, queues: "Iterable[Named]", done: Callable[[], None]) -> None:
         self._left = deque(queues)
         self._done = done
         self._busy = 0
@@ -139,7 +139,7 @@ class _Opening:
         self.go_on()
 
 
-def open_all(queues: "Iterable[Queue]", done: Callable[[], None]) -> None:
+def open_all(queues: "Iterable[Named]", done: Callable[[], None]) -> None:
     """``done`` is called once, when these are open, or have failed to be, or are gone."""
     _Opening(queues, done).go_on()
 
@@ -177,10 +177,12 @@ def consumers(door: HttpDoor, call: Call) -> None:
 
 def _row(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     queue = row.queue
-    facts, lanes = queue.facts, queue.stock.order
+    facts = queue.facts
     return {
         "vhost": fields.text(row.vhost.vhost.name),
         "name": fields.text(facts.name),
+        "type": facts.type_name,
+        "topic": queue.topic_name,
         "durable": facts.durable,
         "exclusive": facts.exclusive,
         "auto_delete": facts.auto_delete,
@@ -188,17 +190,17 @@ def _row(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
         "ready": queue.ready,
         "unacked": queue.out,
         "consumers": len(queue.subscriptions),
-        "bytes": sum(_bytes(door, it) for it in lanes),
+        "bytes": sum(map(door.log_bytes, queue.logs())),
         "oldest_ms": oldest_ms,
         **{f"{name}_per_s": it for name, it in door.figures.rates("queue", queue.id).items()},
         "state": _state(queue),
         "policy": None if queue.policy is None else queue.policy.name,
-        "dropped": queue.dead_letters.dropped,
+        "dropped": queue.dropped,
         "error": None if queue.failed is None else str(queue.failed),
     }
 
 
-def _state(queue: "Queue") -> str:
+def _state(queue: "Named") -> str:
     if queue.failed is not None:
         return "failed"
     return "running" if queue.is_open() else "opening"
@@ -211,7 +213,7 @@ def _bytes(door: HttpDoor, lane: "Lane") -> int:
 def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     queue = row.queue
     about = _row(door, row, oldest_ms)
-    about["lanes"] = [_lane(door, it) for it in queue.stock.order]
+    about["lanes"] = [_lane(door, it) for it in queue.lanes]
     about["dead_letters"] = _dead_letters(queue)
     about["limits"] = _limits(queue)
     about["counts"] = {name: getattr(queue.counts, name) for name in NAMES}
@@ -235,19 +237,19 @@ def _lane(door: HttpDoor, lane: "Lane") -> dict[str, Any]:
     }
 
 
-def _dead_letters(queue: "Queue") -> dict[str, Any]:
+def _dead_letters(queue: "Named") -> dict[str, Any]:
     limits = queue.limits
     to, key = limits.dead_letter_exchange, limits.dead_letter_key
     return {
         "exchange": None if to is None else fields.text(to),
         "routing_key": None if key is None else fields.text(key),
         "strategy": "at-least-once" if limits.at_least_once else "at-most-once",
-        "here": len(queue.dead_letters),  # that have died, and are not safe elsewhere yet
-        "dropped": queue.dead_letters.dropped,
+        "here": queue.dying,  # that have died, and are not safe elsewhere yet
+        "dropped": queue.dropped,
     }
 
 
-def _limits(queue: "Queue") -> dict[str, Any]:
+def _limits(queue: "Named") -> dict[str, Any]:
     """What counts, of its arguments and its policy together; None: there is no such limit."""
     limits = queue.limits
     return {
@@ -264,7 +266,7 @@ def _limits(queue: "Queue") -> dict[str, Any]:
     }
 
 
-def _consumer(queue: "Queue", consumer: "Subscription") -> dict[str, Any]:
+def _consumer(queue: "Named", consumer: "Subscription") -> dict[str, Any]:
     return {
         "tag": fields.text(consumer.tag),
         "channel": consumer.channel.name,
@@ -278,20 +280,13 @@ def _consumer(queue: "Queue", consumer: "Subscription") -> dict[str, Any]:
 
 
 def _with_ages(
-    door: HttpDoor, queues: "Sequence[Queue]", then: Callable[[Sequence[int | None]], None]
+    door: HttpDoor, queues: "Sequence[Named]", then: Callable[[Sequence[int | None]], None]
 ) -> None:
     """When the first message of each that is ready was published; None where that is not known.
 
     A worker reads it: of a queue that was not used for long it is on disk.
     """
-    heads = [
-        [
-            (it.log, it.head)
-            for it in queue.stock.order
-            if it.log is not None and it.head is not None
-        ]
-        for queue in queues
-    ]
+    heads = [queue.heads() for queue in queues]
     if not any(heads):
         then([None] * len(heads))
         return
@@ -318,7 +313,7 @@ def declared(door: HttpDoor, call: Call) -> None:
     facts = QueueFacts(name, given.durable, False, given.auto_delete, table_of(given.arguments))
     new = host.vhost.topology.queue(name) is None
 
-    def kept(queue: "Queue | LogstoreError") -> None:
+    def kept(queue: "Named | LogstoreError") -> None:
         if isinstance(queue, LogstoreError):
             call.fail(queue)
         else:

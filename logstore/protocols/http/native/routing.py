@@ -88,7 +88,7 @@ def _node(host: Within, node: "Node") -> dict[str, Any]:
     }
     queue = host.vhost.topology.queue(name) if kind == "queue" else None
     if queue is not None:
-        found["type"] = "quorum" if queue.limits.quorum else "classic"
+        found["type"] = queue.facts.type_name
         found["durable"] = queue.facts.durable
         found["consumers"] = len(queue.subscriptions)
         found |= {"ready": queue.ready, "unacked": queue.out}

@@ -12,7 +12,7 @@ from logstore.protocols.http.rabbit import lists, sight
 from logstore.protocols.http.within import Within
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
     from logstore.broker.queues.subscription import Channel, Subscription
 
 
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """A consumer, and what it consumes."""
 
     within: Within
-    queue: "Queue"
+    queue: "Named"
     consumer: "Subscription"
 
 

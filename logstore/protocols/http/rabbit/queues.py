@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstore.access.resources import DESCRIBE, QUEUE
 from logstore.amqp import fields
+from logstore.broker.policies import CLASSIC
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing.refusals import NoQueue
 from logstore.protocols.http.call import Call
@@ -26,16 +27,14 @@ from logstore.protocols.http.within import Within
 
 if TYPE_CHECKING:
     from logstore.broker.queues.lane import Lane
-    from logstore.broker.queues.queue import Queue
-
-QUORUM: Final = "quorum"
+    from logstore.broker.queues.named import Named
 
 
 class Place(NamedTuple):
     """A queue, and where it is."""
 
     within: Within
-    queue: "Queue"
+    queue: "Named"
 
 
 # One queue as it is shown
@@ -52,17 +51,13 @@ def plain_row(place: Place) -> Row:
         "name": fields.text(facts.name),
         "node": NODE,
         "state": _state(place.queue),
-        "type": _type(place.queue),
+        "type": place.queue.facts.type_name,
         "vhost": fields.text(place.within.vhost.name),
     }
 
 
-def _state(queue: "Queue") -> str:
+def _state(queue: "Named") -> str:
     return "running" if queue.failed is None else "crashed"
-
-
-def _type(queue: "Queue") -> str:
-    return QUORUM if queue.limits.quorum else "classic"
 
 
 def totals_row(place: Place) -> Row:
@@ -112,19 +107,21 @@ def row(door: HttpDoor, place: Place) -> Row:
     since = stats.idle_since(door, queue)
     if since is not None:
         found["idle_since"] = since
-    if queue.limits.quorum:
+    if queue.facts.type_name != CLASSIC:
         found |= {"leader": NODE, "members": [NODE], "online": [NODE]}
     return found
 
 
-def _capacity(queue: "Queue") -> float:
+def _capacity(queue: "Named") -> float:
     """How much of the time a message would be taken at once: as it is now."""
     return float(bool(queue.subscriptions) and not queue.ready)
 
 
-def message_bytes(door: HttpDoor, queue: "Queue") -> int:
+def message_bytes(door: HttpDoor, queue: "Named") -> int:
     """Of its messages: their part of the files, in which those stand too that are settled."""
-    return sum(_bytes(door, it) for it in queue.stock.order)
+    if queue.topic_name is not None:
+        return sum(map(door.log_bytes, queue.logs()))
+    return sum(_bytes(door, it) for it in queue.lanes)
 
 
 def _bytes(door: HttpDoor, lane: "Lane") -> int:
@@ -142,7 +139,7 @@ _PLAIN_KEYS: Final[dict[str, Callable[[Place], Any]]] = {
     "durable": lambda it: it.queue.facts.durable,
     "auto_delete": lambda it: it.queue.facts.auto_delete,
     "exclusive": lambda it: it.queue.facts.exclusive,
-    "type": lambda it: _type(it.queue),
+    "type": lambda it: it.queue.facts.type_name,
     "consumers": lambda it: len(it.queue.subscriptions),
 }
 # What is known of a queue once it is open.
@@ -177,7 +174,7 @@ def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
         _PLAIN_KEYS | _COUNTED_KEYS | _rate_keys(door),
         lambda it: it.within.may(DESCRIBE, QUEUE, it.queue.facts.name),
         lambda it: not it.queue.gone,
-        lambda it: it.queue.stock.opened,
+        lambda it: it.queue.opened,
         lambda those, then: open_all([it.queue for it in those], then),
         _COUNTED_KEYS,
     )
@@ -210,7 +207,7 @@ def described(door: HttpDoor, call: Call) -> None:
     queue.when_open(lambda: call.attempt(known))
 
 
-def existing(within: Within, name: bytes) -> "Queue":
+def existing(within: Within, name: bytes) -> "Named":
     """Raises RabbitFault, Forbidden."""
     try:
         return within.queue(name)

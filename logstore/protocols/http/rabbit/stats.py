@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logstore.protocols.http.door import HttpDoor
 
 if TYPE_CHECKING:
-    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.named import Named
     from logstore.counts.queues import QueueCounts
 
 QUEUE: Final = "queue"
@@ -38,7 +38,7 @@ def _with_rates(numbers: Mapping[str, int], rates: Mapping[str, float]) -> dict[
     return found
 
 
-def of_queue(door: HttpDoor, queue: "Queue") -> dict[str, Any]:
+def of_queue(door: HttpDoor, queue: "Named") -> dict[str, Any]:
     counts = queue.counts
     known = {name: it or 0.0 for name, it in door.figures.rates(QUEUE, queue.id).items()}
     given, out = _given(counts), known["out"]
@@ -51,12 +51,12 @@ def of_queue(door: HttpDoor, queue: "Queue") -> dict[str, Any]:
     return _with_rates(numbers, rates)
 
 
-def rate(door: HttpDoor, queue: "Queue", way: str) -> float:
+def rate(door: HttpDoor, queue: "Named", way: str) -> float:
     """Messages a second: ``in``, ``out`` or ``ack``."""
     return door.figures.rates(QUEUE, queue.id)[way] or 0.0
 
 
-def idle_since(door: HttpDoor, queue: "Queue") -> str | None:
+def idle_since(door: HttpDoor, queue: "Named") -> str | None:
     """Since when nothing happens in it; None: something does, or it is not known yet."""
     since_ms = door.figures.idle_since_ms(QUEUE, queue.id)
     if since_ms is None:

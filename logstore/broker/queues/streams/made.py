@@ -1,0 +1,52 @@
+"""How a stream is made: what its declaration must say, and which topic it gets."""
+
+from collections.abc import Callable
+from typing import Final
+
+from logstore.broker.policies import STREAM
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.refusals import Nameless, NoSuchStream, NoTopicForIt
+from logstore.broker.queues.streams.stream import Home, Stream
+from logstore.broker.queues.streams.streams import Streams
+from logstore.broker.queues.streams.topic_of import check_single, retention, settings, topic_name
+
+# What it may not be, in RabbitMQ's order and words.
+_PROPERTIES: Final[tuple[tuple[str, Callable[[QueueFacts], bool]], ...]] = (
+    ("auto-delete", lambda facts: facts.auto_delete),
+    ("exclusive-owner", lambda facts: facts.exclusive),
+    ("non-durable", lambda facts: not facts.durable),
+)
+
+
+def check(facts: QueueFacts) -> None:
+    """Raises Nameless, NoSuchStream."""
+    if not facts.name:
+        raise Nameless(STREAM)
+    for name, given in _PROPERTIES:
+        if given(facts):
+            raise NoSuchStream(facts.name, name)
+
+
+def made(
+    streams: Streams, next_id: Callable[[], int], facts: QueueFacts, home: Home
+) -> tuple[Stream, Pending]:
+    """A new one, and what is done once it has its topic.
+
+    Raises Nameless, NoSuchStream; NoTopicForIt where its name is no topic's, or another stream has
+    that one, or the topic has more partitions than one.
+    """
+    check(facts)
+    topic = topic_name(home.name, facts.name)
+    if streams.has(topic):
+        raise NoTopicForIt(facts.name, f"topic {topic!r} is another stream; use another name")
+    check_single(streams.topics, facts.name, topic)
+    stream = Stream(next_id(), facts, home, streams, topic)
+    opening = Pending()
+    stream.make(opening, settings(stream.limits), retention(stream.limits))
+    return stream, opening
+
+
+def restored(streams: Streams, number: int, facts: QueueFacts, home: Home) -> Stream:
+    """One that was kept. Raises NoTopicForIt, InvalidQueueArgument, NotOfType."""
+    return Stream(number, facts, home, streams, topic_name(home.name, facts.name))
