@@ -48,7 +48,11 @@ def _value(field: Field) -> str:
 
 
 def _term(field: Field) -> str:
-    """As Erlang writes it."""
+    """As Erlang writes it; what is in tables and arrays is left out."""
+    if field.kind in "AF":
+        return "[...]"
+    if field.value is None:
+        return "undefined"
     return f'<<"{_value(field)}">>' if field.kind == "S" else _value(field)
 
 
@@ -128,6 +132,8 @@ def _invalid_queue(
     if argument == "x-dead-letter-exchange" and error.fault == "unacceptable_type":
         kind = TYPES[received.kind]
         return PRECONDITION_FAILED, f"invalid type '{kind}' for arg '{argument}' in {of}"
+    if argument == "x-stream-max-segment-size-bytes" and error.fault == "value_too_large":
+        return PRECONDITION_FAILED, f"Exceeded max value for {argument}"
     worded = _FAULTS.get(error.fault)
     said = f"{{{error.fault},{_term(received)}}}" if worded is None else worded(received)
     return PRECONDITION_FAILED, f"invalid arg '{argument}' for {of}: {said}"

@@ -12,8 +12,8 @@ a timestamp          the first record that is as late as this, by its timestamp
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from logstore.broker.queues.ages import age_ms
 from logstore.broker.queues.refusals import InvalidConsumerArgument
-from logstore.broker.queues.streams.ages import age_ms
 from logstore.broker.routing.arguments import CLASS_OF_KIND, Field
 from logstore.log import Log
 

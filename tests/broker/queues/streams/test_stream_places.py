@@ -3,8 +3,8 @@
 import pytest
 from memory_log import MemoryLog
 
+from logstore.broker.queues.ages import AGE_MAX_MS, age_ms
 from logstore.broker.queues.refusals import InvalidConsumerArgument
-from logstore.broker.queues.streams.ages import AGE_MAX_MS, age_ms
 from logstore.broker.queues.streams.places import Begin, begin_of, offset_of
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.records.encode import encode
