@@ -95,7 +95,7 @@ class Governing:
         each = OBJECT_COST + len(self._policies)
         while self._left and room > 0:
             it = self._left.pop()
-            room -= each + (0 if isinstance(it, bytes) or not it.stock.order else LOOK_COST)
+            room -= each + (0 if isinstance(it, bytes) or not it.lanes else LOOK_COST)
             self._apply(it)
         if self._left:
             self._soon(self._step)

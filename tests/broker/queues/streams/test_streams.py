@@ -4,6 +4,7 @@ import pytest
 from queue_parts import Channel, Consumer, Lives, props
 
 from logstore.amqp import fields, properties
+from logstore.broker.policies import Policy
 from logstore.broker.queues.refusals import (
     ConsumersThere,
     InvalidConsumerArgument,
@@ -18,6 +19,7 @@ from logstore.broker.queues.refusals import (
     Unlimited,
 )
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Refused, UnknownTopic
 
@@ -534,3 +536,65 @@ def test_a_stream_whose_topic_was_deleted_elsewhere_is_gone(lives):
     assert [it.facts.name for it in node.vhost.queues()] == [b"q"]
     with pytest.raises(UnknownTopic):
         node.topics.topic("s")
+
+
+# Policies
+
+
+def test_a_policy_changes_the_topics_retention(node):
+    stream(node, max_length_bytes=8_000_000)
+    policy = Policy("p", "^s", {"max-age": "1h", "max-length-bytes": 4_000_000}, 0, "streams")
+    pending = node.vhost.set_policies([policy])
+    node.run(until=lambda: pending.done)
+    given = node.topics.given("s")
+    assert (given["retention.ms"], given["retention.bytes"]) == ("3600000", "4000000")
+    stream(node, b"s2")
+    assert node.topics.given("s2")["retention.ms"] == "3600000"
+    pending = node.vhost.set_policies((), ["p"])
+    node.run(until=lambda: pending.done)
+    given = node.topics.given("s")
+    assert (given["retention.ms"], given["retention.bytes"]) == ("-1", "8000000")
+    assert "segment.ms" not in given
+
+
+# Transactions
+
+
+def test_a_dead_letter_reaches_a_stream_once_it_is_safe(node):
+    stream(node)
+    node.declare(b"q", dead_letter_exchange="", dead_letter_routing_key="s", max_length=1)
+    node.publish(b"q", *numbers(0, 1, 2))
+    node.run()
+    it = consumer(node, stream_offset="first")
+    assert it.bodies == numbers(0, 1)
+    assert properties.read(it.had[0][1].properties).headers["x-death"][0]["reason"] == "maxlen"
+    assert node.vhost.queue(b"q").dropped == 0
+
+
+def test_what_is_moved_reaches_a_stream(node):
+    from logstore.broker.queues.moving import Target, move
+
+    stream(node)
+    node.declare(b"q")
+    node.publish(b"q", *numbers(0, 1, 2))
+    found = []
+    move(node.vhost, node.vhost.queue(b"q"), Target(b"", b"s"), None, found.append)
+    node.run(until=lambda: found)
+    assert (found[0].moved, found[0].error) == (3, None)
+    assert node.ready(b"q") == 0
+    assert consumer(node, stream_offset="first").bodies == numbers(0, 1, 2)
+
+
+def test_a_transaction_settles_nothing_that_its_stream_has_not(node):
+    node.topics.create("s", 1, {"max.message.bytes": "300"})
+    stream(node)
+    queue = node.declare(b"q")
+    node.publish(b"q", b"x" * 1000)
+    channel, found = Channel(), []
+    got = node.get(b"q", channel, no_ack=False)
+    held = Transaction()
+    message = node.message(b"s", got.delivery.body)
+    published = node.vhost.publish([(node.vhost.route(message), message)], held)
+    assert published.rejected == [0]
+    assert queue.out == 1
+    assert found == []
