@@ -9,7 +9,6 @@ from logstore.amqp import fields
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.refusal import Refusal
-from logstore.broker.policies import STREAM
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
 from logstore.figures import stuck
@@ -108,7 +107,7 @@ class QueueSource:
                 if queue.gone:
                     continue
                 counts, ready, out = queue.counts, queue.ready, queue.out
-                stays = queue.facts.type_name == STREAM  # nobody takes it away
+                stays = queue.topic_name is not None  # a stream: nobody takes it away
                 waiting += 0 if stays else ready
                 values = counts.published, counts.given_out, counts.acked, ready, out
                 judge = partial(_judge_queue, host, queue) if (ready or out) and not stays else None

@@ -72,7 +72,14 @@ CASES = [
     ("get", lambda q, e: queues.ConsumersThere(q)),
     ("get", lambda q, e: queues.NotEmpty(q)),
     ("declare", lambda q, e: queues.ReservedName(q)),
-    ("declare", lambda q, e: queues.Nameless()),
+    ("declare", lambda q, e: queues.Nameless("quorum")),
+    ("declare", lambda q, e: queues.Nameless("stream")),
+    ("declare", lambda q, e: queues.NoSuchStream(q, "non-durable")),
+    ("declare", lambda q, e: queues.NoTopicForIt(q, "topic 's' has 2 partitions")),
+    ("declare", lambda q, e: queues.NotOfType(q, b"x-max-priority", "stream")),
+    ("get", lambda q, e: queues.NotOfStreams(q, "basic.get")),
+    ("get", lambda q, e: queues.NoGlobalQos(q)),
+    ("get", lambda q, e: queues.Unlimited(q)),
     ("declare", lambda q, e: queues.QueueDiffers(
         q, "x-max-priority", Field("I", 5), Field("I", 300))),
     ("declare", lambda q, e: queues.QueueDiffers(q, "x-overflow", Field("S", b"drop-head"), None)),
@@ -99,8 +106,9 @@ def test_an_error_is_said_in_the_same_words_as_without_a_server(name, what, make
 
 def test_every_error_that_the_door_has_words_for_is_turned_back():
     tried = {type(make(b"q", b"e")) for _, make in CASES}
-    # What no request of a command can lead to: those headers are the sender's.
-    assert set(_WORDED) - tried == {queues.InvalidHeader}
+    # What no request of a command can lead to: those headers are the sender's, and no command asks
+    # for anything by a consumer's arguments.
+    assert set(_WORDED) - tried == {queues.InvalidHeader, queues.InvalidConsumerArgument}
 
 
 @pytest.mark.parametrize(("what", "make"), CASES[:2])

@@ -119,7 +119,8 @@ def a_queue(number, name, ready, out=0, most=None):
     counts = QueueCounts()
     counts.published, counts.delivered, counts.acked = ready + out, out, 0
     return SimpleNamespace(
-        id=number, gone=False, counts=counts, ready=ready, out=out, subscriptions=[],
+        id=number, topic_name=None, gone=False, counts=counts, ready=ready, out=out,
+        subscriptions=[],
         facts=SimpleNamespace(name=name), limits=SimpleNamespace(max_length=most),
     )  # fmt: skip
 
@@ -176,3 +177,13 @@ def test_doors_are_seen_with_their_sums():
     figures.door("kafka").messages_in = 5
     [it] = sources.doors(figures)
     assert (it.key, it.values) == ("kafka", (5, 0, 0, 0, 0, 0))
+
+
+def test_what_a_stream_has_waits_for_nobody():
+    stream = a_queue(1, b"s", ready=100)
+    stream.topic_name = "s"
+    source = QueueSource(lambda: queues_of(stream, a_queue(2, b"q", ready=3)))
+    seen = {it.key: it.judge for it in source.seen()}
+    assert seen[1] is None
+    assert seen[2] is not None
+    assert source.waiting == 3

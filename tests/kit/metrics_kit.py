@@ -48,7 +48,7 @@ def queue(name, ready=0, out=0, *, counted=True, consumers=0, **counts):
         setattr(its, what, count)
     return SimpleNamespace(
         facts=SimpleNamespace(name=name), ready=ready, out=out, counts=its, gone=False,
-        subscriptions=[None] * consumers, stock=SimpleNamespace(opened=counted),
+        subscriptions=[None] * consumers, opened=counted,
     )  # fmt: skip
 
 
