@@ -32,6 +32,7 @@ from logstore.broker.queues.bits import (
     runs_of,
     size,
     span,
+    within,
 )  # fmt: skip
 from logstore.broker.queues.counts import ByCount, Counts
 from logstore.broker.queues.removed import Removed
@@ -202,6 +203,12 @@ class Settlement:
             for begin, count in runs_of(held):
                 for bit in range(begin, begin + count):
                     yield base + bit, bool(back >> bit & 1)
+
+    def standing(self, first: int, upto: int) -> tuple[Bits, Bits]:
+        """Of these offsets, those that were given out and are not settled; those that are back."""
+        held = {block: self._held[block] & mask for block, mask in within(self._held, first, upto)}
+        back = {block: self._back.get(block, 0) & mask for block, mask in held.items()}
+        return held, back
 
     def failures_of(self, bits: Bits) -> ByCount:
         """The same of many; those that never failed are left out."""

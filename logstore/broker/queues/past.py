@@ -1,0 +1,455 @@
+"""A queue's past: all of it that is on disk, also what is settled. Nothing is taken.
+
+In the sessions' thread ``cuts`` says where each lane begins and ends, and ``spans`` what is known
+of some offsets in a row; ``read`` fetches these in any thread that may wait for a disk. So whoever
+reads on goes from the one to the other, with a ``Track`` of how far each lane was read. What a
+purge has removed is not there; what is settled meanwhile may be shown as it was before.
+
+By time, lanes are merged as their messages were published; within a lane the order is that of its
+offsets. By position, they come as they would be given out: by priority, highest first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from logstore.amqp import fields, properties
+from logstore.amqp.replies import Refusal
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits
+from logstore.broker.queues.counts import ByCount
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.message import Showing, Shown
+from logstore.broker.queues.peeking import Spot, spot_of
+from logstore.broker.queues.queue import Queue
+from logstore.broker.reading import Skip, chunks
+from logstore.errors import CorruptBatch, OffsetBelowStart, Refused
+from logstore.log import Log
+from logstore.records.record import Record
+
+READY, OUT, SETTLED = "ready", "out", "settled"
+# What may be asked for, as the states that are meant.
+STATES: Final[Mapping[str, frozenset[str]]] = {
+    "all": frozenset({READY, OUT, SETTLED}), "unsettled": frozenset({READY, OUT}),
+    SETTLED: frozenset({SETTLED}), READY: frozenset({READY}), OUT: frozenset({OUT}),
+}  # fmt: skip
+
+SPAN_MAX: Final = 16_384  # offsets that are asked about at once: 64 blocks, 50 us
+SPAN_MIN: Final = 256  # and of one lane among many
+SCANNED_BYTES_MAX: Final = 16 << 20  # of bodies that are passed over by one read, beside the last
+TRACK_CHARS_MAX: Final = 12_000  # 256 lanes, each with two offsets
+
+Order = Literal["time", "position"]
+Bound = int | Spot | None  # ms since 1970, or a place
+
+
+class Wanted(NamedTuple):
+    """Which messages are meant."""
+
+    states: frozenset[str] = STATES["all"]
+    from_ms: int | None = None  # published then or later
+    to_ms: int | None = None  # published before
+    headers: Sequence[tuple[str, str]] = ()  # each has one of this name with this value
+
+
+class Cut(NamedTuple):
+    """Where a lane begins and ends now."""
+
+    lane: int
+    log: Log
+    start: int
+    end: int
+
+
+class Span(NamedTuple):
+    """What is known of some offsets of a lane in a row."""
+
+    lane: int
+    log: Log
+    first: int
+    upto: int
+    more: bool  # of the lane, as far as it is to be read
+    left: Sequence[tuple[int, int]]  # ranges that no purge has removed
+    cursor: int
+    held: Bits
+    back: Bits
+    failures: ByCount
+
+    def state(self, offset: int) -> str:
+        """Of a message that was not removed."""
+        block, bit = offset >> BLOCK_SHIFT, offset & BIT
+        if offset >= self.cursor or self.back.get(block, 0) >> bit & 1:
+            return READY
+        return OUT if self.held.get(block, 0) >> bit & 1 else SETTLED
+
+    def failed(self, offset: int) -> int:
+        """How often the message came back, having failed; as long as it is not settled."""
+        block, bit = offset >> BLOCK_SHIFT, offset & BIT
+        return next((n for n, it in self.failures.items() if it.get(block, 0) >> bit & 1), 0)
+
+
+class Found(NamedTuple):
+    """A message as it is on disk."""
+
+    lane: int
+    state: str
+    record: Record
+    shown: Shown
+    failures: int
+
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.lane, self.record.offset)
+
+
+class Track(dict[int, tuple[int, int]]):
+    """How far each lane was read that is not read to its end: where to go on, and that end."""
+
+    def __str__(self) -> str:
+        return ",".join(f"{lane}:{at}..{end}" for lane, (at, end) in sorted(self.items()))
+
+    def moved(self, lane: int, at: int) -> None:
+        """It was read so far."""
+        end = self[lane][1]
+        if at < end:
+            self[lane] = at, end
+        else:
+            del self[lane]
+
+
+def track_of(text: str) -> Track:
+    """The reverse of ``str``. Raises Refused."""
+    track = Track()
+    for part in text.split(",") if text else ():
+        begin, dots, end = part.partition("..")
+        upto = end if dots and end.isascii() and end.isdigit() and len(end) <= 19 else ""
+        if not upto or ":" not in begin or len(text) > TRACK_CHARS_MAX:
+            raise Refused(f"{text[:40]!r} is not where to go on: take it as it was given")
+        spot = spot_of(begin)
+        if spot.offset < int(upto):
+            track[spot.priority] = spot.offset, int(upto)
+    return track
+
+
+class Page(NamedTuple):
+    """What was read."""
+
+    found: Sequence[Found]
+    track: Track  # where to go on; empty: nowhere
+    next_ms: int | None = None  # when the next message was published, if that is known
+
+    @property
+    def following(self) -> Spot | None:
+        """By position: where to go on."""
+        if not self.track:
+            return None
+        lane = max(self.track)
+        return Spot(lane, self.track[lane][0])
+
+
+# In the sessions' thread
+
+
+def cuts(queue: Queue) -> list[Cut]:
+    """Of all its lanes, highest first. Raises what ``failed`` is; it is open."""
+    if queue.failed is not None:
+        raise queue.failed
+    return [
+        Cut(it.number, it.log, it.log.start, it.log.safe)
+        for it in queue.stock.order if it.log is not None
+    ]  # fmt: skip
+
+
+def spans(queue: Queue, track: Track, order: Order = "time") -> list[Span]:
+    """What there is to read next. Raises what ``failed`` is; it is open."""
+    if queue.failed is not None:
+        raise queue.failed
+    left = SPAN_MAX
+    each = left if order == "position" else max(SPAN_MIN, left // max(1, len(track)))
+    found: list[Span] = []
+    for number in sorted(track, reverse=True):
+        lane = queue.stock.lanes.get(number)
+        at, end = track[number]
+        if lane is None or lane.log is None or max(at, lane.log.start) >= min(end, lane.log.safe):
+            track.moved(number, end)
+        elif left > 0:
+            found.append(_span(lane, lane.log, at, end, min(each, left)))
+            left -= each if order == "position" else 0
+    return found
+
+
+def _span(lane: Lane, log: Log, at: int, end: int, most: int) -> Span:
+    settlement = lane.settlement
+    first, end = max(at, log.start), min(end, log.safe)
+    upto = min(end, first + most)
+    held, back = settlement.standing(first, upto)
+    return Span(
+        lane.number, log, first, upto, upto < end, list(settlement.removed.left(first, upto)),
+        settlement.cursor, held, back, settlement.failures_of(held),
+    )  # fmt: skip
+
+
+# In a thread that may wait
+
+
+def begin(found: Sequence[Cut], first: Bound, upto: Bound, order: Order = "time") -> Track:
+    """Where to begin, and to end. Raises Refused, LogFailed, Damaged, Failed.
+
+    By time, a place is one of its priority, and others are not read. By position, it is one in the
+    order of all.
+    """
+    places = [it for it in (first, upto) if isinstance(it, Spot)]
+    if order == "time" and len({it.priority for it in places}) > 1:
+        raise Refused(
+            f"from {places[0]} to {places[1]}: offsets of two priorities have no order; say times, "
+            f"or read one priority after the other"
+        )
+    track = Track()
+    for lane, log, start, end in found:
+        if order == "time" and places and lane != places[0].priority:
+            continue
+        if isinstance(first, Spot):
+            start = max(start, first.offset) if lane == first.priority else start
+            end = start if lane > first.priority else end
+        elif first is not None:
+            start = max(start, log.find(first, damaged=True))
+        if isinstance(upto, Spot):
+            end = min(end, upto.offset) if lane == upto.priority else end
+            end = start if lane < upto.priority else end
+        if start < end:
+            track[lane] = start, end
+    return track
+
+
+def read(
+    of: Sequence[Span],
+    track: Track,
+    wanted: Wanted,
+    most: int,
+    bytes_max: int,
+    *,
+    order: Order = "time",
+    before_ms: int | None = None,
+    skip: Skip | None = None,
+) -> Page:
+    """The first ``most`` messages of these spans, or as many as have ``bytes_max``; at least one.
+
+    Perhaps none, although there are more: then ``track`` says where to go on, as always.
+    ``before_ms``: stop before the first that was published then or later. ``skip``: is told of
+    batches that can't be read, and goes on. Raises CorruptBatch, LogFailed, Damaged, Failed.
+    """
+    reading = _Reading(track, most, bytes_max, before_ms)
+    matches = _Matching(wanted)
+    try:
+        if order == "position":
+            for span in sorted(of, key=lambda it: -it.lane):
+                side = _Side(span, matches, skip, reading)
+                if not reading.take([side]) or span.more:
+                    break
+        else:
+            reading.take([_Side(it, matches, skip, reading) for it in of])
+    except CorruptBatch:
+        if not reading.found:
+            raise
+    return Page(reading.found, track, reading.next_ms)
+
+
+class _Matching:
+    """Whether messages are meant, as far as their records say so."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.showing = Showing()
+        self._low = 0 if wanted.from_ms is None else wanted.from_ms
+        self._timed = wanted.from_ms is not None or wanted.to_ms is not None
+        self._known: dict[int, tuple[Shown, bool]] = {}
+
+    def of(self, span: Span, records: Sequence[Record]) -> list[Found]:
+        """Those of them that are."""
+        wanted, shown = self.wanted, self.showing.shown
+        if not span.held and span.cursor >= span.upto and len(span.left) == 1:
+            (first, upto), lane = span.left[0], span.lane
+            if SETTLED not in wanted.states:
+                return []
+            found = [
+                Found(lane, SETTLED, it, shown(it.headers), 0)
+                for it in records if first <= it.offset < upto
+            ]  # fmt: skip
+        else:
+            found = list(self._by_state(span, records))
+        if self._timed:
+            upto_ms = float("inf") if wanted.to_ms is None else wanted.to_ms
+            found = [it for it in found if self._low <= it.record.timestamp_ms < upto_ms]
+        if wanted.headers:
+            found = [it for it in found if self._has(it.shown)]
+        return found
+
+    def _by_state(self, span: Span, records: Sequence[Record]) -> Iterator[Found]:
+        left = iter(span.left)
+        first, upto = next(left, (span.upto, span.upto))
+        for record in records:
+            offset = record.offset
+            while offset >= upto and first < span.upto:
+                first, upto = next(left, (span.upto, span.upto))
+            if first <= offset < upto:
+                state = span.state(offset)
+                if state in self.wanted.states:
+                    failures = span.failed(offset) if span.failures else 0
+                    yield Found(
+                        span.lane, state, record, self.showing.shown(record.headers), failures
+                    )
+
+    def _has(self, shown: Shown) -> bool:
+        known = self._known.get(id(shown))
+        if known is not None and known[0] is shown:
+            return known[1]
+        given = _headers(shown)
+        has = all(
+            name in given and value in _texts(given[name]) for name, value in self.wanted.headers
+        )
+        if len(self._known) >= 1000:
+            self._known.clear()
+        self._known[id(shown)] = shown, has
+        return has
+
+
+def _headers(shown: Shown) -> Mapping[str, Any]:
+    try:
+        return properties.read(shown.deliver).headers or {}
+    except Refusal:  # a record that no door has written
+        return {}
+
+
+def _texts(value: Any) -> Sequence[str]:  # noqa: ANN401  what a table holds
+    """What a header's value is as a text; of an array each of its values."""
+    if isinstance(value, list):
+        return [text for it in value for text in _texts(it)]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, bytes):
+        return [fields.text(value)]
+    return [] if value is None or isinstance(value, dict) else [str(value)]
+
+
+class _Side:
+    """One lane that is read: what comes next of it."""
+
+    def __init__(
+        self, span: Span, matches: _Matching, skip: Skip | None, reading: "_Reading"
+    ) -> None:
+        self.lane, self.more = span.lane, span.more
+        self.found: list[Found] = []
+        self.place = 0  # of the next one among these
+        self._span, self._matches, self._reading = span, matches, reading
+        self._scan = self._scanned(skip)
+        self._at = span.first
+        self._begun = False  # each is read at least once, so that there is always progress
+
+    def head(self) -> Found | None:
+        """What comes next; None: nothing of this span does, or too much was passed over."""
+        while self.place == len(self.found):
+            self._reading.passed(self.lane, self._at)
+            if self._begun and self._reading.scanned_bytes >= SCANNED_BYTES_MAX:
+                return None
+            self._begun = True
+            more = next(self._scan, None)
+            if more is None:
+                return None
+            self.found, self._at = more
+            self.place = 0
+        return self.found[self.place]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes of it any more, also not of what follows the span."""
+        return not self.more and self._at >= self._span.upto
+
+    def _scanned(self, skip: Skip | None) -> Iterator[tuple[list[Found], int]]:
+        """What matches, some at a time, and up to where that is."""
+        log, upto, at = self._span.log, self._span.upto, self._span.first
+        while at < upto:
+            before = at
+            try:
+                for chunk in chunks(log, (log.name, 0), at, skip, wait=True):
+                    records = chunk.records
+                    if records and records[-1].offset >= upto:
+                        records = [it for it in records if it.offset < upto]
+                    at = min(chunk.end, upto)
+                    found = self._matches.of(self._span, records)
+                    if len(found) < len(records):
+                        self._reading.scanned_bytes += _bytes(records) - _bytes(
+                            [it.record for it in found]
+                        )
+                    yield found, at
+                    if at >= upto:
+                        return
+            except OffsetBelowStart:  # trimmed meanwhile
+                at = min(upto, log.start)
+                yield [], at
+            if at == before:
+                return
+
+
+def _bytes(records: Sequence[Record]) -> int:
+    return sum([len(it.value or b"") for it in records])
+
+
+class _Reading:
+    """One page as it is read."""
+
+    def __init__(self, track: Track, most: int, bytes_max: int, before_ms: int | None) -> None:
+        self.found: list[Found] = []
+        self.scanned_bytes = 0  # of what is not meant
+        self.next_ms: int | None = None
+        self._track = track
+        self._most, self._bytes = most, bytes_max
+        self._before_ms = before_ms
+
+    def passed(self, lane: int, at: int) -> None:
+        """All of it below was taken, or is not meant."""
+        if lane in self._track and at > self._track[lane][0]:
+            self._track.moved(lane, at)
+
+    def take(self, sides: Sequence[_Side]) -> bool:
+        """Take what comes first, again and again; whether all of these has been taken."""
+        while sides:
+            heads = [(side.head(), side) for side in sides]
+            if any(head is None and not side.ended for head, side in heads):
+                return False  # what comes next of it is not known
+            there = [(it.record.timestamp_ms, -side.lane, side) for it, side in heads if it]
+            if not there:
+                return True
+            there.sort(key=lambda it: it[:2])
+            at_ms, _, side = there[0]
+            if self._before_ms is not None and at_ms >= self._before_ms:
+                self.next_ms = at_ms
+                return False
+            if not self._take(side, there[1][:2] if len(there) > 1 else None):
+                return False
+            sides = [it for _, _, it in there]
+        return True
+
+    def _take(self, side: _Side, before: tuple[int, int] | None) -> bool:
+        """From this one, up to what another has first; whether there is room for more."""
+        found, place, lane = side.found, side.place, side.lane
+        while place < len(found):
+            it = found[place]
+            at_ms = it.record.timestamp_ms
+            if before is not None and (at_ms, -lane) > before:
+                break
+            if self._before_ms is not None and at_ms >= self._before_ms:
+                break
+            if self.found and (len(self.found) >= self._most or self._bytes <= 0):
+                self._stop(side, place, at_ms)
+                return False
+            self.found.append(it)
+            self._bytes -= len(it.record.value or b"") + len(it.shown.properties)
+            place += 1
+        side.place = place
+        if place:
+            self.passed(lane, found[place - 1].record.offset + 1)
+        return True
+
+    def _stop(self, side: _Side, place: int, at_ms: int) -> None:
+        side.place = place
+        if place:
+            self.passed(side.lane, side.found[place - 1].record.offset + 1)
+        self.next_ms = at_ms
