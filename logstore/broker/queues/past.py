@@ -190,7 +190,7 @@ def _span(lane: Lane, log: Log, at: int, end: int, most: int) -> Span:
 # In a thread that may wait
 
 
-def begin(found: Sequence[Cut], first: Bound, upto: Bound, order: Order = "time") -> Track:
+def begin(found: Sequence[Cut], first: Bound, upto: Spot | None, order: Order = "time") -> Track:
     """Where to begin, and to end. Raises Refused, LogFailed, Damaged, Failed.
 
     By time, a place is one of its priority, and others are not read. By position, it is one in the
