@@ -41,9 +41,7 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     Raises OffsetBelowStart, OffsetAboveEnd; Refused for any other word.
     """
     if isinstance(start, datetime):
-        zoned = start if start.tzinfo else start.replace(tzinfo=UTC)
-        wanted_ms = -((_EPOCH - zoned) // _MS)  # rounded up: nothing before it is wanted
-        return log.find(wanted_ms, damaged=damaged)
+        return log.find(time_ms(start), damaged=damaged)
     if start == "earliest":
         return log.start
     if start == "latest":
@@ -51,6 +49,12 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     if not isinstance(start, int):
         raise Refused(f"start {start!r}: takes earliest, latest, an offset or a datetime")
     return check_offset(log, start)
+
+
+def time_ms(moment: datetime) -> int:
+    """Since 1970; without zone it is UTC."""
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return -((_EPOCH - zoned) // _MS)  # rounded up: nothing before it is wanted
 
 
 def check_offset(log: Held, offset: int) -> int:

@@ -49,6 +49,8 @@ ENDED = [
     ("POST /queues/{name}/get", ["queues", "mail", "get"], {"count": 1, "then": "requeue"}),
     ("POST /queues/{name}/move", ["queues", "mail", "move"],
      {"to_exchange": "events", "key": "none", "dry_run": True}),
+    ("POST /queues/{name}/replay", ["queues", "mail", "replay"],
+     {"into": "topic:t", "only": "all"}),
     ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {"dry_run": True}),
     ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {}),
     ("DELETE /bindings", ["bindings"], BINDING),

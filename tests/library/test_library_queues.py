@@ -12,10 +12,12 @@ from clock import NOW_MS
 from library_parts import DEADLINE_S, CountingDisk
 
 import logstore
+from logstore.broker.queues.handles import Queue as Handle
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import (
     DefaultVhost,
     ExclusiveUse,
+    InvalidQueueArgument,
     NotEmpty,
     NoVhost,
     QueueDiffers,
@@ -569,3 +571,64 @@ def test_virtual_hosts_have_queues_and_exchanges_of_their_own(tmp_path):
     with logstore.open(tmp_path / "data") as store:
         assert store.vhosts() == ["/"]
         assert store.queues() == ["q"]
+
+
+def test_the_past_of_a_queue_is_read_and_nothing_is_taken(tmp_path):
+    times = iter(range(NOW_MS, NOW_MS + 10_000, 10))
+    with logstore.open(tmp_path / "data", clock=lambda: next(times)) as store:
+        queue = store.queue("q", max_priority=5)
+        for n in range(6):
+            queue.publish(b"%d" % n, headers={"n": n}, priority=n % 2)
+        first = queue.get()
+        first.ack()
+        out = queue.get()
+        found = list(queue.history())
+        assert [it.body for it in found] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        states = {it.body: it.state for it in found}
+        assert (states[first.body], states[out.body]) == ("settled", "out")
+        assert sorted(set(states.values())) == ["out", "ready", "settled"]
+        [it] = queue.history(only="settled")
+        assert (it.position, it.priority, it.offset, it.key) == ("1:0", 1, 0, "q")
+        assert (it.headers, it.properties.priority, it.exchange) == ({"n": 1}, 1, "")
+        assert "PastMessage 1:0 of 'q', settled" in repr(it)
+        assert [it.body for it in queue.history("1:1")] == [b"3", b"5"]
+        assert [it.body for it in queue.history(1, 2)] == [b"2"]
+        assert [it.body for it in queue.history(headers={"n": "4"})] == [b"4"]
+        since = datetime.fromtimestamp(found[3].time_ms / 1000, UTC)
+        assert [it.body for it in queue.history(since)] == [b"3", b"4", b"5"]
+        assert [it.body for it in queue.history(upto=since)] == [b"0", b"1", b"2"]
+        assert [it.body for it in queue.history(since.replace(tzinfo=None))] == [b"3", b"4", b"5"]
+        assert queue.counts()[:2] == (4, 1)
+        queue.purge()
+        assert sorted(it.state for it in queue.history()) == ["out", "settled"]
+    with logstore.open(tmp_path / "data") as store:
+        assert [it.state for it in store.queue("q").history(only="settled")] == ["settled"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"only": "some"}, Refused), ({"first": "x"}, Refused), ({"first": -1}, Refused),
+        ({"first": True}, TypeError), ({"headers": {"a": 1}}, TypeError),
+        ({"first": "1:0", "upto": "2:0"}, Refused), ({"on_damage": "eat"}, Refused),
+    ],
+)  # fmt: skip
+def test_a_past_that_makes_no_sense_is_refused_at_once(tmp_path, given, error):
+    with logstore.open(tmp_path / "data") as store:
+        queue = store.queue("q", max_priority=5)
+        queue.publish(b"1", priority=1)
+        with pytest.raises(error) as caught:
+            queue.history(**given)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(NoQueue):
+            Handle("nobody", store._store_queues()).history()
+
+
+def test_each_queue_says_how_long_its_past_stays(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        queue = store.queue("q", retention_ms=60_000, retention_bytes=1 << 20)
+        assert queue.arguments == {"x-retention-ms": 60_000, "x-retention-bytes": 1 << 20}
+        with pytest.raises(QueueDiffers):
+            store.queue("q", retention_ms=1)
+        with pytest.raises(InvalidQueueArgument):
+            store.queue("other", retention_ms=-1)

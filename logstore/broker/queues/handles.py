@@ -4,8 +4,9 @@ A handle looks its thing up by name at each call, so it is good for as long as o
 exists. Names and keys are texts; those that are no UTF-8 come with surrogate escapes.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from logstore.amqp import fields
 from logstore.broker.queues import peeking
@@ -29,11 +30,16 @@ from logstore.broker.queues.received import MANY, Desk, Hands, QueueConsumer, Qu
 from logstore.broker.queues.subscription import Got
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.queues.vhost import Vhost
+from logstore.broker.reading import OnDamage
 from logstore.broker.routing.binding import Binding, Kind
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.errors import Refused
 
+if TYPE_CHECKING:  # imported at the first use
+    from logstore.broker.queues.retrospect import PastMessage
+
 PREFETCH: Final = 100
+Place = datetime | int | str | None
 Then = Callable[[Got | None], None]
 
 
@@ -363,6 +369,28 @@ class Queue:
         consumer = QueueConsumer(self.name, self._desk, prefetch, priority, exclusive=exclusive)
         self._desk.do(lambda vhost: consumer.begin(self._found(vhost)))
         return self._desk.consumer(consumer)
+
+    def history(
+        self,
+        first: Place = None,
+        upto: Place = None,
+        *,
+        only: str = "all",
+        headers: Mapping[str, str] | None = None,
+        on_damage: OnDamage = "stop",
+    ) -> "Iterator[PastMessage]":
+        """All of its messages that are on disk, also those that are settled; takes none.
+
+        In the order in which they were published, up to what is there now. ``first``, and before
+        ``upto``: a datetime, or an offset (``17``, or ``"4:17"`` of priority 4: messages of other
+        priorities are left out then). ``only``: all, settled, unsettled, ready or out. ``headers``:
+        each message has these, with these values as texts. ``on_damage``: as ``Store.consumer``.
+        What is settled stays for ``x-retention-ms``; what a purge has removed is not there.
+        Raises NoQueue, Refused; CorruptBatch, Damaged.
+        """
+        from logstore.broker.queues.retrospect import history
+
+        return history(self._desk, self.name, first, upto, only, headers, on_damage)
 
     def purge(self) -> int:
         """Settle all that is ready: how many that was. Raises NoQueue."""

@@ -172,7 +172,7 @@ def spans(queue: Queue, track: Track, order: Order = "time") -> list[Span]:
             track.moved(number, end)
         elif left > 0:
             found.append(_span(lane, lane.log, at, end, min(each, left)))
-            left -= each if order == "position" else 0
+            left -= found[-1].upto - found[-1].first if order == "position" else 0
     return found
 
 

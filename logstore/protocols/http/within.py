@@ -383,6 +383,23 @@ class Within:
         queue = self._plain(self.own_queue(name, READ), "basic.get")
         acts.fetch(self.vhost, queue, count, then, bytes_max=bytes_max)
 
+    def check_publish(self, exchange: bytes, key: bytes | None) -> None:
+        """Whether he may publish there. Raises Forbidden, NoExchange, InternalExchange."""
+        self.require(WRITE, EXCHANGE, exchange)
+        self.vhost.topology.check_publish(exchange)
+        if key is not None:
+            self.require_key(WRITE, exchange, key)
+
+    def check_message(self, exchange: bytes, message: "Message") -> None:
+        """Whether he may publish this one there now. Raises Forbidden."""
+        if not self._rights.may(WRITE, EXCHANGE, self._named(EXCHANGE, exchange)):
+            self.require(WRITE, EXCHANGE, exchange)
+        self._check_keys(message)
+
+    def replayed(self, name: bytes, count: int, into: object) -> None:
+        """So many messages of a queue's past were published again: have it known."""
+        self._removed(QUEUE_EVENT, f"replayed {count} messages into {into} from", QUEUE, name)
+
     def check_move(self, name: bytes, target: "Target") -> "Queue":
         """Whether messages of this queue may go there. Raises as ``move``."""
         queue = self._plain(self.own_queue(name, READ), "messages to be moved")

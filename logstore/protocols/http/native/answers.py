@@ -683,6 +683,39 @@ class Moved(Struct):
     dry_run: bool
 
 
+class PastMessage(Struct):
+    position: str
+    priority: int
+    offset: str
+    state: str  # ready, out or settled
+    delivery_count: int  # of one that is not settled
+    time_ms: int
+    exchange: str
+    key: str
+    properties: dict[str, Any]
+    body: Content
+    body_bytes: int
+    truncated: bool
+
+
+class History(Struct):
+    items: list[PastMessage]
+    damaged: list[str]
+    next: str | None  # by position: where to go on
+    on: str | None  # the same in any order, as it was asked for
+    next_ms: int | None  # when the next message was published, if that is known
+
+
+class Replayed(Struct):
+    replayed: int
+    unrouted: int  # of these: no queue takes them
+    last: str | None  # the position of the last of them
+    on: str | None  # where to go on
+    next_ms: int | None
+    error: str | None  # why no more were
+    dry_run: bool
+
+
 class Got(Struct):
     redelivered: bool
     exchange: str
@@ -760,6 +793,9 @@ ANSWERS: Final[dict[str, Any]] = {
     "PUT /queues/{name}": QueueRow,
     "GET /queues/{name}/messages": Messages,
     "GET /queues/{name}/messages/{offset}": Message,
+    "GET /queues/{name}/history": History,
+    "GET /queues/{name}/history/{offset}": PastMessage,
+    "POST /queues/{name}/replay": Replayed,
     "GET /queues/{name}/bindings": Listed[BindingOf],
     "GET /queues/{name}/consumers": Listed[QueueConsumer],
     "GET /channels": Listed[Channel],

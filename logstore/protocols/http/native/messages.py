@@ -92,17 +92,18 @@ def described(door: HttpDoor, call: Call) -> None:
 
 def downloaded(door: HttpDoor, call: Call) -> None:
     """The body of one, as it is. Raises as ``described``."""
+    _one(door, call, lambda it: it.record.value or b"", lambda body: downloadable(door, call, body))
 
-    def answer(body: bytes) -> None:
-        # It is somebody else's: no browser is to make a page of it.
-        headers = [("content-disposition", "attachment")]
-        if len(body) <= WHOLE_BYTES_MAX:
-            call.content(200, body, BINARY, headers)
-        else:
-            door.downloads.begin(len(body), call.at_end)
-            call.stream(BINARY, pieces(body), headers)
 
-    _one(door, call, lambda it: it.record.value or b"", answer)
+def downloadable(door: HttpDoor, call: Call, body: bytes) -> None:
+    """Answer with the body of a message."""
+    # It is somebody else's: no browser is to make a page of it.
+    headers = [("content-disposition", "attachment")]
+    if len(body) <= WHOLE_BYTES_MAX:
+        call.content(200, body, BINARY, headers)
+    else:
+        door.downloads.begin(len(body), call.at_end)
+        call.stream(BINARY, pieces(body), headers)
 
 
 def _one(
@@ -188,11 +189,11 @@ def _peeked(it: "Peeked", bytes_max: int) -> dict[str, Any]:
         "expires_ms": it.expires_ms,
         "exchange": fields.text(it.shown.exchange),
         "key": fields.text(record.key or b""),
-        **_contents(it.shown.deliver, record.value or b"", bytes_max),
+        **message_contents(it.shown.deliver, record.value or b"", bytes_max),
     }
 
 
-def _contents(given: bytes, body: bytes, bytes_max: int) -> dict[str, Any]:
+def message_contents(given: bytes, body: bytes, bytes_max: int) -> dict[str, Any]:
     """Properties and body, as far as they are not too large."""
     found = properties(given if len(given) <= bytes_max else _without_headers(given))
     return {
@@ -248,7 +249,7 @@ def _got(got: "Got", bytes_max: int) -> dict[str, Any]:
         "redelivered": it.redelivered,
         "exchange": fields.text(it.exchange),
         "key": fields.text(it.key),
-        **_contents(it.properties, it.body, bytes_max),
+        **message_contents(it.properties, it.body, bytes_max),
         "ready": got.ready,
     }
 

@@ -10,6 +10,7 @@ from logstore.protocols.http.listing import LIST_QUERY
 from logstore.protocols.http.native import (
     bindings,
     exchanges,
+    history,
     messages,
     permissions,
     policies,
@@ -102,6 +103,26 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", f"{_QUEUE}/messages/{{offset}}/body", messages.downloaded, "The body of one.",
         of(READ, QUEUE), _ONE, kind=messages.BINARY,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/history", history.listed,
+        "Look at all of its messages on disk, also those that are settled; none is taken.",
+        of(READ, QUEUE),
+        (*_ONE, "from", "to", "from_ms", "to_ms", "only", "header", "order", "limit", "on"),
+        lists=("header",),
+    ),
+    Route(
+        "GET", f"{_QUEUE}/history/{{offset}}", history.described, "One of these, whole.",
+        of(READ, QUEUE), _ONE,
+    ),
+    Route(
+        "GET", f"{_QUEUE}/history/{{offset}}/body", history.downloaded, "The body of one of these.",
+        of(READ, QUEUE), _ONE, kind=messages.BINARY,
+    ),
+    Route(
+        "POST", f"{_QUEUE}/replay", history.replayed,
+        "Publish messages of its past again, a page at a time.", of(READ, QUEUE), _ONE,
+        takes=history.QueueReplay,
     ),
     Route(
         "POST", f"{_QUEUE}/get", messages.fetched, "Fetch messages, and say what becomes of them.",
