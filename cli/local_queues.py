@@ -27,21 +27,28 @@ from .queue_site import (
     BindingFacts,
     ExchangeAbout,
     ExchangeRow,
+    Past,
+    PastPage,
     Peek,
     QueueAbout,
     QueueRow,
+    Replayed,
     Table,
 )
 
 if TYPE_CHECKING:
+    from logstore import Store
+    from logstore.broker.queues.retrospect import Reading
+    from logstore.broker.reading import Skip
     from logstore.records.record import Message
 
 
 class LocalQueues:
     """A ``QueueSite``; what it is asked for is durable on return."""
 
-    def __init__(self, desk: Owner) -> None:
+    def __init__(self, desk: Owner, store: "Store") -> None:
         self._desk = desk
+        self._store = store
 
     def declare_exchange(
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool,
@@ -144,6 +151,67 @@ class LocalQueues:
             [str(it) for it in found.damaged],
             None if found.following is None else str(found.following),
         )
+
+    def past(
+        self, queue: str, past: Past, on: str | None, most: int, before_ms: int | None = None
+    ) -> PastPage:
+        """As QueueSite.past."""
+        from logstore.broker.queues.retrospect import PastMessage
+
+        damaged: list[str] = []
+        reading = self._reading(queue, past, on, lambda error: damaged.append(str(error)))
+        page = reading.page(most, before_ms=before_ms)
+        return PastPage(
+            [PastMessage(queue, it) for it in page.found], damaged, str(page.track) or None,
+            None if page.following is None else str(page.following), page.next_ms,
+        )  # fmt: skip
+
+    def _reading(self, queue: str, past: Past, on: str | None, skip: "Skip | None") -> "Reading":
+        from logstore.broker.queues.past import STATES, Wanted, track_of
+        from logstore.broker.queues.retrospect import Reading
+
+        wanted = Wanted(STATES[past.only], past.from_ms, past.to_ms, past.headers)
+        first = past.from_ms if past.first is None else spot_of(past.first)
+        upto = None if past.upto is None else spot_of(past.upto)
+        return Reading(
+            self._desk, queue, first, upto, wanted, skip,
+            "time" if past.order == "time" else "position",
+            on=None if on is None else track_of(on),
+        )  # fmt: skip
+
+    def topic(self, name: str) -> bool:
+        """As QueueSite.topic."""
+        if name in self._store.topics():
+            return False
+        self._store.create_topic(name)
+        return True
+
+    def replay(
+        self,
+        queue: str,
+        into: str,
+        key: str | None,
+        past: Past,
+        on: str | None,
+        before_ms: int | None,
+    ) -> Replayed:
+        """As QueueSite.replay."""
+        from logstore.broker.queues import replaying
+        from logstore.broker.queues.retrospect import replayed
+
+        target = replaying.into_of(into, key)
+        append = None
+        if target.kind == "topic":
+            append = self._store.topic(target.name).append_many
+        page = self._reading(queue, past, on, None).page(before_ms=before_ms)
+        sent = replayed(self._desk, page.found, target, append)
+        page.track.back(page.found[sent.sent :])
+        if sent.error is not None and not sent.sent:
+            raise sent.error
+        return Replayed(
+            sent.sent, sent.unrouted, str(page.track) or None, page.next_ms,
+            None if sent.error is None else str(sent.error),
+        )  # fmt: skip
 
     def get(self, queue: str) -> QueueMessage | None:
         """As QueueSite.get."""

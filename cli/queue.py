@@ -1,4 +1,4 @@
-"""``logstore queue``: declare, list, describe, peek, get, consume, purge, delete."""
+"""``logstore queue``: declare, list, describe, peek, get, consume, purge, delete; its past."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,7 @@ from .command import Command, Group
 from .ends import put, say, tell
 from .login_options import Client
 from .options import HERE, Data, Json
+from .queue_past import browse, replay
 from .queueing import (
     Arguments,
     Vhost,
@@ -182,6 +183,10 @@ def peek(
         stop.check()
         if begin is not None:
             say(f"there are more messages: begin with --from {begin}", "info")
+
+
+app.command(cls=Command)(browse)
+app.command(cls=Command)(replay)
 
 
 @app.command(cls=Client)

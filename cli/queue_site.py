@@ -112,6 +112,38 @@ class Peek(NamedTuple):
     following: str | None
 
 
+class Past(NamedTuple):
+    """Which messages of a queue's past are meant, and in what order."""
+
+    first: str | None = None  # a position
+    upto: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    only: str = "all"
+    headers: tuple[tuple[str, str], ...] = ()
+    order: str = "time"
+
+
+class PastPage(NamedTuple):
+    """Some of them; ``on``: where to go on, if there may be more; by position ``following``."""
+
+    messages: Sequence[Peeked]
+    damaged: Sequence[str]  # what is wrong
+    on: str | None
+    following: str | None = None
+    next_ms: int | None = None  # when the next one was published, if that is known
+
+
+class Replayed(NamedTuple):
+    """What became of some of them that were to be published again."""
+
+    replayed: int
+    unrouted: int
+    on: str | None
+    next_ms: int | None
+    error: str | None = None  # why no more were
+
+
 class Consumer(Protocol):
     """Messages of one queue as they come."""
 
@@ -182,6 +214,30 @@ class QueueSite(Protocol):
 
     def peek(self, queue: str, begin: str | None, most: int) -> Peek:
         """Look at messages from this position on; none is taken. Raises NoQueue."""
+
+    def past(
+        self, queue: str, past: Past, on: str | None, most: int, before_ms: int | None = None
+    ) -> PastPage:
+        """Look at messages that are on disk, settled or not; none is taken.
+
+        ``before_ms``: stop before the first that was published then or later. Raises NoQueue.
+        """
+
+    def topic(self, name: str) -> bool:
+        """Make it, unless it is there; whether it was made."""
+
+    def replay(
+        self,
+        queue: str,
+        into: str,
+        key: str | None,
+        past: Past,
+        on: str | None,
+        before_ms: int | None,
+    ) -> Replayed:
+        """Publish some again; they are safe on return. Stops before those that were published at
+        ``before_ms`` or later. Raises NoQueue, NoExchange, UnknownTopic.
+        """
 
     def get(self, queue: str) -> Message | None:
         """The first message that is ready. Raises NoQueue, SingleActive."""

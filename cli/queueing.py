@@ -71,7 +71,7 @@ def queues_of(
 
                 raise wrong(f"a login is for a server: none has {data} open", "--user")
 
-            yield LocalQueues(store.internals().queues().within(vhost))
+            yield LocalQueues(store.internals().queues().within(vhost), store)
             return
         if locked.owner is None or not locked.owner.endpoints:  # no server
             raise locked

@@ -122,9 +122,16 @@ class ServerSocket:
 
 
 def target_of(path: Path, query: Query) -> str:
-    """``("queues", "a/b")`` -> ``/api/v1/queues/a%2Fb``; names that are no UTF-8 are kept."""
+    """``("queues", "a/b")`` -> ``/api/v1/queues/a%2Fb``; names that are no UTF-8 are kept.
+
+    A list in the query is a parameter that is given more than once.
+    """
     found = "/".join([API, *(quote(data(it), safe="") for it in path)])
-    texts = {name: data(str(it)) for name, it in query.items() if it is not None}
+    texts = [
+        (name, data(str(one)))
+        for name, it in query.items() if it is not None
+        for one in (it if isinstance(it, list) else [it])
+    ]  # fmt: skip
     return f"{found}?{urlencode(texts)}" if texts else found
 
 

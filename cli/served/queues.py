@@ -11,7 +11,7 @@ from logstore.amqp.methods import Method
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import SHORT_BYTES_MAX, name_of, value
 from logstore.broker.routing.refusals import NoQueue, UnknownType
-from logstore.errors import InvalidName
+from logstore.errors import InvalidName, TopicExists
 from logstore.server_socket import ServerSocket
 
 from ..publishing import Encoder
@@ -19,9 +19,12 @@ from ..queue_site import (
     BindingFacts,
     ExchangeAbout,
     ExchangeRow,
+    Past,
+    PastPage,
     Peek,
     QueueAbout,
     QueueRow,
+    Replayed,
     Table,
 )
 from .line import Line
@@ -214,6 +217,49 @@ class ServedQueues:
         items = [ServedPeeked(queue, it, self._socket, self._vhost) for it in found["items"]]
         return Peek(items, found["damaged"], found["next"])
 
+    def past(
+        self, queue: str, past: Past, on: str | None, most: int, before_ms: int | None = None
+    ) -> PastPage:
+        """As QueueSite.past."""
+        given = {
+            "vhost": self._vhost, "from": past.first, "to": past.upto, "from_ms": past.from_ms,
+            "to_ms": past.to_ms, "only": past.only, "order": past.order, "limit": most, "on": on,
+            "before_ms": before_ms,
+            "header": [f"{name}={value}" for name, value in past.headers],
+        }  # fmt: skip
+        found = self._socket.get("queues", queue, "history", **given)
+        items = [ServedPast(queue, it, self._socket, self._vhost) for it in found["items"]]
+        return PastPage(items, found["damaged"], found["on"], found["next"], found["next_ms"])
+
+    def topic(self, name: str) -> bool:
+        """As QueueSite.topic."""
+        try:
+            self._socket.post("topics", value={"name": name})
+        except TopicExists:
+            return False
+        return True
+
+    def replay(
+        self,
+        queue: str,
+        into: str,
+        key: str | None,
+        past: Past,
+        on: str | None,
+        before_ms: int | None,
+    ) -> Replayed:
+        """As QueueSite.replay."""
+        given = {
+            "into": into, "key": key, "from": past.first, "to": past.upto,
+            "from_ms": past.from_ms, "to_ms": past.to_ms, "only": past.only,
+            "headers": dict(past.headers), "on": on, "before_ms": before_ms,
+        }  # fmt: skip
+        path = ("queues", queue, "replay")
+        found = self._socket.ask("POST", path, {"vhost": self._vhost}, given)
+        return Replayed(
+            found["replayed"], found["unrouted"], found["on"], found["next_ms"], found["error"]
+        )
+
     def _bindings(self, what: str, name: str) -> list[BindingFacts]:
         return [
             BindingFacts(it["source"], it["destination"], it["kind"], it["key"], it["arguments"])
@@ -224,10 +270,12 @@ class ServedQueues:
 class ServedPeeked:
     """As ``Peeked``: what was cut off in the list is asked for when it is needed."""
 
+    FROM = "messages"  # what the list is of
+
     def __init__(self, queue: str, found: Any, socket: ServerSocket, vhost: str) -> None:  # noqa: ANN401
         self.queue = queue
         self.position, self.state = str(found["position"]), str(found["state"])
-        self.redelivered = bool(found["redelivered"])
+        self.redelivered = bool(found.get("redelivered", found["delivery_count"]))
         self.exchange, self.key = str(found["exchange"]), str(found["key"])
         self.time_ms = int(found["time_ms"])
         self._found = found
@@ -238,7 +286,7 @@ class ServedPeeked:
     def body(self) -> bytes:
         found = self._found["body"]
         if self._found["truncated"]:
-            path = ("queues", self.queue, "messages", self.position, "body")
+            path = ("queues", self.queue, self.FROM, self.position, "body")
             return self._socket.content(*path, vhost=self._vhost)
         return data(found["text"]) if "text" in found else b64decode(found["base64"])
 
@@ -246,13 +294,19 @@ class ServedPeeked:
     def properties(self) -> Properties:
         given = self._found["properties"]
         if self._found["truncated"]:
-            path = ("queues", self.queue, "messages", self.position)
+            path = ("queues", self.queue, self.FROM, self.position)
             given = self._socket.get(*path, vhost=self._vhost)["properties"]
         return Properties(**given)
 
     @property
     def headers(self) -> dict[str, Any]:
         return self.properties.headers or {}
+
+
+class ServedPast(ServedPeeked):
+    """One of a queue's past."""
+
+    FROM = "history"
 
 
 def _row(it: Any) -> QueueRow:  # noqa: ANN401  what JSON holds

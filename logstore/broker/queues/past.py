@@ -114,6 +114,12 @@ class Track(dict[int, tuple[int, int]]):
         else:
             del self[lane]
 
+    def back(self, found: "Sequence[Found]") -> None:
+        """The last ones that were read are to be read again: go on with the first of them."""
+        for it in reversed(found):
+            end = self.get(it.lane, (0, it.record.offset + 1))[1]
+            self[it.lane] = it.record.offset, end
+
 
 def track_of(text: str) -> Track:
     """The reverse of ``str``. Raises Refused."""

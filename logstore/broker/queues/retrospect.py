@@ -1,24 +1,27 @@
 """A queue's past as the library's users have it: from any thread, and page by page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from logstore.amqp import fields, properties
 from logstore.amqp.properties import Properties
 from logstore.amqp.replies import Refusal
-from logstore.broker.queues import past
+from logstore.broker.mapping.records import Recording
+from logstore.broker.queues import past, replaying
 from logstore.broker.queues.given import name_of
 from logstore.broker.queues.past import STATES, Cut, Found, Order, Page, Track, Wanted
 from logstore.broker.queues.peeking import Spot, spot_of
 from logstore.broker.queues.queue import Queue as Model
 from logstore.broker.queues.received import Desk
+from logstore.broker.queues.replaying import Into, Sent
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.reading import OnDamage, Skip, skip_of
 from logstore.broker.routing.refusals import NoQueue
 from logstore.broker.start import time_ms
 from logstore.config import nearest
 from logstore.errors import LogstoreError, Refused
+from logstore.records.record import Message as Record
 
 PAGE_MESSAGES: Final = 10_000
 PAGE_BYTES: Final = 4 << 20  # of bodies, beside the last
@@ -114,15 +117,19 @@ class Reading:
         wanted: Wanted,
         skip: Skip | None,
         order: Order = "time",
+        *,
+        on: Track | None = None,
     ) -> None:
-        """``first``: a place, or ms. What comes later is not read.
+        """``first``: a place, or ms. ``on``: where an earlier one has ended, instead of these.
+
+        What comes to the queue later is not read.
 
         Raises NoQueue, Refused; Damaged, StorageFull where it can't be opened.
         """
         self._desk, self._name = desk, name_of(name)
         self._wanted, self._skip, self._order = wanted, skip, order
         self._queue, cuts = self._opened()
-        self.track: Track = past.begin(cuts, first, upto, order)
+        self.track: Track = past.begin(cuts, first, upto, order) if on is None else on
 
     def _opened(self) -> tuple[Model, list[Cut]]:
         found: list[tuple[Model, list[Cut] | LogstoreError]] = []
@@ -170,6 +177,41 @@ class Reading:
             page = self.page()
             if page.found:
                 yield page
+
+
+def replayed(
+    desk: Desk,
+    found: Sequence[Found],
+    into: Into,
+    append: Callable[[Sequence[Record]], object] | None,
+) -> Sent:
+    """Publish messages of a past again; they are safe on return.
+
+    ``append``: to the topic, if it is one. Raises NoExchange, NoQueue, InternalExchange,
+    InvalidName; what ``append`` raises.
+    """
+    if append is not None:
+        recording, key = Recording(), None if into.key is None else fields.data(into.key)
+        append(replaying.records(found, recording, key))
+        return Sent(len(found))
+    exchange = b"" if into.kind == "queue" else name_of(into.name)
+    named = into.name if into.kind == "queue" else into.key
+    key = None if named is None else name_of(named, "routing key")
+    sent: list[Sent] = []
+
+    def send(vhost: Vhost) -> None:
+        vhost.topology.check_publish(exchange)
+        if into.kind == "queue":
+            vhost.queue(key or b"", desk)
+        replaying.send(vhost, replaying.messages(found, exchange, key), told)
+
+    def told(it: Sent) -> None:
+        sent.append(it)
+        desk.poke()
+
+    desk.do(send)
+    desk.wait(lambda: sent)
+    return sent[0]
 
 
 def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -> Wanted:

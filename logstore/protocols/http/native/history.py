@@ -69,7 +69,7 @@ def listed(door: HttpDoor, call: Call) -> None:
     order = _order(call)
     most = call.number("limit", PAGE, PAGE_MAX)
     begin, upto = _spot(call.text("from")), _spot(call.text("to"))
-    from_ms, to_ms = _ms(call, "from_ms"), _ms(call, "to_ms")
+    from_ms, to_ms, before_ms = (_ms(call, it) for it in ("from_ms", "to_ms", "before_ms"))
     wanted = _wanted(call.text("only") or "all", _headers(call), from_ms, to_ms)
     given = call.query.get("on")
     on = None if given is None else _track(fields.text(given))
@@ -89,7 +89,7 @@ def listed(door: HttpDoor, call: Call) -> None:
 
         damaged: list[str] = []
         page = past.read(
-            spans, track, wanted, most, WHOLE_BYTES_MAX, order=order,
+            spans, track, wanted, most, WHOLE_BYTES_MAX, order=order, before_ms=before_ms,
             skip=lambda error: damaged.append(str(error)),
         )  # fmt: skip
         return shown(page, damaged)
@@ -310,9 +310,7 @@ def replayed(door: HttpDoor, call: Call) -> None:
             return
         if sent.sent and not given.dry_run:
             host.replayed(queue.facts.name, sent.sent, into)
-        for it in reversed(found[sent.sent :]):  # go on with the first that was not sent
-            end = page.track.get(it.lane, (0, it.record.offset + 1))[1]
-            page.track[it.lane] = it.record.offset, max(end, it.record.offset + 1)
+        page.track.back(found[sent.sent :])
         call.answer({
             "replayed": sent.sent, "unrouted": sent.unrouted,
             "last": str(found[sent.sent - 1].spot) if sent.sent else None,

@@ -108,7 +108,8 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
         "GET", f"{_QUEUE}/history", history.listed,
         "Look at all of its messages on disk, also those that are settled; none is taken.",
         of(READ, QUEUE),
-        (*_ONE, "from", "to", "from_ms", "to_ms", "only", "header", "order", "limit", "on"),
+        (*_ONE, "from", "to", "from_ms", "to_ms", "only", "header", "order", "limit", "on",
+         "before_ms"),
         lists=("header",),
     ),
     Route(
