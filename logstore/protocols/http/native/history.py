@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, field
 
-from logstore.access.resources import READ, WRITE
+from logstore.access.resources import WRITE
 from logstore.amqp import fields
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
@@ -283,7 +283,7 @@ def replayed(door: HttpDoor, call: Call) -> None:
 
     host, given = within(door, call), asked(call, QueueReplay)
     into = _asked(lambda: replaying.into_of(given.into, given.key))
-    queue = host.own_queue(call.names["name"], READ)
+    queue = host.open_queue(call.names["name"])
     if not 1 <= given.limit <= REPLAYED_MAX:
         raise Fault(BAD_REQUEST, f"limit={given.limit}: takes a number from 1 to {REPLAYED_MAX}")
     wanted = _wanted(given.only, given.headers, given.from_ms, given.to_ms)
