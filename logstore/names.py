@@ -19,6 +19,8 @@ PASSWORD_BYTES_MAX: Final = 1024  # it is to fit into any door's first request, 
 ANYONE: Final = "*"  # in a rule: every user
 OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors: no user's
 AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it
+# Begins the names of groups whose offsets are the positions of topic routes: they never expire.
+ROUTE_GROUPS: Final = "__route."
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
 

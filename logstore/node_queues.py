@@ -17,7 +17,7 @@ from logstore.log import Log
 from logstore.node_groups import Alarm
 from logstore.open_queues import OpenQueues
 from logstore.protocols.house import Work
-from logstore.storage.committer import Committer, QueueCommitter
+from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
 from logstore.turn import Turn
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class NodeQueues:
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
         keeper = QueueCommitter(committer, table.environment)
+        self._positions = GroupCommitter(committer, table)
         self._logs = OpenQueues(store.directory.writable(), keeper)
         self._path = store.directory.path
         self._soon = turn.soon
@@ -81,7 +82,7 @@ class NodeQueues:
                 self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals,
                 Surroundings(
                     self._store.topics, self._store.channels, self._work,
-                    self._store.deduplication,
+                    self._store.deduplication, self._positions, self._store.topics.tell,
                 ),
             )  # fmt: skip
         return self._queues

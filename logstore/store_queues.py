@@ -18,7 +18,7 @@ from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.open_queues import OpenQueues
 from logstore.open_topics import OpenTopics
-from logstore.storage.committer import Committer, QueueCommitter
+from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
 from logstore.storage.directory import LocalDirectory
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without
@@ -212,7 +212,8 @@ class StoreQueues:
             queues = Queues(
                 logs, self._clock, turn.soon, turn.work,
                 surroundings=Surroundings(
-                    self._topics, self._channels, turn.work, self._deduplication
+                    self._topics, self._channels, turn.work, self._deduplication,
+                    GroupCommitter(committer, table), self._topics.tell,
                 ),
             )  # fmt: skip
         except BaseException:

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 from logstore.errors import CorruptStore, GroupBusy, ReadOnly, UnknownGroup
 from logstore.kept import GROUP_KINDS, GroupChange, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
-from logstore.names import check_group
+from logstore.names import ROUTE_GROUPS, check_group
 from logstore.owner import Owner
 from logstore.storage.disk import Disk, refusal
 from logstore.storage.environment import Environment, Transaction
@@ -232,8 +232,9 @@ class GroupTable:
         """Drop the offsets whose time is over, and groups that have none left; their names.
 
         Counted from when the group became empty; of a group that never had members, from each
-        commit. A group with members keeps all. Durable on return. A group that is damaged keeps
-        all, too, and no other one from this: CorruptStore names it when all others are done.
+        commit. A group with members keeps all, and so does a topic route. Durable on return. A
+        group that is damaged keeps all, too, and no other one from this: CorruptStore names it
+        when all others are done.
         """
         if retention_minutes < 0:
             return []
@@ -241,6 +242,8 @@ class GroupTable:
         gone = []
         damaged: CorruptStore | None = None
         for group in self.names():
+            if group.startswith(ROUTE_GROUPS):
+                continue  # it goes with its route
             try:
                 if self._expire_one(group, before_ms):
                     gone.append(group)

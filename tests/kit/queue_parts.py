@@ -24,7 +24,7 @@ from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.open_queues import OpenQueues
 from logstore.open_topics import OpenTopics
 from logstore.records.decode import decode
-from logstore.storage.committer import Committer, QueueCommitter
+from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
 from logstore.storage.kinds import JOURNAL, KINDS, LANE
 
 DEADLINE_S = 30
@@ -125,7 +125,10 @@ class Node:
         self.channels.attach(self.soon)
         self.queues = Queues(
             self.logs, self.clock, self.soon, self.work, self.alarms.append,
-            surroundings=Surroundings(self.topics, self.channels, self.work),
+            surroundings=Surroundings(
+                self.topics, self.channels, self.work,
+                positions=GroupCommitter(self.committer, directory.groups), tell=self.topics.tell,
+            ),
         )  # fmt: skip
         self.vhost = self.queues.vhosts[b"/"]
 

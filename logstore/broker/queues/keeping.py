@@ -22,6 +22,7 @@ from logstore.kept_queues import (
     KeptExchange,
     KeptPolicy,
     KeptQueue,
+    KeptTopicRoute,
     KeptVhost,
     QueueKeeper,
 )
@@ -43,6 +44,7 @@ class Rows:
         self.exchanges: dict[bytes, KeptExchange] = {}
         self.bindings: dict[Binding, KeptBinding] = {}
         self.policies: dict[str, KeptPolicy] = {}
+        self.routes: dict[tuple[str, str], KeptTopicRoute] = {}  # by topic and exchange
         self.lanes: dict[bytes, Sequence[int]] = {}  # there from before, of exchanges with stations
         self._numbers: dict[bytes, int] = {}  # of exchanges that are not kept
         self._fact = vhost
@@ -126,12 +128,31 @@ class Rows:
             else:
                 self.policies[name] = row
 
+    def keep_route(
+        self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
+    ) -> tuple[KeptTopicRoute, Pending]:
+        """One that is new. What is not kept is not there."""
+        fact = KeptTopicRoute(self._next_id(), self._vhost, topic, exchange, key, arguments)
+        self.routes[topic, exchange] = fact
+        pending = self._change([fact], [])
+        pending.then(lambda it: None if it.error is None else self._route_lost(fact))
+        return fact, pending
+
+    def _route_lost(self, fact: KeptTopicRoute) -> None:
+        if self.routes.get((fact.topic, fact.exchange)) is fact:
+            del self.routes[fact.topic, fact.exchange]
+
+    def forget_route(self, fact: KeptTopicRoute) -> Pending:
+        """One that there is."""
+        del self.routes[fact.topic, fact.exchange]
+        return self._change([], [fact])
+
     def forget(self) -> Pending:
         """The host and all that is kept of it, in one change."""
         queues = [self._queue(it) for it in self.queues.values() if it.facts.lasts]
         removed: list[Kept] = [*self.bindings.values(), *self.exchanges.values(), *queues]
-        removed += self.policies.values()
-        for those in (self.bindings, self.exchanges, self.queues, self.policies):
+        removed += [*self.policies.values(), *self.routes.values()]
+        for those in (self.bindings, self.exchanges, self.queues, self.policies, self.routes):
             those.clear()
         return self._change((), [*removed, self._fact])
 

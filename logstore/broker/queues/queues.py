@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from logstore.amqp import fields
 from logstore.broker.policies import STREAM, check
@@ -39,7 +39,7 @@ from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Holder
 from logstore.broker.queues.trimming import Trimming
-from logstore.broker.queues.vhost import Vhost
+from logstore.broker.queues.vhost import Crossings, Vhost
 from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
@@ -61,6 +61,7 @@ from logstore.records.encode import encode
 _T = TypeVar("_T")
 
 if TYPE_CHECKING:  # most have none
+    from logstore.broker.queues.crossing.topic_routes import TopicRoutes
     from logstore.broker.queues.streams.stream import Stream
     from logstore.broker.queues.streams.streams import Streams
 
@@ -69,9 +70,16 @@ OPENING_MAX: Final = 2  # queues that are opened at once in the background, afte
 CLOCK_BACK_MS: Final = 1000  # a step back that is worth a line
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 NO_SURROUNDINGS: Final = Surroundings()
+NO_CROSSINGS: Final = Crossings()
 IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
 
 log: Final = logging.getLogger("logstore.queues")
+
+
+class Alarmed(Protocol):
+    """What waits for a time."""
+
+    def wake(self) -> object: ...
 
 
 def _nobody(at_ms: int | None) -> None:
@@ -107,8 +115,8 @@ class Queues:
         self._soon = soon
         self._work = work
         self._alarmed = alarmed
-        self._alarms: dict[Holder, int] = {}
-        self._times: list[tuple[int, int, Holder]] = []
+        self._alarms: dict[Alarmed, int] = {}
+        self._times: list[tuple[int, int, Alarmed]] = []
         self._numbers = count()
         self._last_ms = 0  # at the last tick
         self._touched: dict[Queue, None] = {}
@@ -125,6 +133,7 @@ class Queues:
         self._notes = notes
         self._holding = Holding(self._journal, notes, soon, self._end_soon)
         self.commit = self._holding.begin
+        self._routes: TopicRoutes | None = None
         kept = logs.keeper.load()
         for error in kept.damaged:
             log.error("%s", error)
@@ -237,6 +246,15 @@ class Queues:
         )
         rows.change(lost)
         self._add_vhost(vhost, topology)
+        self._restore_routes(kept, vhost, rows)
+
+    def _restore_routes(self, kept: Hosted, vhost: Vhost, rows: Rows) -> None:
+        for row in kept.routes:
+            rows.routes[row.topic, row.exchange] = row
+            try:
+                self.topic_routes().restore(vhost, row)
+            except LogstoreError as error:
+                log.error("topic %s feeds exchange %r no more: %s", row.topic, row.exchange, error)  # noqa: TRY400
 
     def _restore_policies(self, kept: Hosted, vhost: Vhost, rows: Rows) -> None:
         """First, since what is restored asks which of them counts."""
@@ -303,7 +321,10 @@ class Queues:
 
     def delete_vhost(self, name: bytes) -> Pending:
         """As Vhosts.delete."""
-        return self._hosts.delete(name)
+        pending = self._hosts.delete(name)
+        if self._routes is not None:
+            self._routes.vhost_gone()
+        return pending
 
     def _open_next(self, waiting: deque[Queue]) -> None:
         """Open what there is, some at a time: messages expire although nobody asks for them."""
@@ -344,6 +365,21 @@ class Queues:
         if make is None:
             return None
         return make(StationHome(vhost, facts, self._surroundings, number, lanes))
+
+    @property
+    def routes(self) -> Crossings:
+        """As Host.routes."""
+        return NO_CROSSINGS if self._routes is None else self._routes
+
+    def topic_routes(self) -> "TopicRoutes":
+        """The topics that feed exchanges. Raises Failed in a process that has no topics."""
+        if self._routes is None:
+            from logstore.broker.queues.crossing.topic_routes import routes_of  # few have any
+
+            self._routes = routes_of(
+                self._surroundings, self._work, self._soon, self.alarm, lambda: self.crowded
+            )
+        return self._routes
 
     def keeps_history(self, name: str) -> bool:
         """As Host.keeps_history."""
@@ -541,8 +577,8 @@ class Queues:
 
     # Time
 
-    def alarm(self, queue: Holder, at_ms: int) -> None:
-        """Have the queue looked at then, at the latest."""
+    def alarm(self, queue: Alarmed, at_ms: int) -> None:
+        """Have the queue, or whatever waits for a time, woken then, at the latest."""
         known = self._alarms.get(queue)
         if known is not None and known <= at_ms:
             return
@@ -584,6 +620,8 @@ class Queues:
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True
+        if self._routes is not None:
+            self._routes.close()
         self.logs.close()
         self._finish_held()
         known = not self._unopened or self._clean

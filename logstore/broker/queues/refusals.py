@@ -18,6 +18,9 @@ Refused
 │   ├── NotOfStreams        a stream, and asked for what only a queue does
 │   ├── NoGlobalQos         a stream's consumer on a channel with one limit for all
 │   └── Unlimited           a stream's consumer without a prefetch count
+├── RouteDiffers            the topic feeds that exchange already, otherwise
+├── TooManyRoutes
+├── NoRoute                 the topic does not feed that exchange (a NoneOfThatName)
 ├── NoVhost                 no virtual host has that name (a NoneOfThatName)
 ├── DefaultVhost            the default virtual host is not to be deleted
 ├── InvalidExpiration       of a message: not a number of milliseconds
@@ -190,6 +193,32 @@ class Unlimited(QueueRefused):
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "is a stream, consumed with a prefetch count; set one first (qos)")
+
+
+class RouteDiffers(Refused):
+    """A topic route to that exchange exists, and makes other keys."""
+
+    def __init__(self, topic: str, exchange: str, key: str) -> None:
+        super().__init__(
+            f"topic {topic!r} already feeds exchange {exchange!r}, with the key {key!r}; remove "
+            f"that route first"
+        )
+        self.topic, self.exchange, self.key = topic, exchange, key
+
+
+class TooManyRoutes(Refused):
+    """There are as many topic routes as a process carries."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} topic routes, which is the most; remove one first")
+
+
+class NoRoute(NoneOfThatName):
+    """The topic does not feed that exchange."""
+
+    def __init__(self, topic: str, exchange: str) -> None:
+        super().__init__(f"topic {topic!r} does not feed exchange {exchange!r}", topic)
+        self.topic, self.exchange = topic, exchange
 
 
 class NoVhost(NoneOfThatName):

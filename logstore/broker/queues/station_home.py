@@ -13,6 +13,7 @@ from logstore.broker.routing.exchange import ExchangeFacts
 if TYPE_CHECKING:  # a store without queues does without these
     from logstore.broker.channel import Channels
     from logstore.broker.topics import Topics
+    from logstore.kept import GroupKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class Surroundings:
     channels: "Channels | None" = None
     work: Work | None = None  # as Queues has it
     deduplication: Deduplication = field(default_factory=Deduplication)
+    positions: "GroupKeeper | None" = None  # of topic routes
+    # Has it called after each change of a topic, from any thread; what is returned ends that.
+    tell: "Callable[[Callable[[object], object]], Callable[[], None]] | None" = None
 
 
 class StationHome(NamedTuple):

@@ -24,25 +24,25 @@ class TopicStation:
     def __init__(self, home: StationHome) -> None:
         """Raises InvalidArgument where no topic can have the name; Refused of the server's own."""
         self.gone = False
-        self.topic = text(target_of_exchange(home.facts))
+        self.topic_name = text(target_of_exchange(home.facts))
         try:
-            check_topic(self.topic)
+            check_topic(self.topic_name)
         except InvalidName as error:
             given = home.facts.arguments.get(TARGET) or Field("S", home.facts.name)
             raise InvalidArgument(TARGET, given, f"the name of a topic ({error})") from None
-        check_for_clients(self.topic)
+        check_for_clients(self.topic_name)
         self._recording = Recording()
         around, vhost = home.surroundings, home.vhost
         self._into: IntoTopic | None = None
         if around.topics is not None and around.work is not None:
             self._into = IntoTopic(
-                around.topics, self.topic, around.work, vhost.soon, vhost.logs.parked
+                around.topics, self.topic_name, around.work, vhost.soon, vhost.logs.parked
             )
 
     def missing(self) -> LogstoreError | None:
         """Why nothing that comes now would be taken."""
         if self._into is None:
-            return Failed(f"topic {self.topic!r}: this process has no topics")
+            return Failed(f"topic {self.topic_name!r}: this process has no topics")
         return self._into.missing()
 
     def take(self, parcel: Parcel, intake: Intake) -> None:

@@ -6,10 +6,10 @@ counts once it is durable. Everything is in the sessions' thread.
 
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from logstore.broker.deduplication.room import Room
 from logstore.broker.policies import STREAM, Policies, Policy
@@ -43,6 +43,7 @@ from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError, Refused
+from logstore.kept_queues import KeptTopicRoute
 from logstore.kept_schedules import ScheduleKeeper
 
 _T = TypeVar("_T")
@@ -88,6 +89,8 @@ class Host(Protocol):
         """An exchange that had messages is gone; its logs can go once it is forgotten."""
 
     def next_id(self) -> int: ...
+    @property
+    def routes(self) -> "Crossings": ...
     def keeps_history(self, name: str) -> bool:
         """Whether the topic of this name is, or would be, a channel's."""
 
@@ -107,6 +110,22 @@ class Host(Protocol):
 
         ``number``: the exchange's, once it has one. ``lanes``: those that are there from before.
         """
+
+
+class Crossings:
+    """The topics that feed exchanges of the process: none."""
+
+    def check_binding(self, vhost: "Vhost", binding: Binding) -> None:
+        """Raises Circular."""
+
+    def check_exchange(self, vhost: "Vhost", facts: ExchangeFacts) -> None:
+        """Raises Circular."""
+
+    def check_stream(self, vhost: "Vhost", name: bytes) -> None:
+        """A stream that is about to be declared. Raises Circular."""
+
+    def changed(self) -> None:
+        """Exchanges, bindings, policies or topics have changed."""
 
 
 class Guest(Protocol):
@@ -162,9 +181,22 @@ class Vhost:
         """The policy that counts for a queue."""
         return self.policies.of_queue(facts.name, facts.type_name)
 
+    # Topic routes
+
+    def keep_route(
+        self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
+    ) -> tuple[KeptTopicRoute, Pending]:
+        """As Rows.keep_route."""
+        return self._rows.keep_route(topic, exchange, key, arguments)
+
+    def forget_route(self, fact: KeptTopicRoute) -> Pending:
+        """As Rows.forget_route."""
+        return self._rows.forget_route(fact)
+
     def _govern(self, it: Named | bytes) -> None:
         if isinstance(it, bytes):
             self.topology.govern(it)
+            self._host.routes.changed()  # its alternate may be another one
         elif not it.gone:
             policy = self.policy_of(it.facts)
             if policy != it.policy:
@@ -206,8 +238,11 @@ class Vhost:
         return self._making.get(exchange)
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
-        """As ``Topology.declare``. None: there is nothing to be kept."""
+        """As ``Topology.declare``. None: there is nothing to be kept. Also raises Circular."""
+        if not self.topology.has_exchange(facts.name):
+            self._host.routes.check_exchange(self, facts)
         change = self.topology.declare(facts)
+        self._host.routes.changed()
         return self._made(facts.name, change, lambda: self.topology.delete(facts.name))
 
     def delete_exchange(self, name: bytes, *, if_unused: bool = False) -> Pending | None:
@@ -217,7 +252,8 @@ class Vhost:
         return self._kept(change)
 
     def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
-        """As ``Topology.bind``. Also raises Locked."""
+        """As ``Topology.bind``. Also raises Locked, Circular."""
+        self._host.routes.check_binding(self, binding)
         change = self.topology.bind(binding, lambda queue: _check_owner(queue, owner))
         return self._made(binding, change, lambda: self.topology.unbind(binding))
 
@@ -327,6 +363,7 @@ class Vhost:
         from logstore.broker.queues.streams.made import made
 
         streams = self._host.streams()
+        self._host.routes.check_stream(self, facts.name)
         stream, opening = made(streams, self._host.next_id, facts, self)
         stream.kept = kept = Pending()
         self._add(stream)

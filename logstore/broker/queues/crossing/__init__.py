@@ -1,0 +1,1 @@
+"""Topics that feed exchanges: topic routes."""

@@ -1,0 +1,60 @@
+"""Whether messages of a topic would come back into it: by topic routes, bindings, exchanges that
+lead to topics. Pure.
+
+Keys are not looked at: a circle that no key would go through now may be gone through by the next
+message. Exchanges may be bound in circles as they like, as long as no topic is on the way: a
+message is at each exchange once.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+Ways = Callable[["Node"], Iterable["Node"]]  # where messages go on from there
+
+
+class Node(NamedTuple):
+    """A topic, or an exchange of a virtual host."""
+
+    kind: str  # topic, exchange
+    name: bytes
+    vhost: bytes = b""  # of an exchange
+
+    def __str__(self) -> str:
+        name = self.name.decode(errors="backslashreplace")
+        if self.kind == "topic":
+            return f"topic {name}"
+        vhost = self.vhost.decode(errors="backslashreplace")
+        return f"exchange {name!r}" + (f" in vhost {vhost!r}" if vhost != "/" else "")
+
+
+def circle(begin: Node, end: Node, ways: Ways) -> Sequence[Node] | None:
+    """The way from the one to the other through some topic (they may be one), if there is one.
+
+    With a way from ``end`` to ``begin`` it is a circle.
+    """
+    first = begin, begin.kind == "topic"
+    before: dict[tuple[Node, bool], tuple[Node, bool] | None] = {first: None}
+    waiting = deque([first])
+    while waiting:
+        at = waiting.popleft()
+        node, by_topic = at
+        if node == end and by_topic:
+            return _way(at, before)
+        for following in ways(node):
+            state = following, by_topic or following.kind == "topic"
+            if state not in before:
+                before[state] = at
+                waiting.append(state)
+    return None
+
+
+def _way(
+    at: tuple[Node, bool] | None,
+    before: dict[tuple[Node, bool], tuple[Node, bool] | None],
+) -> Sequence[Node]:
+    way: list[Node] = []
+    while at is not None:
+        way.append(at[0])
+        at = before[at]
+    return way[::-1]

@@ -1,0 +1,123 @@
+"""One partition of a topic that feeds an exchange: how far it was read, and how far all is safe.
+
+    committed <= safe <= next        offsets
+
+Below ``safe`` all has arrived; a process that is killed begins at ``committed`` again. What lies
+between ``safe`` and ``next`` is on its way.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.reading import Chunk, chunks
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.records.record import Record
+
+READ_BYTES: Final = 1 << 18
+FLIGHTS_MAX: Final = 16  # runs that are on their way, while the disk syncs
+# A record that is larger, decompressed, stops the route: a body may not be larger either.
+RECORD_BYTES_MAX: Final = 128 << 20
+
+
+class Flight(NamedTuple):
+    """A run of messages that is on its way."""
+
+    upto: int  # the offset after its last record
+    waiting: Waiting
+
+
+class Feed:
+    """Of one partition."""
+
+    def __init__(
+        self, topic: str, number: int, log: Log, at: int, wake: Callable[[], None]
+    ) -> None:
+        """``at``: the position that was kept."""
+        self.number, self.log = number, log
+        self.committed = self.safe = self.next = at
+        self.skipped = 0  # records that retention removed before they were read
+        self.flights: deque[Flight] = deque()
+        self._place = topic, number
+        self._chunks: Iterator[Chunk] = iter(())
+        self._records: Sequence[Record] = ()
+        self._upto = at  # the offset after those
+        self._stop = log.watch(wake)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something can be read now, and sent."""
+        return len(self.flights) < FLIGHTS_MAX and self.next < self.log.safe
+
+    @property
+    def has_read(self) -> bool:
+        """Whether records are in memory that were not sent yet."""
+        return bool(self._records)
+
+    def records(self, most: int) -> tuple[Sequence[Record], int]:
+        """The next records, so many at most, and the offset after them; call ``went`` then.
+
+        None: they are not here yet, or there are no records up to that offset. Raises CorruptBatch.
+        """
+        if not self._records:
+            self._read()
+        some = self._records[:most]
+        return some, self._upto if len(some) == len(self._records) else some[-1].offset + 1
+
+    def went(self, count: int, upto: int, waiting: Waiting | None) -> None:
+        """So many of them are on their way; None: there is nothing to wait for."""
+        self._records = self._records[count:]
+        self.next = upto
+        if waiting is not None:
+            self.flights.append(Flight(upto, waiting))
+        elif not self.flights:
+            self.safe = upto
+
+    def _read(self) -> None:
+        if self.next < self.log.start:
+            self.skipped += self.log.start - self.next
+            self.next = self.log.start
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            self._chunks = chunks(
+                self.log, self._place, self.next, None,
+                bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX,
+            )  # fmt: skip
+            chunk = next(self._chunks, None)
+        if chunk is None:
+            self._records, self._upto = (), self.next
+        else:
+            self._records, self._upto = chunk.records, chunk.end
+
+    def settle(self) -> LogstoreError | None:
+        """Look at what is on its way; why some of it has not arrived: it is to be sent again."""
+        while self.flights and self.flights[0].waiting.settled():
+            flight = self.flights.popleft()
+            if flight.waiting.failed is not None:
+                self.back()
+                return flight.waiting.failed
+            self.safe = flight.upto
+        if not self.flights:
+            self.safe = max(self.safe, self.next)
+        return None
+
+    def back(self) -> None:
+        """Read again from where all is safe."""
+        for flight in self.flights:
+            flight.waiting.close()
+        self.flights.clear()
+        self.move(self.safe)
+
+    def move(self, at: int) -> None:
+        """Go on from there; nothing is on its way."""
+        assert not self.flights
+        self.next = self.safe = self._upto = at
+        self._records, self._chunks = (), iter(())
+
+    def close(self) -> None:
+        self._stop()
+        for flight in self.flights:
+            flight.waiting.close()
+        self.flights.clear()

@@ -1,0 +1,420 @@
+"""One topic route: the records of a topic, on their way to an exchange as messages.
+
+It reads on as fast as the queues take it, a run of some hundred records in a turn, and keeps its
+position as a group's offsets once all below is safe where it went. What does not go on says why,
+and is tried again; the position stays until then. So each record arrives at least once, and those
+of a partition in their order.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from logstore.amqp import fields
+from logstore.broker.mapping.messages import SHORT_BYTES_MAX, Messaging
+from logstore.broker.queues.crossing.feed import Feed
+from logstore.broker.queues.crossing.key_template import KeyTemplate
+from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.station import Route
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.topic import Topic
+from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError
+from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
+from logstore.kept_queues import KeptTopicRoute
+from logstore.log import Log
+from logstore.names import ROUTE_GROUPS
+from logstore.records.record import Record
+
+RUN_MAX: Final = 500  # records in a turn, of some 5 us each
+RUN_BYTES: Final = 1 << 20  # of their values, beside the last
+COMMIT_MS: Final = 200  # between commits while records flow: each is a transaction of the catalogue
+RETRY_MS: Final = 1000  # after which what does not go on is tried again
+RETRY_MS_MAX: Final = 30_000  # of what was sent and did not arrive: some queues may have it
+FULL_MS: Final = 100  # after which a queue that is full is looked at again
+
+log: Final = logging.getLogger("logstore.queues")
+
+Outgoing = tuple[Route, Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What routes need of the process."""
+
+    topics: Topics
+    positions: GroupKeeper
+    work: Work
+    soon: Callable[[Callable[[], object]], object]
+    alarm: Callable[[Any, int], None]
+    crowded: Callable[[], bool]
+
+
+class PartitionPosition(NamedTuple):
+    """How far a route is in one partition. Offsets."""
+
+    partition: int
+    position: int  # all below has arrived
+    end: int
+    skipped: int  # records that retention removed before they were read
+
+
+def group_of(number: int, topic: str) -> str:
+    """The group whose offsets are the positions of the route with this number."""
+    return f"{ROUTE_GROUPS}{number}.{topic}"
+
+
+class TopicRoute:
+    """A ``Guest`` of its virtual host. Everything is in the sessions' thread."""
+
+    def __init__(
+        self,
+        fact: KeptTopicRoute,
+        vhost: Vhost,
+        around: Around,
+        circular: Callable[["TopicRoute"], LogstoreError | None],
+        *,
+        hold: bool = False,
+    ) -> None:
+        """``circular``: why its messages would come back into its topic. ``hold``: until ``begin``
+        is called. Raises Refused where the template is none.
+        """
+        self.fact, self.vhost = fact, vhost
+        self.topic = fact.topic
+        self.exchange = fields.data(fact.exchange)
+        self.template = KeyTemplate(fact.key, fact.arguments.get("fallback"))
+        self.group = group_of(fact.id, fact.topic)
+        self.sent = 0  # messages
+        self.unrouted = 0  # of these, those that no queue took
+        self.stuck: str | None = None  # why it does not go on
+        self.gone = False
+        self._begun = not hold
+        self._around = around
+        self._circular = circular
+        self._messaging = Messaging()
+        self._topic: Topic | None = None
+        self._feeds: list[Feed] = []
+        self._opening = False
+        self._turn = 0  # which partition is next
+        self._again_ms = 0  # when what does not go on is tried again
+        self._tries = 0
+        self._damaged = False
+        self._committing = False
+        self._commit_ms = 0  # when the last one began
+        self._not_before_ms = 0  # when the next one may
+        vhost.guests[self] = None
+        self.wake()
+
+    def begin(self) -> None:
+        """It is kept."""
+        self._begun = True
+        self.wake()
+
+    # What it is woken by
+
+    def wake(self) -> None:
+        """From any thread: look whether there is something to do."""
+        self._around.soon(self.step)
+
+    def vhost_gone(self) -> None:
+        """As Guest.vhost_gone."""
+        self.drop()
+
+    def poke(self) -> None:
+        """Something has changed that it may wait for."""
+        self._again_ms = 0
+        self.wake()
+
+    # One step
+
+    def step(self) -> None:
+        """At the end of a turn."""
+        if self.gone or not self._begun:
+            return
+        now_ms = self.vhost.clock()
+        self._settle(now_ms)
+        if now_ms >= self._again_ms and self._is_ready() and not self._around.crowded():
+            self._send_some(now_ms)
+        elif self._around.crowded():
+            self._around.alarm(self, now_ms + FULL_MS)
+        self._commit(now_ms)
+
+    def _settle(self, now_ms: int) -> None:
+        for feed in self._feeds:
+            error = feed.settle()
+            if error is not None:
+                self._failed(str(error), now_ms)
+
+    def _is_ready(self) -> bool:
+        """Whether its topic is there, and all partitions are open; they are opened, if not."""
+        topic = self._around.topics.get(self.topic)
+        if topic is not self._topic:
+            self._leave()
+            self._topic = topic
+        if self._damaged and self._is_kept():
+            self._damaged = False
+            self._leave()  # and see whether its position was moved
+        if topic is None:
+            self._stay(f"no topic {self.topic!r}")
+            return False
+        if len(self._feeds) < len(topic.partitions):
+            self._open(topic)
+            return False
+        return True
+
+    def _is_kept(self) -> bool:
+        """Whether what is kept is how far it is."""
+        return not self._committing and all(
+            not it.flights and it.safe == it.committed for it in self._feeds
+        )
+
+    def _leave(self) -> None:
+        """Its topic was deleted, and perhaps made again."""
+        for feed in self._feeds:
+            feed.close()
+        self._feeds = []
+
+    # Opening
+
+    def _open(self, topic: Topic) -> None:
+        """A worker opens logs, and looks up what was kept."""
+        if self._opening:
+            return
+        self._opening = True
+        first, group, positions = len(self._feeds), self.group, self._around.positions
+
+        def work() -> tuple[Sequence[Log], dict[int, int]] | LogstoreError:
+            try:
+                logs = [topic.partition(n) for n in range(first, len(topic.partitions))]
+                kept = positions.fetch(group)
+            except LogstoreError as error:
+                return error
+            return logs, {place[1]: it.offset for place, it in kept.items()}
+
+        def opened(found: tuple[Sequence[Log], dict[int, int]] | LogstoreError) -> None:
+            self._opening = False
+            if self.gone or topic is not self._topic:
+                self.wake()
+            elif isinstance(found, LogstoreError):
+                self._stay(str(found))
+            else:
+                logs, kept = found
+                for number, it in enumerate(logs, first):
+                    at = min(max(kept.get(number, 0), 0), it.end)
+                    self._feeds.append(Feed(self.topic, number, it, at, self.wake))
+                self.wake()
+
+        self._around.work(work, opened)
+
+    # Sending
+
+    def _send_some(self, now_ms: int) -> None:
+        """A run of one partition: the others have the next turns."""
+        count = len(self._feeds)
+        for n in range(count):
+            feed = self._feeds[(self._turn + n) % count]
+            if not feed.has_more:
+                continue
+            self._turn = (self._turn + n) % count
+            if not self._send(feed, now_ms):
+                return
+            if not feed.has_read:  # else first what was read of this one
+                self._turn = (self._turn + 1) % count
+            self.wake()
+            return
+        self.stuck = None
+
+    def _send(self, feed: Feed, now_ms: int) -> bool:
+        """Whether there is a next time: at once."""
+        try:
+            records, upto = feed.records(RUN_MAX)
+        except LogstoreError as error:  # damaged: nobody could say what is lost
+            self._damaged = True
+            self._stay(f"{error}; move the position of group {self.group} past it to go on")
+            return False
+        if not records:
+            if upto == feed.next:
+                return False  # it is not here yet: the log tells when it is
+            feed.went(0, upto, None)
+            return True
+        try:
+            run = self._run(records)
+        except LogstoreError as error:
+            self._stay(str(error))
+            return False
+        room = self._room(run, now_ms)
+        if room == 0:
+            return False
+        if room < len(records):
+            run, upto = run[:room], records[room].offset
+        circular = self._circular(self)
+        if circular is not None:
+            self._stay(str(circular))
+            return False
+        published = self.vhost.publish(run)
+        if published.error is not None:
+            published.waiting.close()
+            self._failed(str(published.error), now_ms)
+            return False
+        published.waiting.watch(self.wake)
+        self.sent += len(run)
+        self.unrouted += len(published.unrouted)
+        feed.went(len(run), upto, published.waiting)
+        self.stuck, self._tries = None, 0
+        return True
+
+    def _run(self, records: Sequence[Record]) -> list[Outgoing]:
+        """Raises what Vhost.route raises."""
+        run: list[Outgoing] = []
+        exchange, key, content = self.exchange, self.template.key, self._messaging.content
+        route, size = self.vhost.route, 0
+        start = f"{self.topic}-{records[0].partition}-"
+        named = len(start) + len(str(records[-1].offset)) <= SHORT_BYTES_MAX
+        for record in records:
+            message_id = f"{start}{record.offset}".encode() if named else b""
+            found = content(
+                record.key, record.value, record.headers, record.timestamp_ms,
+                routing_key=key(record), message_id=message_id,
+            )  # fmt: skip
+            message = Message(exchange, found.key, found.properties, found.body)
+            run.append((route(message), message))
+            size += len(found.body)
+            if size >= RUN_BYTES:
+                break
+        return run
+
+    def _room(self, run: Sequence[Outgoing], now_ms: int) -> int:
+        """For how many of these there is room everywhere they go, so that none has to be sent
+        again because of one queue.
+        """
+        opening = self.vhost.to_be_counted(run)
+        if opening is not None:
+            opening.when_open(self.wake)
+            return 0
+        by_target: dict[object, list[int]] = {}
+        for number, (route, _) in enumerate(run):
+            for it in route:
+                if not isinstance(it, Queue) or it.limits.rejects:
+                    by_target.setdefault(it, []).append(number)
+        room = len(run)
+        for target, numbers in by_target.items():
+            if isinstance(target, Queue):
+                if target.limits.overflow == REJECT_PUBLISH_DLX:
+                    continue  # what it refuses goes to its dead letter exchange
+                accepted = target.accepts([len(run[n][1].body) for n in numbers])
+                if accepted is not None:
+                    room = min(room, numbers[accepted.index(False)])
+                    if room == 0:
+                        name = fields.text(target.facts.name)
+                        self._stay(f"queue {name!r} is full", now_ms + FULL_MS)
+                        return 0
+            else:
+                missing = getattr(target, "missing", None)
+                error = None if missing is None else missing()
+                if error is not None:
+                    self._stay(str(error))
+                    return 0
+        return room
+
+    # Staying
+
+    def _stay(self, why: str, again_ms: int | None = None) -> None:
+        """It does not go on now; nothing was sent."""
+        now_ms = self.vhost.clock()
+        if why != self.stuck and again_ms is None:
+            log.warning(
+                "topic %s feeds exchange %s no more for now: %s",
+                self.topic, self.fact.exchange, why,
+            )  # fmt: skip
+        self.stuck = why
+        self._again_ms = now_ms + RETRY_MS if again_ms is None else again_ms
+        self._around.alarm(self, self._again_ms)
+
+    def _failed(self, why: str, now_ms: int) -> None:
+        """What was sent did not arrive everywhere; where it did it will be again."""
+        wait_ms = min(RETRY_MS << min(self._tries, 10), RETRY_MS_MAX)
+        if not self._tries:
+            log.warning(
+                "topic %s feeds exchange %s again from where all has arrived: %s",
+                self.topic, self.fact.exchange, why,
+            )  # fmt: skip
+        self._tries += 1
+        self._stay(why, now_ms + wait_ms)
+
+    # Its position
+
+    def _commit(self, now_ms: int) -> None:
+        if self._committing or self._topic is None or now_ms < self._not_before_ms:
+            return
+        moved = [it for it in self._feeds if it.safe != it.committed]
+        if not moved:
+            return
+        flows = any(it.flights or it.has_more for it in self._feeds)
+        if flows and now_ms < self._commit_ms + COMMIT_MS:
+            self._around.alarm(self, self._commit_ms + COMMIT_MS)
+            return
+        self._commit_ms = now_ms
+        self._committing = True
+        self._keep(moved).then(lambda it: self._committed(moved, it))
+
+    def _keep(self, feeds: Collection[Feed]) -> Keeping:
+        assert self._topic is not None
+        offsets = {
+            (self.topic, it.number): OffsetToCommit(it.safe, topic_id=self._topic.id)
+            for it in feeds
+        }
+        for it in feeds:
+            it.committed = it.safe
+        return self._around.positions.commit(self.group, offsets)
+
+    def _committed(self, feeds: Collection[Feed], keeping: Keeping) -> None:
+        self._committing = False
+        if keeping.error is not None:
+            for it in feeds:
+                it.committed = -1  # whatever it is: it is kept with the next
+            if not self.gone:
+                self._not_before_ms = self.vhost.clock() + RETRY_MS
+                self._around.alarm(self, self._not_before_ms)
+        elif not self.gone:
+            self.wake()
+
+    # Looked at
+
+    def positions(self) -> list[PartitionPosition]:
+        """How far it is, in the partitions that it has open."""
+        return [
+            PartitionPosition(it.number, it.safe, it.log.safe, it.skipped) for it in self._feeds
+        ]
+
+    @property
+    def moving(self) -> bool:
+        """Whether it has something to send now, or on its way."""
+        return self.stuck is None and any(it.flights or it.has_more for it in self._feeds)
+
+    # The end
+
+    def close(self) -> None:
+        """At the end of the process: keep how far all is safe."""
+        if self.gone:
+            return
+        for feed in self._feeds:
+            feed.settle()
+        moved = [it for it in self._feeds if it.safe != it.committed]
+        if moved and self._topic is not None:
+            self._keep(moved)
+        self._end()
+
+    def drop(self) -> None:
+        """It was removed."""
+        if not self.gone:
+            self._end()
+            self._around.positions.delete_group(self.group)
+
+    def _end(self) -> None:
+        self.gone = True
+        self.vhost.guests.pop(self, None)
+        self._leave()

@@ -1,0 +1,331 @@
+"""All topic routes of a process: made, removed, looked at, and kept out of circles."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from logstore.amqp import fields
+from logstore.broker.queues.crossing.circles import Node, circle
+from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
+from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
+from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.refusals import NoRoute, RouteDiffers, TooManyRoutes
+from logstore.broker.queues.station_home import Surroundings
+from logstore.broker.queues.vhost import Crossings, Vhost
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
+from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
+from logstore.broker.routing.targets import TO_TOPIC, target_of_exchange
+from logstore.broker.start import Start, offset_of
+from logstore.errors import Failed, LogstoreError, Refused, UnknownTopic
+from logstore.kept import OffsetToCommit
+from logstore.kept_queues import KeptTopicRoute
+from logstore.names import check_topic
+
+ROUTES_MAX: Final = 1000  # each looks at its topic, and keeps its partitions open
+SCHEDULED: Final = ".delayed"  # ends the name of a topic whose records move to another when due
+
+Then = Callable[["TopicRoute | LogstoreError"], object]
+VhostNamed = Callable[[bytes], Vhost | None]
+
+
+def routes_of(
+    surroundings: Surroundings,
+    work: Work,
+    soon: Callable[[Callable[[], object]], object],
+    alarm: Callable[[Any, int], None],
+    crowded: Callable[[], bool],
+) -> "TopicRoutes":
+    """Of one process. Raises Failed where it has no topics."""
+    topics, positions = surroundings.topics, surroundings.positions
+    if topics is None or positions is None:
+        raise Failed("no topic can feed an exchange in this process: it has no topics")
+    routes = TopicRoutes(Around(topics, positions, work, soon, alarm, crowded))
+    if surroundings.tell is not None:
+        # From any thread: topics are made by workers.
+        routes.stop = surroundings.tell(lambda _: soon(routes.changed))
+    return routes
+
+
+def _nothing() -> None:
+    pass
+
+
+class TopicRoutes(Crossings):
+    """Of one process. Everything is in the sessions' thread."""
+
+    def __init__(self, around: Around) -> None:
+        self.stop = _nothing  # being told of topics
+        self._around = around
+        self._by_topic: dict[str, list[TopicRoute]] = {}
+        self._adding: set[tuple[bytes, str, str]] = set()
+        self._hosts: dict[bytes, Vhost] = {}
+        # Whether a route is in a circle, as far as it was found out: policies may make one.
+        self._checked: dict[TopicRoute, LogstoreError | None] = {}
+
+    def __iter__(self) -> Iterator[TopicRoute]:
+        return (it for those in list(self._by_topic.values()) for it in those if not it.gone)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_topic)
+
+    def of(self, vhost: Vhost) -> list[TopicRoute]:
+        """Those of one virtual host, by topic and exchange."""
+        those = [it for it in self if it.vhost is vhost]
+        return sorted(those, key=lambda it: (it.topic, it.exchange))
+
+    def named(self, vhost: Vhost, topic: str, exchange: bytes) -> TopicRoute:
+        """Raises NoRoute."""
+        for it in self._by_topic.get(topic, ()):
+            if it.vhost is vhost and it.exchange == exchange and not it.gone:
+                return it
+        raise NoRoute(topic, fields.text(exchange))
+
+    # Made and removed
+
+    def restore(self, vhost: Vhost, fact: KeptTopicRoute) -> None:
+        """From what is kept. Raises Refused for a template that another logstore took."""
+        self._put(TopicRoute(fact, vhost, self._around, self._circular))
+
+    def _put(self, route: TopicRoute) -> TopicRoute:
+        self._by_topic.setdefault(route.topic, []).append(route)
+        return route
+
+    def check(
+        self, vhost: Vhost, topic: str, exchange: bytes, key: str = PLAIN,
+        fallback: str | None = None,
+    ) -> TopicRoute | None:  # fmt: skip
+        """The route, if it is there and the same.
+
+        Raises InvalidName, UnknownTopic, NoExchange, InternalExchange, RouteDiffers, Circular,
+        TooManyRoutes; Refused for what is no template.
+        """
+        template = KeyTemplate(key, fallback)
+        check_topic(topic)
+        if self._around.topics.get(topic) is None:
+            raise UnknownTopic(f"no topic {topic!r}; create it first", topic)
+        if vhost.topology.exchange(exchange).internal:
+            raise InternalExchange(exchange)
+        try:
+            there = self.named(vhost, topic, exchange)
+        except NoRoute:
+            pass
+        else:
+            if (there.fact.key, there.fact.arguments) != (key, _arguments(fallback)):
+                raise RouteDiffers(topic, fields.text(exchange), there.fact.key)
+            return there
+        if sum(1 for _ in self) + len(self._adding) >= ROUTES_MAX:
+            raise TooManyRoutes(ROUTES_MAX)
+        ends = self._entered(vhost, exchange, template.literal)
+        self._check_edges(Node("topic", topic.encode()), ends)
+        return None
+
+    def add(
+        self,
+        vhost: Vhost,
+        topic: str,
+        exchange: bytes,
+        then: Then,
+        *,
+        key: str = PLAIN,
+        fallback: str | None = None,
+        start: Start = "earliest",
+    ) -> None:
+        """Have the records of the topic, from ``start`` on, go to the exchange, too.
+
+        Its position is kept before ``then`` is called. Raises as ``check``; ``then`` gets
+        OffsetOutOfRange, Damaged, StorageFull.
+        """
+        there = self.check(vhost, topic, exchange, key, fallback)
+        name = vhost.name, topic, fields.text(exchange)
+        if there is not None:
+            then(there)
+            return
+        if name in self._adding:
+            raise Refused(f"topic {topic!r} is about to feed exchange {name[2]!r}; ask again")
+        found = self._around.topics.get(topic)
+        assert found is not None
+        self._adding.add(name)
+
+        def work() -> Mapping[int, int] | LogstoreError:
+            try:
+                return {
+                    n: offset_of(found.partition(n), start) for n in range(len(found.partitions))
+                }
+            except LogstoreError as error:
+                return error
+
+        def looked_up(offsets: Mapping[int, int] | LogstoreError) -> None:
+            self._adding.discard(name)
+            if isinstance(offsets, LogstoreError):
+                then(offsets)
+                return
+            try:
+                self.check(vhost, topic, exchange, key, fallback)  # all may be otherwise by now
+            except LogstoreError as error:
+                then(error)
+                return
+            self._add(vhost, topic, exchange, key, fallback, found.id, offsets, then)
+
+        self._around.work(work, looked_up)
+
+    def _add(
+        self, vhost: Vhost, topic: str, exchange: bytes, key: str, fallback: str | None,
+        topic_id: str, offsets: Mapping[int, int], then: Then,
+    ) -> None:  # fmt: skip
+        fact, pending = vhost.keep_route(topic, fields.text(exchange), key, _arguments(fallback))
+        # In one transaction with its row, or in one before: a route begins where it was told to.
+        places = {
+            (topic, n): OffsetToCommit(offset, topic_id=topic_id) for n, offset in offsets.items()
+        }
+        positions = self._around.positions.commit(group_of(fact.id, topic), places)
+        route = self._put(TopicRoute(fact, vhost, self._around, self._circular, hold=True))
+
+        def kept(pending: Pending) -> None:
+            if pending.error is not None:
+                self._take_out(route)
+                then(pending.error)
+            else:
+                route.begin()
+                then(route)
+
+        positions.then(lambda _: pending.then(kept))
+
+    def remove(self, vhost: Vhost, topic: str, exchange: bytes) -> Pending:
+        """It ends, and its position is forgotten. Raises NoRoute."""
+        route = self.named(vhost, topic, exchange)
+        self._take_out(route)
+        return vhost.forget_route(route.fact)
+
+    def _take_out(self, route: TopicRoute) -> None:
+        route.drop()
+        self._clean(route.topic)
+
+    def _clean(self, topic: str) -> None:
+        those = [it for it in self._by_topic.get(topic, ()) if not it.gone]
+        if those:
+            self._by_topic[topic] = those
+        else:
+            self._by_topic.pop(topic, None)
+        self._checked.clear()
+
+    # Changes around them
+
+    def vhost_gone(self) -> None:
+        """A virtual host was deleted, and its routes with it."""
+        for topic in list(self._by_topic):
+            self._clean(topic)
+
+    def changed(self) -> None:
+        """Exchanges, bindings, policies or topics have changed: some may go on now."""
+        self._checked.clear()
+        for route in self:
+            route.poke()
+
+    # Circles
+
+    def check_binding(self, vhost: Vhost, binding: Binding) -> None:
+        """Raises Circular."""
+        if self._by_topic:
+            begin = Node("exchange", binding.source, vhost.name)
+            self._check_edges(begin, self._bound_to(vhost, binding))
+
+    def check_exchange(self, vhost: Vhost, facts: ExchangeFacts) -> None:
+        """One that is about to be declared. Raises Circular, InvalidArgument."""
+        if self._by_topic:
+            ends: list[Node] = []
+            if facts.alternate is not None:
+                ends.append(Node("exchange", facts.alternate, vhost.name))
+            if facts.type_name == TO_TOPIC:
+                ends.append(Node("topic", target_of_exchange(facts)))
+            self._check_edges(Node("exchange", facts.name, vhost.name), ends)
+
+    def check_stream(self, vhost: Vhost, name: bytes) -> None:
+        """A stream that is about to be declared. Raises Circular."""
+        if self._by_topic:
+            begin = Node("exchange", DEFAULT_EXCHANGE, vhost.name)
+            self._check_edges(begin, [Node("topic", name)])
+
+    def _check_edges(self, begin: Node, ends: Iterable[Node]) -> None:
+        """Ways that are to be from there."""
+        for end in ends:
+            way = circle(end, begin, self._ways)
+            if way is not None:
+                raise Circular([str(it) for it in (begin, *way)])
+
+    def _circular(self, route: TopicRoute) -> LogstoreError | None:
+        """Whether messages of the route come back into its topic."""
+        if route not in self._checked:
+            error = None
+            topic = Node("topic", route.topic.encode())
+            for end in self._entered(route.vhost, route.exchange, route.template.literal):
+                way = circle(end, topic, self._ways)
+                if way is not None:
+                    error = Circular([str(it) for it in (topic, *way)])
+            self._checked[route] = error
+        return self._checked[route]
+
+    def _ways(self, node: Node) -> Iterator[Node]:
+        """Where messages go on from there."""
+        if node.kind == "topic":
+            yield from self._from_topic(node.name.decode(errors="replace"))
+            return
+        vhost = self._hosts.get(node.vhost)
+        if vhost is None:
+            return
+        topology = vhost.topology
+        try:
+            bindings = topology.bindings_from(node.name)
+            alternate, station = topology.alternate(node.name), topology.station(node.name)
+        except NoExchange:
+            return
+        topic = getattr(station, "topic_name", None)
+        if topic is not None:
+            yield Node("topic", topic.encode())
+        if alternate is not None:
+            yield Node("exchange", alternate, vhost.name)
+        for binding in bindings:
+            yield from self._bound_to(vhost, binding)
+
+    def _from_topic(self, topic: str) -> Iterator[Node]:
+        for route in self._by_topic.get(topic, ()):
+            if not route.gone:
+                yield from self._entered(route.vhost, route.exchange, route.template.literal)
+        base = topic.removesuffix(SCHEDULED)
+        scheduled = self._around.topics.get(base) if base != topic else None
+        if scheduled is not None and getattr(scheduled.settings, "delivery_schedule", False):
+            yield Node("topic", base.encode())
+
+    def _entered(self, vhost: Vhost, exchange: bytes, key: bytes | None) -> Sequence[Node]:
+        """Where a route leads; of the default exchange with one key to one queue alone."""
+        self._hosts[vhost.name] = vhost
+        if exchange == DEFAULT_EXCHANGE and key is not None:
+            return list(self._queue(vhost, key))
+        return [Node("exchange", exchange, vhost.name)]
+
+    def _bound_to(self, vhost: Vhost, binding: Binding) -> Iterator[Node]:
+        self._hosts[vhost.name] = vhost
+        if binding.kind == "exchange":
+            yield Node("exchange", binding.destination, vhost.name)
+        else:
+            yield from self._queue(vhost, binding.destination)
+
+    @staticmethod
+    def _queue(vhost: Vhost, name: bytes) -> Iterator[Node]:
+        """A stream is a topic; from a queue nothing goes on by itself."""
+        queue = vhost.topology.queue(name)
+        topic = None if queue is None else queue.topic_name
+        if topic is not None:
+            yield Node("topic", topic.encode())
+
+    # The end
+
+    def close(self) -> None:
+        """Keep all positions."""
+        self.stop()
+        for route in self:
+            route.close()
+
+
+def _arguments(fallback: str | None) -> dict[str, str]:
+    return {} if fallback is None else {"fallback": fallback}

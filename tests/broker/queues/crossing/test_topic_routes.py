@@ -1,0 +1,451 @@
+"""Topics that feed exchanges: in order, at least once, from where they were."""
+
+import pytest
+from queue_parts import Consumer, Lives
+
+from logstore.amqp import properties
+from logstore.broker.queues.refusals import NoRoute, RouteDiffers
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
+from logstore.errors import LogstoreError, OffsetAboveEnd, Refused, UnknownTopic
+from logstore.names import ROUTE_GROUPS
+from logstore.records.record import Message
+
+
+@pytest.fixture
+def lives(tmp_path):
+    lives = Lives(tmp_path)
+    lives.open()
+    yield lives
+    lives.end()
+
+
+@pytest.fixture
+def node(lives):
+    return lives.node
+
+
+@pytest.fixture
+def fed(node):
+    """Topic t feeds exchange x, to which queue q is bound."""
+    node.topic("t")
+    node.exchange(b"x", "topic")
+    node.declare(b"q")
+    node.bind(b"x", b"q", b"#")
+    return node
+
+
+def route(node, topic="t", exchange=b"x", **given):
+    found = []
+    node.queues.topic_routes().add(node.vhost, topic, exchange, found.append, **given)
+    node.run(until=lambda: found)
+    if isinstance(found[0], LogstoreError):
+        raise found[0]
+    return found[0]
+
+
+def only(node):
+    [it] = node.queues.topic_routes()
+    return it
+
+
+def unroute(node, topic="t", exchange=b"x"):
+    pending = node.queues.topic_routes().remove(node.vhost, topic, exchange)
+    node.run(until=lambda: pending.done)
+
+
+def append(node, *values, topic="t", **given):
+    for it in values:
+        node.topics.topic(topic).append(it, **given)
+
+
+def moved(node):
+    """Run until nothing moves any more, and positions are kept."""
+    node.run()
+    node.run(until=lambda: all(
+        not it.moving and not it._committing for it in node.queues.topic_routes()
+    ))  # fmt: skip
+
+
+def kept(node, it):
+    return {place: found.offset for place, found in node.directory.groups.fetch(it.group).items()}
+
+
+def test_records_arrive_in_order_with_what_they_have(fed):
+    append(fed, b"1", key=b"a.b", headers={"carrier": b"LH"}, timestamp_ms=1_700_000_000_123)
+    it = route(fed, key="{header:carrier}.{key}")
+    append(fed, b"2", b"3", key=b"c")
+    moved(fed)
+    got = fed.get(b"q").delivery
+    assert (got.exchange, got.key, got.body) == (b"x", b"LH.a.b", b"1")
+    found = properties.read(got.properties)
+    assert found.message_id == "t-0-0"
+    assert found.timestamp == 1_700_000_000
+    assert found.headers["carrier"] == "LH"
+    assert found.headers["kafka.key"] == "a.b"
+    assert fed.bodies(b"q") == [b"2", b"3"]
+    assert kept(fed, it) == {("t", 0): 3}
+    assert [tuple(p) for p in it.positions()] == [(0, 3, 3, 0)]
+    assert (it.sent, it.unrouted, it.stuck) == (3, 0, None)
+
+
+def test_many_records_of_many_partitions_arrive_each_in_its_order(node):
+    node.topic("t", 3)
+    node.exchange(b"x", "fanout")
+    for name in (b"q1", b"q2"):
+        node.declare(name)
+        node.bind(b"x", name)
+    messages = [Message(b"%d" % n, b"k%d" % (n % 7)) for n in range(1500)]
+    node.topics.topic("t").append_many(messages)
+    consumers = {name: Consumer(no_ack=True) for name in (b"q1", b"q2")}
+    for name, consumer in consumers.items():
+        node.vhost.queue(name).subscribe(consumer)
+    route(node)
+    moved(node)
+    for consumer in consumers.values():
+        bodies = [int(it) for it in consumer.bodies]
+        assert sorted(bodies) == list(range(1500))
+        for k in range(7):
+            of_key = [it for it in bodies if it % 7 == k]
+            assert of_key == sorted(of_key)
+
+
+def test_it_goes_on_after_a_restart_where_it_was(lives, fed):
+    route(fed)
+    append(fed, b"1", b"2")
+    moved(fed)
+    node = lives.again()
+    append(node, b"3")
+    moved(node)
+    assert node.bodies(b"q") == [b"1", b"2", b"3"]
+    assert only(node).topic == "t"
+
+
+def test_nothing_is_lost_by_a_kill_at_any_turn(lives, fed):
+    route(fed)
+    sent = 0
+    for turns in range(8):
+        node = lives.node
+        append(node, b"%d" % sent, b"%d" % (sent + 1))
+        sent += 2
+        for _ in range(turns):
+            node.turn()
+        lives.crash()
+        lives.open()
+    moved(lives.node)
+    bodies = [int(it) for it in lives.node.bodies(b"q")]
+    assert set(bodies) == set(range(sent))  # each at least once
+    first = sorted(range(sent), key=bodies.index)
+    assert first == list(range(sent))  # and in order, but for what came again
+
+
+def test_where_it_begins_may_be_chosen(fed):
+    append(fed, b"1", b"2", b"3")
+    it = route(fed, start="latest")
+    append(fed, b"4")
+    moved(fed)
+    assert fed.bodies(b"q") == [b"4"]
+    unroute(fed)
+    assert kept(fed, it) == {}
+    route(fed, start=1)
+    moved(fed)
+    assert fed.bodies(b"q") == [b"2", b"3", b"4"]
+    unroute(fed)
+    with pytest.raises(OffsetAboveEnd):
+        route(fed, start=100)
+    assert not list(fed.queues.topic_routes())
+
+
+def test_a_removed_route_ends_and_is_not_there_after_a_restart(lives, fed):
+    route(fed)
+    unroute(fed)
+    append(fed, b"1")
+    moved(fed)
+    node = lives.again()
+    moved(node)
+    assert node.bodies(b"q") == []
+    with pytest.raises(NoRoute):
+        node.queues.topic_routes().remove(node.vhost, "t", b"x")
+
+
+def test_the_same_route_again_is_the_same_and_another_key_is_refused(fed):
+    it = route(fed, key="{key}", fallback="none")
+    assert route(fed, key="{key}", fallback="none") is it
+    with pytest.raises(RouteDiffers):
+        route(fed, key="{key}")
+    with pytest.raises(RouteDiffers):
+        route(fed, key="a.{key}", fallback="none")
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"topic": "none"}, UnknownTopic), ({"topic": "no topic"}, Refused),
+        ({"exchange": b"none"}, NoExchange), ({"key": "{nothing}"}, Refused),
+        ({"fallback": "x" * 256}, Refused), ({"exchange": b"amq.rabbitmq.trace"}, InternalExchange),
+        ({"start": "sometime"}, Refused),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_refused_and_leaves_nothing(fed, given, error):
+    with pytest.raises(error):
+        route(fed, **given)
+    assert not list(fed.queues.topic_routes())
+    assert not any(it.startswith(ROUTE_GROUPS) for it in fed.directory.groups.names())
+
+
+# What is missing meanwhile
+
+
+def test_while_its_exchange_is_gone_the_position_stays_and_it_goes_on_when_it_is_back(fed):
+    it = route(fed)
+    fed.vhost.delete_exchange(b"x")
+    append(fed, b"1")
+    fed.run()
+    assert it.stuck == "no exchange 'x'; declare it first"
+    assert not kept(fed, it).get(("t", 0))
+    fed.exchange(b"x", "topic")
+    fed.bind(b"x", b"q", b"#")
+    moved(fed)
+    # The record may have come before the binding: then it went nowhere, as with any publisher.
+    append(fed, b"2")
+    moved(fed)
+    assert fed.bodies(b"q")[-1] == b"2"
+    assert it.stuck is None
+    assert kept(fed, it) == {("t", 0): 2}
+
+
+def test_while_its_topic_is_gone_it_waits_and_begins_with_the_new_one(fed):
+    it = route(fed)
+    append(fed, b"1", b"2")
+    moved(fed)
+    fed.topics.delete("t")
+    fed.run()
+    assert it.stuck == "no topic 't'"
+    fed.topic("t")
+    append(fed, b"3")
+    moved(fed)
+    assert fed.bodies(b"q") == [b"1", b"2", b"3"]
+    assert kept(fed, it) == {("t", 0): 1}
+
+
+def test_new_partitions_are_read_from_their_start(fed):
+    it = route(fed, start="latest")
+    moved(fed)
+    fed.topics.grow("t", 3)
+    for partition in range(3):
+        append(fed, b"%d" % partition, partition=partition)
+    moved(fed)
+    assert sorted(fed.bodies(b"q")) == [b"0", b"1", b"2"]
+    assert len(it.positions()) == 3
+
+
+def test_while_a_queue_is_full_no_other_gets_anything_twice(node):
+    node.topic("t")
+    node.exchange(b"x", "fanout")
+    node.declare(b"q")
+    node.declare(b"small", max_length=2, overflow="reject-publish")
+    for name in (b"q", b"small"):
+        node.bind(b"x", name)
+    append(node, b"1", b"2", b"3", b"4", b"5")
+    it = route(node)
+    node.run()
+    assert it.stuck == "queue 'small' is full"
+    assert node.ready(b"small") == 2
+    assert node.bodies(b"small") == [b"1", b"2"]
+    node.later(1000)
+    assert node.bodies(b"small") == [b"3", b"4"]
+    node.later(1000)
+    moved(node)
+    assert node.bodies(b"small") == [b"5"]
+    assert node.bodies(b"q") == [b"1", b"2", b"3", b"4", b"5"]
+    assert it.stuck is None
+
+
+def test_while_the_topic_that_it_leads_to_is_missing_others_get_nothing_twice(node):
+    node.topic("t")
+    node.topic("to")
+    node.exchange(b"x", "fanout")
+    node.exchange(b"to", "x-topic")
+    node.declare(b"q")
+    node.bind(b"x", b"q")
+    pending = node.vhost.bind(Binding(b"x", b"to", b"", kind="exchange"))
+    node.run(until=lambda: pending.done)
+    it = route(node)
+    node.topics.delete("to")
+    append(node, b"1")
+    node.run()
+    assert "no topic 'to'" in it.stuck
+    assert node.ready(b"q") == 0
+    node.topic("to")
+    node.run()
+    moved(node)
+    assert node.bodies(b"q") == [b"1"]
+    assert [it.value for it in node.records("to")[0]] == [b"1"]
+
+
+def test_records_that_retention_removed_first_are_counted(fed):
+    it = route(fed)
+    fed.vhost.delete_exchange(b"x")
+    fed.run()
+    append(fed, b"1", b"2", b"3")
+    fed.topics.topic("t").partition(0).trim(2)
+    fed.exchange(b"x", "fanout")
+    fed.bind(b"x", b"q")
+    it.poke()
+    moved(fed)
+    assert it.positions()[0].skipped == 2
+
+
+def test_records_that_no_queue_takes_are_counted_and_passed(fed):
+    fed.vhost.unbind(Binding(b"x", b"q", b"#"))
+    it = route(fed)
+    append(fed, b"1")
+    moved(fed)
+    assert (it.sent, it.unrouted) == (1, 1)
+    assert kept(fed, it) == {("t", 0): 1}
+
+
+def test_its_position_never_expires(fed):
+    it = route(fed)
+    append(fed, b"1")
+    moved(fed)
+    fed.directory.groups._clock = lambda: fed.clock.now_ms + 10**12
+    fed.directory.groups.expire(1)
+    assert kept(fed, it) == {("t", 0): 1}
+
+
+def test_a_deleted_virtual_host_takes_its_routes_along(lives, node):
+    node.topic("t")
+    node.add_vhost(b"v")
+    node.within(b"v").exchange(b"x", "fanout")
+    it = route(node)
+    node.delete_vhost(b"v")
+    node.run()
+    assert it.gone
+    assert not list(node.queues.topic_routes())
+    node = lives.again()
+    assert node.queues.routes.__class__.__name__ == "Crossings"  # nothing was there to restore
+
+
+# Circles
+
+
+def leads(node, name, topic):
+    node.exchange(name, "x-topic", x_target=topic)
+
+
+def bound(node, source, destination):
+    pending = node.vhost.bind(Binding(source, destination, b"k", kind="exchange"))
+    node.run(until=lambda: pending is None or pending.done)
+
+
+def test_a_route_that_leads_back_is_refused(node):
+    node.topic("t")
+    leads(node, b"x", "t")
+    with pytest.raises(Circular, match="topic t -> exchange 'x' -> topic t"):
+        route(node)
+
+
+def test_a_route_that_leads_back_over_several_hops_is_refused(node):
+    for name in ("t", "u"):
+        node.topic(name)
+    for name in (b"a", b"b", b"c"):
+        node.exchange(name, "topic")
+    bound(node, b"a", b"b")
+    leads(node, b"to-u", "u")
+    bound(node, b"b", b"to-u")
+    leads(node, b"to-t", "t")
+    bound(node, b"c", b"to-t")
+    route(node, "t", b"a")
+    with pytest.raises(Circular) as error:
+        route(node, "u", b"c")
+    assert error.value.way[0] == error.value.way[-1] == "topic u"
+    assert len(list(node.queues.topic_routes())) == 1
+
+
+def test_a_binding_that_closes_a_circle_is_refused_and_exchanges_alone_may_go_round(node):
+    node.topic("t")
+    for name in (b"a", b"b"):
+        node.exchange(name, "fanout")
+    leads(node, b"to-t", "t")
+    route(node, "t", b"a")
+    bound(node, b"a", b"b")
+    bound(node, b"b", b"a")
+    with pytest.raises(Circular):
+        bound(node, b"b", b"to-t")
+    assert not node.vhost.topology.has_binding(Binding(b"b", b"to-t", b"k", kind="exchange"))
+
+
+def test_an_exchange_that_is_made_again_otherwise_closes_no_circle(node):
+    node.topic("t")
+    node.exchange(b"a", "fanout")
+    route(node, "t", b"a")
+    node.vhost.delete_exchange(b"a")
+    node.run()
+    with pytest.raises(Circular):
+        leads(node, b"a", "t")
+    leads(node, b"to-t", "t")
+    with pytest.raises(Circular):  # nor one whose alternate leads there
+        node.exchange(b"a", "fanout", **{"alternate-exchange": "to-t"})
+    node.exchange(b"a", "fanout")
+
+
+def test_a_circle_over_two_virtual_hosts_is_refused(node):
+    for name in ("t", "u"):
+        node.topic(name)
+    leads(node, b"to-u", "u")
+    route(node, "t", b"to-u")
+    node.add_vhost(b"v")
+    node.within(b"v")
+    leads(node, b"to-t", "t")
+    with pytest.raises(Circular, match="in vhost 'v'"):
+        route(node, "u", b"to-t")
+
+
+def test_a_circle_that_a_policy_makes_stops_the_route(node):
+    from logstore.broker.policies import Policy
+
+    node.topic("t")
+    node.exchange(b"a", "fanout")
+    leads(node, b"to-t", "t")
+    it = route(node, "t", b"a")
+    policy = Policy("p", "^a$", {"alternate-exchange": "to-t"}, 0, "exchanges")
+    pending = node.vhost.set_policies([policy])
+    node.run(until=lambda: pending.done)
+    append(node, b"1")
+    node.run()
+    assert "circle" in it.stuck
+    pending = node.vhost.set_policies((), ["p"])
+    node.run(until=lambda: pending.done)
+    moved(node)
+    assert it.stuck is None
+    assert len(node.records("t")[0]) == 1
+
+
+def test_a_stream_is_a_topic_on_the_way(node):
+    node.topic("t")
+    node.exchange(b"a", "fanout")
+    route(node, "t", b"a")
+    node.declare(b"t", queue_type="stream")
+    with pytest.raises(Circular):
+        node.bind(b"a", b"t")
+    with pytest.raises(Circular):  # by its name, which any key may be
+        route(node, "t", b"")
+    with pytest.raises(Circular):
+        route(node, "t", b"", key="t")
+    node.declare(b"q")
+    route(node, "t", b"", key="q")
+    append(node, b"1")
+    moved(node)
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_a_stream_that_closes_a_circle_is_refused(node):
+    node.topic("t")
+    route(node, "t", b"")
+    with pytest.raises(Circular):
+        node.declare(b"t", queue_type="stream")
+    node.declare(b"u", queue_type="stream")
+    append(node, b"1", key=b"u")
+    moved(node)
+    assert [it.value for it in node.records("u")[0]] == [b"1"]
