@@ -15,6 +15,7 @@ together have more than HEADERS_BYTES_MAX.
 
 import json
 from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields, properties
@@ -37,6 +38,9 @@ _TIMESTAMP_ENTRY: Final = fields.table({names.TIMESTAMP_MS: fields.Long(0)})[4:-
 _BEFORE: Final = ("content_type", "content_encoding")
 _AFTER: Final = ("delivery_mode", "priority", "correlation_id", "reply_to", "expiration")
 _REST: Final = ("timestamp", "type", "user_id", "app_id", "cluster_id")
+_KEY_NAME: Final = fields.shortstr(names.KEY)
+_LONGLONG: Final = Struct(">Q").pack
+_OCTETS: Final = [bytes((it,)) for it in range(256)]
 _TOMBSTONE_ENTRY: Final = fields.table({names.TOMBSTONE: True})[4:]
 
 
@@ -53,6 +57,8 @@ class Shape(NamedTuple):
     """A record's headers as properties, but for what differs from record to record."""
 
     exchange: bytes
+    # What matters to queues: priority, expiration (ms), and the keys of CC and BCC.
+    read: tuple[int, int | None, tuple[bytes, ...]]
     whole: bytes | None  # as they are, if there is nothing to be put in
     flags: int  # without the table's
     before: bytes  # the values before the table
@@ -62,6 +68,7 @@ class Shape(NamedTuple):
     marked: bool  # the record's time goes into its headers
     timed: bool  # and into the property
     rest: bytes  # the values behind, but for the timestamp
+    head: bytes  # of one that is marked, timed and given a message id: all before the first time
 
 
 class Messaging:
@@ -87,18 +94,44 @@ class Messaging:
         """
         if routing_key is None:
             routing_key = key if key is not None and len(key) <= SHORT_BYTES_MAX else b""
-        entries = []
-        if key != (routing_key or None):
-            entries.append(fields.table({names.KEY: values.plain(key)})[4:])
-            headers = _without(names.KEY, headers)
-        if value is None:
-            entries.append(_TOMBSTONE_ENTRY)
-            headers = _without(names.TOMBSTONE, headers)
-        shape = self.shape(headers, timed=timestamp_ms >= 0)
+        shape, data = self.shaped(key, value, headers, timestamp_ms, routing_key, message_id)
+        return Content(shape.exchange, routing_key, data, value or b"")
+
+    def shaped(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int,
+        routing_key: bytes,
+        message_id: bytes,
+    ) -> tuple[Shape, bytes]:
+        """The properties of that message, and what is known of them already."""
+        if key == (routing_key or None) and value is not None:
+            shape = self._known.get((headers, timestamp_ms >= 0))
+            if shape is None:
+                shape = self.shape(headers, timed=timestamp_ms >= 0)
+            if shape.head and message_id:  # as most: of a client's own record, by a route
+                seconds = _LONGLONG(timestamp_ms // 1000)
+                size = _OCTETS[len(message_id)]
+                return shape, b"".join(
+                    (shape.head, _LONGLONG(timestamp_ms), shape.after, size, message_id, seconds,
+                     shape.rest)
+                )  # fmt: skip
+            entries: Sequence[bytes] = ()
+        else:
+            entries = []
+            if key != (routing_key or None):
+                entries.append(_key_entry(key))
+                headers = _without(names.KEY, headers)
+            if value is None:
+                entries.append(_TOMBSTONE_ENTRY)
+                headers = _without(names.TOMBSTONE, headers)
+            shape = self.shape(headers, timed=timestamp_ms >= 0)
         data = shape.whole
         if data is None or entries or (message_id and not shape.message_id):
             data = _joined(shape, entries, timestamp_ms, message_id)
-        return Content(shape.exchange, routing_key, data, value or b"")
+        return shape, data
 
     def shape(self, headers: Headers, *, timed: bool) -> Shape:
         """Of a record that has a timestamp, or has none."""
@@ -118,6 +151,12 @@ def _without(name: str, headers: Headers) -> Headers:
     if any(it[0] == name for it in headers):
         return tuple(it for it in headers if it[0] != name)
     return headers
+
+
+def _key_entry(key: bytes | None) -> bytes:
+    if key is None:
+        return _KEY_NAME + b"V"
+    return b"".join((_KEY_NAME, b"S" if values.is_utf8(key) else b"x", fields.longstr(key)))
 
 
 def _joined(shape: Shape, entries: Sequence[bytes], timestamp_ms: int, message_id: bytes) -> bytes:
@@ -159,12 +198,28 @@ def _shape(headers: Headers, timed: bool) -> Shape:
     flags, _ = properties.flags_of(properties.write(every))
     if timed:
         flags |= properties.flag("timestamp")
+    copies = tuple(
+        fields.data(it) for name in ("CC", "BCC") for it in own.get(name, ()) if type(it) is str
+    )
+    expiration_ms = None if every.expiration is None else int(every.expiration)
     shape = Shape(
-        came or b"", None, flags, _written(every, _BEFORE), _entries(own), _written(every, _AFTER),
+        came or b"", (every.priority or 0, expiration_ms, copies), None, flags,
+        _written(every, _BEFORE), _entries(own), _written(every, _AFTER),
         b"" if every.message_id is None else fields.shortstr(every.message_id),
-        marked, timed, _written(every, _REST),
+        marked, timed, _written(every, _REST), b"",
     )  # fmt: skip
-    return shape if marked or timed else shape._replace(whole=_joined(shape, (), 0, b""))
+    if not (marked or timed):
+        return shape._replace(whole=_joined(shape, (), 0, b""))
+    return shape._replace(head=_head(shape)) if marked and timed and not shape.message_id else shape
+
+
+def _head(shape: Shape) -> bytes:
+    """All before the first of its times, where there will be a message id."""
+    flags = shape.flags | properties.flag("headers") | properties.flag("message_id")
+    size = len(shape.table) + len(_TIMESTAMP_ENTRY) + 8
+    return b"".join(
+        (fields.short(flags), shape.before, fields.long(size), shape.table, _TIMESTAMP_ENTRY)
+    )
 
 
 def _written(every: Properties, some: Sequence[str]) -> bytes:

@@ -22,6 +22,7 @@ from logstore.broker.queues.tables import field_of
 from logstore.records.batch import NO_PRODUCER, Batch
 from logstore.records.encode import Columns, Pieces, encode_columns, header_section
 from logstore.records.record import Headers
+from logstore.records.varint import VARINTS, encoded
 
 EXCHANGE: Final = "amqp.exchange"
 PROPERTIES: Final = "amqp.properties"
@@ -228,6 +229,8 @@ class Framing:
     def __init__(self) -> None:
         self.known: dict[tuple[bytes, bytes], Framed] = {}
         self._bytes = 0
+        # An exchange, and how the headers of its messages begin.
+        self._begins: tuple[bytes | None, bytes] = None, b""
         # The last that was worked out: exchanges ask for its properties.
         self._last: tuple[Framed, properties.Properties] | None = None
 
@@ -266,6 +269,18 @@ class Framing:
             self._bytes += len(data)
         self._last = framed, every
         return framed
+
+    def looked_up(
+        self, exchange: bytes, data: bytes, read: tuple[int, int | None, tuple[bytes, ...]]
+    ) -> Framed:
+        """As ``framed``, of properties of which all is known that matters. Not remembered."""
+        if exchange != self._begins[0]:
+            headers: Headers = ((EXCHANGE, exchange), (PROPERTIES, b""))
+            self._begins = exchange, header_section(headers)[:-1]
+        size = len(data)
+        length = VARINTS[size] if size < len(VARINTS) else encoded(size)
+        section = b"".join((self._begins[1], length, data))
+        return Framed(section, *read, exchange, data, b"")
 
     def looked(self, data: bytes) -> Looked:
         """Properties as exchanges ask for them."""

@@ -527,6 +527,31 @@ class Vhost:
         )
         return Publishing(columns, self.clock(), self._refused, held).publish()
 
+    def publish_columns(
+        self,
+        routes: Sequence[Route],
+        keys: Sequence[bytes],
+        bodies: Sequence[Content],
+        framed: Sequence[Framed],
+    ) -> Published:
+        """As ``publish``, of messages by column that were framed already."""
+        run = self._run(routes, keys, bodies, framed)
+        return Publishing(run, self.clock(), self._refused).publish()
+
+    def route_of(self, key: bytes, framed: Framed) -> Route:
+        """Where a message goes that was framed already. Raises as ``Topology.route``."""
+        if not framed.copies:
+            try:
+                return self.topology.known_route(framed.exchange, key)
+            except KeyError:
+                pass  # it is worked out below
+        looked = self._framing.looked(framed.properties)
+        return self.topology.route(framed.exchange, key, looked, framed.copies)
+
+    @property
+    def framing(self) -> Framing:
+        return self._framing
+
     def _run(
         self,
         routes: Sequence[Route],
@@ -544,9 +569,13 @@ class Vhost:
 
         Publish them when it is open.
         """
+        return self.uncounted({route for route, _ in run}) if self._host.uncounted else None
+
+    def uncounted(self, routes: Iterable[Route]) -> Queue | None:
+        """As ``to_be_counted``, of messages that go there."""
         uncounted = self._host.uncounted
         if uncounted:
-            routed = {queue for route, _ in run for queue in route}
+            routed = {queue for route in routes for queue in route}
             for queue in uncounted & routed:
                 if not queue.is_open():
                     return queue

@@ -120,7 +120,10 @@ def test_whatever_headers_a_record_has_it_is_a_message_that_exchanges_take(
     headers, key, value, timestamp_ms
 ):
     content, _ = message(headers, value, key, timestamp_ms, message_id=b"t-0-1")
-    Framing().framed(b"x", content.properties)  # reads expiration, CC and BCC
+    framed = Framing().framed(b"x", content.properties)
+    shape, data = Messaging().shaped(key, value, headers, timestamp_ms, content.key, b"t-0-1")
+    assert data == content.properties
+    assert framed == Framing().looked_up(b"x", data, shape.read)  # known without reading them
     assert content.body == (value or b"")
     assert len(content.key) <= 255
 

@@ -17,7 +17,7 @@ from logstore.broker.queues.crossing.feed import Feed
 from logstore.broker.queues.crossing.key_template import KeyTemplate
 from logstore.broker.queues.lane_logs import Work
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
-from logstore.broker.queues.message import Message
+from logstore.broker.queues.message import Framed
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.station import Route
 from logstore.broker.queues.vhost import Vhost
@@ -39,7 +39,19 @@ FULL_MS: Final = 100  # after which a queue that is full is looked at again
 
 log: Final = logging.getLogger("logstore.queues")
 
-Outgoing = tuple[Route, Message]
+
+class _Run(NamedTuple):
+    """Messages by column: the n-th entry of each belongs to the n-th message."""
+
+    routes: list[Route]
+    keys: list[bytes]
+    bodies: list[bytes]
+    framed: list[Framed]
+
+    def first(self, count: int) -> "_Run":
+        return _Run(
+            self.routes[:count], self.keys[:count], self.bodies[:count], self.framed[:count]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,13 @@ class PartitionPosition(NamedTuple):
     position: int  # all below has arrived
     end: int
     skipped: int  # records that retention removed before they were read
+
+
+def _room_in(queue: Queue, run: _Run) -> int:
+    """The number of the first message that it has no room for."""
+    numbers = [n for n, route in enumerate(run.routes) if queue in route]
+    accepted = queue.accepts([len(run.bodies[n]) for n in numbers])
+    return len(run.keys) if accepted is None else numbers[accepted.index(False)]
 
 
 def group_of(number: int, topic: str) -> str:
@@ -250,73 +269,71 @@ class TopicRoute:
         if room == 0:
             return False
         if room < len(records):
-            run, upto = run[:room], records[room].offset
+            run, upto = run.first(room), records[room].offset
         circular = self._circular(self)
         if circular is not None:
             self._stay(str(circular))
             return False
-        published = self.vhost.publish(run)
+        published = self.vhost.publish_columns(*run)
         if published.error is not None:
             published.waiting.close()
             self._failed(str(published.error), now_ms)
             return False
         published.waiting.watch(self.wake)
-        self.sent += len(run)
+        self.sent += len(run.keys)
         self.unrouted += len(published.unrouted)
-        feed.went(len(run), upto, published.waiting)
+        feed.went(len(run.keys), upto, published.waiting)
         self.stuck, self._tries = None, 0
         return True
 
-    def _run(self, records: Sequence[Record]) -> list[Outgoing]:
-        """Raises what Vhost.route raises."""
-        run: list[Outgoing] = []
-        exchange, key, content = self.exchange, self.template.key, self._messaging.content
-        route, size = self.vhost.route, 0
+    def _run(self, records: Sequence[Record]) -> _Run:
+        """As many of them as are one run. Raises what Vhost.route_of raises."""
+        run = _Run([], [], [], [])
+        exchange, key_of, shaped = self.exchange, self.template.key, self._messaging.shaped
+        route, frame = self.vhost.route_of, self.vhost.framing.looked_up
         start = f"{self.topic}-{records[0].partition}-"
-        named = len(start) + len(str(records[-1].offset)) <= SHORT_BYTES_MAX
+        if len(start) + len(str(records[-1].offset)) > SHORT_BYTES_MAX:
+            start = ""  # the topic's name is too long for ids
+        size = 0
         for record in records:
-            message_id = f"{start}{record.offset}".encode() if named else b""
-            found = content(
-                record.key, record.value, record.headers, record.timestamp_ms,
-                routing_key=key(record), message_id=message_id,
-            )  # fmt: skip
-            message = Message(exchange, found.key, found.properties, found.body)
-            run.append((route(message), message))
-            size += len(found.body)
+            _, _, offset, timestamp_ms, own, value, headers = record
+            key = key_of(record)
+            name = f"{start}{offset}".encode() if start else b""
+            shape, data = shaped(own, value, headers, timestamp_ms, key, name)
+            framed = frame(exchange, data, shape.read)
+            body = value or b""
+            run.routes.append(route(key, framed))
+            run.keys.append(key)
+            run.bodies.append(body)
+            run.framed.append(framed)
+            size += len(body)
             if size >= RUN_BYTES:
                 break
         return run
 
-    def _room(self, run: Sequence[Outgoing], now_ms: int) -> int:
+    def _room(self, run: _Run, now_ms: int) -> int:
         """For how many of these there is room everywhere they go, so that none has to be sent
         again because of one queue.
         """
-        opening = self.vhost.to_be_counted(run)
+        distinct = set(run.routes)
+        opening = self.vhost.uncounted(distinct)
         if opening is not None:
             opening.when_open(self.wake)
             return 0
-        by_target: dict[object, list[int]] = {}
-        for number, (route, _) in enumerate(run):
-            for it in route:
-                if not isinstance(it, Queue) or it.limits.rejects:
-                    by_target.setdefault(it, []).append(number)
-        room = len(run)
-        for target, numbers in by_target.items():
-            if isinstance(target, Queue):
-                if target.limits.overflow == REJECT_PUBLISH_DLX:
-                    continue  # what it refuses goes to its dead letter exchange
-                accepted = target.accepts([len(run[n][1].body) for n in numbers])
-                if accepted is not None:
-                    room = min(room, numbers[accepted.index(False)])
-                    if room == 0:
-                        name = fields.text(target.facts.name)
-                        self._stay(f"queue {name!r} is full", now_ms + FULL_MS)
-                        return 0
-            else:
+        room = len(run.keys)
+        for target in {it for route in distinct for it in route}:
+            if not isinstance(target, Queue):
                 missing = getattr(target, "missing", None)
                 error = None if missing is None else missing()
                 if error is not None:
                     self._stay(str(error))
+                    return 0
+            elif target.limits.rejects and target.limits.overflow != REJECT_PUBLISH_DLX:
+                # What another refuses goes to its dead letter exchange.
+                room = min(room, _room_in(target, run))
+                if room == 0:
+                    name = fields.text(target.facts.name)
+                    self._stay(f"queue {name!r} is full", now_ms + FULL_MS)
                     return 0
         return room
 
