@@ -90,6 +90,7 @@ _FIXED: Final[dict[int, tuple[Callable[[bytes, int], tuple[Any, ...]], int, type
     ord("V"): (lambda of, at: (None,), 1, None),
 }
 _TEXT: Final = ord("S")
+_SCALED: Final = ord("D")
 
 # The letter of each type's values.
 KINDS: Final[dict[type[Any], str]] = {
@@ -183,6 +184,41 @@ def read_table(of: bytes, at: int, deep: int = 0) -> tuple[dict[str, Value], int
     if at != end:
         raise broken("a table's last entry is longer than the table")
     return table, at
+
+
+def find(of: bytes, at: int, name: bytes) -> tuple[int, bytes] | None:
+    """The type of one entry of the table that begins here, and its value as it is; None: there is
+    no such entry. The later of two of one name counts. What is in other entries is not looked at.
+    """
+    end, at = _end(of, at, 0)
+    found = None
+    size = len(name)
+    try:
+        while at < end:
+            upto = at + 1 + of[at]
+            kind, begin = of[upto], upto + 1
+            fixed = _FIXED.get(kind)
+            if fixed is not None:
+                after = upto + fixed[1]
+            elif kind == _SCALED:
+                after = begin + 5
+            elif kind in _OTHERS:
+                after = begin + 4 + _LONG.unpack_from(of, begin)[0]
+            else:
+                raise broken(f"a field of unknown type {kind:#04x}")
+            if after > end:
+                raise broken("a table's last entry is longer than the table")
+            if upto - at - 1 == size and of[at + 1 : upto] == name:
+                found = kind, of[begin:after]
+            at = after
+    except (IndexError, StructError):
+        raise broken("a field ends too early") from None
+    return found
+
+
+def number(kind: int, data: bytes) -> int:
+    """An integer of this type that ``find`` has found."""
+    return int(_FIXED[kind][0](data, 0)[0])
 
 
 def _read_array(of: bytes, at: int, deep: int) -> tuple[list[Value], int]:

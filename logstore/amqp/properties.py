@@ -99,6 +99,24 @@ def read_around(data: bytes) -> tuple[Properties, int, int]:
     return Properties(**found), begin, end
 
 
+def value_of(data: bytes, name: bytes) -> tuple[int, bytes] | None:
+    """The type and the bytes of one header, as ``fields.find``, or None.
+
+    ``name`` has at most 255 bytes. Raises Refusal for what are no properties.
+    """
+    flags, at = flags_of(data)
+    if not flags & _FLAGS["headers"]:
+        return None
+    try:
+        if flags & _FLAGS["content_type"]:
+            at += 1 + data[at]
+        if flags & _FLAGS["content_encoding"]:
+            at += 1 + data[at]
+    except IndexError:
+        raise fields.broken("a string ends too early") from None
+    return fields.find(data, at, name)
+
+
 def with_header(data: bytes, name: str, value: Any) -> bytes:  # noqa: ANN401  what a table holds
     """The properties with one header more, or another value of it."""
     _, begin, end = read_around(data)

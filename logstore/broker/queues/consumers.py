@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Protocol
 
+from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
+from logstore.broker.queues.in_order import Pick
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.message import Delivery, Showing, counted
+from logstore.broker.queues.ordering import Hands
 from logstore.broker.queues.refusals import ExclusiveUse
-from logstore.broker.queues.stock import Chunk, Stock
+from logstore.broker.queues.stock import Stock
 from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.timeouts import Timeouts
 from logstore.counts.queues import QueueCounts, QueueTotals, gave
@@ -90,15 +93,18 @@ class Consumers:
         if self._turns is not None and self._waits():
             self._turns.none_has_room()
 
-    def rooms(self) -> list[tuple[Subscription, int]]:
-        """The consumers to be served now, the next one first, and how many each may have."""
+    def rooms(self, *, every: bool = False) -> list[tuple[Subscription, int]]:
+        """The consumers to be served now, the next one first, and how many each may have.
+
+        ``every``: also those of lower priorities than the highest that has room.
+        """
         if self._queue.limits.single_active:
             candidates = [] if self.active is None else [self.active]
         else:
             candidates = self.there if self._turns is None else self._turns.order
         found: list[tuple[Subscription, int]] = []
         for it in candidates:
-            if found and it.priority < found[0][0].priority:
+            if found and it.priority < found[0][0].priority and not every:
                 break
             room, of_channel = it.can_take(), it.channel.room()
             if of_channel <= 0:
@@ -136,6 +142,41 @@ class Consumers:
             self._count(len(hand), fetched=False, no_ack=consumer.no_ack)
             consumer.push(tag, [deliveries[n] for n in hand])
         self._count_again(chunks)
+
+    def hands(self) -> Hands[Subscription] | None:
+        """All who have room, for messages of which some are somebody's; None: nobody has any."""
+        rooms = self.rooms(every=True)
+        if not rooms:
+            return None
+        highest = rooms[0][0].priority
+        front = sum(1 for it, _ in rooms if it.priority == highest)
+        holders = [it for it, _ in rooms]
+        return Hands(holders, [room for _, room in rooms], front, [not it.no_ack for it in holders])
+
+    def push_picked(self, hands: Hands[Subscription], picks: Sequence[Pick], now_ms: int) -> None:
+        """Send each to whom it was picked for."""
+        consumers = hands.holders
+        numbers: list[list[int]] = [[] for _ in consumers]
+        for n, pick in enumerate(picks):
+            numbers[pick.place].append(n)
+        if self._turns is not None:
+            self._turns.served([(it, 1) for it in consumers], numbers)
+        deliveries = self.picked(picks)
+        for consumer, hand in in_order(consumers, numbers):
+            places = [(picks[n].lane.number, picks[n].record.offset) for n in hand]
+            tag = self._hand_apart(consumer, places)
+            self.timeouts.had(consumer, tag + len(hand), now_ms)
+            self._count(len(hand), fetched=False, no_ack=consumer.no_ack)
+            consumer.push(tag, [deliveries[n] for n in hand])
+        again = sum(1 for it in picks if it.redelivered)
+        self._queue.counts.redelivered += again
+        self._queue.totals.redelivered += again
+
+    def picked(self, picks: Sequence[Pick]) -> list[Delivery]:
+        """These messages as consumers are sent them."""
+        chunks = (Chunk(it.lane, it.record.offset, [it.record], it.redelivered, False)
+                  for it in picks)  # fmt: skip
+        return self.deliveries(chunks)
 
     def hand(
         self,

@@ -207,8 +207,7 @@ class DeadLetters:
 
     def _waits(self, lane: Lane, offset: int) -> bool:
         """Whether the record is there and has to be fetched."""
-        window = lane.windows.get(lane)
-        return window is None or not window.first <= offset < window.upto
+        return lane.windows.find(lane, offset) is None
 
     def _letter(self, record: Record, reason: str, now_ms: int) -> DeadLetter:
         shown = self._showing.shown(record.headers)

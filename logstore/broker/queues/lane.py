@@ -1,11 +1,12 @@
 """One lane of a queue: a log, what is settled of it, and what of it was read last.
 
 While its log is being opened in another thread, batches are parked in their order. Reading goes by
-windows: some batches decoded at once, of which one is kept for a lane, and so many bytes for all.
+windows: some batches decoded at once, of which one is kept for a lane (several where it is read at
+many places), and so many bytes for all.
 """
 
 import logging
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # few queues keep repeats out
 READ_BYTES: Final = 65_536  # some 500 small messages: decoding more at once keeps others waiting
 # Of all windows together: as much as two of the largest batches that a publish makes.
 WINDOWS_BYTES: Final = 16 << 20
+# Of a lane that is read at many places at once, since messages wait for others of their keys.
+SEVERAL_BYTES: Final = 4 << 20
+SEVERAL_MAX: Final = 1024  # a consumer that keeps up has one for each read that was published
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -48,30 +52,77 @@ class Window(NamedTuple):
         return bisect_left(self.offsets, offset)
 
 
+class _Shelf:
+    """The windows of one lane."""
+
+    __slots__ = ("bytes", "firsts", "windows")
+
+    def __init__(self) -> None:
+        self.windows: dict[int, tuple[Window, int]] = {}  # by their first offsets; used last: last
+        self.firsts: list[int] = []  # the same, ascending
+        self.bytes = 0
+
+    def find(self, offset: int) -> Window | None:
+        place = bisect_right(self.firsts, offset) - 1
+        if place < 0:
+            return None
+        first = self.firsts[place]
+        window = self.windows[first][0]
+        if offset >= window.upto:
+            return None
+        if len(self.firsts) > 1:
+            self.windows[first] = self.windows.pop(first)
+        return window
+
+    def put(self, window: Window, size: int) -> None:
+        if window.first in self.windows:
+            self.bytes -= self.windows.pop(window.first)[1]
+        else:
+            insort(self.firsts, window.first)
+        self.windows[window.first] = window, size
+        self.bytes += size
+
+    def drop_oldest(self) -> None:
+        first = next(iter(self.windows))
+        self.bytes -= self.windows.pop(first)[1]
+        del self.firsts[bisect_left(self.firsts, first)]
+
+
 class Windows:
     """Of all lanes: those used last, as long as they are not too large."""
 
     def __init__(self, bytes_max: int = WINDOWS_BYTES) -> None:
         self._bytes_max = bytes_max
-        self._kept: OrderedDict[Lane, tuple[Window, int]] = OrderedDict()
+        self._kept: OrderedDict[Lane, _Shelf] = OrderedDict()
         self._bytes = 0
 
-    def get(self, lane: "Lane") -> Window | None:
+    def find(self, lane: "Lane", offset: int) -> Window | None:
+        """The one that this offset lies in."""
         kept = self._kept.get(lane)
-        return None if kept is None else kept[0]
+        return None if kept is None else kept.find(offset)
 
     def put(self, lane: "Lane", window: Window, size: int) -> None:
-        """In place of the lane's last one; of others, those that were read longest ago go."""
-        self.drop(lane)
-        self._kept[lane] = window, size
-        self._bytes += size
+        """In place of the lane's last one, unless it has several; of others, those that were read
+        longest ago go.
+        """
+        shelf = self._kept.pop(lane, None)
+        if shelf is None:
+            shelf = _Shelf()
+        self._bytes -= shelf.bytes
+        most = SEVERAL_BYTES - size if lane.several else 0
+        while shelf.windows and (shelf.bytes > most or len(shelf.windows) >= SEVERAL_MAX):
+            shelf.drop_oldest()
+        shelf.put(window, size)
+        self._kept[lane] = shelf
+        self._bytes += shelf.bytes
         while self._bytes > self._bytes_max and len(self._kept) > 1:
-            _, (_, gone) = self._kept.popitem(last=False)
-            self._bytes -= gone
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.bytes
 
     def drop(self, lane: "Lane") -> None:
-        _, size = self._kept.pop(lane, (None, 0))
-        self._bytes -= size
+        shelf = self._kept.pop(lane, None)
+        if shelf is not None:
+            self._bytes -= shelf.bytes
 
 
 class Parked(NamedTuple):
@@ -105,12 +156,23 @@ class Lane:
 
     __slots__ = (
         "_stop", "_told", "damaged", "done", "failed", "leaving", "log", "number", "parked",
-        "parked_messages", "present", "repeats", "seen", "settlement", "stuck", "windows",
+        "parked_messages", "present", "repeats", "seen", "settlement", "several", "stuck",
+        "windows",
     )  # fmt: skip
 
-    def __init__(self, number: int, windows: Windows, repeats: "KeepsOut | None" = None) -> None:
-        """``repeats``: of its queue, where that keeps them out."""
+    def __init__(
+        self,
+        number: int,
+        windows: Windows,
+        repeats: "KeepsOut | None" = None,
+        *,
+        several: bool = False,
+    ) -> None:
+        """``repeats``: of its queue, where that keeps them out. ``several``: it is read at many
+        places at once.
+        """
         self.number = number
+        self.several = several
         self.repeats = repeats
         self.present: Present | None = None  # what is remembered of its messages, then
         self.leaving: Bits = {}  # and which of them die, and are on their way elsewhere
@@ -296,8 +358,8 @@ class Lane:
         The log tells when it is here. What is damaged stays unsettled, and is passed over where
         something can be read behind it.
         """
-        window = self.windows.get(self)
-        if window is not None and window.first <= offset < window.upto:
+        window = self.windows.find(self, offset)
+        if window is not None:
             return window
         assert self.log is not None
         self.damaged = False
@@ -344,7 +406,7 @@ class Lane:
         if following is None:
             return None
         # Taken and never settled: it is out until the log is mended, and is not lost sight of.
-        self.settlement.take(following - offset, following)
+        self.settlement.take_between(offset, following)
         self.damaged = False
         return self.window(head) if (head := self.head) is not None else None
 

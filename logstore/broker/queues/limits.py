@@ -28,6 +28,7 @@ TTL_MAX_MS: Final = 315_360_000_000  # ten years, as in RabbitMQ
 
 DROP_HEAD, REJECT_PUBLISH = b"drop-head", b"reject-publish"
 REJECT_PUBLISH_DLX = b"reject-publish-dlx"
+ROUTING_KEY, BY_HEADER = b"routing-key", b"header:"
 
 
 class QueueFacts(NamedTuple):
@@ -76,6 +77,8 @@ class Limits:
     once: Once | None = None  # repeats are kept out
     max_age_ms: int | None = None  # of a stream
     segment_bytes: int | None = None
+    ordering_key: bytes | None = None  # ``ROUTING_KEY``, or ``BY_HEADER`` and a header's name
+    ordering_prefetch: int = 0  # of messages of one key; 0: any number
 
     @property
     def retention(self) -> Mapping[str, str]:
@@ -141,7 +144,15 @@ def _limit(field: Field) -> _Fault:
     return _integer(field) or ("value_negative" if field.value < -1 else None)
 
 
-# In RabbitMQ's order of comparison as far as it has one; then those of quorum queues.
+def _ordering_key(field: Field) -> _Fault:
+    if fault := _text(field):
+        return fault
+    value = field.value
+    named = value.startswith(BY_HEADER) and is_name(value.removeprefix(BY_HEADER))
+    return None if value == ROUTING_KEY or named else "invalid_ordering_key"
+
+
+# In RabbitMQ's order of comparison as far as it has one; then those of quorum queues, and ours.
 CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-expires": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
     b"x-message-ttl": _upto(TTL_MAX_MS, _from_0, "value_too_large"),
@@ -180,11 +191,18 @@ CHECKS: Final[Mapping[bytes, _Check]] = {
     b"x-deduplication-header": _header,
     b"x-cache-ttl": _upto(TTL_MAX_MS, _from_1, "value_too_large"),
     b"x-cache-size": _upto(FOREVER, _from_1, "value_too_large"),
+    b"x-ordering-key": _ordering_key,
+    b"x-ordering-prefetch": _upto(65_535, _from_0, "value_too_large"),  # as a consumer's
     b"x-max-age": _age,
     b"x-stream-max-segment-size-bytes": _upto(SEGMENT_BYTES_MAX, _from_0, "value_too_large"),
     b"x-stream-filter-size-bytes": _upto(255, _from_0, "value_too_large"),
     b"x-initial-cluster-size": _from_1,
 }
+# Those that mean nothing without another one.
+_NEEDING: Final = (
+    (b"x-dead-letter-routing-key", b"x-dead-letter-exchange", "routing_key_but_no_dlx_defined"),
+    (b"x-ordering-prefetch", b"x-ordering-key", "ordering_prefetch_but_no_ordering_key"),
+)
 # Of streams alone: they would mean nothing with a queue, and who sends them expects a stream.
 _ONLY_STREAMS: Final = frozenset({
     b"x-max-age", b"x-stream-max-segment-size-bytes", b"x-stream-filter-size-bytes",
@@ -223,10 +241,9 @@ def limits_of(facts: QueueFacts, definition: Definition = NO_DEFINITION) -> Limi
             found[name] = field
             if fault := check(field):
                 raise InvalidQueueArgument(facts.name, name, field, fault)
-    key = found.get(b"x-dead-letter-routing-key")
-    if key is not None and b"x-dead-letter-exchange" not in found:
-        fault = "routing_key_but_no_dlx_defined"
-        raise InvalidQueueArgument(facts.name, b"x-dead-letter-routing-key", key, fault)
+    for name, of, fault in _NEEDING:
+        if name in found and of not in found:
+            raise InvalidQueueArgument(facts.name, name, found[name], fault)
     values = {name: field.value for name, field in found.items()}
     return _compiled(_governed(values, definition) if definition else values)
 
@@ -284,6 +301,8 @@ def _compiled(value: dict[bytes, int | bytes | bool]) -> Limits:
         once=_once(value),
         max_age_ms=None if (age := text(b"x-max-age")) is None else age_ms(age.decode()),
         segment_bytes=number(b"x-stream-max-segment-size-bytes"),
+        ordering_key=text(b"x-ordering-key"),
+        ordering_prefetch=number(b"x-ordering-prefetch") or 0,
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from logstore.amqp import properties
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
+from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.message import Message, with_headers
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.stock import Chunk
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.broker.queues.vhost import Vhost
@@ -119,6 +119,8 @@ class _Moving:
             self._send([it for chunk in chunks for it in self._taken(chunk)])
         elif queue.stock.cold or (queue.stock.unsafe and queue.ready):
             self._watch()
+        elif queue.stock.more:
+            self._soon()
         else:
             self._end(queue.unreadable)  # or others have taken them
 

@@ -13,19 +13,22 @@ from logstore.broker.deduplication.room import Room
 from logstore.broker.policies import Policy
 from logstore.broker.queues import lifetimes
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
+from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delayed, Delays
 from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
+from logstore.broker.queues.in_order import InOrder
 from logstore.broker.queues.lane import Lane, Windows
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs
-from logstore.broker.queues.pace import FAILING, Pace
+from logstore.broker.queues.ordering import Hands
+from logstore.broker.queues.pace import EACH_MS, FAILING, MESSAGES, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.refusals import NotOfType, SingleActive
 from logstore.broker.queues.repeats import QueueRepeats
-from logstore.broker.queues.stock import Chunk, Stock
+from logstore.broker.queues.stock import Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
@@ -126,6 +129,8 @@ class Queue:
             number, home.logs, home.windows, home.showing, self._wake_from_afar,
             lasts=facts.lasts, ttl_ms=self.limits.ttl_ms,
             sized=self.limits.max_bytes is not None, lanes=lanes, retention=self.limits.retention,
+            ordering_key=self.limits.ordering_key,
+            ordering_prefetch=self.limits.ordering_prefetch,
         )  # fmt: skip
         if self.limits.once is not None:
             self.repeats = self.stock.repeats = QueueRepeats(
@@ -344,11 +349,15 @@ class Queue:
             if self._over() and self.stock.unsafe:  # what is first now is to be dropped
                 self._sync()
                 return
-            chunks = self.stock.take(1, now_ms, fresh=False)
+            getter = self._getters[0]
+            chunks = self._taken(getter.channel, 1, now_ms, binds=not getter.no_ack)
             if chunks and chunks[0].expired:
                 self._bury(chunks)
                 self.wake()  # they go in a look
                 continue
+            if not chunks and self.stock.more:
+                self.wake()
+                return
             if not chunks and (self.stock.cold or (self.stock.unsafe and self.stock.ready)):
                 self._sync()
                 return
@@ -364,6 +373,19 @@ class Queue:
                 self.wake()
             then(Got(tag, delivery, self.ready))
 
+    def _taken(self, holder: object, most: int, now_ms: int, *, binds: bool = True) -> list[Chunk]:
+        """Give out the first that are ready, and may be had by this holder."""
+        in_order = self.stock.in_order
+        if in_order is None:
+            return self.stock.take(most, now_ms, fresh=False)
+        dealt = in_order.deal(Hands([holder], [most], 1, [binds]), LOOK_MAX, now_ms, fresh=False)
+        if self._bury(dealt.expired):
+            self.wake()  # they go in a look
+        return [
+            Chunk(it.lane, it.record.offset, [it.record], it.redelivered, False)
+            for it in dealt.picks
+        ]
+
     def take_out(self, most: int) -> list[Chunk]:
         """Give out the first that are ready to whoever moves them elsewhere, and settles them then.
 
@@ -375,7 +397,7 @@ class Queue:
         if self.failed is not None:
             raise self.failed
         self._flush()
-        chunks = self.stock.take(most, self._home.clock(), fresh=False)
+        chunks = self._taken(self, most, self._home.clock())
         self._bury([it for it in chunks if it.expired])
         good = [it for it in chunks if not it.expired]
         if good and self.facts.lasts:
@@ -423,7 +445,7 @@ class Queue:
         self.totals.returned += bits.bit_count()
         limit = self.limits.delivery_limit
         dead_at = 0 if limit is None else limit + 1
-        if self.limits.retried_later(failed=failed):
+        if self.limits.retried_later(failed=failed) or self._fails(number, first, bits):
             self._delay(number, first, bits, failed, dead_at)
         else:
             self._release(number, first, bits, failed, dead_at)
@@ -445,8 +467,22 @@ class Queue:
             if failed and dead_at and failures >= dead_at:
                 self._release(number, group, those, True, dead_at)
                 continue
-            wait_ms = min(self.limits.retry_min_ms * max(failures, 1), self.limits.retry_max_ms)
+            if self.limits.retried_later(failed=failed):
+                wait_ms = min(self.limits.retry_min_ms * max(failures, 1), self.limits.retry_max_ms)
+            else:
+                wait_ms = EACH_MS * (1 + len(self._delays) // MESSAGES)
+            self.stock.delay(number, group, those)
             self._delays.add(Delayed(now_ms + wait_ms, number, group, those, failed))
+
+    def _fails(self, number: int, first: int, bits: int) -> bool:
+        """Whether some have come back so often that they wait a while, and nothing else for them.
+
+        Where there is no order by key, all messages do, when they are given out (``Pace``).
+        """
+        if self.stock.in_order is None:
+            return False
+        failures = self.stock.lanes[number].settlement.failures_of(dict(parts(first, bits)))
+        return max(failures, default=0) >= FAILING
 
     def _by_failures(self, number: int, first: int, bits: int) -> Iterator[tuple[int, int, int]]:
         """The same messages in groups, of which each has failed as often; how often."""
@@ -464,6 +500,7 @@ class Queue:
         if self.gone:
             return
         lane = self.stock.lanes[delivered.lane]
+        self.stock.part(delivered.lane, delivered.first, delivered.bits)
         self.dead_letters.die(lane, delivered.first, delivered.bits, REJECTED)
         self._count_died(delivered.bits, REJECTED)
         self.touch()
@@ -553,6 +590,8 @@ class Queue:
 
     def _deliver(self, now_ms: int, left: int) -> int:
         """Give out to consumers what they have room for; how many more may be given out."""
+        if self.stock.in_order is not None:
+            return self._deliver_in_order(self.stock.in_order, now_ms, left)
         self._pace.look()
         while left > 0:
             rooms = self._consumers.rooms()
@@ -575,6 +614,24 @@ class Queue:
                 self._bury([it for it in chunks if it.expired])
             if good:
                 self._consumers.push(rooms, good, now_ms)
+        if left > 0 and not self.stock.cold:
+            self.stock.all_seen()
+        return left
+
+    def _deliver_in_order(self, in_order: InOrder, now_ms: int, left: int) -> int:
+        """The same where messages of one key go to one consumer at a time."""
+        while left > 0:
+            hands = self._consumers.hands()
+            if hands is None:
+                self._consumers.none_has_room()
+                break
+            dealt = in_order.deal(hands, min(left, STEP_MAX), now_ms, fresh=True)
+            left -= dealt.looked
+            self._bury(dealt.expired)
+            if dealt.picks:
+                self._consumers.push_picked(hands, dealt.picks, now_ms)
+            elif not dealt.looked:
+                break
         if left > 0 and not self.stock.cold:
             self.stock.all_seen()
         return left
@@ -625,7 +682,9 @@ class Queue:
         limits = self.limits
         if not limits.rejects:
             return None
-        credit = sum(room for _, room in self._consumers.rooms()) if limits.max_length != 0 else 0
+        credit = 0
+        if limits.max_length != 0 and not self.stock.blocked:
+            credit = sum(room for _, room in self._consumers.rooms())
         there, there_bytes = self.ready + self.stock.coming, self.stock.ready_bytes
         room = None if limits.max_length is None else limits.max_length + credit - there
         room_bytes = None

@@ -70,7 +70,7 @@ class Settlement:
 
     __slots__ = (
         "_back", "_back_blocks", "_back_count", "_counts", "_held", "_held_count", "_low",
-        "cursor", "delivered_below", "removed",
+        "cursor", "delivered_below", "removed", "restored_below",
     )  # fmt: skip
 
     def __init__(self, start: int = 0, delivered_below: int = 0) -> None:
@@ -82,6 +82,7 @@ class Settlement:
         self.cursor = start
         self.delivered_below = delivered_below
         self.removed = Removed()  # what was purged
+        self.restored_below = 0  # what is held there is of an earlier process
         self._held: Bits = {}
         self._back: Bits = {}  # part of _held; a block that became empty stays until it is lowest
         self._back_blocks: list[int] = []  # the blocks of _back, a heap
@@ -104,6 +105,7 @@ class Settlement:
         new._low = min(new._held, default=new.cursor >> BLOCK_SHIFT)
         new._all_back()
         new._clip(end)
+        new.restored_below = new.cursor
         return new
 
     def _all_back(self) -> None:
@@ -276,6 +278,53 @@ class Settlement:
                 found[-1] = Run(found[-1].first, found[-1].length + end - begin, True)
             else:
                 found.append(Run(begin, end - begin, again))
+
+    def take_between(self, first: int, upto: int) -> list[Run]:
+        """Give out all that is ready from ``first`` to before ``upto``, out of turn.
+
+        What was never given out is taken if ``first`` is not above the cursor: it ascends.
+        """
+        found: list[Run] = []
+        for block, mask in within(self._back, first, min(upto, self.cursor)):
+            if not (mask := self._back[block] & mask):
+                continue
+            self._back[block] ^= mask
+            self._back_count -= mask.bit_count()
+            base = block << BLOCK_SHIFT
+            found += [Run(base + bit, length, True) for bit, length in runs_of(mask)]
+        if first <= self.cursor < upto:
+            self._take_new(upto - self.cursor, found)
+        return found
+
+    def take_one(self, offset: int) -> bool:
+        """Give out one that is back, out of turn; False: it is not."""
+        bit = 1 << (offset & BIT)
+        block = offset >> BLOCK_SHIFT
+        mask = self._back.get(block, 0)
+        if not mask & bit:
+            return False
+        self._back[block] = mask ^ bit
+        self._back_count -= 1
+        return True
+
+    def backs(self) -> list[tuple[int, int]]:
+        """The blocks of all that are back, ascending, with their bits."""
+        return sorted((block, mask) for block, mask in self._back.items() if mask)
+
+    def back_of(self, block: int) -> int:
+        """The bits of one block that are back."""
+        return self._back.get(block, 0)
+
+    def put_back(self, first: int, bits: int) -> None:
+        """What was taken and given to nobody is ready, as before: the offsets ``first + n``."""
+        self._release(parts(first, bits), False, 0)
+
+    def again(self, offset: int) -> bool:
+        """Whether one that is held may have been given out before it is now."""
+        return (
+            offset < self.delivered_below or offset < self.restored_below
+            or bool(self._counts and self._counts.of(offset))
+        )  # fmt: skip
 
     # Ending it
 

@@ -4,11 +4,13 @@ Knows which messages there are and in what order they go; not to whom, nor what 
 that die. Of a queue that lasts, what is settled is gathered for the journal.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts, size_of
+from logstore.broker.queues.chunk import TAKEN_BYTES, Chunk
+from logstore.broker.queues.in_order import InOrder
 from logstore.broker.queues.lane import KeepsOut, Lane, Parked, Window, Windows
 from logstore.broker.queues.lifetimes import Lifetimes, changed, ttl_at
 from logstore.broker.queues.message import Showing
@@ -21,17 +23,6 @@ from logstore.records.batch import Batch
 from logstore.records.record import Record
 
 NO_SETTINGS: Final[Mapping[str, str]] = {}
-TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
-
-
-class Chunk(NamedTuple):
-    """Messages in a row, given out together."""
-
-    lane: Lane
-    first: int
-    records: list[Record]
-    redelivered: bool
-    expired: bool
 
 
 class Stock:
@@ -50,10 +41,12 @@ class Stock:
         sized: bool,
         lanes: Sequence[int] = (),
         retention: Mapping[str, str] = NO_SETTINGS,
+        ordering_key: bytes | None = None,
+        ordering_prefetch: int = 0,
     ) -> None:
         """``lanes``: those that there are already. ``wake``: from any thread, there is news.
 
-        ``sized``: the bytes of bodies count.
+        ``sized``: the bytes of bodies count. ``ordering_...``: as in ``Limits``.
         """
         self.repeats: KeepsOut | None = None  # what keeps repeats out, if the queue does
         self.settled = Settled()  # of this turn
@@ -76,6 +69,9 @@ class Stock:
         self._out_bytes: dict[tuple[int, int], int] | None = {} if sized else None
         self.sizing = False  # these are being counted of what there was before, and not known yet
         self._sizing: Sizing | None = None
+        self.in_order: InOrder | None = None  # where messages of one key stay in order
+        if ordering_key is not None:
+            self.in_order = InOrder(self, ordering_key, ordering_prefetch)
         self._opening = Opening(self, queue, logs, wake, lanes, lasts=lasts, sized=sized)
 
     # What there is
@@ -146,6 +142,16 @@ class Stock:
         return any((lane.end > lane.safe and not lane.broken) or lane.parked for lane in self.order)
 
     @property
+    def blocked(self) -> bool:
+        """Whether messages wait for others of their keys: not every consumer takes those."""
+        return self.in_order is not None and self.in_order.ordering.waiting > 0
+
+    @property
+    def more(self) -> bool:
+        """Whether the last that asked for messages in order is to ask again for what is behind."""
+        return self.in_order is not None and self.in_order.more
+
+    @property
     def failed(self) -> LogstoreError | None:
         """Why some lane can't be opened."""
         return next((lane.failed for lane in self.order if lane.failed is not None), None)
@@ -186,7 +192,7 @@ class Stock:
         known = self.lanes.get(number)
         if known is not None:
             return known
-        lane = Lane(number, self._windows, self.repeats)
+        lane = self._new(number)
         if not self._lasts:
             self._opening.open_volatile(lane)
             self._add(lane)
@@ -195,11 +201,14 @@ class Stock:
         self._opening.begin(lane)
         return lane
 
+    def _new(self, number: int) -> Lane:
+        return Lane(number, self._windows, self.repeats, several=self.in_order is not None)
+
     def _put_off(self, number: int) -> Lane:
         """The lane, to be opened, and appended to, in a later turn: many are published to."""
         lane = self.lanes.get(number)
         if lane is None:
-            lane = Lane(number, self._windows, self.repeats)
+            lane = self._new(number)
             self._add(lane)
         elif lane.log is None or lane.parked:
             return lane  # as others have it
@@ -386,13 +395,14 @@ class Stock:
             most = min(most, window.upto - head)
         elif place == len(window.records) or window.records[place].offset != head:
             behind = window.upto if place == len(window.records) else window.offsets[place]
-            self._settle_gap(lane, head, behind)
+            self.settle_gap(lane, head, behind)
             return 0
         else:
-            most = _in_a_row(window.offsets, place, most)
+            most = in_a_row(window.offsets, place, most)
         expired = False
-        if self.ttl_ms is not None or window.expires or self.earlier:
-            most, expired = self._alike(lane, window.records, place, most, now_ms, fresh)
+        if self._limited or window.expires:
+            most, expired = self.alike(lane, window.records, place, most, now_ms, fresh)
+        cursor = lane.settlement.cursor
         runs = lane.settlement.take(most, head + most)
         taken = 0
         for run in runs:
@@ -400,22 +410,28 @@ class Stock:
             records = window.records[begin : begin + run.length]
             found.append(Chunk(lane, run.first, records, run.redelivered, expired))
             taken += run.length
-            if self._out_bytes is not None:
-                for record in records:
-                    if self._sizing and self._sizing.leaves_out(lane.number, record.offset):
-                        continue
-                    size = len(record.value or b"")
-                    self._out_bytes[lane.number, record.offset] = size
-                    self.ready_bytes -= size
+            self.gone_out(lane, records)
+            if self.in_order is not None:
+                self.in_order.dropped(lane, records, cursor)
         return taken or -1
 
-    def _settle_gap(self, lane: Lane, first: int, upto: int) -> None:
+    def gone_out(self, lane: Lane, records: Iterable[Record]) -> None:
+        """These are not ready any more."""
+        if self._out_bytes is not None:
+            for record in records:
+                if self._sizing and self._sizing.leaves_out(lane.number, record.offset):
+                    continue
+                size = len(record.value or b"")
+                self._out_bytes[lane.number, record.offset] = size
+                self.ready_bytes -= size
+
+    def settle_gap(self, lane: Lane, first: int, upto: int) -> None:
         """Offsets without records: compaction has taken those."""
-        for run in lane.settlement.take(upto - first, upto):
+        for run in lane.settlement.take_between(first, upto):
             self.settle(lane.number, run.first, (1 << run.length) - 1)
         self.flush()
 
-    def _alike(
+    def alike(
         self, lane: Lane, records: list[Record], place: int, most: int, now_ms: int, fresh: bool
     ) -> tuple[int, bool]:
         """How many from there on have expired, or have not, as the first; which of the two."""
@@ -428,6 +444,16 @@ class Stock:
             elif late != first:
                 return n, first
         return most, bool(first)
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether some messages may expire."""
+        return self._limited or self.expiring
+
+    @property
+    def _limited(self) -> bool:
+        """Whether the queue has them expire, or had."""
+        return self.ttl_ms is not None or bool(self.earlier)
 
     def deadline(self, record: Record) -> int:
         """When the message expires."""
@@ -447,7 +473,8 @@ class Stock:
         """Give out those heads of lanes that have expired, at most so many; they are to die."""
         for lane in self.order:
             while n > 0 and self.head_deadline(lane) <= now_ms:
-                head, window = lane.head, self._windows.get(lane)
+                head = lane.head
+                window = None if head is None else self._windows.find(lane, head)
                 found: list[Chunk] = []
                 if head is None or window is None:
                     return
@@ -459,12 +486,11 @@ class Stock:
 
     def head_deadline(self, lane: Lane) -> int:
         """When the lane's head expires, as far as that is known now."""
-        limited = self.ttl_ms is not None or bool(self.earlier)
-        if not limited and not self.expiring:
+        if not self.may_expire:
             return NO_TIME
         head = lane.head
         window = None if head is None else lane.window(head)
-        if head is None or window is None or (not limited and not window.expires):
+        if head is None or window is None or not (self._limited or window.expires):
             return NO_TIME
         place = window.place(head)
         if place == len(window.records):
@@ -487,6 +513,8 @@ class Stock:
 
     def settle(self, number: int, first: int, bits: int) -> None:
         """It is done with: the offsets ``first + n``, for each bit n of ``bits``."""
+        if self.in_order is not None:
+            self.in_order.parted(number, first, bits)
         done = self.lanes[number].done
         if bits == 1:
             block = first >> BLOCK_SHIFT
@@ -497,6 +525,8 @@ class Stock:
 
     def settle_told(self, number: int, first: int, bits: int) -> None:
         """The same of what the journal has been told of, at once."""
+        if self.in_order is not None:
+            self.in_order.parted(number, first, bits)
         lane = self.lanes[number]
         lane.settlement.settle_bits(first, bits)
         if lane.leaving:
@@ -534,6 +564,16 @@ class Stock:
     def failures(self, lane: Lane, offset: int) -> int:
         return lane.settlement.failures(offset)
 
+    def part(self, number: int, first: int, bits: int) -> None:
+        """These, which are out, are with no consumer any more, and do not come back."""
+        if self.in_order is not None:
+            self.in_order.parted(number, first, bits)
+
+    def delay(self, number: int, first: int, bits: int) -> None:
+        """These, which are out, are with no consumer any more; ``release`` comes later."""
+        if self.in_order is not None:
+            self.in_order.delayed(number, first, bits)
+
     def release(self, number: int, first: int, bits: int, *, failed: bool, dead_at: int) -> Bits:
         """It is ready again; what is returned has come back too often, and is to die."""
         lane = self.lanes[number]
@@ -541,6 +581,8 @@ class Stock:
         those = dict(parts(first, bits))
         if failed and self._lasts:
             self.settled.failed(number, lane.settlement.failures_of(those))
+        if self.in_order is not None:
+            self.in_order.returned(lane, those, dead)
         if self._out_bytes is not None:
             for block, mask in dead.items():
                 those[block] &= ~mask
@@ -559,6 +601,8 @@ class Stock:
             total += gone.total
             if self._lasts:
                 self.settled.remove(lane.number, gone, lane.log.start)
+        if self.in_order is not None:
+            self.in_order.purged()
         self.ready_bytes = 0
         return total
 
@@ -573,7 +617,8 @@ class Stock:
         return None
 
 
-def _in_a_row(offsets: list[int], place: int, most: int) -> int:
+def in_a_row(offsets: list[int], place: int, most: int) -> int:
+    """How many there are from this place on, up to ``most``, before the next gap."""
     upto = min(len(offsets), place + most)
     first = offsets[place]
     if offsets[upto - 1] - first == upto - 1 - place:

@@ -201,6 +201,8 @@ WRONG = {
     "x-cache-ttl": [0, -1, "5"],
     "x-cache-size": [0, "1"],
     "x-deduplication-header": [5, "", "a\nb", "x" * 256],
+    "x-ordering-key": ["", "key", "header", "header:", "header:" + "n" * 256, 1, True],
+    "x-ordering-prefetch": [-1, 65_536, "1", 1],
 }
 OF_STREAMS = {
     "x-max-age": "1D", "x-stream-max-segment-size-bytes": 5, "x-stream-filter-size-bytes": 16,

@@ -1,4 +1,8 @@
-"""A queue with consumers against a plain list: who may have what, what dies, what waits."""
+"""A queue with consumers against a plain list: who may have what, what dies, what waits.
+
+With ``x-ordering-key``, too: then a message may go when no other of its key stands before it, and
+those that are out are with the same consumer.
+"""
 
 import tempfile
 from pathlib import Path
@@ -10,19 +14,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from queue_parts import Channel, Consumer, Lives
 
 from logstore.amqp import properties
+from logstore.broker.queues.peeking import READY, places
 
 pytestmark = pytest.mark.long  # test_queue_model.py is the short one
 
 HIGHEST = 2
 CHANNELS = 2
+KEYS = st.lists(st.integers(0, 2), min_size=5, max_size=5)
 DEAD = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
 
 
 class Entry:
     """One message, as the list knows it."""
 
-    def __init__(self, number, priority, deadline_ms):
-        self.number, self.deadline_ms = number, deadline_ms
+    def __init__(self, number, priority, deadline_ms, key):
+        self.number, self.deadline_ms, self.key = number, deadline_ms, key
+        self.offset = None
         self.priority = priority
         self.place = (-priority, number)
         self.failures = 0
@@ -120,8 +127,9 @@ class QueueOfConsumers(RuleBasedStateMachine):
             max_size=4,
         ),
         limits=st.tuples(*[st.sampled_from([0, 0, 2, 4])] * CHANNELS),
+        ordering=st.sampled_from([None, 0, 0, 1, 2]),
     )
-    def declare(self, limit, length, retry_ms, ttl, single, consumers, limits):
+    def declare(self, limit, length, retry_ms, ttl, single, consumers, limits, ordering):
         given = {"max_priority": HIGHEST, **DEAD}
         given |= {} if limit is None else {"delivery_limit": limit}
         given |= {} if length is None else {"max_length": length}
@@ -130,7 +138,10 @@ class QueueOfConsumers(RuleBasedStateMachine):
         if retry_ms:
             given |= {"delayed_retry_type": "all", "delayed_retry_min": retry_ms,
                       "delayed_retry_max": 250}  # fmt: skip
-        self.ttl, self.single = ttl, single
+        if ordering is not None:
+            given |= {"ordering_key": "header:k", "ordering_prefetch": ordering}
+        self.ttl, self.single, self.ordering = ttl, single, ordering
+        self.ends = [0] * (HIGHEST + 1)  # of each lane
         self.node.declare(b"dead")
         self.queue = self.node.declare(b"q", durable=False, **given)
         self.plain = Plain(limit, length, retry_ms)
@@ -169,6 +180,9 @@ class QueueOfConsumers(RuleBasedStateMachine):
 
     def settled(self, *, returned=False):
         """All that follows from what was done, in both."""
+        if self.ordering is not None:
+            self.settled_in_order(returned)
+            return
         self.node.run()
         plain, now_ms = self.plain, self.now_ms
         if plain.due(now_ms) or returned:
@@ -206,33 +220,99 @@ class QueueOfConsumers(RuleBasedStateMachine):
         assert not plain.ready or all(self.room(it) <= 0 for it in self.active())
         plain.drop()
 
+    def settled_in_order(self, returned):
+        self.node.run()
+        plain, now_ms = self.plain, self.now_ms
+        if plain.due(now_ms) or returned:
+            plain.drop()
+        given, free = {}, []
+        for consumer in self.consumers:
+            for tag, delivery in consumer.forget():
+                given[int(delivery.body)] = consumer, tag, delivery
+        there = {it.spot for it in places(self.queue, None, 500).found if it.state == READY}
+        had_room = {it for it in self.consumers if self.room(it) > 0}
+        blocked = {it.key for _, it in plain.waiting}
+        for entry in list(plain.ready):
+            late = entry.deadline_ms <= now_ms and not entry.fresh
+            if entry.number in given:
+                consumer, tag, delivery = given.pop(entry.number)
+                assert not late
+                assert consumer in self.active()
+                assert entry.key not in blocked, "another of its key stands before it"
+                out = self.out_of(entry.key)
+                assert {it for _, it in out} <= {consumer}
+                assert not self.ordering or len(out) < self.ordering
+                assert consumer in had_room if consumer.no_ack else self.room(consumer) > 0
+                assert delivery.redelivered == bool(entry.failures)
+                self.shows(delivery, entry)
+                plain.ready.remove(entry)
+                if not out:
+                    free.append(consumer)
+                if not consumer.no_ack:
+                    self.out[consumer.place][tag] = entry, consumer
+            elif late and (entry.priority, entry.offset) not in there:
+                plain.ready.remove(entry)
+                plain.die(entry, "expired")
+            else:
+                blocked.add(entry.key)
+        assert not given
+        for consumer in free:  # what is nobody's goes to the highest that have room
+            better = [it for it in self.active() if it.priority > consumer.priority]
+            assert all(self.room(it) <= 0 for it in better)
+        for entry in plain.ready:
+            entry.fresh = False
+        plain.expire(now_ms)
+        self.nobody_waits_in_vain()
+        plain.drop()
+
+    def out_of(self, key):
+        return [it for held in self.out for it in held.values() if it[0].key == key]
+
+    def nobody_waits_in_vain(self):
+        blocked = {it.key for _, it in self.plain.waiting}
+        for entry in self.plain.ready:
+            if entry.key not in blocked:
+                out = self.out_of(entry.key)
+                may = {it for _, it in out} & set(self.active()) if out else self.active()
+                if not self.ordering or len(out) < self.ordering:
+                    assert all(self.room(it) <= 0 for it in may), entry.body
+            blocked.add(entry.key)
+
     def shows(self, delivery, entry):
         headers = properties.read(delivery.properties).headers or {}
         assert headers.get("x-delivery-count", 0) == entry.failures
 
     # What happens
 
-    @rule(count=st.integers(1, 5))
-    def publish_some(self, count):
-        self.published(count, 0, None)
+    @rule(count=st.integers(1, 5), keys=KEYS)
+    def publish_some(self, count, keys):
+        self.published(count, 0, None, keys)
 
     @rule(
         count=st.integers(1, 5),
         priority=st.integers(0, HIGHEST + 1),
         expiration=st.sampled_from([None, None, 50, 500]),
+        keys=KEYS,
     )
-    def publish(self, count, priority, expiration):
-        self.published(count, priority, expiration)
+    def publish(self, count, priority, expiration, keys):
+        self.published(count, priority, expiration, keys)
 
-    def published(self, count, priority, expiration):
+    def published(self, count, priority, expiration, keys):
         times = [it for it in (self.ttl, expiration) if it is not None]
         deadline_ms = self.now_ms + min(times, default=10**15)
         entries = [
-            Entry(self.number + n, min(priority, HIGHEST), deadline_ms) for n in range(count)
+            Entry(self.number + n, min(priority, HIGHEST), deadline_ms, keys[n])
+            for n in range(count)
         ]
         self.number += count
         given = {} if expiration is None else {"expiration": str(expiration)}
-        self.node.publish(b"q", *(it.body for it in entries), priority=priority, **given)
+        if self.ordering is None:
+            self.node.publish(b"q", *(it.body for it in entries), priority=priority, **given)
+        for it in entries if self.ordering is not None else ():
+            it.offset = self.ends[it.priority]
+            self.ends[it.priority] += 1
+            headers = {"k": it.key}
+            self.node.publish_soon(b"q", it.body, priority=priority, headers=headers, **given)
         for it in entries:
             self.plain.back(it)
         self.settled()

@@ -1,0 +1,18 @@
+"""Messages in a row of one lane, as they are given out."""
+
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.lane import Lane
+from logstore.records.record import Record
+
+TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the first
+
+
+class Chunk(NamedTuple):
+    """Messages in a row, given out together."""
+
+    lane: Lane
+    first: int
+    records: list[Record]
+    redelivered: bool
+    expired: bool

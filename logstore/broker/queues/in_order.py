@@ -1,0 +1,303 @@
+"""What is given out of a queue whose messages stay in order by key (``x-ordering-key``).
+
+``ordering.py`` decides who may have what. Here it learns what there is: messages are looked at in
+the order of the queue, as long as somebody takes what is nobody's. Those that have to wait for
+others of their key are ready still, and read again when their turn comes.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts
+from logstore.broker.queues.chunk import TAKEN_BYTES, Chunk
+from logstore.broker.queues.keys import key_of
+from logstore.broker.queues.lane import Lane, Window
+from logstore.broker.queues.ordering import Hands, Ordering, Tops, Waiting
+from logstore.kept_queues import PRIORITY_MAX
+from logstore.records.record import Record
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.stock import Stock
+
+SPOT_SHIFT: Final = 63  # offsets have as many bits
+_OFFSET: Final = (1 << SPOT_SHIFT) - 1
+
+
+class Pick(NamedTuple):
+    """One message, and who gets it: a place among the hands."""
+
+    place: int
+    lane: Lane
+    record: Record
+    redelivered: bool
+
+
+class Dealt:
+    """What came of dealing."""
+
+    __slots__ = ("expired", "looked", "picks", "size", "stuck")
+
+    def __init__(self) -> None:
+        self.picks: list[Pick] = []
+        self.expired: list[Chunk] = []  # these are out, and are to die
+        self.looked = 0  # how many messages were looked at
+        self.size = 0  # of the bodies that were read
+        self.stuck: set[int] = set()  # lanes that can't be read on, for they are damaged
+
+
+class InOrder:
+    """Of one queue."""
+
+    def __init__(self, stock: "Stock", ordering_key: bytes, prefetch: int) -> None:
+        self.ordering: Ordering[Any] = Ordering(prefetch)
+        self._stock = stock
+        self._key_of = key_of(ordering_key)
+        self.more = False  # the last deal has ended for it had looked at enough
+        # Of each lane: what an earlier process has left and was not looked at yet, the lowest last.
+        self._left: dict[int, list[tuple[int, int]]] = {}
+
+    # Giving out
+
+    def deal(self, hands: Hands[Any], most: int, now_ms: int, *, fresh: bool) -> Dealt:
+        """Give out what may be now, looking at so many messages. ``fresh``: as ``Stock.take``."""
+        dealt, ordering, stock = Dealt(), self.ordering, self._stock
+        tops = ordering.tops(hands)
+        stock.cold = False
+        while dealt.looked < most and dealt.size < TAKEN_BYTES:
+            waits = ordering.first(tops, hands)
+            found = None
+            if not ordering.full and (waits is not None or hands.open):
+                found = self._unseen(dealt.stuck)
+            if waits is not None and (found is None or waits.spot < _spot(*found)):
+                if not self._give(waits, tops, hands, now_ms, dealt):
+                    break
+            elif found is not None:
+                before = ordering.waiting
+                if not self._look(*found, hands, most - dealt.looked, now_ms, fresh, dealt):
+                    break
+                if ordering.waiting > before:  # perhaps before what has waited
+                    tops = ordering.tops(hands)
+            else:
+                break
+        else:
+            self.more = True
+            return dealt
+        self.more = False
+        return dealt
+
+    def _give(self, it: Waiting, tops: Tops, hands: Hands[Any], now_ms: int, dealt: Dealt) -> bool:
+        """What has waited; False: it has to be read first."""
+        stock = self._stock
+        lane, offset = self._place(it.spot)
+        settlement = lane.settlement
+        record = stock.record(lane, offset)
+        dealt.looked += 1
+        if record is None:
+            if settlement.is_back(offset) and not lane.damaged:
+                stock.cold = True
+                return False
+            settlement.take_one(offset)  # damaged: it is out, and is not lost sight of
+            self.ordering.lose(it, tops, hands)
+            return True
+        again = settlement.again(offset)
+        settlement.take_one(offset)
+        stock.gone_out(lane, (record,))
+        dealt.size += len(record.value or b"")
+        if stock.may_expire and stock.deadline(record) <= now_ms:
+            self.ordering.lose(it, tops, hands)
+            dealt.expired.append(Chunk(lane, offset, [record], again, True))
+        else:
+            dealt.picks.append(Pick(self.ordering.give(it, tops, hands), lane, record, again))
+        return True
+
+    def _place(self, spot: int) -> tuple[Lane, int]:
+        return self._stock.lanes[PRIORITY_MAX - (spot >> SPOT_SHIFT)], spot & _OFFSET
+
+    def _unseen(self, stuck: set[int]) -> tuple[Lane, int] | None:
+        """The first message that was not looked at yet."""
+        for lane in self._stock.order:
+            if lane.log is None or lane.number in stuck:
+                continue
+            left = self._left_of(lane)
+            while left:
+                block, mask = left[-1]
+                if mask := mask & lane.settlement.back_of(block):
+                    return lane, (block << BLOCK_SHIFT) + (mask & -mask).bit_length() - 1
+                left.pop()
+            if lane.settlement.cursor < lane.log.safe:
+                return lane, lane.settlement.cursor
+        return None
+
+    def _left_of(self, lane: Lane) -> list[tuple[int, int]]:
+        left = self._left.get(lane.number)
+        if left is None:
+            left = self._left[lane.number] = lane.settlement.backs()[::-1]
+        return left
+
+    def _look(
+        self,
+        lane: Lane,
+        offset: int,
+        hands: Hands[Any],
+        most: int,
+        now_ms: int,
+        fresh: bool,
+        dealt: Dealt,
+    ) -> bool:
+        """Look at messages in a row from here on, of one window; False: nothing can be read now."""
+        stock = self._stock
+        window = lane.window(offset)
+        if window is None and lane.damaged:
+            dealt.stuck.add(lane.number)
+            return True
+        if window is None:
+            stock.cold = True
+            return False
+        if not window.first <= offset < window.upto:
+            return True  # damage was passed over
+        place = window.place(offset)
+        if place == len(window.records) or window.records[place].offset != offset:
+            last = place == len(window.records)
+            stock.settle_gap(lane, offset, window.upto if last else window.records[place].offset)
+            return True
+        most = min(most, max(1, hands.room), self._in_a_row(lane, offset, window, place))
+        expired = False
+        if stock.may_expire or window.expires:
+            most, expired = stock.alike(lane, window.records, place, most, now_ms, fresh)
+        taken = sum(run.length for run in lane.settlement.take_between(offset, offset + most))
+        if not taken:
+            return False  # too much is unsettled
+        self._looked_at(lane, offset, taken)
+        records = window.records[place : place + taken]
+        dealt.looked += taken
+        if expired:
+            stock.gone_out(lane, records)
+            dealt.expired.append(Chunk(lane, offset, records, False, True))
+            return True
+        self._offer(lane, offset, records, hands, dealt)
+        return True
+
+    def _in_a_row(self, lane: Lane, offset: int, window: Window, place: int) -> int:
+        """How many messages follow each other that are all new, or all left."""
+        assert lane.log is not None
+        left = self._left_of(lane)
+        if left:
+            block, mask = left[-1]
+            ones = (mask & lane.settlement.back_of(block)) >> (offset & BIT)
+            most = (~ones & (ones + 1)).bit_length() - 1
+        else:
+            most = lane.log.safe - offset
+        most = min(most, window.upto - offset)
+        if window.offsets is None:
+            return min(most, len(window.records) - place)
+        n = 1
+        while n < most and place + n < len(window.offsets) and (
+            window.offsets[place + n] == offset + n
+        ):  # fmt: skip
+            n += 1
+        return n
+
+    def _looked_at(self, lane: Lane, offset: int, count: int) -> None:
+        left = self._left_of(lane)
+        if left:
+            block, mask = left[-1]
+            mask &= ~((1 << (offset & BIT) + count) - 1)
+            if mask:
+                left[-1] = block, mask
+            else:
+                left.pop()
+
+    def _offer(
+        self, lane: Lane, offset: int, records: Sequence[Record], hands: Hands[Any], dealt: Dealt
+    ) -> None:
+        settlement, key_of = lane.settlement, self._key_of
+        first = _spot(lane, offset)
+        spots = range(first, first + len(records))
+        keys = [
+            _alone(spot) if (key := key_of(it)) is None else key
+            for spot, it in zip(spots, records, strict=True)
+        ]
+        places = self.ordering.offer(spots, keys, hands)
+        waiting = 0
+        for n, (place, record) in enumerate(zip(places, records, strict=True)):
+            if place < 0:
+                waiting |= 1 << n
+            else:
+                dealt.picks.append(Pick(place, lane, record, settlement.again(record.offset)))
+                dealt.size += len(record.value or b"")
+        if waiting:
+            settlement.put_back(offset, waiting)
+        if self._stock.sized:
+            self._stock.gone_out(
+                lane, [it for it, place in zip(records, places, strict=True) if place >= 0]
+            )
+
+    # What becomes of it
+
+    def parted(self, number: int, first: int, bits: int) -> None:
+        """These are with nobody any more: settled, or on their way elsewhere."""
+        settled, base = self.ordering.settled, _base(number)
+        if bits == 1:
+            settled(base | first)
+            return
+        for offset in offsets_of(dict(parts(first, bits))):
+            settled(base | offset)
+
+    def delayed(self, number: int, first: int, bits: int) -> None:
+        """These have come back, and are ready again after a time."""
+        base = _base(number)
+        for offset in offsets_of(dict(parts(first, bits))):
+            self.ordering.delay(base | offset)
+
+    def returned(self, lane: Lane, those: Bits, dead: Bits) -> None:
+        """These have come back; ``dead``: of them, those that die."""
+        base = _base(lane.number)
+        for offset in offsets_of(dead):
+            self.ordering.settled(base | offset)
+        for block, mask in those.items():
+            for offset in offsets_of({block: mask & ~dead.get(block, 0)}):
+                if not self.ordering.returned(base | offset):
+                    left = self._left_of(lane)  # it is looked at as if it were left
+                    left.append((block, 1 << (offset & BIT)))
+                    left.sort(reverse=True)
+
+    def dropped(self, lane: Lane, records: Sequence[Record], cursor: int) -> None:
+        """These were ready and first, and are to die. ``cursor``: the lane's until then."""
+        left = self._left_of(lane)
+        for record in records:
+            offset = record.offset
+            if offset >= cursor or (left and _is_left(left, offset)):
+                continue  # nobody has looked at it
+            spot = _spot(lane, offset)
+            key = self._key_of(record)
+            self.ordering.dropped(spot, _alone(spot) if key is None else key)
+        while left and not left[-1][1] & lane.settlement.back_of(left[-1][0]):
+            left.pop()
+
+    def purged(self) -> None:
+        """Nothing is ready any more."""
+        self._left = {number: [] for number in self._left}
+        self.ordering.purged()
+
+
+def _is_left(left: list[tuple[int, int]], offset: int) -> bool:
+    """Whether nobody has looked at it. Those that go are the lowest, at the end of the list."""
+    block = offset >> BLOCK_SHIFT
+    for at in range(len(left) - 1, -1, -1):
+        if left[at][0] >= block:
+            return left[at][0] == block and bool(left[at][1] >> (offset & BIT) & 1)
+    return False
+
+
+def _base(number: int) -> int:
+    return PRIORITY_MAX - number << SPOT_SHIFT
+
+
+def _spot(lane: Lane, offset: int) -> int:
+    """Where a message stands in the queue: by priority, then by offset."""
+    return PRIORITY_MAX - lane.number << SPOT_SHIFT | offset
+
+
+def _alone(spot: int) -> int:
+    """The key of a message without one: its own."""
+    return hash((spot,))
