@@ -5,8 +5,8 @@ the order of the queue, as long as somebody takes what is nobody's. Those that h
 others of their key are ready still, and read again when their turn comes.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts
 from logstore.broker.queues.chunk import TAKEN_BYTES, Chunk
@@ -16,11 +16,33 @@ from logstore.broker.queues.ordering import Hands, Ordering, Tops, Waiting
 from logstore.kept_queues import PRIORITY_MAX
 from logstore.records.record import Record
 
-if TYPE_CHECKING:
-    from logstore.broker.queues.stock import Stock
-
 SPOT_SHIFT: Final = 63  # offsets have as many bits
 _OFFSET: Final = (1 << SPOT_SHIFT) - 1
+
+
+class Stocked(Protocol):
+    """The messages of the queue, as ``Stock`` has them."""
+
+    lanes: dict[int, Lane]
+    order: list[Lane]
+    cold: bool
+
+    @property
+    def sized(self) -> bool: ...
+    @property
+    def may_expire(self) -> bool: ...
+    def record(self, lane: Lane, offset: int) -> Record | None: ...
+    def deadline(self, record: Record) -> int: ...
+    def alike(
+        self, lane: Lane, records: list[Record], place: int, most: int, now_ms: int, fresh: bool
+    ) -> tuple[int, bool]:
+        """How many from there on have expired, or have not, as the first; which of the two."""
+
+    def gone_out(self, lane: Lane, records: Iterable[Record]) -> None:
+        """These are not ready any more."""
+
+    def settle_gap(self, lane: Lane, first: int, upto: int) -> None:
+        """Offsets without records."""
 
 
 class Pick(NamedTuple):
@@ -48,7 +70,7 @@ class Dealt:
 class InOrder:
     """Of one queue."""
 
-    def __init__(self, stock: "Stock", ordering_key: bytes, prefetch: int) -> None:
+    def __init__(self, stock: Stocked, ordering_key: bytes, prefetch: int) -> None:
         self.ordering: Ordering[Any] = Ordering(prefetch)
         self._stock = stock
         self._key_of = key_of(ordering_key)
