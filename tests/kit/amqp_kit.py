@@ -10,6 +10,7 @@ import logstore
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import HEAD
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.station_home import Surroundings
 from logstore.open_queues import OpenQueues
 from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.amqp.session import AmqpSession
@@ -42,7 +43,11 @@ class Node:
         self._committer = Committer(environment, self._deliver, self.soon)
         keeper = QueueCommitter(self._committer, environment)
         logs = OpenQueues(internals.directory.writable(), keeper)
-        self.queues = Queues(logs, lambda: self.now_ms, self.soon, self._work)
+        self.topics = internals.topics
+        self.queues = Queues(
+            logs, lambda: self.now_ms, self.soon, self._work,
+            surroundings=Surroundings(internals.topics, internals.channels, self._work),
+        )  # fmt: skip
         self.opening = []  # who waits for the queues, while they are said to be closed
         self.closed = False
 
@@ -109,7 +114,7 @@ class Node:
     def _unsafe(self):
         """Whether something that was appended is not safe; then there is news when it is."""
         queues = [it for vhost in self.queues.vhosts.values() for it in vhost.queues()]
-        lanes = [it.log for queue in queues for it in queue.stock.order if it.log is not None]
+        lanes = [log for queue in queues for log in queue.logs()]
         logs = [*lanes, self.queues._journal]
         for log in logs:
             if log.safe < log.end:

@@ -379,6 +379,19 @@ class Vhost:
         opening.then(made_)
         return stream, kept
 
+    def topic_of_new(self, stream: bytes) -> tuple[str, bool] | None:
+        """The topic that a stream of this name would be, and whether it is there; None: none can.
+
+        None, too, in a process that has no topics.
+        """
+        from logstore.broker.queues.streams.topic_of import topic_name
+
+        try:
+            topic = topic_name(self.name, stream)
+            return topic, self._host.streams().topics.get(topic) is not None
+        except Refused:
+            return None
+
     def new_name(self) -> bytes:
         """Of a queue that has none: nobody guesses it."""
         while True:

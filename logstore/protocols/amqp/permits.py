@@ -51,6 +51,17 @@ class Ask(NamedTuple):
     name: bytes  # of a queue or an exchange; of a topic or a channel that an exchange leads to
 
 
+class Unless(NamedTuple):
+    """What no rule may forbid, where something else allows it.
+
+    Of a stream: what may be done with the queue may be done with its topic, unless that is denied.
+    """
+
+    operation: str
+    kind: str
+    name: bytes
+
+
 class AskKey(NamedTuple):
     """The right to a routing key, where the exchange is one that looks at it as a topic."""
 
@@ -99,9 +110,17 @@ class Permits:
             and self._rights.decision(DESCRIBE, ask.kind, named) == NO_GRANT
         )
 
-    def require(self, ask: Ask | AskKey) -> None:
+    def is_forbidden(self, ask: Unless) -> bool:
+        """Whether a rule denies this."""
+        found = self._rights.decision(ask.operation, ask.kind, text(ask.name))
+        return not found.allowed and found != NO_GRANT
+
+    def require(self, ask: Ask | AskKey | Unless) -> None:
         """Raises Refusal where it has not."""
-        if isinstance(ask, AskKey):
+        if isinstance(ask, Unless):
+            if self.is_forbidden(ask):
+                raise self.refusal(Ask(*ask))
+        elif isinstance(ask, AskKey):
             if not self._may_key(ask):
                 raise self._refused_key(ask)
         elif not self.may(ask):

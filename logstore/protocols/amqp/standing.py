@@ -11,6 +11,7 @@ from logstore.amqp.fields import data
 from logstore.amqp.methods import Method
 from logstore.amqp.replies import CONNECTION_FORCED, NOT_ALLOWED, Refusal
 from logstore.printable import printable
+from logstore.protocols.amqp.asks import of_stream
 from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.credentials import EXTERNAL, login_refused
@@ -113,9 +114,14 @@ def gone(entry: Admitted) -> str:
 
 def _look_at_consumer(of: Asked, channel: AmqpChannel, subscription: AmqpSubscription) -> None:
     """End it where its client may not read the queue. What it has unacked it keeps."""
-    ask = Ask(READ, QUEUE, subscription.queue.facts.name)
-    if of.permits.may(ask) or channel.subscriptions.pop(subscription.tag, None) is None:
+    name = subscription.queue.facts.name
+    ask = Ask(READ, QUEUE, name)
+    forbidden = [it for it in of_stream(channel, READ, name) if of.permits.is_forbidden(it)]
+    if of.permits.may(ask) and not forbidden:
         return
+    if channel.subscriptions.pop(subscription.tag, None) is None:
+        return
+    ask = Ask(*forbidden[0]) if forbidden else ask
     subscription.queue.unsubscribe(subscription)
     if of.may_cancel:
         channel.cancelled(subscription.tag)

@@ -30,7 +30,7 @@ from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
 from logstore.amqp import properties
 from logstore.amqp.fields import data, text
-from logstore.broker.policies import NoPolicy, Policy
+from logstore.broker.policies import STREAM, NoPolicy, Policy
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing import targets
 from logstore.broker.routing.binding import Binding
@@ -185,6 +185,40 @@ class Within:
         shown = object_name(self._name, name)
         self._audit.tell(POLICY_EVENT, self._rights.who, f"{what} policy {shown}{more}")
 
+    # Streams
+
+    def require_stream(self, operation: str, name: bytes) -> None:
+        """What is asked besides of a queue's name under which there is a stream.
+
+        Raises Forbidden where a rule denies it of the topic.
+        """
+        named = self.vhost.topology.queue(name)
+        if named is not None and named.topic_name is not None:
+            self._unless(operation, *self._topic(named.topic_name))
+
+    def _require_new_stream(self, name: bytes) -> None:
+        """A topic that is there is given to whoever has rights to the queue: so he must have all.
+
+        Raises Forbidden.
+        """
+        found = self.vhost.topic_of_new(name)
+        if found is None:
+            return
+        kind, topic = self._topic(found[0])
+        if found[1]:
+            for operation in (READ, WRITE, DELETE):
+                self.require(operation, kind, data(topic))
+        else:
+            self._unless(CREATE, kind, topic)
+
+    def _topic(self, name: str) -> tuple[str, str]:
+        return of_target(name, self.vhost.keeps_history, channel=False)
+
+    def _unless(self, operation: str, kind: str, name: str) -> None:
+        found = self._rights.decision(operation, kind, name)
+        if not self._rights.all and not found.allowed and found != NO_GRANT:
+            self.require(operation, kind, data(name))
+
     # Exchanges
 
     def exchange(self, name: bytes) -> ExchangeFacts:
@@ -238,6 +272,8 @@ class Within:
 
     def require_binding(self, binding: Binding) -> None:
         self.require(WRITE, binding.kind, binding.destination)
+        if binding.kind == QUEUE:
+            self.require_stream(WRITE, binding.destination)
         if binding.source and (binding.kind == QUEUE or binding.destination):
             self.require(READ, EXCHANGE, binding.source)
             self.require_key(READ, binding.source, binding.key)
@@ -279,6 +315,8 @@ class Within:
         if dead is not None and dead.kind == "S" and not there:
             self.require(READ, QUEUE, name)
             self.require(WRITE, EXCHANGE, dead.value)
+        if facts.type_name == STREAM and not there:
+            self._require_new_stream(name)
         queue, pending = self.vhost.declare_queue(facts)
 
         def kept(found: "Named | LogstoreError") -> None:
@@ -307,6 +345,7 @@ class Within:
     ) -> None:
         """Raises Forbidden, NoQueue, Locked; ``then`` gets ConsumersThere, NotEmpty, too."""
         queue = self.own_queue(name, DELETE)
+        self.require_stream(DELETE, name)
 
         def delete() -> None:
             if queue.gone:
