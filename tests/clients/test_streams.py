@@ -17,6 +17,9 @@ STREAM = {"x-queue-type": "stream"}
 QUIET_S = 0.2
 
 
+pytestmark = pytest.mark.long  # all but the one that shows that it works
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     server = Serving(tmp_path_factory.mktemp("store") / "data", resp_port=-1, amqp_port=0,

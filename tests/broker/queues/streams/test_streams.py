@@ -1,7 +1,7 @@
 """Streams in a process with topics: declared, published to, consumed, deleted; and again later."""
 
 import pytest
-from queue_parts import Channel, Consumer, Lives, props
+from queue_parts import Channel, Consumer, props
 
 from logstore.amqp import fields, properties
 from logstore.broker.policies import Policy
@@ -22,19 +22,6 @@ from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Refused, UnknownTopic
-
-
-@pytest.fixture
-def lives(tmp_path):
-    lives = Lives(tmp_path)
-    lives.open()
-    yield lives
-    lives.end()
-
-
-@pytest.fixture
-def node(lives):
-    return lives.node
 
 
 def stream(node, name=b"s", **given):
@@ -159,23 +146,24 @@ def test_what_a_channel_had_when_it_ended_comes_to_nobody(node):
     assert other.bodies == []
 
 
-@pytest.mark.parametrize(
-    ("begin", "bodies"),
-    [
+BEGINS = [
         ("first", numbers(0, 1, 2)), ("last", numbers(2)), ("next", []), (1, numbers(1, 2)),
         (0, numbers(0, 1, 2)), (3, []), (100, []), (fields.Timestamp(0), numbers(0, 1, 2)),
         ("1h", numbers(0, 1, 2)), ("0s", numbers(2)), (fields.Timestamp(1 << 40), []),
-    ],
-)  # fmt: skip
-def test_where_a_consumer_begins(node, begin, bodies):
+    ]  # fmt: skip
+
+
+def test_where_a_consumer_begins(node):
     stream(node)
     for body in numbers(0, 1, 2):
         node.clock.now_ms += 1000
         node.publish(b"s", body)
-    it = consumer(node, stream_offset=begin)
-    assert it.bodies == bodies
+    found = [(begin, consumer(node, stream_offset=begin), bodies) for begin, bodies in BEGINS]
+    for begin, it, bodies in found:
+        assert it.bodies == bodies, begin
     node.publish(b"s", b"3")
-    assert it.bodies == [*bodies, *([] if begin == 100 else [b"3"])]
+    for begin, it, bodies in found:
+        assert it.bodies == [*bodies, *([] if begin == 100 else [b"3"])], begin
 
 
 def test_an_offset_that_is_not_reached_is_waited_for(node):
@@ -236,9 +224,7 @@ def test_consumers_share_a_turn(node):
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("given", "error"),
-    [
+NOT_SO = [
         ({"durable": False}, NoSuchStream), ({"exclusive": True}, NoSuchStream),
         ({"auto_delete": True}, NoSuchStream), ({"message_ttl": 5}, NotOfType),
         ({"max_length": 5}, NotOfType), ({"dead_letter_exchange": "x"}, NotOfType),
@@ -247,19 +233,19 @@ def test_consumers_share_a_turn(node):
         ({"max_age": 5}, InvalidQueueArgument), ({"max_length_bytes": -1}, InvalidQueueArgument),
         ({"stream_max_segment_size_bytes": 3_000_000_001}, InvalidQueueArgument),
         ({"initial_cluster_size": 0}, InvalidQueueArgument),
-    ],
-)  # fmt: skip
-def test_what_a_stream_can_not_be(node, given, error):
-    owner = object() if given.get("exclusive") else None
-    with pytest.raises(error):
-        stream(node, owner=owner, **given)
+    ]  # fmt: skip
+
+
+def test_what_a_stream_can_not_be(node):
+    for given, error in NOT_SO:
+        owner = object() if given.get("exclusive") else None
+        with pytest.raises(error):
+            stream(node, owner=owner, **given)
     assert list(node.vhost.queues()) == []
     assert node.topics.get("s") is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+NO_NAMES = [
         b"a b",
         b"a/b",
         b"\xc3\xa4",
@@ -268,11 +254,13 @@ def test_what_a_stream_can_not_be(node, given, error):
         b"__audit",
         b"__queue.q",
         b"__cluster_metadata",
-    ],
-)
-def test_a_stream_is_called_as_a_topic_may_be(node, name):
-    with pytest.raises(NoTopicForIt):
-        stream(node, name)
+    ]  # fmt: skip
+
+
+def test_a_stream_is_called_as_a_topic_may_be(node):
+    for name in NO_NAMES:
+        with pytest.raises(NoTopicForIt):
+            stream(node, name)
     assert list(node.vhost.queues()) == []
 
 
@@ -328,24 +316,22 @@ def test_it_is_declared_again_as_it_is(node):
         stream(node, b"q")
 
 
-@pytest.mark.parametrize(
-    ("given", "error"),
-    [
+NOT_CONSUMED = [
         ({"prefetch": 0}, Unlimited),
         ({"no_ack": True}, NotOfStreams),
         ({"prefetch": 0, "no_ack": True}, Unlimited),
-    ],
-)
-def test_how_a_stream_is_not_consumed(node, given, error):
+    ]  # fmt: skip
+
+
+def test_how_a_stream_is_not_consumed(node):
     stream(node)
-    with pytest.raises(error):
-        node.vhost.queue(b"s").subscribe(Consumer(**{"prefetch": 5, **given}))
+    for given, error in NOT_CONSUMED:
+        with pytest.raises(error):
+            node.vhost.queue(b"s").subscribe(Consumer(**{"prefetch": 5, **given}))
     assert node.vhost.queue(b"s").subscriptions == []
 
 
-@pytest.mark.parametrize(
-    ("given", "error"),
-    [
+NOT_ASKED = [
         ({"x-stream-offset": "soon"}, InvalidConsumerArgument),
         ({"x-stream-offset": -1}, InvalidConsumerArgument),
         ({"x-stream-filter": 5}, InvalidConsumerArgument),
@@ -353,12 +339,14 @@ def test_how_a_stream_is_not_consumed(node, given, error):
         ({"x-stream-match-unfiltered": 1}, InvalidConsumerArgument),
         ({"x-priority": 5}, NotOfType),
         ({"x-consumer-timeout": 5}, NotOfType),
-    ],
-)
-def test_what_a_consumer_can_not_ask_for(node, given, error):
+    ]  # fmt: skip
+
+
+def test_what_a_consumer_can_not_ask_for(node):
     stream(node)
-    with pytest.raises(error):
-        node.vhost.queue(b"s").subscribe(Consumer(prefetch=5, arguments=arguments_of(given)))
+    for given, error in NOT_ASKED:
+        with pytest.raises(error):
+            node.vhost.queue(b"s").subscribe(Consumer(prefetch=5, arguments=arguments_of(given)))
     assert node.vhost.queue(b"s").subscriptions == []
 
 
