@@ -21,6 +21,7 @@
     │   ├── InvalidRecord           a record that its topic does not take
     │   │   ├── RecordTooLarge          over max.message.bytes
     │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
+    │   ├── NotWaiting              it was delivered before, or cancelled
     │   ├── OutOfSequence           an idempotent producer's batch is not its next one
     │   ├── FencedProducer          a newer epoch of the producer has written
     │   ├── UnknownProducer         the store has not given the producer its id
@@ -133,6 +134,10 @@ class OffsetBelowStart(OffsetOutOfRange):
 
 class OffsetAboveEnd(OffsetOutOfRange):
     """No record has this offset yet."""
+
+
+class NotWaiting(Refused):
+    """A record or message that was to be cancelled does not wait, any more."""
 
 
 class InvalidRecord(Refused):

@@ -14,6 +14,16 @@ from typing import Final, overload
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.producer_ids import ProducerIds
 from logstore.broker.rules import check_partition
+from logstore.broker.schedules.companion import (
+    check_can_wait,
+    check_free,
+    check_not_needed,
+    companion_of,
+    is_companion,
+    is_scheduled,
+    parent_of,
+    settings_of,
+)
 from logstore.broker.topic import Topic, uuid_of
 from logstore.broker.topics import Change, Segments, Space, check_count, check_more
 from logstore.config import Chosen, check_topic_settings, topic_setting
@@ -210,6 +220,13 @@ class OpenTopics:
         partitions = Partitions(self._directory, name, entry)
         settings = self._directory.settings(entry)
         topic = Topic(name, entry.id, partitions, settings, entry.created_ms, self._clock)
+        without = topic.companion
+
+        def companion() -> Topic:
+            now = self._entry(name)
+            return self.topic(companion_of(name)) if is_scheduled(now.settings) else without()
+
+        topic.companion = companion
         self._topics[name] = topic
         return topic
 
@@ -253,10 +270,43 @@ class OpenTopics:
         if self.get(name) is not None:
             raise TopicExists(f"topic {name!r} already exists")
         check_apart(name, self._entries)
-        check_topic_settings(settings)
+        given = check_topic_settings(settings)
         count = self._count(partitions)
-        self.check_room(count)
+        self.check_room(2 * count if is_scheduled(given) else count)
+        self._check_companion(name, given)
         return count
+
+    def _check_companion(self, name: str, own: Mapping[str, str]) -> None:
+        """Whether the topic may have the companion that it asks for, if it does."""
+        if not is_scheduled(own):
+            return
+        chosen = {it.name: it.value for it in self._directory.config.describe_topic(own)}
+        check_can_wait(name, chosen["cleanup.policy"])
+        companion = companion_of(name)
+        if (there := self._entries.get(companion)) is not None:
+            check_free(companion, there.settings)
+
+    def _with_companion(self, name: str, count: int, own: Mapping[str, str]) -> None:
+        """Have its companion there, with as many partitions. First, so that none lacks it."""
+        companion = companion_of(name)
+        there = self._entries.get(companion)
+        if there is None:
+            self._create(companion, count, settings_of(own))
+        elif there.partitions < count:
+            entry = self._directory.writable().change_topic(companion, partitions=count)
+            self._changed(Change("grown", self._show(companion, entry)))
+
+    def mend_companions(self) -> None:
+        """Make those that a process which died did not come to make. Raises StorageFull, Failed."""
+        with self._changing:
+            self._check_open()
+            for name, entry in list(self._entries.items()):
+                if is_scheduled(entry.settings):
+                    self._with_companion(name, entry.partitions, entry.settings)
+
+    def scheduled(self) -> Sequence[str]:
+        """The topics that have companions."""
+        return [name for name, it in self._entries.copy().items() if is_scheduled(it.settings)]
 
     def _count(self, partitions: int | None) -> int:
         count = self._directory.config.store.num_partitions if partitions is None else partitions
@@ -269,12 +319,18 @@ class OpenTopics:
         with self._changing:
             self._check_open()
             if name not in self._entries:
-                self.check_room(count)
-            try:
-                self._directory.writable().create_topic(name, count, given)
-            finally:  # an error, and made all the same: nobody could see, delete or make it
-                self._show_new(name)
+                self.check_room(2 * count if is_scheduled(given) else count)
+                self._check_companion(name, given)
+                if is_scheduled(given):
+                    self._with_companion(name, count, given)
+            self._create(name, count, given)
             return self.topic(name)
+
+    def _create(self, name: str, count: int, given: Mapping[str, str]) -> None:
+        try:
+            self._directory.writable().create_topic(name, count, given)
+        finally:  # an error, and made all the same: nobody could see, delete or make it
+            self._show_new(name)
 
     def check_room(self, partitions: int) -> None:
         """As Topics.check_room."""
@@ -317,6 +373,12 @@ class OpenTopics:
                     raise Refused(f"topic {name!r} stays as it is: {self._single[name]}")
                 self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
+            self._check_companion(name, own)
+            parent = self._parent(name)
+            if parent is not None and (partitions is not None or is_scheduled(own)):
+                check_not_needed(name, parent.settings)
+            if is_scheduled(own):
+                self._with_companion(name, partitions or entry.partitions, own)
             entry = self._directory.writable().change_topic(
                 name, partitions=partitions, settings=own
             )
@@ -328,19 +390,34 @@ class OpenTopics:
         """As Topics.delete. Whoever reads or writes it meanwhile is told by its logs."""
         with self._changing:
             self._check_open()
-            entry, topic = self._entry(name), self.topic(name)
-            self._hide(name)  # first: who finds it could wait for its log until it is deleted
-            try:
-                self._directory.writable().delete_topic(name)
-            except LogstoreError:  # before or after the moment at which the topic is gone?
-                known = self._directory.topics().get(name)
-                if known is not None and known.id == topic.id:
-                    self._show_again(topic, entry)
-                    self._changed(Change("kept", topic))
-                else:
-                    self._changed(Change("deleted", topic))
-                raise
-            self._changed(Change("deleted", topic))
+            entry = self._entry(name)
+            if (parent := self._parent(name)) is not None:
+                check_not_needed(name, parent.settings)
+            if is_scheduled(entry.settings) and companion_of(name) in self._entries:
+                self._delete(companion_of(name))
+            self._delete(name)
+
+    def _parent(self, name: str) -> Entry | None:
+        """The topic whose companion it is, by both their settings."""
+        parent = parent_of(name)
+        entry = None if parent is None else self._entries.get(parent)
+        return entry if entry is not None and is_companion(self._entry(name).settings) else None
+
+    def _delete(self, name: str) -> None:
+        """With _changing held."""
+        entry, topic = self._entry(name), self.topic(name)
+        self._hide(name)  # first: who finds it could wait for its log until it is deleted
+        try:
+            self._directory.writable().delete_topic(name)
+        except LogstoreError:  # before or after the moment at which the topic is gone?
+            known = self._directory.topics().get(name)
+            if known is not None and known.id == topic.id:
+                self._show_again(topic, entry)
+                self._changed(Change("kept", topic))
+            else:
+                self._changed(Change("deleted", topic))
+            raise
+        self._changed(Change("deleted", topic))
 
     def _show_again(self, topic: Topic, entry: Entry) -> None:
         with self._showing:

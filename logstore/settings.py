@@ -19,8 +19,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
 LOG_PARTS = (
     "access", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
-    "consumer", "groups", "http", "kafka", "node", "queues", "reading", "resp", "server", "slices",
-    "storage", "supervisor", "tls", "turn", "upkeep",
+    "consumer", "delivery", "groups", "http", "kafka", "node", "queues", "reading", "resp",
+    "server", "slices", "storage", "supervisor", "tls", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 
@@ -101,6 +101,11 @@ class TopicSettings:
     )
     delete_retention_ms: int = _setting(
         DAY_MS, "how long compaction keeps a tombstone", unit="ms", low=0, high=FOREVER
+    )
+    delivery_schedule: bool = _setting(
+        False,
+        "have a topic NAME.delayed whose records are moved here when they are due, by their "
+        "x-delay or x-deliver-at; counts as the topic's own setting alone",
     )
     file_delete_delay_ms: int = _setting(
         60_000,

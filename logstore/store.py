@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.access.audit import Audit
     from logstore.broker.policies import Policy
     from logstore.broker.queues.handles import Exchange, Queue
+    from logstore.deliveries import Deliveries, Scheduled
     from logstore.store_queues import StoreQueues
 
 
@@ -85,6 +86,7 @@ class Store:
         self._deduplication = deduplication or Deduplication(clock)
         self._clock = clock
         self._handles = Handles(directory.path)
+        self._deliveries: Deliveries | None = None
         self._topics = OpenTopics(directory, clock, others_write=mode == "read")
         self._topics.tell(self._tell_change)
         self._channels = Channels()
@@ -104,6 +106,8 @@ class Store:
             self._channels.keep(self.config.channels, self._topics)
         if mode == "write":
             self._upkeep.begin()
+            if self._topics.scheduled():
+                self._deliver()
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
@@ -114,6 +118,8 @@ class Store:
         self._queues_lock = threading.Lock()
         if self._queues is not None:
             self._queues.forked(error)
+        if self._deliveries is not None:
+            self._deliveries.forked()
 
     def __repr__(self) -> str:
         return f"<Store {self.path} {self.mode}>"
@@ -156,6 +162,8 @@ class Store:
         if closings is None:
             return
         self._channels.close()
+        if self._deliveries is not None:
+            self._deliveries.close()
         self._upkeep.close()
         with self._queues_lock:
             if self._queues is not None:
@@ -197,7 +205,21 @@ class Store:
         self._open()
         return self._topics
 
+    def _deliver(self) -> "Deliveries":
+        """Have records moved to their topics when they are due."""
+        with self._queues_lock:
+            if self._deliveries is None:
+                from logstore.deliveries import Deliveries
+
+                table = self._directory.groups
+                assert table is not None, "a store that is written has a catalogue"
+                self._deliveries = Deliveries(self._topics, table.environment, self._clock)
+                self._deliveries.begin()
+            return self._deliveries
+
     def _tell_change(self, change: Change) -> None:
+        if self._deliveries is None and change.topic.settings.delivery_schedule:
+            self._deliver()
         if change.event in ("created", "deleted"):
             self._channels.tell("topics", f"topic-{change.event}", change.topic.name)
 
@@ -252,6 +274,39 @@ class Store:
     def sizes(self, name: str) -> list[LogSize]:
         """How much each partition holds."""
         return self._open_topics().sizes(name)
+
+    # What waits for its time
+
+    def scheduled(
+        self,
+        topic: str,
+        *,
+        after: tuple[int, int, int] | None = None,
+        most: int = 100,
+    ) -> "Iterator[Scheduled]":
+        """The records that wait for a topic with ``delivery.schedule=true``, as they will come.
+
+        ``most`` of them; ``after``: due (ms), partition and offset of the one before the first.
+        A record is listed a moment after it was appended. Raises UnknownTopic.
+        """
+        from logstore.deliveries import listed
+
+        table = self._open().groups
+        return iter(()) if table is None else listed(
+            self._topics, table.environment, topic, after, most
+        )  # fmt: skip
+
+    def cancel(self, topic: str, partition: int, offset: int) -> None:
+        """Have a record that waits not come: the one at this offset of the companion.
+
+        Durable on return. Raises NotWaiting where it has come, or was cancelled, UnknownTopic,
+        UnknownPartition, ReadOnly.
+        """
+        if self.mode == "read":
+            raise ReadOnly(f"{self.path}: the store is open for reading")
+        self._open()
+        self._deliver().cancel(topic, partition, offset)
+        self._did("schedule", f"cancelled {topic}-{partition} at {offset}")
 
     # Producing and consuming
 

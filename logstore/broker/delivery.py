@@ -245,7 +245,7 @@ class Mover:
         """What is to be moved now, in order; what is there no more."""
         page, _ = self._waits.page(self._key, Entry(0, 0), MOVED_MAX + len(self._unreadable))
         due = [it for it in page if it.due_ms <= now_ms and it.offset not in self._unreadable]
-        found = self.read(due)
+        found = records_at(self.source, [it.offset for it in due])
         bytes_max = min(BATCH_BYTES, self._rules().settings.max_message_bytes)
         good: list[Waiting] = []
         gone: list[Entry] = []
@@ -263,25 +263,6 @@ class Mover:
                 break
             good.append(Waiting(self.partition, entry, record))
         return good, gone
-
-    def read(self, entries: Sequence[Entry]) -> dict[int, Record | None]:
-        """The records at these places, by offset; None: it is damaged; no entry: it is gone."""
-        found: dict[int, Record | None] = {}
-        offsets = sorted(it.offset for it in entries)
-        while offsets:
-            at = offsets[0]
-            try:
-                batch = read_when_here(self.source, at, 1)[0]
-                those = [it for it in offsets if it < batch.next_offset]
-                found.update((it.offset, it) for it in picked(batch, those))
-            except OffsetBelowStart:
-                those = [it for it in offsets if it < self.source.start] or [at]
-            except (CorruptBatch, IndexError) as error:
-                log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
-                those = [at]
-                found[at] = None
-            del offsets[: len(those)]
-        return found
 
     def _append(self, records: Sequence[Waiting], gone: Sequence[Entry], now_ms: int) -> None:
         """As one batch, which is noted before, and known to be there or not after a crash."""
@@ -345,3 +326,27 @@ class Mover:
         self.source.trim(floor)
         self._trimmed = floor
         return True
+
+
+def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
+    """The records at these offsets; None: it is damaged; no entry: there is none. Waits for what
+    has to be fetched. Raises LogFailed, Failed, UnknownPartition.
+    """
+    found: dict[int, Record | None] = {}
+    offsets = sorted(those)
+    while offsets:
+        at = offsets[0]
+        if at >= source.safe:
+            break
+        some = offsets[:1]
+        try:
+            batch = read_when_here(source, at, 1)[0]
+            some = [it for it in offsets if it < batch.next_offset]
+            found.update((it.offset, it) for it in picked(batch, some))
+        except OffsetBelowStart:
+            some = [it for it in offsets if it < source.start] or some
+        except (CorruptBatch, IndexError) as error:
+            log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
+            found[at] = None
+        del offsets[: len(some)]
+    return found

@@ -1,14 +1,16 @@
 """A topic: N partition logs, and records on their way into them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from itertools import chain, compress, islice
 from typing import NamedTuple, overload
 
 from logstore.broker.partitioner import Partitioner
 from logstore.broker.rules import Rules, Unstamped, check_partition
+from logstore.broker.schedules.delays import DELIVER_AT, milliseconds_of
 from logstore.clock import now_ms
-from logstore.errors import InvalidRecord
+from logstore.errors import InvalidRecord, Refused
 from logstore.log import Log
 from logstore.records.compression import Compression
 from logstore.records.encode import Columns
@@ -48,6 +50,8 @@ class Topic:
         self.partitions = partitions
         self.rules = Rules(name, settings, clock)
         self.created_ms = created_ms
+        # Where its records wait for their time; raises Refused where they can't.
+        self.companion: Callable[[], Topic] = self._no_companion
         self._opened: dict[int, Log] = {}
         self._partitioner = Partitioner(len(partitions))
 
@@ -96,6 +100,11 @@ class Topic:
 
     # Appending
 
+    def _no_companion(self) -> "Topic":
+        raise Refused(
+            f"topic {self.name!r}: nothing waits for its time there; set delivery.schedule=true"
+        )
+
     def append(
         self,
         value: bytes | None = None,
@@ -103,13 +112,22 @@ class Topic:
         headers: HeadersGiven | None = None,
         timestamp_ms: int | None = None,
         partition: int | None = None,
+        *,
+        deliver_at: datetime | int | None = None,
     ) -> Position:
         """Append one record; it is synced when this returns.
 
         ``headers``: a mapping, or pairs where names repeat. Without a timestamp: now. Without a
         partition: by the key, as every Kafka client does it, or any where there is no key.
-        Raises InvalidRecord, UnknownPartition, StorageFull, LogFailed, ReadOnly.
+        ``deliver_at``: it comes to the topic at that moment (a datetime with a zone, or ms since
+        1970), and waits in the companion ``NAME.delayed`` until then; what is returned says where.
+        Raises InvalidRecord, UnknownPartition, StorageFull, LogFailed, ReadOnly; Refused where
+        ``deliver_at`` is given and the topic has not ``delivery.schedule=true``.
         """
+        if deliver_at is not None:
+            moment = str(milliseconds_of(deliver_at)).encode()
+            given = (*as_headers(headers), (DELIVER_AT, moment))
+            return self.companion().append(value, key, given, partition=partition)
         put = self.put(value, key, headers, timestamp_ms, partition)
         put.log.wait(put.mark + 1)
         return put.position

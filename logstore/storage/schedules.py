@@ -8,7 +8,7 @@ A log's key is as in ``kept_schedules.py``, and of one length for each kind; all
 bits, big-endian, so that keys are in the order in which they are due.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -82,6 +82,14 @@ class ScheduleTable:
         )
 
     # Changed
+
+    def change(self, work: Callable[[Transaction], object]) -> None:
+        """Durable on return. Raises ReadOnly, StorageFull, Failed."""
+        self.environment.transact(TABLES, work)
+
+    def forget_some(self, log: bytes, most: int) -> bool:
+        """As ``forget``, in a transaction of its own."""
+        return self.environment.transact(TABLES, lambda it: self.forget(it, log, most))
 
     def write(
         self,

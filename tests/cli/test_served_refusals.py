@@ -65,6 +65,8 @@ CASES = [
     ("bind", lambda q, e: routing.InvalidWeight(b"k")),
     ("delete", lambda q, e: routing.InUse(e)),
     ("delete", lambda q, e: routing.NotPermitted(e)),
+    ("exchange", lambda q, e: routing.NoDelayedType()),
+    ("publish", lambda q, e: routing.InvalidDelay(2**40)),
     ("get", lambda q, e: routing.NoQueue(q)),
     ("get", lambda q, e: queues.Locked(q)),
     ("get", lambda q, e: queues.SingleActive(q)),

@@ -48,8 +48,8 @@ KAFKAS = [
     "unclean.leader.election.enable",
 ]
 OURS = [
-    "compression.sealed", "deduplication.header", "deduplication.window.ms", "retention.groups",
-    "retention.groups.max.ms",
+    "compression.sealed", "deduplication.header", "deduplication.window.ms", "delivery.schedule",
+    "retention.groups", "retention.groups.max.ms",
 ]  # fmt: skip
 SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
 NUMBERS = {

@@ -57,6 +57,17 @@ def moment_of(given: object) -> int | None:
         return None
 
 
+def milliseconds_of(moment: datetime | int) -> int:
+    """A moment in ms since 1970. Raises ValueError for one without a zone, or before 1970."""
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError(f"deliver_at {moment}: a datetime needs a zone, as timezone.utc")
+        moment = (moment - _EPOCH) // _MILLISECOND
+    if not 0 <= moment < 2**63:
+        raise ValueError(f"deliver_at {moment}: takes milliseconds since 1970")
+    return moment
+
+
 def _text(given: object) -> str | None:
     if isinstance(given, str):
         return given if len(given) <= _TEXT_MAX else None

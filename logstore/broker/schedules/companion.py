@@ -1,0 +1,81 @@
+"""The companion of a topic: the topic where its records wait for their time. Pure.
+
+``orders`` with ``delivery.schedule=true`` has the companion ``orders.delayed``, with as many
+partitions. What is in it is known by its settings, so that no topic of somebody else is taken for
+one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from logstore.errors import InvalidSetting, Refused, TopicExists
+from logstore.names import check_topic
+
+SETTING: Final = "delivery.schedule"
+SUFFIX: Final = ".delayed"
+# A record waits however long it takes, counted from its arrival by this machine's clock.
+OWN: Final[Mapping[str, str]] = {
+    SETTING: "false",
+    "cleanup.policy": "delete",
+    "message.timestamp.type": "LogAppendTime",
+    "retention.bytes": "-1",
+    "retention.ms": "-1",
+}
+# As its topic has it.
+INHERITED: Final = (
+    "compression.gzip.level", "compression.lz4.level", "compression.type",
+    "compression.zstd.level", "flush.messages", "flush.ms", "max.message.bytes", "preallocate",
+    "segment.bytes",
+)  # fmt: skip
+
+
+def companion_of(topic: str) -> str:
+    """Its name. Raises InvalidName where that is too long."""
+    return check_topic(topic + SUFFIX)
+
+
+def parent_of(topic: str) -> str | None:
+    """The topic that this would be the companion of, by its name."""
+    return topic.removesuffix(SUFFIX) if topic.endswith(SUFFIX) and topic != SUFFIX else None
+
+
+def is_scheduled(own: Mapping[str, str]) -> bool:
+    """Whether a topic with these settings of its own has a companion."""
+    return own.get(SETTING, "false").strip().lower() == "true"
+
+
+def is_companion(own: Mapping[str, str]) -> bool:
+    """Whether a topic with these settings was made as a companion."""
+    return all(own.get(name) == OWN[name] for name in (SETTING, "message.timestamp.type"))
+
+
+def settings_of(own: Mapping[str, str]) -> dict[str, str]:
+    """The companion's, by those of its topic."""
+    return {**{name: own[name] for name in INHERITED if name in own}, **OWN}
+
+
+def check_can_wait(topic: str, cleanup_policy: tuple[str, ...]) -> None:
+    """Raises InvalidSetting where a topic can't have a companion."""
+    if "compact" in cleanup_policy:
+        raise InvalidSetting(
+            f"{SETTING}=true: topic {topic!r} is compacted, and takes no record without a key; "
+            f"set cleanup.policy=delete"
+        )
+
+
+def check_free(companion: str, own: Mapping[str, str]) -> None:
+    """Raises TopicExists where the topic that is there was not made as a companion."""
+    if not is_companion(own):
+        raise TopicExists(
+            f"topic {companion!r} already exists, and would be where records wait: delete it, or "
+            f"use another name"
+        )
+
+
+def check_not_needed(topic: str, parent_own: Mapping[str, str]) -> None:
+    """Raises Refused for a companion that its topic needs."""
+    if is_scheduled(parent_own):
+        raise Refused(
+            f"topic {topic!r} is where records of {parent_of(topic)!r} wait: set {SETTING}=false "
+            f"there first"
+        )

@@ -1,0 +1,365 @@
+"""The thread that moves records to their topics when they are due, in a process that writes.
+
+There is one where a topic has ``delivery.schedule=true``; a server has it as any program has that
+opens the store. It looks at what came to the companions, moves what is due, and sleeps until the
+next is, or until something comes. While anything waits it looks at the clock every second: that may
+be moved.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, NamedTuple
+
+from logstore.broker.delivery import Delivered, Mover, due_of_record, records_at
+from logstore.broker.rules import Rules
+from logstore.broker.schedules.companion import companion_of
+from logstore.broker.topic import Topic
+from logstore.broker.topics import Change
+from logstore.errors import (
+    Closed,
+    LogstoreError,
+    NotWaiting,
+    UnknownPartition,
+    UnknownTopic,
+)
+from logstore.kept_schedules import Entry, Moving, of_partition, partition_of
+from logstore.log import Wake
+from logstore.open_topics import OpenTopics
+from logstore.records.record import Record
+from logstore.storage.environment import Environment, Transaction
+from logstore.storage.schedules import ScheduleTable
+
+CLOCK_S: Final = 1.0  # between looks at the clock while anything waits
+RETRY_S: Final = 1.0  # after which what has failed is tried again
+TRIM_S: Final = 60.0  # between trims of what was moved
+FORGOTTEN_AT_ONCE: Final = 4096
+
+log: Final = logging.getLogger("logstore.delivery")
+
+
+class Waits:
+    """``delivery.Waits`` in LMDB: each change is one transaction, durable on return."""
+
+    def __init__(self, table: ScheduleTable) -> None:
+        self._table = table
+        self.mark, self.page, self.moving = table.mark, table.page, table.moving
+
+    def index(self, log: bytes, put: Sequence[Entry], mark: int) -> None:
+        """As Waits.index."""
+        self._table.environment.check_room()
+        self._table.change(lambda it: self._table.write(it, log, put, (), mark))
+
+    def moved(self, log: bytes, gone: Sequence[Entry], moving: Moving | None) -> None:
+        """As Waits.moved."""
+
+        def work(transaction: Transaction) -> None:
+            self._table.write(transaction, log, (), gone)
+            self._table.move(transaction, log, moving)
+
+        self._table.change(work)
+
+    def drop(self, log: bytes, gone: Sequence[Entry]) -> None:
+        """As Waits.drop."""
+        self._table.change(lambda it: self._table.write(it, log, (), gone))
+
+    def clip(self, log: bytes, gone: Sequence[Entry], mark: int) -> None:
+        """As Waits.clip."""
+        self._table.change(lambda it: self._table.write(it, log, (), gone, mark))
+
+
+class Scheduled(NamedTuple):
+    """One record that waits, as it is listed."""
+
+    topic: str  # that it will be moved to
+    partition: int
+    offset: int  # in the companion
+    due_ms: int
+    record: Record | None  # None: it can't be read
+
+
+@dataclass(slots=True)
+class _Served:
+    """A mover, and when it is looked at again."""
+
+    mover: Mover
+    stop: Wake
+    news: bool = True
+    opened: bool = False
+    next_ms: int | None = None
+    again_s: float = 0.0  # not before
+    told: str = ""  # the last error that was logged
+
+
+class Deliveries:
+    """Of one store. From any thread."""
+
+    def __init__(
+        self, topics: OpenTopics, environment: Environment, clock: Callable[[], int]
+    ) -> None:
+        self.counted = Delivered()
+        self._topics = topics
+        self._table = ScheduleTable(environment)
+        self._waits = Waits(self._table)
+        self._clock = clock
+        self._lock = threading.Lock()  # who begins the thread
+        self._thread: threading.Thread | None = None
+        self._news = threading.Event()
+        self._over = False
+        self._changed = True  # which topics are scheduled
+        self._served: dict[tuple[str, int], _Served] = {}  # by the companion's id and partition
+        self._trim_s = 0.0
+        self._stop_telling: Callable[[], None] = lambda: None
+
+    # Its thread
+
+    def begin(self) -> None:
+        """Move records from now on, where any topic asks for it."""
+        self._stop_telling = self._topics.tell(self._told)
+        if self._topics.scheduled():
+            self._start()
+
+    def _told(self, change: Change) -> None:
+        if change.event == "deleted":
+            self._changed = True
+            self._news.set()
+        if change.topic.name in self._topics.scheduled() or self._thread is not None:
+            self._changed = True
+            self._news.set()
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._over:
+                self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """What is under way is done; no more."""
+        self._stop_telling()
+        with self._lock:
+            self._over = True
+            thread = self._thread
+        self._news.set()
+        if thread is not None:
+            thread.join()
+        for served in self._served.values():
+            served.stop()
+
+    def forked(self) -> None:
+        """As Forkable.forked: the thread is the parent's."""
+        self._lock = threading.Lock()
+        self._over, self._thread = True, None
+
+    def _run(self) -> None:
+        try:
+            self._tidy()
+            while not self._over:
+                self._news.clear()
+                if self._changed:
+                    self._changed = False
+                    self._find()
+                if not self._round():
+                    self._news.wait(self._left_s())
+        except Closed:  # the store, while this was under way
+            return
+        except Exception:
+            log.exception(
+                "a bug in the delivery of scheduled records: it goes on at the next start"
+            )
+
+    def _tidy(self) -> None:
+        """Make companions that are missing: a process that made one may have died."""
+        try:
+            self._topics.mend_companions()
+        except LogstoreError as error:
+            log.warning("a topic lacks where its records wait: %s", error)
+
+    def _find(self) -> None:
+        """Serve each partition of each companion, and no other."""
+        wanted: dict[tuple[str, int], tuple[Topic, Topic]] = {}
+        for name in self._topics.scheduled():
+            topic, companion = self._topics.get(name), self._topics.get(companion_of(name))
+            if topic is None or companion is None:
+                continue
+            for number in range(min(len(topic.partitions), len(companion.partitions))):
+                wanted[companion.id, number] = topic, companion
+        for place in [it for it in self._served if it not in wanted]:
+            self._served.pop(place).stop()
+        self._forget()
+        for place, (topic, companion) in wanted.items():
+            if place not in self._served:
+                self._serve(place, topic, companion)
+
+    def _forget(self) -> None:
+        """What is known of topics that are gone."""
+        for key in self._table.logs():
+            known = partition_of(key)
+            if known is not None and self._topics.by_uuid(known[0]) is None:
+                while not self._over and not self._table.forget_some(key, FORGOTTEN_AT_ONCE):
+                    pass
+
+    def _serve(self, place: tuple[str, int], topic: Topic, companion: Topic) -> None:
+        number = place[1]
+        try:
+            source, target = companion.partition(number), topic.partition(number)
+        except LogstoreError as error:
+            name = companion.name
+            log.error("records of %s-%d can't be delivered: %s", name, number, error)  # noqa: TRY400
+            return
+
+        def rules() -> Rules:
+            return topic.rules
+
+        key = of_partition(companion.uuid, number)
+        mover = Mover(key, number, source, target, rules, self._waits, self.counted)
+        served = _Served(mover, lambda: None)
+
+        def wake() -> None:
+            served.news = True
+            self._news.set()
+
+        served.stop = source.watch(wake)
+        self._served[place] = served
+
+    def _round(self) -> bool:
+        """One step of each that has something to do; whether some may go on at once."""
+        now_ms, now_s, more = self._clock(), monotonic(), False
+        for served in list(self._served.values()):
+            if self._over:
+                return False
+            due = served.next_ms is not None and served.next_ms <= now_ms
+            if (served.news or due) and served.again_s <= now_s:
+                more = self._step(served, now_ms) or more
+        if now_s >= self._trim_s:
+            self._trim_s = now_s + TRIM_S
+            self._trim()
+        return more
+
+    def _step(self, served: _Served, now_ms: int) -> bool:
+        try:
+            if not served.opened:
+                served.mover.open()
+                served.opened = True
+            served.news = False
+            more = served.mover.look()
+            moved = served.mover.move(now_ms)
+            served.next_ms = served.mover.next_ms()
+            served.news = served.news or more
+            served.told = ""
+        except Closed:
+            raise
+        except UnknownPartition:  # its topic is being deleted
+            self._changed = True
+            served.again_s = monotonic() + RETRY_S
+            return False
+        except LogstoreError as error:
+            if str(error) != served.told:  # it is tried again and again
+                name = served.mover.source.name
+                log.error("what waits in %s is not delivered: %s", name, error)  # noqa: TRY400
+            served.told = str(error)
+            served.news = True
+            served.again_s = monotonic() + RETRY_S
+            return False
+        return more or bool(moved)
+
+    def _trim(self) -> None:
+        for served in self._served.values():
+            if not served.opened or self._over:
+                continue
+            try:
+                served.mover.trim()
+            except LogstoreError as error:
+                log.warning("what was delivered takes room still: %s", error)
+
+    def _left_s(self) -> float | None:
+        """How long to sleep; None: until there is news."""
+        times = [it.next_ms for it in self._served.values() if it.next_ms is not None]
+        left = [CLOCK_S, (min(times) - self._clock()) / 1000] if times else []
+        now_s = monotonic()
+        left += [it.again_s - now_s for it in self._served.values() if it.news]
+        return max(0.0, min(left)) if left else None
+
+    # What others ask
+
+    def waiting(self) -> dict[str, int]:
+        """How many records wait for each topic, as far as they were looked at."""
+        found: dict[str, int] = {}
+        for name in self._topics.scheduled():
+            companion = self._topics.get(companion_of(name))
+            if companion is not None:
+                found[name] = sum(
+                    it.mover.waiting
+                    for (topic, _), it in list(self._served.items())
+                    if topic == companion.id
+                )
+        return found
+
+    def cancel(self, topic: str, partition: int, offset: int) -> None:
+        """Take out one that waits. Raises NotWaiting, UnknownTopic, UnknownPartition."""
+        companion = companion_for(self._topics, topic)
+        found = records_at(companion.partition(partition), [offset]).get(offset)
+        if found is None:
+            raise NotWaiting(f"no record waits at offset {offset} of {companion.name}-{partition}")
+        entry = entry_of(found)
+        key = of_partition(companion.uuid, partition)
+        served = self._served.get((companion.id, partition))
+        if served is not None and served.opened:
+            gone = served.mover.cancel(entry)
+        else:
+            gone = entry in self._table.page(key, entry, 1)[0]
+            if gone:
+                self._waits.drop(key, [entry])
+        if not gone:
+            raise NotWaiting(
+                f"the record at offset {offset} of {companion.name}-{partition} does not wait: it "
+                f"was delivered, or cancelled"
+            )
+
+
+def entry_of(record: Record) -> Entry:
+    """When a record is due that waits in a companion."""
+    due_ms, _ = due_of_record(record.headers, record.timestamp_ms)
+    return Entry(max(0, record.timestamp_ms if due_ms is None else due_ms), record.offset)
+
+
+def companion_for(topics: OpenTopics, topic: str) -> Topic:
+    """Where records of this topic wait. Raises UnknownTopic."""
+    topics.topic(topic)
+    companion = topics.get(companion_of(topic))
+    if companion is None:
+        raise UnknownTopic(
+            f"topic {topic!r} has no {companion_of(topic)!r}: set delivery.schedule=true", topic
+        )
+    return companion
+
+
+def listed(
+    topics: OpenTopics,
+    environment: Environment,
+    topic: str,
+    after: tuple[int, int, int] | None = None,
+    most: int = 100,
+) -> Iterator[Scheduled]:
+    """What waits for a topic, in the order in which it is due; ``after``: due, partition, offset of
+    the one before. Raises UnknownTopic, Failed.
+    """
+    companion = companion_for(topics, topic)
+    table = ScheduleTable(environment)
+    found: list[tuple[int, int, int]] = []
+    for number in range(len(companion.partitions)):
+        key = of_partition(companion.uuid, number)
+        first = Entry(0, 0) if after is None else Entry(after[0], 0)
+        while True:
+            entries, more = table.page(key, first, most)
+            places = [(it.due_ms, number, it.offset) for it in entries]
+            good = [it for it in places if after is None or it > after]
+            found += good
+            if good or not more:
+                break
+            first = Entry(entries[-1].due_ms, entries[-1].offset + 1)
+    for due_ms, number, offset in sorted(found)[:most]:
+        records = records_at(companion.partition(number), [offset])
+        yield Scheduled(topic, number, offset, due_ms, records.get(offset))
