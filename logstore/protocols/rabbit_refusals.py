@@ -204,6 +204,12 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
         PRECONDITION_FAILED,
         lambda _, __: "Invalid argument, 'x-delayed-type' must be an existing exchange type",
     ),
+    routing.NoCacheSize: _soft(
+        PRECONDITION_FAILED,
+        lambda _, __: (
+            "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0"
+        ),
+    ),
     routing.InvalidDelay: _soft(
         PRECONDITION_FAILED,
         lambda it, _: f"invalid x-delay '{it.delay_ms}': at most ten years, 315360000000 ms",

@@ -164,6 +164,8 @@ class Holding:
         self.bytes -= transaction.body_bytes
         for part in transaction.parts:
             transaction.failed(part, error)
+        for it in transaction.remembered:
+            it.came(error)
         then(error)
 
     # Telling the journal
@@ -246,6 +248,8 @@ class Holding:
             if not queue.gone:
                 queue.stock.settle_told(lane, first, bits)
                 queue.wake()
+        for it in transaction.remembered:
+            it.came(None)
         if any(it.lasts for it in effects):
             self._done.append(_Done(transaction.first, waiting))
         then(None)

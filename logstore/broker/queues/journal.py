@@ -2,8 +2,9 @@
 
 The journal has one record for each queue that a turn touched. Its key says whose it is: a letter
 for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
-in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``). So the
-state is made of the journal's batches alone, but for which transactions are finished: that is told.
+in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``), one with
+an ``I`` which ids an exchange has let pass (``seen.py``). So the state is made of the journal's
+batches alone, but for which transactions are finished: that is told.
 
 When a batch is appended, only its bytes are kept: what the live queues know is in their
 ``Settlement``s. It is read when the log saves a recovery point, in the thread that does so, or when
@@ -21,6 +22,7 @@ from typing import Final, cast
 from logstore.broker.queues import held
 from logstore.broker.queues.held import HELD
 from logstore.broker.queues.packed import Packed, packed
+from logstore.broker.queues.seen import SEEN, Seen, exchange_of, seen_key
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
 from logstore.broker.queues.unfinished import Unfinished
@@ -58,6 +60,7 @@ class SettlementNotes:
 
     def __init__(self) -> None:
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
+        self._seen: dict[bytes, Seen] = {}  # of exchanges, as of the same
         self._read = 0  # batches
         self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
         self._held = Unfinished()  # as of the same batch
@@ -82,13 +85,17 @@ class SettlementNotes:
         states: dict[bytes, bytes] = {}
         while data:
             key = data.bytes(data.number())
-            if key != HELD:
+            if key[:1] == SEEN:
+                exchange_of(key)
+            elif key != HELD:
                 queue_of(key)
             if key in states:
                 raise data.damaged(f"has the key {key!r} twice")
             states[key] = data.bytes(data.number())
         if (kept := states.pop(HELD, None)) is not None:
             self._held = Unfinished.decode(kept)
+        for key in [it for it in states if it[:1] == SEEN]:
+            self._seen[key] = Seen.decode(states.pop(key), _named(key))
         self._states = states
 
     def _is_before(self, found: int) -> bool:
@@ -152,6 +159,24 @@ class SettlementNotes:
             self._read_all()
             return [queue_of(key) for key in self._states]
 
+    # What exchanges ask
+
+    def exchanges(self) -> list[int]:
+        """Those of which ids are known. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            return [exchange_of(key) for key in self._seen]
+
+    def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
+        """The ids that it has let pass, each with the time until which it is known.
+
+        Raises as ``state``.
+        """
+        with self._reading:
+            self._read_all()
+            seen = self._seen.get(seen_key(exchange))
+            return () if seen is None else seen.items()
+
     # What held transactions ask
 
     @property
@@ -194,6 +219,7 @@ class SettlementNotes:
                 states = dict(self._states)
                 if self._held:
                     states[HELD] = self._held.encode()
+                states |= {key: it.encode() for key, it in self._seen.items()}
                 for key, state in states.items():
                     parts += (packed(len(key)), key, packed(len(state)), state)
                 self._note = b"".join(parts)
@@ -218,6 +244,8 @@ class SettlementNotes:
             if key[:1] == HELD:
                 first = held.first_of(key)
                 brought.append((first, len(held.decode(value, first)), offset))
+            elif key[:1] == SEEN:
+                self._let_pass(key, value)
             else:
                 values.setdefault(key, []).append(value)
         changed = {key: self._changed(key, told) for key, told in values.items()}
@@ -238,6 +266,13 @@ class SettlementNotes:
             self._note = None
         for first, count, offset in brought:
             self._held.add(first, count, offset)
+
+    def _let_pass(self, key: bytes, value: bytes) -> None:
+        exchange_of(key)
+        if value:
+            self._seen.setdefault(key, Seen()).apply(value, _named(key))
+        else:
+            self._seen.pop(key, None)
 
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
         """The state of one queue after these; None: it is gone."""
@@ -277,4 +312,6 @@ def _decoded(key: bytes, kept: bytes) -> QueueState:
 
 
 def _named(key: bytes) -> str:
+    if key[:1] == SEEN:
+        return f"exchange {exchange_of(key)} in the journal"
     return f"queue {queue_of(key)} in the journal"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp.fields import data, text
+from logstore.broker.deduplication.headers import HEADER, is_name
 from logstore.broker.policies import CLASSIC, SETTINGS, STREAM, Definition
 from logstore.broker.queues.ages import age_ms
-from logstore.broker.queues.once import HEADER, Once, is_name
+from logstore.broker.queues.once import Once
 from logstore.broker.queues.refusals import InvalidQueueArgument, NotOfType, QueueDiffers
 from logstore.broker.routing.arguments import (
     CLASS_OF_KIND,

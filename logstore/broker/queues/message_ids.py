@@ -1,20 +1,16 @@
 """The id of a message, by its properties. Pure."""
 
-from typing import Final
-
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
+from logstore.broker.deduplication.headers import MESSAGE_ID
 from logstore.broker.deduplication.ids import id_of
 from logstore.broker.deduplication.present import NONE, Mark
 from logstore.broker.queues.message import Looked, Showing
-from logstore.broker.queues.once import MESSAGE_ID
 from logstore.broker.routing.arguments import CLASS_OF_KIND
+from logstore.broker.routing.once_exchange import NO_IDS
 from logstore.broker.routing.properties import Properties
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
-
-# Whose values are no ids: they would have to be compared in depth.
-_NO_IDS: Final = frozenset({"array", "table"})
 
 
 def id_in(properties: Properties, header: str) -> bytes | None:
@@ -30,7 +26,7 @@ def id_in(properties: Properties, header: str) -> bytes | None:
     if field is None:
         return None
     name = CLASS_OF_KIND[field.kind]
-    if name in _NO_IDS:
+    if name in NO_IDS:
         return None
     value = field.value if isinstance(field.value, bytes) else repr(field.value).encode()
     return id_of(name.encode() + b":" + value)

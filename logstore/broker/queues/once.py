@@ -9,11 +9,7 @@
 The first is as in the well-known plugin of that name, whose queues have no more than that.
 """
 
-from typing import Final, NamedTuple
-
-HEADER: Final = "x-deduplication-header"
-MESSAGE_ID: Final = "message-id"
-NAME_BYTES_MAX: Final = 255  # of a field's name in AMQP
+from typing import NamedTuple
 
 
 class Once(NamedTuple):
@@ -22,12 +18,3 @@ class Once(NamedTuple):
     header: str
     known_ms: int | None = None  # after it came, settled or not; None: as long as it is there
     most: int | None = None  # ids
-
-
-def is_name(name: bytes) -> bool:
-    """Whether a header can have this name, and people can read it."""
-    try:
-        text = name.decode()
-    except UnicodeDecodeError:
-        return False
-    return 0 < len(name) <= NAME_BYTES_MAX and text.isprintable()

@@ -32,6 +32,7 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import InvalidQueueArgument
 from logstore.broker.queues.resuming import resume
+from logstore.broker.queues.seen import seen_key
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
@@ -121,6 +122,7 @@ class Queues:
         self._last_ms = 0  # at the last tick
         self._touched: dict[Queue, None] = {}
         self._forgotten: list[int] = []  # queues whose end is to be told to the journal
+        self._unseen: list[int] = []  # exchanges whose ids the journal may forget
         self._trimming = Trimming()
         self._trims_fail = False
         self._short: list[Callable[[], object]] = []  # who waits for room on the disk
@@ -190,7 +192,8 @@ class Queues:
         for scheduled in self._scheduled():
             if (number := exchange_of(scheduled)) is not None and number not in known:
                 self._forget_schedule(scheduled)
-        if self._forgotten:
+        self._unseen += [it for it in self._notes.exchanges() if it not in known]
+        if self._forgotten or self._unseen:
             self._end_soon()
 
     def _resume(self, kept: KeptRouting) -> None:
@@ -381,6 +384,15 @@ class Queues:
             )
         return self._routes
 
+    def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
+        """As Host.seen."""
+        return self._notes.seen(exchange)
+
+    def forget_seen(self, exchange: int) -> None:
+        """As Host.forget_seen."""
+        self._unseen.append(exchange)
+        self._end_soon()
+
     def keeps_history(self, name: str) -> bool:
         """As Host.keeps_history."""
         channels = self._surroundings.channels
@@ -494,6 +506,7 @@ class Queues:
         gone = Settled()
         gone.gone()
         records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
+        records += [(b"", seen_key(it), (), now_ms) for it in self._unseen]
         if self._to_mark:
             mark = Settled()
             mark.given_out(0, 1)
@@ -509,7 +522,7 @@ class Queues:
             self._journal.sync_soon(hurry=self._holding.told(self._journal.end))
             records = []
         self._failing = self._to_mark = False
-        self._forgotten = []
+        self._forgotten, self._unseen = [], []
         self._touched.clear()
         for queue in told:
             queue.stock.settled = Settled()

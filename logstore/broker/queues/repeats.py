@@ -9,6 +9,7 @@ that.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from logstore.broker.deduplication.headers import HEADER
 from logstore.broker.deduplication.present import NONE, Mark, Placed, Present
 from logstore.broker.deduplication.room import Room
 from logstore.broker.deduplication.window import FOREVER
@@ -17,7 +18,7 @@ from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.message import Framed, Looked, Showing
 from logstore.broker.queues.message_ids import id_in, marks_of
-from logstore.broker.queues.once import HEADER, Once
+from logstore.broker.queues.once import Once
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.stock import Stock
 from logstore.broker.queues.transaction import Transaction

@@ -61,6 +61,12 @@ class Parted(NamedTuple):
     stations: Mapping[Station, Sequence[int]]  # the numbers of the messages for each
 
 
+def passes_on(station: object) -> bytes | None:
+    """The exchange that it is of, if it sends messages on at once, to all that is bound to that."""
+    name: bytes | None = getattr(station, "passes_on", None)
+    return name
+
+
 Route = tuple[Named | Station, ...]  # queues, streams and stations
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, StationMaker
 from logstore.broker.routing.delayed_exchange import DELAYED
+from logstore.broker.routing.once_exchange import ONCE
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC
 
 
@@ -13,6 +14,12 @@ def _delayed(home: StationHome) -> Station:
     from logstore.broker.queues.delayed import DelayedStation
 
     return DelayedStation(home)
+
+
+def _once(home: StationHome) -> Station:
+    from logstore.broker.queues.once_station import OnceStation
+
+    return OnceStation(home)
 
 
 def _to_topic(home: StationHome) -> Station:
@@ -30,6 +37,7 @@ def _to_channel(home: StationHome) -> Station:
 # By the type's name. Each imports what it needs when the first is made.
 MAKERS: Final[Mapping[str, StationMaker]] = {
     DELAYED: _delayed,
+    ONCE: _once,
     TO_CHANNEL: _to_channel,
     TO_TOPIC: _to_topic,
 }

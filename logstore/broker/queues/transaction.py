@@ -7,7 +7,7 @@ lost.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.held import Body, encode, held_key, producer_of
 from logstore.broker.queues.journal import queue_key
@@ -17,11 +17,12 @@ from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
 from logstore.counts.queues import QueueCounts, QueueTotals
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, Refused
 from logstore.kept_queues import Lane
 from logstore.records.batch import NO_PRODUCER, Batch
 
 Record = tuple[bytes, bytes, tuple[()], int]  # of the journal: value, key, headers, time (ms)
+FORGOTTEN: Final = "what was to come with it was not sent after all: send it again"
 Ahead = Callable[[Waiting], object]  # appends, and says what is to become safe, or has failed
 
 
@@ -83,21 +84,36 @@ class Ending(NamedTuple):
     bits: int
 
 
+class Remembered(Protocol):
+    """What is to be known once it has happened, and is told to the journal with it."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives the process."""
+
+    def record(self, now_ms: int) -> Record:
+        """What the journal is told."""
+
+    def came(self, error: LogstoreError | None) -> None:
+        """It has happened; or it never will."""
+
+
 class Transaction:
     """One of them, as it is put together."""
 
-    __slots__ = ("ahead", "body_bytes", "endings", "first", "parts")
+    __slots__ = ("ahead", "body_bytes", "endings", "first", "parts", "remembered")
 
     def __init__(self) -> None:
         self.ahead: list[Ahead] = []  # called when it begins
         self.parts: list[Part] = []
         self.endings: list[Ending] = []
+        self.remembered: list[Remembered] = []
         self.body_bytes = 0
         self.first = 0  # the number of its first body, once it is told
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
-        return bool(self.parts or self.endings or self.ahead)
+        return bool(self.parts or self.endings or self.ahead or self.remembered)
 
     def bring(self, part: Part) -> None:
         """Messages. Their queues count them from now on, as what is coming."""
@@ -125,18 +141,26 @@ class Transaction:
             if queue.stock.repeats is not None:
                 queue.stock.repeats.forget_framed(part.framed, error)
 
+    def remember(self, it: Remembered) -> None:
+        """It is to be known then."""
+        self.remembered.append(it)
+
     def join(self, other: "Transaction") -> None:
         """All of the other one, which is none of its own any more."""
         self.ahead += other.ahead
         self.parts += other.parts
         self.endings += other.endings
+        self.remembered += other.remembered
         self.body_bytes += other.body_bytes
 
     def forget(self) -> None:
         """None of it is to happen."""
         for part in self.parts:
             self.failed(part)
-        self.ahead, self.parts, self.endings, self.body_bytes = [], [], [], 0
+        for it in self.remembered:
+            it.came(Refused(FORGOTTEN))
+        self.ahead, self.parts, self.endings, self.remembered = [], [], [], []
+        self.body_bytes = 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
         """These, which are out, are done with."""
@@ -145,8 +169,10 @@ class Transaction:
     @property
     def lasts(self) -> bool:
         """Whether any of it outlives the process."""
-        return any(it.queue.facts.lasts for it in self.endings) or any(
-            queue.facts.lasts for part in self.parts for queue, _ in part.targets
+        return (
+            any(it.queue.facts.lasts for it in self.endings)
+            or any(queue.facts.lasts for part in self.parts for queue, _ in part.targets)
+            or any(it.lasts for it in self.remembered)
         )
 
     def unkept(self) -> set[Pending]:
@@ -167,6 +193,7 @@ class Transaction:
                 bodies.append(Body(lanes, batch))
             effects.append(Effect(part.targets, batch, bool(lanes), part.body_bytes, part.expires))
         records = self._settled(now_ms)
+        records += [it.record(now_ms) for it in self.remembered if it.lasts]
         if bodies:
             records.append((encode(bodies), held_key(number), (), now_ms))
         return records, effects, number + len(bodies)

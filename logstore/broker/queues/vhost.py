@@ -33,7 +33,7 @@ from logstore.broker.queues.pending import Pending, both
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
-from logstore.broker.queues.station import Route, Station, part
+from logstore.broker.queues.station import Route, Station, part, passes_on
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.waited import Waited
 from logstore.broker.routing.binding import Binding
@@ -87,6 +87,12 @@ class Host(Protocol):
 
     def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
         """An exchange that had messages is gone; its logs can go once it is forgotten."""
+
+    def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
+        """The ids that an exchange has let pass, each with the time until which it is known."""
+
+    def forget_seen(self, exchange: int) -> None:
+        """It is gone: nobody asks for them any more."""
 
     def next_id(self) -> int: ...
     @property
@@ -582,7 +588,9 @@ class Vhost:
 
         Publish them when it is open.
         """
-        return self.uncounted({route for route, _ in run}) if self._host.uncounted else None
+        if not self._host.uncounted:
+            return None
+        return self.uncounted({route for route, _ in run}) or self._uncounted_beyond(run)
 
     def uncounted(self, routes: Iterable[Route]) -> Queue | None:
         """As ``to_be_counted``, of messages that go there."""
@@ -594,6 +602,16 @@ class Vhost:
                     return queue
                 uncounted.discard(queue)
         return None
+
+    def _uncounted_beyond(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
+        """The same of queues to which stations send messages on at once."""
+        beyond: dict[tuple[bytes, bytes], Route] = {}
+        for route, message in run:
+            for it in route:
+                if (name := passes_on(it)) is not None:
+                    framed = self._framing.framed(message.exchange, message.properties)
+                    beyond[name, message.key] = self.onward(name, message.key, framed)
+        return self.uncounted(beyond.values())
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""

@@ -10,6 +10,7 @@ from logstore.broker.routing.delayed_exchange import DELAYED, Delayed, delayed_t
 from logstore.broker.routing.headers_match import HeadersMatch
 from logstore.broker.routing.key_matchers import Direct, Fanout, Random, Topic
 from logstore.broker.routing.matcher import Choose, Destination, Matcher, MatcherOf
+from logstore.broker.routing.once_exchange import ONCE, Once
 from logstore.broker.routing.properties import Properties
 from logstore.broker.routing.refusals import NoDelayedType, UnknownType
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC, Terminal
@@ -38,6 +39,7 @@ def _delayed(arguments: Arguments, choose: Choose) -> Matcher:
 BUILT_IN: Final[Mapping[str, MatcherOf]] = {
     **PLAIN,
     DELAYED: _delayed,
+    ONCE: Once,
     TO_CHANNEL: Terminal,
     TO_TOPIC: Terminal,
 }

@@ -15,6 +15,7 @@ Refused
 ├── Circular                messages of a topic would come back into it
 ├── InvalidWeight           a consistent hash's binding key that is no weight
 ├── NoDelayedType           an x-delayed-message without a type by which messages go on
+├── NoCacheSize             an x-message-deduplication without a bound on what it remembers
 └── InvalidDelay            a message is to wait for more than ten years
 """
 
@@ -162,6 +163,15 @@ class NoDelayedType(Refused):
         super().__init__(
             "an x-delayed-message needs the argument x-delayed-type; give it the name of a type "
             "that routes: direct, topic, fanout, headers"
+        )
+
+
+class NoCacheSize(Refused):
+    """An x-message-deduplication says how many ids it knows at the most."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an x-message-deduplication needs the argument x-cache-size; give it an integer from 1"
         )
 
 

@@ -1,0 +1,16 @@
+"""Where the id of a message is: the name of a header, or the property message-id. Pure."""
+
+from typing import Final
+
+HEADER: Final = "x-deduplication-header"  # unless another one is said, as in the well-known plugin
+MESSAGE_ID: Final = "message-id"
+NAME_BYTES_MAX: Final = 255  # of a field's name in AMQP
+
+
+def is_name(name: bytes) -> bool:
+    """Whether a header can have this name, and people can read it."""
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return False
+    return 0 < len(name) <= NAME_BYTES_MAX and text.isprintable()

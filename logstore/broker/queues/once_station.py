@@ -1,0 +1,233 @@
+"""The station of an exchange that sends each message on once: x-message-deduplication.
+
+What has an id that is not known goes on by a held transaction, and the id is a part of it: the
+journal has both, or neither, so that a power cut can neither lose a message nor let it pass twice.
+An id is known from the moment its message is on its way; whoever sends it again until then waits
+for the same. What no queue gets, or some queue refuses, is not known: it may be sent again.
+"""
+
+from collections.abc import Sequence
+
+from logstore.broker.deduplication.window import FOREVER, Window
+from logstore.broker.queues.message import Looked
+from logstore.broker.queues.message_ids import id_in
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.repeats import NOT_OPEN, NOT_STORED
+from logstore.broker.queues.seen import encode, seen_key
+from logstore.broker.queues.station import Intake, Parcel
+from logstore.broker.queues.station_home import StationHome
+from logstore.broker.queues.transaction import Record, Transaction
+from logstore.broker.queues.waited import Waited
+from logstore.broker.routing.once_exchange import TTL, number_of, once_of
+from logstore.errors import LogstoreError, Refused
+
+
+class _Passing:
+    """Ids that a transaction makes known. A ``Remembered``."""
+
+    def __init__(
+        self, station: "OnceStation", ids: Sequence[tuple[bytes, int]], now_ms: int
+    ) -> None:
+        """``ids``: each with the ms for which it is known; 0: as long as it is among them."""
+        self.ids = ids
+        self.waiting: list[Waiting] = []  # of repeats
+        self._station = station
+        self._now_ms = now_ms
+
+    @property
+    def lasts(self) -> bool:
+        return self._station.lasts
+
+    def record(self, now_ms: int) -> Record:
+        """As Remembered.record."""
+        station = self._station
+        value = encode(self.ids, station.most, self._now_ms)
+        return value, seen_key(station.number), (), now_ms
+
+    def came(self, error: LogstoreError | None) -> None:
+        """As Remembered.came."""
+        self._station.passed(self, self._now_ms, error)
+        for waiting in self.waiting:
+            waiting.unparked(None, 0, error)
+
+
+class OnceStation:
+    """Of one exchange. A ``Station``."""
+
+    def __init__(self, home: StationHome) -> None:
+        """Raises NoCacheSize, InvalidArgument."""
+        self.gone = False
+        self.kept_out = 0  # messages
+        self.lasts = home.facts.durable
+        self._arguments = once_of(home.facts.arguments)
+        self.most = self._arguments.most
+        self._name = home.facts.name
+        self._home, self._vhost = home, home.vhost
+        self._room = home.surroundings.deduplication.room
+        self._window = self._room.enter(Window(self.most))
+        self._coming: dict[bytes, tuple[_Passing, Transaction | None]] = {}
+        if self.lasts and home.vhost.is_kept(self._name):
+            self._remember()
+
+    def _remember(self) -> None:
+        """What the journal knows of it from before."""
+        ids = self._vhost.host.seen(self.number)
+        now_ms = self._vhost.clock()
+        with self._window.lock:
+            for it, until_ms in ids:
+                if now_ms < until_ms:
+                    self._window.add(it, until_ms, now_ms)
+        self._room.came(len(ids))
+
+    @property
+    def number(self) -> int:
+        """No other exchange ever has it."""
+        return self._home.number()
+
+    @property
+    def passes_on(self) -> bytes | None:
+        """As ``station.passes_on``."""
+        return self._name
+
+    def __len__(self) -> int:
+        """Ids that are remembered."""
+        return len(self._window)
+
+    # As Station
+
+    def take(self, parcel: Parcel, intake: Intake) -> None:
+        """As Station.take."""
+        fresh: dict[bytes, int] = {}
+        ids: dict[int, bytes] = {}
+        firsts: dict[int, int] = {}  # of repeats within the parcel
+        going: list[int] = []
+        for n, framed in enumerate(parcel.framed):
+            it = id_in(Looked(framed.properties), self._arguments.header)
+            if it is None:
+                going.append(n)
+            elif it in fresh:
+                firsts[n] = fresh[it]
+            elif self._is_known(it, intake):
+                self._kept_out(n, intake)
+            else:
+                fresh[it] = n
+                ids[n] = it
+                going.append(n)
+        if going:
+            self._go_on(parcel, going, ids, intake)
+        for n, first in firsts.items():
+            if first in intake.unrouted:
+                intake.unrouted.add(n)
+            elif first in intake.rejected:
+                intake.rejected.add(n)
+            else:
+                self._kept_out(n, intake)
+
+    def _kept_out(self, n: int, intake: Intake) -> None:
+        self.kept_out += 1
+        if intake.held is not None and self.lasts:
+            intake.lasting.add(n)
+
+    def _is_known(self, it: bytes, intake: Intake) -> bool:
+        if (coming := self._coming.get(it)) is not None:
+            passing, held = coming
+            if intake.held is None:
+                _wait(passing, intake.waiting)
+            elif held is not intake.held:
+                intake.held.ahead.append(lambda waiting: self._wait_for(it, passing, waiting))
+            return True
+        with self._window.lock:
+            return self._window.knows(it, intake.now_ms)
+
+    def _wait_for(self, it: bytes, passing: _Passing, waiting: Waiting) -> None:
+        """Until it has passed, if it has not yet."""
+        coming = self._coming.get(it)
+        if coming is not None and coming[0] is passing:
+            _wait(passing, waiting)
+        elif not self._is_there(it):
+            waiting.failed = waiting.failed or Refused(NOT_STORED)
+
+    def _is_there(self, it: bytes) -> bool:
+        with self._window.lock:
+            return self._window.knows(it, self._vhost.clock())
+
+    def _go_on(
+        self, parcel: Parcel, going: Sequence[int], ids: dict[int, bytes], intake: Intake
+    ) -> None:
+        """These, as everything is bound now. All that are bound take a message, or none does."""
+        keys, bodies, framed = parcel
+        routes = {n: self._vhost.onward(self._name, keys[n], framed[n]) for n in going}
+        if self._vhost.first_uncounted(list(routes.values())) is not None:
+            intake.refuse(going, Refused(NOT_OPEN))  # publishers wait until it is
+            return
+        held, left = Transaction(), list(going)
+        unrouted: set[int] = set()
+        while left:
+            run = [(routes[n], Waited(keys[n], bodies[n], framed[n])) for n in left]
+            published = self._vhost.forward(run, held)
+            unrouted = {left[n] for n in published.unrouted}
+            refused = {left[n] for n in published.rejected}
+            if not refused:
+                break
+            held.forget()
+            intake.refuse(refused, published.error)
+            left = [n for n in left if n not in refused]
+        intake.unrouted |= unrouted
+        stored = [n for n in left if n not in unrouted]
+        if stored:
+            self._pass([(n, ids[n]) for n in stored if n in ids], parcel, held, intake)
+            if intake.held is not None and self.lasts:
+                intake.lasting.update(stored)
+
+    def _pass(
+        self,
+        stored: Sequence[tuple[int, bytes]],
+        parcel: Parcel,
+        held: Transaction,
+        intake: Intake,
+    ) -> None:
+        known = [(it, self._known_ms(parcel.framed[n].properties)) for n, it in stored]
+        if known:
+            passing = _Passing(self, known, intake.now_ms)
+            held.remember(passing)
+            for it, _ in known:
+                self._coming[it] = passing, intake.held
+        if intake.held is not None:
+            intake.held.join(held)
+            return
+        waiting = intake.waiting
+        if (pending := self._vhost.being_kept(self._name)) is not None:
+            waiting.pending(pending)
+        waiting.park()
+        self._vhost.commit(held, lambda error: waiting.unparked(None, 0, error))
+
+    def _known_ms(self, properties: bytes) -> int:
+        """For how long the id of a message with these properties is known."""
+        own = number_of(Looked(properties).headers.get(TTL))
+        return own or self._arguments.known_ms or 0
+
+    def passed(self, passing: _Passing, now_ms: int, error: LogstoreError | None) -> None:
+        """These are where they go, with the ids in the journal; or nothing of it has happened."""
+        for it, known_ms in passing.ids:
+            coming = self._coming.get(it)
+            if coming is not None and coming[0] is passing:
+                del self._coming[it]
+            if error is None:
+                until_ms = min(now_ms + known_ms, FOREVER) if known_ms else FOREVER
+                with self._window.lock:
+                    self._window.add(it, until_ms, now_ms)
+        if error is None:
+            self._room.came(len(passing.ids))
+
+    def drop(self) -> None:
+        """As Station.drop."""
+        self.gone = True
+        if self.lasts:
+            self._vhost.host.forget_seen(self.number)
+        with self._window.lock:
+            self._window.clear()
+
+
+def _wait(passing: _Passing, waiting: Waiting) -> None:
+    waiting.park()
+    passing.waiting.append(waiting)

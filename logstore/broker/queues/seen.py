@@ -1,0 +1,110 @@
+"""The ids that exchanges have let pass, in the journal: what a record says, and what comes of many.
+
+A record of the journal with the key ``I`` and an exchange's number says which ids it has let pass,
+in one batch with the messages that have them: so both are there, or neither. Its value::
+
+    (time, ms) | (ids that the exchange knows at the most) | for each: the id (16 bytes) | (for how
+    long it is known, ms; 0: as long as it is among them)
+
+A record without a value: the exchange is gone. The state is what would be known if all records were
+read again: ``most | count | ids | until when each is known (8 bytes, big-endian)``. Numbers are as
+in ``packed.py``. Pure.
+"""
+
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from logstore.broker.deduplication.ids import ID_BYTES
+from logstore.broker.deduplication.window import FOREVER
+from logstore.broker.queues.packed import Packed, packed
+
+SEEN: Final = b"I"
+_TIME_BYTES: Final = 8
+_TIDY_AT: Final = 1024  # ids in front that do not count any more: so many are cut off at once
+
+
+def seen_key(exchange: int) -> bytes:
+    """The key of an exchange's records, by its number."""
+    return SEEN + packed(exchange)
+
+
+def exchange_of(key: bytes) -> int:
+    """The reverse. Raises CorruptStore."""
+    data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
+    number = data.number()
+    if data:
+        raise data.damaged("is too long")
+    return number
+
+
+def encode(ids: Iterable[tuple[bytes, int]], most: int, now_ms: int) -> bytes:
+    """The value of a record: ids, each with the ms for which it is known."""
+    parts = [packed(now_ms), packed(most)]
+    for it, known_ms in ids:
+        parts += (it, packed(known_ms))
+    return b"".join(parts)
+
+
+class Seen:
+    """Of one exchange, as of some record."""
+
+    __slots__ = ("_first", "ids", "most", "untils")
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.ids = bytearray()
+        self.untils = array("q")
+        self._first = 0  # those before it count no more
+
+    def items(self) -> Sequence[tuple[bytes, int]]:
+        """The ids, each with the time until which it is known, as they came."""
+        ids = bytes(self.ids)
+        return [
+            (ids[n * ID_BYTES : (n + 1) * ID_BYTES], self.untils[n])
+            for n in range(self._first, len(self.untils))
+        ]
+
+    def apply(self, value: bytes, what: str) -> None:
+        """What a record says. Raises CorruptStore, with ``what`` it is."""
+        data = Packed(value, what)
+        now_ms, self.most = data.number(), data.number()
+        while data:
+            self.ids += data.bytes(ID_BYTES)
+            known_ms = data.number()
+            self.untils.append(min(now_ms + known_ms, FOREVER) if known_ms else FOREVER)
+        end = len(self.untils)
+        while self._first < end and self.untils[self._first] <= now_ms:
+            self._first += 1
+        self._first = max(self._first, end - self.most)
+        if self._first >= max(_TIDY_AT, end // 2):
+            self._tidy()
+
+    def _tidy(self) -> None:
+        del self.ids[: self._first * ID_BYTES]
+        del self.untils[: self._first]
+        self._first = 0
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        self._tidy()
+        untils = self.untils[:]
+        if sys.byteorder == "little":
+            untils.byteswap()
+        count = len(untils)
+        return b"".join((packed(self.most), packed(count), self.ids, untils.tobytes()))
+
+    @classmethod
+    def decode(cls, kept: bytes, what: str) -> "Seen":
+        """What ``encode`` gave. Raises CorruptStore."""
+        data, it = Packed(kept, what), cls()
+        it.most = data.number()
+        count = data.number()
+        it.ids = bytearray(data.bytes(count * ID_BYTES))
+        it.untils = array("q", data.bytes(count * _TIME_BYTES))
+        if sys.byteorder == "little":
+            it.untils.byteswap()
+        if data:
+            raise data.damaged("is too long")
+        return it
