@@ -52,7 +52,11 @@ _OF_QUEUES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """What belongs to queues is imported when it is asked for: it takes 20 ms."""
+    """What belongs to queues is imported when it is asked for: it takes 20 ms. So is ``aio``."""
+    if name == "aio":
+        from importlib import import_module
+
+        return import_module("logstore.aio")
     if name in _OF_QUEUES:
         from importlib import import_module
 

@@ -3,12 +3,16 @@
 A node serves it; a mirror and the command line look into it. None of it is promised to users.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logstore.broker.channel import Channels
+from logstore.broker.chores import Chores
+from logstore.broker.consumer import Consumer
+from logstore.broker.consuming import Wish
 from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.listening import Listener
 from logstore.clock import now_ms
 from logstore.open_topics import OpenTopics
 from logstore.storage.directory import LocalDirectory
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from logstore.store_queues import StoreQueues
     from logstore.upkeep.desk import Desk
     from logstore.upkeep.doing import Doing
+
+Names = Iterable[str | bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Internals:
     queues: "Callable[[], StoreQueues]"  # made when they are asked for
     doing: "Doing"  # what upkeep is at
     deduplication: Deduplication  # what keeps repeats out
+    consumer: Callable[[Wish, Chores], Consumer]  # closed with the store
+    listener: Callable[[Names, Names, Callable[[], object]], Listener]  # likewise; see ``told``
 
     @property
     def groups(self) -> GroupTable | None:

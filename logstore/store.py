@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from logstore import forks
 from logstore.broker.channel import Channels
+from logstore.broker.chores import OWN_THREADS, Chores
 from logstore.broker.consumer import Consumer
 from logstore.broker.consuming import Consuming, Wish
 from logstore.broker.deduplication.deduplication import Deduplication
@@ -40,7 +41,7 @@ from logstore.errors import (
     ReadOnly,
     Refused,
 )
-from logstore.internals import Internals
+from logstore.internals import Internals, Names
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.log import Notes
 from logstore.open_topics import OpenTopics
@@ -145,7 +146,7 @@ class Store:
         """
         return Internals(
             self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues,
-            self._upkeep.doing, self._deduplication,
+            self._upkeep.doing, self._deduplication, self._consumer, self._listener,
         )  # fmt: skip
 
     def _open(self) -> LocalDirectory:
@@ -356,7 +357,10 @@ class Store:
         wish = Wish(
             topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit
         )
-        return self._handles.consumer(self._consuming.consumer(wish))
+        return self._consumer(wish, OWN_THREADS)
+
+    def _consumer(self, wish: Wish, chores: Chores) -> Consumer:
+        return self._handles.consumer(self._consuming.consumer(wish, chores))
 
     # Channels
 
@@ -372,9 +376,14 @@ class Store:
 
         Patterns are Redis's: ``news.*``, ``h?llo``, ``h[a-c]llo``. Raises Closed, InvalidName.
         """
+        return self._listener(names, patterns)
+
+    def _listener(
+        self, names: Names, patterns: Names, told: Callable[[], object] = lambda: None
+    ) -> Listener:
         self._open()
         named, matched = map(_as_bytes, names), map(_as_bytes, patterns)
-        return self._handles.listener(partial(Listener, self._channels, named, matched))
+        return self._handles.listener(partial(Listener, self._channels, named, matched, told=told))
 
     # Exchanges and queues
 

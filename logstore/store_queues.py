@@ -13,7 +13,7 @@ from logstore.access.resources import object_name
 from logstore.amqp.fields import text
 from logstore.broker.channel import Channels
 from logstore.broker.deduplication.deduplication import Deduplication
-from logstore.broker.queues.served_turn import ServedTurn
+from logstore.broker.queues.served_turn import NotNow, ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.open_queues import OpenQueues
@@ -70,6 +70,7 @@ class StoreQueues:
         self._committer: Committer | None = None
         self._consumers: weakref.WeakSet[QueueConsumer] = weakref.WeakSet()
         self._within: dict[bytes, InVhost] = {}
+        self._watchers: list[Callable[[], None]] = []
         self._error: LogstoreError | None = None
 
     def forked(self, error: LogstoreError) -> None:
@@ -102,6 +103,39 @@ class StoreQueues:
     def run(self, call: Callable[[], _T]) -> _T:
         """As Desk.run."""
         return self._opened().do(call)
+
+    def at_once(self, call: Callable[[], _T]) -> _T:
+        """The same in this thread, if that waits for nobody. Raises NotNow, too."""
+        if self._error is not None:
+            raise self._error
+        turn = self._turn
+        if turn is None or isinstance(turn, ServedTurn):
+            raise NotNow
+        return turn.at_once(call)
+
+    def in_vhost(self, vhost: bytes, call: "Callable[[Vhost], _T]") -> Callable[[], _T]:
+        """The call with a virtual host, for ``at_once`` and ``run``, which raise NoVhost then."""
+        return lambda: call(self._vhost(vhost))
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have it called, from any thread, when turns are to be ended, and none does by itself.
+
+        That is by ``end_turn``.
+        """
+        self._watchers.append(told)
+        turn = self._turn
+        if turn is not None and not isinstance(turn, ServedTurn):
+            turn.watch(told)
+
+    def end_turn(self) -> float | None:
+        """End one, where ``watch`` has told so; after how many seconds again, at the latest.
+
+        Raises NotNow where that has to be done by ``run``.
+        """
+        turn = self._turn
+        if turn is None or isinstance(turn, ServedTurn) or self._error is not None:
+            return None
+        return self.at_once(turn.due_s)
 
     def within(self, vhost: str) -> "InVhost":
         """The exchanges and queues of this virtual host; whether there is one, its use says."""
@@ -210,7 +244,7 @@ class StoreQueues:
         try:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
             queues = Queues(
-                logs, self._clock, turn.soon, turn.work,
+                logs, self._clock, turn.soon, turn.work, turn.alarmed,
                 surroundings=Surroundings(
                     self._topics, self._channels, turn.work, self._deduplication,
                     GroupCommitter(committer, table), self._topics.tell,
@@ -220,6 +254,8 @@ class StoreQueues:
             committer.close()
             raise
         turn.begin(queues)
+        for told in self._watchers:
+            turn.watch(told)
         self._committer, self._queues, self._turn = committer, queues, turn
 
     # Lent to a server

@@ -9,6 +9,7 @@ from operator import length_hint
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
+from logstore.broker.chores import OWN_THREADS, Awake, Chore, Chores
 from logstore.broker.reading import Chunk, OnDamage, chunks, skip_of
 from logstore.broker.start import OnOutOfRange, check_offset, moved_to, narrowed
 from logstore.errors import (
@@ -32,6 +33,10 @@ class Membership(Protocol):
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
         """Durable on return. Raises Fenced where others have the partitions by now."""
+
+    @property
+    def late(self) -> bool:
+        """Whether ``check`` has to ask others."""
 
     def check(self) -> None:
         """Before records are handed out: whether the partitions are its own still."""
@@ -107,12 +112,14 @@ class Consumer:
         group: str | None = None,
         auto_commit: bool = True,
         flush: Callable[[], None] = lambda: None,
+        chores: Chores = OWN_THREADS,
     ) -> None:
         """``committed``: what the group has committed already; the rest is with the first commit,
         so that a group that began at the end finds there what came after it. ``on_damage``: of a
         damaged batch, as ``reading.skip_of`` takes it. ``on_out_of_range``: where records were
         dropped before they were read; ``group`` is named then. ``flush()``: all that was sent to
-        the producers of the same store is synced when it returns.
+        the producers of the same store is synced when it returns. ``chores``: who wakes it, and
+        commits for it every so often.
         """
         self._skip = skip_of(on_damage)
         self._on_out_of_range: OnOutOfRange = on_out_of_range
@@ -132,26 +139,22 @@ class Consumer:
         self._fetching = False  # something was asked for that is not here yet
         self._lock = threading.Lock()
         self._committing = threading.Lock()  # an older commit must not overtake a newer one
-        self._awake = threading.Event()
+        self._awake: Awake = chores.awake()
         self._watches: dict[TopicPartition, Callable[[], None]] = {}
         # At the latest when nobody has the consumer any more: the logs live longer.
         self._stop_watching = weakref.finalize(self, _call_all, self._watches)
         self._watch(logs)
         self._leaving: set[TopicPartition] = set()  # to be given up when what was read is done
         self._closed = False
-        self._closing = threading.Event()
         self._failure: LogstoreError | None = None
-        self._committer: threading.Thread | None = None
+        self._committer: Chore | None = None
         if membership is not None and auto_commit:
-            self._committer = threading.Thread(
-                target=self._commit_regularly, args=(commit_s,), name="committer", daemon=True
-            )
-            self._committer.start()
+            self._committer = chores.begin(commit_s, self._commit_in_time, "committer")
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: the place in the group, and what was handed out, are the parent's."""
         self._lock, self._committing = threading.Lock(), threading.Lock()
-        self._awake, self._closing = threading.Event(), threading.Event()
+        self._awake = threading.Event()
         self._stop_watching.detach()
         self._closed, self._failure = True, error
         if self._chunk is not None:
@@ -196,13 +199,38 @@ class Consumer:
         """A chunk with records left to hand out: the present one, or the next that can be read."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            found = self._look()
+            if found is None or isinstance(found, _Chunk):
+                return found
+            left = _left(deadline)
+            if not self._awake.wait(found if left is None else min(left, found)) and left == 0:
+                return None
+
+    def look(self, *, one_by_one: bool = True) -> Iterator[Record] | float | None:
+        """Do what iterating, or ``poll``, does without waiting; for who has no thread to spend.
+
+        Records to be handed out from now on, those before them are done; else None at the end of
+        what is there, or how many seconds to wait at most, unless woken, before the next look.
+        """
+        self._one_by_one = one_by_one
+        found = self._look()
+        return found.left if isinstance(found, _Chunk) else found
+
+    def _look(self) -> _Chunk | float | None:
+        while True:
             self._awake.clear()  # before the look at what there is, or a wake-up could be missed
             self._check_open()
             if self._membership is not None:
                 self._membership.check()
             if (chunk := self._present()) is not None:
                 return chunk
-            if not self._read() and not self._wait(deadline):
+            if self._read():
+                continue
+            if self._follow or self._fetching:
+                return threading.TIMEOUT_MAX
+            if self._membership is not None and not self._membership.settled():
+                return UNSETTLED_S
+            if not self._awake.is_set():  # else partitions have come since they were looked for
                 return None
 
     def _present(self) -> _Chunk | None:
@@ -219,16 +247,6 @@ class Consumer:
         if self._leaving and self._membership is not None:
             self._membership.poke()
         return None
-
-    def _wait(self, deadline: float | None) -> bool:
-        """Whether to look again; False at the end of what is there, or of the time."""
-        if self._follow or self._fetching:
-            return self._awake.wait(_left(deadline))
-        if self._membership is None or self._membership.settled():
-            return self._awake.is_set()  # partitions have come since they were looked for
-        left = _left(deadline)
-        self._awake.wait(UNSETTLED_S if left is None else min(left, UNSETTLED_S))
-        return left is None or left > 0
 
     def _read(self) -> bool:
         """Read on in the first partition that has something; False when none has.
@@ -296,6 +314,17 @@ class Consumer:
                 del self._next[place]
             self._next[place] = found.end
         return True
+
+    @property
+    def quick(self) -> bool:
+        """Whether the next ``look`` reads nothing and asks nobody, so that it takes no time."""
+        with self._lock:
+            chunk, nexts, logs = self._chunk, dict(self._next), dict(self._logs)
+        if self._membership is not None and self._membership.late:
+            return False
+        if chunk is not None and length_hint(chunk.left):
+            return True
+        return self._follow and all(nexts.get(at, 0) >= log.safe for at, log in logs.items())
 
     @property
     def ended(self) -> bool:
@@ -478,15 +507,16 @@ class Consumer:
             f"({error}), so what was read is not committed: open the consumer anew to read it again"
         )
 
-    def _commit_regularly(self, every_s: float) -> None:
-        while not self._closing.wait(every_s):
-            try:
-                self._commit_what_is_done(last_done=False)
-            except Fenced:
-                continue  # the membership notices, too, and joins anew
-            except LogstoreError as error:
-                self.fail(error)
-                return
+    def _commit_in_time(self) -> bool:
+        """Whether there is more to come."""
+        try:
+            self._commit_what_is_done(last_done=False)
+        except Fenced:
+            pass  # the membership notices, too, and joins anew
+        except LogstoreError as error:
+            self.fail(error)
+            return False
+        return True
 
     # The end
 
@@ -510,7 +540,6 @@ class Consumer:
         try:
             self._stop_watching()
             self._awake.set()
-            self._closing.set()
             if self._committer is not None:
                 self._committer.join()
             self._commit_what_is_done(last_done=last_done)

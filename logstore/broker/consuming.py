@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from logstore.broker.chores import OWN_THREADS, Chores
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import EmbeddedMember
@@ -73,7 +74,7 @@ class Consuming:
         self._settings = settings
         self._flush = flush
 
-    def consumer(self, wish: Wish) -> Consumer:
+    def consumer(self, wish: Wish, chores: Chores = OWN_THREADS) -> Consumer:
         """As Store.consumer."""
         if not wish.topics:
             raise Refused("a consumer needs a topic")
@@ -89,16 +90,17 @@ class Consuming:
         check_on_out_of_range(wish.on_out_of_range)
         skip_of(wish.on_damage)  # another word is refused before a group is joined
         if wish.group is not None:
-            return self._member(wish, check_group(wish.group))
+            return self._member(wish, check_group(wish.group), chores)
         return Consumer(
             logs,
             wish.positions(logs, {}),
             follow=wish.follow,
             on_damage=wish.on_damage,
             on_out_of_range=wish.on_out_of_range,
+            chores=chores,
         )
 
-    def _member(self, wish: Wish, group: str) -> Consumer:
+    def _member(self, wish: Wish, group: str, chores: Chores) -> Consumer:
         """A consumer that shares the partitions with the others of its group."""
         settings = self._settings
         member = EmbeddedMember(
@@ -112,7 +114,7 @@ class Consuming:
             members_max=settings.group_max_size,
         )
         opened = partial(self._opened, wish)
-        sharing = Sharing(member, opened, settings.offset_metadata_max_bytes)
+        sharing = Sharing(member, opened, settings.offset_metadata_max_bytes, chores)
         consumer = Consumer(
             {},
             {},
@@ -124,6 +126,7 @@ class Consuming:
             group=group,
             auto_commit=wish.auto_commit,
             flush=self._flush,
+            chores=chores,
         )
         try:
             sharing.start(consumer)

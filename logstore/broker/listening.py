@@ -50,11 +50,13 @@ class Listener:
 
     def __init__(
         self, channels: Channels, names: Iterable[bytes], patterns: Iterable[bytes],
-        forget: Callable[["Listener"], None],
+        forget: Callable[["Listener"], None], told: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
+        """``told``: is called, from any thread, when ``get`` has something to say."""
         self.form: Form = _LISTED
         self._channels = channels
         self._forget = forget
+        self._told = told
         self._unread: deque[Published] = deque()
         self._unread_bytes = 0
         self._arrived = threading.Condition()
@@ -97,6 +99,7 @@ class Listener:
             self._unread_bytes += sum(len(it.payload) + len(it.channel) for it in chunk)
             self._fell_behind = self._unread_bytes > UNREAD_BYTES_MAX
             self._arrived.notify_all()
+        self._told()
         if self._fell_behind:
             self._channels.leave(self)
 
@@ -133,7 +136,13 @@ class Listener:
             self._closed = True
             self._unread.clear()
             self._arrived.notify_all()
+        self._told()
         self._forget(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it listens no more, and all it had is dropped."""
+        return self._closed
 
 
 class Channel:
@@ -154,16 +163,35 @@ class Channel:
 
         Raises Closed; InvalidRecord, InvalidName, Failed of a channel with a history.
         """
+        self.check(payload)
+        self.open()
+        receivers, unsafe = self.put(payload)
+        unsafe.wait()
+        return receivers
+
+    @staticmethod
+    def check(payload: bytes) -> None:
+        """Raises TypeError for what is none."""
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
-        unsafe = Unsafe()
+
+    @property
+    def opened(self) -> bool:
+        """Whether its history, if it keeps one, is open: else ``put`` may not be called."""
+        return not self._channels.unopened([(self.name, True)])
+
+    def open(self) -> None:
+        """Its history, which may take long."""
         self._channels.open_histories(self._channels.unopened([(self.name, True)]))
+
+    def put(self, payload: bytes) -> tuple[int, Unsafe]:
+        """As ``publish``, without waiting: how many get it, and what is to become safe."""
+        unsafe = Unsafe()
         with self._channels.lock:
             self._channels.check_open()
             receivers = self._channels.publish(self.name, payload, unsafe)
             self._channels.settle_elsewhere()
-        unsafe.wait()
-        return receivers
+        return receivers, unsafe
 
     def subscribe(self) -> Listener:
         """What is published from now on. Raises Closed."""

@@ -49,6 +49,7 @@ class Producer:
         self._partitions = topic.partitions
         self._partitioner = Partitioner(len(topic.partitions))
         self._gathered: dict[int, _Gathered] = {}
+        self._fullest = 0  # bytes: no partition has gathered more
         self._made: dict[int, deque[_Made]] = {}  # and not appended yet
         self._maker: ThreadPoolExecutor | None = None
         self._unacknowledged: deque[tuple[Log, int, int]] = deque()  # log, mark after it, records
@@ -98,12 +99,36 @@ class Producer:
     def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
         """As ``send`` for each, but all of them or none; InvalidRecord's ``index`` says which."""
         with self._lock:
-            if self._closed:
-                raise self._forked or Closed(
-                    f"the producer of topic {self._topic.name!r} is closed"
-                )
+            self._check_open()
             if messages:
                 self._gather(messages, partition)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise self._forked or Closed(f"the producer of topic {self._topic.name!r} is closed")
+
+    def take(self, messages: Sequence[Message], partition: int | None, size: int) -> bool:
+        """As ``send_many`` of so many bytes, if that writes nothing and waits for nobody.
+
+        Else False: none of it is taken.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._check_open()
+            if self._fullest + size >= self._batch_bytes or not self._at_hand(partition):
+                return False
+            if messages:
+                self._gather(messages, partition)
+            return True
+        finally:
+            self._lock.release()
+
+    def _at_hand(self, partition: int | None) -> bool:
+        """Whether no log is opened by gathering for it: that may take long."""
+        if partition is None and len(self._topic.partitions) > 1:
+            return True
+        return self._topic.at_hand(partition or 0) is not None
 
     def _gather(self, messages: Sequence[Message], partition: int | None) -> None:
         if self._partitions is not self._topic.partitions:  # there are more: keys go elsewhere now
@@ -113,7 +138,9 @@ class Producer:
         portions = self._topic.portions(messages, self._partitioner, partition, codec)
         self.sent += len(messages)
         for portion in portions:
-            self._gathered.setdefault(portion.partition, _Gathered()).add(portion.columns)
+            gathered = self._gathered.setdefault(portion.partition, _Gathered())
+            gathered.add(portion.columns)
+            self._fullest = max(self._fullest, gathered.bytes)
         for portion in portions:
             if self._gathered[portion.partition].bytes >= self._batch_bytes:
                 self._close_batches(portion.partition)
@@ -123,6 +150,7 @@ class Producer:
         """Append what was gathered for a partition, in batches of about ``batch_bytes``."""
         made = self._made.setdefault(number, deque())
         gathered = self._gathered.pop(number, None)
+        self._fullest = max((it.bytes for it in self._gathered.values()), default=0)
         if gathered is not None:
             made.extend(map(self._make, gathered.parts(self._batch_bytes)))
         self._append(number, ahead=PARTS_AHEAD)
@@ -178,13 +206,25 @@ class Producer:
 
         What another thread sends meanwhile is not waited for.
         """
-        with self._lock:
-            self._push()
-            sent = self.sent
-            marks = {log: upto for log, upto, _ in self._unacknowledged}  # the last of each log
+        sent, marks = self.pushed()
         for log, upto in marks.items():
             log.wait(upto)
         assert self.acknowledged >= sent
+
+    def pushed(self) -> tuple[int, dict[Log, int]]:
+        """``push``; how many records that are in all, and the marks that they are safe below."""
+        with self._lock:
+            self._push()
+            return self.sent, {log: upto for log, upto, _ in self._unacknowledged}
+
+    def behind(self, batches: int) -> tuple[Log, int] | None:
+        """The mark below which a log is to be safe so that no more than so many batches are not."""
+        with self._lock:
+            self._settle()
+            if len(self._unacknowledged) <= batches:
+                return None
+            log, upto, _ = self._unacknowledged[-batches - 1]
+            return log, upto
 
     def close(self) -> None:
         """Flush, and take no more. Raises as ``push``: what could not be written is lost then."""

@@ -1,13 +1,14 @@
 """A consumer's part in its group: follows what the group gives it, and commits for it.
 
-A thread looks for news every few milliseconds. A partition that goes to another member is given up
-when what was handed out of it is done and committed; until then the other one waits.
+It looks for news every few milliseconds, as a chore. A partition that goes to another member is
+given up when what was handed out of it is done and committed; until then the other one waits.
 """
 
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from logstore.broker.chores import OWN_THREADS, Chore, Chores
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import EmbeddedMember, Share
 from logstore.errors import Fenced, LogstoreError, Refused
@@ -51,6 +52,7 @@ class Sharing:
         member: EmbeddedMember,
         opened: Callable[[Collection[Place], Offsets], Opened],
         metadata_bytes_max: int,
+        chores: Chores = OWN_THREADS,
     ) -> None:
         """``opened(places, committed)``: those of them that are there, ready to be read."""
         self._member = member
@@ -60,9 +62,9 @@ class Sharing:
         self._places: dict[TopicPartition, Place] = {}
         self._settled = False
         self._lock = threading.Lock()  # one look at a time
-        self._poked = threading.Event()
         self._leaving = False
-        self._thread: threading.Thread | None = None
+        self._chores = chores
+        self._chore: Chore | None = None
 
     def start(self, consumer: Sharer) -> None:
         """Join, and let the consumer have its share. Raises GroupBusy, and what opening raises."""
@@ -73,20 +75,16 @@ class Sharing:
         except BaseException:
             self._member.leave()
             raise
-        self._thread = threading.Thread(
-            target=self._run, args=(consumer,), name="group member", daemon=True
-        )
-        self._thread.start()
+        self._chore = self._chores.begin(LOOK_S, lambda: self._looked(consumer), "group member")
 
-    def _run(self, consumer: Sharer) -> None:
-        while not self._leaving:
-            self._poked.wait(LOOK_S)
-            self._poked.clear()
-            try:
-                self._look(consumer)
-            except LogstoreError as error:
-                consumer.fail(error)
-                return
+    def _looked(self, consumer: Sharer) -> bool:
+        """Whether to look again."""
+        try:
+            self._look(consumer)
+        except LogstoreError as error:
+            consumer.fail(error)
+            return False
+        return not self._leaving
 
     def _look(self, consumer: Sharer) -> None:
         with self._lock:
@@ -145,6 +143,11 @@ class Sharing:
             if place in places
         })  # fmt: skip
 
+    @property
+    def late(self) -> bool:
+        """As Membership.late."""
+        return self._member.late
+
     def check(self) -> None:
         """After a long sleep others may have the partitions: hear it before going on."""
         if self._member.late and self._consumer is not None:
@@ -156,12 +159,12 @@ class Sharing:
         return self._settled
 
     def poke(self) -> None:
-        self._poked.set()
+        if self._chore is not None:
+            self._chore.hurry()
 
     def leave(self) -> None:
         """Let others have the partitions at once."""
         self._leaving = True
-        self._poked.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._chore is not None:
+            self._chore.join()
         self._member.leave()

@@ -89,6 +89,11 @@ class Topic:
         """The partitions that somebody has asked for, and their logs."""
         return list(self._opened.items())
 
+    @property
+    def all_at_hand(self) -> bool:
+        """Whether all of them are: then no append waits for one to be opened."""
+        return len(self._opened) == len(self.partitions)
+
     def change(self, settings: TopicSettings) -> None:
         """The topic has these settings now."""
         self.rules = self.rules.changed(settings)
@@ -159,9 +164,16 @@ class Topic:
         raises before anything is appended. A disk that fills up midway keeps the batches before.
         Raises as ``append``.
         """
+        put = self.put_many(messages, partition)
+        for log, upto in put.marks:
+            log.wait(upto)
+        return put.positions
+
+    def put_many(self, messages: Iterable[Message], partition: int | None = None) -> "PutMany":
+        """As ``append_many``, without waiting for the sync."""
         listed = list(messages)
         if not listed:
-            return []
+            return PutMany((), (), ())
         portions = self.portions(listed, self._partitioner, partition)
         self._partitioner.batch_full()
         encoded = [(portion, self.rules.encode(portion.columns)) for portion in portions]
@@ -170,9 +182,7 @@ class Topic:
             [(log.append(batch), batch.record_count) for batch in batches]
             for log, (_, batches) in zip(logs, encoded, strict=True)
         ]
-        for log, marks in zip(logs, appended, strict=True):
-            log.wait(sum(marks[-1]))
-        return Positions(portions, list(map(_offsets, logs, appended)))
+        return PutMany(portions, logs, appended)
 
     def portions(
         self,
@@ -214,6 +224,26 @@ class Put(NamedTuple):
     def position(self) -> Position:
         """Where it stands, once it is safe."""
         return Position(self.partition, self.log.offset_of(self.mark), self.timestamp_ms)
+
+
+class PutMany(NamedTuple):
+    """The messages of one call that were appended, and are safe once their logs say so."""
+
+    portions: Sequence["Portion"]
+    logs: Sequence[Log]  # of each portion
+    appended: Sequence[Sequence[tuple[int, int]]]  # of each: batches by their marks, their records
+
+    @property
+    def marks(self) -> Sequence[tuple[Log, int]]:
+        """What is to be waited for: of each log all below a mark."""
+        return [(log, sum(it[-1])) for log, it in zip(self.logs, self.appended, strict=True)]
+
+    @property
+    def positions(self) -> "Sequence[Position]":
+        """Where each stands, once all are safe."""
+        if not self.portions:
+            return []
+        return Positions(self.portions, list(map(_offsets, self.logs, self.appended)))
 
 
 class Portion(NamedTuple):

@@ -96,33 +96,43 @@ def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
             raise pending.error
 
 
+def begin(vhost: Vhost, messages: list[Message], poke: Callable[[], None]) -> Published | Model:
+    """Publish them: what is to become safe, or a queue that has to be open first.
+
+    ``poke`` is called where there is something to wait for, and it has changed.
+    Raises what routing raises, for none of them.
+    """
+    run = [(vhost.route(it), it) for it in messages]
+    for queues in {queues for queues, _ in run}:
+        for queue in queues:
+            # Whether it has room is known once it is open.
+            if not isinstance(queue, Model):
+                continue
+            if queue.to_be_opened and not queue.stock.open():
+                queue.when_open(poke)
+                return queue
+    published = vhost.publish(run)
+    if published.waiting.parked:
+        published.waiting.watch(poke)
+    return published
+
+
 def publish(desk: Desk, messages: list[Message]) -> Routed:
     """Return when all are safe. Raises what routing raises, for none of them; StorageFull."""
-
-    def work(vhost: Vhost) -> Published | Model:
-        run = [(vhost.route(it), it) for it in messages]
-        for queues in {queues for queues, _ in run}:
-            for queue in queues:
-                # Whether it has room is known once it is open.
-                if not isinstance(queue, Model):
-                    continue
-                if queue.to_be_opened and not queue.stock.open():
-                    queue.when_open(desk.poke)
-                    return queue
-        published = vhost.publish(run)
-        if published.waiting.parked:
-            published.waiting.watch(desk.poke)
-        return published
-
-    published = desk.do(work)
+    published = desk.do(lambda vhost: begin(vhost, messages, desk.poke))
     while isinstance(published, Model):
         queue = published
         desk.wait(lambda: queue.gone or queue.stock.open())  # noqa: B023
-        published = desk.do(work)
+        published = desk.do(lambda vhost: begin(vhost, messages, desk.poke))
     waiting = published.waiting
     if waiting.parked:
         desk.wait(lambda: not waiting.parked)
     waiting.wait()
+    return routed(published)
+
+
+def routed(published: Published) -> Routed:
+    """What became of messages, all of them safe by now. Raises StorageFull."""
     if published.error is not None:
         raise published.error
     return Routed(tuple(published.unrouted), tuple(published.rejected))
@@ -181,8 +191,15 @@ class Exchange:
         Raises NoExchange, InternalExchange, InvalidExpiration; Refused where a queue is full and
         says reject-publish (other queues may have it); StorageFull, LogFailed.
         """
-        message = message_of(self._name, body, key, headers, properties)
-        routed = publish(self._desk, [message])
+        message = self.message(body, key, headers, properties)
+        return self.taken(publish(self._desk, [message]), key)
+
+    def message(self, body: bytes, key: str, headers: Table | None, properties: Table) -> Message:
+        """What ``publish`` publishes. Raises TypeError, ValueError, InvalidName, Refused."""
+        return message_of(self._name, body, key, headers, properties)
+
+    def taken(self, routed: Routed, key: str) -> bool:
+        """What ``publish`` says of one message."""
         if routed.rejected:
             raise Refused(
                 f"exchange {self.name!r}: a queue is full and takes no message with key {key!r}; "
@@ -202,9 +219,18 @@ class Exchange:
 
         Raises as ``publish``, but that what was rejected is told.
         """
+        return publish(self._desk, self.run(messages, key, headers, properties))
+
+    def run(
+        self,
+        messages: Iterable[bytes | tuple[bytes, str]],
+        key: str,
+        headers: Table | None,
+        properties: Table,
+    ) -> list[Message]:
+        """What ``publish_many`` publishes. Raises as ``message``."""
         pairs = (it if isinstance(it, tuple) else (it, key) for it in messages)
-        run = [message_of(self._name, *_pair(it), headers, properties) for it in pairs]
-        return publish(self._desk, run)
+        return [self.message(*_pair(it), headers, properties) for it in pairs]
 
     def bind(
         self, source: "str | Exchange", key: str = "", arguments: Table | None = None
@@ -259,15 +285,21 @@ class Queue:
         self._name = name_of(name)
         self._desk = desk
 
+    @property
+    def owner(self) -> Owner:
+        """What has the model."""
+        return self._desk
+
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
 
-    def _found(self, vhost: Vhost) -> Named:
+    def found(self, vhost: Vhost) -> Named:
+        """The queue, within the model. Raises NoQueue."""
         return vhost.queue(self._name, self._desk)
 
     def facts(self) -> QueueFacts:
         """As it was declared. Raises NoQueue."""
-        return self._desk.do(lambda vhost: self._found(vhost).facts)
+        return self._desk.do(lambda vhost: self.found(vhost).facts)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -288,7 +320,7 @@ class Queue:
         opened: list[Named] = []
 
         def look(vhost: Vhost) -> None:
-            queue = self._found(vhost)
+            queue = self.found(vhost)
 
             def known() -> None:
                 opened.append(queue)
@@ -345,15 +377,17 @@ class Queue:
                 group.queue.release(group, failed=False)
 
         try:
-            self._desk.do(lambda vhost: self._found(vhost).get(hands, False, then))
+            self._desk.do(lambda vhost: self.found(vhost).get(hands, False, then))
             self._desk.wait(lambda: got)
         except BaseException:  # Ctrl-C: nobody takes it any more
             gone = True
             raise
         found = got[0]
-        if found is None:
-            return None
-        return QueueMessage(self.name, found.delivery, found.tag, hands, self._desk)
+        return None if found is None else self.given(found)
+
+    def given(self, found: Got) -> QueueMessage:
+        """What ``get`` gives."""
+        return QueueMessage(self.name, found.delivery, found.tag, self._desk.hands, self._desk)
 
     def consume(
         self, prefetch: int = PREFETCH, *, priority: int = 0, exclusive: bool = False
@@ -367,7 +401,7 @@ class Queue:
         number(prefetch, "prefetch", 0, MANY)
         number(priority, "priority", -MANY, MANY)
         consumer = QueueConsumer(self.name, self._desk, prefetch, priority, exclusive=exclusive)
-        self._desk.do(lambda vhost: consumer.begin(self._found(vhost)))
+        self._desk.do(lambda vhost: consumer.begin(self.found(vhost)))
         return self._desk.consumer(consumer)
 
     def history(
@@ -400,7 +434,7 @@ class Queue:
             counts.append(count)
             self._desk.poke()
 
-        self._desk.do(lambda vhost: self._found(vhost).purge(purged))
+        self._desk.do(lambda vhost: self.found(vhost).purge(purged))
         self._desk.wait(lambda: counts)
         self._desk.did("queue", "purged", self.name)
         return counts[0]
@@ -415,7 +449,7 @@ class Queue:
 
         def delete(vhost: Vhost) -> Pending | None:
             nonlocal total
-            queue = self._found(vhost)
+            queue = self.found(vhost)
             total, pending = vhost.delete_queue(queue, if_unused=if_unused, if_empty=if_empty)
             return pending
 

@@ -4,16 +4,20 @@ One thread at a time is in the model, under one lock. What is left for the end o
 before that thread goes on; whoever waits does what other threads have left meanwhile (the flusher,
 the committer, workers), and looks at the clock. So there is no thread that only waits, and nothing
 happens while nobody calls: nobody could see it.
+
+Who has no thread to spend calls ``at_once``, and is told when to do so again.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.served_turn import NotNow
 from logstore.errors import Closed, Failed, LogstoreError
 
 _T = TypeVar("_T")
@@ -24,6 +28,10 @@ TURNS_MAX: Final = 16
 WORKERS: Final = 2  # that open lanes, as many as the model opens at once by itself
 
 log: Final = logging.getLogger("logstore.queues")
+
+
+def _nothing() -> None:
+    pass
 
 
 class OwnTurn:
@@ -39,6 +47,8 @@ class OwnTurn:
         self._working = 0
         self._queues: Queues | None = None
         self._error: LogstoreError | None = None  # why there are no more turns
+        self._inside: int | None = None  # the thread that is in the model, and will end its turn
+        self._told: tuple[Callable[[], None], ...] = ()
 
     def begin(self, queues: Queues) -> None:
         """These are called from now on."""
@@ -56,6 +66,12 @@ class OwnTurn:
         with self._news:
             self._calls[call] = None
             self._news.notify_all()
+        if self._inside != get_ident():
+            self._tell()
+
+    def _tell(self) -> None:
+        for told in self._told:
+            told()
 
     def work(self, first: Callable[[], Any], second: Callable[[Any], None]) -> None:
         """Run the first in another thread, then the second, with what it gave, in a turn."""
@@ -80,12 +96,44 @@ class OwnTurn:
     def do(self, call: Callable[[], _T]) -> _T:
         """Call it in the model, and end the turn. Raises what it raises; Closed, Forked."""
         with self._model:
-            self._check()
-            self._tick()
+            return self._turn(call, TURNS_MAX)
+
+    def at_once(self, call: Callable[[], _T]) -> _T:
+        """The same in one turn, where no other thread is in the model. Raises NotNow, too."""
+        if not self._model.acquire(blocking=False):
+            raise NotNow
+        try:
+            return self._turn(call, 1)
+        finally:
+            self._model.release()
+
+    def _turn(self, call: Callable[[], _T], turns: int) -> _T:
+        self._check()
+        outside, self._inside = self._inside, get_ident()
+        try:
+            self._tick(turns)
             try:
                 return call()
             finally:
-                self._end()
+                self._end(turns)
+        finally:
+            self._inside = outside
+
+    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Have it called, from any thread, when a turn is to be ended; stop that by the result.
+
+        Who is told looks at ``due_s``, too.
+        """
+        self._told = (*self._told, told)
+
+        def stop() -> None:
+            self._told = tuple(it for it in self._told if it is not told)
+
+        return stop
+
+    def alarmed(self, at_ms: int | None) -> None:
+        """As Queues has it: there is a new deadline."""
+        self._tell()
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """End turns until it is ready; whether it is, if there is a timeout. Raises Closed, Forked.
@@ -95,12 +143,10 @@ class OwnTurn:
         until = None if timeout_s is None else monotonic() + timeout_s
         while True:
             with self._model:
-                self._check()
-                self._tick()
-                self._end()
+                self._turn(_nothing, TURNS_MAX)
                 if ready():
                     return True
-                seen, due_s = self._turns, self._due_s()
+                seen, due_s = self._turns, self.due_s()
             left_s = None if until is None else until - monotonic()
             if left_s is not None and left_s <= 0:
                 return False
@@ -116,20 +162,21 @@ class OwnTurn:
         if self._error is not None:
             raise self._error
 
-    def _tick(self) -> None:
+    def _tick(self, turns: int) -> None:
         assert self._queues is not None, "nothing is called before there is a model"
         due_ms = self._queues.deadline_ms()
         if due_ms is not None and due_ms <= (now_ms := self._clock()):
             self._queues.tick(now_ms)
-            self._end()  # what is over is over before anyone asks
+            self._end(turns)  # what is over is over before anyone asks
 
-    def _due_s(self) -> float | None:
+    def due_s(self) -> float | None:
+        """Seconds until something is due by the clock; within the model."""
         assert self._queues is not None
         due_ms = self._queues.deadline_ms()
         return None if due_ms is None else max(0, due_ms - self._clock()) / 1000
 
-    def _end(self) -> None:
-        for _ in range(TURNS_MAX):
+    def _end(self, turns: int) -> None:
+        for _ in range(turns):
             with self._news:
                 calls, self._calls = self._calls, {}
             for call in calls:
@@ -142,6 +189,9 @@ class OwnTurn:
             with self._news:
                 self._turns += 1
                 self._news.notify_all()
+        else:
+            if self._calls:
+                self._tell()
 
     # The end
 
@@ -164,9 +214,9 @@ class OwnTurn:
             self._error = why
             try:
                 self._queues.close()
-                self._end()
+                self._end(TURNS_MAX)
                 keep()
-                self._end()
+                self._end(TURNS_MAX)
             finally:
                 with self._news:
                     self._turns += 1

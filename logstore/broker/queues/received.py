@@ -117,7 +117,7 @@ class QueueMessage:
 
         Raises Refused where it was settled, or given back, before.
         """
-        self._settle(lambda it: it.queue.settle(it))
+        settle([self], done)
 
     def nack(self, *, requeue: bool = True) -> None:
         """It could not be done: ready again, at its own place, or else as ``reject``.
@@ -125,16 +125,13 @@ class QueueMessage:
         Each time counts towards the queue's x-delivery-limit. Raises as ``ack``.
         """
         if requeue:
-            self._settle(lambda it: it.queue.release(it))
+            settle([self], failed)
         else:
             self.reject()
 
     def reject(self) -> None:
         """It never can be done: to the queue's dead-letter exchange, if it has one. As ``ack``."""
-        self._settle(lambda it: it.queue.reject(it))
-
-    def _settle(self, call: Callable[[Group], None]) -> None:
-        settle([self], call)
+        settle([self], rejected)
 
 
 def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> None:
@@ -143,19 +140,40 @@ def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> N
     Raises Refused for that one.
     """
     messages = list(messages)
-
-    def work() -> None:
-        for message in messages:
-            group = message._hands.unacked.ack(message._tag)
-            if group is None:
-                raise Refused(
-                    f"a message of queue {message.queue!r} was settled or given back before; "
-                    f"settle each once, while its consumer is open"
-                )
-            call(group)
-
     if messages:
-        messages[0]._desk.run(work)
+        messages[0]._desk.run(lambda: settle_now(messages, call))
+
+
+def settle_now(messages: Sequence[QueueMessage], call: Callable[[Group], None]) -> None:
+    """The same, within the model."""
+    for message in messages:
+        group = message._hands.unacked.ack(message._tag)
+        if group is None:
+            raise Refused(
+                f"a message of queue {message.queue!r} was settled or given back before; "
+                f"settle each once, while its consumer is open"
+            )
+        call(group)
+
+
+def done(group: Group) -> None:
+    """As QueueMessage.ack."""
+    group.queue.settle(group)
+
+
+def failed(group: Group) -> None:
+    """As QueueMessage.nack."""
+    group.queue.release(group)
+
+
+def rejected(group: Group) -> None:
+    """As QueueMessage.reject."""
+    group.queue.reject(group)
+
+
+def untouched(group: Group) -> None:
+    """Nobody has seen it: back to its place, without counting as failed."""
+    group.queue.release(group, failed=False)
 
 
 def cancelled(queue: str) -> Refused:
@@ -251,18 +269,22 @@ class QueueConsumer:
         found: list[QueueMessage] = []
 
         def ready() -> bool:
-            if self._came:
-                found.extend(self._take(most))
-            return bool(found) or self._cancelled or self._closed
+            taken = self.take(most)
+            found.extend(taken or ())
+            return taken is not None
 
         self._desk.wait(ready, timeout_s)
-        if found:
-            return found
+        return found
+
+    def take(self, most: int) -> list[QueueMessage] | None:
+        """As ``get_many`` within the model, without waiting: None while there are none."""
+        if self._came:
+            return list(self._take(most))
         if self._closed:
             raise Closed(f"the consumer of queue {self._name!r} is closed")
         if self._cancelled:
             raise cancelled(self._name)
-        return []
+        return None
 
     def _take(self, most: int) -> Iterator[QueueMessage]:
         full = self._came_bytes >= WAITING_BYTES_MAX
@@ -277,7 +299,7 @@ class QueueConsumer:
 
     def ack(self, messages: Iterable[QueueMessage]) -> None:
         """As ``QueueMessage.ack`` of each, at the cost of one."""
-        settle(messages, lambda it: it.queue.settle(it))
+        settle(messages, done)
 
     def close(self) -> None:
         """Consume no more. What is not settled is ready again, at its own place.

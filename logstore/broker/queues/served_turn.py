@@ -14,6 +14,10 @@ from logstore.errors import LogstoreError
 _T = TypeVar("_T")
 
 
+class NotNow(Exception):
+    """Another thread is in the model: a call would have to wait for it."""
+
+
 class ServedTurn:
     """From any thread but the sessions'."""
 

@@ -1,0 +1,94 @@
+"""How methods of the library become those of its asyncio face: a row for each.
+
+They have the names, the parameters and the words of the others, and are done by a worker.
+"""
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from functools import wraps
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar
+
+from logstore.aio.outlasting import Outlasting
+from logstore.aio.workers import Workers
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Behind_co = TypeVar("_Behind_co", covariant=True)
+
+
+class Face(Protocol[_Behind_co]):
+    """A thing of the asyncio face: what stands behind it, and who does what may wait."""
+
+    @property
+    def behind(self) -> _Behind_co:
+        """The library's own thing. Raises Closed."""
+
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def slow(self) -> Workers:
+        """For what may take minutes."""
+
+
+def awaited(
+    method: Callable[Concatenate[_Behind_co, _P], _T],
+) -> Callable[Concatenate[Face[_Behind_co], _P], Coroutine[Any, Any, _T]]:
+    """The method, done by a worker."""
+
+    @wraps(method)
+    async def call(face: Face[_Behind_co], /, *args: _P.args, **given: _P.kwargs) -> _T:
+        behind = face.behind
+        return await face.workers.run(lambda: method(behind, *args, **given))
+
+    return call
+
+
+def streamed(
+    method: Callable[Concatenate[_Behind_co, _P], Iterator[_T]],
+) -> "Callable[Concatenate[Face[_Behind_co], _P], Stream[_T]]":
+    """The method, which gives one thing after another: each is fetched by a worker."""
+
+    @wraps(method)
+    def call(face: Face[_Behind_co], /, *args: _P.args, **given: _P.kwargs) -> Stream[_T]:
+        behind = face.behind
+        return Stream(lambda: method(behind, *args, **given), face.slow)
+
+    return call
+
+
+_END: Final = object()
+
+
+class Stream(Generic[_T]):
+    """What comes one after another; ``async for`` fetches each when it is asked for.
+
+    A task that is cancelled meanwhile loses none: whoever goes on gets it.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[_T]], workers: Workers) -> None:
+        self._make = make
+        self._iterator: Iterator[_T] | None = None
+        self._step: Outlasting[Any] = Outlasting(workers)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _T:
+        found: _T = await self._step.next(self._next)
+        if found is _END:
+            raise StopAsyncIteration
+        return found
+
+    def _next(self) -> Any:  # noqa: ANN401  what there is, or _END
+        if self._iterator is None:
+            self._iterator = iter(self._make())
+        return next(self._iterator, _END)
+
+
+class Opened(Generic[_T]):
+    """What may be awaited: then it is open; else it is opened at its first use."""
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._opened().__await__()
+
+    async def _opened(self) -> Self:
+        raise NotImplementedError

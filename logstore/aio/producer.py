@@ -1,0 +1,123 @@
+"""A producer, sent to from the loop: batches are written by workers, and nobody runs ahead."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from logstore.aio.faces import awaited
+from logstore.aio.ground import Ground
+from logstore.aio.workers import Workers
+from logstore.broker.producer import Producer as Behind
+from logstore.broker.rules import RECORD_BYTES_EXTRA
+from logstore.broker.topic import HeadersGiven, as_headers
+from logstore.errors import LogstoreError
+from logstore.records.record import Message
+
+FEW: Final = 100  # messages that are looked at in the loop
+# Batches (of a megabyte, as a rule) that are written and not synced: whoever sends more waits.
+BATCHES_MAX: Final = 16
+
+
+class Producer:
+    """``logstore.Producer`` for asyncio. ``send`` waits where the disk can't keep up."""
+
+    def __init__(self, producer: Behind, ground: Ground) -> None:
+        self._producer = producer
+        self._ground = ground
+
+    # As Face
+
+    @property
+    def behind(self) -> Behind:
+        """As Face.behind."""
+        self._ground.checked()
+        return self._producer
+
+    @property
+    def workers(self) -> Workers:
+        """As Face.workers."""
+        return self._ground.workers
+
+    @property
+    def slow(self) -> Workers:
+        """As Face.slow."""
+        return self._ground.slow
+
+    # What it does
+
+    @property
+    def sent(self) -> int:
+        """Records taken."""
+        return self._producer.sent
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the records sent are synced."""
+        return self._producer.acknowledged
+
+    async def send(
+        self,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        headers: HeadersGiven | None = None,
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """As Producer.send. Cancelled while it waits, the record may have been taken."""
+        await self.send_many([Message(value, key, as_headers(headers), timestamp_ms)], partition)
+
+    async def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
+        """As Producer.send_many. Cancelled while it waits, all may have been taken, or none."""
+        producer = self.behind
+        if len(messages) > FEW or not producer.take(messages, partition, _bytes(messages)):
+            await self._noted(lambda: producer.send_many(messages, partition))
+            await self._keep_up()
+
+    async def _noted(self, call: Callable[[], None]) -> None:
+        try:
+            await self.workers.run(call)
+        except asyncio.CancelledError as error:
+            error.add_note("what was sent to a producer: perhaps taken; ``sent`` counts it if so")
+            raise
+
+    async def _keep_up(self) -> None:
+        """Back-pressure: what is written is synced, but for a few batches, before more is."""
+        while True:
+            mark = await self.workers.run(lambda: self._producer.behind(BATCHES_MAX))
+            if mark is None:
+                return
+            try:
+                await self._ground.safety.safe(*mark)
+            except LogstoreError:
+                return  # whoever flushes is told
+
+    push = awaited(Behind.push)
+
+    async def flush(self) -> None:
+        """As Producer.flush."""
+        _, marks = await self.workers.run(self.behind.pushed)
+        await self._ground.safe(marks.items(), "what was sent to a producer")
+
+    async def close(self) -> None:
+        """As Producer.close; goes on if whoever waits is cancelled."""
+        await self._ground.finish(self._producer.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _bytes(messages: Sequence[Message]) -> int:
+    return sum(
+        len(part) if isinstance(part, bytes) else 0
+        for message in messages
+        for part in (*message[:2], *(it for pair in message[2] for it in pair))
+    ) + RECORD_BYTES_EXTRA * len(messages)

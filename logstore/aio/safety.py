@@ -1,0 +1,122 @@
+"""Who waits in the loop until what was appended is safe: all of them by one look at each log."""
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+from itertools import count
+from typing import Final
+
+from logstore.aio.bell import CALLS_MAX, Bell
+from logstore.errors import Closed, LogstoreError
+from logstore.log import Log
+
+LINES_MAX: Final = 256  # logs: those for which nobody waits are forgotten then
+
+
+class Safety:
+    """For one loop, and called in it."""
+
+    def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop) -> None:
+        self._bell = bell
+        self._loop = loop
+        self._lines: dict[Log, _Line] = {}
+        self._numbers = count()
+
+    async def safe(self, log: Log, upto: int) -> None:
+        """Return once ``log.done >= upto``, a mark; have it synced soon.
+
+        Raises LogFailed where it never will be, UnknownPartition where the topic was deleted,
+        Closed where the store was closed before it was known.
+        """
+        if log.done < upto:
+            await self._wait(log, upto)
+
+    async def all_safe(self, marks: Iterable[tuple[Log, int]]) -> None:
+        """The same of several."""
+        waits = [self._wait(log, upto) for log, upto in marks if log.done < upto]
+        failure: LogstoreError | None = None
+        for wait in waits:
+            try:
+                await wait
+            except LogstoreError as error:  # the others are waited for, whatever is with this one
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _wait(self, log: Log, upto: int) -> "asyncio.Future[None]":
+        line = self._lines.get(log)
+        if line is None:
+            if len(self._lines) >= LINES_MAX:
+                self._forget_empty()
+            line = self._lines[log] = _Line(log, self._bell)
+        future = self._loop.create_future()
+        heapq.heappush(line.waiting, (upto, next(self._numbers), future))
+        if not line.asked:
+            line.asked = True
+            self._loop.call_soon(self._sync, line)  # once for all that is appended meanwhile
+        return future
+
+    def _sync(self, line: "_Line") -> None:
+        line.asked = False
+        line.log.sync_soon()
+        line.look()  # it may have become safe before it was watched
+
+    def _forget_empty(self) -> None:
+        for log in [log for log, line in self._lines.items() if not line.waiting]:
+            self._lines.pop(log).stop()
+
+    def close(self, why: Closed) -> None:
+        """Nothing becomes known to be safe any more."""
+        for line in self._lines.values():
+            line.close(why)
+        self._lines.clear()
+
+
+_Waiting = tuple[int, int, "asyncio.Future[None]"]
+TOLD_MAX: Final = 4 * CALLS_MAX  # in one iteration of the loop: each task goes on in the next one
+
+
+class _Line:
+    """Those who wait for one log."""
+
+    __slots__ = ("_bell", "asked", "log", "stop", "waiting")
+
+    def __init__(self, log: Log, bell: Bell) -> None:
+        self.log = log
+        self.waiting: list[_Waiting] = []  # a heap: the next one is the first
+        self.asked = False  # whether it is about to be synced
+        self._bell = bell
+        self.stop = log.watch(self._news)
+
+    def _news(self) -> None:
+        """From any thread."""
+        if self.waiting:
+            self._bell.ring(self.look)
+
+    def look(self) -> None:
+        """Tell those for whom it is safe, and all others where it never will be."""
+        done, waiting = self.log.done, self.waiting
+        for _ in range(TOLD_MAX):
+            if not waiting or waiting[0][0] > done:
+                break
+            future = heapq.heappop(waiting)[2]
+            if not future.done():
+                future.set_result(None)
+        else:
+            self._bell.ring(self.look)
+        if waiting and waiting[0][0] > done:
+            try:
+                self.log.check_failure()
+            except LogstoreError as error:
+                self.fail(error)
+
+    def fail(self, error: LogstoreError) -> None:
+        """What they wait for never will be."""
+        waiting, self.waiting = self.waiting, []
+        for _, _, future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    def close(self, why: Closed) -> None:
+        self.stop()
+        self.fail(why)

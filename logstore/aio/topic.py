@@ -1,0 +1,143 @@
+"""A topic, appended to from the loop."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from logstore.aio.faces import Opened, awaited
+from logstore.aio.ground import Ground
+from logstore.aio.workers import Workers
+from logstore.broker.topic import HeadersGiven, Position, PutMany
+from logstore.broker.topic import Topic as Behind
+from logstore.log import Log
+from logstore.records.record import Message
+from logstore.settings import TopicSettings
+
+_T = TypeVar("_T")
+
+# What is larger is encoded by a worker: compressing it would hold up the loop.
+SMALL_BYTES: Final = 32 << 10
+FEW: Final = 100  # messages, likewise
+
+
+class Topic(Opened["Topic"]):
+    """``logstore.Topic`` for asyncio. Awaited, all of its logs are open; else at its first use."""
+
+    def __init__(self, topic: Behind, ground: Ground) -> None:
+        self._topic = topic
+        self._ground = ground
+
+    def __repr__(self) -> str:
+        return f"<aio {self._topic!r}>"
+
+    async def _opened(self) -> "Topic":
+        topic = self.behind
+        if not topic.all_at_hand:
+            await self.workers.run(lambda: _open(topic))
+        return self
+
+    # As Face
+
+    @property
+    def behind(self) -> Behind:
+        """As Face.behind."""
+        self._ground.checked()
+        return self._topic
+
+    @property
+    def workers(self) -> Workers:
+        """As Face.workers."""
+        return self._ground.workers
+
+    @property
+    def slow(self) -> Workers:
+        """As Face.slow."""
+        return self._ground.slow
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        return self._topic.name
+
+    @property
+    def id(self) -> str:
+        return self._topic.id
+
+    @property
+    def uuid(self) -> bytes:
+        """The id as 16 bytes; none of a topic without one."""
+        return self._topic.uuid
+
+    @property
+    def created_ms(self) -> int:
+        return self._topic.created_ms
+
+    @property
+    def settings(self) -> TopicSettings:
+        return self._topic.settings
+
+    @property
+    def partitions(self) -> Sequence[Log]:
+        """Their logs; one that nobody has used yet is opened as it is taken, which may wait."""
+        return self._topic.partitions
+
+    partition = awaited(Behind.partition)
+
+    # Appending
+
+    async def append(
+        self,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        headers: HeadersGiven | None = None,
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+    ) -> Position:
+        """As Topic.append: synced on return, with all that others append meanwhile.
+
+        Cancelled, it was appended or not; where it was, a note on the exception says so.
+        """
+        topic = self.behind
+        if topic.all_at_hand and _size(value) + _size(key) <= SMALL_BYTES:
+            put = topic.put(value, key, headers, timestamp_ms, partition)
+        else:
+            put = await self._put(
+                lambda: topic.put(value, key, headers, timestamp_ms, partition), "one record"
+            )
+        await self._ground.safe([(put.log, put.mark + 1)], f"one record of {put.log.name}")
+        return put.position
+
+    async def append_many(
+        self, messages: Iterable[Message], partition: int | None = None
+    ) -> Sequence[Position]:
+        """As Topic.append_many. Cancelled, all were appended or none; as ``append`` says it."""
+        topic, listed = self.behind, list(messages)
+        small = len(listed) <= FEW and sum(map(_bytes, listed)) <= SMALL_BYTES
+        if small and topic.all_at_hand:
+            put: PutMany = topic.put_many(listed, partition)
+        else:
+            what = f"{len(listed)} records"
+            put = await self._put(lambda: topic.put_many(listed, partition), what)
+        await self._ground.safe(put.marks, f"{len(listed)} records of topic {self.name!r}")
+        return put.positions
+
+    async def _put(self, call: Callable[[], _T], what: str) -> _T:
+        try:
+            return await self.workers.run(call)
+        except asyncio.CancelledError as error:
+            error.add_note(f"{what} of topic {self.name!r}: perhaps appended, and not waited for")
+            raise
+
+
+def _open(topic: Behind) -> None:
+    for number in range(len(topic.partitions)):
+        topic.partition(number)
+
+
+def _size(given: object) -> int:
+    return len(given) if isinstance(given, bytes) else 0
+
+
+def _bytes(message: Message) -> int:
+    return _size(message[0]) + _size(message[1])

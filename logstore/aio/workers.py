@@ -1,0 +1,129 @@
+"""Threads for what may wait: a few for all who do so, however many they are.
+
+Who is cancelled goes on at once. What was not begun by then is not done; what was is done to its
+end, and what came of it goes to ``lost``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Generic, TypeVar
+
+from logstore import forks
+from logstore.aio.bell import Bell
+from logstore.errors import Closed, Forked, LogstoreError
+
+_T = TypeVar("_T")
+
+log: Final = logging.getLogger("logstore.aio")
+
+
+class Workers:
+    """For one loop."""
+
+    def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop, most: int, name: str) -> None:
+        """At most so many threads, each begun when it is needed."""
+        self._bell = bell
+        self._loop = loop
+        self._pool = ThreadPoolExecutor(most, name)
+        self._error: LogstoreError | None = None
+        self._waiting: set[asyncio.Future[Any]] = set()
+        forks.watch(self)
+
+    def forked(self, error: Forked) -> None:
+        """As Forkable.forked: the threads are the parent's."""
+        self._error = error
+
+    def start(
+        self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None
+    ) -> asyncio.Future[_T]:
+        """Have it done. Cancelling what is returned takes it back, if it was not begun.
+
+        ``lost`` is called, in a worker, with what came of it too late. Raises Closed, Forked.
+        """
+        if self._error is not None:
+            raise self._error
+        job = _Job(call, self._loop.create_future(), lost, self)
+        self._waiting.add(job.future)
+        job.future.add_done_callback(self._waiting.discard)
+        self._pool.submit(job.work)
+        return job.future
+
+    async def run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None) -> _T:
+        """The same, and what came of it. Raises what it raises; Closed, Forked."""
+        future = self.start(call, lost)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # It may have come in this very iteration of the loop.
+            if not future.cancel() and future.exception() is None and lost is not None:
+                self.leave(lambda: lost(future.result()))
+            raise
+
+    def leave(self, call: Callable[[], object]) -> None:
+        """Have it done, and wait for nothing. From the loop."""
+        if self._error is None:
+            self._pool.submit(_do, call)
+
+    def answer(self, call: Callable[[], object]) -> None:
+        """In the loop, soon."""
+        self._bell.ring(call)
+
+    def shut(self) -> None:
+        """Return when all that was begun is done: the rest is not. Not for the loop's thread."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def close(self, why: Closed) -> None:
+        """In the loop: nothing is done any more, and whoever waits for it is told why."""
+        self._error = self._error or why
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for future in list(self._waiting):
+            if not future.done():
+                future.set_exception(why)
+
+
+def _do(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except LogstoreError as error:
+        log.debug("nobody waits for it: %s", error)
+    except Exception:
+        log.exception("a bug in a worker")
+
+
+class _Job(Generic[_T]):
+    def __init__(
+        self,
+        call: Callable[[], _T],
+        future: asyncio.Future[_T],
+        lost: Callable[[_T], object] | None,
+        workers: Workers,
+    ) -> None:
+        self.future = future
+        self._call = call
+        self._lost = lost
+        self._workers = workers
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def work(self) -> None:
+        """In a worker."""
+        if self.future.done():
+            return
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001  the caller's, whatever it is
+            self._error = error
+        self._workers.answer(self._answer)
+
+    def _answer(self) -> None:
+        """In the loop."""
+        if self.future.done():  # cancelled, or given up
+            if self._error is None and self._lost is not None:
+                lost, value = self._lost, self._value
+                self._workers.leave(lambda: lost(value))
+        elif self._error is not None:
+            self.future.set_exception(self._error)
+        else:
+            self.future.set_result(self._value)

@@ -1,0 +1,82 @@
+"""What a consumer needs of whoever runs it: something to wait on, and chores done every so often.
+
+Where threads run it, each waits on an event, and each chore has a thread. Who runs many has others.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+
+class Awake(Protocol):
+    """That there is news. ``threading.Event`` is one; from any thread."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class Chore(Protocol):
+    """Something that is done every so often, until it is joined. From any thread."""
+
+    def hurry(self) -> None:
+        """It is due now."""
+
+    def join(self) -> None:
+        """Have it done no more; return when nobody is at it, but whoever calls this by doing it."""
+
+
+class Chores(Protocol):
+    """Whoever does them. From any thread."""
+
+    def awake(self) -> Awake:
+        """For one consumer."""
+
+    def begin(self, every_s: float, act: Callable[[], bool], name: str) -> Chore:
+        """Have ``act`` called every so many seconds, and again as long as it gives True."""
+
+
+class OwnThread:
+    """A ``Chore`` with a thread to itself."""
+
+    def __init__(self, every_s: float, act: Callable[[], bool], name: str) -> None:
+        self._every_s = every_s
+        self._act = act
+        self._due = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait(self._every_s)
+            self._due.clear()
+            if self._stopped or not self._act():
+                return
+
+    def hurry(self) -> None:
+        """As Chore.hurry."""
+        self._due.set()
+
+    def join(self) -> None:
+        """As Chore.join."""
+        self._stopped = True
+        self._due.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+class OwnThreads:
+    """``Chores``, each with a thread to itself."""
+
+    def awake(self) -> Awake:
+        """As Chores.awake."""
+        return threading.Event()
+
+    def begin(self, every_s: float, act: Callable[[], bool], name: str) -> Chore:
+        """As Chores.begin."""
+        return OwnThread(every_s, act, name)
+
+
+OWN_THREADS: Final[Chores] = OwnThreads()
