@@ -127,15 +127,15 @@ class StoreQueues:
         if turn is not None and not isinstance(turn, ServedTurn):
             turn.watch(told)
 
-    def end_turn(self) -> float | None:
+    def end_turn(self, *, wait: bool = False) -> float | None:
         """End one, where ``watch`` has told so; after how many seconds again, at the latest.
 
-        Raises NotNow where that has to be done by ``run``.
+        ``wait`` for whoever is in the model. Raises NotNow without; Closed, Forked.
         """
         turn = self._turn
-        if turn is None or isinstance(turn, ServedTurn) or self._error is not None:
+        if turn is None or isinstance(turn, ServedTurn):
             return None
-        return self.at_once(turn.due_s)
+        return turn.do(turn.due_s) if wait else turn.at_once(turn.due_s)
 
     def within(self, vhost: str) -> "InVhost":
         """The exchanges and queues of this virtual host; whether there is one, its use says."""

@@ -112,7 +112,6 @@ class Channel(Opened["Channel"]):
         return self._channel.name
 
     async def _opened(self) -> "Channel":
-        self._ground.checked()
         if not self._channel.opened:
             await self._ground.workers.run(self._channel.open)
         return self
@@ -120,6 +119,7 @@ class Channel(Opened["Channel"]):
     async def publish(self, payload: bytes) -> int:
         """As Channel.publish. Cancelled, it was published or not; of a history, as an append."""
         self._channel.check(payload)
+        self._ground.checked()
         await self._opened()
         receivers, unsafe = self._channel.put(payload)
         if unsafe:

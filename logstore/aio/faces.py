@@ -55,19 +55,39 @@ def streamed(
     return call
 
 
+class Opened(Generic[_T]):
+    """What may be awaited: then it is open; else it is opened at its first use."""
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        return self._opened().__await__()
+
+    async def _opened(self) -> _T:
+        raise NotImplementedError
+
+
 _END: Final = object()
 
 
-class Stream(Generic[_T]):
+class Stream(Opened["Stream[_T]"], Generic[_T]):
     """What comes one after another; ``async for`` fetches each when it is asked for.
 
-    A task that is cancelled meanwhile loses none: whoever goes on gets it.
+    A task that is cancelled meanwhile loses none: whoever goes on gets it. It may be awaited, to
+    hear at once what is wrong with what was asked for.
     """
 
     def __init__(self, make: Callable[[], Iterator[_T]], workers: Workers) -> None:
         self._make = make
         self._iterator: Iterator[_T] | None = None
         self._step: Outlasting[Any] = Outlasting(workers)
+
+    async def _opened(self) -> "Stream[_T]":
+        await self._step.anew(self._begin)
+        return self
+
+    def _begin(self) -> Iterator[_T]:
+        if self._iterator is None:
+            self._iterator = iter(self._make())
+        return self._iterator
 
     def __aiter__(self) -> Self:
         return self
@@ -79,16 +99,4 @@ class Stream(Generic[_T]):
         return found
 
     def _next(self) -> Any:  # noqa: ANN401  what there is, or _END
-        if self._iterator is None:
-            self._iterator = iter(self._make())
-        return next(self._iterator, _END)
-
-
-class Opened(Generic[_T]):
-    """What may be awaited: then it is open; else it is opened at its first use."""
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._opened().__await__()
-
-    async def _opened(self) -> Self:
-        raise NotImplementedError
+        return next(self._begin(), _END)

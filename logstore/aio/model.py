@@ -74,7 +74,7 @@ class Model:
     def _end_turn_later(self) -> None:
         """In a worker."""
         assert self._watched is not None
-        self._watched.run(_nothing)
+        self._watched.end_turn(wait=True)
         self._told()  # for the timer
 
     def close(self, why: Closed) -> None:
@@ -176,7 +176,3 @@ class _Asked:
         lost, found = self._lost, self._found
         if lost is not None:
             self._home.do_soon(lambda: lost(found))
-
-
-def _nothing() -> None:
-    pass

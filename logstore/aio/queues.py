@@ -277,7 +277,6 @@ class Exchange:
         return (await self.facts()).type_name
 
     facts = awaited(BehindExchange.facts)
-    unbind = awaited(BehindExchange.unbind)
     bindings = awaited(BehindExchange.bindings)
     delete = awaited(BehindExchange.delete)
 
@@ -289,6 +288,14 @@ class Exchange:
         bind = self.behind.bind
         await self.workers.run(lambda: bind(name, key, arguments))
         return self
+
+    async def unbind(
+        self, source: "str | Exchange", key: str = "", arguments: Table | None = None
+    ) -> None:
+        """As Exchange.unbind."""
+        name = source.name if isinstance(source, Exchange) else source
+        unbind = self.behind.unbind
+        await self.workers.run(lambda: unbind(name, key, arguments))
 
     async def publish(
         self, body: bytes, key: str = "", *, headers: Table | None = None, **properties: object

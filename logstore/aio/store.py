@@ -193,7 +193,7 @@ class Store:
 
     def channel(self, name: str | bytes) -> Channel:
         """As Store.channel. It may be awaited, to have its history opened."""
-        return Channel(self.behind.channel(name), self._ground)
+        return Channel(self._ground.store.channel(name), self._ground)
 
     def listen(self, *names: str | bytes, patterns: Iterable[str | bytes] = ()) -> Listener:
         """As Store.listen; see ``Listener``."""

@@ -1,0 +1,48 @@
+"""Tests of the library that are run over both of its faces: the other one is ``logstore.aio``."""
+
+import pytest
+from both_faces import Opener
+
+import logstore
+
+# By the files' names; but those that reach into the library's own objects, or are about threads.
+BOTH = {
+    "test_commit_after_output": (),
+    "test_library_audit": (),
+    "test_library_channels": (),
+    "test_library_damage": (),
+    "test_library_queues": ("test_a_fork_has_no_queues",),  # nor has it the loop
+    "test_library_store": (
+        # Of what a topic is: here each is a handle of its own.
+        "test_a_reader_sees_topics_partitions_and_settings_as_they_change",
+        "test_threads_that_ask_for_a_topic_at_once_get_the_same_one",
+        "test_threads_that_create_a_topic_at_once_create_it_once",
+        # Ctrl-C comes to the thread that syncs: here a thread that never gets it.
+        "test_ctrl_c_in_a_sync_neither_hangs_the_close_nor_loses_what_was_acknowledged",
+    ),
+    "test_library_upkeep": (),
+    "test_queue_upkeep": (),
+}
+AT_ONCE = ("test_library_channels",)  # the others take their time
+
+
+def pytest_generate_tests(metafunc):
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if name not in BOTH or metafunc.definition.originalname in BOTH[name]:
+        return
+    marks = () if name in AT_ONCE else pytest.mark.long
+    metafunc.parametrize("face", ["", pytest.param("asyncio", marks=marks)], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def face(request):
+    if not getattr(request, "param", ""):
+        yield
+        return
+    opener = Opener()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logstore, "open", opener)
+        if hasattr(request.module, "open_store"):
+            patch.setattr(request.module, "open_store", opener)
+        yield
+    opener.close()
