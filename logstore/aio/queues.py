@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from logstore.aio.breath import Breath
-from logstore.aio.faces import Opened, awaited
+from logstore.aio.faces import Opened, awaited, streamed
 from logstore.aio.ground import Ground
 from logstore.aio.model import Answer
 from logstore.aio.workers import Workers
@@ -364,6 +364,7 @@ class Queue:
     facts = awaited(BehindQueue.facts)
     counts = awaited(BehindQueue.counts)
     bindings = awaited(BehindQueue.bindings)
+    history = streamed(BehindQueue.history)
     purge = awaited(BehindQueue.purge)
     delete = awaited(BehindQueue.delete)
 

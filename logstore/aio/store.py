@@ -140,6 +140,8 @@ class Store:
     describe_topic = awaited(Behind.describe_topic)
     sizes = awaited(Behind.sizes)
     offset_for = awaited(Behind.offset_for)
+    scheduled = streamed(Behind.scheduled)
+    cancel = awaited(Behind.cancel)
 
     # Producing and consuming
 
@@ -255,6 +257,9 @@ class Store:
     vhosts = awaited(Behind.vhosts)
     add_vhost = awaited(Behind.add_vhost)
     delete_vhost = awaited(Behind.delete_vhost)
+    policies = awaited(Behind.policies)
+    set_policy = awaited(Behind.set_policy)
+    delete_policy = awaited(Behind.delete_policy)
 
     # Groups and users
 

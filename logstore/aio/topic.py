@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 from logstore.aio.faces import Opened, awaited
@@ -93,12 +94,17 @@ class Topic(Opened["Topic"]):
         headers: HeadersGiven | None = None,
         timestamp_ms: int | None = None,
         partition: int | None = None,
+        *,
+        deliver_at: datetime | int | None = None,
     ) -> Position:
         """As Topic.append: synced on return, with all that others append meanwhile.
 
         Cancelled, it was appended or not; where it was, a note on the exception says so.
         """
         topic = self.behind
+        if deliver_at is not None:
+            topic, headers = topic.waiting(headers, deliver_at)
+            timestamp_ms = None
         if topic.all_at_hand and _size(value) + _size(key) <= SMALL_BYTES:
             put = topic.put(value, key, headers, timestamp_ms, partition)
         else:

@@ -130,12 +130,18 @@ class Topic:
         ``deliver_at`` is given and the topic has not ``delivery.schedule=true``.
         """
         if deliver_at is not None:
-            moment = str(milliseconds_of(deliver_at)).encode()
-            given = (*as_headers(headers), (DELIVER_AT, moment))
-            return self.companion().append(value, key, given, partition=partition)
+            companion, given = self.waiting(headers, deliver_at)
+            return companion.append(value, key, given, partition=partition)
         put = self.put(value, key, headers, timestamp_ms, partition)
         put.log.wait(put.mark + 1)
         return put.position
+
+    def waiting(
+        self, headers: HeadersGiven | None, deliver_at: datetime | int
+    ) -> "tuple[Topic, Headers]":
+        """Where a record waits for that moment, and with which headers. Raises Refused."""
+        moment = str(milliseconds_of(deliver_at)).encode()
+        return self.companion(), (*as_headers(headers), (DELIVER_AT, moment))
 
     def put(
         self,

@@ -12,6 +12,7 @@ BOTH = {
     "test_library_channels": (),
     "test_library_damage": (),
     "test_library_queues": ("test_a_fork_has_no_queues",),  # nor has it the loop
+    "test_library_deduplication": (),
     "test_library_store": (
         # Of what a topic is: here each is a handle of its own.
         "test_a_reader_sees_topics_partitions_and_settings_as_they_change",
@@ -22,6 +23,7 @@ BOTH = {
     ),
     "test_library_upkeep": (),
     "test_queue_upkeep": (),
+    "test_scheduled_topics": (),
 }
 AT_ONCE = ("test_library_channels",)  # the others take their time
 
