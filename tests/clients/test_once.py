@@ -164,3 +164,95 @@ def test_ids_are_known_after_a_kill(start, topic):
     server = start(resp_port=-1)
     assert put(server, topic, [b"b", b"a", b"c"]) == [2, 3, 4]
     assert by_librdkafka(server, topic) == ([0, 1, 4], 5)
+
+
+# By RabbitMQ clients
+
+
+@pytest.fixture(scope="module")
+def rabbit(broker):
+    import pika
+
+    host, port = broker.amqp
+    connection = pika.BlockingConnection(pika.ConnectionParameters(host, port))
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def channel(rabbit):
+    it = rabbit.channel()
+    it.confirm_delivery()
+    yield it
+    if it.is_open:
+        it.close()
+
+
+def publish(channel, exchange, key, body, headers, **given):
+    import pika
+
+    given = pika.BasicProperties(headers=headers, delivery_mode=2, **given)
+    channel.basic_publish(exchange, key, body, given, mandatory=True)
+
+
+def bodies(channel, queue):
+    found = []
+    while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
+        found.append(got[2])
+    return found
+
+
+def test_a_repeat_is_confirmed_and_is_in_no_queue(channel, topic):
+    """It counts as routed: ``mandatory`` says nothing."""
+    queue, exchange = f"q-{topic}", f"x-{topic}"
+    channel.queue_declare(queue, durable=True, arguments={"x-message-deduplication": True})
+    channel.exchange_declare(
+        exchange, "x-message-deduplication", durable=True, arguments={"x-cache-size": 100}
+    )
+    channel.queue_declare(f"all-{topic}", durable=True)
+    channel.queue_bind(f"all-{topic}", exchange)
+    for body in (b"1", b"2"):
+        publish(channel, "", queue, body, {"x-deduplication-header": "a"})
+        publish(channel, exchange, "any", body, {"x-deduplication-header": "a"})
+    assert bodies(channel, queue) == [b"1"]
+    assert bodies(channel, f"all-{topic}") == [b"1"]
+
+
+@pytest.mark.long
+def test_an_exchange_without_a_size_is_refused_as_by_the_plugin(rabbit, topic):
+    import pika
+
+    channel = rabbit.channel()
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+        channel.exchange_declare(f"x-{topic}", "x-message-deduplication")
+    assert refused.value.reply_code == 406
+    assert refused.value.reply_text == (
+        "PRECONDITION_FAILED - Missing or invalid argument, 'x-cache-size' must be an integer "
+        "greater than 0"
+    )
+
+
+@pytest.mark.long
+def test_a_queue_with_a_wrong_argument_is_refused(rabbit, topic):
+    import pika
+
+    for name, value in (("x-cache-ttl", 0), ("x-message-deduplication", "yes")):
+        channel = rabbit.channel()
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+            channel.queue_declare(topic, durable=True, arguments={name: value})
+        assert refused.value.reply_code == 406
+        assert name in refused.value.reply_text
+
+
+@pytest.mark.long
+def test_a_commit_brings_each_id_once(rabbit, topic):
+    channel = rabbit.channel()
+    channel.queue_declare(topic, durable=True, arguments={"x-message-deduplication": True})
+    channel.tx_select()
+    for body in (b"1", b"2"):
+        publish(channel, "", topic, body, {"x-deduplication-header": 1})
+    channel.tx_commit()
+    publish(channel, "", topic, b"3", {"x-deduplication-header": 1})
+    channel.tx_commit()
+    assert bodies(channel, topic) == [b"1"]
+    channel.close()

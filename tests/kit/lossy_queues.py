@@ -15,6 +15,7 @@ from lossy_store import CONFIG
 from queue_parts import Channel, props
 from turns_by_hand import Turns
 
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
@@ -44,7 +45,9 @@ def kinds(*, lax=False):
     small = {"segment.bytes": SEGMENT_BYTES, "flush.messages": "1"}
     return {
         **KINDS,
-        LANE.name: replace(LANE, notes=LaneNotes, settings=lambda store: lanes),
+        LANE.name: replace(
+            LANE, notes=lambda: LaneNotes(Deduplication()), settings=lambda store: lanes
+        ),
         JOURNAL.name: replace(
             JOURNAL, notes=SettlementNotes, recovery_bytes=300, settings=lambda store: small
         ),
