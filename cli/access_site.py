@@ -316,7 +316,7 @@ class ServedAccess:
 
 
 def _row(user: "KeptUser") -> UserRow:
-    return UserRow(user.name, user.tags, sorted(user.scram), user.redis, len(user.weak_sha256))
+    return UserRow(user.name, user.tags, user.mechanisms, user.redis, len(user.weak_sha256))
 
 
 def _asked(rules: "Sequence[KeptRule]") -> dict[str, Any]:

@@ -34,6 +34,14 @@ class ScramKey(Struct, frozen=True):
     server_key: bytes
 
 
+class PasswordHash(Struct, frozen=True):
+    """A password as RabbitMQ keeps it: the digest of salt and password. It came from there."""
+
+    algorithm: str  # sha256, sha512 or md5
+    salt: bytes
+    digest: bytes
+
+
 class KeptUser(Struct, frozen=True):
     """Who may come in, and how he shows that it is him."""
 
@@ -44,6 +52,12 @@ class KeptUser(Struct, frozen=True):
     # are not limited for him.
     redis: str | None = None
     weak_sha256: tuple[str, ...] = ()  # hashes of Redis's ``#``: for the Redis door alone
+    rabbit: PasswordHash | None = None  # until he has another password
+
+    @property
+    def mechanisms(self) -> list[str]:
+        """What his password can be checked by."""
+        return [*sorted(self.scram), *([f"rabbit-{self.rabbit.algorithm}"] if self.rabbit else [])]
 
 
 class KeptRule(Struct, frozen=True):

@@ -146,7 +146,7 @@ def new_user(
 def new_password(known: Known, name: str, scram: Mapping[str, ScramKey]) -> Change:
     """In the place of all that he could log in with before. Raises UnknownUser."""
     before = user_of(known, name)
-    return Change(keep=[replace(before, scram=scram, weak_sha256=())])
+    return Change(keep=[replace(before, scram=scram, weak_sha256=(), rabbit=None)])
 
 
 def new_tags(known: Known, name: str, tags: Iterable[str]) -> Change:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
-from logstore.kept_users import SHA_256, SHA_512, KeptUser, ScramKey
+from logstore.kept_users import SHA_256, SHA_512, KeptUser, PasswordHash, ScramKey
 from logstore.names import OWNER_NAME, PASSWORD_BYTES_MAX, USER_BYTES_MAX
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too
@@ -161,7 +161,7 @@ class Passwords:
                 continue
             self._running += 1
             user = self._access.users.get(one.name)
-            job = partial(_is_right, _key_of(user), one.password, self._toll())
+            job = partial(_is_right, _kept_of(user), one.password, self._toll())
             self._work(job, partial(self._checked, one, user))
 
     def _checked(self, one: _Try, user: KeptUser | None, right: object) -> None:
@@ -282,8 +282,16 @@ class Passwords:
         return self._of_users[1:]
 
 
-def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
+_Kept = tuple[str, ScramKey] | PasswordHash | None
+
+
+def _kept_of(user: KeptUser | None) -> _Kept:
     """What a password of his is checked against."""
+    return _key_of(user) or (None if user is None else user.rabbit)
+
+
+def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
+    """The same, where it is a key of SCRAM."""
     if user is not None:
         for mechanism in CHECKED_BY:
             if mechanism in user.scram:
@@ -291,12 +299,17 @@ def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
     return None
 
 
-def _is_right(kept: tuple[str, ScramKey] | None, password: bytes, toll: Rounds) -> bool:
+def _is_right(kept: _Kept, password: bytes, toll: Rounds) -> bool:
     """In a worker. Every refusal costs the same rounds of each hash, whoever it is."""
     from logstore.access.scram_keys import is_key_of, salted
 
     left = dict(toll)
-    if kept is not None:
+    if isinstance(kept, PasswordHash):
+        from logstore.access.rabbit_hashes import is_of
+
+        if is_of(kept, password):
+            return True
+    elif kept is not None:
         mechanism, key = kept
         if is_key_of(mechanism, key, password):
             return True

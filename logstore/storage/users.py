@@ -35,6 +35,7 @@ from logstore.kept_users import (
     KeptRule,
     KeptTopicPermission,
     KeptUser,
+    PasswordHash,
     ScramKey,
     Unreadable,
 )
@@ -183,6 +184,7 @@ def _row(fact: Kept) -> Row:
                 "tags": list(fact.tags),
                 "redis": fact.redis,
                 "weak_sha256": list(fact.weak_sha256),
+                **({} if fact.rabbit is None else {"rabbit": _hash_row(fact.rabbit)}),
             }
         case KeptRule():
             return {
@@ -210,6 +212,10 @@ def _scram_row(key: ScramKey) -> Row:
     }  # fmt: skip
 
 
+def _hash_row(hash_: PasswordHash) -> Row:
+    return {"algorithm": hash_.algorithm, "salt": hash_.salt, "digest": hash_.digest}
+
+
 def _fact(key: bytes, value: bytes) -> Kept:
     """Raises what ``_DAMAGE`` has."""
     kind, _, _ = key.partition(b"\0")
@@ -235,7 +241,9 @@ def _plain(kind: type[Any], row: Row) -> Any:  # noqa: ANN401  one of ``kind``
 def _user(row: Row) -> KeptUser:
     for key in row["scram"].values():
         _plain(ScramKey, key)
-    found: KeptUser = _plain(KeptUser, row)
+    if "rabbit" in row:
+        _plain(PasswordHash, row["rabbit"])
+    found: KeptUser = _plain(KeptUser, {"rabbit": None, **row})
     return found
 
 

@@ -58,7 +58,10 @@ def as_json(fact):
     def plain(value):
         return value.decode("latin-1") if isinstance(value, bytes) else asdict(value)
 
-    return json.dumps({"of": type(fact).__name__, **asdict(fact)}, default=plain)
+    about = {"of": type(fact).__name__, **asdict(fact)}
+    if about.get("rabbit", 0) is None:  # schema 5 had no such field
+        del about["rabbit"]
+    return json.dumps(about, default=plain)
 
 
 def main():

@@ -173,7 +173,7 @@ def _unwanted(access: Access, name: str) -> Fault | None:
 
 def _leads(user: KeptUser) -> bool:
     """Whether he may do everything, and can log in by a password."""
-    return bool(user.scram) and steers(user)
+    return bool(user.scram or user.rabbit) and steers(user)
 
 
 def _others_lead(access: Access, changed: Mapping[str, KeptUser]) -> bool:
@@ -198,7 +198,8 @@ def _changed(
     for it in upsertions:
         mechanism = MECHANISMS[it.mechanism]
         scram[mechanism] = key_of(mechanism, it.salted_password, it.salt, it.iterations)
-    return replace(user, scram=scram)
+    rabbit = None if upsertions else user.rabbit  # which has the password that was before
+    return replace(user, scram=scram, rabbit=rabbit)
 
 
 def _kept(client: KafkaClient, changed: Sequence[KeptUser], faults: dict[str, Fault]) -> Later:

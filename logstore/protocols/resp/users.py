@@ -228,24 +228,27 @@ def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUse
     """In a worker: each of these may take tens of milliseconds."""
     from hmac import compare_digest
 
+    from logstore.access.rabbit_hashes import is_of
     from logstore.access.scram_keys import check_password, is_key_of, keys_of
 
     def is_his(password: bytes) -> bool:
         return any(is_key_of(mechanism, key, password) for mechanism, key in scram.items())
 
-    scram, weak = dict(user.scram), list(user.weak_sha256)
+    scram, weak, rabbit = dict(user.scram), list(user.weak_sha256), user.rabbit
     for sign, secret in changes:
         if sign == "":
-            scram, weak = {}, []
+            scram, weak, rabbit = {}, [], None
         elif sign == ">":
             try:
                 check_password(secret.decode(errors="surrogateescape"))
             except Refused as error:
                 return BadModifier(b">", str(error))
             if not is_his(secret):
-                scram = keys_of(secret)
+                scram, rabbit = keys_of(secret), None
         elif sign == "<" and is_his(secret):
             scram = {}
+        elif sign == "<" and rabbit is not None and is_of(rabbit, secret):
+            rabbit = None
         elif sign == "#":
             weak = list(dict.fromkeys((*weak, secret.decode())))
         else:
@@ -256,7 +259,7 @@ def with_passwords(user: KeptUser, changes: Sequence[PasswordChange]) -> KeptUse
             weak = left
     if len(weak) > HASHES_MAX:
         return BadModifier(b"#", f"A user has at most {HASHES_MAX} hashes of passwords")
-    return replace(user, scram=scram, weak_sha256=tuple(weak))
+    return replace(user, scram=scram, weak_sha256=tuple(weak), rabbit=rabbit)
 
 
 def _sha256(password: bytes) -> str:

@@ -118,8 +118,13 @@ def _is_still(who: LoggedIn, users: Mapping[str, KeptUser]) -> bool:
     if who.record is None:
         return True
     now = users.get(who.user)
-    return now is not None and (now is who.record or now.scram == who.record.scram)
+    return now is not None and (now is who.record or _passwords(now) == _passwords(who.record))
 
 
 def _digest(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _passwords(user: KeptUser) -> object:
+    """What he could have logged in with."""
+    return user.scram, user.rabbit

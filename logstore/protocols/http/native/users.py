@@ -115,7 +115,7 @@ def row(user: KeptUser) -> dict[str, object]:
     return {
         "name": user.name,
         "tags": list(user.tags),
-        "mechanisms": sorted(user.scram),
+        "mechanisms": user.mechanisms,
         "redis": user.redis,
         "weak": len(user.weak_sha256),  # hashes without salt that the Redis door takes
     }

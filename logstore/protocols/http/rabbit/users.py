@@ -1,6 +1,6 @@
 """Users: listed, shown, made, changed, deleted; and who asks.
 
-Hashes of passwords are neither shown nor taken: ours are others than RabbitMQ's.
+Hashes of passwords are not shown: ours are others than RabbitMQ's, and for definitions alone.
 """
 
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from logstore.access import administration
+from logstore.access import administration, rabbit_hashes
 from logstore.access.administration import Change
 from logstore.access.identity import Identity
 from logstore.access.scram_keys import ITERATIONS
-from logstore.kept_users import KeptUser, ScramKey
+from logstore.kept_users import KeptUser, PasswordHash, ScramKey
 from logstore.names import OWNER_NAME
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -23,6 +23,7 @@ from logstore.protocols.http.rabbit.asked import Asked
 from logstore.protocols.http.rabbit.words import bad_request, not_there
 
 ALL_TAGS: Final = ["administrator"]
+SHA_256: Final = "rabbit_password_hashing_sha256"  # how RabbitMQ hashes
 GUEST: Final = "guest"  # whoever asks while there are no users, as at the AMQP door
 
 
@@ -31,7 +32,7 @@ def row(user: KeptUser) -> lists.Row:
     return {
         "name": user.name,
         "password_hash": "",
-        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "hashing_algorithm": SHA_256,
         "tags": list(user.tags),
         "limits": {},
     }
@@ -89,14 +90,11 @@ def made(door: HttpDoor, call: Call) -> None:
     """There is one then, with this password and these tags. Raises RabbitFault, Refused."""
     name, asked = call.word("name"), Asked(call.given)
     tags = tags_given(asked)
-    if asked.text("password_hash"):
-        raise bad_request(
-            "password_hash: hashes of RabbitMQ can't be used here; give the password itself"
-        )
+    rabbit = None if "password" in asked else _hash_given(asked)
 
     def keep(keys: Mapping[str, ScramKey]) -> None:
         before = door.access.to_be(name)
-        change = _change(door, before, name, keys, tags)
+        change = _change(door, before, name, keys, tags, rabbit)
         status = CREATED if before is None else NO_CONTENT
         call.when_kept(door.access.change(*change, by=call.who), lambda: call.done(status))
 
@@ -113,12 +111,26 @@ def _change(
     name: str,
     keys: Mapping[str, ScramKey],
     tags: list[str],
+    rabbit: PasswordHash | None = None,
 ) -> Change:
     """In the place of the password and the tags that there were. Raises Refused, InvalidName."""
     if before is None:
-        return administration.new_user(door.access, name, keys, tags)
+        [user] = administration.new_user(door.access, name, keys, tags).keep
+        assert isinstance(user, KeptUser)
+        return Change(keep=[replace(user, rabbit=rabbit)])
     checked = administration.check_tags(tags)
-    return Change(keep=[replace(before, scram=keys, tags=checked, weak_sha256=())])
+    return Change(keep=[replace(before, scram=keys, tags=checked, weak_sha256=(), rabbit=rabbit)])
+
+
+def _hash_given(asked: Asked) -> PasswordHash | None:
+    """Raises RabbitFault."""
+    text = asked.text("password_hash")
+    if not text:
+        return None
+    try:
+        return rabbit_hashes.parse(text, asked.text("hashing_algorithm", SHA_256))
+    except ValueError as error:
+        raise bad_request(f"password_hash: {error}") from None
 
 
 def tags_given(asked: Asked) -> list[str]:
