@@ -63,6 +63,12 @@ def _policy() -> typer.Typer:
     return app
 
 
+def _definitions() -> typer.Typer:
+    from .definitions import app
+
+    return app
+
+
 def _user() -> typer.Typer:
     from .user import app
 
@@ -125,6 +131,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "queue": (_queue, "Declare queues, look into them, consume."),
     "vhost": (_vhost, "Add, list and delete virtual hosts."),
     "policy": (_policy, "Set limits of queues by their names."),
+    "definitions": (_definitions, "Take over what a RabbitMQ has."),
     "user": (_user, "Add, list, change and delete users."),
     "tls": (_tls, "Make certificates to try out TLS with."),
     "acl": (_acl, "Say what users may do, and ask why."),

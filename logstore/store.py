@@ -68,6 +68,8 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.access.audit import Audit
     from logstore.broker.policies import Policy
     from logstore.broker.queues.handles import Exchange, Queue
+    from logstore.definitions.exporting import Exported
+    from logstore.definitions.planning import Plan
     from logstore.deliveries import Deliveries, Scheduled
     from logstore.store_queues import StoreQueues
 
@@ -539,6 +541,53 @@ class Store:
             raise NoPolicy(name, vhost)
         self._store_queues().set_policies(data(vhost), (), [name])
         self._store_queues().did("policy", "deleted policy", name, data(vhost))
+
+    def export_definitions(self, *, vhost: str | None = None) -> "Exported":
+        """All users, virtual hosts, permissions, policies, exchanges, queues and bindings.
+
+        In RabbitMQ's own JSON, as its tools import it, with notes on what a RabbitMQ would not
+        know. ``vhost``: what is in this one alone. Raises NoVhost, ReadOnly.
+        """
+        from logstore.amqp.fields import data
+        from logstore.definitions.exporting import export
+
+        access = self.internals().access()
+        version = self.config.store.amqp_server_version
+        found: Exported = self._store_queues().long(
+            lambda queues: export(
+                queues, access, version, None if vhost is None else queues.vhost(data(vhost))
+            )
+        )
+        self._did("definitions", "given, with hashes of passwords")
+        return found
+
+    def import_definitions(
+        self, definitions: bytes, *, vhost: str | None = None, dry_run: bool = False
+    ) -> "Plan":
+        """Have there what definitions say, as RabbitMQ's tools export them; durable on return.
+
+        What contradicts what there is refuses all of it, before anything is changed. Where it is
+        interrupted, the same definitions can be imported again. ``vhost``: all of it is for this
+        one. ``dry_run``: say what would be done. The result counts what is added and changed, and
+        names what means nothing here. Raises InvalidDefinitions, NoVhost, ReadOnly, StorageFull.
+        """
+        from logstore.access.identity import OWNER
+        from logstore.amqp.fields import data
+        from logstore.definitions.carrying import carry_out
+        from logstore.definitions.planning import Plan, Planner
+        from logstore.definitions.reading import read
+
+        queues, access = self._store_queues(), self.internals().access()
+        if vhost is not None and data(vhost) not in queues.vhosts():
+            from logstore.broker.queues.refusals import NoVhost
+
+            raise NoVhost(data(vhost))
+        wanted = read(definitions, vhost)
+        plan: Plan = queues.long(lambda it: Planner(it, access, wanted).steps())
+        if not dry_run:
+            queues.long(lambda it: carry_out(plan, it, access, OWNER))
+            self._did("definitions", f"taken: {plan.said()}")
+        return plan
 
     def _forget_permitted(self, vhost: str) -> None:
         """First, since another one of that name is to begin with nothing."""

@@ -7,7 +7,7 @@ the same store, its model is the only one: see ``lend``.
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from logstore.access.resources import object_name
 from logstore.amqp.fields import text
@@ -18,6 +18,7 @@ from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.open_queues import OpenQueues
 from logstore.open_topics import OpenTopics
+from logstore.slices import Slices, Steps
 from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
 from logstore.storage.directory import LocalDirectory
 
@@ -161,6 +162,26 @@ class StoreQueues:
     ) -> None:
         """As Vhost.set_policies; durable on return, and in effect. Also raises NoVhost."""
         self._keep(lambda queues: queues.vhost(vhost).set_policies(put, removed))
+
+    def long(self, work: "Callable[[Queues], Steps]") -> Any:  # noqa: ANN401
+        """What takes long, done in slices; what it returns. Raises what it raises."""
+        found: list[Any] = []
+
+        def done(result: object) -> None:
+            found.append(result)
+            self.poke()
+
+        turn = self._opened()
+
+        def begin() -> None:
+            queues = self._model()
+            Slices(queues.soon).begin(work(queues), done)
+
+        turn.do(begin)
+        turn.wait(lambda: found)
+        if isinstance(found[0], LogstoreError):
+            raise found[0]
+        return found[0]
 
     def _keep(self, change: "Callable[[Queues], Pending | None]") -> None:
         """Make it, and return when it is durable. Raises what it raises; StorageFull, Failed."""

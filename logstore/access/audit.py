@@ -31,6 +31,7 @@ GROUP: Final = "group"
 EXCHANGE: Final = "exchange"
 QUEUE: Final = "queue"
 POLICY: Final = "policy"
+DEFINITIONS: Final = "definitions"  # taken, or given
 CONNECTION: Final = "connection"  # ended by somebody else
 AUDIT: Final = "audit"  # of the audit log itself: what is missing from it
 

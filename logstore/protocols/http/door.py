@@ -102,6 +102,7 @@ class HttpDoor:
     sizes: Fresh[Mapping[str, Holds]] = field(init=False)  # of all topics
     searches: InTurn = field(init=False)  # they take one worker, all together
     downloads: Downloads = field(default_factory=Downloads)
+    importing: set[object] = field(default_factory=set)  # who takes or gives definitions
     searching: set[object] = field(default_factory=set)  # searches under way
     tails: set[object] = field(default_factory=set)  # that follow topics
     channel_tails: set[object] = field(default_factory=set)

@@ -445,6 +445,23 @@ class PolicyAbout(Policy):
     exchanges: int = 0
 
 
+class Definitions(Struct):
+    definitions: dict[str, Any]  # RabbitMQ's own JSON
+    notes: list[str]  # what of it a RabbitMQ would not know
+
+
+class Imported(Struct):
+    dry_run: bool
+    counts: dict[str, "Count"]
+    notes: list[str]  # what of it means nothing here
+
+
+class Count(Struct):
+    added: int
+    changed: int
+    there: int  # already, and the same
+
+
 class BindingOf(Struct):
     id: str
     source: str
@@ -773,6 +790,8 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /groups/{name}": Group,
     "DELETE /groups/{name}": GroupDeleted,
     "POST /groups/{name}/reset": GroupWasReset,
+    "GET /definitions": Definitions,
+    "POST /definitions": Imported,
     "GET /policies": Listed[Policy],
     "GET /policies/{name}": PolicyAbout,
     "PUT /policies/{name}": Policy,

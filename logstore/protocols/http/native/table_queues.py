@@ -1,14 +1,16 @@
 """Routes of virtual hosts, exchanges and queues."""
 
-from typing import Final
+from typing import Any, Final
 
 from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
+from logstore.definitions.refusals import BYTES_MAX
 from logstore.http.asks import LOGGED_IN, MAY_ALL, SETS_POLICIES, of
 from logstore.http.routes import Route
 from logstore.protocols.http.call import PAGE_QUERY
 from logstore.protocols.http.listing import LIST_QUERY
 from logstore.protocols.http.native import (
     bindings,
+    definitions,
     exchanges,
     history,
     messages,
@@ -140,6 +142,15 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", f"{_QUEUE}/consumers", queues.consumers, "Who consumes it.", of(DESCRIBE, QUEUE),
         _PART,
+    ),
+    Route(
+        "GET", "/api/v1/definitions", definitions.described,
+        "All but messages, in RabbitMQ's own JSON.", MAY_ALL, _ONE,
+    ),
+    Route(
+        "POST", "/api/v1/definitions", definitions.imported,
+        "Have all of this, or say what would come of it.", MAY_ALL, (*_ONE, "dry_run"),
+        takes=dict[str, Any], body_bytes_max=BYTES_MAX,
     ),
     Route("GET", "/api/v1/policies", policies.list_, "List policies.", LOGGED_IN, _LIST),
     Route(

@@ -6,6 +6,7 @@ What one may do with an object is asked for by the handlers, as the AMQP door as
 from collections.abc import Callable
 from typing import Final
 
+from logstore.definitions.refusals import BYTES_MAX
 from logstore.http.asks import LOGGED_IN, MAY_ALL, SETS_POLICIES, Ask
 from logstore.http.routes import ANY, BODY_BYTES_MAX, Route
 from logstore.protocols.http.call import Call
@@ -15,6 +16,7 @@ from logstore.protocols.http.rabbit import (
     bindings,
     connections,
     consumers,
+    definitions,
     exchanges,
     messages,
     policies,
@@ -44,6 +46,7 @@ _QUEUE: Final = "/queues/{vhost}/{name}"
 _POLICY: Final = "/policies/{vhost}/{name}"
 _OPERATOR: Final = "/operator-policies/{vhost}/{name}"
 _PARAMETERS: Final = "/parameters/{component}"
+_DEFINITIONS: Final = "/definitions/{vhost}"
 _BETWEEN: Final = "/bindings/{vhost}/e/{source}/{kind}/{destination}"
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -93,6 +96,16 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     _row("GET", "/channels/{name}", connections.channel_described, "One and its consumers."),
     _row("GET", "/consumers", consumers.listed, "List consumers."),
     _row("GET", "/consumers/{vhost}", consumers.listed, "List those of a virtual host."),
+    _row("GET", "/definitions", definitions.described, "All but messages.", MAY_ALL),
+    _row("GET", _DEFINITIONS, definitions.described, "Those of a virtual host.", MAY_ALL),
+    _row(
+        "POST", "/definitions", definitions.imported, "Have all of this.", MAY_ALL,
+        body_bytes_max=BYTES_MAX,
+    ),
+    _row(
+        "POST", _DEFINITIONS, definitions.imported, "The same in a virtual host.", MAY_ALL,
+        body_bytes_max=BYTES_MAX,
+    ),
     _row("GET", "/policies", policies.listed, "List policies."),
     _row("GET", "/policies/{vhost}", policies.listed, "List those of a virtual host."),
     _row("GET", _POLICY, policies.described, "One policy.", SETS_POLICIES),

@@ -1,47 +1,14 @@
-"""AMQP's tables as RabbitMQ's management API has them in JSON, both ways.
+"""AMQP's tables in JSON, as this API takes them: as definitions have them."""
 
-A number without a fraction becomes a signed 64-bit one, as there; bytes become texts. JSON has no
-infinite numbers: those are null.
-"""
+from typing import Any
 
-from collections.abc import Mapping
-from decimal import Decimal
-from math import isfinite
-from typing import Any, Final
-
-from logstore.amqp import fields
-from logstore.broker.queues.tables import arguments_of, table_of
+from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
+from logstore.definitions import tables
+from logstore.definitions.tables import InvalidTable, arguments, table, value
 from logstore.protocols.http.rabbit.words import bad_request
 
-DEEP_MAX: Final = 32  # tables in each other: no client means more
-NAME_BYTES_MAX: Final = 255  # of a field: a short string
-_INT64: Final = range(-(1 << 63), 1 << 63)
-
-
-def arguments(given: Arguments) -> dict[str, Any]:
-    """Of an exchange, a queue or a binding."""
-    return table(table_of(given)) if given.fields else {}
-
-
-def table(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value(it) for name, it in given.items()}
-
-
-def value(given: Any) -> Any:  # noqa: ANN401  what a table holds
-    if isinstance(given, Mapping):
-        return table(given)
-    if isinstance(given, list | tuple):
-        return [value(it) for it in given]
-    if isinstance(given, bytes | bytearray):
-        return fields.text(bytes(given))
-    if given is None or isinstance(given, bool):
-        return given
-    if isinstance(given, int):
-        return int(given)
-    if isinstance(given, float):
-        return float(given) if isfinite(given) else None
-    return float(given) if isinstance(given, Decimal) else str.__str__(given)
+__all__ = ["arguments", "arguments_given", "table", "table_given", "value"]
 
 
 def arguments_given(given: Any) -> Arguments:  # noqa: ANN401  what JSON holds
@@ -51,33 +18,8 @@ def arguments_given(given: Any) -> Arguments:  # noqa: ANN401  what JSON holds
 
 
 def table_given(given: Any) -> dict[str, Any]:  # noqa: ANN401  what JSON holds
-    """Raises RabbitFault. An empty list is an empty table: some languages know no difference."""
-    if given is None or given == []:
-        return {}
-    if not isinstance(given, dict):
-        raise bad_request(["not_a_table", str(given)[:60]])
-    found = _given(given, 0)
-    assert isinstance(found, dict)
-    return found
-
-
-def _given(given: Any, deep: int) -> Any:  # noqa: ANN401
-    if deep > DEEP_MAX:
-        raise bad_request(f"tables are nested more than {DEEP_MAX} deep")
-    if isinstance(given, dict):
-        return {_name(name): _given(it, deep + 1) for name, it in given.items()}
-    if isinstance(given, list):
-        return [_given(it, deep + 1) for it in given]
-    if given is None:
-        raise bad_request("null_not_allowed")
-    if isinstance(given, bool | float | str):
-        return given
-    if given not in _INT64:
-        raise bad_request(["not_int64", str(given)[:60]])
-    return fields.Long(given)
-
-
-def _name(name: str) -> str:
-    if len(fields.data(name)) > NAME_BYTES_MAX:
-        raise bad_request(f"a name in a table has at most {NAME_BYTES_MAX} bytes: {name[:20]!r}...")
-    return name
+    """Raises RabbitFault."""
+    try:
+        return tables.table_given(given)
+    except InvalidTable as error:
+        raise bad_request(error.reason) from None

@@ -10,6 +10,7 @@ from logstore.amqp.replies import ACCESS_REFUSED, NOT_FOUND, Refusal
 from logstore.broker.policies import InvalidPolicy
 from logstore.broker.queues.refusals import DefaultVhost
 from logstore.broker.routing.refusals import UnknownType
+from logstore.definitions.refusals import InvalidDefinitions
 from logstore.errors import (
     Closed,
     Damaged,
@@ -89,7 +90,7 @@ def _fault(error: Fault) -> tuple[int, Body]:
     return status, _said(error.status, str(error))
 
 
-def _said(status: int, reason: str) -> Body:
+def _said(status: int, reason: object) -> Body:
     return {"error": _ERRORS.get(status, "bad_request"), "reason": reason}
 
 
@@ -114,6 +115,7 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any], tuple[int, Body]]]] = {
     UnknownType: lambda it: (
         BAD_REQUEST, _said(BAD_REQUEST, f"invalid exchange type '{it.type_name}'")
     ),
+    InvalidDefinitions: lambda it: (BAD_REQUEST, _said(BAD_REQUEST, it.reason)),
     InvalidPolicy: lambda it: (
         BAD_REQUEST, _said(BAD_REQUEST, f"Validation failed\n\n{escaped(it.fault)}\n")
     ),

@@ -20,6 +20,7 @@ from logstore.broker.routing.refusals import (
     Reserved,
     UnknownType,
 )
+from logstore.definitions.refusals import InvalidDefinitions
 from logstore.errors import (
     BrokenProtocol,
     Closed,
@@ -68,6 +69,7 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
             ReservedName,
             ConflictingArguments,
             InvalidArgument,
+            InvalidDefinitions,
             InvalidPolicy,
             InvalidWeight,
             Reserved,

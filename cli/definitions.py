@@ -1,0 +1,172 @@
+"""``logstore definitions``: export, import: all there is but messages, in RabbitMQ's own JSON."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from .command import INPUT, OUTPUT, Command, Group
+from .either import store_or_server
+from .ends import CommandFailed, put, say, tell
+from .options import HERE, Data, Json
+from .show import as_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from logstore.server_socket import ServerSocket
+    from logstore.store import Store
+
+app = typer.Typer(cls=Group, no_args_is_help=True)
+
+OneVhost = Annotated[
+    str | None,
+    typer.Option(
+        "--vhost",
+        metavar="VHOST",
+        rich_help_panel=INPUT,
+        help="Only what is in this virtual host: its policies, exchanges, queues and bindings.",
+    ),
+]
+
+
+class Imported(NamedTuple):
+    """What was done, or would be."""
+
+    counts: "Mapping[str, Mapping[str, int]]"
+    notes: "Sequence[str]"
+
+
+@app.callback()
+def group(data: Data = HERE) -> None:
+    """Take over what a RabbitMQ has, and give it away."""
+
+
+@app.command(cls=Command)
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Write to this file, which nobody else may read, instead of standard output.",
+        ),
+    ] = None,
+    vhost: OneVhost = None,
+    data: Data = HERE,
+) -> None:
+    """Print all that there is but messages as JSON.
+
+    Users, virtual hosts, permissions, policies, exchanges, queues and bindings, as a RabbitMQ
+    imports them. Hashes of passwords are among them. What a RabbitMQ would not know is named on
+    standard error.
+
+    $ logstore definitions export
+    $ logstore definitions export --vhost shop --output shop.json
+    """
+    with store_or_server(data) as (store, server):
+        if store is not None:
+            found, notes = store.export_definitions(vhost=vhost)
+        else:
+            answer = server.get("definitions", vhost=vhost)
+            found, notes = answer["definitions"], answer["notes"]
+    text = as_json(found)
+    if output is None:
+        put(text)
+    else:
+        _write(output, text)
+        tell(f"wrote definitions to {output}")
+    for line in notes:
+        say(line, "warning")
+
+
+def _write(path: Path, text: str) -> None:
+    """Raises OSError."""
+    import os
+
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+@app.command("import", cls=Command)
+def import_(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", show_default=False, help="- for standard input")
+    ],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", rich_help_panel=INPUT, help="Say what would be done, and stop."),
+    ] = False,
+    json_: Json = False,
+    vhost: OneVhost = None,
+    data: Data = HERE,
+) -> None:
+    """Have there what definitions of a RabbitMQ say.
+
+    FILE is what `rabbitmqctl export_definitions`, `rabbitmqadmin export` or `logstore definitions
+    export` has written; - is standard input. What is there already is left as it is; users and
+    policies of the same names are changed. What contradicts what there is refuses all of it, before
+    anything is changed. What means nothing here is named on standard error. The data directory is
+    created as well if it does not exist.
+
+    $ logstore definitions import rabbit.json --dry-run
+    $ logstore definitions import rabbit.json
+    """
+    given = _read(file)
+    with store_or_server(data, create=not dry_run) as (store, server):
+        if store is not None:
+            found = _local(store, given, vhost, dry_run=dry_run)
+        else:
+            found = _served(server, given, vhost, dry_run=dry_run)
+    _show(found, dry_run=dry_run, json_=json_)
+
+
+def _read(file: str) -> bytes:
+    """No more than can be taken. Raises OSError, CommandFailed."""
+    from logstore.definitions.refusals import BYTES_MAX
+
+    if file == "-" and sys.stdin is None:
+        raise CommandFailed("standard input is closed: name a FILE")
+    with open(0 if file == "-" else file, "rb", closefd=file != "-") as given:
+        return given.read(BYTES_MAX + 1)
+
+
+def _local(store: "Store", given: bytes, vhost: str | None, *, dry_run: bool) -> Imported:
+    from dataclasses import asdict
+
+    plan = store.import_definitions(given, vhost=vhost, dry_run=dry_run)
+    return Imported({kind: asdict(it) for kind, it in plan.counts.items()}, plan.notes)
+
+
+def _served(server: "ServerSocket", given: bytes, vhost: str | None, *, dry_run: bool) -> Imported:
+    from logstore.definitions.refusals import BYTES_MAX, InvalidDefinitions
+    from logstore.http.bodies import decode
+
+    if len(given) > BYTES_MAX:
+        raise InvalidDefinitions(f"they have too many bytes: at most {BYTES_MAX} are taken")
+    try:
+        value = decode(given) if given.strip() else {}
+    except (ValueError, RecursionError):
+        raise InvalidDefinitions("they are no JSON object") from None
+    query: dict[str, Any] = {"vhost": vhost, "dry_run": "true" if dry_run else None}
+    found = server.ask("POST", ("definitions",), query, value)
+    return Imported(found["counts"], found["notes"])
+
+
+def _show(found: Imported, *, dry_run: bool, json_: bool) -> None:
+    if json_:
+        put(as_json({"dry_run": dry_run, **found._asdict()}))
+        return
+    rows = [
+        (kind.replace("_", " "), it["added"], it["changed"], it["there"])
+        for kind, it in found.counts.items()
+        if any(it.values())
+    ]
+    put(table(("definitions", "added", "changed", "there"), rows))
+    for line in found.notes:
+        say(line, "warning")
+    if dry_run:
+        tell("nothing was changed: this was a dry run")

@@ -1,0 +1,1 @@
+"""RabbitMQ's definitions: users, virtual hosts and all that is in them but messages, as JSON."""

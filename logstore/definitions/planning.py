@@ -1,0 +1,321 @@
+"""What definitions would change, and whether they can: nothing is changed for that.
+
+What contradicts what there is refuses all of it. Done in the sessions' thread, in slices.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from logstore.access.access import Access, steers
+from logstore.access.administration import new_permission
+from logstore.amqp.fields import data, text
+from logstore.broker.policies import POLICIES_MAX
+from logstore.broker.queues.limits import QueueFacts, check_equivalent
+from logstore.broker.routing import exchange
+from logstore.broker.routing.arguments import comparable
+from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.broker.routing.exchange_types import matcher_of
+from logstore.broker.routing.matcher import Matcher
+from logstore.definitions.refusals import InvalidDefinitions
+from logstore.definitions.wanted import (
+    Wanted,
+    WantedBinding,
+    WantedExchange,
+    WantedPolicy,
+    WantedQueue,
+)
+from logstore.errors import LogstoreError, Refused
+from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
+from logstore.slices import Steps
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+    from logstore.broker.queues.vhost import Vhost
+
+_T = TypeVar("_T")
+
+AT_ONCE: Final = 50  # rows between yields, of some 10 us each
+FAULTS_MAX: Final = 5  # that one line tells of
+KINDS: Final = (
+    "users", "vhosts", "permissions", "topic_permissions", "policies", "exchanges", "queues",
+    "bindings",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Count:
+    """What becomes of what is wanted."""
+
+    added: int = 0
+    changed: int = 0
+    there: int = 0  # already, and the same
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be done: in the order of its fields."""
+
+    users: list[KeptUser] = field(default_factory=list)
+    vhosts: list[bytes] = field(default_factory=list)
+    permissions: list[KeptPermission | KeptTopicPermission] = field(default_factory=list)
+    policies: list[WantedPolicy] = field(default_factory=list)
+    exchanges: list[WantedExchange] = field(default_factory=list)
+    queues: list[WantedQueue] = field(default_factory=list)
+    bindings: list[WantedBinding] = field(default_factory=list)
+    counts: dict[str, Count] = field(default_factory=lambda: {it: Count() for it in KINDS})
+    notes: list[str] = field(default_factory=list)
+
+    def said(self) -> str:
+        """For people: how many changes there are."""
+        done = {kind: it.added + it.changed for kind, it in self.counts.items()}
+        found = ", ".join(
+            f"{count} {kind.replace('_', ' ')}" for kind, count in done.items() if count
+        )
+        return found or "nothing new"
+
+
+class _Place(NamedTuple):
+    """One exchange, with what is bound from it: to try what is to be bound."""
+
+    facts: ExchangeFacts
+    matcher: Matcher
+    bound: set[object]  # the bindings with arguments, as they compare
+
+
+class Planner:
+    """For one set of definitions."""
+
+    def __init__(self, queues: "Queues", access: Access, wanted: Wanted) -> None:
+        self._queues, self._access, self._wanted = queues, access, wanted
+        self._plan = Plan()
+        self._faults: list[str] = []
+        self._faulty = 0
+        self._exchanges: dict[tuple[str, bytes], ExchangeFacts] = {}
+        self._new_queues: dict[tuple[str, bytes], QueueFacts] = {}
+        self._places: dict[tuple[str, bytes], _Place] = {}
+        self._seen: set[object] = set()
+
+    def steps(self) -> Steps:
+        """Returns a Plan. Raises InvalidDefinitions where all of it is refused."""
+        wanted = self._wanted
+        self._vhosts()
+        self._users()
+        yield from self._each(wanted.permissions, "permissions", self._permission)
+        yield from self._each(wanted.topic_permissions, "topic_permissions", self._permission)
+        yield from self._each(wanted.policies, "policies", self._policy)
+        self._check_policies()
+        yield from self._each(wanted.exchanges, "exchanges", self._exchange)
+        yield from self._each(wanted.queues, "queues", self._queue)
+        yield from self._each(wanted.bindings, "bindings", self._binding)
+        if self._faulty:
+            more = self._faulty - len(self._faults)
+            self._faults += [f"and {more} more"] if more else []
+            raise InvalidDefinitions("; ".join(self._faults))
+        self._plan.notes = list(wanted.notes.all())
+        return self._plan
+
+    def _each(self, rows: Iterable[_T], kind: str, look: Callable[[_T, Count], None]) -> Steps:
+        """Each of them, once; what can't be is gathered."""
+        count = self._plan.counts[kind]
+        for number, row in enumerate(rows, 1):
+            try:
+                look(row, count)
+            except LogstoreError as error:
+                self._fault(f"{kind}: {error}")
+            if number % AT_ONCE == 0:
+                yield AT_ONCE
+
+    def _fault(self, sentence: str) -> None:
+        self._faulty += 1
+        if len(self._faults) < FAULTS_MAX:
+            self._faults.append(sentence)
+
+    # Users and virtual hosts
+
+    def _vhosts(self) -> None:
+        count = self._plan.counts["vhosts"]
+        for name in dict.fromkeys(map(data, self._wanted.vhosts)):
+            if name in self._queues.vhosts:
+                count.there += 1
+            else:
+                count.added += 1
+                self._plan.vhosts.append(name)
+
+    def _users(self) -> None:
+        count, access = self._plan.counts["users"], self._access
+        for it in {it.name: it for it in self._wanted.users}.values():
+            before = access.to_be(it.name)
+            now = KeptUser(it.name, it.scram, it.tags, rabbit=it.rabbit)
+            if before is not None and not (it.scram or it.rabbit):
+                now = KeptUser(
+                    it.name, before.scram, it.tags, before.redis, before.weak_sha256, before.rabbit
+                )
+            elif before is not None:
+                now = KeptUser(it.name, it.scram, it.tags, before.redis, (), it.rabbit)
+            if now == before:
+                count.there += 1
+                continue
+            count.changed += before is not None
+            count.added += before is None
+            self._plan.users.append(now)
+        self._check_not_locked_out()
+
+    def _check_not_locked_out(self) -> None:
+        """As Access says it when it is asked to change them: but now, when nothing is changed."""
+        coming = {it.name: it for it in self._plan.users}
+        users = self._access.users
+        if any(map(steers, users.values())) and not any(map(steers, {**users, **coming}.values())):
+            self._fault("users: none would be left with the tag administrator")
+
+    def _permission(self, it: KeptPermission | KeptTopicPermission, count: Count) -> None:
+        self._check_vhost(it.vhost)
+        if it.user not in {user.name for user in self._plan.users}:
+            new_permission(self._access, it)
+        else:
+            _check_expressions(it)
+        there = (
+            self._access.permissions.get((it.user, it.vhost))
+            if isinstance(it, KeptPermission)
+            else self._access.topic_permissions.get((it.user, it.vhost, it.exchange))
+        )
+        _count(count, there, it)
+        if there != it:
+            self._plan.permissions.append(it)
+
+    def _check_vhost(self, name: str) -> None:
+        if data(name) not in self._queues.vhosts and data(name) not in self._plan.vhosts:
+            raise Refused(f"there is no virtual host {name!r}, nor is there one in the definitions")
+
+    def _vhost(self, name: str) -> "Vhost | None":
+        """One that there is."""
+        self._check_vhost(name)
+        return self._queues.vhosts.get(data(name))
+
+    # What is in them
+
+    def _policy(self, it: WantedPolicy, count: Count) -> None:
+        vhost = self._vhost(it.vhost)
+        there = None if vhost is None else vhost.policies.by_name.get(it.policy.name)
+        _count(count, there, it.policy)
+        if there != it.policy:
+            self._plan.policies.append(it)
+
+    def _check_policies(self) -> None:
+        names: dict[str, set[str]] = {}
+        for it in self._plan.policies:
+            names.setdefault(it.vhost, set()).add(it.policy.name)
+        for name, own in names.items():
+            vhost = self._queues.vhosts.get(data(name))
+            there = set() if vhost is None else set(vhost.policies.by_name)
+            if len(there | own) > POLICIES_MAX:
+                self._fault(f"policies: virtual host {name!r} has at most {POLICIES_MAX}")
+
+    def _exchange(self, it: WantedExchange, count: Count) -> None:
+        facts, vhost = it.facts, self._vhost(it.vhost)
+        _ = facts.alternate
+        matcher_of(facts.type_name)(facts.arguments, random.randrange)
+        there = self._there(vhost, facts.name)
+        planned = self._exchanges.get((it.vhost, facts.name))
+        if (before := there or planned) is not None:
+            exchange.check_equivalent(before, facts)
+            count.there += 1
+            return
+        self._exchanges[it.vhost, facts.name] = facts
+        count.added += 1
+        self._plan.exchanges.append(it)
+
+    def _there(self, vhost: "Vhost | None", name: bytes) -> ExchangeFacts | None:
+        if vhost is None:
+            return next((it for it in exchange.PREDEFINED if it.name == name), None)
+        return vhost.topology.exchange(name) if vhost.topology.has_exchange(name) else None
+
+    def _queue(self, it: WantedQueue, count: Count) -> None:
+        facts, vhost = it.facts, self._vhost(it.vhost)
+        queue = None if vhost is None else vhost.topology.queue(facts.name)
+        before = self._new_queues.get((it.vhost, facts.name)) if queue is None else queue.facts
+        if before is None:
+            self._new_queues[it.vhost, facts.name] = facts
+            count.added += 1
+            self._plan.queues.append(it)
+            return
+        if before.exclusive:
+            raise Refused(f"queue {text(facts.name)!r} is exclusive to a connection")
+        check_equivalent(before, facts)
+        count.there += 1
+
+    def _binding(self, it: WantedBinding, count: Count) -> None:
+        binding, vhost = it.binding, self._vhost(it.vhost)
+        source = self._facts(it.vhost, vhost, binding.source)
+        missing = None
+        if source is None:
+            missing = f"exchange {text(binding.source)!r}"
+        elif not self._has_end(it, vhost):
+            missing = f"{binding.kind} {text(binding.destination)!r}"
+        if missing is not None:
+            shown = f"{text(binding.source)!r} to {binding.kind} {text(binding.destination)!r}"
+            where = f"of virtual host {it.vhost!r}"
+            self._wanted.notes.add(
+                f"the binding from {shown} {where} is left out: there is no {missing}"
+            )
+            return
+        assert source is not None
+        place = self._place(it.vhost, vhost, source)
+        identity = _identity(binding)
+        if identity in place.bound:
+            count.there += 1
+            return
+        place.matcher.add(binding, binding.destination)
+        place.bound.add(identity)
+        count.added += 1
+        self._plan.bindings.append(it)
+
+    def _facts(self, name: str, vhost: "Vhost | None", exchange: bytes) -> ExchangeFacts | None:
+        return self._there(vhost, exchange) or self._exchanges.get((name, exchange))
+
+    def _has_end(self, it: WantedBinding, vhost: "Vhost | None") -> bool:
+        kind, name = it.binding.kind, it.binding.destination
+        if kind == "exchange":
+            return self._facts(it.vhost, vhost, name) is not None
+        queue = None if vhost is None else vhost.topology.queue(name)
+        if queue is not None:
+            return not queue.facts.exclusive
+        return (it.vhost, name) in self._new_queues
+
+    def _place(self, name: str, vhost: "Vhost | None", facts: ExchangeFacts) -> _Place:
+        place = self._places.get((name, facts.name))
+        if place is None:
+            matcher = matcher_of(facts.type_name)(facts.arguments, random.randrange)
+            bound: set[object] = set()
+            if vhost is not None and vhost.topology.has_exchange(facts.name):
+                bound = {_identity(it) for it in vhost.topology.bindings_from(facts.name)}
+            place = self._places[name, facts.name] = _Place(facts, matcher, bound)
+        return place
+
+
+def _identity(binding: Binding) -> object:
+    """Two are one where their arguments differ in the width of a number alone: JSON has one."""
+    arguments = comparable(binding.arguments) if binding.arguments.fields else None
+    return binding.destination, binding.kind, binding.key, arguments
+
+
+def _count(count: Count, there: object, wanted: object) -> None:
+    if there is None:
+        count.added += 1
+    elif there == wanted:
+        count.there += 1
+    else:
+        count.changed += 1
+
+
+def _check_expressions(permission: KeptPermission | KeptTopicPermission) -> None:
+    """Of a user who is to be made: what new_permission checks besides."""
+    from logstore.access.permissions import check_expression
+
+    patterns: Iterator[str] = iter((permission.write, permission.read))
+    for it in patterns:
+        check_expression(it)
+    if isinstance(permission, KeptPermission):
+        check_expression(permission.configure)
