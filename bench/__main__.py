@@ -43,6 +43,7 @@ QUESTIONS = [
     "rabbit_latency",
     "rabbit_start",
     "queue_depth",
+    "once",
     "cold_reads",
     "channels",
     "turns",

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from logstore.amqp import methods
@@ -10,6 +11,7 @@ from logstore.amqp.frames import PROTOCOL, method_frame
 DEADLINE_S: Final = 120
 ASKED: Final = method_frame(1, methods.BasicQos(0, 0, False))
 ANSWERED: Final = method_frame(1, methods.BasicQosOk())
+CONFIRMED: Final = b"\0\x3c\0\x50"  # how the method of a confirm begins; the tag follows
 CLOSED: Final = method_frame(0, methods.ConnectionCloseOk())
 DELIVERED: Final = b"\0\x3c\0\x3c\1c"  # how the method of a delivery begins, to the consumer "c"
 
@@ -49,6 +51,22 @@ class AmqpLine:
             self._sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):  # ended; the reader sees why
             return
+
+    def confirmed(self, messages: Sequence[bytes], tag: int, at_once: int) -> int:
+        """Publish each, so many at a time, and wait for their confirms; the tag of the last one.
+
+        ``tag``: of the last that was published before, on a channel that confirms.
+        """
+        for begin in range(0, len(messages), at_once):
+            some = messages[begin : begin + at_once]
+            tag += len(some)
+            self._sock.sendall(b"".join(some))
+            ack, got = CONFIRMED + tag.to_bytes(8, "big"), b""
+            while ack not in got:
+                more = self._sock.recv(1 << 20)
+                assert more, "the server has ended the connection"
+                got = got[-len(ack) :] + more
+        return tag
 
     def take(self, queue: str, count: int) -> None:
         """Have so many messages delivered, and no more."""
