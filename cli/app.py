@@ -57,6 +57,12 @@ def _vhost() -> typer.Typer:
     return app
 
 
+def _schedule() -> typer.Typer:
+    from .schedule import app
+
+    return app
+
+
 def _policy() -> typer.Typer:
     from .policy import app
 
@@ -130,6 +136,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "exchange": (_exchange, "Route messages to queues, and publish."),
     "queue": (_queue, "Declare queues, look into them, consume."),
     "vhost": (_vhost, "Add, list and delete virtual hosts."),
+    "schedule": (_schedule, "See what waits for its time; cancel."),
     "policy": (_policy, "Set limits of queues by their names."),
     "definitions": (_definitions, "Take over what a RabbitMQ has."),
     "user": (_user, "Add, list, change and delete users."),

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final
 
-from logstore.broker.delivery import Delivered, Mover, due_of_record, records_at
+from logstore.broker.delivery import Delivered, Mover, due_of_record
+from logstore.broker.here import records_at
 from logstore.broker.rules import Rules
 from logstore.broker.schedules.companion import companion_of
 from logstore.broker.topic import Topic
-from logstore.broker.topics import Change
+from logstore.broker.topics import Change, Scheduled
 from logstore.errors import (
     Closed,
     LogstoreError,
@@ -36,6 +37,7 @@ CLOCK_S: Final = 1.0  # between looks at the clock while anything waits
 RETRY_S: Final = 1.0  # after which what has failed is tried again
 TRIM_S: Final = 60.0  # between trims of what was moved
 FORGOTTEN_AT_ONCE: Final = 4096
+COUNTED_AT_ONCE: Final = 10_000
 
 log: Final = logging.getLogger("logstore.delivery")
 
@@ -68,16 +70,6 @@ class Waits:
     def clip(self, log: bytes, gone: Sequence[Entry], mark: int) -> None:
         """As Waits.clip."""
         self._table.change(lambda it: self._table.write(it, log, (), gone, mark))
-
-
-class Scheduled(NamedTuple):
-    """One record that waits, as it is listed."""
-
-    topic: str  # that it will be moved to
-    partition: int
-    offset: int  # in the companion
-    due_ms: int
-    record: Record | None  # None: it can't be read
 
 
 @dataclass(slots=True)
@@ -363,3 +355,17 @@ def listed(
     for due_ms, number, offset in sorted(found)[:most]:
         records = records_at(companion.partition(number), [offset])
         yield Scheduled(topic, number, offset, due_ms, records.get(offset))
+
+
+def count_waiting(topics: OpenTopics, environment: Environment, topic: str) -> int:
+    """How many records wait for a topic, as far as they were looked at. Raises UnknownTopic."""
+    companion, table, total = companion_for(topics, topic), ScheduleTable(environment), 0
+    for number in range(len(companion.partitions)):
+        first, more = Entry(0, 0), True
+        while more:
+            key = of_partition(companion.uuid, number)
+            entries, more = table.page(key, first, COUNTED_AT_ONCE)
+            total += len(entries)
+            if entries:
+                first = Entry(entries[-1].due_ms, entries[-1].offset + 1)
+    return total

@@ -25,7 +25,7 @@ from logstore.broker.schedules.companion import (
     settings_of,
 )
 from logstore.broker.topic import Topic, uuid_of
-from logstore.broker.topics import Change, Segments, Space, check_count, check_more
+from logstore.broker.topics import Change, Schedules, Segments, Space, check_count, check_more
 from logstore.config import Chosen, check_topic_settings, topic_setting
 from logstore.errors import (
     Closed,
@@ -83,6 +83,7 @@ class OpenTopics:
         self._clock = clock
         self._others_write = others_write
         self._refusal: str | None = None
+        self._schedules: Schedules | None = None
         # One change at a time, so that they are shown in the order in which they were made.
         self._changing = threading.RLock()
         self._told: tuple[Callable[[Change], object], ...] = ()
@@ -106,6 +107,16 @@ class OpenTopics:
         self._changing = threading.RLock()
         self._claiming, self._showing = threading.Lock(), threading.Lock()
         self._refusal = str(error)
+
+    @property
+    def schedules(self) -> Schedules:
+        """As Topics.schedules."""
+        assert self._schedules is not None, "the store says what they are"
+        return self._schedules
+
+    def scheduled_by(self, schedules: Schedules) -> None:
+        """These say what waits for topics."""
+        self._schedules = schedules
 
     def refuse(self, why: str | None) -> None:
         """Change nothing any more: whoever has many changes to make ends soon. None: as before."""

@@ -68,9 +68,10 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.access.audit import Audit
     from logstore.broker.policies import Policy
     from logstore.broker.queues.handles import Exchange, Queue
+    from logstore.broker.topics import Scheduled
     from logstore.definitions.exporting import Exported
     from logstore.definitions.planning import Plan
-    from logstore.deliveries import Deliveries, Scheduled
+    from logstore.deliveries import Deliveries
     from logstore.store_queues import StoreQueues
 
 
@@ -92,6 +93,7 @@ class Store:
         self._deliveries: Deliveries | None = None
         self._topics = OpenTopics(directory, clock, others_write=mode == "read")
         self._topics.tell(self._tell_change)
+        self._topics.scheduled_by(_Schedules(self))
         self._channels = Channels()
         self._groups = KnownGroups(
             directory.path, lambda: self._open().groups, self._open_topics, self._group_deleted
@@ -292,12 +294,17 @@ class Store:
         ``most`` of them; ``after``: due (ms), partition and offset of the one before the first.
         A record is listed a moment after it was appended. Raises UnknownTopic.
         """
+        return self._listed(topic, after, most)
+
+    def _listed(
+        self, topic: str, after: tuple[int, int, int] | None, most: int
+    ) -> "Iterator[Scheduled]":
         from logstore.deliveries import listed
 
         table = self._open().groups
-        return iter(()) if table is None else listed(
-            self._topics, table.environment, topic, after, most
-        )  # fmt: skip
+        if table is None:
+            return iter(())
+        return listed(self._topics, table.environment, topic, after, most)
 
     def cancel(self, topic: str, partition: int, offset: int) -> None:
         """Have a record that waits not come: the one at this offset of the companion.
@@ -305,11 +312,14 @@ class Store:
         Durable on return. Raises NotWaiting where it has come, or was cancelled, UnknownTopic,
         UnknownPartition, ReadOnly.
         """
+        self._cancel(topic, partition, offset)
+        self._did("schedule", f"cancelled {topic}-{partition} at {offset}")
+
+    def _cancel(self, topic: str, partition: int, offset: int) -> None:
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
         self._open()
         self._deliver().cancel(topic, partition, offset)
-        self._did("schedule", f"cancelled {topic}-{partition} at {offset}")
 
     # Producing and consuming
 
@@ -754,6 +764,28 @@ class Store:
             found = status(directory)
             return replace(found, damaged=(*found.damaged, f"queues: {error}"))
         return status(directory, *held)
+
+
+class _Schedules:
+    """``Schedules`` of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def waiting(self) -> Mapping[str, int]:
+        """As Schedules.waiting."""
+        deliveries = self._store._deliveries
+        return {} if deliveries is None else deliveries.waiting()
+
+    def listed(
+        self, topic: str, after: tuple[int, int, int] | None, most: int
+    ) -> "Iterable[Scheduled]":
+        """As Schedules.listed."""
+        return self._store._listed(topic, after, most)
+
+    def cancel(self, topic: str, partition: int, offset: int) -> None:
+        """As Schedules.cancel."""
+        self._store._cancel(topic, partition, offset)
 
 
 def _as_bytes(name: str | bytes) -> bytes:

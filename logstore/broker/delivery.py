@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from logstore.broker.here import read_when_here
+from logstore.broker.here import read_when_here, records_at
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, include
 from logstore.broker.rules import BATCH_BYTES, Rules
 from logstore.broker.schedules.delays import (
@@ -24,13 +24,12 @@ from logstore.broker.schedules.delays import (
     due_of,
     says_nothing,
 )
-from logstore.errors import CorruptBatch, LogFailed, LogstoreError, OffsetBelowStart
+from logstore.errors import CorruptBatch, LogFailed, LogstoreError
 from logstore.kept_schedules import Entry, Moving
 from logstore.log import Log
 from logstore.records.batch import LOG_APPEND_TIME, Batch
 from logstore.records.decode import decode
 from logstore.records.encode import Columns, encode_columns, encoded_size_max
-from logstore.records.picked import picked
 from logstore.records.record import Headers, Record
 
 # No client has it: plain ids lie below, and those with a check above (``producer_ids.py``). The one
@@ -326,27 +325,3 @@ class Mover:
         self.source.trim(floor)
         self._trimmed = floor
         return True
-
-
-def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
-    """The records at these offsets; None: it is damaged; no entry: there is none. Waits for what
-    has to be fetched. Raises LogFailed, Failed, UnknownPartition.
-    """
-    found: dict[int, Record | None] = {}
-    offsets = sorted(those)
-    while offsets:
-        at = offsets[0]
-        if at >= source.safe:
-            break
-        some = offsets[:1]
-        try:
-            batch = read_when_here(source, at, 1)[0]
-            some = [it for it in offsets if it < batch.next_offset]
-            found.update((it.offset, it) for it in picked(batch, some))
-        except OffsetBelowStart:
-            some = [it for it in offsets if it < source.start] or some
-        except (CorruptBatch, IndexError) as error:
-            log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
-            found[at] = None
-        del offsets[: len(some)]
-    return found

@@ -1,13 +1,19 @@
 """Reading by who may wait: what has to be fetched first is waited for."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.errors import CorruptBatch, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.batch import Batch
+from logstore.records.picked import picked
+from logstore.records.record import Record
 
 NEWS_S: Final = 1.0  # between looks whether a log that has no news has failed
+
+log: Final = logging.getLogger("logstore.reading")
 
 
 def read_when_here(source: Log, at: int, bytes_max: int) -> Sequence[Batch]:
@@ -24,3 +30,27 @@ def read_when_here(source: Log, at: int, bytes_max: int) -> Sequence[Batch]:
             news.wait(NEWS_S)
     finally:
         stop()
+
+
+def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
+    """The records at these offsets; None: it is damaged; no entry: there is none. Waits for what
+    has to be fetched. Raises LogFailed, Failed, UnknownPartition.
+    """
+    found: dict[int, Record | None] = {}
+    offsets = sorted(those)
+    while offsets:
+        at = offsets[0]
+        if at >= source.safe:
+            break
+        some = offsets[:1]
+        try:
+            batch = read_when_here(source, at, 1)[0]
+            some = [it for it in offsets if it < batch.next_offset]
+            found.update((it.offset, it) for it in picked(batch, some))
+        except OffsetBelowStart:
+            some = [it for it in offsets if it < source.start] or some
+        except (CorruptBatch, IndexError) as error:
+            log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
+            found[at] = None
+        del offsets[: len(some)]
+    return found

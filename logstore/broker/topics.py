@@ -1,6 +1,6 @@
 """The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -9,6 +9,7 @@ from logstore.broker.topic import Topic
 from logstore.config import Chosen, parse
 from logstore.errors import Refused
 from logstore.names import AUDIT_TOPIC
+from logstore.records.record import Record
 from logstore.settings import STORE_SETTINGS
 
 METADATA_TOPIC: Final = "__cluster_metadata"
@@ -96,6 +97,33 @@ class Change(NamedTuple):
     topic: Topic
 
 
+class Scheduled(NamedTuple):
+    """One record that waits for its time, as it is listed."""
+
+    topic: str  # that it will be moved to
+    partition: int
+    offset: int  # where it waits
+    due_ms: int
+    record: Record | None  # None: it can't be read
+
+
+class Schedules(Protocol):
+    """What waits for topics with ``delivery.schedule=true``. May wait for the disk."""
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many records wait, by the topic."""
+
+    def listed(
+        self, topic: str, after: tuple[int, int, int] | None, most: int
+    ) -> Iterable[Scheduled]:
+        """In the order in which they are due; ``after``: due, partition and offset of the one
+        before. Raises UnknownTopic, Failed.
+        """
+
+    def cancel(self, topic: str, partition: int, offset: int) -> None:
+        """Durable on return. Raises NotWaiting, UnknownTopic, UnknownPartition, ReadOnly."""
+
+
 class OpenedTopics(Protocol):
     """The topics as consumers and groups of the library see them."""
 
@@ -111,6 +139,9 @@ class OpenedTopics(Protocol):
 
 class Topics(Protocol):
     """Looking up never waits; what changes something does, and is durable when it returns."""
+
+    @property
+    def schedules(self) -> Schedules: ...
 
     def get(self, name: str) -> Topic | None:
         """The topic of that name, if there is one."""

@@ -9,7 +9,7 @@ log says, and an index (``schedules/schedule.py``) tells which are next.
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from logstore.amqp.fields import text
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits
@@ -26,10 +26,13 @@ from logstore.broker.queues.waited import Waited, due_of_record, waited
 from logstore.broker.schedules.schedule import NEAR_MAX, Schedule
 from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.errors import CorruptBatch, LogstoreError
-from logstore.kept_schedules import Entry, of_exchange
+from logstore.kept_schedules import Entry, ScheduleIndex, of_exchange
+from logstore.log import Log
 from logstore.records.decode import decode
 from logstore.records.picked import picked
 from logstore.records.record import Record
+
+_T = TypeVar("_T")
 
 READ_BYTES: Final = 65_536
 LOOKED_AT_MAX: Final = 200  # new records in one turn: to read when each is due takes 10 us
@@ -94,6 +97,10 @@ class DelayedStation:
         self._read_ms = 0  # not before: the index could not be read
         self._cold = False
         self._awake = False
+        self._there_upto = (
+            NO_TIME  # below, not all is looked at that was there at the start; 0: it is
+        )
+        self._knowing: list[Callable[[LogstoreError | None], None]] = []
         if home.vhost.is_kept(self.name) or home.lanes:
             self._make_stock()
             if home.lanes:
@@ -143,6 +150,73 @@ class DelayedStation:
     def failed(self) -> LogstoreError | None:
         """Why its messages can't be had."""
         return None if self._stock is None else self._stock.failed
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What is due next; None while that is not known."""
+        return self._schedule
+
+    @property
+    def log(self) -> Log | None:
+        """Where its messages stand; None where there never was one."""
+        lane = None if self._stock is None else self._stock.lanes.get(LANE)
+        return None if lane is None else lane.log
+
+    @property
+    def index(self) -> ScheduleIndex:
+        return self._host.schedules.index
+
+    def work(self, first: Callable[[], _T], second: Callable[[_T], None]) -> None:
+        """As Host.work."""
+        self._host.work(first, second)
+
+    def waits(self, offset: int) -> bool:
+        """Whether a message waits there, and does not go on just now."""
+        lane = None if self._stock is None else self._stock.lanes.get(LANE)
+        if lane is None or self._schedule is None or self.gone:
+            return False
+        schedule = self._schedule
+        given_out = offset < lane.settlement.cursor and not lane.settlement.is_settled(offset)
+        return given_out and not schedule.is_out(offset) and not schedule.is_gone(offset)
+
+    def when_known(self, call: Callable[[LogstoreError | None], None]) -> None:
+        """Call it once what waits is known, or why it can't be."""
+        if self.failed is not None:
+            call(self.failed)
+        elif self._stock is None or not self._stock.names() or self._there_upto == 0:
+            call(None)
+        else:
+            self._knowing.append(call)
+            self._stock.when_open(self.wake)
+
+    def cancel(self, entry: Entry, then: Callable[[LogstoreError | None], object]) -> None:
+        """Have one that waits not go on."""
+        schedule = self._schedule
+        assert schedule is not None
+        schedule.take(entry)
+
+        def done(error: LogstoreError | None) -> None:
+            if error is None:
+                schedule.done([entry.offset])
+                self.counts.cancelled += 1
+            else:
+                schedule.back([entry.offset])
+            then(error)
+
+        self._settle([entry.offset], done)
+
+    def _look_whether_known(self, lane: Lane) -> None:
+        """Whether all was looked at that was there at the start."""
+        if self._there_upto and not self._fresh:
+            head = lane.head
+            if head is None or head >= self._there_upto:
+                self._there_upto = 0
+                self._known()
+
+    def _known(self, error: LogstoreError | None = None) -> None:
+        calls, self._knowing = self._knowing, []
+        for call in calls:
+            call(error)
 
     # As Station
 
@@ -195,6 +269,7 @@ class DelayedStation:
         if self._stock is not None:
             self._vhost.let_go(self)
             self._stock.drop()
+        self._known()
 
     # Time
 
@@ -217,6 +292,8 @@ class DelayedStation:
             self._stock.unstick()
         lane = self._stock.lanes.get(LANE)
         if lane is None or lane.log is None:
+            if self._stock.failed is not None:
+                self._known(self._stock.failed)
             return
         now_ms = self._vhost.clock()
         if self._schedule is None:
@@ -224,6 +301,7 @@ class DelayedStation:
         else:
             self._cold = False
             more = self._scan(self._schedule, lane)
+            self._look_whether_known(lane)
             more = self._move(self._schedule, lane, now_ms) or more
             self._index(self._schedule, lane, now_ms)
             if more:
@@ -309,10 +387,12 @@ class DelayedStation:
         if mark:
             lane.settlement.take(MANY, mark)
         self._schedule = Schedule(Entry(0, 0) if mark else None)
+        self._there_upto = lane.end
 
     def _unreadable(self, error: LogstoreError) -> None:
         log.warning("what waits at exchange %r is not known: %s", text(self.name), error)
         self._read_ms = self._vhost.clock() + RETRY_MS
+        self._known(error)
 
     # Looking at what came
 

@@ -4,7 +4,7 @@ A handle looks its thing up by name at each call, so it is good for as long as o
 exists. Names and keys are texts; those that are no UTF-8 come with surrogate escapes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -37,6 +37,7 @@ from logstore.errors import Refused
 
 if TYPE_CHECKING:  # imported at the first use
     from logstore.broker.queues.retrospect import PastMessage
+    from logstore.broker.queues.waiting import WaitingMessage
 
 PREFETCH: Final = 100
 Place = datetime | int | str | None
@@ -255,6 +256,28 @@ class Exchange:
         return self._desk.do(
             lambda vhost: list(map(_shown, vhost.topology.bindings_from(self._name)))
         )
+
+    def scheduled(
+        self, *, after: tuple[int, int] | None = None, most: int = 100
+    ) -> "Sequence[WaitingMessage]":
+        """The messages that wait at an x-delayed-message exchange, as they will go on.
+
+        ``most`` of them; ``after``: due (ms) and offset of the one before the first. Raises
+        NoExchange; NotWaiting for an exchange of another type.
+        """
+        from logstore.broker.queues.waiting import scheduled
+
+        return scheduled(self._desk, self._name, after, most)
+
+    def cancel(self, offset: int) -> None:
+        """Have a message that waits not go on: the one at this offset; durable on return.
+
+        Raises NotWaiting where it has gone on, or was cancelled; NoExchange.
+        """
+        from logstore.broker.queues.waiting import cancelled
+
+        cancelled(self._desk, self._name, offset)
+        self._desk.did("exchange", f"cancelled message {offset} of", self.name)
 
     def delete(self, *, if_unused: bool = False) -> None:
         """The exchange and its bindings; durable on return. Raises InUse, NotPermitted."""

@@ -4,11 +4,13 @@ import pytest
 from queue_parts import Lives
 
 from logstore.amqp import fields, properties
+from logstore.broker.queues import waiting as waiting_module
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
+from logstore.errors import NotWaiting
 
 
 def declare(node, name=b"later", kind="direct", *, durable=True, **more):
@@ -338,3 +340,72 @@ def lives(tmp_path):
     lives.open()
     yield lives
     lives.end()
+
+
+def listed(node, after=None, most=100):
+    found = []
+    waiting_module.listed(station(node), after, most, found.append)
+    node.run(until=lambda: found)
+    return found[0]
+
+
+def cancel(node, offset):
+    found = []
+    waiting_module.cancel(station(node), offset, found.append)
+    node.run(until=lambda: found)
+    return found[0]
+
+
+def test_what_waits_is_listed_in_the_order_of_its_times(lives):
+    node = ready(lives.node)
+    assert listed(node) == []
+    for number in range(10):
+        later(node, b"%d" % number, delay=1000 + 100 * (number % 5))
+    order = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]
+    assert [it.offset for it in listed(node)] == order
+    node.later(2500)  # the index has some by then, and others have gone on
+    for number in range(10, 15):
+        later(node, b"%d" % number, delay=1000)
+    found = listed(node)
+    assert [it.record.value for it in found] == [b"%d" % n for n in range(10, 15)]
+    node = lives.again()
+    assert [it.offset for it in listed(node)] == list(range(10, 15))
+    first = listed(node, most=2)
+    assert [it.offset for it in first] == [10, 11]
+    rest = listed(node, (first[-1].due_ms, first[-1].offset))
+    assert [it.offset for it in rest] == [12, 13, 14]
+
+
+def test_what_was_cancelled_does_not_come(lives):
+    node = ready(lives.node)
+    later(node, b"0", b"1", b"2", b"3")
+    assert cancel(node, 1) is None
+    assert isinstance(cancel(node, 1), NotWaiting)
+    assert isinstance(cancel(node, 99), NotWaiting)
+    node.later(500)
+    node = lives.kill()
+    assert cancel(node, 2) is None
+    assert [it.offset for it in listed(node)] == [0, 3]
+    node.later(5000)
+    assert node.bodies(b"q") == [b"0", b"3"]
+    assert isinstance(cancel(node, 0), NotWaiting)
+    node = lives.kill()
+    node.later(5000)
+    assert node.bodies(b"q") == []
+
+
+def test_what_goes_on_just_now_cannot_be_cancelled(at):
+    later(at, b"1")
+    found = []
+    at.clock.now_ms += 1000
+    at.queues.tick(at.clock.now_ms)
+    at.turns.over()  # it is on its way, and not told to the journal yet
+    waiting_module.cancel(station(at), 0, found.append)
+    at.run(until=lambda: found)
+    assert isinstance(found[0], NotWaiting)
+    assert at.bodies(b"q") == [b"1"]
+
+
+def test_an_exchange_where_nothing_ever_waited_has_nothing_to_cancel(at):
+    assert isinstance(cancel(at, 0), NotWaiting)
+    assert listed(at) == []

@@ -715,6 +715,51 @@ class PastMessage(Struct):
     truncated: bool
 
 
+class ScheduledRow(Struct):
+    kind: str  # exchange or topic
+    vhost: str | None
+    name: str
+    waiting: int
+
+
+class WaitingMessage(Struct):
+    offset: str
+    due_ms: int
+    time_ms: int | None
+    exchange: str
+    key: str
+    properties: dict[str, Any]
+    body: Content
+    body_bytes: int
+    truncated: bool
+
+
+class WaitingAtExchange(Struct):
+    items: list[WaitingMessage]
+    next: str | None  # where to go on: after
+
+
+class WaitingRecord(Struct):
+    partition: int
+    offset: str  # where it waits
+    due_ms: int
+    record: dict[str, Any] | None  # None: it can't be read
+
+
+class WaitingForTopic(Struct):
+    items: list[WaitingRecord]
+    next: str | None
+
+
+class CancelledMessage(Struct):
+    offset: str
+
+
+class CancelledRecord(Struct):
+    partition: int
+    offset: str
+
+
 class History(Struct):
     items: list[PastMessage]
     damaged: list[str]
@@ -786,6 +831,11 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /topics/{name}/records/{partition}/{offset}": Record,
     "POST /topics/{name}/records": Appended,
     "GET /topics/{name}/groups": Listed[GroupRow],
+    "GET /schedules": Listed[ScheduledRow],
+    "GET /exchanges/{name}/schedule": WaitingAtExchange,
+    "DELETE /exchanges/{name}/schedule/{offset}": CancelledMessage,
+    "GET /topics/{name}/schedule": WaitingForTopic,
+    "DELETE /topics/{name}/schedule/{partition}/{offset}": CancelledRecord,
     "GET /groups": Listed[GroupRow],
     "GET /groups/{name}": Group,
     "DELETE /groups/{name}": GroupDeleted,

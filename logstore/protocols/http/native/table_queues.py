@@ -18,6 +18,7 @@ from logstore.protocols.http.native import (
     policies,
     queues,
     routing,
+    schedules,
     vhosts,
 )
 from logstore.protocols.http.native.asked import TABLES_BYTES_MAX
@@ -64,6 +65,18 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", "/api/v1/routing/test", routing.tested, "Where one message would go.", LOGGED_IN,
         _ONE, takes=routing.RoutingTest, body_bytes_max=TABLES_BYTES_MAX,
+    ),
+    Route(
+        "GET", "/api/v1/schedules", schedules.shown, "Where messages and records wait.", LOGGED_IN,
+        _LIST,
+    ),
+    Route(
+        "GET", f"{_EXCHANGE}/schedule", schedules.of_exchange, "What waits there for its time.",
+        of(READ, EXCHANGE), (*_ONE, *schedules.PLACE_QUERY),
+    ),
+    Route(
+        "DELETE", f"{_EXCHANGE}/schedule/{{offset}}", schedules.cancelled_at_exchange,
+        "Have a message that waits not come.", of(DELETE, EXCHANGE), _ONE,
     ),
     Route("GET", "/api/v1/bindings", bindings.list_, "List bindings.", LOGGED_IN, _LIST),
     Route(

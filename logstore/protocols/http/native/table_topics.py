@@ -25,6 +25,7 @@ from logstore.protocols.http.native import (
     partitions,
     record_tail,
     records,
+    schedules,
     search,
     settings,
     topics,
@@ -92,6 +93,14 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", f"{_RECORD}/value", records.downloaded, "The value of one.", of(READ, TOPIC),
         kind=records.BINARY,
+    ),
+    Route(
+        "GET", f"{_TOPIC}/schedule", schedules.of_topic, "What waits for its time to come there.",
+        of(READ, TOPIC), schedules.PLACE_QUERY,
+    ),
+    Route(
+        "DELETE", f"{_TOPIC}/schedule/{{partition}}/{{offset}}", schedules.cancelled_for_topic,
+        "Have a record that waits not come.", of(DELETE, TOPIC),
     ),
     Route(
         "GET", f"{_TOPIC}/groups", groups.of_topic, "The groups that read it.", _SEES, LIST_QUERY

@@ -14,7 +14,9 @@ from logstore.broker.queues.refusals import (
 from logstore.broker.routing.refusals import (
     ConflictingArguments,
     InvalidArgument,
+    InvalidDelay,
     InvalidWeight,
+    NoDelayedType,
     NoExchange,
     NoQueue,
     Reserved,
@@ -30,6 +32,7 @@ from logstore.errors import (
     InvalidSetting,
     LogstoreError,
     NoneOfThatName,
+    NotWaiting,
     Refused,
     StorageFull,
     UnknownPartition,
@@ -56,6 +59,7 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
     UnknownPartition: NOT_FOUND,
     NoExchange: NOT_FOUND,
     NoQueue: NOT_FOUND,
+    NotWaiting: NOT_FOUND,
     InvalidName: BAD_REQUEST,
     **dict.fromkeys(
         (
@@ -70,8 +74,10 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
             ConflictingArguments,
             InvalidArgument,
             InvalidDefinitions,
+            InvalidDelay,
             InvalidPolicy,
             InvalidWeight,
+            NoDelayedType,
             Reserved,
             UnknownType,
         ),

@@ -1,0 +1,198 @@
+"""What waits at an exchange: listed, and cancelled. In the sessions' thread."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from logstore.amqp.fields import text
+from logstore.broker.here import records_at
+from logstore.broker.queues.waited import due_of_record
+from logstore.broker.routing.delayed_exchange import DELAYED
+from logstore.errors import LogstoreError, NotWaiting
+from logstore.kept_schedules import Entry, of_exchange
+from logstore.records.record import Record
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.delayed import DelayedStation
+    from logstore.broker.queues.received import Desk
+    from logstore.broker.queues.vhost import Vhost
+
+PAGE: Final = 256  # entries of the index that are read at once
+
+
+class WaitingMessage(NamedTuple):
+    """One message that waits."""
+
+    offset: int
+    due_ms: int
+    record: Record | None  # None: it can't be read
+
+
+Listed = Callable[[Sequence[WaitingMessage] | LogstoreError], object]
+
+
+def listed(
+    station: "DelayedStation", after: tuple[int, int] | None, most: int, then: Listed
+) -> None:
+    """The first that wait, so many at most, in the order in which they are due; those that go on
+    now are not among them. ``after``: due and offset of the one before.
+    """
+    _Listing(station, after, most, then).begin()
+
+
+class _Listing:
+    def __init__(
+        self, station: "DelayedStation", after: tuple[int, int] | None, most: int, then: Listed
+    ) -> None:
+        self._station = station
+        self._first = Entry(0, 0) if after is None else Entry(after[0], after[1] + 1)
+        self._most = most
+        self._then = then
+        self._found: list[Entry] = []
+
+    def begin(self) -> None:
+        self._station.when_known(self._page)
+
+    def _page(self, error: LogstoreError | None = None) -> None:
+        station = self._station
+        if error is not None or station.schedule is None:
+            self._then(error or [])
+            return
+        index, key, first = station.index, of_exchange(station.id), self._first
+
+        def read() -> tuple[Sequence[Entry], bool] | LogstoreError:
+            try:
+                return index.page(key, first, PAGE)
+            except LogstoreError as error:
+                return error
+
+        station.work(read, self._read)
+
+    def _read(self, page: tuple[Sequence[Entry], bool] | LogstoreError) -> None:
+        schedule = self._station.schedule
+        if isinstance(page, LogstoreError) or schedule is None:
+            self._then(page if isinstance(page, LogstoreError) else [])
+            return
+        entries, more = page
+        new = schedule.new_from(self._first)
+        upto = entries[-1] if more else None
+        both = {*entries, *(it for it in new if upto is None or it <= upto)}
+        self._found += [it for it in sorted(both) if self._station.waits(it.offset)]
+        if upto is not None and len(self._found) < self._most:
+            self._first = Entry(upto.due_ms, upto.offset + 1)
+            self._page()
+            return
+        found, log = self._found[: self._most], self._station.log
+        if log is None or not found:
+            self._then([])
+            return
+
+        def records() -> dict[int, Record | None] | LogstoreError:
+            try:
+                return records_at(log, [it.offset for it in found])
+            except LogstoreError as error:
+                return error
+
+        def shown(those: dict[int, Record | None] | LogstoreError) -> None:
+            if isinstance(those, LogstoreError):
+                self._then(those)
+            else:
+                self._then(
+                    [WaitingMessage(it.offset, it.due_ms, those.get(it.offset)) for it in found]
+                )
+
+        self._station.work(records, shown)
+
+
+def cancel(
+    station: "DelayedStation", offset: int, then: Callable[[LogstoreError | None], object]
+) -> None:
+    """Have a message that waits not come; ``then`` hears when that is durable, or why not."""
+    none = NotWaiting(
+        f"no message waits at offset {offset} of exchange {text(station.name)!r}: it went on, was "
+        f"cancelled, or never was there"
+    )
+
+    def known(error: LogstoreError | None = None) -> None:
+        log = station.log
+        if error is not None or log is None or not station.waits(offset):
+            then(error or none)
+            return
+
+        def read() -> Record | LogstoreError | None:
+            try:
+                return records_at(log, [offset]).get(offset)
+            except LogstoreError as error:
+                return error
+
+        station.work(read, found)
+
+    def found(record: Record | LogstoreError | None) -> None:
+        if isinstance(record, LogstoreError):
+            then(record)
+        elif record is None or not station.waits(offset):  # it may have gone on meanwhile
+            then(none)
+        else:
+            station.cancel(Entry(due_of_record(record), offset), then)
+
+    station.when_known(known)
+
+
+# By the library
+
+
+def station_of(vhost: "Vhost", exchange: bytes) -> "DelayedStation":
+    """Where messages wait at this exchange. Raises NoExchange, NotWaiting."""
+    facts = vhost.topology.exchange(exchange)
+    if facts.type_name != DELAYED:
+        raise NotWaiting(
+            f"nothing waits at exchange {text(exchange)!r}: its type is {facts.type_name}, not "
+            f"{DELAYED}"
+        )
+    return cast("DelayedStation", vhost.topology.station(exchange))
+
+
+def scheduled(
+    desk: "Desk", exchange: bytes, after: tuple[int, int] | None, most: int
+) -> Sequence[WaitingMessage]:
+    """As ``listed``, for who may wait. Raises NoExchange, NotWaiting, Failed."""
+    found: list[Sequence[WaitingMessage] | LogstoreError] = []
+
+    def told(those: Sequence[WaitingMessage] | LogstoreError) -> None:
+        found.append(those)
+        desk.poke()
+
+    desk.do(lambda vhost: listed(station_of(vhost, exchange), after, most, told))
+    desk.wait(lambda: found)
+    if isinstance(found[0], LogstoreError):
+        raise found[0]
+    return found[0]
+
+
+def cancelled(desk: "Desk", exchange: bytes, offset: int) -> None:
+    """As ``cancel``, for who may wait. Raises NoExchange, NotWaiting, Failed."""
+    found: list[LogstoreError | None] = []
+
+    def told(error: LogstoreError | None) -> None:
+        found.append(error)
+        desk.poke()
+
+    desk.do(lambda vhost: cancel(station_of(vhost, exchange), offset, told))
+    desk.wait(lambda: found)
+    if found[0] is not None:
+        raise found[0]
+
+
+def stations(desk: "Desk") -> list[tuple[bytes, int]]:
+    """The exchanges where messages wait, and how many at each; opened for that."""
+    found: list[tuple[bytes, int]] = []
+
+    def look(vhost: "Vhost") -> list["DelayedStation"]:
+        names = [it.name for it in vhost.topology.exchanges() if it.type_name == DELAYED]
+        return [station_of(vhost, it) for it in names]
+
+    for station in desk.do(look):
+        known: list[LogstoreError | None] = []
+        desk.do(lambda vhost, station=station, known=known: station.when_known(known.append))  # type: ignore[misc]
+        desk.wait(lambda known=known: known)  # type: ignore[misc]
+        found.append((station.name, station.waiting))
+    return found
