@@ -44,6 +44,7 @@ QUESTIONS = [
     "rabbit_start",
     "queue_depth",
     "once",
+    "ordering",
     "cold_reads",
     "channels",
     "turns",

@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 
 #define WRITTEN_AT_ONCE 32 /* messages that a publisher gathers before it writes */
-#define RING 1000          /* messages made beforehand, each with a key of its own */
+#define RING 1000          /* messages made beforehand; more if there are more keys */
 #define PARTS 10           /* that a million acknowledgements are timed in */
 #define NAME_BYTES 128
 
@@ -22,14 +22,15 @@ enum { NO_EXCHANGE = 0, FANOUT = 1, TOPIC = 2 };
 struct options {
 	const char *name;
 	long bytes, count, warm, window, persistent, durable, quorum, prefetch, ack_every;
-	long queues, exchange, bindings, per_s;
+	long queues, exchange, bindings, per_s, ordered, keys, consumers;
 };
 
 static struct options to = {
 	.bytes = 100, .count = 1000, .window = 1000, .persistent = 1, .durable = 1, .prefetch = 500,
-	.ack_every = 50, .queues = 1, .per_s = 200,
+	.ack_every = 50, .queues = 1, .per_s = 200, .consumers = 1,
 };
 static long nacked;
+static long got; /* by all consumers */
 
 static double cpu_seconds(void)
 {
@@ -55,6 +56,8 @@ static long declare_queue(struct connection *it, long nth, int passive)
 	at += 4;
 	if (to.quorum)
 		at = put_long_string(put(put_short_string(at, "x-queue-type"), 'S', 1), "quorum", 6);
+	if (to.ordered)
+		at = put_long_string(put(put_short_string(at, "x-ordering-key"), 'S', 1), "routing-key", 11);
 	end_table(table, at);
 	call(it, 1, 50, 10, data, at - data);
 	struct frame found = answer(it, 50, 11);
@@ -114,7 +117,7 @@ static uint8_t *put_message(uint8_t *at, long queue, long key)
 {
 	uint8_t payload[512], *end = put(put(put(payload, 60, 2), 40, 2), 0, 2);
 	char text[NAME_BYTES];
-	snprintf(text, sizeof text, "place.%03ld.stock", key);
+	snprintf(text, sizeof text, to.keys ? "place.%06ld.stock" : "place.%03ld.stock", key);
 	end = put_short_string(end, to.exchange ? to.name : "");
 	end = put_short_string(end, to.exchange ? text : queue_name(queue));
 	at = put_frame(at, METHOD, 1, payload, put(end, 0, 1) - payload);
@@ -127,15 +130,21 @@ static uint8_t *put_message(uint8_t *at, long queue, long key)
 	return put(at, 0xce, 1);
 }
 
+static long ring_messages(void)
+{
+	return to.keys > RING ? to.keys : RING;
+}
+
 static void make_ring(struct connection *it, long queue)
 {
-	uint8_t *ring = room(RING * (to.bytes + 512 + 2 * NAME_BYTES)), *at = ring;
-	long keys = to.exchange == TOPIC ? to.bindings / to.queues : 1;
-	for (long nth = 0; nth < RING; nth++)
-		at = put_message(at, queue, nth % keys);
+	long count = ring_messages();
+	uint8_t *ring = room(count * (to.bytes + 512 + 2 * NAME_BYTES)), *at = ring;
+	long keys = to.keys ? to.keys : to.exchange == TOPIC ? to.bindings / to.queues : 1;
+	for (long nth = 0; nth < count; nth++)
+		at = put_message(at, queue, nth * 7919 % keys);
 	it->ring = ring;
-	it->message_bytes = (at - ring) / RING;
-	if (it->message_bytes * RING != (size_t)(at - ring))
+	it->message_bytes = (at - ring) / count;
+	if (it->message_bytes * count != (size_t)(at - ring))
 		give_up("ring", "its messages are of different sizes");
 }
 
@@ -161,10 +170,10 @@ static void publish_more(struct connection *it, long all)
 {
 	while (!it->out_left && it->sent < all) {
 		long many = least(WRITTEN_AT_ONCE, all - it->sent);
-		many = least(many, RING - it->sent % RING);
+		many = least(many, ring_messages() - it->sent % ring_messages());
 		if (to.window && it->sent + many - it->confirmed > to.window)
 			return;
-		it->out = it->ring + it->sent % RING * it->message_bytes;
+		it->out = it->ring + it->sent % ring_messages() * it->message_bytes;
 		it->out_left = many * it->message_bytes;
 		it->sent += many;
 		ssize_t written = send(it->fd, it->out, it->out_left, MSG_NOSIGNAL);
@@ -222,6 +231,7 @@ static void take_deliveries(struct connection *it, long all)
 		if (frame.type != BODY)
 			continue;
 		it->got++;
+		got++;
 		if (!to.ack_every || (++it->unacked < to.ack_every && it->got != all))
 			continue;
 		uint8_t method[13];
@@ -337,6 +347,28 @@ static void publish(void)
 	run(&it, 1, 0);
 	if (!to.window)
 		declare_queue(&it, 0, 1); /* answered when all before it was taken */
+	say(to.count, now() - begun, cpu);
+}
+
+/* All of the first queue, by several. */
+static void share(void)
+{
+	struct connection *all = room(to.consumers * sizeof *all);
+	struct pollfd *polled = room(to.consumers * sizeof *polled);
+	for (long i = 0; i < to.consumers; i++) {
+		open_connection(&all[i]);
+		polled[i] = (struct pollfd){all[i].fd, POLLIN, 0};
+	}
+	double cpu = cpu_seconds(), begun = now();
+	for (long i = 0; i < to.consumers; i++)
+		begin_to_consume(&all[i], 0);
+	while (got < to.count) {
+		if (poll(polled, to.consumers, PATIENCE_S * 1000) == 0)
+			give_up(server, "it says nothing");
+		for (long i = 0; i < to.consumers; i++)
+			if (polled[i].revents && read_some(&all[i]))
+				take_deliveries(&all[i], to.count);
+	}
 	say(to.count, now() - begun, cpu);
 }
 
@@ -566,6 +598,7 @@ static void read_options(int count, char **given)
 		{"persistent", &to.persistent}, {"durable", &to.durable}, {"quorum", &to.quorum},
 		{"prefetch", &to.prefetch}, {"ack_every", &to.ack_every}, {"queues", &to.queues},
 		{"exchange", &to.exchange}, {"bindings", &to.bindings}, {"per_s", &to.per_s},
+		{"ordered", &to.ordered}, {"keys", &to.keys}, {"consumers", &to.consumers},
 	};
 	for (int i = 0; i < count; i++) {
 		size_t length = strcspn(given[i], "=");
@@ -587,7 +620,7 @@ int main(int given, char **words)
 		void (*act)(void);
 	} acts[] = {
 		{"declare", declare}, {"delete", delete}, {"count", count}, {"publish", publish},
-		{"consume", consume}, {"both", both}, {"latency", latency}, {"first", first},
+		{"consume", consume}, {"share", share}, {"both", both}, {"latency", latency}, {"first", first},
 		{"first_delivery", first_delivery}, {"unacked", unacked},
 		{"all_but_one", all_but_one}, {"nack_for_ever", nack_for_ever},
 	};

@@ -3,14 +3,17 @@
 ==============  ==================================================================================
 declare         ``queues`` queues, ``durable``, of RabbitMQ's type ``quorum`` or classic; with
                 ``exchange`` one of that name, FANOUT or TOPIC, to which they are bound: by nothing,
-                or by ``bindings`` patterns, of which ten match each key if there are ten queues
+                or by ``bindings`` patterns, of which ten match each key if there are ten queues;
+                ``ordered``: with x-ordering-key, by routing key
 delete          these
 count           ready: messages in the queues
 publish         ``count`` messages of ``bytes``, ``persistent`` or not, to the first queue or to the
                 exchange; at most ``window`` are unconfirmed (0: without confirms), until all are
-                confirmed: seconds, messages, bytes, nacked, client_cpu
+                confirmed: seconds, messages, bytes, nacked, client_cpu; ``keys``: so many routing
+                keys in turn, through an exchange
 consume         ``count`` messages of the first queue, ``prefetch`` and ``ack_every`` (more than 1:
                 multiple, 0: none is needed), until the last ack is taken: the same
+share           the same by ``consumers`` connections, until the last message is delivered
 both            on each of ``queues`` one publisher and one consumer, until the last is delivered
 latency         ``count`` messages at ``per_s``, from when each was sent; ``warm`` more before that
                 do not count: deliver_p50_us, deliver_p99_us, confirm_p50_us, confirm_p99_us

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
-from logstore.broker.queues.in_order import Pick
+from logstore.broker.queues.in_order import Dealt
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.message import Delivery, Showing, counted
 from logstore.broker.queues.ordering import Hands
@@ -153,30 +153,25 @@ class Consumers:
         holders = [it for it, _ in rooms]
         return Hands(holders, [room for _, room in rooms], front, [not it.no_ack for it in holders])
 
-    def push_picked(self, hands: Hands[Subscription], picks: Sequence[Pick], now_ms: int) -> None:
-        """Send each to whom it was picked for."""
+    def push_dealt(self, hands: Hands[Subscription], dealt: Dealt, now_ms: int) -> None:
+        """Send each to whom it was dealt."""
         consumers = hands.holders
         numbers: list[list[int]] = [[] for _ in consumers]
-        for n, pick in enumerate(picks):
-            numbers[pick.place].append(n)
+        for n, place in enumerate(dealt.places):
+            numbers[place].append(n)
         if self._turns is not None:
             self._turns.served([(it, 1) for it in consumers], numbers)
-        deliveries = self.picked(picks)
+        deliveries = self.deliveries(dealt.chunks)
+        offsets = [
+            (lane.number, record.offset) for lane, _, records, _, _ in dealt.chunks
+            for record in records
+        ]  # fmt: skip
         for consumer, hand in in_order(consumers, numbers):
-            places = [(picks[n].lane.number, picks[n].record.offset) for n in hand]
-            tag = self._hand_apart(consumer, places)
+            tag = self._hand_apart(consumer, [offsets[n] for n in hand])
             self.timeouts.had(consumer, tag + len(hand), now_ms)
             self._count(len(hand), fetched=False, no_ack=consumer.no_ack)
             consumer.push(tag, [deliveries[n] for n in hand])
-        again = sum(1 for it in picks if it.redelivered)
-        self._queue.counts.redelivered += again
-        self._queue.totals.redelivered += again
-
-    def picked(self, picks: Sequence[Pick]) -> list[Delivery]:
-        """These messages as consumers are sent them."""
-        chunks = (Chunk(it.lane, it.record.offset, [it.record], it.redelivered, False)
-                  for it in picks)  # fmt: skip
-        return self.deliveries(chunks)
+        self._count_again(dealt.chunks)
 
     def hand(
         self,

@@ -6,11 +6,11 @@ others of their key are ready still, and read again when their turn comes.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, offsets_of, parts
 from logstore.broker.queues.chunk import TAKEN_BYTES, Chunk
-from logstore.broker.queues.keys import key_of
+from logstore.broker.queues.keys import keys_of
 from logstore.broker.queues.lane import Lane, Window
 from logstore.broker.queues.ordering import Hands, Ordering, Tops, Waiting
 from logstore.kept_queues import PRIORITY_MAX
@@ -45,23 +45,16 @@ class Stocked(Protocol):
         """Offsets without records."""
 
 
-class Pick(NamedTuple):
-    """One message, and who gets it: a place among the hands."""
-
-    place: int
-    lane: Lane
-    record: Record
-    redelivered: bool
-
-
 class Dealt:
     """What came of dealing."""
 
-    __slots__ = ("expired", "looked", "picks", "size", "stuck")
+    __slots__ = ("chunks", "expired", "looked", "places", "size", "stuck")
 
     def __init__(self) -> None:
-        self.picks: list[Pick] = []
-        self.expired: list[Chunk] = []  # these are out, and are to die
+        # These are out. Messages of a chunk are in order, and others may lie between them.
+        self.chunks: list[Chunk] = []
+        self.places: list[int] = []  # who gets each of them, as a place among the hands
+        self.expired: list[Chunk] = []  # these are out, too, and are to die
         self.looked = 0  # how many messages were looked at
         self.size = 0  # of the bodies that were read
         self.stuck: set[int] = set()  # lanes that can't be read on, for they are damaged
@@ -73,7 +66,7 @@ class InOrder:
     def __init__(self, stock: Stocked, ordering_key: bytes, prefetch: int) -> None:
         self.ordering: Ordering[Any] = Ordering(prefetch)
         self._stock = stock
-        self._key_of = key_of(ordering_key)
+        self._keys_of = keys_of(ordering_key)
         self.more = False  # the last deal has ended for it had looked at enough
         # Of each lane: what an earlier process has left and was not looked at yet, the lowest last.
         self._left: dict[int, list[tuple[int, int]]] = {}
@@ -129,7 +122,8 @@ class InOrder:
             self.ordering.lose(it, tops, hands)
             dealt.expired.append(Chunk(lane, offset, [record], again, True))
         else:
-            dealt.picks.append(Pick(self.ordering.give(it, tops, hands), lane, record, again))
+            dealt.places.append(self.ordering.give(it, tops, hands))
+            dealt.chunks.append(Chunk(lane, offset, [record], again, False))
         return True
 
     def _place(self, spot: int) -> tuple[Lane, int]:
@@ -182,6 +176,7 @@ class InOrder:
             last = place == len(window.records)
             stock.settle_gap(lane, offset, window.upto if last else window.records[place].offset)
             return True
+        again = bool(self._left_of(lane)) or offset < lane.settlement.delivered_below
         most = min(most, max(1, hands.room), self._in_a_row(lane, offset, window, place))
         expired = False
         if stock.may_expire or window.expires:
@@ -196,7 +191,7 @@ class InOrder:
             stock.gone_out(lane, records)
             dealt.expired.append(Chunk(lane, offset, records, False, True))
             return True
-        self._offer(lane, offset, records, hands, dealt)
+        self._offer(Chunk(lane, offset, records, again, False), hands, dealt)
         return True
 
     def _in_a_row(self, lane: Lane, offset: int, window: Window, place: int) -> int:
@@ -209,6 +204,8 @@ class InOrder:
             most = (~ones & (ones + 1)).bit_length() - 1
         else:
             most = lane.log.safe - offset
+            if offset < (before := lane.settlement.delivered_below):
+                most = min(most, before - offset)
         most = min(most, window.upto - offset)
         if window.offsets is None:
             return min(most, len(window.records) - place)
@@ -229,70 +226,54 @@ class InOrder:
             else:
                 left.pop()
 
-    def _offer(
-        self, lane: Lane, offset: int, records: Sequence[Record], hands: Hands[Any], dealt: Dealt
-    ) -> None:
-        settlement, key_of = lane.settlement, self._key_of
-        first = _spot(lane, offset)
-        spots = range(first, first + len(records))
-        keys = [
-            _alone(spot) if (key := key_of(it)) is None else key
-            for spot, it in zip(spots, records, strict=True)
-        ]
-        places = self.ordering.offer(spots, keys, hands)
-        waiting = 0
-        for n, (place, record) in enumerate(zip(places, records, strict=True)):
-            if place < 0:
-                waiting |= 1 << n
-            else:
-                dealt.picks.append(Pick(place, lane, record, settlement.again(record.offset)))
-                dealt.size += len(record.value or b"")
-        if waiting:
-            settlement.put_back(offset, waiting)
-        if self._stock.sized:
-            self._stock.gone_out(
-                lane, [it for it, place in zip(records, places, strict=True) if place >= 0]
-            )
+    def _offer(self, chunk: Chunk, hands: Hands[Any], dealt: Dealt) -> None:
+        lane, first, records, _, _ = chunk
+        base = _base(lane.number)
+        keys = self._keys_of(records, base)
+        places = self.ordering.offer(range(base + first, base + first + len(keys)), keys, hands)
+        if -1 in places:
+            waiting = sum(1 << n for n, place in enumerate(places) if place < 0)
+            lane.settlement.put_back(first, waiting)
+            records = [it for it, place in zip(records, places, strict=True) if place >= 0]
+            chunk = Chunk(lane, records[0].offset if records else first, records, chunk[3], False)
+            places = [it for it in places if it >= 0]
+        if records:
+            dealt.chunks.append(chunk)
+            dealt.places += places
+            dealt.size += sum([len(it.value or b"") for it in records])
+            self._stock.gone_out(lane, records)
 
     # What becomes of it
 
     def parted(self, number: int, first: int, bits: int) -> None:
         """These are with nobody any more: settled, or on their way elsewhere."""
-        settled, base = self.ordering.settled, _base(number)
-        if bits == 1:
-            settled(base | first)
-            return
-        for offset in offsets_of(dict(parts(first, bits))):
-            settled(base | offset)
+        self.ordering.settled(_base(number) + first, bits)
 
     def delayed(self, number: int, first: int, bits: int) -> None:
         """These have come back, and are ready again after a time."""
         base = _base(number)
         for offset in offsets_of(dict(parts(first, bits))):
-            self.ordering.delay(base | offset)
+            self.ordering.delay(base + offset)
 
     def returned(self, lane: Lane, those: Bits, dead: Bits) -> None:
         """These have come back; ``dead``: of them, those that die."""
         base = _base(lane.number)
         for offset in offsets_of(dead):
-            self.ordering.settled(base | offset)
+            self.ordering.settled(base + offset)
         for block, mask in those.items():
             for offset in offsets_of({block: mask & ~dead.get(block, 0)}):
-                if not self.ordering.returned(base | offset):
+                if not self.ordering.returned(base + offset):
                     left = self._left_of(lane)  # it is looked at as if it were left
                     left.append((block, 1 << (offset & BIT)))
                     left.sort(reverse=True)
 
     def dropped(self, lane: Lane, records: Sequence[Record], cursor: int) -> None:
         """These were ready and first, and are to die. ``cursor``: the lane's until then."""
-        left = self._left_of(lane)
-        for record in records:
+        left, base = self._left_of(lane), _base(lane.number)
+        for record, key in zip(records, self._keys_of(records, base), strict=True):
             offset = record.offset
-            if offset >= cursor or (left and _is_left(left, offset)):
-                continue  # nobody has looked at it
-            spot = _spot(lane, offset)
-            key = self._key_of(record)
-            self.ordering.dropped(spot, _alone(spot) if key is None else key)
+            if offset < cursor and not (left and _is_left(left, offset)):
+                self.ordering.dropped(base + offset, key)  # else nobody has looked at it
         while left and not left[-1][1] & lane.settlement.back_of(left[-1][0]):
             left.pop()
 
@@ -312,14 +293,10 @@ def _is_left(left: list[tuple[int, int]], offset: int) -> bool:
 
 
 def _base(number: int) -> int:
+    """The spot of offset 0 of a lane."""
     return PRIORITY_MAX - number << SPOT_SHIFT
 
 
 def _spot(lane: Lane, offset: int) -> int:
     """Where a message stands in the queue: by priority, then by offset."""
     return PRIORITY_MAX - lane.number << SPOT_SHIFT | offset
-
-
-def _alone(spot: int) -> int:
-    """The key of a message without one: its own."""
-    return hash((spot,))

@@ -4,7 +4,7 @@ A key is a number made of its text or value, for this process only. Two keys tha
 number are one key, which keeps more messages in order than has to be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from logstore.amqp import fields, properties
@@ -14,27 +14,36 @@ from logstore.broker.queues.message import PROPERTIES
 from logstore.broker.routing.arguments import CLASS_OF_KIND
 from logstore.records.record import Record
 
-KeyOf = Callable[[Record], int | None]  # None: it has none, and stands in no order
+KeysOf = Callable[[Sequence[Record], int], list[int]]
 
 _CLASS: Final = {ord(letter): name for letter, name in CLASS_OF_KIND.items()}
 
 
-def key_of(ordering_key: bytes) -> KeyOf:
-    """How the key of a message is found. ``ordering_key``: as in ``Limits``."""
+def keys_of(ordering_key: bytes) -> KeysOf:
+    """How the keys of messages are found. ``ordering_key``: as in ``Limits``.
+
+    It is called with messages of a lane, and the spot that stands for offset 0 of it: one without a
+    key stands in no order, so it gets a key of its own.
+    """
     if ordering_key == ROUTING_KEY:
-        return _routing_key
+        return lambda records, _: [hash(it.key) for it in records]
     name = ordering_key.removeprefix(BY_HEADER)
-    return lambda record: _header(record, name)
+
+    def by_header(records: Sequence[Record], base: int) -> list[int]:
+        found = []
+        for record in records:
+            key = key_of(record, name)
+            found.append(hash((base + record.offset,)) if key is None else key)
+        return found
+
+    return by_header
 
 
-def _routing_key(record: Record) -> int:
-    return hash(record.key or b"")
-
-
-def _header(record: Record, name: bytes) -> int | None:
-    data = next((value for header, value in record.headers if header == PROPERTIES), None)
+def key_of(record: Record, header: bytes) -> int | None:
+    """By a header; None: it has none."""
+    data = next((value for name, value in record.headers if name == PROPERTIES), None)
     try:
-        found = None if data is None else properties.value_of(data, name)
+        found = None if data is None else properties.value_of(data, header)
     except Refusal:  # a record that no door has written
         return None
     if found is None:

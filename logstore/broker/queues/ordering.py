@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, NamedTuple, TypeVar
 
-# Of one queue: some 250 bytes for each of a key of its own, 40 for others: 32 MB at the worst.
+# Of one queue: 170 bytes for each that is out, 400 for one that waits with a key of its own, 40 for
+# others: 50 MB at the worst.
 MESSAGES_MAX: Final = 1 << 17
 # Entries that are not valid any more, before they are looked for: beside as many as there are keys.
 STALE_MAX: Final = 1024
@@ -22,26 +23,27 @@ Holder = TypeVar("Holder")
 Entry = tuple[int, int]  # the first spot that waits of a key, and the key
 
 
-class _Key(Generic[Holder]):
-    """Of which something is out, or waits."""
-
-    __slots__ = ("delayed", "holder", "out", "waiting")
-
-    def __init__(self) -> None:
-        self.holder: Holder | None = None  # who has those that are out
-        self.out = 0
-        self.delayed = 0  # have come back, and do not even wait yet: all others of it wait for them
-        self.waiting: list[int] = []  # a heap
-
-
-class _Held:
+class _Held(Generic[Holder]):
     """What one holder has."""
 
-    __slots__ = ("keys", "waiting")
+    __slots__ = ("holder", "keys", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, holder: Holder) -> None:
+        self.holder = holder
         self.keys = 0
         self.waiting: list[Entry] = []  # a heap: of its keys, those of which something waits
+
+
+class _Key(Generic[Holder]):
+    """Of which something waits, or more than one is out."""
+
+    __slots__ = ("delayed", "held", "out", "waiting")
+
+    def __init__(self, held: _Held[Holder] | None = None, out: int = 0) -> None:
+        self.held = held  # of whoever has those that are out
+        self.out = out
+        self.delayed = 0  # have come back, and do not even wait yet: all others of it wait for them
+        self.waiting: list[int] = []  # a heap
 
 
 class Hands(Generic[Holder]):
@@ -50,7 +52,7 @@ class Hands(Generic[Holder]):
     What waits for nobody goes in turn to the ``front`` first of them.
     """
 
-    __slots__ = ("_at", "_ring", "binds", "front", "holders", "places", "rooms")
+    __slots__ = ("_at", "_ring", "binds", "front", "held", "holders", "places", "rooms")
 
     def __init__(
         self, holders: Sequence[Holder], rooms: Sequence[int], front: int, binds: Sequence[bool]
@@ -58,6 +60,7 @@ class Hands(Generic[Holder]):
         """``binds``: whether each has to settle what it gets; else it holds no key."""
         self.holders, self.rooms, self.front, self.binds = holders, list(rooms), front, binds
         self.places = {it: place for place, it in enumerate(holders)}
+        self.held: list[_Held[Holder]] = []  # of each; what has no key yet is not known elsewhere
         self._ring = [place for place in range(front) if self.rooms[place] > 0]
         self._at = 0
 
@@ -69,10 +72,17 @@ class Hands(Generic[Holder]):
     @property
     def open(self) -> bool:
         """Whether somebody takes what is nobody's."""
-        return self.anyone() >= 0
+        return self._next() >= 0
 
-    def anyone(self) -> int:
-        """The place of the next one that takes what is nobody's; -1: nobody does."""
+    def deal(self) -> int:
+        """The place of the next one that takes what is nobody's, and has it now; -1: nobody."""
+        place = self._next()
+        if place >= 0:
+            self.rooms[place] -= 1
+            self._at += 1
+        return place
+
+    def _next(self) -> int:
         ring, rooms = self._ring, self.rooms
         while ring:
             if self._at >= len(ring):
@@ -83,12 +93,6 @@ class Hands(Generic[Holder]):
             del ring[self._at]
         return -1
 
-    def take(self, place: int) -> None:
-        """One more is given to it."""
-        self.rooms[place] -= 1
-        if self._ring and self._at < len(self._ring) and self._ring[self._at] == place:
-            self._at += 1
-
 
 class Waiting(NamedTuple):
     """A message that waits, and whose it may be now: the place of its holder, or -1: anybody's."""
@@ -98,6 +102,16 @@ class Waiting(NamedTuple):
     key: int
 
 
+class Tops:
+    """What waits and comes next of each who has room, while some of it is dealt."""
+
+    __slots__ = ("heap", "of")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, int]] = []  # spot, place, key
+        self.of: dict[int, int] = {}  # the spot of each place; others in the heap are forgotten
+
+
 class Ordering(Generic[Holder]):
     """Of one queue."""
 
@@ -105,8 +119,9 @@ class Ordering(Generic[Holder]):
         """``each``: how many of one key may be out at once; 0: any number."""
         self.waiting = 0
         self._each, self._most = each, most
-        self._keys: dict[int, _Key[Holder]] = {}
-        self._held: dict[Holder, _Held] = {}
+        # A holder in place of a key: it has one message of it, and that is all there is of it.
+        self._keys: dict[int, _Key[Holder] | _Held[Holder]] = {}
+        self._held: dict[Holder, _Held[Holder]] = {}
         self._out: dict[int, int] = {}  # the key of each spot that is out, or delayed
         self._delayed: set[int] = set()  # spots
         self._free: list[Entry] = []  # a heap: of keys that nobody holds, those that wait
@@ -125,7 +140,24 @@ class Ordering(Generic[Holder]):
         """Whether no new messages are to be looked at."""
         return len(self._out) + self.waiting >= self._most
 
+    def held(self) -> Iterator[tuple[Holder, int]]:
+        """Who has how many keys."""
+        return ((holder, it.keys) for holder, it in self._held.items())
+
     # Giving out
+
+    def tops(self, hands: Hands[Holder]) -> Tops:
+        """Where to begin with what waits; call it first."""
+        tops, known = Tops(), self._held
+        if not hands.held:
+            hands.held = [known.get(it) or _Held(it) for it in hands.holders]
+        if self._free and hands.open:
+            self._top(tops, -1, hands)
+        if known:
+            for place, held in enumerate(hands.held):
+                if held.waiting and hands.rooms[place] > 0:
+                    self._top(tops, place, hands)
+        return tops
 
     def offer(self, spots: Sequence[int], keys: Sequence[int], hands: Hands[Holder]) -> list[int]:
         """Who gets each of these new messages; -1: it waits.
@@ -133,123 +165,126 @@ class Ordering(Generic[Holder]):
         They stand behind all of their lane that wait.
         """
         found: list[int] = []
-        known_keys, places, rooms, each = self._keys, hands.places, hands.rooms, self._each
+        known_keys, out, deal, binds = self._keys, self._out, hands.deal, hands.binds
         for spot, key in zip(spots, keys, strict=True):
             known = known_keys.get(key)
             if known is None:
-                if (place := hands.anyone()) >= 0:
-                    hands.take(place)
-                    if hands.binds[place]:
-                        known = known_keys[key] = _Key()
-                        self._bind(spot, key, known, hands.holders[place])
-                    found.append(place)
-                    continue
-                known = known_keys[key] = _Key()
-            elif not (known.waiting or known.delayed or known.holder is None):
-                place = places.get(known.holder, -1)
-                if place >= 0 and rooms[place] > 0 and not (each and known.out >= each):
-                    rooms[place] -= 1
-                    if hands.binds[place]:
-                        known.out += 1
-                        self._out[spot] = key
-                    found.append(place)
-                    continue
-            self._wait(spot, key, known)
-            found.append(-1)
+                place = deal()
+                if place < 0:
+                    self._wait(spot, key, _Key())
+                elif binds[place]:
+                    held = known_keys[key] = hands.held[place]
+                    out[spot] = key
+                    if not held.keys:
+                        self._held[held.holder] = held
+                    held.keys += 1
+            else:
+                place = self._behind(spot, key, known, hands)
+            found.append(place)
         return found
 
-    def first(self, tops: "Tops", hands: Hands[Holder]) -> Waiting | None:
+    def _behind(
+        self, spot: int, key: int, known: _Key[Holder] | _Held[Holder], hands: Hands[Holder]
+    ) -> int:
+        """Who gets a new one of a key of which there are others; -1: it waits."""
+        if isinstance(known, _Held):
+            known = _Key(known, 1)
+        held = known.held
+        if not (held is None or known.waiting or known.delayed):
+            place = hands.places.get(held.holder, -1)
+            if place >= 0 and hands.rooms[place] > 0 and not 0 < self._each <= known.out:
+                hands.rooms[place] -= 1
+                if hands.binds[place]:
+                    known.out += 1
+                    self._keys[key] = known
+                    self._out[spot] = key
+                return place
+        self._wait(spot, key, known)
+        return -1
+
+    def first(self, tops: Tops, hands: Hands[Holder]) -> Waiting | None:
         """The first that waits and may be given out now. ``tops``: of this dealing."""
         while tops.heap:
             spot, place, key = tops.heap[0]
-            room = hands.rooms[place] > 0 if place >= 0 else hands.open
-            if room:
-                heap = self._heap(place, hands)
-                if heap and heap[0] == (spot, key) and self._valid(heap[0], place, hands):
+            if tops.of.get(place) == spot and (
+                hands.rooms[place] > 0 if place >= 0 else hands.open
+            ):  # fmt: skip
+                if self._valid(spot, key, place, hands):
                     return Waiting(spot, place, key)
-            heappop(tops.heap)
-            if room:
+                heappop(tops.heap)
                 self._top(tops, place, hands)
+            else:
+                heappop(tops.heap)
         return None
 
-    def tops(self, hands: Hands[Holder]) -> "Tops":
-        """Where to begin with what waits."""
-        tops = Tops()
-        if self._free and hands.open:
-            self._top(tops, -1, hands)
-        if self._held:
-            for place, holder in enumerate(hands.holders):
-                held = self._held.get(holder)
-                if held is not None and held.waiting and hands.rooms[place] > 0:
-                    self._top(tops, place, hands)
-        return tops
+    def _heap(self, place: int, hands: Hands[Holder]) -> list[Entry]:
+        return self._free if place < 0 else hands.held[place].waiting
 
-    def _heap(self, place: int, hands: Hands[Holder]) -> list[Entry] | None:
-        if place < 0:
-            return self._free
-        held = self._held.get(hands.holders[place])
-        return None if held is None else held.waiting
-
-    def _top(self, tops: "Tops", place: int, hands: Hands[Holder]) -> None:
+    def _top(self, tops: Tops, place: int, hands: Hands[Holder]) -> None:
+        """Look for what comes first there."""
         heap = self._heap(place, hands)
         while heap:
             spot, key = heap[0]
-            if self._valid(heap[0], place, hands):
-                heappush(tops.heap, (spot, place, key))
+            if self._valid(spot, key, place, hands):
+                if tops.of.get(place) != spot:
+                    tops.of[place] = spot
+                    heappush(tops.heap, (spot, place, key))
                 return
             heappop(heap)
+        tops.of.pop(place, None)
 
-    def _valid(self, entry: Entry, place: int, hands: Hands[Holder]) -> bool:
-        spot, key = entry
+    def _valid(self, spot: int, key: int, place: int, hands: Hands[Holder]) -> bool:
         known = self._keys.get(key)
         return (
-            known is not None
-            and known.holder is (None if place < 0 else hands.holders[place])
+            isinstance(known, _Key)
+            and known.held is (None if place < 0 else hands.held[place])
             and not known.delayed
             and bool(known.waiting)
             and known.waiting[0] == spot
-            and not (self._each and known.out >= self._each)
+            and not 0 < self._each <= known.out
         )
 
-    def give(self, it: Waiting, tops: "Tops", hands: Hands[Holder]) -> int:
+    def give(self, it: Waiting, tops: Tops, hands: Hands[Holder]) -> int:
         """What ``first`` has found is given out; the place of who gets it."""
-        place = hands.anyone() if it.place < 0 else it.place
-        known = self._leave(it, hands)
-        hands.take(place)
+        place = it.place
+        if place < 0:
+            place = hands.deal()
+        else:
+            hands.rooms[place] -= 1
+        known = self._leave(it, tops, hands)
         if hands.binds[place]:
-            self._bind(it.spot, it.key, known, hands.holders[place])
+            if known.held is None:
+                held = known.held = hands.held[place]
+                if not held.keys:
+                    self._held[held.holder] = held
+                held.keys += 1
+            known.out += 1
+            self._out[it.spot] = it.key
         self._next(it.key, known)
         self._top(tops, it.place, hands)
-        if place != it.place and hands.binds[place] and hands.rooms[place] > 0:
+        if place != it.place and hands.binds[place]:
             self._top(tops, place, hands)  # what follows of the key is its
         return place
 
-    def lose(self, it: Waiting, tops: "Tops", hands: Hands[Holder]) -> None:
+    def lose(self, it: Waiting, tops: Tops, hands: Hands[Holder]) -> None:
         """What ``first`` has found goes another way."""
-        self._next(it.key, self._leave(it, hands))
+        self._next(it.key, self._leave(it, tops, hands))
         self._top(tops, it.place, hands)
 
-    def _leave(self, it: Waiting, hands: Hands[Holder]) -> _Key[Holder]:
+    def _leave(self, it: Waiting, tops: Tops, hands: Hands[Holder]) -> _Key[Holder]:
         heap, known = self._heap(it.place, hands), self._keys[it.key]
-        assert heap, it
+        assert isinstance(known, _Key), it
         assert heap[0] == (it.spot, it.key), it
         assert known.waiting[0] == it.spot, it
         heappop(heap)
+        heappop(tops.heap)
+        del tops.of[it.place]
         heappop(known.waiting)
         self.waiting -= 1
         return known
 
-    def _bind(self, spot: int, key: int, known: _Key[Holder], holder: Holder) -> None:
-        if known.holder is None:
-            known.holder = holder
-            held = self._held.get(holder)
-            if held is None:
-                held = self._held[holder] = _Held()
-            held.keys += 1
-        known.out += 1
-        self._out[spot] = key
-
     def _wait(self, spot: int, key: int, known: _Key[Holder]) -> None:
+        self._keys[key] = known
         heappush(known.waiting, spot)
         self.waiting += 1
         if known.waiting[0] == spot:
@@ -265,30 +300,48 @@ class Ordering(Generic[Holder]):
             if not (known.out or known.delayed):
                 del self._keys[key]
             return
-        if known.delayed or (self._each and known.out >= self._each):
+        if known.delayed or 0 < self._each <= known.out:
             return
-        heap = self._free if known.holder is None else self._held[known.holder].waiting
+        heap = self._free if known.held is None else known.held.waiting
         heappush(heap, (waiting[0], key))
         if len(heap) > 2 * len(self._keys) + STALE_MAX:
-            self._swept(heap, known.holder)
+            self._sweep(heap, known.held)
 
-    def _swept(self, heap: list[Entry], holder: Holder | None) -> None:
-        """Without the entries that are not valid any more."""
-        found = {
+    def _sweep(self, heap: list[Entry], held: _Held[Holder] | None) -> None:
+        """Take out the entries that are not valid any more."""
+        heap[:] = {
             (spot, key) for spot, key in heap
-            if (known := self._keys.get(key)) is not None and known.holder is holder
+            if isinstance(known := self._keys.get(key), _Key) and known.held is held
             and known.waiting and known.waiting[0] == spot
         }  # fmt: skip
-        heap[:] = found
         heapify(heap)
 
     # What was given out
 
-    def settled(self, spot: int) -> None:
-        """It is done with, or on its way elsewhere. Of one that is not out: nothing."""
-        key = self._out.pop(spot, None)
-        if key is not None:
-            self._ended(spot, key, self._keys[key])
+    def settled(self, first: int, bits: int = 1) -> None:
+        """The spots ``first + n``, for each bit n of ``bits``, are done with, or on their way
+        elsewhere. What is not out is let be.
+        """
+        out, keys = self._out, self._keys
+        spot = first - 1
+        while bits:
+            step = (bits & -bits).bit_length()
+            spot += step
+            bits >>= step
+            key = out.pop(spot, None)
+            if key is None:
+                continue
+            known = keys[key]
+            if isinstance(known, _Key):
+                self._ended(spot, key, known)
+                continue
+            del keys[key]
+            self._one_less(known)
+
+    def _one_less(self, held: _Held[Holder]) -> None:
+        held.keys -= 1
+        if not held.keys:
+            del self._held[held.holder]
 
     def _ended(self, spot: int, key: int, known: _Key[Holder]) -> None:
         if self._delayed and spot in self._delayed:
@@ -304,22 +357,25 @@ class Ordering(Generic[Holder]):
             self._next(key, known)
 
     def _unbind(self, known: _Key[Holder]) -> None:
-        assert known.holder is not None
-        held = self._held[known.holder]
-        held.keys -= 1
-        if not held.keys:
-            del self._held[known.holder]
-        known.holder = None
+        assert known.held is not None
+        self._one_less(known.held)
+        known.held = None
+
+    def _known(self, key: int) -> _Key[Holder]:
+        """The key, also if only one of it is out."""
+        known = self._keys[key]
+        if not isinstance(known, _Key):
+            known = self._keys[key] = _Key(known, 1)
+        return known
 
     def returned(self, spot: int) -> bool:
         """It waits again, at its own place. False: it was not given out here."""
-        key = self._out.get(spot)
+        key = self._out.pop(spot, None)
         if key is None:
             return False
-        known = self._keys[key]
+        known = self._known(key)
         heappush(known.waiting, spot)
         self.waiting += 1
-        del self._out[spot]
         self._ended(spot, key, known)
         # Of a holder that has others of the key, and was entered with a later one.
         if known.out and not self._each and known.waiting[0] == spot:
@@ -331,7 +387,7 @@ class Ordering(Generic[Holder]):
         key = self._out.get(spot)
         if key is None or spot in self._delayed:
             return
-        known = self._keys[key]
+        known = self._known(key)
         self._delayed.add(spot)
         known.delayed += 1
         known.out -= 1
@@ -343,7 +399,7 @@ class Ordering(Generic[Holder]):
     def dropped(self, spot: int, key: int) -> None:
         """One that waits is gone, for it has expired, or there were too many."""
         known = self._keys.get(key)
-        if known is None or not known.waiting:
+        if not isinstance(known, _Key) or not known.waiting:
             return
         if known.waiting[0] != spot:
             self._gone.add(spot)
@@ -357,7 +413,7 @@ class Ordering(Generic[Holder]):
     def _forget_gone(self) -> None:
         gone, self._gone = self._gone, set()
         for known in self._keys.values():
-            if known.waiting:
+            if isinstance(known, _Key) and known.waiting:
                 known.waiting = [it for it in known.waiting if it not in gone]
                 heapify(known.waiting)
         self._count()
@@ -365,7 +421,8 @@ class Ordering(Generic[Holder]):
     def purged(self) -> None:
         """Nothing waits any more."""
         for known in self._keys.values():
-            known.waiting.clear()
+            if isinstance(known, _Key):
+                known.waiting.clear()
         self._gone.clear()
         self._count()
 
@@ -374,19 +431,8 @@ class Ordering(Generic[Holder]):
         self._free.clear()
         for held in self._held.values():
             held.waiting.clear()
-        self.waiting = sum(len(known.waiting) for known in self._keys.values())
+        self.waiting = 0
         for key, known in list(self._keys.items()):
-            self._next(key, known)
-
-    def held(self) -> Iterator[tuple[Holder, int]]:
-        """Who has how many keys."""
-        return ((holder, it.keys) for holder, it in self._held.items())
-
-
-class Tops:
-    """What waits and comes next of each who has room, while some of it is dealt."""
-
-    __slots__ = ("heap",)
-
-    def __init__(self) -> None:
-        self.heap: list[tuple[int, int, int]] = []  # spot, place, key
+            if isinstance(known, _Key):
+                self.waiting += len(known.waiting)
+                self._next(key, known)

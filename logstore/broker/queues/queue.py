@@ -381,10 +381,7 @@ class Queue:
         dealt = in_order.deal(Hands([holder], [most], 1, [binds]), LOOK_MAX, now_ms, fresh=False)
         if self._bury(dealt.expired):
             self.wake()  # they go in a look
-        return [
-            Chunk(it.lane, it.record.offset, [it.record], it.redelivered, False)
-            for it in dealt.picks
-        ]
+        return dealt.chunks
 
     def take_out(self, most: int) -> list[Chunk]:
         """Give out the first that are ready to whoever moves them elsewhere, and settles them then.
@@ -628,8 +625,8 @@ class Queue:
             dealt = in_order.deal(hands, min(left, STEP_MAX), now_ms, fresh=True)
             left -= dealt.looked
             self._bury(dealt.expired)
-            if dealt.picks:
-                self._consumers.push_picked(hands, dealt.picks, now_ms)
+            if dealt.chunks:
+                self._consumers.push_dealt(hands, dealt, now_ms)
             elif not dealt.looked:
                 break
         if left > 0 and not self.stock.cold:

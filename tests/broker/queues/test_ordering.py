@@ -161,6 +161,7 @@ TestOrderings = pytest.mark.long(Orderings.TestCase)
 
 def dealt(ordering, spots, keys, rooms, holders="abc"):
     hands = Hands(holders[: len(rooms)], rooms, len(rooms), [True] * len(rooms))
+    ordering.tops(hands)
     return ordering.offer(spots, keys, hands)
 
 
