@@ -45,6 +45,7 @@ QUESTIONS = [
     "queue_depth",
     "once",
     "ordering",
+    "queue_replay",
     "cold_reads",
     "channels",
     "turns",

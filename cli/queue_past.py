@@ -1,5 +1,6 @@
 """``logstore queue browse`` and ``queue replay``: what is on disk of a queue, settled or not."""
 
+import gc
 import re
 import time
 from collections.abc import Callable
@@ -309,6 +310,10 @@ class _Replay:
         """Raises CommandFailed, Stopped."""
         from logstore.errors import LogstoreError
 
+        # Messages come by the ten thousand and go again: to look for cycles among them takes as
+        # long as to read them does.
+        gc.freeze()
+        gc.set_threshold(50_000)
         began = time.monotonic()
         self._on = on
         try:

@@ -14,6 +14,7 @@ from logstore.records.encode import (
     Columns,
     by_column,
     check_types,
+    distinct,
     encode_columns,
     encoded_size_max,
 )
@@ -86,8 +87,12 @@ class Rules:
                 f"topic {self.topic!r} is compacted: a record needs a key", keys.index(None)
             )
         columns = Columns(values, keys, headers, timestamps)
-        largest = _longest(values) + _longest(keys) + RECORD_BYTES_EXTRA + HEADER_BYTES
-        if largest > self.settings.max_message_bytes or any(headers):
+        largest = _longest(values) + _longest(keys) + HEADER_BYTES
+        largest += max(
+            [encoded_size_max(None, None, it) for it in distinct(headers)],
+            default=RECORD_BYTES_EXTRA,
+        )
+        if largest > self.settings.max_message_bytes:
             self._check_sizes(columns, compression)
         return columns
 

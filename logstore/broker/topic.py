@@ -14,7 +14,7 @@ from logstore.errors import InvalidRecord, Refused
 from logstore.log import Log
 from logstore.records.compression import Compression
 from logstore.records.encode import Columns
-from logstore.records.record import Headers, Message
+from logstore.records.record import Headers
 from logstore.settings import TopicSettings
 
 HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
@@ -162,7 +162,7 @@ class Topic:
         return Put(partition, log, mark, columns.timestamps[0])
 
     def append_many(
-        self, messages: Iterable[Message], partition: int | None = None
+        self, messages: Iterable[Unstamped], partition: int | None = None
     ) -> "Sequence[Position]":
         """Append all, batch by batch; they are synced when this returns.
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import add
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from logstore.records.batch import (
     COMPRESSION_MASK,
@@ -38,6 +38,8 @@ from logstore.records.record import Headers
 from logstore.records.varint import INT64_MAX, INT64_MIN, VARINTS, encoded, wrapped64
 
 Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers, timestamp_ms
+
+_T = TypeVar("_T")
 
 _NULL = encoded(-1)
 # A record's length with its attributes, which KIP-98 reserves: one part less to join. And one less
@@ -133,7 +135,7 @@ def check_types(
     for kind in set(map(type, timestamps)):
         if not issubclass(kind, int):
             raise TypeError(f"a timestamp must be int, not {kind.__name__}")
-    for header in chain.from_iterable(filter(None, headers)):
+    for header in chain.from_iterable(distinct(headers)):
         if not isinstance(header, tuple) or len(header) != 2:
             raise TypeError(f"headers must be pairs of name and value, not {header!r}")
         name, value = header
@@ -141,6 +143,14 @@ def check_types(
             raise TypeError(f"a header's key must be str, not {type(name).__name__}")
         if value is not None and not isinstance(value, bytes):
             raise TypeError(f"a header's value must be bytes or None, not {type(value).__name__}")
+
+
+def distinct(headers: Sequence[_T]) -> list[_T]:
+    """The headers of many records, without those that have none; what is one object, once.
+
+    Whatever maps messages to records, or reads records, has one for all that are alike.
+    """
+    return [it for it in dict(zip(map(id, headers), headers, strict=True)).values() if it]
 
 
 class Pieces:
@@ -431,7 +441,11 @@ def _header_column(column: Sequence[Headers]) -> tuple[_Bytes, _Sizes]:
     if not any(column):
         return VARINTS[0], (1, None)
     names: dict[str, bytes] = {}  # few in a batch, and each in many records
-    sections = [_header_section(headers, names) for headers in column]
+    framed = {id(it): _header_section(it, names) for it in distinct(column)}
+    if len(framed) == 1 and all(column):
+        [section] = framed.values()
+        return section, (len(section), None)
+    sections = [framed[id(it)] if it else VARINTS[0] for it in column]
     return sections, (0, list(map(len, sections)))
 
 

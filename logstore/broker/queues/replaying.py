@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.moving import without_copies
+from logstore.broker.rules import Unstamped
 from logstore.errors import LogstoreError, Refused
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from logstore.broker.queues.publishing import Published
     from logstore.broker.queues.station import Route
     from logstore.broker.queues.vhost import Vhost
-    from logstore.records.record import Message as Record
 
 SLICE_MAX: Final = 250  # messages that are published in one turn: 5 ms
 Kind = Literal["exchange", "queue", "topic"]
@@ -71,16 +71,19 @@ def messages(found: "Sequence[Found]", exchange: bytes, key: bytes | None) -> li
 
 def records(
     found: "Sequence[Found]", recording: "Recording", key: bytes | None = None
-) -> "list[Record]":
+) -> list[Unstamped]:
     """As a topic has them: as if they had been published to it when they were published."""
-    record = recording.record
-    return [
-        record(
-            it.shown.exchange, it.record.key or b"" if key is None else key, it.shown.properties,
-            it.record.value or b"", it.record.timestamp_ms,
-        )
-        for it in found
-    ]  # fmt: skip
+    made: list[Unstamped] = []
+    last: object = None
+    keyed = filled = False
+    for _, _, record, shown, _ in found:
+        own, body = record.key if key is None else key, record.value
+        if shown is not last or bool(own) != keyed or bool(body) != filled:
+            last, keyed, filled = shown, bool(own), bool(body)
+            mapped = recording.mapped(shown.exchange, shown.properties, keyed=keyed, filled=filled)
+        value = None if mapped.tombstone else body or b""
+        made.append((value, own or mapped.key, mapped.headers, record.timestamp_ms))
+    return made
 
 
 def send(

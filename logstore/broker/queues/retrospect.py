@@ -19,12 +19,12 @@ from logstore.broker.queues.replaying import Into, Sent
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.reading import OnDamage, Skip, skip_of
 from logstore.broker.routing.refusals import NoQueue
+from logstore.broker.rules import Unstamped
 from logstore.broker.start import time_ms
 from logstore.config import nearest
 from logstore.errors import LogstoreError, Refused
-from logstore.records.record import Message as Record
 
-PAGE_MESSAGES: Final = 10_000
+PAGE_MESSAGES: Final = past.SPAN_MAX  # a page is synced where it goes: as many as are asked about
 PAGE_BYTES: Final = 4 << 20  # of bodies, beside the last
 
 Place = datetime | int | str | None
@@ -184,7 +184,7 @@ def replayed(
     desk: Desk,
     found: Sequence[Found],
     into: Into,
-    append: Callable[[Sequence[Record]], object] | None,
+    append: Callable[[Sequence[Unstamped]], object] | None,
 ) -> Sent:
     """Publish messages of a past again; they are safe on return.
 
