@@ -57,6 +57,7 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill_upkeep --rounds 150
 	$(BIN)/python -m tests.crash.kill_queues --rounds 100
 	$(BIN)/python -m tests.crash.kill_once --rounds 50
+	$(BIN)/python -m tests.crash.kill_replay --rounds 25
 
 lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools

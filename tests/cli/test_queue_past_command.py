@@ -2,6 +2,7 @@
 
 import json
 import signal
+from itertools import count
 
 import pytest
 from clock import NOW_MS
@@ -11,6 +12,7 @@ from waiting import until
 import logstore as library
 from cli import queue_past
 from cli.queue_site import Replayed
+from logstore.clock import now_ms
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +25,30 @@ def broker(tmp_path_factory):
 
 
 @pytest.fixture(params=["here", pytest.param("served", marks=pytest.mark.long)])
-def both(request, monkeypatch, data, logstore):
-    """As ``logstore``, in either way."""
+def way(request, monkeypatch, data):
     if request.param == "served":
         monkeypatch.setenv("LOGSTORE_DATA", str(request.getfixturevalue("broker").data))
+    return request.param
+
+
+@pytest.fixture
+def both(way, logstore):
+    """As ``logstore``, in either way."""
     return logstore
 
 
 @pytest.fixture
-def mail(both, name):
+def mail(way, both, data, name):
     """A queue with six messages, of which two are settled."""
+    if way == "here":
+        times = count(now_ms() - 60_000)  # in one ms, the order of priorities is another one
+        with library.open(data, clock=lambda: next(times)) as store:
+            queue = store.queue(name, max_priority=5)
+            for n in range(6):
+                queue.publish(b"m%d" % n, headers={"n": str(n)}, priority=n % 2)
+            for _ in range(2):
+                queue.get().ack()
+        return name
     both("queue", "declare", name, "--argument", "x-max-priority=5")
     for n in range(6):
         both("exchange", "publish", "", "--key", name, "--message", f"m{n}", "--header", f"n={n}",

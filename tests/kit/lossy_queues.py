@@ -16,6 +16,7 @@ from queue_parts import Channel, props
 from turns_by_hand import Turns
 
 from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.queues import past
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
@@ -100,6 +101,10 @@ class Known:
     may: dict = field(default_factory=dict)  # name -> generations that may be there
     places: dict = field(default_factory=dict)  # number of a message -> Place
     priorities: dict = field(default_factory=dict)  # number -> priority
+    # Numbers, each with its queue: settled, and told, in a queue that retains what is; purged.
+    settled: set = field(default_factory=set)
+    purged: set = field(default_factory=set)
+    now_ms: int = NOW_MS
     # What held transactions may have brought: number -> queues. Once, and never in two of them,
     # unless lanes are synced late: then the journal may bring again what was there.
     brought: dict = field(default_factory=dict)
@@ -111,6 +116,7 @@ class Known:
         new.there, new.places = dict(self.there), dict(self.places)
         new.may = {name: set(those) for name, those in self.may.items()}
         new.priorities = dict(self.priorities)
+        new.settled, new.purged = set(self.settled), set(self.purged)
         new.brought, new.commits = dict(self.brought), dict(self.commits)
         return new
 
@@ -147,11 +153,12 @@ class Machine:
         self.moments = []
         self.known = Known() if known is None else known.copy()
         self.states = {}  # number of a message -> what is being done with it
+        self.retained = set()  # queues that keep what is settled
         self.live = {}  # name -> generation: as the process sees it
         self.numbers = max(self.known.places, default=-1) + 1
         generations = [it for those in self.known.may.values() for it in those]
         self.generations = 1 + max(generations, default=0)
-        self.now_ms = NOW_MS
+        self.now_ms = self.known.now_ms
         self.errors = None  # a list: steps may fail
         self.queues = None
         disk.changed = self.picture
@@ -286,6 +293,7 @@ class Machine:
     def later(self, ms):
         """So much time goes by."""
         self.now_ms += ms
+        self.known.now_ms = self.now_ms
         self.queues.tick(self.now_ms)
 
     def idle(self):
@@ -359,6 +367,8 @@ class Machine:
         generation, self.generations = self.generations, self.generations + 1
         given = {f"x-{it.replace('_', '-')}": value for it, value in arguments.items()}
         given[GENERATION] = generation
+        if arguments.get("retention_ms"):
+            self.retained.add((name, generation))
         self.known.may.setdefault(name, set()).add(generation)
         facts = QueueFacts(name, True, False, False, arguments_of(given))
         _, pending = self.vhost.declare_queue(facts, None)
@@ -443,7 +453,13 @@ class Machine:
             may = self.known.places[number].may
             self._change(number, self.known.places[number].must - {queue}, may, "leaving")
             self.channel.ack(tag)
-        self._begin(self._is_told, lambda: self._settled(picked))
+        self._begin(self._is_told, lambda: self._acked(picked))
+
+    def _acked(self, picked):
+        self._settled(picked)
+        self.known.settled |= {
+            (number, queue) for _, number, queue in picked if queue in self.retained
+        }
 
     def _settled(self, picked):
         for _, number, queue in picked:
@@ -556,9 +572,13 @@ class Machine:
                 place = self.known.places[number]
                 self._change(number, place.must - {queue}, place.may, "leaving")
             picked = [(0, number, queue) for number in gone]
-            self._begin(self._is_told, lambda: self._settled(picked))
+            self._begin(self._is_told, lambda: self._purged(picked))
 
         self.vhost.queue(name, None).purge(purged)
+
+    def _purged(self, picked):
+        self._settled(picked)
+        self.known.purged |= {(number, queue) for _, number, queue in picked}
 
     def delete(self, name):
         queue = self.queue_of(name)
@@ -614,9 +634,20 @@ class Machine:
         self.run()
         return found
 
+    def past(self, name):
+        """All that is on disk of a queue: numbers, each with its state."""
+        queue, found = self.vhost.queue(name, None), []
+        track = past.begin(past.cuts(queue), None, None)
+        while track:
+            page = past.read(past.spans(queue, track), track, past.Wanted(), 1 << 30, 1 << 30)
+            found += [(int(it.record.value.split(b"|")[0]), it.state) for it in page.found]
+        return found
+
     def adopt(self, contents):
         """What is there now is what is known from now on."""
         before, self.known = self.known, Known()
+        self.known.settled, self.known.purged = before.settled, before.purged
+        self.known.now_ms = before.now_ms
         self.known.priorities, self.known.brought = before.priorities, before.brought
         self.states = dict.fromkeys(before.places, "gone")
         where = {}
@@ -653,6 +684,7 @@ def check(machine, moment):
                 assert again or number not in known.delivered, f"{number} comes as if new"
             found.setdefault(number, []).append(queue)
         check_order(numbers, known)
+        check_past(machine.past(name), queue, numbers, known, late=late)
     for number, place in known.places.items():
         assert not place.must or {*found.get(number, ())} & place.must, f"{number} is lost"
     for number, queues in found.items():
@@ -661,6 +693,17 @@ def check(machine, moment):
         for commit in known.commits.values():
             check_commit(commit, found)
     return contents
+
+
+def check_past(had, queue, ready, known, *, late):
+    """What was settled stays; what was purged is not there; nothing is taken."""
+    states = {number: [it for other, it in had if other == number] for number, _ in had}
+    for number, its in known.purged:
+        assert its != queue or number not in states, f"{number} was purged, and is shown"
+    for number, its in known.settled:
+        if its == queue and not late:
+            assert states.get(number) == [past.SETTLED], f"{number} was settled: {states}"
+    assert sorted(ready) == sorted(number for number, it in had if it == past.READY)
 
 
 def check_commit(commit, found):

@@ -88,6 +88,40 @@ def purged_deleted_and_declared_anew(machine):
     machine.run()
 
 
+def remembered(machine):
+    """What is settled stays, but for what a purge has removed between the others."""
+    machine.declare(b"a", retention_ms=3_600_000, max_priority=1)
+    machine.publish(b"a", 4)
+    machine.publish(b"a", 2, priority=1)
+    machine.run()
+    machine.get(b"a", 4)
+    machine.run()
+    machine.ack(b"a", 2)
+    machine.some()
+    machine.requeue(b"a")
+    machine.purge(b"a")
+    machine.some()
+    machine.publish(b"a", 3)
+    machine.run()
+    machine.ack(b"a")
+    machine.idle()
+    machine.get(b"a", 1)
+    machine.purge(b"a")
+    machine.some()
+    machine.upkeep()
+    machine.again()
+    machine.publish(b"a", 2)
+    machine.some()
+    machine.get(b"a", 3)
+    machine.run()
+    machine.ack(b"a", 3)
+    machine.idle()
+    machine.publish(b"a", 3)
+    machine.purge(b"a")
+    machine.run()
+    machine.upkeep()
+
+
 def closed_and_opened(machine):
     machine.declare(b"a")
     machine.publish(b"a", 3)
@@ -275,6 +309,6 @@ def committed_and_trimmed(machine):
 
 HISTORIES = [
     published_and_settled, dead_letters_move, committed, dead_letters_go_on,
-    purged_deleted_and_declared_anew, closed_and_opened, trimmed, thinned_out,
+    purged_deleted_and_declared_anew, remembered, closed_and_opened, trimmed, thinned_out,
     committed_and_trimmed,
 ]  # fmt: skip
