@@ -175,7 +175,7 @@ class Topic:
             log.wait(upto)
         return put.positions
 
-    def put_many(self, messages: Iterable[Message], partition: int | None = None) -> "PutMany":
+    def put_many(self, messages: Iterable[Unstamped], partition: int | None = None) -> "PutMany":
         """As ``append_many``, without waiting for the sync."""
         listed = list(messages)
         if not listed:
