@@ -21,6 +21,7 @@ OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors:
 AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it
 # Begins the names of groups whose offsets are the positions of topic routes: they never expire.
 ROUTE_GROUPS: Final = "__route."
+QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes
 
@@ -45,6 +46,15 @@ def check_topic(name: str) -> str:
 def _beginning(name: str) -> str:
     """For a message: a name that is refused may have megabytes."""
     return repr(name) if len(name) <= TOPIC_CHARACTERS_MAX else f"{name[:_SHOWN_CHARACTERS]!r}..."
+
+
+def check_no_queue(name: str) -> None:
+    """Raises InvalidName where a topic of this name would be a queue's."""
+    if name.startswith(QUEUE_PREFIX):
+        raise InvalidName(
+            f"topic name {_beginning(name)} is not allowed: names that begin with "
+            f"{QUEUE_PREFIX!r} are those of queues"
+        )
 
 
 def check_apart(name: str, others: Iterable[str]) -> None:

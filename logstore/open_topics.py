@@ -39,7 +39,7 @@ from logstore.errors import (
     UnknownTopic,
 )
 from logstore.log import Log
-from logstore.names import check_apart, check_topic
+from logstore.names import check_apart, check_no_queue, check_topic
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import Directory, LocalDirectory, LogSize
 
@@ -278,6 +278,7 @@ class OpenTopics:
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
         """As Topics.check_new."""
         check_topic(name)
+        check_no_queue(name)
         if self.get(name) is not None:
             raise TopicExists(f"topic {name!r} already exists")
         check_apart(name, self._entries)
@@ -327,6 +328,7 @@ class OpenTopics:
         """As Topics.create."""
         count, given = self._count(partitions), check_topic_settings(settings)
         check_topic(name)
+        check_no_queue(name)
         with self._changing:
             self._check_open()
             if name not in self._entries:

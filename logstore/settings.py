@@ -489,6 +489,11 @@ class StoreSettings:
         low=-1,
         high=FOREVER,
     )
+    queue_topics_listed: bool = _setting(
+        False,
+        "list the topics by which Kafka clients read queues, __queue.NAME; by name they are there "
+        "all the same",
+    )
     queue_ack_sync_ms: int = _setting(
         100, "acknowledgements of queued messages are synced at the latest after so long",
         unit="ms", low=0, high=60_000,

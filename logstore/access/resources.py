@@ -7,6 +7,8 @@ without; what holds the messages of a queue is ``queue``, also where it is read 
 from collections.abc import Callable
 from typing import Final
 
+from logstore.names import QUEUE_PREFIX
+
 # Kinds of objects
 TOPIC: Final = "topic"
 GROUP: Final = "group"
@@ -48,9 +50,6 @@ IMPLIED: Final = {
 CLUSTER_NAME: Final = "kafka-cluster"  # of the one that there is, as Kafka's tools know it
 DEFAULT_VHOST: Final = "/"
 DEFAULT_EXCHANGE: Final = "amq.default"  # what rules call the one whose name is empty
-
-
-QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
 
 
 def of_topic(name: str, keeps_history: Callable[[str], bool]) -> tuple[str, str]:

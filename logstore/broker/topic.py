@@ -36,6 +36,8 @@ def uuid_of(topic_id: str) -> bytes:
 class Topic:
     """Appends to partitions. What it returns is synced (or as safe as the settings ask for)."""
 
+    read_only = False  # nobody appends to it: it is a queue's
+
     def __init__(
         self,
         name: str,

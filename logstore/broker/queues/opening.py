@@ -74,6 +74,7 @@ class Counted(Protocol):
     ready_bytes: int
     expiring: bool
     retention: Mapping[str, str]  # settings of the logs of its lanes
+    came: "Callable[[Lane], object] | None"  # is told of each lane that has its log now
 
 
 class Opening:
@@ -171,6 +172,8 @@ class Opening:
             there = lane.settlement.ready(lane.end)
             self._stock.expiring = self._stock.expiring or there > 0
             self._unpark(lane)
+            if self._stock.came is not None:
+                self._stock.came(lane)
         self._one_less()
 
     def _unpark(self, lane: Lane) -> None:

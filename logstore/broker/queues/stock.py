@@ -56,6 +56,7 @@ class Stock:
         # Of held transactions that are on their way here.
         self.coming = self.coming_bytes = 0
         self.expiring = False  # some may have an expiration of their own
+        self.came: Callable[[Lane], object] | None = None  # as Counted.came
         self.cold = False  # the last take has ended where something has to be read first
         self.retention = retention  # settings of its lanes: how long what is settled stays
         self._queue = queue

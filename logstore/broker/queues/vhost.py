@@ -317,6 +317,14 @@ class Vhost:
         """All, with streams, in no order."""
         return self._rows.queues.values()
 
+    def durable(self, name: bytes) -> Queue | None:
+        """The queue of this name that lasts, if there is one."""
+        return _lasting(self.topology.queue(name))
+
+    def numbered(self, number: int) -> Queue | None:
+        """The same by its number."""
+        return _lasting(self._rows.queues.get(number))
+
     def with_lanes(self) -> Iterable[Queue]:
         """Those that are no streams."""
         return (it for it in self._rows.queues.values() if isinstance(it, Queue))
@@ -691,6 +699,10 @@ class Vhost:
             log.warning("a dead letter of queue %r is lost: %s", queue.facts.name, error)
         finally:
             self._sending -= 1
+
+
+def _lasting(it: Named | None) -> Queue | None:
+    return it if isinstance(it, Queue) and it.facts.lasts and not it.gone else None
 
 
 def _check_owner(queue: Named, owner: object | None) -> None:

@@ -7,6 +7,7 @@ from logstore.protocols.house import House
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.session import Doorway, Limits, Link, Session
+from logstore.queue_topics import QueueTopics
 
 NAME: Final = "kafka"
 
@@ -14,8 +15,15 @@ NAME: Final = "kafka"
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
     settings = house.settings
-    door = KafkaDoor(
+    topics = QueueTopics(
         house.topics,
+        lambda: house.queues_of.opened,
+        house.soon,
+        house.log_bytes,
+        listed=settings.queue_topics_listed,
+    )
+    door = KafkaDoor(
+        topics,
         house.coordinator,
         settings,
         house.store_id,
@@ -27,7 +35,7 @@ def open(house: House) -> Doorway:
         access=house.access,
         logins=house.logins,
         tokens=house.tokens,
-        objects=Objects(house.channels.keeps_history),
+        objects=Objects(house.channels.keeps_history, topics.object_of),
         refusals=Refusals(house.stopwatch, house.audit),
         audit=house.audit,
         counts=house.figures.door(NAME),

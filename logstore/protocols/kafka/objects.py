@@ -7,8 +7,8 @@ queue a queue.
 from collections.abc import Callable
 from typing import Final
 
-from logstore.access.resources import TOPIC, of_topic
-from logstore.names import TOPIC_CHARACTERS_MAX
+from logstore.access.resources import QUEUE, TOPIC, of_topic
+from logstore.names import QUEUE_PREFIX, TOPIC_CHARACTERS_MAX
 
 KNOWN_MAX: Final = 10_000  # names that are remembered: a client chooses them
 
@@ -18,9 +18,16 @@ Object = tuple[str, str]  # its kind and its name
 class Objects:
     """Of one node. From any thread."""
 
-    def __init__(self, keeps_history: Callable[[str], bool] = lambda name: False) -> None:
-        """``keeps_history``: as resources.of_topic."""
+    def __init__(
+        self,
+        keeps_history: Callable[[str], bool] = lambda name: False,
+        numbered: Callable[[str], str | None] = lambda name: None,
+    ) -> None:
+        """``keeps_history``: as resources.of_topic. ``numbered``: the queue, as rules call it, that
+        a topic's name means by its number.
+        """
         self._keeps_history = keeps_history
+        self._numbered = numbered
         self._known: dict[str, Object] = {}
 
     def of_topic(self, name: str) -> Object:
@@ -30,6 +37,11 @@ class Objects:
     def _look(self, name: str) -> Object:
         if len(name) > TOPIC_CHARACTERS_MAX:  # there is no such topic, and can't be
             return TOPIC, name
+        if name.startswith(QUEUE_PREFIX):
+            queue = self._numbered(name)
+            if queue is not None:
+                return QUEUE, queue
+            return of_topic(name, self._keeps_history)  # there may be one of that number later
         if len(self._known) >= KNOWN_MAX:
             self._known = {}
         found = self._known[name] = of_topic(name, self._keeps_history)

@@ -253,7 +253,9 @@ def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None)
         return errors.UNKNOWN_TOPIC_ID
     if not client.may_topic(WRITE, topic.name if topic is not None else str(asked)):
         return errors.TOPIC_AUTHORIZATION_FAILED
-    return errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
+    if topic is None:
+        return errors.UNKNOWN_TOPIC_OR_PARTITION
+    return errors.INVALID_TOPIC_EXCEPTION if topic.read_only else errors.NONE
 
 
 def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Arrival | None":

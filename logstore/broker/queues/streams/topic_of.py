@@ -12,9 +12,8 @@ from logstore.broker.queues.refusals import NoTopicForIt
 from logstore.broker.topics import Topics, check_for_clients
 from logstore.errors import InvalidName, Refused
 from logstore.kept_queues import DEFAULT_VHOST
-from logstore.names import check_topic
+from logstore.names import check_no_queue, check_topic
 
-QUEUE_PREFIX: Final = "__queue."  # as access.resources has it
 _LIMITS: Final = ("retention.ms", "retention.bytes")
 UNLIMITED: Final = -1  # of retention.ms and retention.bytes
 # Segments go as a whole: four of them make an hour an hour and a quarter.
@@ -34,8 +33,7 @@ def topic_name(vhost: bytes, stream: bytes) -> str:
     try:
         check_topic(topic)
         check_for_clients(topic)
-        if topic.startswith(QUEUE_PREFIX):
-            raise Refused(f"topic names that begin with {QUEUE_PREFIX!r} are those of queues")
+        check_no_queue(topic)
     except (InvalidName, Refused) as error:
         raise NoTopicForIt(stream, str(error)) from None
     return topic
