@@ -39,6 +39,7 @@ from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
 from logstore.protocols.house import Found, House, TakeFound, Work
 from logstore.protocols.session import Doorway
+from logstore.queue_topics import QueueTopics
 from logstore.server import Server
 from logstore.slices import Slices
 from logstore.storage.committer import UserCommitter
@@ -134,7 +135,11 @@ class Node:
         settings = self._store.directory.config.store
         budget = budget_of(settings)
         topics = self._store.topics
-        groups = Groups(loop, turn, self._store, budget)
+        queue_topics = QueueTopics(
+            topics, lambda: queues.opened, turn.soon, lambda log: queues.log_bytes(log),
+            listed=settings.queue_topics_listed,
+        )  # fmt: skip
+        groups = Groups(loop, turn, self._store, budget, queue_topics)
         work = partial(self._work, turn)
         directory = self._store.directory.writable()
         figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs, directory.recoveries)
@@ -170,6 +175,7 @@ class Node:
         house = House(
             topics=topics,
             queues_of=queues,
+            queue_topics=queue_topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
             settings=settings,

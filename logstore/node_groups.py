@@ -11,6 +11,7 @@ from logstore.budget import Budget
 from logstore.errors import Failed
 from logstore.internals import Internals
 from logstore.protocols.kafka.subscription import SPEECH
+from logstore.queue_topics import QueueTopics
 from logstore.storage.committer import Committer, GroupCommitter
 from logstore.turn import Turn
 
@@ -48,9 +49,14 @@ class Groups:
     """Wires them; closes them in reverse order."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, turn: Turn, store: Internals, budget: Budget
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn,
+        store: Internals,
+        budget: Budget,
+        topics: QueueTopics,
     ) -> None:
-        """Raises Failed where another process has them."""
+        """``topics``: that groups may read. Raises Failed where another process has them."""
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         claim = table.claim_server()
@@ -67,9 +73,9 @@ class Groups:
         self.coordinator = Coordinator(
             store.directory.config.store,
             GroupCommitter(self.committer, table),
-            store.topics.facts,
+            topics.facts,
             budget=budget,
-            names=store.topics.names,
+            names=topics.names,
             speech=SPEECH,
             due=self._alarm.set,
             rebalanced=partial(store.channels.tell, "groups", "group-rebalanced"),

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from logstore.access.resources import object_name
 from logstore.amqp.fields import data, text
+from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize, Segments, Topics
 from logstore.config import Chosen
@@ -310,6 +311,11 @@ class QueueTopics:
             return topic
         return None if queue is None else self._of(name, queue)
 
+    def facts(self, name: str) -> TopicFacts | None:
+        """What a group must know of a topic; None: there is none."""
+        topic = self.get(name)
+        return None if topic is None else TopicFacts(topic.id, len(topic.partitions))
+
     def by_uuid(self, uuid: bytes) -> Topic | None:
         """As Topics.by_uuid."""
         if not uuid.startswith(_ID):
@@ -347,7 +353,10 @@ class QueueTopics:
             return found[2] if found is not None and right else None
         model = self._opened()
         vhost = None if model is None else model.vhosts.get(data(DEFAULT_VHOST))
-        return None if vhost is None else vhost.durable(data(called))
+        queue = None if vhost is None else vhost.durable(data(called))
+        if queue is None or topic_name(data(DEFAULT_VHOST), queue.facts.name, queue.id) != name:
+            return None
+        return queue
 
     def _numbered(self, number: int) -> "tuple[bytes, bytes, Queue] | None":
         """The virtual host, the name, the queue."""

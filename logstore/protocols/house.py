@@ -19,6 +19,7 @@ from logstore.http.reply import Reply
 from logstore.log import Log
 from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.session import About
+from logstore.queue_topics import QueueTopics
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
 from logstore.turns import Turns
@@ -136,6 +137,7 @@ class House:
 
     topics: Topics
     queues_of: QueuesOf
+    queue_topics: QueueTopics  # with the topics that there are
     coordinator: Coordinator  # of groups; its time is the sessions', in ms
     channels: Channels
     settings: StoreSettings

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from logstore.errors import CorruptStore, InvalidName
 from logstore.kept import KeptOffset, Offsets, ToCommit
 from logstore.log import TopicPartition
-from logstore.names import PARTITION_BYTES, check_topic
+from logstore.names import PARTITION_BYTES, QUEUE_PREFIX, check_topic
 from logstore.storage.environment import Change, Environment, Transaction
 from logstore.storage.names import CATALOG
 
@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 OFFSETS: Final = b"offsets"
 TOPICS: Final = b"topics"
+QUEUES: Final = b"queues"
+_NUMBER_AT: Final = 8  # of a queue, in the id of its topic (``queue_topics.py``)
 PARTITION_MAX: Final = 2**31 - 1
 _PARTITION = Struct(">I")
 
@@ -59,7 +61,8 @@ class CommittedOffsets:
             {_place(key[len(prefix) :])[0] for key, _ in rows},
             lambda topic: self._environment.get(TOPICS, topic),
         )
-        return _counting(prefix, rows, ids)
+        get = self._environment.get
+        return _counting(prefix, rows, ids, lambda number: get(QUEUES, number) is not None)
 
     def _rows(self, group: str, places: Iterable[TopicPartition]) -> Iterator[tuple[bytes, bytes]]:
         for topic, number in places:
@@ -77,7 +80,8 @@ class CommittedOffsets:
             {_place(key[len(prefix) :])[0] for key, _ in rows},
             lambda topic: transaction.get(TOPICS, topic),
         )
-        return _counting(prefix, rows, ids)
+        get = transaction.get
+        return _counting(prefix, rows, ids, lambda number: get(QUEUES, number) is not None)
 
     def commit_within(
         self,
@@ -95,6 +99,8 @@ class CommittedOffsets:
             assert it.offset >= 0
             assert 0 <= place[1] <= PARTITION_MAX
             topic_id = ids.get(place[0])
+            if place[0] not in ids and place[0].startswith(QUEUE_PREFIX):
+                topic_id = it.topic_id  # whoever commits has looked for the queue
             if topic_id is None or it.topic_id not in (None, topic_id):
                 refused.add(place)
                 continue
@@ -132,12 +138,25 @@ class CommittedOffsets:
 
 
 def _counting(
-    prefix: bytes, rows: Iterable[tuple[bytes, bytes]], ids: Mapping[str, str | None]
+    prefix: bytes,
+    rows: Iterable[tuple[bytes, bytes]],
+    ids: Mapping[str, str | None],
+    is_queue: Callable[[bytes], bool],
 ) -> dict[TopicPartition, KeptOffset]:
-    """What was committed in these topics; in one whose id can't be read, all that has its name."""
+    """What was committed in these topics; in one whose id can't be read, all that has its name.
+
+    ``is_queue``: whether there is a queue of this number, which the id of a queue's topic ends
+    with.
+    """
     found = {}
     for key, value in rows:
         place, committed = _place(key[len(prefix) :]), parse_committed(value)
+        if place[0] not in ids and place[0].startswith(QUEUE_PREFIX):
+            if committed.topic_id is not None:
+                number = uuid.UUID(committed.topic_id).bytes[_NUMBER_AT:]
+                if is_queue(number):
+                    found[place] = committed
+            continue
         if place[0] in ids and (
             committed.topic_id is None or ids[place[0]] in (None, committed.topic_id)
         ):

@@ -62,7 +62,8 @@ from logstore.doors import DOORS
 from logstore.figures.figures import Figures
 from logstore.protocols.amqp_clients import AmqpClients
 house = SimpleNamespace(
-    topics=None, coordinator=None, channels=SimpleNamespace(keeps_history=None),
+    topics=None, queue_topics=SimpleNamespace(object_of=None), coordinator=None,
+    channels=SimpleNamespace(keeps_history=None),
     settings=Config().store, store_id="", path="", clock=lambda: 0, work=None, process_id=1,
     turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
@@ -104,7 +105,8 @@ def test_a_door_opened_has_the_limits_of_its_settings():
 
     given = {"max.connections": ("7", "test"), "resp.maxclients": ("8", "test")}
     house = SimpleNamespace(
-        topics=None, coordinator=None, channels=SimpleNamespace(keeps_history=None),
+        topics=None, queue_topics=SimpleNamespace(object_of=None), coordinator=None,
+        channels=SimpleNamespace(keeps_history=None),
         settings=Config(given).store, store_id="", path="", clock=lambda: 0, work=None,
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),

@@ -69,7 +69,7 @@ def _to_commit(
             it.committed_offset,
             it.committed_metadata or "",
             it.committed_leader_epoch,
-            topic.id if version >= BY_ID else None,
+            topic.id if version >= BY_ID or topic.read_only else None,
         )
         for asked, topic in zip(request.topics, topics, strict=True)
         for it in asked.partitions

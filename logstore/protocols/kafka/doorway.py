@@ -7,7 +7,6 @@ from logstore.protocols.house import House
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.session import Doorway, Limits, Link, Session
-from logstore.queue_topics import QueueTopics
 
 NAME: Final = "kafka"
 
@@ -15,13 +14,7 @@ NAME: Final = "kafka"
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
     settings = house.settings
-    topics = QueueTopics(
-        house.topics,
-        lambda: house.queues_of.opened,
-        house.soon,
-        house.log_bytes,
-        listed=settings.queue_topics_listed,
-    )
+    topics = house.queue_topics
     door = KafkaDoor(
         topics,
         house.coordinator,

@@ -255,3 +255,11 @@ def test_a_super_user_may_do_all_that_can_be_done():
     found = described(talk, "t", version=8, **more)
     assert found.topics[0].topic_authorized_operations == bits(*range(3, 9), 10, 11)
     assert found.cluster_authorized_operations == bits(5, *range(7, 13))
+
+
+def test_a_queue_that_goes_by_its_number_is_known_by_its_name():
+    queues = {}
+    objects = Objects(numbered=queues.get)
+    assert objects.of_topic("__queue.id.7") == (QUEUE, "id.7")
+    queues["__queue.id.7"] = "host:two words"
+    assert objects.of_topic("__queue.id.7") == (QUEUE, "host:two words")

@@ -1,0 +1,139 @@
+"""The lanes of queues as logs of topics that can only be read."""
+
+import pytest
+from queue_parts import Channel
+
+from logstore.errors import InvalidName, Refused
+from logstore.queue_topics import QueueTopics, topic_name
+from logstore.records.decode import decode
+
+
+@pytest.fixture
+def topics(node):
+    return QueueTopics(node.topics, lambda: node.queues, node.soon, node.logs.bytes, listed=True)
+
+
+def bodies(log, at=0):
+    found = []
+    while at < log.safe:
+        batches = log.read(at, 1000)
+        found += [
+            (it.offset, it.value) for batch in batches for it in decode(batch) if it.offset >= at
+        ]
+        at = batches[-1].next_offset
+    return found
+
+
+@pytest.mark.parametrize(
+    ("vhost", "queue", "topic"),
+    [
+        (b"/", b"mail", "__queue.mail"), (b"/", b"a.b-c_d", "__queue.a.b-c_d"),
+        (b"/", b"two words", "__queue.id.7"), (b"/", b"id.9", "__queue.id.7"),
+        (b"/", b"id.09", "__queue.id.09"), (b"other", b"mail", "__queue.id.7"),
+        (b"/", b"x" * 241, "__queue." + "x" * 241), (b"/", b"x" * 242, "__queue.id.7"),
+        (b"/", b"\xff", "__queue.id.7"),
+    ],
+)  # fmt: skip
+def test_what_the_topic_of_a_queue_is_called(vhost, queue, topic):
+    assert topic_name(vhost, queue, 7) == topic
+
+
+def test_it_is_found_by_name_and_by_id(node, topics):
+    node.declare(b"mail")
+    node.declare(b"two words")
+    node.declare(b"fleeting", durable=False)
+    node.declare(b"s", queue_type="stream")
+    mail, other = topics.get("__queue.mail"), node.vhost.queue(b"two words").id
+    assert topics.names() == [f"__queue.id.{other}", "__queue.mail", "s"]
+    assert topics.get("__queue.mail") is mail
+    assert topics.by_uuid(mail.uuid) is mail
+    assert topics.get(f"__queue.id.{other}").uuid != mail.uuid
+    for name in ("__queue.fleeting", "__queue.s", "__queue.none", "__queue.id.9999",
+                 f"__queue.id.{node.vhost.queue(b'mail').id}", "__queue.two words"):  # fmt: skip
+        assert topics.get(name) is None
+    assert topics.object_of(f"__queue.id.{other}") == "two words"
+    node.delete(b"mail")
+    assert topics.get("__queue.mail") is None
+    assert topics.by_uuid(mail.uuid) is None
+
+
+def test_settled_messages_are_read_and_purged_ones_are_not(node, topics):
+    node.declare(b"q")
+    node.publish(b"q", *(b"%d" % n for n in range(10)))
+    channel = Channel()
+    node.get(b"q", channel)
+    out = node.get(b"q", channel, no_ack=False)
+    node.vhost.queue(b"q").purge(lambda _: None)
+    node.publish(b"q", b"10", b"11")
+    log = topics.get("__queue.q").partition(0)
+    assert bodies(log) == [(0, b"0"), (1, b"1"), (10, b"10"), (11, b"11")]
+    assert log.extent(0, 1000) is None
+    assert bodies(log, 5) == [(10, b"10"), (11, b"11")]
+    channel.ack(out.tag)
+    node.run()
+    assert (log.start, log.safe) == (0, 12)
+
+
+def test_all_that_was_purged_is_passed_over_at_once(node, topics):
+    """A reader comes to the end of it: it does not wait for what never comes."""
+    node.declare(b"q")
+    node.publish(b"q", *(b"%d" % n for n in range(10)))
+    node.vhost.queue(b"q").purge(lambda _: None)
+    node.run()
+    log = topics.get("__queue.q").partition(0)
+    [batch] = log.read(0, 1000)
+    assert (batch.record_count, batch.next_offset) == (0, 10)
+
+
+def test_a_lane_that_is_made_later_wakes_who_waits_for_it(node, topics):
+    node.declare(b"q", max_priority=2)
+    topic = topics.get("__queue.q")
+    assert len(topic.partitions) == 3
+    log, news = topic.at_hand(2), []
+    stop = log.watch(lambda: news.append(1))
+    assert (log.start, log.safe, log.read(0, 1000)) == (0, 0, ())
+    node.publish(b"q", b"x", priority=2)
+    assert news
+    assert bodies(log) == [(0, b"x")]
+    stop()
+    node.publish(b"q", b"y", priority=2)
+    seen = len(news)
+    node.publish(b"q", b"z", priority=2)
+    assert len(news) == seen
+
+
+def test_nothing_of_it_can_be_changed(node, topics):
+    node.declare(b"q", retention_ms=5000)
+    node.publish(b"q", b"x")
+    topic = topics.get("__queue.q")
+    assert topic.read_only
+    [batch] = topic.partition(0).read(0, 1000)
+    for change in (
+        lambda: topic.partition(0).append(batch), lambda: topic.partition(0).trim(1),
+        lambda: topics.delete("__queue.q"), lambda: topics.grow("__queue.q", 2),
+        lambda: topics.alter("__queue.q", {}, ()), lambda: topics.segments("__queue.q", 0, 1),
+    ):  # fmt: skip
+        with pytest.raises(Refused, match="read only"):
+            change()
+    with pytest.raises(InvalidName, match="those of queues"):
+        topics.create("__queue.new", 1, {})
+    settings = {it.name: it.value for it in topics.describe("__queue.q")}
+    assert settings["retention.ms"] == 5000
+    assert topics.sizes("__queue.q")[0].bytes > 0
+    assert topics.offsets("__queue.q") == [(0, 1)]
+
+
+def test_a_topic_of_such_a_name_from_before_stays_and_hides_the_queue(node, topics, caplog):
+    node.directory.create_topic("__queue.q", 1, {})
+    node.topics._show_new("__queue.q")
+    node.topics.get("__queue.q").append(b"mine")
+    node.declare(b"q")
+    found = topics.get("__queue.q")
+    assert found is node.topics.get("__queue.q")
+    assert not found.read_only
+    topics.get("__queue.q")
+    assert [it.getMessage() for it in caplog.records if "can't be read as topic" in it.getMessage()
+            ] == ["queue 'q' can't be read as topic '__queue.q': the store has a topic of that name"
+                  " from before; delete that one to read the queue"]  # fmt: skip
+    topics.delete("__queue.q")
+    assert topics.get("__queue.q").read_only
