@@ -288,6 +288,7 @@ class QueueTopics:
         self._known: dict[int, QueueTopic] = {}  # by the queue's number
         self._told: set[str] = set()
         self.count, self.used, self.space = topics.count, topics.used, topics.space
+        self.schedules = topics.schedules
         self.tell, self.keep_single = topics.tell, topics.keep_single
         self.create, self.check_new = topics.create, topics.check_new
         self.check_room = topics.check_room
