@@ -20,7 +20,7 @@ from logstore.access.resources import object_name
 from logstore.amqp.fields import data, text
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
-from logstore.broker.topics import PartitionSize, Segments, Topics
+from logstore.broker.topics import PartitionSize, Schedules, Segments, Topics
 from logstore.config import Chosen
 from logstore.errors import Failed, Refused
 from logstore.kept_queues import DEFAULT_VHOST
@@ -288,12 +288,16 @@ class QueueTopics:
         self._known: dict[int, QueueTopic] = {}  # by the queue's number
         self._told: set[str] = set()
         self.count, self.used, self.space = topics.count, topics.used, topics.space
-        self.schedules = topics.schedules
         self.tell, self.keep_single = topics.tell, topics.keep_single
         self.create, self.check_new = topics.create, topics.check_new
         self.check_room = topics.check_room
         self.describe_new, self.describe_store = topics.describe_new, topics.describe_store
         self.knows_producer, self.new_producer_id = topics.knows_producer, topics.new_producer_id
+
+    @property
+    def schedules(self) -> Schedules:
+        """As Topics.schedules."""
+        return self._topics.schedules
 
     # Looked up
 
