@@ -48,7 +48,7 @@ _OF_A_BATCH: Final = 16  # what each costs beside its records
 _BYTES_OF_A_RECORD: Final = 100  # so many are opened, gzipped, in the time of a record
 _SLOW_MAX: Final = 1000  # records that no client makes, so many at most are looked at here
 _COST_OF_SLOW: Final = 10
-_COST_OF_ID: Final = 5  # beside each record: its headers are read, its id is made and looked up
+_COST_OF_ID: Final = 10  # beside each record: its headers are read, its id is made and looked up
 _FEW_RECORDS: Final = _SLOW_MAX  # of a batch that is looked into in one go
 _CHUNKS_MAX: Final = 64  # a megabyte in blocks of 16 KiB; of crafted ones there may be 100,000
 

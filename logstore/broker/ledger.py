@@ -218,6 +218,11 @@ def once(log: Log, batch: Batch) -> Batch:
     return batch if repeats is None else repeats.prepared(batch)
 
 
+def ids_in(batch: Batch) -> int:
+    """The records whose ids ``once`` has looked at."""
+    return len(getattr(batch, "ids", ()))
+
+
 def last_sequence(batch: Batch) -> int:
     """Sequences go on at 0 after 2**31 - 1."""
     return (batch.base_sequence + batch.last_offset_delta) & SEQUENCE_MAX

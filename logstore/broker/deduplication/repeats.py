@@ -7,6 +7,7 @@ So all of it is made of the log's batches alone, and of the window's snapshot be
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from logstore.broker.deduplication.ids import ids_of_batch, some
@@ -93,6 +94,11 @@ class Repeats:
     def _fresh(self, ids: Sequence[bytes | None], times: Sequence[int]) -> list[int] | None:
         """The places of records whose ids are not known; None: of all."""
         window, clock_ms, now_ms = self._window, self._clock(), self._now_ms
+        there = [it for it in ids if it is not None]
+        if len(set(there)) == len(there):
+            with window.lock:
+                if window.knows_none(there):
+                    return None
         here: set[bytes] = set()
         places: list[int] = []
         with window.lock:
@@ -110,21 +116,35 @@ class Repeats:
     def appended(self, batch: Batch) -> None:
         """As Notes.appended."""
         looked, self._looked = self._looked, None
-        if looked is not None and looked.batch is batch:
+        new = looked is not None and looked.batch is batch
+        if new:
+            assert looked is not None
             ids, times = looked.ids, looked.times
             self.kept_out += batch.last_offset_delta + 1 - len(ids)
         else:
             ids, times = ids_of_batch(batch, self.header)
-        window, clock_ms, came = self._window, self._clock(), 0
-        length_ms = self._settings.deduplication_window_ms
+        if not ids:
+            return
+        # When each came, by the records' own times: the latest so far.
+        clock_ms = self._clock()
+        clipped = [it if it < clock_ms else clock_ms for it in times]
+        came_ms = list(accumulate(clipped, max, initial=self._now_ms))
+        self._now_ms = came_ms[-1]
+        self._remember(ids, came_ms[1:], new=new)
+
+    def _remember(self, ids: Sequence[bytes | None], came_ms: Sequence[int], *, new: bool) -> None:
+        """``new``: none of them is known, and none is there twice: so it was admitted."""
+        window, length_ms = self._window, self._settings.deduplication_window_ms
+        length_ms = min(length_ms, FOREVER - came_ms[-1])
+        fresh = {it: at + length_ms for it, at in zip(ids, came_ms, strict=True) if it is not None}
         with window.lock:
-            for it, time in zip(ids, times, strict=True):
-                now_ms = self._now_ms = max(self._now_ms, min(time, clock_ms))
-                if it is not None and not window.knows(it, now_ms):
-                    window.add(it, min(now_ms + length_ms, FOREVER), now_ms)
-                    came += 1
-        if came:
-            self._room.came(came)
+            if not new:  # it is replayed, and may be known
+                now_ms = came_ms[-1]
+                fresh = {it: at for it, at in fresh.items() if not window.knows(it, now_ms)}
+            if fresh:
+                window.add_many(list(fresh), list(fresh.values()), came_ms[-1])
+        if fresh:
+            self._room.came(len(fresh))
 
     # As bytes
 

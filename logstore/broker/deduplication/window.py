@@ -11,7 +11,7 @@ number at that moment. It may be made into bytes in another thread.
 import sys
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from logstore.broker.deduplication.ids import ID_BYTES
@@ -19,6 +19,7 @@ from logstore.errors import CorruptStore
 
 FOREVER: Final = 2**63 - 1
 CHUNK: Final = 1024  # ids that are let go of together, of those whose time is over
+EXPIRED_MAX: Final = 4096  # of one batch, however many come with it: 1.5 ms
 # Measured (CPython 3.11): id 64 with its malloc, dictionary 52 to 104, the time 32, columns 24.
 ID_COST: Final = 200
 _HEAD_BYTES: Final = 4  # of a snapshot: how many ids
@@ -86,6 +87,28 @@ class Window(Held):
         self.expire(now_ms, 2)  # more than came: so it shrinks again
         if len(self) > self.most:
             self.forget(len(self) - self.most)
+
+    def add_many(self, ids: Sequence[bytes], untils: Sequence[int], now_ms: int) -> None:
+        """The same of many, of which none is known, and none is there twice."""
+        begin = 0
+        while begin < len(ids):
+            chunk = self._chunks[-1]
+            if len(chunk.untils) == CHUNK:
+                chunk = _Chunk(self._came)
+                self._chunks = (*self._chunks, chunk)
+            end = min(len(ids), begin + CHUNK - len(chunk.untils))
+            chunk.ids += b"".join(ids[begin:end])
+            chunk.untils.extend(untils[begin:end])
+            self._came += end - begin
+            begin = end
+        self._until.update(zip(ids, untils, strict=True))
+        self.expire(now_ms, min(2 * len(ids), EXPIRED_MAX))
+        if len(self) > self.most:
+            self.forget(len(self) - self.most)
+
+    def knows_none(self, ids: Collection[bytes]) -> bool:
+        """Whether none of them was ever seen, as far as is known; false says nothing."""
+        return self._until.keys().isdisjoint(ids)
 
     def expire(self, now_ms: int, most: int = sys.maxsize) -> int:
         """Let go of ids at the front whose time is over, of at most so many; how many they were."""

@@ -102,7 +102,7 @@ class OnceStation:
         firsts: dict[int, int] = {}  # of repeats within the parcel
         going: list[int] = []
         for n, framed in enumerate(parcel.framed):
-            it = id_in(Looked(framed.properties), self._arguments.header)
+            it = id_in(framed.properties, self._arguments.header)
             if it is None:
                 going.append(n)
             elif it in fresh:

@@ -16,7 +16,7 @@ from logstore.broker.deduplication.window import FOREVER
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.lane_notes import LaneNotes
-from logstore.broker.queues.message import Framed, Looked, Showing
+from logstore.broker.queues.message import Framed, Showing
 from logstore.broker.queues.message_ids import id_in, marks_of
 from logstore.broker.queues.once import Once
 from logstore.broker.queues.pending import Waiting
@@ -89,7 +89,7 @@ class QueueRepeats:
         admitted, fresh = Admitted({}, {}), dict[bytes, int]()
         header = self._header
         for n in numbers:
-            it = id_in(Looked(framed[n].properties), header)
+            it = id_in(framed[n].properties, header)
             if it is None:
                 continue
             if it in fresh:
@@ -162,7 +162,7 @@ class QueueRepeats:
 
     def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
         """The same of messages that a transaction was to bring."""
-        ids = [id_in(Looked(it.properties), self._header) for it in framed]
+        ids = [id_in(it.properties, self._header) for it in framed]
         self.forget([it for it in ids if it is not None], error)
 
     # Into lanes

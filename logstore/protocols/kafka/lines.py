@@ -14,8 +14,8 @@ class Waiting(Protocol):
     def looked_into(self) -> bool:
         """Whether it may go on once it is the first."""
 
-    def go(self) -> None:
-        """It is the first, and goes on."""
+    def go(self) -> bool:
+        """It is the first, and goes on. False: not yet, it has the line advanced when it can."""
 
 
 class Lines:
@@ -35,7 +35,7 @@ class Lines:
     def advance(self, place: Place) -> None:
         """Let go on who can, from the first to the first that cannot."""
         line = self._waiting.get(place)
-        while line and line[0].looked_into:
-            line.popleft().go()
+        while line and line[0].looked_into and line[0].go():
+            line.popleft()
         if not line:
             self._waiting.pop(place, None)

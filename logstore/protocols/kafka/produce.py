@@ -12,7 +12,7 @@ from functools import partial
 
 from logstore.access.resources import TRANSACTIONAL_ID, WRITE
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
-from logstore.broker.ledger import once, producers_of
+from logstore.broker.ledger import ids_in, once, producers_of
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
@@ -44,6 +44,7 @@ BYTES_A_STEP = 2 << 20
 GLANCES_A_STEP = GLANCE_MAX // 4
 LOGS_AT_ONCE = 1000  # that are waited for, looked at before others have their turn
 APPEND_UNITS = 10  # what it is to put a batch into its log
+IDS_IN_TURN_MAX = 5000  # to remember more in one go takes ms: a worker does it
 FIRST_WITH_BATCHES = 3  # the versions before carry the old formats
 PART_HELD_BYTES = 512  # of a batch's part of the request and of what waits for it, as objects
 FIRST_WITH_ZSTD = 7  # KIP-110
@@ -311,7 +312,7 @@ class Arrival:
         self._client = client
         self._part = part
         self._topic = topic
-        self._batch = batch
+        self._batch: Batch | None = batch  # None: it is in the log, or refused
         self._now_ms = now_ms
         self.waits = False  # in its log's line
         self.looked_into = True
@@ -325,12 +326,17 @@ class Arrival:
     @property
     def held_bytes(self) -> int:
         """Of the copy that waits."""
-        return len(self._batch.data) if self.waits else 0
+        batch = self._batch
+        return batch.size if self.waits and batch is not None else 0
 
     def append(self, log: Log) -> None:
         """Put it into the log."""
-        part, batch = self._part, self._batch
-        del self._batch  # it is in the log, or refused: the request may still be answered later
+        batch, self._batch = self._batch, None  # the request may still be answered later
+        assert batch is not None
+        self._put(log, batch)
+
+    def _put(self, log: Log, batch: Batch) -> None:
+        part = self._part
         try:
             mark = _standing(self._client, log, batch)
             if mark is None:
@@ -350,12 +356,14 @@ class Arrival:
     def wait(self, *, looked_into: bool) -> None:
         """Join the log's line. The batch is copied: the buffer that it is in is used again."""
         self.waits, self.looked_into = True, looked_into
+        assert self._batch is not None
         self._batch = Batch(bytes(self._batch.data))
         self._client.door.lines.join(self.place, self)
 
     def look(self) -> None:
         """Look into it, and open its log. Called in a worker."""
         try:
+            assert self._batch is not None
             self._batch = inspect(self._topic.rules, self._batch, self._now_ms)
         except LogstoreError as error:
             _refuse_for(self._part, error)
@@ -373,14 +381,26 @@ class Arrival:
         self.looked_into = True
         self._client.door.lines.advance(self.place)
 
-    def go(self) -> None:
+    def go(self) -> bool:
         """As Waiting.go."""
-        self.waits = False
+        batch = self._batch
         if self._part.error_code == errors.NONE:
             log = self._topic.partition(self._part.partition)  # it is at hand
-            self.append(log)
+            if batch is not None and ids_in(batch) > IDS_IN_TURN_MAX:
+                self._go_elsewhere(log)
+                return False
+            if batch is not None:
+                self.append(log)
             log.sync_soon()
+        self._batch = None
+        self.waits = False
         self._client.wake()
+        return True
+
+    def _go_elsewhere(self, log: Log) -> None:
+        """Into the log by a worker: what comes for it meanwhile waits in its line."""
+        self.looked_into = False
+        self._client.door.work(lambda: self.append(log), self.looked)
 
 
 def _look_into(arrivals: "Sequence[Arrival]") -> bool:
