@@ -27,13 +27,22 @@ from .queueing import (
 from .show import as_json, counted, facts, table
 
 if TYPE_CHECKING:
-    from .queue_site import ExchangeAbout
+    from .queue_site import ExchangeAbout, QueueSite
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 Source = Annotated[str, typer.Argument(metavar="EXCHANGE", show_default=False)]
-Destination = Annotated[str, typer.Argument(metavar="DESTINATION", show_default=False)]
+Destination = Annotated[str | None, typer.Argument(metavar="[DESTINATION]", show_default=False)]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="TARGET",
+        rich_help_panel=INPUT,
+        help="A topic or a channel instead: topic:NAME or channel:NAME.",
+    ),
+]
 
 
 @app.callback()
@@ -142,31 +151,50 @@ def _described(name: str, about: "ExchangeAbout", *, json_: bool) -> str:
 @app.command(cls=Client)
 def bind(
     exchange: Source,
-    destination: Destination,
+    destination: Destination = None,
     key: Key = "",
     to_exchange: ToExchange = False,
+    to: To = None,
     argument: Arguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Bind a queue or an exchange to an exchange.
+    """Bind a queue, an exchange, a topic or a channel to an exchange.
 
-    It receives the messages whose key matches; the exchange's type says how.
+    It receives the messages whose key matches; the exchange's type says how. An exchange of the
+    name topic:NAME leads to the topic, and is declared for it.
 
     $ logstore exchange bind events mail --key 'mail.#'
+    $ logstore exchange bind orders --to topic:audit --key 'order.#'
     """
-    binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange)
+    binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
     with queues_of(data, vhost) as site:
+        if to is not None:
+            _declare_leading(site, to)
         site.bind(binding)
-    tell(f"bound {destination} to {exchange}")
+    tell(f"bound {binding.destination} to {exchange}")
+
+
+def _declare_leading(site: "QueueSite", to: str) -> None:
+    """The exchange that leads to ``topic:audit``."""
+    from logstore.broker.queues.handles import leading_of
+
+    type_name, name = leading_of(to)
+    if to.startswith("topic:"):
+        site.check_topic(name)
+    site.declare_exchange(
+        to, type_name, durable=True, auto_delete=False, internal=False,
+        arguments={"x-target": name},
+    )  # fmt: skip
 
 
 @app.command(cls=Client)
 def unbind(
     exchange: Source,
-    destination: Destination,
+    destination: Destination = None,
     key: Key = "",
     to_exchange: ToExchange = False,
+    to: To = None,
     argument: Arguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
@@ -176,16 +204,32 @@ def unbind(
     Key and arguments must be those that it was made with.
 
     $ logstore exchange unbind events mail --key 'mail.#'
+    $ logstore exchange unbind orders --to topic:audit --key 'order.#'
     """
-    binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange)
+    binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
     with queues_of(data, vhost) as site:
         site.unbind(binding)
-    tell(f"unbound {destination} from {exchange}")
+    tell(f"unbound {binding.destination} from {exchange}")
 
 
 def _binding(
-    exchange: str, destination: str, key: str, argument: list[str] | None, *, to_exchange: bool
+    exchange: str,
+    destination: str | None,
+    key: str,
+    argument: list[str] | None,
+    *,
+    to_exchange: bool,
+    to: str | None,
 ) -> BindingFacts:
+    if to is not None:
+        from logstore.broker.queues.handles import leading_of
+
+        if destination is not None or to_exchange:
+            raise typer.BadParameter("--to says where to: leave out DESTINATION and --to-exchange")
+        leading_of(to)  # before anything is opened
+        return BindingFacts(exchange, to, "exchange", key, argument_option(argument))
+    if destination is None:
+        raise typer.BadParameter("say what to bind: DESTINATION, or --to topic:NAME")
     kind = "exchange" if to_exchange else "queue"
     return BindingFacts(exchange, destination, kind, key, argument_option(argument))
 

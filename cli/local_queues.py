@@ -112,6 +112,10 @@ class LocalQueues:
         """As QueueSite.ready."""
         return Queue(queue, self._desk).counts().ready
 
+    def check_topic(self, name: str) -> None:
+        """As QueueSite.check_topic."""
+        self._store.topic(name)
+
     def bind(self, binding: BindingFacts) -> None:
         """As QueueSite.bind."""
         self._end(binding).bind(binding.source, binding.key, binding.arguments)

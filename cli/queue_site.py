@@ -194,6 +194,9 @@ class QueueSite(Protocol):
     def ready(self, queue: str) -> int:
         """How many messages are ready. Raises NoQueue."""
 
+    def check_topic(self, name: str) -> None:
+        """Whether there is one. Raises UnknownTopic, or NoneOfThatName."""
+
     def bind(self, binding: BindingFacts) -> None:
         """Raises NoExchange, NoQueue, NotPermitted, InvalidArgument."""
 

@@ -1,16 +1,17 @@
-"""``logstore topic``: create, list, describe, alter, delete."""
+"""``logstore topic``: create, list, describe, alter, delete, route to an exchange."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import Group
+from .command import Command, Group
 from .ends import put, tell
 from .login_options import Client
 from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
 from .show import as_json, counted, facts, size, table
 from .times import iso
+from .topic_route import route, routes, unroute
 
 if TYPE_CHECKING:
     from .site import Site, Topic
@@ -260,3 +261,8 @@ def _as_text(store: "Site", name: str) -> str:
         ],
     )
     return f"{about}\n{partitions}\n{settings}"
+
+
+app.command(cls=Command)(route)
+app.command(cls=Command)(unroute)
+app.command(cls=Command)(routes)

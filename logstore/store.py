@@ -67,6 +67,7 @@ from logstore.upkeep.upkeep import Upkeep
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues, or users
     from logstore.access.audit import Audit
     from logstore.broker.policies import Policy
+    from logstore.broker.queues.crossing.about import RouteAbout
     from logstore.broker.queues.handles import Exchange, Queue
     from logstore.broker.topics import Scheduled
     from logstore.definitions.exporting import Exported
@@ -508,6 +509,57 @@ class Store:
             self._forget_permitted(name)
         queues.delete_vhost(data(name))
         self._did("virtual-host", f"deleted {name}")
+
+    def route_topic(
+        self,
+        topic: str,
+        exchange: str,
+        *,
+        key: str = "{key}",
+        fallback: str | None = None,
+        start: Start = "earliest",
+        vhost: str = DEFAULT_VHOST,
+    ) -> "RouteAbout":
+        """Have the records of a topic go to an exchange as messages, too, from ``start`` on.
+
+        ``key`` makes their routing keys: {key}, {topic}, {partition}, {header:NAME}, each with a
+        text instead as ``{header:NAME|none}``; ``fallback``: the routing key where something is
+        missing. They arrive at least once, in the order of their partition; the position is kept
+        as a group's offsets. The same again is the same. A server goes on with it by itself; in a
+        process without one it goes on while exchanges and queues are used.
+
+        Raises UnknownTopic, NoExchange, InternalExchange, RouteDiffers, Circular, NoVhost,
+        OffsetOutOfRange, ReadOnly; Refused for what is no template.
+        """
+        from logstore.amqp.fields import data
+        from logstore.broker.queues.crossing import library
+
+        about = library.add(
+            self._store_queues(), data(vhost), topic, data(exchange), key, fallback, start
+        )
+        self._store_queues().did(
+            "topic", f"routed topic {topic} to exchange", exchange, data(vhost)
+        )
+        return about
+
+    def topic_routes(self, *, vhost: str = DEFAULT_VHOST) -> "list[RouteAbout]":
+        """The topics that feed exchanges of this virtual host, and how far each is.
+
+        Raises NoVhost, ReadOnly.
+        """
+        from logstore.amqp.fields import data
+        from logstore.broker.queues.crossing import library
+
+        return library.listed(self._store_queues(), data(vhost))
+
+    def unroute_topic(self, topic: str, exchange: str, *, vhost: str = DEFAULT_VHOST) -> None:
+        """End it, and forget how far it was; durable on return. Raises NoRoute, NoVhost."""
+        from logstore.amqp.fields import data
+        from logstore.broker.queues.crossing import library
+
+        library.remove(self._store_queues(), data(vhost), topic, data(exchange))
+        what = f"unrouted topic {topic} from exchange"
+        self._store_queues().did("topic", what, exchange, data(vhost))
 
     def policies(self, *, vhost: str = DEFAULT_VHOST) -> "list[Policy]":
         """Its policies, in the order in which they count: by priority, the highest first.

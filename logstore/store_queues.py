@@ -151,17 +151,17 @@ class StoreQueues:
 
     def add_vhost(self, name: bytes) -> None:
         """As Queues.add_vhost; durable on return."""
-        self._keep(lambda queues: queues.add_vhost(name))
+        self.keep(lambda queues: queues.add_vhost(name))
 
     def delete_vhost(self, name: bytes) -> None:
         """As Queues.delete_vhost; durable on return."""
-        self._keep(lambda queues: queues.delete_vhost(name))
+        self.keep(lambda queues: queues.delete_vhost(name))
 
     def set_policies(
         self, vhost: bytes, put: "Sequence[Policy]" = (), removed: Sequence[str] = ()
     ) -> None:
         """As Vhost.set_policies; durable on return, and in effect. Also raises NoVhost."""
-        self._keep(lambda queues: queues.vhost(vhost).set_policies(put, removed))
+        self.keep(lambda queues: queues.vhost(vhost).set_policies(put, removed))
 
     def long(self, work: "Callable[[Queues], Steps]") -> Any:  # noqa: ANN401
         """What takes long, done in slices; what it returns. Raises what it raises."""
@@ -183,7 +183,11 @@ class StoreQueues:
             raise found[0]
         return found[0]
 
-    def _keep(self, change: "Callable[[Queues], Pending | None]") -> None:
+    def with_model(self, call: "Callable[[Queues], _T]") -> _T:
+        """Call it in a turn. Raises what it raises."""
+        return self._opened().do(lambda: call(self._model()))
+
+    def keep(self, change: "Callable[[Queues], Pending | None]") -> None:
         """Make it, and return when it is durable. Raises what it raises; StorageFull, Failed."""
 
         def work() -> "Pending | None":

@@ -108,6 +108,10 @@ class ServedQueues:
         """As QueueSite.ready."""
         return self._counts(queue).message_count
 
+    def check_topic(self, name: str) -> None:
+        """As QueueSite.check_topic."""
+        self._socket.get("topics", name)
+
     def bind(self, binding: BindingFacts) -> None:
         """As QueueSite.bind."""
         source, destination, key, arguments = self._binding(binding)

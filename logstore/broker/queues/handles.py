@@ -32,7 +32,8 @@ from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.reading import OnDamage
 from logstore.broker.routing.binding import Binding, Kind
-from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
+from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, TARGET, ExchangeFacts
+from logstore.broker.routing.targets import PREFIXES
 from logstore.errors import Refused
 
 if TYPE_CHECKING:  # imported at the first use
@@ -244,6 +245,16 @@ class Exchange:
         kept(self._desk, lambda vhost: vhost.bind(binding, self._desk))
         return self
 
+    def lead(self, target: str, key: str = "", arguments: Table | None = None) -> "Exchange":
+        """Have a topic or a channel get what is published here with a matching key.
+
+        ``target``: ``topic:audit`` or ``channel:news``. An exchange of that name leads there,
+        and is bound to this one; it is returned. Durable on return. Raises NoExchange, Circular;
+        Refused for another kind of target.
+        """
+        leading = declare_leading(self._desk, target)
+        return leading.bind(self.name, key, arguments)
+
     def unbind(
         self, source: "str | Exchange", key: str = "", arguments: Table | None = None
     ) -> None:
@@ -298,6 +309,23 @@ def _pair(given: tuple[Any, ...]) -> tuple[bytes, str]:
         raise TypeError(f"a message is a body, or a body and its key, not {len(given)} things")
     body, key = given
     return body, key
+
+
+def leading_of(target: str) -> tuple[str, str]:
+    """Which type of exchange leads there, and the topic's or channel's name. Raises Refused."""
+    kind, colon, name = target.partition(":")
+    if not colon or not name or kind not in PREFIXES:
+        raise Refused(f"{target!r} is no target; write topic:NAME or channel:NAME")
+    return PREFIXES[kind], name
+
+
+def declare_leading(desk: Owner, target: str) -> Exchange:
+    """The exchange that leads to ``topic:audit``; it has that name. Raises Refused."""
+    type_name, name = leading_of(target)
+    return declare_exchange(
+        desk, target, type_name, durable=True, auto_delete=False, internal=False, alternate=None,
+        arguments={TARGET.decode(): name},
+    )  # fmt: skip
 
 
 class Queue:

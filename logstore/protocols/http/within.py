@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from logstore.access.audit import EXCHANGE as EXCHANGE_EVENT
 from logstore.access.audit import POLICY as POLICY_EVENT
 from logstore.access.audit import QUEUE as QUEUE_EVENT
+from logstore.access.audit import TOPIC as TOPIC_EVENT
 from logstore.access.audit import Audit
 from logstore.access.entrance import may_enter
 from logstore.access.refusals import Refusals
@@ -25,6 +26,7 @@ from logstore.access.resources import (
     WRITE,
     object_name,
     of_target,
+    of_topic,
 )
 from logstore.access.rights import Rights
 from logstore.access.rules import NO_GRANT
@@ -36,6 +38,7 @@ from logstore.broker.routing import targets
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
+from logstore.broker.start import Start
 from logstore.errors import Forbidden, LogstoreError, Refused
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
@@ -43,6 +46,8 @@ from logstore.protocols.http.door import HttpDoor
 
 if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.acts import Fetched, Routed
+    from logstore.broker.queues.crossing.topic_route import TopicRoute
+    from logstore.broker.queues.crossing.topic_routes import TopicRoutes
     from logstore.broker.queues.message import Message
     from logstore.broker.queues.moving import Moved, Target
     from logstore.broker.queues.named import Named
@@ -218,6 +223,74 @@ class Within:
         found = self._rights.decision(operation, kind, name)
         if not self._rights.all and not found.allowed and found != NO_GRANT:
             self.require(operation, kind, data(name))
+
+    # Topics that feed exchanges
+
+    def topic_routes(self, routes: "TopicRoutes") -> "list[TopicRoute]":
+        """Those here whose ends he may see."""
+        return [it for it in routes.of(self.vhost) if self.sees_route(it)]
+
+    def sees_route(self, route: "TopicRoute") -> bool:
+        return self._sees_all or (
+            self.may(DESCRIBE, *self._of_topic(route.topic))
+            and self.may(DESCRIBE, EXCHANGE, route.exchange)
+        )
+
+    def check_topic_route(
+        self, routes: "TopicRoutes", topic: str, exchange: bytes, key: str, fallback: str | None
+    ) -> None:
+        """Whether he may have it. The template counts as the routing key.
+
+        Raises Forbidden; as TopicRoutes.check.
+        """
+        self.require(READ, *self._of_topic(topic))
+        self.require(WRITE, EXCHANGE, exchange)
+        routes.check(self.vhost, topic, exchange, key, fallback)
+        self.require_key(WRITE, exchange, data(key))
+
+    def _of_topic(self, topic: str) -> tuple[str, bytes]:
+        kind, name = of_topic(topic, self.vhost.keeps_history)
+        return kind, data(name)
+
+    def add_topic_route(
+        self,
+        routes: "TopicRoutes",
+        topic: str,
+        exchange: bytes,
+        then: "Then[TopicRoute]",
+        key: str,
+        fallback: str | None,
+        start: Start,
+    ) -> None:
+        """As TopicRoutes.add. Raises Forbidden, too."""
+        self.check_topic_route(routes, topic, exchange, key, fallback)
+
+        def added(found: "TopicRoute | LogstoreError") -> None:
+            if not isinstance(found, LogstoreError):
+                self._routed("routed", topic, exchange, "to")
+            then(found)
+
+        routes.add(self.vhost, topic, exchange, added, key=key, fallback=fallback, start=start)
+
+    def topic_route(self, routes: "TopicRoutes", topic: str, exchange: bytes) -> "TopicRoute":
+        """One that he may remove. Raises Forbidden, NoRoute."""
+        self.require(READ, *self._of_topic(topic))
+        self.require(WRITE, EXCHANGE, exchange)
+        return routes.named(self.vhost, topic, exchange)
+
+    def remove_topic_route(
+        self, routes: "TopicRoutes", topic: str, exchange: bytes, then: Then[str]
+    ) -> None:
+        """It ends. Raises Forbidden, NoRoute."""
+        self.topic_route(routes, topic, exchange)
+        pending = routes.remove(self.vhost, topic, exchange)
+        self._routed("unrouted", topic, exchange, "from")
+        _when(pending, topic, then)
+
+    def _routed(self, what: str, topic: str, exchange: bytes, word: str) -> None:
+        named = self._named(EXCHANGE, exchange)
+        said = f"{what} topic {topic} {word} exchange {named}"
+        self._audit.tell(TOPIC_EVENT, self._rights.who, said)
 
     # Exchanges
 

@@ -462,6 +462,21 @@ class Count(Struct):
     there: int  # already, and the same
 
 
+class TopicRoute(Struct):
+    vhost: str
+    topic: str
+    exchange: str
+    key: str  # the template of routing keys
+    fallback: str | None
+    group: str  # whose offsets are its position
+    waits: str | None  # why it does not go on
+    sent: int  # messages, since the server started
+    unrouted: int  # of these, those that no queue took
+    skipped: int  # records that retention removed before they were read
+    lag: int | None  # records that have not arrived; null: not known yet
+    dry_run: bool | UnsetType = UNSET
+
+
 class BindingOf(Struct):
     id: str
     source: str
@@ -842,6 +857,10 @@ ANSWERS: Final[dict[str, Any]] = {
     "POST /groups/{name}/reset": GroupWasReset,
     "GET /definitions": Definitions,
     "POST /definitions": Imported,
+    "GET /topic-routes": Listed[TopicRoute],
+    "GET /topics/{name}/routes": Listed[TopicRoute],
+    "POST /topics/{name}/routes": TopicRoute,
+    "DELETE /topics/{name}/routes": TopicRoute,
     "GET /policies": Listed[Policy],
     "GET /policies/{name}": PolicyAbout,
     "PUT /policies/{name}": Policy,

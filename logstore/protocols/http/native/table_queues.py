@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
+from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, TOPIC, WRITE
 from logstore.definitions.refusals import BYTES_MAX
 from logstore.http.asks import LOGGED_IN, MAY_ALL, SETS_POLICIES, of
 from logstore.http.routes import Route
@@ -19,15 +19,18 @@ from logstore.protocols.http.native import (
     queues,
     routing,
     schedules,
+    topic_routes,
     vhosts,
 )
 from logstore.protocols.http.native.asked import TABLES_BYTES_MAX
+from logstore.protocols.http.native.bounds import LITTLE_BYTES
 from logstore.protocols.http.opened import Handler, opened_first
 
 _LIST: Final = ("vhost", *LIST_QUERY)
 _ONE: Final = ("vhost",)
 _PART: Final = ("vhost", *PAGE_QUERY)
 _QUEUE: Final = "/api/v1/queues/{name}"
+_ROUTES_OF: Final = "/api/v1/topics/{name}/routes"
 _POLICY: Final = "/api/v1/policies/{name}"
 _EXCHANGE: Final = "/api/v1/exchanges/{name}"
 
@@ -164,6 +167,22 @@ _ROUTES: Final[tuple[Route[Handler], ...]] = (
         "POST", "/api/v1/definitions", definitions.imported,
         "Have all of this, or say what would come of it.", MAY_ALL, (*_ONE, "dry_run"),
         takes=dict[str, Any], body_bytes_max=BYTES_MAX,
+    ),
+    Route(
+        "GET", "/api/v1/topic-routes", topic_routes.list_, "List topics that feed exchanges.",
+        LOGGED_IN, _LIST,
+    ),
+    Route(
+        "GET", _ROUTES_OF, topic_routes.of_topic, "The exchanges that it feeds.",
+        of(DESCRIBE, TOPIC), _LIST,
+    ),
+    Route(
+        "POST", _ROUTES_OF, topic_routes.made, "Have it feed an exchange.", of(READ, TOPIC), _ONE,
+        takes=topic_routes.TopicRouteMake, body_bytes_max=LITTLE_BYTES,
+    ),
+    Route(
+        "DELETE", _ROUTES_OF, topic_routes.removed, "Have it feed an exchange no more.",
+        of(READ, TOPIC), _ONE, takes=topic_routes.TopicRouteRemove,
     ),
     Route("GET", "/api/v1/policies", policies.list_, "List policies.", LOGGED_IN, _LIST),
     Route(

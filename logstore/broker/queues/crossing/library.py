@@ -1,0 +1,66 @@
+"""Topic routes as the library's users have them: each call returns when it is durable."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from logstore.broker.queues.crossing.about import RouteAbout, about
+from logstore.broker.queues.crossing.topic_route import TopicRoute
+from logstore.broker.queues.crossing.topic_routes import TopicRoutes
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.start import Start
+from logstore.errors import LogstoreError
+
+_T = TypeVar("_T")
+
+
+class Model(Protocol):
+    """The queues of the process."""
+
+    def topic_routes(self) -> TopicRoutes: ...
+    def vhost(self, name: bytes) -> Vhost: ...
+
+
+class Owner(Protocol):
+    """What has the model: the store's queues."""
+
+    def with_model(self, call: "Callable[[Model], _T]") -> _T: ...
+    def keep(self, change: "Callable[[Model], Pending | None]") -> None: ...
+    def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool: ...
+    def poke(self) -> None: ...
+
+
+def add(
+    owner: Owner, vhost: bytes, topic: str, exchange: bytes, key: str, fallback: str | None,
+    start: Start,
+) -> RouteAbout:  # fmt: skip
+    """As TopicRoutes.add. Raises what it raises, and what it tells."""
+    found: list[TopicRoute | LogstoreError] = []
+
+    def told(it: TopicRoute | LogstoreError) -> None:
+        found.append(it)
+        owner.poke()
+
+    def work(model: Model) -> None:
+        model.topic_routes().add(
+            model.vhost(vhost), topic, exchange, told, key=key, fallback=fallback, start=start
+        )
+
+    owner.with_model(work)
+    owner.wait(lambda: found)
+    [it] = found
+    if isinstance(it, LogstoreError):
+        raise it
+    return about(it)
+
+
+def listed(owner: Owner, vhost: bytes) -> list[RouteAbout]:
+    """Raises NoVhost."""
+    return owner.with_model(
+        lambda model: [about(it) for it in model.topic_routes().of(model.vhost(vhost))]
+    )
+
+
+def remove(owner: Owner, vhost: bytes, topic: str, exchange: bytes) -> None:
+    """Raises NoRoute, NoVhost."""
+    owner.keep(lambda model: model.topic_routes().remove(model.vhost(vhost), topic, exchange))
