@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from logstore.amqp.fields import text
+from logstore.amqp.fields import data, text
 from logstore.amqp.properties import Properties
 from logstore.amqp.properties import read as read_properties
 from logstore.broker.queues.handles import (
@@ -105,8 +105,13 @@ class LocalQueues:
         it = queue.facts()
         return QueueAbout(
             it.durable, it.auto_delete, table_of(it.arguments), self._row(name),
-            [BindingFacts(*binding) for binding in queue.bindings()],
+            [BindingFacts(*binding) for binding in queue.bindings()], self._policy(name),
         )  # fmt: skip
+
+    def _policy(self, name: str) -> str | None:
+        """The name of the policy that counts for a queue."""
+        policy = self._desk.do(lambda vhost: vhost.queue(data(name), self._desk).policy)
+        return None if policy is None else policy.name
 
     def ready(self, queue: str) -> int:
         """As QueueSite.ready."""

@@ -49,6 +49,7 @@ class QueueAbout(NamedTuple):
     arguments: Table
     counts: QueueRow
     bindings: Sequence[BindingFacts]
+    policy: str | None = None  # that counts for it
 
 
 class ExchangeAbout(NamedTuple):

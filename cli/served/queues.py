@@ -210,7 +210,7 @@ class ServedQueues:
         it = self._socket.get("queues", name, vhost=self._vhost)
         return QueueAbout(
             it["durable"], it["auto_delete"], it["arguments"], _row(it),
-            self._bindings("queues", name),
+            self._bindings("queues", name), it["policy"],
         )  # fmt: skip
 
     def peek(self, queue: str, begin: str | None, most: int) -> Peek:

@@ -260,6 +260,8 @@ class Store:
     policies = awaited(Behind.policies)
     set_policy = awaited(Behind.set_policy)
     delete_policy = awaited(Behind.delete_policy)
+    export_definitions = awaited(Behind.export_definitions)
+    import_definitions = awaited(Behind.import_definitions)
 
     # Groups and users
 

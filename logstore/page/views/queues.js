@@ -73,7 +73,7 @@ function marks(row) {
     [row.arguments["x-message-ttl"] !== undefined, "expires"], [row.arguments["x-max-priority"] !== undefined, "priorities"],
     [row.arguments["x-dead-letter-exchange"] !== undefined, "dead letters"]];
   const state = row.state && row.state !== "running" ? badge(row.state, "warn") : null;
-  return [state, words.filter(([is]) => is).map(([, word]) => [badge(word), " "])];
+  return [state, words.filter(([is]) => is).map(([, word]) => [badge(word), " "]), row.policy ? badge(["policy ", named(row.policy)]) : null];
 }
 
 function summary(view, vhost, queue) {
@@ -147,6 +147,10 @@ function details(view, vhost, queue) {
       h("h3", null, "Arguments"),
       facts([["Durable", yes(it.durable)], ["Exclusive", yes(it.exclusive)], ["Deleted after its last consumer", yes(it.auto_delete)],
         ...Object.entries(it.arguments).map(([name, value]) => [visible(name), h("span", { class: "mono" }, visible(typeof value === "string" ? value : JSON.stringify(value)))])]),
+      h("h3", null, "Limits"),
+      it.policy === null ? aside("No policy counts for it: its limits are those of its arguments.")
+        : aside("Of its arguments and of policy ", named(it.policy), " together:"),
+      facts(limits(it.limits)),
       h("h3", null, "Dead letters"),
       it.dead_letters.exchange === null ? aside("Messages that are rejected, expire or are too many are gone.")
         : facts([["Go to exchange", it.dead_letters.exchange === "" ? dim("the default one") : link(to("routing", { v: vhost, focus: `exchange:${it.dead_letters.exchange}` }), named(it.dead_letters.exchange))],
@@ -161,6 +165,10 @@ function details(view, vhost, queue) {
     ],
   });
 }
+
+/** Those that there are, in words. */
+const limits = (of) => Object.entries(of).filter(([, value]) => value !== null)
+  .map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? grouped(value) : visible(value)]);
 
 const yes = (it) => (it ? "yes" : "no");
 
