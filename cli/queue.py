@@ -252,6 +252,8 @@ def consume(
     $ logstore queue consume mail
     $ logstore queue consume mail --follow --format '{key} {body}'
     """
+    from logstore.errors import Refused
+
     from .message_lines import message_format
     from .output import Output
     from .stop import Stop
@@ -262,6 +264,8 @@ def consume(
         site = stack.enter_context(queues_of(data, vhost, stop=stop))
         output = Output(stop)
         prefetch = MESSAGES_MAX if max_ is None else min(max_, MESSAGES_MAX)
+        if site.queue(name).arguments.get("x-queue-type") == "stream":
+            raise Refused(f"queue {name!r} is a stream: `logstore consume` reads its topic")
         with site.consume(name, prefetch) as messages:
             _print(site, name, messages, render, output, stop, max_, follow=follow)
         output.check()

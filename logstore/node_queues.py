@@ -89,7 +89,9 @@ class NodeQueues:
 
     def prepare(self) -> None:
         """Whatever of ``open`` takes long. From any thread; raises what it raises."""
-        from logstore.broker.queues import queues  # noqa: F401  imported here, not in a turn
+        # Imported here, not in a turn.
+        from logstore.broker.queues import queues  # noqa: F401
+        from logstore.broker.queues.streams import made  # noqa: F401
 
         with self._preparing:
             if not self._closed:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from logstore.amqp import fields, properties
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.message import COUNT_HEADER, Delivery
-from logstore.broker.queues.named import Named
+from logstore.broker.queues.named import Named, plain
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS
@@ -221,8 +221,8 @@ class QueueConsumer:
     # What its queue calls, in the turn
 
     def begin(self, queue: Named) -> None:
-        """It is subscribed."""
-        queue.subscribe(self)
+        """It is subscribed. Raises NotOfStreams: the library has its topic."""
+        plain(queue, "consumers in the library").subscribe(self)
         self._queue = queue
 
     def can_take(self) -> int:

@@ -177,7 +177,9 @@ class NotOfStreams(QueueRefused):
     """What a stream has stays there for everybody. ``act``: what was asked for, in AMQP's words."""
 
     def __init__(self, queue: bytes, act: str) -> None:
-        super().__init__(queue, f"is a stream, which has no {act}; consume it, or read its topic")
+        super().__init__(
+            queue, f"is a stream, which has no {act}: read its topic, or consume it by AMQP"
+        )
         self.act = act
 
 

@@ -9,6 +9,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.rabbit import lists, sight
+from logstore.protocols.http.rabbit.tables import arguments
 from logstore.protocols.http.within import Within
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def row(place: Place) -> lists.Row:
         "ack_required": not consumer.no_ack,
         "active": active,
         "activity_status": "up" if not single else "single_active" if active else "waiting",
-        "arguments": {"x-priority": consumer.priority} if consumer.priority else {},
+        "arguments": arguments(consumer.arguments),
         "channel_details": details(consumer.channel),
         "consumer_tag": fields.text(consumer.tag),
         "consumer_timeout": timeout_ms,
