@@ -178,6 +178,7 @@ class Node:
             queue_topics=queue_topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
+            deduplication=self._store.deduplication,
             settings=settings,
             budget=budget,
             clock=now_ms,

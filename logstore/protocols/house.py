@@ -10,6 +10,7 @@ from logstore.access.logins import Logins
 from logstore.access.tokens import Tokens
 from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.group_lags import GroupLags
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
@@ -169,6 +170,7 @@ class House:
     unrecovered: Callable[[], int] = lambda: 0  # logs that a crash has left to be recovered
     certificate_expires_s: Callable[[], int | None] = lambda: None  # None: there is no TLS
     figures: Figures = field(default_factory=Figures)
+    deduplication: Deduplication = field(default_factory=Deduplication)  # keeps repeats out
     connections: Connections = field(default_factory=NoConnections)
 
     @property

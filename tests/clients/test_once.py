@@ -4,7 +4,9 @@ A batch of repeats alone is stored empty: clients must pass it by, also where it
 """
 
 import asyncio
+import json
 import signal
+import urllib.request
 import warnings
 
 import pytest
@@ -12,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
 from confluent_kafka import Consumer, Producer, TopicPartition
 from librdkafka import DEADLINE_S, consume, create
+from serving import Serving
 
 ONCE = {"deduplication.header": "id", "deduplication.window.ms": "600000"}
 IDS = [b"a", b"b", b"a", b"c", b"c", b"a", b"d", b"d"]
@@ -256,3 +259,51 @@ def test_a_commit_brings_each_id_once(rabbit, topic):
     channel.tx_commit()
     assert bodies(channel, topic) == [b"1"]
     channel.close()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """With the HTTP door, too."""
+    running = Serving(
+        tmp_path_factory.mktemp("watched") / "data", resp_port=-1, amqp_port=0, http_port=0
+    )
+    yield running
+    code, errors = running.stop()
+    assert code == 0, errors
+
+
+@pytest.mark.long
+def test_what_was_kept_out_is_shown(watched, topic):
+    import pika
+
+    made(watched, topic)
+    put(watched, topic, IDS)
+    connection = pika.BlockingConnection(pika.ConnectionParameters(*watched.amqp))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare(topic, durable=True, arguments={"x-message-deduplication": True})
+    channel.exchange_declare(
+        topic, "x-message-deduplication", durable=True, arguments={"x-cache-size": 2}
+    )
+    channel.queue_bind(topic, topic)
+    for n in range(3):
+        for exchange, key in (("", topic), (topic, "")):
+            publish(channel, exchange, key, b"1", {"x-deduplication-header": f"{exchange}{n}"})
+            publish(channel, exchange, key, b"2", {"x-deduplication-header": f"{exchange}{n}"})
+    connection.close()
+
+    def get(path):
+        request = urllib.request.Request(f"http://{watched.http[0]}:{watched.http[1]}{path}")
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            return answer.read()
+
+    [partition] = json.loads(get(f"/api/v1/topics/{topic}/partitions"))["items"]
+    assert partition["repeats"] == {"ids": 4, "kept_out": 4, "forgotten": 0}
+    queue = json.loads(get(f"/api/v1/queues/{topic}"))
+    assert queue["repeats"] == {"ids": 6, "kept_out": 3, "forgotten": 0}
+    exchange = json.loads(get(f"/api/v1/exchanges/{topic}"))
+    assert exchange["repeats"] == {"ids": 2, "kept_out": 3, "forgotten": 1}
+    assert json.loads(get("/api/v1/exchanges/amq.direct"))["repeats"] is None
+    metrics = get("/metrics").decode()
+    for where, count in (("topics", 4), ("queues", 3), ("exchanges", 3)):
+        assert f'logstore_repeats_kept_out_total{{where="{where}"}} {count}\n' in metrics

@@ -8,6 +8,7 @@ from workers import LaterWork
 
 from logstore.broker.coordinator.calls import GroupListing
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.queues import QueueCounts
 from logstore.figures.figures import Figures
@@ -95,6 +96,7 @@ class Metered:
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),
             budget=Budget(BUDGET_BYTES_MAX),
+            deduplication=Deduplication(),
             clock=self.clock,
             work=self.later.take,
             soon=self.left.append,

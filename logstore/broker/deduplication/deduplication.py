@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from logstore.clock import now_ms
@@ -12,6 +13,7 @@ if TYPE_CHECKING:  # few stores have any of it
     from logstore.broker.deduplication.repeats import Repeats
     from logstore.broker.deduplication.room import Room
 
+TOPICS, QUEUES, EXCHANGES = "topics", "queues", "exchanges"
 BYTES_MAX: Final = 64 << 20  # as deduplication.memory.bytes is by default
 
 
@@ -28,6 +30,13 @@ class Deduplication:
         self._bytes_max = bytes_max
         self._making = threading.Lock()
         self._room: Room | None = None
+        # Repeats that were kept out since the process began, by where they were sent.
+        self.kept_out = {TOPICS: 0, QUEUES: 0, EXCHANGES: 0}
+
+    def keeps_out(self, where: str, count: int) -> None:
+        """So many more."""
+        with self._making:
+            self.kept_out[where] += count
 
     @property
     def room(self) -> "Room":
@@ -44,6 +53,16 @@ class Deduplication:
         """The same; None where nothing has asked for it."""
         return self._room
 
+    @property
+    def bytes(self) -> int:
+        """What all that is remembered takes, about."""
+        return 0 if self._room is None else self._room.bytes
+
+    @property
+    def forgotten(self) -> int:
+        """Ids that were forgotten for lack of memory, before their time was over."""
+        return 0 if self._room is None else self._room.forgotten
+
     def of_lane(self) -> "Present":
         """What is remembered of the ids of a queue's lane."""
         from logstore.broker.deduplication.present import Present
@@ -54,4 +73,4 @@ class Deduplication:
         """What keeps repeats out of a log of a topic with these settings."""
         from logstore.broker.deduplication.repeats import Repeats
 
-        return Repeats(settings, self._clock, self.room)
+        return Repeats(settings, self._clock, self.room, partial(self.keeps_out, TOPICS))

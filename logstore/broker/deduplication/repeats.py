@@ -33,18 +33,27 @@ class _Looked(NamedTuple):
 class Repeats:
     """Of one log, which calls it with its lock held."""
 
-    def __init__(self, settings: TopicSettings, clock: Callable[[], int], room: Room) -> None:
+    def __init__(
+        self,
+        settings: TopicSettings,
+        clock: Callable[[], int],
+        room: Room,
+        keeps_out: Callable[[int], object] = lambda count: None,
+    ) -> None:
+        """``keeps_out`` is told how many were, with the log's lock held."""
         self.header = settings.deduplication_header
         self.kept_out = 0  # records
         self._settings = settings
         self._clock = clock
         self._room = room
+        self._keeps_out = keeps_out
         self._window = room.enter(Window())
         self._now_ms = -1  # the latest timestamp that came
         self._looked: _Looked | None = None
 
-    def __len__(self) -> int:
-        """Ids that take memory."""
+    @property
+    def ids(self) -> int:
+        """Those that take memory."""
         return len(self._window)
 
     @property
@@ -120,7 +129,9 @@ class Repeats:
         if new:
             assert looked is not None
             ids, times = looked.ids, looked.times
-            self.kept_out += batch.last_offset_delta + 1 - len(ids)
+            if kept_out := batch.last_offset_delta + 1 - len(ids):
+                self.kept_out += kept_out
+                self._keeps_out(kept_out)
         else:
             ids, times = ids_of_batch(batch, self.header)
         if not ids:

@@ -8,6 +8,7 @@ for the same. What no queue gets, or some queue refuses, is not known: it may be
 
 from collections.abc import Sequence
 
+from logstore.broker.deduplication.deduplication import EXCHANGES
 from logstore.broker.deduplication.window import FOREVER, Window
 from logstore.broker.queues.message import Looked
 from logstore.broker.queues.message_ids import id_in
@@ -89,9 +90,15 @@ class OnceStation:
         """As ``station.passes_on``."""
         return self._name
 
-    def __len__(self) -> int:
-        """Ids that are remembered."""
+    @property
+    def ids(self) -> int:
+        """Those that are remembered."""
         return len(self._window)
+
+    @property
+    def forgotten(self) -> int:
+        """Ids that were forgotten before their time was over."""
+        return self._window.forgotten
 
     # As Station
 
@@ -125,6 +132,7 @@ class OnceStation:
 
     def _kept_out(self, n: int, intake: Intake) -> None:
         self.kept_out += 1
+        self._home.surroundings.deduplication.keeps_out(EXCHANGES, 1)
         if intake.held is not None and self.lasts:
             intake.lasting.add(n)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
-from logstore.broker.deduplication.room import Room
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.policies import Policy
 from logstore.broker.queues import lifetimes
 from logstore.broker.queues.bits import BLOCK_SHIFT, parts
@@ -56,9 +56,8 @@ class Home(Protocol):
     def logs(self) -> Logs: ...
     @property
     def totals(self) -> QueueTotals: ...
-    def room(self) -> Room:
-        """The memory for ids of messages."""
-
+    @property
+    def deduplication(self) -> Deduplication: ...
     def clock(self) -> int:
         """Ms since 1970."""
 
@@ -134,7 +133,7 @@ class Queue:
         )  # fmt: skip
         if self.limits.once is not None:
             self.repeats = self.stock.repeats = QueueRepeats(
-                self.stock, lambda: self.limits.once, home.showing, home.clock, home.room,
+                self.stock, lambda: self.limits.once, home.showing, home.clock, home.deduplication,
                 known=not lanes,
             )  # fmt: skip
         self.dead_letters = DeadLetters(

@@ -108,7 +108,7 @@ class Queues:
         """
         self.clock = clock
         self._surroundings = surroundings
-        self.room = lambda: surroundings.deduplication.room
+        self.deduplication = surroundings.deduplication
         self.totals = QueueTotals() if totals is None else totals
         self.windows, self.showing, self.framing = Windows(), Showing(), Framing()
         self._hosts = Vhosts(self, logs.keeper)

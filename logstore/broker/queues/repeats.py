@@ -9,9 +9,9 @@ that.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from logstore.broker.deduplication.deduplication import QUEUES, Deduplication
 from logstore.broker.deduplication.headers import HEADER
 from logstore.broker.deduplication.present import NONE, Mark, Placed, Present
-from logstore.broker.deduplication.room import Room
 from logstore.broker.deduplication.window import FOREVER
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
 from logstore.broker.queues.lane import Lane
@@ -52,7 +52,7 @@ class QueueRepeats:
         once: Callable[[], Once | None],
         showing: Showing,
         clock: Callable[[], int],
-        room: Callable[[], Room],
+        deduplication: Deduplication,
         *,
         known: bool,
     ) -> None:
@@ -63,9 +63,19 @@ class QueueRepeats:
         self._once = once
         self._showing = showing
         self._clock = clock
-        self._room = room
+        self._deduplication = deduplication
         self._coming: dict[bytes, _Coming] = {}
         self._prepared: tuple[Batch, list[Mark]] | None = None  # the last of a publish
+
+    @property
+    def ids(self) -> int:
+        """Those that are remembered."""
+        return sum([len(it.present) for it in self._stock.order if it.present is not None])
+
+    @property
+    def forgotten(self) -> int:
+        """Ids that were forgotten while they counted."""
+        return sum([it.present.forgotten for it in self._stock.order if it.present is not None])
 
     # What comes
 
@@ -100,7 +110,9 @@ class QueueRepeats:
                 fresh[it] = n
                 admitted.ids[n] = it
                 self._coming[it] = _Coming(held, [])
-        self.kept_out += len(admitted.repeats)
+        if admitted.repeats:
+            self.kept_out += len(admitted.repeats)
+            self._deduplication.keeps_out(QUEUES, len(admitted.repeats))
         return admitted
 
     @property
@@ -204,7 +216,7 @@ class QueueRepeats:
         if not lasts and present is not None:
             with present.lock:
                 came = present.add(marks, mark, self._counting(lane))
-            self._room().came(came)
+            self._deduplication.room.came(came)
         for place, (it, _, _) in enumerate(marks, 1):
             coming = None if it is None else self._coming.pop(it, None)
             for waiting in () if coming is None else coming.waiting:
@@ -221,7 +233,7 @@ class QueueRepeats:
         notes = lane.log.notes
         present = notes.present if isinstance(notes, LaneNotes) else None
         if present is None:  # it does not last
-            present = self._room().enter(Present())
+            present = self._deduplication.of_lane()
         elif isinstance(notes, LaneNotes):
             notes.counts = self._counting(lane)
         once = self._once()

@@ -11,7 +11,7 @@ from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-from logstore.broker.deduplication.room import Room
+from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.policies import STREAM, Policies, Policy
 from logstore.broker.queues.deaths import (
     MAXLEN,
@@ -72,7 +72,8 @@ class Host(Protocol):
     @property
     def totals(self) -> QueueTotals: ...
     def clock(self) -> int: ...
-    def room(self) -> Room: ...
+    @property
+    def deduplication(self) -> Deduplication: ...
     def soon(self, call: Callable[[], object]) -> None: ...
     def touched(self, queue: Queue) -> None: ...
     def used(self) -> None: ...
@@ -151,7 +152,7 @@ class Vhost:
         self.windows, self.showing = host.windows, host.showing
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
-        self.room = host.room
+        self.deduplication = host.deduplication
         self.touched, self.used, self.alarm = host.touched, host.used, host.alarm
         self.commit, self.keeps_history = host.commit, host.keeps_history
         self.guests: dict[Guest, None] = {}

@@ -156,6 +156,7 @@ function details(view, vhost, queue) {
         : facts([["Go to exchange", it.dead_letters.exchange === "" ? dim("the default one") : link(to("routing", { v: vhost, focus: `exchange:${it.dead_letters.exchange}` }), named(it.dead_letters.exchange))],
           ["With key", it.dead_letters.routing_key === null ? dim("their own") : named(it.dead_letters.routing_key)], ["Strategy", it.dead_letters.strategy],
           ["On their way", grouped(it.dead_letters.here)], ["Dropped", grouped(it.dead_letters.dropped)]]),
+      it.repeats ? [h("h3", null, "Repeats"), facts([["Kept out", grouped(it.repeats.kept_out)], ["Ids known", grouped(it.repeats.ids)], ["Ids forgotten early", grouped(it.repeats.forgotten)]])] : null,
       h("h3", null, "What is on disk"),
       plainTable("Lanes: one for each priority", [
         number("priority", "Priority"), number("ready", "Ready"), number("unacked", "Unacked"),

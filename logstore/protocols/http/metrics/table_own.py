@@ -73,6 +73,11 @@ def _of_jobs(what: str, scale: float = 1) -> Samples:
     return samples
 
 
+def _kept_out(scene: Scene) -> Iterator[Sample]:
+    for where, count in scene.house.deduplication.kept_out.items():
+        yield labels({"where": where}), count
+
+
 def _left_out(scene: Scene) -> Iterator[Sample]:
     found = scene.found
     kinds = {
@@ -162,6 +167,12 @@ ROWS: Final = (
     _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
          one(lambda it: len(it.house.channels.patterns))),
     # Upkeep, and what a crash has left
+    _row("repeats_kept_out", COUNTER, "Records and messages that were not stored, since their ids "
+         "were known, by where they were sent.", _kept_out),
+    _row("deduplication_bytes", GAUGE, "Memory for ids that are remembered, about.",
+         one(lambda it: it.house.deduplication.bytes)),
+    _row("deduplication_ids_forgotten", COUNTER, "Ids that were forgotten for lack of memory.",
+         one(lambda it: it.house.deduplication.forgotten)),
     _row("upkeep_running", GAUGE, "Runs of jobs of upkeep that are under way.",
          one(lambda it: len(it.jobs["running"]))),
     _row("upkeep_runs", COUNTER, "Runs of jobs of upkeep, by job.", _of_jobs("runs")),

@@ -302,6 +302,14 @@ class Segment(Struct):
     active: bool
 
 
+class Repeats(Struct):
+    """What keeps repeats out; null where nothing does."""
+
+    ids: int  # that are remembered
+    kept_out: int  # repeats, since the process began or has it
+    forgotten: int  # ids, for lack of memory or by a bound
+
+
 class Partition(Struct):
     partition: int
     start: str | None
@@ -311,6 +319,7 @@ class Partition(Struct):
     segments: list[Segment]  # some of the last
     segments_total: int | None
     error: str | None
+    repeats: Repeats | None
 
 
 class Record(Struct):
@@ -427,6 +436,7 @@ class Exchange(Struct):
     arguments: dict[str, Any]
     bindings: int
     policy: str | None  # that counts for it
+    repeats: Repeats | None = None
 
 
 class Policy(Struct):
@@ -559,6 +569,7 @@ class Queue(QueueRow):
     dead_letters: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None  # of its arguments and its policy together
     history: dict[str, Any] | None = None
+    repeats: Repeats | None = None
 
 
 class Message(Struct):

@@ -8,6 +8,7 @@ from logstore.access.resources import DELETE, EXCHANGE
 from logstore.amqp import fields
 from logstore.broker.queues.acts import Routed
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, is_predefined
+from logstore.broker.routing.once_exchange import ONCE
 from logstore.broker.routing.refusals import InUse, NoExchange, NotPermitted
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
@@ -24,7 +25,7 @@ from logstore.protocols.http.native.asked import (
 from logstore.protocols.http.native.bindings import AS_MADE
 from logstore.protocols.http.native.bounds import Properties
 from logstore.protocols.http.replies.contents import TEXT
-from logstore.protocols.http.replies.shown import arguments, binding
+from logstore.protocols.http.replies.shown import arguments, binding, repeats
 from logstore.protocols.http.within import Within, each, within
 
 CREATED: Final = 201
@@ -121,6 +122,7 @@ def _row(row: Row) -> dict[str, Any]:
         "arguments": arguments(facts.arguments),
         "bindings": _count(row),
         "policy": _policy(row),
+        "repeats": _repeats(row),
     }
 
 
@@ -130,6 +132,15 @@ def _count(row: Row) -> int:
         return row.vhost.vhost.topology.count_bindings_from(row.facts.name)
     except NoExchange:
         return 0
+
+
+def _repeats(row: Row) -> dict[str, int] | None:
+    """Of an exchange that sends each message on once."""
+    try:
+        station = row.vhost.vhost.topology.station(row.facts.name)
+    except NoExchange:
+        return None
+    return repeats(station if row.facts.type_name == ONCE else None)
 
 
 def _policy(row: Row) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from logstore.access.audit import RECORDS
+from logstore.broker.ledger import producers_of
 from logstore.broker.start import Start
 from logstore.broker.topics import SegmentSeen
 from logstore.broker.trimming import trim
@@ -18,6 +19,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.native.objects import offset_given, topic_of
+from logstore.protocols.http.replies.shown import repeats
 
 SEGMENTS_MAX: Final = 100  # of a partition that are shown, the newest: each takes a look into it
 SEGMENTS_TOGETHER: Final = 1000  # of all partitions of a page
@@ -92,11 +94,13 @@ def _row(door: HttpDoor, name: str, number: int, segments_max: int) -> dict[str,
     """A partition; one that is broken says so. Raises UnknownTopic, UnknownPartition."""
     about: dict[str, Any] = {
         "partition": number, "start": None, "safe": None, "end": None, "bytes": None,
-        "segments": [], "segments_total": None, "error": None,
+        "segments": [], "segments_total": None, "error": None, "repeats": None,
     }  # fmt: skip
     try:
         log = topic_of(door, name).partition(number)
         about |= {"start": str(log.start), "safe": str(log.safe), "end": str(log.end)}
+        its = producers_of(log)
+        about["repeats"] = repeats(None if its is None else its.repeats)
         found = door.topics.segments(name, number, segments_max)
     except (Damaged, Failed) as error:
         about["error"] = str(error)

@@ -25,7 +25,7 @@ from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, Listed, listed, show
 from logstore.protocols.http.native.asked import asked, new_name, table_of
 from logstore.protocols.http.native.bindings import AS_MADE
-from logstore.protocols.http.replies.shown import arguments, binding
+from logstore.protocols.http.replies.shown import arguments, binding, repeats
 from logstore.protocols.http.within import Emptied, Within, each, within
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     about["lanes"] = [_lane(door, it) for it in queue.lanes]
     about["dead_letters"] = _dead_letters(queue)
     about["limits"] = _limits(queue)
+    about["repeats"] = repeats(getattr(queue, "repeats", None))  # a stream has none
     about["counts"] = {name: getattr(queue.counts, name) for name in NAMES}
     about["history"] = {"step_s": STEP_S, **door.figures.history("queue", queue.id)}
     about["bindings"] = sum(1 for _ in row.vhost.vhost.topology.bindings_to(queue.facts.name))

@@ -70,3 +70,10 @@ def properties(given: bytes) -> dict[str, Any]:
     return {
         name: value(it) for name, it in zip(found._fields, found, strict=True) if it is not None
     }
+
+
+def repeats(it: object) -> dict[str, int] | None:
+    """What keeps repeats out of a log, a queue or an exchange; None: nothing does."""
+    if it is None:
+        return None
+    return {name: getattr(it, name) for name in ("ids", "kept_out", "forgotten")}
