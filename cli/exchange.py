@@ -60,7 +60,7 @@ def declare(
             metavar="TYPE",
             rich_help_panel=INPUT,
             help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random, x-topic,"
-            " x-channel, or an installed one.",
+            " x-channel, x-delayed-message, or an installed one.",
         ),
     ] = "direct",
     transient: Annotated[

@@ -23,16 +23,22 @@ CHECK = {"user": "root", "operation": "read", "kind": "topic", "name": "t"}
 
 # What is answered to those that make or do something, which come first: a path, and a body.
 DONE = [
-    ("POST /topics", ["topics"], {"name": "t", "partitions": 1}),
+    ("POST /topics", ["topics"],
+     {"name": "t", "partitions": 1, "settings": {"delivery.schedule": "true"}}),
+    ("POST /topics/{name}/records", ["topics", "t.delayed", "records"],
+     {"value": "v", "headers": [["x-delay", "1000000000"]]}),
     ("POST /topics/{name}/records", ["topics", "t", "records"], {"key": "k", "value": "v"}),
     ("POST /users", ["users"], ROOT),
     ("POST /rules", ["rules"], RULE),
     ("PUT /vhosts/{name}", ["vhosts", "shop"], {}),
-    ("PUT /exchanges/{name}", ["exchanges", "events"], {"type": "topic"}),
+    ("PUT /exchanges/{name}", ["exchanges", "events"],
+     {"type": "x-delayed-message", "arguments": {"x-delayed-type": "topic"}}),
     ("PUT /queues/{name}", ["queues", "mail"], {}),
     ("POST /bindings", ["bindings"], BINDING),
     ("POST /exchanges/{name}/publish", ["exchanges", "events", "publish"],
      {"key": "a.b", "body": "hello"}),
+    ("POST /exchanges/{name}/publish", ["exchanges", "events", "publish"],
+     {"key": "a.b", "body": "hello", "properties": {"headers": {"x-delay": 1_000_000_000}}}),
     ("POST /routing/test", ["routing", "test"], {"exchange": "events", "key": "a.b"}),
     ("POST /channels/{name}/publish", ["channels", "c", "publish"], {"body": "hello"}),
     ("PUT /permissions/{vhost}/{user}", ["permissions", "/", "root"], PERMISSION),
@@ -46,6 +52,7 @@ DONE = [
 
 # And to those that empty or remove something, which come last.
 ENDED = [
+    ("DELETE /exchanges/{name}/schedule/{offset}", ["exchanges", "events", "schedule", "0"], None),
     ("POST /queues/{name}/get", ["queues", "mail", "get"], {"count": 1, "then": "requeue"}),
     ("POST /queues/{name}/move", ["queues", "mail", "move"],
      {"to_exchange": "events", "key": "none", "dry_run": True}),
@@ -111,7 +118,7 @@ def test_real_answers_are_what_is_described(tmp_path):
         server.stop()
 
 
-EMPTY = {"/channels", "/damaged-rules", "/topics/{name}/groups"}
+EMPTY = {"/channels", "/damaged-rules", "/topics/{name}/groups", "/topics/{name}/schedule"}
 
 
 def read_by_a_group(server):
