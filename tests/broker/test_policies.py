@@ -225,7 +225,7 @@ def test_a_delivery_limit_counts_against_no_limit():
 
 
 def test_what_is_no_limit_of_a_queue_changes_nothing():
-    definition = {"alternate-exchange": "x", "ha-mode": "all", "max-age": "1D"}
+    definition = {"alternate-exchange": "x", "ha-mode": "all", "queue-mode": "lazy"}
     assert limits(definition) == limits({})
 
 

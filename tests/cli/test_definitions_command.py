@@ -74,6 +74,7 @@ def test_definitions_are_taken_and_given(either, tmp_path):
         either("vhost", "delete", vhost, "--yes")
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_is_one_line(either, tmp_path):
     file = tmp_path / "bad.json"
     file.write_text(json.dumps({"queues": [{"name": "q", "vhost": "nowhere"}]}))
@@ -95,6 +96,7 @@ def test_what_cannot_be_done_is_one_line(either, tmp_path):
     either("queue", "delete", "q", "--yes")
 
 
+@pytest.mark.long
 def test_there_is_no_directory(logstore, data, tmp_path):
     assert logstore("definitions", "export", code=1).err.count("\n") == 1
     logstore("definitions", "import", "-", "--dry-run", stdin=b"{}", code=1)

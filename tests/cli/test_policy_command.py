@@ -53,6 +53,7 @@ def test_a_policy_from_its_beginning_to_its_end(either):
     either("queue", "delete", "mail1", "--yes")
 
 
+@pytest.mark.long
 def test_what_has_no_effect_is_said(either):
     made = either("policy", "set", "ha", "", "--set", "ha-mode=all", "--set", "expires=1")
     assert "ha-mode has no effect here: there is one node" in made.err
@@ -62,6 +63,7 @@ def test_what_has_no_effect_is_said(either):
 SET = ("--set", "expires=1")
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_is_one_line(either):
     for words, error in (
         (("set", "p", "(", *SET), "policy 'p': pattern '(': missing ): (: RE2 has no such "
@@ -85,5 +87,6 @@ def test_what_cannot_be_done_is_one_line(either):
         assert error in either("policy", *words, code=2).err
 
 
+@pytest.mark.long
 def test_there_is_no_directory(logstore):
     assert logstore("policy", "list", code=1).err.count("\n") == 1

@@ -135,6 +135,7 @@ def test_what_was_taken_is_there_already(store):
     assert contents(store) == before
 
 
+@pytest.mark.long
 def test_what_is_given_is_taken_again_by_another_store(store, tmp_path):
     imported(store, WHOLE)
     given = contents(store)
@@ -198,10 +199,18 @@ CONTRADICTIONS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with logstore.open(tmp_path_factory.mktemp("store") / "data", mode="write") as store:
+        users = [KeptUser("root", tags=("administrator",)), KeptUser("ana")]
+        store.internals().access().change(users)
+        imported(store, {"queues": [queue("q")], "exchanges": [exchange("x")]})
+        yield store
+
+
 @pytest.mark.parametrize(("definitions", "why"), CONTRADICTIONS)
-def test_what_can_not_be_refuses_all_of_it(store, definitions, why):
-    store.internals().access().change([KeptUser("root", tags=("administrator",)), KeptUser("ana")])
-    imported(store, {"queues": [queue("q")], "exchanges": [exchange("x")]})
+def test_what_can_not_be_refuses_all_of_it(shared, definitions, why):
+    store = shared
     before = contents(store)
     if isinstance(definitions, dict):
         definitions = {"vhosts": [{"name": "new"}], **definitions}
@@ -225,6 +234,7 @@ def test_all_that_contradicts_is_told_in_one_line(store):
     assert "; and 3 more: nothing was changed" in str(refused.value)
 
 
+@pytest.mark.long
 def test_what_is_too_large_or_no_json_is_refused(store):
     for given, why in (
         (b" " * (BYTES_MAX + 1), f"at most {BYTES_MAX} are taken"),
@@ -252,6 +262,7 @@ def test_users_are_changed_and_keep_what_is_not_said(store):
     assert user().rabbit is not None
 
 
+@pytest.mark.long
 def test_keys_of_passwords_are_given_and_taken(store, tmp_path):
     imported(store, {"users": [{"name": "u", "tags": "administrator", "password": "secret"}]})
     found = store.export_definitions()

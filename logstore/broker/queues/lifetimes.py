@@ -25,8 +25,9 @@ Lifetimes = tuple[Earlier, ...]  # ascending
 
 def changed(earlier: Lifetimes, ttl_ms: Ttl, now_ms: int) -> Lifetimes:
     """``ttl_ms`` has counted until now."""
-    since = [it for it in earlier if it.until_ms < now_ms]  # a clock may have been put back
-    found = [*since, Earlier(now_ms, ttl_ms)]
+    if earlier and now_ms <= earlier[-1].until_ms:  # at once, or the clock was put back
+        return earlier
+    found = [*earlier, Earlier(now_ms, ttl_ms)]
     if len(found) > EARLIER_MAX:
         first, second, *rest = found
         found = [Earlier(second.until_ms, _longer(first.ttl_ms, second.ttl_ms)), *rest]

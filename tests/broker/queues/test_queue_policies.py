@@ -9,6 +9,11 @@ from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.errors import StorageFull
 
 
+@pytest.fixture
+def node(shared):
+    return shared
+
+
 def policy(name="p", pattern="^q", priority=0, apply_to="all", **definition):
     settings = {key.replace("_", "-"): value for key, value in definition.items()}
     return Policy(name, pattern, settings, priority, apply_to)
@@ -97,6 +102,7 @@ def test_what_can_not_be_changes_nothing(node):
     assert list(node.vhost.policies) == [policy(max_length=2)]
 
 
+@pytest.mark.long
 def test_a_virtual_host_has_a_bounded_number(node):
     many = [policy(name=f"p{n}", max_length=1) for n in range(POLICIES_MAX)]
     pending = node.vhost.set_policies(many)
@@ -131,6 +137,7 @@ def test_what_is_not_kept_does_not_count(lives, monkeypatch):
     assert node.logs.keeper.load().policies == []
 
 
+@pytest.mark.long
 def test_thousands_of_queues_are_gone_through_in_many_turns(node):
     pendings = [
         node.vhost.declare_queue(queue.facts._replace(name=b"q%d" % n))
@@ -184,6 +191,7 @@ def test_a_policy_that_goes_leaves_the_lifetime_that_messages_had(lives):
     assert node.bodies(b"q") == [b"1"]
 
 
+@pytest.mark.long
 def test_a_change_that_queues_were_not_told_of_counts_from_the_start_on(lives):
     node = lives.node
     node.declare(b"q")
@@ -201,6 +209,7 @@ def test_a_change_that_queues_were_not_told_of_counts_from_the_start_on(lives):
     assert node.bodies(b"q") == [b"old"]
 
 
+@pytest.mark.long
 def test_an_empty_queue_forgets_earlier_lifetimes(node):
     queue = node.declare(b"q")
     for ttl in range(100, 140):
@@ -320,6 +329,7 @@ def test_bytes_of_a_queue_in_use_are_limited(node, durable):
     assert queue.ready == 6
 
 
+@pytest.mark.long
 def test_what_comes_and_goes_while_bytes_are_counted_is_counted_once(node):
     queue = node.declare(b"q")
     for n in range(100):
