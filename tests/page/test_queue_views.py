@@ -12,6 +12,7 @@ MARKUP = "<script>window.hit = 1</script>"
 VIEWS = [
     "#/queues", "#/queues/%2F/mail", "#/queues/%2F/mail/consumers", "#/queues/%2F/mail/bindings",
     "#/queues/%2F/mail/details", "#/queues/%2F/mail/danger", "#/queues/%2F/mail/messages/0",
+    "#/queues/%2F/mail/past", "#/queues/%2F/mail/past?only=settled", "#/queues/%2F/mail/past/0",
     "#/routing", "#/routing?x=shop&k=order.paid&focus=exchange:shop", "#/channels",
     "#/channels/pattern/news.*",
 ]  # fmt: skip
@@ -68,6 +69,35 @@ def test_queues_are_those_that_the_command_line_lists(browser, filled):
     }  # fmt: skip
     listed = {row[0]: row[1] for row in filled.table("queue", "list")}
     assert set(listed) == set(counts(page))
+
+
+def test_the_past_of_a_queue_is_shown_and_replayed(browser, filled):
+    with connected(filled) as channel:
+        channel.queue_declare("past", durable=True)
+        channel.queue_declare("again", durable=True)
+        channel.confirm_delivery()
+        for number in range(3):
+            channel.basic_publish("", "past", b"m%d" % number)
+        for _ in range(2):
+            channel.basic_ack(channel.basic_get("past")[0].delivery_tag)
+    page = browser.page(filled.url).open("#/queues/%2F/past/past")
+    rows = page.rows("Messages")
+    assert [(row[0], row[1], row[6]) for row in rows] == [
+        ("0", "settled", "m0"), ("1", "settled", "m1"), ("2", "ready", "m2"),
+    ]  # fmt: skip
+    page.open("#/queues/%2F/past/past?only=settled")
+    assert [row[6] for row in page.rows("Messages")] == ["m0", "m1"]
+    page.press("Replay …")
+    page.choose("Into", "queue")
+    page.fill("Name", "again")
+    page.confirm("Replay")
+    page.sees("Replayed 2 messages of queue past")
+    assert filled.run("queue", "consume", "again") == "m0\nm1\n"
+    page.follow("0")
+    page.sees("m0", "pre.value")
+    for name in ("past", "again"):
+        filled.run("queue", "delete", name, "--yes")
+    assert page.complaints() == []
 
 
 def test_looking_at_messages_takes_none(browser, filled):

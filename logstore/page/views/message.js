@@ -8,9 +8,10 @@ import { valueIn } from "../value.js";
 import { publish } from "./queues.js";
 import { inVhost } from "./vhosts.js";
 
-export function show(view, vhost, queue, position) {
+/** `past`: it may be settled, and is looked for among all that is on disk. */
+export function show(view, vhost, queue, position, past) {
   const state = { form: null };
-  const where = path("queues", queue, "messages", position);
+  const where = path("queues", queue, past ? "history" : "messages", position);
   const part = view.part({
     path: where,
     query: { vhost },
@@ -23,14 +24,14 @@ export function show(view, vhost, queue, position) {
         ["State", it.state], ["Published (UTC)", `${moment(it.time_ms)}, ${ago(it.time_ms)}`],
         ["By exchange", it.exchange === "" ? "the default one" : named(it.exchange)], ["Routing key", named(it.key)],
         ["Given out", it.delivery_count ? `${grouped(it.delivery_count)} times` : it.redelivered ? "before" : "never before"],
-        ["Expires", it.expires_ms === null ? "never" : moment(it.expires_ms)], ["Priority", grouped(it.priority)], ["Body", size(it.body_bytes)],
-      ]),
+        past ? null : ["Expires", it.expires_ms === null ? "never" : moment(it.expires_ms)], ["Priority", grouped(it.priority)], ["Body", size(it.body_bytes)],
+      ].filter(Boolean)),
       properties("Properties", Object.entries(it.properties).filter(([name]) => name !== "headers")),
       properties("Headers", Object.entries(it.properties.headers ?? {})),
       valueIn("Body", it.body, state, () => part.use(it)),
       it.truncated ? aside("The rest of the body is in the download.") : null,
       aside("The same on the command line"),
-      commandLine(command("logstore", "queue", "peek", [queue], "--from", position, "--max", 1, ...inVhost(vhost))),
+      commandLine(command("logstore", "queue", past ? "browse" : "peek", [queue], "--from", position, "--max", 1, ...inVhost(vhost))),
     ],
   });
 }

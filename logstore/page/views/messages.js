@@ -39,14 +39,14 @@ const table = (items, vhost, queue) => plainTable("Messages", [
   column("body", "Body", (it) => content(it), { wide: true }),
 ], items, { key: (it) => it.position });
 
-function inShort(it) {
+export function inShort(it) {
   const words = [it.content_type, it.priority === undefined ? null : `priority ${it.priority}`,
     it.expiration === undefined ? null : `expires in ${it.expiration} ms`, it.delivery_mode === 2 ? null : "not kept",
     it.headers && Object.keys(it.headers).length ? counted(Object.keys(it.headers).length, "header") : null];
   return visible(words.filter(Boolean).join(", "));
 }
 
-function content(it) {
+export function content(it) {
   if (it.base64 !== undefined) return h("span", { class: "preview-text dim", title: "not UTF-8: shown as base64" }, it.base64.slice(0, 200));
   return it.text === "" ? dim("empty") : h("bdi", { class: "preview-text" }, visible(it.text.slice(0, 300)));
 }

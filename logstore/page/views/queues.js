@@ -9,7 +9,7 @@ import { go, to } from "../router.js";
 import { ago, command, counted, grouped, perSecond, rate, size, visible } from "../texts.js";
 import { chosen, inArguments, inVhost, tableOf, textOfTable, vhosts } from "./vhosts.js";
 
-const TABS = [["messages", "Messages"], ["consumers", "Consumers"], ["bindings", "Bindings"], ["details", "Details"], ["danger", "Danger"]];
+const TABS = [["messages", "Messages"], ["past", "Past"], ["consumers", "Consumers"], ["bindings", "Bindings"], ["details", "Details"], ["danger", "Danger"]];
 
 export async function show(view) {
   if (view.names.length < 2) {
@@ -23,7 +23,7 @@ export async function show(view) {
     button("Publish a message", () => publish(vhost, "", queue)));
   if (position !== undefined) {
     const message = await import("./message.js");
-    message.show(view, vhost, queue, position);
+    message.show(view, vhost, queue, position, tab === "past");
     return;
   }
   summary(view, vhost, queue);
@@ -31,6 +31,9 @@ export async function show(view) {
   if (tab === "messages") {
     const messages = await import("./messages.js");
     messages.show(view, vhost, queue);
+  } else if (tab === "past") {
+    const past = await import("./past.js");
+    past.show(view, vhost, queue);
   } else if (tab === "consumers") consumers(view, vhost, queue);
   else if (tab === "bindings") bindings(view, vhost, queue);
   else if (tab === "details") details(view, vhost, queue);
