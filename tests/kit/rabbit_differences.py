@@ -125,3 +125,26 @@ RIGHTS_OTHERWISE = {
 def in_words_of_3_10(text):
     """A refusal as it was worded: which of the three rights it is about is said since 3.11."""
     return re.sub(r"(configure|write|read) access", "access", text, count=1)
+
+
+class Stream(NamedTuple):
+    """What ours says of a case of ``test_rabbit_streams_same``."""
+
+    ours: str  # a pattern of it
+    why: str
+
+
+_BAD_AGE = r".*406.*x-max-age.*invalid_max_age.*"
+_BAD_OFFSET = r".*406.*x-stream-offset.*invalid_stream_offset_arg.*"
+STREAMS = {
+    **{f"x-max-age {it!r}": Stream(_BAD_AGE, "the connection ends there: 541") for it in
+       ("", "-5D")},
+    **{f"offset {it!r}": Stream(_BAD_OFFSET, "the connection ends there: 541") for it in
+       ("", "abc", "-5m", True, None)},
+    "offset -1": Stream(_BAD_OFFSET, "taken for the first one there; there is none below 0"),
+    "nack": Stream(r"\[\(b'0'.*b'4'.*", "4.x takes it as an acknowledgement, and so does ours"),
+    "reject": Stream(r"\[\(b'0'.*b'4'.*", "as nack"),
+    "delete it if it is empty": Stream(
+        r".*406.*not empty.*", "it is deleted there all the same, with what it has"
+    ),
+}  # fmt: skip
