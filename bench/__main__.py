@@ -49,6 +49,7 @@ QUESTIONS = [
     "cold_reads",
     "channels",
     "turns",
+    "waiting",
     "scrape",
     "idle_pages",
     "rights",

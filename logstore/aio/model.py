@@ -34,8 +34,8 @@ class Model:
         loop: asyncio.AbstractEventLoop,
         workers: Workers,
     ) -> None:
-        """``queues()`` raises Closed."""
-        self.queues = queues
+        """``queues()``: asked once, before any other thing is."""
+        self._queues = queues
         self._bell = bell
         self._loop = loop
         self._workers = workers
@@ -44,11 +44,10 @@ class Model:
         self._asked: set[asyncio.Future[Any]] = set()
 
     def _store_queues(self) -> "StoreQueues":
-        queues = self.queues()
         if self._watched is None:
-            self._watched = queues
-            queues.watch(self._told)
-        return queues
+            self._watched = self._queues()
+            self._watched.watch(self._told)
+        return self._watched
 
     # Its turns
 

@@ -4,6 +4,7 @@ What is given out here is given out once: a task that is cancelled before it has
 it back, to its own place, and not as one that failed.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,6 +15,7 @@ from logstore.aio.breath import Breath
 from logstore.aio.faces import Opened, awaited, streamed
 from logstore.aio.ground import Ground
 from logstore.aio.model import Answer
+from logstore.aio.rounds import Alarm
 from logstore.aio.workers import Workers
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import Table, number
@@ -27,6 +29,7 @@ from logstore.broker.queues.handles import (
 from logstore.broker.queues.handles import Exchange as BehindExchange
 from logstore.broker.queues.handles import Queue as BehindQueue
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.publishing import Published
 from logstore.broker.queues.queue import Queue as Model
 from logstore.broker.queues.received import (
@@ -42,7 +45,7 @@ from logstore.broker.queues.received import QueueConsumer as BehindConsumer
 from logstore.broker.queues.received import QueueMessage as Behind
 from logstore.broker.queues.subscription import Got
 from logstore.broker.queues.vhost import Vhost
-from logstore.errors import Closed
+from logstore.errors import Closed, UnknownPartition
 
 SMALL_BYTES: Final = 32 << 10  # what is larger, or more messages, is published by a worker
 FEW: Final = 100
@@ -444,17 +447,25 @@ async def publish(ground: Ground, vhost: bytes, messages: list[Message]) -> Rout
         while not await ground.model.run(lambda: queue.gone or queue.stock.open()):  # noqa: B023
             await alarm.rung()
             alarm.clear()
-    waiting = published.waiting
+    try:
+        await _settled(ground, published.waiting, alarm)
+    except asyncio.CancelledError as error:
+        error.add_note(f"{len(messages)} messages: published, and not known to be synced")
+        raise
+    finally:
+        published.waiting.close()
+    return routed(published)
 
-    def settled() -> bool:
-        waiting.watch(alarm.set)
-        return waiting.settled()
 
-    while True:
+async def _settled(ground: Ground, waiting: Waiting, alarm: Alarm) -> None:
+    """Return when all that was published is safe. Raises why some of it never will be."""
+    while waiting.parked:
         alarm.clear()
-        if await ground.model.run(settled):
-            break
-        await alarm.rung()
+        if waiting.parked:
+            await alarm.rung()
+    for error in await ground.safety.failures(waiting.marks):
+        # What a queue had that was deleted counts as consumed, as in RabbitMQ.
+        if not isinstance(error, UnknownPartition):
+            raise error
     if waiting.failed is not None:
         raise waiting.failed
-    return routed(published)

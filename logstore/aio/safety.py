@@ -33,15 +33,18 @@ class Safety:
 
     async def all_safe(self, marks: Iterable[tuple[Log, int]]) -> None:
         """The same of several."""
-        waits = [self._wait(log, upto) for log, upto in marks if log.done < upto]
-        failure: LogstoreError | None = None
-        for wait in waits:
+        for error in await self.failures(marks):
+            raise error
+
+    async def failures(self, marks: Iterable[tuple[Log, int]]) -> list[LogstoreError]:
+        """The same, and why some of them never will be."""
+        found: list[LogstoreError] = []
+        for wait in [self._wait(log, upto) for log, upto in marks if log.done < upto]:
             try:
                 await wait
             except LogstoreError as error:  # the others are waited for, whatever is with this one
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                found.append(error)
+        return found
 
     def _wait(self, log: Log, upto: int) -> "asyncio.Future[None]":
         line = self._lines.get(log)
@@ -73,7 +76,7 @@ class Safety:
 
 
 _Waiting = tuple[int, int, "asyncio.Future[None]"]
-TOLD_MAX: Final = 4 * CALLS_MAX  # in one iteration of the loop: each task goes on in the next one
+TOLD_MAX: Final = CALLS_MAX  # in one iteration of the loop: each task goes on in the next one
 
 
 class _Line:

@@ -63,6 +63,7 @@ class GroupTable:
         self._disk = disk
         self._path = path
         self._clock = clock
+        self._here: set[str] = set()  # members that this process lives as: nobody looks for these
 
     # Looking
 
@@ -107,7 +108,7 @@ class GroupTable:
 
     def alive(self, member: str) -> bool:
         """Whether a process lives as this embedded member."""
-        return self._owner(member) is not None
+        return member in self._here or self._owner(member) is not None
 
     def _owner(self, member: str) -> Owner | None:
         return self._owned(member_file(member))
@@ -128,6 +129,8 @@ class GroupTable:
         """Live as this member. Raises ReadOnly where no lock file can be written."""
         claim = self._take(member_file(member), once=True)
         assert claim is not None, f"member id {member} was given out twice"
+        self._here.add(member)
+        claim.released = lambda: self._here.discard(member)
         return claim
 
     def claim_server(self) -> "ClaimFile | None":
@@ -384,8 +387,10 @@ class ClaimFile:
         self._disk = disk
         self._lock = lock
         self._once = once
+        self.released: Callable[[], object] = lambda: None  # called once it is
 
     def release(self) -> None:
+        self.released()
         if self._once:  # any other file may be open already in the process that takes it next
             with suppress(FileNotFoundError):
                 self._disk.remove(self._lock.path)

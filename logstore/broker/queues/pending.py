@@ -129,6 +129,11 @@ class Waiting:
         """Whether some of it is not appended yet, or not kept."""
         return self._parked > 0
 
+    @property
+    def marks(self) -> list[tuple[Log, int]]:
+        """What is waited for, where nothing is parked: logs, and the marks below which."""
+        return [(log, self._unsafe.mark(log)) for log in self._unsafe]
+
     def wait(self) -> None:
         """Return when all of it is safe: for who has a thread to spend, and nothing is parked.
 
