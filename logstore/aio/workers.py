@@ -6,6 +6,7 @@ end, and what came of it goes to ``lost``.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Generic, TypeVar
@@ -28,38 +29,38 @@ class Workers:
         self._loop = loop
         self._pool = ThreadPoolExecutor(most, name)
         self._error: LogstoreError | None = None
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._waiting: set[_Job[Any]] = set()
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: the threads are the parent's."""
         self._error = error
 
-    def start(
-        self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None
-    ) -> asyncio.Future[_T]:
-        """Have it done. Cancelling what is returned takes it back, if it was not begun.
+    def start(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
+        """Have it done. Raises Closed, Forked."""
+        return self._begin(call, None).future
 
-        ``lost`` is called, in a worker, with what came of it too late. Raises Closed, Forked.
+    async def run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None) -> _T:
+        """Have it done, and give what came of it. Raises what it raises; Closed, Forked.
+
+        ``lost`` is called, in a worker, with what came of it for a task that was cancelled.
         """
+        job = self._begin(call, lost)
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            job.give_up()
+            job.future.cancel()
+            raise
+
+    def _begin(self, call: Callable[[], _T], lost: Callable[[_T], object] | None) -> "_Job[_T]":
         if self._error is not None:
             raise self._error
         job = _Job(call, self._loop.create_future(), lost, self)
-        self._waiting.add(job.future)
-        job.future.add_done_callback(self._waiting.discard)
+        self._waiting.add(job)
+        job.future.add_done_callback(lambda _: self._waiting.discard(job))
         self._pool.submit(job.work)
-        return job.future
-
-    async def run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None) -> _T:
-        """The same, and what came of it. Raises what it raises; Closed, Forked."""
-        future = self.start(call, lost)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # It may have come in this very iteration of the loop.
-            if not future.cancel() and future.exception() is None and lost is not None:
-                self.leave(lambda: lost(future.result()))
-            raise
+        return job
 
     def leave(self, call: Callable[[], object]) -> None:
         """Have it done, and wait for nothing. From the loop."""
@@ -78,9 +79,10 @@ class Workers:
         """In the loop: nothing is done any more, and whoever waits for it is told why."""
         self._error = self._error or why
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for future in list(self._waiting):
-            if not future.done():
-                future.set_exception(why)
+        for job in list(self._waiting):
+            job.give_up()
+            if not job.future.done():
+                job.future.set_exception(why)
 
 
 def _do(call: Callable[[], object]) -> None:
@@ -104,26 +106,48 @@ class _Job(Generic[_T]):
         self._call = call
         self._lost = lost
         self._workers = workers
+        self._mutex = threading.Lock()
+        self._done = self._given_up = False
         self._value: Any = None
         self._error: BaseException | None = None
 
     def work(self) -> None:
         """In a worker."""
-        if self.future.done():
+        if self._given_up:
             return
         try:
             self._value = self._call()
         except BaseException as error:  # noqa: BLE001  the caller's, whatever it is
             self._error = error
-        self._workers.answer(self._answer)
+        if self._waited_for():
+            self._workers.answer(self._answer)
+        else:
+            _do(self._lose)
+
+    def _waited_for(self) -> bool:
+        """Once it is done: whether anybody waits for it still."""
+        with self._mutex:
+            self._done = True
+            return not self._given_up
+
+    def give_up(self) -> None:
+        """In the loop: nobody waits for it any more. The loop may end before it is done."""
+        with self._mutex:
+            lost = self._done and not self._given_up
+            self._given_up = True
+        if lost:
+            self._workers.leave(self._lose)
+
+    def _lose(self) -> None:
+        """In a worker."""
+        if self._error is None and self._lost is not None:
+            self._lost(self._value)
 
     def _answer(self) -> None:
         """In the loop."""
-        if self.future.done():  # cancelled, or given up
-            if self._error is None and self._lost is not None:
-                lost, value = self._lost, self._value
-                self._workers.leave(lambda: lost(value))
-        elif self._error is not None:
+        if self.future.done():
+            return
+        if self._error is not None:
             self.future.set_exception(self._error)
         else:
             self.future.set_result(self._value)
