@@ -36,8 +36,7 @@ class Outlasting(Generic[_T]):
             try:
                 found = await asyncio.shield(step)
             except asyncio.CancelledError:
-                if step.cancelled():
-                    self._step = None
+                step.add_done_callback(_heard)  # perhaps there is no next one
                 raise
             except BaseException:
                 self._step = None
@@ -56,5 +55,11 @@ class Outlasting(Generic[_T]):
             step = self._step
             if step is not None:
                 await asyncio.wait([step])
-                _ = step.cancelled() or step.exception()  # it was heard of
+                _heard(step)
                 self._step = None
+
+
+def _heard(step: "asyncio.Future[_T]") -> None:
+    """Whatever came of it: that nobody asks for it is no mistake."""
+    if not step.cancelled():
+        step.exception()
