@@ -17,6 +17,7 @@ from logstore.aio.ground import Ground
 from logstore.aio.model import Answer
 from logstore.aio.rounds import Alarm
 from logstore.aio.workers import Workers
+from logstore.amqp import fields
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import Table, number
 from logstore.broker.queues.handles import (
@@ -281,6 +282,8 @@ class Exchange:
 
     facts = awaited(BehindExchange.facts)
     bindings = awaited(BehindExchange.bindings)
+    scheduled = awaited(BehindExchange.scheduled)
+    cancel = awaited(BehindExchange.cancel)
     delete = awaited(BehindExchange.delete)
 
     async def bind(
@@ -291,6 +294,12 @@ class Exchange:
         bind = self.behind.bind
         await self.workers.run(lambda: bind(name, key, arguments))
         return self
+
+    async def lead(self, target: str, key: str = "", arguments: Table | None = None) -> "Exchange":
+        """As Exchange.lead."""
+        lead, vhost = self.behind.lead, fields.text(self._vhost)
+        leading = await self.workers.run(lambda: lead(target, key, arguments))
+        return Exchange(leading, vhost, self._ground)
 
     async def unbind(
         self, source: "str | Exchange", key: str = "", arguments: Table | None = None

@@ -13,7 +13,7 @@ INSIDE = {
     "Store": {"forked"},
     "Topic": {
         "all_at_hand", "at_hand", "change", "grow", "opened", "portions", "put",
-        "put_many", "waiting",
+        "put_many", "read_only", "waiting",
     },
     "Producer": {"behind", "forked", "pushed", "take"},
     "Consumer": {
