@@ -20,6 +20,7 @@ from logstore.http.server_end import HEAD_BYTES_MAX
 from logstore.protocols.http.routes import ROUTES
 
 DEADLINE_S: Final = 120
+FEW: Final = 1000
 
 # What stands for a name in a path, where something of that name is to be there.
 NAMES: Final = {
@@ -33,6 +34,16 @@ FACTS: Final[dict[str, Any]] = {
     "exchange": "large", "name": "large", "count": 1, "limit": 500, "iterations": 4096,
     "type": "topic", "operations": ["read"], "partitions": 1, "encoding": "text",
     "to_exchange": "large", "pattern": "literal", "host": "*", "ackmode": "ack_requeue_true",
+}  # fmt: skip
+# Of definitions: a row of its lists. Many that are the same contradict nothing.
+DEFINED: Final[dict[str, Any]] = {
+    "queues": {
+        "vhost": "/", "name": "many", "durable": True, "auto_delete": False, "arguments": {},
+    },
+    "bindings": {
+        "vhost": "/", "source": "amq.fanout", "destination": "large", "destination_type": "queue",
+        "routing_key": "k", "arguments": {},
+    },
 }  # fmt: skip
 NEVER: Final = frozenset({
     "/api/v1/jobs", "/api/v1/session", "/api/v1/events", "/api/v1/channels/tail",
@@ -64,7 +75,12 @@ def bodies(route: Route[Any]) -> Iterator[tuple[str, bytes]]:
     if route.takes is None:
         yield "", b"{}" if route.method in ("POST", "PUT") else b""
         return
-    fields = msgspec.inspect.type_info(route.takes).fields  # type: ignore[attr-defined]
+    kind = msgspec.inspect.type_info(route.takes)
+    if isinstance(kind, msgspec.inspect.DictType):  # RabbitMQ's definitions, which may say anything
+        for name, row in DEFINED.items():
+            yield f" {name}", _filled({}, name, lambda count, row=row: [row] * count, route)
+        return
+    fields = kind.fields  # type: ignore[attr-defined]
     plain = {it.encode_name: FACTS.get(it.encode_name, _small(it.type)) for it in fields}
     plain = {name: it for name, it in plain.items() if it is not None}
     found = False
@@ -79,7 +95,8 @@ def bodies(route: Route[Any]) -> Iterator[tuple[str, bytes]]:
 
 def _filled(plain: dict[str, Any], name: str, many: Any, route: Route[Any]) -> bytes:
     """As many as the longest body has room for."""
-    count = route.body_bytes_max  # of a text; of what is longer less
+    few = msgspec.json.encode(plain | {name: many(FEW)})
+    count = FEW * route.body_bytes_max // len(few)
     while True:
         body = msgspec.json.encode(plain | {name: many(count)})
         if len(body) <= route.body_bytes_max:
