@@ -25,7 +25,7 @@ FEW: Final = 1000
 # What stands for a name in a path, where something of that name is to be there.
 NAMES: Final = {
     "topics": "large", "groups": "large", "partitions": "0", "records": "0", "vhosts": "/",
-    "exchanges": "large", "queues": "large", "messages": "0", "channels": "large",
+    "exchanges": "large", "queues": "large", "messages": "0", "history": "0", "channels": "large",
     "permissions": "/", "topic-permissions": "/",
 }  # fmt: skip
 # Of a body: what a field must say to get as far as a list.
@@ -33,7 +33,8 @@ FACTS: Final[dict[str, Any]] = {
     "dry_run": True, "to": "earliest", "kind": "queue", "source": "large", "destination": "large",
     "exchange": "large", "name": "large", "count": 1, "limit": 500, "iterations": 4096,
     "type": "topic", "operations": ["read"], "partitions": 1, "encoding": "text",
-    "to_exchange": "large", "pattern": "literal", "host": "*", "ackmode": "ack_requeue_true",
+    "to_exchange": "large", "into": "queue:large", "pattern": "literal", "host": "*",
+    "ackmode": "ack_requeue_true",
 }  # fmt: skip
 # Of definitions: a row of its lists. Many that are the same contradict nothing.
 DEFINED: Final[dict[str, Any]] = {

@@ -65,6 +65,9 @@ class LaneLogs:
         self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
         self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
         self._closed = False
+        # Lanes of queues whose logs are to have other settings, and what says which.
+        self._altered: dict[int, tuple[Sequence[int], Callable[[], Mapping[str, str]]]] = {}
+        self._altering = False
 
     @property
     def crowded(self) -> bool:
@@ -149,24 +152,34 @@ class LaneLogs:
     def alter(
         self, queue: int, lanes: Sequence[int], settings: Callable[[], Mapping[str, str]]
     ) -> None:
-        """As Logs.alter: a worker does it, and what comes meanwhile by the one that is last."""
+        """As Logs.alter: one worker does it, for all that are altered, one after the other."""
+        before, _ = self._altered.get(queue, ((), settings))
+        self._altered[queue] = sorted({*before, *lanes}), settings
+        if not self._altering:
+            self._alter()
 
-        def alter() -> LogstoreError | None:
-            told = None
-            try:
-                while (wanted := settings()) != told:
+    def _alter(self) -> None:
+        altered, self._altered = self._altered, {}
+        self._altering = True
+
+        def alter() -> list[LogstoreError]:
+            errors = []
+            for queue, (lanes, settings) in altered.items():
+                try:
                     for lane in lanes:
-                        self._logs.alter(Lane(queue, lane), wanted)
-                    told = wanted
-            except LogstoreError as error:
-                return error
-            return None
+                        self._logs.alter(Lane(queue, lane), settings())
+                except LogstoreError as error:
+                    errors.append(error)
+            return errors
 
-        def altered(error: LogstoreError | None) -> None:
-            if error is not None:  # it is tried again when the lane is opened
-                log.warning("queue %d: its retention can't be kept: %s", queue, error)
+        def done(errors: list[LogstoreError]) -> None:
+            self._altering = False
+            for error in errors[:1]:  # it is tried again when the lane is opened
+                log.warning("the retention of %d queues can't be kept: %s", len(errors), error)
+            if self._altered and not self._closed:
+                self._alter()
 
-        self._work(alter, altered)
+        self._work(alter, done)
 
     def _open(self, lane: Lane, sized: bool, settings: Mapping[str, str]) -> tuple[Opened, Settled]:
         """In another thread."""

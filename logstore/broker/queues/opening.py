@@ -156,10 +156,14 @@ class Opening:
         return 1
 
     def _open(self, lane: Lane) -> None:
-        self._logs.open_lane(
-            self._queue, lane.number, lambda it: self._opened(lane, it), sized=self.sized,
-            settings=self._stock.retention,
-        )  # fmt: skip
+        settings = self._stock.retention
+
+        def opened(found: Opened | LogstoreError) -> None:
+            self._opened(lane, found)
+            if self._stock.retention != settings and not self._dropped:  # changed meanwhile
+                self._logs.alter(self._queue, (lane.number,), lambda: self._stock.retention)
+
+        self._logs.open_lane(self._queue, lane.number, opened, sized=self.sized, settings=settings)
 
     def _opened(self, lane: Lane, opened: Opened | LogstoreError) -> None:
         if self._dropped:

@@ -35,7 +35,7 @@ STATES: Final[Mapping[str, frozenset[str]]] = {
 SPAN_MAX: Final = 16_384  # offsets that are asked about at once: 64 blocks, 50 us
 SPAN_MIN: Final = 256  # and of one lane among many
 SCANNED_BYTES_MAX: Final = 16 << 20  # of bodies that are passed over by one read, beside the last
-TRACK_CHARS_MAX: Final = 12_000  # 256 lanes, each with two offsets
+LANES_MAX: Final = 256  # of a queue: one for each priority
 
 Order = Literal["time", "position"]
 Bound = int | Spot | None  # ms since 1970, or a place
@@ -123,11 +123,11 @@ class Track(dict[int, tuple[int, int]]):
 
 def track_of(text: str) -> Track:
     """The reverse of ``str``. Raises Refused."""
-    track = Track()
-    for part in text.split(",") if text else ():
+    track, parts = Track(), text.split(",", LANES_MAX) if text else ()
+    for part in parts:
         begin, dots, end = part.partition("..")
         upto = end if dots and end.isascii() and end.isdigit() and len(end) <= 19 else ""
-        if not upto or ":" not in begin or len(text) > TRACK_CHARS_MAX:
+        if not upto or ":" not in begin or len(parts) > LANES_MAX:
             raise Refused(f"{text[:40]!r} is not where to go on: take it as it was given")
         spot = spot_of(begin)
         if spot.offset < int(upto):

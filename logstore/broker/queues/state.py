@@ -154,6 +154,8 @@ class LaneState:
             lane.remove_settled()
         else:
             lane.removed = Removed.decode(data)
+            if lane.removed.uptos and lane.removed.uptos[-1] > lane.cursor:
+                raise data.damaged(f"has removed an offset that is not below {lane.cursor}")
         return lane
 
 

@@ -104,6 +104,7 @@ class HttpDoor:
     downloads: Downloads = field(default_factory=Downloads)
     importing: set[object] = field(default_factory=set)  # who takes or gives definitions
     searching: set[object] = field(default_factory=set)  # searches under way
+    replaying: set[object] = field(default_factory=set)  # pages of queues' pasts under way
     tails: set[object] = field(default_factory=set)  # that follow topics
     channel_tails: set[object] = field(default_factory=set)
 

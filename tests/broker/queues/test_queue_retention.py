@@ -150,3 +150,29 @@ def test_where_the_disk_is_short_all_queues_lose_what_is_settled(machine, monkey
     assert start(machine) >= least
     assert start(machine, b"other") >= least
     monkeypatch.setattr(machine.disk, "space", space, raising=False)
+
+
+def test_what_changes_while_a_lane_is_made_counts_for_it(machine):
+    machine.declare(b"q", retention_ms=HOUR_MS)
+    machine.run()
+    machine.publish(b"q", 1)
+    machine.vhost.queue(b"q", None).stock.retain({"retention.ms": "7"})
+    machine.run()
+    assert settings(machine)[0] == 7
+
+
+def test_many_that_change_at_once_take_one_worker(machine, monkeypatch):
+    for n in range(20):
+        machine.declare(b"%d" % n)
+        machine.run()
+        machine.publish(b"%d" % n, 1)
+        machine.run()
+    works = []
+    work = machine.queues.logs._work
+    monkeypatch.setattr(machine.queues.logs, "_work", lambda *it: (works.append(it), work(*it)))
+    for ms in ("1", "2"):
+        for queue in machine.vhost.queues():
+            queue.stock.retain({"retention.ms": ms})
+    machine.run()
+    assert len(works) <= 2
+    assert {settings(machine, b"%d" % n)[0] for n in range(20)} == {2}

@@ -248,6 +248,7 @@ def test_a_damaged_state_is_told_or_is_one(turns, data):
         (b"\1\0\x09\1\0\1\2\1\1\1\0\1\3", "a count of what is not held"),
         (b"\1\0\x09\1\0\1\2\2\1\1\0\1\2\1\1\0\1\2", "counts out of order"),
         (b"\1\0\x09\1\0\1\2\2\1\1\0\1\2\2\1\0\1\2", "a count of what is not held"),
+        (b"\2\0\x09\0\0\0\1\4\4", "removed an offset that is not below 9"),
     ],
 )
 def test_what_is_no_state_is_told(data, told):

@@ -306,3 +306,14 @@ def test_a_queue_that_is_deleted_meanwhile_is_told(api, node, monkeypatch):
 
     monkeypatch.setattr(history._Begin, "track", deleted)
     assert "no queue 'q'" in api("GET", "q/history", status=404)["error"]
+
+
+def test_replays_under_way_are_bounded(api, node, monkeypatch):
+    node.declare(b"q")
+    node.publish(b"q", b"1")
+    monkeypatch.setattr(history, "REPLAYS_MAX", 0)
+    assert "try again later" in api.replay("q", "queue:q", 503, only="all")["error"]
+    monkeypatch.undo()
+    for _ in range(3):
+        assert api.replay("q", "queue:q", only="settled")["replayed"] == 0
+    assert not api.peer.door.replaying

@@ -13,7 +13,7 @@ from logstore.access.resources import WRITE
 from logstore.amqp import fields
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import Damaged, LogstoreError, NoneOfThatName, Refused
-from logstore.http.faults import BAD_REQUEST, Fault
+from logstore.http.faults import BAD_REQUEST, UNAVAILABLE, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.elsewhere import elsewhere
@@ -35,6 +35,7 @@ PAGE: Final = 20  # messages, where nothing is said
 PAGE_MAX: Final = 500
 REPLAYED_MAX: Final = 10_000  # by one request
 REPLAYED_BYTES_MAX: Final = 4 << 20  # of bodies, beside the last
+REPLAYS_MAX: Final = 16  # at one door: each holds a page until it is safe elsewhere
 HEADERS_MAX: Final = 16  # that are looked for
 TIME_MAX: Final = 2**63 - 1  # ms
 TIME_CHARS: Final = 19
@@ -291,6 +292,10 @@ def replayed(door: HttpDoor, call: Call) -> None:
     spot = _spot(given.first)
     on = None if given.on is None else _track(given.on)
     begin = _Begin(on, given.from_ms if spot is None else spot, _spot(given.upto), "time")
+    if len(door.replaying) >= REPLAYS_MAX:
+        raise Fault(UNAVAILABLE, f"{REPLAYS_MAX} replays are under way: try again later")
+    door.replaying.add(call)
+    call.at_end(lambda: door.replaying.discard(call))
 
     def read(track: "Track", spans: Any) -> "Page":  # noqa: ANN401  Sequence[Span]
         return past.read(
