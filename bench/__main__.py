@@ -46,6 +46,7 @@ QUESTIONS = [
     "once",
     "ordering",
     "queue_replay",
+    "topic_routes",
     "cold_reads",
     "channels",
     "turns",
