@@ -874,17 +874,17 @@ def open_store(
         name, mode, config, disk or Disk(), create=create, clock=clock,
         kinds={
             **KINDS, TOPIC.name: topics, LANE.name: replace(LANE, notes=lambda: _lane_notes(once)),
-            JOURNAL.name: replace(JOURNAL, notes=_settlements),
+            JOURNAL.name: replace(JOURNAL, notes=lambda: _settlements(once)),
         },
     )  # fmt: skip
     return Store(directory, mode, clock, once)
 
 
-def _settlements() -> Notes:
+def _settlements(once: Deduplication) -> Notes:
     """Of the journal; imported where there is one: few stores have queues."""
     from logstore.broker.queues.journal import SettlementNotes
 
-    return SettlementNotes()
+    return SettlementNotes(once)
 
 
 def _lane_notes(once: Deduplication) -> Notes:

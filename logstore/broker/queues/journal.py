@@ -17,7 +17,7 @@ Where there have been transactions, the key ``H`` has what is not finished (``un
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.queues import held
 from logstore.broker.queues.held import HELD
@@ -30,6 +30,9 @@ from logstore.errors import CorruptStore, LogstoreError, SchemaTooNew
 from logstore.log import Log
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
+
+if TYPE_CHECKING:  # few stores have any
+    from logstore.broker.deduplication.deduplication import Deduplication
 
 FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
@@ -58,7 +61,9 @@ def queue_of(key: bytes) -> int:
 class SettlementNotes:
     """Notes of the journal's log."""
 
-    def __init__(self) -> None:
+    def __init__(self, deduplication: "Deduplication | None" = None) -> None:
+        """``deduplication``: has the memory for ids that exchanges have let pass."""
+        self._deduplication = deduplication
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
         self._seen: dict[bytes, Seen] = {}  # of exchanges, as of the same
         self._read = 0  # batches
@@ -95,7 +100,8 @@ class SettlementNotes:
         if (kept := states.pop(HELD, None)) is not None:
             self._held = Unfinished.decode(kept)
         for key in [it for it in states if it[:1] == SEEN]:
-            self._seen[key] = Seen.decode(states.pop(key), _named(key))
+            seen = self._seen[key] = Seen.decode(states.pop(key), _named(key))
+            self._enter(seen)
         self._states = states
 
     def _is_before(self, found: int) -> bool:
@@ -270,9 +276,20 @@ class SettlementNotes:
     def _let_pass(self, key: bytes, value: bytes) -> None:
         exchange_of(key)
         if value:
-            self._seen.setdefault(key, Seen()).apply(value, _named(key))
+            seen = self._seen.get(key)
+            if seen is None:
+                seen = self._seen[key] = Seen()
+                self._enter(seen)
+            came = seen.apply(value, _named(key))
+            if self._deduplication is not None:
+                self._deduplication.room.came(came)
         else:
             self._seen.pop(key, None)
+
+    def _enter(self, seen: Seen) -> None:
+        """What it takes counts, with all else that is remembered of ids."""
+        if self._deduplication is not None:
+            self._deduplication.room.enter(seen)
 
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
         """The state of one queue after these; None: it is gone."""

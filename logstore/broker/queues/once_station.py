@@ -8,9 +8,12 @@ for the same. What no queue gets, or some queue refuses, is not known: it may be
 
 from collections.abc import Sequence
 
+from logstore.amqp import properties
+from logstore.amqp.fields import text
 from logstore.broker.deduplication.deduplication import EXCHANGES
 from logstore.broker.deduplication.window import FOREVER, Window
-from logstore.broker.queues.message import Looked
+from logstore.broker.queues.deaths import own_deaths
+from logstore.broker.queues.message import Framed, Looked
 from logstore.broker.queues.message_ids import id_in
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.repeats import NOT_OPEN, NOT_STORED
@@ -62,10 +65,11 @@ class OnceStation:
         self.lasts = home.facts.durable
         self._arguments = once_of(home.facts.arguments)
         self.most = self._arguments.most
-        self._name = home.facts.name
+        self._name, self._text = home.facts.name, text(home.facts.name)
         self._home, self._vhost = home, home.vhost
         self._room = home.surroundings.deduplication.room
         self._window = self._room.enter(Window(self.most))
+        self._going: set[bytes] = set()  # in this call: what comes round again is a repeat
         self._coming: dict[bytes, tuple[_Passing, Transaction | None]] = {}
         if self.lasts and home.vhost.is_kept(self._name):
             self._remember()
@@ -110,18 +114,20 @@ class OnceStation:
         going: list[int] = []
         for n, framed in enumerate(parcel.framed):
             it = id_in(framed.properties, self._arguments.header)
-            if it is None:
+            if it is None or self._returns(framed):
                 going.append(n)
             elif it in fresh:
                 firsts[n] = fresh[it]
-            elif self._is_known(it, intake):
+            elif it in self._going or self._is_known(it, intake):
                 self._kept_out(n, intake)
             else:
                 fresh[it] = n
                 ids[n] = it
                 going.append(n)
         if going:
+            self._going |= fresh.keys()
             self._go_on(parcel, going, ids, intake)
+            self._going -= fresh.keys()
         for n, first in firsts.items():
             if first in intake.unrouted:
                 intake.unrouted.add(n)
@@ -129,6 +135,17 @@ class OnceStation:
                 intake.rejected.add(n)
             else:
                 self._kept_out(n, intake)
+
+    def _returns(self, framed: Framed) -> bool:
+        """Whether it has passed here before, and died since: it comes back, and is no repeat."""
+        if not framed.deaths:
+            return False
+        queues = {text(queue) for queue, _ in own_deaths(framed.deaths)}
+        entries = (properties.read(framed.properties).headers or {}).get("x-death")
+        return type(entries) is list and any(
+            type(it) is dict and it.get("queue") in queues and it.get("exchange") == self._text
+            for it in entries
+        )
 
     def _kept_out(self, n: int, intake: Intake) -> None:
         self.kept_out += 1

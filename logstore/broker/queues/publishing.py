@@ -184,9 +184,7 @@ class Publishing:
                 self._lasting.update(admitted.repeats)
         return [n for n in those if n not in admitted.repeats]
 
-    def _not_stored(
-        self, queue: Queue, numbers: Iterable[int], error: LogstoreError | None
-    ) -> None:
+    def _not_stored(self, queue: Queue, numbers: Iterable[int], error: LogstoreError) -> None:
         """These are not in a queue that keeps repeats out, and so their repeats are not either."""
         admitted = self._admitted.get(queue)
         if admitted is None or queue.repeats is None:
@@ -207,7 +205,8 @@ class Publishing:
         refused = {n for n, good in zip(those, accepted, strict=True) if not good}
         _take_out(queue, refused, found)
         self._rejected |= refused
-        self._not_stored(queue, refused, None)
+        if queue.repeats is not None:
+            self._not_stored(queue, refused, queue.repeats.not_stored())
         if queue.limits.overflow == REJECT_PUBLISH_DLX:
             for n in sorted(refused):
                 self._refused(queue, run.keys[n], run.bodies[n], run.framed[n], self._held)

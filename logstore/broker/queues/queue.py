@@ -133,8 +133,8 @@ class Queue:
         )  # fmt: skip
         if self.limits.once is not None:
             self.repeats = self.stock.repeats = QueueRepeats(
-                self.stock, lambda: self.limits.once, home.showing, home.clock, home.deduplication,
-                known=not lanes,
+                facts.name, self.stock, lambda: self.limits.once, home.showing, home.clock,
+                home.deduplication, known=not lanes,
             )  # fmt: skip
         self.dead_letters = DeadLetters(
             self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar

@@ -14,6 +14,7 @@ from logstore.broker.deduplication.headers import HEADER
 from logstore.broker.deduplication.present import NONE, Mark, Placed, Present
 from logstore.broker.deduplication.window import FOREVER
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT
+from logstore.broker.queues.deaths import own_deaths
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.message import Framed, Showing
@@ -48,6 +49,7 @@ class QueueRepeats:
 
     def __init__(
         self,
+        name: bytes,
         stock: Stock,
         once: Callable[[], Once | None],
         showing: Showing,
@@ -59,6 +61,7 @@ class QueueRepeats:
         """``known``: there are no lanes from before, which have to be opened first."""
         self.kept_out = 0  # messages
         self.known = known
+        self._name = name
         self._stock = stock
         self._once = once
         self._showing = showing
@@ -78,6 +81,11 @@ class QueueRepeats:
         return sum([it.present.forgotten for it in self._stock.order if it.present is not None])
 
     # What comes
+
+    @staticmethod
+    def not_stored() -> LogstoreError:
+        """Why a repeat is not taken whose first was not."""
+        return Refused(NOT_STORED)
 
     @staticmethod
     def not_open() -> LogstoreError:
@@ -104,7 +112,7 @@ class QueueRepeats:
                 continue
             if it in fresh:
                 admitted.repeats[n] = fresh[it]
-            elif self._is_known(it, now_ms, waiting, held):
+            elif self._is_known(it, now_ms, waiting, held, returns=self._returns(framed[n])):
                 admitted.repeats[n] = NONE
             else:
                 fresh[it] = n
@@ -120,9 +128,15 @@ class QueueRepeats:
         once = self._once()
         return HEADER if once is None else once.header
 
-    def _is_known(self, it: bytes, now_ms: int, waiting: Waiting, held: Transaction | None) -> bool:
+    def _returns(self, framed: Framed) -> bool:
+        """Whether it has died here before, and comes back: no repeat of what it was."""
+        return any(queue == self._name for queue, _ in own_deaths(framed.deaths))
+
+    def _is_known(
+        self, it: bytes, now_ms: int, waiting: Waiting, held: Transaction | None, *, returns: bool
+    ) -> bool:
         coming = self._coming.get(it)
-        if coming is None and self._find(it, now_ms) is None:
+        if coming is None and self._find(it, now_ms, returns=returns) is None:
             return False
         if held is None:
             self._wait(it, waiting)
@@ -143,15 +157,20 @@ class QueueRepeats:
             if lane.log is not None and lane.log.done <= offset:
                 waiting.appended(lane.log, offset + 1)
 
-    def _find(self, it: bytes, now_ms: int) -> tuple[Lane, int] | None:
-        """The message of this id that counts: its lane, and its offset there."""
+    def _find(self, it: bytes, now_ms: int, *, returns: bool = False) -> tuple[Lane, int] | None:
+        """The message of this id that counts: its lane, and its offset there.
+
+        ``returns``: one that is done with does not, however soon.
+        """
         for lane in self._stock.lanes.values():
             present = lane.present
             if present is None:
                 continue
             with present.lock:
                 placed = present.find(it)
-            if placed is not None and self._counts(lane, placed, now_ms):
+            if placed is None or (returns and _is_done(lane, placed.offset)):
+                continue
+            if self._counts(lane, placed, now_ms):
                 return lane, placed.offset
         return None
 
@@ -165,12 +184,15 @@ class QueueRepeats:
             return False
         return not _is_done(lane, placed.offset)
 
-    def forget(self, ids: Iterable[bytes], error: LogstoreError | None = None) -> None:
-        """Messages that were coming will never be there: their repeats are told so."""
+    def forget(self, ids: Iterable[bytes], error: LogstoreError | None) -> None:
+        """Messages that were coming will never be there: their repeats are told so.
+
+        Without an error nobody needs them: the queue is gone.
+        """
         for it in ids:
             coming = self._coming.pop(it, None)
             for waiting in () if coming is None else coming.waiting:
-                waiting.unparked(None, 0, error or Refused(NOT_STORED))
+                waiting.unparked(None, 0, error)
 
     def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
         """The same of messages that a transaction was to bring."""

@@ -12,12 +12,13 @@ in ``packed.py``. Pure.
 """
 
 import sys
+import threading
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from logstore.broker.deduplication.ids import ID_BYTES
-from logstore.broker.deduplication.window import FOREVER
+from logstore.broker.deduplication.window import FOREVER, Held
 from logstore.broker.queues.packed import Packed, packed
 
 SEEN: Final = b"I"
@@ -47,38 +48,55 @@ def encode(ids: Iterable[tuple[bytes, int]], most: int, now_ms: int) -> bytes:
     return b"".join(parts)
 
 
-class Seen:
-    """Of one exchange, as of some record."""
-
-    __slots__ = ("_first", "ids", "most", "untils")
+class Seen(Held):
+    """Of one exchange, as of some record. A ``Room`` may make it forget, from another thread."""
 
     def __init__(self) -> None:
-        self.most = 0
+        self.lock = threading.Lock()
+        self.most = self.forgotten = 0
         self.ids = bytearray()
         self.untils = array("q")
         self._first = 0  # those before it count no more
 
     def items(self) -> Sequence[tuple[bytes, int]]:
         """The ids, each with the time until which it is known, as they came."""
-        ids = bytes(self.ids)
+        with self.lock:
+            ids, untils, first = bytes(self.ids), self.untils[:], self._first
         return [
-            (ids[n * ID_BYTES : (n + 1) * ID_BYTES], self.untils[n])
-            for n in range(self._first, len(self.untils))
+            (ids[n * ID_BYTES : (n + 1) * ID_BYTES], untils[n]) for n in range(first, len(untils))
         ]
 
-    def apply(self, value: bytes, what: str) -> None:
-        """What a record says. Raises CorruptStore, with ``what`` it is."""
+    def __len__(self) -> int:
+        return len(self.untils) - self._first
+
+    def forget(self, count: int) -> None:
+        """As Held.forget."""
+        self._first = min(len(self.untils), self._first + count)
+        self.forgotten += count
+        self._tidy_at_times()
+
+    def apply(self, value: bytes, what: str) -> int:
+        """What a record says; how many ids came. Raises CorruptStore, with ``what`` it is."""
         data = Packed(value, what)
-        now_ms, self.most = data.number(), data.number()
+        now_ms, most = data.number(), data.number()
+        ids, untils = bytearray(), array("q")
         while data:
-            self.ids += data.bytes(ID_BYTES)
+            ids += data.bytes(ID_BYTES)
             known_ms = data.number()
-            self.untils.append(min(now_ms + known_ms, FOREVER) if known_ms else FOREVER)
-        end = len(self.untils)
-        while self._first < end and self.untils[self._first] <= now_ms:
-            self._first += 1
-        self._first = max(self._first, end - self.most)
-        if self._first >= max(_TIDY_AT, end // 2):
+            untils.append(min(now_ms + known_ms, FOREVER) if known_ms else FOREVER)
+        with self.lock:
+            self.most = most
+            self.ids += ids
+            self.untils += untils
+            end = len(self.untils)
+            while self._first < end and self.untils[self._first] <= now_ms:
+                self._first += 1
+            self._first = max(self._first, end - most)
+            self._tidy_at_times()
+        return len(untils)
+
+    def _tidy_at_times(self) -> None:
+        if self._first >= max(_TIDY_AT, len(self.untils) // 2):
             self._tidy()
 
     def _tidy(self) -> None:
@@ -88,12 +106,13 @@ class Seen:
 
     def encode(self) -> bytes:
         """As bytes."""
-        self._tidy()
-        untils = self.untils[:]
+        with self.lock:
+            self._tidy()
+            ids, untils = bytes(self.ids), self.untils[:]
         if sys.byteorder == "little":
             untils.byteswap()
         count = len(untils)
-        return b"".join((packed(self.most), packed(count), self.ids, untils.tobytes()))
+        return b"".join((packed(self.most), packed(count), ids, untils.tobytes()))
 
     @classmethod
     def decode(cls, kept: bytes, what: str) -> "Seen":

@@ -134,7 +134,7 @@ class Transaction:
         self.ahead.append(call)
         self.body_bytes += body_bytes
 
-    def failed(self, part: Part, error: LogstoreError | None = None) -> None:
+    def failed(self, part: Part, error: LogstoreError) -> None:
         """They will never be there."""
         self.came(part)
         for queue, _ in part.targets:
@@ -156,7 +156,7 @@ class Transaction:
     def forget(self) -> None:
         """None of it is to happen."""
         for part in self.parts:
-            self.failed(part)
+            self.failed(part, Refused(FORGOTTEN))
         for it in self.remembered:
             it.came(Refused(FORGOTTEN))
         self.ahead, self.parts, self.endings, self.remembered = [], [], [], []

@@ -1,7 +1,7 @@
 """Exchanges that send each message on once: by RabbitMQ's plugin's rules, and after every kill."""
 
 import pytest
-from queue_parts import Lives, props
+from queue_parts import Channel, Lives, props
 
 from logstore.broker.deduplication import deduplication
 from logstore.broker.queues.message import Message
@@ -360,3 +360,55 @@ def test_bytes_that_make_no_sense_are_refused():
     for wrong in (seen.encode()[:-1], seen.encode() + b"x"):
         with pytest.raises(CorruptStore):
             Seen.decode(wrong, "it")
+
+
+def test_a_message_that_comes_back_from_where_it_died_passes_again(node):
+    node.declare(b"q", dead_letter_exchange="", dead_letter_routing_key="later")
+    node.declare(b"later", message_ttl=1000, dead_letter_exchange="x")
+    once(node, b"x", b"q")
+    send(node, b"1")
+    for _ in range(3):
+        channel = Channel()
+        channel.reject(node.get(b"q", channel, no_ack=False).tag)
+        node.run()
+        node.later(1000)
+        node.ready(b"q")
+        send(node, b"2")
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_what_dies_elsewhere_is_compared(node):
+    node.declare(b"q")
+    once(node, b"x", b"q")
+    node.declare(b"plain", dead_letter_exchange="x")
+    for body in (b"1", b"2"):
+        node.publish(b"plain", body, headers={"x-deduplication-header": "a"})
+        channel = Channel()
+        channel.reject(node.get(b"plain", channel, no_ack=False).tag)
+        node.run()
+    assert node.bodies(b"q") == [b"1"]
+    assert node.ready(b"plain") == 0
+
+
+def test_exchanges_that_are_bound_in_a_circle_end(node):
+    node.declare(b"q")
+    once(node, b"x", b"q")
+    once(node, b"y")
+    for source, to in ((b"x", b"y"), (b"y", b"x")):
+        pending = node.vhost.bind(Binding(source, to, b"", kind="exchange"))
+        node.run(until=lambda pending=pending: pending is None or pending.done)
+    send(node, b"1", b"2", it="a")
+    send(node, b"3", it="b", exchange=b"y")
+    assert node.bodies(b"q") == [b"1", b"3"]
+
+
+def test_the_journal_keeps_no_more_ids_than_there_is_memory(lives):
+    from logstore.broker.deduplication.deduplication import Deduplication
+    from logstore.broker.queues.journal import SettlementNotes
+
+    notes = SettlementNotes(Deduplication(bytes_max=1 << 16))
+    key = b"I\5"
+    for n in range(4000):
+        notes._let_pass(key, encode(ids(n), 10**9, n))
+    assert len(notes._seen[key]) <= 1024
+    assert len(notes._seen[key].ids) <= 16 * 3000

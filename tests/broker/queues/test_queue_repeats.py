@@ -352,3 +352,48 @@ def test_as_a_list_says(tmp_path_factory, steps, known_ms):
     node.run()
     assert node.bodies(b"q") == ready
     lives.end()
+
+
+@pytest.mark.parametrize("ttl", [None, 10**6])
+def test_a_message_that_comes_back_from_where_it_died_is_no_repeat(node, ttl):
+    """Else whoever tries again later, by queues that expire, would lose it."""
+    more = {} if ttl is None else {"cache_ttl": ttl}
+    node.declare(
+        b"q", message_deduplication=True, dead_letter_exchange="", dead_letter_routing_key="later",
+        **more,
+    )  # fmt: skip
+    node.declare(b"later", message_ttl=1000, dead_letter_exchange="", dead_letter_routing_key="q")
+    send(node, b"1")
+    for _ in range(3):
+        channel = Channel()
+        got = node.get(b"q", channel, no_ack=False)
+        assert got.delivery.body == b"1"
+        channel.reject(got.tag)
+        node.run()
+        node.later(1000)
+        node.ready(b"q")
+        send(node, b"2")  # it is there again
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_a_message_that_expires_into_its_own_queue_is_no_repeat(node):
+    node.declare(
+        b"q", message_deduplication=True, dead_letter_exchange="", dead_letter_routing_key="q"
+    )
+    send(node, b"1")
+    for _ in range(2):
+        channel = Channel()
+        channel.reject(node.get(b"q", channel, no_ack=False).tag)
+        node.run(until=lambda: not node.vhost.queue(b"q").dead_letters)
+    assert node.bodies(b"q") == [b"1"]
+
+
+def test_repeats_of_a_queue_that_is_deleted_meanwhile_are_confirmed(node):
+    """As what was sent to it is: it counts as consumed."""
+    queue = node.declare(b"q", message_deduplication=True)
+    first = node.publish_soon(b"q", b"1", headers={"x-deduplication-header": "a"})
+    again = node.publish_soon(b"q", b"2", headers={"x-deduplication-header": "a"})
+    node.vhost.delete_queue(queue)
+    node.run(until=lambda: first.waiting.settled() and again.waiting.settled())
+    assert first.waiting.failed is None
+    assert again.waiting.failed is None
