@@ -44,6 +44,7 @@ QUESTIONS = [
     "rabbit_start",
     "queue_depth",
     "once",
+    "delayed",
     "ordering",
     "queue_replay",
     "topic_routes",

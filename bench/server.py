@@ -104,6 +104,10 @@ class Server:
     def resident_mb(self) -> float:
         return self._status("VmRSS")
 
+    def own_mb(self) -> float:
+        """Memory that is not of files: what is mapped of them goes when others need the room."""
+        return self._status("RssAnon")
+
     def resident_max_mb(self) -> float:
         """The most so far, or since ``forget_the_most``."""
         return self._status("VmHWM")

@@ -20,7 +20,6 @@ from logstore.broker.rules import BATCH_BYTES, Rules
 from logstore.broker.schedules.delays import (
     DELAY,
     DELIVER_AT,
-    WAIT_MAX_MS,
     due_of,
     says_nothing,
 )
@@ -80,10 +79,7 @@ class Delivered:
 
 
 def due_of_record(headers: Headers, arrived_ms: int) -> tuple[int | None, bool]:
-    """When a record is due; None: at once. Also whether one of its headers means nothing.
-
-    What is more than ten years away comes in ten years.
-    """
+    """When a record is due; None: at once. Also whether that is since a header means nothing."""
     delay, deliver_at = None, None
     for name, value in headers:  # the last of a name counts, as in Kafka's clients
         if name == DELAY:
@@ -91,9 +87,7 @@ def due_of_record(headers: Headers, arrived_ms: int) -> tuple[int | None, bool]:
         elif name == DELIVER_AT:
             deliver_at = value
     due_ms = due_of(delay, deliver_at, arrived_ms)
-    if due_ms is not None:
-        due_ms = min(due_ms, arrived_ms + WAIT_MAX_MS)
-    return due_ms, says_nothing(delay, deliver_at)
+    return due_ms, due_ms is None and says_nothing(delay, deliver_at)
 
 
 class Mover:

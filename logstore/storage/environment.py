@@ -144,6 +144,11 @@ class Transaction:
         """Keys that begin with ``prefix``, from ``first`` on, in order; so many at most."""
         return _keys(self._transaction, self._handles[table], prefix, first, most)
 
+    def put_many(self, table: bytes, items: list[tuple[bytes, bytes]]) -> None:
+        """Keys with their values, best in order: in one loop of C."""
+        with self._transaction.cursor(db=self._handles[table]) as cursor:
+            cursor.putmulti(items)
+
     def change(self, table: bytes, key: bytes, value: bytes | None) -> None:
         if value is None:
             self._transaction.delete(key, db=self._handles[table])

@@ -102,8 +102,10 @@ class ScheduleTable:
         """Entries more, and others less; ``mark``: what is below is known now."""
         for entry in gone:
             transaction.change(SCHEDULES, _ROW + log + _PAIR.pack(*entry), None)
-        for entry in put:
-            transaction.change(SCHEDULES, _ROW + log + _PAIR.pack(*entry), b"")
+        if put:
+            prefix, pack = _ROW + log, _PAIR.pack
+            items = [(prefix + pack(*entry), b"") for entry in sorted(put)]
+            transaction.put_many(SCHEDULES, items)
         if mark is not None:
             transaction.change(SCHEDULES, _MARK + log, _NUMBER.pack(mark))
 

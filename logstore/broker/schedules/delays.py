@@ -21,6 +21,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _NUMBER: Final = re.compile(r"\s*([+-]?\d{1,19})\s*", re.ASCII)
 # As ``fromisoformat`` takes more than these shapes: "20130105" is a number.
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d.{0,30})?", re.ASCII)
+DIGITS_MAX: Final = 19
 _TEXT_MAX: Final = 64  # longer is none of them
 
 
@@ -29,6 +30,8 @@ def delay_of(given: object) -> int | None:
 
     Takes int, float (rounded towards 0, as there), and text or UTF-8 of a whole number.
     """
+    if isinstance(given, bytes) and given.isdigit() and len(given) < DIGITS_MAX:
+        return int(given)  # as most are
     if isinstance(given, bool):
         return None
     if isinstance(given, int):
