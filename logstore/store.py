@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from logstore import forks
 from logstore.broker.channel import Channels
@@ -74,6 +74,11 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.definitions.planning import Plan
     from logstore.deliveries import Deliveries
     from logstore.store_queues import StoreQueues
+
+
+# Users and permissions of definitions that the audit log is told of one by one, each synced; of
+# more it is told how many there were.
+TOLD_MAX: Final = 100
 
 
 class Store:
@@ -612,7 +617,7 @@ class Store:
         know. ``vhost``: what is in this one alone. Raises NoVhost, ReadOnly.
         """
         from logstore.amqp.fields import data
-        from logstore.definitions.exporting import export
+        from logstore.definitions.exporting import arranged, export
 
         access = self.internals().access()
         version = self.config.store.amqp_server_version
@@ -622,7 +627,7 @@ class Store:
             )
         )
         self._did("definitions", "given, with hashes of passwords")
-        return found
+        return arranged(found)
 
     def import_definitions(
         self, definitions: bytes, *, vhost: str | None = None, dry_run: bool = False
@@ -634,6 +639,7 @@ class Store:
         one. ``dry_run``: say what would be done. The result counts what is added and changed, and
         names what means nothing here. Raises InvalidDefinitions, NoVhost, ReadOnly, StorageFull.
         """
+        from logstore.access.audit import Unheard
         from logstore.access.identity import OWNER
         from logstore.amqp.fields import data
         from logstore.definitions.carrying import carry_out
@@ -648,6 +654,8 @@ class Store:
         wanted = read(definitions, vhost)
         plan: Plan = queues.long(lambda it: Planner(it, access, wanted).steps())
         if not dry_run:
+            if len(plan.users) + len(plan.permissions) > TOLD_MAX:
+                access.audit = Unheard()
             queues.long(lambda it: carry_out(plan, it, access, OWNER))
             self._did("definitions", f"taken: {plan.said()}")
         return plan

@@ -4,7 +4,7 @@ What it would not know is named. Done in the sessions' thread, in slices.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstore.access import rabbit_hashes
@@ -17,7 +17,7 @@ from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.definitions.tables import arguments
 from logstore.definitions.wanted import Notes
 from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
-from logstore.slices import Steps
+from logstore.slices import Steps, Wait
 from logstore.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ AT_ONCE: Final = 100  # rows between yields
 SHA_256: Final = "rabbit_password_hashing_sha256"
 # Types of exchanges that are no RabbitMQ's, nor of a plugin of one.
 OURS: Final = frozenset({"x-topic", "x-channel"})
+# What rows are sorted by: bindings of one exchange stay as they were made.
+ORDER: Final = {
+    "users": ("name",), "vhosts": ("name",), "permissions": ("user", "vhost"),
+    "policies": ("vhost",), "topic_permissions": ("user", "vhost", "exchange"),
+    "queues": ("vhost", "name"),
+    "exchanges": ("vhost", "name"), "bindings": ("vhost", "source"),
+}  # fmt: skip
 OUR_SETTINGS: Final = frozenset({"retention-ms", "retention-bytes"})
 
 Row = dict[str, Any]
@@ -41,40 +48,51 @@ class Exported(NamedTuple):
 
 
 def export(queues: "Queues", access: Access, version: str, vhost: "Vhost | None" = None) -> Steps:
-    """Returns an Exported. ``version``: of RabbitMQ, as clients are told. ``vhost``: of one alone,
-    which then is not named.
+    """Returns an Exported, which is to be arranged. ``version``: of RabbitMQ, as clients are told.
+
+    ``vhost``: of one alone, which then is not named.
     """
     notes = Notes()
     found: Row = {"rabbit_version": version}
     if vhost is None:
         found |= {
             "rabbitmq_version": version, "product_name": "logstore", "product_version": VERSION,
-            "users": [_user(it, notes) for _, it in sorted(access.users.items())],
-            "vhosts": [{"name": text(it)} for it in sorted(queues.vhosts)],
-            "permissions": [_permission(it) for _, it in sorted(access.permissions.items())],
-            "topic_permissions": [
-                _topic_permission(it) for _, it in sorted(access.topic_permissions.items())
-            ],
-            "parameters": [], "global_parameters": [],
         }  # fmt: skip
-        yield len(access.users)
-    else:
-        found["parameters"] = []
-    those = [vhost] if vhost is not None else sorted(queues.vhosts.values(), key=lambda it: it.name)
-    named = vhost is None
+        found["users"] = yield from _each(_user(it, notes) for it in list(access.users.values()))
+        found["vhosts"] = yield from _each({"name": text(it)} for it in list(queues.vhosts))
+        found["permissions"] = yield from _each(map(_permission, list(access.permissions.values())))
+        found["topic_permissions"] = yield from _each(
+            map(_topic_permission, list(access.topic_permissions.values()))
+        )
+    found["parameters"] = []
+    if vhost is None:
+        found["global_parameters"] = []
+    those = list(queues.vhosts.values()) if vhost is None else [vhost]
     for kind, rows in (("policies", _policies), ("queues", _queues), ("exchanges", _exchanges),
                        ("bindings", _bindings)):  # fmt: skip
-        made: list[Row] = []
+        found[kind] = []
         for it in those:
-            for number, row in enumerate(rows(it, notes), 1):
-                made.append(({"vhost": text(it.name)} if named else {}) | row)
-                if number % AT_ONCE == 0:
-                    yield AT_ONCE
-        found[kind] = made
+            named = {"vhost": text(it.name)} if vhost is None else {}
+            found[kind] += yield from _each(named | row for row in rows(it, notes))
     return Exported(found, list(notes.all()))
 
 
-_Rows = Callable[["Vhost", Notes], Iterator[Row]]
+def _each(rows: Iterable[Row]) -> Generator[int | Wait, Any, list[Row]]:
+    found = []
+    for row in rows:
+        found.append(row)
+        if len(found) % AT_ONCE == 0:
+            yield AT_ONCE
+    yield len(found) % AT_ONCE
+    return found
+
+
+def arranged(exported: Exported) -> Exported:
+    """In the order of names, the same each time. Takes a while where there is much."""
+    for kind, rows in exported.definitions.items():
+        if kind in ORDER:
+            rows.sort(key=lambda row: [row.get(it, "") for it in ORDER[kind]])
+    return exported
 
 
 def _user(user: KeptUser, notes: Notes) -> Row:
@@ -131,7 +149,7 @@ def _policy(policy: Policy) -> Row:
 
 
 def _queues(vhost: "Vhost", notes: Notes) -> Iterator[Row]:
-    for queue in sorted(vhost.queues(), key=lambda it: it.facts.name):
+    for queue in list(vhost.queues()):
         if not queue.facts.exclusive:
             yield _queue(queue.facts)
 
@@ -144,7 +162,7 @@ def _queue(facts: QueueFacts) -> Row:
 
 
 def _exchanges(vhost: "Vhost", notes: Notes) -> Iterator[Row]:
-    for facts in sorted(vhost.topology.exchanges(), key=lambda it: it.name):
+    for facts in list(vhost.topology.exchanges()):
         if facts.name and not facts.name.startswith(RESERVED_PREFIX):
             if facts.type_name in OURS:
                 shown = f"exchange {text(facts.name)!r} of virtual host {text(vhost.name)!r}"
@@ -162,7 +180,7 @@ def _exchange(facts: ExchangeFacts) -> Row:
 
 def _bindings(vhost: "Vhost", notes: Notes) -> Iterator[Row]:
     topology = vhost.topology
-    for name in sorted(it.name for it in topology.exchanges()):
+    for name in [it.name for it in topology.exchanges()]:
         if not name or not topology.has_exchange(name):
             continue
         for binding in list(topology.bindings_from(name)):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from logstore.access.access import Access, steers
 from logstore.access.administration import new_permission
 from logstore.amqp.fields import data, text
@@ -17,7 +19,7 @@ from logstore.broker.routing import exchange
 from logstore.broker.routing.arguments import comparable
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
-from logstore.broker.routing.exchange_types import matcher_of
+from logstore.broker.routing.exchange_types import matcher_of, matcher_of_kept
 from logstore.broker.routing.matcher import Matcher
 from logstore.definitions.refusals import InvalidDefinitions
 from logstore.definitions.wanted import (
@@ -26,6 +28,7 @@ from logstore.definitions.wanted import (
     WantedExchange,
     WantedPolicy,
     WantedQueue,
+    WantedUser,
 )
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
@@ -39,6 +42,7 @@ _T = TypeVar("_T")
 
 AT_ONCE: Final = 50  # rows between yields, of some 10 us each
 FAULTS_MAX: Final = 5  # that one line tells of
+TRIED_MAX: Final = 1000  # that are counted
 KINDS: Final = (
     "users", "vhosts", "permissions", "topic_permissions", "policies", "exchanges", "queues",
     "bindings",
@@ -80,9 +84,8 @@ class Plan:
 class _Place(NamedTuple):
     """One exchange, with what is bound from it: to try what is to be bound."""
 
-    facts: ExchangeFacts
     matcher: Matcher
-    bound: set[object]  # the bindings with arguments, as they compare
+    bound: set[object]  # what is bound, as it compares
 
 
 class Planner:
@@ -96,19 +99,23 @@ class Planner:
         self._exchanges: dict[tuple[str, bytes], ExchangeFacts] = {}
         self._new_queues: dict[tuple[str, bytes], QueueFacts] = {}
         self._places: dict[tuple[str, bytes], _Place] = {}
-        self._seen: set[object] = set()
+        self._coming_users: set[str] = set()
+        self._coming_vhosts: set[str] = set()
 
     def steps(self) -> Steps:
         """Returns a Plan. Raises InvalidDefinitions where all of it is refused."""
         wanted = self._wanted
-        self._vhosts()
-        self._users()
+        vhosts, users = dict.fromkeys(wanted.vhosts), {it.name: it for it in wanted.users}
+        yield from self._each(vhosts, "vhosts", self._new_vhost)
+        yield from self._each(users.values(), "users", self._user)
+        self._check_not_locked_out()
         yield from self._each(wanted.permissions, "permissions", self._permission)
         yield from self._each(wanted.topic_permissions, "topic_permissions", self._permission)
         yield from self._each(wanted.policies, "policies", self._policy)
         self._check_policies()
         yield from self._each(wanted.exchanges, "exchanges", self._exchange)
         yield from self._each(wanted.queues, "queues", self._queue)
+        yield from self._find_places()
         yield from self._each(wanted.bindings, "bindings", self._binding)
         if self._faulty:
             more = self._faulty - len(self._faults)
@@ -132,36 +139,30 @@ class Planner:
         self._faulty += 1
         if len(self._faults) < FAULTS_MAX:
             self._faults.append(sentence)
+        if self._faulty >= TRIED_MAX:
+            raise InvalidDefinitions("; ".join([*self._faults, "and many more"]))
 
     # Users and virtual hosts
 
-    def _vhosts(self) -> None:
-        count = self._plan.counts["vhosts"]
-        for name in dict.fromkeys(map(data, self._wanted.vhosts)):
-            if name in self._queues.vhosts:
-                count.there += 1
-            else:
-                count.added += 1
-                self._plan.vhosts.append(name)
+    def _new_vhost(self, name: str, count: Count) -> None:
+        if data(name) in self._queues.vhosts:
+            count.there += 1
+            return
+        count.added += 1
+        self._plan.vhosts.append(data(name))
+        self._coming_vhosts.add(name)
 
-    def _users(self) -> None:
-        count, access = self._plan.counts["users"], self._access
-        for it in {it.name: it for it in self._wanted.users}.values():
-            before = access.to_be(it.name)
-            now = KeptUser(it.name, it.scram, it.tags, rabbit=it.rabbit)
-            if before is not None and not (it.scram or it.rabbit):
-                now = KeptUser(
-                    it.name, before.scram, it.tags, before.redis, before.weak_sha256, before.rabbit
-                )
-            elif before is not None:
-                now = KeptUser(it.name, it.scram, it.tags, before.redis, (), it.rabbit)
-            if now == before:
-                count.there += 1
-                continue
-            count.changed += before is not None
-            count.added += before is None
+    def _user(self, it: WantedUser, count: Count) -> None:
+        before = self._access.to_be(it.name)
+        now = KeptUser(it.name, it.scram, it.tags, rabbit=it.rabbit)
+        if before is not None:
+            now = replace(now, redis=before.redis)
+            if not (it.scram or it.rabbit):
+                now = replace(before, tags=it.tags)
+        _count(count, before, now)
+        if now != before:
             self._plan.users.append(now)
-        self._check_not_locked_out()
+            self._coming_users.add(it.name)
 
     def _check_not_locked_out(self) -> None:
         """As Access says it when it is asked to change them: but now, when nothing is changed."""
@@ -172,7 +173,7 @@ class Planner:
 
     def _permission(self, it: KeptPermission | KeptTopicPermission, count: Count) -> None:
         self._check_vhost(it.vhost)
-        if it.user not in {user.name for user in self._plan.users}:
+        if it.user not in self._coming_users:
             new_permission(self._access, it)
         else:
             _check_expressions(it)
@@ -186,7 +187,7 @@ class Planner:
             self._plan.permissions.append(it)
 
     def _check_vhost(self, name: str) -> None:
-        if data(name) not in self._queues.vhosts and data(name) not in self._plan.vhosts:
+        if data(name) not in self._queues.vhosts and name not in self._coming_vhosts:
             raise Refused(f"there is no virtual host {name!r}, nor is there one in the definitions")
 
     def _vhost(self, name: str) -> "Vhost | None":
@@ -262,7 +263,7 @@ class Planner:
             )
             return
         assert source is not None
-        place = self._place(it.vhost, vhost, source)
+        place = self._places[it.vhost, binding.source]
         identity = _identity(binding)
         if identity in place.bound:
             count.there += 1
@@ -284,15 +285,23 @@ class Planner:
             return not queue.facts.exclusive
         return (it.vhost, name) in self._new_queues
 
-    def _place(self, name: str, vhost: "Vhost | None", facts: ExchangeFacts) -> _Place:
-        place = self._places.get((name, facts.name))
-        if place is None:
-            matcher = matcher_of(facts.type_name)(facts.arguments, random.randrange)
+    def _find_places(self) -> Steps:
+        """The exchanges that something is bound from, with what is there: that may be much."""
+        done = 0
+        for name, source in {(it.vhost, it.binding.source): None for it in self._wanted.bindings}:
+            vhost = self._queues.vhosts.get(data(name))
+            facts = self._facts(name, vhost, source)
+            if facts is None:
+                continue  # which is told of each binding
+            matcher = matcher_of_kept(facts.type_name, facts.arguments, random.randrange)
             bound: set[object] = set()
-            if vhost is not None and vhost.topology.has_exchange(facts.name):
-                bound = {_identity(it) for it in vhost.topology.bindings_from(facts.name)}
-            place = self._places[name, facts.name] = _Place(facts, matcher, bound)
-        return place
+            if vhost is not None and vhost.topology.has_exchange(source):
+                for binding in list(vhost.topology.bindings_from(source)):
+                    bound.add(_identity(binding))
+                    done += 1
+                    if done % AT_ONCE == 0:
+                        yield AT_ONCE
+            self._places[name, source] = _Place(matcher, bound)
 
 
 def _identity(binding: Binding) -> object:

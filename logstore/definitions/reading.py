@@ -33,6 +33,7 @@ from logstore.http.bodies import decode
 from logstore.kept_users import KeptPermission, KeptTopicPermission, ScramKey
 
 NAME_BYTES_MAX: Final = 255
+PASSWORDS_MAX: Final = 1000  # that are no hashes: a worker is at these for 15 s
 SHOWN: Final = 60  # characters of what is refused
 SHA_256: Final = "rabbit_password_hashing_sha256"
 SCRAM_PARTS: Final = ("salt", "stored_key", "server_key")
@@ -77,6 +78,7 @@ class _Reader:
         self._vhost = vhost
         self._wanted = Wanted()
         self._note = self._wanted.notes.add
+        self._passwords = 0
 
     def read(self, found: Mapping[str, Any]) -> Wanted:
         readers: dict[str, Callable[[Row], None]] = {
@@ -129,6 +131,9 @@ class _Reader:
         if (scram := row.get("scram")) is not None:  # of an export of ours
             return user._replace(scram=_scram(scram))
         if row.get("password"):
+            self._passwords += 1
+            if self._passwords > PASSWORDS_MAX:
+                raise Fault(f"more than {PASSWORDS_MAX} passwords: each takes 15 ms to be hashed")
             return user._replace(scram=keys_of(check_password(_text(row, "password"))))
         text = row.get("password_hash")
         if not text:

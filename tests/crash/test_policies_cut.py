@@ -17,7 +17,7 @@ from logstore.access.access import open_access
 from logstore.access.identity import OWNER
 from logstore.broker.policies import Policy
 from logstore.definitions.carrying import carry_out
-from logstore.definitions.exporting import export
+from logstore.definitions.exporting import arranged, export
 from logstore.definitions.planning import Planner
 from logstore.definitions.reading import read
 from logstore.slices import Slices
@@ -214,7 +214,8 @@ def imported(machine):
 
 
 def whole(machine):
-    return carried(machine, export(machine.queues, open_access(), "3.13.7")).definitions
+    found = carried(machine, export(machine.queues, open_access(), "3.13.7"))
+    return arranged(found).definitions
 
 
 def test_definitions_that_were_being_imported_are_imported_again(base):

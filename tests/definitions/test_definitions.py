@@ -9,6 +9,7 @@ from logstore.broker.policies import POLICIES_MAX
 from logstore.definitions.refusals import BYTES_MAX, InvalidDefinitions
 from logstore.definitions.wanted import NOTES_MAX
 from logstore.kept_users import KeptUser
+from logstore.slices import UNITS, Slices
 
 GUEST = "yN9US6zNdn2qoBaqEX+7X1eIJYk3Gu/DNRZmbrqSArmN32iK"  # of a rabbitmq-server, for guest
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -358,3 +359,42 @@ def test_where_it_is_interrupted_it_can_be_taken_again(store, monkeypatch):
     assert plan.counts["queues"].there == 2
     assert plan.counts["bindings"].added + plan.counts["bindings"].there == 3
     assert len(list(contents(store)["bindings"])) == 3
+
+
+def test_passwords_that_are_to_be_hashed_are_few(store):
+    users = [{"name": f"u{n}", "tags": "", "password": "x"} for n in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logstore.definitions.reading.PASSWORDS_MAX", 4)
+        with pytest.raises(InvalidDefinitions, match=r"users\[4\] 'u4': more than 4 passwords"):
+            imported(store, {"users": users})
+
+
+def test_thousands_of_faults_are_not_all_looked_for(store):
+    rows = [queue(f"q{n}", "nowhere") for n in range(3000)]
+    with pytest.raises(InvalidDefinitions, match="and many more: nothing was changed"):
+        imported(store, {"queues": rows})
+
+
+@pytest.mark.long
+def test_the_work_of_an_import_is_done_in_slices(store):
+    """So that a server does other things, too."""
+    count = 3000
+    given = {
+        "users": [{"name": f"u{n}", "tags": ""} for n in range(count)],
+        "permissions": [{"user": f"u{n}", "vhost": "/", **ALL} for n in range(count)],
+        "exchanges": [exchange("x")],
+        "queues": [queue(f"q{n}") for n in range(count)],
+        "bindings": [binding("x", f"q{n}", f"a.{n}") for n in range(count)],
+    }
+    longest = []
+
+    class Watched(Slices):
+        def begin(self, *given):
+            super().begin(*given)
+            longest.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logstore.store_queues.Slices", Watched)
+        imported(store, given)
+        store.export_definitions()
+    assert max(it.longest for it in longest) <= UNITS + 400

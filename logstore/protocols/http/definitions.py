@@ -91,7 +91,7 @@ def taken(
     shape: "Callable[[Exported], object]" = lambda it: it.definitions,
 ) -> None:
     """The answer is what there is. ``vhost``: in this one alone. Raises Fault, as ``given``."""
-    from logstore.definitions.exporting import export
+    from logstore.definitions.exporting import arranged, export
 
     over = _begin(door)
 
@@ -102,7 +102,7 @@ def taken(
                 call.fail(it)
             return
         door.audit.tell(DEFINITIONS, call.who, "given, with hashes of passwords")
-        door.work(lambda: _or_error(lambda: encode(shape(it))), encoded)
+        door.work(lambda: _or_error(lambda: encode(shape(arranged(it)))), encoded)
 
     def encoded(body: bytes | LogstoreError) -> None:
         over()
