@@ -9,6 +9,7 @@ from logstore.aio.model import Model
 from logstore.aio.rounds import Rounds
 from logstore.aio.safety import Safety
 from logstore.aio.workers import Workers
+from logstore.broker.topic import Topic
 from logstore.errors import Closed, Refused
 from logstore.log import Log
 from logstore.store import Store as Behind
@@ -35,6 +36,7 @@ class Ground:
         self.rounds = Rounds(self.bell, loop, self._going_round)
         self.safety = Safety(self.bell, loop)
         self.model = Model(self._queues, self.bell, loop, self.workers)
+        self.openings: dict[Topic, asyncio.Future[None]] = {}  # topics whose logs are being opened
         self._closing: asyncio.Task[None] | None = None
         self._why = Closed(f"{store.path}: the store is closed")
 

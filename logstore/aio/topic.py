@@ -10,6 +10,7 @@ from logstore.aio.ground import Ground
 from logstore.aio.workers import Workers
 from logstore.broker.topic import HeadersGiven, Position, PutMany
 from logstore.broker.topic import Topic as Behind
+from logstore.errors import LogstoreError
 from logstore.log import Log
 from logstore.records.record import Message
 from logstore.settings import TopicSettings
@@ -19,6 +20,7 @@ _T = TypeVar("_T")
 # What is larger is encoded by a worker: compressing it would hold up the loop.
 SMALL_BYTES: Final = 32 << 10
 FEW: Final = 100  # messages, likewise
+OPENED_MAX: Final = 64  # partitions that the first append opens, all together: it takes 1 ms each
 
 
 class Topic(Opened["Topic"]):
@@ -33,9 +35,21 @@ class Topic(Opened["Topic"]):
 
     async def _opened(self) -> "Topic":
         topic = self.behind
+        await self._open_all(topic)
         if not topic.all_at_hand:
-            await self.workers.run(lambda: _open(topic))
+            await self.workers.run(lambda: _open(topic))  # raises what is wrong with one
         return self
+
+    async def _open_all(self, topic: Behind) -> None:
+        """Its logs, once for all who come meanwhile: they go on in the order in which they came."""
+        if topic.all_at_hand or len(topic.partitions) > OPENED_MAX:
+            return
+        opening = self._ground.openings.get(topic)
+        if opening is None:
+            opening = self.workers.start(lambda: _open_good(topic))
+            self._ground.openings[topic] = opening
+            opening.add_done_callback(lambda _: self._ground.openings.pop(topic, None))
+        await asyncio.shield(opening)
 
     # As Face
 
@@ -105,6 +119,8 @@ class Topic(Opened["Topic"]):
         if deliver_at is not None:
             topic, headers = topic.waiting(headers, deliver_at)
             timestamp_ms = None
+        if not topic.all_at_hand:
+            await self._open_all(topic)
         if topic.all_at_hand and _size(value) + _size(key) <= SMALL_BYTES:
             put = topic.put(value, key, headers, timestamp_ms, partition)
         else:
@@ -119,6 +135,8 @@ class Topic(Opened["Topic"]):
     ) -> Sequence[Position]:
         """As Topic.append_many. Cancelled, all were appended or none; as ``append`` says it."""
         topic, listed = self.behind, list(messages)
+        if not topic.all_at_hand:
+            await self._open_all(topic)
         small = len(listed) <= FEW and sum(map(_bytes, listed)) <= SMALL_BYTES
         if small and topic.all_at_hand:
             put: PutMany = topic.put_many(listed, partition)
@@ -139,6 +157,15 @@ class Topic(Opened["Topic"]):
 def _open(topic: Behind) -> None:
     for number in range(len(topic.partitions)):
         topic.partition(number)
+
+
+def _open_good(topic: Behind) -> None:
+    """Those that can be opened: who needs another is told by its use."""
+    for number in range(len(topic.partitions)):
+        try:
+            topic.partition(number)
+        except LogstoreError:
+            continue
 
 
 def _size(given: object) -> int:

@@ -210,6 +210,11 @@ def test_the_page_on_tests_names_every_fixture():
         assert f"`{name}" in page, name
 
 
+def test_the_page_on_asyncio_shows_the_example_as_it_is():
+    page = (REPOSITORY / "docs" / "asyncio.md").read_text()
+    assert (REPOSITORY / "examples" / "web" / "fast.py").read_text() in blocks(page, "python")
+
+
 def test_every_file_has_its_place_on_the_map():
     """docs/files.md names each file of the packages, and no other."""
     text = (REPOSITORY / "docs" / "files.md").read_text()

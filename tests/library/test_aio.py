@@ -346,6 +346,16 @@ def test_what_is_no_value_is_told_at_once_and_harms_no_other(run):
     assert run(work) == ["Position", "TypeError", "Position"]
 
 
+def test_appends_of_many_tasks_stand_in_the_order_in_which_they_were_called(run):
+    async def work(store):
+        topic = await store.create_topic("t", partitions=3)
+        await topic.append(b"", partition=1)  # the other logs are not open yet
+        found = await asyncio.gather(*(topic.append(b"%d" % n, partition=0) for n in range(50)))
+        return [it.offset for it in found]
+
+    assert run(work) == list(range(50))
+
+
 # Many, and the loop
 
 

@@ -1,0 +1,60 @@
+"""Orders by aiohttp: each is on disk before it is answered, and seen by all who watch.
+
+DATA=data PORT=8000 python aio.py
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+
+import logstore.aio
+from logstore.errors import TopicExists
+
+STORE = web.AppKey("store", logstore.aio.Store)
+JOBS = web.AppKey("jobs", logstore.aio.Queue)
+
+
+async def opened(app: web.Application) -> AsyncIterator[None]:
+    async with logstore.aio.open(os.environ.get("DATA", "data")) as store:
+        with suppress(TopicExists):
+            await store.create_topic("orders")
+        app[STORE] = store
+        app[JOBS] = await store.queue("jobs")
+        yield
+
+
+async def order(request: web.Request) -> web.Response:
+    position = await request.app[STORE].topic("orders").append(await request.read())
+    await request.app[JOBS].publish(b"pack %d" % position.offset)
+    return web.json_response({"offset": position.offset})
+
+
+async def orders(request: web.Request) -> web.StreamResponse:
+    """All from there on, and those that come: a line each, until the client hangs up."""
+    response = web.StreamResponse(headers={"content-type": "text/plain"})
+    await response.prepare(request)
+    start = int(request.query.get("start", 0))
+    async with request.app[STORE].consumer("orders", start=start, follow=True) as records:
+        async for record in records:
+            await response.write(record.value + b"\n")
+    return response
+
+
+async def job(request: web.Request) -> web.Response:
+    """The next thing to do, if there is one."""
+    message = await request.app[JOBS].get()
+    if message is not None:
+        await message.ack()
+    return web.json_response({"job": None if message is None else message.body.decode()})
+
+
+app = web.Application()
+app.cleanup_ctx.append(opened)
+app.add_routes([web.post("/orders", order), web.get("/orders", orders), web.get("/job", job)])
+
+if __name__ == "__main__":
+    port = int(os.environ.get("PORT", "8000"))
+    # Whoever hangs up cancels the task that waits for more orders.
+    web.run_app(app, host="127.0.0.1", port=port, handler_cancellation=True, shutdown_timeout=1)
