@@ -308,3 +308,54 @@ def test_what_was_looked_into_before_others_came_is_looked_at_again(place):
     log.append(again)
     log.sync()
     assert values(store) == [0, 2, 4, 9, 1, 2, 4]
+
+
+def test_upkeep_and_verify_know_batches_with_holes(place):
+    """They are as compaction leaves them: nothing moves, and nothing is called damaged."""
+    store = place.store
+    settings = {"segment.bytes": "400", "compression.sealed": "zstd"}
+    store.create_topic("t", settings=SETTINGS | settings)
+    for n in range(0, 60, 3):
+        store.topic("t").append_many([message(m, b"%d" % (m % 20)) for m in range(n, n + 3)])
+    assert values(store) == [*range(20)]
+    end = store.topic("t").partition(0).end
+    assert any(it.bytes_after < it.bytes_before for it in store.recompression("t"))
+    assert values(store) == [*range(20)]
+    assert [it for report in store.verify() for it in report.findings] == []
+    with logstore.open(str(place.path), "read") as reader:
+        assert values(reader) == [*range(20)]
+        assert reader.topic("t").partition(0).end == end
+    store = place.again()
+    put(store, 60, b"19")
+    assert values(store) == [*range(20)]
+
+
+def test_a_backup_knows_what_its_store_knew(place, tmp_path):
+    store = place.store
+    store.create_topic("t", settings=SETTINGS)
+    for n in range(3):
+        put(store, n, b"%d" % n)
+    exchange = store.exchange("x", "x-message-deduplication", arguments={"x-cache-size": 10})
+    queue = store.queue("q", arguments={"x-message-deduplication": True, "x-cache-ttl": 10**9})
+    store.queue("bound").bind(exchange)
+
+    def send(of, n):
+        of.exchange("x", "x-message-deduplication", arguments={"x-cache-size": 10}).publish(
+            b"%d" % n, "k", headers={"x-deduplication-header": n}
+        )
+        of.queue("q").publish(b"%d" % n, headers={"x-deduplication-header": n})
+
+    for n in range(3):
+        send(store, n)
+    assert queue.counts().ready == 3
+    for _ in store.backup(tmp_path / "copy"):
+        pass
+    copy = Place(tmp_path / "copy")
+    again = copy.open()
+    for n in range(4):
+        put(again, n, b"%d" % n)
+        send(again, n)
+    assert values(again) == [0, 1, 2, 3]
+    for name in ("bound", "q"):
+        assert again.queue(name).counts().ready == 4
+    again.close()

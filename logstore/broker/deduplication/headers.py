@@ -4,6 +4,10 @@ from typing import Final
 
 HEADER: Final = "x-deduplication-header"  # unless another one is said, as in the well-known plugin
 MESSAGE_ID: Final = "message-id"
+# The type of exchanges that send each message on once.
+ONCE: Final = "x-message-deduplication"
+# Whose values are no ids: they would have to be compared in depth.
+NO_IDS: Final = frozenset({"array", "table"})
 NAME_BYTES_MAX: Final = 255  # of a field's name in AMQP
 
 

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final, cast
 from logstore.broker.queues import held
 from logstore.broker.queues.held import HELD
 from logstore.broker.queues.packed import Packed, packed
-from logstore.broker.queues.seen import SEEN, Seen, exchange_of, seen_key
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
 from logstore.broker.queues.unfinished import Unfinished
@@ -33,10 +32,12 @@ from logstore.records.decode import decode
 
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.deduplication.deduplication import Deduplication
+    from logstore.broker.queues.seen import Seen
 
 FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
 QUEUE: Final = b"Q"
+SEEN: Final = b"I"
 
 
 def queue_key(queue: int) -> bytes:
@@ -51,6 +52,20 @@ def queue_of(key: bytes) -> int:
             f"the journal has a record with the key {key[:16]!r}, which this logstore does not "
             f"know: open the store with the one that wrote it"
         )
+    data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
+    number = data.number()
+    if data:
+        raise data.damaged("is too long")
+    return number
+
+
+def seen_key(exchange: int) -> bytes:
+    """The key of the records of what an exchange has let pass, by its number."""
+    return SEEN + packed(exchange)
+
+
+def exchange_of(key: bytes) -> int:
+    """The reverse of ``seen_key``. Raises CorruptStore."""
     data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
     number = data.number()
     if data:
@@ -100,8 +115,7 @@ class SettlementNotes:
         if (kept := states.pop(HELD, None)) is not None:
             self._held = Unfinished.decode(kept)
         for key in [it for it in states if it[:1] == SEEN]:
-            seen = self._seen[key] = Seen.decode(states.pop(key), _named(key))
-            self._enter(seen)
+            self._enter(key, states.pop(key))
         self._states = states
 
     def _is_before(self, found: int) -> bool:
@@ -278,18 +292,22 @@ class SettlementNotes:
         if value:
             seen = self._seen.get(key)
             if seen is None:
-                seen = self._seen[key] = Seen()
-                self._enter(seen)
+                seen = self._enter(key)
             came = seen.apply(value, _named(key))
             if self._deduplication is not None:
                 self._deduplication.room.came(came)
         else:
             self._seen.pop(key, None)
 
-    def _enter(self, seen: Seen) -> None:
-        """What it takes counts, with all else that is remembered of ids."""
+    def _enter(self, key: bytes, kept: bytes | None = None) -> "Seen":
+        """The ids of an exchange: new, or as they were kept. What they take counts as memory."""
+        from logstore.broker.queues.seen import Seen  # few exchanges have any
+
+        seen = Seen() if kept is None else Seen.decode(kept, _named(key))
+        self._seen[key] = seen
         if self._deduplication is not None:
             self._deduplication.room.enter(seen)
+        return seen
 
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
         """The state of one queue after these; None: it is gone."""

@@ -2,13 +2,12 @@
 
 from logstore.amqp import fields, properties
 from logstore.amqp.replies import Refusal
-from logstore.broker.deduplication.headers import MESSAGE_ID
+from logstore.broker.deduplication.headers import MESSAGE_ID, NO_IDS
 from logstore.broker.deduplication.ids import id_of
 from logstore.broker.deduplication.present import NONE, Mark
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.tables import field_of
 from logstore.broker.routing.arguments import CLASS_OF_KIND
-from logstore.broker.routing.once_exchange import NO_IDS
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 

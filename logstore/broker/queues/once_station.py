@@ -13,11 +13,12 @@ from logstore.amqp.fields import text
 from logstore.broker.deduplication.deduplication import EXCHANGES
 from logstore.broker.deduplication.window import FOREVER, Window
 from logstore.broker.queues.deaths import own_deaths
+from logstore.broker.queues.journal import seen_key
 from logstore.broker.queues.message import Framed, Looked
 from logstore.broker.queues.message_ids import id_in
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.repeats import NOT_OPEN, NOT_STORED
-from logstore.broker.queues.seen import encode, seen_key
+from logstore.broker.queues.seen import encode
 from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.station_home import StationHome
 from logstore.broker.queues.transaction import Record, Transaction

@@ -9,17 +9,19 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Content, Framed, batch_of
 from logstore.broker.queues.opening import APPENDS_MAX, MAKE_COST
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.repeats import Admitted
 from logstore.broker.queues.station import Intake, Parcel, Station
 from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.errors import LogstoreError
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.repeats import Admitted
 
 T = TypeVar("T")
 

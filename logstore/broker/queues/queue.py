@@ -6,7 +6,7 @@ Everything is in the sessions' thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
 from logstore.broker.deduplication.deduplication import Deduplication
@@ -27,7 +27,6 @@ from logstore.broker.queues.ordering import Hands
 from logstore.broker.queues.pace import EACH_MS, FAILING, MESSAGES, Pace
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.refusals import NotOfType, SingleActive
-from logstore.broker.queues.repeats import QueueRepeats
 from logstore.broker.queues.stock import Stock
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
@@ -35,6 +34,9 @@ from logstore.broker.queues.unacked import Delivered
 from logstore.counts.queues import QueueCounts, QueueTotals, died, gave
 from logstore.errors import Damaged, LogstoreError
 from logstore.log import Log
+
+if TYPE_CHECKING:  # few queues keep repeats out
+    from logstore.broker.queues.repeats import QueueRepeats
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
 STEP_MAX: Final = 1000  # and at once
@@ -132,10 +134,7 @@ class Queue:
             ordering_prefetch=self.limits.ordering_prefetch,
         )  # fmt: skip
         if self.limits.once is not None:
-            self.repeats = self.stock.repeats = QueueRepeats(
-                facts.name, self.stock, lambda: self.limits.once, home.showing, home.clock,
-                home.deduplication, known=not lanes,
-            )  # fmt: skip
+            self.repeats = self.stock.repeats = self._keeping_out(known=not lanes)
         self.dead_letters = DeadLetters(
             self, self.limits, home.showing, home.send, home.commit, self._wake_from_afar
         )
@@ -146,6 +145,15 @@ class Queue:
         self._awake = False  # a look is coming
         self._returned = False  # something has come back since the last one
         self._used_ms = home.clock()  # for x-expires
+
+    def _keeping_out(self, *, known: bool) -> "QueueRepeats":
+        from logstore.broker.queues.repeats import QueueRepeats  # few queues keep repeats out
+
+        home = self._home
+        return QueueRepeats(
+            self.facts.name, self.stock, lambda: self.limits.once, home.showing, home.clock,
+            home.deduplication, known=known,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Queue {self.facts.name!r} {self.id}>"

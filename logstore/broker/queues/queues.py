@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 from logstore.amqp import fields
 from logstore.broker.policies import STREAM, check
 from logstore.broker.queues.holding import Holding
-from logstore.broker.queues.journal import SettlementNotes, queue_key
+from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
 from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.lane_logs import LaneLogs, Work
@@ -32,7 +32,6 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import InvalidQueueArgument
 from logstore.broker.queues.resuming import resume
-from logstore.broker.queues.seen import seen_key
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings

@@ -21,23 +21,8 @@ from logstore.broker.deduplication.ids import ID_BYTES
 from logstore.broker.deduplication.window import FOREVER, Held
 from logstore.broker.queues.packed import Packed, packed
 
-SEEN: Final = b"I"
 _TIME_BYTES: Final = 8
 _TIDY_AT: Final = 1024  # ids in front that do not count any more: so many are cut off at once
-
-
-def seen_key(exchange: int) -> bytes:
-    """The key of an exchange's records, by its number."""
-    return SEEN + packed(exchange)
-
-
-def exchange_of(key: bytes) -> int:
-    """The reverse. Raises CorruptStore."""
-    data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
-    number = data.number()
-    if data:
-        raise data.damaged("is too long")
-    return number
 
 
 def encode(ids: Iterable[tuple[bytes, int]], most: int, now_ms: int) -> bytes:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from logstore.broker.deduplication.headers import ONCE
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, StationMaker
 from logstore.broker.routing.delayed_exchange import DELAYED
-from logstore.broker.routing.once_exchange import ONCE
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
+from logstore.broker.deduplication.headers import ONCE
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.consistent_hash import ConsistentHash
@@ -10,7 +11,6 @@ from logstore.broker.routing.delayed_exchange import DELAYED, Delayed, delayed_t
 from logstore.broker.routing.headers_match import HeadersMatch
 from logstore.broker.routing.key_matchers import Direct, Fanout, Random, Topic
 from logstore.broker.routing.matcher import Choose, Destination, Matcher, MatcherOf
-from logstore.broker.routing.once_exchange import ONCE, Once
 from logstore.broker.routing.properties import Properties
 from logstore.broker.routing.refusals import NoDelayedType, UnknownType
 from logstore.broker.routing.targets import TO_CHANNEL, TO_TOPIC, Terminal
@@ -36,10 +36,17 @@ def _delayed(arguments: Arguments, choose: Choose) -> Matcher:
     return Delayed(matcher_of(onward)(arguments, choose))
 
 
+def _once(arguments: Arguments, choose: Choose) -> Matcher:
+    """Raises NoCacheSize, InvalidArgument."""
+    from logstore.broker.routing.once_exchange import Once  # few have one
+
+    return Once(arguments, choose)
+
+
 BUILT_IN: Final[Mapping[str, MatcherOf]] = {
     **PLAIN,
     DELAYED: _delayed,
-    ONCE: Once,
+    ONCE: _once,
     TO_CHANNEL: Terminal,
     TO_TOPIC: Terminal,
 }

@@ -13,14 +13,13 @@ says which header has the id, or that the property message-id is it::
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from logstore.broker.deduplication.headers import HEADER, MESSAGE_ID, is_name
+from logstore.broker.deduplication.headers import HEADER, MESSAGE_ID, NO_IDS, is_name
 from logstore.broker.routing.arguments import CLASS_OF_KIND, Arguments, Field
 from logstore.broker.routing.key_matchers import Fanout
 from logstore.broker.routing.matcher import Choose
 from logstore.broker.routing.properties import Properties
 from logstore.broker.routing.refusals import InvalidArgument, NoCacheSize
 
-ONCE: Final = "x-message-deduplication"
 SIZE: Final = b"x-cache-size"
 TTL: Final = b"x-cache-ttl"
 PERSISTENCE: Final = b"x-cache-persistence"
@@ -28,8 +27,6 @@ WHERE: Final = b"x-deduplication-header"
 
 NUMBER_MAX: Final = 2**63 - 1
 _DIGITS_MAX: Final = 19
-# Whose values are no ids: they would have to be compared in depth.
-NO_IDS: Final = frozenset({"array", "table"})
 
 
 class OnceArguments(NamedTuple):

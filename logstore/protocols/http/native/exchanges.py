@@ -6,9 +6,9 @@ from msgspec import Struct, field
 
 from logstore.access.resources import DELETE, EXCHANGE
 from logstore.amqp import fields
+from logstore.broker.deduplication.headers import ONCE
 from logstore.broker.queues.acts import Routed
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, is_predefined
-from logstore.broker.routing.once_exchange import ONCE
 from logstore.broker.routing.refusals import InUse, NoExchange, NotPermitted
 from logstore.errors import LogstoreError
 from logstore.http.faults import BAD_REQUEST, Fault
