@@ -39,7 +39,7 @@ from logstore.storage.disk import Disk
 from logstore.storage.environment import TABLES_MAX, Change, Environment
 from logstore.storage.groups import TABLES as GROUP_TABLES
 from logstore.storage.groups import GroupTable
-from logstore.storage.kinds import KINDS, TOPIC, Kinds
+from logstore.storage.kinds import JOURNAL, KINDS, TOPIC, Kinds
 from logstore.storage.offsets import CommittedOffsets
 from logstore.storage.queues import TABLES as QUEUE_TABLES
 from logstore.storage.schedules import TABLES as SCHEDULE_TABLES
@@ -47,6 +47,10 @@ from logstore.storage.slots import Slots
 from logstore.storage.users import TABLES as USER_TABLES
 
 SCHEMA: Final = 6
+# Since this schema journals tell what a purge has removed. A note of format 1, which is of before,
+# has all that is settled in batches above it count as removed (``queues/journal.py``).
+WITH_REMOVED: Final = 6
+OLD_JOURNAL: Final = b"\1"
 SECRET_BYTES: Final = 16
 SLOT_MAX: Final = 1 << 24  # more partitions than anybody has; a damaged number takes no more room
 
@@ -210,7 +214,15 @@ class Catalog:
                 f"{SCHEMA}: use the newer logstore that wrote it"
             )
         elif int(found) < SCHEMA and self.environment.writable:
-            self._set_meta({b"schema": str(SCHEMA).encode()})
+            schema: Change = (_META, b"schema", str(SCHEMA).encode())
+            self.environment.commit([schema, *self._old_notes(int(found))])
+
+    def _old_notes(self, schema: int) -> Iterable[Change]:
+        """Say of the journal of an older store that it is one, where no recovery point has."""
+        for _, entry in self.entries() if schema < WITH_REMOVED else ():
+            key = entry.log_key(0)
+            if entry.kind == JOURNAL.name and not self.note(key):
+                yield _NOTES, key, OLD_JOURNAL
 
     def _check_kinds(self) -> None:
         known = {name.encode() for name in self.kinds}

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.broker.queues import journal, past
 from logstore.broker.queues import removed as removed_module
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.packed import Packed, packed
@@ -13,6 +14,7 @@ from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import QueueState
 from logstore.errors import CorruptStore
 from logstore.records.encode import encode
+from logstore.storage import catalog
 
 OFFSETS = st.integers(0, 60)
 ACTS = st.lists(
@@ -137,3 +139,31 @@ def test_of_a_store_from_before_all_that_is_settled_is_hidden():
     again.freeze()
     lane = again.state(5).lanes[0]
     assert [n for n in range(14) if n not in lane.removed] == [2, 13]
+
+
+def test_of_an_older_store_that_was_killed_before_a_recovery_point_the_same_is_hidden(
+    lives,
+):
+    node = lives.node
+    node.declare(b"q")
+    node.publish(b"q", b"1", b"2")
+    node.get(b"q")
+    node.run()
+    environment = node.directory._catalog.environment
+    assert not list(environment.items(b"notes"))  # of the journal: nothing was saved yet
+    environment.commit([(b"meta", b"schema", b"5")])
+    node = lives.kill()
+    assert node.directory.schema == 6
+    node.get(b"q")
+    node.run()
+    queue = node.vhost.queue(b"q")
+    known = []
+    queue.when_open(lambda: known.append(past.cuts(queue)))
+    node.run(until=lambda: known)
+    track = past.begin(known[0], None, None)
+    page = past.read(past.spans(queue, track), track, past.Wanted(), 9, 1000)
+    assert [(it.record.value, it.state) for it in page.found] == [(b"2", past.SETTLED)]
+
+
+def test_the_catalogue_and_the_journal_agree_about_the_format_of_before():
+    assert bytes((journal.WITHOUT_REMOVED,)) == catalog.OLD_JOURNAL
