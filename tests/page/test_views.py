@@ -18,7 +18,7 @@ LINES = [
 ]
 VIEWS = [
     "#/overview", "#/topics", "#/topics/orders", "#/topics/orders/partitions",
-    "#/topics/orders/groups", "#/topics/orders/settings", "#/topics/orders/danger",
+    "#/topics/orders/groups", "#/topics/orders/routes", "#/topics/orders/settings", "#/topics/orders/danger",
     "#/topics/orders/records/0/0", "#/groups", "#/groups/billing", "#/connections", "#/server",
     "#/server/users", "#/server/rules", "#/server/jobs", "#/server/audit", "#/server/doctor",
 ]  # fmt: skip
@@ -87,6 +87,16 @@ def test_a_pinned_topic_stays_pinned(browser, filled):
     page.sees("Pinned", ".pins")
     page.open("#/topics?f=orders")
     assert page.texts(".pins a") == ["flights"]
+
+
+def test_the_exchanges_that_a_topic_feeds_are_told_with_how_far_it_is(browser, filled):
+    filled.run("topic", "route", "flights", "--to", "exchange:amq.topic", "--key", "f.{key}")
+    page = browser.page(filled.url).open("#/topics/flights/routes")
+    [row] = page.rows("Exchanges that this topic feeds")
+    assert row[:3] == ["amq.topic", "/", "f.{key}"]
+    assert row[6].startswith("__route.")
+    nothing_else(page)
+    filled.run("topic", "unroute", "flights", "--to", "exchange:amq.topic")
 
 
 def test_a_group_is_as_far_as_the_command_line_says(browser, filled):

@@ -10,7 +10,7 @@ import { changedSettings, settingColumns, settingsEmpty } from "./settings.js";
 import { timeOf } from "./records.js";
 import { kept } from "./topics.js";
 
-const TABS = [["records", "Records"], ["partitions", "Partitions"], ["groups", "Groups"], ["settings", "Settings"], ["danger", "Danger"]];
+const TABS = [["records", "Records"], ["partitions", "Partitions"], ["groups", "Groups"], ["routes", "Exchanges"], ["settings", "Settings"], ["danger", "Danger"]];
 
 export async function show(view) {
   const [topic, tab = "records"] = view.names;
@@ -29,6 +29,7 @@ export async function show(view) {
     records.show(view, topic);
   } else if (tab === "partitions") partitions(view, topic);
   else if (tab === "groups") groups(view, topic);
+  else if (tab === "routes") routes(view, topic);
   else if (tab === "settings") settings(view, topic);
   else if (tab === "danger") dangers(view, topic);
   else view.add(h("div", { class: "empty" }, h("p", null, "A topic has no such part.")));
@@ -99,6 +100,27 @@ function groups(view, topic) {
       number("lag", "Lag here"),
     ],
     empty: ["No group reads this topic. Begin one:", command("logstore", "consume", [topic], "--group", "billing")],
+  });
+}
+
+function routes(view, topic) {
+  view.list({
+    caption: "Exchanges that this topic feeds",
+    sorts: false,
+    noun: "exchange",
+    path: path("topics", topic, "routes"),
+    key: (it) => `${it.vhost} ${it.exchange}`,
+    filter: false,
+    columns: [
+      column("exchange", "Exchange", (it) => it ? named(it) : "(default)"),
+      column("vhost", "Virtual host", (it) => named(it)),
+      column("key", "Routing key", (it) => named(it), { help: "The template that makes it of each record" }),
+      number("lag", "Lag"),
+      number("unrouted", "Unrouted", grouped, { help: "Messages that no queue took, since the server started" }),
+      column("waits", "Waits for", (it) => it ? h("span", { class: "error" }, visible(it)) : "", { wide: true }),
+      column("group", "Position", (it) => link(to("groups", it), named(it))),
+    ],
+    empty: ["This topic feeds no exchange. Have it feed one:", command("logstore", "topic", "route", [topic], "--to", "exchange:events")],
   });
 }
 

@@ -44,6 +44,7 @@ class Feed:
         self._chunks: Iterator[Chunk] = iter(())
         self._records: Sequence[Record] = ()
         self._upto = at  # the offset after those
+        self._more = False  # of what was read with them
         self._stop = log.watch(wake)
 
     @property
@@ -53,8 +54,8 @@ class Feed:
 
     @property
     def has_read(self) -> bool:
-        """Whether records are in memory that were not sent yet."""
-        return bool(self._records)
+        """Whether something of it is in memory that was not sent yet."""
+        return bool(self._records) or self._more
 
     def records(self, most: int) -> tuple[Sequence[Record], int]:
         """The next records, so many at most, and the offset after them; call ``went`` then.
@@ -87,9 +88,9 @@ class Feed:
             )  # fmt: skip
             chunk = next(self._chunks, None)
         if chunk is None:
-            self._records, self._upto = (), self.next
+            self._records, self._upto, self._more = (), self.next, False
         else:
-            self._records, self._upto = chunk.records, chunk.end
+            self._records, self._upto, self._more = chunk.records, chunk.end, chunk.more
 
     def settle(self) -> LogstoreError | None:
         """Look at what is on its way; why some of it has not arrived: it is to be sent again."""
@@ -114,7 +115,7 @@ class Feed:
         """Go on from there; nothing is on its way."""
         assert not self.flights
         self.next = self.safe = self._upto = at
-        self._records, self._chunks = (), iter(())
+        self._records, self._chunks, self._more = (), iter(()), False
 
     def close(self) -> None:
         self._stop()
