@@ -22,6 +22,7 @@ from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.trimming import EVERY_MS
@@ -181,9 +182,14 @@ class Machine:
         environment = self.directory._catalog.environment
         self.committer = HandCommitter(environment, self.calls.append, self.turns.soon)
         logs = OpenQueues(self.directory, QueueCommitter(self.committer, environment))
-        self.queues = Queues(logs, self.clock, self.turns.soon, self.work)
+        around = self.surroundings()
+        self.queues = Queues(logs, self.clock, self.turns.soon, self.work, surroundings=around)
         self.vhost = self.queues.vhosts[b"/"]
         self.live = {it.facts.name: _generation(it) for it in self.vhost.queues()}
+
+    def surroundings(self):
+        """What is around the queues: nothing."""
+        return Surroundings()
 
     def clock(self):
         return self.now_ms

@@ -18,7 +18,8 @@ LINES = [
 ]
 VIEWS = [
     "#/overview", "#/topics", "#/topics/orders", "#/topics/orders/partitions",
-    "#/topics/orders/groups", "#/topics/orders/routes", "#/topics/orders/settings", "#/topics/orders/danger",
+    "#/topics/orders/groups", "#/topics/orders/routes", "#/topics/orders/settings",
+    "#/topics/orders/danger",
     "#/topics/orders/records/0/0", "#/groups", "#/groups/billing", "#/connections", "#/server",
     "#/server/users", "#/server/rules", "#/server/jobs", "#/server/audit", "#/server/doctor",
 ]  # fmt: skip
