@@ -22,6 +22,7 @@ from .produce import produce
 from .replay import replay
 from .salvage import salvage
 from .serve import Serve, serve
+from .shovel.command import shovel
 from .top import top
 from .usage import UsageError, tell_usage
 from .verify import verify
@@ -188,6 +189,7 @@ app.command(cls=Client)(produce)
 app.command(cls=Client)(consume)
 app.command(cls=Client)(replay)
 app.command(cls=Command)(mirror)
+app.command(cls=Command)(shovel)
 app.command(cls=Serve)(serve)
 app.command(cls=Command)(dump)
 app.command(cls=Command)(verify)

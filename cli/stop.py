@@ -96,6 +96,17 @@ class Stop:
         readable, writable, _ = select.select([fd, *wake], [fd] if write else [], [], seconds)
         return fd in readable, fd in writable
 
+    def wait_many(
+        self, read: Sequence[int], write: Sequence[int], seconds: float
+    ) -> tuple[set[int], set[int]]:
+        """Which of these can be read, and written, within ``seconds``; a signal ends the wait.
+
+        One that has come before does not.
+        """
+        wake = [] if self.asked else [self._wake]
+        readable, writable, _ = select.select([*read, *wake], write, [], seconds)
+        return set(readable), set(writable)
+
     def sleep(self, seconds: float) -> None:
         """Raises Stopped as soon as a signal comes."""
         self.check()

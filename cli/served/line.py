@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import ssl
 
 READ_BYTES: Final = 256 << 10
+CONNECT_S: Final = 20.0  # to a server on another machine
 HANDSHAKE_S: Final = 60.0  # as at the directory's socket: a busy machine is no hung server
 STEP_S: Final = 1.0  # that one wait counts for at most
 CLOSE_S: Final = 5.0  # for what was sent last to be heard
@@ -75,8 +76,10 @@ class Secured:
             raise BlockingIOError from None
 
 
-def connected(address: str, login: Login | None = None) -> "socket.socket | Secured":
-    """Raises Failed where nobody listens."""
+def connected(
+    address: str, login: Login | None = None, *, near: bool = True
+) -> "socket.socket | Secured":
+    """``near``: the server is on this machine. Raises Failed where nobody listens."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     last: OSError | None = None
@@ -87,9 +90,12 @@ def connected(address: str, login: Login | None = None) -> "socket.socket | Secu
     for family, kind, protocol, _, place in found:
         sock = socket.socket(family, kind, protocol)
         try:
-            # The door lets in who comes from this machine, and tells by the address: it must not
-            # be the one that the server listens on beyond it.
-            sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+            if near:
+                # The door lets in who comes from this machine, and tells by the address: it must
+                # not be the one that the server listens on beyond it.
+                sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+            else:
+                sock.settimeout(CONNECT_S)
             sock.connect(place)
         except OSError as error:
             last = error
@@ -103,14 +109,25 @@ def connected(address: str, login: Login | None = None) -> "socket.socket | Secu
     reason = "no address" if last is None else last.strerror or str(last)
     raise Failed(
         f"{address}: the server that has the queues can't be reached: {reason}; has it ended?"
-    )
+        if near else f"{address}: no server can be reached: {reason}"
+    )  # fmt: skip
 
 
 class Line:
     """Open from the start. Whatever ends it is raised by each call from then on."""
 
-    def __init__(self, address: str, vhost: str, stop: Stop, login: Login | None = None) -> None:
-        """``login``: without one guest's, where no one has to log in.
+    def __init__(
+        self,
+        address: str,
+        vhost: str,
+        stop: Stop,
+        login: Login | None = None,
+        *,
+        heartbeat_s: int = 0,
+    ) -> None:
+        """``login``: without one guest's, where no one has to log in. ``heartbeat_s``: the server
+        is on another machine, perhaps, and whoever has the line calls ``beat``; 0: it is on this
+        one.
 
         Raises Failed, Refused, Stopped, CommandFailed.
         """
@@ -129,11 +146,14 @@ class Line:
         self._failure: LogstoreError | None = None  # why there is no connection
         self._asked: Method | None = None  # last
         self._closing = False
+        self._heartbeat_s = heartbeat_s
+        self._heard = self._said = time.monotonic()
         if len(data(vhost)) > SHORT_BYTES_MAX:
             raise NoVhost(data(vhost))
         named = login is not None and login.user
         user, password = (login.user, login.password()) if login and named else GUEST
-        self._socket = connected(address, login)
+        self.user = user
+        self._socket = connected(address, login, near=not heartbeat_s)
         try:
             self._shake_hands(f"\0{user}\0{password}".encode())
         except BaseException:
@@ -148,9 +168,9 @@ class Line:
         self._tell(methods.ConnectionStartOk(ABOUT, "PLAIN", answer, "en_US"))
         tune = self._expect(methods.ConnectionTune)
         self.frame_max = min(tune.frame_max or FRAME_BYTES_MAX, FRAME_BYTES_MAX)
-        # Without heartbeats: they tell of a peer that is gone without a word, which one on the same
-        # machine never is; and nobody would send ours while this process waits for its reader.
-        self._tell(methods.ConnectionTuneOk(tune.channel_max, self.frame_max, 0))
+        # Without heartbeats on one machine: they tell of a peer that is gone without a word, which
+        # one there never is; and nobody would send ours while this process waits for its reader.
+        self._tell(methods.ConnectionTuneOk(tune.channel_max, self.frame_max, self._heartbeat_s))
         self._tell(methods.ConnectionOpen(self.vhost))
         self._expect(methods.ConnectionOpenOk)
 
@@ -250,15 +270,8 @@ class Line:
         readable, writable = self.stop.wait_either(
             self._socket.fileno(), step_s, write=bool(self._out)
         )
-        try:
-            if writable:
-                self._write()
-            if readable:
-                self._read()
-        except OSError as error:
-            self._fail(Failed(f"{self.address}: the connection was lost: {error.strerror}"))
-        except Refusal as error:
-            self._fail(self._broken(str(error)))
+        with suppress(LogstoreError):  # ``wait`` raises it
+            self.attend(readable=readable, writable=writable)
         return min(time.monotonic() - began, STEP_S)
 
     def _write(self) -> None:
@@ -281,6 +294,7 @@ class Line:
                 return
             if not came:
                 self._fail(Failed(f"{self.address}: the server has ended the connection"))
+            self._heard = time.monotonic()
             for arrived in self._reader.receive(came):
                 self._arrived(arrived)
             if isinstance(self._socket, socket.socket) or not self._socket.pending():
@@ -293,6 +307,37 @@ class Line:
     def _tell(self, method: Method) -> None:
         """The server, on the connection's own channel."""
         self._put(method_frame(0, method))
+
+    # Beside another one
+
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._socket.fileno()
+
+    def attend(self, *, readable: bool, writable: bool) -> None:
+        """Send and receive what can be now, as ``wait`` does. Raises Failed; what is refused."""
+        try:
+            if writable:
+                self._write()
+            if readable:
+                self._read()
+        except OSError as error:
+            self._fail(Failed(f"{self.address}: the connection was lost: {error.strerror}"))
+        except Refusal as error:
+            self._fail(self._broken(str(error)))
+        if self._failure is not None:
+            raise self._failure
+
+    def beat(self) -> None:
+        """Say that we are alive, if it is time; see that the server is. Raises Failed."""
+        now = time.monotonic()
+        if not self._heartbeat_s:
+            return
+        if now - self._said >= self._heartbeat_s / 2 and not self._out:
+            self._said = now
+            self._put(frames.frame(frames.HEARTBEAT, 0, b""))
+        if now - self._heard > 2 * self._heartbeat_s:
+            raise Failed(f"{self.address}: the server has said nothing for too long")
 
     # What comes
 

@@ -1,0 +1,132 @@
+"""``logstore shovel``: its options, and the two sides."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from ..command import CONNECTION, INPUT
+from ..line_options import Progress as ProgressOption
+
+GIVE_UP_S: Final = 60.0
+PREFETCH: Final = 1000
+
+HELP = """Move messages from a queue of an AMQP server to another server.
+
+A side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of a
+running server of ours. Bodies, properties and headers stay as they are. A message is acknowledged
+at its source once the target has confirmed it: whenever this command is killed, nothing is lost,
+and messages that were under way may be in both places.
+
+$ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
+$ logstore shovel --from logstore-data --to amqp://rabbit --queue orders -f
+"""
+
+
+def shovel(
+    from_: Annotated[
+        str, typer.Option("--from", metavar="URI|DIR", help="The server that has the messages.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="URI|DIR", help="The server to move them to.")],
+    queue: Annotated[
+        str,
+        typer.Option("--queue", metavar="QUEUE", rich_help_panel=INPUT, help="The queue to empty."),
+    ],
+    to_queue: Annotated[
+        str | None,
+        typer.Option(
+            "--to-queue",
+            metavar="QUEUE",
+            help="The queue at the target; defaults to the same name.",
+        ),
+    ] = None,
+    to_exchange: Annotated[
+        str | None,
+        typer.Option("--to-exchange", metavar="EXCHANGE", help="Publish to this exchange instead."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            help="One routing key for every message, with --to-exchange; defaults to each its own.",
+        ),
+    ] = None,
+    prefetch: Annotated[
+        int,
+        typer.Option(
+            "--prefetch", min=1, max=65_535, help="How many messages may be under way at once."
+        ),
+    ] = PREFETCH,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Move so many messages at the most.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more messages when the queue is empty.")
+    ] = False,
+    give_up_after: Annotated[
+        float | None,
+        typer.Option(
+            "--give-up-after",
+            metavar="SECONDS",
+            min=0,
+            help="How long to try again when a side is gone or has no room; defaults to 60, with"
+            " --follow to for ever.",
+        ),
+    ] = None,
+    from_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-profile",
+            metavar="FILE",
+            rich_help_panel=CONNECTION,
+            help="A TOML file with the login at --from.",
+        ),
+    ] = None,
+    to_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--to-profile",
+            metavar="FILE",
+            rich_help_panel=CONNECTION,
+            help="A TOML file with the login at --to.",
+        ),
+    ] = None,
+    progress: ProgressOption = None,
+) -> None:
+    from ..progress import progress_for
+    from ..stop import Stop
+    from .moving import Route
+    from .place import place_of
+    from .shovel import Wanted, shovelled
+
+    if to_queue is not None and to_exchange is not None:
+        raise typer.BadParameter("give --to-queue or --to-exchange, not both")
+    if key is not None and to_exchange is None:
+        raise typer.BadParameter("--key is the key at --to-exchange")
+    source = place_of(from_, "--from", from_profile)
+    target = place_of(to, "--to", to_profile)
+    route = Route(queue, "", queue if to_queue is None else to_queue)
+    if to_exchange is not None:
+        route = Route(queue, to_exchange, key)
+    _check_names(queue=queue, to_queue=to_queue, to_exchange=to_exchange, key=key)
+    if route.key == queue and not route.exchange and source.same(target):
+        raise typer.BadParameter(f"--from and --to are the same queue, {queue!r} at {source}")
+    give_up_s = give_up_after
+    if give_up_s is None and not follow:
+        give_up_s = GIVE_UP_S
+    wanted = Wanted(route, prefetch, limit, follow, give_up_s)
+    with Stop() as stop:
+        shovelled(source, target, wanted, stop, progress_for(progress, None, "message", "moved"))
+
+
+def _check_names(**names: str | None) -> None:
+    from logstore.broker.queues.given import SHORT_BYTES_MAX
+
+    for name, value in names.items():
+        if value is not None and len(value.encode("utf-8", "surrogateescape")) > SHORT_BYTES_MAX:
+            option = f"'--{name.replace('_', '-')}'"
+            raise typer.BadParameter(f"takes at most {SHORT_BYTES_MAX} bytes", param_hint=option)
+
+
+shovel.__doc__ = HELP
