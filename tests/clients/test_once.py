@@ -16,6 +16,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from librdkafka import DEADLINE_S, consume, create
 from serving import Serving
 
+pytestmark = pytest.mark.long
+
 ONCE = {"deduplication.header": "id", "deduplication.window.ms": "600000"}
 IDS = [b"a", b"b", b"a", b"c", b"c", b"a", b"d", b"d"]
 STORED = [0, 1, 3, 6]
@@ -105,14 +107,12 @@ def test_a_repeat_is_acknowledged_and_not_stored(server, repeated):
     assert by_librdkafka(server, repeated)[0] == STORED
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:read_text is deprecated")
 @pytest.mark.parametrize("reader", READERS)
 def test_a_consumer_passes_empty_batches_by_and_comes_to_the_end(server, repeated, reader):
     assert READERS[reader](server, repeated) == (STORED, 8)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_large_batches_lose_their_repeats(server, topic, codec):
     """Such that a worker looks into them."""
@@ -127,7 +127,6 @@ def test_large_batches_lose_their_repeats(server, topic, codec):
     assert [it.value() for it in found] == [b"%d" % n for n in range(7000)]
 
 
-@pytest.mark.long
 def test_an_idempotent_producer_has_its_sequences_and_its_ids(server, topic):
     made(server, topic)
     offsets = put(server, topic, IDS, **{"enable.idempotence": True})
@@ -135,7 +134,6 @@ def test_an_idempotent_producer_has_its_sequences_and_its_ids(server, topic):
     assert by_librdkafka(server, topic)[0] == STORED
 
 
-@pytest.mark.long
 def test_two_producers_send_the_same_at_once(server, topic):
     made(server, topic)
 
@@ -158,7 +156,6 @@ def test_two_producers_send_the_same_at_once(server, topic):
     assert sorted(int(it.value()) for it in found) == [*range(500)]
 
 
-@pytest.mark.long
 def test_ids_are_known_after_a_kill(start, topic):
     server = start(resp_port=-1)
     made(server, topic)
@@ -221,7 +218,6 @@ def test_a_repeat_is_confirmed_and_is_in_no_queue(channel, topic):
     assert bodies(channel, f"all-{topic}") == [b"1"]
 
 
-@pytest.mark.long
 def test_an_exchange_without_a_size_is_refused_as_by_the_plugin(rabbit, topic):
     import pika
 
@@ -235,7 +231,6 @@ def test_an_exchange_without_a_size_is_refused_as_by_the_plugin(rabbit, topic):
     )
 
 
-@pytest.mark.long
 def test_a_queue_with_a_wrong_argument_is_refused(rabbit, topic):
     import pika
 
@@ -247,7 +242,6 @@ def test_a_queue_with_a_wrong_argument_is_refused(rabbit, topic):
         assert name in refused.value.reply_text
 
 
-@pytest.mark.long
 def test_a_commit_brings_each_id_once(rabbit, topic):
     channel = rabbit.channel()
     channel.queue_declare(topic, durable=True, arguments={"x-message-deduplication": True})
@@ -272,7 +266,6 @@ def watched(tmp_path_factory):
     assert code == 0, errors
 
 
-@pytest.mark.long
 def test_what_was_kept_out_is_shown(watched, topic):
     import pika
 

@@ -16,6 +16,8 @@ QUIET = {"upkeep.interval.ms": ("-1", "test")}
 WINDOW_MS = 1000
 SETTINGS = {"deduplication.header": "id", "deduplication.window.ms": str(WINDOW_MS)}
 
+pytestmark = pytest.mark.long
+
 
 class Place:
     """A store in a directory, opened again and again."""

@@ -48,6 +48,7 @@ def test_the_last_place_of_each_id_that_counts(batches, done, frozen_after):
     assert all(again.find(id_(n)) is None for n in range(10) if n not in frozen_places)
 
 
+@pytest.mark.long
 def test_what_does_not_count_any_more_takes_no_memory_for_long():
     present, settled = Present(), 0
     for offset in range(20 * CHUNK):
@@ -57,6 +58,7 @@ def test_what_does_not_count_any_more_takes_no_memory_for_long():
     assert len(present._chunks) <= 4
 
 
+@pytest.mark.long
 def test_one_that_counts_for_ever_at_the_front_keeps_no_others():
     present = Present()
     for offset in range(20 * CHUNK):

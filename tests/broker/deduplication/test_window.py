@@ -94,28 +94,26 @@ def test_a_note_that_is_cut_is_refused():
             Window().load(wrong, "it")
 
 
+@pytest.mark.long
 def test_what_was_frozen_is_made_into_bytes_while_others_come(monkeypatch):
     """In another thread: neither waits for the other."""
     monkeypatch.setattr(module, "CHUNK", 4)
     window = Window()
     for n in range(50):
         window.add(id_(n), 1000, 0)
-    frozen, stop = window.freeze(), threading.Event()
+    frozen = window.freeze()
     expected = frozen()
 
     def go_on():
-        n = 50
-        while not stop.is_set():
+        for n in range(50, 3000):
             window.add(id_(n), 1000, 0)
-            n += 1
 
     thread = threading.Thread(target=go_on)
     thread.start()
-    try:
-        assert all(frozen() == expected for _ in range(200))
-    finally:
-        stop.set()
-        thread.join()
+    while thread.is_alive():
+        assert frozen() == expected
+    thread.join()
+    assert frozen() == expected
 
 
 def test_the_window_that_has_most_forgets_when_all_have_too_much():
@@ -148,6 +146,7 @@ def test_a_window_that_is_gone_takes_no_memory():
     assert here.forgotten == room.forgotten == 0
 
 
+@pytest.mark.long
 def test_an_id_costs_no_more_than_is_said():
     import tracemalloc
 

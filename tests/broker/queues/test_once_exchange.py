@@ -13,6 +13,8 @@ from logstore.errors import CorruptStore
 
 TYPE = "x-message-deduplication"
 
+pytestmark = pytest.mark.long
+
 
 def once(node, name=b"x", *queues, **given):
     given = {"x_cache_size": 100, **given}

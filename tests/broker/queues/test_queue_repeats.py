@@ -8,6 +8,8 @@ from queue_parts import Channel, Lives, props
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.transaction import Transaction
 
+pytestmark = pytest.mark.long
+
 
 def send(node, *bodies, it="a", key=b"q", **given):
     """Until they are confirmed, each with the id ``it``."""
@@ -306,7 +308,6 @@ STEP = st.one_of(
 )
 
 
-@pytest.mark.long
 @given(st.lists(STEP, max_size=12), st.sampled_from([None, 1000]))
 def test_as_a_list_says(tmp_path_factory, steps, known_ms):
     """A queue of at most one message of an id, and a time for which it is known after it came."""
