@@ -56,6 +56,7 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill --rounds 250
 	$(BIN)/python -m tests.crash.kill_upkeep --rounds 150
 	$(BIN)/python -m tests.crash.kill_queues --rounds 100
+	$(BIN)/python -m tests.crash.kill_policies --rounds 50
 	$(BIN)/python -m tests.crash.kill_aio --rounds 50
 	$(BIN)/python -m tests.crash.kill_once --rounds 50
 	$(BIN)/python -m tests.crash.kill_replay --rounds 25

@@ -1,5 +1,7 @@
 """Policies: what they may be, and which of them counts."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,3 +235,9 @@ def test_times_have_their_bound():
     ten_years_ms = 315_360_000_000
     found = limits({"message-ttl": 1 << 60, "expires": 1 << 60})
     assert (found.ttl_ms, found.expires_ms) == (ten_years_ms, ten_years_ms)
+
+
+def test_the_page_tells_of_each_setting():
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    untold = [it for it in (*SETTINGS, *WITHOUT_EFFECT) if f"`{it}`" not in page]
+    assert all(it.startswith("ha-") for it in untold)  # "and its kin"

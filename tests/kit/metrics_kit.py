@@ -60,6 +60,7 @@ class Hosted:
         self.vhosts = {
             name: SimpleNamespace(
                 name=name, queues=lambda its=its: its, count_queues=lambda its=its: len(its),
+                policies=(),
                 topology=SimpleNamespace(
                     exchanges=lambda: [SimpleNamespace(name=b"x", type_name="topic")],
                     count_bindings_from=lambda name: 3,

@@ -162,6 +162,8 @@ ROWS: Final = (
          summed(lambda it: it.uncounted)),
     _row("queue_messages_dead", COUNTER, "Messages that died in queues.",
          one(lambda it: it.totals.died)),
+    _row("policies", GAUGE, "Policies of queues and exchanges.",
+         one(lambda it: sum(len(vhost.policies) for vhost in it.vhosts()))),
     _row("channels", GAUGE, "Channels that have subscribers.",
          one(lambda it: len(it.house.channels.names) + len(it.house.channels.apart))),
     _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
