@@ -12,7 +12,7 @@ from logstore.server_socket import ServerSocket
 
 NAMES = {
     "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
-    "exchanges": "events", "queues": "mail", "messages": "0",
+    "exchanges": "events", "queues": "mail", "messages": "0", "policies": "mail", "history": "0",
 }  # fmt: skip
 FIRST = {"{offset}": "0", "{id}": "1"}
 ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
@@ -34,6 +34,10 @@ DONE = [
     ("PUT /exchanges/{name}", ["exchanges", "events"],
      {"type": "x-delayed-message", "arguments": {"x-delayed-type": "topic"}}),
     ("PUT /queues/{name}", ["queues", "mail"], {}),
+    ("PUT /policies/{name}", ["policies", "mail"],
+     {"pattern": "^mail", "definition": {"max-length": 1000}}),
+    ("POST /topics/{name}/routes", ["topics", "t", "routes"],
+     {"exchange": "amq.topic", "start": "latest"}),
     ("POST /bindings", ["bindings"], BINDING),
     ("POST /exchanges/{name}/publish", ["exchanges", "events", "publish"],
      {"key": "a.b", "body": "hello"}),
@@ -60,6 +64,8 @@ ENDED = [
      {"into": "topic:t", "only": "all"}),
     ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {"dry_run": True}),
     ("POST /queues/{name}/purge", ["queues", "mail", "purge"], {}),
+    ("DELETE /topics/{name}/routes", ["topics", "t", "routes"], {"exchange": "amq.topic"}),
+    ("DELETE /policies/{name}", ["policies", "mail"], {}),
     ("DELETE /bindings", ["bindings"], BINDING),
     ("DELETE /queues/{name}", ["queues", "mail"], {"dry_run": True}),
     ("DELETE /queues/{name}", ["queues", "mail"], {}),
