@@ -208,3 +208,55 @@ def test_what_a_redis_client_writes_kafka_and_amqp_clients_read(server, amqp):
     found = got(amqp, "heard", len(BODIES))
     assert [body for _, _, body in found] == BODIES
     assert {method.routing_key for method, _, _ in found} == {""}
+
+
+def test_an_amqp_client_hears_what_its_topic_does_not_take(server, amqp):
+    leads(amqp, "to-missing", "x-topic", "missing")
+    with pytest.raises(pika.exceptions.NackError):
+        amqp.basic_publish("to-missing", "k", b"lost?", mandatory=True)
+    topic(server, "missing")
+    amqp.basic_publish("to-missing", "k", b"there")
+    assert consumed(server, "missing", 1)[0][:2] == (b"k", b"there")
+
+
+def test_a_transaction_brings_to_a_topic_and_a_queue_once_it_is_committed(server, amqp):
+    topic(server, "ledger")
+    amqp.exchange_declare("booked", "fanout", durable=True)
+    amqp.queue_declare("booked", durable=True)
+    amqp.queue_bind("booked", "booked")
+    leads(amqp, "to-ledger", "x-topic", "ledger")
+    amqp.exchange_bind("to-ledger", "booked")
+    connection = pika.BlockingConnection(pika.ConnectionParameters(*server.amqp))
+    channel = connection.channel()
+    channel.tx_select()
+    channel.basic_publish("booked", "", b"rolled back")
+    channel.tx_rollback()
+    for body in (b"1", b"2"):
+        channel.basic_publish("booked", "", body)
+    channel.tx_commit()
+    connection.close()
+    assert [value for _, value, _ in consumed(server, "ledger", 2)] == [b"1", b"2"]
+    assert [body for _, _, body in got(amqp, "booked", 2)] == [b"1", b"2"]
+
+
+def test_a_rejected_message_dies_into_a_topic(server, amqp):
+    topic(server, "dead")
+    leads(amqp, "to-dead", "x-topic", "dead")
+    amqp.queue_declare("work", durable=True, arguments={"x-dead-letter-exchange": "to-dead"})
+    amqp.basic_publish("", "work", b"bad")
+    method, _, _ = next(iter(amqp.consume("work", inactivity_timeout=DEADLINE_S)))
+    amqp.basic_reject(method.delivery_tag, requeue=False)
+    [(key, value, headers)] = consumed(server, "dead", 1)
+    assert (key, value) == (b"work", b"bad")
+    assert json.loads(dict(headers)["x-death"])[0]["reason"] == "rejected"
+
+
+def test_an_amqp_client_is_told_of_a_circle(server, amqp):
+    topic(server, "round")
+    amqp.exchange_declare("around", "fanout", durable=True)
+    route(server, "round", exchange="around")
+    leads(amqp, "to-round", "x-topic", "round")
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as closed:
+        amqp.exchange_bind("to-round", "around")
+    assert closed.value.reply_code == 406
+    assert "circle" in closed.value.reply_text
