@@ -85,7 +85,7 @@ def _text(value: Any) -> bool:  # noqa: ANN401
 
 
 def _one_of(*values: object) -> _Check:
-    return lambda value: not isinstance(value, list | dict) and value in values
+    return lambda value: any(type(value) is type(it) and value == it for it in values)
 
 
 def is_age(value: object) -> bool:
@@ -248,10 +248,10 @@ def _check_definition(name: str, definition: Any) -> None:  # noqa: ANN401
         setting = SETTINGS.get(key) or _CHECKED_TOO.get(key)
         if setting is None:
             if not _anything(value):
-                fault = f"{erlang(value)} is not a valid value of {key}"
+                fault = f"{erlang(value)[:TEXT_BYTES_MAX]} is not a valid value of {key}"
                 raise InvalidPolicy(name, f"{key} can't be {shown(value)}", fault)
         elif not setting.check(value):
-            fault = f"{erlang(value)} is not a valid {setting.called}"
+            fault = f"{erlang(value)[:TEXT_BYTES_MAX]} is not a valid {setting.called}"
             raise InvalidPolicy(
                 name, f"{key} {shown(value)} is not a valid {setting.called}", fault
             )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from logstore.access.access import Access, steers
 from logstore.access.administration import new_permission
 from logstore.amqp.fields import data, text
-from logstore.broker.policies import POLICIES_MAX
+from logstore.broker.policies import POLICIES_MAX, STREAM
 from logstore.broker.queues.limits import QueueFacts, check_equivalent
 from logstore.broker.routing import exchange
 from logstore.broker.routing.arguments import comparable
@@ -224,6 +224,8 @@ class Planner:
             exchange.check_equivalent(before, facts)
             count.there += 1
             return
+        if vhost is not None:
+            self._queues.routes.check_exchange(vhost, facts)
         self._exchanges[it.vhost, facts.name] = facts
         count.added += 1
         self._plan.exchanges.append(it)
@@ -238,6 +240,8 @@ class Planner:
         queue = None if vhost is None else vhost.topology.queue(facts.name)
         before = self._new_queues.get((it.vhost, facts.name)) if queue is None else queue.facts
         if before is None:
+            if facts.type_name == STREAM:
+                self._check_stream(it, vhost)
             self._new_queues[it.vhost, facts.name] = facts
             count.added += 1
             self._plan.queues.append(it)
@@ -246,6 +250,17 @@ class Planner:
             raise Refused(f"queue {text(facts.name)!r} is exclusive to a connection")
         check_equivalent(before, facts)
         count.there += 1
+
+    def _check_stream(self, it: WantedQueue, vhost: "Vhost | None") -> None:
+        """Raises what its declaration would: its name is that of a topic, too."""
+        from logstore.broker.queues.streams.made import check
+        from logstore.broker.queues.streams.topic_of import check_single, topic_name
+
+        check(it.facts)
+        topic = topic_name(data(it.vhost), it.facts.name)
+        check_single(self._queues.streams().topics, it.facts.name, topic)
+        if vhost is not None:
+            self._queues.routes.check_stream(vhost, it.facts.name)
 
     def _binding(self, it: WantedBinding, count: Count) -> None:
         binding, vhost = it.binding, self._vhost(it.vhost)
@@ -269,6 +284,8 @@ class Planner:
             count.there += 1
             return
         place.matcher.add(binding, binding.destination)
+        if vhost is not None and _are_there(vhost, binding):
+            self._queues.routes.check_binding(vhost, binding)
         place.bound.add(identity)
         count.added += 1
         self._plan.bindings.append(it)
@@ -302,6 +319,16 @@ class Planner:
                     if done % AT_ONCE == 0:
                         yield AT_ONCE
             self._places[name, source] = _Place(matcher, bound)
+
+
+def _are_there(vhost: "Vhost", binding: Binding) -> bool:
+    """Whether both of its ends are, and not to be made."""
+    topology = vhost.topology
+    if binding.kind == "queue":
+        end = topology.queue(binding.destination) is not None
+    else:
+        end = topology.has_exchange(binding.destination)
+    return end and topology.has_exchange(binding.source)
 
 
 def _identity(binding: Binding) -> object:

@@ -126,6 +126,12 @@ def test_what_can_not_be_is_refused_in_one_line(given, fault):
     assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("value", [True, 1.0, "1", 3, None])
+def test_a_number_is_of_its_type(value):
+    with pytest.raises(InvalidPolicy, match="queue-version"):
+        check(policy(queue_version=value))
+
+
 def test_unknown_settings_are_told_from_others():
     found, unknown = without_unknown(policy(max_length=1, foo=2, ha_mode="all"))
     assert (found.definition, unknown) == ({"max-length": 1, "ha-mode": "all"}, ["foo"])

@@ -196,6 +196,11 @@ CONTRADICTIONS = [
     ({"queues": [{"name": "q"}]}, "queues[0] 'q': vhost is missing"),
     ({"queues": [queue("n" * 256)]}, "name has 256 bytes: at most 255 are taken"),
     ({"queues": [queue("n", arguments=[1])]}, "not_a_table"),
+    ({"queues": [queue("no/topic", arguments={"x-queue-type": "stream"})]}, "can't be a stream"),
+    ({"queues": [queue("s", durable=False, arguments={"x-queue-type": "stream"})]},
+     "is a stream and can't be non-durable"),
+    ({"queues": [queue("many", arguments={"x-queue-type": "stream"})]}, "has 3 partitions"),
+    ({"bindings": [binding("x", "into", kind="exchange")]}, "fed"),
     ([], "they are no JSON object"),
 ]  # fmt: skip
 
@@ -205,7 +210,11 @@ def shared(tmp_path_factory):
     with logstore.open(tmp_path_factory.mktemp("store") / "data", mode="write") as store:
         users = [KeptUser("root", tags=("administrator",)), KeptUser("ana")]
         store.internals().access().change(users)
-        imported(store, {"queues": [queue("q")], "exchanges": [exchange("x")]})
+        store.create_topic("many", partitions=3)
+        store.create_topic("fed")
+        into = exchange("into", "x-topic", arguments={"x-target": "fed"})
+        imported(store, {"queues": [queue("q")], "exchanges": [exchange("x"), into]})
+        store.route_topic("fed", "x")
         yield store
 
 
