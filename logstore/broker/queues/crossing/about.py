@@ -1,8 +1,9 @@
 """What is told of a topic route."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from logstore.broker.queues.crossing.topic_route import TopicRoute
+if TYPE_CHECKING:  # the model, which whoever asks has opened first
+    from logstore.broker.queues.crossing.topic_route import TopicRoute
 
 
 class RouteAbout(NamedTuple):
@@ -20,7 +21,7 @@ class RouteAbout(NamedTuple):
     lag: int | None  # records that have not arrived; None: it is not known yet
 
 
-def about(route: TopicRoute) -> RouteAbout:
+def about(route: "TopicRoute") -> RouteAbout:
     """As it is now."""
     places = route.positions()
     lag = sum(max(it.end - it.position, 0) for it in places) if places else None

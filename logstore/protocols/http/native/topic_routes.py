@@ -2,14 +2,13 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from logstore.amqp import fields
 from logstore.broker.queues.crossing.about import RouteAbout, about
 from logstore.broker.queues.crossing.key_template import PLAIN
-from logstore.broker.queues.crossing.topic_route import TopicRoute
 from logstore.broker.start import Start
 from logstore.errors import LogstoreError, Refused
 from logstore.protocols.http.call import Call
@@ -19,6 +18,9 @@ from logstore.protocols.http.native.asked import asked, name_in
 from logstore.protocols.http.within import Within, each, within
 
 CREATED: Final = 201
+if TYPE_CHECKING:  # the model, which whoever asks for queues has opened first
+    from logstore.broker.queues.crossing.topic_route import TopicRoute
+
 _ENDS: Final[dict[str, Start]] = {"earliest": "earliest", "latest": "latest"}
 _OFFSET: Final = re.compile(r"\d{1,18}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,7 +99,7 @@ def made(door: HttpDoor, call: Call) -> None:
         call.answer(_row(Row(host, wanted)) | {"dry_run": True})
         return
 
-    def kept(found: TopicRoute | LogstoreError) -> None:
+    def kept(found: "TopicRoute | LogstoreError") -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
         else:
