@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from logstore.broker.delivery import Delivered, Mover, due_of_record
+from logstore.broker.delivery import Mover, due_of_record
 from logstore.broker.here import records_at
 from logstore.broker.rules import Rules
 from logstore.broker.schedules.companion import companion_of
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Change, Scheduled
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import (
     Closed,
     LogstoreError,
@@ -91,7 +92,7 @@ class Deliveries:
     def __init__(
         self, topics: OpenTopics, environment: Environment, clock: Callable[[], int]
     ) -> None:
-        self.counted = Delivered()
+        self.counted = ScheduleCounts()
         self._topics = topics
         self._table = ScheduleTable(environment)
         self._waits = Waits(self._table)

@@ -35,6 +35,7 @@ from logstore.broker.topics import Change
 from logstore.broker.trimming import Trim, trim
 from logstore.clock import now_ms
 from logstore.config import Chosen, Config
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import (
     Forked,
     LogstoreError,
@@ -61,7 +62,7 @@ from logstore.upkeep.jobs import (
     Tell,
     untold,
 )
-from logstore.upkeep.tally import tally, verify_queues
+from logstore.upkeep.tally import tally, verify_queues, verify_schedules
 from logstore.upkeep.upkeep import Upkeep
 
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues, or users
@@ -814,7 +815,11 @@ class Store:
         """
         directory = self._open()
         reports = verify(directory, topic, repair=repair)
-        return reports if topic is not None else chain(reports, verify_queues(directory))
+        return (
+            reports
+            if topic is not None
+            else chain(reports, verify_queues(directory), verify_schedules(directory))
+        )
 
     def status(self) -> Status:
         """With a look at both ends of each log for damage; ``verify`` reads all."""
@@ -827,11 +832,20 @@ class Store:
         return status(directory, *held)
 
 
+NOTHING_DELIVERED: Final = ScheduleCounts()
+
+
 class _Schedules:
     """``Schedules`` of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def counts(self) -> ScheduleCounts:
+        """As Schedules.counts."""
+        deliveries = self._store._deliveries
+        return NOTHING_DELIVERED if deliveries is None else deliveries.counted
 
     def waiting(self) -> Mapping[str, int]:
         """As Schedules.waiting."""

@@ -23,6 +23,7 @@ from logstore.broker.schedules.delays import (
     due_of,
     says_nothing,
 )
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import CorruptBatch, LogFailed, LogstoreError
 from logstore.kept_schedules import Entry, Moving
 from logstore.log import Log
@@ -69,15 +70,6 @@ class Waiting(NamedTuple):
     record: Record | None  # None: it can't be read
 
 
-class Delivered:
-    """What was counted, of one process."""
-
-    def __init__(self) -> None:
-        self.moved = 0  # records
-        self.cancelled = 0
-        self.meaningless = 0  # with a header that means none of what it may mean
-
-
 def due_of_record(headers: Headers, arrived_ms: int) -> tuple[int | None, bool]:
     """When a record is due; None: at once. Also whether that is since a header means nothing."""
     delay, deliver_at = None, None
@@ -101,7 +93,7 @@ class Mover:
         target: Log,
         rules: Callable[[], Rules],
         waits: Waits,
-        counted: Delivered,
+        counted: ScheduleCounts,
     ) -> None:
         """``rules``: of the target, as they are now."""
         self.failed: LogstoreError | None = None  # why it goes no further
@@ -231,7 +223,7 @@ class Mover:
             else:
                 self._waits.moved(self._key, gone, None)
             self._forget([*(it.entry for it in records), *gone])
-            self._counted.moved += len(records)
+            self._counted.delivered += len(records)
             return len(records)
 
     def _due(self, now_ms: int) -> tuple[list[Waiting], list[Entry]]:

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.config import Chosen, parse
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import Refused
 from logstore.names import AUDIT_TOPIC
 from logstore.records.record import Record
@@ -109,6 +110,10 @@ class Scheduled(NamedTuple):
 
 class Schedules(Protocol):
     """What waits for topics with ``delivery.schedule=true``. May wait for the disk."""
+
+    @property
+    def counts(self) -> ScheduleCounts:
+        """Of all topics."""
 
     def waiting(self) -> Mapping[str, int]:
         """How many records wait, by the topic."""

@@ -8,13 +8,15 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from logstore.errors import LogstoreError, UnknownPartition
+from logstore.errors import CorruptStore, LogstoreError, UnknownPartition
 from logstore.kept_queues import JOURNAL_NAME, KeptRouting, Lane, parse_lane
+from logstore.kept_schedules import exchange_of, partition_of
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import LocalDirectory
-from logstore.storage.kinds import JOURNAL, LANE
+from logstore.storage.kinds import JOURNAL, LANE, TOPIC
 from logstore.storage.names import CATALOG
 from logstore.storage.queues import load
+from logstore.storage.schedules import ScheduleTable
 from logstore.storage.verify import Finding, Report
 from logstore.upkeep.unsettled import settlements
 
@@ -66,10 +68,43 @@ def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
     except LogstoreError as error:
         yield _report(journal, f"what is settled is not known: {error}")
         return
-    known = {it.id: it.name for it in kept.queues}
+    known = {it.id: f"queue {it.name}" for it in kept.queues}
+    known |= {it.id: f"exchange {it.name}" for it in kept.exchanges}
     for queue in queues:
         if notes is not None and queue in known and queue != IN_USE:
             yield from _of_queue(directory, notes, queue, known[queue], lanes, journal)
+
+
+def verify_schedules(directory: LocalDirectory) -> Iterator[Report]:
+    """The same of the index of what waits for its time."""
+    table = directory.groups
+    if table is None:
+        return
+    index, catalog = ScheduleTable(table.environment), os.path.join(directory.path, CATALOG)
+    kept, topics = _kept(directory), directory.topics()
+    exchanges = {it.id for it in kept.exchanges}
+    by_id = {bytes.fromhex(it.id.replace("-", "")): (name, it) for name, it in topics.items()}
+    for key in index.logs():
+        exchange, place = exchange_of(key), partition_of(key)
+        if exchange is not None and exchange not in exchanges and not kept.damaged:
+            what = f"of exchange {exchange}, which was deleted"
+            yield _report(catalog, f"has entries {what}", left=True)
+        if place is not None and place[0] not in by_id:
+            yield _report(catalog, f"has entries of topic {place[0].hex()}, deleted", left=True)
+        try:
+            mark = index.mark(key)
+            if place is not None and place[0] in by_id:
+                name, entry = by_id[place[0]]
+                safe = directory.log(name, entry, place[1]).safe
+                if mark > safe:
+                    path = os.path.join(directory.path, TOPIC.directory(name, place[1]))
+                    yield _report(
+                        path, f"ends at offset {safe}, but what waits is known up to {mark - 1}"
+                    )
+        except CorruptStore as error:
+            yield _report(catalog, str(error).removeprefix(f"{catalog}: "))
+        except LogstoreError:
+            continue  # who verifies the log itself is told
 
 
 def _kept(directory: LocalDirectory) -> KeptRouting:
@@ -110,9 +145,9 @@ def _without_queue(
     directory: LocalDirectory, kept: KeptRouting, lanes: Mapping[Lane, Entry]
 ) -> Iterator[Report]:
     """What is left of queues that were deleted as a process died."""
-    queues = {it.id for it in kept.queues}
+    known = {it.id for it in kept.queues} | {it.id for it in kept.exchanges}
     for lane in lanes:
-        if lane.queue not in queues:
+        if lane.queue not in known:
             path = os.path.join(directory.path, LANE.directory(str(lane), 0))
             yield _report(path, "is of a queue that was deleted", left=True)
 
@@ -134,7 +169,7 @@ def _of_queue(
         lane = Lane(queue, priority)
         path = os.path.join(directory.path, LANE.directory(str(lane), 0))
         if of_lane.cursor and lane not in lanes:
-            yield _report(path, f"is missing: queue {name} has had messages there")
+            yield _report(path, f"is missing: {name} has had messages there")
             continue
         try:
             safe = directory.log(str(lane), lanes[lane], 0).safe if of_lane.cursor else 0
@@ -145,7 +180,7 @@ def _of_queue(
         if of_lane.cursor > safe:
             yield _report(
                 path,
-                f"ends at offset {safe}, but messages up to {of_lane.cursor - 1} of queue {name} "
+                f"ends at offset {safe}, but messages up to {of_lane.cursor - 1} of {name} "
                 f"were given out",
             )
 

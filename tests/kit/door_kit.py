@@ -16,6 +16,7 @@ from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Segments
 from logstore.config import Config, check_topic_settings
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
@@ -77,8 +78,19 @@ def opened(topic):
     return topic
 
 
+class NothingWaits:
+    """``Schedules`` of topics that have no companions."""
+
+    counts = ScheduleCounts()
+
+    def waiting(self):
+        return {}
+
+
 class MemoryTopics:
     """``Topics`` of ``HeldLog``s."""
+
+    schedules = NothingWaits()
 
     def __init__(self, clock):
         self._clock = clock

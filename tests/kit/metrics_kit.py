@@ -11,6 +11,7 @@ from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.queues import QueueCounts
+from logstore.counts.schedules import ScheduleCounts
 from logstore.figures.figures import Figures
 from logstore.kept import KeptOffset
 from logstore.settings import StoreSettings
@@ -68,6 +69,10 @@ class Hosted:
             )
             for name, its in by_vhost.items()
         }  # fmt: skip
+        self.scheduled = ScheduleCounts()
+
+    def delayed(self):
+        return ()
 
 
 class Coming:

@@ -324,3 +324,38 @@ def test_the_index_is_read_page_by_page(life, orders):
     table = ScheduleTable(life.store.internals().groups.environment)
     key = of_partition(life.store.topic("orders.delayed").uuid, 0)
     assert table.page(key, Entry(0, 0), 10) == ([], False)
+
+
+def findings(store):
+    return [it for report in store.verify() for it in report.findings]
+
+
+def test_verify_finds_what_waits_whole_and_what_is_left_of_a_deleted_topic(life, orders):
+    orders.append(b"x", deliver_at=NOW_MS + 5)
+    life.store.exchange("later", "x-delayed-message", arguments={"x-delayed-type": "direct"})
+    life.store.exchange("later").publish(b"y", headers={"x-delay": 10_000})
+    life.settled()
+    assert findings(life.store) == []
+    table = ScheduleTable(life.store.internals().groups.environment)
+    gone = of_partition(bytes(16), 3)
+    table.change(lambda it: table.write(it, gone, [Entry(1, 1)], (), 2))
+    (found,) = findings(life.store)
+    assert found.left
+    assert "has entries of topic" in found.message
+    life.again()
+    life.settled()
+    assert findings(life.store) == []
+
+
+def test_a_copy_of_the_store_has_what_waits(life, orders, tmp_path):
+    orders.append(b"x", deliver_at=NOW_MS + 50)
+    life.settled()
+    list(life.store.backup(tmp_path / "copy"))
+    life.store.close()
+    copy = Life(tmp_path / "copy", life.clock)
+    try:
+        life.clock.now_ms += 50
+        assert copy.wait(1) == [b"x"]
+    finally:
+        copy.store.close()
+        life.open()

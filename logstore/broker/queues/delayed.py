@@ -25,6 +25,7 @@ from logstore.broker.queues.transaction import Part, Target, Transaction
 from logstore.broker.queues.waited import Waited, due_of_record, waited
 from logstore.broker.schedules.schedule import NEAR_MAX, Schedule
 from logstore.counts.queues import QueueCounts, QueueTotals
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import CorruptBatch, LogstoreError
 from logstore.kept_schedules import Entry, ScheduleIndex, of_exchange
 from logstore.log import Log
@@ -59,18 +60,6 @@ class Moved(NamedTuple):
     message: Waited
 
 
-class DelayCounts(QueueCounts):
-    """Also what became of those that were due."""
-
-    __slots__ = ("cancelled", "dropped", "forwarded")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.forwarded = 0
-        self.dropped = 0  # by then no queue was bound, or had room
-        self.cancelled = 0
-
-
 class DelayedStation:
     """Of one exchange. A ``Station``; to transactions a ``Holder``."""
 
@@ -78,7 +67,8 @@ class DelayedStation:
         self.name = home.facts.name
         self.facts = QueueFacts(self.name, home.facts.durable)
         self.gone = False
-        self.counts = DelayCounts()
+        self.counts = QueueCounts()
+        self.became = ScheduleCounts()
         self.totals = QueueTotals()  # its own: it is no queue
         self._home = home
         self._vhost = home.vhost
@@ -198,7 +188,7 @@ class DelayedStation:
         def done(error: LogstoreError | None) -> None:
             if error is None:
                 schedule.done([entry.offset])
-                self.counts.cancelled += 1
+                self._count(cancelled=1)
             else:
                 schedule.back([entry.offset])
             then(error)
@@ -546,8 +536,7 @@ class DelayedStation:
                 self._later.append((self._vhost.clock() + RETRY_MS, offsets))
             else:
                 schedule.done(offsets)
-                self.counts.forwarded += count - dropped
-                self.counts.dropped += dropped
+                self._count(delivered=count - dropped, dropped=dropped)
             self.wake()
 
         self._steps += 1
@@ -574,6 +563,12 @@ class DelayedStation:
             done(error)
 
         self._vhost.commit(held, committed)
+
+    def _count(self, *, delivered: int = 0, dropped: int = 0, cancelled: int = 0) -> None:
+        for counts in (self.became, self._host.scheduled):
+            counts.delivered += delivered
+            counts.dropped += dropped
+            counts.cancelled += cancelled
 
     # The index
 

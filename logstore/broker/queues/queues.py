@@ -11,7 +11,7 @@ were a queue of its own, with the number 0, which no queue has; ``close`` takes 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
@@ -46,6 +46,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogFailed, LogstoreError, Refused, UnknownPartition
 from logstore.kept_queues import (
     DEFAULT_VHOST,
@@ -86,6 +87,13 @@ def _nobody(at_ms: int | None) -> None:
     pass
 
 
+class Waiting(Protocol):
+    """An exchange where messages wait."""
+
+    @property
+    def waiting(self) -> int: ...
+
+
 class Queues:
     """Of one data directory, in the process that writes it."""
 
@@ -117,6 +125,7 @@ class Queues:
         self._alarmed = alarmed
         self._alarms: dict[Alarmed, int] = {}
         self._times: list[tuple[int, int, Alarmed]] = []
+        self.scheduled = ScheduleCounts()
         self._numbers = count()
         self._last_ms = 0  # at the last tick
         self._touched: dict[Queue, None] = {}
@@ -461,6 +470,12 @@ class Queues:
         except LogstoreError as error:
             log.warning("what is scheduled is not known: %s", error)
             return ()
+
+    def delayed(self) -> Iterator[Waiting]:
+        """The exchanges where messages wait."""
+        for vhost in self.vhosts.values():
+            for holder in vhost.holders.values():
+                yield cast("Waiting", holder)
 
     def may_trim(self, holder: Holder) -> None:
         """Something that it has is settled, and the journal knows it."""

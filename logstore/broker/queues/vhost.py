@@ -42,6 +42,7 @@ from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
 from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
+from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_queues import KeptTopicRoute
 from logstore.kept_schedules import ScheduleKeeper
@@ -79,6 +80,9 @@ class Host(Protocol):
     def used(self) -> None: ...
     def alarm(self, queue: Holder, at_ms: int) -> None: ...
     def work(self, first: Callable[[], _T], second: Callable[[_T], None]) -> None: ...
+
+    scheduled: ScheduleCounts  # of all exchanges
+
     @property
     def schedules(self) -> ScheduleKeeper: ...
     @property

@@ -141,7 +141,7 @@ def test_they_are_routed_as_everything_is_bound_when_they_are_due(node):
 def test_what_has_no_queue_by_then_is_dropped_and_counted(at):
     at.publish(b"nobody", b"1", exchange=b"later", headers={"x-delay": 100})
     at.later(100)
-    assert (waiting(at), station(at).counts.dropped) == (0, 1)
+    assert (waiting(at), station(at).became.dropped) == (0, 1)
 
 
 def test_the_alternate_exchange_gets_what_has_no_route_by_then(node):

@@ -24,6 +24,7 @@ from logstore.turns import COLUMNS_MS
 
 if TYPE_CHECKING:
     from logstore.counts.histogram import Histogram
+    from logstore.counts.schedules import ScheduleCounts
     from logstore.figures.figures import DoorTotals
 
 
@@ -76,6 +77,21 @@ def _of_jobs(what: str, scale: float = 1) -> Samples:
 def _kept_out(scene: Scene) -> Iterator[Sample]:
     for where, count in scene.house.deduplication.kept_out.items():
         yield labels({"where": where}), count
+
+
+def _waiting(scene: Scene) -> Iterator[Sample]:
+    stations = [] if scene.queues is None else scene.queues.delayed()
+    yield labels({"kind": "exchange"}), sum(it.waiting for it in stations)
+    yield labels({"kind": "topic"}), sum(scene.house.topics.schedules.waiting().values())
+
+
+def _scheduled(value: "Callable[[ScheduleCounts], Value]") -> Samples:
+    def samples(scene: Scene) -> Iterator[Sample]:
+        if scene.queues is not None:
+            yield labels({"kind": "exchange"}), value(scene.queues.scheduled)
+        yield labels({"kind": "topic"}), value(scene.house.topics.schedules.counts)
+
+    return samples
 
 
 def _left_out(scene: Scene) -> Iterator[Sample]:
@@ -164,6 +180,13 @@ ROWS: Final = (
          one(lambda it: it.totals.died)),
     _row("policies", GAUGE, "Policies of queues and exchanges.",
          one(lambda it: sum(len(vhost.policies) for vhost in it.vhosts()))),
+    _row("scheduled_waiting", GAUGE, "Messages and records that wait for their time.", _waiting),
+    _row("scheduled_delivered", COUNTER, "Messages and records that came when they were due.",
+         _scheduled(lambda it: it.delivered)),
+    _row("scheduled_dropped", COUNTER, "Messages that had no queue when they were due.",
+         _scheduled(lambda it: it.dropped)),
+    _row("scheduled_cancelled", COUNTER, "Messages and records that were cancelled.",
+         _scheduled(lambda it: it.cancelled)),
     _row("channels", GAUGE, "Channels that have subscribers.",
          one(lambda it: len(it.house.channels.names) + len(it.house.channels.apart))),
     _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
