@@ -94,7 +94,7 @@ class _Local:
             found = exchange.scheduled(after=after, most=min(most, PAGE))
             for it in found:
                 record = it.record
-                size = None if record is None else len(record.value or b"")
+                size = None if record is None else it.body_bytes
                 yield Entry(str(it.offset), it.due_ms, record and record.key, size)
             if len(found) < min(most, PAGE):
                 return
@@ -104,16 +104,16 @@ class _Local:
     def _of_topic(self, name: str, most: int) -> Iterator[Entry]:
         after: tuple[int, int, int] | None = None
         while most > 0:
-            found = list(self._store.scheduled(name, after=after, most=min(most, PAGE)))
-            for it in found:
+            page = min(most, PAGE)
+            for it in self._store.scheduled(name, after=after, most=page):
+                after, page = (it.due_ms, it.partition, it.offset), page - 1
                 record = it.record
                 size = None if record is None else len(record.value or b"")
                 place = f"{it.partition}/{it.offset}"
                 yield Entry(place, it.due_ms, record and record.key, size)
-            if len(found) < min(most, PAGE):
+            if page:
                 return
-            most -= len(found)
-            after = found[-1].due_ms, found[-1].partition, found[-1].offset
+            most -= PAGE
 
     def cancel(self, where: Where, place: str) -> None:
         if where.kind == "topic":

@@ -37,6 +37,8 @@ from logstore.records.record import Headers, Record
 PRODUCER: Final = 2**32 - 2
 INDEXED_BYTES: Final = 1 << 20  # that are looked at before the index is told
 MOVED_MAX: Final = 1000  # records of one batch
+READ_FIRST: Final = 8  # that are read at once: each may be as large as a record can be
+READ_MORE: Final = 4
 PAGE: Final = 4096  # entries that are read at once where all are
 SEQUENCE_MASK: Final = (1 << 31) - 1
 
@@ -230,23 +232,27 @@ class Mover:
         """What is to be moved now, in order; what is there no more."""
         page, _ = self._waits.page(self._key, Entry(0, 0), MOVED_MAX + len(self._unreadable))
         due = [it for it in page if it.due_ms <= now_ms and it.offset not in self._unreadable]
-        found = records_at(self.source, [it.offset for it in due])
         bytes_max = min(BATCH_BYTES, self._rules().settings.max_message_bytes)
         good: list[Waiting] = []
         gone: list[Entry] = []
-        size = 0
-        for entry in due:
-            if entry.offset not in found:
-                gone.append(entry)  # somebody has deleted it
-                continue
-            record = found[entry.offset]
-            if record is None:
-                self._unreadable.add(entry.offset)
-                continue
-            size += encoded_size_max(record.value, record.key, record.headers)
-            if good and size > bytes_max:
-                break
-            good.append(Waiting(self.partition, entry, record))
+        size, at_once = 0, READ_FIRST
+        while due:
+            some, due = due[:at_once], due[at_once:]
+            found = records_at(self.source, [it.offset for it in some])
+            for entry in some:
+                if entry.offset not in found:
+                    gone.append(entry)  # somebody has deleted it
+                    continue
+                record = found[entry.offset]
+                if record is None:
+                    self._unreadable.add(entry.offset)
+                    continue
+                size += encoded_size_max(record.value, record.key, record.headers)
+                if good and size > bytes_max:
+                    return good, gone
+                good.append(Waiting(self.partition, entry, record))
+            if size * READ_MORE < bytes_max:  # they are small: several of a batch are one reading
+                at_once *= READ_MORE
         return good, gone
 
     def _append(self, records: Sequence[Waiting], gone: Sequence[Entry], now_ms: int) -> None:

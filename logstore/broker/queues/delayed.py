@@ -40,6 +40,7 @@ LOOKED_AT_MAX: Final = 200  # new records in one turn: to read when each is due 
 # What one turn moves: to read a message takes as much as to route two.
 COST_MAX: Final = 100
 BATCH_COST: Final = 2
+MOVED_BYTES: Final = 1 << 20  # of bodies, beside the last
 STEPS_MAX: Final = 4  # transactions that are on their way
 UNWRITTEN_MAX: Final = 16_384  # entries that the index lacks: no more are looked at then
 WRITE_AT: Final = 1000  # and so many are written at once, or what there is
@@ -472,8 +473,8 @@ class DelayedStation:
         offsets.sort()
         found: list[Record] = []
         missing: list[int] = []
-        cost = 0
-        while offsets and cost < COST_MAX:
+        cost = size = 0
+        while offsets and cost < COST_MAX and size < MOVED_BYTES:
             those = offsets[:1]
             try:
                 batches = lane.log.read(offsets[0], 1)
@@ -483,6 +484,7 @@ class DelayedStation:
                 those = [it for it in offsets if it < batches[0].next_offset]
                 records = picked(batches[0], those)
                 found += records
+                size += sum(len(it.value or b"") for it in records)
                 there = {it.offset for it in records}
                 missing += [it for it in those if it not in there]
             except CorruptBatch as error:

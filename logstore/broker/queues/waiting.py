@@ -9,6 +9,7 @@ from logstore.broker.queues.waited import due_of_record
 from logstore.broker.routing.delayed_exchange import DELAYED
 from logstore.errors import LogstoreError, NotWaiting
 from logstore.kept_schedules import Entry, of_exchange
+from logstore.log import Log
 from logstore.records.record import Record
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.received import Desk
     from logstore.broker.queues.vhost import Vhost
 
+SHOWN_BYTES: Final = 4096  # of a body
 PAGE: Final = 256  # entries of the index that are read at once
 
 
@@ -24,10 +26,11 @@ class WaitingMessage(NamedTuple):
 
     offset: int
     due_ms: int
-    record: Record | None  # None: it can't be read
+    record: Record | None  # None: it can't be read; of a long body the beginning
+    body_bytes: int
 
 
-Listed = Callable[[Sequence[WaitingMessage] | LogstoreError], object]
+Listed = Callable[[Sequence[WaitingMessage] | LogstoreError], None]
 
 
 def listed(
@@ -86,21 +89,23 @@ class _Listing:
             self._then([])
             return
 
-        def records() -> dict[int, Record | None] | LogstoreError:
+        def messages() -> Sequence[WaitingMessage] | LogstoreError:
             try:
-                return records_at(log, [it.offset for it in found])
+                return [_read(log, it) for it in found]
             except LogstoreError as error:
                 return error
 
-        def shown(those: dict[int, Record | None] | LogstoreError) -> None:
-            if isinstance(those, LogstoreError):
-                self._then(those)
-            else:
-                self._then(
-                    [WaitingMessage(it.offset, it.due_ms, those.get(it.offset)) for it in found]
-                )
+        self._station.work(messages, self._then)
 
-        self._station.work(records, shown)
+
+def _read(log: Log, entry: Entry) -> WaitingMessage:
+    """One by one: together their bodies may be more than there is memory for."""
+    record, size = records_at(log, [entry.offset]).get(entry.offset), 0
+    if record is not None and record.value is not None:
+        size = len(record.value)
+        if size > SHOWN_BYTES:
+            record = record._replace(value=record.value[:SHOWN_BYTES])
+    return WaitingMessage(entry.offset, entry.due_ms, record, size)
 
 
 def cancel(

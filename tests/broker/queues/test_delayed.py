@@ -1,7 +1,7 @@
 """x-delayed-message: messages that wait at an exchange, and go on when they are due."""
 
 import pytest
-from queue_parts import Lives
+from queue_parts import Channel, Lives
 
 from logstore.amqp import fields, properties
 from logstore.broker.queues import waiting as waiting_module
@@ -409,3 +409,40 @@ def test_what_goes_on_just_now_cannot_be_cancelled(at):
 def test_an_exchange_where_nothing_ever_waited_has_nothing_to_cancel(at):
     assert isinstance(cancel(at, 0), NotWaiting)
     assert listed(at) == []
+
+
+def test_a_dead_letter_may_wait(lives):
+    node = ready(lives.node)
+    node.declare(b"work", dead_letter_exchange="later", dead_letter_routing_key="k")
+    node.publish(b"work", b"1", headers={"x-delay": 1000})
+    channel = Channel()
+    tag = node.get(b"work", channel, no_ack=False).tag
+    channel.reject(tag)
+    node.run()
+    assert (node.ready(b"work"), waiting(node)) == (0, 1)
+    node = lives.kill()
+    node.later(1000)
+    assert node.bodies(b"q") == [b"1"]
+    assert waiting(node) == 0
+
+
+def test_large_messages_that_are_due_together_are_moved_a_few_at_a_time(at, monkeypatch):
+    largest = []
+    forward = at.vhost.forward
+
+    def forwarded(messages, held):
+        largest.append(sum(len(it.body) for _, it in messages))
+        return forward(messages, held)
+
+    monkeypatch.setattr(at.vhost, "forward", forwarded)
+    body = bytes(700_000)
+    later(at, *[body] * 12)
+    at.later(1000)
+    assert at.bodies(b"q") == [body] * 12
+    assert max(largest) <= 2 * len(body)
+
+
+def test_a_list_has_no_more_of_a_body_than_its_beginning(at):
+    later(at, bytes(100_000))
+    (found,) = listed(at)
+    assert (len(found.record.value), found.body_bytes) == (4096, 100_000)

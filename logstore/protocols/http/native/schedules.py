@@ -125,6 +125,8 @@ def _message(door: HttpDoor, it: "WaitingMessage") -> dict[str, Any]:
         "exchange": fields.text(shown.exchange),
         "key": fields.text(b"" if it.record is None else it.record.key or b""),
         **message_contents(shown.deliver, body, PREVIEW_BYTES),
+        "body_bytes": it.body_bytes,
+        "truncated": it.body_bytes > PREVIEW_BYTES,
     }
 
 
@@ -165,12 +167,12 @@ def of_topic(door: HttpDoor, call: Call) -> None:
     place = None if after is None else (after[0], after[1], after[2])
 
     def look() -> dict[str, Any]:
-        found = list(door.topics.schedules.listed(name, place, most))
-        last = found[-1] if len(found) == most else None
-        return {
-            "items": list(map(_record, found)),
-            "next": None if last is None else f"{last.due_ms}-{last.partition}-{last.offset}",
-        }
+        items: list[dict[str, Any]] = []
+        last = ""
+        for it in door.topics.schedules.listed(name, place, most):
+            items.append(_record(it))  # its value may be long: one at a time
+            last = f"{it.due_ms}-{it.partition}-{it.offset}"
+        return {"items": items, "next": last if len(items) == most else None}
 
     elsewhere(door, call, look, call.answer)
 
