@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import pika
 import pytest
-import typer
-from logstore_cli.shovel.place import HEARTBEAT_S, place_of
 from waiting import until
 
 pytestmark = pytest.mark.long
@@ -266,8 +264,7 @@ def test_a_target_that_comes_back_gets_the_rest(spawn, start_serving, sides, tmp
     publish(source, b"before")
     shovel = spawn("shovel", "--from", uri(source), "--to", tmp_path / "to", "--queue", "q", "-f")
     until(lambda: ready(target) == 1)
-    target.process.kill()
-    target.process.wait()
+    target.stop(signal.SIGKILL)
     publish(source, *numbers(20))
     assert b"trying again in" in shovel.line("stderr")
     target = start_serving(tmp_path / "to", amqp_port=0)
@@ -300,31 +297,3 @@ def test_killed_at_any_moment_it_loses_nothing(spawn, sides):
 def consumers(server):
     with channel_of(server) as channel:
         return channel.queue_declare("q", passive=True).method.consumer_count
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "vhost", "user"),
-    [
-        ("amqp://h", "h:5672", "/", None), ("amqp://h/", "h:5672", "/", None),
-        ("amqps://h", "h:5671", "/", ""), ("amqp://u:p@h:1/%2F", "h:1", "/", "u"),
-        ("amqp://u%40x:p%2Fw@[::1]:7/shop", "[::1]:7", "shop", "u@x"),
-        ("amqp://h/a%2Fb", "h:5672", "a/b", None), ("amqp://h?heartbeat=5", "h:5672", "/", None),
-    ],
-)  # fmt: skip
-def test_a_uri_says_where_and_who(text, address, vhost, user):
-    place = place_of(text, "--from", None)
-    assert (place.address, place.vhost) == (address, vhost)
-    assert (None if place.login is None else place.login.user) == user
-    assert place.heartbeat_s == (5 if "heartbeat" in text else HEARTBEAT_S)
-    assert "p" not in str(place).replace("shop", "")
-
-
-@pytest.mark.parametrize("text", [
-    "amqp://", "amqp://h:0x1", "amqp://h:99999", "http://h", "amqp://h/a/b", "amqp://h#x", "x://y",
-    "amqp://h?heartbeat=0", "amqp://h?heartbeat=99999", "amqp://h?what=1", "amqp://[::1",
-    "amqp://h?cacertfile=x", "amqp://:5672", "amqp://h?heartbeat=", "amqp://h?heartbeat=-1",
-])  # fmt: skip
-def test_what_is_no_uri_is_a_usage_error(text):
-    with pytest.raises(typer.BadParameter) as caught:
-        place_of(text, "--from", None)
-    assert "\n" not in str(caught.value)

@@ -160,6 +160,8 @@ function details(view, vhost, queue) {
           ["With key", it.dead_letters.routing_key === null ? dim("their own") : named(it.dead_letters.routing_key)], ["Strategy", it.dead_letters.strategy],
           ["On their way", grouped(it.dead_letters.here)], ["Dropped", grouped(it.dead_letters.dropped)]]),
       it.repeats ? [h("h3", null, "Repeats"), facts([["Kept out", grouped(it.repeats.kept_out)], ["Ids known", grouped(it.repeats.ids)], ["Ids forgotten early", grouped(it.repeats.forgotten)]])] : null,
+      it.ordering ? [h("h3", null, "Order by key"), facts([["Key", named(it.ordering.key)], ["Of one key at once", it.ordering.prefetch ? grouped(it.ordering.prefetch) : dim("any number")],
+        ["Keys in use", grouped(it.ordering.keys)], ["Messages that wait for others of their key", grouped(it.ordering.waiting)]])] : null,
       h("h3", null, "What is on disk"),
       plainTable("Lanes: one for each priority", [
         number("priority", "Priority"), number("ready", "Ready"), number("unacked", "Unacked"),

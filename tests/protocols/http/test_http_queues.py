@@ -86,6 +86,25 @@ def test_a_queue_is_declared_shown_and_deleted(api, node):
     assert api("GET", "queues/mail%2F1", status=404)["kind"] == "NoQueue"
 
 
+def test_a_queue_in_order_by_key_shows_what_waits(api, node):
+    arguments = {"x-ordering-key": "routing-key", "x-ordering-prefetch": 1}
+    api("PUT", "queues/q", {"arguments": arguments}, 201)
+    node.publish(b"q", b"1", b"2", b"3")
+    assert api("GET", "queues/q")["ordering"] == {
+        "key": "routing-key", "prefetch": 1, "keys": 0, "waiting": 0
+    }  # fmt: skip
+    consumer = Consumer(prefetch=9)
+    node.vhost.queue(b"q").subscribe(consumer)
+    node.run()
+    assert consumer.bodies == [b"1"]
+    shown = api("GET", "queues/q")
+    assert (shown["ready"], shown["unacked"]) == (2, 1)
+    assert (shown["ordering"]["keys"], shown["ordering"]["waiting"]) == (1, 2)
+    api("PUT", "queues/r", {}, 201)
+    assert api("GET", "queues/r")["ordering"] is None
+    assert "key" in api("PUT", "queues/s", {"arguments": {"x-ordering-key": "k"}}, 400)["error"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "why"),
     [

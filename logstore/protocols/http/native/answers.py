@@ -564,12 +564,22 @@ class Lane(Struct):
     bytes: int
 
 
+class OrderByKey(Struct):
+    """Of a queue with x-ordering-key; null for others."""
+
+    key: str  # the argument
+    prefetch: int  # of messages of one key; 0: any number
+    keys: int  # of which something is unacknowledged, or waits for others of them
+    waiting: int  # messages that do
+
+
 class Queue(QueueRow):
     lanes: list[Lane] = []
     dead_letters: dict[str, Any] | None = None
     limits: dict[str, Any] | None = None  # of its arguments and its policy together
     history: dict[str, Any] | None = None
     repeats: Repeats | None = None
+    ordering: OrderByKey | None = None
 
 
 class Message(Struct):

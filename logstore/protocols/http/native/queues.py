@@ -217,6 +217,7 @@ def _about(door: HttpDoor, row: Row, oldest_ms: int | None) -> dict[str, Any]:
     about["dead_letters"] = _dead_letters(queue)
     about["limits"] = _limits(queue)
     about["repeats"] = repeats(getattr(queue, "repeats", None))  # a stream has none
+    about["ordering"] = _ordering(queue)
     about["counts"] = {name: getattr(queue.counts, name) for name in NAMES}
     about["history"] = {"step_s": STEP_S, **door.figures.history("queue", queue.id)}
     about["bindings"] = sum(1 for _ in row.vhost.vhost.topology.bindings_to(queue.facts.name))
@@ -247,6 +248,19 @@ def _dead_letters(queue: "Named") -> dict[str, Any]:
         "strategy": "at-least-once" if limits.at_least_once else "at-most-once",
         "here": queue.dying,  # that have died, and are not safe elsewhere yet
         "dropped": queue.dropped,
+    }
+
+
+def _ordering(queue: "Named") -> dict[str, Any] | None:
+    limits = queue.limits
+    if limits.ordering_key is None:
+        return None
+    ordering = queue.stock.in_order.ordering  # type: ignore[attr-defined]  # no stream has one
+    return {
+        "key": fields.text(limits.ordering_key),
+        "prefetch": limits.ordering_prefetch,
+        "keys": ordering.keys,
+        "waiting": ordering.waiting,
     }
 
 
