@@ -105,6 +105,13 @@ class Model:
         """As Desk.run."""
         return await self._run(call, lost)
 
+    async def run_elsewhere(
+        self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None
+    ) -> _T:
+        """The same by a worker: it would hold up the loop."""
+        queues = self._store_queues()
+        return await self._workers.run(lambda: queues.run(call), lost)
+
     async def _run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None) -> _T:
         queues = self._store_queues()
         try:

@@ -15,6 +15,7 @@ from logstore.errors import LogstoreError
 from logstore.records.record import Message
 
 FEW: Final = 100  # messages that are looked at in the loop
+HEADER_BYTES: Final = 64  # of a header, as a rule
 # Batches (of a megabyte, as a rule) that are written and not synced: whoever sends more waits.
 BATCHES_MAX: Final = 16
 
@@ -116,8 +117,11 @@ class Producer:
 
 
 def _bytes(messages: Sequence[Message]) -> int:
-    return sum(
-        len(part) if isinstance(part, bytes) else 0
-        for message in messages
-        for part in (*message[:2], *(it for pair in message[2] for it in pair))
-    ) + RECORD_BYTES_EXTRA * len(messages)
+    """About; what is no message is refused where it is looked at."""
+    return sum(map(_size, messages)) + RECORD_BYTES_EXTRA * len(messages)
+
+
+def _size(message: Message) -> int:
+    known = sum(len(part) for part in message[:2] if isinstance(part, bytes))
+    headers = message[2] if len(message) > 2 else ()
+    return known + (len(headers) * HEADER_BYTES if isinstance(headers, tuple | list) else 0)

@@ -119,7 +119,9 @@ async def _settle(
     ground: Ground, messages: Iterable[QueueMessage], call: Callable[[Group], None]
 ) -> None:
     behind = [it._message for it in messages]
-    if behind:
+    if len(behind) > FEW:
+        await ground.model.run_elsewhere(lambda: settle_now(behind, call))
+    elif behind:
         await ground.model.run(lambda: settle_now(behind, call))
 
 
@@ -167,6 +169,7 @@ class QueueConsumer(Opened["QueueConsumer"]):
             )
         except BaseException:
             self._begun, self._consumer = False, self._make()
+            self._alarm.set()  # another task that waits is to try it itself
             raise
         self._owner.consumer(consumer)
         return self
@@ -204,11 +207,13 @@ class QueueConsumer(Opened["QueueConsumer"]):
         if most < 1:
             raise ValueError(f"{most} messages: take at least one")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        await self._opened()
+        model = self._ground.model
+        run = model.run if most <= FEW else model.run_elsewhere
         await self._breath.taken()
         while True:
+            await self._opened()
             self._alarm.clear()
-            found = await self._ground.model.run(lambda: self._consumer.take(most), self._lost)
+            found = await run(lambda: self._consumer.take(most), self._lost)
             if found is not None:
                 return [QueueMessage(it, self._ground) for it in found]
             left_s = None if deadline is None else max(deadline - time.monotonic(), 0)

@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 # Turns in a row for one call: a queue of which a million messages expire keeps no other thread
 # waiting. What is left is done by the next that calls or waits.
 TURNS_MAX: Final = 16
+AT_ONCE_S: Final = 0.005  # of a turn in a thread that has others to serve
 WORKERS: Final = 2  # that open lanes, as many as the model opens at once by itself
 
 log: Final = logging.getLogger("logstore.queues")
@@ -103,19 +104,19 @@ class OwnTurn:
         if not self._model.acquire(blocking=False):
             raise NotNow
         try:
-            return self._turn(call, 1)
+            return self._turn(call, 1, monotonic() + AT_ONCE_S)
         finally:
             self._model.release()
 
-    def _turn(self, call: Callable[[], _T], turns: int) -> _T:
+    def _turn(self, call: Callable[[], _T], turns: int, until_s: float | None = None) -> _T:
         self._check()
         outside, self._inside = self._inside, get_ident()
         try:
-            self._tick(turns)
+            self._tick(turns, until_s)
             try:
                 return call()
             finally:
-                self._end(turns)
+                self._end(turns, until_s)
         finally:
             self._inside = outside
 
@@ -162,12 +163,12 @@ class OwnTurn:
         if self._error is not None:
             raise self._error
 
-    def _tick(self, turns: int) -> None:
+    def _tick(self, turns: int, until_s: float | None) -> None:
         assert self._queues is not None, "nothing is called before there is a model"
         due_ms = self._queues.deadline_ms()
         if due_ms is not None and due_ms <= (now_ms := self._clock()):
             self._queues.tick(now_ms)
-            self._end(turns)  # what is over is over before anyone asks
+            self._end(turns, until_s)  # what is over is over before anyone asks
 
     def due_s(self) -> float | None:
         """Seconds until something is due by the clock; within the model."""
@@ -175,15 +176,20 @@ class OwnTurn:
         due_ms = self._queues.deadline_ms()
         return None if due_ms is None else max(0, due_ms - self._clock()) / 1000
 
-    def _end(self, turns: int) -> None:
+    def _end(self, turns: int, until_s: float | None = None) -> None:
+        """``until_s``: what is not begun then is left for the next turn."""
         for _ in range(turns):
             with self._news:
                 calls, self._calls = self._calls, {}
-            for call in calls:
+            left = iter(calls)
+            for call in left:
                 try:
                     call()
                 except Exception:
                     log.exception("a bug in what was to be done at the end of a turn")
+                if until_s is not None and monotonic() > until_s:
+                    with self._news:
+                        self._calls = dict.fromkeys(left) | self._calls
             if not calls:
                 break
             with self._news:
