@@ -115,7 +115,8 @@ function panel(node, graph, vhost, changed, gone) {
         button("Bind …", () => bind(vhost, node.name, changed)),
         node.name.startsWith("amq.") ? null : button("Delete …", () => remove(vhost, node.name, () => (gone(), changed())), { class: "danger" })]),
     facts(queue ? [["Ready", grouped(node.ready)], ["Unacked", grouped(node.unacked)], ["Consumers", grouped(node.consumers)]]
-      : [["Type", node.type], ["Durable", node.durable ? "yes" : "no"], ["Bindings", grouped(node.bindings)]]),
+      : [["Type", node.type], ["Durable", node.durable ? "yes" : "no"], ["Bindings", grouped(node.bindings)],
+        ...(node.waiting == null ? [] : [["Wait for their time", grouped(node.waiting)]])]),
     node.flags.length ? h("p", null, node.flags.map((it) => [badge(flagOf(it, node), "warn"), " "])) : null,
     out.length ? plainTable("Where it goes", [
       column("kind", "By", (it) => (it === "binding" ? "binding" : dim(it === "alternate" ? "alternate exchange" : "dead letters"))),

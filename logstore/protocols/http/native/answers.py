@@ -436,6 +436,7 @@ class Exchange(Struct):
     arguments: dict[str, Any]
     bindings: int
     policy: str | None  # that counts for it
+    waiting: int | None  # messages that wait for their time; None: none can
     repeats: Repeats | None = None
 
 

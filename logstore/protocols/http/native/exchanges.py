@@ -8,6 +8,7 @@ from logstore.access.resources import DELETE, EXCHANGE
 from logstore.amqp import fields
 from logstore.broker.deduplication.headers import ONCE
 from logstore.broker.queues.acts import Routed
+from logstore.broker.routing.delayed_exchange import DELAYED
 from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts, is_predefined
 from logstore.broker.routing.refusals import InUse, NoExchange, NotPermitted
 from logstore.errors import LogstoreError
@@ -122,8 +123,19 @@ def _row(row: Row) -> dict[str, Any]:
         "arguments": arguments(facts.arguments),
         "bindings": _count(row),
         "policy": _policy(row),
+        "waiting": waiting_at(row.vhost, row.facts),
         "repeats": _repeats(row),
     }
+
+
+def waiting_at(host: Within, facts: ExchangeFacts) -> int | None:
+    """How many messages wait for their time there; None: none can."""
+    if facts.type_name != DELAYED:
+        return None
+    try:
+        return getattr(host.vhost.topology.station(facts.name), "waiting", None)
+    except NoExchange:
+        return None
 
 
 def _count(row: Row) -> int:

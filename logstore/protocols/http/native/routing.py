@@ -16,6 +16,7 @@ from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.asked import asked, headers_of, message_of, name_in
+from logstore.protocols.http.native.exchanges import waiting_at
 from logstore.protocols.http.replies.shown import arguments
 from logstore.protocols.http.within import Within, within
 
@@ -98,7 +99,8 @@ def _node(host: Within, node: "Node") -> dict[str, Any]:
         except NoExchange:
             return found
         found |= {"type": facts.type_name, "durable": facts.durable, "internal": facts.internal,
-                  "bindings": host.vhost.topology.count_bindings_from(name)}  # fmt: skip
+                  "bindings": host.vhost.topology.count_bindings_from(name),
+                  "waiting": waiting_at(host, facts)}  # fmt: skip
     return found
 
 

@@ -107,7 +107,7 @@ def of_exchange(door: HttpDoor, call: Call) -> None:
         last = found[-1] if len(found) == most else None
         call.answer(
             {
-                "items": [_message(door, it) for it in found],
+                "items": [_message(call, it) for it in found],
                 "next": None if last is None else f"{last.due_ms}-{last.offset}",
             }
         )
@@ -115,8 +115,8 @@ def of_exchange(door: HttpDoor, call: Call) -> None:
     listed(station, None if after is None else (after[0], after[1]), most, told)
 
 
-def _message(door: HttpDoor, it: "WaitingMessage") -> dict[str, Any]:
-    shown = door.queues_of.open().showing.shown(() if it.record is None else it.record.headers)
+def _message(call: Call, it: "WaitingMessage") -> dict[str, Any]:
+    shown = call.queues.showing.shown(() if it.record is None else it.record.headers)
     body = b"" if it.record is None else it.record.value or b""
     return {
         "offset": str(it.offset),
