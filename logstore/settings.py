@@ -18,8 +18,8 @@ THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
 LOG_PARTS = (
-    "access", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
-    "consumer", "delivery", "groups", "http", "kafka", "node", "queues", "reading", "resp",
+    "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
+    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "node", "queues", "reading", "resp",
     "server", "slices", "storage", "supervisor", "tls", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"

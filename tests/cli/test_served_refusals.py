@@ -66,6 +66,7 @@ CASES = [
     ("delete", lambda q, e: routing.InUse(e)),
     ("delete", lambda q, e: routing.NotPermitted(e)),
     ("exchange", lambda q, e: routing.NoDelayedType()),
+    ("exchange", lambda q, e: routing.NoCacheSize()),
     ("publish", lambda q, e: routing.InvalidDelay(2**40)),
     ("get", lambda q, e: routing.NoQueue(q)),
     ("get", lambda q, e: queues.Locked(q)),

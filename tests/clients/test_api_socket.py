@@ -104,6 +104,7 @@ def test_queues_with_their_counts(api, channel):
         "vhost": "/", "name": "mail", "durable": True, "exclusive": False, "auto_delete": False,
         "arguments": {"x-max-priority": 5, "x-dead-letter-exchange": "dead", "x-big": str(2**60)},
         "ready": 3, "unacked": 3, "consumers": 1, "error": None, "state": "running", "dropped": 0,
+        "type": "classic", "topic": None, "policy": None,
     }  # fmt: skip
     assert rows["mine"]["exclusive"]
     assert not rows["mine"]["durable"]
@@ -141,6 +142,7 @@ def test_exchanges_with_their_bindings(api, channel):
     assert rows["events"] == {
         "vhost": "/", "name": "events", "type": "topic", "durable": True, "auto_delete": False,
         "internal": False, "arguments": {"alternate-exchange": "x"}, "bindings": 2,
+        "policy": None, "repeats": None,
     }  # fmt: skip
     assert (rows["inner"]["internal"], rows["inner"]["auto_delete"]) == (True, True)
     first, second = api.rows("exchanges", "events", "bindings")

@@ -59,12 +59,14 @@ def test_the_promised_names_are_there_and_nothing_else():
 def test_the_face_has_these_names_and_no_others():
     public = {name for name in dir(logstore.Store) if not name.startswith("_")}
     assert public == {
-        "add_vhost", "alter_topic", "backup", "cancel", "channel", "close", "compaction", "config",
-        "consumer", "create_topic", "delete_topic", "delete_vhost", "describe_topic", "exchange",
-        "exchanges", "expire_offsets", "forked", "group", "groups", "internals", "leftovers",
-        "listen", "offset_for", "path", "producer", "queue", "queues", "recompression", "replay",
-        "retention", "scheduled", "sizes", "status", "topic", "topics", "trim", "users", "verify",
-        "vhosts",
+        "add_vhost", "alter_topic", "backup", "cancel", "channel", "close", "compaction",
+        "config", "consumer", "create_topic", "delete_policy", "delete_topic",
+        "delete_vhost", "describe_topic", "exchange", "exchanges", "expire_offsets",
+        "export_definitions", "forked", "group", "groups", "import_definitions",
+        "internals", "leftovers", "listen", "offset_for", "path", "policies", "producer",
+        "queue", "queues", "recompression", "replay", "retention", "route_topic",
+        "scheduled", "set_policy", "sizes", "status", "topic", "topic_routes", "topics",
+        "trim", "unroute_topic", "users", "verify", "vhosts",
     }  # fmt: skip
 
 

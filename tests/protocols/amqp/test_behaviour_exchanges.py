@@ -1,4 +1,4 @@
-"""What exchanges match (T29, T30), and what they do not do yet (T32)."""
+"""What exchanges match (T29, T30), and what they keep until its time (T32)."""
 
 import pytest
 from amqp_kit import again, bind, declare, exchange, get, hard, soft, unbind
@@ -128,15 +128,37 @@ def test_t30_one_copy_however_many_bindings_match_and_no_other_queue(door, peer)
     assert (door.node.ready(b"q"), door.node.ready(b"other")) == (2, 0)
 
 
-def test_t32_delayed_exchanges_are_refused_by_name_and_an_x_delay_header_delays_nothing(door, peer):
-    """Planned; until then whoever asks is told, and does not wait for ever."""
-    delayed = exchange("d", "x-delayed-message", **{"x-delayed-type": "direct"})
-    other = door.open()
-    assert other.ask(delayed) == hard(
-        503, "COMMAND_INVALID - unknown exchange type 'x-delayed-message'", 40, 10
-    )
+def delays(peer, durable=False):
+    peer.ask(exchange("d", "x-delayed-message", durable=durable, **{"x-delayed-type": "direct"}))
+    peer.ask(declare(durable=durable))
+    peer.ask(bind(source="d", key="q"))
+
+
+def test_t32_a_delayed_message_comes_when_it_is_due_and_says_how_long_it_waited(door, peer):
+    delays(peer)
+    peer.publish(b"late", exchange="d", props=Properties(headers={"x-delay": 60_000}))
+    peer.publish(b"now", exchange="d")
+    peer.publish(b"soon", exchange="d", props=Properties(headers={"x-delay": 1000}))
+    door.run()
+    assert peer.ask(get(no_ack=True))[-1] == b"now"
+    door.node.later(999)
+    door.run()
+    assert isinstance(peer.ask(get(no_ack=True)), methods.BasicGetEmpty)
+    door.node.later(1)
+    door.run()
+    assert peer.ask(get(no_ack=True))[-1] == b"soon"
+    door.node.later(59_000)
+    door.run()
+    _, data, body = peer.ask(get(no_ack=True))
+    assert (headers(data), body) == ({"x-delay": -60_000}, b"late")
+
+
+def test_t32_a_delayed_exchange_needs_the_type_that_it_routes_as(door):
+    reply = door.open().ask(exchange("d", "x-delayed-message"))
+    assert (reply.reply_code, reply.class_id, reply.method_id) == (406, 40, 10)
+
+
+def test_t32_a_header_delays_nothing_at_other_exchanges(peer):
     peer.ask(declare())
     peer.publish(b"x", props=Properties(headers={"x-delay": 60_000}))
     assert peer.ask(get())[-1] == b"x"
-    assert peer.ask(exchange("d", passive=True)).reply_code == 404
-    again(peer)
