@@ -19,8 +19,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
 LOG_PARTS = (
     "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
-    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "node", "queues", "reading", "resp",
-    "server", "slices", "storage", "supervisor", "tls", "turn", "upkeep",
+    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "node", "queues", "reading",
+    "resp", "server", "slices", "storage", "supervisor", "tls", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 

@@ -136,6 +136,7 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
     (r"cannot publish to internal exchange '", _of(routing.InternalExchange, _exchange)),
     (r"unknown exchange type '",
      lambda match, method: routing.UnknownType(getattr(method, "type", ""))),
+    (r"Missing or invalid argument, 'x-cache-size'", lambda match, method: routing.NoCacheSize()),
     (r"Invalid argument, 'x-delayed-type' must be", lambda match, method: routing.NoDelayedType()),
     (r"invalid x-delay '(?P<delay>\d+)'",
      lambda match, method: routing.InvalidDelay(int(match["delay"]))),

@@ -1,7 +1,7 @@
 """What exchanges match (T29, T30), and what they keep until its time (T32)."""
 
 import pytest
-from amqp_kit import again, bind, declare, exchange, get, hard, soft, unbind
+from amqp_kit import bind, declare, exchange, get, headers, soft, unbind
 
 from logstore.amqp import fields, methods
 from logstore.amqp.properties import Properties
@@ -57,8 +57,8 @@ def test_t29_all_and_any_with_and_without_x(door, peer, match, headers, expected
 def test_t29_with_nothing_to_ask_for_all_takes_everything_and_any_nothing(
     door, peer, arguments, expected
 ):
-    for headers in (None, {}, {"a": 1}):
-        assert matches(door, peer, arguments, headers) is expected
+    for given in (None, {}, {"a": 1}):
+        assert matches(door, peer, arguments, given) is expected
 
 
 def test_t29_a_bad_x_match_is_refused(peer):
