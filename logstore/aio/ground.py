@@ -39,6 +39,8 @@ class Ground:
         self.openings: dict[Topic, asyncio.Future[None]] = {}  # topics whose logs are being opened
         self._closing: asyncio.Task[None] | None = None
         self._why = Closed(f"{store.path}: the store is closed")
+        if store.mode == "write":
+            self.model.attach()
 
     def _queues(self) -> "StoreQueues":
         return self.checked().internals().queues()

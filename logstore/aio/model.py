@@ -43,6 +43,10 @@ class Model:
         self._timer: asyncio.TimerHandle | None = None
         self._asked: set[asyncio.Future[Any]] = set()
 
+    def attach(self) -> None:
+        """Have turns ended from now on, whoever uses the queues; this opens none."""
+        self._store_queues()
+
     def _store_queues(self) -> "StoreQueues":
         if self._watched is None:
             self._watched = self._queues()

@@ -325,7 +325,14 @@ class Opening:
     async def _open(self) -> Store:
         loop = asyncio.get_running_loop()
         workers = Workers(Bell(loop), loop, 1, "aio-open")  # its thread ends with it
-        return Store(await workers.run(self._make, Behind.close))
+
+        def work() -> Behind:
+            store = self._make()
+            if store.mode == "write":
+                store.internals().queues()  # imported here, not in the loop
+            return store
+
+        return Store(await workers.run(work, Behind.close))
 
     async def __aenter__(self) -> Store:
         self._store = await self._open()

@@ -510,6 +510,20 @@ def test_deadlines_are_kept_while_everybody_waits(run):
     assert run(work) == b"late"
 
 
+def test_routes_go_on_while_nobody_uses_the_queues(run):
+    async def work(store):
+        await store.create_topic("from")
+        await store.create_topic("to")
+        events = await store.exchange("events", "fanout")
+        await events.lead("topic:to")
+        await store.route_topic("from", "events")
+        async with store.consumer("to", follow=True) as consumer:
+            await store.topic("from").append(b"x", b"k")
+            return (await anext(consumer)).value
+
+    assert run(work) == b"x"
+
+
 def test_a_replay_awaits_its_pauses(run):
     async def work(store):
         topic = await store.create_topic("t")
