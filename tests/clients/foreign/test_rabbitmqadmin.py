@@ -97,6 +97,27 @@ def test_the_first_shows_the_overview(first):
     assert about["rabbitmq_version"].count(".") == 2
 
 
+def test_the_first_sets_policies_and_takes_definitions(first, tmp_path):
+    first("declare", "queue", "name=q1")
+    definition = '{"max-length": 5}'
+    first("declare", "policy", "name=p", "pattern=^q", f"definition={definition}", "priority=2")
+    [policy] = first("list", "policies")
+    assert (policy["name"], policy["definition"]) == ("p", {"max-length": 5})
+    [queue] = first("list", "queues", "name", "policy")
+    assert queue == {"name": "q1", "policy": "p"}
+    file = tmp_path / "all.json"
+    first("export", str(file))
+    assert [it["name"] for it in json.loads(file.read_text())["policies"]] == ["p"]
+    first("delete", "policy", "name=p")
+    first("delete", "queue", "name=q1")
+    first("import", str(file))
+    assert [it["policy"] for it in first("list", "queues", "policy")] == ["p"]
+    first("delete", "policy", "name=p")
+    first("delete", "queue", "name=q1")
+    said = first("declare", "policy", "name=p", "pattern=(", f"definition={definition}", fails=True)
+    assert "pattern should be regular expression" in said
+
+
 # The second
 
 
@@ -163,3 +184,21 @@ def test_the_second_checks_ports(broker, second):
     second(*port, str(broker.amqp[1]))
     second(*port, "1", fails=True)
     second("health_check", "protocol_listener", "--protocol", "mqtt", fails=True)
+
+
+def test_the_second_sets_policies_and_takes_definitions(second, tmp_path):
+    second("queues", "declare", "--name", "q1", "--type", "classic")
+    second("policies", "declare", "--name", "p", "--pattern", "^q", "--apply-to", "classic_queues",
+           "--priority", "1", "--definition", '{"max-length": 5}')  # fmt: skip
+    assert "max-length" in second("policies", "list")
+    matching = ("--name", "q1", "--type", "classic_queues")
+    assert "max-length" in second("policies", "list_matching_object", *matching)
+    file = tmp_path / "all.json"
+    second("definitions", "export", "--file", str(file))
+    assert [it["name"] for it in json.loads(file.read_text())["policies"]] == ["p"]
+    second("policies", "delete", "--name", "p")
+    second("queues", "delete", "--name", "q1")
+    second("definitions", "import", "--file", str(file))
+    assert "max-length" in second("policies", "list")
+    second("policies", "delete", "--name", "p")
+    second("queues", "delete", "--name", "q1")
