@@ -103,9 +103,10 @@ class LocalQueues:
         """As QueueSite.queue."""
         queue = Queue(name, self._desk)
         it = queue.facts()
+        topic = self._desk.do(lambda vhost: vhost.queue(data(name), self._desk).topic_name)
         return QueueAbout(
             it.durable, it.auto_delete, table_of(it.arguments), self._row(name),
-            [BindingFacts(*binding) for binding in queue.bindings()], self._policy(name),
+            [BindingFacts(*binding) for binding in queue.bindings()], self._policy(name), topic,
         )  # fmt: skip
 
     def _policy(self, name: str) -> str | None:

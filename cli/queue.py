@@ -114,12 +114,14 @@ def _described(name: str, about: "QueueAbout", *, json_: bool) -> str:
             "queue": shown(name), "durable": about.durable, "auto_delete": about.auto_delete,
             "arguments": shown(about.arguments), **counts,
             "bindings": list(map(binding_object, about.bindings)), "policy": about.policy,
+            "topic": about.topic,
         })  # fmt: skip
     text = facts((
         ("queue", name), ("durable", yes_or_no(about.durable)),
         ("auto-delete", yes_or_no(about.auto_delete)),
         ("arguments", arguments_text(about.arguments)),
         *([] if about.policy is None else [("policy", about.policy)]),
+        *([] if about.topic is None else [("topic", about.topic)]),
         *((it, counts[it]) for it in ("ready", "unacked", "consumers")),
     ))  # fmt: skip
     rows = [

@@ -50,6 +50,7 @@ class QueueAbout(NamedTuple):
     counts: QueueRow
     bindings: Sequence[BindingFacts]
     policy: str | None = None  # that counts for it
+    topic: str | None = None  # of a stream: what it is
 
 
 class ExchangeAbout(NamedTuple):

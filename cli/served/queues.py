@@ -211,6 +211,7 @@ class ServedQueues:
         return QueueAbout(
             it["durable"], it["auto_delete"], it["arguments"], _row(it),
             self._bindings("queues", name), it["policy"],
+            it["topic"],
         )  # fmt: skip
 
     def peek(self, queue: str, begin: str | None, most: int) -> Peek:

@@ -12,7 +12,7 @@ MARKUP = "<script>window.hit = 1</script>"
 VIEWS = [
     "#/queues", "#/queues/%2F/mail", "#/queues/%2F/mail/consumers", "#/queues/%2F/mail/bindings",
     "#/queues/%2F/mail/details", "#/queues/%2F/mail/danger", "#/queues/%2F/mail/messages/0",
-    "#/queues/%2F/mail/past", "#/queues/%2F/mail/past?only=settled", "#/queues/%2F/mail/past/0",
+"#/queues/%2F/mail/past", "#/queues/%2F/mail/past?only=settled", "#/queues/%2F/mail/past/0",
     "#/routing", "#/routing?x=shop&k=order.paid&focus=exchange:shop", "#/channels",
     "#/channels/pattern/news.*",
 ]  # fmt: skip
@@ -98,6 +98,21 @@ def test_the_past_of_a_queue_is_shown_and_replayed(browser, filled):
     for name in ("past", "again"):
         filled.run("queue", "delete", name, "--yes")
     assert page.complaints() == []
+
+
+def test_a_stream_says_which_topic_it_is(browser, filled):
+    with connected(filled) as channel:
+        channel.queue_declare("kept", durable=True, arguments={"x-queue-type": "stream"})
+        channel.confirm_delivery()
+        channel.basic_publish("", "kept", b"one")
+    page = browser.page(filled.url).open("#/queues")
+    assert counts(page)["kept"] == ["1", "0", "0"]
+    page.sees("stream")
+    for place in ("", "/past"):
+        page.open(f"#/queues/%2F/kept{place}").sees("its messages are the records of topic kept")
+    page.open("#/topics/kept")
+    assert page.complaints() == []
+    filled.run("queue", "delete", "kept", "--yes")
 
 
 def test_looking_at_messages_takes_none(browser, filled):

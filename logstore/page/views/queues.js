@@ -28,6 +28,7 @@ export async function show(view) {
   }
   summary(view, vhost, queue);
   view.tabs(TABS.map(([word, title]) => [word, title, word === "messages" ? to("queues", vhost, queue) : to("queues", vhost, queue, word)]), tab);
+  if ((tab === "messages" || tab === "past") && (await isStream(view, vhost, queue))) return;
   if (tab === "messages") {
     const messages = await import("./messages.js");
     messages.show(view, vhost, queue);
@@ -41,6 +42,14 @@ export async function show(view) {
   else view.add(h("div", { class: "empty" }, h("p", null, "A queue has no such part.")));
 }
 
+/** Whether it is a stream: then where its messages are is shown. */
+async function isStream(view, vhost, queue) {
+  const it = await ask(path("queues", queue), { query: { vhost }, signal: view.signal }).catch(() => null); // the summary says why
+  if (!it?.topic) return false;
+  view.add(h("p", null, "It is a stream: its messages are the records of topic ", link(to("topics", it.topic), named(it.topic)), "."));
+  return true;
+}
+
 function all(view) {
   view.heading(["Queues"], button("Declare a queue", () => declare(chosen(view))));
   const rows = view.list({
@@ -52,12 +61,12 @@ function all(view) {
     key: (it) => JSON.stringify([it.vhost, it.name]),
     sort: "name",
     pins: { kind: "queues", label: (key) => JSON.parse(key)[1], href: (key) => to("queues", ...JSON.parse(key)) },
-    tone: (it) => (it.error ? "bad" : it.ready > 0 && it.consumers === 0 ? "warn" : null),
+    tone: (it) => (it.error ? "bad" : forNobody(it) ? "warn" : null),
     columns: [
       column("name", "Name", (it, row) => [link(to("queues", row.vhost, it), named(it)), row.vhost === "/" ? null : [" ", dim(["in ", named(row.vhost)])]], { wide: true }),
       number("ready", "Ready", grouped, { help: "Messages that wait to be taken" }),
       number("unacked", "Unacked", grouped, { help: "Given out, and not acknowledged yet" }),
-      number("consumers", "Consumers", (it, row) => (it === 0 && row.ready > 0 ? h("span", { class: "bad-text" }, "0") : grouped(it))),
+      number("consumers", "Consumers", (it, row) => (forNobody(row) ? h("span", { class: "bad-text" }, "0") : grouped(it))),
       number("in_per_s", "In /s", rate),
       number("out_per_s", "Out /s", rate),
       number("ack_per_s", "Acked /s", rate),
@@ -69,10 +78,15 @@ function all(view) {
   });
 }
 
+/** Whether messages wait, and nobody takes them. A stream keeps what it has. */
+function forNobody(row) {
+  return row.ready > 0 && row.consumers === 0 && row.type !== "stream";
+}
+
 /** What is special about it, in a word each. */
 function marks(row) {
   if (row.error) return h("span", { class: "error" }, visible(row.error));
-  const words = [[!row.durable, "not durable"], [row.exclusive, "exclusive"], [row.auto_delete, "auto-delete"],
+  const words = [[row.type === "stream", "stream"], [!row.durable, "not durable"], [row.exclusive, "exclusive"], [row.auto_delete, "auto-delete"],
     [row.arguments["x-message-ttl"] !== undefined, "expires"], [row.arguments["x-max-priority"] !== undefined, "priorities"],
     [row.arguments["x-dead-letter-exchange"] !== undefined, "dead letters"]];
   const state = row.state && row.state !== "running" ? badge(row.state, "warn") : null;
