@@ -148,6 +148,7 @@ def _messages(elements: int, size: int) -> Iterator[Large]:
     for name, props in _UNLIKE.items():
         many = b"".join(message(b"m", "", Q, props(it)) for it in range(2 * elements))
         yield Large(f"messages with {name} of their own", many, (RESET,))
+    yield from _with_ids(2 * elements)
     yield Large("a purge", sent(methods.QueuePurge(0, Q, True)), long)
     yield Large("a deletion", sent(methods.QueueDelete(0, Q, False, False, True)), long)
     for name, method in _AT_ONCE.items():
@@ -155,6 +156,24 @@ def _messages(elements: int, size: int) -> Iterator[Large]:
     delayed = declare(delayed_retry_type="all", delayed_retry_min=Long(60_000))
     gone = sent(methods.QueueDelete(0, Q, False, False, True), delayed)
     yield Large("a Nack, delayed", sent(_AT_ONCE["a Nack"]), [gone, *long[1:]], unacked=count)
+
+
+def _with_ids(count: int) -> Iterator[Large]:
+    """Where each is compared with all that came."""
+    header = "x-deduplication-header"
+    queue = sent(methods.QueueDelete(0, Q, False, False, True), declare(message_deduplication=True))
+    once = methods.ExchangeDeclare(
+        0, E, "x-message-deduplication", False, False, False, False, True,
+        {"x-cache-size": 10 * count},
+    )  # fmt: skip
+    for where, before in {"": (queue,), E: (RESET, sent(once, bind()))}.items():
+        many = b"".join(
+            message(b"m", where, "" if where else Q, Properties(headers={header: it}))
+            for it in range(count)
+        )
+        what = "an exchange" if where else "a queue"
+        yield Large(f"messages with ids, to {what}", many, before)
+        yield Large(f"repeats, to {what}", many, (*before, many))
 
 
 _UNLIKE: Final[dict[str, Callable[[int], Properties]]] = {

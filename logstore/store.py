@@ -421,8 +421,8 @@ class Store:
         """An exchange that there is; with ``type``, made unless it is there; durable on return.
 
         ``type``: direct, topic, fanout, headers, x-consistent-hash, x-random, x-topic, x-channel,
-        x-delayed-message, or one that is installed. ``alternate``: the exchange that gets what has
-        no queue here.
+        x-delayed-message, x-message-deduplication, or one that is installed.
+        ``alternate``: the exchange that gets what has no queue here.
         ``auto_delete``: it goes with its last binding. ``internal``: only exchanges publish to it.
         ``vhost``: the virtual host that it is in.
         Raises NoExchange without ``type``; Inequivalent where it is there and differs, UnknownType,

@@ -11,6 +11,8 @@ from weakref import WeakSet
 
 from logstore.broker.deduplication.window import CHUNK, ID_COST, Held
 
+SPARE_PART: Final = 32  # so much is made free beyond: to count all windows takes long
+
 _Held = TypeVar("_Held", bound=Held)
 
 log: Final = logging.getLogger("logstore.deduplication")
@@ -48,15 +50,18 @@ class Room:
             self._ids += count
             if self._ids <= self._most:
                 return
-            while (there := sum(map(len, self._windows))) > self._most:
-                self._make_room()
+            there = sum(map(len, self._windows))
+            if there > self._most:
+                while there > self._most - self._most // SPARE_PART:
+                    there -= self._make_room()
             self._ids = there
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> int:
         largest = max(self._windows, key=len)
         with largest.lock:
-            largest.forget(min(CHUNK, len(largest)))
-        self.forgotten += CHUNK
+            count = min(CHUNK, len(largest))
+            largest.forget(count)
+        self.forgotten += count
         if not self._told:
             self._told = True
             log.warning(
@@ -64,3 +69,4 @@ class Room:
                 "oldest are forgotten before their time is over, and what is sent again after that "
                 "is stored twice: raise it, or make the windows shorter", self._bytes_max,
             )  # fmt: skip
+        return count

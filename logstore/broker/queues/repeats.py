@@ -130,15 +130,20 @@ class QueueRepeats:
 
     def _returns(self, framed: Framed) -> bool:
         """Whether it has died here before, and comes back: no repeat of what it was."""
-        return any(queue == self._name for queue, _ in own_deaths(framed.deaths))
+        return bool(framed.deaths) and any(
+            queue == self._name for queue, _ in own_deaths(framed.deaths)
+        )
 
     def _is_known(
         self, it: bytes, now_ms: int, waiting: Waiting, held: Transaction | None, *, returns: bool
     ) -> bool:
         coming = self._coming.get(it)
-        if coming is None and self._find(it, now_ms, returns=returns) is None:
+        found = None if coming is not None else self._find(it, now_ms, returns=returns)
+        if coming is None and found is None:
             return False
-        if held is None:
+        if held is None and found is not None:
+            _until_safe(*found, waiting)
+        elif held is None:
             self._wait(it, waiting)
         elif coming is None or coming.held is not held:
             held.ahead.append(lambda ahead: self._wait(it, ahead))
@@ -153,9 +158,7 @@ class QueueRepeats:
             return
         found = self._find(it, self._clock())
         if found is not None:
-            lane, offset = found
-            if lane.log is not None and lane.log.done <= offset:
-                waiting.appended(lane.log, offset + 1)
+            _until_safe(*found, waiting)
 
     def _find(self, it: bytes, now_ms: int, *, returns: bool = False) -> tuple[Lane, int] | None:
         """The message of this id that counts: its lane, and its offset there.
@@ -264,6 +267,11 @@ class QueueRepeats:
 
     def _counting(self, lane: Lane) -> Callable[[Placed], bool]:
         return lambda placed: self._counts(lane, placed, self._clock())
+
+
+def _until_safe(lane: Lane, offset: int, waiting: Waiting) -> None:
+    if lane.log is not None and lane.log.done <= offset:
+        waiting.appended(lane.log, offset + 1)
 
 
 def _is_done(lane: Lane, offset: int) -> bool:
