@@ -9,7 +9,7 @@ be moved.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
@@ -36,6 +36,7 @@ from logstore.storage.schedules import ScheduleTable
 
 CLOCK_S: Final = 1.0  # between looks at the clock while anything waits
 RETRY_S: Final = 1.0  # after which what has failed is tried again
+OPENED_WITHIN_S: Final = 10.0  # whoever cancels waits so long for a partition to be opened
 TRIM_S: Final = 60.0  # between trims of what was moved
 FORGOTTEN_AT_ONCE: Final = 4096
 COUNTED_AT_ONCE: Final = 10_000
@@ -81,6 +82,7 @@ class _Served:
     stop: Wake
     news: bool = True
     opened: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)  # once that was tried
     next_ms: int | None = None
     again_s: float = 0.0  # not before
     told: str = ""  # the last error that was logged
@@ -234,8 +236,11 @@ class Deliveries:
     def _step(self, served: _Served, now_ms: int) -> bool:
         try:
             if not served.opened:
-                served.mover.open()
-                served.opened = True
+                try:
+                    served.mover.open()
+                    served.opened = True
+                finally:
+                    served.ready.set()
             served.news = False
             more = served.mover.look()
             moved = served.mover.move(now_ms)
@@ -299,6 +304,8 @@ class Deliveries:
         entry = entry_of(found)
         key = of_partition(companion.uuid, partition)
         served = self._served.get((companion.id, partition))
+        if served is not None:
+            served.ready.wait(OPENED_WITHIN_S)
         if served is not None and served.opened:
             gone = served.mover.cancel(entry)
         else:

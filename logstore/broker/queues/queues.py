@@ -167,9 +167,11 @@ class Queues:
     def _unused(self, kept: KeptRouting) -> int:
         """A number that nothing knows of, nor any above.
 
-        A queue whose declaration never became durable may have left lanes and settlements.
+        A queue whose declaration never became durable may have left lanes and settlements; an
+        exchange that was not to last, entries of what waited there.
         """
-        traces = [*self._notes.queues(), *self._logs.lanes(), IN_USE]
+        scheduled = [it for key in self._scheduled() if (it := exchange_of(key)) is not None]
+        traces = [*self._notes.queues(), *self._logs.lanes(), *scheduled, IN_USE]
         return max(kept.next_id, max(traces) + 1)
 
     def _restore(self, kept: KeptRouting) -> None:

@@ -31,15 +31,18 @@ def _headers_of(data: bytes) -> dict[str, Any]:
         return {}
 
 
-def _milliseconds(value: object) -> object:
+def _moment(value: object) -> object:
     return int(value) * 1000 if isinstance(value, fields.Timestamp) else value
+
+
+def _delay(value: object) -> object:
+    return None if isinstance(value, fields.Timestamp) else value
 
 
 def due_ms(data: bytes, arrived_ms: int) -> int | None:
     """When a message with these properties is due that came then; None: at once."""
     headers = _headers_of(data)
-    deliver_at = _milliseconds(headers.get(DELIVER_AT))
-    return due_of(_milliseconds(headers.get(DELAY)), deliver_at, arrived_ms)
+    return due_of(_delay(headers.get(DELAY)), _moment(headers.get(DELIVER_AT)), arrived_ms)
 
 
 def due_of_record(record: Record) -> int:

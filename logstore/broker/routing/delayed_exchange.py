@@ -59,22 +59,27 @@ class Delayed:
         """
         headers = properties.headers
         if _DELIVER_AT in headers:
-            moment = moment_of(plain(headers[_DELIVER_AT]))
+            moment = moment_of(_moment(headers[_DELIVER_AT]))
             if moment is not None:
                 return moment > 0
         if _DELAY not in headers:
             return False
         given = headers[_DELAY]
-        wait = delay_of(plain(given))
+        wait = delay_of(_number(given))
         if wait is not None and wait > WAIT_MAX_MS:
             raise InvalidDelay(wait)
         return wait is not None and wait > 0
 
 
-def plain(value: object) -> object:
-    """The value of a header, whatever type its number has; of a timestamp in ms."""
+def _number(value: object) -> object:
+    """The value of a header, whatever type its number has."""
     if isinstance(value, Field):
-        if value.kind == "T":
-            return int(value.value) * 1000
         return value.value if value.kind in "bBsuIilLfdSx" else None
     return value
+
+
+def _moment(value: object) -> object:
+    """The same; of a timestamp in ms."""
+    if isinstance(value, Field) and value.kind == "T":
+        return int(value.value) * 1000
+    return _number(value)

@@ -1,16 +1,22 @@
 """x-delayed-message: messages that wait at an exchange, and go on when they are due."""
 
 import pytest
-from queue_parts import Channel, Lives
+from hypothesis import given
+from hypothesis import strategies as st
+from queue_parts import Channel, Lives, props
 
 from logstore.amqp import fields, properties
 from logstore.broker.queues import waiting as waiting_module
+from logstore.broker.queues.message import Framing, Looked
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
+from logstore.broker.queues.waited import due_ms, waited
+from logstore.broker.routing import exchange_types
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
 from logstore.errors import NotWaiting
+from logstore.records.record import Record
 
 
 def declare(node, name=b"later", kind="direct", *, durable=True, **more):
@@ -64,8 +70,8 @@ def test_messages_come_in_the_order_of_their_times_then_as_they_were_published(a
 
 
 def test_what_has_no_delay_goes_on_at_once(at):
-    for number, given in enumerate((None, {}, {"x-delay": 0}, {"x-delay": -5}, {"x-delay": "x"})):
-        at.publish(b"k", b"%d" % number, exchange=b"later", headers=given)
+    for number, headers in enumerate((None, {}, {"x-delay": 0}, {"x-delay": -5}, {"x-delay": "x"})):
+        at.publish(b"k", b"%d" % number, exchange=b"later", headers=headers)
     assert at.bodies(b"q") == [b"0", b"1", b"2", b"3", b"4"]
 
 
@@ -446,3 +452,55 @@ def test_a_list_has_no_more_of_a_body_than_its_beginning(at):
     later(at, bytes(100_000))
     (found,) = listed(at)
     assert (len(found.record.value), found.body_bytes) == (4096, 100_000)
+
+
+def test_a_number_of_an_exchange_that_did_not_last_is_not_given_again(lives):
+    """Or what is forgotten of the one would be forgotten of the other."""
+    node = ready(lives.node, durable=False)
+    later(node, *(b"%d" % n for n in range(2000)), delay=50_000)
+    node.run(until=node.queues.schedules.index.logs)
+    number = station(node).id
+    node = lives.kill()
+    ready(node)
+    later(node, b"1")
+    assert station(node).id > number
+    node.later(1000)
+    assert node.bodies(b"q") == [b"1"]
+    node.run(until=lambda: len(node.queues.schedules.index.logs()) <= 1)
+
+
+FIELDS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**31), 2**31 - 1), st.floats(), st.text(max_size=30),
+    st.binary(max_size=30), st.lists(st.integers(0, 9), max_size=3),
+    st.builds(fields.Timestamp, st.integers(0, 2**33)),
+    st.builds(fields.Long, st.integers(-(2**63), 2**63 - 1)),
+    st.builds(fields.UnsignedLongLong, st.integers(0, 2**64 - 1)),
+    st.builds(fields.Octet, st.integers(0, 255)),
+    st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=2),
+)  # fmt: skip
+
+
+@given(delay=FIELDS, moment=FIELDS)
+def test_whatever_the_headers_hold_a_message_goes_on_waits_or_is_refused(delay, moment):
+    """What ends at the station is due at some time; what does not names none that is to come."""
+    matcher = exchange_types.matcher_of("x-delayed-message")(
+        arguments_of({"x-delayed-type": "fanout"}), lambda n: 0
+    )
+    headers = {"x-delay": delay, "x-deliver-at": moment}
+    headers = {name: it for name, it in headers.items() if it is not None}
+    data = props(headers)
+    try:
+        stops = matcher.stops([b"k"], Looked(data))
+    except InvalidDelay:
+        return
+    now_ms = 1_700_000_000_000
+    due = due_ms(data, now_ms)
+    if due is not None:
+        assert stops
+        record = Record(
+            "", 0, 0, now_ms, b"k", b"x", (("amqp.exchange", b"e"), ("amqp.properties", data))
+        )
+        again = waited(record, Framing())
+        assert not matcher.stops([b"k"], Looked(again.framed.properties))  # it waits once
+    elif moment is None:
+        assert not stops
