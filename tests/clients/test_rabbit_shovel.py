@@ -84,7 +84,9 @@ def test_messages_arrive_as_they_are(servers, way, kind):
     assert said.startswith("moved 3 messages from queue ")
     found = fetched(target, queue)
     assert [body for _, _, body in found] == bodies
-    assert [vars(it) for _, it, _ in found] == [vars(PROPERTIES)] * 3
+    for _, it, _ in found:
+        it.headers.pop("x-delivery-count", None)  # added by their quorum queues
+        assert vars(it) == vars(PROPERTIES)
     until(lambda: counts(source, queue)[0] == 0)
 
 

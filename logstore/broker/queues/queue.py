@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # few queues keep repeats out
     from logstore.broker.queues.repeats import QueueRepeats
 
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
+IN_ORDER_MAX: Final = 1000  # the same where each is looked at by its key
 STEP_MAX: Final = 1000  # and at once
 
 STREAM_OFFSET: Final = b"x-stream-offset"  # what only a stream's consumers may ask for
@@ -624,6 +625,8 @@ class Queue:
 
     def _deliver_in_order(self, in_order: InOrder, now_ms: int, left: int) -> int:
         """The same where messages of one key go to one consumer at a time."""
+        more = max(0, left - IN_ORDER_MAX)  # in another look
+        left -= more
         while left > 0:
             hands = self._consumers.hands()
             if hands is None:
@@ -638,7 +641,7 @@ class Queue:
                 break
         if left > 0 and not self.stock.cold:
             self.stock.all_seen()
-        return left
+        return left + more if left > 0 else left
 
     def _bury(self, chunks: Iterable[Chunk], reason: str = EXPIRED) -> int:
         total = 0
