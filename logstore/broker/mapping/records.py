@@ -12,7 +12,8 @@ An array of texts becomes as many headers of one name.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields, properties
@@ -24,6 +25,10 @@ from logstore.records.record import Headers, Message
 # bytes, and what they come to, are 2 MB.
 REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
+
+
+# Of each property the header that shows it, in their order; "": the headers themselves.
+_SHOWN: Final = tuple("" if it == "headers" else f"amqp.{it}" for it in Properties._fields)
 
 
 class Mapped(NamedTuple):
@@ -71,7 +76,7 @@ class Recording:
 def _mapped(exchange: bytes, found: Properties, keyed: bool, filled: bool) -> tuple[Mapped, int]:
     """Also how many headers nobody but this server may send."""
     own = found.headers or {}
-    visible = {name: it for name, it in own.items() if not names.hidden(name)}
+    visible = {name: it for name, it in own.items() if not name.startswith(names.HIDDEN)}
     key = None if keyed else visible.get(names.KEY)
     if type(key) is str:
         key = fields.data(key)
@@ -80,21 +85,24 @@ def _mapped(exchange: bytes, found: Properties, keyed: bool, filled: bool) -> tu
     tombstone = not filled and visible.get(names.TOMBSTONE) is True
     if tombstone:
         del visible[names.TOMBSTONE]
-    headers = ((names.EXCHANGE, exchange), *_properties(found), *_headers(visible))
+    headers: Headers = ((names.EXCHANGE, exchange), *_properties(found))
+    if visible:
+        headers += _headers(visible)
     mapped = Mapped(headers, key if type(key) is bytes else None, tombstone)
     return mapped, len(own) - len(visible) - (type(key) is bytes) - tombstone
 
 
-def _properties(found: Properties) -> Iterator[tuple[str, bytes]]:
-    for header, name in names.PROPERTIES.items():
-        value = getattr(found, name)
-        if value is not None:
-            yield header, fields.data(str(value))
+def _properties(found: Properties) -> list[tuple[str, bytes]]:
+    return [
+        (header, fields.data(it if type(it) is str else str(it)))
+        for header, it in zip(_SHOWN, found, strict=True)
+        if it is not None and header
+    ]
 
 
-def _headers(own: Mapping[str, Any]) -> Iterator[tuple[str, bytes | None]]:
+def _headers(own: Mapping[str, Any]) -> Headers:
     """Its own headers, and before them their types."""
-    types: dict[str, str] = {}
+    types: list[str] = []
     headers: list[tuple[str, bytes | None]] = []
     for name, value in own.items():
         if name == names.BLIND:
@@ -105,11 +113,16 @@ def _headers(own: Mapping[str, Any]) -> Iterator[tuple[str, bytes | None]]:
             continue
         data, kind = values.written(value)
         headers.append((shown, data))
-        if name in names.COPIES or not values.is_plain(value):
-            types[shown] = kind
+        if name in names.COPIES or not values.is_written_plain(data, kind):
+            types.append(f'{_quoted(shown)}:"{kind}"')
     if types:
-        yield names.TYPES, json.dumps(types, separators=(",", ":")).encode()
-    yield from headers
+        headers.insert(0, (names.TYPES, f"{{{','.join(types)}}}".encode()))
+    return tuple(headers)
+
+
+@lru_cache(maxsize=1024)  # few names, in many messages
+def _quoted(name: str) -> str:
+    return json.dumps(name)
 
 
 def _is_repeated(name: str, value: Any) -> bool:  # noqa: ANN401

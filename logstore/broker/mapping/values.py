@@ -67,17 +67,26 @@ def is_plain(value: Any) -> bool:  # noqa: ANN401
     return value is None
 
 
+def is_written_plain(data: bytes | None, kind: str) -> bool:
+    """The same of what ``written`` gave."""
+    if kind == "S":
+        return data is not None and is_utf8(data)
+    if kind == "x":
+        return data is not None and not is_utf8(data)
+    return data is None
+
+
 def written(value: Any) -> tuple[bytes | None, str]:  # noqa: ANN401
     """A value's bytes, and its type."""
     kind = type(value)
+    if kind is str:
+        return fields.data(value), "S"
     if kind is list or kind is dict:
         types = "".join(_types(value))
         return json.dumps(_jsonable(value), separators=(",", ":")).encode(), types
     letter = KINDS[kind]
     if value is None:
         return None, letter
-    if kind is str:
-        return fields.data(value), letter
     if kind is bytes:
         return value, letter
     return _text(value).encode(), letter
