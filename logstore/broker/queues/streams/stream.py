@@ -28,7 +28,7 @@ from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.broker.topic import Topic
 from logstore.counts.queues import QueueCounts, gave
-from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError
+from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownPartition
 from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 from logstore.records.record import Message, Record
@@ -463,6 +463,8 @@ class Stream:
         log.error("stream %s: left out of what is delivered: %s", text(self.facts.name), damage)
 
     def _tell(self, error: LogstoreError) -> None:
+        if isinstance(error, UnknownPartition):
+            return  # its topic was deleted just now: so is the stream, and that is told
         if self._told is None or str(self._told) != str(error):
             self._told = error
             log.error("stream %s can't be read: %s", text(self.facts.name), error)

@@ -403,6 +403,17 @@ def test_deleting_the_topic_deletes_the_queue(node):
     assert list(node.vhost.topology.bindings_from(b"x")) == []
 
 
+def test_a_consumer_that_reads_on_while_the_topic_is_deleted_is_no_error(node, caplog):
+    stream(node)
+    node.publish(b"s", *numbers(*range(5)))
+    it = consumer(node, prefetch=1, stream_offset="first")
+    node.topics.delete("s")
+    it.channel.ack(1)
+    node.vhost.queue(b"s").look()
+    node.run(until=lambda: it.is_cancelled)
+    assert [it.levelname for it in caplog.records] == ["WARNING"]
+
+
 def test_it_is_deleted_on_conditions(node):
     stream(node)
     node.publish(b"s", b"x")
