@@ -76,9 +76,16 @@ class Hands(Generic[Holder]):
 
     def deal(self) -> int:
         """The place of the next one that takes what is nobody's, and has it now; -1: nobody."""
+        ring, rooms, at = self._ring, self.rooms, self._at
+        if at < len(ring):  # as a rule: one call for each message
+            place = ring[at]
+            if (room := rooms[place]) > 0:
+                rooms[place] = room - 1
+                self._at = at + 1
+                return place
         place = self._next()
         if place >= 0:
-            self.rooms[place] -= 1
+            rooms[place] -= 1
             self._at += 1
         return place
 
