@@ -22,7 +22,9 @@ BOTH = {
         "test_ctrl_c_in_a_sync_neither_hangs_the_close_nor_loses_what_was_acknowledged",
     ),
     "test_library_upkeep": (),
-    "test_queue_upkeep": (),
+    "test_queue_upkeep": (
+        "test_by_a_process_that_uses_no_queues",  # a loop watches them from the start
+    ),
     "test_scheduled_topics": (),
 }
 AT_ONCE = ("test_library_channels",)  # the others take their time
