@@ -46,8 +46,8 @@ UNWRITTEN_MAX: Final = 16_384  # entries that the index lacks: no more are looke
 WRITE_AT: Final = 1000  # and so many are written at once, or what there is
 WRITE_MS: Final = 2000  # after so long
 WRITTEN_MAX: Final = 4096
+CROWDED_MS: Final = 50  # after which it is looked whether what is on its way has become less
 RETRY_MS: Final = 1000  # after which what could not be done is tried again
-CLOCK_MS: Final = 1000  # between looks at the clock, which may be moved
 MANY: Final = 1 << 62
 LANE: Final = 0
 
@@ -313,8 +313,11 @@ class DelayedStation:
             if schedule.unwritten and not schedule.busy:
                 at_ms = min(at_ms, self._write_ms)
             at_ms = min([at_ms, *(at for at, _ in self._later)])
-        if stock.out or stock.stuck or self._asking:
-            at_ms = min(at_ms, now_ms + CLOCK_MS)  # it may be moved forward
+        waits_for_index = schedule is None or (schedule.wants_more and not schedule.busy)
+        if stock.stuck or self._cold or (waits_for_index and stock.names()):
+            at_ms = min(at_ms, now_ms + RETRY_MS)
+        if self._host.crowded:
+            at_ms = min(at_ms, now_ms + CROWDED_MS)
         if at_ms < NO_TIME:
             self._host.alarm(self, at_ms)
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:  # most have none
 
 FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are gone
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
+CLOCK_MS: Final = 1000  # between looks at the clock while messages wait for it
 CLOCK_BACK_MS: Final = 1000  # a step back that is worth a line
 RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 NO_SURROUNDINGS: Final = Surroundings()
@@ -620,6 +621,8 @@ class Queues:
     def deadline_ms(self) -> int | None:
         """When ``tick`` is to be called; None: nothing waits for a time."""
         first = self._times[0][0] if self._times else NO_TIME
+        if self._times and any(vhost.holders for vhost in self.vhosts.values()):
+            first = min(first, self.clock() + CLOCK_MS)  # it may be moved forward
         retry = self.clock() + RETRY_MS if self._failing else NO_TIME
         first = min(first, retry, self._trimming.due_ms)
         return None if first == NO_TIME else first

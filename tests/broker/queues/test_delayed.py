@@ -15,8 +15,9 @@ from logstore.broker.routing import exchange_types
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
-from logstore.errors import NotWaiting
+from logstore.errors import Failed, NotWaiting
 from logstore.records.record import Record
+from logstore.storage.schedules import ScheduleTable
 
 
 def declare(node, name=b"later", kind="direct", *, durable=True, **more):
@@ -504,3 +505,30 @@ def test_whatever_the_headers_hold_a_message_goes_on_waits_or_is_refused(delay, 
         assert not matcher.stops([b"k"], Looked(again.framed.properties))  # it waits once
     elif moment is None:
         assert not stops
+
+
+def test_an_index_that_cannot_be_read_is_tried_again(lives, monkeypatch):
+    node = ready(lives.node)
+    later(node, *(b"%d" % n for n in range(1500)), delay=9000)
+    node.later(3000)
+    node.run(until=node.queues.schedules.index.logs)
+    lives.close()
+    page, mark, failing = ScheduleTable.page, ScheduleTable.mark, [True, True, True, True]
+
+    def maybe(call):
+        def called(*given):
+            if failing:
+                failing.pop()
+                raise Failed("the disk is away for a moment")
+            return call(*given)
+
+        return called
+
+    monkeypatch.setattr(ScheduleTable, "page", maybe(page))
+    monkeypatch.setattr(ScheduleTable, "mark", maybe(mark))
+    node = lives.open()
+    for _ in range(12):
+        node.run()
+        node.later(1000)
+    assert not failing
+    assert len(node.bodies(b"q")) == 1500
