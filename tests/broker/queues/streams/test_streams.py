@@ -406,9 +406,10 @@ def test_deleting_the_topic_deletes_the_queue(node):
 def test_a_consumer_that_reads_on_while_the_topic_is_deleted_is_no_error(node, caplog):
     stream(node)
     node.publish(b"s", *numbers(*range(5)))
-    it = consumer(node, prefetch=1, stream_offset="first")
+    it = consumer(node, prefetch=5, stream_offset="first")
+    node.publish(b"s", *numbers(*range(5)))
     node.topics.delete("s")
-    it.channel.ack(1)
+    it.channel.ack(5, multiple=True)
     node.vhost.queue(b"s").look()
     node.run(until=lambda: it.is_cancelled)
     assert [it.levelname for it in caplog.records] == ["WARNING"]
