@@ -35,6 +35,7 @@ class Promised:
     def __init__(self):
         self.places = {}  # what ``Machine`` looks at
         self.may = {}
+        self.now_ms = NOW_MS
         self.due = {}
         self.confirmed = frozenset()
         self.cancelled = frozenset()  # durably
@@ -42,7 +43,7 @@ class Promised:
 
     def copy(self):
         new = Promised()
-        new.due = dict(self.due)
+        new.now_ms, new.due = self.now_ms, dict(self.due)
         new.confirmed, new.cancelled = self.confirmed, self.cancelled
         new.cancelling = self.cancelling
         return new
