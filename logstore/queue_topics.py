@@ -134,14 +134,22 @@ class LaneView:
         return mark
 
     def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
-        """As Log.read; batches without what was purged."""
+        """As Log.read; batches without what was purged.
+
+        A batch without a record comes only where nothing else is left: librdkafka takes an answer
+        of such for one that was cut off, and asks for more at once each time.
+        """
         its, removed = self.log, self._removed
         if its is None:
             return ()
-        batches = its.read(at, bytes_max)
-        if removed is None:
-            return batches
-        return [_without(it, removed) for it in batches]
+        safe = its.safe
+        if removed is None or not its.start <= at < safe:
+            return its.read(at, bytes_max)
+        left = next(removed.left(at, safe), None)
+        if left is None:
+            return [_without(it, removed) for it in its.read(safe - 1, 1)]
+        batches = its.read(left[0], bytes_max)
+        return [_without(it, removed) for it in batches if _has(it, removed)]
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
         its, removed = self.log, self._removed
@@ -207,6 +215,11 @@ def _is_whole(removed: "Removed", first: int, upto: int) -> bool:
     return next(removed.left(first, upto), None) in (None, (first, upto)) and not (
         removed.covers(first, upto) and first < upto
     )
+
+
+def _has(batch: Batch, removed: "Removed") -> bool:
+    """Whether anything of it is left."""
+    return next(removed.left(batch.base_offset, batch.next_offset), None) is not None
 
 
 def _without(batch: Batch, removed: "Removed") -> Batch:

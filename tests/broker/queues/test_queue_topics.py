@@ -85,6 +85,21 @@ def test_all_that_was_purged_is_passed_over_at_once(node, topics):
     assert (batch.record_count, batch.next_offset) == (0, 10)
 
 
+def test_batches_of_which_nothing_is_left_come_with_no_others(node, topics):
+    """librdkafka takes an answer of them alone for a message that is too large."""
+    node.declare(b"q")
+    for n in range(5):
+        node.publish(b"q", b"%d" % n)
+    node.vhost.queue(b"q").purge(lambda _: None)
+    node.publish(b"q", b"5", b"6")
+    node.vhost.queue(b"q").purge(lambda _: None)
+    node.publish(b"q", b"7")
+    log = topics.get("__queue.q").partition(0)
+    for at in range(8):
+        assert [(it.base_offset, it.record_count) for it in log.read(at, 1)] == [(7, 1)]
+    assert not log.read(8, 1)
+
+
 def test_a_lane_that_is_made_later_wakes_who_waits_for_it(node, topics):
     node.declare(b"q", max_priority=2)
     topic = topics.get("__queue.q")
