@@ -295,7 +295,11 @@ class OpenTopics:
         chosen = {it.name: it.value for it in self._directory.config.describe_topic(own)}
         check_can_wait(name, chosen["cleanup.policy"])
         companion = companion_of(name)
-        if (there := self._entries.get(companion)) is not None:
+        if (there := self._entries.get(companion)) is None:
+            check_no_queue(companion)
+        elif companion in self._single:
+            raise Refused(f"topic {companion!r} can't be where records wait: it is a stream")
+        else:
             check_free(companion, there.settings)
 
     def _with_companion(self, name: str, count: int, own: Mapping[str, str]) -> None:

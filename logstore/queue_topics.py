@@ -22,7 +22,7 @@ from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize, Schedules, Segments, Topics
 from logstore.config import Chosen
-from logstore.errors import Failed, Refused
+from logstore.errors import Failed, OffsetAboveEnd, Refused
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.log import Extent, Log, Notes, Wake
 from logstore.names import QUEUE_PREFIX, TOPIC_CHARACTERS_MAX, TOPIC_PATTERN
@@ -141,6 +141,8 @@ class LaneView:
         """
         its, removed = self.log, self._removed
         if its is None:
+            if at > 0:  # or else who waits there would be answered at once, again and again
+                raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, 0")
             return ()
         safe = its.safe
         if removed is None or not its.start <= at < safe:

@@ -3,7 +3,7 @@
 import pytest
 from queue_parts import Channel
 
-from logstore.errors import InvalidName, Refused
+from logstore.errors import InvalidName, OffsetAboveEnd, Refused
 from logstore.queue_topics import QueueTopics, topic_name
 from logstore.records.decode import decode
 
@@ -152,3 +152,28 @@ def test_a_topic_of_such_a_name_from_before_stays_and_hides_the_queue(node, topi
                   " from before; delete that one to read the queue"]  # fmt: skip
     topics.delete("__queue.q")
     assert topics.get("__queue.q").read_only
+
+
+def test_a_reader_above_the_end_of_a_lane_without_messages_is_told_so(node, topics):
+    """Else it would be answered at once with nothing, and ask again, for ever."""
+    node.declare(b"q", max_priority=2)
+    log = topics.get("__queue.q").partition(2)
+    with pytest.raises(OffsetAboveEnd, match="offset 5 is above the end, 0"):
+        log.read(5, 1000)
+    assert log.read(0, 1000) == ()
+
+
+def test_no_topic_that_waits_for_another_ones_records_is_called_as_a_queues(node, topics):
+    node.declare(b"delayed")
+    node.topics.create("__queue", 1, {})
+    for make in (
+        lambda: topics.alter("__queue", {"delivery.schedule": "true"}, ()),
+        lambda: topics.check_new("__queue.a", 1, {"delivery.schedule": "true"}),
+    ):
+        with pytest.raises(InvalidName, match="those of queues"):
+            make()
+    node.topics.delete("__queue")
+    with pytest.raises(InvalidName, match="those of queues"):
+        topics.create("__queue", 1, {"delivery.schedule": "true"})
+    assert node.topics.names() == []
+    assert topics.get("__queue.delayed").read_only

@@ -9,7 +9,13 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.refusals import Nameless, NoSuchStream, NoTopicForIt
 from logstore.broker.queues.streams.stream import Home, Stream
 from logstore.broker.queues.streams.streams import Streams
-from logstore.broker.queues.streams.topic_of import check_single, retention, settings, topic_name
+from logstore.broker.queues.streams.topic_of import (
+    check_no_companion,
+    check_single,
+    retention,
+    settings,
+    topic_name,
+)
 
 # What it may not be, in RabbitMQ's order and words.
 _PROPERTIES: Final[tuple[tuple[str, Callable[[QueueFacts], bool]], ...]] = (
@@ -34,13 +40,15 @@ def made(
     """A new one, and what is done once it has its topic.
 
     Raises Nameless, NoSuchStream; NoTopicForIt where its name is no topic's, or another stream has
-    that one, or the topic has more partitions than one.
+    that one, or the topic has more partitions than one, or is
+    where records of another topic wait.
     """
     check(facts)
     topic = topic_name(home.name, facts.name)
     if streams.has(topic):
         raise NoTopicForIt(facts.name, f"topic {topic!r} is another stream; use another name")
     check_single(streams.topics, facts.name, topic)
+    check_no_companion(streams.topics, facts.name, topic)
     stream = Stream(next_id(), facts, home, streams, topic)
     opening = Pending()
     stream.make(opening, settings(stream.limits), retention(stream.limits))

@@ -9,6 +9,7 @@ from typing import Final
 from logstore.amqp.fields import text
 from logstore.broker.queues.limits import Limits
 from logstore.broker.queues.refusals import NoTopicForIt
+from logstore.broker.schedules.companion import parent_of
 from logstore.broker.topics import Topics, check_for_clients
 from logstore.errors import InvalidName, Refused
 from logstore.kept_queues import DEFAULT_VHOST
@@ -47,6 +48,16 @@ def check_single(topics: Topics, stream: bytes, topic: str) -> None:
             stream,
             f"topic {topic!r} has {len(found.partitions)} partitions, and a stream has one; use "
             f"another name",
+        )
+
+
+def check_no_companion(topics: Topics, stream: bytes, topic: str) -> None:
+    """Raises NoTopicForIt where records of another topic wait there: nobody could delete it."""
+    parent = parent_of(topic)
+    found = None if parent is None else topics.get(parent)
+    if found is not None and found.settings.delivery_schedule:
+        raise NoTopicForIt(
+            stream, f"topic {topic!r} is where records of {parent!r} wait; use another name"
         )
 
 

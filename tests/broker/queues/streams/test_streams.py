@@ -284,6 +284,20 @@ def test_a_topic_with_more_partitions_becomes_none(node):
     assert node.topics.get("s") is not None
 
 
+def test_a_topic_where_records_wait_becomes_no_stream(node):
+    """The queue would go when it is deleted, and its topic could not."""
+    node.topics.create("orders", 1, {"delivery.schedule": "true"})
+    with pytest.raises(NoTopicForIt, match="where records of 'orders' wait"):
+        stream(node, b"orders.delayed")
+    stream(node, b"orders")
+    node.topics.alter("orders", {"delivery.schedule": "false"}, ())
+    stream(node, b"orders.delayed")
+    with pytest.raises(Refused, match=r"'orders\.delayed' can't be where records wait"):
+        node.topics.alter("orders", {"delivery.schedule": "true"}, ())
+    node.delete(b"orders.delayed")
+    assert node.topics.names() == ["orders"]
+
+
 def test_arguments_become_settings_of_the_topic(node):
     stream(node, max_age="1h", max_length_bytes=8_000_000)
     given = node.topics.given("s")
