@@ -141,6 +141,7 @@ class LaneView:
         """
         its, removed = self.log, self._removed
         if its is None:
+            self.check_failure()
             if at > 0:  # or else who waits there would be answered at once, again and again
                 raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, 0")
             return ()

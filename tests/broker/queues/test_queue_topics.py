@@ -3,7 +3,7 @@
 import pytest
 from queue_parts import Channel
 
-from logstore.errors import InvalidName, OffsetAboveEnd, Refused
+from logstore.errors import Damaged, InvalidName, OffsetAboveEnd, Refused
 from logstore.queue_topics import QueueTopics, topic_name
 from logstore.records.decode import decode
 
@@ -161,6 +161,18 @@ def test_a_reader_above_the_end_of_a_lane_without_messages_is_told_so(node, topi
     with pytest.raises(OffsetAboveEnd, match="offset 5 is above the end, 0"):
         log.read(5, 1000)
     assert log.read(0, 1000) == ()
+
+
+def test_a_reader_of_a_lane_that_can_not_be_opened_is_told_of_that(node, topics, monkeypatch):
+    """And not that its offset is wrong: it would begin anew."""
+    node.declare(b"q")
+    node.publish(b"q", b"x")
+    log, lane = topics.get("__queue.q").partition(0), node.vhost.queue(b"q").stock.lanes[0]
+    monkeypatch.setattr(lane, "log", None)
+    monkeypatch.setattr(lane, "failed", Damaged("it is damaged"))
+    for at in (0, 5):
+        with pytest.raises(Damaged, match="it is damaged"):
+            log.read(at, 1000)
 
 
 def test_no_topic_that_waits_for_another_ones_records_is_called_as_a_queues(node, topics):
