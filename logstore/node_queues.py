@@ -7,7 +7,7 @@ it waits for the first who asks.
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.clock import now_ms
 from logstore.counts.queues import QueueTotals
@@ -22,6 +22,10 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
+
+
+ARRIVE_S: Final = 5.0  # a disk that hangs holds the stop no longer
+LOOK_S: Final = 0.005
 
 
 class NodeQueues:
@@ -135,6 +139,15 @@ class NodeQueues:
     def log_bytes(self) -> Callable[[Log], int]:
         """The size of a queue's log."""
         return self._logs.bytes
+
+    async def arrive(self) -> None:
+        """Before ``close``: what topics have sent to exchanges arrives, and does not come again."""
+        if self._queues is None:
+            return
+        self._queues.halt()
+        until = self._loop.time() + ARRIVE_S
+        while self._queues.on_the_way and self._loop.time() < until:
+            await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
         """All that was settled is kept; messages that were out are ready again."""

@@ -632,3 +632,25 @@ def test_each_queue_says_how_long_its_past_stays(tmp_path):
             store.queue("q", retention_ms=1)
         with pytest.raises(InvalidQueueArgument):
             store.queue("other", retention_ms=-1)
+
+
+def arrived(store, queue, count):
+    """Wait until the only route has nothing left; so many are in the queue then, at least."""
+    while (route := store.topic_routes()[0]).lag != 0:
+        queue.counts()  # a turn
+    assert queue.counts().ready == count
+    return route
+
+
+@pytest.mark.parametrize("count", [1, 600])
+def test_a_store_closed_while_a_topic_feeds_an_exchange_sends_nothing_twice(tmp_path, count):
+    with logstore.open(tmp_path / "data") as store:
+        topic, queue = store.create_topic("t"), store.queue("q")
+        queue.bind(store.exchange("x", "fanout"))
+        store.route_topic("t", "x")
+        topic.append_many([logstore.Message(b"%d" % n) for n in range(count)])
+        while not queue.counts().ready:  # what was sent by then is on its way
+            pass
+    with logstore.open(tmp_path / "data") as store:
+        arrived(store, store.queue("q"), count)
+        assert bodies(store.queue("q")) == [b"%d" % n for n in range(count)]

@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 # waiting. What is left is done by the next that calls or waits.
 TURNS_MAX: Final = 16
 AT_ONCE_S: Final = 0.005  # of a turn in a thread that has others to serve
+ARRIVE_S: Final = 10.0  # at a close, for messages of topics; a disk that hangs holds it no longer
 WORKERS: Final = 2  # that open lanes, as many as the model opens at once by itself
 
 log: Final = logging.getLogger("logstore.queues")
@@ -213,13 +214,16 @@ class OwnTurn:
         """``keep`` is called once, when nothing is left to be done; others are told why."""
         if self._error is not None:
             return
+        assert self._queues is not None
+        queues = self._queues
+        self.do(queues.halt)
+        self.wait(lambda: not queues.on_the_way, ARRIVE_S)
         self.wait(lambda: not self._working and not self._moving())
         self._workers.shutdown()
         with self._model:
-            assert self._queues is not None
             self._error = why
             try:
-                self._queues.close()
+                queues.close()
                 self._end(TURNS_MAX)
                 keep()
                 self._end(TURNS_MAX)

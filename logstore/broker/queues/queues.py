@@ -649,6 +649,16 @@ class Queues:
 
     # The end
 
+    def halt(self) -> None:
+        """It is about to be closed: topics feed exchanges no more."""
+        if self._routes is not None:
+            self._routes.halt()
+
+    @property
+    def on_the_way(self) -> bool:
+        """Whether messages of topics are, that would come again if it were closed now."""
+        return self._routes is not None and self._routes.on_the_way
+
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""
         self._closed = True

@@ -113,6 +113,7 @@ class TopicRoute:
         self.stuck: str | None = None  # why it does not go on
         self.gone = False
         self._begun = not hold
+        self._halted = False
         self._around = around
         self._circular = circular
         self._messaging = Messaging()
@@ -158,6 +159,8 @@ class TopicRoute:
             return
         now_ms = self.vhost.clock()
         self._settle(now_ms)
+        if self._halted:
+            return  # its position is kept with the end
         if now_ms >= self._again_ms and self._is_ready() and not self._around.crowded():
             self._send_some(now_ms)
         elif self._around.crowded():
@@ -417,7 +420,16 @@ class TopicRoute:
         """Whether it has something to send now, or on its way."""
         return self.stuck is None and any(it.flights or it.has_more for it in self._feeds)
 
+    @property
+    def on_the_way(self) -> bool:
+        """Whether something was sent that has not arrived."""
+        return any(it.flights for it in self._feeds)
+
     # The end
+
+    def halt(self) -> None:
+        """The process is about to end: send no more, and see what was sent arrive."""
+        self._halted = True
 
     def close(self) -> None:
         """At the end of the process: keep how far all is safe."""

@@ -15,7 +15,7 @@ from logstore.broker.queues.vhost import Crossings, Vhost
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
-from logstore.broker.routing.targets import TO_TOPIC, target_of_exchange
+from logstore.broker.routing.targets import TO_CHANNEL, TYPES, target_of_exchange
 from logstore.broker.start import Start, offset_of
 from logstore.errors import Failed, LogstoreError, Refused, UnknownTopic
 from logstore.kept import OffsetToCommit
@@ -236,8 +236,8 @@ class TopicRoutes(Crossings):
             ends: list[Node] = []
             if facts.alternate is not None:
                 ends.append(Node("exchange", facts.alternate, vhost.name))
-            if facts.type_name == TO_TOPIC:
-                ends.append(Node("topic", target_of_exchange(facts)))
+            if facts.type_name in TYPES:
+                ends += _led_to(vhost, facts.type_name, target_of_exchange(facts))
             self._check_edges(Node("exchange", facts.name, vhost.name), ends)
 
     def check_stream(self, vhost: Vhost, name: bytes) -> None:
@@ -276,12 +276,11 @@ class TopicRoutes(Crossings):
         topology = vhost.topology
         try:
             bindings = topology.bindings_from(node.name)
-            alternate, station = topology.alternate(node.name), topology.station(node.name)
+            alternate, facts = topology.alternate(node.name), topology.exchange(node.name)
         except NoExchange:
             return
-        topic = getattr(station, "topic_name", None)
-        if topic is not None:
-            yield Node("topic", topic.encode())
+        if facts.type_name in TYPES:
+            yield from _led_to(vhost, facts.type_name, target_of_exchange(facts))
         if alternate is not None:
             yield Node("exchange", alternate, vhost.name)
         for binding in bindings:
@@ -320,11 +319,28 @@ class TopicRoutes(Crossings):
 
     # The end
 
+    def halt(self) -> None:
+        """As TopicRoute.halt, all of them."""
+        for route in self:
+            route.halt()
+
+    @property
+    def on_the_way(self) -> bool:
+        """Whether something was sent that has not arrived."""
+        return any(it.on_the_way for it in self)
+
     def close(self) -> None:
         """Keep all positions."""
         self.stop()
         for route in self:
             route.close()
+
+
+def _led_to(vhost: Vhost, type_name: str, target: bytes) -> Iterator[Node]:
+    """The topic where messages of such an exchange are: that of a channel is its history."""
+    channel = type_name == TO_CHANNEL
+    if not channel or vhost.keeps_history(target.decode(errors="replace")):
+        yield Node("topic", target)
 
 
 def _arguments(fallback: str | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from logstore.broker.routing.refusals import Circular, InternalExchange, NoExcha
 from logstore.errors import LogstoreError, OffsetAboveEnd, Refused, UnknownTopic
 from logstore.names import ROUTE_GROUPS
 from logstore.records.record import Message
+from logstore.settings import ChannelRule
 
 
 @pytest.fixture
@@ -388,6 +389,28 @@ def test_an_exchange_that_is_made_again_otherwise_closes_no_circle(node):
     with pytest.raises(Circular):  # nor one whose alternate leads there
         node.exchange(b"a", "fanout", **{"alternate-exchange": "to-t"})
     node.exchange(b"a", "fanout")
+
+
+def test_a_circle_by_a_channel_whose_history_is_the_topic_is_refused(node):
+    node.channels.keep([ChannelRule("kept.*", 3_600_000)], node.topics)
+    node.topic("kept.t")
+    node.topic("u")
+    node.exchange(b"to", "x-channel", x_target="kept.t")
+    with pytest.raises(Circular, match=r"topic kept\.t -> exchange 'to' -> topic kept\.t"):
+        route(node, "kept.t", b"to")
+    node.exchange(b"a", "fanout")
+    route(node, "kept.t", b"a")
+    with pytest.raises(Circular):
+        bound(node, b"a", b"to")
+    node.exchange(b"b", "direct", **{"alternate-exchange": "to"})
+    with pytest.raises(Circular):
+        bound(node, b"a", b"b")
+    node.exchange(b"no-history", "x-channel", x_target="t")
+    bound(node, b"a", b"no-history")
+    node.vhost.delete_exchange(b"a")
+    node.run()
+    with pytest.raises(Circular):
+        node.exchange(b"a", "x-channel", x_target="kept.t")
 
 
 def test_a_circle_over_two_virtual_hosts_is_refused(node):
