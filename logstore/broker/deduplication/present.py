@@ -1,8 +1,10 @@
 """The ids of one log's records, each with the place of the record that had it last. Pure.
 
 Whether an id still counts is not known here: that depends on what has become of the record. Those
-that do not are let go of in passing, a few with each that comes, so that no call takes long.
-As ``window.py`` a snapshot costs nothing until its bytes are asked for.
+that do not are let go of in passing, a few with each that comes, so that no call takes long; a
+chunk of which half has gone is packed, so that one that stays for ever keeps no others' places.
+As ``window.py`` a snapshot costs nothing until its bytes are asked for: they are of the records
+below an offset.
 """
 
 import sys
@@ -45,6 +47,21 @@ class _Chunk:
         self.ids = bytearray()
         self.offsets, self.times, self.expirations = array("q"), array("q"), array("q")
         self.left = 0  # that were not let go of
+
+    def packed(self) -> "_Chunk":
+        """Those that were not let go of, at places of their own."""
+        it = _Chunk()
+        there = self.there()
+        it.ids += b"".join(map(self.id, there))
+        it.offsets.extend([self.offsets[at] for at in there])
+        it.times.extend([self.times[at] for at in there])
+        it.expirations.extend([self.expirations[at] for at in there])
+        it.left = len(there)
+        return it
+
+    def there(self) -> list[int]:
+        """Their places."""
+        return [at for at, offset in enumerate(self.offsets) if offset != NONE]
 
     def placed(self, at: int) -> Placed:
         return Placed(self.offsets[at], self.times[at], self.expirations[at])
@@ -99,6 +116,9 @@ class Present(Held):
         number = self._came
         chunk = self._chunks.get(number // CHUNK)
         if chunk is None:
+            last = self._chunks.get(number // CHUNK - 1)
+            if last is not None:
+                self._pack(number // CHUNK - 1, last)
             chunk = self._chunks[number // CHUNK] = _Chunk()
         chunk.ids += it
         chunk.offsets.append(offset)
@@ -114,8 +134,19 @@ class Present(Held):
         del self._numbers[chunk.id(at)]
         chunk.offsets[at] = NONE
         chunk.left -= 1
-        if not chunk.left and number // CHUNK != self._came // CHUNK:
-            del self._chunks[number // CHUNK]
+        if number // CHUNK != self._came // CHUNK:  # else others come to it
+            self._pack(number // CHUNK, chunk)
+
+    def _pack(self, key: int, chunk: _Chunk) -> None:
+        """If half of it has gone. Its numbers are others then; a snapshot may read the old ones."""
+        if 2 * chunk.left > len(chunk.offsets):
+            return
+        if not chunk.left:
+            del self._chunks[key]
+            return
+        chunk = self._chunks[key] = chunk.packed()
+        for at in range(chunk.left):
+            self._numbers[chunk.id(at)] = key * CHUNK + at
 
     def _let_go(self, most: int, counts: Callable[[Placed], bool]) -> None:
         for _ in range(most):
@@ -123,27 +154,35 @@ class Present(Held):
             if number == NONE:
                 self._round = self._all(list(self._chunks))
                 return
-            chunk = self._chunks.get(number // CHUNK)
-            if chunk is None or chunk.offsets[number % CHUNK] == NONE:
-                continue
-            if not counts(chunk.placed(number % CHUNK)):
+            chunk, at = self._chunks.get(number // CHUNK), number % CHUNK
+            if chunk is None or at >= len(chunk.offsets) or chunk.offsets[at] == NONE:
+                continue  # gone, or packed since the round began with it
+            if not counts(chunk.placed(at)):
                 self._drop(number)
 
     def _all(self, chunks: Sequence[int]) -> Iterator[int]:
         for key in chunks:
             if key in self._chunks:
-                yield from range(key * CHUNK, key * CHUNK + len(self._chunks[key].offsets))
+                # From the end: what is packed meanwhile only comes nearer to the beginning.
+                yield from range(
+                    key * CHUNK + len(self._chunks[key].offsets) - 1, key * CHUNK - 1, -1
+                )
 
     def forget(self, count: int) -> None:
         """Let go of so many that came first."""
         for key in list(self._chunks):
-            for at, offset in enumerate(self._chunks[key].offsets):
-                if not count:
-                    return
-                if offset != NONE:
-                    self._drop(key * CHUNK + at)
-                    self.forgotten += 1
-                    count -= 1
+            if not count:
+                return
+            chunk = self._chunks[key]
+            there = chunk.there()[:count]
+            for at in there:
+                del self._numbers[chunk.id(at)]
+                chunk.offsets[at] = NONE
+            chunk.left -= len(there)
+            if key != self._came // CHUNK:
+                self._pack(key, chunk)
+            self.forgotten += len(there)
+            count -= len(there)
 
     # As bytes
 
@@ -160,7 +199,8 @@ class Present(Held):
             if end <= 0:
                 continue
             offsets = chunk.offsets[:end]
-            there = [at for at, offset in enumerate(offsets) if offset != NONE]
+            # Packed since, it may begin with what has come later: the log may lose that.
+            there = [at for at, offset in enumerate(offsets) if NONE < offset < upto]
             kept = bytes(chunk.ids[: end * ID_BYTES])
             ids += b"".join([kept[at * ID_BYTES : (at + 1) * ID_BYTES] for at in there])
             for column, of_all in zip(
@@ -174,7 +214,9 @@ class Present(Held):
         return b"".join((head, ids, *(it.tobytes() for it in columns)))
 
     def load(self, kept: bytes, what: str) -> None:
-        """Begin with what ``freeze`` gave. Raises CorruptStore, with ``what`` it is."""
+        """Begin with what ``freeze`` gave, instead of anything. Raises CorruptStore, with ``what``
+        it is.
+        """
         upto = int.from_bytes(kept[:_NUMBER_BYTES], "big")
         count = int.from_bytes(kept[_NUMBER_BYTES : 2 * _NUMBER_BYTES], "big")
         at, size = 2 * _NUMBER_BYTES + count * ID_BYTES, count * _NUMBER_BYTES
@@ -184,7 +226,16 @@ class Present(Held):
         if sys.byteorder == "little":
             for column in columns:
                 column.byteswap()
-        for number, (offset, time_ms, expiration_ms) in enumerate(zip(*columns, strict=True)):
-            begin = 2 * _NUMBER_BYTES + number * ID_BYTES
-            self._add(kept[begin : begin + ID_BYTES], offset, time_ms, expiration_ms)
+        ids = kept[2 * _NUMBER_BYTES : at]
+        for key, first in enumerate(range(0, count, CHUNK)):
+            chunk = self._chunks[key] = _Chunk()
+            chunk.ids += ids[first * ID_BYTES : (first + CHUNK) * ID_BYTES]
+            chunk.offsets, chunk.times, chunk.expirations = [
+                column[first : first + CHUNK] for column in columns
+            ]
+            chunk.left = len(chunk.offsets)
+        self._numbers = {ids[n * ID_BYTES : (n + 1) * ID_BYTES]: n for n in range(count)}
+        self._came = count
+        if len(self._numbers) != count:
+            raise CorruptStore(f"{what} has an id twice: restore the store from a backup")
         self.upto = upto

@@ -176,6 +176,5 @@ class Window(Held):
         if sys.byteorder == "little":
             untils.byteswap()
         self.clear()
-        for number, until_ms in enumerate(untils):
-            at = _HEAD_BYTES + number * ID_BYTES
-            self.add(kept[at : at + ID_BYTES], until_ms, -1)
+        ids = [kept[at : at + ID_BYTES] for at in range(_HEAD_BYTES, begin, ID_BYTES)]
+        self.add_many(ids, untils, -1)

@@ -101,3 +101,36 @@ def test_a_note_that_is_cut_is_refused():
     for wrong in (note[:-1], note + b"x", note[:3]):
         with pytest.raises(CorruptStore, match=r"^it is cut off, or too long: restore the store"):
             Present().load(wrong, "it")
+
+
+@pytest.mark.long
+def test_what_counts_for_ever_here_and_there_keeps_no_places_of_others():
+    """So neither memory nor a round over all goes by what has come, but by what counts."""
+    present, each, now = Present(), 512, [0]
+    counts = lambda placed: placed.offset % each == 0 or placed.offset >= now[0]  # noqa: E731
+    for offset in range(200 * CHUNK):
+        now[0] = offset
+        present.add([mark(offset)], offset, counts)
+    there = 200 * CHUNK // each
+    assert all(present.find(id_(n)).offset == n for n in range(0, 200 * CHUNK, each))
+    assert len(present) <= there + 2 * CHUNK
+    assert sum(len(it.offsets) for it in present._chunks.values()) <= 2 * there + 3 * CHUNK
+    present.forget(3)
+    assert [present.find(id_(n * each)) is None for n in range(4)] == [True, True, True, False]
+    again = Present()
+    again.load(present.freeze()(), "it")
+    assert all(again.find(id_(n)) == present.find(id_(n)) for n in range(0, 200 * CHUNK, each))
+
+
+def test_a_snapshot_has_nothing_that_came_later_where_places_were_packed_since():
+    """The log may lose that at a power cut, and what is sent again would be no repeat."""
+    present = Present()
+    present.add([mark(n) for n in range(CHUNK - 1)], 0, lambda placed: True)
+    frozen = present.freeze()
+    present.add([mark(CHUNK - 1), mark(CHUNK)], CHUNK - 1, lambda placed: True)
+    present.forget(CHUNK - 5)
+    again = Present()
+    again.load(frozen(), "it")
+    assert [again.find(id_(n)) is not None for n in range(CHUNK - 6, CHUNK + 1)] == [
+        False, True, True, True, True, False, False,
+    ]  # fmt: skip
