@@ -117,6 +117,7 @@ class Planner:
         yield from self._each(wanted.queues, "queues", self._queue)
         yield from self._find_places()
         yield from self._each(wanted.bindings, "bindings", self._binding)
+        yield from self._find_circles()
         if self._faulty:
             more = self._faulty - len(self._faults)
             self._faults += [f"and {more} more"] if more else []
@@ -254,11 +255,16 @@ class Planner:
     def _check_stream(self, it: WantedQueue, vhost: "Vhost | None") -> None:
         """Raises what its declaration would: its name is that of a topic, too."""
         from logstore.broker.queues.streams.made import check
-        from logstore.broker.queues.streams.topic_of import check_single, topic_name
+        from logstore.broker.queues.streams.topic_of import (
+            check_no_companion,
+            check_single,
+            topic_name,
+        )
 
         check(it.facts)
-        topic = topic_name(data(it.vhost), it.facts.name)
-        check_single(self._queues.streams().topics, it.facts.name, topic)
+        topic, topics = topic_name(data(it.vhost), it.facts.name), self._queues.streams().topics
+        check_single(topics, it.facts.name, topic)
+        check_no_companion(topics, it.facts.name, topic)
         if vhost is not None:
             self._queues.routes.check_stream(vhost, it.facts.name)
 
@@ -289,6 +295,26 @@ class Planner:
         place.bound.add(identity)
         count.added += 1
         self._plan.bindings.append(it)
+
+    def _find_circles(self) -> Steps:
+        """Those that several of what is new close together; none of a new virtual host can."""
+        plan, there = self._plan, {text(name): it for name, it in self._queues.vhosts.items()}
+        exchanges = ((there[it.vhost], it.facts) for it in plan.exchanges if it.vhost in there)
+        streams = (
+            (there[it.vhost], it.facts.name)
+            for it in plan.queues
+            if it.vhost in there and it.facts.type_name == STREAM
+        )
+        bindings = ((there[it.vhost], it.binding) for it in plan.bindings if it.vhost in there)
+        if self._faulty:
+            return
+        found = self._queues.routes.check_together(exchanges, streams, bindings)
+        for number, error in enumerate(found, 1):
+            if error is not None:
+                self._fault(f"bindings: {error}")
+                return
+            if number % AT_ONCE == 0:
+                yield AT_ONCE
 
     def _facts(self, name: str, vhost: "Vhost | None", exchange: bytes) -> ExchangeFacts | None:
         return self._there(vhost, exchange) or self._exchanges.get((name, exchange))

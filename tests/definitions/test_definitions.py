@@ -201,6 +201,16 @@ CONTRADICTIONS = [
      "is a stream and can't be non-durable"),
     ({"queues": [queue("many", arguments={"x-queue-type": "stream"})]}, "has 3 partitions"),
     ({"bindings": [binding("x", "into", kind="exchange")]}, "fed"),
+    ({"exchanges": [exchange("y")], "bindings": [
+        binding("x", "y", kind="exchange"), binding("y", "into", kind="exchange"),
+    ]}, "topic fed -> exchange 'x' -> exchange 'y' -> exchange 'into' -> topic fed"),
+    ({"exchanges": [exchange("z", arguments={"alternate-exchange": "into"})],
+      "bindings": [binding("x", "z", kind="exchange")]}, "topic fed -> exchange 'x'"),
+    ({"exchanges": [exchange("to-fed", "x-topic", arguments={"x-target": "fed"})],
+      "bindings": [binding("x", "to-fed", kind="exchange")]}, "exchange 'to-fed' -> topic fed"),
+    ({"queues": [queue("fed", arguments={"x-queue-type": "stream"})],
+      "bindings": [binding("x", "fed")]}, "exchange 'x' -> topic fed"),
+    ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]}, "records of 'w' wait"),
     ([], "they are no JSON object"),
 ]  # fmt: skip
 
@@ -212,6 +222,7 @@ def shared(tmp_path_factory):
         store.internals().access().change(users)
         store.create_topic("many", partitions=3)
         store.create_topic("fed")
+        store.create_topic("w", settings={"delivery.schedule": "true"})
         into = exchange("into", "x-topic", arguments={"x-target": "fed"})
         imported(store, {"queues": [queue("q")], "exchanges": [exchange("x"), into]})
         store.route_topic("fed", "x")

@@ -6,7 +6,7 @@ counts once it is durable. Everything is in the sessions' thread.
 
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -134,6 +134,15 @@ class Crossings:
 
     def check_stream(self, vhost: "Vhost", name: bytes) -> None:
         """A stream that is about to be declared. Raises Circular."""
+
+    def check_together(
+        self,
+        exchanges: Iterable[tuple["Vhost", ExchangeFacts]],
+        streams: Iterable[tuple["Vhost", bytes]],
+        bindings: Iterable[tuple["Vhost", Binding]],
+    ) -> Iterator[LogstoreError | None]:
+        """All of these, which are to be made: what refuses them together; in small steps."""
+        return iter(())
 
     def changed(self) -> None:
         """Exchanges, bindings, policies or topics have changed."""

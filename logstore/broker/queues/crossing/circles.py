@@ -14,18 +14,18 @@ Ways = Callable[["Node"], Iterable["Node"]]  # where messages go on from there
 
 
 class Node(NamedTuple):
-    """A topic, or an exchange of a virtual host."""
+    """A topic, or an exchange or queue of a virtual host."""
 
-    kind: str  # topic, exchange
+    kind: str  # topic, exchange, queue
     name: bytes
-    vhost: bytes = b""  # of an exchange
+    vhost: bytes = b""  # of an exchange or queue
 
     def __str__(self) -> str:
         name = self.name.decode(errors="backslashreplace")
         if self.kind == "topic":
             return f"topic {name}"
         vhost = self.vhost.decode(errors="backslashreplace")
-        return f"exchange {name!r}" + (f" in vhost {vhost!r}" if vhost != "/" else "")
+        return f"{self.kind} {name!r}" + (f" in vhost {vhost!r}" if vhost != "/" else "")
 
 
 def circle(begin: Node, end: Node, ways: Ways) -> Sequence[Node] | None:

@@ -1,10 +1,11 @@
 """All topic routes of a process: made, removed, looked at, and kept out of circles."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from logstore.amqp import fields
-from logstore.broker.queues.crossing.circles import Node, circle
+from logstore.broker.queues.crossing.circles import Node, Ways, circle
 from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
 from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
 from logstore.broker.queues.lane_logs import Work
@@ -233,18 +234,52 @@ class TopicRoutes(Crossings):
     def check_exchange(self, vhost: Vhost, facts: ExchangeFacts) -> None:
         """One that is about to be declared. Raises Circular, InvalidArgument."""
         if self._by_topic:
-            ends: list[Node] = []
-            if facts.alternate is not None:
-                ends.append(Node("exchange", facts.alternate, vhost.name))
-            if facts.type_name in TYPES:
-                ends += _led_to(vhost, facts.type_name, target_of_exchange(facts))
-            self._check_edges(Node("exchange", facts.name, vhost.name), ends)
+            for begin, end in _of_exchange(vhost, facts):
+                self._check_edges(begin, [end])
 
     def check_stream(self, vhost: Vhost, name: bytes) -> None:
         """A stream that is about to be declared. Raises Circular."""
         if self._by_topic:
-            begin = Node("exchange", DEFAULT_EXCHANGE, vhost.name)
-            self._check_edges(begin, [Node("topic", name)])
+            for begin, end in _of_stream(vhost, name):
+                self._check_edges(begin, [end])
+
+    def check_together(
+        self,
+        exchanges: Iterable[tuple[Vhost, ExchangeFacts]],
+        streams: Iterable[tuple[Vhost, bytes]],
+        bindings: Iterable[tuple[Vhost, Binding]],
+    ) -> Iterator[Circular | None]:
+        """All of these, which are to be made: of each route, whether they would close a circle."""
+        if not self._by_topic:
+            return
+        new = {(vhost.name, name): _of_stream(vhost, name) for vhost, name in streams}
+        ways = chain(
+            (_of_exchange(*it) for it in exchanges),
+            new.values(),
+            (self._of_binding(*it, new) for it in bindings),
+        )
+        more: dict[Node, list[Node]] = {}
+        for those in ways:
+            for begin, end in those:
+                more.setdefault(begin, []).append(end)
+            yield None
+        for route in self if more else ():
+            if self._circular(route) is None:  # else it stands still already
+                yield self._back(route, lambda it: chain(self._ways(it), more.get(it, ())))
+
+    def _of_binding(
+        self,
+        vhost: Vhost,
+        binding: Binding,
+        new: Mapping[tuple[bytes, bytes], Sequence[tuple[Node, Node]]],
+    ) -> Iterator[tuple[Node, Node]]:
+        """The ways that there are once it is made; ``new``: those of streams that are, too."""
+        begin = Node("exchange", binding.source, vhost.name)
+        for end in self._bound_to(vhost, binding):
+            yield begin, end
+        if binding.kind == "queue":
+            for _, end in new.get((vhost.name, binding.destination), ()):
+                yield begin, end
 
     def _check_edges(self, begin: Node, ends: Iterable[Node]) -> None:
         """Ways that are to be from there."""
@@ -256,14 +291,16 @@ class TopicRoutes(Crossings):
     def _circular(self, route: TopicRoute) -> LogstoreError | None:
         """Whether messages of the route come back into its topic."""
         if route not in self._checked:
-            error = None
-            topic = Node("topic", route.topic.encode())
-            for end in self._entered(route.vhost, route.exchange, route.template.literal):
-                way = circle(end, topic, self._ways)
-                if way is not None:
-                    error = Circular([str(it) for it in (topic, *way)])
-            self._checked[route] = error
+            self._checked[route] = self._back(route, self._ways)
         return self._checked[route]
+
+    def _back(self, route: TopicRoute, ways: Ways) -> Circular | None:
+        topic = Node("topic", route.topic.encode())
+        for end in self._entered(route.vhost, route.exchange, route.template.literal):
+            way = circle(end, topic, ways)
+            if way is not None:
+                return Circular([str(it) for it in (topic, *way)])
+        return None
 
     def _ways(self, node: Node) -> Iterator[Node]:
         """Where messages go on from there."""
@@ -272,6 +309,9 @@ class TopicRoutes(Crossings):
             return
         vhost = self._hosts.get(node.vhost)
         if vhost is None:
+            return
+        if node.kind == "queue":
+            yield from self._queue(vhost, node.name)
             return
         topology = vhost.topology
         try:
@@ -299,7 +339,7 @@ class TopicRoutes(Crossings):
         """Where a route leads; of the default exchange with one key to one queue alone."""
         self._hosts[vhost.name] = vhost
         if exchange == DEFAULT_EXCHANGE and key is not None:
-            return list(self._queue(vhost, key))
+            return [Node("queue", key, vhost.name)]
         return [Node("exchange", exchange, vhost.name)]
 
     def _bound_to(self, vhost: Vhost, binding: Binding) -> Iterator[Node]:
@@ -334,6 +374,26 @@ class TopicRoutes(Crossings):
         self.stop()
         for route in self:
             route.close()
+
+
+def _of_exchange(vhost: Vhost, facts: ExchangeFacts) -> Iterator[tuple[Node, Node]]:
+    """The ways that there are once it is declared. Raises InvalidArgument."""
+    begin = Node("exchange", facts.name, vhost.name)
+    if facts.alternate is not None:
+        yield begin, Node("exchange", facts.alternate, vhost.name)
+    if facts.type_name in TYPES:
+        for end in _led_to(vhost, facts.type_name, target_of_exchange(facts)):
+            yield begin, end
+
+
+def _of_stream(vhost: Vhost, name: bytes) -> list[tuple[Node, Node]]:
+    """The same: it is reached by the default exchange, and by a route with its name as the key."""
+    found = vhost.topic_of_new(name)
+    if found is None:
+        return []
+    topic = Node("topic", found[0].encode())
+    begins = Node("exchange", DEFAULT_EXCHANGE, vhost.name), Node("queue", name, vhost.name)
+    return [(begin, topic) for begin in begins]
 
 
 def _led_to(vhost: Vhost, type_name: str, target: bytes) -> Iterator[Node]:

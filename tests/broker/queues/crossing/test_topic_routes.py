@@ -468,7 +468,26 @@ def test_a_stream_that_closes_a_circle_is_refused(node):
     route(node, "t", b"")
     with pytest.raises(Circular):
         node.declare(b"t", queue_type="stream")
+    unroute(node, "t", b"")
+    route(node, "t", b"", key="t")  # a queue of this name could be
+    with pytest.raises(Circular, match="queue 't' -> topic t -> queue 't'"):
+        node.declare(b"t", queue_type="stream")
+    unroute(node, "t", b"")
+    route(node, "t", b"")
     node.declare(b"u", queue_type="stream")
     append(node, b"1", key=b"u")
     moved(node)
     assert [it.value for it in node.records("u")[0]] == [b"1"]
+
+
+def test_a_stream_of_another_virtual_host_closes_no_circle_by_its_topic(node):
+    for name in ("v.s", "s"):
+        node.topic(name)
+    node.add_vhost(b"v")
+    node.within(b"v")
+    route(node, "v.s", b"")
+    with pytest.raises(Circular, match=r"topic v\.s"):
+        node.declare(b"s", queue_type="stream")
+    unroute(node, "v.s", b"")
+    route(node, "s", b"")
+    node.declare(b"s", queue_type="stream")  # its topic is another one
