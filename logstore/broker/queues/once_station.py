@@ -77,12 +77,10 @@ class OnceStation:
 
     def _remember(self) -> None:
         """What the journal knows of it from before."""
-        ids = self._vhost.host.seen(self.number)
         now_ms = self._vhost.clock()
+        ids = {it: at for it, at in self._vhost.host.seen(self.number) if now_ms < at}
         with self._window.lock:
-            for it, until_ms in ids:
-                if now_ms < until_ms:
-                    self._window.add(it, until_ms, now_ms)
+            self._window.add_many(list(ids), list(ids.values()), now_ms)
         self._room.came(len(ids))
 
     @property

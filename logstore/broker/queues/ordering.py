@@ -427,11 +427,18 @@ class Ordering(Generic[Holder]):
 
     def purged(self) -> None:
         """Nothing waits any more."""
+        for held in self._held.values():
+            held.waiting.clear()
+        self._free.clear()
+        self._gone.clear()
+        self.waiting = 0
+        self._keys = {
+            key: known for key, known in self._keys.items()
+            if not isinstance(known, _Key) or known.out or known.delayed
+        }  # fmt: skip
         for known in self._keys.values():
             if isinstance(known, _Key):
                 known.waiting.clear()
-        self._gone.clear()
-        self._count()
 
     def _count(self) -> None:
         """Enter what is left anew."""

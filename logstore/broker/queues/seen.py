@@ -46,10 +46,9 @@ class Seen(Held):
     def items(self) -> Sequence[tuple[bytes, int]]:
         """The ids, each with the time until which it is known, as they came."""
         with self.lock:
-            ids, untils, first = bytes(self.ids), self.untils[:], self._first
-        return [
-            (ids[n * ID_BYTES : (n + 1) * ID_BYTES], untils[n]) for n in range(first, len(untils))
-        ]
+            ids, untils = bytes(self.ids[self._first * ID_BYTES :]), self.untils[self._first :]
+        there = [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
+        return list(zip(there, untils, strict=True))
 
     def __len__(self) -> int:
         return len(self.untils) - self._first
