@@ -36,6 +36,9 @@ if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.removed import Removed
 
 OPEN_WITHIN_S: Final = 30.0  # a queue that is to be looked at; in a worker
+# Read at once where some of it was purged: it is decoded, which takes some ms.
+THINNED_BYTES: Final = 65_536
+PASSED_OVER_MAX: Final = 16  # reads at once that find purged messages alone
 # Topic ids: eight letters and the queue's number, so that each can be told from the other.
 _ID: Final = b"__queue."
 _NUMBERED: Final = re.compile(r"id\.([1-9][0-9]{0,17})")
@@ -148,11 +151,18 @@ class LaneView:
         safe = its.safe
         if removed is None or not its.start <= at < safe:
             return its.read(at, bytes_max)
-        left = next(removed.left(at, safe), None)
-        if left is None:
-            return [_without(it, removed) for it in its.read(safe - 1, 1)]
-        batches = its.read(left[0], bytes_max)
-        return [_without(it, removed) for it in batches if _has(it, removed)]
+        begin, batches = at, list[Batch]()
+        for _ in range(PASSED_OVER_MAX):
+            left = removed.first_left(begin, safe)
+            if left is None:
+                return [_without(it, removed) for it in its.read(safe - 1, 1)]
+            most = bytes_max if left == (at, safe) else min(bytes_max, THINNED_BYTES)
+            batches = list(its.read(left[0], most))
+            found = [_without(it, removed) for it in batches if _has(it, removed)]
+            if found or not batches:
+                return found
+            begin = batches[-1].next_offset  # compaction has taken what was left there
+        return [_without(batches[-1], removed)]
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
         its, removed = self.log, self._removed
@@ -215,26 +225,25 @@ class LaneView:
 
 
 def _is_whole(removed: "Removed", first: int, upto: int) -> bool:
-    return next(removed.left(first, upto), None) in (None, (first, upto)) and not (
-        removed.covers(first, upto) and first < upto
-    )
+    return first >= upto or removed.first_left(first, upto) == (first, upto)
 
 
 def _has(batch: Batch, removed: "Removed") -> bool:
     """Whether anything of it is left."""
-    return next(removed.left(batch.base_offset, batch.next_offset), None) is not None
+    return removed.first_left(batch.base_offset, batch.next_offset) is not None
 
 
 def _without(batch: Batch, removed: "Removed") -> Batch:
     """The batch without what was purged, as compaction would leave it: offsets stay."""
     first, upto = batch.base_offset, batch.next_offset
-    left = list(removed.left(first, upto))
+    left = removed.all_left(first, upto)
     if left == [(first, upto)]:
         return batch
     from logstore.records.decode import decode
     from logstore.records.keyed import keyed, thinned
 
-    places = [n for n, it in enumerate(decode(batch)) if it.offset not in removed]
+    stays = {offset for begin, end in left for offset in range(begin, end)}
+    places = [n for n, it in enumerate(decode(batch)) if it.offset in stays]
     return thinned(batch, keyed(batch).spans(places))
 
 

@@ -14,6 +14,7 @@ Numbers are as in ``packed.py``; the first range counts from ``below``.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 from logstore.broker.queues.bits import Bits, runs
@@ -22,6 +23,8 @@ from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
 # Of one lane: 2 MiB, and as much in the journal's note. Only whoever purges between messages that
 # are out, again and again, makes so many; then the oldest of the past is hidden as a whole.
 RANGES_MAX: Final = 1 << 16
+# Held for as long as one is changed: Kafka's clients are answered in workers, too.
+_CHANGING: Final = Lock()
 
 
 @dataclass(slots=True)
@@ -42,6 +45,10 @@ class Removed:
         """The offsets from ``first`` to before ``upto`` are removed."""
         if upto <= max(first, self.below):
             return
+        with _CHANGING:
+            self._add(first, upto)
+
+    def _add(self, first: int, upto: int) -> None:
         begin, end = bisect_left(self.uptos, first), bisect_right(self.firsts, upto)
         if begin < end:  # those that it touches
             first, upto = min(first, self.firsts[begin]), max(upto, self.uptos[end - 1])
@@ -65,11 +72,12 @@ class Removed:
 
     def clip(self, end: int) -> None:
         """The log ends here: other messages will come to the offsets above."""
-        self.below = min(self.below, end)
-        keep = bisect_left(self.firsts, end)
-        del self.firsts[keep:], self.uptos[keep:]
-        if self.uptos:
-            self.uptos[-1] = min(self.uptos[-1], end)
+        with _CHANGING:
+            self.below = min(self.below, end)
+            keep = bisect_left(self.firsts, end)
+            del self.firsts[keep:], self.uptos[keep:]
+            if self.uptos:
+                self.uptos[-1] = min(self.uptos[-1], end)
 
     def covers(self, first: int, upto: int) -> bool:
         """Whether all of these offsets are removed."""
@@ -89,6 +97,16 @@ class Removed:
             first = self.uptos[place]
         if first < upto:
             yield first, upto
+
+    def all_left(self, first: int, upto: int) -> list[tuple[int, int]]:
+        """The same; in any thread, while another one changes it."""
+        with _CHANGING:
+            return list(self.left(first, upto))
+
+    def first_left(self, first: int, upto: int) -> tuple[int, int] | None:
+        """The first of the same; None: all is removed. In any thread."""
+        with _CHANGING:
+            return next(self.left(first, upto), None)
 
     def copy(self) -> "Removed":
         return Removed(self.below, self.firsts.copy(), self.uptos.copy())

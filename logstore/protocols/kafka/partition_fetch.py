@@ -17,7 +17,9 @@ from logstore.protocols.session import Buffer
 class PartitionFetch:
     """A partition asked for: its log, or why there is none to read."""
 
-    __slots__ = ("_bytes", "_topic", "_upto", "asked", "cold", "error_code", "given", "log")
+    __slots__ = (
+        "_bytes", "_counts", "_topic", "_upto", "asked", "cold", "error_code", "given", "log",
+    )  # fmt: skip
 
     def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
         """``code``: why the topic can't be read; NONE: it can."""
@@ -27,6 +29,8 @@ class PartitionFetch:
         self.given = 0  # records that were read last, as far as offsets tell
         self.log: Log | None = None
         self._topic: Topic | None = None
+        # Of a queue's topic what is there is enough: to count it, it would be decoded.
+        self._counts = topic is None or not topic.read_only
         self.error_code = code
         if topic is None or code:
             return
@@ -70,7 +74,7 @@ class PartitionFetch:
                 return 0
             if bytes_max <= 1:
                 return 1
-            if offset < log.start:
+            if offset < log.start or not self._counts:
                 return bytes_max
             return self._count(log, min(bytes_max, self.asked.bytes_max))
         except LogstoreError:

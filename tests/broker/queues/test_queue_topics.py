@@ -4,7 +4,9 @@ import pytest
 from queue_parts import Channel
 
 from logstore.errors import Damaged, InvalidName, OffsetAboveEnd, Refused
-from logstore.queue_topics import QueueTopics, topic_name
+from logstore.kafka.fetch_codec import Asked
+from logstore.protocols.kafka.partition_fetch import PartitionFetch
+from logstore.queue_topics import THINNED_BYTES, QueueTopics, topic_name
 from logstore.records.decode import decode
 
 
@@ -189,3 +191,54 @@ def test_no_topic_that_waits_for_another_ones_records_is_called_as_a_queues(node
         topics.create("__queue", 1, {"delivery.schedule": "true"})
     assert node.topics.names() == []
     assert topics.get("__queue.delayed").read_only
+
+
+def test_where_some_was_purged_a_little_is_read_at_once(node, topics):
+    """It is decoded, and other clients wait meanwhile."""
+    node.declare(b"q")
+    channel = Channel()
+    node.publish(b"q", b"out")
+    node.get(b"q", channel, no_ack=False)
+    for _ in range(10):
+        node.publish(b"q", b"purged")
+    node.vhost.queue(b"q").purge(lambda _: None)
+    for _ in range(40):
+        node.publish(b"q", b"x" * 10_000)
+    log = topics.get("__queue.q").partition(0)
+    first = log.read(0, 1 << 20)
+    assert sum(it.size for it in first) < 2 * THINNED_BYTES
+    assert len(bodies(log)) == 41
+    assert sum(it.size for it in log.read(11, 1 << 20)) > 4 * THINNED_BYTES  # all is there
+
+
+def test_a_gap_that_compaction_has_left_before_what_was_purged_is_no_end(node, topics, monkeypatch):
+    """Who reads there would wait for what is below the end, and come by nothing."""
+    node.declare(b"q")
+    node.publish(b"q", b"gap")
+    node.get(b"q", Channel())
+    for _ in range(10):
+        node.publish(b"q", b"purged")
+    node.vhost.queue(b"q").purge(lambda _: None)
+    node.publish(b"q", b"after")
+    log = topics.get("__queue.q").partition(0)
+    within, whole = log.log, log.log.read
+
+    def without_the_first(at, bytes_max):
+        return list(whole(max(at, 1), 1))
+
+    monkeypatch.setattr(within, "read", without_the_first)
+    assert bodies(log) == [(11, b"after")]
+    assert [it.next_offset for it in log.read(0, 1 << 20)] == [12]
+
+
+def test_what_is_there_is_enough_however_much_a_client_waits_for(node, topics, monkeypatch):
+    """To count it, all of it would be decoded in one turn."""
+    node.declare(b"q")
+    node.publish(b"q", b"x", b"y")
+    topic = topics.get("__queue.q")
+    fetch = PartitionFetch(Asked("__queue.q", 0, 0, 1 << 20), topic, 0)
+    fetch.open()
+    monkeypatch.setattr(type(fetch.log), "read", None)
+    assert fetch.available(1 << 20) == 1 << 20
+    at_the_end = PartitionFetch(Asked("__queue.q", 0, 2, 1 << 20), topic, 0)
+    assert at_the_end.available(1 << 20) == 0
