@@ -11,6 +11,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from logstore.broker.deduplication.ids import ID_BYTES
@@ -51,7 +52,7 @@ class _Chunk:
     def packed(self) -> "_Chunk":
         """Those that were not let go of, at places of their own."""
         it = _Chunk()
-        there = self.there()
+        there = list(self.places())
         it.ids += b"".join(map(self.id, there))
         it.offsets.extend([self.offsets[at] for at in there])
         it.times.extend([self.times[at] for at in there])
@@ -59,9 +60,9 @@ class _Chunk:
         it.left = len(there)
         return it
 
-    def there(self) -> list[int]:
-        """Their places."""
-        return [at for at, offset in enumerate(self.offsets) if offset != NONE]
+    def places(self) -> Iterator[int]:
+        """Theirs, as they came."""
+        return (at for at, offset in enumerate(self.offsets) if offset != NONE)
 
     def placed(self, at: int) -> Placed:
         return Placed(self.offsets[at], self.times[at], self.expirations[at])
@@ -92,6 +93,13 @@ class Present(Held):
         if number is None:
             return None
         return self._chunks[number // CHUNK].placed(number % CHUNK)
+
+    def oldest(self) -> Placed | None:
+        """The record of the id that came first; None: there is none."""
+        for chunk in self._chunks.values():
+            for at in chunk.places():
+                return chunk.placed(at)
+        return None
 
     def add(self, marks: Sequence[Mark], base_offset: int, counts: Callable[[Placed], bool]) -> int:
         """Records in a row; how many of them have ids. Those that are known already are not added.
@@ -174,7 +182,7 @@ class Present(Held):
             if not count:
                 return
             chunk = self._chunks[key]
-            there = chunk.there()[:count]
+            there = list(islice(chunk.places(), count))
             for at in there:
                 del self._numbers[chunk.id(at)]
                 chunk.offsets[at] = NONE

@@ -242,11 +242,34 @@ class QueueRepeats:
             with present.lock:
                 came = present.add(marks, mark, self._counting(lane))
             self._deduplication.room.came(came)
+        self._forget_oldest()
         for place, (it, _, _) in enumerate(marks, 1):
             coming = None if it is None else self._coming.pop(it, None)
             for waiting in () if coming is None else coming.waiting:
                 waiting.unparked(lane.log, mark + place)
         return mark
+
+    def _forget_oldest(self) -> None:
+        """Of all lanes together; each forgets by itself what is too much for it alone."""
+        once, lanes = self._once(), self._stock.order
+        if once is None or once.most is None or len(lanes) < 2:
+            return
+        over = self.ids - once.most
+        while over > 0:
+            found = []
+            for lane in lanes:
+                if lane.present is not None:
+                    with lane.present.lock:
+                        oldest = lane.present.oldest()
+                    if oldest is not None:
+                        found.append((oldest.time_ms, -lane.number, lane.present))
+            if not found:  # another thread made room meanwhile
+                return
+            present = min(found)[2]
+            before = len(present)
+            with present.lock:
+                present.forget(over)
+            over -= before - len(present)
 
     def gave_up(self, batch: Batch, error: LogstoreError | None) -> None:
         """A batch will not be appended."""

@@ -194,6 +194,19 @@ def test_of_too_many_ids_those_that_came_first_are_forgotten(node):
     assert node.bodies(b"q") == [b"a", b"b", b"c", b"a", b"b"]
 
 
+def test_of_too_many_ids_those_that_came_first_are_forgotten_whatever_their_priority(node):
+    queue = node.declare(b"q", message_deduplication=True, cache_size=2, max_priority=2)
+    for priority, it in enumerate("abc"):
+        send(node, it.encode(), it=it, priority=priority)
+        node.later(1)
+    assert queue.repeats.ids == 2
+    for it in "cba":
+        send(node, it.encode() * 2, it=it)
+        node.later(1)
+    assert queue.repeats.ids == 2
+    assert node.bodies(b"q") == [b"c", b"b", b"a", b"aa"]
+
+
 def test_what_a_full_queue_refuses_is_not_known(node):
     node.declare(b"q", message_deduplication=True, max_length=1, overflow="reject-publish")
     send(node, b"1", it="a")
