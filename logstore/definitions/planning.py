@@ -4,16 +4,16 @@ What contradicts what there is refuses all of it. Done in the sessions' thread, 
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from logstore.access.access import Access, steers
 from logstore.access.administration import new_permission
 from logstore.amqp.fields import data, text
-from logstore.broker.policies import POLICIES_MAX, STREAM
+from logstore.broker.policies import ALTERNATE, POLICIES_MAX, STREAM, Policies
 from logstore.broker.queues.limits import QueueFacts, check_equivalent
 from logstore.broker.routing import exchange
 from logstore.broker.routing.arguments import comparable
@@ -21,6 +21,8 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.exchange_types import matcher_of, matcher_of_kept
 from logstore.broker.routing.matcher import Matcher
+from logstore.broker.routing.targets import TO_TOPIC
+from logstore.broker.routing.topology import alternate_of, check_ends
 from logstore.definitions.refusals import InvalidDefinitions
 from logstore.definitions.wanted import (
     Wanted,
@@ -32,7 +34,7 @@ from logstore.definitions.wanted import (
 )
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
-from logstore.slices import Steps
+from logstore.slices import Steps, Wait
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
@@ -225,6 +227,10 @@ class Planner:
             exchange.check_equivalent(before, facts)
             count.there += 1
             return
+        if facts.type_name == TO_TOPIC:
+            from logstore.broker.queues.topic_station import topic_of
+
+            topic_of(facts)
         if vhost is not None:
             self._queues.routes.check_exchange(vhost, facts)
         self._exchanges[it.vhost, facts.name] = facts
@@ -270,6 +276,7 @@ class Planner:
 
     def _binding(self, it: WantedBinding, count: Count) -> None:
         binding, vhost = it.binding, self._vhost(it.vhost)
+        check_ends(binding)
         source = self._facts(it.vhost, vhost, binding.source)
         missing = None
         if source is None:
@@ -308,13 +315,34 @@ class Planner:
         bindings = ((there[it.vhost], it.binding) for it in plan.bindings if it.vhost in there)
         if self._faulty:
             return
-        found = self._queues.routes.check_together(exchanges, streams, bindings)
+        alternates = yield from self._alternates()
+        found = self._queues.routes.check_together(exchanges, streams, bindings, alternates)
         for number, error in enumerate(found, 1):
             if error is not None:
                 self._fault(f"bindings: {error}")
                 return
             if number % AT_ONCE == 0:
                 yield AT_ONCE
+
+    def _alternates(self) -> Generator[int | Wait, Any, list[tuple["Vhost", bytes, bytes]]]:
+        """Of exchanges, new ones too, by policies that are new."""
+        found: list[tuple[Vhost, bytes, bytes]] = []
+        new = [it for it in self._plan.policies if ALTERNATE in it.policy.definition]
+        for name in dict.fromkeys(it.vhost for it in new):
+            vhost = self._queues.vhosts.get(data(name))
+            if vhost is None:
+                continue
+            policies = Policies()
+            policies.put(*vhost.policies.by_name.values())
+            policies.put(*(it.policy for it in self._plan.policies if it.vhost == name))
+            made = [it.facts for it in self._plan.exchanges if it.vhost == name]
+            for number, facts in enumerate([*vhost.topology.exchanges(), *made], 1):
+                alternate = alternate_of(facts, policies.of_exchange(facts.name))
+                if alternate is not None:
+                    found.append((vhost, facts.name, alternate))
+                if number % AT_ONCE == 0:
+                    yield AT_ONCE
+        return found
 
     def _facts(self, name: str, vhost: "Vhost | None", exchange: bytes) -> ExchangeFacts | None:
         return self._there(vhost, exchange) or self._exchanges.get((name, exchange))

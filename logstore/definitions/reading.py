@@ -66,7 +66,7 @@ def read(given: bytes, vhost: str | None = None) -> Wanted:
         raise InvalidDefinitions(f"{len(given)} bytes are too many: at most {BYTES_MAX} are taken")
     try:
         found = decode(given) if given.strip() else {}
-    except (ValueError, RecursionError):
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise InvalidDefinitions("they are no JSON object", "failed_to_parse_json")

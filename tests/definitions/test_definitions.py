@@ -211,6 +211,18 @@ CONTRADICTIONS = [
     ({"queues": [queue("fed", arguments={"x-queue-type": "stream"})],
       "bindings": [binding("x", "fed")]}, "exchange 'x' -> topic fed"),
     ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]}, "records of 'w' wait"),
+    ({"policies": [policy("alt", pattern="^x$", alternate_exchange="into")]},
+     "topic fed -> exchange 'x' -> exchange 'into' -> topic fed"),
+    ({"exchanges": [exchange("y")], "bindings": [binding("x", "y", kind="exchange")],
+      "policies": [policy("alt", pattern="^y$", alternate_exchange="into")]},
+     "exchange 'y' -> exchange 'into'"),
+    ({"exchanges": [exchange("i", "x-topic", arguments={"x-target": "no/topic"})]},
+     "invalid x-target 'no/topic'"),
+    ({"exchanges": [exchange("no/topic", "x-topic")]}, "invalid x-target 'no/topic'"),
+    ({"bindings": [binding("x", "", kind="exchange")]}, "the default exchange is predefined"),
+    ({"queues": [queue("\ud800")]}, "they are no JSON object"),
+    ({"policies": [policy("p", pattern="\udc7f", max_length=5)]}, "they are no JSON object"),
+    ({"queues": [queue("n", arguments={"n": float("nan")})]}, "they are no JSON object"),
     ([], "they are no JSON object"),
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.station_home import StationHome
 from logstore.broker.routing.arguments import Field
-from logstore.broker.routing.exchange import TARGET
+from logstore.broker.routing.exchange import TARGET, ExchangeFacts
 from logstore.broker.routing.refusals import InvalidArgument
 from logstore.broker.routing.targets import target_of_exchange
 from logstore.broker.topics import check_for_clients
@@ -18,19 +18,25 @@ from logstore.names import check_topic
 from logstore.records.record import Message
 
 
+def topic_of(facts: ExchangeFacts) -> str:
+    """Raises InvalidArgument where no topic can have the name; Refused of the server's own."""
+    topic = text(target_of_exchange(facts))
+    try:
+        check_topic(topic)
+    except InvalidName as error:
+        given = facts.arguments.get(TARGET) or Field("S", facts.name)
+        raise InvalidArgument(TARGET, given, f"the name of a topic ({error})") from None
+    check_for_clients(topic)
+    return topic
+
+
 class TopicStation:
     """A ``Station``."""
 
     def __init__(self, home: StationHome) -> None:
-        """Raises InvalidArgument where no topic can have the name; Refused of the server's own."""
+        """Raises as ``topic_of``."""
         self.gone = False
-        self.topic_name = text(target_of_exchange(home.facts))
-        try:
-            check_topic(self.topic_name)
-        except InvalidName as error:
-            given = home.facts.arguments.get(TARGET) or Field("S", home.facts.name)
-            raise InvalidArgument(TARGET, given, f"the name of a topic ({error})") from None
-        check_for_clients(self.topic_name)
+        self.topic_name = topic_of(home.facts)
         self._recording = Recording()
         around, vhost = home.surroundings, home.vhost
         self._into: IntoTopic | None = None

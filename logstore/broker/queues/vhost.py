@@ -140,6 +140,7 @@ class Crossings:
         exchanges: Iterable[tuple["Vhost", ExchangeFacts]],
         streams: Iterable[tuple["Vhost", bytes]],
         bindings: Iterable[tuple["Vhost", Binding]],
+        alternates: Iterable[tuple["Vhost", bytes, bytes]] = (),
     ) -> Iterator[LogstoreError | None]:
         """All of these, which are to be made: what refuses them together; in small steps."""
         return iter(())

@@ -65,7 +65,7 @@ class _Exchange(Generic[_S]):
     ) -> None:
         self.facts = facts
         self.policy = policy
-        self.alternate = _alternate(facts, policy)
+        self.alternate = alternate_of(facts, policy)
         self.matcher = matcher
         self.station = station
         self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
@@ -251,7 +251,7 @@ class Topology(Generic[_Q, _S]):
         Raises, in this order: NotPermitted for the default exchange; NoExchange, NoQueue; what the
         type of the exchange says (InvalidArgument, InvalidWeight), and what ``check`` does.
         """
-        self._check_ends(binding)
+        check_ends(binding)
         source = self._exchange(binding.source)
         destination = self._existing(binding.kind, binding.destination)
         if binding in source.bindings:
@@ -270,7 +270,7 @@ class Topology(Generic[_Q, _S]):
 
         ``check`` may refuse a queue that is bound so. Raises NotPermitted for the default exchange.
         """
-        self._check_ends(binding)
+        check_ends(binding)
         source = self._exchanges.get(binding.source)
         own = None if source is None else source.bindings.get(binding)
         if own is None:
@@ -420,7 +420,7 @@ class Topology(Generic[_Q, _S]):
         if exchange is None or exchange.policy == policy:
             return
         exchange.policy = policy
-        alternate = _alternate(exchange.facts, policy)
+        alternate = alternate_of(exchange.facts, policy)
         if alternate != exchange.alternate:
             self._forget_alternate(exchange)
             exchange.alternate = alternate
@@ -579,13 +579,15 @@ class Topology(Generic[_Q, _S]):
             raise NoQueue(name) if kind == "queue" else NoExchange(name)
         return found
 
-    def _check_ends(self, binding: Binding) -> None:
-        for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
-            if kind == "exchange" and name == DEFAULT_EXCHANGE:
-                raise NotPermitted(name)
+
+def check_ends(binding: Binding) -> None:
+    """Raises NotPermitted where the default exchange is one."""
+    for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
+        if kind == "exchange" and name == DEFAULT_EXCHANGE:
+            raise NotPermitted(name)
 
 
-def _alternate(facts: ExchangeFacts, policy: Policy | None) -> bytes | None:
+def alternate_of(facts: ExchangeFacts, policy: Policy | None) -> bytes | None:
     """By its arguments, or else by its policy, as RabbitMQ resolves the two."""
     if facts.alternate is not None or policy is None:
         return facts.alternate

@@ -85,6 +85,18 @@ def test_what_contradicts_is_refused_whole_by_both(api, node):
         ("/api/v1/definitions?dry_run=maybe", {}, 400, "dry_run=maybe: takes true or false"),
         ("/api/v1/definitions?vhost=no", {}, 404, "no virtual host 'no'"),
         ("/api/v1/definitions", b"{", 400, "they are no JSON object"),
+        *(
+            (path, body, 400, error)
+            for path, error in (
+                ("/api/v1/definitions", "they are no JSON object"),
+                ("/api/definitions", "bad_request"),
+            )
+            for body in (
+                b'{"queues": [{"name": "\\ud800", "vhost": "/"}]}',
+                b'{"queues": ["\\udcff", ' + b"[" * 100_000,
+                b'{"queues": NaN}',
+            )
+        ),
         ("/api/v1/definitions", b"x" * (BYTES_MAX + 1), 413, "at most 10000000 bytes"),
     ],
 )

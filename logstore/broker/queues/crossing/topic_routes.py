@@ -248,8 +248,12 @@ class TopicRoutes(Crossings):
         exchanges: Iterable[tuple[Vhost, ExchangeFacts]],
         streams: Iterable[tuple[Vhost, bytes]],
         bindings: Iterable[tuple[Vhost, Binding]],
+        alternates: Iterable[tuple[Vhost, bytes, bytes]] = (),
     ) -> Iterator[Circular | None]:
-        """All of these, which are to be made: of each route, whether they would close a circle."""
+        """All of these, which are to be made: of each route, whether they would close a circle.
+
+        ``alternates``: exchanges, each with the one that policies will give it.
+        """
         if not self._by_topic:
             return
         new = {(vhost.name, name): _of_stream(vhost, name) for vhost, name in streams}
@@ -257,6 +261,7 @@ class TopicRoutes(Crossings):
             (_of_exchange(*it) for it in exchanges),
             new.values(),
             (self._of_binding(*it, new) for it in bindings),
+            (_of_alternate(*it) for it in alternates),
         )
         more: dict[Node, list[Node]] = {}
         for those in ways:
@@ -374,6 +379,10 @@ class TopicRoutes(Crossings):
         self.stop()
         for route in self:
             route.close()
+
+
+def _of_alternate(vhost: Vhost, exchange: bytes, alternate: bytes) -> list[tuple[Node, Node]]:
+    return [(Node("exchange", exchange, vhost.name), Node("exchange", alternate, vhost.name))]
 
 
 def _of_exchange(vhost: Vhost, facts: ExchangeFacts) -> Iterator[tuple[Node, Node]]:
