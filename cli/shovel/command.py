@@ -70,7 +70,8 @@ def shovel(
             "--give-up-after",
             metavar="SECONDS",
             min=0,
-            help="How long to try again when a side is gone or has no room; defaults to 60, with"
+            help="How long to wait when a side is gone or has no room, or nothing comes of what is"
+            " ready; defaults to 60, with"
             " --follow to for ever.",
         ),
     ] = None,

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from logstore.errors import Failed, LogstoreError
+from logstore.errors import Failed, LogstoreError, Refused
 
 from ..ends import CommandFailed, Stopped, say
 from ..progress import Progress
@@ -45,6 +45,7 @@ class Shovel:
         self._met = False  # both sides were there
         self._failures = 0  # in a row
         self._since = time.monotonic()  # when it was well last
+        self._came = self._since  # when there was something to move last
 
     def run(self) -> None:
         """Raises Stopped, CommandFailed, Failed, Refused."""
@@ -84,6 +85,7 @@ class Shovel:
 
     def _move(self, source: Line, target: Line) -> None:
         wanted, before, began = self._wanted, (self.moved, self.moved_bytes), time.monotonic()
+        self._came = began
         most = None if wanted.most is None else wanted.most - self.moved
         moving = Moving(
             source, target, wanted.route, self._stop,
@@ -94,6 +96,8 @@ class Shovel:
             self._met = True
             while not self._stop.asked:
                 moving.step(most, EMPTY_S if moving.quiet and not wanted.follow else STEP_S)
+                if not moving.quiet or self.moved < before[0] + moving.moved:
+                    self._came = time.monotonic()
                 self._count(moving, before)
                 if moving.moved or (moving.quiet and time.monotonic() - began > WELL_S):
                     self._failures, self._since = 0, time.monotonic()
@@ -108,7 +112,20 @@ class Shovel:
             self._count(moving, before)
 
     def _is_empty(self, moving: Moving, source: Line) -> bool:
-        return not moving.ready(source, self._wanted.route.queue) and moving.quiet
+        ready = moving.ready(source, self._wanted.route.queue)
+        if ready and moving.quiet:
+            self._check_that_they_come(ready)
+        return not ready and moving.quiet
+
+    def _check_that_they_come(self, ready: int) -> None:
+        """A stream keeps all it has, and a queue may serve one consumer alone. Raises Refused."""
+        give_up_s = self._wanted.give_up_s
+        if give_up_s is not None and time.monotonic() - self._came >= max(give_up_s, WELL_S):
+            raise Refused(
+                f"{self._source}: nothing comes from queue {self._wanted.route.queue!r}, where "
+                f"{counted(ready, 'message')} are ready: it is a stream, whose messages stay, or "
+                f"it serves another consumer"
+            )
 
     def _count(self, moving: Moving, before: tuple[int, int]) -> None:
         self.moved, self.moved_bytes = before[0] + moving.moved, before[1] + moving.moved_bytes

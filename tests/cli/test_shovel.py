@@ -151,6 +151,23 @@ def test_a_full_queue_is_tried_again_and_then_given_up(logstore, sides):
     assert sorted(there + [body for _, _, body in fetched(source)], key=int) == numbers(20)
 
 
+def test_a_queue_from_which_nothing_comes_is_given_up(logstore, sides):
+    source, target = sides
+    declare(source, "stream", queue_type="stream")
+    declare(source, "single", single_active_consumer=True)
+    declare(target)
+    words = ("shovel", "--from", uri(source), "--to", uri(target), "--to-queue", "q")
+    with channel_of(source) as channel:
+        channel.basic_qos(prefetch_count=1)
+        channel.basic_consume("single", lambda *_: None)
+        for queue in ("stream", "single"):
+            publish(source, *numbers(3), queue=queue)
+            done = logstore(*words, "--queue", queue, "--give-up-after", "0.1", code=1)
+            assert f"nothing comes from queue '{queue}', where" in done.err
+            assert done.err.count("\n") == 1
+    assert (ready(source, "stream"), ready(source, "single"), ready(target)) == (3, 3, 0)
+
+
 def test_a_full_queue_takes_the_rest_once_it_has_room(spawn, sides):
     source, target = sides
     declare(source)
