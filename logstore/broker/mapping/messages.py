@@ -9,8 +9,8 @@
                  where ``amqp.types`` says more, that
                  kafka.key: the key, where it is not the routing key
 
-What does not fit is left out: names of more than 255 bytes, and the longest headers where all
-together have more than HEADERS_BYTES_MAX.
+What does not fit is left out: names of more than 255 bytes, the longest headers where all together
+have more than HEADERS_BYTES_MAX, and then kafka.key where it would be more with that.
 """
 
 import json
@@ -121,13 +121,15 @@ class Messaging:
             entries: Sequence[bytes] = ()
         else:
             entries = []
-            if key != (routing_key or None):
-                entries.append(_key_entry(key))
+            is_other = key != (routing_key or None)
+            if is_other:
                 headers = _without(names.KEY, headers)
             if value is None:
                 entries.append(_TOMBSTONE_ENTRY)
                 headers = _without(names.TOMBSTONE, headers)
             shape = self.shape(headers, timed=timestamp_ms >= 0)
+            if is_other and len(shape.table) + len(key or b"") <= HEADERS_BYTES_MAX:
+                entries.append(_key_entry(key))
         data = shape.whole
         if data is None or entries or (message_id and not shape.message_id):
             data = _joined(shape, entries, timestamp_ms, message_id)

@@ -379,5 +379,17 @@ def test_what_is_remembered_is_bounded():
     assert all(headers != long for headers, _ in messaging._known)
 
 
+@pytest.mark.parametrize("size", [HEADERS_BYTES_MAX - 1000, HEADERS_BYTES_MAX + 1, 1 << 20])
+def test_a_key_that_a_frame_does_not_hold_is_left_out(size):
+    for headers in ((), (("h", b"x" * 2000),), (("kafka.key", b"of an earlier one"),)):
+        for value in (b"v", None):
+            found = Messaging().content(b"k" * size, value, headers, 1000)
+            assert len(found.properties) < HEADERS_BYTES_MAX + 1000
+            shown = properties.read(found.properties).headers
+            fits = size + sum(len(it) for _, it in headers if it[:1] == b"x") < HEADERS_BYTES_MAX
+            assert shown.get("kafka.key") == ("k" * size if fits else None)
+            assert ("h" in shown) == (headers[:1] == (("h", b"x" * 2000),))
+
+
 def test_the_longest_expiration_is_that_of_queues():
     assert EXPIRATION_MAX_MS == TTL_MAX_MS
