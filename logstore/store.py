@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
 # Users and permissions of definitions that the audit log is told of one by one, each synced; of
 # more it is told how many there were.
 TOLD_MAX: Final = 100
+_EXCHANGE: Final = "name of an exchange"
 
 
 class Store:
@@ -540,9 +541,16 @@ class Store:
         """
         from logstore.amqp.fields import data
         from logstore.broker.queues.crossing import library
+        from logstore.broker.queues.given import name_of
 
         about = library.add(
-            self._store_queues(), data(vhost), topic, data(exchange), key, fallback, start
+            self._store_queues(),
+            data(vhost),
+            topic,
+            name_of(exchange, _EXCHANGE),
+            key,
+            fallback,
+            start,
         )
         self._store_queues().did(
             "topic", f"routed topic {topic} to exchange", exchange, data(vhost)
@@ -563,8 +571,9 @@ class Store:
         """End it, and forget how far it was; durable on return. Raises NoRoute, NoVhost."""
         from logstore.amqp.fields import data
         from logstore.broker.queues.crossing import library
+        from logstore.broker.queues.given import name_of
 
-        library.remove(self._store_queues(), data(vhost), topic, data(exchange))
+        library.remove(self._store_queues(), data(vhost), topic, name_of(exchange, _EXCHANGE))
         what = f"unrouted topic {topic} from exchange"
         self._store_queues().did("topic", what, exchange, data(vhost))
 

@@ -654,3 +654,24 @@ def test_a_store_closed_while_a_topic_feeds_an_exchange_sends_nothing_twice(tmp_
     with logstore.open(tmp_path / "data") as store:
         arrived(store, store.queue("q"), count)
         assert bodies(store.queue("q")) == [b"%d" % n for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"topic": 5}, TypeError), ({"exchange": b"x"}, TypeError), ({"key": None}, TypeError),
+        ({"key": b"k"}, TypeError), ({"fallback": 5}, TypeError),
+        ({"exchange": "\ud800"}, InvalidName),
+        ({"exchange": "x" * 256}, InvalidName), ({"key": "\ud800"}, Refused),
+    ],
+)  # fmt: skip
+def test_a_route_that_makes_no_sense_is_refused_in_one_line(tmp_path, given, error):
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t")
+        exchange = store.exchange("x", "fanout")
+        with pytest.raises(error) as caught:
+            store.route_topic(**{"topic": "t", "exchange": "x", **given})
+        assert "\n" not in str(caught.value)
+        with pytest.raises(TypeError):
+            exchange.lead(5)
+        assert store.topic_routes() == []

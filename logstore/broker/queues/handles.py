@@ -313,6 +313,8 @@ def _pair(given: tuple[Any, ...]) -> tuple[bytes, str]:
 
 def leading_of(target: str) -> tuple[str, str]:
     """Which type of exchange leads there, and the topic's or channel's name. Raises Refused."""
+    if not isinstance(target, str):
+        raise TypeError(f"a target is a str, not {type(target).__name__}")
     kind, colon, name = target.partition(":")
     if not colon or not name or kind not in PREFIXES:
         raise Refused(f"{target!r} is no target; write topic:NAME or channel:NAME")

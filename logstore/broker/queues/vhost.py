@@ -146,7 +146,10 @@ class Crossings:
         return iter(())
 
     def changed(self) -> None:
-        """Exchanges, bindings, policies or topics have changed."""
+        """Exchanges, policies or topics have changed."""
+
+    def loosened(self) -> None:
+        """There may be fewer bindings, durable or not."""
 
 
 class Guest(Protocol):
@@ -309,6 +312,10 @@ class Vhost:
     def _kept(self, change: Change, queue: Named | None = None) -> Pending | None:
         for facts in change.gone:
             self._rows.forget_number(facts.name)
+        if change.gone:
+            self._host.routes.changed()
+        else:
+            self._host.routes.loosened()
         pending = self._rows.change(change, forget=queue)
         self._tell_left(pending)
         return pending

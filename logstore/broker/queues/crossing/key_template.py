@@ -130,6 +130,8 @@ def _header(name: str) -> Part:
 
 
 def _bytes(text: str, what: str) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"a {what} is a str, not {type(text).__name__}")
     try:
         return data(text)
     except UnicodeEncodeError:

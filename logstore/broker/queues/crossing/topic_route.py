@@ -21,6 +21,7 @@ from logstore.broker.queues.message import Framed
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.station import Route
 from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
@@ -36,6 +37,7 @@ RUN_BYTES: Final = 1 << 20  # of their values, beside the last
 COMMIT_MS: Final = 200  # between commits while records flow: each is a transaction of the catalogue
 RETRY_MS: Final = 1000  # after which what does not go on is tried again
 RETRY_MS_MAX: Final = 30_000  # of what was sent and did not arrive: some queues may have it
+BACK_MS: Final = 1000  # from when its exchange is back: so long may making the bindings take
 FULL_MS: Final = 100  # after which a queue that is full is looked at again
 
 log: Final = logging.getLogger("logstore.queues")
@@ -123,6 +125,8 @@ class TopicRoute:
         self._turn = 0  # which partition is next
         self._again_ms = 0  # when what does not go on is tried again
         self._tries = 0
+        self._lacking = False  # its exchange, or, until this time, its bindings:
+        self._back_ms: int | None = None
         self._damaged = False
         self._run_max = RUN_MAPPED_MAX  # where they go is not known yet
         self._committing = False
@@ -148,7 +152,9 @@ class TopicRoute:
 
     def poke(self) -> None:
         """Something has changed that it may wait for."""
-        self._again_ms = 0
+        if not self.vhost.topology.has_exchange(self.exchange):
+            self._lacking = True
+        self._again_ms = 0 if self._back_ms is None else self._back_ms
         self.wake()
 
     # One step
@@ -162,7 +168,8 @@ class TopicRoute:
         if self._halted:
             return  # its position is kept with the end
         if now_ms >= self._again_ms and self._is_ready() and not self._around.crowded():
-            self._send_some(now_ms)
+            if not self._lacking or self._is_back(now_ms):
+                self._send_some(now_ms)
         elif self._around.crowded():
             self._around.alarm(self, now_ms + FULL_MS)
         self._commit(now_ms)
@@ -188,6 +195,24 @@ class TopicRoute:
         if len(self._feeds) < len(topic.partitions):
             self._open(topic)
             return False
+        return True
+
+    def _is_back(self, now_ms: int) -> bool:
+        """Whether its exchange is, and its bindings have had time to be made.
+
+        At once after it was declared it has none: what came then would go nowhere.
+        """
+        if not self.vhost.topology.has_exchange(self.exchange):
+            self._back_ms = None
+            self._stay(str(NoExchange(self.exchange)))
+            return False
+        if self._back_ms is None:
+            self._back_ms = now_ms + BACK_MS
+        if now_ms < self._back_ms:
+            name = self.fact.exchange
+            self._stay(f"exchange {name!r} was made again just now", self._back_ms)
+            return False
+        self._lacking, self._back_ms = False, None
         return True
 
     def _is_kept(self) -> bool:
@@ -268,6 +293,7 @@ class TopicRoute:
         try:
             run = self._run(records)
         except LogstoreError as error:
+            self._lacking = isinstance(error, NoExchange)
             self._stay(str(error))
             return False
         room = self._room(run, now_ms)

@@ -218,10 +218,15 @@ class TopicRoutes(Crossings):
             self._clean(topic)
 
     def changed(self) -> None:
-        """Exchanges, bindings, policies or topics have changed: some may go on now."""
+        """Exchanges, policies or topics have changed: some may go on now."""
         self._checked.clear()
         for route in self:
             route.poke()
+
+    def loosened(self) -> None:
+        """There may be fewer bindings: a circle may be gone that stops a route."""
+        if any(self._checked.values()):
+            self.changed()
 
     # Circles
 

@@ -205,14 +205,41 @@ def test_while_its_exchange_is_gone_the_position_stays_and_it_goes_on_when_it_is
     assert it.stuck == "no exchange 'x'; declare it first"
     assert not kept(fed, it).get(("t", 0))
     fed.exchange(b"x", "topic")
+    fed.run()  # nothing goes nowhere meanwhile: there is time to make its bindings
+    assert (it.stuck, it.sent) == ("exchange 'x' was made again just now", 0)
+    fed.later(900)
     fed.bind(b"x", b"q", b"#")
-    moved(fed)
-    # The record may have come before the binding: then it went nowhere, as with any publisher.
     append(fed, b"2")
+    fed.later(99)
+    assert it.sent == 0
+    fed.later(1)
     moved(fed)
-    assert fed.bodies(b"q")[-1] == b"2"
-    assert it.stuck is None
+    assert fed.bodies(b"q") == [b"1", b"2"]
+    assert (it.stuck, it.unrouted) == (None, 0)
     assert kept(fed, it) == {("t", 0): 2}
+
+
+def test_an_exchange_that_is_gone_again_at_once_is_waited_for_anew(fed):
+    it = route(fed)
+    moved(fed)
+    fed.vhost.delete_exchange(b"x")
+    fed.run()
+    assert it.stuck == "no exchange 'x'; declare it first"  # though nothing is to be sent
+    fed.exchange(b"x", "topic")
+    append(fed, b"1")
+    fed.later(500)
+    fed.vhost.delete_exchange(b"x")
+    fed.later(1000)
+    assert it.stuck == "no exchange 'x'; declare it first"
+    fed.exchange(b"x", "topic")
+    fed.later(900)
+    for n in range(3):  # whatever else changes meanwhile makes it neither sooner nor later
+        fed.exchange(b"other-%d" % n)
+    assert it.sent == 0
+    fed.bind(b"x", b"q", b"#")
+    fed.later(100)
+    moved(fed)
+    assert fed.bodies(b"q") == [b"1"]
 
 
 def test_while_its_topic_is_gone_it_waits_and_begins_with_the_new_one(fed):
@@ -292,7 +319,7 @@ def test_records_that_retention_removed_first_are_counted(fed):
     fed.topics.topic("t").partition(0).trim(2)
     fed.exchange(b"x", "fanout")
     fed.bind(b"x", b"q")
-    it.poke()
+    fed.later(1000)
     moved(fed)
     assert it.positions()[0].skipped == 2
 
@@ -443,6 +470,38 @@ def test_a_circle_that_a_policy_makes_stops_the_route(node):
     moved(node)
     assert it.stuck is None
     assert len(node.records("t")[0]) == 1
+
+
+@pytest.mark.parametrize("gone", ["binding", "exchange", "stream"])
+def test_a_circle_that_is_gone_stops_the_route_no_more(node, gone):
+    from logstore.broker.policies import Policy
+
+    node.topic("t")
+    for name in (b"a", b"b"):
+        node.exchange(name, "fanout")
+    if gone == "stream":
+        node.declare(b"s", queue_type="stream")
+        node.bind(b"b", b"s", b"k")
+        leads(node, b"to-t", "t")
+        route(node, "s", b"to-t")
+    else:
+        leads(node, b"to-t", "t")
+        bound(node, b"b", b"to-t")
+    it = route(node, "t", b"a")
+    policy = Policy("p", "^a$", {"alternate-exchange": "b"}, 0, "exchanges")
+    pending = node.vhost.set_policies([policy])
+    node.run(until=lambda: pending.done)
+    append(node, b"1")
+    node.run()
+    assert "circle" in it.stuck
+    if gone == "binding":
+        node.vhost.unbind(Binding(b"b", b"to-t", b"k", kind="exchange"))
+    elif gone == "exchange":
+        node.vhost.delete_exchange(b"to-t")
+    else:
+        node.delete(b"s")
+    moved(node)
+    assert (it.stuck, it.sent) == (None, 1)
 
 
 def test_a_stream_is_a_topic_on_the_way(node):
