@@ -116,6 +116,8 @@ _TTL, _NAME = _number(), _text
 _RETRY: Final = _one_of("disabled", "all", "failed", "returned")
 _LEADER: Final = _one_of("client-local", "balanced", "random", "least-leaders")
 ALTERNATE: Final = "alternate-exchange"
+# Of exchanges that send each message on once, as their plugin has them.
+CACHE_SIZE, CACHE_TTL, CACHE_PERSISTENCE = "x-cache-size", "x-cache-ttl", "x-cache-persistence"
 SETTINGS: Final[Mapping[str, _Setting]] = {
     ALTERNATE: _Setting(_NAME, "alternate exchange name"),
     "dead-letter-exchange": _Setting(
@@ -144,6 +146,9 @@ SETTINGS: Final[Mapping[str, _Setting]] = {
     # Ours: how long messages that are settled stay.
     "retention-ms": _Setting(_number(), "retention in milliseconds", b"x-retention-ms"),
     "retention-bytes": _Setting(_number(-1), "retention in bytes", b"x-retention-bytes"),
+    CACHE_SIZE: _Setting(_number(1), "number of ids"),
+    CACHE_TTL: _Setting(_number(1), "time for which ids are known"),
+    CACHE_PERSISTENCE: _Setting(_one_of("disk", "memory"), "persistence of ids"),
     # Of streams.
     "max-age": _Setting(is_age, "max age", b"x-max-age"),
     "stream-max-segment-size-bytes": _Setting(

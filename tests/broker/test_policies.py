@@ -37,6 +37,9 @@ GOOD = {
     "retention-bytes": 0,
     "retention-ms": 0,
     "stream-max-segment-size-bytes": 1000,
+    "x-cache-persistence": "disk",
+    "x-cache-size": 1,
+    "x-cache-ttl": 1,
 }
 BAD = {
     "alternate-exchange": 5,
@@ -57,6 +60,9 @@ BAD = {
     "retention-bytes": -2,
     "retention-ms": "1h",
     "stream-max-segment-size-bytes": 3_000_000_001,
+    "x-cache-persistence": "tape",
+    "x-cache-size": 0,
+    "x-cache-ttl": "1",
 }
 
 

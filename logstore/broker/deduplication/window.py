@@ -85,8 +85,7 @@ class Window(Held):
         self._until[it] = until_ms
         self._came += 1
         self.expire(now_ms, 2)  # more than came: so it shrinks again
-        if len(self) > self.most:
-            self.forget(len(self) - self.most)
+        self._forget_too_many()
 
     def add_many(self, ids: Sequence[bytes], untils: Sequence[int], now_ms: int) -> None:
         """The same of many, of which none is known, and none is there twice."""
@@ -103,8 +102,12 @@ class Window(Held):
             begin = end
         self._until.update(zip(ids, untils, strict=True))
         self.expire(now_ms, min(2 * len(ids), EXPIRED_MAX))
+        self._forget_too_many(len(ids))
+
+    def _forget_too_many(self, came: int = 1) -> None:
+        """``most`` may have become less: not all at once, if they are many."""
         if len(self) > self.most:
-            self.forget(len(self) - self.most)
+            self.forget(min(len(self) - self.most, came + EXPIRED_MAX))
 
     def knows_none(self, ids: Collection[bytes]) -> bool:
         """Whether none of them was ever seen, as far as is known; false says nothing."""

@@ -12,6 +12,7 @@ from logstore.amqp import properties
 from logstore.amqp.fields import text
 from logstore.broker.deduplication.deduplication import EXCHANGES
 from logstore.broker.deduplication.window import FOREVER, Window
+from logstore.broker.policies import Policy
 from logstore.broker.queues.deaths import own_deaths
 from logstore.broker.queues.journal import seen_key
 from logstore.broker.queues.message import Framed, Looked
@@ -23,7 +24,8 @@ from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.station_home import StationHome
 from logstore.broker.queues.transaction import Record, Transaction
 from logstore.broker.queues.waited import Waited
-from logstore.broker.routing.once_exchange import TTL, number_of, once_of
+from logstore.broker.routing.once_exchange import TTL, governed, number_of, once_of
+from logstore.broker.routing.refusals import NoExchange
 from logstore.errors import LogstoreError, Refused
 
 
@@ -64,12 +66,13 @@ class OnceStation:
         self.gone = False
         self.kept_out = 0  # messages
         self.lasts = home.facts.durable
-        self._arguments = once_of(home.facts.arguments)
-        self.most = self._arguments.most
+        self._given = self._arguments = once_of(home.facts.arguments)
+        self._policy: Policy | None = None
         self._name, self._text = home.facts.name, text(home.facts.name)
         self._home, self._vhost = home, home.vhost
         self._room = home.surroundings.deduplication.room
-        self._window = self._room.enter(Window(self.most))
+        self._window = self._room.enter(Window(self._given.most))
+        self._govern(self._vhost.policies.of_exchange(self._name))
         self._going: set[bytes] = set()  # in this call: what comes round again is a repeat
         self._coming: dict[bytes, tuple[_Passing, Transaction | None]] = {}
         if self.lasts and home.vhost.is_kept(self._name):
@@ -82,6 +85,26 @@ class OnceStation:
         with self._window.lock:
             self._window.add_many(list(ids), list(ids.values()), now_ms)
         self._room.came(len(ids))
+
+    def _govern(self, policy: Policy | None) -> None:
+        """Have this one count. Ids that are too many then go as others come."""
+        self._policy = policy
+        self._arguments = governed(self._given, {} if policy is None else policy.definition)
+        with self._window.lock:
+            self._window.most = self.most
+
+    def _ask_policy(self) -> None:
+        try:
+            policy = self._vhost.topology.policy(self._name)
+        except NoExchange:  # deleted meanwhile
+            return
+        if policy is not self._policy:
+            self._govern(policy)
+
+    @property
+    def most(self) -> int:
+        """Ids that it knows."""
+        return self._arguments.most
 
     @property
     def number(self) -> int:
@@ -107,6 +130,7 @@ class OnceStation:
 
     def take(self, parcel: Parcel, intake: Intake) -> None:
         """As Station.take."""
+        self._ask_policy()
         fresh: dict[bytes, int] = {}
         ids: dict[int, bytes] = {}
         firsts: dict[int, int] = {}  # of repeats within the parcel

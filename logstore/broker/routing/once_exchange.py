@@ -8,12 +8,15 @@ says which header has the id, or that the property message-id is it::
     x-cache-ttl               ms for which each is known; as long as it is among them, unless given
     x-cache-persistence       "disk" or "memory": a durable exchange has its ids on disk either way
     x-deduplication-header    the header, if it is not x-deduplication-header; or "message-id"
+
+A policy's settings of the first three names count before them, since the first must be given.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.deduplication.headers import HEADER, MESSAGE_ID, NO_IDS, is_name
+from logstore.broker.policies import CACHE_SIZE, CACHE_TTL, Definition
 from logstore.broker.routing.arguments import CLASS_OF_KIND, Arguments, Field
 from logstore.broker.routing.key_matchers import Fanout
 from logstore.broker.routing.matcher import Choose
@@ -66,6 +69,14 @@ def once_of(arguments: Arguments) -> OnceArguments:
     if CLASS_OF_KIND[header.kind] != "text" or not is_name(header.value):
         raise InvalidArgument(WHERE, header, "the name of a header, or message-id")
     return OnceArguments(header.value.decode(), most, known_ms)
+
+
+def governed(arguments: OnceArguments, definition: Definition) -> OnceArguments:
+    """What they are with the definition of the policy that counts for the exchange."""
+    return arguments._replace(
+        most=definition.get(CACHE_SIZE, arguments.most),
+        known_ms=definition.get(CACHE_TTL, arguments.known_ms),
+    )
 
 
 class Once(Fanout):

@@ -4,6 +4,7 @@ import pytest
 from queue_parts import Channel, Lives, props
 
 from logstore.broker.deduplication import deduplication
+from logstore.broker.policies import Policy
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.seen import Seen, encode
 from logstore.broker.queues.transaction import Transaction
@@ -81,6 +82,57 @@ def test_of_too_many_ids_those_that_came_first_are_forgotten(node):
     for it in "abcbca":
         send(node, it.encode(), it=it)
     assert node.bodies(b"q") == [b"a", b"b", b"c", b"a"]
+
+
+def policy(node, *removed, **definition):
+    settings = {it.replace("_", "-"): value for it, value in definition.items()}
+    put = [Policy("p", "^x$", settings, 0, "exchanges")] if settings else []
+    done = node.vhost.set_policies(put, removed)
+    node.run(until=lambda: done.done)
+    assert done.error is None
+
+
+def test_a_policy_says_how_many_ids_are_known_before_the_arguments(node):
+    node.declare(b"q")
+    once(node, b"x", b"q", x_cache_size=2)
+    policy(node, x_cache_size=3)
+    for it in "abcabc":
+        send(node, it.encode(), it=it)
+    policy(node, x_cache_size=1)
+    for it in "dc":
+        send(node, it.encode(), it=it)
+    policy(node, "p")
+    for it in "cdc":
+        send(node, it.encode(), it=it)
+    assert node.bodies(b"q") == [b"a", b"b", b"c", b"d", b"c", b"d"]
+
+
+def test_a_policy_says_for_how_long_ids_are_known_that_come_from_then_on(node):
+    node.declare(b"q")
+    once(node, b"x", b"q", x_cache_ttl=1000)
+    send(node, b"1", it="a")
+    policy(node, x_cache_ttl=100)
+    send(node, b"2", it="b")
+    node.later(100)
+    for it in "ab":
+        send(node, it.encode(), it=it)
+    assert node.bodies(b"q") == [b"1", b"2", b"b"]
+
+
+def test_after_a_restart_a_policy_counts_from_the_first_message_on(tmp_path):
+    lives = Lives(tmp_path)
+    node = lives.open()
+    node.declare(b"q")
+    once(node, b"x", b"q", x_cache_size=1)
+    policy(node, x_cache_size=3)
+    for it in "abc":
+        send(node, it.encode(), it=it)
+    for again in (lives.again, lives.kill):
+        node = again()
+        for it in "abc":
+            send(node, b"again", it=it)
+    assert node.bodies(b"q") == [b"a", b"b", b"c"]
+    lives.end()
 
 
 def test_the_message_id_is_the_id_where_that_is_asked_for(node):
