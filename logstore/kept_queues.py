@@ -20,6 +20,9 @@ PRIORITY_MAX: Final = 255
 # Of the room on the disk below which nobody may publish any more: what is settled goes before.
 ROOM_TIMES: Final = 4
 
+# Why the topic of a stream gets no more partitions.
+SINGLE: Final = "it is a stream, which has one partition"
+
 Arguments = Mapping[str, Any]  # of the types that a table has (``amqp/fields.py``)
 
 
@@ -52,6 +55,11 @@ class KeptQueue:
     # The limits of its messages' lives, where not its arguments alone say them: see
     # ``broker/queues/lifetimes.py``.
     ttls: Sequence[int] = ()
+
+
+def stream_topic(vhost: str, stream: str) -> str:
+    """The name of the topic that a stream is."""
+    return stream if vhost == DEFAULT_VHOST else f"{vhost}.{stream}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,12 @@ from logstore.errors import (
     TopicExists,
     UnknownTopic,
 )
+from logstore.kept_queues import SINGLE
 from logstore.log import Log
 from logstore.names import check_apart, check_no_queue, check_topic
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import Directory, LocalDirectory, LogSize
+from logstore.storage.queues import streams
 
 PRODUCER_IDS: Final = 1000  # one commit for so many producers
 
@@ -140,6 +142,13 @@ class OpenTopics:
             self._single.pop(name, None)
         else:
             self._single[name] = why
+
+    def _why_single(self, name: str) -> str | None:
+        """Why it is not to grow, if so; also while nobody has opened the queues."""
+        table = self._directory.groups
+        if name not in self._single and table is not None and name in streams(table.environment):
+            return SINGLE
+        return self._single.get(name)
 
     def _changed(self, change: Change) -> None:
         for told in self._told:
@@ -297,7 +306,7 @@ class OpenTopics:
         companion = companion_of(name)
         if (there := self._entries.get(companion)) is None:
             check_no_queue(companion)
-        elif companion in self._single:
+        elif self._why_single(companion) is not None:
             raise Refused(f"topic {companion!r} can't be where records wait: it is a stream")
         else:
             check_free(companion, there.settings)
@@ -386,8 +395,8 @@ class OpenTopics:
             entry = self._entry(name)
             if partitions is not None:
                 check_more(name, entry.partitions, partitions)
-                if name in self._single:
-                    raise Refused(f"topic {name!r} stays as it is: {self._single[name]}")
+                if (why := self._why_single(name)) is not None:
+                    raise Refused(f"topic {name!r} stays as it is: {why}")
                 self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
             self._check_companion(name, own)

@@ -27,6 +27,7 @@ from logstore.kept_queues import (
     KeptRouting,
     KeptTopicRoute,
     KeptVhost,
+    stream_topic,
 )
 from logstore.storage.environment import Environment, Transaction
 
@@ -81,6 +82,17 @@ def load(environment: Environment) -> KeptRouting:
         rows(_POLICIES, _policy),
         rows(_ROUTES, _route),
     )
+
+
+def streams(environment: Environment) -> set[str]:
+    """The topics that are streams."""
+    kept = load(environment)
+    hosts = {it.id: it.name for it in kept.vhosts}
+    return {
+        stream_topic(hosts[it.vhost], it.name)
+        for it in kept.queues
+        if it.arguments.get("x-queue-type") == "stream" and it.vhost in hosts
+    }
 
 
 def change(transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept]) -> None:

@@ -19,9 +19,8 @@ from logstore.broker.topic import Topic
 from logstore.broker.topics import Change, Topics
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError, Refused, TopicExists, UnknownTopic
+from logstore.kept_queues import SINGLE
 from logstore.log import Log
-
-SINGLE: Final = "it is a stream, which has one partition"
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -103,23 +102,17 @@ class Streams:
             with suppress(TopicExists):
                 topic = self.topics.create(name, 1, new)
                 return Opened(topic, topic.partition(0), True)
-            if len(self._topic(name).partitions) != 1:  # just now
-                raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
+            found = self._single(name)  # it may have grown just now
             if there:
                 self.topics.alter(name, there, ())
-            topic = self._topic(name)
-            return Opened(topic, topic.partition(0), False)
+                found = self._single(name)
+            return found
 
         self._do(name, make, then)
 
     def open(self, name: str, then: Then) -> None:
         """``then`` gets ``Opened``, or why it can't be."""
-
-        def look() -> Opened:
-            topic = self._topic(name)
-            return Opened(topic, topic.partition(0), False)
-
-        self._do(name, look, then)
+        self._do(name, lambda: self._single(name), then)
 
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> None:
         """A policy has changed what the topic is to be like."""
@@ -142,6 +135,13 @@ class Streams:
     def elsewhere(self, job: Callable[[], Any], then: Then) -> None:
         """What may take long, of a log that is open."""
         self._work(lambda: _or_error(job), then)
+
+    def _single(self, name: str) -> Opened:
+        """Raises UnknownTopic, Refused; Damaged, Failed."""
+        topic = self._topic(name)
+        if len(topic.partitions) != 1:
+            raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
+        return Opened(topic, topic.partition(0), False)
 
     def _topic(self, name: str) -> Topic:
         """Raises UnknownTopic."""

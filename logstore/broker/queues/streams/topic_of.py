@@ -12,7 +12,7 @@ from logstore.broker.queues.refusals import NoTopicForIt
 from logstore.broker.schedules.companion import parent_of
 from logstore.broker.topics import Topics, check_for_clients
 from logstore.errors import InvalidName, Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept_queues import stream_topic
 from logstore.names import check_no_queue, check_topic
 
 _LIMITS: Final = ("retention.ms", "retention.bytes")
@@ -29,8 +29,7 @@ MESSAGE_BYTES_MAX: Final = (128 << 20) + (1 << 20)
 
 def topic_name(vhost: bytes, stream: bytes) -> str:
     """Raises NoTopicForIt where no topic can be called so, or no client may make it."""
-    host, name = text(vhost), text(stream)
-    topic = name if host == DEFAULT_VHOST else f"{host}.{name}"
+    topic = stream_topic(text(vhost), text(stream))
     try:
         check_topic(topic)
         check_for_clients(topic)

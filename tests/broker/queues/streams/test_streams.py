@@ -3,6 +3,7 @@
 import pytest
 from queue_parts import Channel, Consumer, props
 
+import logstore
 from logstore.amqp import fields, properties
 from logstore.broker.policies import Policy
 from logstore.broker.queues.refusals import (
@@ -449,6 +450,30 @@ def test_its_topic_gets_no_more_partitions(node):
     node.delete(b"s")
     node.topics.create("s", 1, {})
     node.topics.grow("s", 2)
+
+
+def test_its_topic_gets_none_while_nobody_has_opened_the_queues_either(tmp_path):
+    """Messages in the others would never come to its consumers."""
+    with logstore.open(tmp_path / "data") as store:
+        store.queue("s", queue_type="stream")
+        store.create_topic("t")
+    with logstore.open(tmp_path / "data") as store:
+        with pytest.raises(Refused, match="'s' stays as it is: it is a stream"):
+            store.alter_topic("s", partitions=2)
+        store.alter_topic("s", {"retention.ms": "1000"})
+        store.alter_topic("t", partitions=2)
+
+
+def test_a_stream_whose_topic_was_made_again_with_more_partitions_says_so(tmp_path):
+    with logstore.open(tmp_path / "data") as store:
+        store.queue("s", queue_type="stream")
+    with logstore.open(tmp_path / "data") as store:
+        store.delete_topic("s")
+        store.create_topic("s", partitions=2)
+    with logstore.open(tmp_path / "data") as store:
+        with pytest.raises(Refused, match="'s' has more than one partition"):
+            store.queue("s").publish(b"x")
+        store.queue("q").publish(b"x")  # others are what they were
 
 
 def test_a_stream_that_is_made_and_deleted_at_once(node):
