@@ -224,9 +224,9 @@ class Queues:
             for it in list(vhost.queues()):
                 if isinstance(it, Queue):
                     continue
-                if self._streams.missing(cast("Stream", it).topic_name):
-                    log.warning("stream %r is forgotten: its topic was deleted", it.facts.name)
-                    vhost.goes(it)
+                stream = cast("Stream", it)
+                if self._streams.missing(stream.topic_name):
+                    stream.topic_gone()
 
     def _restore_vhost(self, kept: Hosted, lanes: dict[int, Sequence[int]]) -> None:
         rows = self._hosts.rows(kept.fact)

@@ -107,6 +107,7 @@ class Stream:
         self._home = home
         self._streams = streams
         self._topic: Topic | None = None
+        self._topic_is_gone = False  # and perhaps another one has its name
         self._topic_is_new = False  # it was made for this one, by this process
         self._log: Log | None = None
         self._opening = False
@@ -116,7 +117,7 @@ class Stream:
         self._stop: Wake | None = None  # while there are readers
         self._awake = False
         self._told: LogstoreError | None = None  # why it could not be read last
-        streams.take(topic, self._topic_gone)
+        streams.take(topic, self.topic_gone)
 
     def __repr__(self) -> str:
         return f"<Stream {self.facts.name!r} {self.id}>"
@@ -167,7 +168,9 @@ class Stream:
         for call in calls:
             call()
 
-    def _topic_gone(self) -> None:
+    def topic_gone(self) -> None:
+        """It goes, too."""
+        self._topic_is_gone = True
         if not self.gone:
             log.warning("stream %s is deleted, since its topic is", text(self.facts.name))
             self._home.goes(self)
@@ -182,10 +185,11 @@ class Stream:
         def done(error: LogstoreError | None) -> None:
             pending.finish(error)
 
-        if undone and not self._topic_is_new:
+        if self._topic_is_gone or (undone and not self._topic_is_new):
             done(None)
         else:
-            self._streams.delete(self.topic_name, done)
+            topic_id = None if self._topic is None else self._topic.id
+            self._streams.delete(self.topic_name, topic_id, done)
         return pending
 
     # Its policy

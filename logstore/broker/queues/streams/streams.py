@@ -57,6 +57,7 @@ class Streams:
         self._work = work
         self._jobs: dict[str, deque[tuple[Callable[[], Any], Then]]] = {}
         self._gone: dict[str, Callable[[], object]] = {}  # by topic: what ends its stream
+        self._ids: dict[str, str] = {}  # of the topics that these have, once they are open
         self._end = topics.tell(self._changed)
 
     # Which topics are streams
@@ -73,6 +74,7 @@ class Streams:
     def let_go(self, topic: str) -> None:
         """No stream has it any more."""
         self._gone.pop(topic, None)
+        self._ids.pop(topic, None)
         self.topics.keep_single(topic, None)
 
     def _changed(self, change: Change) -> None:
@@ -85,9 +87,15 @@ class Streams:
             self._look_at(name)
 
     def _look_at(self, name: str) -> None:
-        """Its stream goes, if there is no such topic; one that is being made is not there yet."""
+        """Its stream goes, if there is no such topic; one that is being made is not there yet.
+
+        One that was made since in its place is another topic.
+        """
         gone = self._gone.get(name)
-        if gone is not None and name not in self._jobs and self.topics.get(name) is None:
+        if gone is None or name in self._jobs:
+            return
+        topic = self.topics.get(name)
+        if topic is None or topic.id != self._ids.get(name, topic.id):
             gone()
 
     # Their topics
@@ -123,12 +131,16 @@ class Streams:
 
         self._do(name, lambda: self.topics.alter(name, settings, reset), done)
 
-    def delete(self, name: str, then: Then) -> None:
-        """``then`` gets None, or why it is still there. One that is not there is deleted."""
+    def delete(self, name: str, topic_id: str | None, then: Then) -> None:
+        """``then`` gets None, or why it is still there. One that is not there is deleted.
+
+        ``topic_id``: what has another one is not it.
+        """
 
         def delete() -> None:
             with suppress(UnknownTopic):
-                self.topics.delete(name)
+                if topic_id in (None, self._topic(name).id):
+                    self.topics.delete(name)
 
         self._do(name, delete, then)
 
@@ -167,6 +179,8 @@ class Streams:
                 self._begin(name)
             else:
                 del self._jobs[name]
+            if isinstance(found, Opened) and name in self._gone:
+                self._ids[name] = found.topic.id
             then(found)
             self._look_at(name)
 

@@ -476,6 +476,35 @@ def test_a_stream_whose_topic_was_made_again_with_more_partitions_says_so(tmp_pa
         store.queue("q").publish(b"x")  # others are what they were
 
 
+def test_a_topic_that_is_made_again_at_once_is_no_stream_and_stays(node):
+    """The stream of the one that was deleted would take neither messages nor its leave."""
+    stream(node)
+    node.publish(b"s", b"x")
+    it = consumer(node)
+    node.topics.delete("s")
+    made = node.topics.create("s", 1, {})
+    node.run(until=lambda: it.is_cancelled)
+    with pytest.raises(NoQueue):
+        node.vhost.queue(b"s")
+    node.run()
+    assert node.topics.get("s") is made
+    made.append(b"kept")
+    stream(node)
+    node.publish(b"s", b"y")
+    assert consumer(node, stream_offset="first").bodies == [b"kept", b"y"]
+
+
+def test_deleting_a_stream_deletes_no_topic_that_was_made_in_its_place(node):
+    stream(node)
+    node.publish(b"s", b"x")
+    node.topics.delete("s")
+    node.topics.create("s", 1, {})
+    node.vhost.delete_queue(node.vhost.queue(b"s"))
+    node.run()
+    node.run()
+    assert node.topics.names() == ["s"]
+
+
 def test_a_stream_that_is_made_and_deleted_at_once(node):
     from logstore.broker.queues.limits import QueueFacts
 
