@@ -251,7 +251,7 @@ class OnceStation:
 
     def _known_ms(self, properties: bytes) -> int:
         """For how long the id of a message with these properties is known."""
-        own = number_of(Looked(properties).headers.get(TTL))
+        own = number_of(Looked(properties).headers.get(TTL)) if TTL in properties else None
         return own or self._arguments.known_ms or 0
 
     def passed(self, passing: _Passing, now_ms: int, error: LogstoreError | None) -> None:
