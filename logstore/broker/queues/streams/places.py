@@ -9,17 +9,19 @@ a timestamp          the first record that is as late as this, by its timestamp
 5m, 7D, ...          as a timestamp, so long ago
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.ages import age_ms
 from logstore.broker.queues.refusals import InvalidConsumerArgument
+from logstore.broker.reading import chunks
 from logstore.broker.routing.arguments import CLASS_OF_KIND, Field
 from logstore.log import Log
 
 ARGUMENT: Final = b"x-stream-offset"
 FIRST, LAST, NEXT, OFFSET, TIME = "first", "last", "next", "offset", "time"
 OFFSET_MAX: Final = 2**63 - 1
+BACK_TIMES: Final = 16  # so much further than before, where no record was found
 FAULT: Final = "invalid_stream_offset_arg"
 
 
@@ -32,7 +34,7 @@ class Begin(NamedTuple):
     @property
     def searches(self) -> bool:
         """Whether to find the place may take long."""
-        return self.word == TIME
+        return self.word in (TIME, LAST)
 
 
 FROM_NOW: Final = Begin(NEXT)
@@ -74,17 +76,46 @@ _BY_CLASS: Final[dict[str, Callable[[Field, int], Begin | None]]] = {
 }
 
 
-def offset_of(log: Log, begin: Begin) -> int:
-    """Where that is now; perhaps above the end. A time may take long.
+def offset_of(log: Log, begin: Begin, upto: int) -> int:
+    """Where that is now; perhaps above the end. A time may take long, and the last record.
 
-    What is damaged is begun at, where it may hold the time.
+    ``upto``: where the log's safe was when it was asked for; what came since is not the last one.
+    What is damaged is begun at, where it may hold the time. Raises LogstoreError.
     """
     if begin.word == FIRST:
         return log.start
     if begin.word == LAST:
-        return max(log.start, log.safe - 1)
+        return _last(log, upto)
     if begin.word == OFFSET:
         return max(log.start, begin.number)
     if begin.word == TIME:
         return log.find(begin.number, damaged=True)
-    return log.safe
+    return upto
+
+
+def _last(log: Log, upto: int) -> int:
+    """Of the last record below ``upto``: the log may end with offsets that have none.
+
+    It goes back further and further until it finds one.
+    """
+    back = 1
+    while True:
+        begin = max(log.start, upto - back)
+        last = upto
+        for offset in _offsets(log, begin, upto):
+            if offset < upto:
+                last = offset
+        if last < upto or begin <= log.start:
+            return last
+        back *= BACK_TIMES
+
+
+def _offsets(log: Log, at: int, upto: int) -> Iterator[int]:
+    name, _, number = log.name.rpartition("-")
+    while at < upto:
+        before = at
+        for chunk in chunks(log, (name, int(number)), at, lambda damage: None, wait=True):
+            yield from (it.offset for it in chunk.records)
+            at = chunk.end
+        if at == before:
+            return

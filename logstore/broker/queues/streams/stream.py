@@ -366,6 +366,7 @@ class Stream:
         if self._stop is None:
             self._stop = self._log.watch(self._wake_from_afar)
         begin, its = reader.asked.begin, self._log
+        upto = its.safe
 
         def found(offset: int | LogstoreError) -> None:
             if isinstance(offset, LogstoreError):
@@ -375,9 +376,9 @@ class Stream:
             self.wake()
 
         if begin.searches:
-            self._streams.elsewhere(lambda: offset_of(its, begin), found)
+            self._streams.elsewhere(lambda: offset_of(its, begin, upto), found)
         else:
-            found(offset_of(its, begin))
+            found(offset_of(its, begin, upto))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """What it has unacked is its channel's."""

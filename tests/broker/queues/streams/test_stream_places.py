@@ -8,6 +8,7 @@ from logstore.broker.queues.refusals import InvalidConsumerArgument
 from logstore.broker.queues.streams.places import Begin, begin_of, offset_of
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.records.encode import encode
+from logstore.records.keyed import keyed, thinned
 
 NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -85,16 +86,39 @@ def test_where_that_is_in_a_log(begin, offset):
     for n in range(10):
         log.append(encode([(b"x", None, (), NOW_MS + n)]))
     log.trim(2)
-    assert offset_of(log, begin) == offset
+    assert offset_of(log, begin, log.safe) == offset
 
 
 @pytest.mark.parametrize("word", ["first", "last", "next"])
 def test_where_that_is_in_an_empty_log(word):
-    assert offset_of(MemoryLog("s-0"), Begin(word)) == 0
+    assert offset_of(MemoryLog("s-0"), Begin(word), 0) == 0
 
 
 def test_the_last_of_what_is_gone_is_what_comes_next():
     log = MemoryLog("s-0")
     log.append(encode([(b"x", None, (), NOW_MS)]))
     log.trim(1)
-    assert offset_of(log, Begin("last")) == 1
+    assert offset_of(log, Begin("last"), 1) == 1
+
+
+@pytest.mark.parametrize("gap", [1, 15, 16, 500])
+def test_the_last_record_stands_before_offsets_that_have_none(gap):
+    """Such as those of repeats, which are not stored, and of what compaction took."""
+    log = MemoryLog("s-0")
+    for _ in range(3):
+        log.append(encode([(b"x", None, (), NOW_MS)]))
+    for _ in range(gap):
+        batch = encode([(b"y", None, (), NOW_MS)])
+        log.append(thinned(batch, keyed(batch).spans([])))
+    assert log.safe == 3 + gap
+    assert offset_of(log, Begin("last"), log.safe) == 2
+    log.append(encode([(b"z", None, (), NOW_MS)]))
+    assert offset_of(log, Begin("last"), 3 + gap) == 2
+    assert offset_of(log, Begin("last"), log.safe) == 3 + gap
+
+
+def test_where_no_record_is_left_the_last_is_what_comes_next():
+    log = MemoryLog("s-0")
+    batch = encode([(b"y", None, (), NOW_MS)])
+    log.append(thinned(batch, keyed(batch).spans([])))
+    assert offset_of(log, Begin("last"), 1) == 1
