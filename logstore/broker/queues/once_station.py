@@ -266,6 +266,8 @@ class OnceStation:
                     self._window.add(it, until_ms, now_ms)
         if error is None:
             self._room.came(len(passing.ids))
+        if self.gone and self.lasts:  # dropped while they were on their way
+            self._vhost.host.forget_seen(self.number)
 
     def drop(self) -> None:
         """As Station.drop."""

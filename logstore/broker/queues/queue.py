@@ -750,6 +750,8 @@ class Queue:
         while self._getters:
             self._getters.pop(0).then(None)
         self.stock.drop()
+        if self.repeats is not None:
+            self.repeats.drop()
 
 
 def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:

@@ -197,6 +197,10 @@ class QueueRepeats:
             for waiting in () if coming is None else coming.waiting:
                 waiting.unparked(None, 0, error)
 
+    def drop(self) -> None:
+        """The queue is gone: nobody waits for what was coming to it."""
+        self.forget(list(self._coming), None)
+
     def forget_framed(self, framed: Iterable[Framed], error: LogstoreError | None) -> None:
         """The same of messages that a transaction was to bring."""
         ids = [id_in(it.properties, self._header) for it in framed]

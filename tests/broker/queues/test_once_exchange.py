@@ -466,3 +466,15 @@ def test_the_journal_keeps_no_more_ids_than_there_is_memory(lives):
         notes._let_pass(key, encode(ids(n), 10**9, n))
     assert len(notes._seen[key]) <= 1024
     assert len(notes._seen[key].ids) <= 16 * 3000
+
+
+def test_of_an_exchange_that_goes_while_a_message_passes_the_journal_keeps_nothing(node):
+    node.declare(b"q")
+    once(node, b"x", b"q")
+    passing = node.publish_soon(b"", b"1", exchange=b"x", headers={"x-deduplication-header": "a"})
+    node.vhost.delete_exchange(b"x")
+    node.run(until=passing.waiting.settled)
+    assert node.bodies(b"q") == [b"1"]
+    node.publish(b"q", b"2")
+    assert node.bodies(b"q") == [b"2"]
+    assert node.queues._notes.exchanges() == []

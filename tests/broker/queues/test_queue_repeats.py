@@ -187,6 +187,18 @@ def test_with_a_time_an_id_is_known_after_its_message_was_settled(node):
     assert node.bodies(b"q") == [b"3"]
 
 
+def test_who_waits_for_a_repeat_is_told_when_the_queue_goes_before_its_first_came(node, queue):
+    held, told = Transaction(), []
+    first = Message(b"", b"q", props({"x-deduplication-header": "a"}), b"1")
+    node.vhost.publish([(node.vhost.route(first), first)], held)
+    again = node.publish_soon(b"q", b"2", headers={"x-deduplication-header": "a"})
+    node.vhost.commit(held, told.append)
+    node.delete(b"q")
+    node.run(until=lambda: told)
+    assert told == [None]
+    assert again.waiting.settled()
+
+
 def test_of_too_many_ids_those_that_came_first_are_forgotten(node):
     node.declare(b"q", message_deduplication=True, cache_size=2)
     for it in "abcab":
