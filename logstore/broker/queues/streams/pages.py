@@ -147,6 +147,8 @@ class Cursor:
 
     def _page(self, log: Log, pages: Pages, skip: Skip) -> Page | None:
         """The one that it is in; the next one where that is behind."""
+        if self.at < log.start:  # what is kept of it is gone all the same
+            self._move(log.start)
         page = pages.get(log, self._begin)
         if page is None:  # it is kept no more: what is left of it is read
             self._move(self.at)
@@ -154,8 +156,6 @@ class Cursor:
             return page
         else:
             self._move(max(page.end, self.at))
-        if self.at < log.start:
-            self._move(log.start)
         try:
             return pages.read(log, self.at, skip, page)
         except OffsetBelowStart:  # trimmed just now

@@ -60,6 +60,15 @@ def test_what_is_gone_is_passed_over():
     assert values(cursor, log, pages) == [4, 5]
 
 
+def test_what_is_gone_is_passed_over_also_where_it_is_kept():
+    log, pages, cursor, other = filled(2, 2, 2), Pages(), Cursor(0), Cursor(0)
+    assert values(cursor, log, pages, most=1) == [0]
+    assert values(other, log, pages, most=1) == [0]
+    log.trim(4)
+    assert values(cursor, log, pages) == [4, 5]
+    assert values(other, log, pages, most=1) == [4]
+
+
 def test_bytes_are_bounded_beside_the_first_record():
     log, pages, cursor = MemoryLog("s-0"), Pages(), Cursor(0)
     log.append(encode([(b"x" * 100, None, (), 5) for _ in range(5)]))
