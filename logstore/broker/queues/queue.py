@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # few queues keep repeats out
 LOOK_MAX: Final = 2000  # messages that a look gives out: a look of 2 ms
 IN_ORDER_MAX: Final = 1000  # the same where each is looked at by its key
 STEP_MAX: Final = 1000  # and at once
+SINGLE_COST: Final = 10  # of a message that is taken alone, of many that are taken at once
 
 STREAM_OFFSET: Final = b"x-stream-offset"  # what only a stream's consumers may ask for
 
@@ -666,7 +667,8 @@ class Queue:
             chunks = self.stock.take(min(over, left, STEP_MAX), now_ms, fresh=True)
             if not chunks:
                 break
-            left -= self._bury(chunks, MAXLEN)
+            buried = self._bury(chunks, MAXLEN)
+            left -= buried if over > 1 else SINGLE_COST * buried
         return left
 
     def _over(self) -> int:

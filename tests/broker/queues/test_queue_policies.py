@@ -4,6 +4,9 @@ import pytest
 from queue_parts import Channel, Consumer
 
 from logstore.broker.policies import POLICIES_MAX, InvalidPolicy, Policy, TooManyPolicies
+from logstore.broker.queues import dying
+from logstore.broker.queues.deaths import dead_letter
+from logstore.broker.queues.queue import LOOK_MAX, SINGLE_COST
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.errors import StorageFull
@@ -446,3 +449,56 @@ def test_what_is_settled_stays_as_long_as_a_policy_says(lives):
     wanted = {"retention.ms": "1000", "retention.bytes": "7"}
     assert queue.stock.retention == wanted
     assert (lane.log.settings.retention_ms, lane.log.settings.retention_bytes) == (1000, 7)
+
+
+# What many messages go by, at once
+
+
+def most_of_a_turn(node, counted, until):
+    """The largest number by which ``counted`` grew in one turn."""
+    most, turns = 0, 0
+    while not until():
+        before = len(counted)
+        node.turn()
+        most, turns = max(most, len(counted) - before), turns + 1
+        assert turns < 100_000
+    return most
+
+
+def many(node, count=500):
+    queue = node.declare(b"q")
+    node.publish(b"q", *numbers(*range(count)))
+    return queue
+
+
+def test_of_many_that_die_at_once_some_go_in_a_turn(node, monkeypatch):
+    """Thousands that a new limit drops held the loop for a quarter of a second."""
+    queue, dead, letters = many(node), node.declare(b"dead"), []
+
+    def counting(*given):
+        letters.append(1)
+        return dead_letter(*given)
+
+    monkeypatch.setattr(dying, "dead_letter", counting)
+    limited = policy(max_length=5, dead_letter_exchange="", dead_letter_routing_key="dead")
+    node.vhost.set_policies([limited])
+    most = most_of_a_turn(node, letters, lambda: dead.ready == 495)
+    assert 0 < most <= dying.STEP_MAX
+    assert (queue.ready, queue.out, len(letters)) == (5, 0, 495)
+    assert node.bodies(b"dead") == numbers(*range(495))
+
+
+def test_of_many_bytes_that_are_too_much_some_go_in_a_turn(node, monkeypatch):
+    """Each is taken alone then, since the next may be small: 2,000 in a turn took 50 ms."""
+    queue, taken = many(node), []
+    take = queue.stock.take
+
+    def counting(*given, **more):
+        taken.append(1)
+        return take(*given, **more)
+
+    monkeypatch.setattr(queue.stock, "take", counting)
+    node.vhost.set_policies([policy(max_length_bytes=15)])
+    most = most_of_a_turn(node, taken, lambda: queue.ready == 5)
+    assert 0 < most <= LOOK_MAX // SINGLE_COST
+    assert len(taken) >= 495
