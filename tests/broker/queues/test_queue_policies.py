@@ -471,6 +471,7 @@ def many(node, count=500):
     return queue
 
 
+@pytest.mark.long
 def test_of_many_that_die_at_once_some_go_in_a_turn(node, monkeypatch):
     """Thousands that a new limit drops held the loop for a quarter of a second."""
     queue, dead, letters = many(node), node.declare(b"dead"), []
