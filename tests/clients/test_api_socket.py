@@ -142,7 +142,7 @@ def test_exchanges_with_their_bindings(api, channel):
     assert rows["events"] == {
         "vhost": "/", "name": "events", "type": "topic", "durable": True, "auto_delete": False,
         "internal": False, "arguments": {"alternate-exchange": "x"}, "bindings": 2,
-        "policy": None, "repeats": None,
+        "policy": None, "repeats": None, "waiting": None,
     }  # fmt: skip
     assert (rows["inner"]["internal"], rows["inner"]["auto_delete"]) == (True, True)
     first, second = api.rows("exchanges", "events", "bindings")

@@ -133,7 +133,9 @@ def happen(settled, lanes, turn):
         elif name == "purge":
             back, first, count = facts
             removed = [offset for start, n in runs(back) for offset in range(start, start + n)]
-            lanes[lane].remove([*removed, *range(first, first + count)])
+            removed += range(first, first + count)
+            if removed:  # else it is told nothing
+                lanes[lane].remove(removed)
     for lane, (name, *facts) in turn:
         if name == "cursor":
             lanes[lane].hold(facts[0])
