@@ -61,6 +61,7 @@ def objects(result):
     return [json.loads(line) for line in result.lines]
 
 
+@pytest.mark.long
 def test_browse_shows_position_state_properties_and_body_of_all_that_is_there(both, mail):
     found = both("queue", "browse", mail)
     assert [line.split(" ")[:2] for line in found.lines] == [
@@ -84,6 +85,7 @@ def test_browse_shows_position_state_properties_and_body_of_all_that_is_there(bo
     assert json.loads(both("queue", "describe", mail, "--json").out)["ready"] == 4
 
 
+@pytest.mark.long
 def test_replay_prints_what_is_settled_in_the_order_in_which_it_was_published(both, mail):
     assert both("queue", "replay", mail).out == "m1\nm3\n"
     everything = both("queue", "replay", mail, "--only", "all")
@@ -124,6 +126,7 @@ def test_a_replay_into_its_own_queue_ends(both, mail):
     assert json.loads(both("queue", "describe", mail, "--json").out)["ready"] == 10
 
 
+@pytest.mark.long
 def test_a_replay_that_a_full_queue_ends_says_how_to_go_on(both, mail, name):
     small = f"{name}-small"
     both("queue", "declare", small, "--argument", "x-max-length=4",
@@ -138,6 +141,7 @@ def test_a_replay_that_a_full_queue_ends_says_how_to_go_on(both, mail, name):
     assert both("queue", "consume", small).out == "m4\nm5\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

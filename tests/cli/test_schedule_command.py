@@ -49,6 +49,7 @@ def test_what_waits_at_an_exchange_is_counted_listed_and_cancelled(either):
     assert json.loads(either("schedule", "list", "exchange:later", "--json").out) == []
 
 
+@pytest.mark.long
 def test_what_waits_for_a_topic_is_counted_listed_and_cancelled(either):
     either("topic", "create", "orders", "--partitions", "1", "--config", "delivery.schedule=true")
     for number in (2, 1):
@@ -65,6 +66,7 @@ def test_what_waits_for_a_topic_is_counted_listed_and_cancelled(either):
     assert "no record waits" in either("schedule", "cancel", "topic:orders", "0/9", code=1).err
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_is_one_line(either):
     either("exchange", "declare", "plain")
     either("topic", "create", "plain", "--partitions", "1")

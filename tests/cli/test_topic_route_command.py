@@ -54,6 +54,7 @@ def test_a_topic_feeds_an_exchange_until_it_is_told_not_to(either):
     assert "does not feed" in again.err
 
 
+@pytest.mark.long
 def test_an_exchange_leads_to_a_topic_and_a_channel(either):
     either("topic", "create", "audit")
     either("exchange", "declare", "orders", "--type", "topic")
@@ -70,6 +71,7 @@ def test_an_exchange_leads_to_a_topic_and_a_channel(either):
     assert gone.out == "unbound topic:audit from orders\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -92,6 +94,7 @@ def test_what_can_not_be_ends_with_one_line(either, command, why):
     assert json.loads(either("topic", "routes", "--json").out) == []
 
 
+@pytest.mark.long
 def test_a_circle_is_refused_with_its_way(either):
     either("topic", "create", "round")
     either("exchange", "declare", "in", "--type", "fanout")

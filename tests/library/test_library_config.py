@@ -133,7 +133,9 @@ def test_levels_of_parts_are_told_by_their_names():
     assert parse("log.levels", field, "kafka=info, turn=error") == ("kafka=info", "turn=error")
     assert parse("log.levels", field, "") == ()
     for text in ("kafka", "kafka=", "kafak=info", "kafka=loud", "kafka=info,,", "kafka=info=info"):
-        with pytest.raises(InvalidSetting, match="part=level, where a part is one of access, aio, amqp"):
+        with pytest.raises(
+            InvalidSetting, match="part=level, where a part is one of access, aio, amqp"
+        ):
             parse("log.levels", field, text)
 
 

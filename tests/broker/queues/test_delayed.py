@@ -221,6 +221,7 @@ def test_what_became_due_while_there_was_no_process_comes_at_the_start(lives):
     assert node.bodies(b"q") == []
 
 
+@pytest.mark.long
 def test_what_was_moved_does_not_come_again_after_a_kill(lives):
     node = ready(lives.node)
     later(node, *(b"%d" % n for n in range(500)))
@@ -244,6 +245,7 @@ def test_an_exchange_that_is_not_durable_keeps_them_as_long_as_the_process(lives
     assert node.bodies(b"q") == []
 
 
+@pytest.mark.long
 def test_a_deleted_exchange_takes_with_it_what_waits(lives):
     node = ready(lives.node)
     later(node, *(b"%d" % n for n in range(3000)))
@@ -326,6 +328,7 @@ def test_the_index_is_made_again_where_it_is_gone(lives):
     assert sorted(node.bodies(b"q"), key=int) == [b"%d" % n for n in range(100)]
 
 
+@pytest.mark.long
 def test_memory_is_bounded_however_many_wait(lives, monkeypatch):
     from logstore.broker.schedules import schedule
 
@@ -507,6 +510,7 @@ def test_whatever_the_headers_hold_a_message_goes_on_waits_or_is_refused(delay, 
         assert not stops
 
 
+@pytest.mark.long
 def test_an_index_that_cannot_be_read_is_tried_again(lives, monkeypatch):
     node = ready(lives.node)
     later(node, *(b"%d" % n for n in range(1500)), delay=9000)
