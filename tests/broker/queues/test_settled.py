@@ -121,7 +121,8 @@ def values_of(turns):
 def happen(settled, lanes, turn):
     for lane, happened in turn:
         tell(settled, lane, happened)
-        lanes.setdefault(lane, Plain())
+        if happened != ("purge", {}, happened[-2], 0):  # of which nothing is told
+            lanes.setdefault(lane, Plain())
     # In one turn the order says nothing: what is settled is settled.
     for lane, (name, *facts) in turn:
         if name == "settle":
@@ -134,7 +135,7 @@ def happen(settled, lanes, turn):
             back, first, count = facts
             removed = [offset for start, n in runs(back) for offset in range(start, start + n)]
             removed += range(first, first + count)
-            if removed:  # else it is told nothing
+            if removed:
                 lanes[lane].remove(removed)
     for lane, (name, *facts) in turn:
         if name == "cursor":
