@@ -24,7 +24,7 @@ HEADING_OF: Final = {
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "
             "--dead-letter --partitions --config --delete-config --out-of-range --state "
-            "--transient --auto-delete --internal --ready"
+            "--transient --auto-delete --internal --ready --to-queue --to-exchange"
         ),
         CONNECTION: (
             "--data --bootstrap --config-file --server --host --insecure --from-profile "
@@ -32,7 +32,8 @@ HEADING_OF: Final = {
         ),
         COMMON: (
             "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
-            "--if-unused --if-empty --requeue --log-format --log-level --version --help"
+            "--if-unused --if-empty --requeue --prefetch --limit --give-up-after --log-format "
+            "--log-level --version --help"
         ),
     }.items()
     for name in names.split()

@@ -104,7 +104,7 @@ def import_(
     vhost: OneVhost = None,
     data: Data = HERE,
 ) -> None:
-    """Have there what definitions of a RabbitMQ say.
+    """Have what definitions of a RabbitMQ say.
 
     FILE is what `rabbitmqctl export_definitions`, `rabbitmqadmin export` or `logstore definitions
     export` has written; - is standard input. What is there already is left as it is; users and

@@ -159,7 +159,7 @@ def bind(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Bind a queue, an exchange, a topic or a channel to an exchange.
+    """Bind something to an exchange.
 
     It receives the messages whose key matches; the exchange's type says how. An exchange of the
     name topic:NAME leads to the topic, and is declared for it.

@@ -266,6 +266,7 @@ def consume(
         site = stack.enter_context(queues_of(data, vhost, stop=stop))
         output = Output(stop)
         prefetch = MESSAGES_MAX if max_ is None else min(max_, MESSAGES_MAX)
+        site.ready(name)  # whether it can be asked for at all
         if site.queue(name).arguments.get("x-queue-type") == "stream":
             raise Refused(f"queue {name!r} is a stream: `logstore consume` reads its topic")
         with site.consume(name, prefetch) as messages:

@@ -104,7 +104,7 @@ def browse(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Print messages that are on disk, also settled ones.
+    """Print a queue's messages, also settled ones.
 
     None is taken. They are ready, out (a consumer has them) or settled, and stand in the order in
     which consumers would get them. What is settled stays for queue.retention.ms; what was purged is
@@ -144,7 +144,8 @@ def replay(
             "--into",
             metavar="DESTINATION",
             rich_help_panel=OUTPUT,
-            help="exchange:NAME, queue:NAME, topic:NAME (made if it does not exist), or stdout.",
+            help="Where to: exchange:NAME, queue:NAME, topic:NAME (made if it does not exist), "
+            "or stdout.",
         ),
     ] = "stdout",
     from_: Annotated[

@@ -232,7 +232,6 @@ def list_(
     delivery.schedule=true, each with how many messages or records wait. With one: these, in the
     order in which they are due.
 
-    $ logstore schedule list
     $ logstore schedule list exchange:later --limit 10
     $ logstore schedule list topic:orders --json
     """

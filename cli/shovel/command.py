@@ -11,7 +11,7 @@ from ..line_options import Progress as ProgressOption
 GIVE_UP_S: Final = 60.0
 PREFETCH: Final = 1000
 
-HELP = """Move messages from a queue of an AMQP server to another server.
+HELP = """Move messages between AMQP servers.
 
 A side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of a
 running server of ours. Bodies, properties and headers stay as they are. A message is acknowledged

@@ -62,8 +62,8 @@ def _user(before: KeptUser | None, now: KeptUser) -> str:
     if before is None:
         return f"made {now.name}, {tags}"
     changed = []
-    passwords = before.scram, before.weak_sha256, before.rabbit
-    if passwords != (now.scram, now.weak_sha256, now.rabbit):
+    known = before.scram, before.weak_sha256, before.rabbit
+    if known != (now.scram, now.weak_sha256, now.rabbit):
         changed.append("password")
     if before.tags != now.tags:
         changed.append(tags)

@@ -6,12 +6,12 @@ from itertools import count
 
 import pytest
 from clock import NOW_MS
+from logstore_cli import queue_past
+from logstore_cli.queue_site import Replayed
 from serving import Serving
 from waiting import until
 
 import logstore as library
-from cli import queue_past
-from cli.queue_site import Replayed
 from logstore.clock import now_ms
 
 

@@ -182,15 +182,23 @@ def test_while_the_server_takes_no_messages_publishing_waits_until_a_signal(
     start_serving(data, amqp_port=0, queue_disk_free_bytes=1 << 50)
     assert spawn("queue", "declare", "q").end()[0] == 0
     process = spawn_python(IMPATIENT, "exchange", "publish", "", "--key", "q")
-    process.write(b"first\n")
+    process.write(b"first\n")  # which has the server look at its disk, and is taken still
     told = process.line("stderr").decode()
     assert "the server takes no messages now: " in told
+    api = ServerSocket(str(data))
+
+    def sent():
+        return [it["bytes_in"] for it in api.rows("connections") if it["door"] == "amqp"]
+
+    before = sent()
+    process.write(b"second\n")
+    until(lambda: sent() > before)
     process.send(number)
     code, _, err = process.end()
     assert code == 1
     assert err.splitlines()[-1].endswith(
         "the server has not confirmed 1 message; each of them may be published or not; published "
-        "0 messages to queues"
+        "1 message to queues"
     )
 
 

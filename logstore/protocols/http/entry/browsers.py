@@ -118,13 +118,13 @@ def _is_still(who: LoggedIn, users: Mapping[str, KeptUser]) -> bool:
     if who.record is None:
         return True
     now = users.get(who.user)
-    return now is not None and (now is who.record or _passwords(now) == _passwords(who.record))
+    return now is not None and (now is who.record or _known_by(now) == _known_by(who.record))
 
 
 def _digest(secret: str) -> bytes:
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _passwords(user: KeptUser) -> object:
+def _known_by(user: KeptUser) -> object:
     """What he could have logged in with."""
     return user.scram, user.rabbit
