@@ -200,9 +200,12 @@ def _sender(producer: "object") -> Callable[[int], None]:
 def kafka_address(data: Path) -> str:
     """Where the server that has the directory listens for Kafka clients."""
     with library.open(data, "read") as store:
-        owner = store.internals().directory.writer()
-    assert owner is not None
-    return str(owner.endpoints["kafka"])
+        while True:  # its doors are open before it says where
+            owner = store.internals().directory.writer()
+            assert owner is not None
+            if "kafka" in owner.endpoints:
+                return str(owner.endpoints["kafka"])
+            time.sleep(0.01)
 
 
 def measure(scratch: Path, _: int) -> list[Figure]:

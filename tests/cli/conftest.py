@@ -5,6 +5,7 @@ for whatever has to do with signals, pipes and other processes.
 """
 
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def logstore(data, tmp_path, capfdbinary, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["logstore", *map(str, words)])
         kept, fd = os.dup(0), os.open(given, os.O_RDONLY)
         capfdbinary.readouterr()
+        handlers = logging.getLogger().handlers.copy()
         try:
             os.dup2(fd, 0)
             with pytest.raises(SystemExit) as ended:
@@ -65,6 +67,8 @@ def logstore(data, tmp_path, capfdbinary, monkeypatch):
             os.close(kept)
             os.close(fd)
             sys.setswitchinterval(interval)
+            # A server's would write to what is captured of this run, which is closed by then.
+            logging.getLogger().handlers[:] = handlers
             gc.unfreeze()
             gc.set_threshold(*threshold)
         out, err = capfdbinary.readouterr()
