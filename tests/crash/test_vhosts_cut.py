@@ -106,6 +106,11 @@ class Hosts(Machine):
         self.within(b"/")
         return found
 
+    def past(self, name):
+        found = super(Hosts, self.within(HOST if name[:1] == HOST else b"/")).past(name)
+        self.within(b"/")
+        return found
+
 
 def in_host(place):
     return any(name[:1] == HOST for name, _ in place.may)

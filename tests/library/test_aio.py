@@ -388,7 +388,7 @@ def test_waiting_consumers_have_no_threads(run):
         tasks += begin("b")
         await until(lambda: len(got) == 100)
         assert {it.name for it in threading.enumerate()} - before <= {
-            "aio_1", "aio_2", "aio_3", "aio-rounds_1",
+            "aio_1", "aio_2", "aio_3", "aio-rounds_0", "aio-rounds_1",
         }  # fmt: skip
         got.clear()
         await store.topic("t").append(b"1")
