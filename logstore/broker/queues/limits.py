@@ -137,8 +137,7 @@ def _header(field: Field) -> _Fault:
 
 
 def _age(field: Field) -> _Fault:
-    bad = age_ms(text(field.value)) is None if field.kind == "S" else False
-    return _text(field) or ("invalid_max_age" if bad else None)
+    return _text(field) or ("invalid_max_age" if age_ms(text(field.value)) is None else None)
 
 
 def _limit(field: Field) -> _Fault:

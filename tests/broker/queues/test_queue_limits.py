@@ -4,7 +4,7 @@ import pytest
 from queue_parts import Channel, Consumer, props
 
 from logstore.amqp import fields, properties
-from logstore.broker.queues.limits import CHECKS
+from logstore.broker.queues.limits import CHECKS, QueueFacts, limits_of
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import (
     InvalidHeader,
@@ -12,6 +12,7 @@ from logstore.broker.queues.refusals import (
     NotOfType,
     QueueDiffers,
 )
+from logstore.broker.routing.arguments import Arguments, Field
 
 
 def numbers(*of):
@@ -230,6 +231,18 @@ def test_what_only_streams_have_is_refused_by_name(node, name, value):
     with pytest.raises(NotOfType) as caught:
         node.declare(b"q", **{name[2:].replace("-", "_"): value})
     assert caught.value.argument == name.encode()
+
+
+@pytest.mark.parametrize("kind", "Sx")
+def test_an_age_that_means_nothing_is_refused_of_either_kind_of_text(kind):
+    def declared(age):
+        arguments = {b"x-queue-type": Field("S", b"stream"), b"x-max-age": Field(kind, age)}
+        return limits_of(QueueFacts(b"s", True, False, False, Arguments.of(arguments)))
+
+    for age in (b"", b"1W", b"\xff"):
+        with pytest.raises(InvalidQueueArgument, match="invalid max age"):
+            declared(age)
+    assert declared(b"1D").max_age_ms == 86_400_000
 
 
 def test_arguments_of_both_types_go_together_and_unknown_ones_pass(node):
