@@ -509,7 +509,7 @@ class DelayedStation:
         routes = [
             self._vhost.onward(self.name, it.message.key, it.message.framed) for it in messages
         ]
-        if (queue := self._vhost.first_uncounted(routes)) is not None:
+        if (queue := self._vhost.uncounted(routes)) is not None:
             schedule.back([*(it.offset for it in messages), *missing])
             self._cold = True
             queue.when_open(self.wake)

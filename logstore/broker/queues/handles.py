@@ -105,14 +105,13 @@ def begin(vhost: Vhost, messages: list[Message], poke: Callable[[], None]) -> Pu
     Raises what routing raises, for none of them.
     """
     run = [(vhost.route(it), it) for it in messages]
-    for queues in {queues for queues, _ in run}:
-        for queue in queues:
-            # Whether it has room is known once it is open.
-            if not isinstance(queue, Model):
-                continue
-            if queue.to_be_opened and not queue.stock.open():
-                queue.when_open(poke)
-                return queue
+    queues = {it for route, _ in run for it in route if isinstance(it, Model)}
+    # Whether it has room is known once it is open.
+    unopened = (it for it in queues if it.to_be_opened and not it.stock.open())
+    queue = next(unopened, None) or vhost.to_be_counted(run)
+    if queue is not None:
+        queue.when_open(poke)
+        return queue
     published = vhost.publish(run)
     if published.waiting.parked:
         published.waiting.watch(poke)

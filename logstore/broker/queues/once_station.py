@@ -205,7 +205,7 @@ class OnceStation:
         """These, as everything is bound now. All that are bound take a message, or none does."""
         keys, bodies, framed = parcel
         routes = {n: self._vhost.onward(self._name, keys[n], framed[n]) for n in going}
-        if self._vhost.first_uncounted(list(routes.values())) is not None:
+        if self._vhost.uncounted(routes.values()) is not None:
             intake.refuse(going, Refused(NOT_OPEN))  # publishers wait until it is
             return
         held, left = Transaction(), list(going)

@@ -635,13 +635,15 @@ class Vhost:
 
     def _uncounted_beyond(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
         """The same of queues to which stations send messages on at once."""
-        beyond: dict[tuple[bytes, bytes], Route] = {}
+        beyond: set[Route] = set()
         for route, message in run:
-            for it in route:
-                if (name := passes_on(it)) is not None:
-                    framed = self._framing.framed(message.exchange, message.properties)
-                    beyond[name, message.key] = self.onward(name, message.key, framed)
-        return self.uncounted(beyond.values())
+            names = list(_passing_on(route))
+            for name in names:  # grows while it is gone through
+                framed = self._framing.framed(message.exchange, message.properties)
+                onward = self.onward(name, message.key, framed)
+                beyond.add(onward)
+                names += [it for it in _passing_on(onward) if it not in names]
+        return self.uncounted(beyond)
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""
@@ -672,16 +674,6 @@ class Vhost:
             [it.framed for _, it in messages],
         )
         return Publishing(run, self.clock(), self._refused, held).publish()
-
-    def first_uncounted(self, routes: Sequence[Route]) -> Queue | None:
-        """As ``to_be_counted``, of routes."""
-        uncounted = self._host.uncounted
-        if uncounted:
-            for queue in uncounted & {queue for route in routes for queue in route}:
-                if not queue.is_open():
-                    return queue
-                uncounted.discard(queue)
-        return None
 
     def _dead_route(self, letter: DeadLetter) -> Route:
         key, *copies = letter.keys
@@ -721,6 +713,11 @@ class Vhost:
             log.warning("a dead letter of queue %r is lost: %s", queue.facts.name, error)
         finally:
             self._sending -= 1
+
+
+def _passing_on(route: Route) -> Iterator[bytes]:
+    """The exchanges whose stations send on at once what goes there."""
+    return (name for it in route if (name := passes_on(it)) is not None)
 
 
 def _lasting(it: Named | None) -> Queue | None:

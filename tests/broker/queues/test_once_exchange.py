@@ -5,8 +5,10 @@ from queue_parts import Channel, Lives, props
 
 from logstore.broker.deduplication import deduplication
 from logstore.broker.policies import Policy
+from logstore.broker.queues.handles import begin
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.seen import Seen, encode
+from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.refusals import InvalidArgument, NoCacheSize
@@ -338,6 +340,51 @@ def test_a_queue_that_is_not_open_yet_is_waited_for(lives):
     node.ready(b"q")
     assert node.vhost.to_be_counted(run) is None
     assert node.vhost.publish(run).rejected == [0]
+
+
+def test_a_queue_that_is_not_open_yet_is_waited_for_by_the_library(lives):
+    node = lives.node
+    node.declare(b"q", max_length=2, overflow="reject-publish")
+    once(node, b"x", b"q")
+    send(node, b"1")
+    node = lives.again()
+    message = Message(b"x", b"", props({"x-deduplication-header": "b"}), b"2")
+    poked = []
+    assert begin(node.vhost, [message], lambda: poked.append(True)) is node.vhost.queue(b"q")
+    node.run(until=lambda: poked)
+    published = begin(node.vhost, [message], lambda: None)
+    node.run(until=published.waiting.settled)
+    assert (published.error, published.rejected) == (None, [])
+    assert node.bodies(b"q") == [b"1", b"2"]
+
+
+def test_a_queue_behind_two_such_exchanges_is_waited_for(lives):
+    node = lives.node
+    node.declare(b"q", max_length=1, overflow="reject-publish")
+    once(node, b"y", b"q")
+    once(node, b"x")
+    node.vhost.bind(Binding(b"x", b"y", b"", kind="exchange"))
+    send(node, b"1")
+    node = lives.again()
+    message = Message(b"x", b"", props({"x-deduplication-header": "b"}), b"2")
+    run = [(node.vhost.route(message), message)]
+    assert node.vhost.to_be_counted(run) is node.vhost.queue(b"q")
+
+
+def test_a_queue_that_one_of_many_messages_reaches_is_waited_for(lives):
+    """They have one key, and go on by their headers."""
+    node = lives.node
+    node.declare(b"q", max_length=1, overflow="reject-publish")
+    once(node, b"x")
+    node.exchange(b"h", "headers")
+    node.vhost.bind(Binding(b"x", b"h", b"", kind="exchange"))
+    node.vhost.bind(Binding(b"h", b"q", b"", arguments_of({"to": "q"})))
+    send(node, b"1", headers={"to": "q"})
+    node = lives.again()
+    headers = [{"x-deduplication-header": "b", "to": "q"}, {"x-deduplication-header": "c"}]
+    messages = [Message(b"x", b"", props(it), b"2") for it in headers]
+    run = [(node.vhost.route(it), it) for it in messages]
+    assert node.vhost.to_be_counted(run) is node.vhost.queue(b"q")
 
 
 def test_ids_beyond_the_memory_are_forgotten(tmp_path, monkeypatch, caplog):
