@@ -458,8 +458,10 @@ class Queues:
             self._forget_schedule(of_exchange(holder.id))
         elif forgotten is not None:
             forgotten.then(lambda it: self._forget(holder, lanes, it))
+            index = of_exchange(holder.id)
+            forgotten.then(lambda it: None if it.error else self._forget_schedule(index))
 
-    def _forget_schedule(self, log: bytes, *_: object) -> None:
+    def _forget_schedule(self, log: bytes) -> None:
         """Some entries of the index at a time: there may be a million."""
         if self._closed or log not in self._scheduled():
             return  # the next start does it
@@ -498,7 +500,6 @@ class Queues:
             self._forgotten.append(queue.id)
             self._end_soon()
             queue.stock.when_still(lambda: self.logs.delete(lanes))
-            self._forget_schedule(of_exchange(queue.id))
 
     # The end of a turn
 
