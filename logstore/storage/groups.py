@@ -387,7 +387,7 @@ class ClaimFile:
         self._disk = disk
         self._lock = lock
         self._once = once
-        self.released: Callable[[], object] = lambda: None  # called once it is
+        self.released: Callable[[], object] = lambda: None  # called when it is about to be
 
     def release(self) -> None:
         self.released()

@@ -52,6 +52,10 @@ def queue_of(key: bytes) -> int:
             f"the journal has a record with the key {key[:16]!r}, which this logstore does not "
             f"know: open the store with the one that wrote it"
         )
+    return _number_in(key)
+
+
+def _number_in(key: bytes) -> int:
     data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
     number = data.number()
     if data:
@@ -66,11 +70,7 @@ def seen_key(exchange: int) -> bytes:
 
 def exchange_of(key: bytes) -> int:
     """The reverse of ``seen_key``. Raises CorruptStore."""
-    data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
-    number = data.number()
-    if data:
-        raise data.damaged("is too long")
-    return number
+    return _number_in(key)
 
 
 class SettlementNotes:
@@ -97,11 +97,13 @@ class SettlementNotes:
     def load(self, note: bytes) -> None:
         """As Notes.load. Also raises SchemaTooNew."""
         data = Packed(note, "what is kept of queues beside the journal")
-        if note and (found := data.byte()) != FORMAT and not self._is_before(found):
+        found = data.byte() if note else FORMAT
+        if found not in (FORMAT, WITHOUT_REMOVED):
             raise SchemaTooNew(
                 f"what is kept of queues beside the journal has format {found}, known is {FORMAT}: "
                 f"open the store with the logstore that wrote it"
             )
+        self._from_before = found == WITHOUT_REMOVED
         states: dict[bytes, bytes] = {}
         while data:
             key = data.bytes(data.number())
@@ -117,10 +119,6 @@ class SettlementNotes:
         for key in [it for it in states if it[:1] == SEEN]:
             self._enter(key, states.pop(key))
         self._states = states
-
-    def _is_before(self, found: int) -> bool:
-        self._from_before = found == WITHOUT_REMOVED
-        return self._from_before
 
     def _remove_settled(self) -> None:
         """Nobody knows what of it was purged: it is no part of any past."""

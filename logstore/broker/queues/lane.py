@@ -30,7 +30,7 @@ READ_BYTES: Final = 65_536  # some 500 small messages: decoding more at once kee
 WINDOWS_BYTES: Final = 16 << 20
 # Of a lane that is read at many places at once, since messages wait for others of their keys.
 SEVERAL_BYTES: Final = 4 << 20
-SEVERAL_MAX: Final = 1024  # a consumer that keeps up has one for each read that was published
+SEVERAL_MAX: Final = 1024  # windows: where a consumer keeps up they are as small as the publishes
 
 log: Final = logging.getLogger("logstore.queues")
 
