@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import cast
 
 from logstore.broker.queues.journal import settlements_of
-from logstore.errors import UnknownTopic
+from logstore.errors import LogstoreError, UnknownTopic
 from logstore.kept_queues import JOURNAL_NAME, Lane, LaneTrim, QueueKeeper, parse_lane
 from logstore.log import Log
-from logstore.settings import TopicSettings
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory
 from logstore.storage.disk import failure
@@ -92,32 +91,31 @@ class OpenQueues:
     def trim(self, lanes: Sequence[LaneTrim], now_ms: int) -> None:
         """As QueueLogs.trim: segments that are settled as a whole.
 
-        Those stay that retention keeps: upkeep comes for them. From any thread. Raises
-        StorageFull, LogFailed, Damaged, Failed, UnknownPartition.
+        Those stay that retention keeps: upkeep comes for them. A lane that can't be trimmed keeps
+        no other one from it. From any thread. Raises StorageFull, LogFailed, Damaged, Failed,
+        UnknownPartition: the first of them, once all were tried.
         """
+        floors = [(cast("DiskLog", it.log), it.floor) for it in lanes]
+        failed: LogstoreError | None = None
         for it in lanes:
-            lane = cast("DiskLog", it.log)
-            settings = as_there_is_room(self._directory, lane.settings)
-            if settings.retention_ms:
-                others = [(cast("DiskLog", other.log), other.floor) for other in lanes
-                          if other is not it]  # fmt: skip
-                self._retain(lane, others, it, now_ms, settings)
-                continue
+            try:
+                self._trim_lane(it, floors, now_ms)
+            except LogstoreError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def _trim_lane(self, it: LaneTrim, floors: Sequence[tuple[DiskLog, int]], now_ms: int) -> None:
+        lane = cast("DiskLog", it.log)
+        settings = as_there_is_room(self._directory, lane.settings)
+        if not settings.retention_ms:
             if it.drained:
                 lane.roll()  # what was appended since the caller looked is kept
             self._trim(lane, it.floor)
-
-    @staticmethod
-    def _retain(
-        lane: DiskLog,
-        others: Sequence[tuple[DiskLog, int]],
-        it: LaneTrim,
-        now_ms: int,
-        settings: TopicSettings,
-    ) -> None:
+            return
         try:
-            if others:
-                settings = among(lane, others, it.floor, settings)
+            if len(floors) > 1:
+                settings = among(lane, floors, settings)
             retain(lane, it.floor, now_ms, settings, it.shown)
         except OSError as error:
             raise failure(error, "look at its segments", lane.name) from None

@@ -329,15 +329,15 @@ class _Run:
         lanes = () if known is None else self._lanes.get(known.queue, ())
         if len(lanes) < 2 or settings.retention_bytes < 0 or not settings.retention_ms:
             return settings
-        others = []
+        floors = [(log, min(lane.floor, log.end))]
         for other, entry in lanes:
             if other == name:
                 continue
             with suppress(UnknownPartition):  # deleted meanwhile
                 found = self._directory.log(other, entry, 0)
-                others.append((found, min(self._unsettled.of(other).floor, found.end)))
+                floors.append((found, min(self._unsettled.of(other).floor, found.end)))
         try:
-            return among(log, others, min(lane.floor, log.end), settings)
+            return among(log, floors, settings)
         except OSError as error:
             raise why(error, "look at a segment", error.filename or log.name) from None
 

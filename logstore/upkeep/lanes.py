@@ -83,15 +83,13 @@ def shares(lanes: Mapping[_Lane, Sequence[SegmentFacts]], bytes_max: int) -> Map
 
 
 def among(
-    log: SegmentedLog, others: Sequence[tuple[SegmentedLog, int]], floor: int,
-    settings: TopicSettings,
-) -> TopicSettings:  # fmt: skip
-    """Settings of a lane, of whose queue there are others, each with its floor.
+    log: SegmentedLog, lanes: Sequence[tuple[SegmentedLog, int]], settings: TopicSettings
+) -> TopicSettings:
+    """Settings of one of the lanes of a queue, which come each with its floor.
 
     ``retention.bytes`` is of all of them together. Raises OSError, UnknownPartition.
     """
     most = settings.retention_bytes
-    lanes = [(log, floor), *others]
     if most < 0 or not settings.retention_ms or sum(it.bytes() for it, _ in lanes) <= most:
         return settings
     settled = {

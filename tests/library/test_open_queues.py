@@ -1,6 +1,7 @@
 """The logs of queues: lanes, the journal, what is volatile."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 from clock import NOW_MS
@@ -8,6 +9,8 @@ from storage_kit import fill, numbers
 
 import logstore
 from logstore.broker.queues.journal import queue_key
+from logstore.errors import LogFailed
+from logstore.kept_queues import LaneTrim
 from logstore.open_queues import Lane, OpenQueues, parse_lane
 from logstore.records.encode import encode
 
@@ -67,6 +70,18 @@ def test_the_journal_is_synced_whatever_topics_are(tmp_path, monkeypatch):
         queues = OpenQueues(store.internals().directory.writable(), keeper=None)
         journal, lane = queues.journal(), queues.open(FIRST, {})
         assert (journal.settings.flush_messages, lane.settings.flush_messages) == (1, 1_000_000)
+
+
+def test_a_lane_that_failed_keeps_no_other_one_from_being_trimmed(queues, monkeypatch):
+    found = queues()
+    lanes = [found.open(it, {"retention.ms": "0"}) for it in (FIRST, SECOND)]
+    for lane in lanes:
+        fill(lane, 3)
+        lane.wait(3)
+    monkeypatch.setattr(lanes[0], "roll", Mock(side_effect=LogFailed("the disk is gone")))
+    with pytest.raises(LogFailed, match="the disk is gone"):
+        found.trim([LaneTrim(it, 3, 3, drained=True) for it in lanes], NOW_MS)
+    assert [it.start for it in lanes] == [0, 3]
 
 
 def test_queues_are_no_topics(queues, tmp_path):

@@ -123,13 +123,10 @@ def test_bytes_are_counted_over_all_lanes_of_a_queue():
     one = Segments(segment(0, 10, age_ms=50), segment(10, 20, active=True))
     two = Segments(segment(0, 10, age_ms=60), segment(10, 20), segment(20, 30, active=True))
     settings = TopicSettings(retention_ms=HOUR_MS, retention_bytes=300)
-    assert among(one, [(two, 20)], 10, settings).retention_bytes == 100
-    assert (
-        among(one, [(two, 20)], 10, replace(settings, retention_bytes=200)).retention_bytes == 100
-    )
-    assert (
-        among(two, [(one, 10)], 20, replace(settings, retention_bytes=200)).retention_bytes == 100
-    )
+    lanes, less = [(one, 10), (two, 20)], replace(settings, retention_bytes=200)
+    assert among(one, lanes, settings).retention_bytes == 100
+    assert among(one, lanes, less).retention_bytes == 100
+    assert among(two, lanes, less).retention_bytes == 100
     for unbounded in (-1, 500):
         wide = replace(settings, retention_bytes=unbounded)
-        assert among(one, [(two, 20)], 10, wide) == wide
+        assert among(one, lanes, wide) == wide
