@@ -5,8 +5,9 @@ They have the names, the parameters and the words of the others, and are done by
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
 
+from logstore.aio.ground import Ground
 from logstore.aio.outlasting import Outlasting
 from logstore.aio.workers import Workers
 
@@ -15,18 +16,31 @@ _T = TypeVar("_T")
 _Behind_co = TypeVar("_Behind_co", covariant=True)
 
 
-class Face(Protocol[_Behind_co]):
+class Face(Generic[_Behind_co]):
     """A thing of the asyncio face: what stands behind it, and who does what may wait."""
+
+    def __init__(self, behind: _Behind_co, ground: Ground) -> None:
+        self._behind = behind
+        self._ground = ground
+
+    def __repr__(self) -> str:
+        return f"<aio {self._behind!r}>"
 
     @property
     def behind(self) -> _Behind_co:
-        """The library's own thing. Raises Closed."""
+        """The library's own thing. Raises Closed; Refused in another event loop."""
+        self._ground.checked()
+        return self._behind
 
     @property
-    def workers(self) -> Workers: ...
+    def workers(self) -> Workers:
+        """For what takes milliseconds."""
+        return self._ground.workers
+
     @property
     def slow(self) -> Workers:
         """For what may take minutes."""
+        return self._ground.slow
 
 
 def awaited(

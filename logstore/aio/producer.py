@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from logstore.aio.faces import awaited
-from logstore.aio.ground import Ground
-from logstore.aio.workers import Workers
+from logstore.aio.faces import Face, awaited
 from logstore.broker.producer import Producer as Behind
 from logstore.broker.rules import RECORD_BYTES_EXTRA
 from logstore.broker.topic import HeadersGiven, as_headers
@@ -20,42 +18,18 @@ HEADER_BYTES: Final = 64  # of a header, as a rule
 BATCHES_MAX: Final = 16
 
 
-class Producer:
+class Producer(Face[Behind]):
     """``logstore.Producer`` for asyncio. ``send`` waits where the disk can't keep up."""
-
-    def __init__(self, producer: Behind, ground: Ground) -> None:
-        self._producer = producer
-        self._ground = ground
-
-    # As Face
-
-    @property
-    def behind(self) -> Behind:
-        """As Face.behind."""
-        self._ground.checked()
-        return self._producer
-
-    @property
-    def workers(self) -> Workers:
-        """As Face.workers."""
-        return self._ground.workers
-
-    @property
-    def slow(self) -> Workers:
-        """As Face.slow."""
-        return self._ground.slow
-
-    # What it does
 
     @property
     def sent(self) -> int:
         """Records taken."""
-        return self._producer.sent
+        return self._behind.sent
 
     @property
     def acknowledged(self) -> int:
         """How many of the records sent are synced."""
-        return self._producer.acknowledged
+        return self._behind.acknowledged
 
     async def send(
         self,
@@ -85,7 +59,7 @@ class Producer:
     async def _keep_up(self) -> None:
         """Back-pressure: what is written is synced, but for a few batches, before more is."""
         while True:
-            mark = await self.workers.run(lambda: self._producer.behind(BATCHES_MAX))
+            mark = await self.workers.run(lambda: self._behind.behind(BATCHES_MAX))
             if mark is None:
                 return
             try:
@@ -102,7 +76,7 @@ class Producer:
 
     async def close(self) -> None:
         """As Producer.close; goes on if whoever waits is cancelled."""
-        await self._ground.finish(self._producer.close)
+        await self._ground.finish(self._behind.close)
 
     async def __aenter__(self) -> Self:
         return self

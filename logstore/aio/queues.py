@@ -12,11 +12,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from logstore.aio.breath import Breath
-from logstore.aio.faces import Opened, awaited, streamed
+from logstore.aio.faces import Face, Opened, awaited, streamed
 from logstore.aio.ground import Ground
 from logstore.aio.model import Answer
 from logstore.aio.rounds import Alarm
-from logstore.aio.workers import Workers
 from logstore.amqp import fields
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import Table, number
@@ -245,40 +244,16 @@ class _Desk:
         self.poke = poke
 
 
-class Exchange:
+class Exchange(Face[BehindExchange]):
     """``logstore.Exchange`` for asyncio."""
 
     def __init__(self, exchange: BehindExchange, vhost: str, ground: Ground) -> None:
-        self._exchange = exchange
-        self._vhost = vhost.encode(errors="surrogateescape")
-        self._ground = ground
-
-    def __repr__(self) -> str:
-        return f"<aio {self._exchange!r}>"
+        super().__init__(exchange, ground)
+        self._vhost = fields.data(vhost)
 
     @property
     def name(self) -> str:
-        return self._exchange.name
-
-    # As Face
-
-    @property
-    def behind(self) -> BehindExchange:
-        """As Face.behind."""
-        self._ground.checked()
-        return self._exchange
-
-    @property
-    def workers(self) -> Workers:
-        """As Face.workers."""
-        return self._ground.workers
-
-    @property
-    def slow(self) -> Workers:
-        """As Face.slow."""
-        return self._ground.slow
-
-    # What it does
+        return self._behind.name
 
     @property
     async def type(self) -> str:
@@ -320,7 +295,7 @@ class Exchange:
         """As Exchange.publish. Cancelled, it was published or not."""
         message = self.behind.message(body, key, headers, properties)
         found = await publish(self._ground, self._vhost, [message])
-        return self._exchange.taken(found, key)
+        return self._behind.taken(found, key)
 
     async def publish_many(
         self,
@@ -338,45 +313,21 @@ class Exchange:
         return await publish(self._ground, self._vhost, made)
 
 
-class Queue:
+class Queue(Face[BehindQueue]):
     """``logstore.Queue`` for asyncio."""
 
     def __init__(self, queue: BehindQueue, vhost: str, ground: Ground) -> None:
-        self._queue = queue
-        self._vhost = vhost.encode(errors="surrogateescape")
-        self._ground = ground
-
-    def __repr__(self) -> str:
-        return f"<aio {self._queue!r}>"
+        super().__init__(queue, ground)
+        self._vhost = fields.data(vhost)
 
     @property
     def name(self) -> str:
-        return self._queue.name
-
-    # As Face
-
-    @property
-    def behind(self) -> BehindQueue:
-        """As Face.behind."""
-        self._ground.checked()
-        return self._queue
-
-    @property
-    def workers(self) -> Workers:
-        """As Face.workers."""
-        return self._ground.workers
-
-    @property
-    def slow(self) -> Workers:
-        """As Face.slow."""
-        return self._ground.slow
-
-    # What it does
+        return self._behind.name
 
     @property
     async def arguments(self) -> dict[str, Any]:
         """As Queue.arguments."""
-        return await self.workers.run(lambda: self._queue.arguments)
+        return await self.workers.run(lambda: self._behind.arguments)
 
     facts = awaited(BehindQueue.facts)
     counts = awaited(BehindQueue.counts)
@@ -408,7 +359,7 @@ class Queue:
         """As Queue.publish. Cancelled, it was published or not."""
         default = BehindExchange("", self.behind.owner)
         message = default.message(body, self.name, headers, properties)
-        await self._ground.model.do(self._vhost, self._queue.found)
+        await self._ground.model.do(self._vhost, self._behind.found)
         default.taken(await publish(self._ground, self._vhost, [message]), self.name)
 
     async def get(self) -> QueueMessage | None:
@@ -416,7 +367,7 @@ class Queue:
         hands = self.behind.owner.hands
 
         def start(vhost: Vhost, answer: Answer) -> None:
-            self._queue.found(vhost).get(hands, False, answer)
+            self._behind.found(vhost).get(hands, False, answer)
 
         def lost(found: Got | None) -> None:
             if found is not None and (group := hands.unacked.ack(found.tag)) is not None:
@@ -425,7 +376,7 @@ class Queue:
         found: Got | None = await self._ground.model.ask(self._vhost, start, lost)
         if found is None:
             return None
-        return QueueMessage(self._queue.given(found), self._ground)
+        return QueueMessage(self._behind.given(found), self._ground)
 
     def consume(
         self, prefetch: int = PREFETCH, *, priority: int = 0, exclusive: bool = False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from logstore.aio.bell import Bell
 from logstore.aio.channels import Channel, Listener
 from logstore.aio.consumer import Consumer
-from logstore.aio.faces import Stream, awaited, streamed
+from logstore.aio.faces import Face, Stream, awaited, streamed
 from logstore.aio.ground import Ground
 from logstore.aio.groups import Group
 from logstore.aio.producer import Producer
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.aio.queues import Exchange, Queue
 
 
-class Store:
+class Store(Face[Behind]):
     """``logstore.Store`` for asyncio, in one event loop: the one in which it was opened.
 
     Every method of the other is here, with the same parameters. What may wait is awaited; what
@@ -47,10 +47,7 @@ class Store:
 
     def __init__(self, store: Behind) -> None:
         """``store``: any open one, which this closes. Other threads may go on using it."""
-        self._ground = Ground(store)
-
-    def __repr__(self) -> str:
-        return f"<aio {self._ground.store!r}>"
+        super().__init__(store, Ground(store))
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,36 +67,19 @@ class Store:
         """
         await self._ground.close()
 
-    # As Face
-
-    @property
-    def behind(self) -> Behind:
-        """As Face.behind."""
-        return self._ground.checked()
-
-    @property
-    def workers(self) -> Workers:
-        """As Face.workers."""
-        return self._ground.workers
-
-    @property
-    def slow(self) -> Workers:
-        """As Face.slow."""
-        return self._ground.slow
-
     # What it is
 
     @property
     def path(self) -> str:
-        return self._ground.store.path
+        return self._behind.path
 
     @property
     def mode(self) -> Mode:
-        return self._ground.store.mode
+        return self._behind.mode
 
     @property
     def config(self) -> Config:
-        return self._ground.store.config
+        return self._behind.config
 
     def internals(self) -> Internals:
         """As Store.internals."""
@@ -195,7 +175,7 @@ class Store:
 
     def channel(self, name: str | bytes) -> Channel:
         """As Store.channel. It may be awaited, to have its history opened."""
-        return Channel(self._ground.store.channel(name), self._ground)
+        return Channel(self._behind.channel(name), self._ground)
 
     def listen(self, *names: str | bytes, patterns: Iterable[str | bytes] = ()) -> Listener:
         """As Store.listen; see ``Listener``."""

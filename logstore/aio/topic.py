@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
-from logstore.aio.faces import Opened, awaited
-from logstore.aio.ground import Ground
-from logstore.aio.workers import Workers
+from logstore.aio.faces import Face, Opened, awaited
 from logstore.broker.topic import HeadersGiven, Position, PutMany
 from logstore.broker.topic import Topic as Behind
 from logstore.errors import LogstoreError
@@ -23,15 +21,8 @@ FEW: Final = 100  # messages, likewise
 OPENED_MAX: Final = 64  # partitions that the first append opens, all together: it takes 1 ms each
 
 
-class Topic(Opened["Topic"]):
+class Topic(Opened["Topic"], Face[Behind]):
     """``logstore.Topic`` for asyncio. Awaited, all of its logs are open; else at its first use."""
-
-    def __init__(self, topic: Behind, ground: Ground) -> None:
-        self._topic = topic
-        self._ground = ground
-
-    def __repr__(self) -> str:
-        return f"<aio {self._topic!r}>"
 
     async def _opened(self) -> "Topic":
         topic = self.behind
@@ -51,51 +42,33 @@ class Topic(Opened["Topic"]):
             opening.add_done_callback(lambda _: self._ground.openings.pop(topic, None))
         await asyncio.shield(opening)
 
-    # As Face
-
-    @property
-    def behind(self) -> Behind:
-        """As Face.behind."""
-        self._ground.checked()
-        return self._topic
-
-    @property
-    def workers(self) -> Workers:
-        """As Face.workers."""
-        return self._ground.workers
-
-    @property
-    def slow(self) -> Workers:
-        """As Face.slow."""
-        return self._ground.slow
-
     # What it is
 
     @property
     def name(self) -> str:
-        return self._topic.name
+        return self._behind.name
 
     @property
     def id(self) -> str:
-        return self._topic.id
+        return self._behind.id
 
     @property
     def uuid(self) -> bytes:
         """The id as 16 bytes; none of a topic without one."""
-        return self._topic.uuid
+        return self._behind.uuid
 
     @property
     def created_ms(self) -> int:
-        return self._topic.created_ms
+        return self._behind.created_ms
 
     @property
     def settings(self) -> TopicSettings:
-        return self._topic.settings
+        return self._behind.settings
 
     @property
     def partitions(self) -> Sequence[Log]:
         """Their logs; one that nobody has used yet is opened as it is taken, which may wait."""
-        return self._topic.partitions
+        return self._behind.partitions
 
     partition = awaited(Behind.partition)
 
