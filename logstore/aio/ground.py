@@ -93,6 +93,8 @@ class Ground:
             self.model.close(self._why)
             workers = (self.workers, self.slow, self._going_round)
             for it in workers:
+                it.refuse(self._why)
+            for it in workers:
                 await last.run(it.shut)
             for it in (*workers, last):
                 it.close(self._why)

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from logstore.aio.faces import Face, awaited
+from logstore.aio.topic import size_of
 from logstore.broker.producer import Producer as Behind
 from logstore.broker.rules import RECORD_BYTES_EXTRA
 from logstore.broker.topic import HeadersGiven, as_headers
@@ -13,7 +14,6 @@ from logstore.errors import LogstoreError
 from logstore.records.record import Message
 
 FEW: Final = 100  # messages that are looked at in the loop
-HEADER_BYTES: Final = 64  # of a header, as a rule
 # Batches (of a megabyte, as a rule) that are written and not synced: whoever sends more waits.
 BATCHES_MAX: Final = 16
 
@@ -91,11 +91,5 @@ class Producer(Face[Behind]):
 
 
 def _bytes(messages: Sequence[Message]) -> int:
-    """About; what is no message is refused where it is looked at."""
-    return sum(map(_size, messages)) + RECORD_BYTES_EXTRA * len(messages)
-
-
-def _size(message: Message) -> int:
-    known = sum(len(part) for part in message[:2] if isinstance(part, bytes))
-    headers = message[2] if len(message) > 2 else ()
-    return known + (len(headers) * HEADER_BYTES if isinstance(headers, tuple | list) else 0)
+    """About what they take in a batch, uncompressed."""
+    return sum(map(size_of, messages)) + RECORD_BYTES_EXTRA * len(messages)

@@ -14,7 +14,6 @@ from typing import Final
 from logstore.aio.bell import Bell
 from logstore.aio.workers import Workers
 from logstore.broker.chores import Chore
-from logstore.errors import LogstoreError
 
 PACE: Final = 20  # a round that took so long is followed by so many times that without one
 
@@ -185,8 +184,8 @@ class _RoundChore:
                 return
             try:
                 self.over = not self._act()
-            except LogstoreError:
-                log.exception("a chore of a consumer failed")
+            except Exception:  # the other chores of the round go on
+                log.exception("a bug in a chore of a consumer")
                 self.over = True
 
     def hurry(self) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from logstore.aio.faces import Face, Opened, awaited
-from logstore.broker.topic import HeadersGiven, Position, PutMany
+from logstore.broker.topic import HeadersGiven, Position, PutMany, as_headers
 from logstore.broker.topic import Topic as Behind
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -92,9 +92,10 @@ class Topic(Opened["Topic"], Face[Behind]):
         if deliver_at is not None:
             topic, headers = topic.waiting(headers, deliver_at)
             timestamp_ms = None
+        headers = as_headers(headers)
         if not topic.all_at_hand:
             await self._open_all(topic)
-        if topic.all_at_hand and _size(value) + _size(key) <= SMALL_BYTES:
+        if topic.all_at_hand and size_of((value, key, headers)) <= SMALL_BYTES:
             put = topic.put(value, key, headers, timestamp_ms, partition)
         else:
             put = await self._put(
@@ -110,7 +111,7 @@ class Topic(Opened["Topic"], Face[Behind]):
         topic, listed = self.behind, list(messages)
         if not topic.all_at_hand:
             await self._open_all(topic)
-        small = len(listed) <= FEW and sum(map(_bytes, listed)) <= SMALL_BYTES
+        small = len(listed) <= FEW and sum(map(size_of, listed)) <= SMALL_BYTES
         if small and topic.all_at_hand:
             put: PutMany = topic.put_many(listed, partition)
         else:
@@ -141,9 +142,14 @@ def _open_good(topic: Behind) -> None:
             continue
 
 
+def size_of(message: Sequence[Any]) -> int:
+    """Bytes of value, key and headers; what is no message is refused where it is looked at."""
+    known = sum(map(_size, message[:2]))
+    headers = message[2] if len(message) > 2 else ()
+    if not isinstance(headers, tuple | list):
+        return known
+    return known + sum(_size(part) for pair in headers if isinstance(pair, tuple) for part in pair)
+
+
 def _size(given: object) -> int:
-    return len(given) if isinstance(given, bytes) else 0
-
-
-def _bytes(message: Message) -> int:
-    return _size(message[0]) + _size(message[1])
+    return len(given) if isinstance(given, bytes | str) else 0

@@ -71,13 +71,17 @@ class Workers:
         """In the loop, soon."""
         self._bell.ring(call)
 
+    def refuse(self, why: Closed) -> None:
+        """In the loop: nothing more is begun, and whoever asks for it is told why."""
+        self._error = self._error or why
+
     def shut(self) -> None:
         """Return when all that was begun is done: the rest is not. Not for the loop's thread."""
         self._pool.shutdown(cancel_futures=True)
 
     def close(self, why: Closed) -> None:
         """In the loop: nothing is done any more, and whoever waits for it is told why."""
-        self._error = self._error or why
+        self.refuse(why)
         self._pool.shutdown(wait=False, cancel_futures=True)
         for job in list(self._waiting):
             job.give_up()

@@ -13,6 +13,9 @@ from logstore import Message
 from logstore.aio import consumer as consumer_module
 from logstore.aio import producer as producer_module
 from logstore.aio.bell import CALLS_MAX
+from logstore.aio.topic import SMALL_BYTES
+from logstore.aio.workers import Workers
+from logstore.broker.rules import Rules
 from logstore.errors import Closed, LogFailed, Refused, UnknownPartition, UnknownTopic
 from logstore.storage.disk import Disk
 
@@ -276,6 +279,57 @@ def test_whoever_waits_hears_that_the_store_is_closed(tmp_path):
     assert asyncio.run(work()) == [[], []]
 
 
+def test_a_commit_while_a_store_waits_for_its_last_work_hears_that_it_is_closed(
+    tmp_path, monkeypatch
+):
+    shut, plain = [], Workers.shut
+
+    def shutting(self):
+        plain(self)
+        shut.append(self)
+
+    monkeypatch.setattr(Workers, "shut", shutting)
+
+    async def work():
+        store = await logstore.aio.open(tmp_path / "data")
+        await (await store.create_topic("t")).append(b"x")
+        consumer = await store.consumer("t", group="g")
+        go, begun = threading.Event(), threading.Event()
+
+        def last():
+            begun.set()
+            assert go.wait(DEADLINE_S)
+
+        working = store.slow.start(last)
+        await asyncio.to_thread(begun.wait, DEADLINE_S)
+        closing = asyncio.create_task(store.close())
+        await until(lambda: store.workers in shut)
+        with pytest.raises(Closed):
+            await consumer.commit()
+        go.set()
+        await closing
+        await asyncio.gather(working, return_exceptions=True)
+
+    asyncio.run(work())
+
+
+def test_a_bug_in_one_chore_of_a_round_keeps_no_other_from_being_done(tmp_path, caplog):
+    done = count(1)
+
+    def broken():
+        raise ZeroDivisionError
+
+    async def work():
+        async with logstore.aio.open(tmp_path / "data") as store:
+            rounds = store._ground.rounds
+            chores = [rounds.begin(0.0, broken, "chore") for _ in range(8)]
+            chores += [rounds.begin(0.0, lambda: next(done) < 50, "chore") for _ in range(8)]
+            await until(lambda: all(it.over for it in chores))
+
+    asyncio.run(asyncio.wait_for(work(), DEADLINE_S))
+    assert len(caplog.records) == 8
+
+
 def test_a_sync_that_failed_is_told_to_all_who_wait(run, monkeypatch):
     async def work(store):
         topic = await store.create_topic("t")
@@ -493,6 +547,30 @@ def test_a_producer_waits_for_a_disk_that_cannot_keep_up(run, disk, monkeypatch)
         return held
 
     assert run(work) <= 1 + 5 * 11
+
+
+@pytest.mark.parametrize("how", ["append", "append_many"])
+def test_large_headers_are_not_encoded_in_the_loop(run, monkeypatch, how):
+    here, encoded = threading.get_ident(), []
+    plain = Rules.encode
+
+    def encode(self, *given):
+        encoded.append(threading.get_ident() == here)
+        return plain(self, *given)
+
+    async def work(store):
+        topic = await (await store.create_topic("t"))
+        monkeypatch.setattr(Rules, "encode", encode)
+        for size in (1, SMALL_BYTES):
+            headers = (("h", b"x" * size),)
+            if how == "append":
+                await topic.append(b"x", headers=iter(headers))
+            else:
+                await topic.append_many([Message(b"x", None, headers)])
+        return [record.headers async for record in store.consumer("t")]
+
+    assert run(work) == [(("h", b"x" * size),) for size in (1, SMALL_BYTES)]
+    assert encoded == [True, False]
 
 
 def test_deadlines_are_kept_while_everybody_waits(run):
