@@ -100,10 +100,15 @@ class Model:
         queues = self._store_queues()
         return await self._run(queues.in_vhost(vhost, call), lost)
 
-    async def do_elsewhere(self, vhost: bytes, call: "Callable[[Vhost], _T]") -> _T:
+    async def do_elsewhere(
+        self,
+        vhost: bytes,
+        call: "Callable[[Vhost], _T]",
+        lost: Callable[[_T], object] | None = None,
+    ) -> _T:
         """The same by a worker: it would hold up the loop."""
         queues = self._store_queues()
-        return await self._workers.run(lambda: queues.do_in(vhost, call))
+        return await self._workers.run(lambda: queues.do_in(vhost, call), lost)
 
     async def run(self, call: Callable[[], _T], lost: Callable[[_T], object] | None = None) -> _T:
         """As Desk.run."""

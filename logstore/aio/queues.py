@@ -167,7 +167,9 @@ class QueueConsumer(Opened["QueueConsumer"]):
                 self._vhost, lambda vhost: consumer.begin(self._queue.found(vhost)), give_up
             )
         except BaseException:
-            self._begun, self._consumer = False, self._make()
+            self._begun = False
+            if not self._closed:
+                self._consumer = self._make()
             self._alarm.set()  # another task that waits is to try it itself
             raise
         self._owner.consumer(consumer)
@@ -395,31 +397,43 @@ class Queue(Face[BehindQueue]):
 async def publish(ground: Ground, vhost: bytes, messages: list[Message]) -> Routed:
     """As ``handles.publish``. Raises what routing raises, for none of them; StorageFull."""
     alarm = ground.rounds.alarm()
-
-    def work(found: Vhost) -> Published | Model:
-        return begin(found, messages, alarm.set)
-
-    large = len(messages) > FEW or sum(len(it.body) for it in messages) > SMALL_BYTES
-    while True:
-        alarm.clear()
-        if large:
-            published = await ground.model.do_elsewhere(vhost, work)
-        else:
-            published = await ground.model.do(vhost, work)
-        if isinstance(published, Published):
-            break
-        queue = published
-        while not await ground.model.run(lambda: queue.gone or queue.stock.open()):  # noqa: B023
-            await alarm.rung()
-            alarm.clear()
+    what = "one message" if len(messages) == 1 else f"{len(messages)} messages"
+    try:
+        published = await _begun(ground, vhost, messages, alarm)
+    except asyncio.CancelledError as error:
+        error.add_note(f"{what}: perhaps published, and not waited for")
+        raise
     try:
         await _settled(ground, published.waiting, alarm)
     except asyncio.CancelledError as error:
-        error.add_note(f"{len(messages)} messages: published, and not known to be synced")
+        error.add_note(f"{what}: published, and not known to be synced")
         raise
     finally:
         published.waiting.close()
     return routed(published)
+
+
+async def _begun(ground: Ground, vhost: bytes, messages: list[Message], alarm: Alarm) -> Published:
+    """What is to become safe, once all their queues are open."""
+    large = len(messages) > FEW or sum(len(it.body) for it in messages) > SMALL_BYTES
+    do = ground.model.do_elsewhere if large else ground.model.do
+
+    def work(found: Vhost) -> Published | Model:
+        return begin(found, messages, alarm.set)
+
+    def lost(found: Published | Model) -> None:
+        if isinstance(found, Published):
+            found.waiting.close()
+
+    while True:
+        alarm.clear()
+        found = await do(vhost, work, lost)
+        if isinstance(found, Published):
+            return found
+        queue = found
+        while not await ground.model.run(lambda: queue.gone or queue.stock.open()):  # noqa: B023
+            await alarm.rung()
+            alarm.clear()
 
 
 async def _settled(ground: Ground, waiting: Waiting, alarm: Alarm) -> None:

@@ -34,7 +34,7 @@ class Chores(Protocol):
         """For one consumer."""
 
     def begin(self, every_s: float, act: Callable[[], bool], name: str) -> Chore:
-        """Have ``act`` called every so many seconds, and again as long as it gives True."""
+        """Have ``act`` called every ``every_s`` seconds, until it gives False."""
 
 
 class OwnThread:

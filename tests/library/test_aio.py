@@ -104,6 +104,43 @@ def test_a_cancelled_append_says_that_it_is_written_and_not_known_to_be_synced(r
     assert values(tmp_path / "data") == [b"acknowledged", b"written", b"1", b"2"]
 
 
+def test_a_publish_that_is_cancelled_while_others_have_the_queues_says_that_it_may_be_made(run):
+    async def work(store):
+        queue, default = await store.queue("q"), await store.exchange("")
+        inside, go = threading.Event(), threading.Event()
+
+        def hold(_):
+            inside.set()
+            assert go.wait(DEADLINE_S)
+
+        holding = asyncio.create_task(
+            asyncio.to_thread(store.internals().queues().with_model, hold)
+        )
+        await asyncio.to_thread(inside.wait, DEADLINE_S)
+        task = asyncio.create_task(default.publish(b"x", "q"))
+        large = asyncio.create_task(default.publish(b"x" * 100_000, "q"))
+        await until(lambda: len(store.workers._waiting) == 2)
+        notes = [await cancelled(task), await cancelled(large)]
+        go.set()
+        await holding
+        await queue.purge()
+        return notes
+
+    assert run(work) == ["one message: perhaps published, and not waited for"] * 2
+
+
+def test_a_consumer_of_a_queue_that_is_closed_while_it_is_opened_consumes_nothing(run):
+    async def work(store):
+        queue = await store.queue("q")
+        messages = queue.consume()
+        await store.workers.run(messages._consumer.close)  # as its close does, and comes first
+        with pytest.raises(Closed):
+            await messages
+        return (await queue.counts()).consumers
+
+    assert run(work) == 0
+
+
 @pytest.mark.long
 def test_a_task_that_is_cancelled_while_it_waits_for_records_loses_none(run):
     async def work(store):

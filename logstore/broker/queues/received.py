@@ -221,7 +221,8 @@ class QueueConsumer:
     # What its queue calls, in the turn
 
     def begin(self, queue: Named) -> None:
-        """It is subscribed. Raises NotOfStreams: the library has its topic."""
+        """It is subscribed. Raises NotOfStreams: the library has its topic; Closed."""
+        self._check_open()  # whoever closed it may have come first
         plain(queue, "consumers in the library").subscribe(self)
         self._queue = queue
 
@@ -280,11 +281,14 @@ class QueueConsumer:
         """As ``get_many`` within the model, without waiting: None while there are none."""
         if self._came:
             return list(self._take(most))
-        if self._closed:
-            raise Closed(f"the consumer of queue {self._name!r} is closed")
+        self._check_open()
         if self._cancelled:
             raise cancelled(self._name)
         return None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"the consumer of queue {self._name!r} is closed")
 
     def _take(self, most: int) -> Iterator[QueueMessage]:
         full = self._came_bytes >= WAITING_BYTES_MAX
