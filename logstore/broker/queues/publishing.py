@@ -191,10 +191,10 @@ class Publishing:
         admitted = self._admitted.get(queue)
         if admitted is None or queue.repeats is None:
             return
-        for n in numbers:
-            if (it := admitted.ids.pop(n, None)) is not None:
-                queue.repeats.forget((it,), error)
-                self._rejected |= {m for m, first in admitted.repeats.items() if first == n}
+        gone = {n: it for n in numbers if (it := admitted.ids.pop(n, None)) is not None}
+        if gone:
+            queue.repeats.forget(gone.values(), error)
+            self._rejected |= {m for m, first in admitted.repeats.items() if first in gone}
 
     def _refuse(
         self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
