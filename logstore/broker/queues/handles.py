@@ -5,7 +5,6 @@ exists. Names and keys are texts; those that are no UTF-8 come with surrogate es
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from logstore.amqp import fields
@@ -37,11 +36,10 @@ from logstore.broker.routing.targets import PREFIXES
 from logstore.errors import Refused
 
 if TYPE_CHECKING:  # imported at the first use
-    from logstore.broker.queues.retrospect import PastMessage
+    from logstore.broker.queues.retrospect import PastMessage, Place
     from logstore.broker.queues.waiting import WaitingMessage
 
 PREFETCH: Final = 100
-Place = datetime | int | str | None
 Then = Callable[[Got | None], None]
 
 
@@ -458,8 +456,8 @@ class Queue:
 
     def history(
         self,
-        first: Place = None,
-        upto: Place = None,
+        first: "Place" = None,
+        upto: "Place" = None,
         *,
         only: str = "all",
         headers: Mapping[str, str] | None = None,

@@ -212,7 +212,6 @@ _OF_STREAMS: Final = _ONLY_STREAMS | {
     b"x-queue-type", b"x-max-length-bytes", b"x-queue-leader-locator",
 }  # fmt: skip
 
-
 # Of an argument and a policy's setting the smaller one counts; of others the argument does.
 _SMALLER: Final = frozenset({
     b"x-message-ttl", b"x-expires", b"x-max-length", b"x-max-length-bytes", b"x-delivery-limit",

@@ -74,7 +74,7 @@ class Counted(Protocol):
     ready_bytes: int
     expiring: bool
     retention: Mapping[str, str]  # settings of the logs of its lanes
-    came: "Callable[[Lane], object] | None"  # is told of each lane that has its log now
+    came: Callable[[Lane], object] | None  # is told of each lane that has its log now
 
 
 class Opening:

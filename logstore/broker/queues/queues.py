@@ -59,12 +59,12 @@ from logstore.kept_queues import (
 from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
 from logstore.records.encode import encode
 
-_T = TypeVar("_T")
-
 if TYPE_CHECKING:  # most have none
     from logstore.broker.queues.crossing.topic_routes import TopicRoutes
     from logstore.broker.queues.streams.stream import Stream
     from logstore.broker.queues.streams.streams import Streams
+
+_T = TypeVar("_T")
 
 FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are gone
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start

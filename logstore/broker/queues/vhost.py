@@ -47,11 +47,11 @@ from logstore.errors import LogstoreError, Refused
 from logstore.kept_queues import KeptTopicRoute
 from logstore.kept_schedules import ScheduleKeeper
 
-_T = TypeVar("_T")
-
 if TYPE_CHECKING:  # most have none
     from logstore.broker.queues.streams.stream import Stream
     from logstore.broker.queues.streams.streams import Streams
+
+_T = TypeVar("_T")
 
 SERVER_NAMED: Final = b"amq.gen-"
 OWNED_AT_ONCE: Final = 2000  # exclusive queues that go in one turn: 15 ms
