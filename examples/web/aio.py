@@ -33,9 +33,9 @@ async def order(request: web.Request) -> web.Response:
 
 async def orders(request: web.Request) -> web.StreamResponse:
     """All from there on, and those that come: a line each, until the client hangs up."""
+    start = int(request.query.get("start", 0))
     response = web.StreamResponse(headers={"content-type": "text/plain"})
     await response.prepare(request)
-    start = int(request.query.get("start", 0))
     async with request.app[STORE].consumer("orders", start=start, follow=True) as records:
         async for record in records:
             await response.write(record.value + b"\n")
