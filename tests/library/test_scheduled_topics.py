@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from clock import NOW_MS, Clock
 
 import logstore
 from logstore import deliveries
@@ -19,16 +20,7 @@ from logstore.kept_schedules import Entry, of_partition
 from logstore.storage.schedules import ScheduleTable
 
 SCHEDULED = {"delivery.schedule": "true"}
-NOW_MS = 1_700_000_000_000
 DEADLINE_S = 30
-
-
-class Clock:
-    def __init__(self):
-        self.now_ms = NOW_MS
-
-    def __call__(self):
-        return self.now_ms
 
 
 @pytest.fixture
@@ -76,7 +68,7 @@ class Life:
         for _ in range(int(DEADLINE_S / 0.005)):
             if served and all(
                 it.opened and it.mover._mark == it.mover.source.safe
-                and (it.next_ms is None or it.next_ms > self.clock.now_ms)
+                and (it.next_ms is None or it.next_ms > self.clock.ms)
                 for it in list(served.values())
             ):  # fmt: skip
                 return
@@ -114,10 +106,10 @@ def test_a_record_comes_when_it_is_due(life, orders):
     orders.append(b"now")
     life.settled()
     assert life.values() == [b"now"]
-    life.clock.now_ms += 299_999
+    life.clock.ms += 299_999
     life.settled()
     assert life.values() == [b"now"]
-    life.clock.now_ms += 1
+    life.clock.ms += 1
     assert life.wait(2) == [b"now", b"later"]
     record = list(life.store.consumer("orders"))[1]
     assert (record.key, record.timestamp_ms) == (b"k", NOW_MS + 300_000)
@@ -137,7 +129,7 @@ def test_headers_say_when_it_is_due(life, orders):
     ):
         companion.append(value, headers=headers)
     assert life.wait(3) == [b"at once", b"past", b"nonsense"]
-    life.clock.now_ms += 5000
+    life.clock.ms += 5000
     assert life.wait(6)[3:] == [b"a", b"b", b"c"]
 
 
@@ -145,7 +137,7 @@ def test_a_key_stays_in_its_partition(life):
     topic = life.store.create_topic("orders", 4, SCHEDULED)
     for number in range(40):
         topic.append(b"%d" % number, key=b"k%d" % number, deliver_at=NOW_MS + 10)
-    life.clock.now_ms += 10
+    life.clock.ms += 10
     life.wait(40)
     for record in list(life.store.consumer("orders")):
         expected = life.store.topic("orders").append(b"", key=record.key).partition
@@ -158,10 +150,10 @@ def test_what_waits_outlives_a_restart(life, orders):
     life.settled()
     life.again()
     assert life.values() == []
-    life.clock.now_ms += 1050
+    life.clock.ms += 1050
     assert life.wait(51) == [b"%d" % n for n in range(51)]
     life.again()
-    life.clock.now_ms += 1000
+    life.clock.ms += 1000
     assert life.wait(100) == [b"%d" % n for n in range(100)]
 
 
@@ -178,7 +170,7 @@ def test_what_waits_is_listed_and_cancelled(life, orders):
         life.store.cancel("orders", 0, 3)
     with pytest.raises(NotWaiting, match="no record waits at offset 99"):
         life.store.cancel("orders", 0, 99)
-    life.clock.now_ms += 6000
+    life.clock.ms += 6000
     assert life.wait(4) == [b"4", b"2", b"1", b"0"]
     with pytest.raises(NotWaiting):
         life.store.cancel("orders", 0, 4)
@@ -200,11 +192,11 @@ def test_a_list_goes_on_behind_a_place(life, orders):
 def test_a_clock_that_goes_back_makes_them_wait(life, orders):
     orders.append(b"1", deliver_at=NOW_MS + 1000)
     life.settled()
-    life.clock.now_ms -= 3_600_000
+    life.clock.ms -= 3_600_000
     orders.append(b"2", deliver_at=life.clock() + 10)
-    life.clock.now_ms += 10
+    life.clock.ms += 10
     assert life.wait(1) == [b"2"]
-    life.clock.now_ms += 3_602_000
+    life.clock.ms += 3_602_000
     assert life.wait(2) == [b"2", b"1"]
 
 
@@ -229,12 +221,12 @@ def test_scheduling_begins_and_ends_with_the_setting(life):
     topic.append(b"1", deliver_at=NOW_MS + 10)
     topic.append(b"2", deliver_at=NOW_MS + 20)
     life.settled()
-    life.clock.now_ms += 10
+    life.clock.ms += 10
     life.wait(1)
     life.store.alter_topic("orders", reset=["delivery.schedule"])
     with pytest.raises(Refused):
         topic.append(b"3", deliver_at=NOW_MS + 30)
-    life.clock.now_ms += 100
+    life.clock.ms += 100
     life.again()
     assert life.values() == [b"1"]
     life.store.alter_topic("orders", SCHEDULED)
@@ -245,7 +237,7 @@ def test_more_partitions_are_more_of_both(life, orders):
     life.store.alter_topic("orders", partitions=3)
     assert len(life.store.topic("orders.delayed").partitions) == 3
     life.store.topic("orders").append(b"x", partition=2, deliver_at=NOW_MS + 5)
-    life.clock.now_ms += 5
+    life.clock.ms += 5
     assert life.wait(1) == [b"x"]
     with pytest.raises(Refused, match=r"set delivery\.schedule=false there first"):
         life.store.alter_topic("orders.delayed", partitions=4)
@@ -266,7 +258,7 @@ def test_a_companion_goes_with_its_topic_and_not_before(life, orders):
     companion = life.store.topic("orders.delayed")
     assert table.logs() in ([], [of_partition(companion.uuid, 0)])
     life.store.topic("orders").append(b"new", deliver_at=NOW_MS + 9)
-    life.clock.now_ms += 100
+    life.clock.ms += 100
     assert life.wait(1) == [b"new"]
 
 
@@ -294,7 +286,7 @@ def test_what_was_moved_is_let_go_of(life, orders):
     for number in range(10):
         orders.append(b"x", deliver_at=NOW_MS + 10 + number)
     life.settled()
-    life.clock.now_ms += 15
+    life.clock.ms += 15
     life.wait(6)
     life.settled()
     (served,) = life.store._deliveries._served.values()
@@ -307,7 +299,7 @@ def test_a_large_record_that_the_topic_takes_is_moved(life):
     big = b"x" * 150_000
     for _ in range(3):
         topic.append(big, deliver_at=NOW_MS + 10)
-    life.clock.now_ms += 10
+    life.clock.ms += 10
     assert life.wait(3) == [big] * 3
 
 
@@ -318,7 +310,7 @@ def test_the_index_is_read_page_by_page(life, orders):
         )
     life.settled()
     life.again()
-    life.clock.now_ms += 1000
+    life.clock.ms += 1000
     assert life.wait(5000) == [b"%d" % n for n in range(5000)]
     life.settled()
     table = ScheduleTable(life.store.internals().groups.environment)
@@ -354,7 +346,7 @@ def test_a_copy_of_the_store_has_what_waits(life, orders, tmp_path):
     life.store.close()
     copy = Life(tmp_path / "copy", life.clock)
     try:
-        life.clock.now_ms += 50
+        life.clock.ms += 50
         assert copy.wait(1) == [b"x"]
     finally:
         copy.store.close()
