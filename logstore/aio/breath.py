@@ -1,4 +1,4 @@
-"""That others have the loop now and then, beside a task that always finds something to do."""
+"""Lets others have the loop now and then, beside a task that always finds something to do."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,7 @@ IN_A_ROW: Final = 100  # things that one task is given without waiting
 
 
 class Breath:
-    """Of one thing that is read on."""
+    """Of one reader: a consumer or a listener."""
 
     __slots__ = ("_given",)
 
@@ -15,7 +15,7 @@ class Breath:
         self._given = 0
 
     async def taken(self) -> None:
-        """Before the next one is."""
+        """Awaited before each thing that is handed out."""
         self._given += 1
         if self._given >= IN_A_ROW:
             self._given = 0

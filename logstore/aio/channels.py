@@ -75,7 +75,12 @@ class Listener(Opened["Listener"]):
     async def get(self, timeout_s: float | None = None) -> Published | None:
         """As Listener.get."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        listener = await self._open()
+        try:
+            listener = await self._open()
+        except Closed:
+            if self._closed:  # itself, and not only the store
+                return None
+            raise
         await self._breath.taken()
         while True:
             self._alarm.clear()

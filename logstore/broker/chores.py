@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 
 class Awake(Protocol):
-    """That there is news. ``threading.Event`` is one; from any thread."""
+    """A signal that there is news. ``threading.Event`` is one; from any thread."""
 
     def set(self) -> None: ...
     def clear(self) -> None: ...

@@ -5,6 +5,7 @@ import threading
 from itertools import count
 
 import pytest
+from kept_channels import ORDERS_KEPT
 from library_parts import DEADLINE_S
 
 import logstore
@@ -365,6 +366,21 @@ def test_a_bug_in_one_chore_of_a_round_keeps_no_other_from_being_done(tmp_path, 
 
     asyncio.run(asyncio.wait_for(work(), DEADLINE_S))
     assert len(caplog.records) == 8
+
+
+def test_a_listener_that_is_closed_before_its_history_is_open_ends_as_any_other(tmp_path):
+    (tmp_path / "logstore.toml").write_text(ORDERS_KEPT)
+
+    async def work():
+        async with logstore.aio.open(tmp_path) as store:
+            listener = store.listen("orders.eu")
+            assert listener._listener is None
+            await listener.close()
+            with pytest.raises(Closed):
+                await listener
+            return await listener.get(), [it async for it in listener]
+
+    assert asyncio.run(work()) == (None, [])
 
 
 def test_a_sync_that_failed_is_told_to_all_who_wait(run, monkeypatch):
