@@ -68,6 +68,7 @@ class OnceStation:
         self.lasts = home.facts.durable
         self._given = self._arguments = once_of(home.facts.arguments)
         self._policy: Policy | None = None
+        self._number: int | None = None  # once it is gone
         self._name, self._text = home.facts.name, text(home.facts.name)
         self._home, self._vhost = home, home.vhost
         self._room = home.surroundings.deduplication.room
@@ -109,7 +110,7 @@ class OnceStation:
     @property
     def number(self) -> int:
         """No other exchange ever has it."""
-        return self._home.number()
+        return self._home.number() if self._number is None else self._number
 
     @property
     def passes_on(self) -> bytes | None:
@@ -273,7 +274,8 @@ class OnceStation:
         """As Station.drop."""
         self.gone = True
         if self.lasts:
-            self._vhost.host.forget_seen(self.number)
+            self._number = self.number  # by its name it could be the next one's soon
+            self._vhost.host.forget_seen(self._number)
         with self._window.lock:
             self._window.clear()
 

@@ -11,6 +11,7 @@ from logstore.broker.queues.seen import Seen, encode
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
+from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidArgument, NoCacheSize
 from logstore.errors import CorruptStore
 
@@ -283,6 +284,26 @@ def test_an_exchange_that_is_deleted_is_forgotten(lives):
     node = lives.kill()
     send(node, b"4")
     assert node.bodies(b"q") == [b"1", b"2"]
+
+
+def test_what_was_on_its_way_as_an_exchange_went_is_nothing_to_the_next_of_its_name(lives):
+    node = lives.node
+    node.declare(b"q")
+    once(node, b"x", b"q")
+    headers = {"x-deduplication-header": "a"}
+    published = node.publish_soon(b"key", b"1", exchange=b"x", headers=headers)
+    node.vhost.delete_exchange(b"x")
+    facts = ExchangeFacts(b"x", TYPE, True, arguments=arguments_of({"x-cache-size": 100}))
+    node.vhost.declare_exchange(facts)
+    node.vhost.bind(Binding(b"x", b"q", b""))
+    send(node, b"2", it="b")
+    node.run(until=published.waiting.settled)
+    node.run()
+    assert len(node.queues._notes.exchanges()) == 1
+    node = lives.kill()
+    send(node, b"3", it="a")  # it came to the other one
+    send(node, b"4", it="b")
+    assert node.bodies(b"q") == [b"1", b"2", b"3"]
 
 
 def test_one_that_does_not_last_knows_as_long_as_it_is_there(node):
