@@ -124,9 +124,6 @@ class StoreQueues:
         That is by ``end_turn``.
         """
         self._watchers.append(told)
-        turn = self._turn
-        if turn is not None and not isinstance(turn, ServedTurn):
-            turn.watch(told)
 
     def end_turn(self, *, wait: bool = False) -> float | None:
         """End one, where ``watch`` has told so; after how many seconds again, at the latest.
@@ -264,7 +261,7 @@ class StoreQueues:
                 f"that writes a store has its queues"
             ) from error
         assert table is not None, "a store that is written has a catalogue"
-        turn = OwnTurn(self._clock)
+        turn = OwnTurn(self._clock, self._watchers)
         committer = Committer(table.environment, turn.soon, turn.soon)
         try:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
@@ -279,8 +276,6 @@ class StoreQueues:
             committer.close()
             raise
         turn.begin(queues)
-        for told in self._watchers:
-            turn.watch(told)
         self._committer, self._queues, self._turn = committer, queues, turn
 
     # Lent to a server

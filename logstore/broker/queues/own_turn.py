@@ -10,7 +10,7 @@ Who has no thread to spend calls ``at_once``, and is told when to do so again.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from time import monotonic
@@ -39,8 +39,14 @@ def _nothing() -> None:
 class OwnTurn:
     """Of one process that has the queues of a store to itself. From any thread."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, clock: Callable[[], int], watchers: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """``watchers``: called, from any thread, when a turn is to be ended, also those that come
+        later. Who is told looks at ``due_s``, too.
+        """
         self._clock = clock
+        self._watchers = watchers
         self._model = threading.RLock()  # held by whoever is in the model
         self._news = threading.Condition()  # held for no longer than it takes to leave a call
         self._calls: dict[Callable[[], object], None] = {}
@@ -50,7 +56,6 @@ class OwnTurn:
         self._queues: Queues | None = None
         self._error: LogstoreError | None = None  # why there are no more turns
         self._inside: int | None = None  # the thread that is in the model, and will end its turn
-        self._told: tuple[Callable[[], None], ...] = ()
 
     def begin(self, queues: Queues) -> None:
         """These are called from now on."""
@@ -72,7 +77,7 @@ class OwnTurn:
             self._tell()
 
     def _tell(self) -> None:
-        for told in self._told:
+        for told in self._watchers:
             told()
 
     def work(self, first: Callable[[], Any], second: Callable[[Any], None]) -> None:
@@ -120,18 +125,6 @@ class OwnTurn:
                 self._end(turns, until_s)
         finally:
             self._inside = outside
-
-    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
-        """Have it called, from any thread, when a turn is to be ended; stop that by the result.
-
-        Who is told looks at ``due_s``, too.
-        """
-        self._told = (*self._told, told)
-
-        def stop() -> None:
-            self._told = tuple(it for it in self._told if it is not told)
-
-        return stop
 
     def alarmed(self, at_ms: int | None) -> None:
         """As Queues has it: there is a new deadline."""
