@@ -149,7 +149,7 @@ def _served(server: "ServerSocket", given: bytes, vhost: str | None, *, dry_run:
         raise InvalidDefinitions(f"they have too many bytes: at most {BYTES_MAX} are taken")
     try:
         value = decode(given) if given.strip() else {}
-    except (ValueError, RecursionError):
+    except ValueError:
         raise InvalidDefinitions("they are no JSON object") from None
     query: dict[str, Any] = {"vhost": vhost, "dry_run": "true" if dry_run else None}
     found = server.ask("POST", ("definitions",), query, value)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
@@ -183,16 +183,10 @@ def _value(text: str) -> Any:  # noqa: ANN401  what JSON holds
 
 def _number(text: str) -> int | float:
     """Raises BadParameter."""
-    try:
-        return int(text) if len(text) < 20 else float(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text[:60]!r} is not a number", param_hint="--priority"
-        ) from None
+    for read in (int, float):
+        with suppress(ValueError):
+            return read(text)
+    raise typer.BadParameter(f"{text[:60]!r} is not a number", param_hint="--priority")
 
 
 @app.command("list", cls=Command)

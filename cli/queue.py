@@ -267,7 +267,7 @@ def consume(
         output = Output(stop)
         prefetch = MESSAGES_MAX if max_ is None else min(max_, MESSAGES_MAX)
         site.ready(name)  # whether it can be asked for at all
-        if site.queue(name).arguments.get("x-queue-type") == "stream":
+        if site.queue(name).topic is not None:
             raise Refused(f"queue {name!r} is a stream: `logstore consume` reads its topic")
         with site.consume(name, prefetch) as messages:
             _print(site, name, messages, render, output, stop, max_, follow=follow)

@@ -8,6 +8,7 @@ refused.
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -66,10 +67,10 @@ def _split(regex: bytes) -> tuple[list[tuple[bool, bytes]], bytes]:
 
     They are told apart only where all of the expression stands behind them: not in ``^(?!a)b|c``.
     """
-    looks: list[tuple[bool, bytes]] = []
-    rest = regex[1:]
     if not regex.startswith(b"^"):
         return [], regex
+    looks: list[tuple[bool, bytes]] = []
+    rest = regex[1:]
     while rest[:3] in _AHEAD and len(looks) < AHEAD_MAX:
         end = _closing(rest)
         if end < 0:
@@ -91,9 +92,9 @@ def _has_branches(regex: bytes) -> bool:
     return any(byte == _OR and depth == 0 for _, byte, depth in _plain(regex))
 
 
-def _plain(regex: bytes) -> list[tuple[int, int, int]]:
+def _plain(regex: bytes) -> Iterator[tuple[int, int, int]]:
     """Bytes that are neither escaped nor in a class, and how deep in groups each stands."""
-    found, depth, at, end = [], 0, 0, len(regex)
+    depth, at, end = 0, 0, len(regex)
     while at < end:
         byte = regex[at]
         if byte == _ESCAPE:
@@ -104,11 +105,10 @@ def _plain(regex: bytes) -> list[tuple[int, int, int]]:
             continue
         if byte == _CLOSE:
             depth -= 1
-        found.append((at, byte, depth))
+        yield at, byte, depth
         if byte == _OPEN:
             depth += 1
         at += 1
-    return found
 
 
 def _behind_class(regex: bytes, at: int) -> int:

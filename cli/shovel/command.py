@@ -11,17 +11,6 @@ from ..line_options import Progress as ProgressOption
 GIVE_UP_S: Final = 60.0
 PREFETCH: Final = 1000
 
-HELP = """Move messages between AMQP servers.
-
-A side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of a
-running server of ours. Bodies, properties and headers stay as they are. A message is acknowledged
-at its source once the target has confirmed it: whenever this command is killed, nothing is lost,
-and messages that were under way may be in both places.
-
-$ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
-$ logstore shovel --from logstore-data --to amqp://rabbit --queue orders -f
-"""
-
 
 def shovel(
     from_: Annotated[
@@ -71,8 +60,7 @@ def shovel(
             metavar="SECONDS",
             min=0,
             help="How long to wait when a side is gone or has no room, or nothing comes of what is"
-            " ready; defaults to 60, with"
-            " --follow to for ever.",
+            " ready; defaults to 60; with --follow, to no limit.",
         ),
     ] = None,
     from_profile: Annotated[
@@ -95,6 +83,16 @@ def shovel(
     ] = None,
     progress: ProgressOption = None,
 ) -> None:
+    """Move messages between AMQP servers.
+
+    A side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of a
+    running server of ours. Bodies, properties and headers stay as they are. A message is
+    acknowledged at its source once the target has confirmed it: whenever this command is killed,
+    nothing is lost, and messages that were under way may be in both places.
+
+    $ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
+    $ logstore shovel --from logstore-data --to amqp://rabbit --queue orders -f
+    """
     from ..progress import progress_for
     from ..stop import Stop
     from .moving import Route
@@ -128,6 +126,3 @@ def _check_names(**names: str | None) -> None:
         if value is not None and len(value.encode("utf-8", "surrogateescape")) > SHORT_BYTES_MAX:
             option = f"'--{name.replace('_', '-')}'"
             raise typer.BadParameter(f"takes at most {SHORT_BYTES_MAX} bytes", param_hint=option)
-
-
-shovel.__doc__ = HELP

@@ -14,6 +14,7 @@ from logstore.kept_users import PasswordHash
 SALT_BYTES: Final = 4
 SIZES: Final = {"sha256": 32, "sha512": 64, "md5": 16}
 PREFIX: Final = "rabbit_password_hashing_"  # of an algorithm's name there
+SHA_256: Final = f"{PREFIX}sha256"  # which RabbitMQ uses if it is told nothing
 
 
 def parse(text: str, algorithm: str) -> PasswordHash:

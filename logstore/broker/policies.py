@@ -13,7 +13,7 @@ from logstore.expressions import Expression, expression
 
 POLICIES_MAX: Final = 1000  # of a virtual host: each is tried at each declaration, in 0.5 us
 NAME_BYTES_MAX: Final = 255
-SETTINGS_MAX: Final = 100  # of one policy: there are no more that mean anything
+ITEMS_MAX: Final = 100  # of a list that is a value, and of what an error shows
 TEXT_BYTES_MAX: Final = 1024  # of a value: names and keys have at most 255
 NUMBER_MAX: Final = (1 << 63) - 1  # as a table has it
 
@@ -41,6 +41,23 @@ class Policy(NamedTuple):
     definition: Definition
     priority: Priority = 0
     apply_to: str = ALL
+
+
+def policy_given(name: str, row: Mapping[str, Any]) -> Policy:
+    """As RabbitMQ's JSON has it, but for its name; whether it can be one is not looked at."""
+    priority, apply_to = row.get("priority"), row.get("apply-to")
+    return Policy(
+        name, row.get("pattern", ""), row.get("definition", {}),
+        0 if priority is None else priority, ALL if apply_to is None else apply_to,
+    )  # fmt: skip
+
+
+def policy_row(policy: Policy) -> dict[str, Any]:
+    """The reverse, with its name."""
+    return {
+        "name": policy.name, "pattern": policy.pattern, "apply-to": policy.apply_to,
+        "definition": dict(policy.definition), "priority": policy.priority,
+    }  # fmt: skip
 
 
 class InvalidPolicy(Refused):
@@ -102,7 +119,7 @@ def is_age(value: object) -> bool:
 def _anything(value: Any) -> bool:  # noqa: ANN401
     """Of what means nothing here: a text, a number, a flag, or a list of texts."""
     if isinstance(value, list):
-        return len(value) <= SETTINGS_MAX and all(map(_text, value))
+        return len(value) <= ITEMS_MAX and all(map(_text, value))
     return _text(value) or isinstance(value, bool) or _is_number(value, -NUMBER_MAX)
 
 
@@ -244,7 +261,7 @@ def _check_definition(name: str, definition: Any) -> None:  # noqa: ANN401
         what = "it sets nothing; give at least one setting"
         raise InvalidPolicy(name, what, "no policy provided")
     unknown = [it for it in definition if it not in SETTINGS and it not in WITHOUT_EFFECT]
-    if unknown or len(definition) > SETTINGS_MAX:
+    if unknown:
         listed = ",".join(f"{{{erlang(it)},{erlang(definition[it])}}}" for it in unknown[:3])
         said = ", ".join(shown(it) for it in unknown[:3])
         fault = f"[{listed}] are not recognised policy settings"
@@ -282,9 +299,9 @@ def erlang(value: object) -> str:
         case str():
             return f'<<"{value[:TEXT_BYTES_MAX]}">>'
         case list():
-            return f"[{','.join(erlang(it) for it in value[:SETTINGS_MAX])}]"
+            return f"[{','.join(erlang(it) for it in value[:ITEMS_MAX])}]"
         case Mapping():
-            rows = list(value.items())[:SETTINGS_MAX]
+            rows = list(value.items())[:ITEMS_MAX]
             return f"#{{{','.join(f'{erlang(key)} => {erlang(it)}' for key, it in rows)}}}"
     return str(value)[:TEXT_BYTES_MAX]
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from logstore.access.access import Access
 from logstore.access.identity import Identity
 from logstore.amqp.fields import data
+from logstore.broker.policies import Policy
 from logstore.broker.queues.pending import Pending
 from logstore.definitions.planning import Plan
-from logstore.errors import LogstoreError
-from logstore.kept import Keeping
 from logstore.kept_users import Kept
-from logstore.slices import GoOn, Steps, Wait, parts
+from logstore.slices import Steps, Wait, parts
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
@@ -36,12 +35,11 @@ def carry_out(plan: Plan, queues: "Queues", access: Access, by: Identity) -> Ste
     yield from _each(plan.vhosts, queues.add_vhost)
     for permissions in parts(plan.permissions, ROWS_AT_ONCE):
         yield _kept(access, permissions, by)
-    by_vhost: dict[str, list[int]] = {}
-    for number, policy in enumerate(plan.policies):
-        by_vhost.setdefault(policy.vhost, []).append(number)
-    for name, numbers in by_vhost.items():
-        put = [plan.policies[it].policy for it in numbers]
-        yield from _all([queues.vhost(data(name)).set_policies(put)])
+    by_vhost: dict[str, list[Policy]] = {}
+    for it in plan.policies:
+        by_vhost.setdefault(it.vhost, []).append(it.policy)
+    for name, policies in by_vhost.items():
+        yield from _all([queues.vhost(data(name)).set_policies(policies)])
 
     def vhost(name: str) -> "Vhost":
         return queues.vhost(data(name))
@@ -66,10 +64,7 @@ def _each(rows: Iterable[_T], make: Callable[[_T], Pending | None]) -> Steps:
 
 
 def _kept(access: Access, rows: Sequence[Kept], by: Identity) -> Wait:
-    def wait(go_on: GoOn) -> None:
-        _then(access.change(rows, by=by), go_on)
-
-    return wait
+    return lambda go_on: access.change(rows, by=by).then(lambda it: go_on(it.error))
 
 
 def _all(pendings: Sequence[Pending | None]) -> Steps:
@@ -83,7 +78,3 @@ def _all(pendings: Sequence[Pending | None]) -> Steps:
 
 def _until(pending: Pending) -> Wait:
     return lambda go_on: pending.then(lambda it: go_on(it.error))
-
-
-def _then(keeping: Keeping, go_on: Callable[[LogstoreError | None], None]) -> None:
-    keeping.then(lambda it: go_on(it.error))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from logstore.access import rabbit_hashes
 from logstore.access.access import Access
 from logstore.amqp.fields import text
-from logstore.broker.policies import Policy
+from logstore.broker.policies import policy_row
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from logstore.broker.queues.vhost import Vhost
 
 AT_ONCE: Final = 100  # rows between yields
-SHA_256: Final = "rabbit_password_hashing_sha256"
 # Types of exchanges that are no RabbitMQ's, nor of a plugin of one.
 OURS: Final = frozenset({"x-topic", "x-channel"})
 # What rows are sorted by: bindings of one exchange stay as they were made.
@@ -97,7 +96,7 @@ def arranged(exported: Exported) -> Exported:
 
 def _user(user: KeptUser, notes: Notes) -> Row:
     about: Row = {
-        "name": user.name, "password_hash": "", "hashing_algorithm": SHA_256,
+        "name": user.name, "password_hash": "", "hashing_algorithm": rabbit_hashes.SHA_256,
         "tags": list(user.tags), "limits": {},
     }  # fmt: skip
     if user.rabbit is not None and not user.scram:
@@ -138,14 +137,7 @@ def _policies(vhost: "Vhost", notes: Notes) -> Iterator[Row]:
         if ours:
             where = f"policy {policy.name!r} of virtual host {text(vhost.name)!r}"
             notes.add(f"{where} sets {', '.join(ours)}, which a RabbitMQ refuses")
-        yield _policy(policy)
-
-
-def _policy(policy: Policy) -> Row:
-    return {
-        "name": policy.name, "pattern": policy.pattern, "apply-to": policy.apply_to,
-        "definition": dict(policy.definition), "priority": policy.priority,
-    }  # fmt: skip
+        yield policy_row(policy)
 
 
 def _queues(vhost: "Vhost", notes: Notes) -> Iterator[Row]:

@@ -4,7 +4,7 @@ What contradicts what there is refuses all of it. Done in the sessions' thread, 
 """
 
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -333,8 +333,8 @@ class Planner:
             if vhost is None:
                 continue
             policies = Policies()
-            policies.put(*vhost.policies.by_name.values())
-            policies.put(*(it.policy for it in self._plan.policies if it.vhost == name))
+            coming = (it.policy for it in self._plan.policies if it.vhost == name)
+            policies.put(*vhost.policies.by_name.values(), *coming)
             made = [it.facts for it in self._plan.exchanges if it.vhost == name]
             for number, facts in enumerate([*vhost.topology.exchanges(), *made], 1):
                 alternate = alternate_of(facts, policies.of_exchange(facts.name))
@@ -404,8 +404,7 @@ def _check_expressions(permission: KeptPermission | KeptTopicPermission) -> None
     """Of a user who is to be made: what new_permission checks besides."""
     from logstore.access.permissions import check_expression
 
-    patterns: Iterator[str] = iter((permission.write, permission.read))
-    for it in patterns:
+    for it in (permission.write, permission.read):
         check_expression(it)
     if isinstance(permission, KeptPermission):
         check_expression(permission.configure)

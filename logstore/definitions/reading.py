@@ -12,7 +12,7 @@ from logstore.access import rabbit_hashes
 from logstore.access.administration import check_tags, check_user
 from logstore.access.scram_keys import HASHES, check_iterations, check_password, keys_of
 from logstore.amqp.fields import data
-from logstore.broker.policies import ALL, WITHOUT_EFFECT, Policy, check, without_unknown
+from logstore.broker.policies import WITHOUT_EFFECT, check, policy_given, without_unknown
 from logstore.broker.queues.limits import QueueFacts, limits_of
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
@@ -35,7 +35,6 @@ from logstore.kept_users import KeptPermission, KeptTopicPermission, ScramKey
 NAME_BYTES_MAX: Final = 255
 PASSWORDS_MAX: Final = 1000  # that are no hashes: a worker is at these for 15 s
 SHOWN: Final = 60  # characters of what is refused
-SHA_256: Final = "rabbit_password_hashing_sha256"
 SCRAM_PARTS: Final = ("salt", "stored_key", "server_key")
 OPERATOR: Final = "operator_policy"
 _FLAGS: Final = {True: True, False: False, "true": True, "false": False, None: False}
@@ -140,7 +139,7 @@ class _Reader:
             self._note(f"user {user.name!r} comes without a password: one that is there stays")
             return user
         try:
-            algorithm = row.get("hashing_algorithm") or SHA_256
+            algorithm = row.get("hashing_algorithm") or rabbit_hashes.SHA_256
             return user._replace(rabbit=rabbit_hashes.parse(str(text), str(algorithm)))
         except ValueError as error:
             self._note(f"the password of user {user.name!r} is left out: {error}")
@@ -175,12 +174,7 @@ class _Reader:
         pattern, definition = row.get("pattern"), row.get("definition")
         if not isinstance(pattern, str) or not isinstance(definition, dict):
             raise Fault("it has no pattern, or no definition")
-        priority, apply_to = row.get("priority"), row.get("apply-to")
-        given = Policy(
-            name, pattern, definition, 0 if priority is None else priority,
-            ALL if apply_to is None else apply_to,
-        )  # fmt: skip
-        policy, unknown = without_unknown(given)
+        policy, unknown = without_unknown(policy_given(name, row))
         where = f"policy {name!r} of virtual host {vhost!r}"
         for key in unknown:
             self._note(f"{key[:SHOWN]!r} of {where} means nothing here, and is left out")

@@ -64,7 +64,7 @@ def given(
         over()
         if isinstance(found, LogstoreError):
             sentence = f"definitions: some of them were taken, and then: {found}; take them again"
-            call.fail(type_of(found)(sentence))
+            call.fail(_type_of(found)(sentence))
             return
         door.audit.tell(DEFINITIONS, call.who, f"taken: {plan.said()}")
         call.attempt(lambda: then(plan))
@@ -72,7 +72,7 @@ def given(
     door.work(lambda: _or_error(lambda: read(body, vhost)), apart)
 
 
-def type_of(error: LogstoreError) -> type[LogstoreError]:
+def _type_of(error: LogstoreError) -> type[LogstoreError]:
     """A class that a sentence alone makes."""
     for kind in type(error).__mro__:
         if kind.__module__ == LogstoreError.__module__ and issubclass(kind, LogstoreError):

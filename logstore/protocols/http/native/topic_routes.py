@@ -17,9 +17,10 @@ from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.asked import asked, name_in
 from logstore.protocols.http.within import Within, each, within
 
-CREATED: Final = 201
 if TYPE_CHECKING:  # the model, which whoever asks for queues has opened first
     from logstore.broker.queues.crossing.topic_route import TopicRoute
+
+CREATED: Final = 201
 
 _ENDS: Final[dict[str, Start]] = {"earliest": "earliest", "latest": "latest"}
 _OFFSET: Final = re.compile(r"\d{1,18}", re.ASCII)

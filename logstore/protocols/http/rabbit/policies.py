@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
-from logstore.broker.policies import ALL, Policy
+from logstore.broker.policies import Policy, policy_given, policy_row
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.rabbit import lists, sight
@@ -26,15 +26,7 @@ class Place(NamedTuple):
 
 
 def row(place: Place) -> Row:
-    policy = place.policy
-    return {
-        "vhost": fields.text(place.within.vhost.name),
-        "name": policy.name,
-        "pattern": policy.pattern,
-        "apply-to": policy.apply_to,
-        "definition": dict(policy.definition),
-        "priority": policy.priority,
-    }
+    return {"vhost": fields.text(place.within.vhost.name), **policy_row(place.policy)}
 
 
 def _parameter(place: Place) -> Row:
@@ -76,21 +68,12 @@ def given(door: HttpDoor, call: Call) -> None:
         raise no_vhost()
     within, asked = sight.to_use(door, call), Asked(call.given)
     asked.need("pattern", "definition")
-    policy = policy_of(_name(call), asked.members)
+    policy = policy_given(_name(call), asked.members)
 
     def told(found: object) -> None:
         done(call, CREATED if found is True else NO_CONTENT)(found)
 
     within.set_policy(policy, told)
-
-
-def policy_of(name: str, given: dict[str, Any]) -> Policy:
-    """As JSON has it; whether it can be one is not looked at."""
-    priority, apply_to = given.get("priority"), given.get("apply-to")
-    return Policy(
-        name, given.get("pattern", ""), given.get("definition", {}),
-        0 if priority is None else priority, ALL if apply_to is None else apply_to,
-    )  # fmt: skip
 
 
 def deleted(door: HttpDoor, call: Call) -> None:

@@ -1,6 +1,6 @@
 """Users: listed, shown, made, changed, deleted; and who asks.
 
-Hashes of passwords are not shown: ours are others than RabbitMQ's, and for definitions alone.
+RabbitMQ's hashes of passwords are taken here, but none are shown: only definitions have them.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,6 @@ from logstore.protocols.http.rabbit.asked import Asked
 from logstore.protocols.http.rabbit.words import bad_request, not_there
 
 ALL_TAGS: Final = ["administrator"]
-SHA_256: Final = "rabbit_password_hashing_sha256"  # how RabbitMQ hashes
 GUEST: Final = "guest"  # whoever asks while there are no users, as at the AMQP door
 
 
@@ -32,7 +31,7 @@ def row(user: KeptUser) -> lists.Row:
     return {
         "name": user.name,
         "password_hash": "",
-        "hashing_algorithm": SHA_256,
+        "hashing_algorithm": rabbit_hashes.SHA_256,
         "tags": list(user.tags),
         "limits": {},
     }
@@ -128,7 +127,7 @@ def _hash_given(asked: Asked) -> PasswordHash | None:
     if not text:
         return None
     try:
-        return rabbit_hashes.parse(text, asked.text("hashing_algorithm", SHA_256))
+        return rabbit_hashes.parse(text, asked.text("hashing_algorithm", rabbit_hashes.SHA_256))
     except ValueError as error:
         raise bad_request(f"password_hash: {error}") from None
 

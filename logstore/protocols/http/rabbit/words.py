@@ -94,7 +94,7 @@ def _said(status: int, reason: object) -> Body:
     return {"error": _ERRORS.get(status, "bad_request"), "reason": reason}
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """For a page, as RabbitMQ says what it refuses of policies."""
     for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(sign, entity)
@@ -117,7 +117,7 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any], tuple[int, Body]]]] = {
     ),
     InvalidDefinitions: lambda it: (BAD_REQUEST, _said(BAD_REQUEST, it.reason)),
     InvalidPolicy: lambda it: (
-        BAD_REQUEST, _said(BAD_REQUEST, f"Validation failed\n\n{escaped(it.fault)}\n")
+        BAD_REQUEST, _said(BAD_REQUEST, f"Validation failed\n\n{_escaped(it.fault)}\n")
     ),
     Forbidden: lambda _: (UNAUTHORIZED, {"error": "not_authorised", "reason": ACCESS}),
     InvalidName: _with(BAD_REQUEST),
