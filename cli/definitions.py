@@ -85,8 +85,11 @@ def export(
 def _write(path: Path, text: str) -> None:
     """Raises OSError."""
     import os
+    import stat
 
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(fd).st_mode):  # else it is a pipe, or a device of others
+        os.fchmod(fd, 0o600)  # one that was there may have been anybody's to read
     with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
 

@@ -62,6 +62,9 @@ def test_definitions_are_taken_and_given(either, tmp_path):
     out = tmp_path / "ours.json"
     assert either("definitions", "export", "--output", out).out == f"wrote definitions to {out}\n"
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    out.chmod(0o644)  # hashes of passwords go into what others could read until now
+    either("definitions", "export", "--output", out)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
     found = json.loads(out.read_text())
     assert [it["name"] for it in found["queues"]] == ["mail"]
     assert found == json.loads(either("definitions", "export").out)
