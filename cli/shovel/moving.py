@@ -247,6 +247,10 @@ class Moving:
         method = arrived.method
         upto: int = method.delivery_tag  # type: ignore[attr-defined]
         good = isinstance(method, methods.BasicAck)
+        if not self._first <= upto < self._first + len(self._under_way):
+            raise LogstoreError(
+                f"{self._target.address}: confirmed message {upto}, which is not under way"
+            )
         first = self._first if method.multiple else upto  # type: ignore[attr-defined]
         for number in range(first, upto + 1):
             self._answered.setdefault(number, good)
