@@ -12,17 +12,23 @@ _T = TypeVar("_T")
 
 
 def elsewhere(
-    door: HttpDoor, call: Call, job: Callable[[], _T], then: Callable[[_T], object]
+    door: HttpDoor,
+    call: Call,
+    job: Callable[[], _T],
+    then: Callable[[_T], object],
+    *,
+    always: bool = False,
 ) -> None:
     """``then`` gets what ``job`` makes, unless nobody waits for it by then.
 
-    An error of either is the answer.
+    ``always``: it gets that in any case, since it tells others what was done, too. An error of
+    either is the answer.
     """
 
     def done(found: _T | LogstoreError) -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
-        elif not call.over:
+        elif always or not call.over:
             call.attempt(partial(then, found))
 
     door.work(partial(_or_error, job), done)

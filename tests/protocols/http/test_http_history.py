@@ -294,6 +294,30 @@ def test_what_is_replayed_is_told_to_the_audit_log(node):
     node.empty()
 
 
+def test_what_is_replayed_into_a_topic_is_told_too_if_the_client_leaves_meanwhile(node):
+    heard, jobs = [], []
+    api = Api(
+        node, audit=SimpleNamespace(tell=lambda *it: heard.append(it)),
+        work=lambda job, done: jobs.append((job, done)),
+    )  # fmt: skip
+    node.topics.create("left", 1, {})
+    node.declare(b"q")
+    node.publish(b"q", b"1")
+    asked = json.dumps({"into": "topic:left", "only": "all"}).encode()
+    api.peer.say(request("POST", "/api/v1/queues/q/replay", asked))
+    for _ in ("begin", "read"):
+        node.run(until=lambda: jobs)
+        job, done = jobs.pop()
+        done(job())
+    [(append, done)] = jobs
+    sent = append()
+    api.peer.session.close()
+    done(sent)
+    assert [it[2] for it in heard] == ["replayed 1 messages into topic left from q"]
+    assert not api.peer.door.replaying
+    node.empty()
+
+
 def test_a_queue_that_is_deleted_meanwhile_is_told(api, node, monkeypatch):
     node.declare(b"q")
     node.publish(b"q", b"1")

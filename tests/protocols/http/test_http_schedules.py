@@ -4,7 +4,9 @@ import json
 
 import pytest
 from http_kit import HttpPeer, answers, request
+from http_topics import Topical
 from queue_parts import Lives
+from waiting import until
 
 from logstore.access.identity import OWNER
 from logstore.broker.queues.tables import arguments_of
@@ -104,3 +106,18 @@ def test_what_cannot_be_is_said_in_one_line(api, method, path, status, error):
     found = api(method, path, status)["error"]
     assert error in found
     assert "\n" not in found
+
+
+def test_a_record_that_is_cancelled_is_told_of_though_the_client_has_left(tmp_path):
+    api = Topical(tmp_path / "data")
+    orders = api.store.create_topic("orders", 1, {"delivery.schedule": "true"})
+    orders.append(b"later", deliver_at=4_000_000_000_000)
+    until(lambda: list(api.store.scheduled("orders")))  # a thread of its own looks
+    [waiting] = api.store.scheduled("orders")
+    api.held = []
+    api.begin("DELETE", f"topics/orders/schedule/0/{waiting.offset}")
+    api.peer.session.close()
+    api.work()
+    assert list(api.store.scheduled("orders")) == []
+    assert [it[2] for it in api.audit] == [f"cancelled orders-0 at {waiting.offset}"]
+    api.close()

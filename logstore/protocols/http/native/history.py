@@ -372,4 +372,4 @@ def _to_topic(
         topic_of(door, into.name).append_many(made)
         return replaying.Sent(len(made))
 
-    elsewhere(door, call, append, then)
+    elsewhere(door, call, append, then, always=True)

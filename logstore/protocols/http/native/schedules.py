@@ -199,7 +199,7 @@ def cancelled_for_topic(door: HttpDoor, call: Call) -> None:
         door.audit.tell(RECORDS_EVENT, call.who, f"cancelled {name}-{number} at {offset}")
         call.answer({"partition": number, "offset": str(offset)})
 
-    elsewhere(door, call, cancel, done)
+    elsewhere(door, call, cancel, done, always=True)
 
 
 def _after(call: Call, count: int) -> Sequence[int] | None:
