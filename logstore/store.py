@@ -321,7 +321,7 @@ class Store:
         UnknownPartition, ReadOnly.
         """
         self._cancel(topic, partition, offset)
-        self._did("schedule", f"cancelled {topic}-{partition} at {offset}")
+        self._did("records", f"cancelled {topic}-{partition} at {offset}")
 
     def _cancel(self, topic: str, partition: int, offset: int) -> None:
         if self.mode == "read":
@@ -627,7 +627,7 @@ class Store:
         know. ``vhost``: what is in this one alone. Raises NoVhost, ReadOnly.
         """
         from logstore.amqp.fields import data
-        from logstore.definitions.exporting import arranged, export
+        from logstore.definitions.exporting import arranged, export, told
 
         access = self.internals().access()
         version = self.config.store.amqp_server_version
@@ -636,7 +636,7 @@ class Store:
                 queues, access, version, None if vhost is None else queues.vhost(data(vhost))
             )
         )
-        self._did("definitions", "given, with hashes of passwords")
+        self._did("definitions", told(vhost))
         return arranged(found)
 
     def import_definitions(

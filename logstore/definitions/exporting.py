@@ -86,6 +86,11 @@ def _each(rows: Iterable[Row]) -> Generator[int | Wait, Any, list[Row]]:
     return found
 
 
+def told(vhost: str | None) -> str:
+    """What the audit log hears of it: users come only with all virtual hosts."""
+    return "given, with hashes of passwords" if vhost is None else f"given of virtual host {vhost}"
+
+
 def arranged(exported: Exported) -> Exported:
     """In the order of names, the same each time. Takes a while where there is much."""
     for kind, rows in exported.definitions.items():

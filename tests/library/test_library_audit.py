@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from waiting import until
 
 import logstore
 from logstore.access.identity import OWNER
@@ -93,6 +94,22 @@ def test_queues_exchanges_and_virtual_hosts_are_told(store):
         ("virtual-host", "made a:b"),
         ("queue", "deleted a%3Ab:in"),
         ("virtual-host", "deleted a:b"),
+    ]
+
+
+def test_what_is_cancelled_and_definitions_that_are_given_are_told(store):
+    add_a_user(store)
+    store.create_topic("later", 1, {"delivery.schedule": "true"})
+    store.topic("later").append(b"x", deliver_at=4_000_000_000_000)
+    until(lambda: list(store.scheduled("later")))  # a thread of its own looks
+    [waiting] = store.scheduled("later")
+    store.cancel("later", 0, waiting.offset)
+    store.export_definitions()
+    store.export_definitions(vhost="/")
+    assert told(store) == [
+        ("records", f"cancelled later-0 at {waiting.offset}"),
+        ("definitions", "given, with hashes of passwords"),
+        ("definitions", "given of virtual host /"),
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from logstore.access.audit import DEFINITIONS
+from logstore.amqp.fields import text
 from logstore.errors import LogstoreError, Refused
 from logstore.http.bodies import JSON, encode
 from logstore.http.faults import UNAVAILABLE, Fault
@@ -91,7 +92,7 @@ def taken(
     shape: "Callable[[Exported], object]" = lambda it: it.definitions,
 ) -> None:
     """The answer is what there is. ``vhost``: in this one alone. Raises Fault, as ``given``."""
-    from logstore.definitions.exporting import arranged, export
+    from logstore.definitions.exporting import arranged, export, told
 
     over = _begin(door)
 
@@ -101,7 +102,8 @@ def taken(
             if isinstance(it, LogstoreError):
                 call.fail(it)
             return
-        door.audit.tell(DEFINITIONS, call.who, "given, with hashes of passwords")
+        name = None if vhost is None else text(vhost.name)
+        door.audit.tell(DEFINITIONS, call.who, told(name))
         door.work(lambda: _or_error(lambda: encode(shape(arranged(it)))), encoded)
 
     def encoded(body: bytes | LogstoreError) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from amqp_users import Users
+from heard_audit import Heard
 from http_kit import HttpPeer, answers, request
 from queue_parts import Lives
 
@@ -49,6 +50,15 @@ GIVEN = {
     "parameters": [{"vhost": "/", "component": "operator_policy", "name": "op"}],
 }
 NAMED = "operator policy 'op' of virtual host '/' is left out: there are none of these here"
+
+
+def test_the_audit_log_is_told_of_hashes_only_where_some_were_given(node):
+    heard = Heard()
+    api = Api(node, audit=heard)
+    api("GET", "/api/definitions")
+    api("GET", "/api/definitions/%2F")
+    whats = [it[2] for it in heard]
+    assert whats == ["given, with hashes of passwords", "given of virtual host /"]
 
 
 def test_definitions_are_taken_and_given(api, node):
