@@ -327,6 +327,7 @@ class Policies:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Policy] = {}
+        self._ready: list[_Ready] = []  # in order
         self._for_exchanges: list[_Ready] = []
         self._for_queues: dict[str, list[_Ready]] = {}  # by their types
 
@@ -349,10 +350,13 @@ class Policies:
         self._sort()
 
     def _sort(self) -> None:
-        ready: list[_Ready] = []
+        # A thousand long ones take 200 ms or more to compile, and not all may be remembered.
+        known = {it.policy.pattern: it.expression for it in self._ready}
+        self._ready = ready = list[_Ready]()
         for policy in self:
+            pattern = policy.pattern
             try:
-                ready.append(_Ready(policy, expression(data(policy.pattern))))
+                ready.append(_Ready(policy, known.get(pattern) or expression(data(pattern))))
             except LogstoreError:  # another logstore took it
                 continue
         self._for_exchanges = [it for it in ready if it.policy.apply_to in (ALL, EXCHANGES)]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logstore.broker.policies import (
+    CLASSIC,
     SETTINGS,
     WITHOUT_EFFECT,
     InvalidPolicy,
@@ -17,6 +18,7 @@ from logstore.broker.policies import (
 )
 from logstore.broker.queues.limits import CHECKS, QueueFacts, limits_of
 from logstore.broker.routing.arguments import Arguments, Field
+from logstore.expressions import expression
 
 GOOD = {
     "alternate-exchange": "other",
@@ -253,3 +255,16 @@ def test_the_page_tells_of_each_setting():
     page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
     untold = [it for it in (*SETTINGS, *WITHOUT_EFFECT) if f"`{it}`" not in page]
     assert all(it.startswith("ha-") for it in untold)  # "and its kin"
+
+
+def test_one_more_policy_compiles_no_expression_anew():
+    policies = Policies()
+    policies.put(*(Policy(f"p{n}", f"^a{n}", {"expires": 5}) for n in range(20)))
+    expression.cache_clear()  # as others' expressions do
+    policies.put(Policy("one more", "^b", {"expires": 5}))
+    policies.remove("p3")
+    assert expression.cache_info().misses == 1
+    assert policies.of_queue(b"a7", CLASSIC).name == "p7"
+    policies.put(Policy("p7", "^c", {"expires": 5}))
+    assert policies.of_queue(b"a7", CLASSIC) is None
+    assert policies.of_queue(b"c", CLASSIC).name == "p7"
