@@ -8,12 +8,13 @@ be moved.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from logstore.broker.delivery import Mover, due_of_record
+from logstore.broker.delivery import Mover, entry_of
 from logstore.broker.here import records_at
 from logstore.broker.rules import Rules
 from logstore.broker.schedules.companion import companion_of
@@ -30,7 +31,6 @@ from logstore.errors import (
 from logstore.kept_schedules import Entry, Moving, of_partition, partition_of
 from logstore.log import Wake
 from logstore.open_topics import OpenTopics
-from logstore.records.record import Record
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.schedules import ScheduleTable
 
@@ -87,6 +87,10 @@ class _Served:
     again_s: float = 0.0  # not before
     told: str = ""  # the last error that was logged
 
+    def put_off(self, again_s: float) -> None:
+        """Look at it then, and not when its next record is due, which may be now."""
+        self.news, self.next_ms, self.again_s = True, None, again_s
+
 
 class Deliveries:
     """Of one store. From any thread."""
@@ -117,10 +121,7 @@ class Deliveries:
             self._start()
 
     def _told(self, change: Change) -> None:
-        if change.event == "deleted":
-            self._changed = True
-            self._news.set()
-        if change.topic.name in self._topics.scheduled() or self._thread is not None:
+        if self._thread is not None or change.topic.name in self._topics.scheduled():
             self._changed = True
             self._news.set()
             self._start()
@@ -151,8 +152,10 @@ class Deliveries:
     def _run(self) -> None:
         try:
             self._tidy()
-            while not self._over:
-                self._news.clear()
+            while True:
+                self._news.clear()  # first: ``close`` sets it once this is over
+                if self._over:
+                    return
                 if self._changed:
                     self._changed = False
                     self._find()
@@ -209,7 +212,7 @@ class Deliveries:
             return topic.rules
 
         key = of_partition(companion.uuid, number)
-        mover = Mover(key, number, source, target, rules, self._waits, self.counted)
+        mover = Mover(key, source, target, rules, self._waits, self.counted)
         served = _Served(mover, lambda: None)
 
         def wake() -> None:
@@ -251,15 +254,14 @@ class Deliveries:
             raise
         except UnknownPartition:  # its topic is being deleted
             self._changed = True
-            served.again_s = monotonic() + RETRY_S
+            served.put_off(monotonic() + RETRY_S)
             return False
         except LogstoreError as error:
             if str(error) != served.told:  # it is tried again and again
                 name = served.mover.source.name
                 log.error("what waits in %s is not delivered: %s", name, error)  # noqa: TRY400
             served.told = str(error)
-            served.news = True
-            served.again_s = monotonic() + RETRY_S
+            served.put_off(monotonic() + RETRY_S)
             return False
         return more or bool(moved)
 
@@ -284,15 +286,14 @@ class Deliveries:
 
     def waiting(self) -> dict[str, int]:
         """How many records wait for each topic, as far as they were looked at."""
+        counts: Counter[str] = Counter()  # by the companion's id
+        for (companion_id, _), served in list(self._served.items()):
+            counts[companion_id] += served.mover.waiting
         found: dict[str, int] = {}
         for name in self._topics.scheduled():
             companion = self._topics.get(companion_of(name))
             if companion is not None:
-                found[name] = sum(
-                    it.mover.waiting
-                    for (topic, _), it in list(self._served.items())
-                    if topic == companion.id
-                )
+                found[name] = counts[companion.id]
         return found
 
     def cancel(self, topic: str, partition: int, offset: int) -> None:
@@ -301,7 +302,7 @@ class Deliveries:
         found = records_at(companion.partition(partition), [offset]).get(offset)
         if found is None:
             raise NotWaiting(f"no record waits at offset {offset} of {companion.name}-{partition}")
-        entry = entry_of(found)
+        entry, _ = entry_of(found)
         key = of_partition(companion.uuid, partition)
         served = self._served.get((companion.id, partition))
         if served is not None:
@@ -317,12 +318,6 @@ class Deliveries:
                 f"the record at offset {offset} of {companion.name}-{partition} does not wait: it "
                 f"was delivered, or cancelled"
             )
-
-
-def entry_of(record: Record) -> Entry:
-    """When a record is due that waits in a companion."""
-    due_ms, _ = due_of_record(record.headers, record.timestamp_ms)
-    return Entry(max(0, record.timestamp_ms if due_ms is None else due_ms), record.offset)
 
 
 def companion_for(topics: OpenTopics, topic: str) -> Topic:
@@ -351,18 +346,21 @@ def listed(
     found: list[tuple[int, int, int]] = []
     for number in range(len(companion.partitions)):
         key = of_partition(companion.uuid, number)
-        first = Entry(0, 0) if after is None else Entry(after[0], 0)
-        while True:
-            entries, more = table.page(key, first, most)
-            places = [(it.due_ms, number, it.offset) for it in entries]
-            good = [it for it in places if after is None or it > after]
-            found += good
-            if good or not more:
-                break
-            first = Entry(entries[-1].due_ms, entries[-1].offset + 1)
+        entries, _ = table.page(key, _first_behind(after, number), most)
+        found += [(it.due_ms, number, it.offset) for it in entries]
     for due_ms, number, offset in sorted(found)[:most]:
         records = records_at(companion.partition(number), [offset])
         yield Scheduled(topic, number, offset, due_ms, records.get(offset))
+
+
+def _first_behind(after: tuple[int, int, int] | None, number: int) -> Entry:
+    """The first entry that partition ``number`` may have behind a place of any partition."""
+    if after is None:
+        return Entry(0, 0)
+    due_ms, partition, offset = after
+    if number < partition:
+        return Entry(due_ms + 1, 0)
+    return Entry(due_ms, offset + 1 if number == partition else 0)
 
 
 def count_waiting(topics: OpenTopics, environment: Environment, topic: str) -> int:

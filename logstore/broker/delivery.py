@@ -15,14 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.here import read_when_here, records_at
-from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, include
+from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, exclude, include
 from logstore.broker.rules import BATCH_BYTES, Rules
-from logstore.broker.schedules.delays import (
-    DELAY,
-    DELIVER_AT,
-    due_of,
-    says_nothing,
-)
+from logstore.broker.schedules.delays import DELAY, DELIVER_AT, due_of, says_nothing
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import CorruptBatch, LogFailed, LogstoreError
 from logstore.kept_schedules import Entry, Moving
@@ -30,7 +25,7 @@ from logstore.log import Log
 from logstore.records.batch import LOG_APPEND_TIME, Batch
 from logstore.records.decode import decode
 from logstore.records.encode import Columns, encode_columns, encoded_size_max
-from logstore.records.record import Headers, Record
+from logstore.records.record import Record
 
 # No client has it: plain ids lie below, and those with a check above (``producer_ids.py``). The one
 # above it is of held transactions (``queues/held.py``).
@@ -65,23 +60,23 @@ class Waits(Protocol):
 
 
 class Waiting(NamedTuple):
-    """One record that waits, as it is listed."""
+    """One record that is to be moved."""
 
-    partition: int
     entry: Entry
-    record: Record | None  # None: it can't be read
+    record: Record
 
 
-def due_of_record(headers: Headers, arrived_ms: int) -> tuple[int | None, bool]:
-    """When a record is due; None: at once. Also whether that is since a header means nothing."""
+def entry_of(record: Record) -> tuple[Entry, bool]:
+    """When it is due; also whether that is at once since a header means nothing."""
     delay, deliver_at = None, None
-    for name, value in headers:  # the last of a name counts, as in Kafka's clients
+    for name, value in record.headers:  # the last of a name counts, as in Kafka's clients
         if name == DELAY:
             delay = value
         elif name == DELIVER_AT:
             deliver_at = value
-    due_ms = due_of(delay, deliver_at, arrived_ms)
-    return due_ms, due_ms is None and says_nothing(delay, deliver_at)
+    due_ms = due_of(delay, deliver_at, record.timestamp_ms)
+    entry = Entry(max(0, record.timestamp_ms if due_ms is None else due_ms), record.offset)
+    return entry, due_ms is None and says_nothing(delay, deliver_at)
 
 
 class Mover:
@@ -90,7 +85,6 @@ class Mover:
     def __init__(
         self,
         key: bytes,
-        partition: int,
         source: Log,
         target: Log,
         rules: Callable[[], Rules],
@@ -99,7 +93,6 @@ class Mover:
     ) -> None:
         """``rules``: of the target, as they are now."""
         self.failed: LogstoreError | None = None  # why it goes no further
-        self.partition = partition
         self.source = source
         self._key = key
         self._target = target
@@ -192,7 +185,7 @@ class Mover:
         return upto < self.source.safe
 
     def _entry(self, record: Record) -> Entry:
-        due_ms, meaningless = due_of_record(record.headers, record.timestamp_ms)
+        entry, meaningless = entry_of(record)
         if meaningless:
             self._counted.meaningless += 1
             if self._counted.meaningless == 1:
@@ -201,7 +194,7 @@ class Mover:
                     "it is delivered at once, as others like it",
                     self.source.name, record.offset,
                 )  # fmt: skip
-        return Entry(max(0, due_ms or record.timestamp_ms), record.offset)
+        return entry
 
     # Moving
 
@@ -216,10 +209,9 @@ class Mover:
         if self.failed is not None:
             raise self.failed
         with self._lock:
-            entries, gone = self._due(now_ms)
-            if not entries and not gone:
+            records, gone = self._due(now_ms)
+            if not records and not gone:
                 return 0
-            records = [it for it in entries if it.record is not None]
             if records:
                 self._append(records, gone, now_ms)
             else:
@@ -250,7 +242,7 @@ class Mover:
                 size += encoded_size_max(record.value, record.key, record.headers)
                 if good and size > bytes_max:
                     return good, gone
-                good.append(Waiting(self.partition, entry, record))
+                good.append(Waiting(entry, record))
             if size * READ_MORE < bytes_max:  # they are small: several of a batch are one reading
                 at_once *= READ_MORE
         return good, gone
@@ -258,7 +250,7 @@ class Mover:
     def _append(self, records: Sequence[Waiting], gone: Sequence[Entry], now_ms: int) -> None:
         """As one batch, which is noted before, and known to be there or not after a crash."""
         number = now_ms & SEQUENCE_MASK
-        batch = self._batch([it.record for it in records if it.record is not None], number, now_ms)
+        batch = self._batch([it.record for it in records], number, now_ms)
         moving = Moving(self._target.end, number, [it.entry for it in records])
         self._waits.moved(self._key, gone, moving)
         mark = self._target.append(batch)
@@ -284,12 +276,7 @@ class Mover:
 
     def _forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            block = entry.offset >> BLOCK_SHIFT
-            left = self._bits.get(block, 0) & ~(1 << (entry.offset & BIT))
-            if left:
-                self._bits[block] = left
-            else:
-                self._bits.pop(block, None)
+            exclude(self._bits, entry.offset, entry.offset + 1)
 
     # What others ask
 

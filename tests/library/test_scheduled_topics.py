@@ -13,6 +13,7 @@ from logstore.errors import (
     InvalidSetting,
     NotWaiting,
     Refused,
+    StorageFull,
     TopicExists,
     UnknownTopic,
 )
@@ -187,6 +188,62 @@ def test_a_list_goes_on_behind_a_place(life, orders):
         found += [it.record.value for it in page]
         after = page[-1].due_ms, page[-1].partition, page[-1].offset
     assert found == [b"%d" % n for n in range(10)]
+
+
+def test_a_list_of_many_that_are_due_at_once_misses_none(life):
+    topic = life.store.create_topic("orders", 2, SCHEDULED)
+    for number in range(40):
+        topic.append(b"x", partition=number % 2, deliver_at=NOW_MS + 1000 + number // 36)
+    life.settled()
+    every = [(it.due_ms, it.partition, it.offset) for it in life.store.scheduled("orders")]
+    assert len(every) == 40
+    for most in (1, 3, 5, 7):
+        for begin in range(len(every)):
+            page = life.store.scheduled("orders", after=every[begin], most=most)
+            found = [(it.due_ms, it.partition, it.offset) for it in page]
+            assert found == every[begin + 1 : begin + 1 + most]
+
+
+def test_a_topic_that_takes_nothing_is_not_tried_without_a_pause(life, orders, monkeypatch):
+    orders.append(b"x", deliver_at=NOW_MS + 10)
+    life.settled()
+    its = life.store._deliveries
+    its.close()  # the thread: what it does is done here
+    (served,) = its._served.values()
+    life.clock.ms += 10
+    served.next_ms = served.mover.next_ms()
+
+    def full(now_ms):
+        raise StorageFull("no room")
+
+    monkeypatch.setattr(deliveries, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(served.mover, "move", full)
+    assert not its._step(served, life.clock.ms)
+    assert its._left_s() == deliveries.RETRY_S
+    monkeypatch.undo()
+    assert its._step(served, life.clock.ms)
+    assert life.values() == [b"x"]
+
+
+def test_a_store_that_is_closed_while_the_thread_begins_a_round_does_not_hang(life, orders):
+    life.settled()
+    its = life.store._deliveries
+    its.close()
+    its._over = False
+
+    class ClosedJustNow(threading.Event):
+        def clear(self):
+            its._over = True
+            self.set()
+            super().clear()
+
+    its._news = ClosedJustNow()
+    thread = threading.Thread(target=its._run, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    stuck = thread.is_alive()
+    its._news.set()
+    assert not stuck
 
 
 def test_a_clock_that_goes_back_makes_them_wait(life, orders):
