@@ -39,6 +39,7 @@ OPEN_WITHIN_S: Final = 30.0  # a queue that is to be looked at; in a worker
 # Read at once where some of it was purged: it is decoded, which takes some ms.
 THINNED_BYTES: Final = 65_536
 PASSED_OVER_MAX: Final = 16  # reads at once that find purged messages alone
+KNOWN_MIN: Final = 64  # topics that are remembered before those of queues that are gone go
 # Topic ids: eight letters and the queue's number, so that each can be told from the other.
 _ID: Final = b"__queue."
 _NUMBERED: Final = re.compile(r"id\.([1-9][0-9]{0,17})")
@@ -311,6 +312,7 @@ class QueueTopics:
         self._log_bytes = log_bytes
         self._listed = listed
         self._known: dict[int, QueueTopic] = {}  # by the queue's number
+        self._tidy_at = KNOWN_MIN  # once so many are known
         self._told: set[str] = set()
         self.count, self.used, self.space = topics.count, topics.used, topics.space
         self.tell, self.keep_single = topics.tell, topics.keep_single
@@ -400,12 +402,18 @@ class QueueTopics:
     def _of(self, name: str, queue: "Queue") -> QueueTopic:
         known = self._known.get(queue.id)
         if known is None:
-            for number, it in list(self._known.items()):
-                if it.lanes.queue.gone:
-                    self._known.pop(number, None)
+            if len(self._known) >= self._tidy_at:
+                self._tidy()
             known = self._known[queue.id] = QueueTopic(name, queue, self._open, TopicSettings())
             queue.stock.came = known.lanes.came
         return known
+
+    def _tidy(self) -> None:
+        """Forget those of queues that are gone; again once there are twice as many as are left."""
+        for number, it in list(self._known.items()):
+            if it.lanes.queue.gone:
+                self._known.pop(number, None)
+        self._tidy_at = max(KNOWN_MIN, 2 * len(self._known))
 
     def _open(self, queue: "Queue") -> None:
         """Have its lanes opened, in a worker. Raises Failed."""
@@ -447,8 +455,9 @@ class QueueTopics:
 
     def weights(self, name: str) -> Sequence[int]:
         """As Topics.weights."""
-        return [it.bytes for it in self.sizes(name)] if self._is_view(name) else (
-            self._topics.weights(name))  # fmt: skip
+        if not self._is_view(name):
+            return self._topics.weights(name)
+        return [it.bytes for it in self.sizes(name)]
 
     def segments(self, name: str, partition: int, most: int) -> Segments:
         """As Topics.segments. Raises Refused of a queue's: they go with its settlements."""

@@ -3,6 +3,7 @@
 import pytest
 from queue_parts import Channel
 
+from logstore import queue_topics
 from logstore.errors import Damaged, InvalidName, OffsetAboveEnd, Refused
 from logstore.kafka.fetch_codec import Asked
 from logstore.protocols.kafka.partition_fetch import PartitionFetch
@@ -57,6 +58,30 @@ def test_it_is_found_by_name_and_by_id(node, topics):
     node.delete(b"mail")
     assert topics.get("__queue.mail") is None
     assert topics.by_uuid(mail.uuid) is None
+
+
+def test_to_look_up_many_queues_looks_at_each_a_few_times(node, topics, monkeypatch):
+    monkeypatch.setattr(queue_topics, "KNOWN_MIN", 4)
+    looked_at = []
+
+    class Known(dict):
+        def items(self):
+            looked_at.extend(self)
+            return super().items()
+
+    topics._known = Known()
+    names = [b"q%d" % n for n in range(100)]
+    for name in names:
+        node.declare(name)
+        topics.get(topic_name(b"/", name, 0))
+    assert len(looked_at) <= 2 * len(names)
+    for name in names[1:]:
+        node.delete(name)
+    for _ in range(200):  # as many as are known, and more
+        node.declare(b"new")
+        topics.get("__queue.new")
+        node.delete(b"new")
+    assert len(topics._known) <= 4
 
 
 def test_settled_messages_are_read_and_purged_ones_are_not(node, topics):
