@@ -51,6 +51,7 @@ class _Listing:
         self._most = most
         self._then = then
         self._found: list[Entry] = []
+        self._new: Sequence[Entry] = ()  # that the index did not have when its page was asked for
 
     def begin(self) -> None:
         self._station.when_known(self._page)
@@ -61,6 +62,7 @@ class _Listing:
             self._then(error or [])
             return
         index, key, first = station.index, of_exchange(station.id), self._first
+        self._new = station.schedule.new_from(first)
 
         def read() -> tuple[Sequence[Entry], bool] | LogstoreError:
             try:
@@ -71,14 +73,12 @@ class _Listing:
         station.work(read, self._read)
 
     def _read(self, page: tuple[Sequence[Entry], bool] | LogstoreError) -> None:
-        schedule = self._station.schedule
-        if isinstance(page, LogstoreError) or schedule is None:
-            self._then(page if isinstance(page, LogstoreError) else [])
+        if isinstance(page, LogstoreError):
+            self._then(page)
             return
         entries, more = page
-        new = schedule.new_from(self._first)
         upto = entries[-1] if more else None
-        both = {*entries, *(it for it in new if upto is None or it <= upto)}
+        both = {*entries, *(it for it in self._new if upto is None or it <= upto)}
         self._found += [it for it in sorted(both) if self._station.waits(it.offset)]
         if upto is not None and len(self._found) < self._most:
             self._first = Entry(upto.due_ms, upto.offset + 1)

@@ -7,6 +7,7 @@ from queue_parts import Channel, Lives, props
 
 from logstore.amqp import fields, properties
 from logstore.broker.queues import waiting as waiting_module
+from logstore.broker.queues.delayed import WRITE_MS
 from logstore.broker.queues.message import Framing, Looked
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
@@ -384,6 +385,22 @@ def test_what_waits_is_listed_in_the_order_of_its_times(lives):
     assert [it.offset for it in first] == [10, 11]
     rest = listed(node, (first[-1].due_ms, first[-1].offset))
     assert [it.offset for it in rest] == [12, 13, 14]
+
+
+def test_a_message_that_goes_to_the_index_while_that_is_read_is_listed(at, monkeypatch):
+    it = station(at)
+    later(at, b"one", delay=100_000)
+    at.run(until=lambda: it.schedule is not None and it.schedule.unwritten == 1)
+    work = it.work
+
+    def slow(first, second):
+        read = first()
+        at.later(WRITE_MS)
+        at.run(until=lambda: not it.schedule.unwritten)
+        work(lambda: read, second)
+
+    monkeypatch.setattr(it, "work", slow)
+    assert [message.record.value for message in listed(at)] == [b"one"]
 
 
 def test_what_was_cancelled_does_not_come(lives):
