@@ -293,7 +293,7 @@ class OpenTopics:
         check_apart(name, self._entries)
         given = check_topic_settings(settings)
         count = self._count(partitions)
-        self.check_room(2 * count if is_scheduled(given) else count)
+        self.check_room(count + self._lacking(name, count, given))
         self._check_companion(name, given)
         return count
 
@@ -310,6 +310,16 @@ class OpenTopics:
             raise Refused(f"topic {companion!r} can't be where records wait: it is a stream")
         else:
             check_free(companion, there.settings)
+
+    def _lacking(self, name: str, count: int, own: Mapping[str, str]) -> int:
+        """Partitions that the topic's companion is to get, if it has one, for it to have so many.
+
+        Raises InvalidName.
+        """
+        if not is_scheduled(own):
+            return 0
+        there = self._entries.get(companion_of(name))
+        return count if there is None else max(0, count - there.partitions)
 
     def _with_companion(self, name: str, count: int, own: Mapping[str, str]) -> None:
         """Have its companion there, with as many partitions. First, so that none lacks it."""
@@ -345,7 +355,7 @@ class OpenTopics:
         with self._changing:
             self._check_open()
             if name not in self._entries:
-                self.check_room(2 * count if is_scheduled(given) else count)
+                self.check_room(count + self._lacking(name, count, given))
                 self._check_companion(name, given)
                 if is_scheduled(given):
                     self._with_companion(name, count, given)
@@ -397,14 +407,17 @@ class OpenTopics:
                 check_more(name, entry.partitions, partitions)
                 if (why := self._why_single(name)) is not None:
                     raise Refused(f"topic {name!r} stays as it is: {why}")
-                self.check_room(partitions - entry.partitions)
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
+            count = entry.partitions if partitions is None else partitions
+            more = count - entry.partitions + self._lacking(name, count, own)
+            if more:  # there may be too many already
+                self.check_room(more)
             self._check_companion(name, own)
             parent = self._parent(name)
             if parent is not None and (partitions is not None or is_scheduled(own)):
                 check_not_needed(name, parent.settings)
             if is_scheduled(own):
-                self._with_companion(name, partitions or entry.partitions, own)
+                self._with_companion(name, count, own)
             entry = self._directory.writable().change_topic(
                 name, partitions=partitions, settings=own
             )

@@ -14,6 +14,7 @@ from logstore.errors import (
     NotWaiting,
     Refused,
     StorageFull,
+    TooManyPartitions,
     TopicExists,
     UnknownTopic,
 )
@@ -337,6 +338,23 @@ def test_what_cannot_have_a_companion_is_refused(life):
     with pytest.raises(Refused):
         life.store.alter_topic("orders.delayed", SCHEDULED)
     assert life.store.topics() == ["orders", "orders.delayed"]
+
+
+def test_a_companion_counts_among_the_partitions_that_there_may_be(life):
+    life.store.close()
+    (life.path / "logstore.toml").write_text('"partitions.max" = 6\n')
+    store = life.open()
+    store.create_topic("orders", 2, SCHEDULED)  # and two of its companion
+    store.create_topic("later", 2)
+    with pytest.raises(TooManyPartitions, match="there are 6 partitions, and 2 more"):
+        store.alter_topic("later", SCHEDULED)
+    store.delete_topic("later")
+    with pytest.raises(TooManyPartitions, match="there are 4 partitions, and 4 more"):
+        store.alter_topic("orders", partitions=4)
+    store.alter_topic("orders", partitions=3)
+    store.alter_topic("orders", {"retention.ms": "5000"})
+    assert store.topics() == ["orders", "orders.delayed"]
+    assert [len(store.topic(it).partitions) for it in store.topics()] == [3, 3]
 
 
 def test_what_was_moved_is_let_go_of(life, orders):
