@@ -111,7 +111,7 @@ def _at_an_exchange(server: Server) -> Iterator[Figure]:
     line.send(method_frame(1, methods.ConfirmSelect(False)))
     line.confirmed([message(due)], 0, 1)
     server.stop(signal.SIGKILL)
-    time.sleep(1)
+    time.sleep(1)  # so that it is due before the start, and not after it
     begun = time.monotonic()
     server.start()
     server.wait_until_it_listens()
@@ -205,7 +205,7 @@ def kafka_address(data: Path) -> str:
             assert owner is not None
             if "kafka" in owner.endpoints:
                 return str(owner.endpoints["kafka"])
-            time.sleep(0.01)
+            time.sleep(0.01)  # nothing tells another process when that changes
 
 
 def measure(scratch: Path, _: int) -> list[Figure]:

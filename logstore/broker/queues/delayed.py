@@ -88,9 +88,8 @@ class DelayedStation:
         self._read_ms = 0  # not before: the index could not be read
         self._cold = False
         self._awake = False
-        self._there_upto = (
-            NO_TIME  # below, not all is looked at that was there at the start; 0: it is
-        )
+        # Below, not all is looked at that was there at the start; 0: it is.
+        self._there_upto = NO_TIME
         self._knowing: list[Callable[[LogstoreError | None], None]] = []
         if home.vhost.is_kept(self.name) or home.lanes:
             self._make_stock()

@@ -72,9 +72,9 @@ def waited(record: Record, framing: Framing) -> Waited:
 
 def _negated(data: bytes, waited_ms: int) -> bytes:
     value = -waited_ms if -waited_ms in _INT32 else fields.Long(-waited_ms)
-    headers = _headers_of(data)
-    if DELIVER_AT in headers:
-        del headers[DELIVER_AT]
-        found = properties.read(data)
-        return properties.write(found._replace(headers={**headers, DELAY: value}))
-    return properties.with_header(data, DELAY, value)
+    found = properties.read(data)
+    headers = dict(found.headers or {})
+    if DELIVER_AT not in headers:
+        return properties.with_header(data, DELAY, value)
+    del headers[DELIVER_AT]
+    return properties.write(found._replace(headers={**headers, DELAY: value}))

@@ -40,8 +40,7 @@ def made(
     """A new one, and what is done once it has its topic.
 
     Raises Nameless, NoSuchStream; NoTopicForIt where its name is no topic's, or another stream has
-    that one, or the topic has more partitions than one, or is
-    where records of another topic wait.
+    that one, or the topic has more partitions than one, or is where records of another topic wait.
     """
     check(facts)
     topic = topic_name(home.name, facts.name)

@@ -181,15 +181,11 @@ class Stream:
         ``undone``: it could not be made, and the topic stays that was there before.
         """
         pending = Pending()
-
-        def done(error: LogstoreError | None) -> None:
-            pending.finish(error)
-
         if self._topic_is_gone or (undone and not self._topic_is_new):
-            done(None)
+            pending.finish(None)
         else:
             topic_id = None if self._topic is None else self._topic.id
-            self._streams.delete(self.topic_name, topic_id, done)
+            self._streams.delete(self.topic_name, topic_id, pending.finish)
         return pending
 
     # Its policy
