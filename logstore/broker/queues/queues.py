@@ -347,13 +347,18 @@ class Queues:
             if not queue.gone and not queue.is_open():
 
                 def opened(queue: Queue = queue) -> None:
-                    self._unopened.discard(queue)
+                    self._is_known(queue)
                     self._may_trim([] if queue.gone else [queue])
                     self._open_next(waiting)
 
                 queue.when_open(opened)
                 return
-            self._unopened.discard(queue)
+            self._is_known(queue)
+
+    def _is_known(self, queue: Queue) -> None:
+        """What it has, since it is open; or nobody asks any more."""
+        self._unopened.discard(queue)
+        self.uncounted.discard(queue)
 
     # What doors and virtual hosts ask
 
@@ -438,8 +443,7 @@ class Queues:
         """A queue is gone; its logs go once it is forgotten."""
         self.totals.deleted += 1
         self._touched.pop(queue, None)
-        self._unopened.discard(queue)
-        self.uncounted.discard(queue)
+        self._is_known(queue)
         self._alarms.pop(queue, None)
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]

@@ -379,6 +379,18 @@ def test_a_queue_that_is_not_open_yet_is_waited_for_by_the_library(lives):
     assert node.bodies(b"q") == [b"1", b"2"]
 
 
+def test_once_all_queues_are_open_nobody_asks_for_them_any_more(lives):
+    """Else each run of messages would be gone through for queues that nobody publishes to."""
+    node = lives.node
+    for name in (b"q", b"r", b"s"):
+        node.declare(name, max_length=1, overflow="reject-publish")
+        node.publish(name, b"1")
+    node = lives.again()
+    assert len(node.queues.uncounted) == 3
+    node.run(until=lambda: not node.queues._unopened)
+    assert not node.queues.uncounted
+
+
 def test_a_queue_behind_two_such_exchanges_is_waited_for(lives):
     node = lives.node
     node.declare(b"q", max_length=1, overflow="reject-publish")
