@@ -271,4 +271,4 @@ def _scalar_of_json(given: Any, letter: str) -> Any:  # noqa: ANN401
                 return b64decode(given, validate=True)
             except ValueError:
                 raise NoValue(f"no base64: {given[:20]!r}") from None
-    raise NoValue(f"no {letter!r}: {str(given)[:20]!r}")
+    raise NoValue(f"no {letter!r}: a {type(given).__name__} of JSON")  # however deep it is nested

@@ -1,6 +1,7 @@
 """Messages as records, and records as messages: there and back, and whatever comes."""
 
 import math
+import sys
 from decimal import Decimal
 
 import pytest
@@ -227,6 +228,14 @@ def test_tables_as_deep_as_may_be_come_back():
         value = {"deeper": value}
     kept = record(headers={"deep": value})
     assert properties.read(as_message(kept).properties).headers == {"deep": value}
+
+
+def test_values_nested_as_deep_as_json_is_read_are_texts_where_their_type_is_another():
+    types = "[" * NESTED_MAX + "S" + "]" * NESTED_MAX
+    for deep in range(NESTED_MAX + 1, sys.getrecursionlimit()):
+        text = b"[" * deep + b"]" * deep
+        _, found = message(((names.TYPES, b'{"h":"%s"}' % types.encode()), ("h", text)))
+        assert found.headers["h"] == text.decode()
 
 
 # Records to messages
