@@ -26,7 +26,6 @@ from logstore.records.record import Headers, Message
 REMEMBERED_MAX: Final = 4096
 REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
 
-
 # Of each property the header that shows it, in their order; "": the headers themselves.
 _SHOWN: Final = tuple("" if it == "headers" else f"amqp.{it}" for it in Properties._fields)
 
@@ -76,7 +75,7 @@ class Recording:
 def _mapped(exchange: bytes, found: Properties, keyed: bool, filled: bool) -> tuple[Mapped, int]:
     """Also how many headers nobody but this server may send."""
     own = found.headers or {}
-    visible = {name: it for name, it in own.items() if not name.startswith(names.HIDDEN)}
+    visible = {name: it for name, it in own.items() if not names.hidden(name)}
     key = None if keyed else visible.get(names.KEY)
     if type(key) is str:
         key = fields.data(key)
