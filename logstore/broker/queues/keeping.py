@@ -128,15 +128,18 @@ class Rows:
             else:
                 self.policies[name] = row
 
-    def keep_route(
+    def new_route(
         self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
-    ) -> tuple[KeptTopicRoute, Pending]:
+    ) -> KeptTopicRoute:
+        """One that is not kept yet."""
+        return KeptTopicRoute(self._next_id(), self._vhost, topic, exchange, key, arguments)
+
+    def keep_route(self, fact: KeptTopicRoute) -> Pending:
         """One that is new. What is not kept is not there."""
-        fact = KeptTopicRoute(self._next_id(), self._vhost, topic, exchange, key, arguments)
-        self.routes[topic, exchange] = fact
+        self.routes[fact.topic, fact.exchange] = fact
         pending = self._change([fact], [])
         pending.then(lambda it: None if it.error is None else self._route_lost(fact))
-        return fact, pending
+        return pending
 
     def _route_lost(self, fact: KeptTopicRoute) -> None:
         if self.routes.get((fact.topic, fact.exchange)) is fact:

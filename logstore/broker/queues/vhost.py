@@ -166,6 +166,7 @@ class Vhost:
         self, name: bytes, host: Host, rows: Rows, topology: Topology[Named, Station] | None = None
     ) -> None:
         self.name = name
+        self.gone = False
         self.windows, self.showing = host.windows, host.showing
         self.logs, self.totals = host.logs, host.totals
         self.clock, self.soon = host.clock, host.soon
@@ -207,11 +208,15 @@ class Vhost:
 
     # Topic routes
 
-    def keep_route(
+    def new_route(
         self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
-    ) -> tuple[KeptTopicRoute, Pending]:
+    ) -> KeptTopicRoute:
+        """As Rows.new_route."""
+        return self._rows.new_route(topic, exchange, key, arguments)
+
+    def keep_route(self, fact: KeptTopicRoute) -> Pending:
         """As Rows.keep_route."""
-        return self._rows.keep_route(topic, exchange, key, arguments)
+        return self._rows.keep_route(fact)
 
     def forget_route(self, fact: KeptTopicRoute) -> Pending:
         """As Rows.forget_route."""
@@ -498,6 +503,7 @@ class Vhost:
 
     def drop(self) -> Pending:
         """It is gone, with all that it has: its guests are told, and it is forgotten."""
+        self.gone = True
         guests, self.guests = self.guests, {}
         for guest in guests:
             guest.vhost_gone()

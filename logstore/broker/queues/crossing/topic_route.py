@@ -135,6 +135,11 @@ class TopicRoute:
         vhost.guests[self] = None
         self.wake()
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is kept."""
+        return self._begun
+
     def begin(self) -> None:
         """It is kept."""
         self._begun = True

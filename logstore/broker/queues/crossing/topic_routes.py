@@ -10,7 +10,7 @@ from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
 from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
 from logstore.broker.queues.lane_logs import Work
 from logstore.broker.queues.pending import Pending
-from logstore.broker.queues.refusals import NoRoute, RouteDiffers, TooManyRoutes
+from logstore.broker.queues.refusals import NoRoute, NoVhost, RouteDiffers, TooManyRoutes
 from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.vhost import Crossings, Vhost
 from logstore.broker.routing.binding import Binding
@@ -98,9 +98,11 @@ class TopicRoutes(Crossings):
     ) -> TopicRoute | None:  # fmt: skip
         """The route, if it is there and the same.
 
-        Raises InvalidName, UnknownTopic, NoExchange, InternalExchange, RouteDiffers, Circular,
-        TooManyRoutes; Refused for what is no template.
+        Raises NoVhost, InvalidName, UnknownTopic, NoExchange, InternalExchange, RouteDiffers,
+        Circular, TooManyRoutes; Refused for what is no template.
         """
+        if vhost.gone:
+            raise NoVhost(vhost.name)
         template = KeyTemplate(key, fallback)
         check_topic(topic)
         if self._around.topics.get(topic) is None:
@@ -139,11 +141,11 @@ class TopicRoutes(Crossings):
         """
         there = self.check(vhost, topic, exchange, key, fallback)
         name = vhost.name, topic, fields.text(exchange)
+        if name in self._adding or (there is not None and not there.begun):
+            raise Refused(f"topic {topic!r} is about to feed exchange {name[2]!r}; ask again")
         if there is not None:
             then(there)
             return
-        if name in self._adding:
-            raise Refused(f"topic {topic!r} is about to feed exchange {name[2]!r}; ask again")
         found = self._around.topics.get(topic)
         assert found is not None
         self._adding.add(name)
@@ -174,21 +176,25 @@ class TopicRoutes(Crossings):
         self, vhost: Vhost, topic: str, exchange: bytes, key: str, fallback: str | None,
         topic_id: str, offsets: Mapping[int, int], then: Then,
     ) -> None:  # fmt: skip
-        fact, pending = vhost.keep_route(topic, fields.text(exchange), key, _arguments(fallback))
+        fact = vhost.new_route(topic, fields.text(exchange), key, _arguments(fallback))
         # In one transaction with its row, or in one before: a route begins where it was told to.
         places = {
             (topic, n): OffsetToCommit(offset, topic_id=topic_id) for n, offset in offsets.items()
         }
         positions = self._around.positions.commit(group_of(fact.id, topic), places)
+        pending = vhost.keep_route(fact)
         route = self._put(TopicRoute(fact, vhost, self._around, self._circular, hold=True))
 
         def kept(pending: Pending) -> None:
-            if pending.error is not None:
-                self._take_out(route)
-                then(pending.error)
-            else:
+            error = positions.error or pending.error
+            if error is None:
                 route.begin()
                 then(route)
+                return
+            if pending.error is None and not route.gone:
+                vhost.forget_route(fact)
+            self._take_out(route)
+            then(error)
 
         positions.then(lambda _: pending.then(kept))
 

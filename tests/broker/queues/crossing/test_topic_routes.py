@@ -4,13 +4,14 @@ import pytest
 from queue_parts import Consumer, Lives
 
 from logstore.amqp import properties
-from logstore.broker.queues.refusals import NoRoute, RouteDiffers
+from logstore.broker.queues.refusals import NoRoute, NoVhost, RouteDiffers
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
-from logstore.errors import LogstoreError, OffsetAboveEnd, Refused, UnknownTopic
+from logstore.errors import LogstoreError, OffsetAboveEnd, Refused, StorageFull, UnknownTopic
 from logstore.names import ROUTE_GROUPS
 from logstore.records.record import Message
 from logstore.settings import ChannelRule
+from logstore.storage import committer
 
 
 @pytest.fixture
@@ -157,6 +158,52 @@ def test_where_it_begins_may_be_chosen(fed):
     assert not list(fed.queues.topic_routes())
 
 
+def test_it_begins_where_it_was_told_though_the_power_goes_between_transactions(
+    lives, fed, monkeypatch
+):
+    """As where so many changes wait that its row and its position are not in the same one."""
+    append(fed, b"1", b"2")
+    environment = fed.directory._catalog.environment
+    transact, tables = environment.transact, []
+
+    def only_the_first(names, work):
+        tables.append(names)
+        if len(tables) > 1:
+            raise StorageFull("the power has gone")
+        return transact(names, work)
+
+    monkeypatch.setattr(committer, "BATCH_MAX", 1)
+    monkeypatch.setattr(environment, "transact", only_the_first)
+    fed.queues.topic_routes().add(fed.vhost, "t", b"x", lambda _: None, start="latest")
+    fed.run(until=lambda: tables)
+    node = lives.kill()
+    moved(node)
+    assert node.bodies(b"q") == []
+
+
+def test_a_route_whose_position_is_not_kept_is_not_there(lives, fed, monkeypatch):
+    append(fed, b"1", b"2")
+    environment = fed.directory._catalog.environment
+    transact, tables, found = environment.transact, [], []
+
+    def all_but_the_first(names, work):
+        tables.append(names)
+        if len(tables) == 1:
+            raise StorageFull("full")
+        return transact(names, work)
+
+    monkeypatch.setattr(committer, "BATCH_MAX", 1)
+    monkeypatch.setattr(environment, "transact", all_but_the_first)
+    fed.queues.topic_routes().add(fed.vhost, "t", b"x", found.append, start="latest")
+    fed.run(until=lambda: found)
+    assert str(found[0]) == "full"
+    fed.run()
+    assert not list(fed.queues.topic_routes())
+    node = lives.again()
+    assert not list(node.queues.topic_routes())
+    assert node.bodies(b"q") == []
+
+
 def test_a_removed_route_ends_and_is_not_there_after_a_restart(lives, fed):
     route(fed)
     unroute(fed)
@@ -176,6 +223,18 @@ def test_the_same_route_again_is_the_same_and_another_key_is_refused(fed):
         route(fed, key="{key}")
     with pytest.raises(RouteDiffers):
         route(fed, key="a.{key}", fallback="none")
+
+
+def test_a_route_that_is_not_kept_yet_is_not_said_to_be_there(fed):
+    routes, found = fed.queues.topic_routes(), []
+    routes.add(fed.vhost, "t", b"x", found.append)
+    while not list(routes):  # its offsets are looked up
+        fed.turn()
+    assert not found
+    with pytest.raises(Refused, match="about to feed"):
+        routes.add(fed.vhost, "t", b"x", found.append)
+    fed.run(until=lambda: found)
+    assert route(fed) is found[0]
 
 
 @pytest.mark.parametrize(
@@ -353,6 +412,20 @@ def test_a_deleted_virtual_host_takes_its_routes_along(lives, node):
     assert not list(node.queues.topic_routes())
     node = lives.again()
     assert node.queues.routes.__class__.__name__ == "Crossings"  # nothing was there to restore
+
+
+def test_no_route_is_made_in_a_virtual_host_that_is_deleted_meanwhile(node):
+    node.topic("t")
+    node.add_vhost(b"v")
+    vhost, routes, found = node.queues.vhost(b"v"), node.queues.topic_routes(), []
+    routes.add(vhost, "t", b"amq.fanout", found.append)
+    node.delete_vhost(b"v")
+    node.run(until=lambda: found)
+    assert str(found[0]) == str(NoVhost(b"v"))
+    assert not list(routes)
+    assert not [it for it in node.directory.groups.names() if it.startswith(ROUTE_GROUPS)]
+    with pytest.raises(NoVhost):
+        routes.add(vhost, "t", b"amq.fanout", found.append)
 
 
 # Circles
