@@ -12,11 +12,8 @@ opened and read:
     and at the end, once all was sent again to a server that lives, each id is everywhere once.
 """
 
-import argparse
-import os
 import random
 import signal
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +24,7 @@ import logstore
 from logstore.amqp import methods
 from logstore.amqp.properties import Properties
 from tests.kit.amqp_wire import Line
+from tests.kit.killing import begin, check_undamaged
 from tests.kit.serving import Serving
 
 STEPS_MOST = 30
@@ -167,9 +165,7 @@ def contents(path):
             found[TOPIC] = []
             while some := consumer.poll(1000):
                 found[TOPIC] += [int(it.value.split(b"|")[0]) for it in some]
-        findings = [it for report in store.verify() for it in report.findings]
-    damaged = [it for it in findings if not (it.derived or it.left)]
-    assert not damaged, damaged
+        check_undamaged(store)
     return found
 
 
@@ -214,16 +210,5 @@ def run(rounds, seed, path):
     return totals
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=None)
-    given = parser.parse_args()
-    seed = random.randrange(2**32) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.rounds} rounds", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        print(run(given.rounds, seed, os.path.join(scratch, "store")), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    begin(__doc__, run, 50)

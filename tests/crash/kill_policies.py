@@ -11,12 +11,10 @@ definitions, by HTTP; at a random moment the server is killed. Then the store is
     finds nothing damaged.
 """
 
-import argparse
 import json
 import os
 import random
 import signal
-import tempfile
 import threading
 import time
 import urllib.error
@@ -24,6 +22,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 import logstore
+from tests.kit.killing import begin, check_undamaged
 from tests.kit.serving import Serving
 
 ROUNDS_OF_A_STORE = 25
@@ -173,9 +172,7 @@ def check(path, known):
                     f"of definitions {number} is gone: {plan.said()}"
                 )
         known.imported += 1
-        findings = [it for report in store.verify() for it in report.findings]
-    damaged = [it for it in findings if not (it.derived or it.left)]
-    assert not damaged, damaged
+        check_undamaged(store)
 
 
 def run(rounds, seed, path):
@@ -194,19 +191,5 @@ def run(rounds, seed, path):
     return totals
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=None)
-    given = parser.parse_args()
-    seed = random.randrange(2**32) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.rounds} rounds", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        for begin in range(0, given.rounds, ROUNDS_OF_A_STORE):
-            path = os.path.join(scratch, f"store-{begin}")
-            count = min(ROUNDS_OF_A_STORE, given.rounds - begin)
-            print(run(count, seed + begin, path), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    begin(__doc__, run, 100, ROUNDS_OF_A_STORE)

@@ -13,11 +13,8 @@ store is opened and read:
     nothing is there that was never sent; and verify finds nothing damaged.
 """
 
-import argparse
-import os
 import random
 import signal
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +23,7 @@ import logstore
 from logstore.amqp import methods
 from logstore.amqp.properties import Properties
 from tests.kit.amqp_wire import Closed, Line
+from tests.kit.killing import begin, check_undamaged
 from tests.kit.serving import Serving
 
 ROUNDS_OF_A_STORE = 25
@@ -205,9 +203,7 @@ def contents(path):
             while (message := store.queue(name).get()) is not None:
                 messages.append((int(message.body.split(b"|")[0]), message.redelivered))
             found[name] = messages
-        findings = [it for report in store.verify() for it in report.findings]
-    damaged = [it for it in findings if not (it.derived or it.left)]
-    assert not damaged, damaged
+        check_undamaged(store)
     return found
 
 
@@ -255,19 +251,5 @@ def run(rounds, seed, path):
     return totals
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=None)
-    given = parser.parse_args()
-    seed = random.randrange(2**32) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.rounds} rounds", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        for begin in range(0, given.rounds, ROUNDS_OF_A_STORE):
-            path = os.path.join(scratch, f"store-{begin}")
-            count = min(ROUNDS_OF_A_STORE, given.rounds - begin)
-            print(run(count, seed + begin, path), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    begin(__doc__, run, 100, ROUNDS_OF_A_STORE)

@@ -12,20 +12,17 @@ server; after a random moment that process, or the server, is killed. Then the s
     has come: so much is there, and what it says to go on with leaves nothing out.
 """
 
-import argparse
-import os
 import random
 import re
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import logstore
 from tests.kit.cli_process import COMMAND
+from tests.kit.killing import begin, check_undamaged
 from tests.kit.serving import Serving
 
 SETTLED = 30_000
@@ -109,10 +106,7 @@ def checked(path, way, name, expected):
     with logstore.open(path) as store:
         found = arrived(store, way, name)
         past = list(store.queue("past").history())
-        damaged = [
-            it for report in store.verify() for it in report.findings if not (it.derived or it.left)
-        ]
-    assert not damaged, damaged
+        check_undamaged(store)
     assert [int(it.body) for it in past] == expected, "the past has changed"
     assert {it.state for it in past} == {"settled"}
     return found, past
@@ -160,16 +154,5 @@ def run(rounds, seed, path):
     return totals
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=None)
-    given = parser.parse_args()
-    seed = random.randrange(2**32) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.rounds} rounds", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        print(run(given.rounds, seed, os.path.join(scratch, "store")), flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    begin(__doc__, run, 100)

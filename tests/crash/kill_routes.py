@@ -10,18 +10,15 @@ at a random moment while records come. At the end it runs until the route has ca
     each partition, those that come for the first time come in order; nothing else is there.
 """
 
-import argparse
-import os
 import random
 import signal
-import sys
-import tempfile
 import time
 
 from confluent_kafka import Producer
 
 import logstore
 from logstore.server_socket import ServerSocket
+from tests.kit.killing import begin, check_undamaged
 from tests.kit.serving import Serving
 
 PARTITIONS = 3
@@ -104,10 +101,7 @@ def checked(path, acknowledged, upto, totals):
         queued = [int(it.body) for it in store.queue("q").history()]
         with store.consumer("copy") as consumer:
             copied = [int(it.value) for it in consumer]
-        damaged = [
-            it for report in store.verify() for it in report.findings if not (it.derived or it.left)
-        ]
-    assert not damaged, damaged
+        check_undamaged(store)
     sent = {number for _, number in there}
     totals.acknowledged = sum(map(len, acknowledged.values()))
     totals.queued, totals.copied = len(queued), len(copied)
@@ -140,16 +134,5 @@ def run(rounds, seed, path):
     return totals
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=None)
-    given = parser.parse_args()
-    seed = random.randrange(2**32) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.rounds} rounds", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        print(run(given.rounds, seed, os.path.join(scratch, "store")), flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    begin(__doc__, run, 100)

@@ -91,17 +91,6 @@ class Feeding(Machine):
             self.picture()
 
 
-def delivered(machine):
-    found = []
-    while True:
-        got = []
-        machine.vhost.queue(b"q").get(machine.channel, True, got.append)
-        machine.run(until=lambda got=got: got)
-        if got[0] is None:
-            return found
-        found.append(int(got[0].delivery.body))
-
-
 def records_come(machine):
     machine.made()
     machine.append(0, 1)
@@ -157,7 +146,7 @@ def check(moment, disk, choose):
     for _ in range(3):
         machine.later(1000)
         machine.run()
-    came = delivered(machine)
+    came = machine.taken(b"q")
     there = list(known.records)
     log = machine.topics.topic("t").partition(0)
     assert log.end >= len(there), "what was acknowledged is not in the topic"

@@ -11,6 +11,7 @@ from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, some
 from lossy_queues import GENERATION, Machine
 from lossy_store import CONFIG, StoreDisk
+from queue_parts import props
 
 import logstore
 from logstore import deliveries
@@ -74,8 +75,6 @@ class Delaying(Machine):
         return self.vhost.topology.station(b"later")
 
     def delayed(self, *delays):
-        from queue_parts import props
-
         numbers = range(self.numbers, self.numbers + len(delays))
         self.numbers += len(delays)
         run = []
@@ -114,17 +113,6 @@ def waited(machine):
     machine.run(until=lambda: found)
     machine.run()
     return {int(it.record.value): it.offset for it in found[0]}
-
-
-def delivered(machine):
-    found = []
-    while True:
-        got = []
-        machine.vhost.queue(b"q").get(machine.channel, True, got.append)
-        machine.run(until=lambda got=got: got)
-        if got[0] is None:
-            return found
-        found.append(int(got[0].delivery.body))
 
 
 def some_come_and_some_wait(machine):
@@ -187,7 +175,7 @@ def check(moment, disk, choose, now_ms):
         machine.crash()
         return
     machine.run()
-    there, came = waited(machine), delivered(machine)
+    there, came = waited(machine), machine.taken(b"q")
     assert len(came) == len(set(came)), f"twice: {came}"
     assert not set(came) & set(there), f"{came} came, and wait: {there}"
     for number in came:
@@ -202,7 +190,7 @@ def check(moment, disk, choose, now_ms):
     machine.run()
     machine.later(1000)
     machine.run()
-    rest = delivered(machine)
+    rest = machine.taken(b"q")
     assert sorted(rest) == sorted(there), "what waited has not come, or more has"
     machine.crash()
 

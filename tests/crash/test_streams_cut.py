@@ -164,14 +164,8 @@ class Streams(Machine):
         return found
 
     def ready(self, queue):
-        channel, had = Channel(), []
-        while True:
-            answers = []
-            queue.get(channel, False, answers.append)
-            self.run(until=lambda: answers)  # noqa: B023  called here
-            if answers[0] is None:
-                break
-            had.append(int(answers[0].delivery.body))
+        channel = Channel()
+        had = [int(it.body) for it in self.fetched(queue, channel)]
         channel.end()
         self.run()
         return had

@@ -624,21 +624,31 @@ class Machine:
         self.run()
         found = {}
         for queue in list(self.vhost.queues()):
-            had, channel = [], Channel()
-            while True:
-                answers = []
-                queue.get(channel, False, answers.append)
-                self.run(until=lambda: answers)  # noqa: B023  called here
-                assert answers, f"{queue}: nobody answers: {queue.failed}"
-                if answers[0] is None:
-                    break
-                delivery = answers[0].delivery
-                had.append((int(delivery.body.split(b"|")[0]), delivery.redelivered))
+            channel = Channel()
+            had = [
+                (int(it.body.split(b"|")[0]), it.redelivered) for it in self.fetched(queue, channel)
+            ]
             for it in channel.unacked.drain():
                 it.queue.release(it, failed=False)
             found[queue.facts.name] = _generation(queue), had
         self.run()
         return found
+
+    def fetched(self, queue, channel, *, no_ack=False):
+        """All that is ready, one delivery after the other."""
+        while True:
+            answers = []
+            queue.get(channel, no_ack, answers.append)
+            self.run(until=lambda: answers)  # noqa: B023  called here
+            assert answers, f"{queue}: nobody answers"
+            if answers[0] is None:
+                return
+            yield answers[0].delivery
+
+    def taken(self, name):
+        """Numbers of all that is ready, which is settled by that."""
+        queue = self.vhost.queue(name)
+        return [int(it.body) for it in self.fetched(queue, self.channel, no_ack=True)]
 
     def past(self, name):
         """All that is on disk of a queue: numbers, each with its state."""
