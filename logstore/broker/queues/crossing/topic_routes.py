@@ -201,8 +201,9 @@ class TopicRoutes(Crossings):
     def remove(self, vhost: Vhost, topic: str, exchange: bytes) -> Pending:
         """It ends, and its position is forgotten. Raises NoRoute."""
         route = self.named(vhost, topic, exchange)
-        self._take_out(route)
-        return vhost.forget_route(route.fact)
+        pending = vhost.forget_route(route.fact)
+        self._take_out(route)  # its position goes after its row, or it would begin with the first
+        return pending
 
     def _take_out(self, route: TopicRoute) -> None:
         route.drop()

@@ -1,5 +1,8 @@
 """Topics that feed exchanges: in order, at least once, from where they were."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 from queue_parts import Consumer, Lives
 
@@ -158,48 +161,63 @@ def test_where_it_begins_may_be_chosen(fed):
     assert not list(fed.queues.topic_routes())
 
 
-def test_it_begins_where_it_was_told_though_the_power_goes_between_transactions(
-    lives, fed, monkeypatch
-):
-    """As where so many changes wait that its row and its position are not in the same one."""
-    append(fed, b"1", b"2")
-    environment = fed.directory._catalog.environment
-    transact, tables = environment.transact, []
+@pytest.fixture
+def transactions(fed, monkeypatch):
+    """Each change in one of its own, as where very many wait. ``fails``: as they are told, those
+    that come next.
+    """
+    environment, told = fed.directory._catalog.environment, SimpleNamespace(fails=iter(()))
+    transact = environment.transact
 
-    def only_the_first(names, work):
-        tables.append(names)
-        if len(tables) > 1:
-            raise StorageFull("the power has gone")
+    def unless_it_fails(names, work):
+        if next(told.fails, False):
+            raise StorageFull("full")
         return transact(names, work)
 
     monkeypatch.setattr(committer, "BATCH_MAX", 1)
-    monkeypatch.setattr(environment, "transact", only_the_first)
-    fed.queues.topic_routes().add(fed.vhost, "t", b"x", lambda _: None, start="latest")
-    fed.run(until=lambda: tables)
+    monkeypatch.setattr(environment, "transact", unless_it_fails)
+    return told
+
+
+def all_but_the_first():
+    return itertools.chain([False], itertools.repeat(True))
+
+
+def test_it_begins_where_it_was_told_though_the_power_goes_between_transactions(
+    lives, fed, transactions
+):
+    append(fed, b"1", b"2")
+    transactions.fails = all_but_the_first()
+    found = []
+    fed.queues.topic_routes().add(fed.vhost, "t", b"x", found.append, start="latest")
+    fed.run(until=lambda: found)
     node = lives.kill()
     moved(node)
     assert node.bodies(b"q") == []
 
 
-def test_a_route_whose_position_is_not_kept_is_not_there(lives, fed, monkeypatch):
+def test_a_route_whose_position_is_not_kept_is_not_there(lives, fed, transactions):
     append(fed, b"1", b"2")
-    environment = fed.directory._catalog.environment
-    transact, tables, found = environment.transact, [], []
-
-    def all_but_the_first(names, work):
-        tables.append(names)
-        if len(tables) == 1:
-            raise StorageFull("full")
-        return transact(names, work)
-
-    monkeypatch.setattr(committer, "BATCH_MAX", 1)
-    monkeypatch.setattr(environment, "transact", all_but_the_first)
-    fed.queues.topic_routes().add(fed.vhost, "t", b"x", found.append, start="latest")
-    fed.run(until=lambda: found)
-    assert str(found[0]) == "full"
-    fed.run()
+    transactions.fails = iter([True])
+    with pytest.raises(StorageFull):
+        route(fed, start="latest")
     assert not list(fed.queues.topic_routes())
     node = lives.again()
+    assert not list(node.queues.topic_routes())
+    assert node.bodies(b"q") == []
+
+
+def test_a_removed_route_does_not_begin_again_though_the_power_goes_between_transactions(
+    lives, fed, transactions
+):
+    append(fed, b"1", b"2")
+    route(fed)
+    moved(fed)
+    assert fed.bodies(b"q") == [b"1", b"2"]
+    transactions.fails = all_but_the_first()
+    unroute(fed)
+    node = lives.kill()
+    moved(node)
     assert not list(node.queues.topic_routes())
     assert node.bodies(b"q") == []
 
