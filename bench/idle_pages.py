@@ -57,6 +57,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
     command = [
         sys.executable, "-m", "bench.by_processor", "serve", "--data", str(data),
         "--kafka-port", "-1", "--resp-port", "-1", "--amqp-port", str(rabbit),
+        "--mqtt-port", "-1", "--stomp-port", "-1",
         "--http-port", str(port),
     ]  # fmt: skip
     server = Server("logstore", scratch, port, command)

@@ -33,6 +33,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
     command = [
         sys.executable, "-m", by_processor.__name__, "serve", "--data", str(data),
         "--kafka-port", str(kafka), "--resp-port", str(redis), "--amqp-port", str(rabbit),
+        "--mqtt-port", "-1", "--stomp-port", "-1",
         "--http-port", str(http_port),
     ]  # fmt: skip
     server = Server("logstore", scratch, http_port, command)

@@ -154,6 +154,7 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
     serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
     launch = [sys.executable, "-m", by_processor.__name__]
     ports = ["--resp-port", str(redis_port), "--amqp-port", str(rabbit_port)]
+    ports += ["--mqtt-port", "-1", "--stomp-port", "-1"]
     ports += ["--http-port", str(http_port)]
     command = [*launch, *serve, *ports]
     server = Server("logstore", scratch, kafka_port, command)

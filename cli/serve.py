@@ -119,8 +119,9 @@ def serve(
 ) -> None:
     """Serve clients, and a page for browsers.
 
-    Clients are those of Kafka, Redis and RabbitMQ. Runs until Ctrl-C or SIGTERM; SIGHUP reloads
-    the TLS certificate. An address that other machines reach needs users: see logstore user.
+    Clients are those of Kafka, Redis, RabbitMQ, MQTT and STOMP. Runs until Ctrl-C or SIGTERM;
+    SIGHUP reloads the TLS certificate. An address that other machines reach needs users:
+    see logstore user.
 
     $ logstore serve --host 0.0.0.0 --resp-port -1
     $ logstore serve --log-format json --log-level amqp=info

@@ -70,11 +70,24 @@ def _http(house: "House") -> "Doorway":
     return doorway.open(house)
 
 
+def _mqtt(house: "House") -> "Doorway":
+    from logstore.protocols.mqtt import doorway
+
+    return doorway.open(house)
+
+
+def _stomp(house: "House") -> "Doorway":
+    from logstore.protocols.stomp import doorway
+
+    return doorway.open(house)
+
+
 KAFKA: Final = Door("kafka", "Kafka", "kafka.port", "kafka.tls.port", _kafka)
 RESP: Final = Door("resp", "Redis", "resp.port", "resp.tls.port", _resp)
 AMQP: Final = Door("amqp", "RabbitMQ", "amqp.port", "amqp.tls.port", _amqp)
-
+MQTT: Final = Door("mqtt", "MQTT", "mqtt.port", "mqtt.tls.port", _mqtt)
+STOMP: Final = Door("stomp", "STOMP", "stomp.port", "stomp.tls.port", _stomp)
 HTTP: Final = Door("http", "HTTP", "http.port", "http.tls.port", _http)
 
-DOORS: Final = (KAFKA, RESP, AMQP, HTTP)
+DOORS: Final = (KAFKA, RESP, AMQP, MQTT, STOMP, HTTP)
 ENTRANCES: Final = (*(door.plain for door in DOORS), *(door.tls for door in DOORS))

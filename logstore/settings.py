@@ -19,8 +19,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
 LOG_PARTS = (
     "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
-    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "node", "queues", "reading",
-    "resp", "server", "slices", "storage", "supervisor", "tls", "turn", "upkeep",
+    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt", "node",
+    "queues", "reading", "resp", "server", "slices", "stomp", "storage", "supervisor", "tls",
+    "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 
@@ -591,6 +592,25 @@ class StoreSettings:
         16 << 20, "the largest message of a RabbitMQ client; more ends the channel", unit="bytes",
         low=1 << 10, high=512 << 20,
     )  # fmt: skip
+    mqtt_port: int = _setting(
+        1883, "where MQTT clients connect; 0: any free port, -1: no MQTT door", low=-1, high=65_535
+    )
+    mqtt_tls_port: int = _setting(
+        8883,
+        "where MQTT clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
+    )
+    stomp_port: int = _setting(
+        61_613, "where STOMP clients connect; 0: any free port, -1: no STOMP door", low=-1,
+        high=65_535,
+    )  # fmt: skip
+    stomp_tls_port: int = _setting(
+        61_614,
+        "where STOMP clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
+    )
     http_port: int = _setting(
         15_672, "where browsers and HTTP clients connect; 0: any free port, -1: no HTTP door",
         low=-1, high=65_535,

@@ -21,7 +21,7 @@ LEAVE_S: Final = 0.5
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 ENDED_LINES: Final = 20
-DOORS: Final = ("kafka", "resp", "amqp", "http")
+DOORS: Final = ("kafka", "resp", "amqp", "mqtt", "stomp", "http")
 NOT_OURS: Final = "this server was not started here: it is left as it is"
 # Of topics and users' names alike: what the server itself has.
 OWN_TOPICS: Final = frozenset({"__audit"})
@@ -37,6 +37,8 @@ class Server:
     kafka: str  # host:port
     redis: str  # URLs
     amqp: str
+    mqtt: str  # host:port
+    stomp: str
     http: str
     api: Api  # its HTTP API
     ours = False  # whether it was started here
@@ -120,6 +122,8 @@ class Server:
         self.kafka = addresses.get("kafka", "")
         self.redis = f"redis://{addresses['resp']}/0" if "resp" in addresses else ""
         self.amqp = f"amqp://guest:guest@{addresses['amqp']}/%2F" if "amqp" in addresses else ""
+        self.mqtt = addresses.get("mqtt", "")
+        self.stomp = addresses.get("stomp", "")
         self.http = f"http://{addresses['http']}" if "http" in addresses else ""
 
     def __enter__(self) -> Self:

@@ -76,7 +76,8 @@ def logstore(scratch: Path, name: str = "logstore", tls: Tls | None = None) -> S
     settings = {}
     if tls is not None:
         serve += ["--kafka-tls-port", str(tls.port), "--resp-tls-port", "-1"]
-        serve += ["--amqp-port", "-1", "--amqp-tls-port", "-1"]
+        serve += [word for door in ("amqp", "mqtt", "stomp")
+                  for word in (f"--{door}-port", "-1", f"--{door}-tls-port", "-1")]  # fmt: skip
         settings = {f"LOGSTORE_TLS_{it.upper()}": str(tls.folder / f"server.{suffix}")
                     for it, suffix in (("cert", "pem"), ("key", "key"))}  # fmt: skip
     command = [logstore_command(), *serve, "--resp-port", "-1"]

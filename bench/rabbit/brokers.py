@@ -33,6 +33,7 @@ def logstore(scratch: Path, name: str = OURS, settings: Mapping[str, str] | None
         raise NotHere("logstore serve has no door for AMQP clients")
     port = free_port()
     serve = ["serve", "--data", str(scratch / name), "--amqp-port", str(port)]
+    serve += ["--mqtt-port", "-1", "--stomp-port", "-1"]
     command = [logstore_command(), *serve, "--kafka-port", "0", "--resp-port", "-1"]
     return Server(name, scratch, port, command, settings)
 

@@ -46,7 +46,7 @@ from logstore.storage.schedules import TABLES as SCHEDULE_TABLES
 from logstore.storage.slots import Slots
 from logstore.storage.users import TABLES as USER_TABLES
 
-SCHEMA: Final = 6
+SCHEMA: Final = 7
 # Since this schema journals tell what a purge has removed. A note of format 1, which is of before,
 # has all that is settled in batches above it count as removed (``queues/journal.py``).
 WITH_REMOVED: Final = 6

@@ -159,7 +159,8 @@ def test_a_level_or_format_that_there_is_not_is_refused(logstore, err, words, sa
 
 @pytest.mark.long
 def test_a_server_that_can_not_begin_says_so_in_json(spawn):
-    ports = [word for door in ("kafka", "resp", "amqp", "http") for word in (f"--{door}-port", -1)]
+    doors = ("kafka", "resp", "amqp", "mqtt", "stomp", "http")
+    ports = [word for door in doors for word in (f"--{door}-port", -1)]
     process = spawn("serve", "--log-format", "json", *ports)
     code, out, errors = process.end()
     [line] = map(json.loads, errors.splitlines())

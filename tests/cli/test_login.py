@@ -339,7 +339,8 @@ class serve:
     def __init__(self, data, words, *, plain, **settings):
         ports = [it for door in ("kafka", "resp", "amqp")
                  for it in (f"--{door}-port", "0" if plain else "-1")]  # fmt: skip
-        ports += ["--http-port", "-1", "--http-tls-port", "-1"]
+        ports += [it for door in ("mqtt", "stomp", "http")
+                  for it in (f"--{door}-port", "-1", f"--{door}-tls-port", "-1")]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         environment |= {f"LOGSTORE_{name.upper()}": str(it) for name, it in settings.items()}
         self.process = subprocess.Popen(

@@ -51,7 +51,7 @@ def refused(data, **settings):
     environment = {f"LOGSTORE_{name.upper()}": str(it) for name, it in settings.items()}
     done = subprocess.run(
         [COMMAND, "serve", "--data", data, "--kafka-port", "0", "--resp-port", "-1",
-         "--amqp-port", "-1", "--http-port", "-1"],
+         "--amqp-port", "-1", "--mqtt-port", "-1", "--stomp-port", "-1", "--http-port", "-1"],
         capture_output=True, text=True, env=environment, timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -277,7 +277,7 @@ def test_a_port_in_use_names_its_setting(tmp_path):
         port = str(taken.getsockname()[1])
         done = subprocess.run(
             [COMMAND, "serve", "--data", tmp_path, "--kafka-port", "0", "--resp-port", port,
-             "--amqp-port", "-1", "--http-port", "-1"],
+             "--amqp-port", "-1", "--mqtt-port", "-1", "--stomp-port", "-1", "--http-port", "-1"],
             capture_output=True, text=True, timeout=DEADLINE_S, check=False,
         )  # fmt: skip
     assert done.returncode == 1

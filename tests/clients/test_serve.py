@@ -166,7 +166,8 @@ def served_beyond(data, *words, **settings):
     return ready, "\n".join(told(errors))
 
 
-NO_DOORS = ("--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1", "--http-port", "-1")
+CLOSED = ("resp", "amqp", "mqtt", "stomp", "http")
+NO_DOORS = ("--kafka-port", "0", *(it for door in CLOSED for it in (f"--{door}-port", "-1")))
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file"])
@@ -208,7 +209,8 @@ def signalled(self):
     real(self)
 WriterDirectory.{name} = signalled
 from logstore_cli.main import main
-ports = ["--kafka-port", "0", "--resp-port", "0", "--amqp-port", "0", "--http-port", "0"]
+doors = ("kafka", "resp", "amqp", "mqtt", "stomp", "http")
+ports = [word for it in doors for word in (f"--{it}-port", "0")]
 sys.argv = ["logstore", "serve", "--data", sys.argv[1], *ports]
 main()
 """

@@ -407,7 +407,10 @@ def environment(settings):
     return {"PATH": "/usr/bin:/bin", **given}
 
 
-CLOSED = ("kafka", "resp", "amqp", "http", "resp-tls", "amqp-tls", "http-tls")
+CLOSED = (
+    "kafka", "resp", "amqp", "mqtt", "stomp", "http", "resp-tls", "amqp-tls", "mqtt-tls",
+    "stomp-tls", "http-tls",
+)  # fmt: skip
 
 
 @pytest.mark.long

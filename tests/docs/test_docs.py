@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import logstore
+from logstore.doors import AMQP, DOORS
 from logstore.protocols.http.entry.targets import is_of
 from logstore.protocols.http.routes import ROUTES
 
@@ -86,13 +87,13 @@ class Shell:
         return shown((done.stdout + done.stderr).decode())
 
     def _serve(self):
-        ports = [it for name in ("kafka", "resp", "amqp", "http") for it in (f"--{name}-port", "0")]
+        ports = [word for door in DOORS for word in (f"--{door.name}-port", "0")]
         self.server = subprocess.Popen(
             [Path(sys.executable).with_name("logstore"), "serve", *ports],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        lines = [self.server.stdout.readline() for _ in range(4)]
-        self.amqp = lines[-2].split(":")[-1].strip()
+        lines = [self.server.stdout.readline() for _ in DOORS]
+        self.amqp = lines[DOORS.index(AMQP)].split(":")[-1].strip()
         return "".join(lines)
 
     def run_python(self, code):

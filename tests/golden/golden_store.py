@@ -167,7 +167,8 @@ def by_clients(directory, kill):
     server = subprocess.Popen(
         [
             Path(sys.executable).with_name("logstore"), "serve", "--data", directory,
-            "--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1", "--http-port", "-1",
+            "--kafka-port", "0", "--resp-port", "-1", "--amqp-port", "-1",
+        "--mqtt-port", "-1", "--stomp-port", "-1", "--http-port", "-1",
         ],
         stdout=subprocess.PIPE, env={**os.environ, **FOREVER}, text=True,
     )  # fmt: skip

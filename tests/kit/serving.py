@@ -9,7 +9,10 @@ from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("logstore")
 DEADLINE_S = 30
-CLIENTS = {"kafka": "Kafka", "resp": "Redis", "amqp": "RabbitMQ", "http": "HTTP"}
+CLIENTS = {
+    "kafka": "Kafka", "resp": "Redis", "amqp": "RabbitMQ", "mqtt": "MQTT", "stomp": "STOMP",
+    "http": "HTTP",
+}  # fmt: skip
 OF_SLOW_MACHINES = ("one turn took", "nobody was heard for")
 
 
@@ -30,7 +33,7 @@ class Serving:
 
     def __init__(
         self, data, port=0, resp_port=0, wrapped=(), amqp_port=-1, words=(), http_port=-1,
-        **settings,
+        mqtt_port=-1, stomp_port=-1, **settings,
     ):  # fmt: skip
         """``wrapped``: words before the command, of one that becomes it; ``words``: of ours.
 
@@ -38,7 +41,8 @@ class Serving:
         """
         if "tls_cert" in settings:
             settings = {f"{door}_tls_port": 0 for door in ("kafka", "resp", "amqp")} | settings
-            settings.setdefault("http_tls_port", -1)
+            for door in ("mqtt", "stomp", "http"):
+                settings.setdefault(f"{door}_tls_port", -1)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
         for name, value in settings.items():
             environment[f"LOGSTORE_{name.upper()}"] = str(value)
@@ -57,6 +61,10 @@ class Serving:
                 str(resp_port),
                 "--amqp-port",
                 str(amqp_port),
+                "--mqtt-port",
+                str(mqtt_port),
+                "--stomp-port",
+                str(stomp_port),
                 "--http-port",
                 str(http_port),
                 *words,
@@ -80,6 +88,14 @@ class Serving:
             assert "RabbitMQ clients at" in line, self.errors()
             host, port = line.split()[-1].split(":")
             self.amqp = host, int(port)
+        if mqtt_port >= 0:
+            line = self.process.stdout.readline().decode()
+            assert "MQTT clients at" in line, self.errors()
+            self.mqtt = place_of(line)
+        if stomp_port >= 0:
+            line = self.process.stdout.readline().decode()
+            assert "STOMP clients at" in line, self.errors()
+            self.stomp = place_of(line)
         if http_port >= 0:
             line = self.process.stdout.readline().decode()
             assert "page at http://" in line, self.errors()

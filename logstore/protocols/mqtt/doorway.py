@@ -1,0 +1,22 @@
+"""The MQTT door, opened."""
+
+import math
+from typing import Final
+
+from logstore.protocols.house import House
+from logstore.protocols.session import Doorway, Limits, Link, Session
+
+NAME: Final = "mqtt"
+
+
+def open(house: House) -> Doorway:
+    """Limits are fixed while it serves."""
+
+    def new_session(link: Link) -> Session:
+        from logstore.protocols.mqtt.session import MqttSession  # a server may have no client
+
+        return MqttSession(link)
+
+    # A subscriber may be silent for ever; keep alive tells whether it is there.
+    limits = Limits(house.settings.max_connections, math.inf)
+    return Doorway(new_session, limits, NAME, house.figures.door(NAME))
