@@ -12,13 +12,22 @@ from typing import Final, Literal, NamedTuple
 from logstore.errors import CorruptBatch, Refused
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import COMPRESSION_MASK, CONTROL, Batch
-from logstore.records.compression import DECOMPRESSED_BYTES_MAX
+from logstore.records.compression import DECOMPRESSED_BYTES_MAX, STEP_BYTES
 from logstore.records.decode import decode
 from logstore.records.parts import PART_BYTES, parts
 from logstore.records.record import Record
 
 READ_BYTES: Final = 1 << 18  # of one partition at a time; more records at once leave the CPU cache
 CHUNK_BYTES: Final = 1 << 20  # of records, decompressed: then they are handed out
+# The same where others have their turn between chunks; whichever is reached first. To decode a
+# record takes some 2 us.
+TURN_RECORDS: Final = 500
+TURN_BYTES: Final = 65_536
+TURN_PART_BYTES: Final = 16_384  # decoded at once: 2,000 records, as small as they may be
+
+# Of a part, of a chunk; and how many records were decoded for it.
+_ALONE: Final = PART_BYTES, CHUNK_BYTES, 1 << 62
+_TURN: Final = TURN_PART_BYTES, TURN_BYTES, TURN_RECORDS
 
 _NOT_PLAIN: Final = COMPRESSION_MASK | CONTROL
 OnDamage = Literal["stop", "skip"] | Callable[[CorruptBatch], object]
@@ -28,12 +37,16 @@ _log = logging.getLogger("logstore.reading")
 
 
 class Chunk(NamedTuple):
-    """Records that follow each other in a log; control records may lie between."""
+    """Records that follow each other in a log; control records may lie between.
+
+    Between turns one may have none and end where it begins: what was decoded lies before that.
+    """
 
     records: list[Record]
     begin: int  # offsets
     end: int
     more: bool  # of what was read with it
+    held: int = 0  # bytes of that, about: of whole batches, and of what is decompressed
 
 
 def skip_of(on_damage: OnDamage) -> Skip | None:
@@ -63,9 +76,11 @@ def chunks(
     bytes_max: int | None = None,
     record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
     wait: bool = False,
+    in_turns: bool = False,
 ) -> Iterator[Chunk]:
     """What one read from ``at`` gives (READ_BYTES at most).
 
+    ``in_turns``: others are served after each chunk, which is so much smaller.
     Nothing at the end of what is there; also where it is not here yet, unless ``wait`` says that
     this thread may wait for it.
     Raises OffsetBelowStart, OffsetAboveEnd; CorruptBatch, which names the log, the offset and the
@@ -82,7 +97,7 @@ def chunks(
         yield Chunk([], at, following, more=False)
         return
     if batches:
-        yield from of_batches(log, place, batches, at, skip, record_bytes_max)
+        yield from of_batches(log, place, batches, at, skip, record_bytes_max, in_turns=in_turns)
 
 
 def fetched(log: Log, at: int, bytes_max: int) -> Sequence[Batch]:
@@ -108,38 +123,54 @@ def of_batches(
     at: int,
     skip: Skip | None = None,
     record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    *,
+    in_turns: bool = False,
 ) -> Iterator[Chunk]:
     """The records of these batches of the log from ``at`` on, in chunks; the last has no more.
 
     Control records (transaction markers) are left out. Raises CorruptBatch as ``chunks`` does.
     """
     topic, partition = place
+    part_bytes, bytes_max, records_max = _TURN if in_turns else _ALONE
+    held = _held(batches) if in_turns else 0
     records: list[Record] = []
-    size, begin, end = 0, at, at
+    size, count, begin, end = 0, 0, at, at
     for batch in batches:
         try:
-            if batch.attributes & _NOT_PLAIN or len(batch.data) > PART_BYTES:
-                for found, opened in _opened(batch, place, record_bytes_max):
+            if batch.attributes & _NOT_PLAIN or len(batch.data) > part_bytes:
+                for found, opened in _opened(batch, place, record_bytes_max, part_bytes):
                     records += found if not found or found[0].offset >= at else _from(found, at)
                     size += opened
-                    if size >= CHUNK_BYTES and records:
-                        end = records[-1].offset + 1
-                        yield Chunk(records, begin, end, more=True)
-                        records, size, begin = [], 0, end
+                    count += len(found)
+                    enough = size >= bytes_max and (records or in_turns)
+                    if enough or count >= records_max:
+                        end = records[-1].offset + 1 if records else end
+                        yield Chunk(records, begin, end, True, held)
+                        records, size, count, begin = [], 0, 0, end
             else:
                 found = decode(batch, topic, partition)
                 records += found if batch.base_offset >= at else _from(found, at)
+                count += len(found)
         except CorruptBatch as error:
             if records:
                 end = max(batch.base_offset, records[-1].offset + 1)
-                yield Chunk(records, begin, end, more=True)
-                records, size, begin = [], 0, end
+                yield Chunk(records, begin, end, True, held)
+                records, size, count, begin = [], 0, 0, end
             damage = located(log, batch, error)
             if skip is None:
                 raise damage from None
             skip(damage)
         end = batch.base_offset + batch.last_offset_delta + 1
+        if count >= records_max:
+            yield Chunk(records, begin, end, True, held)
+            records, size, count, begin = [], 0, 0, end
     yield Chunk(records, begin, end, more=False)
+
+
+def _held(batches: Sequence[Batch]) -> int:
+    """How much is in memory of them while they are decoded."""
+    opened = STEP_BYTES if any(it.compression for it in batches) else 0
+    return sum(len(it.data) for it in batches) + opened
 
 
 def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: int) -> list[Record]:
@@ -148,14 +179,14 @@ def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: in
 
 
 def _opened(
-    batch: Batch, place: TopicPartition, record_bytes_max: int
+    batch: Batch, place: TopicPartition, record_bytes_max: int, part_bytes: int
 ) -> Iterator[tuple[list[Record], int]]:
     """What is more than a few plain records."""
     if batch.is_control:
         return iter(())
     if batch.compression:
-        return parts(batch, *place, record_bytes_max=record_bytes_max)
-    return parts(batch, *place)
+        return parts(batch, *place, record_bytes_max=record_bytes_max, part_bytes=part_bytes)
+    return parts(batch, *place, part_bytes=part_bytes)
 
 
 def _from(records: list[Record], at: int) -> list[Record]:

@@ -18,8 +18,6 @@ from logstore.records.varint import decoded, signed
 
 PART_BYTES: Final = STEP_BYTES  # a batch of no more bytes is one part
 _LENGTH_BYTES: Final = 5  # of a record's length, at most
-# So many records are read before it is looked at whether they were whole.
-_GROUP: Final = 1024
 
 
 class Part(NamedTuple):
@@ -37,17 +35,19 @@ def parts(
     check: bool = True,
     bytes_max: int = DECOMPRESSED_BYTES_MAX,
     record_bytes_max: int = DECOMPRESSED_BYTES_MAX,
+    part_bytes: int = PART_BYTES,
 ) -> Iterator[Part]:
-    """The records, in order, in parts of about a megabyte: no more of the batch is open at a time.
+    """The records, in order, in parts of about ``part_bytes``; no more than a megabyte of the
+    batch is open at a time.
 
-    A batch of no more than that is one part. A larger record is whole in its part all the same;
-    one of more than ``record_bytes_max`` bytes is not opened. Raises CorruptBatch as ``decode``
-    does, but what is before the fault is given first where the batch has more parts than one.
+    A batch of no more than a part is one. A larger record is whole in its part all the same; one of
+    more than ``record_bytes_max`` bytes is not opened. Raises CorruptBatch as ``decode`` does, but
+    what is before the fault is given first where the batch has more parts than one.
     """
     if check:
         batch.check()
     view = memoryview(batch.data)[HEADER_BYTES:]
-    chunks = decompressed(batch.compression, view, bytes_max)
+    chunks = _cut(decompressed(batch.compression, view, bytes_max), part_bytes)
     try:
         first = next(chunks, b"")
         second = next(chunks, None)
@@ -63,6 +63,14 @@ def parts(
         yield from _in_parts(batch, reader, both, record_bytes_max)
     except CorruptBatch as error:
         raise _at(batch, error) from None
+
+
+def _cut(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if len(chunk) <= most:
+            yield chunk
+        else:
+            yield from (chunk[at : at + most] for at in range(0, len(chunk), most))
 
 
 def _at(batch: Batch, error: CorruptBatch) -> CorruptBatch:
@@ -89,9 +97,9 @@ def _in_parts(
         part = Part([], 0)  # whoever has it may let go of it
         if left:
             held.expect(reader.last_offset + 1, record_bytes_max)
-    follow = held.size + sum(map(len, chunks))
-    if follow:
-        raise CorruptBatch(f"{follow} bytes follow the last record")
+    follow = held.size or len(next(chunks, b""))
+    if follow:  # how many, nobody needs to know: there may be 256 MB
+        raise CorruptBatch(f"{follow} bytes or more follow the last record")
 
 
 class _Held:
@@ -153,16 +161,14 @@ def _read_whole(reader: Reader, left: int, *, last: bool) -> None:
     if last:
         _read(reader, left)
         return
-    while (wanted := min(left - len(reader.records), _GROUP)) > 0 and reader.at < len(reader.data):
-        mark = reader.mark()
+    while len(reader.records) < left and reader.at < len(reader.data):
         try:
-            read(reader, len(reader.records) + wanted)
+            read(reader, left)
         except (IndexError, CorruptBatch):
-            # The data end within one of these, or it is damaged: then it is found by itself.
-            reader.back(mark)
-            whole = _whole(reader.data, reader.at, wanted)
-            _read(reader, len(reader.records) + whole)
-            return
+            # The data end within this one, or it is damaged: then that is what it says.
+            if not _is_whole(reader.data, reader.at):
+                return
+            _read(reader, len(reader.records) + 1)
 
 
 def _read(reader: Reader, count: int) -> None:
@@ -172,17 +178,10 @@ def _read(reader: Reader, count: int) -> None:
         raise CorruptBatch(CUT_OFF) from None
 
 
-def _whole(data: bytes, at: int, most: int) -> int:
-    """How many records are whole from ``at`` on, by the lengths that they say they have."""
-    end = len(data)
-    for count in range(most):
-        try:
-            zigzag, at = decoded(data, at)
-        except IndexError:
-            return count
-        at += zigzag >> 1
-        if zigzag & 1:
-            return count + 1  # whoever reads it says what is wrong
-        if at > end:
-            return count
-    return most
+def _is_whole(data: bytes, at: int) -> bool:
+    """Whether the record is that begins there, by the length that it says it has."""
+    try:
+        zigzag, at = decoded(data, at)
+    except IndexError:
+        return False
+    return bool(zigzag & 1) or at + (zigzag >> 1) <= len(data)

@@ -68,17 +68,9 @@ class Reader:
         """Read on in these bytes, which begin with a record; forget the records so far."""
         self.data, self.at, self.records = data, 0, []
 
-    def mark(self) -> tuple[int, int, int]:
-        """Where it is, for ``back``."""
-        return self.at, self.last_offset, len(self.records)
-
-    def back(self, mark: tuple[int, int, int]) -> None:
-        """Go back to where it was."""
-        self.at, self.last_offset, count = mark
-        del self.records[count:]
-
     def read(self, count: int) -> None:
-        """Read ``count`` records. Raises CorruptBatch, IndexError.
+        """Read ``count`` records. Raises CorruptBatch, IndexError: the records before are there
+        then, and it is at the one that could not be read.
 
         A field may claim more than its record has. Its slice then runs into the next record or
         comes out short, but the position only ever grows, so it misses the record's end; and
@@ -91,78 +83,83 @@ class Reader:
         expected = 2 * (offset + 1 - self.base_offset)  # the next offset delta, if there is no gap
         # A two-byte varint is low - 128 + (high << 7). When the high byte has its upper bit set,
         # that comes out over 16383: the number is longer.
-        for _ in range(count):
-            start = at
-            length = data[at]
-            at += 1
-            if length > 127:
-                length += (data[at] << 7) - 128
+        start = at
+        try:
+            for _ in range(count):
+                start = at
+                length = data[at]
                 at += 1
-            twice_end = at + at + length  # twice, so that an odd (negative) length cannot match
-            at += 1  # attributes: reserved (KIP-98)
-            time = data[at]
-            at += 1
-            if time > 127:
-                time += (data[at] << 7) - 128
+                if length > 127:
+                    length += (data[at] << 7) - 128
+                    at += 1
+                twice_end = at + at + length  # twice, so that an odd (negative) length cannot match
+                at += 1  # attributes: reserved (KIP-98)
+                time = data[at]
                 at += 1
-                if time > 16383:
-                    time, at = _longer(data, time, at)
-            delta = data[at]
-            at += 1
-            if delta > 127:
-                delta += (data[at] << 7) - 128
+                if time > 127:
+                    time += (data[at] << 7) - 128
+                    at += 1
+                    if time > 16383:
+                        time, at = _longer(data, time, at)
+                delta = data[at]
                 at += 1
-            key_size = data[at]
-            at += 1
-            if key_size > 127:
-                key_size += (data[at] << 7) - 128
+                if delta > 127:
+                    delta += (data[at] << 7) - 128
+                    at += 1
+                key_size = data[at]
                 at += 1
-            if delta != expected or length | delta | key_size > 16383 or time > _TIME_MAX:
-                at, offset = self._read_any(start, offset)
-                expected = 2 * (offset + 1 - self.base_offset)
-                continue
-            if not key_size & 1:
-                key = data[at : (at := at + (key_size >> 1))]
-            else:
-                key = None
-                if key_size != NULL:
+                if key_size > 127:
+                    key_size += (data[at] << 7) - 128
+                    at += 1
+                if delta != expected or length | delta | key_size > 16383 or time > _TIME_MAX:
+                    at, offset = self._read_any(start, offset)
+                    expected = 2 * (offset + 1 - self.base_offset)
+                    continue
+                if not key_size & 1:
+                    key = data[at : (at := at + (key_size >> 1))]
+                else:
+                    key = None
+                    if key_size != NULL:
+                        twice_end = _NOWHERE
+                value_size = data[at]
+                at += 1
+                if value_size > 127:
+                    value_size += (data[at] << 7) - 128
+                    at += 1
+                    if value_size > 16383:
+                        at, offset = self._read_any(start, offset)
+                        expected += 2
+                        continue
+                if not value_size & 1:
+                    value = data[at : (at := at + (value_size >> 1))]
+                else:
+                    value = None
+                    if value_size != NULL:
+                        twice_end = _NOWHERE
+                headers: Headers | None = ()
+                if not data[at]:
+                    at += 1
+                elif section := data[at : twice_end >> 1]:
+                    headers = sections.get(section)
+                    if headers is None:
+                        headers = self._headers(section)
+                    at += len(section)
+                else:
                     twice_end = _NOWHERE
-            value_size = data[at]
-            at += 1
-            if value_size > 127:
-                value_size += (data[at] << 7) - 128
-                at += 1
-                if value_size > 16383:
+                if at + at != twice_end:
                     at, offset = self._read_any(start, offset)
                     expected += 2
                     continue
-            if not value_size & 1:
-                value = data[at : (at := at + (value_size >> 1))]
-            else:
-                value = None
-                if value_size != NULL:
-                    twice_end = _NOWHERE
-            headers: Headers | None = ()
-            if not data[at]:
-                at += 1
-            elif section := data[at : twice_end >> 1]:
-                headers = sections.get(section)
-                if headers is None:
-                    headers = self._headers(section)
-                at += len(section)
-            else:
-                twice_end = _NOWHERE
-            if at + at != twice_end:
-                at, offset = self._read_any(start, offset)
+                offset += 1
                 expected += 2
-                continue
-            offset += 1
-            expected += 2
-            if time < 16384:
-                timestamp_ms = base_timestamp_ms + signed14[time]
-            else:
-                timestamp_ms = base_timestamp_ms + (time >> 1 ^ -(time & 1))
-            append(new(Record, (topic, partition, offset, timestamp_ms, key, value, headers)))
+                if time < 16384:
+                    timestamp_ms = base_timestamp_ms + signed14[time]
+                else:
+                    timestamp_ms = base_timestamp_ms + (time >> 1 ^ -(time & 1))
+                append(new(Record, (topic, partition, offset, timestamp_ms, key, value, headers)))
+        except (CorruptBatch, IndexError):
+            self.at, self.last_offset = start, offset
+            raise
         self.at, self.last_offset = at, offset
 
     def _read_any(self, at: int, last_offset: int) -> tuple[int, int]:

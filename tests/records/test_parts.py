@@ -34,10 +34,13 @@ def outcome(read):
         return None
 
 
-@given(messages, st.sampled_from(CODECS), st.booleans())
-def test_the_parts_are_the_whole(sent, codec, log_append_time):
+sizes = st.integers(1, 40)
+
+
+@given(messages, st.sampled_from(CODECS), st.booleans(), sizes)
+def test_the_parts_are_the_whole(sent, codec, log_append_time, part_bytes):
     batch = encode(sent, compression=codec, base_offset=7, log_append_time=log_append_time)
-    assert rows(batch) == decode(batch, "t", 3)
+    assert rows(batch, part_bytes=part_bytes) == decode(batch, "t", 3)
 
 
 @given(messages, st.data())
@@ -50,7 +53,10 @@ def test_garbage_is_refused_in_parts_as_it_is_at_once(sent, data):
     records = bytes(records[: len(records) - cut]) + data.draw(st.binary(max_size=9))
     count = data.draw(st.integers(0, len(sent) + 1))
     damaged = with_records(batch, records, count, max(count, len(sent)) - 1)
-    assert outcome(lambda: rows(damaged)) == outcome(lambda: decode(damaged, "t", 3))
+    part_bytes = data.draw(sizes)
+    assert outcome(lambda: rows(damaged, part_bytes=part_bytes)) == outcome(
+        lambda: decode(damaged, "t", 3)
+    )
 
 
 @pytest.mark.parametrize("codec", [Compression.NONE, Compression.GZIP, Compression.LZ4])
@@ -91,6 +97,24 @@ def test_no_more_is_open_than_a_part(monkeypatch):
             break
     reading.close()
     assert sum(opened) < 10 << 20
+
+
+def test_what_follows_the_last_record_is_not_opened(monkeypatch):
+    """A batch of 10 KB said that it has one record, and held 64 MB behind it."""
+    batch = encode([(b"v", None, (), 0)])
+    follows = bytes(batch.data[HEADER_BYTES:]) + bytes(64 << 20)
+    data = compression.compress(Compression.ZSTD, follows)
+    opened = []
+
+    def counted(*arguments):
+        for chunk in decompressed(*arguments):
+            opened.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr("logstore.records.parts.decompressed", counted)
+    with pytest.raises(CorruptBatch, match="bytes or more follow the last record"):
+        rows(with_records(batch, data, attributes=Compression.ZSTD))
+    assert sum(opened) <= 4 << 20
 
 
 def test_a_record_over_the_bound_is_not_opened():

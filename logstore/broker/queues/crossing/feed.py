@@ -60,7 +60,8 @@ class Feed:
     def records(self, most: int) -> tuple[Sequence[Record], int]:
         """The next records, so many at most, and the offset after them; call ``went`` then.
 
-        None: they are not here yet, or there are no records up to that offset. Raises CorruptBatch.
+        None: they are not here yet, or there are no records up to that offset; where ``has_read``
+        they come with the next call. Raises CorruptBatch.
         """
         if not self._records:
             self._read()
@@ -81,10 +82,10 @@ class Feed:
             self.skipped += self.log.start - self.next
             self.next = self.log.start
         chunk = next(self._chunks, None)
-        if chunk is None:
+        if chunk is None or (chunk.end == self.next and not chunk.more):
             self._chunks = chunks(
                 self.log, self._place, self.next, None,
-                bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX,
+                bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX, in_turns=True,
             )  # fmt: skip
             chunk = next(self._chunks, None)
         if chunk is None:

@@ -291,8 +291,8 @@ class TopicRoute:
             self._stay(f"{error}; move the position of group {self.group} past it to go on")
             return False
         if not records:
-            if upto == feed.next:
-                return False  # it is not here yet: the log tells when it is
+            if upto == feed.next:  # else it is not here yet: the log tells when it is
+                return feed.has_read
             feed.went(0, upto, None)
             return True
         try:

@@ -2,24 +2,26 @@
 
 Consumers that are at the same place share what was read there, so that a record which all of them
 get is decoded once. What is kept has a bound for all streams together; what is not kept is read
-again.
+again. Some milliseconds of it are decoded at once, however large a batch is: whoever begins within
+one goes through what is before that in several turns.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from logstore.broker.reading import Chunk, chunks
-from logstore.errors import CorruptBatch, OffsetBelowStart
+from logstore.broker.reading import TURN_RECORDS, Chunk, chunks
+from logstore.errors import CorruptBatch, LogstoreError, OffsetBelowStart
 from logstore.log import Log
 from logstore.records.record import Record
 
-READ_BYTES: Final = 65_536  # some 500 small records: decoding more at once keeps others waiting
+READ_BYTES: Final = 65_536  # some 500 small records
 PAGES_BYTES: Final = 8 << 20  # of all streams together, decompressed
 RECORD_BYTES: Final = 400  # that one takes beside key and value
 # A record that is larger, decompressed, is passed over: it would be in memory several times.
 RECORD_BYTES_MAX: Final = 128 << 20
 EMPTY_MAX: Final = 8  # pages without a record that are passed over at once
+OPENING_MAX: Final = 8  # cursors that go through a batch to where they begin: each has it open
 
 Skip = Callable[[CorruptBatch], object]
 
@@ -27,19 +29,30 @@ Skip = Callable[[CorruptBatch], object]
 class _Rest:
     """What was read at once and is decoded page by page: of a large batch, or a compressed one."""
 
-    __slots__ = ("at", "chunks")
+    __slots__ = ("at", "chunks", "kept", "log")
 
-    def __init__(self, at: int, chunks: Iterator[Chunk]) -> None:
+    def __init__(self, log: Log, at: int, skip: Skip) -> None:
+        """Raises nothing yet."""
+        self.log = log
         self.at = at  # where the next chunk begins
-        self.chunks = chunks
+        self.kept: tuple[Log, int] | None = None  # by which the page is known that has it
+        self.chunks = _read(log, at, skip)
+
+    def next(self) -> Chunk | None:
+        """Raises LogstoreError."""
+        return next(self.chunks, None)
 
 
 class Page(NamedTuple):
-    """What one read has brought, or a part of it where that is much once it is decompressed."""
+    """What one read has brought, or a part of it where that is much once it is decompressed.
+
+    One that ends where it begins is none yet: ask again.
+    """
 
     records: list[Record]
     end: int  # the offset behind; perhaps of no record
     rest: _Rest | None  # what was read with it
+    held: int = 0  # bytes of that
 
 
 class Pages:
@@ -49,6 +62,8 @@ class Pages:
         self._bytes_max = bytes_max
         self._kept: OrderedDict[tuple[Log, int], tuple[Page, int]] = OrderedDict()
         self._bytes = 0
+        self._opening: dict[Cursor, _Rest] = {}
+        self.decoded = 0  # records, ever: 2 us each
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -65,7 +80,7 @@ class Pages:
         """Keep it; those that nobody has used for longest go."""
         self._drop((log, begin))
         size = sum(len(it.value or b"") + len(it.key or b"") for it in page.records)
-        size += RECORD_BYTES * (1 + len(page.records))
+        size += RECORD_BYTES * (1 + len(page.records)) + page.held
         self._kept[log, begin] = page, size
         self._bytes += size
         while self._bytes > self._bytes_max and len(self._kept) > 1:
@@ -79,8 +94,16 @@ class Pages:
         """Its stream is gone."""
         for name in [it for it in self._kept if it[0] is log]:
             self._drop(name)
+        for cursor in [it for it, rest in self._opening.items() if rest.log is log]:
+            self.let_go(cursor)
 
-    def read(self, log: Log, begin: int, skip: Skip, before: Page | None = None) -> Page | None:
+    def let_go(self, cursor: "Cursor") -> None:
+        """It reads no more for now: what it has open is closed."""
+        self._opening.pop(cursor, None)
+
+    def read(
+        self, log: Log, begin: int, skip: Skip, cursor: "Cursor", before: Page | None = None
+    ) -> Page | None:
         """The records from there on, of one page; None: there is nothing, or it is not here yet.
 
         ``before``: the page that ends there. ``skip`` is told what is damaged, and passed over.
@@ -88,16 +111,49 @@ class Pages:
         """
         known = self.get(log, begin)
         if known is not None:
+            self.let_go(cursor)
             return known
-        rest = None if before is None else before.rest
+        rest = self._opening.get(cursor)
+        if rest is None or rest.log is not log or rest.at != begin:
+            self.let_go(cursor)
+            rest = None if before is None else before.rest
         if rest is None or rest.at != begin:  # others have gone on with it
-            rest = _Rest(begin, _read(log, begin, skip))
-        chunk = next(rest.chunks, None)
+            if self._is_opened(log, begin):
+                return Page([], begin, None)
+            rest = _Rest(log, begin, skip)
+        try:
+            chunk = rest.next()
+            if chunk is not None and chunk.end == begin and not chunk.more:
+                rest = _Rest(log, begin, skip)
+                chunk = rest.next()
+        except LogstoreError:
+            self.let_go(cursor)
+            raise
         if chunk is None:
+            self.let_go(cursor)
             return None
-        rest.at = chunk.end
-        page = Page(chunk.records, chunk.end, rest if chunk.more else None)
-        self.put(log, begin, page)
+        return self._page(rest, begin, chunk, cursor)
+
+    def _is_opened(self, log: Log, begin: int) -> bool:
+        """Whether another cursor goes there, or too many do anywhere: wait for them."""
+        those = self._opening.values()
+        return len(those) >= OPENING_MAX or any(it.log is log and it.at == begin for it in those)
+
+    def _page(self, rest: _Rest, begin: int, chunk: Chunk, cursor: "Cursor") -> Page:
+        self.decoded += len(chunk.records)
+        if chunk.end == begin:
+            self.decoded += TURN_RECORDS  # before it
+            self._opening[cursor] = rest
+            return Page([], begin, None)
+        self.let_go(cursor)
+        kept = rest.kept
+        if kept is not None and kept in self._kept:  # it goes on with this page
+            page, size = self._kept[kept]
+            self._kept[kept] = page._replace(rest=None, held=0), size - page.held
+            self._bytes -= page.held
+        rest.at, rest.kept = chunk.end, (rest.log, begin)
+        page = Page(chunk.records, chunk.end, *((rest, chunk.held) if chunk.more else (None, 0)))
+        self.put(rest.log, begin, page)
         return page
 
 
@@ -105,7 +161,7 @@ def _read(log: Log, begin: int, skip: Skip) -> Iterator[Chunk]:
     name, _, number = log.name.rpartition("-")
     return chunks(
         log, (name, int(number)), begin, skip,
-        bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX,
+        bytes_max=READ_BYTES, record_bytes_max=RECORD_BYTES_MAX, in_turns=True,
     )  # fmt: skip
 
 
@@ -116,7 +172,7 @@ class Cursor:
 
     def __init__(self, at: int) -> None:
         self.at = at
-        self.stopped = False  # the last take has ended before it found anything: take again
+        self.stopped = False  # the last take has ended before it had all: take again
         self._begin = at  # of the page that it is in
         self._taken = 0  # records of it that are behind
 
@@ -135,9 +191,11 @@ class Cursor:
                 return []
             found = self._of(page, most, bytes_max)
             if found:
+                self.stopped = len(found) < most and self.at < log.safe
                 return found
-            if self.at < page.end:
-                self._move(page.end)  # there was nothing in it
+            if self.at >= page.end:
+                break  # it was not read yet
+            self._move(page.end)  # there was nothing in it
         self.stopped = True
         return []
 
@@ -157,7 +215,7 @@ class Cursor:
         else:
             self._move(max(page.end, self.at))
         try:
-            return pages.read(log, self.at, skip, page)
+            return pages.read(log, self.at, skip, self, page)
         except OffsetBelowStart:  # trimmed just now
             self._move(log.start)
             return Page([], self.at, None)

@@ -378,7 +378,12 @@ class Stream:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """What it has unacked is its channel's."""
-        if self._readers.pop(subscription, None) is not None and not self._readers:
+        reader = self._readers.pop(subscription, None)
+        if reader is None:
+            return
+        if reader.cursor is not None:
+            self._streams.pages.let_go(reader.cursor)
+        if not self._readers:
             self._unwatch()
 
     def _unwatch(self) -> None:
@@ -409,6 +414,8 @@ class Stream:
             if room > 0:
                 left -= self._serve(reader, reader.cursor, room)
                 more = more or reader.cursor.stopped
+            else:
+                self._streams.pages.let_go(reader.cursor)
             if left <= 0:
                 self._begin_behind(reader)
                 more = True
@@ -423,10 +430,12 @@ class Stream:
         self._readers = dict(readers[at:] + readers[:at])
 
     def _serve(self, reader: _Reader, cursor: Cursor, room: int) -> int:
-        """Give it some; how many were looked at."""
+        """Give it some; how many were looked at, or decoded."""
         assert self._log is not None
+        pages = self._streams.pages
+        decoded = pages.decoded
         try:
-            records = cursor.take(self._log, self._streams.pages, room, TAKEN_BYTES, self._skipped)
+            records = cursor.take(self._log, pages, room, TAKEN_BYTES, self._skipped)
         except LogstoreError as error:
             self._tell(error)
             return 0
@@ -437,7 +446,7 @@ class Stream:
             cursor.stopped = cursor.stopped or len(records) < looked_at
         if records:
             self._give(reader.of, records)
-        return looked_at
+        return max(looked_at, pages.decoded - decoded)
 
     def _give(self, to: Subscription, records: Sequence[Record]) -> None:
         unacked = to.channel.unacked

@@ -222,6 +222,13 @@ def test_consumers_share_a_turn(node):
     assert all(len(it.had) == 5000 for it in there)
 
 
+def test_a_consumer_that_acknowledges_late_has_all_that_its_prefetch_allows(node):
+    stream(node)
+    for at in range(0, 3000, 1000):
+        node.publish(b"s", *numbers(*range(at, at + 1000)))
+    assert consumer(node, prefetch=5000, stream_offset="first").bodies == numbers(*range(3000))
+
+
 # What is refused
 
 
