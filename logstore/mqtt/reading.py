@@ -1,0 +1,274 @@
+"""What one read brought, taken apart in one loop: PUBLISH by runs and columns, PUBACK in bulk.
+
+Most that arrives is PUBLISH, many in a row, often of one topic and one length: then the bytes
+before the payload are the same again, and one comparison reads them. No object is made for a
+message: a run has its payloads, its packet identifiers and its properties as columns.
+"""
+
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from logstore.mqtt import kinds, reasons
+from logstore.mqtt.fields import Cursor, is_text, no_pid, read_varint
+from logstore.mqtt.kinds import V5
+from logstore.mqtt.packets import bad_first
+from logstore.mqtt.reasons import Broken, malformed
+
+# Topics that were looked at, so that each is looked at once: of some 100 bytes, 1.5 MB of them.
+KNOWN_MAX: Final = 16_384
+KNOWN_BYTES_MAX: Final = 512
+WINDOW: Final = 4096  # bytes in which a run of acknowledgements is looked for
+HEAD_BYTES_MAX: Final = 5  # of a fixed header
+
+_PUBACK: Final = 0x40
+_SHORT_ACK: Final = b"\x40\x02"
+
+
+class Run(NamedTuple):
+    """PUBLISH packets in a row with the same first byte: the n-th of each column is the n-th's."""
+
+    first: int
+    topics: list[bytes]  # looked at; b"": an alias stands for it (version 5)
+    payloads: list[bytes]
+    pids: list[int] | None  # None: of QoS 0
+    properties: list[bytes] | None  # as they came, without their length; None: nobody has any
+
+    @property
+    def qos(self) -> int:
+        return self.first >> 1 & 3
+
+    @property
+    def retain(self) -> bool:
+        return bool(self.first & kinds.RETAIN)
+
+    @property
+    def dup(self) -> bool:
+        return bool(self.first & kinds.DUP)
+
+
+class Acked(NamedTuple):
+    """PUBACK packets in a row that say success."""
+
+    pids: Sequence[int]
+
+
+class Other(NamedTuple):
+    """A packet that is neither."""
+
+    first: int
+    body: bytes
+
+
+Item = Run | Acked | Other
+
+
+class Read(NamedTuple):
+    """What came of some bytes."""
+
+    items: list[Item]  # in order; but PUBACKs may stand before the PUBLISHes that they came between
+    taken: int  # bytes that they were
+    wants: int  # bytes of the packet that has begun, as far as known; 0: not known
+    broken: Broken | None = None  # what is wrong with what follows: nothing more can be taken
+
+
+class Topics:
+    """Names of topics that were looked at; shared by all connections of a door."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, bytes] = {}
+
+    def checked(self, name: bytes) -> bytes:
+        """The same name, always the same object. Raises Broken for what is no topic's."""
+        known = self.known.get(name)
+        if known is not None:
+            return known
+        if not is_text(name):
+            raise malformed("a topic name is not UTF-8, or has a NUL")
+        if b"#" in name or b"+" in name:  # [MQTT-3.3.2-2]
+            raise Broken(reasons.BAD_TOPIC, "a topic name has a wildcard in it")
+        if len(name) <= KNOWN_BYTES_MAX:
+            if len(self.known) >= KNOWN_MAX:
+                self.known.clear()
+            self.known[name] = name
+        return name
+
+
+def read(
+    raw: bytes, version: int, bytes_max: int, topics: Topics, at: int = 0, upto: int | None = None
+) -> Read:
+    """All whole packets from ``at`` on, or so many that they pass ``upto``.
+
+    ``bytes_max``: of a packet, its fixed header included. Raises nothing: see ``Read.broken``.
+    """
+    loop = _Loop(raw, version, bytes_max, topics)
+    try:
+        loop.run(at, len(raw) if upto is None else upto)
+    except Broken as broken:
+        return Read(loop.items, loop.at, 0, broken)
+    return Read(loop.items, loop.at, loop.wants)
+
+
+class _Loop:
+    __slots__ = ("acked", "at", "bytes_max", "items", "raw", "topics", "v5", "wants")
+
+    def __init__(self, raw: bytes, version: int, bytes_max: int, topics: Topics) -> None:
+        self.raw = raw
+        self.v5 = version == V5
+        self.bytes_max = bytes_max
+        self.topics = topics
+        self.items: list[Item] = []
+        self.acked: list[int] | None = None  # where the last PUBACKs are gathered
+        self.at = 0
+        self.wants = 0
+
+    def run(self, at: int, upto: int) -> None:
+        raw, end = self.raw, len(self.raw)
+        self.at = at
+        while at < upto:
+            first = raw[at]
+            if at + 1 < end and raw[at + 1] < 128:
+                body = at + 2
+                stop = body + raw[at + 1]
+            else:
+                found = read_varint(raw, at + 1, min(end, at + HEAD_BYTES_MAX))
+                if found is None:
+                    _check_first(first)
+                    return
+                size, body = found
+                stop = body + size
+            if stop - at > self.bytes_max:
+                raise Broken(
+                    reasons.TOO_LARGE,
+                    f"a packet of {stop - at} bytes: {self.bytes_max} are the most",
+                )
+            if stop > end:
+                _check_first(first)
+                self.wants = stop - at
+                return
+            if first >> 4 == kinds.PUBLISH:
+                at = self._publishes(first, upto)
+            elif first == _PUBACK and stop - body == 2:
+                at = self._pubacks(at)
+            else:
+                _check_first(first)
+                self.items.append(Other(first, raw[body:stop]))
+                self.acked = None
+                at = stop
+            self.at = at
+
+    def _publishes(self, first: int, upto: int) -> int:
+        """A run of them from here on; where it ends: what comes there is somebody else's."""
+        raw, v5, end, known = self.raw, self.v5, len(self.raw), self.topics.known
+        qos = first >> 1 & 3
+        if qos == 3 or (first & kinds.DUP and not qos):  # [MQTT-3.3.1-4, -2]
+            raise malformed(f"a PUBLISH has the flags {first & 15:#x}")
+        topics: list[bytes] = []
+        payloads: list[bytes] = []
+        pids: list[int] | None = [] if qos else None
+        properties: list[bytes] | None = None
+        behind = (2 if qos else 0) + v5  # bytes that stand behind the topic at least
+        # What the last began with, its topic included: if the next one does, too, it is of the same
+        # topic and length, and nothing has to be looked at again.
+        head, place, size, topic = b"", 0, 0, b""
+        at = self.at
+        try:
+            while at < upto:
+                stop = at + size
+                if head and stop <= end and raw.startswith(head, at):
+                    begin = at + place
+                else:
+                    if raw[at] != first or at + 1 == end:
+                        break
+                    body = at + 2
+                    stop = body + raw[at + 1]
+                    if raw[at + 1] > 127:
+                        found = read_varint(raw, at + 1, min(end, at + HEAD_BYTES_MAX))
+                        if found is None:
+                            break
+                        body = found[1]
+                        stop = body + found[0]
+                    size = stop - at
+                    if stop > end or size > self.bytes_max:
+                        break
+                    begin = body + 2 + (raw[body] << 8 | raw[body + 1] if size > 3 else 0)
+                    if begin + behind > stop:
+                        raise malformed("a PUBLISH packet ends within a field")
+                    name = raw[body + 2 : begin]
+                    topic = known.get(name) or self._topic(name)
+                    head, place = raw[at:begin], begin - at
+                if pids is not None:
+                    pid = raw[begin] << 8 | raw[begin + 1]
+                    begin += 2
+                    if not pid:
+                        raise no_pid("PUBLISH")
+                    pids.append(pid)
+                if v5:
+                    if raw[begin]:
+                        section, begin = self._properties(begin, stop)
+                        if properties is None:
+                            properties = [b""] * len(payloads)
+                        properties.append(section)
+                    else:
+                        begin += 1
+                        if properties is not None:
+                            properties.append(b"")
+                payloads.append(raw[begin:stop])
+                topics.append(topic)
+                at = stop
+        finally:
+            self.at = at
+            if payloads:
+                if pids is not None:
+                    del pids[len(payloads) :]
+                self.items.append(Run(first, topics, payloads, pids, properties))
+        return at
+
+    def _topic(self, name: bytes) -> bytes:
+        if not name and not self.v5:  # [MQTT-4.7.3-1]; in version 5 an alias may stand for it
+            raise malformed("a PUBLISH has an empty topic name")
+        return self.topics.checked(name)
+
+    def _properties(self, begin: int, stop: int) -> tuple[bytes, int]:
+        cursor = Cursor(self.raw, "PUBLISH", begin, stop)
+        size = cursor.varint()
+        begin = cursor.at + size
+        if begin > stop:
+            raise malformed("the properties of a PUBLISH packet are longer than it")
+        return self.raw[cursor.at : begin], begin
+
+    def _pubacks(self, at: int) -> int:
+        """One of them, and those that follow; where they end."""
+        raw = self.raw
+        if raw.startswith(_SHORT_ACK, at + 4):
+            window = raw[at : at + WINDOW]
+            count = min(_leading(window[::4], _PUBACK), _leading(window[1::4], 2), len(window) // 4)
+            both = array("H", window[: 4 * count])
+            if sys.byteorder == "little":
+                both.byteswap()
+            pids = both[1::2].tolist()
+            if 0 in pids:
+                raise no_pid("PUBACK")
+        else:
+            count, pids = 1, [raw[at + 2] << 8 | raw[at + 3]]
+            if not pids[0]:
+                raise no_pid("PUBACK")
+        if self.acked is None:
+            self.acked = []
+            self.items.append(Acked(self.acked))
+        self.acked += pids
+        return at + 4 * count
+
+
+def _leading(column: bytes, value: int) -> int:
+    """With how many of this byte it begins."""
+    return len(column) - len(column.lstrip(bytes((value,))))
+
+
+def _check_first(first: int) -> None:
+    """Raises Broken for a byte that no packet begins with: nobody waits for the rest of it."""
+    if first >> 4 != kinds.PUBLISH and kinds.FIRST.get(first >> 4) != first:
+        raise bad_first(first)
