@@ -42,7 +42,7 @@ def size(topic_bytes: int, payload_bytes: int, qos: int, properties: bytes) -> i
 def publish(
     topic: bytes, payload: bytes, properties: bytes = b"", *, flags: int = 0, pid: int = 0
 ) -> bytes:
-    """One message. ``properties``: with their length; b"" in version 3.1.1, else b"\\0" at least.
+    """One message. ``properties``: with their length, also where there are none; b"" in 3.1.1.
 
     ``pid``: 0 of QoS 0.
     """

@@ -62,7 +62,9 @@ def connects(draw, version):
             draw(some_properties(version, WILL)),
         )  # fmt: skip
     user = draw(st.none() | TEXTS.map(str.encode))
-    password = draw(st.none() | st.binary(max_size=20)) if user is not None or version == V5 else None
+    password = (
+        draw(st.none() | st.binary(max_size=20)) if user is not None or version == V5 else None
+    )
     return packets.Connect(
         version, draw(st.booleans()), draw(st.integers(0, 0xFFFF)), draw(TEXTS), will, user,
         password, draw(some_properties(version, kinds.CONNECT)),

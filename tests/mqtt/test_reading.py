@@ -1,4 +1,4 @@
-"""What a read brings, taken apart: the same packets however it is cut, and none behind a bad one."""
+"""What a read brings, taken apart: alike however it is cut, and nothing behind a bad packet."""
 
 from functools import reduce
 
