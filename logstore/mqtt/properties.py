@@ -84,7 +84,7 @@ class Row(NamedTuple):
     packets: frozenset[int]
     many: frozenset[int] = frozenset()  # packets that may have it more than once
     least: int = 0  # of a number
-    most: int = fields.LENGTH_MAX << 4
+    most: int = 0xFFFFFFFF
 
 
 _SAID: Final = frozenset({

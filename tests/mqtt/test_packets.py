@@ -10,6 +10,7 @@ from mqtt_drawn import VERSIONS, any_of
 from logstore.mqtt import kinds, packets, properties, reasons
 from logstore.mqtt.fields import LENGTH_MAX, Cursor, read_varint, varint, varint_size
 from logstore.mqtt.kinds import V5, V311
+from logstore.mqtt.properties import Wire
 from logstore.mqtt.reasons import Broken
 
 A_PROPERTY = b"\x03\x26\x00\x00\x00\x00"  # its length is short by two
@@ -200,3 +201,22 @@ def test_reason_codes_are_told_by_name():
     assert reasons.NAMES.keys() <= said | {reasons.PACKET_ID_NOT_FOUND}
     assert {it for it in said if it >= reasons.UNSPECIFIED} <= reasons.NAMES.keys()
     assert reasons.OF[kinds.DISCONNECT] > reasons.OF_CLIENTS
+
+
+MOST = {
+    Wire.BYTE: 1, Wire.TWO: 0xFFFF, Wire.FOUR: 0xFFFFFFFF, Wire.VARINT: LENGTH_MAX,
+    Wire.TEXT: "x" * 65_535, Wire.BINARY: b"x" * 65_535, Wire.PAIR: ("x" * 65_535, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", properties.ROWS, ids=lambda row: row.name)
+def test_the_largest_value_of_a_property_is_read(row):
+    value = MOST[row.wire]
+    value = (value,) if row.name in ("subscription_ids", "user_properties") else value
+    found = properties.Properties(**{row.name: value})
+    if row.name == "authentication_data":
+        found = found._replace(authentication_method="x")
+    for packet in row.packets:
+        cursor = Cursor(properties.write(found), "X")
+        assert properties.read(cursor, packet) == found
+        assert not cursor.left
