@@ -10,7 +10,7 @@ from rabbit_parts import RealRabbit, needs_rabbitmq
 
 from logstore.amqp import methods
 from logstore.amqp.properties import Properties
-from logstore.protocols.amqp.permits import WORDS
+from logstore.protocols.rabbit_permits import WORDS
 
 pytestmark = [needs_rabbitmq, pytest.mark.foreign]
 

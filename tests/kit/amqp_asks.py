@@ -7,7 +7,7 @@ from amqp_kit import bind, consume, declare, exchange, get, unbind
 
 from logstore.access.resources import DESCRIBE, EXCHANGE, READ, WRITE
 from logstore.amqp import methods
-from logstore.protocols.amqp.permits import WORDS, Ask
+from logstore.protocols.rabbit_permits import WORDS, Ask
 
 QUEUE = "queue"
 MAKES = [

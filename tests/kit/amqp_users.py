@@ -8,7 +8,7 @@ from logstore.access.resources import object_name
 from logstore.amqp import frames, methods
 from logstore.amqp.replies import Refusal
 from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
-from logstore.protocols.amqp.permits import WORDS
+from logstore.protocols.rabbit_permits import WORDS
 
 DELAY_S = 0.5
 

@@ -20,15 +20,15 @@ from logstore.access.resources import (
 )
 from logstore.amqp import methods
 from logstore.amqp.fields import data, text
-from logstore.broker.policies import STREAM
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing import targets
-from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, RESERVED_PREFIX, is_predefined
+from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, is_predefined
 from logstore.broker.routing.exchange_types import matcher_of
+from logstore.protocols import rabbit_asks
 from logstore.protocols.amqp import exchange, queue
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO
-from logstore.protocols.amqp.permits import Ask, AskKey, Unless, is_topic
+from logstore.protocols.rabbit_permits import Ask, AskKey, Unless, is_topic
 
 Asked = Iterable[Ask | AskKey | Unless]
 
@@ -82,29 +82,6 @@ def _bind_exchange(
 # Queues
 
 
-def of_stream(channel: AmqpChannel, operation: str, name: bytes) -> Iterator[Unless]:
-    """What is asked besides of a queue's name under which there is a stream."""
-    vhost = channel.of.vhost
-    named = vhost.topology.queue(name)
-    if named is not None and named.topic_name is not None:
-        kind, topic = of_target(named.topic_name, vhost.keeps_history, channel=False)
-        yield Unless(operation, kind, data(topic))
-
-
-def _declare_stream(channel: AmqpChannel, name: bytes) -> Iterator[Ask | Unless]:
-    """A topic that is there is given to whoever has rights to the queue: so he must have all."""
-    vhost = channel.of.vhost
-    found = vhost.topic_of_new(name)
-    if found is None:
-        return
-    kind, topic = of_target(found[0], vhost.keeps_history, channel=False)
-    if found[1]:
-        for operation in (READ, WRITE, DELETE):
-            yield Ask(operation, kind, data(topic))
-    else:
-        yield Unless(CREATE, kind, data(topic))
-
-
 def _declare_queue(channel: AmqpChannel, method: methods.QueueDeclare) -> Iterator[Ask | Unless]:
     name, vhost = exchange.name_of(method.queue), channel.of.vhost
     if name.startswith(REPLY_TO):
@@ -112,35 +89,17 @@ def _declare_queue(channel: AmqpChannel, method: methods.QueueDeclare) -> Iterat
     if method.passive:
         yield Ask(DESCRIBE, QUEUE, name)
         return
-    there = bool(name) and vhost.topology.queue(name) is not None
-    if not there and name.startswith(RESERVED_PREFIX):
-        return
-    name = name or vhost.new_name()  # not the one that it will get; as good to judge by
-    yield Ask(CREATE, QUEUE, name)
-    dead = method.arguments.get("x-dead-letter-exchange")
-    if isinstance(dead, str) and not there:
-        yield Ask(READ, QUEUE, name)
-        yield Ask(WRITE, EXCHANGE, data(dead))
-    if not there and method.arguments.get("x-queue-type") == STREAM:
-        yield from _declare_stream(channel, name)
+    yield from rabbit_asks.to_declare(vhost, name, method.arguments)
 
 
 def _bind_queue(
     channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind
 ) -> Iterator[Ask | AskKey | Unless]:
-    binding = queue.binding_of(channel, method)
-    yield Ask(WRITE, QUEUE, binding.destination)
-    yield from of_stream(channel, WRITE, binding.destination)
-    if binding.source != DEFAULT_EXCHANGE:
-        yield Ask(READ, EXCHANGE, binding.source)
-        if is_topic(channel.of.vhost.topology, binding.source):
-            yield AskKey(READ, binding.source, binding.key)
+    return rabbit_asks.to_bind(channel.of.vhost, queue.binding_of(channel, method))
 
 
 def _delete_queue(channel: AmqpChannel, method: methods.QueueDelete) -> Iterator[Ask | Unless]:
-    name = queue.named(channel, method.queue)
-    yield Ask(DELETE, QUEUE, name)
-    yield from of_stream(channel, DELETE, name)
+    return rabbit_asks.to_delete(channel.of.vhost, queue.named(channel, method.queue))
 
 
 def _read(channel: AmqpChannel, method: methods.QueuePurge | methods.BasicGet) -> Iterator[Ask]:
@@ -150,8 +109,7 @@ def _read(channel: AmqpChannel, method: methods.QueuePurge | methods.BasicGet) -
 def _consume(channel: AmqpChannel, method: methods.BasicConsume) -> Iterator[Ask | Unless]:
     name = queue.named(channel, method.queue)
     if name != REPLY_TO:
-        yield Ask(READ, QUEUE, name)
-        yield from of_stream(channel, READ, name)
+        yield from rabbit_asks.to_consume(channel.of.vhost, name)
 
 
 ASKS: Final[dict[type, Callable[[AmqpChannel, Any], Asked]]] = {

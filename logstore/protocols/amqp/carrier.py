@@ -7,7 +7,7 @@ from logstore.amqp.methods import Method
 from logstore.amqp.replies import Refusal
 from logstore.broker.queues.vhost import Vhost
 from logstore.protocols.amqp.door import AmqpDoor
-from logstore.protocols.amqp.permits import Permits
+from logstore.protocols.rabbit_permits import Permits
 from logstore.protocols.session import Link
 from logstore.records.encode import Pieces
 

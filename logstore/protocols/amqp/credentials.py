@@ -5,10 +5,10 @@ from typing import Final, NamedTuple
 from logstore.amqp import fields
 from logstore.amqp.fields import data
 from logstore.amqp.replies import ACCESS_REFUSED, COMMAND_INVALID, Refusal
+from logstore.protocols.rabbit_login import EXTERNAL
 
 PLAIN: Final = "PLAIN"
 AMQPLAIN: Final = "AMQPLAIN"
-EXTERNAL: Final = "EXTERNAL"  # the client's certificate says who it is
 
 
 class Credentials(NamedTuple):

@@ -20,7 +20,8 @@ from logstore.amqp.methods import (
     Method,
 )
 from logstore.amqp.replies import COMMAND_INVALID, NOT_ALLOWED, Refusal
-from logstore.protocols.amqp.credentials import AMQPLAIN, EXTERNAL, PLAIN, Offer, offer_of
+from logstore.protocols.amqp.credentials import AMQPLAIN, PLAIN, Offer, offer_of
+from logstore.protocols.rabbit_login import EXTERNAL
 
 LOCALES: Final = b"en_US"
 CHANNEL_MAX: Final = 2047

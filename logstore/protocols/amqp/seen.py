@@ -5,9 +5,9 @@ from typing import Protocol
 from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.handshake import Handshake
-from logstore.protocols.amqp.login import Admitted
 from logstore.protocols.amqp.phase import Phase
 from logstore.protocols.amqp_clients import Client, ClientChannel
+from logstore.protocols.rabbit_login import Admitted
 
 
 class Seen(Carrier, Protocol):

@@ -41,13 +41,14 @@ from logstore.protocols import session
 from logstore.protocols.amqp import publish, reading, seen, standing
 from logstore.protocols.amqp.carrier import Publishing
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, AmqpChannel
-from logstore.protocols.amqp.door import LOOK_S, AmqpDoor
+from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.amqp.handlers import carry_out
 from logstore.protocols.amqp.handshake import About, Handshake, State
-from logstore.protocols.amqp.login import Admitted
-from logstore.protocols.amqp.permits import Permits
 from logstore.protocols.amqp.phase import EARLY, ENDING, Phase
 from logstore.protocols.amqp_clients import Client, ClientChannel
+from logstore.protocols.rabbit_alarm import LOOK_S
+from logstore.protocols.rabbit_login import Admitted
+from logstore.protocols.rabbit_permits import Permits
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
 from logstore.version import VERSION

@@ -11,15 +11,16 @@ from logstore.amqp.fields import data
 from logstore.amqp.methods import Method
 from logstore.amqp.replies import CONNECTION_FORCED, NOT_ALLOWED, Refusal
 from logstore.printable import printable
-from logstore.protocols.amqp.asks import of_stream
 from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import AmqpChannel
-from logstore.protocols.amqp.credentials import EXTERNAL, login_refused
+from logstore.protocols.amqp.credentials import login_refused
 from logstore.protocols.amqp.handshake import Handshake
-from logstore.protocols.amqp.login import DOOR, Admitted, TurnedAway, log_in
-from logstore.protocols.amqp.permits import Ask
+from logstore.protocols.amqp.login import DOOR, log_in
 from logstore.protocols.amqp.phase import ENDING, Phase
 from logstore.protocols.amqp.subscription import AmqpSubscription
+from logstore.protocols.rabbit_asks import of_stream
+from logstore.protocols.rabbit_login import EXTERNAL, Admitted, TurnedAway
+from logstore.protocols.rabbit_permits import Ask
 
 
 class Asked(Carrier, Protocol):
@@ -116,7 +117,7 @@ def _look_at_consumer(of: Asked, channel: AmqpChannel, subscription: AmqpSubscri
     """End it where its client may not read the queue. What it has unacked it keeps."""
     name = subscription.queue.facts.name
     ask = Ask(READ, QUEUE, name)
-    forbidden = [it for it in of_stream(channel, READ, name) if of.permits.is_forbidden(it)]
+    forbidden = [it for it in of_stream(of.vhost, READ, name) if of.permits.is_forbidden(it)]
     if of.permits.may(ask) and not forbidden:
         return
     if channel.subscriptions.pop(subscription.tag, None) is None:

@@ -449,7 +449,7 @@ def test_t27_who_comes_while_publishing_is_blocked_is_told(door):
 
 def test_t27_a_disk_that_is_nearly_full_blocks_until_it_is_not(door, peer):
     free = 100
-    door.door.free_bytes, door.door.free_bytes_min = lambda: free, 1000
+    door.door.alarm.free_bytes, door.door.alarm.free_bytes_min = lambda: free, 1000
     peer.ask(declare())
     peer.publish(b"1")
     door.run()
@@ -472,7 +472,7 @@ def test_t27_a_disk_that_tells_nothing_of_its_room_ends_no_publisher(door, peer,
                 raise space
             return space
 
-    door.door.free_bytes, door.door.free_bytes_min = lambda: free_bytes(Topics()), 1000
+    door.door.alarm.free_bytes, door.door.alarm.free_bytes_min = lambda: free_bytes(Topics()), 1000
     peer.ask(declare())
     peer.publish(b"1")
     door.run()
@@ -1009,10 +1009,10 @@ def test_what_is_settled_of_all_queues_goes_before_anybody_is_blocked(door, peer
     [lane] = door.node.queues.vhosts[b"/"].queue(b"q").stock.order
     assert lane.log.start == 0  # it can be read again
     blocked = []
-    monkeypatch.setattr(type(door.door), "block", lambda it, reason: blocked.append(reason))
+    monkeypatch.setattr(type(door.door.alarm), "block", lambda it, reason: blocked.append(reason))
     # A disk that is short of room for as long as that message is there.
-    door.door.free_bytes_min = 1 << 62
-    door.door.free_bytes = lambda: (1 << 62) - 1 if lane.log.start == 0 else 1 << 62
+    door.door.alarm.free_bytes_min = 1 << 62
+    door.door.alarm.free_bytes = lambda: (1 << 62) - 1 if lane.log.start == 0 else 1 << 62
     monkeypatch.setattr(
         open_queues, "as_there_is_room", lambda _, settings: replace(settings, retention_ms=0)
     )
@@ -1021,7 +1021,7 @@ def test_what_is_settled_of_all_queues_goes_before_anybody_is_blocked(door, peer
     door.run()
     assert lane.log.start == 1
     assert not any(blocked)
-    door.door.free_bytes = lambda: 0  # and nothing is left that could go
+    door.door.alarm.free_bytes = lambda: 0  # and nothing is left that could go
     door.now += 20
     peer.publish(b"last")
     door.run()

@@ -17,7 +17,7 @@ from logstore.amqp.properties import Properties
 from logstore.kept_users import ANYONE, GLOB, PREFIX, KeptTopicPermission
 from logstore.protocols.amqp.asks import ASKS
 from logstore.protocols.amqp.handlers import HANDLERS
-from logstore.protocols.amqp.permits import WORDS, Ask
+from logstore.protocols.rabbit_permits import WORDS, Ask
 
 LANGUAGES = ["rules", "permissions"]
 

@@ -27,7 +27,7 @@ from logstore.amqp.fields import data, text
 from logstore.amqp.replies import ACCESS_REFUSED, NOT_ALLOWED, Refusal
 from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.routing.topology import Topology
-from logstore.protocols.amqp.login import Admitted
+from logstore.protocols.rabbit_login import Admitted
 from logstore.protocols.rabbit_refusals import place
 
 IMPERSONATOR: Final = "impersonator"  # the tag of who may say that a message is of another user
