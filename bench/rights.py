@@ -25,9 +25,9 @@ from logstore.kept_users import (
     KeptTopicPermission,
     KeptUser,
 )
-from logstore.protocols.amqp.login import Admitted
-from logstore.protocols.amqp.permits import AskKey, Permits
 from logstore.protocols.kafka.objects import Objects
+from logstore.protocols.rabbit_login import Admitted
+from logstore.protocols.rabbit_permits import AskKey, Permits
 
 RULES = size(10_000, 100)
 TOPICS = 1000
