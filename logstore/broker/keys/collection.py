@@ -1,0 +1,70 @@
+"""What the four kinds of collections have in common: which of its elements have changed.
+
+A collection lies in the log as a record for each element, under the collection's version and the
+element's name, so that a change of one costs one record. A version is given once and never again:
+what was written under another is nothing any more, so that to delete a collection needs no record
+for each element.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Final, Literal
+
+Kind = Literal["hash", "list", "set", "zset"]
+
+ELEMENT_BYTES: Final = 120  # that an element takes beside its bytes: its objects, its place
+COLLECTION_BYTES: Final = 400  # that one takes without any
+
+
+Before = dict[bytes, bytes | None]  # names of elements, and how they were written; None: not there
+
+
+class Collection:
+    """``names`` of elements are theirs alone: a field, a member, a place in a list."""
+
+    __slots__ = ("before", "counted_bytes", "held_bytes", "version")
+    kind: ClassVar[Kind]
+
+    def __init__(self) -> None:
+        self.version = 0  # 0: nothing of it is written yet
+        self.held_bytes = COLLECTION_BYTES  # about what it takes in memory
+        self.counted_bytes = 0  # what of these its keyspace knows of
+        self.before: Before = {}  # of what has changed, and was not taken to be written
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __contains__(self, name: bytes) -> bool:
+        return self.element(name) is not None
+
+    @property
+    def encoding(self) -> str:
+        """As OBJECT ENCODING says it of Redis 7.2."""
+        raise NotImplementedError
+
+    def element(self, name: bytes) -> bytes | None:
+        """How it is written; None: it is not there."""
+        raise NotImplementedError
+
+    def restore(self, name: bytes, written: bytes) -> None:
+        """Have an element as it was written; then it has not changed. The last word counts."""
+        raise NotImplementedError
+
+    def restored(self) -> None:
+        """All elements are there."""
+
+    def elements(self) -> Iterator[tuple[bytes, bytes]]:
+        """All of them: names, and how they are written."""
+        raise NotImplementedError
+
+    def copy(self) -> "Collection":
+        """The same elements, of which none is written yet."""
+        raise NotImplementedError
+
+    def changes(self) -> list[tuple[bytes, bytes | None]]:
+        """What has changed since this was asked: names, and how they are written now."""
+        before, self.before = self.before, {}
+        return [(name, self.element(name)) for name in before]
+
+    def take_back(self, before: Before) -> None:
+        """What was changed is as it was: it could not be written."""
+        raise NotImplementedError

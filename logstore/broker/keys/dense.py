@@ -1,0 +1,67 @@
+"""Distinct names in an order without holes, so that any can be found by its place: what is scanned,
+or chosen at random, of a collection.
+
+A scan goes from the end to the start. What is taken out leaves its place to the last one, which a
+scan under way has seen already, or has yet to come to: what is there from start to end is seen.
+"""
+
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Final
+
+KEPT_ORDER_MAX: Final = 128  # of so few, those behind one that is taken out move up, as in Redis
+
+
+class Dense:
+    """Like a set; each name has a place."""
+
+    __slots__ = ("_places", "items")
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        self.items: list[bytes] = list(dict.fromkeys(names))
+        self._places: dict[bytes, int] = dict(zip(self.items, range(len(self.items)), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.items)
+
+    def add(self, name: bytes) -> bool:
+        """Whether it is new."""
+        if name in self._places:
+            return False
+        self._places[name] = len(self.items)
+        self.items.append(name)
+        return True
+
+    def discard(self, name: bytes) -> bool:
+        """Whether it was there."""
+        place = self._places.pop(name, None)
+        if place is None:
+            return False
+        items = self.items
+        if len(items) <= KEPT_ORDER_MAX:
+            del items[place]
+            for at in range(place, len(items)):
+                self._places[items[at]] = at
+            return True
+        last = items.pop()
+        if place < len(items):
+            items[place] = last
+            self._places[last] = place
+        return True
+
+    def any(self, chance: Random) -> bytes:
+        """One of them, each as likely as any other."""
+        return self.items[int(chance.random() * len(self.items))]
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """About so many; and the cursor to go on with, 0 at the end. 0 begins."""
+        left = len(self.items)
+        end = min(cursor, left) if cursor else left
+        start = max(end - count, 0)
+        return start, self.items[start:end]

@@ -1,0 +1,109 @@
+"""Collections as records: one for the collection, under its key, and one for each element.
+
+The first says of what kind it is and which version; it comes with every change, so that who reads
+the topic as a changelog is told of the key. An element's key is the version and the element's name:
+NUL, ``E``, 8 bytes, and the name. Elements of a version that no key has any more are nothing.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from logstore.broker.keys.collection import Collection, Kind
+from logstore.broker.keys.hashes import Hash
+from logstore.broker.keys.lists import List
+from logstore.broker.keys.sets import Set
+from logstore.broker.keys.sorted_sets import SortedSet
+from logstore.records.record import Headers
+
+TYPE: Final = "redis.type"  # headers of a collection's own record
+VERSION: Final = "redis.version"  # decimal digits
+ELEMENT: Final = b"\0E"  # begins an element's key
+_VERSION: Final = Struct(">Q")
+_NAME_AT: Final = len(ELEMENT) + _VERSION.size
+
+KINDS: Final[dict[Kind, type[Collection]]] = {
+    "hash": Hash,
+    "list": List,
+    "set": Set,
+    "zset": SortedSet,
+}
+
+Row = tuple[bytes, bytes | None, Headers]  # key, value, headers
+
+
+def rows(key: bytes, value: Collection, headers: Headers) -> Iterator[Row]:
+    """What is to be written of it now. ``key``: of its own record; it has its version."""
+    about = ((TYPE, value.kind.encode()), (VERSION, b"%d" % value.version))
+    yield key, b"", (*headers, *about)
+    prefix = ELEMENT + _VERSION.pack(value.version)
+    for name, written in value.changes():
+        yield prefix + name, written, ()
+
+
+def gone(version: int, names: list[bytes]) -> Iterator[Row]:
+    """What is written so that these elements need not be kept any more."""
+    prefix = ELEMENT + _VERSION.pack(version)
+    for name in names:
+        yield prefix + name, None, ()
+
+
+class Made:
+    """A collection's own record, until its elements are there."""
+
+    __slots__ = ("kind", "version")
+
+    def __init__(self, headers: Headers) -> None:
+        """Raises ValueError where it is no such record."""
+        found = dict(headers)
+        kind = (found.get(TYPE) or b"").decode()
+        if kind not in KINDS:
+            raise ValueError(f"a value of the type {kind!r}")
+        self.kind = kind
+        self.version = int(found.get(VERSION) or b"")
+
+
+class Elements:
+    """Those that records speak of that are read from the start."""
+
+    def __init__(self) -> None:
+        self.version = 0  # the highest that was seen
+        self._of: dict[int, dict[bytes, bytes]] = {}  # by version, and name
+
+    def add(self, key: bytes, written: bytes | None) -> None:
+        """``key``: of an element's record. Raises ValueError."""
+        if len(key) < _NAME_AT:
+            raise ValueError(f"an element's key {key!r}")
+        (version,) = _VERSION.unpack_from(key, len(ELEMENT))
+        self.version = max(self.version, version)
+        found = self._of.get(version)
+        if written is None:
+            if found is not None:
+                found.pop(key[_NAME_AT:], None)
+                if not found:
+                    del self._of[version]
+        elif found is None:
+            self._of[version] = {key[_NAME_AT:]: written}
+        else:
+            found[key[_NAME_AT:]] = written
+
+    def clear(self) -> None:
+        """None of them counts any more."""
+        self._of.clear()
+
+    def take(self, made: Made) -> Collection | None:
+        """The collection whose record this is; None: it has no elements. Raises ValueError."""
+        self.version = max(self.version, made.version)
+        elements = self._of.pop(made.version, None)
+        if not elements:
+            return None
+        value = KINDS[made.kind]()
+        value.version = made.version
+        for name, written in elements.items():
+            value.restore(name, written)
+        value.restored()
+        return value
+
+    def left(self) -> list[tuple[int, list[bytes]]]:
+        """Versions that no collection has taken, with the names of what is left of them."""
+        return [(version, list(names)) for version, names in self._of.items()]

@@ -1,0 +1,183 @@
+"""A list: elements from left to right, of which both ends are near."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from struct import Struct
+from typing import ClassVar, Final
+
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+
+PLACE: Final = Struct(">Q")  # how a place is written: in its order, also below 0
+MIDDLE: Final = 1 << 63  # the first element's place
+LISTPACK_BYTES: Final = 8192  # Redis's list-max-listpack-size -2
+ENTRY_BYTES: Final = 11  # that one takes there beside its bytes, at most
+
+
+class List(Collection):
+    """An element's place is ``first`` for the leftmost, and one more for each after it.
+
+    What comes or goes at an end moves nothing; what does in the middle moves all that are on the
+    side that has fewer, and those are written again.
+    """
+
+    __slots__ = ("_restored", "_text_bytes", "first", "items")
+    kind: ClassVar[Kind] = "list"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: deque[bytes] = deque()
+        self.first = MIDDLE
+        self._text_bytes = 0
+        self._restored: dict[int, bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def encoding(self) -> str:
+        """About: Redis counts what its entries take, to the byte."""
+        taken = self._text_bytes + ENTRY_BYTES * len(self.items)
+        return "listpack" if taken <= LISTPACK_BYTES else "quicklist"
+
+    def _came(self, item: bytes) -> None:
+        self._text_bytes += len(item)
+        self.held_bytes += ELEMENT_BYTES + len(item)
+
+    def _went(self, item: bytes) -> None:
+        self._text_bytes -= len(item)
+        self.held_bytes -= ELEMENT_BYTES + len(item)
+
+    def _change(self, start: int, stop: int) -> None:
+        """These places, from the left, are about to hold something else, or nothing."""
+        first, before, items = self.first, self.before, self.items
+        size = len(items)
+        for at in range(start, stop):
+            name = PLACE.pack(first + at)
+            if name not in before:
+                before[name] = items[at] if 0 <= at < size else None
+
+    def _changes_end(self, place: int, was: bytes | None) -> None:
+        name = PLACE.pack(place)
+        if name not in self.before:
+            self.before[name] = was
+
+    def push_left(self, item: bytes) -> None:
+        self.first -= 1
+        self._changes_end(self.first, None)
+        self.items.appendleft(item)
+        self._came(item)
+
+    def push_right(self, item: bytes) -> None:
+        self._changes_end(self.first + len(self.items), None)
+        self.items.append(item)
+        self._came(item)
+
+    def pop_left(self) -> bytes:
+        item = self.items.popleft()
+        self._changes_end(self.first, item)
+        self.first += 1
+        self._went(item)
+        return item
+
+    def pop_right(self) -> bytes:
+        item = self.items.pop()
+        self._changes_end(self.first + len(self.items), item)
+        self._went(item)
+        return item
+
+    def slice(self, start: int, stop: int) -> list[bytes]:
+        """From the place on up to the other, counted from the left."""
+        items = self.items
+        if stop >= len(items) and start > len(items) // 2:
+            found = list(islice(reversed(items), len(items) - start))
+            found.reverse()
+            return found
+        return list(islice(items, start, stop))
+
+    def replace(self, at: int, item: bytes) -> None:
+        self._change(at, at + 1)
+        self._went(self.items[at])
+        self._came(item)
+        self.items[at] = item
+
+    def insert(self, at: int, item: bytes) -> None:
+        """So that it stands at this place."""
+        count = len(self.items)
+        if at < count // 2:
+            self._change(-1, at)
+            self.first -= 1
+        else:
+            self._change(at, count + 1)
+        self.items.insert(at, item)
+        self._came(item)
+
+    def remove_at(self, places: list[int]) -> None:
+        """``places``: at least one, in their order."""
+        count = len(self.items)
+        if places[-1] < count - places[0]:
+            self._change(0, places[-1] + 1)
+            self.first += len(places)
+        else:
+            self._change(places[0], count)
+        if len(places) == 1:
+            self._went(self.items[places[0]])
+            del self.items[places[0]]
+            return
+        gone, kept = set(places), []
+        for at, item in enumerate(self.items):
+            if at in gone:
+                self._went(item)
+            else:
+                kept.append(item)
+        self.items = deque(kept)
+
+    def element(self, name: bytes) -> bytes | None:
+        """As Collection.element."""
+        (place,) = PLACE.unpack(name)
+        at = place - self.first
+        return self.items[at] if 0 <= at < len(self.items) else None
+
+    def restore(self, name: bytes, written: bytes) -> None:
+        """As Collection.restore; they come in any order, and stand when ``restored`` is called."""
+        if self._restored is None:
+            self._restored = {}
+        (place,) = PLACE.unpack(name)
+        self._restored[place] = written
+
+    def restored(self) -> None:
+        """As Collection.restored."""
+        found, self._restored = self._restored or {}, None
+        self._fill(found)
+
+    def _fill(self, found: dict[int, bytes]) -> None:
+        in_order = sorted(found)
+        self.first = in_order[0] if in_order else MIDDLE
+        for place in in_order:
+            self.items.append(found[place])
+            self._came(found[place])
+
+    def take_back(self, before: Before) -> None:
+        """As Collection.take_back."""
+        found = {self.first + at: item for at, item in enumerate(self.items)}
+        for name, written in before.items():
+            (place,) = PLACE.unpack(name)
+            if written is None:
+                found.pop(place, None)
+            else:
+                found[place] = written
+        for item in self.items:
+            self._went(item)
+        self.items.clear()
+        self._fill(found)
+
+    def elements(self) -> Iterator[tuple[bytes, bytes]]:
+        """As Collection.elements."""
+        return ((PLACE.pack(self.first + at), item) for at, item in enumerate(self.items))
+
+    def copy(self) -> "List":
+        """As Collection.copy."""
+        made = List()
+        for item in self.items:
+            made.push_right(item)
+        return made

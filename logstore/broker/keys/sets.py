@@ -1,0 +1,122 @@
+"""A set: members, each once."""
+
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import ClassVar, Final
+
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+from logstore.broker.keys.dense import Dense
+from logstore.broker.keys.numerals import as_integer
+
+INTSET_MEMBERS: Final = 512  # Redis's set-max-intset-entries
+LISTPACK_MEMBERS: Final = 128  # set-max-listpack-entries
+LISTPACK_BYTES: Final = 64  # set-max-listpack-value
+
+
+class Set(Collection):
+    """Members in the order in which they came; of numbers alone, Redis gives them in theirs."""
+
+    __slots__ = ("_encoding", "members")
+    kind: ClassVar[Kind] = "set"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members = Dense()
+        self._encoding = "intset"
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __contains__(self, member: bytes) -> bool:
+        return member in self.members
+
+    @property
+    def encoding(self) -> str:
+        return self._encoding
+
+    @property
+    def small(self) -> bool:
+        """Whether Redis would scan it at once."""
+        return self._encoding != "hashtable"
+
+    def in_order(self) -> list[bytes]:
+        """All members, as Redis gives them."""
+        if self._encoding == "intset":
+            return sorted(self.members, key=int)
+        return self.members.items
+
+    def add(self, member: bytes) -> bool:
+        """Whether it is new."""
+        if not self._put(member):
+            return False
+        if member not in self.before:
+            self.before[member] = None
+        return True
+
+    def _put(self, member: bytes) -> bool:
+        if member in self.members:
+            return False
+        if self._encoding == "intset" and as_integer(member) is None:
+            # From now on its order is that in which they come, behind the numbers in theirs.
+            self.members = Dense(self.in_order())
+            self._encoding = "listpack" if len(self) < LISTPACK_MEMBERS else "hashtable"
+        self.members.add(member)
+        self.held_bytes += ELEMENT_BYTES + len(member)
+        if self._encoding == "listpack":
+            if len(self.members) > LISTPACK_MEMBERS or len(member) > LISTPACK_BYTES:
+                self._encoding = "hashtable"
+        elif self._encoding == "intset" and len(self.members) > INTSET_MEMBERS:
+            self._encoding = "hashtable"
+        return True
+
+    def remove(self, member: bytes) -> bool:
+        """Whether it was there."""
+        if not self._drop(member):
+            return False
+        if member not in self.before:
+            self.before[member] = b""
+        return True
+
+    def _drop(self, member: bytes) -> bool:
+        if not self.members.discard(member):
+            return False
+        self.held_bytes -= ELEMENT_BYTES + len(member)
+        return True
+
+    def take_back(self, before: Before) -> None:
+        """As Collection.take_back."""
+        for member, written in before.items():
+            if written is None:
+                self._drop(member)
+            else:
+                self._put(member)
+
+    def any(self, chance: Random) -> bytes:
+        """A member by chance."""
+        return self.members.any(chance)
+
+    def element(self, name: bytes) -> bytes | None:
+        """As Collection.element."""
+        return b"" if name in self.members else None
+
+    def restore(self, name: bytes, written: bytes) -> None:
+        """As Collection.restore."""
+        self._put(name)
+
+    def elements(self) -> Iterator[tuple[bytes, bytes]]:
+        """As Collection.elements."""
+        return ((member, b"") for member in self.members)
+
+    def copy(self) -> "Set":
+        """As Collection.copy."""
+        made = Set.of(self.members)
+        made._encoding = self._encoding
+        return made
+
+    @classmethod
+    def of(cls, members: Iterable[bytes]) -> "Set":
+        """One with these, as if they came in this order."""
+        made = cls()
+        for member in members:
+            made.add(member)
+        return made
