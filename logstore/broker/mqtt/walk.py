@@ -1,0 +1,142 @@
+"""Going through the topics that a filter matches, in their order, as far as there is room.
+
+What lies between two topics that match is not looked at: from one that does not, the next that
+could is worked out (``beyond``) and looked up. So ``+/status`` costs by the first levels that there
+are, not by all topics below them.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from logstore.broker.mqtt.ordered import Ordered
+
+RUN_MAX: Final = 512  # topics that are compared in one go where most of them match
+RUN_BYTES_MAX: Final = 1 << 16  # of these; a topic may have as many
+LOOK_BYTES: Final = 256  # of topics, to be looked at for one more
+LEVELS_MAX: Final = 64  # of a filter that becomes a regular expression: making one takes long
+_END: Final = b""  # no topic is left that could match
+_BEHIND_SLASH: Final = b"0"  # the byte that follows "/"
+_BEHIND_DOLLAR: Final = b"%"
+
+
+class Walk:
+    """Of one filter, which must be legal. It goes on behind where it was, whatever has changed."""
+
+    __slots__ = ("_at", "_exact", "_levels", "_low", "_match", "_ordered", "_run", "_stem")
+
+    def __init__(self, ordered: Ordered, filter_: bytes) -> None:
+        self._ordered = ordered
+        self._levels = filter_.split(b"/")
+        literal = _literal(self._levels)
+        self._low = b"/".join(self._levels[:literal])
+        self._at: bytes | None = self._low  # None: over
+        self._run = 1
+        self._exact = literal == len(self._levels)
+        # All that begins with it matches; None: that alone does not say so.
+        self._stem: bytes | None = None
+        if literal == len(self._levels) - 1 and self._levels[-1] == b"#":
+            self._stem = self._low + b"/" if literal else b""
+        few = len(self._levels) <= LEVELS_MAX
+        self._match = _matcher(self._levels) if few and not self._exact else self._matches
+
+    @property
+    def over(self) -> bool:
+        return self._at is None
+
+    def some(self, most: int) -> tuple[list[bytes], list[bytes]]:
+        """Topics that match, and what is known of each; about ``most`` topics are looked at.
+
+        Perhaps none, although there are more (``over``).
+        """
+        if self._exact:
+            return self._exactly()
+        topics: list[bytes] = []
+        values: list[bytes] = []
+        while most > 0 and self._at is not None:
+            run, known = self._ordered.run(self._at, min(self._run, most))
+            if not run:
+                self._at = None
+                break
+            size = sum(map(len, run))
+            most -= len(run) + size // LOOK_BYTES
+            beyond = self._beyond(run[0])
+            if beyond is not None:
+                self._run = 1
+                self._at = None if beyond is _END else beyond
+                continue
+            found = self._matching(run)
+            if len(found) == len(run):
+                topics += run
+                values += known
+            else:
+                topics += [run[n] for n in found]
+                values += [known[n] for n in found]
+            more = 2 * len(found) >= len(run) and size <= RUN_BYTES_MAX
+            self._run = min(2 * len(run), RUN_MAX) if more else 1
+            self._at = run[-1] + b"\0"  # the least that is greater
+        return topics, values
+
+    def _exactly(self) -> tuple[list[bytes], list[bytes]]:
+        topic, self._at = self._low, None
+        value = self._ordered.get(topic)
+        return ([], []) if value is None else ([topic], [value])
+
+    def _matching(self, run: Sequence[bytes]) -> Sequence[int]:
+        """The numbers of those that match; the first one does."""
+        stem = self._stem
+        if stem is not None and run[0].startswith(stem) and run[-1].startswith(stem):
+            dollars = not stem and run[0] < _BEHIND_DOLLAR and run[-1] >= b"$"
+            if not dollars:
+                return range(len(run))
+        match = self._match
+        return [n for n, topic in enumerate(run) if match(topic)]
+
+    def _matches(self, topic: bytes) -> bool:
+        return self._beyond(topic) is None
+
+    def _beyond(self, topic: bytes) -> bytes | None:
+        """None: it matches. Else what comes next: nothing between the two matches."""
+        levels = self._levels
+        if topic[:1] == b"$" and levels[0] in (b"+", b"#"):  # MQTT 4.7.2
+            return _BEHIND_DOLLAR
+        words = topic.split(b"/")
+        for n, level in enumerate(levels):
+            if level == b"#":
+                return None
+            if n == len(words):  # it is what stands above those that could
+                return topic + b"\0"
+            if level not in (b"+", words[n]):
+                return _aim(topic, words[:n], level)
+        if len(words) == len(levels):
+            return None
+        return b"/".join(words[: len(levels)]) + _BEHIND_SLASH
+
+
+def _aim(topic: bytes, above: Sequence[bytes], word: bytes) -> bytes:
+    """The next that has this word below those, where ``topic`` has another one.
+
+    Bytes below "/" stand between a word and what is below it: ``a``, ``a-b``, ``a/b``.
+    """
+    stem = b"".join([it + b"/" for it in above])
+    for target in (stem + word, stem + word + b"/"):
+        if target > topic:
+            return target
+    return stem[:-1] + _BEHIND_SLASH if stem else _END
+
+
+def _literal(levels: Sequence[bytes]) -> int:
+    """How many levels come before the first wildcard."""
+    return next((n for n, it in enumerate(levels) if it in (b"+", b"#")), len(levels))
+
+
+def _matcher(levels: Sequence[bytes]) -> Callable[[bytes], object]:
+    """As ``Walk._matches``. Nothing in it can be tried in two ways, so no topic stalls it."""
+    parts = [rb"[^/]*" if it == b"+" else re.escape(it) for it in levels]
+    if levels[-1] == b"#":
+        pattern = b"/".join(parts[:-1]) + rb"(?:/.*)?" if len(parts) > 1 else rb".*"
+    else:
+        pattern = b"/".join(parts)
+    if levels[0] in (b"+", b"#"):
+        pattern = rb"(?!\$)" + pattern
+    return re.compile(pattern, re.DOTALL).fullmatch

@@ -1,0 +1,54 @@
+"""The waist for what is kept of MQTT wills, as models and storage both see it.
+
+A will whose client is promised that it comes, whatever happens to the server, is kept from CONNECT
+on, until it is published and safe, or not needed any more. Facts are values.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from logstore.errors import CorruptStore
+from logstore.kept import Keeping
+
+
+class KeptWill(NamedTuple):
+    """One client's will."""
+
+    number: int  # that no other has while this one is kept
+    client: str  # its id
+    topic: bytes
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    delay_s: int = 0  # from the end of its connection
+    session_s: int = 0  # that its session outlives the connection: the will waits no longer
+    due_ms: int | None = None  # since 1970; None: its client is connected, or was at the end
+    # What the message says beside, as ``broker/mqtt/message.About``:
+    payload_format: int | None = None
+    content_type: bytes | None = None
+    response_topic: bytes | None = None
+    correlation: bytes | None = None
+    user: tuple[tuple[bytes, bytes], ...] = ()
+    expiry_s: int | None = None  # from when it is published
+
+
+class KeptWills(NamedTuple):
+    """All that are kept. What is damaged keeps nothing else from being read."""
+
+    wills: Sequence[KeptWill] = ()
+    damaged: Sequence[CorruptStore] = ()
+
+
+class WillKeeper(Protocol):
+    """What a process that has the wills in its memory keeps them with.
+
+    As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
+    finished once, in that order, in the caller's own thread.
+    """
+
+    def used(self) -> bool:
+        """Whether any is kept."""
+
+    def load(self) -> KeptWills: ...
+    def change(self, keep: Sequence[KeptWill] = (), forget: Sequence[int] = ()) -> Keeping:
+        """All of it or nothing; ``forget``: by their numbers."""
