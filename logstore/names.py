@@ -18,7 +18,10 @@ USER_BYTES_MAX: Final = 255
 PASSWORD_BYTES_MAX: Final = 1024  # it is to fit into any door's first request, beside a name
 ANYONE: Final = "*"  # in a rule: every user
 OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors: no user's
-AUDIT_TOPIC: Final = "__audit"  # who did what: the server makes it, and alone writes to it
+AUDIT_TOPIC: Final = "__audit"  # who did what
+RETAINED_TOPIC: Final = "__mqtt_retained"  # of each MQTT topic the message that is kept for it
+# The server makes these, and alone writes to them.
+SERVER_TOPICS: Final = frozenset({AUDIT_TOPIC, RETAINED_TOPIC})
 # Begins the names of groups whose offsets are the positions of topic routes: they never expire.
 ROUTE_GROUPS: Final = "__route."
 QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
@@ -41,6 +44,11 @@ def check_topic(name: str) -> str:
             f"characters a-z A-Z 0-9 . _ -"
         )
     return name
+
+
+def is_servers(topic: str) -> bool:
+    """Whether nobody but the server makes a topic of this name, and writes to it."""
+    return topic in SERVER_TOPICS
 
 
 def _beginning(name: str) -> str:

@@ -32,7 +32,7 @@ from logstore.kept_users import (
     Unreadable,
     UserKeeper,
 )
-from logstore.names import AUDIT_TOPIC, OWNER_NAME
+from logstore.names import AUDIT_TOPIC, OWNER_NAME, is_servers
 
 _T = TypeVar("_T", KeptUser, KeptQuota)
 
@@ -45,10 +45,9 @@ _NO_USER: Final = Decision(False, "there is no such user")
 _UNKNOWN: Final = Decision(False, "a rule is damaged, and may forbid it")
 _ANY_KEY: Final = Decision(True, "the user has no topic permission at the exchange")
 _NO_KEY: Final = Decision(False, "the user's topic permission at the exchange has another key")
-# Of the audit log: what the server alone does; and what else no rule allows.
+# Of topics of the server: what it alone does; and what else no rule allows.
 _SERVERS: Final = frozenset({WRITE, CREATE})
 _ADMINISTRATORS: Final = _SERVERS | {DELETE, ALTER, ALTER_CONFIGS}
-_AUDIT: Final = Decision(False, f"{AUDIT_TOPIC} is the server's own")
 
 
 class Access:
@@ -134,10 +133,12 @@ class Access:
     def decision(self, who: Identity, operation: str, kind: str, name: str) -> Decision:
         """Whether he may do this, and why."""
         standing = self._standing(who)
-        if name == AUDIT_TOPIC and kind == TOPIC and not who.owner:
+        # The owner's own entries may be in the audit log; of other topics of its own the server
+        # knows what it has written, and nothing else may be there.
+        if kind == TOPIC and is_servers(name) and not (who.owner and name == AUDIT_TOPIC):
             anyone = standing is None or not standing.allowed
             if operation in (_ADMINISTRATORS if anyone else _SERVERS):
-                return _AUDIT
+                return Decision(False, f"{name} is the server's own")
         if standing is not None:
             return standing
         with self._asking:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from logstore.access.identity import Identity
 from logstore.access.rules import Decision
-from logstore.names import AUDIT_TOPIC
+from logstore.names import is_servers
 
 # Answers that are remembered of one user, at some 250 bytes each: a client chooses the names.
 KNOWN_MAX: Final = 10_000
@@ -68,7 +68,7 @@ class Rights:
         if version != self._access.version:
             _, everything, known = self._look_anew()
         if everything:
-            return name != AUDIT_TOPIC or self.decision(operation, kind, name).allowed
+            return not is_servers(name) or self.decision(operation, kind, name).allowed
         answer = known.get((operation, kind, name))
         if answer is not None:
             return answer

@@ -9,16 +9,16 @@ from logstore.broker.topic import Topic
 from logstore.config import Chosen, parse
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import Refused
-from logstore.names import AUDIT_TOPIC
+from logstore.names import SERVER_TOPICS, is_servers
 from logstore.records.record import Record
 from logstore.settings import STORE_SETTINGS
 
 METADATA_TOPIC: Final = "__cluster_metadata"
 # Kafka makes these for itself. Nothing makes them here but a client that says so: one that only
-# asks for them gets none. The audit log is the server's own.
+# asks for them gets none. Some are the server's own.
 INTERNAL_TOPICS: Final = frozenset(
     {
-        AUDIT_TOPIC,
+        *SERVER_TOPICS,
         METADATA_TOPIC,
         "__consumer_offsets",
         "__share_group_state",
@@ -31,8 +31,8 @@ def check_for_clients(name: str) -> None:
     """Raises Refused where no client may create a topic of that name."""
     if name == METADATA_TOPIC:
         raise Refused(f"topic {name!r}: Kafka keeps its metadata in it; nobody else may create it")
-    if name == AUDIT_TOPIC:
-        raise Refused(f"topic {name!r} is the audit log: the server creates it")
+    if is_servers(name):
+        raise Refused(f"topic {name!r} is the server's own: it creates it")
 
 
 def check_count(partitions: int) -> int:

@@ -16,8 +16,9 @@ from logstore.kept_queues import Kept, KeptRouting
 from logstore.kept_schedules import Entry
 from logstore.kept_users import Forgotten, KeptAccess
 from logstore.kept_users import Kept as KeptOfAccess
+from logstore.kept_wills import KeptWill, KeptWills
 from logstore.log import TopicPartition
-from logstore.storage import queues, schedules, users
+from logstore.storage import queues, schedules, users, wills
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupTable
 from logstore.storage.schedules import ScheduleTable
@@ -244,4 +245,26 @@ class UserCommitter:
     ) -> Keeping:
         return self._committer.keep(
             users.TABLES, lambda it: users.change(it, keep, forget), frees=not keep
+        )
+
+
+class WillCommitter:
+    """``WillKeeper`` of the table in LMDB."""
+
+    def __init__(self, committer: Committer, environment: Environment) -> None:
+        self._committer = committer
+        self._environment = environment
+
+    def used(self) -> bool:
+        """As WillKeeper.used. Raises Failed."""
+        return wills.used(self._environment)
+
+    def load(self) -> KeptWills:
+        """As WillKeeper.load. Raises Failed."""
+        return wills.load(self._environment)
+
+    def change(self, keep: Sequence[KeptWill] = (), forget: Sequence[int] = ()) -> Keeping:
+        """As WillKeeper.change."""
+        return self._committer.keep(
+            wills.TABLES, lambda it: wills.change(it, keep, forget), frees=not keep
         )

@@ -17,7 +17,7 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.records.latest import latest, recorded
-from logstore.storage import users
+from logstore.storage import users, wills
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
@@ -95,6 +95,7 @@ def verify(
     if only is None:
         yield from _unlisted(directory)
         yield from _users(directory)
+        yield from _wills(directory)
 
 
 def _users(directory: LocalDirectory) -> Iterator[Report]:
@@ -103,6 +104,14 @@ def _users(directory: LocalDirectory) -> Iterator[Report]:
     path = os.path.join(directory.path, CATALOG)
     for row in () if table is None else users.load(table.environment).damaged:
         yield Report(path, findings=(Finding(path, row.why.removeprefix(f"{path}: ")),))
+
+
+def _wills(directory: LocalDirectory) -> Iterator[Report]:
+    """Those that are damaged."""
+    table = directory.groups
+    path = os.path.join(directory.path, CATALOG)
+    for error in () if table is None else wills.load(table.environment).damaged:
+        yield Report(path, findings=(Finding(path, _without(path, error)),))
 
 
 def _repaired(log: SegmentedLog, report: Report) -> Report:

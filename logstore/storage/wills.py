@@ -32,6 +32,7 @@ _OPTIONAL: Final = {
 }  # fmt: skip
 _BYTES: Final = frozenset({"topic", "payload", "type", "response", "correlation"})
 _NEEDED: Final = ("client", "topic", "payload", "qos", "retain", "delay_s", "session_s")
+_MOST: Final = {"qos": 2, "format": 1, "due_ms": 2**63 - 1}  # of numbers; of others 32 bits
 
 
 def used(environment: Environment) -> bool:
@@ -89,13 +90,20 @@ def _will(key: bytes, value: bytes) -> KeptWill:
     user = row.pop("user", [])
     if unknown := row.keys() - {*_NEEDED, *_OPTIONAL.values()}:
         raise ValueError(f"it has the fields {', '.join(sorted(unknown))}")
-    needed = {name: row[name] for name in _NEEDED}
-    optional = {name: row.get(short) for name, short in _OPTIONAL.items()}
+    needed: Any = {name: row[name] for name in _NEEDED}
+    optional: Any = {name: row.get(short) for name, short in _OPTIONAL.items()}
     for name, it in row.items():
-        kind = bytes if name in _BYTES else {"client": str, "retain": bool}.get(name, int)
-        if not isinstance(it, kind):
-            raise TypeError(f"{name} is {it!r}")
-    if len(user) % 2 or not all(type(it) is bytes for it in user):
+        _check(name, it)
+    if type(user) is not list or len(user) % 2 or not all(type(it) is bytes for it in user):
         raise ValueError("its user properties are no pairs")
     pairs = tuple(zip(user[::2], user[1::2], strict=True))
     return KeptWill(_NUMBER.unpack(key)[0], **needed, **optional, user=pairs)
+
+
+def _check(name: str, value: Any) -> None:  # noqa: ANN401  what a row holds
+    """Raises TypeError, ValueError."""
+    kind: Any = bytes if name in _BYTES else {"client": str, "retain": bool}.get(name, int)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{name} is {value!r}")
+    if kind is int and not 0 <= value <= _MOST.get(name, 2**32 - 1):
+        raise ValueError(f"{name} is {value}")

@@ -38,7 +38,7 @@ from logstore.kept_users import (
     KeptRule,
     KeptUser,
 )
-from logstore.names import AUDIT_TOPIC
+from logstore.names import AUDIT_TOPIC, RETAINED_TOPIC
 
 AL = Identity("al", "10.0.0.1")
 
@@ -268,7 +268,7 @@ def test_a_rule_with_odd_characters_is_told_in_one_line():
     assert decision == (True, r"allow user al read channel:a\nb\x1b[31m (literal) from *")
 
 
-# The audit log
+# Topics of the server
 
 
 @pytest.mark.parametrize("operation", [WRITE, CREATE, DELETE, ALTER, ALTER_CONFIGS])
@@ -291,6 +291,16 @@ def test_no_client_writes_the_audit_log(operation):
         assert rights.may(READ, TOPIC, AUDIT_TOPIC)
         assert rights.may(operation, CHANNEL, AUDIT_TOPIC)
         assert "server's own" in rights.decision(operation, TOPIC, AUDIT_TOPIC).why
+
+
+@pytest.mark.parametrize("who", [OWNER, Identity("root", "h"), Identity("al", "h")])
+def test_nobody_writes_what_the_server_has_in_memory_and_whoever_may_reads_it(who):
+    book = access(allow(ALL, "*"), allow(ALL, RETAINED_TOPIC))
+    for operation in (WRITE, CREATE):
+        assert not book.rights(who).may(operation, TOPIC, RETAINED_TOPIC)
+        assert "server's own" in book.rights(who).decision(operation, TOPIC, RETAINED_TOPIC).why
+    assert book.rights(who).may(READ, TOPIC, RETAINED_TOPIC)
+    assert book.rights(who).may(DELETE, TOPIC, RETAINED_TOPIC) is (who.user != "al")
 
 
 # Names

@@ -43,7 +43,8 @@ class Ordered:
         lasts = self._lasts
         chunk = bisect_left(lasts, topic)
         if chunk == len(lasts):
-            return self._put_last(topic, value)
+            self._put_last(topic, value)
+            return None
         topics, values = self._topics[chunk], self._values[chunk]
         at = bisect_left(topics, topic)
         if topics[at] == topic:

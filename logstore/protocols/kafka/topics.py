@@ -22,7 +22,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_topic_partitions as describe_messages,
 )
-from logstore.names import AUDIT_TOPIC
+from logstore.names import is_servers
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
@@ -100,7 +100,7 @@ def _created(
                 errors.TOPIC_AUTHORIZATION_FAILED,
                 f"topic {asked.name!r}: Kafka keeps its metadata in it; nobody else may create it",
             )
-        if asked.name == AUDIT_TOPIC:  # also whoever may create any
+        if is_servers(asked.name):  # also whoever may create any
             raise _Unauthorized
         settings = given_settings(asked.configs)
         count = _count(asked)
@@ -203,7 +203,7 @@ def _deleted(
 
 def _may_delete(client: KafkaClient, name: str) -> bool:
     """Whoever may not see a topic is not told whether it is there."""
-    return (name != AUDIT_TOPIC and client.sees_cluster(DELETE)) or (
+    return (not is_servers(name) and client.sees_cluster(DELETE)) or (
         client.may_topic(DESCRIBE, name) and client.may_topic(DELETE, name)
     )
 

@@ -1,6 +1,6 @@
 """The map of topics that can be walked: against a dictionary, and a naive matcher."""
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -12,12 +12,9 @@ from logstore.broker.mqtt.walk import Walk
 WORDS = st.sampled_from([b"", b"a", b"a-", b"a0", b"b", b"$s", b"$", b"!", b"a\n", b"\xc3\xa4"])
 TOPICS = st.lists(WORDS, min_size=1, max_size=4).map(b"/".join).filter(bool)
 LEVELS = st.lists(st.one_of(WORDS, st.just(b"+")), min_size=1, max_size=4)
-FILTERS = (
-    st.tuples(LEVELS, st.booleans())
-    .map(lambda it: b"/".join([*it[0], *([b"#"] if it[1] else [])]))
-    .filter(bool)
-    | st.just(b"#")
-)
+FILTERS = st.tuples(LEVELS, st.booleans()).map(
+    lambda it: b"/".join([*it[0], *([b"#"] if it[1] else [])])
+).filter(bool) | st.just(b"#")
 
 
 def naive(filter_, topic):
@@ -126,3 +123,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestOrderedAsADictionary = Model.TestCase
+TestOrderedAsADictionary.settings = settings(max_examples=15, stateful_step_count=40)

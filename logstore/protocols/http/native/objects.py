@@ -7,7 +7,7 @@ from logstore.access.resources import CLUSTER, CLUSTER_NAME, CREATE, DESCRIBE, G
 from logstore.broker.topic import Topic
 from logstore.errors import Forbidden, UnknownTopic
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.names import AUDIT_TOPIC
+from logstore.names import is_servers
 from logstore.printable import printable
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -36,7 +36,7 @@ def require_topic(door: HttpDoor, call: Call, operation: str, name: str, instead
     """
     on_cluster = (
         operation == CREATE
-        and name != AUDIT_TOPIC
+        and not is_servers(name)
         and call.rights.may(operation, CLUSTER, CLUSTER_NAME)
     )
     if not on_cluster and not may_topic(door, call, operation, name):

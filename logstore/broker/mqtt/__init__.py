@@ -1,0 +1,1 @@
+"""MQTT's model: one space of topics that all doors share. Knows no wire."""
