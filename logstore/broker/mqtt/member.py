@@ -1,0 +1,48 @@
+"""Who gets messages of the space of topics, as the space sees it: a session, or a shared group."""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from logstore.broker.channel import Chunk, Form
+from logstore.broker.history import Kept
+
+if TYPE_CHECKING:  # with messages of QoS 0 alone there are no queues
+    from logstore.broker.queues.queue import Queue
+
+
+class Grant(NamedTuple):
+    """What a subscription says beside its filter."""
+
+    qos: int = 0  # the highest that its messages are sent with
+    no_local: bool = False
+    retain_as_published: bool = False
+    id: int = 0  # the subscription identifier; 0: none was given
+
+
+class Member(Protocol):
+    """It is nothing but itself, as any plain object, and keeps its own subscriptions.
+
+    ``Space.changed`` is told before any of these is another one.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody is connected who gets what is sent at most once."""
+
+    @property
+    def queue(self) -> "Queue | None":
+        """Where what is to be acknowledged goes: of who has a grant of QoS 1 or 2.
+
+        In the virtual host ``/``. None: it has none, and gets all with QoS 0.
+        """
+
+    def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
+        """How messages of QoS 0 are written for it; one object for all who get the same.
+
+        ``ids``: the subscription identifiers, ascending, each once.
+        """
+
+    def deliver(self, chunk: Chunk) -> None:
+        """As Subscriber.deliver; only where it is live. What is too much for it, it drops."""
+
+    def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
+        """As Subscriber.deliver_kept; it is never called: members read no histories."""

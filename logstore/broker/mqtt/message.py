@@ -1,0 +1,57 @@
+"""A message of MQTT as the model has it, and what travels with it."""
+
+from typing import Final, NamedTuple, Self
+
+QOS_MAX: Final = 2
+
+
+class About(NamedTuple):
+    """What a message of MQTT 5 says beside its topic and payload; None: it says nothing of that.
+
+    Texts are UTF-8. There is none of a message that says nothing at all.
+    """
+
+    payload_format: int | None = None  # 1: the payload is UTF-8
+    content_type: bytes | None = None
+    response_topic: bytes | None = None
+    correlation: bytes | None = None  # any bytes
+    user: tuple[tuple[bytes, bytes], ...] = ()  # names and values in order; a name may come twice
+    expires_at_ms: int | None = None  # since 1970
+
+
+NOTHING: Final = About()
+
+
+class Message(NamedTuple):
+    """One message as it is published."""
+
+    topic: bytes  # legal: ``filters.check_topic``
+    payload: bytes
+    qos: int = 0
+    retain: bool = False  # as its publisher says; keeping it is not the space's
+    about: About | None = None
+    publisher: object = None  # the member that published it; None: no member
+
+
+class Carried(bytes):
+    """A payload of a channel that is more than its bytes to MQTT's subscribers.
+
+    To all others it is bytes as any.
+    """
+
+    about: About | None
+    retain: bool
+    publisher: object
+
+    def __new__(
+        cls, payload: bytes, about: About | None, publisher: object, *, retain: bool
+    ) -> Self:
+        """As Message has them."""
+        made = super().__new__(cls, payload)
+        made.about, made.retain, made.publisher = about, retain, publisher
+        return made
+
+
+def seconds_left(expires_at_ms: int, now_ms: int) -> int:
+    """What an expiry interval says that has passed in part [MQTT-3.3.2-6]; 0: it is over."""
+    return max(0, -((now_ms - expires_at_ms) // 1000))
