@@ -11,9 +11,11 @@ import logstore
 from logstore.broker import ledger
 from logstore.broker.deduplication import repeats, room
 from logstore.broker.deduplication.ids import id_of
+from logstore.broker.mqtt import record_headers
 from logstore.broker.queues import held, journal, message, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
+from logstore.names import RETAINED_TOPIC
 from logstore.records import batch
 from logstore.records.encode import encode
 from logstore.settings import TopicSettings
@@ -113,6 +115,14 @@ def test_operations_of_the_journal():
 def test_headers_of_messages():
     told = re.findall(r"^\| `((?:amqp|__logstore)\.\w+)` \|", TEXT, re.MULTILINE)
     assert told == [message.EXCHANGE, message.PROPERTIES, message.DEATHS]
+
+
+def test_headers_of_retained_messages():
+    section = TEXT.partition("## Retained messages of MQTT")[2].partition("\n## ")[0]
+    told = re.findall(r"`(mqtt\.[a-z.-]+)`", section.partition("| any other")[0])
+    assert set(told) == record_headers._OWN
+    assert f"`{record_headers.ESCAPE}`" in section
+    assert f"`{RETAINED_TOPIC}`" in section
 
 
 def test_index_entries():
