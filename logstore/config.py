@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from logstore import variables
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
@@ -23,15 +23,18 @@ from logstore.settings import (
     DAY_MS,
     FILE_SETTINGS,
     HOUR_MS,
+    KEYS_SYNC,
     STORE_SETTINGS,
     TOPIC_PREFIX,
     TOPIC_SETTINGS,
     ChannelRule,
+    KeysRule,
     StoreSettings,
     TopicSettings,
 )
 
 CHANNEL_TABLE = "channel"
+KEYS_TABLE = "keys"
 VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
@@ -151,9 +154,11 @@ class Config:
         self,
         given: Mapping[str, tuple[str, str]] | None = None,
         channels: tuple[ChannelRule, ...] = (),
+        keys: tuple[KeysRule, ...] = (),
     ) -> None:
         """``given``: name -> (text, source); topic defaults under ``topic.<name>``."""
         self.channels = channels
+        self.keys = keys
         self._given: dict[str, tuple[Any, str]] = {}
         for name, (text, source) in (given or {}).items():
             field = FILE_SETTINGS.get(name)
@@ -175,7 +180,7 @@ class Config:
         return self._with(name, text, f"option {option}")
 
     def _with(self, name: str, text: str, source: str) -> "Config":
-        config = Config(channels=self.channels)
+        config = Config(channels=self.channels, keys=self.keys)
         config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), source)}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
@@ -185,6 +190,7 @@ class Config:
         """From a TOML file (None or absent: no file) and the environment, which wins."""
         given: dict[str, tuple[str, str]] = {}
         channels: tuple[ChannelRule, ...] = ()
+        keys: tuple[KeysRule, ...] = ()
         if file is not None and _exists(file):
             try:
                 tables = tomllib.loads(file.read_text("utf-8"))
@@ -193,6 +199,7 @@ class Config:
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise InvalidSetting(f"{file}: not TOML: {error}") from None
             channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
+            keys = _keys_rules(file, tables.pop(KEYS_TABLE, []))
             given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}
         found = variables.find(environment, FILE_SETTINGS)
         for name, variable in found.settings.items():
@@ -204,7 +211,7 @@ class Config:
                 )
             given[name] = _of_file(name, variable, environment[variable]), f"file of {variable}"
         _warn(found.unknown)
-        return cls(given, channels)
+        return cls(given, channels, keys)
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
         """A topic's settings: its own, else what file or environment say, else the defaults."""
@@ -284,19 +291,48 @@ def _warn(unknown: list[str]) -> None:
         _log.warning("the environment has variables that are no setting, ignored: %s", shown)
 
 
+def _tables(
+    file: Path,
+    kind: str,
+    tables: Any,  # noqa: ANN401  TOML
+    names: tuple[str, ...],
+) -> list[dict[str, Any]]:
+    """Tables of this kind, which know no other names. Raises InvalidSetting, UnknownSetting."""
+    if not isinstance(tables, list) or not all(isinstance(it, dict) for it in tables):
+        raise InvalidSetting(f"file {file}: {kind}: is a list of tables: [[{kind}]]")
+    for name in (name for table in tables for name in table):
+        if name not in names:
+            raise UnknownSetting(
+                f"file {file}: [[{kind}]]: no setting {name!r}{nearest(name, names)}"
+            )
+    return tables
+
+
+def _keys_rules(file: Path, tables: Any) -> tuple[KeysRule, ...]:  # noqa: ANN401  TOML
+    """``pattern = "cache:*"``, ``sync = "everysec"``. Raises InvalidSetting, UnknownSetting."""
+    rules = []
+    for table in _tables(file, KEYS_TABLE, tables, ("pattern", "sync")):
+        pattern, sync = table.get("pattern"), table.get("sync")
+        if not _is_pattern(pattern) or sync not in KEYS_SYNC:
+            raise InvalidSetting(
+                f"file {file}: [[{KEYS_TABLE}]]: takes pattern, a text such as 'cache:*', and "
+                f"sync, one of {', '.join(KEYS_SYNC)}"
+            )
+        rules.append(KeysRule(pattern, sync))
+    return tuple(rules)
+
+
+def _is_pattern(text: object) -> TypeGuard[str]:
+    return isinstance(text, str) and 1 <= len(text.encode()) <= 4096
+
+
 def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa: ANN401  TOML
     """``pattern = "orders.*"``, ``history = "1h"``. Raises InvalidSetting, UnknownSetting."""
-    if not isinstance(tables, list) or not all(isinstance(it, dict) for it in tables):
-        raise InvalidSetting(f"file {file}: channel: is a list of tables: [[{CHANNEL_TABLE}]]")
     rules = []
-    for table in tables:
-        for name in table:
-            if name not in ("pattern", "history"):
-                near = nearest(name, ("pattern", "history"))
-                raise UnknownSetting(f"file {file}: [[{CHANNEL_TABLE}]]: no setting {name!r}{near}")
+    for table in _tables(file, CHANNEL_TABLE, tables, ("pattern", "history")):
         pattern, history = table.get("pattern"), table.get("history")
         found = re.fullmatch(r"(\d{1,12})(ms|s|m|h|d)", str(history))
-        if not isinstance(pattern, str) or not 1 <= len(pattern.encode()) <= 4096 or found is None:
+        if not _is_pattern(pattern) or found is None:
             raise InvalidSetting(
                 f"file {file}: [[{CHANNEL_TABLE}]]: takes pattern, a text such as 'orders.*', and "
                 f"history, a time such as '30m', '1h' or '7d'"

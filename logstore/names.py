@@ -24,6 +24,7 @@ RETAINED_TOPIC: Final = "__mqtt_retained"  # of each MQTT topic the message that
 SERVER_TOPICS: Final = frozenset({AUDIT_TOPIC, RETAINED_TOPIC})
 # Begins the names of groups whose offsets are the positions of topic routes: they never expire.
 ROUTE_GROUPS: Final = "__route."
+KEYS_PREFIX: Final = "__keys."  # begins the names of topics that hold Redis's keys: a database each
 QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes

@@ -35,6 +35,7 @@ from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_audit import NodeAudit
 from logstore.node_figures import NodeFigures
 from logstore.node_groups import Groups
+from logstore.node_keys import NodeKeys
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
 from logstore.protocols.house import Found, House, TakeFound, Work
@@ -148,6 +149,7 @@ class Node:
             tokens = self._tokens(work, turn.stopwatch)
             audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
             queues = NodeQueues(loop, turn, self._store, groups.committer, work, figures.queues)
+            keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()
             raise
@@ -197,6 +199,7 @@ class Node:
             job=partial(self._job, turn),
             log_bytes=queues.log_bytes,
             access=access,
+            keys_of=keys,
             audit=audit,
             logins=Passwords(
                 access,
@@ -239,6 +242,7 @@ class Node:
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 tls.close()
+                keys.close()
                 queues.close()
                 groups.close()
                 self._store.channels.detach()

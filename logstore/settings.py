@@ -265,6 +265,17 @@ class ChannelRule:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysRule:
+    """What may be lost of Redis's keys whose names match: ``[[keys]]`` in the file."""
+
+    pattern: str
+    sync: str  # one of KEYS_SYNC
+
+
+KEYS_SYNC = ("turn", "everysec", "none")
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """What the process can be told."""
 

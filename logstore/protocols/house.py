@@ -14,7 +14,7 @@ from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.group_lags import GroupLags
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
-from logstore.errors import LogstoreError
+from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
 from logstore.log import Log
@@ -26,6 +26,7 @@ from logstore.slices import Slices
 from logstore.turns import Turns
 
 if TYPE_CHECKING:
+    from logstore.broker.keys.keys import Keys
     from logstore.broker.queues.queues import Queues  # made when there is a use for it
 
 
@@ -41,6 +42,27 @@ class QueuesOf(Protocol):
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
         """``then`` gets them, or why that can't be: now, or in a later turn."""
+
+
+class KeysOf(Protocol):
+    """The keys of a node: opened when a client comes, or there are some from before."""
+
+    def open(self) -> "Keys":
+        """At once; what is on disk is read meanwhile."""
+
+    @property
+    def opened(self) -> "Keys | None":
+        """None: nobody has asked, and there are none from before."""
+
+
+class NoKeys:
+    """``KeysOf`` of a process that has none."""
+
+    opened = None
+
+    def open(self) -> "Keys":
+        """As KeysOf.open."""
+        raise Failed("this process has no keys")
 
 
 class Alarm(Protocol):
@@ -161,6 +183,7 @@ class House:
     access: Access  # who may do what
     logins: Logins  # and whether he is who he says he is
     tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
+    keys_of: KeysOf = field(default_factory=NoKeys)
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})

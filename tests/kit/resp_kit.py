@@ -4,6 +4,7 @@ from functools import cache
 from types import SimpleNamespace
 
 from heard_audit import Heard
+from memory_log import MemoryLog
 from redis_parts import request
 
 from logstore.access.access import Access, Unkept
@@ -11,6 +12,8 @@ from logstore.access.passwords import Passwords
 from logstore.access.refusals import Refusals
 from logstore.access.scram_keys import keys_of
 from logstore.broker.channel import Channels
+from logstore.broker.keys.key_topics import load
+from logstore.broker.keys.keys import Keys
 from logstore.kept_users import KeptAccess, KeptUser
 from logstore.protocols.resp.door import Facts, RespDoor, RespLimits, Unread
 from logstore.protocols.resp.review import review
@@ -60,6 +63,45 @@ class FakeLink:
         self.session.close()
 
 
+class AtHand:
+    """What keys ask of a process: a turn ends when it is said, work is done at once."""
+
+    def __init__(self):
+        self.calls = {}
+        self.alarms = []
+
+    def soon(self, call):
+        self.calls[call] = None
+
+    def end_turn(self):
+        while self.calls:
+            calls, self.calls = self.calls, {}
+            for call in calls:
+                call()
+
+    def work(self, job, done):
+        done(job())
+
+    def alarm(self, at_ms):
+        self.alarms.append(at_ms)
+
+
+class InMemory:
+    """The logs of keys: each a log in memory."""
+
+    def __init__(self):
+        self.logs = {}
+
+    def is_there(self, database):
+        return database in self.logs
+
+    def open(self, database):
+        return self.logs.setdefault(database, MemoryLog(f"__keys.{database}-0"))
+
+    def load(self, log, levels, now_ms):
+        return load(log, levels, now_ms)
+
+
 class FakeDoor:
     """Sessions around one set of channels; a turn ends after each call."""
 
@@ -73,15 +115,19 @@ class FakeDoor:
         self.channels = Channels()
         self.channels.attach(lambda call: None)
         self.now = 100.0
+        self.wall_ms = 5000
         limits = RespLimits(
             SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub)
         )
         self.door = RespDoor(
             self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work,
+            lambda: self.keys,
             access=self.access, protected=protected,
             logins=Passwords(self.access, self.work, lambda: self.now, b"secret", delay_s),
             refusals=Refusals(lambda: 0.0, self.heard), audit=self.heard,
         )  # fmt: skip
+        self.around = AtHand()
+        self.keys = Keys(InMemory(), lambda: self.wall_ms, self.around)
         self.sessions, self.everyone = [], {}
         self.access.watch(lambda: review(self.door, self.everyone))
 
@@ -131,6 +177,8 @@ class Peer:
                 break
         self.link.sent += b"".join(self.session.outgoing(1 << 20))
         self.door.channels.flush()
+        self.door.around.end_turn()
+        self.link.sent += b"".join(self.session.outgoing(1 << 20))
         return self.new()
 
     def new(self):

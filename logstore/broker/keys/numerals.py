@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Final
 
 INTEGER_DIGITS_MAX: Final = 19
+DIGITS_AT_ONCE: Final = 4000
 LONG_DOUBLE_TEXT_MAX: Final = 5 * 1024  # bytes of a text that Redis reads as one
 MANTISSA_BITS: Final = 64
 LONG_DOUBLE_EXPONENT_MAX: Final = 16384  # of two: from there on it is infinite
@@ -144,8 +145,8 @@ def as_long_double(text: bytes) -> Fraction | float | None:
 def _exact(text: bytes) -> Fraction | None:
     mantissa, _, exponent = text.partition(b"e")
     whole, _, part = mantissa.partition(b".")
-    digits = int(whole + part)
-    power = int(exponent or b"0") - len(part)
+    digits = _number(whole + part)
+    power = _number(exponent or b"0") - len(part)
     if not digits:
         return Fraction(0)
     if not -LONG_DOUBLE_TEXT_MAX * 3 < power < LONG_DOUBLE_TEXT_MAX * 3:
@@ -153,11 +154,21 @@ def _exact(text: bytes) -> Fraction | None:
     return digits * Fraction(10) ** power
 
 
+def _number(digits: bytes) -> int:
+    """Python reads no more than 4,300 digits at once."""
+    sign = -1 if digits.startswith(b"-") else 1
+    plain, number = digits.lstrip(b"+-"), 0
+    for at in range(0, len(plain), DIGITS_AT_ONCE):
+        some = plain[at : at + DIGITS_AT_ONCE]
+        number = number * 10 ** len(some) + int(some)
+    return sign * number
+
+
 def _exact_hex(text: bytes) -> Fraction | None:
     mantissa, _, exponent = text.partition(b"p")
     whole, _, part = mantissa.partition(b".")
     digits = int(whole + part, 16)
-    power = int(exponent or b"0") - 4 * len(part)
+    power = _number(exponent or b"0") - 4 * len(part)
     if not digits:
         return Fraction(0)
     if abs(power) > 8 * LONG_DOUBLE_EXPONENT_MAX:
@@ -174,5 +185,7 @@ def long_double_text(value: Fraction) -> bytes:
     """As Redis shows it to people: ``%.17Lf`` without the zeros at the end."""
     scaled = round(abs(value) * 10**17)
     whole, part = divmod(scaled, 10**17)
-    text = f"{whole}.{part:017d}".rstrip("0").rstrip(".")
+    high, low = divmod(whole, 10**DIGITS_AT_ONCE)
+    shown = f"{high}{low:0{DIGITS_AT_ONCE}}" if high else str(low)
+    text = f"{shown}.{part:017d}".rstrip("0").rstrip(".")
     return ("-" + text if value < 0 and scaled else text).encode()

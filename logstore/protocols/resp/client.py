@@ -5,18 +5,21 @@ Knows nothing of how requests are read; ``session.py`` does that.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from logstore.access.identity import Identity
 from logstore.access.quotas import Seat
 from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
+from logstore.broker.keys.journal import Journal
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
+from logstore.log import Log
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
 from logstore.protocols.resp.permits import Asks, Permits
 from logstore.protocols.resp.replies import FORMS, Version
+from logstore.protocols.resp.wrong import Wrong
 from logstore.protocols.session import Link
 from logstore.slices import AT_ONCE, GoOn, Steps
 
@@ -35,6 +38,10 @@ Result = TypeVar("Result")
 # Carries out a command and says its one reply. The arguments begin with the command's own name.
 # Where it may take long it gives the steps that do so; each is made with the channels' lock held.
 Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
+
+
+# What was changed of one database in one of its turns.
+Turn = tuple[Journal, int]
 
 
 class Queued(NamedTuple):
@@ -63,11 +70,12 @@ class RespClient:
     # There are thousands: a dictionary of so many attributes takes 3 KiB.
     __slots__ = (
         "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "changed", "changing",
-        "closed", "created_at", "cut_off", "database", "door", "everyone", "following", "form",
-        "in_transaction", "known", "last_command", "library", "link", "login_until", "name",
-        "no_evict", "no_touch", "notices", "now", "number", "out", "permits", "queue",
+        "closed", "created_at", "cut_off", "database", "depends", "door", "everyone", "following",
+        "form", "in_transaction", "known", "last_command", "library", "link", "login_until",
+        "name", "no_evict", "no_touch", "notices", "now", "number", "out", "permits", "queue",
         "queue_bytes", "queue_failed", "queued_under", "replying", "rest_until", "seat",
-        "soft_over", "soft_until", "subscribed", "tracking", "unsafe", "version", "working",
+        "soft_over", "soft_until", "subscribed", "tracking", "unsafe", "unsaved", "version",
+        "working",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +107,11 @@ class RespClient:
         self.notices: list[bytes] = []  # what it is told once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
         self.working = False  # a worker makes a reply; nothing more is carried out before that
-        self.unsafe = Unsafe()  # what was published and is to be safe before a reply
+        self.unsafe = Unsafe()  # what was published or put and is to be safe before a reply
+        # Of keys: what the command depends on that is under way; and of the replies in ``out``
+        # which depend on what, from where to where.
+        self.depends: list[Turn] = []
+        self.unsaved: list[tuple[list[Turn], int, int]] = []
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
         self.subscribed = False
@@ -152,6 +164,13 @@ class RespClient:
         """The same, an error of the code ERR."""
         self.refuse("ERR", text)
 
+    def tell(self, error: LogstoreError) -> None:
+        """The same, of what was raised."""
+        if isinstance(error, Wrong):
+            self.refuse(error.code, error.text)
+        else:
+            self.fail(str(error))
+
     def refuse(self, code: str, text: str | bytes) -> None:
         """The same, an error of another code: ``EXECABORT``, ``WRONGPASS``, ..."""
         errors = self.door.counts.errors
@@ -173,10 +192,14 @@ class RespClient:
                 self.working = False
                 if self.cut_off:
                     return
+                begin = len(self.out)
                 self.out += gathered or ()
                 if isinstance(result, LogstoreError):
-                    self.fail(str(result))
+                    self.tell(result)
                 self.carried_out(name)
+                self.note_unsaved(begin if whole else max(len(self.out) - 1, 0))
+                if self.unsafe:
+                    self.unsafe.watch(self.link.wake)
             if not inline:
                 self.link.wake()
 
@@ -204,6 +227,7 @@ class RespClient:
                     return
                 finally:
                     self.out, self.changed = out, True
+                    self.note_stirred()
                     self.door.channels.settle()
                     if self.replying == replying:  # else it was just changed
                         self.replying = before
@@ -216,6 +240,35 @@ class RespClient:
                 given = yield step
             except LogstoreError as raised:
                 error = raised
+
+    # What it has put, or seen, that is not safe yet
+
+    def depend(self, journal: Journal, turn: int) -> None:
+        """The command has to do with what was changed in that turn."""
+        self.unsafe.add(cast("Log", journal), turn)  # it has all of a log that is asked for there
+        self.depends.append((journal, turn))
+
+    def note_stirred(self) -> None:
+        """A command has been carried out: it waits for what it has changed."""
+        keys = self.door.keys
+        if keys.awake:
+            for journal in keys.stirred():
+                self.depend(journal, journal.turn)
+
+    def note_unsaved(self, begin: int) -> None:
+        """The replies from there on are those of the command."""
+        if self.depends:
+            self.unsaved.append((self.depends, begin, len(self.out)))
+            self.depends = []
+
+    def lose(self, turn: Turn, text: bytes) -> None:
+        """What was changed in that turn could not be written: its replies say so instead."""
+        for depends, begin, end in self.unsaved:
+            if turn in depends:
+                errors = self.door.counts.errors
+                errors["MISCONF"] = errors.get("MISCONF", 0) + 1
+                rest = [b""] * (end - begin - 1)
+                self.out[begin:end] = [replies.error(b"MISCONF " + text), *rest]
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""

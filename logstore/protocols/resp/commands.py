@@ -19,6 +19,7 @@ from logstore.protocols.resp import (
 )
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import EVERY, Command, help_of, table
+from logstore.protocols.resp.keys import deadlines, generic, saving, scanning, strings
 from logstore.protocols.resp.replies import (
     Version,
     array,
@@ -201,6 +202,11 @@ COMMANDS: Final = table(
     *clients.COMMANDS,
     *configuration.COMMANDS,
     *information.COMMANDS,
+    *strings.COMMANDS,
+    *deadlines.COMMANDS,
+    *generic.COMMANDS,
+    *scanning.COMMANDS,
+    *saving.COMMANDS,
     *keyspace.COMMANDS,
     *channel_read.COMMANDS,
     *acl.COMMANDS,

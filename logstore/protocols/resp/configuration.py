@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.access import audit
+from logstore.broker.keys.keys import DATABASES
+from logstore.broker.keys.levels import IN_REDIS, OF_REDIS
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
 from logstore.protocols.resp.acl_log import ENTRIES_MAX
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import Command, help_of, table
-from logstore.protocols.resp.connection import DATABASES
-from logstore.protocols.resp.door import RespDoor, RespLimits, Unread, memory
+from logstore.protocols.resp.door import RespDoor, Unread, memory
 from logstore.protocols.resp.replies import OK, bulk, mapping
 from logstore.protocols.resp.requests import as_integer
 
@@ -34,31 +35,31 @@ class Setting(NamedTuple):
     """``change`` makes the new value stand, or says why it can't; None: it is fixed."""
 
     value: Callable[[RespDoor], str]
-    change: Callable[[RespLimits, str], str | None] | None = None
+    change: Callable[[RespDoor, str], str | None] | None = None
 
 
-def _set_clients(limits: RespLimits, text: str) -> str | None:
+def _set_clients(door: RespDoor, text: str) -> str | None:
     number = as_integer(text.encode())
     if number is None:
         return "argument couldn't be parsed into an integer"
     if not 1 <= number <= CLIENTS_MOST:
         return f"argument must be between 1 and {CLIENTS_MOST} inclusive"
-    limits.crowd.connections_max = number
+    door.limits.crowd.connections_max = number
     return None
 
 
-def _set_bulk(limits: RespLimits, text: str) -> str | None:
+def _set_bulk(door: RespDoor, text: str) -> str | None:
     size = memory(text)
     if size is None:
         return "argument must be a memory value"
     if not BULK_BYTES_MIN <= size <= BULK_BYTES_MOST:
         return f"argument must be between {BULK_BYTES_MIN} and {BULK_BYTES_MOST} inclusive"
-    limits.bulk_bytes_max = size
+    door.limits.bulk_bytes_max = size
     return None
 
 
-def _set_unread(limits: RespLimits, text: str) -> str | None:
-    words = text.split()
+def _set_unread(door: RespDoor, text: str) -> str | None:
+    limits, words = door.limits, text.split()
     if not words or len(words) % 4:
         return "Wrong number of arguments in buffer limit configuration."
     found = limits.pubsub
@@ -71,6 +72,14 @@ def _set_unread(limits: RespLimits, text: str) -> str | None:
         if words[at].lower() == "pubsub":
             found = unread
     limits.pubsub = found
+    return None
+
+
+def _set_sync(door: RespDoor, text: str) -> str | None:
+    level = OF_REDIS.get(text.lower())
+    if level is None:
+        return f"argument(s) must be one of the following: {', '.join(IN_REDIS.values())}"
+    door.keys.levels.default = level
     return None
 
 
@@ -88,7 +97,8 @@ SETTINGS: Final = {
     "acl-pubsub-default": _fixed("resetchannels"),
     "aclfile": _fixed(""),
     "acllog-max-len": _fixed(str(ENTRIES_MAX)),
-    "appendonly": _fixed("no"),
+    "appendfsync": Setting(lambda door: IN_REDIS[door.keys.levels.default], _set_sync),
+    "appendonly": _fixed("yes"),
     "client-output-buffer-limit": Setting(_unread, _set_unread),
     "databases": _fixed(str(DATABASES)),
     "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients),
@@ -135,13 +145,16 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
             )
             return
     seen: set[str] = set()
-    limits = client.door.limits
-    before = limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub
+    door = client.door
+    limits, levels = door.limits, door.keys.levels
+    before = limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub, levels.default
     for name, value in pairs:
-        reason = "duplicate parameter" if name.lower() in seen else _change(limits, name, value)
+        reason = "duplicate parameter" if name.lower() in seen else _change(door, name, value)
         seen.add(name.lower())
         if reason is not None:
-            limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub = before
+            limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub, levels.default = (
+                before
+            )
             client.fail(
                 f"CONFIG SET failed (possibly related to argument '{name}') - {reason}".encode(
                     "latin-1"
@@ -153,9 +166,9 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _change(limits: RespLimits, name: str, value: str) -> str | None:
+def _change(door: RespDoor, name: str, value: str) -> str | None:
     change = SETTINGS[name.lower()].change
-    return "can't set immutable config" if change is None else change(limits, value)
+    return "can't set immutable config" if change is None else change(door, value)
 
 
 def _reset_counts(client: RespClient, _: Sequence[bytes]) -> None:

@@ -11,7 +11,6 @@ from logstore.protocols.resp.client import Queued, RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.denials import NO_LOGIN, tell
 from logstore.protocols.resp.replies import OK, PONG, bulk
-from logstore.protocols.resp.requests import as_integer
 from logstore.slices import Steps
 
 CHANGED: Final = (
@@ -24,7 +23,6 @@ REASONS: Final = {
     CHANNEL: "no permission to access one of the channels used as arguments",
 }
 REFUSAL_UNITS: Final = 20  # of work: it is told to several
-DATABASES: Final = 16  # that may be selected; nothing is in them
 
 
 def _ping(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -39,17 +37,6 @@ def _ping(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 def _echo(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(bulk(arguments[1]))
-
-
-def _select(client: RespClient, arguments: Sequence[bytes]) -> None:
-    number = as_integer(arguments[1])
-    if number is None or not -(2**31) <= number < 2**31:
-        client.fail("value is not an integer or out of range")
-    elif not 0 <= number < DATABASES:
-        client.fail("DB index is out of range")
-    else:
-        client.database = number
-        client.say(OK)
 
 
 def _quit(client: RespClient, _: Sequence[bytes]) -> None:
@@ -104,7 +91,8 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
             if steps is not None:
                 yield from steps
         except LogstoreError as error:
-            client.fail(str(error))
+            client.tell(error)
+        client.note_stirred()
         yield 1
         size += sum(map(len, client.out[before:]))
         if size > bytes_max:
@@ -144,8 +132,6 @@ COMMANDS: Final = (
             ("request_policy:all_shards", "response_policy:all_succeeded"),
             while_subscribed=True),
     Command("echo", 2, _echo, "Gives the text back.", "1.0.0", "connection", _PLAIN, _CONNECTION),
-    Command("select", 2, _select, "Chooses a database; all are the same.", "1.0.0", "connection",
-            _PLAIN, _CONNECTION),
     Command("quit", -1, _quit, "Ends the connection.", "1.0.0", "connection", _FAST, _CONNECTION,
             while_subscribed=True, at_once=True),
     Command("reset", 1, _reset, "Makes the connection as if it were new.", "6.2.0", "connection",

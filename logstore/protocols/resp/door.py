@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstore.access.access import ADMINISTRATOR, Access, open_access
 from logstore.access.audit import Audit, Unheard
@@ -22,6 +22,9 @@ from logstore.protocols.resp.lately import Lately
 from logstore.slices import GoOn, Slices
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
+
+if TYPE_CHECKING:  # imported when the first client comes, or there are keys
+    from logstore.broker.keys.keys import Keys
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -89,6 +92,18 @@ class Flow(NamedTuple):
 NO_FLOW: Final = Flow(0, 0)
 
 
+class KeyCounts(NamedTuple):
+    """What is counted of keys, since the process began to serve."""
+
+    hits: int = 0
+    misses: int = 0
+    expired: int = 0
+    evicted: int = 0
+
+
+NO_COUNTS: Final = KeyCounts()
+
+
 @dataclass(slots=True)
 class Counts:
     """What INFO tells; CONFIG RESETSTAT sets it back."""
@@ -101,6 +116,7 @@ class Counts:
     executed: int = 0  # those that did not
     calls: dict[str, int] = field(default_factory=dict)  # by the command's name
     before: Flow = NO_FLOW  # what had flowed when these were set back
+    keys_before: KeyCounts = NO_COUNTS  # likewise
     errors: dict[str, int] = field(default_factory=dict)  # replies, by their code
     denied: dict[str, int] = field(default_factory=dict)  # by what was not allowed
 
@@ -156,6 +172,7 @@ class RespDoor:
     facts: Facts
     clock: Callable[[], int]  # ms since 1970
     work: Work  # takes what may take long
+    open_keys: "Callable[[], Keys]"  # those of the node, which are there when they are asked for
     slices: Slices = field(default_factory=Slices)
     budget: Budget = field(default_factory=lambda: Budget(BUDGET_BYTES_MAX))
     access: Access = field(default_factory=open_access)
@@ -175,13 +192,25 @@ class RespDoor:
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
     _next_number: int = 1
+    _keys: "Keys | None" = None
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock()
 
+    @property
+    def keys(self) -> "Keys":
+        """Keys and values."""
+        if self._keys is None:
+            self._keys = self.open_keys()
+        return self._keys
+
     def set_back(self) -> None:
         """Count anew: CONFIG RESETSTAT."""
-        self.counts = Counts(before=self.flow())
+        databases = self.keys.databases
+        keys = KeyCounts(
+            *(sum(getattr(it, name) for it in databases) for name in KeyCounts._fields)
+        )
+        self.counts = Counts(before=self.flow(), keys_before=keys)
         self.lately = Lately()
 
     def pause(self, until: float, *, everyone: bool) -> None:

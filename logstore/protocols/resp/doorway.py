@@ -4,12 +4,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.refusals import Refusals
+from logstore.errors import LogstoreError
 from logstore.figures.figures import Figures
 from logstore.protocols.house import House
 from logstore.protocols.resp import door as resp
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 if TYPE_CHECKING:
+    from logstore.broker.keys.journal import Journal
     from logstore.protocols.resp.client import RespClient
 
 NAME: Final = "resp"
@@ -28,6 +30,7 @@ def open(house: House) -> Doorway:
         resp.Facts(house.process_id, house.store_id, house.path, house.turns),
         house.clock,
         house.work,
+        house.keys_of.open,
         house.slices,
         house.budget,
         house.access,
@@ -40,11 +43,19 @@ def open(house: House) -> Doorway:
     )
 
     everyone: dict[int, RespClient] = {}
+
+    def lost(journal: "Journal", turn: int, error: LogstoreError) -> None:
+        text = f"Errors writing to the AOF file: {error}".encode()
+        for client in everyone.values():
+            client.lose((journal, turn), text)
+
     house.access.watch(lambda: _changed(door, everyone))
 
     def new_session(link: Link) -> Session:
         from logstore.protocols.resp.session import RespSession  # a server may have no client
 
+        if door.keys.lost is not lost:
+            door.keys.lost = lost
         return RespSession(door, everyone, link)
 
     return Doorway(new_session, crowd, NAME, door.totals, lambda session: session.about())

@@ -1,7 +1,7 @@
 """INFO: the server in figures, in the sections and fields of Redis 7.2.
 
-What Redis counts and there is none of here (keys, replicas, scripts) is zero; so is what is not
-counted here.
+What Redis counts and there is none of here (replicas, scripts) is zero; so is what is not counted
+here.
 """
 
 import os
@@ -94,6 +94,7 @@ def _clients(door: RespDoor, client: RespClient) -> Facts:
 def _memory(door: RespDoor, client: RespClient) -> Facts:
     """What the process has of the system; what of it is in use is not known."""
     usage = door.facts.usage()
+    held = sum(it.contents.bytes for it in door.keys.databases)
     used, most, unsent = (
         usage.resident_bytes,
         usage.resident_bytes_max,
@@ -109,8 +110,8 @@ def _memory(door: RespDoor, client: RespClient) -> Facts:
         "used_memory_peak_perc": f"{100 * used / most:.2f}%",
         "used_memory_overhead": used,
         "used_memory_startup": 0,
-        "used_memory_dataset": 0,
-        "used_memory_dataset_perc": "0.00%",
+        "used_memory_dataset": held,
+        "used_memory_dataset_perc": f"{100 * held / used:.2f}%",
         "allocator_allocated": used,
         "allocator_active": used,
         "allocator_resident": used,
@@ -154,34 +155,37 @@ def _memory(door: RespDoor, client: RespClient) -> Facts:
 
 def _persistence(door: RespDoor, _: RespClient) -> Facts:
     """Of keys. What a channel keeps is synced before its publisher is answered."""
+    keys = door.keys
     return {
-        "loading": 0,  # what clients wait for
+        "loading": int(keys.loading),
         **_zeros("async_loading current_cow_peak current_cow_size current_cow_size_age"),
         "current_fork_perc": "0.00",
         **_zeros(
             "current_save_keys_processed current_save_keys_total rdb_changes_since_last_save "
             "rdb_bgsave_in_progress"
         ),
-        "rdb_last_save_time": door.started_ms // 1000,
+        "rdb_last_save_time": keys.saved_ms // 1000,
         "rdb_last_bgsave_status": "ok",
         "rdb_last_bgsave_time_sec": -1,
         "rdb_current_bgsave_time_sec": -1,
         **_zeros(
-            "rdb_saves rdb_last_cow_size rdb_last_load_keys_expired rdb_last_load_keys_loaded "
-            "aof_enabled aof_rewrite_in_progress aof_rewrite_scheduled"
+            "rdb_saves rdb_last_cow_size rdb_last_load_keys_expired rdb_last_load_keys_loaded"
         ),
+        "aof_enabled": 1,
+        **_zeros("aof_rewrite_in_progress aof_rewrite_scheduled"),
         "aof_last_rewrite_time_sec": -1,
         "aof_current_rewrite_time_sec": -1,
         "aof_last_bgrewrite_status": "ok",
         "aof_rewrites": 0,
         "aof_rewrites_consecutive_failures": 0,
-        "aof_last_write_status": "ok",
+        "aof_last_write_status": "ok" if keys.failing is None else "err",
         **_zeros("aof_last_cow_size module_fork_in_progress module_fork_last_cow_size"),
     }
 
 
 def _stats(door: RespDoor, client: RespClient) -> Facts:
     counts, turns, flow = door.counts, door.facts.turns, door.flow()
+    databases, before = door.keys.databases, counts.keys_before
     bytes_out = flow.bytes_out - counts.before.bytes_out
     commands, into, out, cycles, busy_s = door.lately.rates(
         door.clock(),
@@ -200,15 +204,16 @@ def _stats(door: RespDoor, client: RespClient) -> Facts:
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": flow.refused - counts.before.refused,
-        **_zeros("sync_full sync_partial_ok sync_partial_err expired_keys"),
+        **_zeros("sync_full sync_partial_ok sync_partial_err"),
+        "expired_keys": sum(it.expired for it in databases) - before.expired,
         "expired_stale_perc": "0.00",
-        **_zeros("expired_time_cap_reached_count expire_cycle_cpu_milliseconds evicted_keys"),
+        **_zeros("expired_time_cap_reached_count expire_cycle_cpu_milliseconds"),
+        "evicted_keys": sum(it.evicted for it in databases) - before.evicted,
         "evicted_clients": door.budget.lost,
         "evicted_requests": door.budget.refused,  # ours: they were refused instead
-        **_zeros(
-            "total_eviction_exceeded_time current_eviction_exceeded_time "
-            "keyspace_hits keyspace_misses"
-        ),
+        **_zeros("total_eviction_exceeded_time current_eviction_exceeded_time"),
+        "keyspace_hits": sum(it.hits for it in databases) - before.hits,
+        "keyspace_misses": sum(it.misses for it in databases) - before.misses,
         "client_output_buffer_limit_disconnections": counts.cut_off,
         "pubsub_channels": len(door.channels.names),
         "pubsub_patterns": len(door.channels.patterns),
@@ -292,6 +297,14 @@ def _cluster(_: RespDoor, __: RespClient) -> Facts:
     return {"cluster_enabled": 0}
 
 
+def _keyspace(door: RespDoor, _: RespClient) -> Facts:
+    return {
+        f"db{it.number}": f"keys={len(it)},expires={len(it.deadlines)},avg_ttl={it.average_ttl()}"
+        for it in door.keys.databases
+        if len(it)
+    }
+
+
 def _nothing(_: RespDoor, __: RespClient) -> Facts:
     return {}
 
@@ -317,7 +330,7 @@ SECTIONS: Final[dict[bytes, Callable[[RespDoor, RespClient], Facts]]] = {
     b"errorstats": _errors,
     b"latencystats": _nothing,
     b"cluster": _cluster,
-    b"keyspace": _nothing,
+    b"keyspace": _keyspace,
     b"debug": _debug,
 }
 _ALL: Final = frozenset(SECTIONS) - {b"debug"}

@@ -51,7 +51,8 @@ SERVER: Final = {
     "client|pause": ALTER, "client|unblock": ALTER, "client|unpause": ALTER,
     "config|get": DESCRIBE_CONFIGS, "config|resetstat": ALTER_CONFIGS,
     "config|rewrite": ALTER_CONFIGS, "config|set": ALTER_CONFIGS, "info": DESCRIBE,
-    "flushall": ALTER, "flushdb": ALTER, "swapdb": ALTER,
+    "flushall": ALTER, "flushdb": ALTER, "swapdb": ALTER, "save": ALTER, "bgsave": ALTER,
+    "bgrewriteaof": ALTER,
 }  # fmt: skip
 # What is about users, who have other doors, too: no rule of Redis's grants it.
 USERS: Final = {
@@ -68,11 +69,13 @@ FREE: Final = frozenset({
     "config|help", "object|help", "command", "command|count", "command|docs", "command|help",
     "command|info", "command|list", "unsubscribe", "punsubscribe", "sunsubscribe",
     "pubsub|channels", "pubsub|help", "pubsub|numpat", "pubsub|numsub", "pubsub|shardchannels",
-    "pubsub|shardnumsub", "dbsize", "keys", "scan", "randomkey", "time", "role",
+    "pubsub|shardnumsub", "dbsize", "keys", "scan", "randomkey", "time", "role", "memory|help",
+    "lastsave",
 })  # fmt: skip
 TOO_LONG: Final = f"the name has over {NAME_BYTES_MAX} bytes, or is a pattern that is too long"
 NO_AUTH: Final = "no_auth"  # the flag of what may be said before a login
 NOT_A_KEY: Final = "not_key"
+VARIABLE: Final = "variable_flags"
 _READS: Final = frozenset({"access"})
 _WRITES: Final = frozenset({"insert", "update", "delete"})
 _ALL_SUBCOMMANDS: Final = "@slow"  # the category of each command that is nothing but these
@@ -126,6 +129,8 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
     first, last, step = command.keys
     keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step]
     uses = [_uses(flags) for flags in command.key_flags]
+    if VARIABLE in command.key_flags[0] and not any(it.upper() == b"GET" for it in arguments[3:]):
+        uses = [(False, True)]  # SET, which reads only where it is asked what was there
     for at, key in enumerate(keys):
         yield Named(KEY, key, *uses[min(at, len(uses) - 1)])
 
@@ -337,6 +342,15 @@ class Permits:
             len(channel) <= NAME_BYTES_MAX
             and self._rights.may(DESCRIBE, CHANNEL, name_text(channel))
         )
+
+    @property
+    def sees_all_keys(self) -> bool:
+        """Whether KEYS and its kin show him all: who may use these by Redis's rules sees all."""
+        return self.free or self._redis is not None
+
+    def may_see_key(self, key: bytes) -> bool:
+        """Whether it is shown that it is there."""
+        return len(key) <= NAME_BYTES_MAX and self._rights.may(DESCRIBE, KEY, name_text(key))
 
     def may_hear(self, name: bytes, *, pattern: bool = False) -> bool:
         """Whether he may go on listening to it."""

@@ -53,6 +53,7 @@ _CROWDS: Final = [
     (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
 ]
 
+KEYED: Final = frozenset({"@read", "@write"})  # categories of what is about keys
 _ARRAY: Final = 0x2A  # *
 _PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
 _LISTS: Final = {list}
@@ -136,8 +137,8 @@ class RespSession:
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
-        if self._begun is not None and len(data) < self._begun.wants:
-            return 0
+        if self._unsafe or (self._begun is not None and len(data) < self._begun.wants):
+            return 0  # what came in one read is answered before more is taken
         client = self._client
         client.now = client.active_at = now
         if client.closed is not None:
@@ -185,6 +186,8 @@ class RespSession:
             return ()
         joined = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
+        if client.unsaved:
+            client.unsaved.clear()
         self._out_bytes = 0
         return (joined,)
 
@@ -226,7 +229,6 @@ class RespSession:
             or self._held
             or self._held_up
             or self._waits_for_worker()
-            or bool(self._unsafe)
             or self._out_bytes > OUT_BYTES_MAX
             or self._left <= 0
         )
@@ -380,6 +382,9 @@ class RespSession:
         if self._opening.first(request):
             return True
         door = self._door
+        if door.keys.held_up(client, client.link.wake):
+            self._held_up = True
+            return True
         if self._publishes(request) and door.channels.held_up(self._client.link.wake):
             self._held_up = True
             return True
@@ -461,13 +466,22 @@ class RespSession:
         if command is not None:
             try:
                 self._command(command, arguments)
-            except LogstoreError as refusal:  # of a channel with a history
-                client.fail(str(refusal))
+            except LogstoreError as refusal:  # of a key, or of a channel with a history
+                client.tell(refusal)
+            self._changed(before)
         if client.replying == REPLY_SKIP_NEXT:
             client.replying = REPLY_SKIP
         elif client.replying == REPLY_SKIP:
             client.replying = REPLY_ON
         self._out_bytes += sum(map(len, client.out[before:]))
+
+    def _changed(self, before: int) -> None:
+        """See whether keys were changed by the command whose replies begin there."""
+        client, keys = self._client, self._door.keys
+        client.note_stirred()
+        client.note_unsaved(before)
+        if keys.failing is not None and keys.awake:
+            keys.try_now()
 
     def _command(self, command: Command, arguments: Sequence[bytes]) -> None:
         client = self._client
@@ -479,6 +493,8 @@ class RespSession:
             return
         if not client.known and NO_AUTH not in command.flags:
             self._reject(NO_LOGIN.encode(), command, "NOAUTH")
+            return
+        if self._is_too_early(command):
             return
         if client.permits.free or len(arguments) <= NAMES_AT_ONCE:
             refusal = None if client.permits.free else client.permits.refusal(command, arguments)
@@ -492,6 +508,18 @@ class RespSession:
             client.in_slices(command.name, steps, whole=command.name == "exec")
         elif client.notices or client.tracking is not None:
             client.carried_out(command.name)
+
+    def _is_too_early(self, command: Command) -> bool:
+        """Whether keys are still read from disk, or could not be; it is told."""
+        keys = self._door.keys
+        if keys.loading and "loading" not in command.flags:
+            text = b"Redis is loading the dataset in memory"
+            self._reject(text, command, "LOADING")
+            return True
+        if keys.damage is not None and not KEYED.isdisjoint(command.categories):
+            self._reject(keys.damage.encode(), command)
+            return True
+        return False
 
     def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
         """Carry it out if it is allowed: of many names that takes a while."""

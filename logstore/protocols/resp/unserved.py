@@ -2,15 +2,14 @@
 
 from typing import Final
 
-VALUES: Final = "logstore serves channels and keeps no keys and values"
+VALUES: Final = "logstore keeps strings under keys, and not yet what this is for"
 SCRIPTS: Final = "logstore runs no scripts and functions"
 SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
 REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
 
 _OF: Final = {
     VALUES: """
-        append decr decrby get getdel getex getrange getset incr incrby incrbyfloat lcs mget mset
-        msetnx psetex set setex setnx setrange strlen substr
+        lcs
         xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup
         xrevrange xsetid xtrim
         hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset
@@ -27,11 +26,11 @@ _OF: Final = {
         smove spop srandmember srem sscan sunion sunionstore
         bitcount bitfield bitfield_ro bitop bitpos getbit setbit
         pfadd pfcount pfdebug pfmerge pfselftest
-        migrate restore restore-asking sort sort_ro
+        dump migrate restore restore-asking sort sort_ro
     """,
     SCRIPTS: "eval eval_ro evalsha evalsha_ro fcall fcall_ro function script module",
     SERVER: """
-        bgrewriteaof bgsave debug lastsave latency lolwut memory monitor save shutdown slowlog
+        debug latency lolwut monitor shutdown slowlog
     """,
     REPLICAS: """
         asking cluster failover psync readonly readwrite replconf replicaof slaveof sync wait
@@ -51,7 +50,7 @@ _SUBCOMMANDS: Final = """
     myshardid nodes replicas replicate reset saveconfig set-config-epoch setslot shards slaves slots
     function: delete dump flush help kill list load restore stats
     latency: doctor graph help histogram history latest reset
-    memory: doctor help malloc-stats purge stats usage
+    memory: doctor malloc-stats purge stats
     module: help list load loadex unload
     script: debug exists flush help kill load
     slowlog: get help len reset

@@ -1,0 +1,256 @@
+"""How the changes of one database come to be on disk: one batch a turn, in its topic.
+
+The changes of a turn have a number, the turn's. Whoever has to wait until they are safe waits for
+that number, as for a log's mark: a ``Syncing``. Whoever reads a key that was changed and is not
+safe yet waits, too: what was read is never unread.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from logstore.broker.keys.keyspace import Before, Changes, Keyspace
+from logstore.broker.keys.shapes import FLUSH, FLUSH_HEADERS, Row, columns, rows
+from logstore.errors import LogstoreError
+from logstore.log import Log, Wake
+from logstore.records.encode import encode_columns
+from logstore.slices import GoOn
+
+# Of records: a batch is one write, and one read of whoever reads the topic. What a transaction has
+# changed is never cut.
+BATCH_BYTES: Final = 16 << 20
+
+log: Final = logging.getLogger("logstore.keys")
+
+Work = Callable[[Callable[[], Any], GoOn], object]
+Lost = Callable[["Journal", int, LogstoreError], object]
+
+
+class Written(NamedTuple):
+    """A turn whose changes are in the log, and are not safe yet."""
+
+    turn: int
+    mark: int
+    dirty: dict[bytes, Before]
+    flushed: bool
+
+
+class Journal:
+    """Of one database; a ``Syncing``. For the sessions' thread."""
+
+    def __init__(
+        self,
+        keyspace: Keyspace,
+        open_log: Callable[[], Log],
+        soon: Callable[[Callable[[], object]], object],
+        work: Work,
+        lost: Lost,
+    ) -> None:
+        """``open_log``: may take long; makes it where there is none. Raises LogstoreError.
+
+        ``lost(self, turn, error)``: the changes of that turn can't be written, and were taken back.
+        """
+        self.keyspace = keyspace
+        self.log: Log | None = None
+        self.turn = 1  # whose changes are being made
+        self.done = 0  # turns, up to this one, whose changes are safe
+        self.whole = False  # what this turn has changed is to be one batch
+        self._open_log = open_log
+        self._soon = soon
+        self._work = work
+        self._lost = lost
+        self._opening = False
+        self._written: deque[Written] = deque()
+        self._watchers: dict[object, tuple[int, Wake]] = {}
+        self._stop: Wake | None = None
+
+    # Syncing
+
+    @property
+    def synced(self) -> int:
+        """As Syncing.synced."""
+        return self.done
+
+    def check_failure(self) -> None:
+        """As Syncing.check_failure."""
+        if self.log is not None:
+            self.log.check_failure()
+
+    def sync_soon(self, *, hurry: bool = True) -> None:
+        """As Syncing.sync_soon: that comes when the turn ends."""
+
+    def wait(self, upto: int) -> None:
+        """As Syncing.wait."""
+        raise NotImplementedError("a thread that waits would be the one that writes")
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Syncing.watch."""
+        key = object()
+        self._watchers[key] = self.turn, wake
+
+        def stop() -> None:
+            self._watchers.pop(key, None)
+
+        return stop
+
+    # Reading
+
+    @property
+    def unsafe(self) -> int:
+        """The turn that one waits for who has read anything at all; 0: none."""
+        if self.keyspace.must:
+            return self.turn
+        return self._written[-1].turn if self._written else 0
+
+    def unsafe_since(self, key: bytes) -> int:
+        """The same for who has read this key."""
+        keyspace = self.keyspace
+        if keyspace.must and (keyspace.flushed is not None or key in keyspace.dirty):
+            return self.turn
+        for written in reversed(self._written):
+            if written.flushed or key in written.dirty:
+                return written.turn
+        return 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything in the log."""
+        return self._opening or (self.log is not None and self.log.start < self.log.end)
+
+    # Writing
+
+    def trim(self, before: int) -> None:
+        """A flush stands there, and is safe: what is before it is of no use."""
+        if self.log is not None and self.log.start < before:
+            self._work(partial(_trim, self.log, before, 0), lambda _: None)
+
+    def use(self, opened: Log) -> None:
+        """Write to this log."""
+        self.log = opened
+
+        def news() -> None:
+            self._soon(self.look)
+
+        self._stop = opened.watch(news)
+
+    def end_turn(self) -> None:
+        """Write what was changed; where the log is not open yet, when it is."""
+        keyspace = self.keyspace
+        if self.log is None:
+            if not self._opening and (keyspace.dirty or keyspace.flushed is not None):
+                self._opening = True
+                self._work(self._opened, self._go_on)
+            return
+        changes = keyspace.take()
+        turn, whole, self.whole = self.turn, self.whole, False
+        self.turn += 1
+        try:
+            mark = self._append(self.log, changes, whole=whole)
+        except LogstoreError as error:
+            self._failed(turn, changes, error)
+            return
+        if changes.flushed is not None:
+            keyspace.graves.append(changes.flushed.contents)
+        if changes.must and mark is not None:
+            flushed = changes.flushed is not None
+            self._written.append(Written(turn, mark, changes.dirty, flushed))
+            self.log.sync_soon()
+        elif mark is not None:
+            self.log.sync_soon(hurry=False)
+        if not self._written:
+            self.done = turn
+
+    def _append(self, log: Log, changes: Changes, *, whole: bool) -> int | None:
+        """The mark behind what was written; None: there was nothing to be written."""
+        listed: list[Row] = list(rows(self.keyspace, changes.dirty))
+        first = log.end
+        if changes.flushed is not None:
+            listed.insert(0, (FLUSH, b"", FLUSH_HEADERS))
+        if not listed:
+            return None
+        now_ms = self.keyspace.clock()
+        mark = 0
+        for some in [listed] if whole else _parts(listed):
+            batch = encode_columns(columns(some, now_ms))
+            mark = log.append(batch) + batch.record_count
+        if changes.flushed is not None:
+            self._work(partial(_trim, log, first, mark), lambda _: None)
+        return mark
+
+    def _failed(self, turn: int, changes: Changes, error: LogstoreError) -> None:
+        self.keyspace.give_back(changes)
+        self._lost(self, turn, error)
+        if not self._written:
+            self.done = turn
+        self._wake()
+
+    def _opened(self) -> Log | LogstoreError:
+        try:
+            return self._open_log()
+        except LogstoreError as error:
+            return error
+
+    def _go_on(self, opened: object) -> None:
+        self._opening = False
+        if isinstance(opened, LogstoreError):
+            turn, self.turn = self.turn, self.turn + 1
+            self._failed(turn, self.keyspace.take(), opened)
+            return
+        self.use(opened)  # type: ignore[arg-type]
+        self.end_turn()
+        self._wake()
+
+    def look(self) -> None:
+        """The log may have become safe."""
+        log, written = self.log, self._written
+        if log is None:
+            return
+        done = log.done
+        while written and written[0].mark <= done:
+            self.done = written.popleft().turn
+        if not written:
+            self.done = self.turn - 1
+        self._wake(failed=self._has_failed(log))
+
+    @staticmethod
+    def _has_failed(log: Log) -> bool:
+        try:
+            log.check_failure()
+        except LogstoreError:
+            return True
+        return False
+
+    def _wake(self, *, failed: bool = False) -> None:
+        for turn, wake in list(self._watchers.values()):
+            if turn <= self.done or failed:
+                wake()
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+
+def _parts(listed: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Some at a time that are a batch."""
+    begin = size = 0
+    for at, (key, value, _) in enumerate(listed):
+        own = len(key) + len(value or b"")
+        if at > begin and size + own > BATCH_BYTES:
+            yield listed[begin:at]
+            begin, size = at, 0
+        size += own
+    yield listed[begin:]
+
+
+def _trim(trimmed: Log, before: int, mark: int) -> None:
+    """In a worker: what was flushed is not needed once the flush is safe."""
+    try:
+        trimmed.sync_soon()
+        trimmed.wait(mark)
+        trimmed.trim(before)
+    except LogstoreError as error:  # it is gone all the same: the record says so
+        log.warning("%s: what was flushed is still on disk: %s", trimmed.name, error)

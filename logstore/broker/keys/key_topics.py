@@ -1,0 +1,80 @@
+"""The topics that keys are kept in: one a database, which the server makes, and alone writes to."""
+
+from typing import Final
+
+from logstore.broker.keys.levels import Level, Levels
+from logstore.broker.keys.shapes import Loading
+from logstore.broker.reading import chunks
+from logstore.broker.topics import Topics
+from logstore.errors import CorruptBatch, LogstoreError, Refused, TopicExists
+from logstore.log import Log
+from logstore.names import KEYS_PREFIX
+
+READ_BYTES: Final = 4 << 20  # of the log at a time
+SYNC_MS: Final = 1000  # at the latest, of what nobody waits for
+# Of a topic when it is made. Small segments: what is sealed can be compacted.
+TOPIC_SETTINGS: Final = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(64 << 20),
+    "min.cleanable.dirty.ratio": "0.5",
+    "delete.retention.ms": str(3_600_000),
+    "flush.messages": "1",
+    "flush.ms": str(SYNC_MS),
+    "compression.type": "producer",
+}
+
+
+def topic_of(database: int) -> str:
+    """The topic of a database's keys."""
+    return f"{KEYS_PREFIX}{database}"
+
+
+class KeyTopics:
+    """Of one store. From any thread."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+
+    def is_there(self, database: int) -> bool:
+        """Whether the database has been written to."""
+        return self._topics.get(topic_of(database)) is not None
+
+    def open(self, database: int) -> Log:
+        """Its log; made where there is none. May take long; raises LogstoreError."""
+        name = topic_of(database)
+        topic = self._topics.get(name)
+        if topic is None:
+            try:
+                topic = self._topics.create(name, 1, TOPIC_SETTINGS)
+            except TopicExists:
+                topic = self._topics.get(name)
+                assert topic is not None
+        if "compact" not in topic.settings.cleanup_policy or len(topic.partitions) != 1:
+            raise Refused(
+                f"topic {name!r} was not made for keys: it must be compacted, and have one "
+                f"partition; keep its records elsewhere, and delete it"
+            )
+        return topic.partition(0)
+
+    def load(self, log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
+        """As Logs.load."""
+        return load(log, levels, now_ms)
+
+
+def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
+    """As Logs.load."""
+    loading, at = Loading(now_ms), log.start
+    try:
+        while at < log.safe:
+            for chunk in chunks(log, (log.name, 0), at, None, bytes_max=READ_BYTES, wait=True):
+                loading.add(chunk.records)
+                at = chunk.end
+    except ValueError as error:
+        return CorruptBatch(f"{log.name}: from offset {at} on: {error}; run `logstore verify`")
+    except LogstoreError as error:
+        return error
+    if levels.any_volatile:  # they were kept under other settings
+        for key in [key for key in loading.values if levels.of(key) is Level.NONE]:
+            del loading.values[key]
+            loading.deadlines.pop(key, None)
+    return loading

@@ -1,0 +1,224 @@
+"""Redis's keys in a node: its databases, what is written of them, and what happens by itself."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from random import Random
+from typing import Any, Final, Protocol, cast
+
+from logstore.broker.keys.journal import Journal
+from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
+from logstore.broker.keys.levels import Levels
+from logstore.broker.keys.shapes import Loading
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+DATABASES: Final = 16  # as Redis's own default
+AT_ONCE_MS: Final = 1  # between two steps of what is due, where there is more
+_log: Final = logging.getLogger("logstore.keys")
+
+
+class Logs(Protocol):
+    """Where the databases are kept. From any thread."""
+
+    def is_there(self, database: int) -> bool: ...
+    def open(self, database: int) -> Log:
+        """Made where there is none. May take long; raises LogstoreError."""
+
+    def load(self, log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
+        """All that it says. May take long."""
+
+
+class Surroundings(Protocol):
+    """What the process has for it."""
+
+    @property
+    def soon(self) -> Callable[[Callable[[], object]], object]:
+        """Has a call made in the sessions' thread when the turn ends."""
+
+    @property
+    def work(self) -> Callable[[Callable[[], Any], Callable[[Any], Any]], object]:
+        """Runs the first in another thread, then the second in the sessions', with the result."""
+
+    def alarm(self, at_ms: int) -> None:
+        """Has ``tick`` called at that time, or before."""
+
+
+Told = Callable[[int, bytes, str], object]
+
+
+class Keys:
+    """All databases. For the sessions' thread."""
+
+    def __init__(
+        self, logs: Logs, clock: Clock, around: Surroundings, levels: Levels | None = None
+    ) -> None:
+        self.levels = Levels() if levels is None else levels
+        self.clock = clock
+        self.chance = Random()
+        self.failing: str | None = None  # why nothing can be written just now
+        self.damage: str | None = None  # why what is on disk can't be read
+        # Told of changes that could not be written: journal, turn, why.
+        self.lost: Callable[[Journal, int, LogstoreError], object] = lambda *_: None
+        self.flushed: Callable[[int], object] = lambda _: None  # told of a database
+        self._logs = logs
+        self._around = around
+        self._loading = 0  # databases
+        self._due_ms: int | None = None
+        self.awake: dict[Keyspace, None] = {}  # that have something to do when the turn ends
+        self.saved_ms = clock()  # when all was asked to be on disk
+        self._alone: object = None  # who does something that nobody else may see half done
+        self._held: dict[Callable[[], object], None] = {}  # those who wait for him
+        self.databases = [
+            Keyspace(number, clock, self.levels, self._begun) for number in range(DATABASES)
+        ]
+        self.journals = [
+            Journal(it, partial(logs.open, it.number), around.soon, around.work, self._is_lost)
+            for it in self.databases
+        ]
+        for number in range(DATABASES):
+            if logs.is_there(number):
+                self._loading += 1
+                around.work(partial(self._load, number), partial(self._loaded, number))
+
+    # Loading
+
+    @property
+    def loading(self) -> bool:
+        """Whether something of it is still to be read."""
+        return self._loading > 0
+
+    def _load(self, number: int) -> tuple[Log, Contents, int | None] | LogstoreError:
+        """In a worker."""
+        try:
+            opened = self._logs.open(number)
+        except LogstoreError as error:
+            return error
+        found = self._logs.load(opened, self.levels, self.clock())
+        if isinstance(found, LogstoreError):
+            return found
+        return opened, contents_of(found), found.flushed_at
+
+    def _loaded(self, number: int, result: object) -> None:
+        self._loading -= 1
+        if isinstance(result, LogstoreError):
+            self.damage = f"the keys of database {number} can't be read: {result}"
+            _log.error("%s", self.damage)
+            return
+        opened, contents, flushed_at = cast("tuple[Log, Contents, int | None]", result)
+        keyspace, journal = self.databases[number], self.journals[number]
+        keyspace.put_in(contents)
+        journal.use(opened)
+        if flushed_at is not None:
+            journal.trim(flushed_at)
+        self.look_ahead()
+
+    # Changes
+
+    def _begun(self, keyspace: Keyspace) -> None:
+        if not self.awake:
+            self._around.soon(self.end_turn)
+        self.awake[keyspace] = None
+
+    def end_turn(self) -> None:
+        """Write what was changed since the last one."""
+        if self._alone is not None:
+            return  # it is written as one, with what others have done before
+        awake, self.awake = self.awake, {}
+        for keyspace in awake:
+            keyspace.awake = False
+            self.journals[keyspace.number].end_turn()
+        self.look_ahead()
+
+    def stirred(self) -> Iterator[Journal]:
+        """Those whose databases were changed since this was asked last, and are to be safe."""
+        for keyspace in self.awake:
+            if keyspace.stirred:
+                keyspace.stirred = False
+                yield self.journals[keyspace.number]
+
+    def flush(self, databases: Iterable[int]) -> None:
+        """Nothing is in these any more."""
+        for number in databases:
+            keyspace, journal = self.databases[number], self.journals[number]
+            if keyspace.values or keyspace.dirty or journal.holds:
+                keyspace.flush()
+            self.flushed(number)
+
+    # One at a time
+
+    def take(self, who: object) -> bool:
+        """Nobody else does anything before ``let_go``; whether it was not so already.
+
+        What is changed till then is on disk as one, or not at all.
+        """
+        if self._alone is who:
+            return False
+        assert self._alone is None, "others are held up"
+        self._alone = who
+        return True
+
+    def let_go(self, who: object) -> None:
+        """Others go on."""
+        assert self._alone is who
+        self._alone = None
+        for keyspace in self.awake:
+            self.journals[keyspace.number].whole = True
+        held, self._held = self._held, {}
+        self.end_turn()
+        for wake in held:
+            wake()
+
+    def held_up(self, who: object, wake: Callable[[], object]) -> bool:
+        """Whether somebody else has it for himself; then ``wake`` is called once he has done."""
+        if self._alone is None or self._alone is who:
+            return False
+        self._held[wake] = None
+        return True
+
+    def _is_lost(self, journal: Journal, turn: int, error: LogstoreError) -> None:
+        if self.failing is None:
+            _log.error("keys can't be written: %s", error)
+        self.failing = str(error)
+        self.lost(journal, turn, error)
+
+    def try_now(self) -> str | None:
+        """Where writing has failed before: write what was changed; why that can't be, if so."""
+        self.failing = None
+        self.end_turn()
+        return self.failing
+
+    # By itself
+
+    def look_ahead(self) -> None:
+        """Have ``tick`` called when something is due."""
+        times = [it.due_ms() for it in self.databases]
+        due_ms = min((it for it in times if it is not None), default=None)
+        if due_ms is not None and (self._due_ms is None or due_ms < self._due_ms):
+            self._due_ms = due_ms
+            self._around.alarm(due_ms)
+
+    def tick(self) -> None:
+        """Remove some of what has expired."""
+        self._due_ms = None
+        more = False
+        for keyspace in self.databases:
+            more |= keyspace.tick()
+        if more:
+            self._due_ms = self.clock() + AT_ONCE_MS
+            self._around.alarm(self._due_ms)
+        else:
+            self.look_ahead()
+
+    def close(self) -> None:
+        """Write what is left. Nothing is changed any more."""
+        self.end_turn()
+        for journal in self.journals:
+            journal.close()
+
+
+def contents_of(found: Loading) -> Contents:
+    """What was read, as a database holds it."""
+    contents = Contents()
+    contents.fill(found.values, found.deadlines)
+    return contents

@@ -1,0 +1,374 @@
+"""One database: keys, their values, and when they expire. Knows no log and no protocol.
+
+A string is bytes; what is not is an object with a ``kind`` (``list``, ``hash``, ``set``, ``zset``).
+Whatever changes goes through here, so that it is known what is to be written, what it was before,
+and who is to be told.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from random import Random
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.keys.expiry import Expiry
+from logstore.broker.keys.levels import Level, Levels
+from logstore.broker.keys.order import Order
+
+# What a key takes beside its own bytes and the value's: two objects, and a slot in the dictionary
+# and in the order; of one that expires, a slot in another, a number, and where it is filed.
+KEY_BYTES: Final = 180
+DEADLINE_BYTES: Final = 110
+SAMPLES: Final = 100  # that stand for all where an average is shown
+GRAVE_STEP: Final = 5000  # values of a flushed database that are let go of in one go
+
+Clock = Callable[[], int]  # ms since 1970
+Undo = Callable[[], object]
+
+
+class Recorded(Protocol):
+    """A value that is no string."""
+
+    kind: str
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes, about."""
+
+
+class Before(NamedTuple):
+    """What a key was before it was changed."""
+
+    value: object  # None: it was not there
+    deadline: int | None
+
+
+class Contents:
+    """What a database holds: exchanged as a whole when it is flushed."""
+
+    __slots__ = ("bytes", "deadlines", "expiry", "order", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, object] = {}
+        self.deadlines: dict[bytes, int] = {}  # ms since 1970, of keys that expire
+        self.order = Order()
+        self.expiry = Expiry()
+        self.bytes = 0  # of all keys and values, and what they take besides
+
+    def fill(self, values: dict[bytes, object], deadlines: dict[bytes, int]) -> None:
+        """Of one that is empty: it holds these."""
+        self.values, self.deadlines = values, deadlines
+        self.order.fill(values)
+        for key, deadline in deadlines.items():
+            self.expiry.add(key, deadline)
+        self.bytes = KEY_BYTES * len(values) + DEADLINE_BYTES * len(deadlines)
+        self.bytes += sum(map(len, values)) + sum(map(size_of, values.values()))
+
+    def let_go(self, most: int) -> int:
+        """Forget some of it, which nobody asks for any more; how many, 0: there is none left."""
+        for pile in (self.values, self.deadlines):
+            if pile:
+                count = min(most, len(pile))
+                for _ in range(count):
+                    pile.popitem()
+                return count
+        return self.order.let_go() or self.expiry.let_go()
+
+
+class Flushed(NamedTuple):
+    """What there was before the database was flushed, until that is written."""
+
+    contents: Contents
+    dirty: dict[bytes, Before]
+    undo: list[Undo]
+
+
+class Changes(NamedTuple):
+    """Since they were taken last."""
+
+    dirty: dict[bytes, Before]
+    undo: list[Undo]
+    flushed: Flushed | None  # before all else
+    must: bool  # some of it is to be synced before it is answered
+
+
+def size_of(value: object) -> int:
+    """Bytes that a value takes."""
+    return len(value) if type(value) is bytes else value.held_bytes  # type: ignore[attr-defined]
+
+
+class Keyspace:
+    """Of one database, by its number."""
+
+    __slots__ = (
+        "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",
+        "flushed", "graves", "hits", "levels", "misses", "must", "number", "order", "stirred",
+        "told", "undo", "values",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, clock: Clock, levels: Levels, begun: Callable[["Keyspace"], None]
+    ) -> None:
+        """``begun(self)``: there is something to be done when the turn ends; told once."""
+        self.number = number
+        self.clock = clock
+        self.levels = levels
+        self.begun = begun
+        self.awake = False  # ``begun`` was called; set back by who is told
+        # Told of each change: the database, the key, and what was done, in Redis's words.
+        self.told: Callable[[int, bytes, str], object] | None = None
+        self.dirty: dict[bytes, Before] = {}  # changed, and not written
+        self.undo: list[Undo] = []  # of values that change within
+        self.flushed: Flushed | None = None
+        self.must = False  # something of it is to be synced before it is answered
+        self.stirred = False  # the same; set back by who answers
+        self.graves: list[Contents] = []  # what was flushed, to be let go of by and by
+        self.hits = self.misses = self.expired = self.evicted = 0
+        self.put_in(Contents())
+
+    def __len__(self) -> int:
+        """With those whose time is over, and that were not removed yet."""
+        return len(self.values)
+
+    def put_in(self, contents: Contents) -> None:
+        """It holds these."""
+        self.contents = contents
+        self.values, self.deadlines = contents.values, contents.deadlines
+        self.order = contents.order
+
+    # Looking
+
+    def find(self, key: bytes) -> object | None:
+        """The value; None: it is not there, or its time is over."""
+        value = self.values.get(key)
+        if value is not None and key in self.deadlines and self.deadlines[key] < self.clock():
+            self.expire(key)
+            return None
+        return value
+
+    def deadline(self, key: bytes) -> int | None:
+        """When a key expires that is there; None: never."""
+        return self.deadlines.get(key)
+
+    def average_ttl(self) -> int:
+        """In ms, of some keys that expire."""
+        some, now_ms = list(islice(self.deadlines.values(), SAMPLES)), self.clock()
+        left = [it - now_ms for it in some if it > now_ms]
+        return sum(left) // len(left) if left else 0
+
+    def any_key(self, chance: Random) -> bytes | None:
+        """One that is there, and whose time is not over."""
+        for _ in range(len(self.values) + 1):
+            key = self.order.random(chance)
+            if key is None or self.find(key) is not None:
+                return key
+        return None
+
+    def alive(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those whose time is not over."""
+        if not self.deadlines:
+            return list(keys)
+        deadlines, now_ms = self.deadlines, self.clock()
+        return [key for key in keys if deadlines.get(key, now_ms) >= now_ms]
+
+    # Changing
+
+    def put(
+        self, key: bytes, value: object, deadline: int | None = None, event: str = "set"
+    ) -> None:
+        """The key has this value, and this deadline or none."""
+        old = self.values.get(key)
+        self._note(key, old)
+        self._put(key, value, old)
+        if deadline is not None:
+            self._date(key, deadline)
+        elif self.deadlines:
+            self._undate(key)
+        if self.told is not None:
+            self.told(self.number, key, event)
+
+    def alter(self, key: bytes, value: object, event: str) -> None:
+        """The same; one that is there keeps its deadline."""
+        old = self.values.get(key)
+        self._note(key, old)
+        self._put(key, value, old)
+        if self.told is not None:
+            self.told(self.number, key, event)
+
+    def touched(self, key: bytes, event: str, grown: int = 0, undo: Undo | None = None) -> None:
+        """A value that changes within has grown by so many bytes; ``undo`` takes it back."""
+        self._note(key, self.values.get(key))
+        if undo is not None:
+            self.undo.append(undo)
+        self.contents.bytes += grown
+        if self.told is not None:
+            self.told(self.number, key, event)
+
+    def remove(self, key: bytes, event: str = "del") -> bool:
+        """Whether it was there."""
+        if self.find(key) is None:
+            return False
+        self._note(key, self.values[key])
+        self._drop(key)
+        if self.told is not None:
+            self.told(self.number, key, event)
+        return True
+
+    def move(self, key: bytes, name: bytes) -> None:
+        """A key that is there has this other name, and its deadline."""
+        value, deadline = self.values[key], self.deadlines.get(key)
+        self._note(key, value)
+        self._note(name, old := self.values.get(name))
+        self._put(name, value, old)
+        if deadline is not None:
+            self._date(name, deadline)
+        else:
+            self._undate(name)
+        self._drop(key)
+        if self.told is not None:
+            self.told(self.number, key, "rename_from")
+            self.told(self.number, name, "rename_to")
+
+    def date(self, key: bytes, deadline: int, event: str = "expire") -> None:
+        """A key that is there expires then."""
+        self._note(key, self.values[key])
+        self._date(key, deadline)
+        if self.told is not None:
+            self.told(self.number, key, event)
+
+    def persist(self, key: bytes) -> bool:
+        """A key that is there never expires; whether it would have."""
+        if key not in self.deadlines:
+            return False
+        self._note(key, self.values[key])
+        self._undate(key)
+        if self.told is not None:
+            self.told(self.number, key, "persist")
+        return True
+
+    def expire(self, key: bytes) -> None:
+        """Its time is over. That is nothing to be written: its record says when."""
+        self._drop(key)
+        self.expired += 1
+        if self.told is not None:
+            self.told(self.number, key, "expired")
+
+    def evict(self, key: bytes) -> None:
+        """There is no room for it. It may come back after a crash."""
+        stirred, must = self.stirred, self.must
+        self._note(key, self.values[key])
+        self.stirred, self.must = stirred, must  # nobody waits for that
+        self._drop(key)
+        self.evicted += 1
+        if self.told is not None:
+            self.told(self.number, key, "evicted")
+
+    def flush(self) -> None:
+        """Nothing is there any more."""
+        self._stir()
+        if self.flushed is None:
+            self.flushed = Flushed(self.contents, self.dirty, self.undo)
+        else:  # it was just flushed: what came since is of no use
+            self.graves.append(self.contents)
+        self.dirty, self.undo = {}, []
+        self.put_in(Contents())
+        if self.levels.waits:
+            self.must = self.stirred = True
+
+    # What is to be written
+
+    def _note(self, key: bytes, old: object) -> None:
+        level = self.levels.of(key) if self.levels.rules else self.levels.default
+        if level is Level.NONE:
+            return
+        if level is Level.TURN:
+            self.stirred = self.must = True
+        if key not in self.dirty:
+            if not self.awake:
+                self._stir()
+            self.dirty[key] = Before(old, self.deadlines.get(key))
+
+    def _stir(self) -> None:
+        if not self.awake:
+            self.awake = True
+            self.begun(self)
+
+    def take(self) -> Changes:
+        """What was changed since this was asked last."""
+        changes = Changes(self.dirty, self.undo, self.flushed, self.must)
+        self.dirty, self.undo, self.flushed, self.must = {}, [], None, False
+        return changes
+
+    def give_back(self, changes: Changes) -> None:
+        """What was taken just now can't be written: all is as it was before."""
+        self._restore(changes.dirty, changes.undo)
+        if changes.flushed is not None:
+            self.graves.append(self.contents)
+            self.put_in(changes.flushed.contents)
+            self._restore(changes.flushed.dirty, changes.flushed.undo)
+
+    def _restore(self, dirty: dict[bytes, Before], undo: list[Undo]) -> None:
+        for take_back in reversed(undo):
+            take_back()
+        for key, before in dirty.items():
+            if before.value is None:
+                if key in self.values:
+                    self._drop(key)
+                continue
+            self._put(key, before.value, self.values.get(key))
+            if before.deadline is None:
+                self._undate(key)
+            else:
+                self._date(key, before.deadline)
+
+    # Within
+
+    def _put(self, key: bytes, value: object, old: object) -> None:
+        self.values[key] = value
+        if old is None:
+            self.order.add(key)
+            self.contents.bytes += KEY_BYTES + len(key) + size_of(value)
+        else:
+            self.contents.bytes += size_of(value) - size_of(old)
+
+    def _drop(self, key: bytes) -> None:
+        value = self.values.pop(key)
+        self.contents.bytes -= KEY_BYTES + len(key) + size_of(value)
+        self.order.discard(key)
+        if self.deadlines:
+            self._undate(key)
+
+    def _date(self, key: bytes, deadline: int) -> None:
+        if key not in self.deadlines:
+            self.contents.bytes += DEADLINE_BYTES
+        self.deadlines[key] = deadline
+        self.contents.expiry.add(key, deadline)
+        self._stir()  # it is to be looked at then
+
+    def _undate(self, key: bytes) -> None:
+        if self.deadlines.pop(key, None) is not None:
+            self.contents.bytes -= DEADLINE_BYTES
+
+    # By and by
+
+    def tick(self) -> bool:
+        """Remove some whose time is over; whether there is more to do at once."""
+        due, more = self.contents.expiry.step(self.clock(), self.deadlines)
+        for key in due:
+            if key in self.deadlines:  # it may be among them twice
+                self.expire(key)
+        left = GRAVE_STEP
+        while self.graves and left > 0:
+            gone = self.graves[-1].let_go(left)
+            left -= gone
+            if not gone:
+                self.graves.pop()
+        return more or bool(self.graves)
+
+    def due_ms(self) -> int | None:
+        """When to ``tick`` next; None: there is nothing to come for."""
+        return self.clock() if self.graves else self.contents.expiry.due_ms()
+
+    def parts(self) -> Iterator[Sequence[bytes]]:
+        """All keys whose time is not over, some at a time; not those that come meanwhile."""
+        for keys in self.order.parts():
+            yield self.alive(keys)

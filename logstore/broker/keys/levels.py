@@ -1,0 +1,56 @@
+"""When a change of a key is answered: ``[[keys]]`` in the configuration, by the key's pattern."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final
+
+from logstore.patterns import Pattern
+from logstore.settings import KeysRule
+
+KNOWN_MAX: Final = 10_000  # keys whose level is remembered
+KNOWN_BYTES_MAX: Final = 512  # of such a key
+
+
+class Level(IntEnum):
+    """What may be lost of what was answered; the words of the setting, and of Redis."""
+
+    NONE = 0  # all of it, when the server ends: it is in memory alone
+    EVERYSEC = 1  # the last second, in a power cut
+    TURN = 2  # nothing
+
+
+OF_SETTING: Final = {"none": Level.NONE, "everysec": Level.EVERYSEC, "turn": Level.TURN}
+OF_REDIS: Final = {"no": Level.NONE, "everysec": Level.EVERYSEC, "always": Level.TURN}
+IN_REDIS: Final = {level: word for word, level in OF_REDIS.items()}
+
+
+class Levels:
+    """Those of a store: by the first pattern that a key matches, else ``default``."""
+
+    def __init__(self, rules: Sequence[KeysRule] = ()) -> None:
+        self.default = Level.TURN
+        self.rules = [(Pattern(it.pattern.encode()), OF_SETTING[it.sync]) for it in rules]
+        self._known: dict[bytes, Level | None] = {}
+
+    def of(self, key: bytes) -> Level:
+        """Of one key."""
+        if not self.rules:
+            return self.default
+        known = self._known.get(key, self)
+        if known is self:
+            known = next((level for pattern, level in self.rules if pattern.matches(key)), None)
+            if len(key) <= KNOWN_BYTES_MAX:
+                if len(self._known) >= KNOWN_MAX:
+                    self._known.clear()
+                self._known[key] = known
+        return self.default if not isinstance(known, Level) else known
+
+    @property
+    def waits(self) -> bool:
+        """Whether there may be keys whose changes are answered once they are synced."""
+        return Level.TURN in (self.default, *(level for _, level in self.rules))
+
+    @property
+    def any_volatile(self) -> bool:
+        """Whether there are keys that are in memory alone."""
+        return Level.NONE in (self.default, *(level for _, level in self.rules))

@@ -1,0 +1,108 @@
+"""Keys as records of a topic, and back.
+
+A string is a record of its key and its value; headers say when it expires, and what is no string. A
+key that is gone is a record without a value. A record's key is the key itself, so that a consumer
+in any language reads what it is about; what is no key begins with a NUL and a letter, and a key
+that begins with a NUL has another one before it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from logstore.broker.keys.keyspace import Before, Keyspace
+from logstore.records.encode import Columns
+from logstore.records.record import Headers, Record
+
+EXPIRES: Final = "redis.expires-at-ms"  # a header: decimal digits
+TYPE: Final = "redis.type"  # a header of what is no string
+NUL: Final = b"\0"
+FLUSH: Final = b"\0F"  # the key of the record that says: nothing before this counts
+FLUSH_HEADERS: Final[Headers] = (("redis.op", b"flush"),)
+
+Row = tuple[bytes, bytes | None, Headers]  # key, value, headers
+
+
+def record_key(key: bytes) -> bytes:
+    """As it stands in the record."""
+    return NUL + key if key.startswith(NUL) else key
+
+
+def key_of(key: bytes) -> bytes | None:
+    """The key that a record is of; None: it is of something else."""
+    if not key.startswith(NUL):
+        return key
+    return key[1:] if key[1:2] == NUL else None
+
+
+def deadline_of(headers: Headers) -> int | None:
+    """When the key expires that the record is of; None: never. Raises ValueError."""
+    for name, value in headers:
+        if name == EXPIRES:
+            return int(value or b"")
+    return None
+
+
+def rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
+    """What is to be written of keys that have changed, as they are now."""
+    values, deadlines = keyspace.values, keyspace.deadlines
+    for key, before in dirty.items():
+        value = values.get(key)
+        if value is None:
+            if before.value is not None:  # else it has come and gone
+                yield record_key(key), None, ()
+            continue
+        deadline = deadlines.get(key) if deadlines else None
+        headers = () if deadline is None else ((EXPIRES, b"%d" % deadline),)
+        if type(value) is bytes:
+            yield record_key(key), value, headers
+        else:
+            yield from value.rows(key, headers)  # type: ignore[attr-defined]
+
+
+def columns(written: Sequence[Row], now_ms: int) -> Columns:
+    """The same for ``encode_columns``."""
+    keys, values, headers = zip(*written, strict=True)
+    return Columns(values, keys, headers, [now_ms] * len(written))
+
+
+class Loading:
+    """What records say that are read from the start, one after the other."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.values: dict[bytes, object] = {}
+        self.deadlines: dict[bytes, int] = {}
+        self.flushed_at: int | None = None  # the offset of the last flush
+        self._now_ms = now_ms
+
+    def add(self, records: list[Record]) -> None:
+        """These, too. Raises ValueError where one is not as it should be."""
+        values, deadlines = self.values, self.deadlines
+        for _, _, offset, _, key, value, headers in records:
+            assert key is not None, "nobody else writes there"
+            if headers or key[:1] == NUL:
+                self._add(offset, key, value, headers)
+            elif value is None:
+                values.pop(key, None)
+                deadlines.pop(key, None)
+            else:
+                values[key] = value
+                if deadlines:
+                    deadlines.pop(key, None)
+
+    def _add(self, offset: int, name: bytes, value: bytes | None, headers: Headers) -> None:
+        key = key_of(name)
+        if name == FLUSH:
+            self.values.clear()
+            self.deadlines.clear()
+            self.flushed_at = offset
+            return
+        if key is None:
+            raise ValueError(f"a record of {name[:2]!r}")
+        self.deadlines.pop(key, None)
+        deadline = deadline_of(headers)
+        if value is None or (deadline is not None and deadline < self._now_ms):
+            self.values.pop(key, None)
+            return
+        self.values[key] = value
+        if deadline is not None:
+            self.deadlines[key] = deadline

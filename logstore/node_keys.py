@@ -1,0 +1,63 @@
+"""Redis's keys of a node: where they are kept, and their one timer.
+
+Most stores have none, so the model waits for the first client of the Redis door, or for a topic of
+keys that is there when the process begins to serve.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from logstore.clock import now_ms
+from logstore.internals import Internals
+from logstore.names import KEYS_PREFIX
+from logstore.node_groups import Alarm
+from logstore.protocols.house import Work
+from logstore.turn import Turn
+
+if TYPE_CHECKING:
+    from logstore.broker.keys.keys import Keys
+
+
+class NodeKeys:
+    """A ``KeysOf``, and what the model asks of the process. For the sessions' thread."""
+
+    def __init__(self, turn: Turn, store: Internals, work: Work) -> None:
+        """Begins to read those that there are."""
+        self._turn = turn
+        self._store = store
+        self._alarm = Alarm(turn, self._tick)
+        self._keys: Keys | None = None
+        self.soon: Callable[[Callable[[], object]], object] = turn.soon
+        self.work: Callable[[Callable[[], Any], Callable[[Any], Any]], object] = work
+        if any(name.startswith(KEYS_PREFIX) for name in store.topics.names()):
+            self.open()
+
+    @property
+    def opened(self) -> "Keys | None":
+        """As KeysOf.opened."""
+        return self._keys
+
+    def open(self) -> "Keys":
+        """As KeysOf.open."""
+        if self._keys is None:
+            from logstore.broker.keys.key_topics import KeyTopics
+            from logstore.broker.keys.keys import Keys
+            from logstore.broker.keys.levels import Levels
+
+            levels = Levels(self._store.directory.config.keys)
+            self._keys = Keys(KeyTopics(self._store.topics), now_ms, self, levels)
+        return self._keys
+
+    def alarm(self, at_ms: int) -> None:
+        """As Surroundings.alarm."""
+        self._alarm.set(int(self._turn.now() * 1000) + max(0, at_ms - now_ms()))
+
+    def _tick(self) -> None:
+        if self._keys is not None:
+            self._keys.tick()
+
+    def close(self) -> None:
+        """What was changed is written, and synced when the store is closed."""
+        self._alarm.stop()
+        if self._keys is not None:
+            self._keys.close()

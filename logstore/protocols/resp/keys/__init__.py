@@ -1,0 +1,1 @@
+"""The commands about keys, as Redis 7.2 answers them."""

@@ -1,0 +1,91 @@
+"""Looking at keys for a client, which waits where it has seen what is not safe yet."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.broker.keys.keyspace import Keyspace
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.requests import as_integer
+from logstore.protocols.resp.wrong import Wrong, wrong_type
+
+BAD_INTEGER: Final = "value is not an integer or out of range"
+
+
+def keyspace(client: RespClient) -> Keyspace:
+    """The database that it has selected."""
+    return client.door.keys.databases[client.database]
+
+
+def look(client: RespClient, key: bytes, database: int | None = None) -> object | None:
+    """The value of a key, or None, without it being counted."""
+    number = client.database if database is None else database
+    keys = client.door.keys
+    unsafe = keys.journals[number].unsafe_since(key)
+    if unsafe:
+        client.depend(keys.journals[number], unsafe)
+    return keys.databases[number].find(key)
+
+
+def seen(client: RespClient, key: bytes) -> object | None:
+    """The same of one that is read: a hit or a miss."""
+    value = look(client, key)
+    space = keyspace(client)
+    if value is None:
+        space.misses += 1
+    else:
+        space.hits += 1
+    return value
+
+
+def all_seen(client: RespClient) -> Keyspace:
+    """The database, of whoever looks at all of it."""
+    keys = client.door.keys
+    journal = keys.journals[client.database]
+    if journal.unsafe:
+        client.depend(journal, journal.unsafe)
+    return keys.databases[client.database]
+
+
+def string(client: RespClient, key: bytes) -> bytes | None:
+    """The string that a key is read for. Raises Wrong."""
+    return _string(seen(client, key))
+
+
+def string_there(client: RespClient, key: bytes) -> bytes | None:
+    """The string that a key is to be changed from. Raises Wrong."""
+    return _string(look(client, key))
+
+
+def _string(value: object | None) -> bytes | None:
+    if value is not None and type(value) is not bytes:
+        raise wrong_type()
+    return value
+
+
+def integer_of(text: bytes, wrong: str = BAD_INTEGER) -> int:
+    """A 64-bit number. Raises Wrong."""
+    number = as_integer(text)
+    if number is None:
+        raise Wrong(wrong)
+    return number
+
+
+def small_integer_of(text: bytes) -> int:
+    """A number as C's int holds it. Raises Wrong."""
+    number = as_integer(text)
+    if number is None or not -(2**31) <= number < 2**31:
+        raise Wrong(BAD_INTEGER)
+    return number
+
+
+def database_of(text: bytes, count: int) -> int:
+    """A database's number. Raises Wrong."""
+    number = small_integer_of(text)
+    if not 0 <= number < count:
+        raise Wrong("DB index is out of range")
+    return number
+
+
+def words(arguments: Sequence[bytes]) -> list[bytes]:
+    """Options, whatever letters they are written in."""
+    return [it.upper() for it in arguments]

@@ -1,0 +1,17 @@
+"""An error reply that a command gives from within: its code and its text, in Redis's words."""
+
+from logstore.errors import LogstoreError
+
+
+class Wrong(LogstoreError):
+    """What was asked can't be carried out; nothing was changed."""
+
+    def __init__(self, text: str | bytes, code: str = "ERR") -> None:
+        super().__init__(f"{code} {text!r}")
+        self.text = text
+        self.code = code
+
+
+def wrong_type() -> Wrong:
+    """The key holds something else than the command is for."""
+    return Wrong("Operation against a key holding the wrong kind of value", "WRONGTYPE")
