@@ -20,11 +20,12 @@ ANYONE: Final = "*"  # in a rule: every user
 OWNER_NAME: Final = "__owner__"  # of the data directory, at its server's doors: no user's
 AUDIT_TOPIC: Final = "__audit"  # who did what
 RETAINED_TOPIC: Final = "__mqtt_retained"  # of each MQTT topic the message that is kept for it
+KEYS_DATABASES: Final = 16  # of Redis's keys
+KEYS_TOPICS: Final = tuple(f"__keys.{number}" for number in range(KEYS_DATABASES))  # one each
 # The server makes these, and alone writes to them.
-SERVER_TOPICS: Final = frozenset({AUDIT_TOPIC, RETAINED_TOPIC})
+SERVER_TOPICS: Final = frozenset({AUDIT_TOPIC, RETAINED_TOPIC, *KEYS_TOPICS})
 # Begins the names of groups whose offsets are the positions of topic routes: they never expire.
 ROUTE_GROUPS: Final = "__route."
-KEYS_PREFIX: Final = "__keys."  # begins the names of topics that hold Redis's keys: a database each
 QUEUE_PREFIX: Final = "__queue."  # begins the names of topics that hold messages of a queue
 PARTITION_BYTES: Final = 4
 _SHOWN_CHARACTERS: Final = 60  # of a name that is refused: it may have megabytes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from logstore.clock import now_ms
 from logstore.internals import Internals
-from logstore.names import KEYS_PREFIX
+from logstore.names import KEYS_TOPICS
 from logstore.node_groups import Alarm
 from logstore.protocols.house import Work
 from logstore.turn import Turn
@@ -29,7 +29,7 @@ class NodeKeys:
         self._keys: Keys | None = None
         self.soon: Callable[[Callable[[], object]], object] = turn.soon
         self.work: Callable[[Callable[[], Any], Callable[[Any], Any]], object] = work
-        if any(name.startswith(KEYS_PREFIX) for name in store.topics.names()):
+        if any(store.topics.get(name) is not None for name in KEYS_TOPICS):
             self.open()
 
     @property

@@ -32,7 +32,7 @@ from logstore.kept_users import (
     Unreadable,
     UserKeeper,
 )
-from logstore.names import AUDIT_TOPIC, OWNER_NAME, is_servers
+from logstore.names import AUDIT_TOPIC, KEYS_TOPICS, OWNER_NAME, is_servers
 
 _T = TypeVar("_T", KeptUser, KeptQuota)
 
@@ -136,7 +136,8 @@ class Access:
         # The owner's own entries may be in the audit log; of other topics of its own the server
         # knows what it has written, and nothing else may be there.
         if kind == TOPIC and is_servers(name) and not (who.owner and name == AUDIT_TOPIC):
-            anyone = standing is None or not standing.allowed
+            # Keys are in memory, too: to delete their topic would not remove them.
+            anyone = standing is None or not standing.allowed or name in KEYS_TOPICS
             if operation in (_ADMINISTRATORS if anyone else _SERVERS):
                 return Decision(False, f"{name} is the server's own")
         if standing is not None:

@@ -13,6 +13,7 @@ TICK: Final = 7  # bits: 128 ms, and so late a key may be removed; it is not see
 BLOCK: Final = 15  # bits: ticks of a block, 70 minutes
 SPARE: Final = 10_000  # entries that may be void, however few keys there are
 STEP: Final = 1000  # entries that are looked at in one go, at some 0.2 us each
+ADDED: Final = 250  # entries that come, and then a part is swept if it is time for that
 
 Deadlines = Mapping[bytes, int]  # ms
 _NONE: Final = -1
@@ -21,15 +22,20 @@ _NONE: Final = -1
 class Expiry:
     """Of one database."""
 
-    __slots__ = ("_blocks", "_entries", "_far", "_near", "_near_below", "_sweep", "_ticks")
+    __slots__ = (
+        "_added", "_blocks", "_deadlines", "_entries", "_far", "_near", "_near_below", "_sweep",
+        "_ticks",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
+        """``deadlines``: as they are now, always."""
+        self._deadlines = deadlines
         self._near: dict[int, list[bytes]] = {}  # by tick
         self._ticks: list[int] = []  # a heap of these
         self._far: dict[int, list[bytes]] = {}  # by block
         self._blocks: list[int] = []
         self._near_below = 0  # what is in lower blocks is near
-        self._entries = 0
+        self._entries = self._added = 0
         self._sweep: Iterator[None] | None = None
 
     def __len__(self) -> int:
@@ -45,11 +51,15 @@ class Expiry:
             _put(self._near, self._ticks, tick, key)
         else:
             _put(self._far, self._blocks, block, key)
+        self._added += 1
+        if self._added >= ADDED:
+            self._added = 0
+            self._sweep_some()
 
-    def step(self, now_ms: int, deadlines: Deadlines) -> tuple[list[bytes], bool]:
+    def step(self, now_ms: int) -> tuple[list[bytes], bool]:
         """Keys whose deadline has passed, a part of them; and whether there is more to do now."""
-        tick, left = now_ms >> TICK, STEP
-        left -= self._come_near(tick >> BLOCK, deadlines)
+        tick, left, deadlines = now_ms >> TICK, STEP, self._deadlines
+        left -= self._come_near(tick >> BLOCK)
         due: list[bytes] = []
         while left > 0 and self._ticks and self._ticks[0] < tick:
             keys = self._near[self._ticks[0]]
@@ -61,10 +71,11 @@ class Expiry:
             if not keys:
                 del self._near[heappop(self._ticks)]
         behind = bool(self._ticks) and self._ticks[0] < tick
-        return due, self._sweeping(deadlines) or behind or left <= 0
+        return due, behind or left <= 0
 
-    def _come_near(self, block: int, deadlines: Deadlines) -> int:
+    def _come_near(self, block: int) -> int:
         """Take blocks apart, up to the one after this; how many entries were looked at."""
+        deadlines = self._deadlines
         looked_at, self._near_below = 0, max(self._near_below, block + 2)
         while looked_at < STEP and self._blocks and self._blocks[0] < self._near_below:
             first = self._blocks[0]
@@ -95,20 +106,17 @@ class Expiry:
         times += [(block - 1) << BLOCK + TICK for block in self._blocks[:1]]
         return min(times, default=None)
 
-    def _sweeping(self, deadlines: Deadlines) -> bool:
-        """Sweep a part, if it is time for that; whether more is to be swept."""
+    def _sweep_some(self) -> None:
         if self._sweep is None:
-            if self._entries <= 2 * len(deadlines) + SPARE:
-                return False
-            self._sweep = self._swept(deadlines)
+            if self._entries <= 2 * len(self._deadlines) + SPARE:
+                return
+            self._sweep = self._swept()
         if next(self._sweep, self) is self:
             self._sweep = None
-            return False
-        return True
 
-    def _swept(self, deadlines: Deadlines) -> Iterator[None]:
+    def _swept(self) -> Iterator[None]:
         """Each key once, where it belongs. A list that was taken apart meanwhile is another."""
-        looked_at = 0
+        looked_at, deadlines = 0, self._deadlines
         for where, bits in ((self._near, TICK), (self._far, TICK + BLOCK)):
             for number in list(where):
                 keys, kept, at = where.get(number, []), dict[bytes, None](), 0

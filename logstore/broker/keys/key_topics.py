@@ -8,7 +8,7 @@ from logstore.broker.reading import chunks
 from logstore.broker.topics import Topics
 from logstore.errors import CorruptBatch, LogstoreError, Refused, TopicExists
 from logstore.log import Log
-from logstore.names import KEYS_PREFIX
+from logstore.names import KEYS_TOPICS
 
 READ_BYTES: Final = 4 << 20  # of the log at a time
 SYNC_MS: Final = 1000  # at the latest, of what nobody waits for
@@ -24,11 +24,6 @@ TOPIC_SETTINGS: Final = {
 }
 
 
-def topic_of(database: int) -> str:
-    """The topic of a database's keys."""
-    return f"{KEYS_PREFIX}{database}"
-
-
 class KeyTopics:
     """Of one store. From any thread."""
 
@@ -37,11 +32,11 @@ class KeyTopics:
 
     def is_there(self, database: int) -> bool:
         """Whether the database has been written to."""
-        return self._topics.get(topic_of(database)) is not None
+        return self._topics.get(KEYS_TOPICS[database]) is not None
 
     def open(self, database: int) -> Log:
         """Its log; made where there is none. May take long; raises LogstoreError."""
-        name = topic_of(database)
+        name = KEYS_TOPICS[database]
         topic = self._topics.get(name)
         if topic is None:
             try:

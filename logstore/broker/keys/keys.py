@@ -12,8 +12,9 @@ from logstore.broker.keys.levels import Levels
 from logstore.broker.keys.shapes import Loading
 from logstore.errors import LogstoreError
 from logstore.log import Log
+from logstore.names import KEYS_DATABASES
 
-DATABASES: Final = 16  # as Redis's own default
+DATABASES: Final = KEYS_DATABASES
 AT_ONCE_MS: Final = 1  # between two steps of what is due, where there is more
 _log: Final = logging.getLogger("logstore.keys")
 

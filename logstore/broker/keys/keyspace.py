@@ -51,12 +51,12 @@ class Contents:
         self.values: dict[bytes, object] = {}
         self.deadlines: dict[bytes, int] = {}  # ms since 1970, of keys that expire
         self.order = Order()
-        self.expiry = Expiry()
+        self.expiry = Expiry(self.deadlines)
         self.bytes = 0  # of all keys and values, and what they take besides
 
     def fill(self, values: dict[bytes, object], deadlines: dict[bytes, int]) -> None:
         """Of one that is empty: it holds these."""
-        self.values, self.deadlines = values, deadlines
+        self.values, self.deadlines, self.expiry = values, deadlines, Expiry(deadlines)
         self.order.fill(values)
         for key, deadline in deadlines.items():
             self.expiry.add(key, deadline)
@@ -352,7 +352,7 @@ class Keyspace:
 
     def tick(self) -> bool:
         """Remove some whose time is over; whether there is more to do at once."""
-        due, more = self.contents.expiry.step(self.clock(), self.deadlines)
+        due, more = self.contents.expiry.step(self.clock())
         for key in due:
             if key in self.deadlines:  # it may be among them twice
                 self.expire(key)

@@ -26,7 +26,7 @@ _OF: Final = {
         smove spop srandmember srem sscan sunion sunionstore
         bitcount bitfield bitfield_ro bitop bitpos getbit setbit
         pfadd pfcount pfdebug pfmerge pfselftest
-        dump migrate restore restore-asking sort sort_ro
+        migrate restore restore-asking sort sort_ro
     """,
     SCRIPTS: "eval eval_ro evalsha evalsha_ro fcall fcall_ro function script module",
     SERVER: """

@@ -26,6 +26,7 @@ SYNTAX: Final = "syntax error"
 ELSEWHERE: Final = (
     "keys of two databases can't be changed as one here: COPY what there is, then DEL it"
 )
+NO_DUMPS: Final = "values are not written in the form of Redis's dumps here"
 SHARED: Final = 10_000  # numbers below are one object each in Redis, whoever has them
 SHARED_COUNT: Final = 2**31 - 1  # of references to such a one
 EMBEDDED_MAX: Final = 44  # bytes of a string that Redis keeps in one piece with its head
@@ -145,6 +146,12 @@ def _copy(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     return integer(1)
 
 
+def _dump(client: RespClient, arguments: Sequence[bytes]) -> bytes:
+    if look(client, arguments[1]) is None:
+        return client.null()
+    raise Wrong(NO_DUMPS)
+
+
 # OBJECT, MEMORY
 
 
@@ -231,6 +238,8 @@ COMMANDS: Final = (
               keys=rows.ALL, key_flags=rows.RO, tips=rows.SUM),
     rows.read("type", 2, rows.says(_type), "What is kept under a key.", "1.0.0",
               key_flags=rows.RO),
+    rows.read("dump", 2, rows.says(_dump), "A value as bytes: of one that is not there.", "2.6.0",
+              fast=False, tips=("nondeterministic_output",)),
     rows.write("rename", 3, _rename(fresh=False), "Renames a key.", "1.0.0", keys=rows.PAIR,
                fast=False, key_flags=(_TAKE, ("OW", "update"))),
     rows.write("renamenx", 3, _rename(fresh=True), "Renames a key to a new name.", "1.0.0",
