@@ -12,13 +12,15 @@ from typing import Final, NamedTuple
 
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused, StorageFull
 from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
+from logstore.kept_mqtt import Kept as KeptOfMqtt
+from logstore.kept_mqtt import KeptMqtt
 from logstore.kept_queues import Kept, KeptRouting
 from logstore.kept_schedules import Entry
 from logstore.kept_users import Forgotten, KeptAccess
 from logstore.kept_users import Kept as KeptOfAccess
 from logstore.kept_wills import KeptWill, KeptWills
 from logstore.log import TopicPartition
-from logstore.storage import queues, schedules, users, wills
+from logstore.storage import mqtt, queues, schedules, users, wills
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.groups import TABLES, GroupTable
 from logstore.storage.schedules import ScheduleTable
@@ -267,4 +269,31 @@ class WillCommitter:
         """As WillKeeper.change."""
         return self._committer.keep(
             wills.TABLES, lambda it: wills.change(it, keep, forget), frees=not keep
+        )
+
+
+class MqttCommitter:
+    """``MqttKeeper`` of the tables in LMDB."""
+
+    def __init__(self, committer: Committer, environment: Environment) -> None:
+        self._committer = committer
+        self._environment = environment
+
+    def used(self) -> bool:
+        """As MqttKeeper.used. Raises Failed."""
+        return mqtt.used(self._environment)
+
+    def load(self) -> KeptMqtt:
+        """As MqttKeeper.load. Raises Failed."""
+        return mqtt.load(self._environment)
+
+    def change(
+        self,
+        keep: Sequence[KeptOfMqtt] = (),
+        forget: Sequence[KeptOfMqtt] = (),
+        alive_ms: int = 0,
+    ) -> Keeping:
+        """As MqttKeeper.change."""
+        return self._committer.keep(
+            mqtt.TABLES, lambda it: mqtt.change(it, keep, forget, alive_ms), frees=not keep
         )

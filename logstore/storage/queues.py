@@ -11,7 +11,7 @@ Ids are 64 bits, big-endian, all of one count: ``routing_ids`` in ``meta`` is ab
 ever were. Tables are AMQP's (``amqp/fields.py``), so that arguments keep their types.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 from typing import Any, Final, TypeVar
 
@@ -103,9 +103,14 @@ def change(transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept
     for fact in keep:
         table, key = _place(fact)
         transaction.change(table, key, fields.table(_row(fact)))
-    given = transaction.get(_META, _NEXT)
-    most = max((fact.id + 1 for fact in keep), default=0)
-    if most > (1 if given is None else _ID.unpack(given)[0]):
+    raise_ids(transaction, (fact.id for fact in keep))
+
+
+def raise_ids(transaction: Transaction, given: Iterable[int]) -> None:
+    """These numbers are taken. Within one transaction of tables of which ``meta`` is one."""
+    known = transaction.get(_META, _NEXT)
+    most = max(given, default=-1) + 1
+    if most > (1 if known is None else _ID.unpack(known)[0]):
         transaction.change(_META, _NEXT, _ID.pack(most))
 
 

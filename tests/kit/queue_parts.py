@@ -336,13 +336,15 @@ class Time:
 class Lives:
     """One data directory in one life after the other."""
 
+    node_type = Node
+
     def __init__(self, path):
         self._opened = Opened(path / "data")
         self.clock = Time()
         self.node = None
 
     def open(self, disk=None):
-        self.node = Node(self._opened.writer(disk, kinds=KINDS_WITH_NOTES), self.clock)
+        self.node = self.node_type(self._opened.writer(disk, kinds=KINDS_WITH_NOTES), self.clock)
         return self.node
 
     def close(self):

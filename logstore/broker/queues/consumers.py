@@ -10,6 +10,7 @@ from typing import Protocol
 from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.dealing import Turns, deal, in_order, shared, strides
 from logstore.broker.queues.in_order import Dealt
+from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.message import Delivery, Showing, counted
 from logstore.broker.queues.ordering import Hands
@@ -18,6 +19,7 @@ from logstore.broker.queues.stock import Stock
 from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.timeouts import Timeouts
 from logstore.counts.queues import QueueCounts, QueueTotals, gave
+from logstore.records.record import Record
 
 
 class Served(Protocol):
@@ -232,6 +234,10 @@ class Consumers:
                 self._queue.counts.redelivered += len(chunk.records)
                 self._queue.totals.redelivered += len(chunk.records)
 
+    def again(self, lane: Lane, record: Record) -> Delivery:
+        """One that is out, as it is sent to its consumer again."""
+        return self.deliveries([Chunk(lane, record.offset, [record], True, False)])[0]
+
     def deliveries(self, chunks: Iterable[Chunk]) -> list[Delivery]:
         """These messages as consumers are sent them."""
         shown_of, found = self._showing.shown, list[Delivery]()
@@ -244,6 +250,7 @@ class Consumers:
                     last, shown = headers, shown_of(headers)
                 fields = (
                     shown.exchange, record.key or b"", shown.deliver, record.value or b"", again,
+                    record.timestamp_ms,
                 )  # fmt: skip
                 delivery = new(Delivery, fields)
                 if again and (failures := lane.settlement.failures(record.offset)):

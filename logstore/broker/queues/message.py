@@ -59,6 +59,7 @@ class Delivery(NamedTuple):
     properties: bytes  # without BCC; with x-delivery-count if it has come back
     body: bytes
     redelivered: bool
+    time_ms: int = 0  # when it was published
 
 
 class Read(NamedTuple):

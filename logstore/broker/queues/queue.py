@@ -21,7 +21,7 @@ from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
 from logstore.broker.queues.in_order import InOrder
 from logstore.broker.queues.lane import Lane, Windows
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
-from logstore.broker.queues.message import Showing
+from logstore.broker.queues.message import Delivery, Showing
 from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.ordering import Hands
 from logstore.broker.queues.pace import EACH_MS, FAILING, MESSAGES, Pace
@@ -500,6 +500,16 @@ class Queue:
         for block, mask in left.items():
             if mask:
                 yield 0, block << BLOCK_SHIFT, mask
+
+    def again(self, delivered: Group) -> Delivery | None:
+        """The first of these, which are out, as it was delivered; its consumer may have lost it.
+
+        None: it has to be read first, which begins, and its lane's log tells when that is done; or
+        it is damaged, and the lane says so.
+        """
+        lane = self.stock.lanes[delivered.lane]
+        record = self.stock.record(lane, delivered.first)
+        return None if record is None else self._consumers.again(lane, record)
 
     def reject(self, delivered: Group) -> None:
         """Nobody wants it: it dies."""

@@ -32,7 +32,8 @@ class Timeouts:
         self._had.pop(consumer, None)
 
     def _of(self, consumer: Subscription) -> int | None:
-        return self.timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms
+        """0 says the same as None: for as long as it likes."""
+        return (self.timeout_ms if consumer.timeout_ms is None else consumer.timeout_ms) or None
 
     @property
     def deadline_ms(self) -> int:

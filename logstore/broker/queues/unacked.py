@@ -140,6 +140,15 @@ class Unacked(Generic[Queue, Consumer]):
 
     # Settling
 
+    def find(self, tag: int) -> Delivered[Queue, Consumer] | None:
+        """One delivery, which stays; None where no such tag is unacked."""
+        if tag not in self:
+            return None
+        page = self._pages[tag >> PAGE_SHIFT]
+        run = page.runs[bisect_right(page.tags, tag) - 1]
+        offset = run.first + (tag - run.tag) * run.stride
+        return Delivered(run.queue, run.lane, offset, 1, run.consumer)
+
     def ack(self, tag: int) -> Delivered[Queue, Consumer] | None:
         """Take out one delivery; None where no such tag is unacked."""
         if tag not in self:

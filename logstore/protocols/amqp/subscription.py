@@ -85,7 +85,7 @@ class AmqpSubscription:
         """As queues.Subscription.push."""
         parts: list[bytes] = []
         middles, pack, room = self._middles, _TAG.pack, self._of.payload_max
-        for exchange, key, properties, body, redelivered in deliveries:
+        for exchange, key, properties, body, redelivered, _ in deliveries:
             try:
                 begin, middle = middles[exchange, key, properties, len(body)]
             except KeyError:

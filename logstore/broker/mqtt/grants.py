@@ -1,0 +1,115 @@
+"""What one session has subscribed to, and what that makes of a message that is for it.
+
+However many of its filters match, it gets one copy: with the highest QoS of them, and the
+identifiers of all (MQTT 5.0, 3.3.4).
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from logstore.broker.mqtt.filters import SHARE, FilterTree, matches
+from logstore.broker.mqtt.member import Grant
+
+TOPICS_MAX: Final = 256  # of which is remembered what they come to
+TOPIC_BYTES_MAX: Final = 1024  # longer ones are not
+FEW: Final = 8  # filters: to go through them is no dearer than a tree
+
+
+class Granted(NamedTuple):
+    """All grants of a session that match a topic, together."""
+
+    qos: int
+    retain_as_published: bool
+    ids: tuple[int, ...]
+
+
+class Grants:
+    """Of one session; by filter. Those of shared subscriptions are here, and match nothing: what
+    comes by them comes of other queues.
+    """
+
+    __slots__ = ("_all", "_found", "_tree")
+
+    def __init__(self) -> None:
+        self._all: dict[bytes, tuple[int, Grant]] = {}  # with the number of its row
+        self._tree: FilterTree[None, Grant] | None = None  # of many
+        self._found: dict[bytes, Granted | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __contains__(self, filter: object) -> bool:
+        return filter in self._all
+
+    def __iter__(self) -> Iterator[tuple[bytes, Grant]]:
+        """In the order in which they came."""
+        return ((it, grant) for it, (_, grant) in self._all.items())
+
+    def get(self, filter: bytes) -> Grant | None:
+        known = self._all.get(filter)
+        return None if known is None else known[1]
+
+    def number_of(self, filter: bytes) -> int:
+        """Of its row; it is one of them."""
+        return self._all[filter][0]
+
+    @property
+    def next_number(self) -> int:
+        """That no row of the session has."""
+        return 1 + max((number for number, _ in self._all.values()), default=0)
+
+    @property
+    def queued(self) -> bool:
+        """Whether some are for messages that are kept until they are acknowledged."""
+        return any(grant.qos and not it.startswith(SHARE) for it, (_, grant) in self._all.items())
+
+    def put(self, filter: bytes, grant: Grant, number: int) -> None:
+        """In place of the one with the same filter."""
+        self._all[filter] = number, grant
+        self._found.clear()
+        if self._tree is not None and not filter.startswith(SHARE):
+            self._tree.add(filter, None, grant)
+
+    def remove(self, filter: bytes) -> None:
+        """It is one of them."""
+        del self._all[filter]
+        self._found.clear()
+        if self._tree is not None and not filter.startswith(SHARE):
+            self._tree.remove(filter, None)
+
+    def of(self, topic: bytes) -> Granted | None:
+        """None: no filter matches."""
+        try:
+            return self._found[topic]
+        except KeyError:
+            pass
+        found = self._matching(topic)
+        granted = granted_by(found) if found else None
+        if len(topic) <= TOPIC_BYTES_MAX:
+            if len(self._found) >= TOPICS_MAX:
+                self._found.clear()
+            self._found[topic] = granted
+        return granted
+
+    def _matching(self, topic: bytes) -> list[Grant]:
+        if len(self._all) <= FEW:
+            return [
+                grant for it, (_, grant) in self._all.items()
+                if not it.startswith(SHARE) and matches(it, topic)
+            ]  # fmt: skip
+        if self._tree is None:
+            self._tree = FilterTree()
+            for it, (_, grant) in self._all.items():
+                if not it.startswith(SHARE):
+                    self._tree.add(it, None, grant)
+        found = self._tree.matching(topic, len(self._all) * (topic.count(b"/") + 2))
+        return [grant for entries in found or () for grant in entries.values()]
+
+
+def granted_by(found: list[Grant]) -> Granted:
+    """Of those that match, of which there is one at least."""
+    return Granted(
+        max(it.qos for it in found),
+        any(it.retain_as_published for it in found),
+        tuple([it.id for it in found if it.id]),
+    )

@@ -1,0 +1,52 @@
+"""What a session sees of the connection that it is on, and what it sends down."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from logstore.broker.channel import Chunk, Form
+from logstore.broker.mqtt.message import About
+from logstore.broker.queues.subscription import Whose
+
+
+class Sent(NamedTuple):
+    """One message on its way to a client."""
+
+    topic: bytes
+    payload: bytes
+    qos: int
+    pid: int  # the packet identifier; 0: QoS 0 has none
+    dup: bool  # the client may have had it before
+    retain: bool
+    ids: tuple[int, ...]  # subscription identifiers
+    about: About | None
+
+
+class Line(Protocol):
+    """One connection of a client, once it is let in. Everything is in the sessions' thread."""
+
+    @property
+    def whose(self) -> Whose | None:
+        """For people."""
+
+    def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
+        """As Member.form_of."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        """As Member.deliver."""
+
+    def room_bytes(self) -> int:
+        """How much more it takes; at 0 or below it calls ``Session.drained`` when it has room."""
+
+    def send(self, messages: Sequence[Sent]) -> Sequence[int]:
+        """Send them in this order. The packet ids of those that are longer than the client takes:
+        they are not sent, and count as delivered (MQTT 5.0, 3.1.2.11.4).
+        """
+
+    def release(self, pids: Sequence[int]) -> None:
+        """Send PUBREL for each of these messages of QoS 2, in this order."""
+
+    def taken_over(self) -> None:
+        """The client has come back by another connection: this one ends (3.1.4)."""
+
+    def session_ended(self, reason: str) -> None:
+        """Its session was ended by somebody else: so does the connection."""

@@ -1,0 +1,375 @@
+"""What a session has been given by queues and its client has not acknowledged.
+
+To the queues it is a channel, whose prefetch count is the client's receive maximum. It outlives the
+connection: what was sent and not acknowledged stays out, and is sent again on the next one, with
+its packet identifier, before anything else [MQTT-4.4.0-1]. Never on the same connection.
+
+Deliveries write nothing. So a process that was killed has its messages of QoS 1 sent again as those
+that may have come before, with other identifiers; for QoS 2 that would not do, and ``exact`` sees
+to it.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from logstore.broker.mqtt import mapping
+from logstore.broker.mqtt.filters import is_topic
+from logstore.broker.mqtt.grants import Granted
+from logstore.broker.mqtt.line import Line, Sent
+from logstore.broker.mqtt.outlet import Outlet
+from logstore.broker.mqtt.packet_ids import PacketIds
+from logstore.broker.queues.message import Delivery
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.subscription import Whose
+from logstore.broker.queues.unacked import Delivered, Unacked
+from logstore.counts.mqtt_sessions import SessionCounts
+from logstore.errors import LogstoreError
+
+MESSAGE_BYTES: Final = 128  # that a message takes at least: so many are asked for at once
+HEAD_BYTES: Final = 16  # of a packet, about
+AGAIN_AT_ONCE: Final = 200  # messages that are sent again before others have their turn
+SEEN_MAX: Final = 1024
+SEEN_BYTES_MAX: Final = 1024
+
+log: Final = logging.getLogger("logstore.mqtt")
+
+Group = Delivered[Queue, Outlet]
+
+
+class Exact(Protocol):
+    """What sees to it that messages of QoS 2 come exactly once (``exact.py``)."""
+
+    def __contains__(self, pid: object) -> bool:
+        """Whether this packet identifier is of an exchange of QoS 2 that has begun."""
+
+    def send(self, messages: Sequence[Sent]) -> None:
+        """Messages of which some are of QoS 2: to be sent down the line, in their order, once it
+        is durable which packet identifiers those have.
+        """
+
+    def release(self, pid: int) -> bool:
+        """Whether the client is known to have this message: PUBREL is to be sent for it."""
+
+    def sent_again(self, pid: int) -> bool:
+        """Whether this message may be sent now; False: it is not durable yet that it may, and
+        ``Outbound.go_on`` is called when it is.
+        """
+
+
+class Outbound:
+    """Of one session. A ``Channel`` of queues."""
+
+    __slots__ = (
+        "_again", "_average", "_counts", "_given", "_seen", "_soon", "_starved", "_watched",
+        "exact", "line", "name", "outlets", "pids", "unacked", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        soon: Callable[[Callable[[], object]], None],
+        counts: SessionCounts,
+        last_pid: int = 0,
+    ) -> None:
+        """``name``: the client's id."""
+        self.name = name
+        self.line: Line | None = None  # once what is to be sent may be sent
+        self.window = 0  # messages that its client takes before it acknowledges some
+        self.unacked: Unacked[Any, Any] = Unacked()
+        self.pids = PacketIds(last_pid)
+        self.outlets: list[Outlet] = []
+        self.exact: Exact | None = None  # once there was a message of QoS 2
+        self._soon = soon
+        self._counts = counts
+        self._average = MESSAGE_BYTES
+        self._starved = False  # a queue had more than there was room for
+        # Packet ids of what is to be sent again before anything else; None: nothing is.
+        self._again: deque[int] | None = None
+        self._given = 0  # of those, how many were sent on this connection
+        self._watched: Callable[[], object] | None = None  # a log that is read for that
+        self._seen: dict[bytes, mapping.Seen] = {}
+
+    # As Channel
+
+    @property
+    def whose(self) -> Whose | None:
+        """As Channel.whose."""
+        return None if self.line is None else self.line.whose
+
+    def room(self) -> int:
+        """As Channel.room."""
+        return 0 if self._again is not None else self.window - len(self.unacked)
+
+    def can_take(self) -> int:
+        """As Subscription.can_take, of all outlets."""
+        if self.line is None or self._again is not None:
+            return 0
+        room = self.line.room_bytes()
+        if room <= 0:
+            self._starved = True
+            return 0
+        return -(-room // self._average)
+
+    # The connection
+
+    def attach(self, line: Line, window: int) -> None:
+        """The client is there: what it has not acknowledged is sent again, then what waits."""
+        assert self.line is None
+        self.line, self.window = line, window
+        self._starved = False
+        self._again, self._given = deque(self.pids), 0
+        self.go_on()
+
+    def detach(self) -> None:
+        """The connection is gone. What was sent stays out."""
+        self.line = None
+        self._again = None
+        self._stop_watching()
+        for outlet in self.outlets:
+            outlet.queue.unsubscribe(outlet)
+
+    def drained(self) -> None:
+        """The line has room again."""
+        if not self._starved:
+            return
+        self._starved = False
+        if self._again is not None:
+            self.go_on()
+        else:
+            for outlet in self.outlets:
+                outlet.queue.wake()
+
+    # Queues
+
+    def add(self, outlet: Outlet) -> None:
+        """A queue more."""
+        self.outlets.append(outlet)
+        if self.line is not None and self._again is None:
+            self._subscribe(outlet)
+
+    def remove(self, outlet: Outlet) -> list[Group]:
+        """A queue less; what it has given that is not acknowledged, which is out."""
+        self.outlets.remove(outlet)
+        outlet.queue.unsubscribe(outlet)
+        found = self.unacked.drain_consumer(outlet)
+        if found:
+            self._forget_settled()
+        return found
+
+    def _subscribe(self, outlet: Outlet) -> None:
+        try:
+            outlet.queue.subscribe(outlet)
+        except LogstoreError as error:  # another has it for itself, or its files are damaged
+            log.warning("client %r gets nothing of its queue: %s", self.name, error)
+
+    def _forget_settled(self) -> None:
+        """Packet ids of what is settled by other ways than an acknowledgement."""
+        for pid in [it for it, tag in self.pids.items() if tag not in self.unacked]:
+            self.pids.free(pid)
+
+    # What is given
+
+    def push(self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]) -> None:
+        """Send these, whose delivery tags follow each other."""
+        assert self.line is not None
+        messages: list[Sent] = []
+        done: list[int] = []  # tags of what nobody acknowledges
+        exact, size = False, 0
+        most = 1 if self.exact is None else 2
+        take, granted_of = self.pids.take, outlet.granted
+        last_data, said = None, None
+        for n, (_, key, data, body, again, time_ms) in enumerate(deliveries, tag):
+            if data is not last_data or said is None:
+                last_data, said = data, self._said(data, time_ms)
+            topic = mapping.topic_of(key, said)
+            granted = granted_of(topic)
+            if granted is None:
+                granted = self._without_grant(topic)
+                if granted is None:
+                    done.append(n)
+                    continue
+            qos = min(said.qos, granted.qos, most)
+            pid = 0
+            if qos:
+                pid = take(n)
+                exact = exact or qos > 1
+            else:
+                done.append(n)
+            retain = granted.retain_as_published and said.retain
+            size += len(topic) + len(body) + HEAD_BYTES
+            messages.append(Sent(topic, body, qos, pid, again, retain, granted.ids, said.about))
+        if messages:
+            self._average = max(MESSAGE_BYTES, size // len(messages))
+        if exact:
+            assert self.exact is not None
+            self.exact.send(messages)
+        elif messages:
+            self.put(messages)
+        for n in done:
+            self._settle(n, n)
+
+    def put(self, messages: Sequence[Sent]) -> None:
+        """Send these down the line; what is too long for the client counts as delivered."""
+        if self.line is None:
+            return
+        too_long = self.line.send(messages)
+        self._counts.sent += len(messages) - len(too_long)
+        if too_long:
+            self._counts.too_long += len(too_long)
+            self._free(too_long)
+
+    def _said(self, data: bytes, time_ms: int) -> mapping.Seen:
+        known = self._seen.get(data)
+        if known is not None:
+            return known
+        said = mapping.seen(data, time_ms)
+        about = said.about
+        if (about is None or about.expires_at_ms is None) and len(data) <= SEEN_BYTES_MAX:
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            self._seen[data] = said
+        return said
+
+    def _without_grant(self, topic: bytes) -> Granted | None:
+        """What matches no subscription any more, or was put into the queue by other ways."""
+        if not is_topic(topic):
+            self._counts.no_topic += 1
+            return None
+        return Granted(2, False, ())
+
+    # What is acknowledged
+
+    def acked(self, pids: Sequence[int]) -> bool:
+        """The client has these messages of QoS 1, or does not want them. False: one of them is of
+        QoS 2, which is a protocol error.
+        """
+        if self.exact is not None and any(it in self.exact for it in pids):
+            return False
+        self._free(pids)
+        return True
+
+    def _free(self, pids: Sequence[int]) -> None:
+        ranges, unknown = self.pids.free_all(pids)
+        self._counts.unknown_acks += unknown
+        for first, last in ranges:
+            self._settle(first, last)
+        if self._again is not None:
+            self.go_on()
+
+    def completed(self, pids: Sequence[int]) -> None:
+        """Exchanges of QoS 2 are over: these are settled."""
+        self._free(pids)
+
+    def _settle(self, first: int, last: int) -> None:
+        found = self.unacked.ack_range(first, last)
+        if found is None:  # some were taken out meanwhile
+            found = [it for n in range(first, last + 1) if (it := self.unacked.ack(n)) is not None]
+        for delivered in found:
+            delivered.queue.settle(delivered)
+
+    # What is sent again
+
+    def go_on(self) -> None:
+        """Send again what is to be, as far as there is room; at the end queues are asked."""
+        self._stop_watching()
+        while (again := self._again) is not None and self.line is not None:
+            if not again:
+                self._all_again()
+                return
+            if self.line.room_bytes() <= 0:
+                self._starved = True
+                return
+            if not self._some_again(again, self.line):
+                return
+            if again:
+                self._soon(self.go_on)
+                return
+
+    def _all_again(self) -> None:
+        self._again = None
+        for outlet in self.outlets:
+            self._subscribe(outlet)
+
+    def _some_again(self, again: deque[int], line: Line) -> bool:
+        """Some of them; False: others are to be read first, or the window is full."""
+        messages: list[Sent] = []
+        goes_on = True
+        unsent = len(again)
+        for _ in range(AGAIN_AT_ONCE):
+            if not again or len(self.pids) - len(again) >= self.window:
+                break
+            pid = again[0]
+            tag = self.pids.tag(pid)
+            if tag is None:  # it was acknowledged by its number, or is settled
+                again.popleft()
+                continue
+            if self.exact is not None and pid in self.exact:
+                if self.exact.release(pid):
+                    again.popleft()
+                    self._put_again(messages)
+                    messages = []
+                    line.release([pid])
+                    continue
+                if not self.exact.sent_again(pid):
+                    goes_on = False
+                    break
+            delivered = self.unacked.find(tag)
+            if delivered is None or delivered.queue.gone:
+                again.popleft()
+                self.pids.free(pid)
+                self.unacked.ack(tag)
+                continue
+            message = self._message_again(pid, delivered)
+            if message is None and self._watched is not None:
+                goes_on = False
+                break
+            again.popleft()
+            if message is not None:  # what is damaged stays out
+                messages.append(message)
+        self._put_again(messages)
+        return goes_on and len(again) < unsent
+
+    def _put_again(self, messages: list[Sent]) -> None:
+        if messages and self.line is not None:
+            self._counts.sent_again += len(messages)
+            self.put(messages)
+
+    def _message_again(self, pid: int, delivered: Group) -> Sent | None:
+        """None: it is to be read first, and ``go_on`` is called when that is done; or it is
+        damaged, where nothing is watched then.
+        """
+        delivery = delivered.queue.again(delivered)
+        if delivery is None:
+            lane = delivered.queue.stock.lanes[delivered.lane]
+            if lane.damaged or lane.log is None:
+                return None
+            self._watched = lane.log.watch(self._news)
+            delivery = delivered.queue.again(delivered)  # it may have come before that
+        if delivery is None:
+            return None
+        self._stop_watching()
+        _, key, data, body, _, time_ms = delivery
+        said = self._said(data, time_ms)
+        topic = mapping.topic_of(key, said)
+        granted = delivered.consumer.granted(topic) or Granted(2, False, ())
+        qos = 2 if self.exact is not None and pid in self.exact else 1
+        retain = granted.retain_as_published and said.retain
+        return Sent(topic, body, qos, pid, True, retain, granted.ids, said.about)
+
+    def _news(self) -> None:
+        """From any thread."""
+        self._soon(self.go_on)
+
+    def _stop_watching(self) -> None:
+        if self._watched is not None:
+            self._watched()
+            self._watched = None
+
+    # Its end
+
+    def give_back(self) -> None:
+        """The process ends: what was sent is ready again, at its own place."""
+        for delivered in self.unacked.drain():
+            delivered.queue.release(delivered, failed=False)

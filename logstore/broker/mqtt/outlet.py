@@ -1,0 +1,57 @@
+"""One queue's way to a session: to the queue a consumer."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from logstore.broker.mqtt.grants import Granted
+from logstore.broker.queues.message import Delivery
+from logstore.broker.queues.queue import Queue
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
+
+if TYPE_CHECKING:
+    from logstore.broker.mqtt.outbound import Outbound
+
+
+class Outlet:
+    """A ``Subscription`` of a queue: of the session's own, or of one that it shares with others."""
+
+    __slots__ = ("channel", "granted", "lost", "queue")
+
+    no_ack = False
+    exclusive = False
+    priority = 0
+    prefetch = 0  # the window of its channel counts
+    timeout_ms: int | None = 0  # a client may have a message for as long as it likes
+    arguments: Arguments = NO_ARGUMENTS
+
+    def __init__(
+        self,
+        channel: "Outbound",
+        queue: Queue,
+        granted: Callable[[bytes], Granted | None],
+        lost: Callable[["Outlet"], None],
+    ) -> None:
+        """``granted``: what the session is to have a topic's messages by; None: by nothing any
+        more. ``lost``: the queue is gone.
+        """
+        self.channel = channel
+        self.queue = queue
+        self.granted = granted
+        self.lost = lost
+
+    @property
+    def tag(self) -> bytes:
+        """As Subscription.tag."""
+        return self.channel.name.encode()
+
+    def can_take(self) -> int:
+        """As Subscription.can_take."""
+        return self.channel.can_take()
+
+    def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
+        """As Subscription.push."""
+        self.channel.push(self, tag, deliveries)
+
+    def cancelled(self) -> None:
+        """As Subscription.cancelled."""
+        self.lost(self)

@@ -1,0 +1,78 @@
+"""The packet identifiers of what one session has sent and its client has not acknowledged."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+PID_MAX: Final = 0xFFFF
+
+
+class PacketIds:
+    """From 1 to 65,535, each in use once. They go round, so that one that was free just now is not
+    used again at once: its acknowledgement may come twice.
+    """
+
+    __slots__ = ("_last", "_tags")
+
+    def __init__(self, last: int = 0) -> None:
+        """``last``: the one before the first."""
+        self._last = last
+        self._tags: dict[int, int] = {}  # as they were sent
+
+    def __len__(self) -> int:
+        return len(self._tags)
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._tags
+
+    def __iter__(self) -> Iterator[int]:
+        """In the order in which they were sent first."""
+        return iter(self._tags)
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """The same, each with its delivery."""
+        return iter(self._tags.items())
+
+    def tag(self, pid: int) -> int | None:
+        """The delivery that it is of."""
+        return self._tags.get(pid)
+
+    def take(self, tag: int) -> int:
+        """One that is free, for this delivery; there is one."""
+        pid, tags = self._last, self._tags
+        while True:
+            pid = pid + 1 if pid < PID_MAX else 1
+            if pid not in tags:
+                break
+        self._last = pid
+        tags[pid] = tag
+        return pid
+
+    def put(self, pid: int, tag: int) -> None:
+        """One that an earlier process has given to this delivery."""
+        assert pid not in self._tags
+        self._tags[pid] = tag
+        self._last = pid
+
+    def free(self, pid: int) -> int | None:
+        """The delivery that it was of; None: it is not in use."""
+        return self._tags.pop(pid, None)
+
+    def free_all(self, pids: Iterable[int]) -> tuple[list[tuple[int, int]], int]:
+        """The deliveries that these were of, as ranges (first, last) of tags that follow each
+        other; how many were not in use.
+        """
+        pop, found = self._tags.pop, list[tuple[int, int]]()
+        first, last, unknown = 1, 0, 0
+        for pid in pids:
+            tag = pop(pid, 0)
+            if not tag:
+                unknown += 1
+            elif tag == last + 1:
+                last = tag
+            else:
+                if last >= first:
+                    found.append((first, last))
+                first = last = tag
+        if last >= first:
+            found.append((first, last))
+        return found, unknown

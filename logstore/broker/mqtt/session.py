@@ -1,0 +1,385 @@
+"""One client's session: what it has subscribed to, its queue, and what it has not acknowledged.
+
+It is a member of the space of topics. While its client is away what needs an acknowledgement waits
+in its queue, and what is sent at most once is not for it. Everything is in the sessions' thread.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from secrets import randbelow
+from typing import Final, Protocol
+
+from logstore.amqp import fields
+from logstore.broker.channel import Chunk, Form
+from logstore.broker.history import Kept as KeptHistory
+from logstore.broker.mqtt.filters import SHARE, held_bytes_of
+from logstore.broker.mqtt.grants import Grants
+from logstore.broker.mqtt.line import Line
+from logstore.broker.mqtt.member import Grant, Member
+from logstore.broker.mqtt.outbound import Outbound
+from logstore.broker.mqtt.outlet import Outlet
+from logstore.broker.mqtt.packet_ids import PID_MAX
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.named import plain
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.arguments import Arguments, Field
+from logstore.counts.mqtt_sessions import SessionCounts
+from logstore.errors import Refused
+from logstore.kept_mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
+
+# Beside its filters and its queue: the session, its tables and its places in those of others.
+SESSION_BYTES: Final = 2500
+QUEUE_BYTES: Final = 4000
+
+# The argument that tells a queue of a session from others: the client's id.
+CLIENT: Final = b"x-mqtt-client"
+_NAME: Final = b"mqtt-subscription-%bqos1"  # as in RabbitMQ
+_NAME_BYTES_MAX: Final = 255
+
+
+class TooManySubscriptions(Refused):
+    """A session has as many as one may have."""
+
+
+def queue_name(client: str) -> bytes:
+    """The name of the queue of a client's session; of a very long id its digest stands there."""
+    name = _NAME % fields.data(client)
+    if len(name) <= _NAME_BYTES_MAX:
+        return name
+    return _NAME % (b"~" + sha256(fields.data(client)).hexdigest().encode())
+
+
+class Space(Protocol):
+    """What a session needs of the space of topics."""
+
+    def subscribe(self, member: Member, filter: bytes, grant: Grant) -> object: ...
+    def unsubscribe(self, member: Member, filter: bytes) -> object: ...
+    def leave(self, member: Member) -> object: ...
+    def changed(self, member: Member) -> object:
+        """What the member says of itself is about to be another."""
+
+
+class Shares(Protocol):
+    """The shared subscriptions of all sessions (4.8.2)."""
+
+    def join(self, session: "Session", filter: bytes, grant: Grant) -> None:
+        """``filter``: the whole of it. Raises Refused, as queues do."""
+
+    def leave(self, session: "Session", filter: bytes) -> None: ...
+
+
+class NoShares:
+    """``Shares`` where there are none."""
+
+    def join(self, session: "Session", filter: bytes, grant: Grant) -> None:
+        """As Shares.join."""
+        raise Refused("there are no shared subscriptions here")
+
+    def leave(self, session: "Session", filter: bytes) -> None:
+        """As Shares.leave."""
+
+
+class Home(Protocol):
+    """What a session needs of the others, and of the process."""
+
+    space: Space
+    shares: Shares
+    counts: SessionCounts
+
+    @property
+    def subscriptions_max(self) -> int:
+        """Of one session."""
+
+    @property
+    def vhost(self) -> Vhost: ...
+    @property
+    def queue_arguments(self) -> Arguments:
+        """Of queues that are made: how much they keep."""
+
+    def soon(self, call: Callable[[], object]) -> None: ...
+    def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending: ...
+    def holds(self, more: int) -> None:
+        """So many bytes of memory more, or less."""
+
+
+class Session:
+    """Of one client id."""
+
+    def __init__(self, kept: KeptSession, home: Home, *, lasts: bool) -> None:
+        """``lasts``: it outlives its connections, and the process."""
+        self.number = kept.id
+        self.client = kept.client
+        self.user = kept.user
+        self.version = kept.version
+        self.expiry_s = kept.expiry_s
+        self.left_ms = kept.left_ms  # CONNECTED while it is
+        self.lasts = lasts
+        self.grants = Grants()
+        # Packet ids go on where nobody knows: an acknowledgement of another life of the process
+        # is not to meet a message of this one.
+        self.out = Outbound(kept.client, home.soon, home.counts, randbelow(PID_MAX))
+        self.line: Line | None = None
+        self.live = False  # what is sent at most once is sent
+        self.ended = False
+        self.taken_over_at: list[int] = []  # ms, of the last minute
+        self.held_bytes = SESSION_BYTES + 3 * len(kept.client)
+        self._home = home
+        self._queue: Queue | None = None
+        self._kept_queue = kept.queue
+        home.holds(self.held_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.client!r} {self.number}>"
+
+    # As it is kept
+
+    def fact(self) -> KeptSession:
+        """Its row."""
+        queue = 0 if self._queue is None else self._queue.id
+        return KeptSession(
+            self.number, self.client, self.user, queue, self.version, self.expiry_s, self.left_ms
+        )
+
+    def keep(self) -> Pending | None:
+        """Have it kept as it is now; None: it is not to be."""
+        return self._home.keep([self.fact()]) if self.lasts else None
+
+    def restore(self, rows: Sequence[KeptSubscription]) -> None:
+        """Its subscriptions, and its queue, as they were kept. Raises Refused."""
+        for row in sorted(rows):
+            grant = Grant(row.qos, row.no_local, row.retain_as_published, row.number)
+            self.grants.put(row.filter, grant, row.id)
+            self._hold(_bytes_of(row.filter))
+        queue = self._home.vhost.numbered(self._kept_queue) if self._kept_queue else None
+        if queue is not None:
+            self._has(queue)
+        if self.grants.queued:
+            self._need_queue()
+        for filter, grant in self.grants:
+            self._join(filter, grant)
+
+    # As Member
+
+    @property
+    def queue(self) -> Queue | None:
+        """As Member.queue. Made again where somebody has deleted it."""
+        if self._queue is not None and self._queue.gone and not self.ended:
+            self._lost_queue()
+        return self._queue
+
+    def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
+        """As Member.form_of; only where it is live."""
+        assert self.line is not None
+        return self.line.form_of(retain_as_published=retain_as_published, ids=ids)
+
+    def deliver(self, chunk: Chunk) -> None:
+        """As Member.deliver."""
+        if self.line is not None:
+            self.line.deliver(chunk)
+
+    def deliver_kept(self, chunk: Chunk, kept: KeptHistory) -> None:
+        """As Member.deliver_kept."""
+        raise AssertionError("members read no histories")
+
+    # Its connection
+
+    @property
+    def connected(self) -> bool:
+        return self.line is not None
+
+    def begin(self, window: int) -> None:
+        """The client knows that it is in: send what it has not acknowledged, and what waits.
+
+        ``window``: how much it may leave unacknowledged (receive maximum).
+        """
+        assert self.line is not None
+        self._home.space.changed(self)
+        self.live = True
+        self.out.attach(self.line, window)
+
+    def parted(self, now_ms: int) -> None:
+        """Its connection is gone."""
+        self._home.space.changed(self)
+        self.line = None
+        self.live = False
+        self.left_ms = now_ms
+        self.out.detach()
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When it expires; None: not while it is connected, or never."""
+        if self.left_ms == CONNECTED or self.expiry_s == NEVER:
+            return None
+        return self.left_ms + 1000 * self.expiry_s
+
+    # What its client asks
+
+    def subscribe(self, wanted: Sequence[tuple[bytes, Grant]]) -> Pending | None:
+        """Have messages of these filters, each in place of what it had by the same one. What is to
+        be kept before it counts; where that fails it is as before.
+
+        Filters are legal, and each is there once. Raises Refused, and what a queue can't be made
+        for: then nothing has changed.
+        """
+        new = sum(1 for it, _ in wanted if it not in self.grants)
+        if len(self.grants) + new > self._home.subscriptions_max:
+            raise TooManySubscriptions(
+                f"client {self.client!r} has {len(self.grants)} subscriptions, and may have "
+                f"{self._home.subscriptions_max} (mqtt.subscriptions.max)"
+            )
+        queue = self._queue
+        if any(grant.qos and not it.startswith(SHARE) for it, grant in wanted):
+            queue = self._need_queue()
+        rows: list[Kept] = []
+        if queue is not None and queue.id != self._kept_queue:
+            self._kept_queue = queue.id
+            rows.append(self.fact())
+        before = [(it, self.grants.get(it)) for it, _ in wanted]
+        done: list[tuple[bytes, Grant | None]] = []
+        try:
+            for filter, grant in wanted:
+                self._join(filter, grant)
+                done.append((filter, self.grants.get(filter)))
+                rows.append(self._put(filter, grant))
+        except Refused:
+            self._as_before(done)
+            raise
+        if not self.lasts:
+            return None if queue is None else queue.kept
+        pending = self._home.keep(rows)
+        pending.then(lambda it: self._as_before(before) if it.error is not None else None)
+        return pending
+
+    def unsubscribe(self, filters: Sequence[bytes]) -> tuple[list[bool], Pending | None]:
+        """Have no more of these; which of them it had. What waits for it already may come still."""
+        had, rows = [], list[Kept]()
+        for filter in filters:
+            grant = self.grants.get(filter)
+            had.append(grant is not None)
+            if grant is not None:
+                rows.append(self._row(filter, grant))
+                self._drop(filter)
+        if not rows or not self.lasts:
+            return had, None
+        return had, self._home.keep((), rows)
+
+    def _put(self, filter: bytes, grant: Grant) -> KeptSubscription:
+        if filter in self.grants:
+            number = self.grants.number_of(filter)
+        else:
+            number = self.grants.next_number
+            self._hold(_bytes_of(filter))
+        self.grants.put(filter, grant, number)
+        return self._row(filter, grant)
+
+    def _row(self, filter: bytes, grant: Grant) -> KeptSubscription:
+        number = self.grants.number_of(filter)
+        qos, no_local, as_published, identifier = grant
+        return KeptSubscription(
+            self.number, number, filter, qos, no_local, as_published, identifier
+        )
+
+    def _drop(self, filter: bytes) -> None:
+        if filter.startswith(SHARE):
+            self._home.shares.leave(self, filter)
+        else:
+            self._home.space.unsubscribe(self, filter)
+        self.grants.remove(filter)
+        self._hold(-_bytes_of(filter))
+
+    def _as_before(self, before: Sequence[tuple[bytes, Grant | None]]) -> None:
+        """What could not be kept does not count."""
+        if self.ended:
+            return
+        for filter, grant in before:
+            if grant is not None:
+                self._join(filter, grant)
+                self._put(filter, grant)
+            elif filter in self.grants:
+                self._drop(filter)
+
+    def _join(self, filter: bytes, grant: Grant) -> None:
+        if filter.startswith(SHARE):
+            self._home.shares.join(self, filter, grant)
+        else:
+            self._home.space.subscribe(self, filter, grant)
+
+    def _hold(self, more: int) -> None:
+        self.held_bytes += more
+        self._home.holds(more)
+
+    # Its queue
+
+    def _need_queue(self) -> Queue:
+        """Raises Refused, and what a queue can't be made for."""
+        if self._queue is None or self._queue.gone:
+            self._home.space.changed(self)
+            self._has(self._made())
+        assert self._queue is not None
+        return self._queue
+
+    def _made(self) -> Queue:
+        vhost, name = self._home.vhost, queue_name(self.client)
+        there = vhost.topology.queue(name)
+        if there is not None and there.facts.arguments.get(CLIENT) is not None:
+            vhost.goes(there)  # of a session that is gone
+            there = None
+        if there is not None and self.lasts and there.facts.lasts:
+            return plain(there, "subscriptions of MQTT")
+        client = Field("S", fields.data(self.client))
+        arguments = Arguments.of([*self._home.queue_arguments, (CLIENT, client)])
+        facts = QueueFacts(name, True, not self.lasts, False, arguments)
+        queue, _ = vhost.declare_queue(facts, self)
+        return plain(queue, "subscriptions of MQTT")
+
+    def _has(self, queue: Queue) -> None:
+        self._queue = queue
+        self._hold(QUEUE_BYTES)
+        self.out.add(Outlet(self.out, queue, self.grants.of, self._cancelled))
+
+    def _cancelled(self, outlet: Outlet) -> None:
+        """The queue is gone; or it has had enough of its consumer, by a policy's time-out."""
+        if not self.ended and self._queue is outlet.queue:
+            self._home.soon(self._look_at_queue)
+
+    def _look_at_queue(self) -> None:
+        if not self.ended:
+            self.queue  # noqa: B018  it is made again
+
+    def _lost_queue(self) -> None:
+        """Somebody has deleted it, with what was in it: there is a new one from now on."""
+        assert self._queue is not None
+        outlet = next(it for it in self.out.outlets if it.queue is self._queue)
+        self.out.remove(outlet)
+        self._hold(-QUEUE_BYTES)
+        self._queue = None
+        if self.grants.queued:
+            self._kept_queue = self._need_queue().id
+            self.keep()
+
+    # Its end
+
+    def end(self) -> Pending | None:
+        """It is over, with all that waits for it; what is to be waited for."""
+        self.ended = True
+        home = self._home
+        home.space.leave(self)
+        for filter, _ in list(self.grants):
+            if filter.startswith(SHARE):
+                home.shares.leave(self, filter)
+        for outlet in list(self.out.outlets):
+            self.out.remove(outlet)
+        queue = self._queue
+        home.holds(-self.held_bytes)
+        pending = home.keep((), [self.fact()]) if self.lasts else None
+        if queue is not None and not queue.gone:
+            _, forgotten = home.vhost.delete_queue(queue)
+            pending = forgotten if forgotten is not None else pending
+        return pending
+
+
+def _bytes_of(filter: bytes) -> int:
+    """Memory that a subscription takes, in the space and in the session."""
+    return held_bytes_of(filter) + 300 + len(filter)

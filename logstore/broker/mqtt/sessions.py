@@ -1,0 +1,414 @@
+"""All MQTT sessions of a process, by client id: who takes over whose, and when they end.
+
+A session ends with its connection if it has no expiry; else when that is over, by the clock of
+the wall, so that it passes while the process is down, too. Everything is in the sessions' thread.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.mqtt.deadlines import Deadlines
+from logstore.broker.mqtt.line import Line
+from logstore.broker.mqtt.session import CLIENT, NoShares, Session, Shares, Space
+from logstore.broker.queues.named import Named
+from logstore.broker.queues.pending import Pending, both
+from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.vhost import Vhost
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
+from logstore.counts.mqtt_sessions import SessionCounts
+from logstore.errors import LogstoreError
+from logstore.kept_mqtt import (
+    CONNECTED,
+    NEVER,
+    Kept,
+    KeptMqtt,
+    KeptSession,
+    KeptSubscription,
+    MqttKeeper,
+)
+from logstore.kept_queues import DEFAULT_VHOST
+
+ENDED_AT_ONCE: Final = 100  # sessions whose time is over that end in one turn
+ALIVE_MS: Final = 60_000  # between notes that the process is alive
+MINUTE_MS: Final = 60_000
+TAKEN_OVER_TOLD: Final = 5  # times in a minute that are worth a line
+
+log: Final = logging.getLogger("logstore.mqtt")
+
+
+class Wanted(NamedTuple):
+    """What a client asks for as it connects."""
+
+    client: str  # its id; not empty
+    user: str  # as who it has logged in; "": nobody has to
+    clean_start: bool
+    expiry_s: int  # 0: the session ends with the connection; NEVER
+    version: int  # 4: MQTT 3.1.1; 5
+    line: Line
+
+
+class Connected(NamedTuple):
+    """What has come of it: the client is let in when what is to be kept is kept."""
+
+    session: Session
+    present: bool  # whether it had the session before
+    kept: Pending | None
+
+
+class Wills(Protocol):
+    """What is published of clients that are lost."""
+
+    def left(self, session: Session, *, graceful: bool) -> None:
+        """Its connection is gone. ``graceful``: its client has said so, and wants no will sent."""
+
+    def back(self, session: Session) -> None:
+        """It is connected again."""
+
+    def ended(self, session: Session) -> None:
+        """It is over."""
+
+
+class NoWills:
+    """``Wills`` where there are none."""
+
+    def left(self, session: Session, *, graceful: bool) -> None:
+        """As Wills.left."""
+
+    def back(self, session: Session) -> None:
+        """As Wills.back."""
+
+    def ended(self, session: Session) -> None:
+        """As Wills.ended."""
+
+
+class SessionLimits(NamedTuple):
+    """Of all sessions, and of each."""
+
+    sessions_max: int = 100_000  # that outlive their connections
+    subscriptions_max: int = 10_000  # of one session
+    expiry_max_s: int = NEVER
+    queue: Arguments = NO_ARGUMENTS  # of their queues
+
+
+NO_LIMITS: Final = SessionLimits()
+
+
+class Sessions:
+    """The home of all of them."""
+
+    def __init__(
+        self,
+        queues: Queues,
+        space: Space,
+        keeper: MqttKeeper,
+        limits: SessionLimits = NO_LIMITS,
+        counts: SessionCounts | None = None,
+        holds: Callable[[int], None] = lambda more: None,
+    ) -> None:
+        """With those that are kept. ``holds``: they take so much memory more, or less.
+
+        Raises Failed.
+        """
+        self.space = space
+        self.shares: Shares = NoShares()
+        self.wills: Wills = NoWills()
+        self.counts = SessionCounts() if counts is None else counts
+        self.soon = queues.soon
+        self.holds = holds
+        self._queues = queues
+        self._keeper = keeper
+        self._limits = limits
+        self._clock = queues.clock
+        self._by_client: dict[str, Session] = {}
+        self._by_number: dict[int, Session] = {}
+        self._away: dict[Session, None] = {}  # that last, and are not connected: the oldest first
+        self._lasting = 0
+        self._deadlines = Deadlines()
+        self._alive_ms = 0  # when it was noted last
+        self._closed = False
+        self._restore(keeper.load())
+
+    # As Home
+
+    @property
+    def vhost(self) -> Vhost:
+        """As Home.vhost."""
+        return self._queues.vhost(DEFAULT_VHOST.encode())
+
+    @property
+    def queue_arguments(self) -> Arguments:
+        """As Home.queue_arguments."""
+        return self._limits.queue
+
+    @property
+    def subscriptions_max(self) -> int:
+        """As Home.subscriptions_max."""
+        return self._limits.subscriptions_max
+
+    def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending:
+        """As Home.keep."""
+        return Pending(self._keeper.change(keep, forget))
+
+    # Those that are kept
+
+    def _restore(self, kept: KeptMqtt) -> None:
+        for error in kept.damaged:
+            log.error("%s", error)
+        now_ms = self._clock()
+        rows: dict[int, list[KeptSubscription]] = {it.id: [] for it in kept.sessions}
+        for row in kept.subscriptions:
+            if row.session in rows:
+                rows[row.session].append(row)
+        left: list[Kept] = []
+        for fact in sorted(kept.sessions, key=lambda it: it.left_ms):
+            if fact.left_ms == CONNECTED:  # when the process ended, which nobody could note
+                at_ms = min(now_ms, kept.alive_ms) if kept.alive_ms else now_ms
+                fact = fact._replace(left_ms=at_ms)
+                left.append(fact)
+            self._add_restored(fact, rows[fact.id])
+        if left:
+            self.keep(left)
+        if not kept.damaged:  # else a queue may be of what can't be read
+            self._remove_left()
+        self._arm()
+
+    def _add_restored(self, fact: KeptSession, rows: Sequence[KeptSubscription]) -> None:
+        session = Session(fact, self, lasts=True)
+        self._add(session)
+        self._away[session] = None
+        try:
+            session.restore(rows)
+        except LogstoreError as error:
+            log.error("the session of client %r is not whole: %s", fact.client, error)  # noqa: TRY400
+        self._expect(session)
+
+    def _remove_left(self) -> None:
+        """Queues of sessions that are gone, in a process that did not come to that any more."""
+        known = {it.queue.id for it in self.there() if it.queue is not None}
+        for queue in list(self.vhost.queues()):
+            if is_of_session(queue) and queue.id not in known:
+                self.vhost.goes(queue)
+
+    # Which there are
+
+    def there(self) -> Iterable[Session]:
+        """All, in the order of their clients' coming."""
+        return self._by_client.values()
+
+    def __len__(self) -> int:
+        return len(self._by_client)
+
+    @property
+    def connected(self) -> int:
+        """How many are."""
+        return sum(it.connected for it in self._by_client.values())
+
+    def of(self, client: str) -> Session | None:
+        """The session of this client id."""
+        return self._by_client.get(client)
+
+    def numbered(self, number: int) -> Session | None:
+        """The session with this number."""
+        return self._by_number.get(number)
+
+    def _add(self, session: Session) -> None:
+        self._by_client[session.client] = session
+        self._by_number[session.number] = session
+        self._lasting += session.lasts
+
+    # Connections
+
+    def connect(self, wanted: Wanted) -> Connected:
+        """Let a client in: with the session that it has, or a new one.
+
+        A connection that it has already ends. Raises what the queues of old can't be removed for.
+        """
+        ended: Pending | None = None
+        session, why = self._by_client.get(wanted.client), ""
+        if session is not None:
+            if session.connected:
+                self._take_over(session)
+            why = self._ends(session, wanted)
+            if why and not session.ended:
+                log.info("the session of client %r ends: %s", session.client, why)
+                ended = self.end(session)
+        present = session is not None and not session.ended
+        if session is None or session.ended:
+            session = self._new(wanted)
+        kept = self._comes(session, wanted)
+        if kept is not None and ended is not None:
+            kept = both(ended, kept)
+        return Connected(session, present, kept or ended)
+
+    def _ends(self, session: Session, wanted: Wanted) -> str:
+        """Why a client does not go on with this session; empty: it does."""
+        if session.ended:
+            return "its connection has"
+        deadline_ms = session.deadline_ms
+        if deadline_ms is not None and deadline_ms <= self._clock():
+            self.counts.expired += 1
+            return "it has expired"
+        if session.user != wanted.user:
+            return f"it was of user {session.user!r}, and user {wanted.user!r} has come"
+        return "a clean start is wanted" if wanted.clean_start else ""
+
+    def _take_over(self, session: Session) -> None:
+        line = session.line
+        assert line is not None
+        self.counts.taken_over += 1
+        self._tell_taken_over(session)
+        self.left(session, line)
+        line.taken_over()
+
+    def _tell_taken_over(self, session: Session) -> None:
+        now_ms = self._clock()
+        times = [it for it in session.taken_over_at if it > now_ms - MINUTE_MS]
+        if len(times) + 1 == TAKEN_OVER_TOLD:
+            log.warning(
+                "client id %r: its connection was taken over %d times in a minute: two clients may "
+                "have the same id", session.client, TAKEN_OVER_TOLD,
+            )  # fmt: skip
+        session.taken_over_at = [*times, now_ms][-2 * TAKEN_OVER_TOLD :]
+
+    def _new(self, wanted: Wanted) -> Session:
+        self.counts.begun += 1
+        lasts = wanted.expiry_s > 0
+        fact = KeptSession(self._queues.next_id(), wanted.client, wanted.user)
+        session = Session(fact, self, lasts=lasts)
+        self._add(session)
+        if lasts:
+            self._make_room()
+        return session
+
+    def _comes(self, session: Session, wanted: Wanted) -> Pending | None:
+        if session.left_ms != CONNECTED:
+            self.counts.resumed += 1
+        session.line = wanted.line
+        session.version = wanted.version
+        session.expiry_s = min(wanted.expiry_s, self._limits.expiry_max_s)
+        session.left_ms = CONNECTED
+        self._away.pop(session, None)
+        self._deadlines.forget(session.number)
+        self.wills.back(session)
+        self._note_alive()
+        return session.keep()
+
+    def _make_room(self) -> None:
+        """The sessions that were left longest ago end, where there are too many."""
+        while self._lasting > self._limits.sessions_max and self._away:
+            oldest = next(iter(self._away))
+            self.counts.crowded_out += 1
+            log.warning(
+                "the session of client %r ends, with what waited for it: it was left longest ago, "
+                "and there may be %d (mqtt.sessions.max)", oldest.client, self._limits.sessions_max,
+            )  # fmt: skip
+            self.end(oldest)
+
+    def refused(self, connected: Connected) -> None:
+        """What was to be kept of it can't be: its client is not let in."""
+        session, present, _ = connected
+        if session.ended or session.line is None:
+            return
+        if present:
+            self.left(session, session.line)
+        else:
+            session.line = None  # which says itself what has happened
+            self.end(session)
+
+    def left(
+        self, session: Session, line: Line, *, expiry_s: int | None = None, graceful: bool = False
+    ) -> None:
+        """A connection of it is gone. Without effect where another one has come since.
+
+        ``expiry_s``: as its client has said at last. ``graceful``: as Wills.left.
+        """
+        if session.ended or session.line is not line:
+            return
+        if expiry_s is not None:
+            session.expiry_s = min(expiry_s, self._limits.expiry_max_s)
+        session.parted(self._clock())
+        self.wills.left(session, graceful=graceful)
+        if session.expiry_s == 0 or not session.lasts:
+            self.end(session)
+            return
+        self._away[session] = None
+        self._expect(session)
+        session.keep()
+        self._make_room()
+
+    def end(self, session: Session, reason: str = "") -> Pending | None:
+        """It is over, with what waits for it; what is to be waited for.
+
+        ``reason``: what its client hears, if it is connected.
+        """
+        assert not session.ended
+        line, session.line = session.line, None
+        self._deadlines.forget(session.number)
+        self._away.pop(session, None)
+        del self._by_client[session.client], self._by_number[session.number]
+        self._lasting -= session.lasts
+        session.out.detach()
+        pending = session.end()
+        self.wills.ended(session)
+        if line is not None:
+            line.session_ended(reason)
+        return pending
+
+    # Time
+
+    def _expect(self, session: Session) -> None:
+        deadline_ms = session.deadline_ms
+        if deadline_ms is not None:
+            self._deadlines.set(session.number, deadline_ms)
+            self._arm()
+
+    def _arm(self) -> None:
+        at_ms = self._deadlines.next_ms
+        if at_ms is not None:
+            self._queues.alarm(self, at_ms)
+
+    def _note_alive(self) -> None:
+        """That somebody is there whose leaving nobody can note, if the process is killed."""
+        now_ms = self._clock()
+        if self._lasting > len(self._away) and now_ms >= self._alive_ms + ALIVE_MS:
+            self._alive_ms = now_ms
+            self._keeper.change(alive_ms=now_ms)
+            self._queues.alarm(self, now_ms + ALIVE_MS)
+
+    def wake(self) -> None:
+        """Some time may have come."""
+        if self._closed:
+            return
+        due = self._deadlines.due(self._clock(), ENDED_AT_ONCE)
+        for number in due:
+            session = self._by_number[number]
+            self.counts.expired += 1
+            log.debug("the session of client %r has expired", session.client)
+            self.end(session)
+        self._note_alive()
+        if len(due) == ENDED_AT_ONCE:
+            self.soon(self.wake)
+        else:
+            self._arm()
+
+    # The end
+
+    def close(self) -> None:
+        """The process ends, before its queues are closed: what was sent is ready again."""
+        self._closed = True
+        now_ms = self._clock()
+        left: list[Kept] = []
+        for session in self._by_client.values():
+            if session.connected:
+                session.parted(now_ms)
+                if session.lasts:
+                    left.append(session.fact())
+            session.out.give_back()
+        if left:
+            self.keep(left)
+
+
+def is_of_session(queue: Named) -> bool:
+    """Whether the queue was made for a session, and outlives the process."""
+    return queue.facts.lasts and queue.facts.arguments.get(CLIENT) is not None

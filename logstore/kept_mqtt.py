@@ -1,0 +1,71 @@
+"""The waist for what is kept of MQTT sessions, as models and storage both see it.
+
+A session that outlives its connection is kept from CONNECT on, with its subscriptions; what is
+queued for it is in a queue of its own. Facts are values. A session's number is of the same count as
+those of queues and exchanges, and no other ever gets it: settlements go by it.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.errors import CorruptStore
+from logstore.kept import Keeping
+
+NEVER: Final = 0xFFFFFFFF  # as an expiry: the session does not expire (MQTT 5.0, 3.1.2.11.2)
+CONNECTED: Final = -1  # as the time it was left: it is connected, or was when the process ended
+
+
+class KeptSession(NamedTuple):
+    """One client's session, but for its subscriptions."""
+
+    id: int
+    client: str  # its id
+    user: str = ""  # whose it is; "": nobody had to log in
+    queue: int = 0  # the number of its queue; 0: it has none
+    version: int = 5  # of the protocol: 4 is MQTT 3.1.1
+    expiry_s: int = NEVER  # after its connection is gone
+    left_ms: int = CONNECTED  # when that was
+
+
+class KeptSubscription(NamedTuple):
+    """What a session has subscribed to."""
+
+    session: int
+    id: int  # within the session
+    filter: bytes
+    qos: int = 0
+    no_local: bool = False
+    retain_as_published: bool = False
+    number: int = 0  # the subscription identifier; 0: none was given
+
+
+Kept = KeptSession | KeptSubscription
+
+
+class KeptMqtt(NamedTuple):
+    """All that is kept. What is damaged keeps nothing else from being read."""
+
+    sessions: Sequence[KeptSession] = ()
+    subscriptions: Sequence[KeptSubscription] = ()
+    alive_ms: int = 0  # when the last process was seen alive; 0: it was never noted
+    damaged: Sequence[CorruptStore] = ()
+
+
+class MqttKeeper(Protocol):
+    """What a process that has the sessions in its memory keeps them with.
+
+    As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
+    finished once, in that order, in the caller's own thread.
+    """
+
+    def used(self) -> bool:
+        """Whether anything is kept."""
+
+    def load(self) -> KeptMqtt: ...
+    def change(
+        self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = (), alive_ms: int = 0
+    ) -> Keeping:
+        """All of it or nothing. A session that is forgotten goes with its subscriptions.
+
+        ``alive_ms``: the time now, where that is to be known after a crash.
+        """

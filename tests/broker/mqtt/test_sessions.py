@@ -1,0 +1,503 @@
+"""MQTT sessions: what outlives a connection, and what comes again on the next one."""
+
+import pytest
+from mqtt_sessions import Line, MqttLives
+
+from logstore.broker.mqtt.message import About
+from logstore.broker.mqtt.session import TooManySubscriptions, queue_name
+from logstore.kept_mqtt import NEVER
+
+
+@pytest.fixture
+def lives(tmp_path):
+    lives = MqttLives(tmp_path)
+    lives.open()
+    yield lives
+    lives.end()
+
+
+@pytest.fixture
+def node(lives):
+    return lives.node
+
+
+def pids(line):
+    return [it.pid for it in line.sent]
+
+
+def test_a_message_comes_with_the_lower_of_both_qos_and_waits_for_its_acknowledgement(node):
+    session, present, line = node.come()
+    assert not present
+    node.subscribe(session, b"a/+")
+    node.send(b"a/b", b"1", b"2", qos=2)
+    assert [(it.topic, it.payload, it.qos, it.dup, it.ids) for it in line.sent] == [
+        (b"a/b", b"1", 1, False, ()), (b"a/b", b"2", 1, False, ()),
+    ]  # fmt: skip
+    first, second = pids(line)
+    assert (second - first) % 65_535 == 1
+    assert session.queue.out == 2
+    node.ack(session, first, second)
+    assert (session.queue.out, session.queue.ready) == (0, 0)
+
+
+def test_one_copy_with_the_highest_qos_and_all_identifiers(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a/#", qos=0, id=7)
+    node.subscribe(session, b"a/+", qos=1, id=9)
+    node.subscribe(session, b"b", qos=1, id=11)
+    node.send(b"a/b", b"1")
+    assert [(it.qos, set(it.ids)) for it in line.sent] == [(1, {7, 9})]
+
+
+def test_no_more_than_the_window_is_unacknowledged_and_an_acknowledgement_brings_the_next(node):
+    session, _, line = node.come(window=2)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2", b"3", b"4")
+    assert line.bodies == [b"1", b"2"]
+    node.ack(session, pids(line)[0])
+    assert line.bodies == [b"1", b"2", b"3"]
+    node.ack(session, *pids(line)[1:])
+    assert line.bodies == [b"1", b"2", b"3", b"4"]
+
+
+def test_an_unacknowledged_message_comes_again_on_the_next_connection_with_its_id_and_first(node):
+    session, _, line = node.come(window=3)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2", b"3", b"4")
+    node.ack(session, pids(line)[1])
+    before = [(it.payload, it.pid) for it in line.sent if it.payload != b"2"]
+    node.go(session)
+    node.send(b"a", b"5")
+    again, present, line = node.come(window=10)
+    assert again is session
+    assert present
+    assert [(it.payload, it.pid) for it in line.sent][:3] == before
+    assert [it.dup for it in line.sent] == [True, True, True, False]
+    assert line.bodies == [b"1", b"3", b"4", b"5"]
+    node.ack(session, *pids(line))
+    assert (session.queue.out, session.queue.ready) == (0, 0)
+
+
+def test_nothing_comes_again_on_the_same_connection(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1")
+    node.later(1 << 30)
+    node.send(b"a", b"2")
+    assert line.bodies == [b"1", b"2"]
+
+
+def test_what_comes_again_keeps_to_a_smaller_window(node):
+    session, _, line = node.come(window=4)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2", b"3", b"4", b"5")
+    node.go(session)
+    _, _, line = node.come(window=2)
+    assert line.bodies == [b"1", b"2"]
+    node.ack(session, pids(line)[0])
+    assert line.bodies == [b"1", b"2", b"3"]
+    node.ack(session, *pids(line)[1:])
+    assert line.bodies == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_what_comes_again_waits_for_room_in_the_line(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2")
+    node.go(session)
+    line = Line()
+    line.room = 0
+    node.come(line=line)
+    assert line.sent == []
+    line.room = 1 << 20
+    session.out.drained()
+    node.run()
+    assert line.bodies == [b"1", b"2"]
+
+
+def test_an_acknowledged_message_is_not_sent_again_though_it_was_to_be(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2", b"3")
+    had = pids(line)
+    node.go(session)
+    line = Line()
+    line.room = 0
+    node.come(line=line)
+    node.ack(session, had[1])
+    line.room = 1 << 20
+    session.out.drained()
+    node.run()
+    assert line.bodies == [b"1", b"3"]
+
+
+def test_an_id_in_use_is_passed_over_and_none_is_used_again_at_once(node):
+    session, _, line = node.come(window=65_535)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"kept")
+    (kept,) = pids(line)
+    seen = []
+    for _ in range(70):
+        line.forget()
+        node.send(b"a", *[b"x"] * 1000)
+        seen += pids(line)
+        node.ack(session, *pids(line))
+    assert kept not in seen
+    assert len(set(seen[:65_534])) == 65_534
+    assert seen[65_534] == seen[0]
+
+
+def test_what_is_longer_than_the_client_takes_counts_as_delivered_and_frees_its_place(node):
+    session, _, line = node.come(window=1, line=Line(packet_max=10))
+    node.subscribe(session, b"a")
+    node.send(b"a", bytes(11), b"2", bytes(12), b"3")
+    assert line.bodies == [b"2"]
+    node.ack(session, *pids(line))
+    assert line.bodies == [b"2", b"3"]
+    assert node.sessions.counts.too_long == 2
+    node.ack(session, pids(line)[1])
+    assert (session.queue.out, session.queue.ready) == (0, 0)
+
+
+def test_an_acknowledgement_of_nothing_is_counted_and_changes_nothing(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1", b"2")
+    had = pids(line)
+    node.ack(session, 0, had[1] + 10, had[0], had[0])
+    assert node.sessions.counts.unknown_acks == 3
+    assert session.queue.out == 1
+
+
+def test_messages_come_while_the_client_is_away_as_many_as_it_is_told(node):
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    for n in range(300):
+        node.send(b"a", b"%d" % n)
+    _, _, line = node.come(window=1000)
+    assert line.bodies == [b"%d" % n for n in range(300)]
+
+
+@pytest.mark.parametrize("end", ["again", "kill"])
+def test_a_session_and_its_messages_outlive_the_process(lives, end):
+    node = lives.node
+    session, _, line = node.come(user="u")
+    node.subscribe(session, b"a/#", qos=1, id=5, no_local=True, retain_as_published=True)
+    node.subscribe(session, b"b", qos=2)
+    node.send(b"a/x", b"1", b"2")
+    node.ack(session, pids(line)[0])
+    node.go(session)
+    node.send(b"b", b"3")
+    number, queue = session.number, session.queue.id
+    node = getattr(lives, end)()
+    session = node.sessions.of("c")
+    assert (session.number, session.queue.id) == (number, queue)
+    assert dict(session.grants)[b"a/#"] == (1, True, True, 5)
+    again, present, line = node.come(user="u")
+    assert again is session
+    assert present
+    # What was settled in the last moment may come again after a kill, never be lost.
+    assert line.bodies[-2:] == [b"2", b"3"]
+    assert len(line.sent) == 2 or end == "kill"
+    assert line.sent[-2].dup
+
+
+def test_a_session_without_expiry_ends_with_its_connection_and_leaves_no_queue(lives):
+    node = lives.node
+    session, _, _ = node.come(expiry_s=0)
+    node.subscribe(session, b"a")
+    queue = session.queue
+    assert (queue.facts.name, queue.facts.exclusive) == (b"mqtt-subscription-cqos1", True)
+    node.go(session)
+    assert session.ended
+    assert queue.gone
+    assert list(node.vhost.queues()) == []
+    _, present, line = node.come(expiry_s=0)
+    assert not present
+    assert line.sent == []
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("expiry_s", [0, 60, NEVER])
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("first_s", [0, 60, NEVER])
+def test_session_present_says_whether_there_is_a_session_not_whether_it_has_a_queue(
+    node, first_s, clean, expiry_s, version, subscribed
+):
+    session, present, _ = node.come(expiry_s=first_s, version=version)
+    assert not present
+    if subscribed:
+        node.subscribe(session, b"a")
+    node.go(session)
+    again, present, line = node.come(clean=clean, expiry_s=expiry_s, version=version)
+    goes_on = first_s > 0 and not clean
+    assert present == goes_on
+    assert (again is session) == goes_on
+    assert (b"a" in again.grants) == (goes_on and subscribed)
+    node.send(b"a", b"1")
+    assert line.bodies == ([b"1"] if goes_on and subscribed else [])
+    assert len(list(node.vhost.queues())) == (goes_on and subscribed)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("first_s", [0, 60])
+@pytest.mark.parametrize("socket_first", [False, True])
+def test_both_orders_of_a_takeover_end_alike(node, first_s, clean, socket_first):
+    session, _, old = node.come(expiry_s=first_s)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1")
+    if socket_first:
+        node.go(session)
+    again, present, line = node.come(expiry_s=first_s, clean=clean)
+    if not socket_first:
+        assert old.ends == ["taken over"]
+        node.sessions.left(session, old)  # its socket is closed only then
+        node.run()
+    goes_on = first_s > 0 and not clean
+    assert present == goes_on
+    assert again.connected
+    assert not again.ended
+    assert [(it.payload, it.dup) for it in line.sent] == ([(b"1", True)] if goes_on else [])
+
+
+def test_a_session_of_another_user_is_never_gone_on_with(node):
+    session, _, _ = node.come(user="alice")
+    node.subscribe(session, b"a")
+    node.send(b"a", b"secret")
+    again, present, line = node.come(user="bob")
+    assert session.ended
+    assert not present
+    assert line.sent == []
+    assert not len(again.grants)
+
+
+def test_a_session_expires_in_the_walls_time(node):
+    session, _, _ = node.come(expiry_s=60)
+    node.subscribe(session, b"a")
+    node.go(session)
+    node.later(59_999)
+    assert not session.ended
+    node.later(1)
+    assert session.ended
+    assert list(node.vhost.queues()) == []
+
+
+def test_a_session_does_not_expire_while_it_is_connected(node):
+    session, _, _ = node.come(expiry_s=1)
+    node.go(session)
+    node.come(expiry_s=1)
+    node.later(100_000)
+    assert not session.ended
+    node.go(session)
+    node.later(999)
+    assert not session.ended
+    node.later(1)
+    assert session.ended
+
+
+def test_the_last_word_about_the_expiry_counts(node):
+    session, _, _ = node.come(expiry_s=60)
+    node.go(session, expiry_s=10)
+    node.later(10_000)
+    assert session.ended
+    session, _, _ = node.come(expiry_s=60)
+    node.go(session, expiry_s=0)
+    assert session.ended
+    session, _, _ = node.come(expiry_s=60)
+    node.go(session, expiry_s=NEVER)
+    node.later(1 << 40)
+    assert not session.ended
+
+
+@pytest.mark.parametrize("end", ["again", "kill"])
+def test_expiry_passes_while_the_process_is_down(lives, end):
+    node = lives.node
+    short, _, _ = node.come("short", expiry_s=60)
+    node.subscribe(short, b"a")
+    long, _, _ = node.come("long", expiry_s=3600)
+    node.subscribe(long, b"a")
+    node.go(short)
+    node.go(long)
+    node.run(until=lambda: not node.committer._queue)
+    lives.clock.now_ms += 60_000
+    node = getattr(lives, end)()
+    node.later(0)
+    assert [it.client for it in node.sessions.there()] == ["long"]
+    assert [it.facts.name for it in node.vhost.queues()] == [queue_name("long")]
+
+
+def test_of_a_process_that_was_killed_sessions_expire_from_when_it_was_seen_alive(lives):
+    node = lives.node
+    node.come(expiry_s=3600)
+    node.later(60_000)
+    node.later(60_000)
+    lives.clock.now_ms += 3600_000
+    node = lives.kill()
+    node.later(0)
+    assert len(node.sessions) == 0
+
+
+def test_a_session_that_was_connected_when_the_process_was_killed_is_there(lives):
+    node = lives.node
+    session, _, line = node.come(expiry_s=3600)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1")
+    lives.clock.now_ms += 3599_000
+    node = lives.kill()
+    _, present, line = node.come(expiry_s=3600)
+    assert present
+    assert line.bodies == [b"1"]
+
+
+def test_after_a_clean_start_nothing_of_the_old_session_comes_back_after_a_kill(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    node.send(b"a", b"old")
+    node.come(clean=True, expiry_s=0)
+    node = lives.kill()
+    assert len(node.sessions) == 0
+    assert list(node.vhost.queues()) == []
+    session, present, line = node.come()
+    assert not present
+    node.subscribe(session, b"a")
+    assert line.sent == []
+
+
+def test_the_session_that_was_left_longest_ago_goes_where_there_are_too_many(lives, caplog):
+    lives.close()
+    lives.node_type = type("Few", (lives.node_type,), {})
+    lives.node_type.limits = lives.node_type.limits._replace(sessions_max=2)
+    node = lives.open()
+    for client in ("a", "b"):
+        session, _, _ = node.come(client)
+        node.go(session)
+    node.come("a")
+    node.come("c")
+    assert [it.client for it in node.sessions.there()] == ["a", "c"]
+    assert "client 'b' ends" in caplog.text
+    node.come("d")  # all others are connected
+    assert len(node.sessions) == 3
+    node.go(node.sessions.of("c"))
+    assert [it.client for it in node.sessions.there()] == ["a", "d"]
+    assert node.sessions.counts.crowded_out == 2
+
+
+def test_a_client_has_no_more_subscriptions_than_it_may(lives):
+    lives.close()
+    lives.node_type = type("Few", (lives.node_type,), {})
+    lives.node_type.limits = lives.node_type.limits._replace(subscriptions_max=2)
+    node = lives.open()
+    session, _, _ = node.come()
+    node.subscribe(session, b"a", b"b")
+    with pytest.raises(TooManySubscriptions):
+        node.subscribe(session, b"b", b"c")
+    assert [it for it, _ in session.grants] == [b"a", b"b"]
+    node.subscribe(session, b"b", qos=0)
+    node.unsubscribe(session, b"a")
+    node.subscribe(session, b"c")
+
+
+def test_unsubscribed_is_unsubscribed_after_a_restart_too(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a", b"b")
+    assert node.unsubscribe(session, b"a", b"nothing") == [True, False]
+    node = lives.again()
+    assert [it for it, _ in node.sessions.of("c").grants] == [b"b"]
+
+
+def test_what_was_subscribed_again_counts_as_it_was_said_last(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a", b"b", qos=2, id=3)
+    node.subscribe(session, b"a", qos=0, id=4)
+    node = lives.again()
+    assert dict(node.sessions.of("c").grants) == {
+        b"a": (0, False, False, 4), b"b": (2, False, False, 3),
+    }  # fmt: skip
+
+
+def test_a_queue_that_somebody_deletes_is_made_again(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1")
+    node.delete(b"mqtt-subscription-cqos1")
+    node.send(b"a", b"2")
+    assert line.bodies == [b"1", b"2"]
+    node.ack(session, *pids(line))
+    node.go(session)
+    node.delete(b"mqtt-subscription-cqos1")
+    node.send(b"a", b"3")
+    _, _, line = node.come()
+    assert line.bodies == [b"3"]
+
+
+def test_a_queue_of_a_session_that_is_gone_goes_at_the_next_start(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    fact = session.fact()
+    node.wait_for(node.sessions.keep((), [fact]))  # and no more: the process was killed then
+    node = lives.kill()
+    assert list(node.vhost.queues()) == []
+
+
+def test_client_ids_of_all_lengths_have_queues_of_their_own(node):
+    names = {queue_name("x" * n) for n in range(1, 257)}
+    assert len(names) == 256
+    assert max(map(len, names)) <= 255
+    session, _, line = node.come("ü" * 128)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"1")
+    assert line.bodies == [b"1"]
+
+
+def test_two_clients_with_one_id_are_told_of_once(node, caplog):
+    for _ in range(8):
+        node.come()
+    assert caplog.text.count("two clients may have the same id") == 1
+    assert node.sessions.counts.taken_over == 7
+
+
+def test_properties_of_a_message_come_with_it(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a", retain_as_published=True)
+    about = About(1, b"text/plain", b"re/ply", b"\xff\0", ((b"k", b"1"), (b"k", b"2")), None)
+    node.send(b"a", b"1", about=about, retain=True)
+    (sent,) = line.sent
+    assert (sent.about, sent.retain) == (about, True)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"2", retain=True)
+    assert not line.sent[1].retain
+
+
+def test_a_message_expires_in_the_queue_and_not_once_it_was_sent(node):
+    session, _, line = node.come(window=1)
+    node.subscribe(session, b"a")
+    about = About(expires_at_ms=node.clock() + 5000)
+    node.send(b"a", b"1", b"2", about=about)
+    assert line.bodies == [b"1"]
+    node.go(session)
+    node.later(6000)
+    _, _, line = node.come()
+    assert line.bodies == [b"1"]
+    assert line.sent[0].about == about
+    assert session.queue.ready == 0
+
+
+def test_what_other_doors_put_into_the_queue_comes_if_it_is_a_topic(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.publish(queue_name("c"), b"direct")
+    node.exchange(b"e", "topic")
+    node.bind(b"e", queue_name("c"), b"#")
+    node.publish(b"x.y", b"1", exchange=b"e", delivery_mode=2)
+    node.publish(b"x.#", b"2", exchange=b"e", delivery_mode=2)
+    assert [(it.topic, it.payload) for it in line.sent] == [
+        (b"mqtt-subscription-cqos1", b"direct"), (b"x/y", b"1"),
+    ]  # fmt: skip
+    assert node.sessions.counts.no_topic == 1
