@@ -1,9 +1,10 @@
 """MQTT sessions, in LMDB beside the catalogue.
 
-    mqtt_sessions        id            a table: client, user, queue, version, expiry_s, left_ms
-    mqtt_subscriptions   session, id   a table: filter, qos, options, number
+    mqtt_sessions        id            CRC-32C of key and table, then a table: client, user, queue,
+                                       version, expiry_s, left_ms
+    mqtt_subscriptions   session, id   the same CRC; a table: filter, qos, options, number
 
-Ids are 64 bits, big-endian; those of sessions are of the same count as queues' (``queues.py``).
+LMDB has no checksums, and a session that is not what it was would have another's messages. Ids are 64 bits, big-endian; those of sessions are of the same count as queues' (``queues.py``).
 ``mqtt_alive`` in ``meta`` is the time (ms) at which a process with sessions was seen alive last.
 """
 
@@ -15,6 +16,7 @@ from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
 from logstore.errors import CorruptStore
 from logstore.kept_mqtt import Kept, KeptMqtt, KeptSession, KeptSubscription
+from logstore.records.crc import crc32c
 from logstore.storage import queues
 from logstore.storage.environment import Environment, Transaction
 
@@ -25,6 +27,7 @@ TABLES: Final = (SESSIONS, SUBSCRIPTIONS, _META)
 _ALIVE: Final = b"mqtt_alive"
 FORGOTTEN_AT_ONCE: Final = 4096  # subscriptions that are looked for in one step
 
+_CRC: Final = Struct(">I")
 _ID: Final = Struct(">Q")
 _PAIR: Final = Struct(">QQ")
 _NO_LOCAL, _RETAIN_AS_PUBLISHED = 1, 2
@@ -48,15 +51,12 @@ def load(environment: Environment) -> KeptMqtt:
         found = []
         for key, value in environment.items(table):
             try:
-                row, end = fields.read_table(value, 0, queues.ROW_DEEP)
-                if end != len(value):
-                    raise ValueError(f"{len(value) - end} bytes too many")
-                found.append(parse(key, row))
+                found.append(parse(key, _table(key, value)))
             except (Refusal, ValueError, KeyError, TypeError, IndexError) as error:
                 damaged.append(
                     CorruptStore(
                         f"{environment.path}: MQTT {_NAMES[table]} {key.hex()} is damaged: "
-                        f"{error!r}: it is left out"
+                        f"{error}: it is left out"
                     )
                 )
         return found
@@ -81,7 +81,8 @@ def change(
             _forget_subscriptions(transaction, key)
     for fact in keep:
         table, key = _place(fact)
-        transaction.change(table, key, fields.table(_row(fact)))
+        row = fields.table(_row(fact))
+        transaction.change(table, key, _CRC.pack(crc32c(key + row)) + row)
     queues.raise_ids(transaction, (it.id for it in keep if isinstance(it, KeptSession)))
     if alive_ms:
         transaction.change(_META, _ALIVE, _ID.pack(alive_ms))
@@ -113,6 +114,17 @@ def _row(fact: Kept) -> dict[str, Any]:
         "filter": fields.text(fact.filter), "qos": fact.qos, "options": options,
         "number": fact.number,
     }  # fmt: skip
+
+
+def _table(key: bytes, value: bytes) -> dict[str, Any]:
+    """Raises Refusal, ValueError."""
+    table = value[_CRC.size :]
+    if value[: _CRC.size] != _CRC.pack(crc32c(key + table)):
+        raise ValueError("the checksum does not match")
+    row, end = fields.read_table(table, 0, queues.ROW_DEEP)
+    if end != len(table):
+        raise ValueError(f"{len(table) - end} bytes too many")
+    return row
 
 
 def _number(value: Any, most: int = 2**63 - 1) -> int:  # noqa: ANN401  what a row holds

@@ -17,7 +17,7 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.records.latest import latest, recorded
-from logstore.storage import users, wills
+from logstore.storage import mqtt, users, wills
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
@@ -95,7 +95,7 @@ def verify(
     if only is None:
         yield from _unlisted(directory)
         yield from _users(directory)
-        yield from _wills(directory)
+        yield from _mqtt(directory)
 
 
 def _users(directory: LocalDirectory) -> Iterator[Report]:
@@ -106,11 +106,14 @@ def _users(directory: LocalDirectory) -> Iterator[Report]:
         yield Report(path, findings=(Finding(path, row.why.removeprefix(f"{path}: ")),))
 
 
-def _wills(directory: LocalDirectory) -> Iterator[Report]:
-    """Those that are damaged."""
+def _mqtt(directory: LocalDirectory) -> Iterator[Report]:
+    """Rows of wills and sessions that are damaged."""
     table = directory.groups
     path = os.path.join(directory.path, CATALOG)
-    for error in () if table is None else wills.load(table.environment).damaged:
+    if table is None:
+        return
+    environment = table.environment
+    for error in (*wills.load(environment).damaged, *mqtt.load(environment).damaged):
         yield Report(path, findings=(Finding(path, _without(path, error)),))
 
 

@@ -19,7 +19,7 @@ from logstore.names import RETAINED_TOPIC
 from logstore.records import batch
 from logstore.records.encode import encode
 from logstore.settings import TopicSettings
-from logstore.storage import catalog, groups, index, names, offsets, queues
+from logstore.storage import catalog, groups, index, mqtt, names, offsets, queues
 
 TEXT = Path(catalog.__file__).with_name("FORMAT.md").read_text()
 
@@ -55,6 +55,7 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
         store._directory.writable().note_upkeep(b"{}")
         environment = store._directory._catalog.environment
         environment.transact(queues.TABLES, lambda it: queues.change(it, [KeptVhost(1, "/")], []))
+        environment.transact(mqtt.TABLES, lambda it: mqtt.change(it, (), (), alive_ms=1))
         kept = {key.decode() for key, _ in environment.items(b"meta")}
     assert {name for row in rows()["meta"] for name in re.findall(r"`(\w+)`", row[0])} == kept
 
