@@ -4,7 +4,8 @@
                                        version, expiry_s, left_ms
     mqtt_subscriptions   session, id   the same CRC; a table: filter, qos, options, number
 
-LMDB has no checksums, and a session that is not what it was would have another's messages. Ids are 64 bits, big-endian; those of sessions are of the same count as queues' (``queues.py``).
+LMDB has no checksums, and a session that is not what it was would have another's messages. Ids are
+64 bits, big-endian; those of sessions are of the same count as queues' (``queues.py``).
 ``mqtt_alive`` in ``meta`` is the time (ms) at which a process with sessions was seen alive last.
 """
 

@@ -1,5 +1,7 @@
 """MQTT sessions over real queues, with lines that a test reads, and turns that it ends itself."""
 
+from dataclasses import fields
+
 from queue_parts import Lives, Node
 
 from logstore.broker.mqtt import mapping
@@ -140,6 +142,11 @@ class MqttNode(Node):
     def ack(self, session, *pids):
         assert session.out.acked(pids)
         self.run()
+
+    def counts_anew(self):
+        """Nothing is counted yet."""
+        for it in fields(self.sessions.counts):
+            setattr(self.sessions.counts, it.name, 0)
 
     def close(self):
         self.run()

@@ -20,7 +20,7 @@ class Granted(NamedTuple):
 
     qos: int
     retain_as_published: bool
-    ids: tuple[int, ...]
+    ids: tuple[int, ...]  # ascending, each once
 
 
 class Grants:
@@ -111,5 +111,5 @@ def granted_by(found: list[Grant]) -> Granted:
     return Granted(
         max(it.qos for it in found),
         any(it.retain_as_published for it in found),
-        tuple([it.id for it in found if it.id]),
+        tuple(sorted({it.id for it in found if it.id})),
     )
