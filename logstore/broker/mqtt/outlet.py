@@ -1,15 +1,23 @@
 """One queue's way to a session: to the queue a consumer."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from logstore.broker.mqtt.grants import Granted
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.subscription import Channel
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
 
-if TYPE_CHECKING:
-    from logstore.broker.mqtt.outbound import Outbound
+
+class Way(Channel, Protocol):
+    """Down which messages go to the client, of all its queues."""
+
+    def can_take(self) -> int:
+        """As Subscription.can_take."""
+
+    def push(self, outlet: "Outlet", tag: int, deliveries: Sequence[Delivery]) -> None:
+        """As Subscription.push, of one of them."""
 
 
 class Outlet:
@@ -26,7 +34,7 @@ class Outlet:
 
     def __init__(
         self,
-        channel: "Outbound",
+        channel: Way,
         queue: Queue,
         granted: Callable[[bytes], Granted | None],
         lost: Callable[["Outlet"], None],
