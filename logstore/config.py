@@ -29,12 +29,15 @@ from logstore.settings import (
     TOPIC_SETTINGS,
     ChannelRule,
     KeysRule,
+    MqttRule,
     StoreSettings,
     TopicSettings,
 )
 
 CHANNEL_TABLE = "channel"
 KEYS_TABLE = "keys"
+MQTT_TABLE = "mqtt"
+MQTT_TOPICS = "topics"  # its list, where the file has other settings of MQTT
 VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
@@ -155,10 +158,12 @@ class Config:
         given: Mapping[str, tuple[str, str]] | None = None,
         channels: tuple[ChannelRule, ...] = (),
         keys: tuple[KeysRule, ...] = (),
+        mqtt: tuple[MqttRule, ...] = (),
     ) -> None:
         """``given``: name -> (text, source); topic defaults under ``topic.<name>``."""
         self.channels = channels
         self.keys = keys
+        self.mqtt = mqtt
         self._given: dict[str, tuple[Any, str]] = {}
         for name, (text, source) in (given or {}).items():
             field = FILE_SETTINGS.get(name)
@@ -180,7 +185,7 @@ class Config:
         return self._with(name, text, f"option {option}")
 
     def _with(self, name: str, text: str, source: str) -> "Config":
-        config = Config(channels=self.channels, keys=self.keys)
+        config = Config(channels=self.channels, keys=self.keys, mqtt=self.mqtt)
         config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), source)}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
@@ -191,6 +196,7 @@ class Config:
         given: dict[str, tuple[str, str]] = {}
         channels: tuple[ChannelRule, ...] = ()
         keys: tuple[KeysRule, ...] = ()
+        mqtt: tuple[MqttRule, ...] = ()
         if file is not None and _exists(file):
             try:
                 tables = tomllib.loads(file.read_text("utf-8"))
@@ -200,6 +206,7 @@ class Config:
                 raise InvalidSetting(f"{file}: not TOML: {error}") from None
             channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
             keys = _keys_rules(file, tables.pop(KEYS_TABLE, []))
+            mqtt = _mqtt_rules(file, tables)
             given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}
         found = variables.find(environment, FILE_SETTINGS)
         for name, variable in found.settings.items():
@@ -211,7 +218,7 @@ class Config:
                 )
             given[name] = _of_file(name, variable, environment[variable]), f"file of {variable}"
         _warn(found.unknown)
-        return cls(given, channels, keys)
+        return cls(given, channels, keys, mqtt)
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
         """A topic's settings: its own, else what file or environment say, else the defaults."""
@@ -320,6 +327,45 @@ def _keys_rules(file: Path, tables: Any) -> tuple[KeysRule, ...]:  # noqa: ANN40
             )
         rules.append(KeysRule(pattern, sync))
     return tuple(rules)
+
+
+def _mqtt_rules(file: Path, tables: dict[str, Any]) -> tuple[MqttRule, ...]:
+    """``pattern = "sensors/#"``, ``topic = "sensors"``, in tables [[mqtt]].
+
+    Or in [[mqtt.topics]], beside settings of MQTT: in TOML a name is a list or a table.
+
+    Raises InvalidSetting, UnknownSetting.
+    """
+    found, table = tables.get(MQTT_TABLE, {}), MQTT_TABLE
+    if isinstance(found, dict):
+        found, table = found.pop(MQTT_TOPICS, []), f"{MQTT_TABLE}.{MQTT_TOPICS}"
+    else:
+        del tables[MQTT_TABLE]
+    rules = []
+    for it in _tables(file, table, found, ("pattern", "topic")):
+        pattern, topic = it.get("pattern"), it.get("topic")
+        # Names that begin with "__" are the server's own, and Kafka's.
+        named = isinstance(topic, str) and re.fullmatch(
+            r"(?!__|\.\.?$)[\w.-]{1,249}", topic, re.ASCII
+        )
+        if not _is_pattern(pattern) or not _is_filter(pattern) or not named:
+            raise InvalidSetting(
+                f"file {file}: [[{table}]]: takes pattern, a topic filter such as 'sensors/#', and "
+                f"topic, the name of a topic, of letters, digits, '.', '_' and '-'"
+            )
+        rules.append(MqttRule(pattern, topic))
+    return tuple(rules)
+
+
+def _is_filter(pattern: str) -> bool:
+    """As MQTT has it, 4.7; none of topics that begin with $, which clients can't publish to."""
+    *before, last = pattern.split("/")
+    return (
+        "\0" not in pattern
+        and not pattern.startswith("$")
+        and all(it == "+" or not {"+", "#"} & set(it) for it in before)
+        and (last in ("+", "#") or not {"+", "#"} & set(last))
+    )
 
 
 def _is_pattern(text: object) -> TypeGuard[str]:

@@ -276,6 +276,14 @@ KEYS_SYNC = ("turn", "everysec", "none")
 
 
 @dataclass(frozen=True, slots=True)
+class MqttRule:
+    """MQTT topics that a filter matches are records of a topic, too: ``[[mqtt]]`` in the file."""
+
+    pattern: str  # a topic filter
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """What the process can be told."""
 
@@ -611,6 +619,14 @@ class StoreSettings:
         "where MQTT clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
         low=-1,
         high=65_535,
+    )
+    mqtt_retained_bytes: int = _setting(
+        1 << 30,
+        "memory for retained messages, some 100 bytes each beside topic and payload, of which long "
+        "ones stay on disk; where it is full, no further topic keeps one",
+        unit="bytes",
+        low=1 << 20,
+        high=1 << 44,
     )
     stomp_port: int = _setting(
         61_613, "where STOMP clients connect; 0: any free port, -1: no STOMP door", low=-1,
