@@ -353,7 +353,7 @@ def _mqtt_rules(file: Path, tables: dict[str, Any]) -> tuple[MqttRule, ...]:
                 f"file {file}: [[{table}]]: takes pattern, a topic filter such as 'sensors/#', and "
                 f"topic, the name of a topic, of letters, digits, '.', '_' and '-'"
             )
-        rules.append(MqttRule(pattern, topic))
+        rules.append(MqttRule(pattern, str(topic)))
     return tuple(rules)
 
 

@@ -326,8 +326,7 @@ class MappedTopic:
     def _keep(self, feeds: Sequence[Feed]) -> Keeping:
         assert self._topic is not None
         offsets = {
-            (self.name, it.number): OffsetToCommit(it.safe, topic_id=self._topic.id)
-            for it in feeds
+            (self.name, it.number): OffsetToCommit(it.safe, topic_id=self._topic.id) for it in feeds
         }
         for it in feeds:
             it.committed = it.safe
