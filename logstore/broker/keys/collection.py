@@ -21,7 +21,7 @@ Before = dict[bytes, bytes | None]  # names of elements, and how they were writt
 class Collection:
     """``names`` of elements are theirs alone: a field, a member, a place in a list."""
 
-    __slots__ = ("before", "counted_bytes", "held_bytes", "version")
+    __slots__ = ("before", "counted_bytes", "covered", "held_bytes", "version")
     kind: ClassVar[Kind]
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class Collection:
         self.held_bytes = COLLECTION_BYTES  # about what it takes in memory
         self.counted_bytes = 0  # what of these its keyspace knows of
         self.before: Before = {}  # of what has changed, and was not taken to be written
+        self.covered: Before | None = None  # the one that is taken back if it can't be written
 
     def __len__(self) -> int:
         raise NotImplementedError

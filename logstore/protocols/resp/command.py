@@ -36,6 +36,7 @@ class Command:
     while_subscribed: bool = False  # RESP2 takes it on a connection that listens
     at_once: bool = False  # not queued after MULTI
     publishes: bool = False  # or writes: held up by CLIENT PAUSE WRITE
+    numkeys: int = 0  # where it stands how many keys follow, beside those of ``keys``
     many: bool = False  # takes 100,000s of arguments: in steps, or without looking at them
 
     def takes(self, count: int) -> bool:

@@ -45,6 +45,22 @@ def array(items: Sequence[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(items), b"".join(items))
 
 
+def bulks(items: Sequence[bytes]) -> bytes:
+    """An array of bulk strings, of what they hold."""
+    return b"*%d\r\n%b" % (len(items), b"".join([b"$%d\r\n%b\r\n" % (len(it), it) for it in items]))
+
+
+def set_of(items: Sequence[bytes], version: Version) -> bytes:
+    """The same, a set."""
+    written = bulks(items)
+    return b"~" + written[1:] if version == 3 else written
+
+
+def null_array(version: Version) -> bytes:
+    """No array: RESP2 has a null of its own for that."""
+    return b"_\r\n" if version == 3 else b"*-1\r\n"
+
+
 def members(items: Sequence[bytes], version: Version) -> bytes:
     """A set; in RESP2 an array."""
     return b"%b%d\r\n%b" % (b"~" if version == 3 else b"*", len(items), b"".join(items))

@@ -1,0 +1,84 @@
+"""Collections as commands have them: looked for under their keys, and told to be changed."""
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final, TypeVar
+
+from logstore.broker.keys.collection import Before, Collection
+from logstore.broker.keys.keyspace import Keyspace
+from logstore.broker.keys.levels import Level
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.keys.look import keyspace, look, seen
+from logstore.protocols.resp.wrong import wrong_type
+
+CHANCE: Final = Random()  # what members are taken by chance
+
+Kind = TypeVar("Kind", bound=Collection)
+
+
+def _as(value: object | None, kind: type[Kind]) -> Kind | None:
+    if value is None or type(value) is kind:
+        return value
+    raise wrong_type()
+
+
+def see(client: RespClient, key: bytes, kind: type[Kind]) -> Kind | None:
+    """The collection that is read. Raises Wrong where there is something else."""
+    return _as(seen(client, key), kind)
+
+
+def find(client: RespClient, key: bytes, kind: type[Kind]) -> Kind | None:
+    """The collection that is to be changed. Raises Wrong where there is something else."""
+    return _as(look(client, key), kind)
+
+
+def make(client: RespClient, key: bytes, kind: type[Kind]) -> Kind:
+    """The same; a new one where there is none, which is there once ``wrote`` is told of it."""
+    found = find(client, key, kind)
+    return kind() if found is None else found
+
+
+def wrote(client: RespClient, key: bytes, value: Collection, event: str) -> None:
+    """The collection was changed, or is new; where it has become empty, the key is gone."""
+    space = keyspace(client)
+    if space.values.get(key) is not value:
+        _keep(space, key, value)
+        space.put(key, value, None, event)
+        return
+    grown, value.counted_bytes = value.held_bytes - value.counted_bytes, value.held_bytes
+    undo: Callable[[], object] | None = None
+    if space.levels.of(key) is Level.NONE:
+        value.before = {}
+    elif value.covered is not value.before:
+        value.covered = value.before
+        undo = partial(_take_back, space, key, value, value.before)
+    space.touched(key, event, grown, undo)
+    if not len(value):
+        space.remove(key)
+
+
+def store(client: RespClient, key: bytes, value: Collection, event: str) -> None:
+    """Whatever was under the key, this is now; an empty one is none."""
+    space = keyspace(client)
+    look(client, key)
+    if len(value):
+        _keep(space, key, value)
+        space.put(key, value, None, event)
+    else:
+        space.remove(key)
+
+
+def _keep(space: Keyspace, key: bytes, value: Collection) -> None:
+    """It is new: should it not come to be written, the key is what it was before."""
+    value.counted_bytes = value.held_bytes
+    if space.levels.of(key) is Level.NONE:
+        value.before = {}
+    value.covered = value.before
+
+
+def _take_back(space: Keyspace, key: bytes, value: Collection, before: Before) -> None:
+    value.take_back(before)
+    grown, value.counted_bytes = value.held_bytes - value.counted_bytes, value.held_bytes
+    if space.values.get(key) is value:
+        space.contents.bytes += grown

@@ -1,0 +1,144 @@
+"""Ranges of sorted sets as commands ask for them, and how members and scores are answered."""
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.keys.numerals import double_text, strtod
+from logstore.broker.keys.ranking import Entry
+from logstore.broker.keys.sorted_sets import SortedSet
+from logstore.protocols.resp.keys.look import integer_of
+from logstore.protocols.resp.replies import Version, array, bulk, bulks
+from logstore.protocols.resp.wrong import Wrong
+
+BY_RANK, BY_SCORE, BY_LEX = b"RANK", b"SCORE", b"LEX"
+NO_SCORES: Final = "min or max is not a float"
+NO_NAMES: Final = "min or max not valid string range item"
+
+
+class End(NamedTuple):
+    """One end of a range of scores or names."""
+
+    score: float = 0.0
+    name: bytes = b""
+    open: bool = False  # without the value itself
+    least: bool = False  # of names: before all of them
+    most: bool = False  # after all of them
+
+
+def _score_end(text: bytes) -> End:
+    is_open = text.startswith(b"(")
+    shown = text[is_open:].partition(b"\0")[0]  # to C, a text ends there
+    value, size, _ = strtod(shown)
+    if size != len(shown) or math.isnan(value):
+        raise Wrong(NO_SCORES)
+    return End(value, open=is_open)
+
+
+def _name_end(text: bytes) -> End:
+    mark = text[:1]
+    if mark in (b"[", b"("):
+        return End(name=text[1:], open=mark == b"(")
+    if text.partition(b"\0")[0] not in (b"-", b"+"):
+        raise Wrong(NO_NAMES)
+    return End(least=mark == b"-", most=mark == b"+")
+
+
+class Among(NamedTuple):
+    """Which members are meant."""
+
+    by: bytes
+    low: End | int
+    high: End | int
+
+    @classmethod
+    def of(cls, by: bytes, low: bytes, high: bytes) -> "Among":
+        """As a command's words say it. Raises Wrong."""
+        if by == BY_RANK:
+            return cls(by, integer_of(low), integer_of(high))
+        read = _score_end if by == BY_SCORE else _name_end
+        return cls(by, read(low), read(high))
+
+    def ranks(self, found: SortedSet) -> tuple[int, int]:
+        """The ranks of these, from the first to the one after the last."""
+        low, high = self.low, self.high
+        size = len(found)
+        if isinstance(low, int) or isinstance(high, int):
+            assert isinstance(low, int) and isinstance(high, int)
+            start = max(low + size * (low < 0), 0)
+            stop = high + size * (high < 0)
+            return (start, min(stop, size - 1) + 1) if start <= stop and start < size else (0, 0)
+        start, stop = _scored(found, low, high) if self.by == BY_SCORE else _named(found, low, high)
+        return (start, stop) if start < stop else (0, 0)
+
+
+def _after(score: float) -> tuple[float]:
+    """A bound behind all that have this score."""
+    return (math.nextafter(score, math.inf),)
+
+
+def _scored(found: SortedSet, low: End, high: End) -> tuple[int, int]:
+    ranking, size = found.ranking, len(found)
+    if low.open and low.score == math.inf:
+        return 0, 0
+    start = ranking.rank(_after(low.score) if low.open else (low.score,))
+    if not high.open and high.score == math.inf:
+        return start, size
+    return start, ranking.rank((high.score,) if high.open else _after(high.score))
+
+
+def _named(found: SortedSet, low: End, high: End) -> tuple[int, int]:
+    """Of members that all have one score, as they should; of others as far as Redis says it."""
+    if low.most or high.least:
+        return 0, 0
+    size, ranking = len(found), found.ranking
+    if not (low.least or high.most) and (
+        low.name > high.name or (low.name == high.name and (low.open or high.open))
+    ):
+        return 0, 0
+    if found.order is None:
+        return _walked([member for _, member in ranking], low, high)
+    score = ranking.at(0)[0]
+    start = 0 if low.least else ranking.rank((score, low.name), after=low.open)
+    stop = size if high.most else ranking.rank((score, high.name), after=not high.open)
+    return start, stop
+
+
+def _walked(members: Sequence[bytes], low: End, high: End) -> tuple[int, int]:
+    """Of few members: from the first that is not before the range on, up to one that is after it."""
+    start = 0
+    while start < len(members) and not (
+        low.least or (members[start] > low.name if low.open else members[start] >= low.name)
+    ):
+        start += 1
+    stop = start
+    while stop < len(members) and (
+        high.most or (members[stop] < high.name if high.open else members[stop] <= high.name)
+    ):
+        stop += 1
+    return start, stop
+
+
+# Answers
+
+
+def score_reply(score: float, version: Version) -> bytes:
+    text = double_text(score)
+    return b",%b\r\n" % text if version == 3 else bulk(text)
+
+
+def flat(entries: Sequence[Entry], version: Version) -> list[bytes]:
+    """Replies: each member, and its score."""
+    parts: list[bytes] = []
+    for score, member in entries:
+        parts += (bulk(member), score_reply(score, version))
+    return parts
+
+
+def entries_reply(entries: Sequence[Entry], version: Version, *, scored: bool) -> bytes:
+    """Members; with their scores these are pairs, or in RESP2 follow each other."""
+    if not scored:
+        return bulks([member for _, member in entries])
+    if version == 2:
+        return array(flat(entries, version))
+    return array([array(flat([entry], version)) for entry in entries])
