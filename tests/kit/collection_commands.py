@@ -3,10 +3,37 @@
 KEYS = [b"k1", b"k2", b"k3", b"k4", b"k5"]
 NAMES = [b"a", b"b", b"c", b"d", b"", b"7", b"-3", b"10", b"\xff\x00", b"x" * 60]
 TEXTS = [b"", b"1", b"-5", b"9223372036854775807", b"3.5", b"x", b"1e3", b"0x10", b" 1", b"y" * 60]
-SCORES = [b"0", b"1", b"1.5", b"-2", b"3", b"inf", b"-inf", b"+1", b"1e2", b"x", b"nan", b"", b"0.25"]
+SCORES = [
+    b"0",
+    b"1",
+    b"1.5",
+    b"-2",
+    b"3",
+    b"inf",
+    b"-inf",
+    b"+1",
+    b"1e2",
+    b"x",
+    b"nan",
+    b"",
+    b"0.25",
+]
 INDEXES = [b"0", b"1", b"2", b"-1", b"-2", b"-100", b"100", b"x", b"01", b"9223372036854775808"]
 COUNTS = [b"0", b"1", b"2", b"3", b"-1", b"x", b"100"]
-SCORE_ENDS = [b"-inf", b"+inf", b"0", b"(1", b"1", b"(1.5", b"3", b"(inf", b"x", b"", b"( 1", b"nan"]
+SCORE_ENDS = [
+    b"-inf",
+    b"+inf",
+    b"0",
+    b"(1",
+    b"1",
+    b"(1.5",
+    b"3",
+    b"(inf",
+    b"x",
+    b"",
+    b"( 1",
+    b"nan",
+]
 NAME_ENDS = [b"-", b"+", b"[a", b"(a", b"[c", b"(c", b"[", b"(", b"a", b"+x", b""]
 WITHOUT_ORDER = frozenset({
     b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"SSCAN", b"HRANDFIELD",
@@ -16,7 +43,11 @@ ANY_WRITE = [b"SET", b"HSET", b"RPUSH", b"SADD", b"ZADD", b"DEL"]
 
 def hash_command(chance):
     key, field = chance.choice(KEYS), chance.choice(NAMES)
-    pairs = [it for _ in range(chance.randint(1, 3)) for it in (chance.choice(NAMES), chance.choice(TEXTS))]
+    pairs = [
+        it
+        for _ in range(chance.randint(1, 3))
+        for it in (chance.choice(NAMES), chance.choice(TEXTS))
+    ]
     fields = [chance.choice(NAMES) for _ in range(chance.randint(1, 3))]
     return chance.choice([
         [b"HSET", key, *pairs], [b"HSET", key, *pairs], [b"HSET", key, *pairs, b"odd"],
@@ -38,7 +69,9 @@ def list_command(chance):
     key, other, item = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
     items = [chance.choice(NAMES) for _ in range(chance.randint(1, 4))]
     one, two, count = chance.choice(INDEXES), chance.choice(INDEXES), chance.choice(COUNTS)
-    end, end2 = (chance.choice([b"LEFT", b"right", b"x"][: 3 if chance.random() < 0.1 else 2]) for _ in "12")
+    end, end2 = (
+        chance.choice([b"LEFT", b"right", b"x"][: 3 if chance.random() < 0.1 else 2]) for _ in "12"
+    )
     return chance.choice([
         [b"LPUSH", key, *items], [b"RPUSH", key, *items], [b"LPUSHX", key, *items],
         [b"RPUSH", key, *items], [b"RPUSHX", key, *items], [b"LPOP", key], [b"RPOP", key],
@@ -59,7 +92,10 @@ def list_command(chance):
 def set_command(chance):
     key, other, member = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
     numbers = chance.random() < 0.4
-    members = [b"%d" % chance.randint(-9, 9) if numbers else chance.choice(NAMES) for _ in range(chance.randint(1, 4))]
+    members = [
+        b"%d" % chance.randint(-9, 9) if numbers else chance.choice(NAMES)
+        for _ in range(chance.randint(1, 4))
+    ]
     keys = [chance.choice(KEYS) for _ in range(chance.randint(1, 3))]
     size, count = b"%d" % len(keys), chance.choice(COUNTS)
     return chance.choice([
@@ -79,7 +115,11 @@ def set_command(chance):
 def sorted_set_command(chance):
     key, other, member = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
     score = chance.choice(SCORES)
-    pairs = [it for _ in range(chance.randint(1, 4)) for it in (chance.choice(SCORES[:9]), chance.choice(NAMES))]
+    pairs = [
+        it
+        for _ in range(chance.randint(1, 4))
+        for it in (chance.choice(SCORES[:9]), chance.choice(NAMES))
+    ]
     members = [chance.choice(NAMES) for _ in range(chance.randint(1, 3))]
     options = chance.sample([b"NX", b"xx", b"GT", b"lt", b"CH"], chance.choice([0, 1, 1, 2]))
     one, two, count = chance.choice(INDEXES), chance.choice(INDEXES), chance.choice(COUNTS)
@@ -91,7 +131,9 @@ def sorted_set_command(chance):
         [b"BYSCORE", b"REV", b"LIMIT", count, one], [b"BYLEX", b"LIMIT", b"1", count], [b"x"],
         [b"LIMIT", b"0", b"1"], [b"BYLEX", b"WITHSCORES"], [b"REV", b"WITHSCORES"], [b"LIMIT", b"1"],
     ])  # fmt: skip
-    limit = chance.choice([[], [], [b"LIMIT", count, one], [b"WITHSCORES"], [b"withscores", b"LIMIT", b"0", count]])
+    limit = chance.choice(
+        [[], [], [b"LIMIT", count, one], [b"WITHSCORES"], [b"withscores", b"LIMIT", b"0", count]]
+    )
     return chance.choice([
         [b"ZADD", key, *pairs], [b"ZADD", key, *pairs], [b"ZADD", key, *options, *pairs],
         [b"ZADD", key, *options, b"INCR", score, member], [b"ZADD", key, b"INCR", *pairs],
@@ -115,7 +157,10 @@ def sorted_set_command(chance):
 
 def union_command(chance):
     keys = [chance.choice(KEYS) for _ in range(chance.randint(1, 3))]
-    size, weights = b"%d" % len(keys), [chance.choice([b"1", b"2", b"-1", b"0", b"inf", b"x"]) for _ in keys]
+    size, weights = (
+        b"%d" % len(keys),
+        [chance.choice([b"1", b"2", b"-1", b"0", b"inf", b"x"]) for _ in keys],
+    )
     more = chance.choice([
         [], [], [b"WITHSCORES"], [b"WEIGHTS", *weights], [b"AGGREGATE", chance.choice([b"MIN", b"max", b"sum", b"x"])],
         [b"WEIGHTS", *weights, b"AGGREGATE", b"MAX", b"WITHSCORES"], [b"x"], [b"WEIGHTS", b"1"],
@@ -129,7 +174,9 @@ def union_command(chance):
 
 def any_command(chance):
     """One of them; now and then of a key of another kind."""
-    kind = chance.choice([hash_command, list_command, set_command, sorted_set_command, union_command])
+    kind = chance.choice(
+        [hash_command, list_command, set_command, sorted_set_command, union_command]
+    )
     if chance.random() < 0.12:
         key = chance.choice(KEYS)
         return chance.choice([

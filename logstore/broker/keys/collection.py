@@ -69,3 +69,7 @@ class Collection:
     def take_back(self, before: Before) -> None:
         """What was changed is as it was: it could not be written."""
         raise NotImplementedError
+
+    def let_go(self, most: int) -> list[bytes]:
+        """The names of so many elements, which are forgotten: no key has it any more."""
+        raise NotImplementedError

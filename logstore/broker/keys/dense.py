@@ -55,6 +55,14 @@ class Dense:
             self._places[last] = place
         return True
 
+    def let_go(self, most: int) -> list[bytes]:
+        """Take so many off the end; they are no use but to be let go of."""
+        some = self.items[-most:]
+        del self.items[-most:]
+        for name in some:
+            self._places.pop(name, None)
+        return some
+
     def any(self, chance: Random) -> bytes:
         """One of them, each as likely as any other."""
         return self.items[int(chance.random() * len(self.items))]

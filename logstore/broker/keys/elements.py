@@ -16,8 +16,8 @@ from logstore.broker.keys.sets import Set
 from logstore.broker.keys.sorted_sets import SortedSet
 from logstore.records.record import Headers
 
-TYPE: Final = "redis.type"  # headers of a collection's own record
-VERSION: Final = "redis.version"  # decimal digits
+TYPE: Final = "redis.type"  # headers of a collection's own record: its kind,
+VERSION: Final = "redis.version"  # and decimal digits
 ELEMENT: Final = b"\0E"  # begins an element's key
 _VERSION: Final = Struct(">Q")
 _NAME_AT: Final = len(ELEMENT) + _VERSION.size
@@ -39,6 +39,25 @@ def rows(key: bytes, value: Collection, headers: Headers) -> Iterator[Row]:
     prefix = ELEMENT + _VERSION.pack(value.version)
     for name, written in value.changes():
         yield prefix + name, written, ()
+
+
+class Left:
+    """Elements that no collection has: what was deleted before the process ended."""
+
+    __slots__ = ("_names", "version")
+
+    def __init__(self, version: int, names: list[bytes]) -> None:
+        self.version = version
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+        some = self._names[-most:]
+        del self._names[-most:]
+        return some
 
 
 def gone(version: int, names: list[bytes]) -> Iterator[Row]:
@@ -102,8 +121,9 @@ class Elements:
         for name, written in elements.items():
             value.restore(name, written)
         value.restored()
+        value.counted_bytes = value.held_bytes
         return value
 
-    def left(self) -> list[tuple[int, list[bytes]]]:
-        """Versions that no collection has taken, with the names of what is left of them."""
-        return [(version, list(names)) for version, names in self._of.items()]
+    def left(self) -> list[Left]:
+        """What no collection has taken."""
+        return [Left(version, list(names)) for version, names in self._of.items()]

@@ -78,6 +78,11 @@ class Hash(Collection):
             elif field in self.fields:
                 self._drop(field, self.fields[field])
 
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+        self.order = None
+        return [self.fields.popitem()[0] for _ in range(min(most, len(self.fields)))]
+
     def element(self, name: bytes) -> bytes | None:
         """As Collection.element."""
         return self.fields.get(name)

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from logstore.broker.keys import elements
 from logstore.broker.keys.keyspace import Before, Changes, Keyspace
-from logstore.broker.keys.shapes import FLUSH, FLUSH_HEADERS, Row, columns, rows
+from logstore.broker.keys.shapes import FLUSH, FLUSH_HEADERS, Row, columns, replaced, rows
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
 from logstore.records.encode import encode_columns
 from logstore.slices import GoOn
 
-# Of records: a batch is one write, and one read of whoever reads the topic. What a transaction has
-# changed is never cut.
-BATCH_BYTES: Final = 16 << 20
+# Of records: a batch is one write, and one read of whoever reads the topic. What a command has
+# changed is not cut, so that a power cut leaves no half of it; nor is a transaction, at any size.
+BATCH_BYTES: Final = 128 << 20
+GONE_STEP: Final = 1000  # elements of collections that are gone, in a turn
 
 log: Final = logging.getLogger("logstore.keys")
 
@@ -139,9 +141,12 @@ class Journal:
         """Write what was changed; where the log is not open yet, when it is."""
         keyspace = self.keyspace
         if self.log is None:
-            if not self._opening and (keyspace.dirty or keyspace.flushed is not None):
-                self._opening = True
-                self._work(self._opened, self._go_on)
+            if keyspace.dirty or keyspace.flushed is not None:
+                if not self._opening:
+                    self._opening = True
+                    self._work(self._opened, self._go_on)
+            elif keyspace.gone:
+                list(self._gone(unwritten=True))
             return
         changes = keyspace.take()
         turn, whole, self.whole = self.turn, self.whole, False
@@ -164,20 +169,39 @@ class Journal:
 
     def _append(self, log: Log, changes: Changes, *, whole: bool) -> int | None:
         """The mark behind what was written; None: there was nothing to be written."""
-        listed: list[Row] = list(rows(self.keyspace, changes.dirty))
+        keyspace = self.keyspace
+        listed: list[Row] = list(rows(keyspace, changes.dirty))
+        if keyspace.gone:
+            listed += self._gone(unwritten=changes.flushed is not None)
         first = log.end
         if changes.flushed is not None:
             listed.insert(0, (FLUSH, b"", FLUSH_HEADERS))
         if not listed:
             return None
-        now_ms = self.keyspace.clock()
+        now_ms = keyspace.clock()
         mark = 0
         for some in [listed] if whole else _parts(listed):
             batch = encode_columns(columns(some, now_ms))
             mark = log.append(batch) + batch.record_count
         if changes.flushed is not None:
             self._work(partial(_trim, log, first, mark), lambda _: None)
+        for value in replaced(keyspace, changes.dirty):
+            keyspace.let_go(value)
         return mark
+
+    def _gone(self, *, unwritten: bool) -> Iterator[Row]:
+        """What says that elements need not be kept any more, of some of them."""
+        keyspace, left = self.keyspace, GONE_STEP
+        while keyspace.gone and left > 0:
+            value = keyspace.gone[0]
+            names = value.let_go(left)
+            left -= len(names)
+            if value.version and not unwritten:
+                yield from elements.gone(value.version, names)
+            if not len(value):
+                keyspace.gone.popleft()
+        if keyspace.gone:
+            keyspace.stir()
 
     def _failed(self, turn: int, changes: Changes, error: LogstoreError) -> None:
         self.keyspace.give_back(changes)

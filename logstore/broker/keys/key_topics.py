@@ -64,6 +64,7 @@ def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
             for chunk in chunks(log, (log.name, 0), at, None, bytes_max=READ_BYTES, wait=True):
                 loading.add(chunk.records)
                 at = chunk.end
+        loading.finish()
     except ValueError as error:
         return CorruptBatch(f"{log.name}: from offset {at} on: {error}; run `logstore verify`")
     except LogstoreError as error:

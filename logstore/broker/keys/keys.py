@@ -89,7 +89,7 @@ class Keys:
         """Whether something of it is still to be read."""
         return self._loading > 0
 
-    def _load(self, number: int) -> tuple[Log, Contents, int | None] | LogstoreError:
+    def _load(self, number: int) -> tuple[Log, Contents, Loading] | LogstoreError:
         """In a worker."""
         try:
             opened = self._logs.open(number)
@@ -98,7 +98,7 @@ class Keys:
         found = self._logs.load(opened, self.levels, self.clock())
         if isinstance(found, LogstoreError):
             return found
-        return opened, contents_of(found), found.flushed_at
+        return opened, contents_of(found), found
 
     def _loaded(self, number: int, result: object) -> None:
         self._loading -= 1
@@ -106,12 +106,15 @@ class Keys:
             self.damage = f"the keys of database {number} can't be read: {result}"
             _log.error("%s", self.damage)
             return
-        opened, contents, flushed_at = cast("tuple[Log, Contents, int | None]", result)
+        opened, contents, found = cast("tuple[Log, Contents, Loading]", result)
         keyspace, journal = self.databases[number], self.journals[number]
         keyspace.put_in(contents)
+        keyspace.version = found.version
+        for left in found.left:
+            keyspace.let_go(left)
         journal.use(opened)
-        if flushed_at is not None:
-            journal.trim(flushed_at)
+        if found.flushed_at is not None:
+            journal.trim(found.flushed_at)
         self.look_ahead()
 
     # Changes

@@ -5,10 +5,11 @@ Whatever changes goes through here, so that it is known what is to be written, w
 and who is to be told.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 from logstore.broker.keys.expiry import Expiry
 from logstore.broker.keys.levels import Level, Levels
@@ -74,6 +75,16 @@ class Contents:
         return self.order.let_go() or self.expiry.let_go()
 
 
+class Gone(Protocol):
+    """A collection that no key has any more: a ``Collection``, or what is left of one on disk."""
+
+    version: int  # 0: nothing of it is on disk
+
+    def __len__(self) -> int: ...
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+
+
 class Flushed(NamedTuple):
     """What there was before the database was flushed, until that is written."""
 
@@ -101,8 +112,8 @@ class Keyspace:
 
     __slots__ = (
         "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",
-        "flushed", "graves", "hits", "levels", "misses", "must", "number", "order", "stirred",
-        "told", "undo", "values",
+        "flushed", "gone", "graves", "hits", "levels", "misses", "must", "number", "order",
+        "stirred", "told", "undo", "values", "version",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +133,8 @@ class Keyspace:
         self.must = False  # something of it is to be synced before it is answered
         self.stirred = False  # the same; set back by who answers
         self.graves: list[Contents] = []  # what was flushed, to be let go of by and by
+        self.gone: deque[Gone] = deque()  # no key has them any more; to be let go of, too
+        self.version = 0  # the last one that a collection was given
         self.hits = self.misses = self.expired = self.evicted = 0
         self.put_in(Contents())
 
@@ -247,7 +260,10 @@ class Keyspace:
 
     def expire(self, key: bytes) -> None:
         """Its time is over. That is nothing to be written: its record says when."""
+        value = self.values[key]
         self._drop(key)
+        if type(value) is not bytes:
+            self.let_go(cast("Gone", value))
         self.expired += 1
         if self.told is not None:
             self.told(self.number, key, "expired")
@@ -264,7 +280,7 @@ class Keyspace:
 
     def flush(self) -> None:
         """Nothing is there any more."""
-        self._stir()
+        self.stir()
         if self.flushed is None:
             self.flushed = Flushed(self.contents, self.dirty, self.undo)
         else:  # it was just flushed: what came since is of no use
@@ -284,13 +300,24 @@ class Keyspace:
             self.stirred = self.must = True
         if key not in self.dirty:
             if not self.awake:
-                self._stir()
+                self.stir()
             self.dirty[key] = Before(old, self.deadlines.get(key))
 
-    def _stir(self) -> None:
+    def stir(self) -> None:
+        """There is something to be done when the turn ends."""
         if not self.awake:
             self.awake = True
             self.begun(self)
+
+    def new_version(self) -> int:
+        """Of a collection that is written the first time: none has had it, or will."""
+        self.version += 1
+        return self.version
+
+    def let_go(self, value: "Gone") -> None:
+        """No key has this collection any more: its elements go by and by, on disk, too."""
+        self.gone.append(value)
+        self.stir()
 
     def take(self) -> Changes:
         """What was changed since this was asked last."""
@@ -342,7 +369,7 @@ class Keyspace:
             self.contents.bytes += DEADLINE_BYTES
         self.deadlines[key] = deadline
         self.contents.expiry.add(key, deadline)
-        self._stir()  # it is to be looked at then
+        self.stir()  # it is to be looked at then
 
     def _undate(self, key: bytes) -> None:
         if self.deadlines.pop(key, None) is not None:

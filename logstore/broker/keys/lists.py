@@ -132,6 +132,14 @@ class List(Collection):
                 kept.append(item)
         self.items = deque(kept)
 
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+        names = [PLACE.pack(self.first + at) for at in range(min(most, len(self.items)))]
+        for _ in names:
+            self.items.popleft()
+        self.first += len(names)
+        return names
+
     def element(self, name: bytes) -> bytes | None:
         """As Collection.element."""
         (place,) = PLACE.unpack(name)

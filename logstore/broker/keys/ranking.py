@@ -71,6 +71,11 @@ class Ranking:
         elif place == len(block):
             self._lasts[at] = block[-1]
 
+    def let_go(self, most: int) -> None:
+        """Forget so many, or more: it is of no use any more."""
+        while self._blocks and most > 0:
+            most -= len(self._blocks.pop())
+
     def rank(self, bound: Bound, *, after: bool = False) -> int:
         """How many entries are before this, ``after``: or are it."""
         at = bisect_left(self._lasts, bound)

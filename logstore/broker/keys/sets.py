@@ -95,6 +95,10 @@ class Set(Collection):
         """A member by chance."""
         return self.members.any(chance)
 
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+        return self.members.let_go(most)
+
     def element(self, name: bytes) -> bytes | None:
         """As Collection.element."""
         return b"" if name in self.members else None

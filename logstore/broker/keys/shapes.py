@@ -9,12 +9,14 @@ that begins with a NUL has another one before it.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from logstore.broker.keys import elements
+from logstore.broker.keys.collection import Collection
+from logstore.broker.keys.elements import ELEMENT, TYPE, Elements, Left, Made
 from logstore.broker.keys.keyspace import Before, Keyspace
 from logstore.records.encode import Columns
 from logstore.records.record import Headers, Record
 
 EXPIRES: Final = "redis.expires-at-ms"  # a header: decimal digits
-TYPE: Final = "redis.type"  # a header of what is no string
 NUL: Final = b"\0"
 FLUSH: Final = b"\0F"  # the key of the record that says: nothing before this counts
 FLUSH_HEADERS: Final[Headers] = (("redis.op", b"flush"),)
@@ -56,7 +58,18 @@ def rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
         if type(value) is bytes:
             yield record_key(key), value, headers
         else:
-            yield from value.rows(key, headers)  # type: ignore[attr-defined]
+            assert isinstance(value, Collection)
+            value.version = value.version or keyspace.new_version()
+            yield from elements.rows(record_key(key), value, headers)
+
+
+def replaced(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Collection]:
+    """The collections that keys had before these changes, and that none has now."""
+    had = [it.value for it in dirty.values() if isinstance(it.value, Collection)]
+    if had:
+        values = keyspace.values
+        there = {id(values.get(key)) for key in dirty}  # under another name, perhaps
+        yield from (it for it in had if id(it) not in there)
 
 
 def columns(written: Sequence[Row], now_ms: int) -> Columns:
@@ -72,7 +85,14 @@ class Loading:
         self.values: dict[bytes, object] = {}
         self.deadlines: dict[bytes, int] = {}
         self.flushed_at: int | None = None  # the offset of the last flush
+        self.left: list[Left] = []  # of collections that are gone
+        self._elements = Elements()
         self._now_ms = now_ms
+
+    @property
+    def version(self) -> int:
+        """The highest that a collection has had."""
+        return self._elements.version
 
     def add(self, records: list[Record]) -> None:
         """These, too. Raises ValueError where one is not as it should be."""
@@ -94,7 +114,11 @@ class Loading:
         if name == FLUSH:
             self.values.clear()
             self.deadlines.clear()
+            self._elements.clear()
             self.flushed_at = offset
+            return
+        if name[:2] == ELEMENT:
+            self._elements.add(name, value)
             return
         if key is None:
             raise ValueError(f"a record of {name[:2]!r}")
@@ -103,6 +127,25 @@ class Loading:
         if value is None or (deadline is not None and deadline < self._now_ms):
             self.values.pop(key, None)
             return
-        self.values[key] = value
+        self.values[key] = Made(headers) if _is_collection(headers) else value
         if deadline is not None:
             self.deadlines[key] = deadline
+
+    def finish(self) -> None:
+        """That was the last of them: collections have their elements. Raises ValueError."""
+        values = self.values
+        for key in [key for key, value in values.items() if type(value) is Made]:
+            made = values[key]
+            assert isinstance(made, Made)
+            value = self._elements.take(made)
+            if value is None:
+                del values[key]
+                self.deadlines.pop(key, None)
+            else:
+                values[key] = value
+        self.left = self._elements.left()
+        self._elements.clear()
+
+
+def _is_collection(headers: Headers) -> bool:
+    return any(name == TYPE for name, _ in headers)

@@ -81,6 +81,12 @@ class SortedSet(Collection):
         score = self.scores.get(member)
         return None if score is None else self.ranking.rank((score, member))
 
+    def let_go(self, most: int) -> list[bytes]:
+        """As Collection.let_go."""
+        self.order = None
+        self.ranking.let_go(most)
+        return [self.scores.popitem()[0] for _ in range(min(most, len(self.scores)))]
+
     def element(self, name: bytes) -> bytes | None:
         """As Collection.element: the score as a text that says it to the last bit."""
         score = self.scores.get(name)

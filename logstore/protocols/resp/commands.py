@@ -19,7 +19,18 @@ from logstore.protocols.resp import (
 )
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import EVERY, Command, help_of, table
-from logstore.protocols.resp.keys import deadlines, generic, saving, scanning, strings
+from logstore.protocols.resp.keys import (
+    deadlines,
+    generic,
+    hashes,
+    lists,
+    saving,
+    scanning,
+    sets,
+    sorted_sets,
+    strings,
+    unions,
+)
 from logstore.protocols.resp.replies import (
     Version,
     array,
@@ -64,28 +75,55 @@ def _described(command: Command, version: Version) -> bytes:
 def _key_specs(command: Command, version: Version) -> bytes:
     """Where its keys stand, in the words of Redis 7."""
     first, last, step = command.keys
+    if command.numkeys:
+        return members([*_apart(command, version), _counted(command, version)], version)
     if not first:
         return members([], version)
     if len(command.key_flags) == 1:
         after = last if last < 0 else last - first
         return members([_key_spec(command.key_flags[0], first, after, step, version)], version)
-    assert last - first + 1 == len(command.key_flags)
-    return members(
-        [_key_spec(it, first + at, 0, 1, version) for at, it in enumerate(command.key_flags)],
+    specs = _apart(command, version)
+    after = first + len(specs)
+    if last < 0:  # the last flags are those of all that follow
+        return members(
+            [*specs, _key_spec(command.key_flags[-1], after, last, step, version)], version
+        )
+    return members([*specs, _key_spec(command.key_flags[-1], after, 0, 1, version)], version)
+
+
+def _apart(command: Command, version: Version) -> list[bytes]:
+    """The keys that stand before those that the last flags are about, each by itself."""
+    first = command.keys[0]
+    return [
+        _key_spec(it, first + at, 0, 1, version) for at, it in enumerate(command.key_flags[:-1])
+    ]
+
+
+def _spec(kind: bytes, numbers: dict[bytes, int], version: Version) -> bytes:
+    inner = mapping({name: integer(number) for name, number in numbers.items()}, version)
+    return mapping({b"type": bulk(kind), b"spec": inner}, version)
+
+
+def _counted(command: Command, version: Version) -> bytes:
+    """The keys that follow their number."""
+    numbers = {b"keynumidx": 0, b"firstkey": 1, b"keystep": 1}
+    return mapping(
+        {
+            b"flags": _texts(command.key_flags[-1], version),
+            b"begin_search": _spec(b"index", {b"index": command.numkeys}, version),
+            b"find_keys": _spec(b"keynum", numbers, version),
+        },
         version,
     )
 
 
 def _key_spec(flags: Sequence[str], first: int, last: int, step: int, version: Version) -> bytes:
-    def spec(kind: bytes, numbers: dict[bytes, int]) -> bytes:
-        inner = mapping({name: integer(number) for name, number in numbers.items()}, version)
-        return mapping({b"type": bulk(kind), b"spec": inner}, version)
-
+    numbers = {b"lastkey": last, b"keystep": step, b"limit": 0}
     return mapping(
         {
             b"flags": _texts(flags, version),
-            b"begin_search": spec(b"index", {b"index": first}),
-            b"find_keys": spec(b"range", {b"lastkey": last, b"keystep": step, b"limit": 0}),
+            b"begin_search": _spec(b"index", {b"index": first}, version),
+            b"find_keys": _spec(b"range", numbers, version),
         },
         version,
     )
@@ -203,6 +241,11 @@ COMMANDS: Final = table(
     *configuration.COMMANDS,
     *information.COMMANDS,
     *strings.COMMANDS,
+    *hashes.COMMANDS,
+    *lists.COMMANDS,
+    *sets.COMMANDS,
+    *sorted_sets.COMMANDS,
+    *unions.COMMANDS,
     *deadlines.COMMANDS,
     *generic.COMMANDS,
     *scanning.COMMANDS,

@@ -94,6 +94,8 @@ class Asks(Protocol):
     def keys(self) -> tuple[int, int, int]: ...
     @property
     def key_flags(self) -> tuple[tuple[str, ...], ...]: ...
+    @property
+    def numkeys(self) -> int: ...
 
 
 class Refusal(NamedTuple):
@@ -113,6 +115,8 @@ def declared(command: Asks) -> bool:
 
 
 def _names_keys(command: Asks) -> bool:
+    if command.numkeys:
+        return True
     return bool(command.keys[0]) and NOT_A_KEY not in command.key_flags[0]
 
 
@@ -127,12 +131,22 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
     if not _names_keys(command):
         return
     first, last, step = command.keys
-    keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step]
+    keys = arguments[first : len(arguments) + last + 1 if last < 0 else last + 1 : step or 1]
+    if command.numkeys:
+        keys = [*(keys if first else ()), *_counted(arguments, command.numkeys)]
     uses = [_uses(flags) for flags in command.key_flags]
     if VARIABLE in command.key_flags[0] and not any(it.upper() == b"GET" for it in arguments[3:]):
         uses = [(False, True)]  # SET, which reads only where it is asked what was there
     for at, key in enumerate(keys):
         yield Named(KEY, key, *uses[min(at, len(uses) - 1)])
+
+
+def _counted(arguments: Sequence[bytes], at: int) -> Sequence[bytes]:
+    """The keys that follow their number, which stands there; none where it is none."""
+    text = arguments[at] if at < len(arguments) else b""
+    if not text.isdigit() or len(text) > 9:
+        return ()
+    return arguments[at + 1 : at + 1 + int(text)]
 
 
 def _uses(flags: Sequence[str]) -> tuple[bool, bool]:
@@ -370,6 +384,7 @@ class _Publish(NamedTuple):
     categories: tuple[str, ...] = ("@pubsub", "@fast")
     keys: tuple[int, int, int] = (0, 0, 0)
     key_flags: tuple[tuple[str, ...], ...] = ((NOT_A_KEY,),)
+    numkeys: int = 0
 
 
 _PUBLISH: Final = _Publish()

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-VALUES: Final = "logstore keeps strings under keys, and not yet what this is for"
+VALUES: Final = "logstore keeps no values of the kind that this is for"
 SCRIPTS: Final = "logstore runs no scripts and functions"
 SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
 REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
@@ -12,18 +12,8 @@ _OF: Final = {
         lcs
         xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup
         xrevrange xsetid xtrim
-        hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset
-        hsetnx hstrlen hvals
         geoadd geodist geohash geopos georadius georadius_ro georadiusbymember georadiusbymember_ro
         geosearch geosearchstore
-        bzmpop bzpopmax bzpopmin zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard
-        zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange zrangebylex
-        zrangebyscore zrangestore zrank zrem zremrangebylex zremrangebyrank zremrangebyscore
-        zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion zunionstore
-        blmove blmpop blpop brpop brpoplpush lindex linsert llen lmove lmpop lpop lpos lpush lpushx
-        lrange lrem lset ltrim rpop rpoplpush rpush rpushx
-        sadd scard sdiff sdiffstore sinter sintercard sinterstore sismember smembers smismember
-        smove spop srandmember srem sscan sunion sunionstore
         bitcount bitfield bitfield_ro bitop bitpos getbit setbit
         pfadd pfcount pfdebug pfmerge pfselftest
         migrate restore restore-asking sort sort_ro

@@ -262,7 +262,7 @@ def _move_round(client: RespClient, arguments: Sequence[bytes]) -> None:
 def many_pops(
     arguments: Sequence[bytes], at: int, ends: Callable[[bytes], bytes]
 ) -> tuple[Sequence[bytes], bytes, int]:
-    """The keys, which end and how many, of LMPOP and its kin: from their number on. Raises Wrong."""
+    """Keys, which end and how many, of LMPOP and its kin: from their number on. Raises Wrong."""
     keys, at = some_keys(arguments, at, NO_KEYS)
     if at >= len(arguments):
         raise Wrong(SYNTAX)

@@ -64,7 +64,8 @@ class Among(NamedTuple):
         low, high = self.low, self.high
         size = len(found)
         if isinstance(low, int) or isinstance(high, int):
-            assert isinstance(low, int) and isinstance(high, int)
+            assert isinstance(low, int)
+            assert isinstance(high, int)
             start = max(low + size * (low < 0), 0)
             stop = high + size * (high < 0)
             return (start, min(stop, size - 1) + 1) if start <= stop and start < size else (0, 0)
