@@ -1,4 +1,5 @@
-"""Commands about hashes, lists, sets and sorted sets by chance, of a few keys, so that they meet."""
+"""Commands about hashes, lists, sets and sorted sets by chance, of a few keys,
+so that they meet."""
 
 KEYS = [b"k1", b"k2", b"k3", b"k4", b"k5"]
 NAMES = [b"a", b"b", b"c", b"d", b"", b"7", b"-3", b"10", b"\xff\x00", b"x" * 60]
@@ -79,12 +80,14 @@ def list_command(chance):
         [b"LINDEX", key, one], [b"LSET", key, one, item], [b"LRANGE", key, one, two],
         [b"LRANGE", key, b"0", b"-1"], [b"LTRIM", key, one, two], [b"LREM", key, count, item],
         [b"LINSERT", key, chance.choice([b"BEFORE", b"after", b"x"]), item, items[0]],
-        [b"LPOS", key, item], [b"LPOS", key, item, b"RANK", count], [b"LPOS", key, item, b"COUNT", count],
+        [b"LPOS", key, item], [b"LPOS", key, item, b"RANK", count],
+        [b"LPOS", key, item, b"COUNT", count],
         [b"LPOS", key, item, b"MAXLEN", count, b"RANK", b"-1", b"COUNT", b"0"],
         [b"LPOS", key, item, b"x"],
         [b"RPOPLPUSH", key, other], [b"LMOVE", key, other, end, end2],
         [b"LMPOP", count, key, other, end], [b"LMPOP", b"2", key, other, end, b"COUNT", count],
-        [b"LMPOP", b"3", key, other, end], [b"LMPOP", b"1", key, end, b"COUNT", b"1", b"COUNT", b"2"],
+        [b"LMPOP", b"3", key, other, end],
+        [b"LMPOP", b"1", key, end, b"COUNT", b"1", b"COUNT", b"2"],
         [b"LMPOP", b"1", key, end, b"x"],
     ])  # fmt: skip
 
@@ -107,7 +110,8 @@ def set_command(chance):
         [b"SPOP", key, b"1", b"2"], [b"SINTER", *keys], [b"SUNION", *keys], [b"SDIFF", *keys],
         [b"SINTERSTORE", key, *keys], [b"SUNIONSTORE", key, *keys], [b"SDIFFSTORE", key, *keys],
         [b"SINTERCARD", size, *keys], [b"SINTERCARD", size, *keys, b"LIMIT", count],
-        [b"SINTERCARD", b"9", *keys], [b"SINTERCARD", count, *keys], [b"SINTERCARD", size, *keys, b"x"],
+        [b"SINTERCARD", b"9", *keys], [b"SINTERCARD", count, *keys],
+        [b"SINTERCARD", size, *keys, b"x"],
         [b"SSCAN", key, b"0", b"COUNT", b"600"], [b"SSCAN", key, b"x"],
     ])  # fmt: skip
 
@@ -129,7 +133,8 @@ def sorted_set_command(chance):
     more = chance.choice([
         [], [b"WITHSCORES"], [b"BYSCORE"], [b"BYSCORE", b"WITHSCORES"], [b"REV"], [b"BYLEX"],
         [b"BYSCORE", b"REV", b"LIMIT", count, one], [b"BYLEX", b"LIMIT", b"1", count], [b"x"],
-        [b"LIMIT", b"0", b"1"], [b"BYLEX", b"WITHSCORES"], [b"REV", b"WITHSCORES"], [b"LIMIT", b"1"],
+        [b"LIMIT", b"0", b"1"], [b"BYLEX", b"WITHSCORES"], [b"REV", b"WITHSCORES"],
+        [b"LIMIT", b"1"],
     ])  # fmt: skip
     limit = chance.choice(
         [[], [], [b"LIMIT", count, one], [b"WITHSCORES"], [b"withscores", b"LIMIT", b"0", count]]
@@ -148,8 +153,10 @@ def sorted_set_command(chance):
         [b"ZLEXCOUNT", key, first, last], [b"ZREMRANGEBYRANK", key, one, two],
         [b"ZREMRANGEBYSCORE", key, low, high], [b"ZREMRANGEBYLEX", key, first, last],
         [b"ZPOPMIN", key], [b"ZPOPMAX", key], [b"ZPOPMIN", key, count], [b"ZPOPMAX", key, count],
-        [b"ZPOPMIN", key, b"1", b"2"], [b"ZMPOP", b"2", key, other, chance.choice([b"MIN", b"max", b"x"])],
-        [b"ZMPOP", b"1", key, b"MAX", b"COUNT", count], [b"ZRANDMEMBER", key, chance.choice([b"x", b"0"])],
+        [b"ZPOPMIN", key, b"1", b"2"],
+        [b"ZMPOP", b"2", key, other, chance.choice([b"MIN", b"max", b"x"])],
+        [b"ZMPOP", b"1", key, b"MAX", b"COUNT", count],
+        [b"ZRANDMEMBER", key, chance.choice([b"x", b"0"])],
         [b"ZRANDMEMBER", key, b"100"], [b"ZRANDMEMBER", key, b"100", b"WITHSCORES"],
         [b"ZSCAN", key, b"0"], [b"ZSCAN", key, b"0", b"MATCH", b"*[ab]*"],
     ])  # fmt: skip
@@ -162,7 +169,8 @@ def union_command(chance):
         [chance.choice([b"1", b"2", b"-1", b"0", b"inf", b"x"]) for _ in keys],
     )
     more = chance.choice([
-        [], [], [b"WITHSCORES"], [b"WEIGHTS", *weights], [b"AGGREGATE", chance.choice([b"MIN", b"max", b"sum", b"x"])],
+        [], [], [b"WITHSCORES"], [b"WEIGHTS", *weights],
+        [b"AGGREGATE", chance.choice([b"MIN", b"max", b"sum", b"x"])],
         [b"WEIGHTS", *weights, b"AGGREGATE", b"MAX", b"WITHSCORES"], [b"x"], [b"WEIGHTS", b"1"],
         [b"LIMIT", chance.choice(COUNTS)],
     ])  # fmt: skip

@@ -58,8 +58,18 @@ class Collection:
         raise NotImplementedError
 
     def copy(self) -> "Collection":
-        """The same elements, of which none is written yet."""
+        """The same elements, of which none is written yet; it is to be put under a key."""
+        made = self._copy()
+        made.put()
+        return made
+
+    def _copy(self) -> "Collection":
         raise NotImplementedError
+
+    def put(self) -> None:
+        """It is put under a key, as it is: if that can't be written, it goes as a whole."""
+        self.counted_bytes = self.held_bytes
+        self.covered = self.before
 
     def changes(self) -> list[tuple[bytes, bytes | None]]:
         """What has changed since this was asked: names, and how they are written now."""
@@ -71,5 +81,13 @@ class Collection:
         raise NotImplementedError
 
     def let_go(self, most: int) -> list[bytes]:
-        """The names of so many elements, which are forgotten: no key has it any more."""
+        """The names of so many elements, which are forgotten: no key has it any more.
+
+        Those among them that it lost last, of which that is not written yet; none: that is all.
+        """
+        if self.before:
+            return [self.before.popitem()[0] for _ in range(min(most, len(self.before)))]
+        return self._forget(most)
+
+    def _forget(self, most: int) -> list[bytes]:
         raise NotImplementedError

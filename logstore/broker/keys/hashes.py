@@ -78,8 +78,7 @@ class Hash(Collection):
             elif field in self.fields:
                 self._drop(field, self.fields[field])
 
-    def let_go(self, most: int) -> list[bytes]:
-        """As Collection.let_go."""
+    def _forget(self, most: int) -> list[bytes]:
         self.order = None
         return [self.fields.popitem()[0] for _ in range(min(most, len(self.fields)))]
 
@@ -95,8 +94,7 @@ class Hash(Collection):
         """As Collection.elements."""
         return iter(self.fields.items())
 
-    def copy(self) -> "Hash":
-        """As Collection.copy."""
+    def _copy(self) -> "Hash":
         made = Hash()
         made.fields = dict(self.fields)
         made.order = None if self.order is None else Dense(made.fields)

@@ -196,10 +196,10 @@ class Journal:
             value = keyspace.gone[0]
             names = value.let_go(left)
             left -= len(names)
-            if value.version and not unwritten:
-                yield from elements.gone(value.version, names)
-            if not len(value):
+            if not names:
                 keyspace.gone.popleft()
+            elif value.version and not unwritten:
+                yield from elements.gone(value.version, names)
         if keyspace.gone:
             keyspace.stir()
 

@@ -80,7 +80,6 @@ class Gone(Protocol):
 
     version: int  # 0: nothing of it is on disk
 
-    def __len__(self) -> int: ...
     def let_go(self, most: int) -> list[bytes]:
         """As Collection.let_go."""
 
@@ -334,8 +333,6 @@ class Keyspace:
             self._restore(changes.flushed.dirty, changes.flushed.undo)
 
     def _restore(self, dirty: dict[bytes, Before], undo: list[Undo]) -> None:
-        for take_back in reversed(undo):
-            take_back()
         for key, before in dirty.items():
             if before.value is None:
                 if key in self.values:
@@ -346,6 +343,8 @@ class Keyspace:
                 self._undate(key)
             else:
                 self._date(key, before.deadline)
+        for take_back in reversed(undo):  # each value is where it was
+            take_back()
 
     # Within
 

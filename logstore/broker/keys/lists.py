@@ -132,8 +132,7 @@ class List(Collection):
                 kept.append(item)
         self.items = deque(kept)
 
-    def let_go(self, most: int) -> list[bytes]:
-        """As Collection.let_go."""
+    def _forget(self, most: int) -> list[bytes]:
         names = [PLACE.pack(self.first + at) for at in range(min(most, len(self.items)))]
         for _ in names:
             self.items.popleft()
@@ -183,8 +182,7 @@ class List(Collection):
         """As Collection.elements."""
         return ((PLACE.pack(self.first + at), item) for at, item in enumerate(self.items))
 
-    def copy(self) -> "List":
-        """As Collection.copy."""
+    def _copy(self) -> "List":
         made = List()
         for item in self.items:
             made.push_right(item)

@@ -95,8 +95,7 @@ class Set(Collection):
         """A member by chance."""
         return self.members.any(chance)
 
-    def let_go(self, most: int) -> list[bytes]:
-        """As Collection.let_go."""
+    def _forget(self, most: int) -> list[bytes]:
         return self.members.let_go(most)
 
     def element(self, name: bytes) -> bytes | None:
@@ -111,8 +110,7 @@ class Set(Collection):
         """As Collection.elements."""
         return ((member, b"") for member in self.members)
 
-    def copy(self) -> "Set":
-        """As Collection.copy."""
+    def _copy(self) -> "Set":
         made = Set.of(self.members)
         made._encoding = self._encoding
         return made

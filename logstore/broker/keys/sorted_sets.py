@@ -81,8 +81,7 @@ class SortedSet(Collection):
         score = self.scores.get(member)
         return None if score is None else self.ranking.rank((score, member))
 
-    def let_go(self, most: int) -> list[bytes]:
-        """As Collection.let_go."""
+    def _forget(self, most: int) -> list[bytes]:
         self.order = None
         self.ranking.let_go(most)
         return [self.scores.popitem()[0] for _ in range(min(most, len(self.scores)))]
@@ -100,8 +99,7 @@ class SortedSet(Collection):
         """As Collection.elements."""
         return ((member, repr(score).encode()) for member, score in self.scores.items())
 
-    def copy(self) -> "SortedSet":
-        """As Collection.copy."""
+    def _copy(self) -> "SortedSet":
         made = SortedSet()
         made.scores = dict(self.scores)
         made.ranking = Ranking(self.ranking)

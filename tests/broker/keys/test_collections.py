@@ -305,8 +305,10 @@ def test_a_collection_is_had_again_of_its_records_in_any_order_that_compaction_l
         assert shown(again) == shown(value)
         assert (again.version, elements.version) == (7, 7)
         assert elements.take(made) is None
-        assert elements.left() == [(3, [b"other"])]
-        assert list(gone(*elements.left()[0])) == [(ELEMENT + b"\0" * 7 + b"\x03other", None, ())]
+        (left,) = elements.left()
+        rows_of_it = list(gone(left.version, left.let_go(10)))
+        assert rows_of_it == [(ELEMENT + b"\0" * 7 + b"\x03other", None, ())]
+        assert not len(left)
 
 
 NO_COLLECTION = [(), ((TYPE, b"nope"),), ((TYPE, b"set"), ("redis.version", b"x"))]
@@ -316,3 +318,25 @@ NO_COLLECTION = [(), ((TYPE, b"nope"),), ((TYPE, b"set"), ("redis.version", b"x"
 def test_what_is_no_record_of_a_collection(headers):
     with pytest.raises(ValueError, match=r"type|int"):
         Made(headers)
+
+
+PUTS = {
+    Hash: lambda value, name: value.set(name, b""),
+    List: lambda value, name: value.push_right(name),
+    Set: lambda value, name: value.add(name),
+    SortedSet: lambda value, name: value.set(name, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", list(PUTS))
+def test_one_that_is_gone_is_let_go_of_a_part_at_a_time(kind):
+    value = kind()
+    for number in range(3000):
+        PUTS[kind](value, b"%d" % number)
+    names = {name for name, _ in value.elements()}
+    value.changes()
+    parts = [value.let_go(1000) for _ in range(3)]
+    assert [len(part) for part in parts] == [1000] * 3
+    assert set(chain.from_iterable(parts)) == names
+    assert value.let_go(1000) == []
+    assert not len(value)

@@ -52,7 +52,7 @@ def wrote(client: RespClient, key: bytes, value: Collection, event: str) -> None
         value.before = {}
     elif value.covered is not value.before:
         value.covered = value.before
-        undo = partial(_take_back, space, key, value, value.before)
+        undo = partial(_take_back, space, value, value.before)
     space.touched(key, event, grown, undo)
     if not len(value):
         space.remove(key)
@@ -70,15 +70,12 @@ def store(client: RespClient, key: bytes, value: Collection, event: str) -> None
 
 
 def _keep(space: Keyspace, key: bytes, value: Collection) -> None:
-    """It is new: should it not come to be written, the key is what it was before."""
-    value.counted_bytes = value.held_bytes
     if space.levels.of(key) is Level.NONE:
         value.before = {}
-    value.covered = value.before
+    value.put()
 
 
-def _take_back(space: Keyspace, key: bytes, value: Collection, before: Before) -> None:
+def _take_back(space: Keyspace, value: Collection, before: Before) -> None:
     value.take_back(before)
     grown, value.counted_bytes = value.held_bytes - value.counted_bytes, value.held_bytes
-    if space.values.get(key) is value:
-        space.contents.bytes += grown
+    space.contents.bytes += grown

@@ -106,7 +106,7 @@ def _named(found: SortedSet, low: End, high: End) -> tuple[int, int]:
 
 
 def _walked(members: Sequence[bytes], low: End, high: End) -> tuple[int, int]:
-    """Of few members: from the first that is not before the range on, up to one that is after it."""
+    """Of few members: from the first that is not before the range up to one that is after it."""
     start = 0
     while start < len(members) and not (
         low.least or (members[start] > low.name if low.open else members[start] >= low.name)
