@@ -10,6 +10,7 @@ from typing import Any
 
 FOREVER = 2**63 - 1  # Kafka's "no limit" for 64-bit settings
 INT32_MAX = 2**31 - 1
+NEVER_S = 2**32 - 1  # MQTT's session expiry interval that never passes
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TOPIC_PREFIX = "topic."
@@ -627,6 +628,40 @@ class StoreSettings:
         unit="bytes",
         low=1 << 20,
         high=1 << 44,
+    )
+    mqtt_session_expiry_max_s: int = _setting(
+        NEVER_S,
+        "the longest that a session outlives its connection, whatever its client asks for; "
+        f"{NEVER_S}: for ever, as clients of MQTT 3.1.1 ask without a clean session",
+        unit="s",
+        low=0,
+        high=NEVER_S,
+    )
+    mqtt_sessions_max: int = _setting(
+        100_000,
+        "sessions that outlive their connections; where there are more, the one that was left "
+        "longest ago ends, with what waits for it",
+        low=1,
+        high=10_000_000,
+    )
+    mqtt_subscriptions_max: int = _setting(
+        10_000, "subscriptions of one client; more are refused", low=1, high=1_000_000
+    )
+    mqtt_queued_messages_max: int = _setting(
+        100_000,
+        "messages that wait for one client, beside those under way to it; for sessions that begin "
+        "from then on",
+        low=1,
+        high=1_000_000_000,
+    )
+    mqtt_queued_bytes_max: int = _setting(
+        1 << 30, "the same in bytes of their payloads", unit="bytes", low=1 << 10, high=1 << 50
+    )
+    mqtt_queued_overflow: str = _setting(
+        "drop-head",
+        "what becomes of a client's messages that are too many: the oldest are dropped, or those "
+        "that come",
+        words=("drop-head", "drop-new"),
     )
     stomp_port: int = _setting(
         61_613, "where STOMP clients connect; 0: any free port, -1: no STOMP door", low=-1,

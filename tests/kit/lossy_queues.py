@@ -185,7 +185,10 @@ class Machine:
         around = self.surroundings()
         self.queues = Queues(logs, self.clock, self.turns.soon, self.work, surroundings=around)
         self.vhost = self.queues.vhosts[b"/"]
-        self.live = {it.facts.name: _generation(it) for it in self.vhost.queues()}
+        self.live = {
+            it.facts.name: _generation(it)
+            for it in self.vhost.queues() if it.facts.arguments.get(GENERATION.encode())
+        }  # fmt: skip
 
     def surroundings(self):
         """What is around the queues: nothing."""
