@@ -340,11 +340,14 @@ class Session:
         self.out.add(Outlet(self.out, queue, self.grants.of, self._cancelled))
 
     def _cancelled(self, outlet: Outlet) -> None:
-        """The queue is gone; or it has had enough of its consumer, by a policy's time-out."""
-        if not self.ended and self._queue is outlet.queue:
-            self._home.soon(self._look_at_queue)
+        """The queue is gone, and its end is told elsewhere: nobody else ends its consumers."""
 
-    def _look_at_queue(self) -> None:
+    def has(self, queue: Queue) -> bool:
+        """Whether this is its own."""
+        return self._queue is queue
+
+    def look_at_queue(self) -> None:
+        """It may be gone: then there is a new one."""
         if not self.ended:
             self.queue  # noqa: B018  it is made again
 

@@ -8,11 +8,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from logstore.amqp import fields
 from logstore.broker.mqtt.deadlines import Deadlines
 from logstore.broker.mqtt.line import Line
 from logstore.broker.mqtt.session import CLIENT, NoShares, Session, Shares, Space
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending, both
+from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
@@ -127,6 +129,7 @@ class Sessions:
         self._deadlines = Deadlines()
         self._alive_ms = 0  # when it was noted last
         self._closed = False
+        queues.told_deleted.append(self._queue_gone)
         self._restore(keeper.load())
 
     # As Home
@@ -354,6 +357,13 @@ class Sessions:
         if line is not None:
             line.session_ended(reason)
         return pending
+
+    def _queue_gone(self, queue: Queue) -> None:
+        """Somebody has deleted a queue, perhaps of a session: that has a new one, soon."""
+        field = queue.facts.arguments.get(CLIENT)
+        session = None if field is None else self.of(fields.text(field.value))
+        if session is not None and session.has(queue):
+            self.soon(session.look_at_queue)
 
     # Time
 

@@ -155,6 +155,7 @@ class Queues:
         )
         self._in_use = not self._clean
         self._to_mark = False
+        self.told_deleted: list[Callable[[Queue], object]] = []  # who hears that a queue is gone
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         # Those of them that may refuse messages: whether there is room is known once they are open.
         self.uncounted: set[Queue] = set()
@@ -442,6 +443,8 @@ class Queues:
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs go once it is forgotten."""
         self.totals.deleted += 1
+        for tell in self.told_deleted:
+            tell(queue)
         self._touched.pop(queue, None)
         self._is_known(queue)
         self._alarms.pop(queue, None)

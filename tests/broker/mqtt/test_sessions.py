@@ -428,9 +428,24 @@ def test_a_queue_that_somebody_deletes_is_made_again(node):
     node.ack(session, *pids(line))
     node.go(session)
     node.delete(b"mqtt-subscription-cqos1")
+    node.run()
+    assert [it.facts.name for it in node.vhost.queues()] == [queue_name("c")]
     node.send(b"a", b"3")
     _, _, line = node.come()
     assert line.bodies == [b"3"]
+
+
+def test_a_queue_that_somebody_deletes_while_its_client_is_away_is_there_after_a_kill(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    node.delete(b"mqtt-subscription-cqos1")
+    node.run(until=lambda: session.queue.kept is None)
+    node.send(b"a", b"1")
+    node = lives.kill()
+    _, _, line = node.come()
+    assert line.bodies == [b"1"]
 
 
 def test_a_queue_of_a_session_that_is_gone_goes_at_the_next_start(lives):
