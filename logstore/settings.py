@@ -621,6 +621,25 @@ class StoreSettings:
         low=-1,
         high=65_535,
     )
+    mqtt_max_packet_size: int = _setting(
+        16 << 20, "the largest packet of an MQTT client; more ends the connection", unit="bytes",
+        low=1 << 10, high=(256 << 20) + 4,
+    )  # fmt: skip
+    mqtt_receive_maximum: int = _setting(
+        100,
+        "messages that a client of MQTT 3.1.1 may leave unacknowledged; those of MQTT 5 say that "
+        "themselves",
+        unit="messages",
+        low=1,
+        high=65_535,
+    )
+    mqtt_slow_bytes: int = _setting(
+        8 << 20,
+        "what may wait unsent for an MQTT client before messages of QoS 0 for it are dropped",
+        unit="bytes",
+        low=1 << 16,
+        high=1 << 40,
+    )
     mqtt_retained_bytes: int = _setting(
         1 << 30,
         "memory for retained messages, some 100 bytes each beside topic and payload, of which long "

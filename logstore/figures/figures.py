@@ -11,6 +11,7 @@ from math import isnan
 from typing import Final, NamedTuple, Protocol
 
 from logstore.counts.doors import DoorCounts
+from logstore.counts.mqtt import MqttCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.counts.queues import QueueTotals
 from logstore.counts.recoveries import Recoveries
@@ -124,6 +125,7 @@ class Figures:
     ) -> None:
         """``stopwatch``: seconds that only go forward; ``clock``: ms since 1970."""
         self.amqp = AmqpCounts()
+        self.mqtt = MqttCounts()
         self.queues = QueueTotals()
         self.turns = Turns() if turns is None else turns
         self.syncs = Syncs() if syncs is None else syncs

@@ -65,6 +65,21 @@ class NoKeys:
         raise Failed("this process has no keys")
 
 
+class MqttOf(Protocol):
+    """What MQTT is about, of a node: opened when a client comes, or there is some from before."""
+
+    def when_open(self, then: Callable[[Any], None]) -> None:
+        """``then`` gets it, or the LogstoreError why that can't be: now, or in a later turn."""
+
+
+class NoMqtt:
+    """``MqttOf`` of a process that has none."""
+
+    def when_open(self, then: Callable[[Any], None]) -> None:
+        """As MqttOf.when_open."""
+        then(Failed("this process has no sessions of MQTT"))
+
+
 class Alarm(Protocol):
     """A call that is due."""
 
@@ -184,6 +199,7 @@ class House:
     logins: Logins  # and whether he is who he says he is
     tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
     keys_of: KeysOf = field(default_factory=NoKeys)
+    mqtt_of: MqttOf = field(default_factory=NoMqtt)
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})

@@ -4,11 +4,22 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError
 from logstore.kept_queues import ROOM_TIMES
 from logstore.protocols.house import QueuesOf
 
 LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhile
 ROOM_S: Final = 10.0  # after which more of what is settled is removed, while the disk is short
+
+
+def free_bytes(topics: Topics) -> int:
+    """Of the disk; -1 where nobody knows: what a log finds out is told by it."""
+    try:
+        space = topics.space()
+    except LogstoreError:
+        return -1
+    return space.usable_bytes if space.total_bytes else -1  # some file systems count nothing
 
 
 class DiskAlarm:

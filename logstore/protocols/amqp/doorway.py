@@ -4,22 +4,12 @@ import math
 from typing import Final
 
 from logstore.access.refusals import Refusals
-from logstore.broker.topics import Topics
-from logstore.errors import LogstoreError
 from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.house import House
+from logstore.protocols.rabbit_alarm import free_bytes
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 NAME: Final = "amqp"
-
-
-def free_bytes(topics: Topics) -> int:
-    """Of the disk; -1 where nobody knows: what a log finds out is told by it."""
-    try:
-        space = topics.space()
-    except LogstoreError:
-        return -1
-    return space.usable_bytes if space.total_bytes else -1  # some file systems count nothing
 
 
 def open(house: House) -> Doorway:

@@ -1,22 +1,65 @@
 """The MQTT door, opened."""
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
+
+if TYPE_CHECKING:
+    from logstore.protocols.mqtt.door import MqttDoor
 
 NAME: Final = "mqtt"
 
 
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
+    made: list[MqttDoor] = []
 
     def new_session(link: Link) -> Session:
         from logstore.protocols.mqtt.session import MqttSession  # a server may have no client
 
-        return MqttSession(link)
+        if not made:
+            made.append(_door(house))
+        return MqttSession(made[0], link)
 
+    house.figures.alarms[NAME] = lambda: made[0].alarm.reason if made else ""
     # A subscriber may be silent for ever; keep alive tells whether it is there.
     limits = Limits(house.settings.max_connections, math.inf)
-    return Doorway(new_session, limits, NAME, house.figures.door(NAME))
+    return Doorway(
+        new_session, limits, NAME, house.figures.door(NAME), lambda session: session.about(),
+        lambda session, reason: session.end_by(reason),
+    )  # fmt: skip
+
+
+def _door(house: House) -> "MqttDoor":
+    from logstore.protocols.mqtt.door import MqttDoor, MqttLimits
+    from logstore.protocols.rabbit_alarm import DiskAlarm, free_bytes
+    from logstore.protocols.rounds import Round
+
+    settings = house.settings
+    door = MqttDoor(
+        house.mqtt_of,
+        MqttLimits(
+            min(settings.mqtt_max_packet_size, house.budget.request_bytes_max),
+            settings.mqtt_slow_bytes,
+            settings.mqtt_receive_maximum,
+        ),
+        house.clock,
+        house.stopwatch,
+        house.slices,
+        house.access,
+        house.logins,
+        Refusals(house.stopwatch, house.audit),
+        house.audit,
+        insecure=settings.listen_insecure,
+        alarm=DiskAlarm(
+            house.queues_of, lambda: free_bytes(house.topics), settings.queue_disk_free_bytes,
+            lambda: None,
+        ),
+        counts=house.figures.mqtt,
+        totals=house.figures.door(NAME),
+    )  # fmt: skip
+    house.access.watch(Round(door.sessions, house.slices, house.access).begin)
+    return door

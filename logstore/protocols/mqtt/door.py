@@ -1,0 +1,154 @@
+"""What all MQTT sessions of a node share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+from uuid import uuid4
+
+from logstore.access.access import Access
+from logstore.access.audit import Audit
+from logstore.access.logins import Logins
+from logstore.access.refusals import Refusals
+from logstore.broker.mqtt.message import About, Message
+from logstore.broker.mqtt.sessions import Sessions
+from logstore.broker.mqtt.wills import Wills
+from logstore.broker.queues.pending import Waiting
+from logstore.counts.doors import DoorCounts
+from logstore.counts.mqtt import MqttCounts
+from logstore.errors import LogstoreError
+from logstore.mqtt import properties
+from logstore.mqtt.reading import Topics
+from logstore.protocols.mqtt.connect import NEVER, Rules, check_response_topic
+from logstore.protocols.mqtt.form import Forms
+from logstore.protocols.rabbit_alarm import DiskAlarm
+from logstore.protocols.rounds import Told
+from logstore.protocols.session import Link
+from logstore.slices import Slices
+
+SAID_MAX: Final = 4096  # properties of messages that are remembered, of some 100 bytes
+SAID_BYTES_MAX: Final = 512
+
+
+class Publish(Protocol):
+    """What becomes of messages that a client has published together."""
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What is to be safe before they are acknowledged; None: nothing."""
+
+    @property
+    def matched(self) -> Sequence[int] | None:
+        """Of each, how many get it; None: nobody has looked."""
+
+
+class Model(Protocol):
+    """What MQTT is about, of a node."""
+
+    sessions: Sessions
+    wills: Wills
+
+    def publish(self, messages: Sequence[Message]) -> Publish:
+        """To all who get them."""
+
+    def settle(self, size: int) -> None:
+        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for more messages just now."""
+
+
+class ModelOf(Protocol):
+    """It is opened when the first client comes."""
+
+    def when_open(self, then: Callable[[Model | LogstoreError], None]) -> None:
+        """``then`` gets it, or why that can't be: now, or in a later turn."""
+
+
+class MqttLimits(NamedTuple):
+    """Of each connection."""
+
+    packet_bytes_max: int  # of what clients send
+    slow_bytes: int  # unsent, beyond which messages of QoS 0 are dropped
+    window: int  # of clients of version 3.1.1: messages that they may leave unacknowledged
+    expiry_max_s: int = NEVER
+
+
+class Said(NamedTuple):
+    """What a message's properties come to."""
+
+    about: About | None  # without an expiry
+    expiry_s: int | None
+    alias: int  # 0: none
+    ids: bool  # there are subscription identifiers
+
+
+@dataclass(slots=True)
+class MqttDoor:
+    """The model, limits, who may come in, who is there."""
+
+    model_of: ModelOf
+    limits: MqttLimits
+    clock: Callable[[], int]  # ms since 1970
+    stopwatch: Callable[[], float]  # seconds; standing still: nothing takes long
+    slices: Slices
+    access: Access
+    logins: Logins
+    refusals: Refusals
+    audit: Audit
+    insecure: bool  # while there are no users anybody may come from anywhere
+    alarm: DiskAlarm
+    counts: MqttCounts
+    totals: DoorCounts
+    new_id: Callable[[], str] = lambda: f"auto-{uuid4().hex}"
+    sessions: dict[Told, None] = field(default_factory=dict)
+    topics: Topics = field(default_factory=Topics)
+    forms: Forms = field(init=False)
+    model: Model | None = None  # once it is open
+    _said: dict[bytes, Said] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.forms = Forms(self.clock)
+
+    @property
+    def rules(self) -> Rules:
+        """For a CONNECT."""
+        return Rules(self.limits.window, self.limits.expiry_max_s)
+
+    @staticmethod
+    def certified(link: Link) -> str | None:
+        """As rabbit_login.Gate.certified."""
+        return None if link.certificate is None else link.certificate.user
+
+    def said(self, section: bytes) -> Said:
+        """What the properties of a PUBLISH say. Raises Broken."""
+        known = self._said.get(section)
+        if known is None:
+            known = _said(properties.of_publish(section))
+            if len(section) <= SAID_BYTES_MAX:
+                if len(self._said) >= SAID_MAX:
+                    self._said.clear()
+                self._said[section] = known
+        return known
+
+
+def _said(found: properties.Properties) -> Said:
+    check_response_topic(found)
+    about = about_of(found)
+    return Said(about, found.message_expiry_s, found.topic_alias or 0, bool(found.subscription_ids))
+
+
+def about_of(found: properties.Properties) -> About | None:
+    """What travels with a message; None: nothing."""
+    about = About(
+        found.payload_format,
+        _data(found.content_type),
+        _data(found.response_topic),
+        found.correlation_data,
+        tuple([(name.encode(), value.encode()) for name, value in found.user_properties]),
+    )
+    return None if about == About() else about
+
+
+def _data(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

@@ -1,0 +1,82 @@
+"""What a client is to be told once something is safe: its answers, in their order.
+
+PUBACKs are sent in the order of the PUBLISHes [MQTT-4.6.0-2]; a SUBACK waits for what is to be kept
+of a session that lasts.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.errors import LogstoreError
+from logstore.log import Wake
+
+
+class _Answer(NamedTuple):
+    waiting: Waiting | None
+    pending: Pending | None
+    messages: int  # that are acknowledged by it
+    said: Callable[[LogstoreError | None], bytes]
+
+
+class Owed:
+    """Of one connection."""
+
+    __slots__ = ("_answers", "unacknowledged")
+
+    def __init__(self) -> None:
+        self._answers: deque[_Answer] = deque()
+        self.unacknowledged = 0  # messages that it has sent
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def add_run(
+        self,
+        waiting: Waiting | None,
+        count: int,
+        wake: Wake,
+        said: Callable[[LogstoreError | None], bytes],
+    ) -> None:
+        """So many messages that came together. ``said``: told why they are not safe, if so."""
+        if waiting is not None and not waiting.settled():
+            waiting.watch(wake)
+        self.unacknowledged += count
+        self._answers.append(_Answer(waiting, None, count, said))
+
+    def add(
+        self, pending: Pending | None, wake: Wake, said: Callable[[LogstoreError | None], bytes]
+    ) -> None:
+        """Something that is to be kept."""
+        if pending is not None and not pending.done:
+            pending.then(lambda _: wake())
+        self._answers.append(_Answer(None, pending, 0, said))
+
+    def take(self) -> list[bytes]:
+        """The frames that can be sent now."""
+        frames: list[bytes] = []
+        answers = self._answers
+        while answers:
+            waiting, pending, messages, said = answers[0]
+            error: LogstoreError | None = None
+            if waiting is not None:
+                if not waiting.settled():
+                    break
+                error = waiting.failed
+            if pending is not None:
+                if not pending.done:
+                    break
+                error = error or pending.error
+            answers.popleft()
+            self.unacknowledged -= messages
+            frames.append(said(error))
+        return frames
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        for it in self._answers:
+            if it.waiting is not None:
+                it.waiting.close()
+        self._answers.clear()
+        self.unacknowledged = 0

@@ -1,0 +1,205 @@
+"""What a client publishes: runs of messages, each to its subscribers, acknowledged when it is safe.
+
+What a client may not publish is not: with a QoS it is told so in the acknowledgement. Version 3.1.1
+has no words for that, and its connection ends rather than that something is acknowledged which
+nobody has.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Final
+
+from logstore.broker.mqtt.message import NOTHING, About, Message
+from logstore.errors import LogstoreError, StorageFull
+from logstore.mqtt import kinds, packets, reasons, writing
+from logstore.mqtt.kinds import V5
+from logstore.mqtt.reading import Run
+from logstore.mqtt.reasons import Broken, not_allowed
+from logstore.protocols.mqtt.carrier import Carrier
+from logstore.protocols.mqtt.connect import DOLLAR, RECEIVE_MAXIMUM
+
+ALIAS_BYTES_MAX: Final = 8 << 20  # of the topics that one connection has aliases for
+_ALIAS_BYTES: Final = 100  # of one beside its topic
+
+
+def take(of: Carrier, run: Run) -> None:
+    """Messages of one QoS. Raises Broken."""
+    qos, count = run.qos, len(run.payloads)
+    if qos and of.version == V5 and of.owed.unacknowledged + count > RECEIVE_MAXIMUM:
+        raise Broken(
+            reasons.RECEIVE_MAXIMUM, f"over {RECEIVE_MAXIMUM} of its messages are unacknowledged"
+        )
+    if run.properties is None and (of.version < V5 or all(run.topics)):
+        _take(of, run, run.topics, None)
+        return
+    said = _Said(of)
+    try:
+        said.read(run)
+    except Broken:
+        done = len(said.topics)
+        if done:  # what comes before is taken
+            pids = None if run.pids is None else run.pids[:done]
+            left = Run(run.first, said.topics, run.payloads[:done], pids, None)
+            _take(of, left, said.topics, said.abouts)
+        raise
+    _take(of, run, said.topics, said.abouts)
+
+
+def _take(
+    of: Carrier, run: Run, topics: Sequence[bytes], abouts: Sequence[About | None] | None
+) -> None:
+    """``topics``: with those that aliases stand for; ``abouts``: what travels with each."""
+    qos, count = run.qos, len(run.payloads)
+    counts = of.door.counts
+    counts.received[qos] += count
+    of.door.totals.messages_in += count
+    refused = _refused(of, topics)
+    messages = list(map(
+        Message, topics, run.payloads, repeat(qos), repeat(run.retain), abouts or repeat(None),
+        repeat(of.mine),
+    ))  # fmt: skip
+    if refused:
+        counts.refused += len(refused)
+        if qos and of.version < V5 and reasons.NOT_AUTHORIZED in refused.values():
+            raise Broken(reasons.NOT_AUTHORIZED, "it has published what it may not")
+        messages = [it for n, it in enumerate(messages) if n not in refused]
+    _publish(of, run, messages, refused)
+
+
+def _refused(of: Carrier, topics: Sequence[bytes]) -> dict[int, int]:
+    """By number of those that are not published: why."""
+    permits = of.permits
+    assert permits is not None
+    may = permits.may_publish
+    first = topics[0]
+    distinct = {first} if topics.count(first) == len(topics) else set(topics)
+    bad = {it for it in distinct if it.startswith(DOLLAR) or not may(it)}
+    if not bad:
+        return {}
+    return {
+        n: reasons.BAD_TOPIC if it.startswith(DOLLAR) else reasons.NOT_AUTHORIZED
+        for n, it in enumerate(topics) if it in bad
+    }  # fmt: skip
+
+
+def _publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[int, int]) -> None:
+    """``messages``: those of the run that are not refused."""
+    model, counts = of.door.model, of.door.counts
+    assert model is not None
+    of.look_at_disk()
+    published = model.publish(messages) if messages else None
+    matched = None if published is None else published.matched
+    if matched is not None:
+        counts.unmatched += matched.count(0)
+    if run.pids is None:
+        return
+    unmatched: dict[int, int] = {}
+    if matched is not None and of.version == V5 and 0 in matched:
+        there = (n for n in range(len(run.pids)) if n not in refused)
+        unmatched = {
+            n: reasons.NO_MATCHING_SUBSCRIBERS
+            for n, got in zip(there, matched, strict=True) if not got
+        }  # fmt: skip
+    kind = kinds.PUBACK if run.qos == 1 else kinds.PUBREC
+    waiting = None if published is None else published.waiting
+    said = _saying(of, kind, run.pids, refused, unmatched)
+    of.owed.add_run(waiting, len(run.pids), of.link.wake, said)
+
+
+def _saying(
+    of: Carrier,
+    kind: int,
+    pids: Sequence[int],
+    refused: dict[int, int],
+    unmatched: dict[int, int],
+) -> Callable[[LogstoreError | None], bytes]:
+    """What acknowledges these; the reason codes of those that are not just successful."""
+
+    def said(error: LogstoreError | None) -> bytes:
+        if error is None and not refused and not unmatched:
+            return writing.acks(kind, pids)
+        codes, failed = unmatched | refused, reasons.SUCCESS
+        if error is not None:
+            codes = refused
+            failed = reasons.QUOTA if isinstance(error, StorageFull) else reasons.UNSPECIFIED
+            if of.version < V5:
+                of.fail(Broken(failed, f"what it has published can't be kept: {error}"))
+                return b""
+        return b"".join(
+            writing.ack(kind, pid, codes.get(n, failed), of.version) for n, pid in enumerate(pids)
+        )
+
+    return said
+
+
+# Properties
+
+
+class _Said:
+    """What the properties of some messages come to, as far as they could be read."""
+
+    def __init__(self, of: Carrier) -> None:
+        self.topics: list[bytes] = []
+        self.abouts: list[About | None] = []
+        self._of = of
+
+    def read(self, run: Run) -> None:
+        """Raises Broken; what comes before is read."""
+        now_ms = self._of.door.clock()
+        sections = repeat(b"") if run.properties is None else run.properties
+        for topic, section in zip(run.topics, sections, strict=False):
+            if section:
+                self._one(topic, section, now_ms)
+            elif topic:
+                self.topics.append(topic)
+                self.abouts.append(None)
+            else:
+                raise _no_topic()
+
+    def _one(self, topic: bytes, section: bytes, now_ms: int) -> None:
+        about, expiry_s, alias, ids = self._of.door.said(section)
+        if ids:  # [MQTT-3.3.4-6]
+            raise not_allowed("a PUBLISH of a client has a subscription identifier")
+        if expiry_s is not None:
+            about = (about or NOTHING)._replace(expires_at_ms=now_ms + 1000 * expiry_s)
+        self.topics.append(_aliased(self._of, topic, alias) if alias or not topic else topic)
+        self.abouts.append(about)
+
+
+def _aliased(of: Carrier, topic: bytes, alias: int) -> bytes:
+    """The topic that it stands for, now that it may be another (3.3.2.3.4). Raises Broken."""
+    known = of.aliases
+    if not topic:
+        found = None if known is None else known.get(alias)
+        if found is None:
+            if alias:
+                of.door.counts.unknown_aliases += 1
+            raise _no_topic(alias)
+        return found
+    if known is None:
+        known = of.aliases = {}
+    before = known.get(alias)
+    of.alias_bytes += len(topic) - len(before) if before is not None else len(topic) + _ALIAS_BYTES
+    if of.alias_bytes > ALIAS_BYTES_MAX:
+        raise Broken(reasons.QUOTA, f"its topic aliases take over {ALIAS_BYTES_MAX} bytes")
+    known[alias] = topic
+    return topic
+
+
+def _no_topic(alias: int = 0) -> Broken:
+    if alias:
+        return not_allowed(
+            f"a PUBLISH has the topic alias {alias}, which stands for no topic on this connection"
+        )
+    return not_allowed("a PUBLISH has neither a topic nor an alias")
+
+
+# QoS 2
+
+
+def exchanged(of: Carrier, packet: packets.Ack) -> None:
+    """PUBREC, PUBREL, PUBCOMP."""
+    of.door.counts.unknown_packets += 1
+    if packet.kind in (kinds.PUBREL, kinds.PUBREC):
+        answer = kinds.PUBCOMP if packet.kind == kinds.PUBREL else kinds.PUBREL
+        of.put(writing.ack(answer, packet.pid, reasons.PACKET_ID_NOT_FOUND, of.version))

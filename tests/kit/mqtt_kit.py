@@ -1,0 +1,291 @@
+"""Sessions of the MQTT door without sockets, over real sessions and queues in a directory."""
+
+from types import SimpleNamespace
+
+from mqtt_sessions import MqttLives
+
+from logstore.access.access import open_access
+from logstore.access.audit import Unheard
+from logstore.access.logins import Nobody
+from logstore.access.refusals import Refusals
+from logstore.broker.channel import Match
+from logstore.broker.mqtt.message import Carried
+from logstore.broker.queues.pending import Waiting
+from logstore.counts.doors import DoorCounts
+from logstore.counts.mqtt import MqttCounts
+from logstore.mqtt import fields, kinds, packets
+from logstore.mqtt.kinds import V5, V311
+from logstore.mqtt.properties import NONE, Properties
+from logstore.protocols.mqtt.door import MqttDoor, MqttLimits
+from logstore.protocols.mqtt.phase import Phase
+from logstore.protocols.mqtt.session import MqttSession
+from logstore.protocols.rabbit_alarm import DiskAlarm
+from logstore.slices import Slices
+
+PACKET_BYTES_MAX = 1 << 20
+
+
+class FakeLink:
+    def __init__(self, turns, number, host="127.0.0.1"):
+        self.peer, self.address = f"{host}:{number}", ("127.0.0.1", 1883)
+        self.peer_address = host, number
+        self.unsent = self.unread = 0
+        self.secure, self.certificate = False, None
+        self.look = self.got = None
+        self.pushed = []
+        self.was_cut = None
+        self._turns = turns
+
+    def wake(self):
+        self._turns.soon(self.look)
+
+    def push(self, data):
+        self.pushed.append(data)
+        return self.unsent
+
+    def cut(self, reason):
+        self.was_cut = reason
+
+
+class Model:
+    """Sessions, and a space of topics as plain as can be."""
+
+    crowded = False
+
+    def __init__(self, node):
+        self.node = node
+        self.sessions = node.sessions
+        self.wills = FakeWills()
+        self.sessions.wills = self.wills
+        self.published = []
+        self.held = None  # a Waiting that says when what is published is safe
+
+    def publish(self, messages):
+        self.published += messages
+        matched = []
+        for it in messages:
+            grants = {}
+            for entries in self.node.space.tree.matching(it.topic):
+                for member, grant in entries.items():
+                    grants.setdefault(member, []).append(grant)
+            matched.append(len(grants))
+            for member, those in grants.items():
+                if max(grant.qos for grant in those) and it.qos:
+                    continue
+                if member.live:
+                    form = member.form_of(
+                        retain_as_published=any(grant.retain_as_published for grant in those),
+                        ids=tuple(sorted(grant.id for grant in those if grant.id)),
+                    )
+                    payload = Carried(it.payload, it.about, it.publisher, retain=it.retain)
+                    member.deliver(form.chunk([form.opening(Match(it.topic))], [payload]))
+        waiting = self.held or Waiting()
+        for it in messages:
+            if it.qos:
+                found = self.node.space.publish(
+                    it.topic, it.payload, qos=it.qos, about=it.about, retain=it.retain
+                )
+                for log, mark in found.waiting.marks:
+                    waiting.appended(log, mark)
+        return SimpleNamespace(waiting=waiting, matched=matched)
+
+    def settle(self, size):
+        pass
+
+
+class FakeWills:
+    def __init__(self):
+        self.there = {}
+        self.events = []
+
+    def keep(self, client, will, session_s):
+        self.there[client] = will, session_s
+
+    def give_up(self, client):
+        if self.there.pop(client, None) is not None:
+            self.events.append(("given up", client))
+
+    def left(self, session, *, graceful):
+        if self.there.pop(session.client, None) is not None:
+            self.events.append(("forgotten" if graceful else "left", session.client))
+
+    def back(self, session):
+        pass
+
+    def ended(self, session):
+        pass
+
+
+class Door:
+    """A node's sessions and the door to them."""
+
+    def __init__(self, path, **given):
+        """``given``: who may do what, limits, as ``MqttDoor`` has them."""
+        self.now = 100.0
+        self._lives = MqttLives(path)
+        self.clock = self._lives.clock
+        self.node = self._lives.open()
+        self.model = Model(self.node)
+        self.opening = []  # who waits for the model, while it is said to be closed
+        self.is_closed = False
+        self.free_bytes = 1 << 40
+        limits = given.pop("limits", MqttLimits(PACKET_BYTES_MAX, 8 << 20, 100))
+        access = given.pop("access", None) or open_access()
+        self.numbers = iter(range(1000))
+        self.peers = []
+        self.door = MqttDoor(
+            self, limits, self.clock, lambda: self.now, Slices(self.node.soon), access,
+            given.pop("logins", Nobody()), Refusals(lambda: self.now),
+            given.pop("audit", Unheard()), given.pop("insecure", False),
+            DiskAlarm(SimpleNamespace(opened=None), lambda: self.free_bytes, 1000, lambda: None),
+            MqttCounts(), DoorCounts(), lambda: f"auto-{next(self.numbers)}",
+        )  # fmt: skip
+
+    def when_open(self, then):
+        if self.is_closed:
+            self.opening.append(then)
+        else:
+            then(self.model)
+
+    def connect(self, host="127.0.0.1", **tls):
+        self.peers.append(Peer(self, host, **tls))
+        return self.peers[-1]
+
+    def come(self, client="c", *, version=V5, **given):
+        """A client that is let in, and what its CONNACK says."""
+        peer = self.connect()
+        peer.version = version
+        return peer, peer.ask(connect(client, version=version, **given))
+
+    def run(self):
+        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
+
+    def later(self, seconds):
+        self.now += seconds
+        for peer in self.peers:
+            peer.due()
+        self.run()
+
+    def close(self):
+        for peer in self.peers:
+            peer.end()
+        self.run()
+        self._lives.close()
+
+
+def connect(
+    client="c", *, version=V5, clean=True, expiry_s=None, keep_alive_s=0, will=None, user=None,
+    password=None, **said,
+):  # fmt: skip
+    """A CONNECT."""
+    found = Properties(session_expiry_s=expiry_s, **said) if version == V5 else NONE
+    return packets.Connect(version, clean, keep_alive_s, client, will, user, password, found)
+
+
+class Peer:
+    """A client's end."""
+
+    def __init__(self, door, host, **tls):
+        self.door = door
+        self.version = V5
+        self.link = FakeLink(door.node.turns, 1000 + len(door.peers), host)
+        self.link.__dict__ |= tls
+        self.link.look = self.look
+        self.session = MqttSession(door.door, self.link)
+        self.left = b""
+        self.got = b""
+        self.over = False
+
+    @property
+    def waits(self):
+        session = self.session
+        entering = session.phase is Phase.ENTERING and session.mine is not None
+        return not self.over and (entering or bool(session.owed))
+
+    def look(self):
+        if not self.over:
+            self.session.wake(self.door.now)
+            self.flush()
+
+    def due(self):
+        """Its timer, if it is time."""
+        deadline = self.session.deadline
+        if not self.over and deadline is not None and deadline <= self.door.now:
+            self.look()
+
+    def flush(self):
+        """As the server does: send, and have it take what it has left; then close."""
+        self.got += b"".join(self.link.pushed)
+        self.link.pushed.clear()
+        for _ in range(100):
+            if self.link.unsent:
+                return
+            out = self.session.outgoing(1 << 20)
+            if out:
+                self.got += b"".join(out)
+            elif not self.left or self.session.closed is not None or not self._feed():
+                break
+        if self.session.closed is not None:
+            self.end()
+
+    def _feed(self):
+        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
+        assert 0 <= taken <= len(self.left)
+        self.left = self.left[taken:]
+        return taken
+
+    def give(self, data):
+        """Bytes, as one read."""
+        if self.over:
+            return
+        self.left += data
+        if self.session.closed is None:
+            self._feed()
+        self.flush()
+
+    def send(self, *those):
+        self.give(b"".join(packets.write(it, self.version) for it in those))
+
+    def ask(self, *those):
+        """What is answered once all is done; None: nothing."""
+        self.send(*those)
+        self.door.run()
+        found = self.packets()
+        return found[0] if len(found) == 1 else found or None
+
+    def packets(self):
+        """All that have come since."""
+        self.got += b"".join(self.link.pushed)
+        self.link.pushed.clear()
+        found, at = [], 0
+        while at < len(self.got):
+            size, begin = fields.read_varint(self.got, at + 1, len(self.got))
+            assert begin + size <= len(self.got)
+            body = self.got[begin : begin + size]
+            found.append(packets.read(self.got[at], body, self.version))
+            at = begin + size
+        self.got = b""
+        return found
+
+    def subscribe(self, *filters, qos=0, number=None, **options):
+        """The reason codes."""
+        ids = () if number is None else (number,)
+        packet = packets.Subscribe(
+            7, [(it, packets.Options(qos, **options)) for it in filters],
+            Properties(subscription_ids=ids) if ids else NONE,
+        )  # fmt: skip
+        found = self.ask(packet)
+        found = found if isinstance(found, list) else [found]
+        [answer] = [it for it in found if isinstance(it, packets.Answers)]
+        assert (answer.kind, answer.pid) == (kinds.SUBACK, 7)
+        return list(answer.reasons)
+
+    def end(self):
+        """The socket is closed."""
+        if not self.over:
+            self.over = True
+            self.session.close()
+
+
+VERSIONS = (V311, V5)
