@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -34,6 +34,8 @@ SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands 
 SENDS_AT_ONCE: Final = 1000  # in a turn, at some 6 us each; the other receivers wait for the next
 TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, to be looked through for who shares
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
+ROUTE_RECEIVERS_MAX: Final = 1 << 20  # of all of them together: 8 MB, where each has thousands
+SEARCHES_MAX: Final = 3  # for one message; what comes all the while is asked at once then
 TALLIES_MAX: Final = 16_384  # likewise; beyond, all begin anew
 
 _log = logging.getLogger("logstore.channels")
@@ -67,18 +69,42 @@ class Form(Protocol):
         """One chunk of several."""
 
 
-class Subscriber(Protocol):
-    """Whoever listens."""
-
-    @property
-    def form(self) -> Form:
-        """How its messages are written; another one only after ``Channels.reform``."""
+class Receiver(Protocol):
+    """Whoever gets messages."""
 
     def deliver(self, chunk: Chunk) -> None:
         """Take these, in order, and return at once; raises nothing. Called with the lock held."""
 
     def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
         """The same; it may leave them, and read them from the history later."""
+
+
+class Subscriber(Receiver, Protocol):
+    """Whoever listens."""
+
+    @property
+    def form(self) -> Form:
+        """How its messages are written; another one only after ``Channels.reform``."""
+
+
+class Others(NamedTuple):
+    """Who gets the messages of a channel beside those that listen to names and patterns."""
+
+    listening: Sequence[tuple[Form, Receiver]]
+    # Those of them that get so, too, what is to be acknowledged; None: all.
+    quiet: Sequence[tuple[Form, Receiver]] | None = None
+    beyond: Any = None  # theirs: what else becomes of such messages
+
+
+class Beside(Protocol):
+    """Knows who else gets messages of channels, by rules of its own: MQTT's filters."""
+
+    def others(self, channel: bytes) -> Others | None: ...
+    def is_quick(self, channel: bytes) -> bool:
+        """Whether ``others`` holds up nobody."""
+
+    def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
+        """The same, a part at a time; yields units of work."""
 
 
 class Roster:
@@ -148,10 +174,10 @@ class View:
     route: "Route"
     form: Form
     openings: list[Opening]
-    members: tuple[Subscriber, ...]
-    _places: dict[Subscriber, int] | None = None  # in ``members``; made when it is asked for
+    members: tuple[Receiver, ...]
+    _places: dict[Receiver, int] | None = None  # in ``members``; made when it is asked for
 
-    def places(self) -> dict[Subscriber, int]:
+    def places(self) -> dict[Receiver, int]:
         if self._places is None:
             self._places = {member: place for place, member in enumerate(self.members)}
         return self._places
@@ -175,6 +201,9 @@ class Route:
     views: list[View] = field(default_factory=list)
     history: History | None = None
     tally: Tally = field(default_factory=Tally)
+    beside: "Route | None" = None  # of a channel with a history: who gets it past that
+    acked: "Route | None" = None  # who gets what is to be acknowledged; None: as all else
+    beyond: Any = None  # as Others.beyond
 
 
 NOBODY: Final = Route()
@@ -188,15 +217,15 @@ class HandOut:
     def __init__(
         self,
         chunk: Chunk,
-        members: Sequence[Subscriber],
-        places: Callable[[], dict[Subscriber, int]],
+        members: Sequence[Receiver],
+        places: Callable[[], dict[Receiver, int]],
         kept: Kept | None = None,
     ) -> None:
         """``places()``: where each member stands among them; asked only if one can't wait."""
         self._chunk, self._kept = chunk, kept
         self._members, self._places = members, places
         self._at = 0
-        self._early: set[Subscriber] = set()
+        self._early: set[Receiver] = set()
 
     def some(self, most: int) -> int:
         """Hand it to so many more; how many of those are left."""
@@ -212,14 +241,14 @@ class HandOut:
     def over(self) -> bool:
         return self._at == len(self._members)
 
-    def now(self, member: Subscriber) -> None:
+    def now(self, member: Receiver) -> None:
         """Hand it to this one before its turn, if it is a member that has not got it."""
         place = self._places().get(member, -1)
         if place >= self._at and member not in self._early:
             self._early.add(member)
             self._hand(member)
 
-    def _hand(self, member: Subscriber) -> None:
+    def _hand(self, member: Receiver) -> None:
         if self._kept is None:
             member.deliver(self._chunk)
         else:
@@ -248,6 +277,14 @@ class Channels:
         self._index = PatternIndex()
         self._compiled: dict[bytes, Pattern] = {}
         self._routes: dict[bytes, Route] = {}
+        self._route_receivers = 0  # of all that were remembered since none were
+        self._beside: Beside | None = None
+        # Channels of routes, by what stands before the first slash; while there is anyone beside.
+        self._levels: dict[bytes, dict[bytes, None]] = {}
+        self._in_levels = 0
+        self.came: Callable[[], object] | None = None  # told that the first who listens is coming
+        # Told of what is published here, but not by who passes it on from there.
+        self.onward: Callable[[bytes, Sequence[bytes]], object] | None = None
         self._routes_apart: dict[bytes, Route] = {}
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
@@ -261,6 +298,7 @@ class Channels:
         self._after: dict[Callable[[], object], None] = {}
         self._notify: frozenset[str] = frozenset()  # kinds of events that are told
         self._told: deque[tuple[bytes, bytes]] = deque()
+        self._patterns_changed = 0  # times
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked."""
@@ -270,7 +308,7 @@ class Channels:
     def keep(self, rules: Sequence[ChannelRule], topics: Topics) -> None:
         """From now on, the channels that the rules name keep a history in these topics."""
         self.flush()
-        self._routes.clear()
+        self.forget_routes()
         self._histories = Histories(rules, topics, self.wake)
         self._histories.look()
 
@@ -348,6 +386,8 @@ class Channels:
             if self._histories is not None:
                 self._histories.make(name)
             self._end_turn_for(subscriber)
+            if self.came is not None and not self.is_heard:
+                self.came()
             self.names.add(subscriber, name)
             self._routes.pop(name, None)
 
@@ -369,15 +409,19 @@ class Channels:
         if self._histories is not None:
             self._histories.look()
         self._end_turn_for(subscriber)
+        if self.came is not None and not self.is_heard:
+            self.came()
         self.patterns.add(subscriber, pattern)
-        self._routes.clear()
+        self._patterns_changed += 1
+        self.forget_routes()
 
     def unsubscribe_pattern(self, subscriber: Subscriber, pattern: bytes) -> None:
         if not self.patterns.has(subscriber, pattern):
             return
         self._end_turn_for(subscriber)
         self.patterns.remove(subscriber, pattern)
-        self._routes.clear()
+        self._patterns_changed += 1
+        self.forget_routes()
         if pattern not in self.patterns:
             self._index.remove(self._compiled.pop(pattern))
 
@@ -415,7 +459,7 @@ class Channels:
         """To be called before the subscriber changes its form."""
         self._end_turn_for(subscriber)
         if self.patterns.names_count(subscriber) or self.names.names_count(subscriber) > FEW_NAMES:
-            self._routes.clear()
+            self.forget_routes()
         if self.apart.names_count(subscriber) > FEW_NAMES:
             self._routes_apart.clear()
             return
@@ -424,14 +468,49 @@ class Channels:
         for name in self.apart.names(subscriber):
             self._routes_apart.pop(name, None)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anyone listens to a name or a pattern."""
+        return bool(len(self.names) or len(self.patterns))
+
     def listens(self, subscriber: Subscriber) -> bool:
         rosters = (self.names, self.patterns, self.apart)
         return any(roster.names_count(subscriber) for roster in rosters)
 
-    def _end_turn_for(self, subscriber: Subscriber) -> None:
+    def _end_turn_for(self, subscriber: Receiver) -> None:
         """It is to get all that was published so far, and nothing of it after what comes now."""
         self.flush()
         self.catch_up(subscriber)
+
+    # Who else does
+
+    def attend(self, beside: Beside) -> None:
+        """From now on it says who else gets messages. It calls ``coming`` and ``forget...``."""
+        self.flush()
+        self.forget_routes()
+        self._beside = beside
+
+    def coming(self, receiver: Receiver) -> None:
+        """One beside is about to get other messages than before, or others of it."""
+        self._end_turn_for(receiver)
+
+    def forget_routes(self) -> None:
+        """They are found anew."""
+        self._routes.clear()
+        self._levels.clear()
+        self._in_levels = self._route_receivers = 0
+
+    def forget_route(self, channel: bytes) -> None:
+        """The same, of one channel."""
+        self._routes.pop(channel, None)
+
+    def forget_level(self, level: bytes) -> None:
+        """The same, of channels with this before their first slash, or as all of their name."""
+        names = self._levels.pop(level, None)
+        if names is not None:
+            self._in_levels -= len(names)
+            for name in names:
+                self._routes.pop(name, None)
 
     # Publishing
 
@@ -442,21 +521,41 @@ class Channels:
         """
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
-            self._append(route.history, [payload], unsafe)
+            self._keep(route, [payload], unsafe)
         elif route.receivers:
             self._turn.append(route)
             self._payloads.append(payload)
+        if self.onward is not None:
+            self.onward(channel, [payload])
         return route.receivers
 
     def publish_many(self, channel: bytes, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
         """How many get each of them. As ``publish``; where that raises, none was published."""
-        route = self._routes.get(channel) or self._find(channel)
+        receivers = self.put(self.route(channel), payloads, unsafe)
+        if self.onward is not None:
+            self.onward(channel, payloads)
+        return receivers
+
+    def route(self, channel: bytes) -> Route:
+        """Who gets what is published to it. Raises InvalidName, Failed of one with a history."""
+        return self._routes.get(channel) or self._find(channel)
+
+    def put(self, route: Route, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
+        """Publish on a route that was just found, and nowhere else; as ``publish_many``."""
         if route.history is not None:
-            self._append(route.history, payloads, unsafe)
+            self._keep(route, payloads, unsafe)
         elif route.receivers:
             self._turn += [route] * len(payloads)
             self._payloads += payloads
         return route.receivers
+
+    def _keep(self, route: Route, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
+        """Of a channel with a history."""
+        assert route.history is not None
+        self._append(route.history, payloads, unsafe)
+        if route.beside is not None:
+            self._turn += [route.beside] * len(payloads)
+            self._payloads += payloads
 
     def _append(self, history: History, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
         try:
@@ -482,7 +581,10 @@ class Channels:
 
     def is_quick(self, channel: bytes) -> bool:
         """Whether it is found out at once who gets what is published to it."""
-        return not self._compiled or channel in self._routes or self._index.is_quick(channel)
+        quick = not self._compiled or channel in self._routes or self._index.is_quick(channel)
+        if self._beside is None or not quick:
+            return quick
+        return channel in self._routes or self._beside.is_quick(channel)
 
     def count_by_pattern(self, channel: bytes) -> int | None:
         """How many would get by patterns what is published to it; None: that takes long to find."""
@@ -495,8 +597,19 @@ class Channels:
         """Find that out a part at a time; yields units of work, and then it is known."""
         if not self.is_quick(channel):
             patterns = yield from self._index.searching(channel)
-            if channel not in self._routes:
+            if channel in self._routes:
+                return
+            if self._beside is None or self._beside.is_quick(channel):
                 self._find(channel, patterns)
+                return
+            for _ in range(SEARCHES_MAX):  # until no pattern comes while the others are found
+                before = self._patterns_changed
+                others = yield from self._beside.searching(channel)
+                if before == self._patterns_changed:
+                    break
+                patterns = yield from self._index.searching(channel)
+            if channel not in self._routes:
+                self._find(channel, patterns, (others,))
 
     def settle(self, size: int = 0) -> None:
         """To be called after publishing: who listens gets it soon. ``size``: bytes it came in.
@@ -531,14 +644,38 @@ class Channels:
             self._hand_out_some()
             self.flush()
 
-    def _find(self, channel: bytes, patterns: Sequence[bytes] | None = None) -> Route:
-        """``patterns``: those that match it, if that is known."""
+    def _find(
+        self,
+        channel: bytes,
+        patterns: Sequence[bytes] | None = None,
+        known: tuple[Others | None] | None = None,
+    ) -> Route:
+        """``patterns``: those that match it, and ``known``: who is beside, if that is known."""
         if patterns is None:
             patterns = list(self._index.matching(channel)) if self._compiled else []
         history = None if self._histories is None else self._histories.make(channel)
-        if not patterns and channel not in self.names and history is None:
+        others = known[0] if known else self._beside.others(channel) if self._beside else None
+        if not patterns and channel not in self.names and history is None and others is None:
             # Not remembered where no pattern had to be looked at: finding it again costs less.
-            return _remember(self._routes, channel, NOBODY) if self._compiled else NOBODY
+            looked = self._compiled or self._beside is not None
+            return self._remember(channel, NOBODY) if looked else NOBODY
+        route = self._made(channel, patterns, history, others)
+        if route.receivers:
+            self._tallied(route, channel)
+        return self._remember(channel, route)
+
+    def route_with(self, channel: bytes, others: Others | None) -> Route:
+        """A route with these beside, whoever else is; it counts for now alone."""
+        patterns = list(self._index.matching(channel)) if self._compiled else []
+        return self._made(channel, patterns, None, others)
+
+    def _made(
+        self,
+        channel: bytes,
+        patterns: Iterable[bytes],
+        history: History | None,
+        others: Others | None,
+    ) -> Route:
         matches: dict[Subscriber, tuple[Match, ...]] = {}
         by_name = (Match(channel),)
         for subscriber in self.names.subscribers(channel):
@@ -547,17 +684,38 @@ class Channels:
             match = (Match(channel, pattern),)
             for subscriber in self.patterns.subscribers(pattern):
                 matches[subscriber] = matches.get(subscriber, ()) + match
-        route = _route(matches)
-        route.history = history
-        if route.receivers:
-            self._tallied(route, channel)
-        return _remember(self._routes, channel, route)
+        if others is None:
+            route = _route(matches)
+            route.history = history
+            return route
+        route = _with(channel, matches, history, others.listening)
+        route.beyond = others.beyond
+        if others.quiet is not None:
+            route.acked = _with(channel, matches, history, others.quiet)
+        return route
+
+    def _remember(self, channel: bytes, route: Route) -> Route:
+        if (
+            len(self._routes) >= ROUTES_MAX
+            or self._route_receivers > ROUTE_RECEIVERS_MAX
+            or self._in_levels > 2 * ROUTES_MAX
+        ):
+            self.forget_routes()
+        self._routes[channel] = route
+        self._route_receivers += route.receivers
+        if self._beside is not None:
+            names = self._levels.setdefault(channel.partition(b"/")[0], {})
+            self._in_levels += channel not in names
+            names[channel] = None
+        return route
 
     def _tallied(self, route: Route, channel: bytes) -> None:
         """It goes on with what was counted of the channel."""
         if len(self.tallies) >= TALLIES_MAX and channel not in self.tallies:
             self.tallies.clear()
         route.tally = self.tallies.setdefault(channel, route.tally)
+        if route.acked is not None:
+            route.acked.tally = route.tally
 
     def tell(self, kind: str, event: str, what: str) -> None:
         """Publish an event of the store itself, if events of this kind are asked for.
@@ -585,7 +743,8 @@ class Channels:
         """End the turn: everyone gets what was published in it, and what has become safe."""
         nothing = Unsafe()  # events keep no history
         while self._told:
-            self.publish(*self._told.popleft(), nothing)
+            channel, payload = self._told.popleft()
+            self.put(self.route(channel), [payload], nothing)
         assert not nothing
         self._flush_turn()
         while self._woken and not self._under_way:  # else those are handed out first
@@ -602,7 +761,7 @@ class Channels:
             follower()
         try:
             route = self._routes.get(history.name) or self._find(history.name)
-            if not route.receivers:
+            if not route.views:
                 history.skip()
                 return
             records = history.pull()
@@ -644,7 +803,8 @@ class Channels:
 
     def _count(self, route: Route, times: int) -> None:
         route.tally.messages += times
-        self.given_out += times * route.receivers
+        beside = 0 if route.beside is None else route.beside.receivers  # they are counted there
+        self.given_out += times * (route.receivers - beside)
 
     def _hand_out_to(self, route: Route, payloads: Sequence[bytes]) -> None:
         times = len(payloads)
@@ -663,13 +823,13 @@ class Channels:
         places: dict[Route, list[int]] = {}
         for place, route in enumerate(turn):
             places.setdefault(route, []).append(place)
-        heard: dict[Subscriber, list[View]] = {}
+        heard: dict[Receiver, list[View]] = {}
         for route, its in places.items():
             self._count(route, len(its))
             for view in route.views:
                 for member in view.members:
                     heard.setdefault(member, []).append(view)
-        groups: dict[tuple[View, ...], dict[Subscriber, int]] = {}
+        groups: dict[tuple[View, ...], dict[Receiver, int]] = {}
         for member, views in heard.items():
             members = groups.setdefault(tuple(views), {})
             members[member] = len(members)
@@ -714,13 +874,13 @@ class Channels:
         self._after[wake] = None
         return True
 
-    def catch_up(self, subscriber: Subscriber) -> None:
+    def catch_up(self, subscriber: Receiver) -> None:
         """It gets what is on its way to it, before anything else is said to it."""
         for it in self._under_way:
             it.now(subscriber)
 
 
-def _it(places: dict[Subscriber, int]) -> dict[Subscriber, int]:
+def _it(places: dict[Receiver, int]) -> dict[Receiver, int]:
     return places
 
 
@@ -740,14 +900,47 @@ def _merged(
     return views[0].form.join(chunks)
 
 
-def _route(matches: dict[Subscriber, tuple[Match, ...]]) -> Route:
-    alike: dict[tuple[Form, tuple[Match, ...]], list[Subscriber]] = {}
+def _route(
+    matches: dict[Subscriber, tuple[Match, ...]],
+    beside: Iterable[tuple[Form, Receiver]] = (),
+    match: Match | None = None,
+) -> Route:
+    """``beside``: those that get its messages in these forms, for ``match``."""
+    alike: dict[tuple[Form, tuple[Match, ...]], list[Receiver]] = {}
     for subscriber, why in matches.items():
         alike.setdefault((subscriber.form, why), []).append(subscriber)
+    if match is not None:
+        for form, members in _alike(beside).items():
+            alike[form, (match,)] = members
     route = Route(sum(len(why) * len(members) for (_, why), members in alike.items()))
     for (form, why), members in alike.items():
-        openings = [form.opening(match) for match in why]
+        openings = [form.opening(it) for it in why]
         route.views.append(View(route, form, openings, tuple(members)))
+    return route
+
+
+def _alike(beside: Iterable[tuple[Form, Receiver]]) -> dict[Form, list[Receiver]]:
+    found: dict[Form, list[Receiver]] = {}
+    for form, receiver in beside:
+        found.setdefault(form, []).append(receiver)
+    return found
+
+
+def _with(
+    channel: bytes,
+    matches: dict[Subscriber, tuple[Match, ...]],
+    history: History | None,
+    beside: Sequence[tuple[Form, Receiver]],
+) -> Route:
+    """Those who are beside get nothing of a history: they have no place in it."""
+    match = Match(channel)
+    if history is None:
+        return _route(matches, beside, match)
+    route = _route(matches)
+    route.history = history
+    if beside:
+        route.beside = _route({}, beside, match)
+        route.receivers += route.beside.receivers
     return route
 
 

@@ -196,8 +196,12 @@ _KNOWN: Final = {
 
 
 def topic_of(key: bytes, said: Seen) -> bytes:
-    """The topic of a message, which need not be legal where AMQP's clients have sent it."""
-    return swap(key) if said.topic is None else said.topic
+    """The topic of a message, which need not be legal where AMQP's clients have sent it.
+
+    Who may publish with a routing key may not claim to have used another one.
+    """
+    topic = said.topic
+    return swap(key) if topic is None or has_key(topic) or key_of(topic) != key else topic
 
 
 def _qos(mode: int | None, said: Any) -> int:  # noqa: ANN401  what a table holds

@@ -75,7 +75,7 @@ class ChannelStation:
         assert channels is not None
         try:
             with channels.lock:
-                channels.publish_many(self.channel, payloads, unsafe)
+                channels.put(channels.route(self.channel), payloads, unsafe)
                 channels.settle_elsewhere()
         except LogstoreError as error:
             return error

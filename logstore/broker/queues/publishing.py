@@ -94,15 +94,21 @@ class Publishing:
     """
 
     def __init__(
-        self, run: Run, now_ms: int, refused: Refused, held: Transaction | None = None
+        self,
+        run: Run,
+        now_ms: int,
+        refused: Refused,
+        held: Transaction | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
+        """``waiting``: what is to be safe with what others have appended for the same reason."""
         self._run = run
         self._now_ms = now_ms
         self._refused = refused
         self._held = held
         self._lasting: set[int] = set()
         self._appended = 0  # logs, with what it costs to make one
-        self._waiting = Waiting()
+        self._waiting = Waiting() if waiting is None else waiting
         self._unrouted: list[int] = []
         self._rejected: set[int] = set()
         self._error: LogstoreError | None = None

@@ -29,7 +29,7 @@ from logstore.broker.queues.limits import QueueFacts, check_equivalent, limits_o
 from logstore.broker.queues.message import Content, Framed, Framing, Message, Showing
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.opening import Logs
-from logstore.broker.queues.pending import Pending, both
+from logstore.broker.queues.pending import Pending, Waiting, both
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
@@ -588,10 +588,15 @@ class Vhost:
         keys: Sequence[bytes],
         bodies: Sequence[Content],
         framed: Sequence[Framed],
+        held: Transaction | None = None,
+        waiting: Waiting | None = None,
     ) -> Published:
-        """As ``publish``, of messages by column that were framed already."""
+        """As ``publish``, of messages by column that were framed already.
+
+        ``waiting``: it is to have what is to be safe, with what it has.
+        """
         run = self._run(routes, keys, bodies, framed)
-        return Publishing(run, self.clock(), self._refused).publish()
+        return Publishing(run, self.clock(), self._refused, held, waiting).publish()
 
     def route_of(self, key: bytes, framed: Framed) -> Route:
         """Where a message goes that was framed already. Raises as ``Topology.route``."""

@@ -58,7 +58,9 @@ def _no_policy(exchange: bytes) -> None:
 
 
 class _Exchange(Generic[_S]):
-    __slots__ = ("alternate", "bindings", "facts", "incoming", "matcher", "policy", "station")
+    __slots__ = (
+        "alternate", "beside", "bindings", "facts", "incoming", "matcher", "policy", "station",
+    )  # fmt: skip
 
     def __init__(
         self, facts: ExchangeFacts, matcher: Matcher, station: _S | None, policy: Policy | None
@@ -68,6 +70,7 @@ class _Exchange(Generic[_S]):
         self.alternate = alternate_of(facts, policy)
         self.matcher = matcher
         self.station = station
+        self.beside: _S | None = None  # takes what comes to it, too
         self.bindings: dict[Binding, Binding] = {}  # from it, each by itself
         self.incoming: Held[Binding] = None  # to it
 
@@ -104,6 +107,7 @@ class Topology(Generic[_Q, _S]):
         self._queues: dict[bytes, _Queue[_Q]] = {}
         self._alternate_of: dict[bytes, dict[bytes, None]] = {}  # by the alternate: whose it is
         self._internal: set[bytes] = set()
+        self._watched: dict[bytes, Callable[[], object]] = {}
         self._routes: Routes[_Q | _S] = Routes()
         for facts in PREDEFINED:
             self._create(facts, matcher_of(facts.type_name)(facts.arguments, choose))
@@ -332,6 +336,25 @@ class Topology(Generic[_Q, _S]):
         """The station of this exchange, if it has one. Raises NoExchange."""
         return self._exchange(exchange).station
 
+    def attend(self, exchange: bytes, station: _S | None) -> None:
+        """Have a station take, too, what comes to an exchange; None: none any more.
+
+        What is bound there gets it as well. Raises NoExchange.
+        """
+        found = self._exchange(exchange)
+        self.stations += (station is not None) - (found.beside is not None)
+        found.beside = station
+        self._changed(exchange)
+
+    def watch(self, exchange: bytes, call: Callable[[], object]) -> None:
+        """Have it called when what is bound to an exchange may be about to change, or has."""
+        self._watched[exchange] = call
+
+    def leads(self, exchange: bytes) -> bool:
+        """Whether messages go anywhere from it, but to who is beside. Raises NoExchange."""
+        found = self._exchange(exchange)
+        return bool(found.bindings) or found.alternate is not None or found.station is not None
+
     def drop(self) -> None:
         """All of it goes, with its virtual host: stations are told."""
         for exchange in self._exchanges.values():
@@ -381,6 +404,8 @@ class Topology(Generic[_Q, _S]):
         by_key = True
         for exchange in waiting:
             by_key = by_key and exchange.matcher.by_key
+            if exchange.beside is not None and exchange is not past:
+                stations.append(exchange.beside)
             station = exchange.station
             if (
                 station is not None
@@ -525,6 +550,8 @@ class Topology(Generic[_Q, _S]):
 
     def _changed(self, exchange: bytes) -> None:
         """Where this exchange leads to changes: so do all routes through it."""
+        if exchange in self._watched:
+            self._watched[exchange]()
         if len(self._routes):
             through = self._upstream(exchange)
             if through is None:

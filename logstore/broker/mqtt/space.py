@@ -1,0 +1,483 @@
+"""The one space of topics: what any door publishes reaches whoever listens at any other.
+
+A topic of MQTT is a channel of the same name, and a routing key of amq.topic in the virtual host
+``/``, swapped (``swap.py``). What is sent at most once goes by channels, in chunks that all share
+who get the same. What is to be acknowledged goes into the queues of those who are to acknowledge
+it, in one run with the queues that are bound to amq.topic; to all others by channels, too.
+
+Who gets what is found once for a topic, and remembered by ``Channels``.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from logstore.broker.channel import Channels, Chunk, Form, Match, Opening, Others, Receiver, Route
+from logstore.broker.mqtt.filters import FilterTree, Found, has_wildcard, is_topic
+from logstore.broker.mqtt.member import Grant, Member
+from logstore.broker.mqtt.message import Carried, Message
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.unsafe import Unsafe
+from logstore.counts.mqtt_space import SpaceCounts
+from logstore.errors import LogstoreError
+
+if TYPE_CHECKING:  # a store without queues does without
+    from logstore.broker.mqtt.crossing import Crossing
+    from logstore.broker.queues.queue import Queue
+    from logstore.broker.queues.queues import Queues
+    from logstore.broker.queues.transaction import Transaction
+
+FEW: Final = 1000  # filters of a member: of more it costs less to forget all routes
+_EVERYTHING: Final = 1 << 62  # looks at a tree
+_NOTHING: Final = Unsafe()
+_OWN: Final = b"$"  # how the server's own topics begin
+
+# Runs the first in another thread, then the second, with what it gave, in the sessions' own.
+Work = Callable[[Callable[[], object], Callable[[object], object]], object]
+
+
+class Sent(NamedTuple):
+    """What has become of messages that were published together."""
+
+    waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
+    matched: Sequence[int]  # how many get each
+
+
+class Beyond(NamedTuple):
+    """Of one topic: who gets what is to be acknowledged, and who does not hear himself."""
+
+    queues: tuple["Queue", ...]
+    away: tuple["Queue", ...]  # of members that are not connected
+    deaf: Mapping[object, "Queue | None"]  # members without what they publish, and their queues
+
+
+NOBODY_BEYOND: Final = Beyond((), (), {})
+
+
+class NotOwn:
+    """A ``Form``: without what the member itself has published [MQTT-3.8.3-3]."""
+
+    def __init__(self, form: Form, member: object, own: Form | None) -> None:
+        """``own``: as it gets those nevertheless, by other filters; None: not at all."""
+        self._form, self._member, self._own = form, member, own
+
+    def opening(self, match: Match) -> Opening:
+        """As Form.opening."""
+        return self._form.opening(match)
+
+    def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
+        """As Form.chunk."""
+        chunks = []
+        for own, those in groupby(payloads, self._is_own):
+            form = self._own if own else self._form
+            if form is not None:
+                chunks.append(form.chunk(openings, list(those)))
+        return chunks[0] if len(chunks) == 1 else self._form.join(chunks)
+
+    def _is_own(self, payload: bytes) -> bool:
+        return isinstance(payload, Carried) and payload.publisher is self._member
+
+    def join(self, chunks: Sequence[Chunk]) -> Chunk:
+        """As Form.join."""
+        return self._form.join(chunks)
+
+
+class _Parked(NamedTuple):
+    """Messages of a channel whose history is being opened."""
+
+    topic: bytes
+    contents: Sequence[bytes]
+    acked: bool
+    waiting: Waiting | None
+
+
+class Space:
+    """Of a node. Members are MQTT's: who else listens is where he always was.
+
+    Everything is in the sessions' thread, but for what ``Channels`` calls.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        soon: Callable[[Callable[[], object]], object],
+        work: Work,
+        *,
+        keep_for_away: bool = False,
+    ) -> None:
+        """``keep_for_away``: what is sent at most once waits for members with a queue, too."""
+        self.counts = SpaceCounts()
+        self.tree: FilterTree[Member, Grant] = FilterTree()
+        self.crossing: Crossing | None = None  # once there are queues
+        self.channels = channels
+        self._soon = soon
+        self._work = work
+        self._keep_for_away = keep_for_away
+        self._filters: dict[Member, dict[bytes, None]] = {}
+        self._parked: list[_Parked] = []
+        channels.came = self._came
+        self._attended = False
+
+    def __len__(self) -> int:
+        """Members."""
+        return len(self._filters)
+
+    # Other doors
+
+    def join(self, queues: "Queues") -> None:
+        """There are queues: from now on messages cross to them and from them."""
+        from logstore.broker.mqtt.crossing import Crossing  # a store may have none
+
+        self.crossing = Crossing(self, queues, self._soon)
+        self._came()
+
+    def _came(self) -> None:
+        """From any thread: somebody is about to listen."""
+        if self.crossing is not None:
+            self._soon(self.crossing.look)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody may get what comes by another door."""
+        return bool(self._filters) or self.channels.is_heard or self.channels.keeps
+
+    # Who gets what
+
+    def subscribe(self, member: Member, filter: bytes, grant: Grant) -> Grant | None:
+        """The member gets messages of these topics from now on; what it had by the same filter.
+
+        The filter is legal, and not that of a shared subscription.
+        """
+        with self.channels.lock:
+            if not self._attended:
+                self._attended = True
+                self.channels.attend(self)
+            self.channels.coming(member)
+            if not self._filters:
+                self._came()
+            self._filters.setdefault(member, {})[filter] = None
+            before = self.tree.add(filter, member, grant)
+            self._forget(filter)
+        return before
+
+    def unsubscribe(self, member: Member, filter: bytes) -> Grant | None:
+        """It has this filter no more; what it had."""
+        with self.channels.lock:
+            filters = self._filters.get(member)
+            if filters is None or filter not in filters:
+                return None
+            self.channels.coming(member)
+            del filters[filter]
+            if not filters:
+                del self._filters[member]
+            self._forget(filter)
+            return self.tree.remove(filter, member)
+
+    def leave(self, member: Member) -> None:
+        """It gets nothing any more."""
+        self.changed(member)
+        with self.channels.lock:
+            for filter in self._filters.pop(member, ()):
+                self.tree.remove(filter, member)
+
+    def changed(self, member: Member) -> None:
+        """What the member says of itself is about to be another, or was just now."""
+        filters = self._filters.get(member)
+        if filters is None:
+            return
+        with self.channels.lock:
+            self.channels.coming(member)
+            if len(filters) > FEW:
+                self.channels.forget_routes()
+                return
+            for filter in filters:
+                self._forget(filter)
+
+    def _forget(self, filter: bytes) -> None:
+        """The routes of topics that it may match."""
+        if not has_wildcard(filter):
+            self.channels.forget_route(filter)
+            return
+        first = filter.partition(b"/")[0]
+        if first in (b"+", b"#"):
+            self.channels.forget_routes()
+        else:
+            self.channels.forget_level(first)
+
+    # As Beside of channels
+
+    def others(self, channel: bytes) -> Others | None:
+        """As Beside.others: of what any door publishes."""
+        if channel.startswith(_OWN):  # the server's, to MQTT; anybody may have such a channel
+            return None
+        return self._others(channel)
+
+    def _others(self, topic: bytes) -> Others | None:
+        if not self._is_one(topic):
+            return None
+        return self._gathered(self.tree.matching(topic, _EVERYTHING) or [])
+
+    def _is_one(self, topic: bytes) -> bool:
+        if not len(self.tree):
+            return False
+        if is_topic(topic):
+            return True
+        self.counts.no_topics += 1
+        return False
+
+    def is_quick(self, channel: bytes) -> bool:
+        """As Beside.is_quick."""
+        return self.tree.matching(channel) is not None
+
+    def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
+        """As Beside.searching."""
+        if channel.startswith(_OWN) or not self._is_one(channel):
+            return None
+        found = yield from self.tree.searching(channel)
+        return self._gathered(found)
+
+    def _gathered(self, found: Found[Member, Grant]) -> Others | None:
+        """Each member once, whichever of its filters match [MQTT-3.3.4-2, -3]."""
+        if not any(found):
+            return None
+        gathered: dict[Member, tuple[Grant, ...]]
+        if len(found) == 1:
+            gathered = {member: (grant,) for member, grant in found[0].items()}
+        else:
+            gathered = {}
+            for entries in found:
+                for member, grant in entries.items():
+                    gathered[member] = (*gathered.get(member, ()), grant)
+        return _others(list(gathered.items()))
+
+    # Publishing
+
+    def publish(self, messages: Sequence[Message], held: "Transaction | None" = None) -> Sent:
+        """To all who get them. Raises nothing. ``settle`` is to be called after it.
+
+        ``held``: what goes to queues becomes a part of it, and the rest goes when it begins.
+        """
+        sending = _Sending(self, held)
+        with self.channels.lock:
+            for first, payloads in _alike(messages):
+                sending.take(first, payloads)
+            sending.end()
+        return Sent(sending.waiting, sending.matched)
+
+    def settle(self, size: int = 0) -> None:
+        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+        with self.channels.lock:
+            self.channels.settle(size)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for more messages in queues just now."""
+        return self.crossing is not None and self.crossing.crowded
+
+    def beyond(self, topic: bytes) -> Beyond:
+        """What becomes of messages of this topic that are to be acknowledged.
+
+        Raises as ``to_channel``.
+        """
+        if self._is_closed(topic):
+            others = self._others(topic)
+            found = None if others is None else others.beyond
+        else:
+            found = self._route(topic).beyond
+        return NOBODY_BEYOND if found is None else found
+
+    def _route(self, topic: bytes) -> Route:
+        if topic.startswith(_OWN):
+            return self.channels.route_with(topic, self._others(topic))
+        return self.channels.route(topic)
+
+    def _is_closed(self, topic: bytes) -> bool:
+        """Whether the history of its channel is to be opened first, or those of others before."""
+        channels = self.channels
+        return channels.keeps and bool(self._parked or channels.unopened([(topic, True)]))
+
+    def to_channel(
+        self, topic: bytes, contents: Sequence[bytes], waiting: Waiting | None, *, acked: bool
+    ) -> int:
+        """Publish to who listens, and has no queue for it; how many get each of them.
+
+        Raises InvalidName, InvalidRecord, Failed of a channel with a history. One whose log is to
+        be opened gets it when it is; ``waiting`` knows.
+        """
+        if self._is_closed(topic):
+            self._park(_Parked(topic, contents, acked, waiting))
+            return 1
+        route = self._route(topic)
+        its = route.acked if acked and route.acked is not None else route
+        if its.history is None:
+            return self.channels.put(its, contents, _NOTHING)
+        unsafe = Unsafe()
+        receivers = self.channels.put(its, contents, unsafe)
+        for log in unsafe:
+            if waiting is not None:
+                waiting.appended(log, unsafe.mark(log))
+            log.sync_soon()
+        return receivers + 1  # the history has it
+
+    def _park(self, parked: _Parked) -> None:
+        if parked.waiting is not None:
+            parked.waiting.park()
+        self._parked.append(parked)
+        if len(self._parked) == 1:
+            self._open_next()
+
+    def _open_next(self) -> None:
+        with self.channels.lock:
+            needed = self.channels.unopened([(self._parked[0].topic, True)])
+        self._work(partial(self.channels.open_histories, needed), self._opened)
+
+    def _opened(self, _: object) -> None:
+        """What could not be opened says so to who publishes."""
+        with self.channels.lock:
+            parked, self._parked = self._parked, []
+            for number, it in enumerate(parked):
+                if number and self._is_closed(it.topic):
+                    self._parked = parked[number:]
+                    self._open_next()
+                    break
+                self._unpark(it)
+            self.channels.settle_elsewhere()
+
+    def _unpark(self, it: _Parked) -> None:
+        error: LogstoreError | None = None
+        try:
+            self.to_channel(it.topic, it.contents, it.waiting, acked=it.acked)
+        except LogstoreError as raised:
+            error = raised
+            self.counts.unkept += len(it.contents)
+        if it.waiting is not None:
+            it.waiting.unparked(None, 0, error)
+
+    def away(self, beyond: Beyond) -> tuple["Queue", ...]:
+        """The queues that get what is sent at most once, if that is wanted."""
+        return beyond.away if self._keep_for_away else ()
+
+
+def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
+    """Of members with all of their grants that match."""
+    listening: list[tuple[Form, Receiver]] = []
+    quiet: list[tuple[Form, Receiver]] = []
+    queues: list[Queue] = []
+    away: list[Queue] = []
+    deaf: dict[object, Queue | None] = {}
+    for member, grants in matched:
+        queue = member.queue if any(it.qos for it in grants) else None
+        if queue is not None:
+            queues.append(queue)
+            if not member.live:
+                away.append(queue)
+        if all(it.no_local for it in grants):
+            deaf[member] = queue
+        if member.live:
+            place = _form(member, grants), member
+            listening.append(place)
+            if queue is None:
+                quiet.append(place)
+    beyond = Beyond(tuple(queues), tuple(away), deaf) if queues or deaf else None
+    return Others(listening, quiet if queues else None, beyond)
+
+
+def _form(member: Member, grants: Sequence[Grant]) -> Form:
+    if not any(it.no_local for it in grants):
+        return _plain_form(member, grants)
+    heard = [it for it in grants if not it.no_local]
+    own = _plain_form(member, heard) if heard else None
+    return NotOwn(_plain_form(member, grants), member, own)
+
+
+def _plain_form(member: Member, grants: Sequence[Grant]) -> Form:
+    if len(grants) == 1:
+        (grant,) = grants
+        ids = (grant.id,) if grant.id else ()
+        return member.form_of(retain_as_published=grant.retain_as_published, ids=ids)
+    return member.form_of(
+        retain_as_published=any(it.retain_as_published for it in grants),
+        ids=tuple(sorted({it.id for it in grants if it.id})),
+    )
+
+
+def _alike(messages: Sequence[Message]) -> Iterator[tuple[Message, Sequence[bytes]]]:
+    """Runs of messages that differ by their payloads alone; one of them, and the payloads."""
+    begin, first = 0, messages[0]
+    rest = first[2:]
+    for number, message in enumerate(messages):
+        if message[0] != first[0] or message[2:] != rest:
+            yield first, [it[1] for it in messages[begin:number]]
+            begin, first = number, message
+            rest = first[2:]
+    yield first, [it[1] for it in messages[begin:]]
+
+
+class _Sending:
+    """Messages on their way from one publisher."""
+
+    def __init__(self, space: Space, held: "Transaction | None") -> None:
+        self.waiting: Waiting | None = None
+        self.matched: list[int] = []
+        self._space = space
+        self._held = held
+        self._rows = None if space.crossing is None else space.crossing.rows()
+
+    def take(self, first: Message, payloads: Sequence[bytes]) -> None:
+        """Messages that are as the first one but for their payloads."""
+        topic, _, qos, retain, about, publisher = first
+        if qos and self.waiting is None and self._held is None:
+            self.waiting = Waiting()
+        try:
+            beyond = self._space.beyond(topic)
+            matched = self._to_channel(first, payloads, beyond)
+        except LogstoreError as error:  # its channel is to keep it, and can't
+            self._failed(error, len(payloads))
+            return
+        if publisher in beyond.deaf:
+            matched -= 1
+        if self._rows is not None:
+            queues = beyond.queues if qos else self._space.away(beyond)
+            own = beyond.deaf.get(publisher)
+            if own is not None:
+                queues = tuple([it for it in queues if it is not own])
+            matched += self._rows.add(topic, payloads, qos, about, queues, retain=retain)
+        self.matched += [max(matched, 0)] * len(payloads)
+
+    def _to_channel(self, first: Message, payloads: Sequence[bytes], beyond: Beyond) -> int:
+        topic, _, qos, retain, about, publisher = first
+        contents = payloads
+        if retain or about is not None or publisher in beyond.deaf:
+            contents = [Carried(it, about, publisher, retain=retain) for it in payloads]
+        space = self._space
+        if self._held is None:
+            waiting = self.waiting if qos else None
+            return space.to_channel(topic, contents, waiting, acked=qos > 0)
+        self._held.before(
+            partial(ahead, space, topic, contents, acked=qos > 0), sum(map(len, payloads))
+        )
+        return 1
+
+    def _failed(self, error: LogstoreError, count: int) -> None:
+        self._space.counts.unkept += count
+        if self.waiting is not None:
+            self.waiting.failed = self.waiting.failed or error
+        self.matched += [1] * count  # it is not that nobody would have got them
+
+    def end(self) -> None:
+        """All were taken."""
+        if self._rows is not None:
+            self._rows.publish(self.waiting, self._held)
+
+
+def ahead(
+    space: Space, topic: bytes, contents: Sequence[bytes], waiting: Waiting, *, acked: bool
+) -> None:
+    """As an ``Ahead`` of a transaction: publish what goes to channels, before it is told."""
+    try:
+        with space.channels.lock:
+            space.to_channel(topic, contents, waiting, acked=acked)
+            space.channels.settle_elsewhere()
+    except LogstoreError as error:
+        waiting.failed = waiting.failed or error
