@@ -141,7 +141,7 @@ class Crossing:
         said = self._seen(framed.properties, intake.now_ms)
         bodies = parcel.bodies[numbers.start : numbers.stop]
         try:
-            beyond = space.beyond(topic)
+            beyond = space.beyond(topic, foreign=True)
             matched = self._to_channel(topic, bodies, said, intake)
         except LogstoreError as error:
             space.counts.unkept += len(numbers)
@@ -161,9 +161,12 @@ class Crossing:
             contents = [Carried(it, said.about, None, retain=False) for it in contents]
         acked = said.qos > 0
         if intake.held is None:
-            return self._space.to_channel(topic, contents, intake.waiting, acked=acked)
+            return self._space.to_channel(
+                topic, contents, intake.waiting, acked=acked, foreign=True
+            )
         size = sum(map(len, contents))
-        intake.held.before(partial(ahead, self._space, topic, contents, acked=acked), size)
+        go = partial(ahead, self._space, topic, contents, acked=acked, foreign=True)
+        intake.held.before(go, size)
         return 1
 
     def _seen(self, data: bytes, now_ms: int) -> Seen:

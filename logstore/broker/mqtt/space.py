@@ -50,9 +50,10 @@ class Beyond(NamedTuple):
     queues: tuple["Queue", ...]
     away: tuple["Queue", ...]  # of members that are not connected
     deaf: Mapping[object, "Queue | None"]  # members without what they publish, and their queues
+    asking: frozenset[object]  # members that do not want that by some of their filters
 
 
-NOBODY_BEYOND: Final = Beyond((), (), {})
+NOBODY_BEYOND: Final = Beyond((), (), {}, frozenset())
 
 
 class NotOwn:
@@ -89,6 +90,7 @@ class _Parked(NamedTuple):
     topic: bytes
     contents: Sequence[bytes]
     acked: bool
+    foreign: bool
     waiting: Waiting | None
 
 
@@ -275,20 +277,20 @@ class Space:
         """Whether there is no room for more messages in queues just now."""
         return self.crossing is not None and self.crossing.crowded
 
-    def beyond(self, topic: bytes) -> Beyond:
+    def beyond(self, topic: bytes, *, foreign: bool = False) -> Beyond:
         """What becomes of messages of this topic that are to be acknowledged.
 
-        Raises as ``to_channel``.
+        ``foreign``: they come by another door than MQTT's. Raises as ``to_channel``.
         """
         if self._is_closed(topic):
-            others = self._others(topic)
+            others = self.others(topic) if foreign else self._others(topic)
             found = None if others is None else others.beyond
         else:
-            found = self._route(topic).beyond
+            found = self._route(topic, foreign=foreign).beyond
         return NOBODY_BEYOND if found is None else found
 
-    def _route(self, topic: bytes) -> Route:
-        if topic.startswith(_OWN):
+    def _route(self, topic: bytes, *, foreign: bool) -> Route:
+        if topic.startswith(_OWN) and not foreign:
             return self.channels.route_with(topic, self._others(topic))
         return self.channels.route(topic)
 
@@ -298,7 +300,13 @@ class Space:
         return channels.keeps and bool(self._parked or channels.unopened([(topic, True)]))
 
     def to_channel(
-        self, topic: bytes, contents: Sequence[bytes], waiting: Waiting | None, *, acked: bool
+        self,
+        topic: bytes,
+        contents: Sequence[bytes],
+        waiting: Waiting | None,
+        *,
+        acked: bool,
+        foreign: bool = False,
     ) -> int:
         """Publish to who listens, and has no queue for it; how many get each of them.
 
@@ -306,9 +314,9 @@ class Space:
         be opened gets it when it is; ``waiting`` knows.
         """
         if self._is_closed(topic):
-            self._park(_Parked(topic, contents, acked, waiting))
+            self._park(_Parked(topic, contents, acked, foreign, waiting))
             return 1
-        route = self._route(topic)
+        route = self._route(topic, foreign=foreign)
         its = route.acked if acked and route.acked is not None else route
         if its.history is None:
             return self.channels.put(its, contents, _NOTHING)
@@ -347,7 +355,7 @@ class Space:
     def _unpark(self, it: _Parked) -> None:
         error: LogstoreError | None = None
         try:
-            self.to_channel(it.topic, it.contents, it.waiting, acked=it.acked)
+            self.to_channel(it.topic, it.contents, it.waiting, acked=it.acked, foreign=it.foreign)
         except LogstoreError as raised:
             error = raised
             self.counts.unkept += len(it.contents)
@@ -366,20 +374,25 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
     queues: list[Queue] = []
     away: list[Queue] = []
     deaf: dict[object, Queue | None] = {}
+    asking: set[object] = set()
     for member, grants in matched:
         queue = member.queue if any(it.qos for it in grants) else None
         if queue is not None:
             queues.append(queue)
             if not member.live:
                 away.append(queue)
-        if all(it.no_local for it in grants):
-            deaf[member] = queue
+        if any(it.no_local for it in grants):
+            asking.add(member)
+            if all(it.no_local for it in grants):
+                deaf[member] = queue
         if member.live:
             place = _form(member, grants), member
             listening.append(place)
             if queue is None:
                 quiet.append(place)
-    beyond = Beyond(tuple(queues), tuple(away), deaf) if queues or deaf else None
+    beyond = None
+    if queues or asking:
+        beyond = Beyond(tuple(queues), tuple(away), deaf, frozenset(asking))
     return Others(listening, quiet if queues else None, beyond)
 
 
@@ -448,7 +461,7 @@ class _Sending:
     def _to_channel(self, first: Message, payloads: Sequence[bytes], beyond: Beyond) -> int:
         topic, _, qos, retain, about, publisher = first
         contents = payloads
-        if retain or about is not None or publisher in beyond.deaf:
+        if retain or about is not None or publisher in beyond.asking:
             contents = [Carried(it, about, publisher, retain=retain) for it in payloads]
         space = self._space
         if self._held is None:
@@ -472,12 +485,18 @@ class _Sending:
 
 
 def ahead(
-    space: Space, topic: bytes, contents: Sequence[bytes], waiting: Waiting, *, acked: bool
+    space: Space,
+    topic: bytes,
+    contents: Sequence[bytes],
+    waiting: Waiting,
+    *,
+    acked: bool,
+    foreign: bool = False,
 ) -> None:
     """As an ``Ahead`` of a transaction: publish what goes to channels, before it is told."""
     try:
         with space.channels.lock:
-            space.to_channel(topic, contents, waiting, acked=acked)
+            space.to_channel(topic, contents, waiting, acked=acked, foreign=foreign)
             space.channels.settle_elsewhere()
     except LogstoreError as error:
         waiting.failed = waiting.failed or error
