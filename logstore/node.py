@@ -25,6 +25,7 @@ from logstore.access.access import Access
 from logstore.access.passwords import Passwords
 from logstore.access.tokens import Tokens
 from logstore.broker.group_lags import GroupLags
+from logstore.broker.mqtt.space import Space
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
@@ -148,7 +149,12 @@ class Node:
             access = self._access(groups)
             tokens = self._tokens(work, turn.stopwatch)
             audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
-            queues = NodeQueues(loop, turn, self._store, groups.committer, work, figures.queues)
+            space = Space(
+                self._store.channels, turn.soon, work, keep_for_away=settings.mqtt_queue_qos0
+            )
+            queues = NodeQueues(
+                loop, turn, self._store, groups.committer, work, figures.queues, space
+            )
             keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()
@@ -180,6 +186,7 @@ class Node:
             queue_topics=queue_topics,
             coordinator=groups.coordinator,
             channels=self._store.channels,
+            space=space,
             deduplication=self._store.deduplication,
             settings=settings,
             budget=budget,

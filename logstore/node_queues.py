@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from logstore.broker.mqtt.space import Space
 from logstore.clock import now_ms
 from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, LogstoreError
@@ -39,8 +40,13 @@ class NodeQueues:
         committer: Committer,
         work: Work,
         totals: QueueTotals,
+        space: Space | None = None,
     ) -> None:
-        """Opens those that there are. Raises SchemaTooNew, CorruptStore, StorageFull."""
+        """Opens those that there are, and joins them to the space of topics.
+
+        Raises SchemaTooNew, CorruptStore, StorageFull.
+        """
+        self._space = space
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         self._loop = loop
@@ -77,6 +83,7 @@ class NodeQueues:
         """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed."""
         if self._queues is None:
             self.prepare()
+            from logstore.broker.mqtt import crossing
             from logstore.broker.queues.queues import Queues
             from logstore.broker.queues.station_home import Surroundings
 
@@ -89,11 +96,14 @@ class NodeQueues:
                     self._store.deduplication, self._positions, self._store.topics.tell,
                 ),
             )  # fmt: skip
+            if self._space is not None:
+                crossing.join(self._space, self._queues, self._soon)
         return self._queues
 
     def prepare(self) -> None:
         """Whatever of ``open`` takes long. From any thread; raises what it raises."""
         # Imported here, not in a turn.
+        from logstore.broker.mqtt import crossing  # noqa: F401
         from logstore.broker.queues import queues  # noqa: F401
         from logstore.broker.queues.streams import made  # noqa: F401
 

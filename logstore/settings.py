@@ -682,6 +682,11 @@ class StoreSettings:
         "that come",
         words=("drop-head", "drop-new"),
     )
+    mqtt_queue_qos0: bool = _setting(
+        False,
+        "messages of QoS 0 wait for clients that are away and have a session with a queue, too; "
+        "else they are not for them",
+    )
     stomp_port: int = _setting(
         61_613, "where STOMP clients connect; 0: any free port, -1: no STOMP door", low=-1,
         high=65_535,

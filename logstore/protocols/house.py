@@ -12,6 +12,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.group_lags import GroupLags
+from logstore.broker.mqtt.space import Space
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
 from logstore.errors import Failed, LogstoreError
@@ -178,6 +179,7 @@ class House:
     queue_topics: QueueTopics  # with the topics that there are
     coordinator: Coordinator  # of groups; its time is the sessions', in ms
     channels: Channels
+    space: Space  # of topics, across doors
     settings: StoreSettings
     budget: Budget  # of what peers make the process hold
     clock: Callable[[], int]  # ms since 1970

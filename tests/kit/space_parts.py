@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from logstore.amqp import properties
+from logstore.broker.mqtt.crossing import join
 from logstore.broker.mqtt.mapping import seen
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import Carried, Message
@@ -96,7 +97,7 @@ class At:
         self.members = []
         self.made = 0
         if joined:
-            self.space.join(node.queues)
+            join(self.space, node.queues, node.soon)
         self.run()
         self.odd = self.member()
 

@@ -35,6 +35,15 @@ from logstore.kept_queues import DEFAULT_VHOST
 SAID_MAX: Final = 4096  # properties of AMQP that are remembered, of some 100 bytes
 
 
+def join(
+    space: Space, queues: Queues, soon: Callable[[Callable[[], object]], object]
+) -> "Crossing":
+    """From now on messages cross from the space to the queues, and back."""
+    crossing = Crossing(space, queues, soon)
+    space.join(crossing)
+    return crossing
+
+
 class Crossing:
     """A ``Station`` beside what is bound to amq.topic. In the sessions' thread."""
 

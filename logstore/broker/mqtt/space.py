@@ -11,21 +11,19 @@ Who gets what is found once for a topic, and remembered by ``Channels``.
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from logstore.broker.channel import Channels, Chunk, Form, Match, Opening, Others, Receiver, Route
 from logstore.broker.mqtt.filters import FilterTree, Found, has_wildcard, is_topic
 from logstore.broker.mqtt.member import Grant, Member
-from logstore.broker.mqtt.message import Carried, Message
+from logstore.broker.mqtt.message import About, Carried, Message
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.unsafe import Unsafe
 from logstore.counts.mqtt_space import SpaceCounts
 from logstore.errors import LogstoreError
 
 if TYPE_CHECKING:  # a store without queues does without
-    from logstore.broker.mqtt.crossing import Crossing
     from logstore.broker.queues.queue import Queue
-    from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.transaction import Transaction
 
 FEW: Final = 1000  # filters of a member: of more it costs less to forget all routes
@@ -54,6 +52,37 @@ class Beyond(NamedTuple):
 
 
 NOBODY_BEYOND: Final = Beyond((), (), {}, frozenset())
+
+
+class Rows(Protocol):
+    """Messages for queues, gathered to be published together."""
+
+    def add(
+        self,
+        topic: bytes,
+        payloads: Sequence[bytes],
+        qos: int,
+        about: About | None,
+        queues: tuple["Queue", ...],
+        *,
+        retain: bool,
+    ) -> int:
+        """For these queues, and those that are bound to amq.topic; how many get each."""
+
+    def publish(self, waiting: Waiting | None, held: "Transaction | None") -> None:
+        """``waiting`` is told what is to be safe."""
+
+
+class Crossing(Protocol):
+    """Where messages go to AMQP's queues, and come from its exchanges."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits for queues."""
+
+    def rows(self) -> Rows: ...
+    def look(self) -> None:
+        """Somebody has come who listens, or all have gone."""
 
 
 class NotOwn:
@@ -127,11 +156,9 @@ class Space:
 
     # Other doors
 
-    def join(self, queues: "Queues") -> None:
+    def join(self, crossing: Crossing) -> None:
         """There are queues: from now on messages cross to them and from them."""
-        from logstore.broker.mqtt.crossing import Crossing  # a store may have none
-
-        self.crossing = Crossing(self, queues, self._soon)
+        self.crossing = crossing
         self._came()
 
     def _came(self) -> None:
