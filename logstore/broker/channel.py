@@ -12,14 +12,25 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final
 
+from logstore.broker.channel_route import (
+    NOBODY,
+    HandOut,
+    Route,
+    Tally,
+    View,
+    merged,
+    route_beside,
+    route_of,
+)
 from logstore.broker.history import EVENTS, Histories, History, Kept
+from logstore.broker.listeners import Beside, Match, Others, Receiver, Subscriber
+from logstore.broker.roster import Roster
 from logstore.broker.topics import Topics
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import Closed, Forked, LogstoreError
@@ -30,7 +41,6 @@ TURN_BYTES_MAX: Final = 4 << 20  # what waits to be handed out, when many publis
 FEW: Final = 8  # receivers: they are served faster than the loop turns
 ALONE_TURNS: Final = 16  # before it is looked again whether others publish, too
 FEW_NAMES: Final = 1000  # of a subscriber: of more it costs less to forget all routes
-SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands in the tables
 SENDS_AT_ONCE: Final = 1000  # in a turn, at some 6 us each; the other receivers wait for the next
 TOGETHER_MAX: Final = 10_000  # receivers of a turn's channels, to be looked through for who shares
 ROUTES_MAX: Final = 16_384  # remembered; names that are published to may be without number
@@ -41,218 +51,7 @@ TALLIES_MAX: Final = 16_384  # likewise; beyond, all begin anew
 _log = logging.getLogger("logstore.channels")
 
 Soon = Callable[[Callable[[], object]], object]  # as Turn.soon
-Opening = Any  # what a form makes of a match, once
-Chunk = Any  # what a form makes of messages
-
-
 Needed = tuple[bytes, bool]  # a channel, and whether its history is made if there is none
-
-
-class Match(NamedTuple):
-    """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
-
-    channel: bytes
-    pattern: bytes | None = None  # None: by its name
-    apart: bool = False  # the channel is one of those apart
-
-
-class Form(Protocol):
-    """How messages are written for some subscribers. One object per form."""
-
-    def opening(self, match: Match) -> Opening:
-        """What all messages of this match have in common."""
-
-    def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
-        """Each payload in turn, once for each opening."""
-
-    def join(self, chunks: Sequence[Chunk]) -> Chunk:
-        """One chunk of several."""
-
-
-class Receiver(Protocol):
-    """Whoever gets messages."""
-
-    def deliver(self, chunk: Chunk) -> None:
-        """Take these, in order, and return at once; raises nothing. Called with the lock held."""
-
-    def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
-        """The same; it may leave them, and read them from the history later."""
-
-
-class Subscriber(Receiver, Protocol):
-    """Whoever listens."""
-
-    @property
-    def form(self) -> Form:
-        """How its messages are written; another one only after ``Channels.reform``."""
-
-
-class Others(NamedTuple):
-    """Who gets the messages of a channel beside those that listen to names and patterns."""
-
-    listening: Sequence[tuple[Form, Receiver]]
-    # Those of them that get so, too, what is to be acknowledged; None: all.
-    quiet: Sequence[tuple[Form, Receiver]] | None = None
-    beyond: Any = None  # theirs: what else becomes of such messages
-
-
-class Beside(Protocol):
-    """Knows who else gets messages of channels, by rules of its own: MQTT's filters."""
-
-    def others(self, channel: bytes) -> Others | None: ...
-    def is_quick(self, channel: bytes) -> bool:
-        """Whether ``others`` holds up nobody."""
-
-    def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
-        """The same, a part at a time; yields units of work."""
-
-
-class Roster:
-    """Who listens to which names, of one kind: channels, patterns, channels apart."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[bytes, dict[Subscriber, None]] = {}
-        self._by_subscriber: dict[Subscriber, dict[bytes, None]] = {}
-        self._name_bytes: dict[Subscriber, int] = {}
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The names that someone listens to."""
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def __contains__(self, name: bytes) -> bool:
-        return name in self._by_name
-
-    def subscribers(self, name: bytes) -> Iterable[Subscriber]:
-        return self._by_name.get(name, ())
-
-    def count(self, name: bytes) -> int:
-        """How many listen to this name."""
-        return len(self._by_name.get(name, ()))
-
-    def names(self, subscriber: Subscriber) -> list[bytes]:
-        """What it listens to, in the order in which it began to."""
-        return list(self._by_subscriber.get(subscriber, ()))
-
-    def names_count(self, subscriber: Subscriber) -> int:
-        return len(self._by_subscriber.get(subscriber, ()))
-
-    def held_bytes(self, subscriber: Subscriber) -> int:
-        """Memory that it takes to know this."""
-        names = self.names_count(subscriber)
-        return self._name_bytes.get(subscriber, 0) + SUBSCRIPTION_HELD_BYTES * names
-
-    def has(self, subscriber: Subscriber, name: bytes) -> bool:
-        return name in self._by_subscriber.get(subscriber, ())
-
-    def add(self, subscriber: Subscriber, name: bytes) -> None:
-        self._by_name.setdefault(name, {})[subscriber] = None
-        self._by_subscriber.setdefault(subscriber, {})[name] = None
-        self._name_bytes[subscriber] = self._name_bytes.get(subscriber, 0) + len(name)
-
-    def remove(self, subscriber: Subscriber, name: bytes) -> None:
-        for table, key, item in (
-            (self._by_name, name, subscriber),
-            (self._by_subscriber, subscriber, name),
-        ):
-            entries: dict[Any, None] = table[key]  # type: ignore[index]
-            del entries[item]
-            if not entries:
-                del table[key]  # type: ignore[arg-type]
-        if subscriber in self._by_subscriber:
-            self._name_bytes[subscriber] -= len(name)
-        else:
-            del self._name_bytes[subscriber]
-
-
-@dataclass(eq=False, slots=True)
-class View:
-    """Those who get the messages of a route in the same form and for the same reasons."""
-
-    route: "Route"
-    form: Form
-    openings: list[Opening]
-    members: tuple[Receiver, ...]
-    _places: dict[Receiver, int] | None = None  # in ``members``; made when it is asked for
-
-    def places(self) -> dict[Receiver, int]:
-        if self._places is None:
-            self._places = {member: place for place, member in enumerate(self.members)}
-        return self._places
-
-    def chunk(self, payloads: Sequence[bytes]) -> Chunk:
-        return self.form.chunk(self.openings, payloads)
-
-
-@dataclass(eq=False, slots=True)
-class Tally:
-    """What was published to one channel, and was for somebody, since it is remembered."""
-
-    messages: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class Route:
-    """Who gets what is published to one channel, worked out; stands until someone comes or goes."""
-
-    receivers: int = 0  # one who listens by name and by pattern counts twice
-    views: list[View] = field(default_factory=list)
-    history: History | None = None
-    tally: Tally = field(default_factory=Tally)
-    beside: "Route | None" = None  # of a channel with a history: who gets it past that
-    acked: "Route | None" = None  # who gets what is to be acknowledged; None: as all else
-    beyond: Any = None  # as Others.beyond
-
-
-NOBODY: Final = Route()
-
-
-class HandOut:
-    """A chunk that is on its way to many: some of them in each turn, in order."""
-
-    __slots__ = ("_at", "_chunk", "_early", "_kept", "_members", "_places")
-
-    def __init__(
-        self,
-        chunk: Chunk,
-        members: Sequence[Receiver],
-        places: Callable[[], dict[Receiver, int]],
-        kept: Kept | None = None,
-    ) -> None:
-        """``places()``: where each member stands among them; asked only if one can't wait."""
-        self._chunk, self._kept = chunk, kept
-        self._members, self._places = members, places
-        self._at = 0
-        self._early: set[Receiver] = set()
-
-    def some(self, most: int) -> int:
-        """Hand it to so many more; how many of those are left."""
-        end = min(self._at + most, len(self._members))
-        for member in self._members[self._at : end]:
-            if member not in self._early:
-                self._hand(member)
-        most -= end - self._at
-        self._at = end
-        return most
-
-    @property
-    def over(self) -> bool:
-        return self._at == len(self._members)
-
-    def now(self, member: Receiver) -> None:
-        """Hand it to this one before its turn, if it is a member that has not got it."""
-        place = self._places().get(member, -1)
-        if place >= self._at and member not in self._early:
-            self._early.add(member)
-            self._hand(member)
-
-    def _hand(self, member: Receiver) -> None:
-        if self._kept is None:
-            member.deliver(self._chunk)
-        else:
-            member.deliver_kept(self._chunk, self._kept)
 
 
 class Channels:
@@ -574,7 +373,7 @@ class Channels:
             matches: dict[Subscriber, tuple[Match, ...]] = dict.fromkeys(
                 self.apart.subscribers(channel), (match,)
             )
-            route = _remember(self._routes_apart, channel, _route(matches))
+            route = _remember(self._routes_apart, channel, route_of(matches))
         self._turn.append(route)
         self._payloads.append(payload)
         return route.receivers
@@ -685,13 +484,13 @@ class Channels:
             for subscriber in self.patterns.subscribers(pattern):
                 matches[subscriber] = matches.get(subscriber, ()) + match
         if others is None:
-            route = _route(matches)
+            route = route_of(matches)
             route.history = history
             return route
-        route = _with(channel, matches, history, others.listening)
+        route = route_beside(channel, matches, history, others.listening)
         route.beyond = others.beyond
         if others.quiet is not None:
-            route.acked = _with(channel, matches, history, others.quiet)
+            route.acked = route_beside(channel, matches, history, others.quiet)
         return route
 
     def _remember(self, channel: bytes, route: Route) -> Route:
@@ -834,7 +633,7 @@ class Channels:
             members = groups.setdefault(tuple(views), {})
             members[member] = len(members)
         for together, members in groups.items():
-            chunk = _merged(together, places, payloads)
+            chunk = merged(together, places, payloads)
             self._hand_out(HandOut(chunk, list(members), partial(_it, members)))
 
     # To many: some in each turn
@@ -882,66 +681,6 @@ class Channels:
 
 def _it(places: dict[Receiver, int]) -> dict[Receiver, int]:
     return places
-
-
-def _merged(
-    views: Sequence[View], places: dict[Route, list[int]], payloads: Sequence[bytes]
-) -> Chunk:
-    """The messages of several routes in the order in which they were published."""
-    if len(views) == 1:
-        return views[0].chunk([payloads[place] for place in places[views[0].route]])
-    in_order = sorted(
-        ((place, number) for number, view in enumerate(views) for place in places[view.route])
-    )
-    chunks = [
-        views[number].chunk([payloads[place] for place, _ in run])
-        for number, run in groupby(in_order, itemgetter(1))
-    ]
-    return views[0].form.join(chunks)
-
-
-def _route(
-    matches: dict[Subscriber, tuple[Match, ...]],
-    beside: Iterable[tuple[Form, Receiver]] = (),
-    match: Match | None = None,
-) -> Route:
-    """``beside``: those that get its messages in these forms, for ``match``."""
-    alike: dict[tuple[Form, tuple[Match, ...]], list[Receiver]] = {}
-    for subscriber, why in matches.items():
-        alike.setdefault((subscriber.form, why), []).append(subscriber)
-    if match is not None:
-        for form, members in _alike(beside).items():
-            alike[form, (match,)] = members
-    route = Route(sum(len(why) * len(members) for (_, why), members in alike.items()))
-    for (form, why), members in alike.items():
-        openings = [form.opening(it) for it in why]
-        route.views.append(View(route, form, openings, tuple(members)))
-    return route
-
-
-def _alike(beside: Iterable[tuple[Form, Receiver]]) -> dict[Form, list[Receiver]]:
-    found: dict[Form, list[Receiver]] = {}
-    for form, receiver in beside:
-        found.setdefault(form, []).append(receiver)
-    return found
-
-
-def _with(
-    channel: bytes,
-    matches: dict[Subscriber, tuple[Match, ...]],
-    history: History | None,
-    beside: Sequence[tuple[Form, Receiver]],
-) -> Route:
-    """Those who are beside get nothing of a history: they have no place in it."""
-    match = Match(channel)
-    if history is None:
-        return _route(matches, beside, match)
-    route = _route(matches)
-    route.history = history
-    if beside:
-        route.beside = _route({}, beside, match)
-        route.receivers += route.beside.receivers
-    return route
 
 
 def _remember(routes: dict[bytes, Route], channel: bytes, route: Route) -> Route:

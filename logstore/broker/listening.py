@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Self
 
-from logstore.broker.channel import Channels, Form, Match
+from logstore.broker.channel import Channels
 from logstore.broker.history import Kept
+from logstore.broker.listeners import Form, Match
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import FellBehind, Forked
 

@@ -8,7 +8,7 @@ from logstore.access.access import open_access
 from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
 from logstore.access.refusals import Refusals
-from logstore.broker.channel import Match
+from logstore.broker.listeners import Match
 from logstore.broker.mqtt.message import Carried
 from logstore.broker.queues.pending import Waiting
 from logstore.counts.doors import DoorCounts

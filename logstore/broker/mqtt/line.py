@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from logstore.broker.channel import Chunk, Form
+from logstore.broker.listeners import Chunk, Form
 from logstore.broker.mqtt.message import About
 from logstore.broker.queues.subscription import Whose
 

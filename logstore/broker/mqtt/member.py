@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from logstore.broker.channel import Chunk, Form
 from logstore.broker.history import Kept
+from logstore.broker.listeners import Chunk, Form
 
 if TYPE_CHECKING:  # with messages of QoS 0 alone there are no queues
     from logstore.broker.queues.queue import Queue

@@ -10,8 +10,8 @@ from secrets import randbelow
 from typing import Final, Protocol
 
 from logstore.amqp import fields
-from logstore.broker.channel import Chunk, Form
 from logstore.broker.history import Kept as KeptHistory
+from logstore.broker.listeners import Chunk, Form
 from logstore.broker.mqtt.filters import SHARE, held_bytes_of
 from logstore.broker.mqtt.grants import Grants
 from logstore.broker.mqtt.line import Line

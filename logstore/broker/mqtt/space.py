@@ -13,7 +13,9 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from logstore.broker.channel import Channels, Chunk, Form, Match, Opening, Others, Receiver, Route
+from logstore.broker.channel import Channels
+from logstore.broker.channel_route import Route
+from logstore.broker.listeners import Chunk, Form, Match, Opening, Others, Receiver
 from logstore.broker.mqtt.filters import FilterTree, Found, has_wildcard, is_topic
 from logstore.broker.mqtt.member import Grant, Member
 from logstore.broker.mqtt.message import About, Carried, Message

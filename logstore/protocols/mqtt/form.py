@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from logstore.broker.channel import Match
+from logstore.broker.listeners import Match
 from logstore.broker.mqtt.message import About, Carried, seconds_left
 from logstore.mqtt.fields import data, varint
 from logstore.mqtt.kinds import V5

@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from logstore.access.identity import Identity
 from logstore.access.quotas import Seat
-from logstore.broker.channel import Form, Roster
 from logstore.broker.history import History, Kept
 from logstore.broker.keys.journal import Journal
+from logstore.broker.listeners import Form
+from logstore.broker.roster import Roster
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError
 from logstore.log import Log

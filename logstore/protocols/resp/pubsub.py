@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from logstore.broker.channel import Channels, Roster
+from logstore.broker.channel import Channels
+from logstore.broker.roster import Roster
 from logstore.errors import InvalidName, LogstoreError
 from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient, Run

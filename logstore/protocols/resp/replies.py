@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from logstore.broker.channel import Match
+from logstore.broker.listeners import Match
 from logstore.records.record import Record
 
 Version = Literal[2, 3]

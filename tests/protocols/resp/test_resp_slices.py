@@ -5,7 +5,7 @@ from redis_parts import request
 from resp_kit import FakeDoor, boss, user
 from turns_by_hand import Turns
 
-from logstore.broker.channel import SUBSCRIPTION_HELD_BYTES
+from logstore.broker.roster import SUBSCRIPTION_HELD_BYTES
 from logstore.protocols.resp import requests, session
 from logstore.protocols.resp.client import QUEUED_AT_ONCE
 from logstore.protocols.resp.command import FEW_MAX

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
-from logstore.broker.channel import Match
 from logstore.broker.history import Kept
+from logstore.broker.listeners import Match
 from logstore.http.bodies import encode
 from logstore.protocols.http.replies.contents import PREVIEW_BYTES, preview
 from logstore.protocols.http.replies.events import Events

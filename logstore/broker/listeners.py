@@ -1,0 +1,68 @@
+"""Who listens to channels, as channels see it, and how messages are written for them."""
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from logstore.broker.history import Kept
+
+Opening = Any  # what a form makes of a match, once
+Chunk = Any  # what a form makes of messages
+
+
+class Match(NamedTuple):
+    """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
+
+    channel: bytes
+    pattern: bytes | None = None  # None: by its name
+    apart: bool = False  # the channel is one of those apart
+
+
+class Form(Protocol):
+    """How messages are written for some subscribers. One object per form."""
+
+    def opening(self, match: Match) -> Opening:
+        """What all messages of this match have in common."""
+
+    def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
+        """Each payload in turn, once for each opening."""
+
+    def join(self, chunks: Sequence[Chunk]) -> Chunk:
+        """One chunk of several."""
+
+
+class Receiver(Protocol):
+    """Whoever gets messages."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Take these, in order, and return at once; raises nothing. Called with the lock held."""
+
+    def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
+        """The same; it may leave them, and read them from the history later."""
+
+
+class Subscriber(Receiver, Protocol):
+    """Whoever listens."""
+
+    @property
+    def form(self) -> Form:
+        """How its messages are written; another one only after ``Channels.reform``."""
+
+
+class Others(NamedTuple):
+    """Who gets the messages of a channel beside those that listen to names and patterns."""
+
+    listening: Sequence[tuple[Form, Receiver]]
+    # Those of them that get so, too, what is to be acknowledged; None: all.
+    quiet: Sequence[tuple[Form, Receiver]] | None = None
+    beyond: Any = None  # theirs: what else becomes of such messages
+
+
+class Beside(Protocol):
+    """Knows who else gets messages of channels, by rules of its own: MQTT's filters."""
+
+    def others(self, channel: bytes) -> Others | None: ...
+    def is_quick(self, channel: bytes) -> bool:
+        """Whether ``others`` holds up nobody."""
+
+    def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
+        """The same, a part at a time; yields units of work."""
