@@ -12,12 +12,13 @@ from logstore.amqp import fields
 from logstore.broker.mqtt.deadlines import Deadlines
 from logstore.broker.mqtt.line import Line
 from logstore.broker.mqtt.session import CLIENT, NoShares, Session, Shares, Space
+from logstore.broker.queues.limits import DROP_HEAD, REJECT_PUBLISH
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending, both
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
-from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
+from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError
 from logstore.kept_mqtt import (
@@ -30,10 +31,12 @@ from logstore.kept_mqtt import (
     MqttKeeper,
 )
 from logstore.kept_queues import DEFAULT_VHOST
+from logstore.settings import StoreSettings
 
 ENDED_AT_ONCE: Final = 100  # sessions whose time is over that end in one turn
 ALIVE_MS: Final = 60_000  # between notes that the process is alive
 MINUTE_MS: Final = 60_000
+DROP_NEW: Final = "drop-new"
 TAKEN_OVER_TOLD: Final = 5  # times in a minute that are worth a line
 
 log: Final = logging.getLogger("logstore.mqtt")
@@ -94,6 +97,21 @@ class SessionLimits(NamedTuple):
 
 
 NO_LIMITS: Final = SessionLimits()
+
+
+def limits_of(settings: StoreSettings) -> SessionLimits:
+    """As they are set."""
+    drops_new = settings.mqtt_queued_overflow == DROP_NEW
+    return SessionLimits(
+        settings.mqtt_sessions_max,
+        settings.mqtt_subscriptions_max,
+        settings.mqtt_session_expiry_max_s,
+        Arguments.of({
+            b"x-max-length": Field("l", settings.mqtt_queued_messages_max),
+            b"x-max-length-bytes": Field("l", settings.mqtt_queued_bytes_max),
+            b"x-overflow": Field("S", REJECT_PUBLISH if drops_new else DROP_HEAD),
+        }),
+    )  # fmt: skip
 
 
 class Sessions:
@@ -204,8 +222,8 @@ class Sessions:
 
     @property
     def connected(self) -> int:
-        """How many are."""
-        return sum(it.connected for it in self._by_client.values())
+        """How many are: those that are not are kept."""
+        return len(self._by_client) - len(self._away)
 
     def of(self, client: str) -> Session | None:
         """The session of this client id."""
@@ -276,7 +294,7 @@ class Sessions:
 
     def _new(self, wanted: Wanted) -> Session:
         self.counts.begun += 1
-        lasts = wanted.expiry_s > 0
+        lasts = min(wanted.expiry_s, self._limits.expiry_max_s) > 0
         fact = KeptSession(self._queues.next_id(), wanted.client, wanted.user)
         session = Session(fact, self, lasts=lasts)
         self._add(session)

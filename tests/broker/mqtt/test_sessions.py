@@ -5,7 +5,9 @@ from mqtt_sessions import Line, MqttLives
 
 from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.session import TooManySubscriptions, queue_name
+from logstore.broker.mqtt.sessions import limits_of
 from logstore.kept_mqtt import NEVER
+from logstore.settings import StoreSettings
 
 
 @pytest.fixture
@@ -396,6 +398,48 @@ def test_a_client_has_no_more_subscriptions_than_it_may(lives):
     node.subscribe(session, b"b", qos=0)
     node.unsubscribe(session, b"a")
     node.subscribe(session, b"c")
+
+
+def of_settings(lives, **given):
+    lives.close()
+    lives.node_type = type("Few", (lives.node_type,), {})
+    lives.node_type.limits = limits_of(StoreSettings(**given))
+    return lives.open()
+
+
+@pytest.mark.parametrize(
+    ("overflow", "left"), [("drop-head", [b"3", b"4", b"5"]), ("drop-new", [b"1", b"2", b"3"])]
+)
+def test_no_more_waits_for_a_client_than_may(lives, overflow, left):
+    node = of_settings(lives, mqtt_queued_messages_max=3, mqtt_queued_overflow=overflow)
+    session, _, line = node.come(window=1)
+    node.subscribe(session, b"a")
+    node.send(b"a", b"under way")
+    for it in (b"1", b"2", b"3", b"4", b"5"):
+        node.send(b"a", it)
+    node.go(session)
+    _, _, line = node.come(window=10)
+    assert line.bodies == [b"under way", *left]
+
+
+def test_no_more_bytes_wait_for_a_client_than_may(lives):
+    node = of_settings(lives, mqtt_queued_bytes_max=1024)
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    for n in range(5):
+        node.send(b"a", bytes([n]) * 400)
+    _, _, line = node.come()
+    assert [it[0] for it in line.bodies] == [3, 4]
+
+
+def test_no_session_outlives_its_connection_longer_than_it_may(lives):
+    node = of_settings(lives, mqtt_session_expiry_max_s=60)
+    session, _, _ = node.come(expiry_s=NEVER)
+    assert session.expiry_s == 60
+    node.go(session, expiry_s=NEVER)
+    node.later(60_000)
+    assert session.ended
 
 
 def test_unsubscribed_is_unsubscribed_after_a_restart_too(lives):
