@@ -33,6 +33,7 @@ QUEUE: Final = "queue"
 POLICY: Final = "policy"
 DEFINITIONS: Final = "definitions"  # taken, or given
 CONNECTION: Final = "connection"  # ended by somebody else
+SESSION: Final = "session"  # of an MQTT client, ended by somebody else
 AUDIT: Final = "audit"  # of the audit log itself: what is missing from it
 
 # Outcomes

@@ -72,9 +72,15 @@ class MqttOf(Protocol):
     def when_open(self, then: Callable[[Any], None]) -> None:
         """``then`` gets it, or the LogstoreError why that can't be: now, or in a later turn."""
 
+    @property
+    def opened(self) -> Any:  # noqa: ANN401  its model, which few servers import
+        """None: nobody has come, and there is nothing from before."""
+
 
 class NoMqtt:
     """``MqttOf`` of a process that has none."""
+
+    opened = None
 
     def when_open(self, then: Callable[[Any], None]) -> None:
         """As MqttOf.when_open."""

@@ -24,7 +24,9 @@ from logstore.protocols.house import (
     Connections,
     House,
     Job,
+    MqttOf,
     NoConnections,
+    NoMqtt,
     QueuesOf,
     TakeFound,
     Timer,
@@ -82,6 +84,7 @@ class HttpDoor:
     figures: Figures = field(default_factory=Figures)
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     connections: Connections = field(default_factory=NoConnections)
+    mqtt_of: MqttOf = field(default_factory=NoMqtt)
     meter: Meter = field(default_factory=Meter)
     news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
@@ -140,5 +143,5 @@ class HttpDoor:
             topics=house.topics, coordinator=house.coordinator, lags=house.lags, timer=house.timer,
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
-            connections=house.connections, jobs=house.jobs,
+            connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
         )  # fmt: skip

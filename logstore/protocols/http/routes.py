@@ -8,6 +8,7 @@ from logstore.protocols.http.metrics import table as table_metrics
 from logstore.protocols.http.native import (
     table_channels,
     table_figures,
+    table_mqtt,
     table_queues,
     table_server,
     table_topics,
@@ -22,6 +23,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_topics.ROUTES,
     *table_queues.ROUTES,
     *table_channels.ROUTES,
+    *table_mqtt.ROUTES,
     *table_users.ROUTES,
     *rabbit.ROUTES,
     *table_metrics.ROUTES,

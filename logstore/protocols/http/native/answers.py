@@ -167,6 +167,31 @@ class FlowHistory(Struct):
     out: list[Rate] = field()
 
 
+class MqttSession(Struct):
+    client: str  # its id
+    user: str
+    connected: bool
+    peer: str | None  # where it is connected from
+    version: str  # of the protocol
+    expiry_s: int | None  # after its connection is gone; None: never
+    left_ms: int | None  # when that was
+    expires_ms: int | None
+    subscriptions: int
+    queue: str | None  # where its messages wait; None: it has asked for none that do
+    ready: int | None  # messages that wait
+    unacked: int  # that it was sent and has not acknowledged
+    window: int | None  # how many of these there may be
+    memory_bytes: int
+
+
+class MqttSubscription(Struct):
+    filter: str
+    qos: int
+    no_local: bool
+    retain_as_published: bool
+    id: int | None
+
+
 class Connection(Struct):
     id: int
     door: str
@@ -854,6 +879,10 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /connections": Listed[Connection],
     "GET /connections/{id}": Connection,
     "DELETE /connections/{id}": Connection,
+    "GET /mqtt/sessions": Listed[MqttSession],
+    "GET /mqtt/sessions/{client}": MqttSession,
+    "DELETE /mqtt/sessions/{client}": MqttSession,
+    "GET /mqtt/sessions/{client}/subscriptions": Listed[MqttSubscription],
     "GET /settings": Listed[Setting],
     "GET /topics": Listed[Topic],
     "POST /topics": TopicMade,
