@@ -697,6 +697,10 @@ class StoreSettings:
         low=-1,
         high=65_535,
     )
+    stomp_trailing_lf: bool = _setting(
+        False,
+        "whether a line end follows each frame to STOMP clients, as in RabbitMQ",
+    )
     http_port: int = _setting(
         15_672, "where browsers and HTTP clients connect; 0: any free port, -1: no HTTP door",
         low=-1, high=65_535,

@@ -126,6 +126,7 @@ class Figures:
         """``stopwatch``: seconds that only go forward; ``clock``: ms since 1970."""
         self.amqp = AmqpCounts()
         self.mqtt = MqttCounts()
+        self.stomp = AmqpCounts()
         self.queues = QueueTotals()
         self.turns = Turns() if turns is None else turns
         self.syncs = Syncs() if syncs is None else syncs

@@ -202,6 +202,25 @@ class Unacked(Generic[Queue, Consumer]):
         self._low = last
         return found
 
+    def holder(self, tag: int) -> Consumer | None:
+        """Who had this delivery; None: no such tag is unacked, or nobody had it."""
+        if tag not in self:
+            return None
+        page = self._pages[tag >> PAGE_SHIFT]
+        return page.runs[bisect_right(page.tags, tag) - 1].consumer
+
+    def take_upto_of(self, tag: int, consumer: Consumer) -> list[Delivered[Queue, Consumer]]:
+        """Take out all that one consumer has up to this one, in order."""
+        found: list[Delivered[Queue, Consumer]] = []
+        last = tag >> PAGE_SHIFT
+        for number in self._numbers(last):
+            page, base = self._pages[number], number << PAGE_SHIFT
+            mask = sum(run.mask(base) for run in page.runs if run.consumer == consumer) & page.bits
+            if number == last:
+                mask &= (2 << (tag & PAGE_TAGS - 1)) - 1
+            found += self._take(number, page, mask)
+        return found
+
     def drain(self, kept: Callable[[int], bool] | None = None) -> list[Delivered[Queue, Consumer]]:
         """Take out all there are, in order: a channel ends, or its client has them redelivered.
 

@@ -3,20 +3,46 @@
 import math
 from typing import Final
 
+from logstore.access.refusals import Refusals
 from logstore.protocols.house import House
+from logstore.protocols.rabbit_alarm import free_bytes
 from logstore.protocols.session import Doorway, Limits, Link, Session
+from logstore.protocols.stomp.door import StompDoor
 
 NAME: Final = "stomp"
+LINE_END: Final = b"\n"
 
 
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
+    settings = house.settings
+    door = StompDoor(
+        house.queues_of,
+        f"RabbitMQ/{settings.amqp_server_version}",
+        min(settings.amqp_max_message_size, house.budget.request_bytes_max),
+        line_end=LINE_END if settings.stomp_trailing_lf else b"",
+        free_bytes=lambda: free_bytes(house.topics),
+        free_bytes_min=settings.queue_disk_free_bytes,
+        stopwatch=house.stopwatch,
+        slices=house.slices,
+        access=house.access,
+        logins=house.logins,
+        refusals=Refusals(house.stopwatch, house.audit),
+        audit=house.audit,
+        insecure=settings.listen_insecure,
+        counts=house.figures.stomp,
+    )
 
     def new_session(link: Link) -> Session:
         from logstore.protocols.stomp.session import StompSession  # a server may have no client
 
-        return StompSession(link)
+        return StompSession(door, link)
 
-    # A subscriber may be silent for ever; heart-beats tells whether it is there.
-    limits = Limits(house.settings.max_connections, math.inf)
-    return Doorway(new_session, limits, NAME, house.figures.door(NAME))
+    # A subscriber may be silent for ever; heart-beats tell whether it is there.
+    limits = Limits(settings.max_connections, math.inf)
+    counts = house.figures.door(NAME)
+    house.figures.alarms[NAME] = lambda: door.alarm.reason
+    return Doorway(
+        new_session, limits, NAME, counts, lambda session: session.about(),
+        lambda session, reason: session.end_by(reason),
+    )  # fmt: skip

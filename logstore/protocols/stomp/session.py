@@ -1,41 +1,359 @@
-"""One STOMP connection."""
+"""One STOMP connection: bytes in, bytes out, and its time.
 
+What comes in one read and is sent to queues is given to them together. A connection that gets an
+ERROR ends (1.2, "ERROR"); what its client still sends is thrown away for a while, since to close a
+socket with unread bytes would destroy the ERROR on its way.
+"""
+
+import math
 from collections.abc import Sequence
+from typing import Final
 
-from logstore.protocols.session import Buffer, Link
+from logstore.access.quotas import Seat
+from logstore.errors import LogstoreError
+from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
+from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
+from logstore.protocols.rabbit_alarm import LOOK_S
+from logstore.protocols.session import About, Buffer, Link
+from logstore.protocols.stomp.client import StompClient
+from logstore.protocols.stomp.connect import Entry
+from logstore.protocols.stomp.door import StompDoor
+from logstore.protocols.stomp.handlers import DISCONNECT, carry_out
+from logstore.protocols.stomp.phase import EARLY, ENDING, OPEN, TAKING, Phase
+from logstore.stomp.beats import NONE, Beats
+from logstore.stomp.faults import StompFault
+from logstore.stomp.frames import CONNECTING, HEAD_BYTES_MAX, SEND, Frame
+from logstore.stomp.reading import Reader
+
+HANDSHAKE_S: Final = 10.0
+EARLY_BYTES_MAX: Final = 16 << 10  # of a head, before its client is in; it has no use for a body
+DISCARD_S: Final = 2.0  # that a client has to hear of an ERROR
+LEAVE_S: Final = 1.0  # when the server stops: acknowledgements that are on their way still count
+CROWDED_S: Final = 0.01  # between looks whether queues take messages again
+PATIENCE: Final = 2  # intervals without a sign of life
+BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
+WORK_AT_ONCE: Final = 128  # frames in a turn, but for those that send: some 10 ms
+READ_S: Final = 0.01  # that taking them may take
+SESSION_BYTES: Final = 1024
+SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
+BEAT: Final = b"\n"
+PROTOCOL_NAME: Final = "STOMP"
+_AMQP: Final = b"AMQP"
 
 
 class StompSession:
     """A ``Session``."""
 
-    wants = 0
-    deadline: float | None = None
-    busy = False
-    held_bytes = 0
-    kept = False
-
-    def __init__(self, link: Link) -> None:
+    def __init__(self, door: StompDoor, link: Link) -> None:
+        self.kept = False
+        self.busy = False  # a client that has ended its side reads nothing any more
         self.closed: str | None = None
-        link.wake()
+        self.client = StompClient(door, link)
+        self._door = door
+        self._link = link
+        self._reader = Reader(0, EARLY_BYTES_MAX)
+        self._seat = Seat(door.access.metering)
+        self._entry: Entry | None = None
+        self._due: float | None = None  # when a wrong password is told
+        self._beats: Beats = NONE
+        self._now = 0.0
+        self._since = 0.0  # when the phase began
+        self._seen = Phase.FIRST  # the phase, as it was looked at last
+        self._heard_at = 0.0
+        self._sent = True  # something, since the last beat
+        self._beat_at = math.inf
+        self._begun = False
+        self._crowded = False  # takes nothing before the queues have room
+        self._leaving = False
+        door.sessions[self] = None
+        link.wake()  # the time in which a client has to come in begins then
+
+    def about(self) -> About:
+        """As Doorway.about."""
+        it = self.client
+        return About(
+            "" if it.entry is None else it.entry.user,
+            state="blocked" if it.outbox.blocked else it.phase.name.lower(),
+            facts={
+                "vhost": it.vhost_name, "version": it.version,
+                "subscriptions": len(it.subscriptions), "transactions": len(it.transactions),
+                "unacked": len(it.unacked), "heart_beat": self._beats.header,
+            },
+        )  # fmt: skip
+
+    # The session of the server
+
+    @property
+    def wants(self) -> int:
+        return self._reader.wants
+
+    @property
+    def held_bytes(self) -> int:
+        return SESSION_BYTES + self._reader.held_bytes + self.client.held_bytes
+
+    @property
+    def deadline(self) -> float | None:
+        due = self._phase_ends()
+        if self._due is not None:
+            due = min(due, self._due)
+        return due if due < math.inf else None
+
+    def _phase_ends(self) -> float:
+        match self.client.phase:
+            case Phase.FIRST | Phase.LOGIN:
+                return self._since + HANDSHAKE_S if self._begun else math.inf
+            case Phase.RUNNING | Phase.GOING:
+                return self._next_look()
+            case Phase.LEAVING:
+                return self._since + LEAVE_S
+            case Phase.DISCARDING:
+                return self._since + DISCARD_S
+            case Phase.OVER:
+                return math.inf
+
+    def _next_look(self) -> float:
+        due = self._beat_at
+        if self._beats.expects:
+            due = min(due, self._heard_at + PATIENCE * self._beats.expects)
+        if self._crowded:
+            due = min(due, self._now + CROWDED_S)
+        if self.client.outbox.blocked:
+            due = min(due, self._now + LOOK_S)
+        return due
+
+    def _begin(self, now: float) -> None:
+        self._now = now
+        if not self._begun:
+            self._begun, self._since = True, now
 
     def receive(self, data: memoryview, now: float) -> int:
         """As Session.receive."""
-        return len(data)
+        self._begin(now)
+        self._heard_at = now
+        client = self.client
+        if client.phase in ENDING or client.phase is Phase.GOING:
+            return len(data)
+        if len(data) < self._reader.wants or client.full or self._crowded:
+            return 0
+        if client.phase not in TAKING:
+            return 0
+        raw = bytes(data[: max(BYTES_AT_ONCE, self._reader.wants)])
+        taken = self._take(raw)
+        self._end_read()
+        if taken and taken < len(data) and not self._reader.wants and not client.full:
+            self._link.wake()  # others first
+        return taken
+
+    def _take(self, raw: bytes) -> int:
+        client, reader, at, left = self.client, self._reader, 0, WORK_AT_ONCE
+        if client.phase is Phase.FIRST and self._is_foreign(raw[:FOREIGN_BYTES]):
+            return len(raw)
+        client.until = self._door.stopwatch() + READ_S
+        try:
+            while left > 0 and not client.full and client.phase in TAKING and not client.late:
+                frame, at = reader.next(raw, at)
+                if frame is None:
+                    break
+                self._attempt(frame)
+                left -= frame.command != SEND
+        except StompFault as fault:  # of bytes, not of what a frame asks for
+            client.fail(fault)
+        return len(raw) if client.phase in ENDING or client.phase is Phase.GOING else at
+
+    def _attempt(self, frame: Frame) -> None:
+        try:
+            self._carry_out(frame)
+        except LogstoreError as error:
+            self.client.fail(error, frame.headers.get("receipt"))
+
+    def _carry_out(self, frame: Frame) -> None:
+        client = self.client
+        if client.phase is Phase.FIRST:
+            if frame.command not in CONNECTING:
+                raise StompFault("Illegal command", "You must log in using CONNECT first")
+            self._entry = Entry(client, frame, self._seat)
+            self._entry.begin()
+            self._look_at_entry()
+        elif frame.command == DISCONNECT:
+            self._disconnect(frame)
+        else:
+            carry_out(client, frame)
+
+    def _is_foreign(self, head: bytes) -> bool:
+        """Whether its peer speaks something else; it is told what is wrong, in the log at least."""
+        if speaks_tls(head):
+            self._end(without_tls(PROTOCOL_NAME, "stomp.tls.port"))
+        elif speaks_http(head) and not any(it.encode().startswith(head) for it in CONNECTING):
+            self._end(not_http(PROTOCOL_NAME))
+        elif head == _AMQP:
+            self._end(f"the peer speaks AMQP: {PROTOCOL_NAME} is served here")
+        else:
+            return False
+        return True
+
+    def _disconnect(self, frame: Frame) -> None:
+        """What it has sent is confirmed before its receipt; what it has not settled goes back."""
+        client = self.client
+        slot = client.slot(frame.headers)
+        client.let_go_of_messages()
+        client.phase = Phase.GOING
+        client.vhost.guests.pop(client, None)
+        client.vhost.owner_gone(client, slot.done)
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
-        self.closed = "STOMP is not served yet"
+        deadline = self.deadline
+        self._begin(now)
+        client = self.client
+        self._crowded = self._crowded and self._door.queues.crowded
+        if client.outbox.blocked:
+            self._door.alarm.look(now)
+        if client.full:
+            self._heard_at = now  # it is not read from: its beats can't be heard
+        client.call_later()
+        self._look_at_entry()
+        self._end_read()
+        if deadline is not None and now >= deadline:
+            self._time_has_come(now)
+
+    def _look_at_entry(self) -> None:
+        entry = self._entry
+        if entry is None:
+            return
+        if entry.refused is not None:
+            delay_s, fault, reason = entry.refused
+            if self._due is None and delay_s > 0:
+                self._due = self._now + delay_s
+            if self._due is None or self._now >= self._due:
+                self._entry = self._due = None
+                self.client.fail(fault, reason=reason)
+        elif self.client.phase not in EARLY:
+            self._entry = None
+            self._beats = entry.beats
+            self._reader.body_bytes_max = self._door.message_bytes_max
+            self._reader.head_bytes_max = HEAD_BYTES_MAX
+            self._reader.speak(self.client.rules)
+            if self._beats.sends:
+                self._beat_at = self._now + self._beats.sends / 2
+
+    def _time_has_come(self, now: float) -> None:
+        match self.client.phase:
+            case Phase.FIRST | Phase.LOGIN:
+                if self._due is None:
+                    self._time_is_up("handshake timeout")
+            case Phase.RUNNING | Phase.GOING:
+                self._beat(now)
+            case Phase.LEAVING:
+                self.client.fail(StompFault("connection_forced", SHUTDOWN))
+            case Phase.DISCARDING | Phase.OVER:
+                self._time_is_up(self.client.reason)
+
+    def _beat(self, now: float) -> None:
+        expects = self._beats.expects
+        if expects and now >= self._heard_at + PATIENCE * expects:
+            if self._link.unread:  # it has sent something that is not taken yet
+                self._heard_at = now
+            else:
+                self._time_is_up(f"missed heart-beats from the client, each {expects:g} s")
+                return
+        if now >= self._beat_at:
+            if not self._sent:
+                self.client.put(BEAT)
+            self._sent = False
+            self._beat_at = now + self._beats.sends / 2
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """As Session.outgoing."""
-        return ()
+        """As Session.outgoing; all that there is, so that what is pushed comes behind it."""
+        client = self.client
+        self._note_phase()
+        if not client.out:
+            client.feed()
+            return ()
+        joined = client.out[0] if len(client.out) == 1 else b"".join(client.out)
+        client.out, client.out_bytes = [], 0
+        self._sent = self._sent or joined is not BEAT
+        return (joined,)
+
+    def _end_read(self) -> None:
+        """Give the queues what came, and the client the receipts that are due."""
+        client = self.client
+        if client.outbox.run:
+            self._door.alarm.look(self._now)
+            client.outbox.flush()
+            self._crowded = client.phase in OPEN and self._door.queues.crowded
+        client.look()
+        if client.phase is Phase.GOING and not client.receipts:
+            self._end("")
+        self._note_phase()
+
+    def _note_phase(self) -> None:
+        """A phase has begun; one that ends the connection may be over at once."""
+        phase = self.client.phase
+        if phase is not self._seen:
+            self._seen, self._since = phase, self._now
+        if phase is Phase.DISCARDING and self.closed is None and not self._link.unread:
+            self.closed = "" if self._leaving else self.client.reason
 
     def finish(self, now: float) -> None:
-        """As Session.finish."""
+        """As Session.finish: the client is gone, or does not read what it is sent."""
+        self._end(self.client.reason)
 
     def leave(self, now: float) -> bool:
         """As Session.leave."""
-        return False
+        self._begin(now)
+        self._leaving = True
+        client = self.client
+        if client.phase is Phase.RUNNING:
+            if client.unacked or client.receipts:
+                client.phase = Phase.LEAVING
+            else:
+                client.fail(StompFault("connection_forced", SHUTDOWN))
+        elif client.phase in EARLY:
+            self._end("")
+        self._note_phase()
+        return client.phase is not Phase.OVER
 
     def close(self) -> None:
         """As Session.close."""
+        self._end(self.client.reason)
+        self._door.sessions.pop(self, None)
+        self._seat.close()
+
+    # As others see it
+
+    def tell_blocked(self) -> None:
+        """As door.Session.tell_blocked."""
+        self.client.tell_blocked()
+
+    def users_changed(self) -> None:
+        """As rounds.Told.users_changed."""
+        client = self.client
+        if client.entry is not None and not self._door.access.knows(client.entry.who):
+            client.is_out = True
+
+    def rules_changed(self) -> None:
+        """As rounds.Told.rules_changed."""
+        self.client.look_again()
+
+    def end_by(self, reason: str) -> None:
+        """As Doorway.end."""
+        if self.client.phase in EARLY:
+            self._end(reason)
+        else:
+            self.client.fail(StompFault("connection_forced", reason))
+        self._link.wake()
+
+    # The end
+
+    def _end(self, reason: str) -> None:
+        """It is over, without a word to the client. ``reason``: as Session.closed."""
+        self.client.let_go()
+        if self.closed is None:
+            self.closed = reason
+        self.client.phase = Phase.OVER
+
+    def _time_is_up(self, reason: str) -> None:
+        """It is over; a client that does not read is not waited for until it does."""
+        self._end(reason)
+        if self._link.unsent:
+            self._link.cut(reason)

@@ -1,0 +1,158 @@
+"""BEGIN, COMMIT and ABORT: what a transaction holds back happens as one, or not at all."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
+from logstore.broker.queues.named import Named
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.transaction import Transaction as Held
+from logstore.broker.queues.unacked import Delivered
+from logstore.errors import LogFailed, LogstoreError
+from logstore.protocols.stomp.client import StompClient
+from logstore.protocols.stomp.phase import OPEN
+from logstore.protocols.stomp.receipts import Slot
+from logstore.protocols.stomp.send import transaction_of
+from logstore.protocols.stomp.transaction import (
+    AT_ONCE_MAX,
+    Transaction,
+    Verdict,
+    rejected,
+    settled,
+)
+from logstore.stomp.faults import StompFault
+from logstore.stomp.frames import Frame
+
+Group = Delivered[Named, Any]
+
+
+def begin(of: StompClient, frame: Frame) -> None:
+    """Raises StompFault."""
+    name = _named(frame)
+    if name in of.transactions:
+        raise StompFault("Bad transaction", f'Transaction "{name}" has begun already\n')
+    if len(of.transactions) >= AT_ONCE_MAX:
+        raise StompFault(
+            "Transaction limit exceeded",
+            f"Too many concurrent transactions (limit {AT_ONCE_MAX})\n",
+        )
+    of.transactions[name] = Transaction()
+    of.done(frame.headers)
+
+
+def abort(of: StompClient, frame: Frame) -> None:
+    """Forget what was held back: what it would have settled stays out. Raises StompFault."""
+    name = _named(frame)
+    transaction_of(of, name)
+    del of.transactions[name]
+    of.done(frame.headers)
+
+
+def commit(of: StompClient, frame: Frame) -> None:
+    """What was held back happens; what comes next waits for that. Raises StompFault."""
+    name = _named(frame)
+    transaction = transaction_of(of, name)
+    del of.transactions[name]
+    slot = of.slot(frame.headers)
+    of.hold()
+    _when_it_may(of, transaction, slot, frame.headers.get("receipt"))
+
+
+def _named(frame: Frame) -> str:
+    name = frame.headers.get("transaction")
+    if name is None:
+        raise StompFault(
+            "Missing transaction", f"\"{frame.command}\" must include a 'transaction' header\n"
+        )
+    return name
+
+
+def _when_it_may(
+    of: StompClient, transaction: Transaction, slot: Slot, receipt: str | None
+) -> None:
+    """Once publishers need not wait, and it is known whether the queues have room."""
+    run, outbox = transaction.run, of.outbox
+    if of.phase not in OPEN or outbox.gone:
+        return
+    queue = of.vhost.to_be_counted(run)
+    if run and (queue is not None or outbox.blocked or outbox.keeps_back):
+        outbox.keep_back(
+            lambda: _when_it_may(of, transaction, slot, receipt), transaction.held_bytes
+        )
+        if queue is not None:
+            queue.when_open(lambda: of.later(outbox.unblock))
+        return
+    try:
+        carry_out(of, transaction, slot, receipt, of.go_on)
+    except LogstoreError as error:
+        of.fail(error, receipt)
+
+
+def carry_out(
+    of: StompClient,
+    transaction: Transaction,
+    slot: Slot,
+    receipt: str | None,
+    then: Any = None,  # noqa: ANN401
+) -> None:
+    """All of it becomes safe together, or nothing of it has happened; ``slot`` is told, ``then``
+    is called. Raises Refusal.
+    """
+    held, run = Held(), transaction.run
+    of.check_again(run)  # rights may have gone since it was sent
+    published = of.vhost.publish(run, held)
+    if published.error is not None or published.rejected:
+        held.forget()
+        raise published.error or Refusal(PRECONDITION_FAILED, "partial tx completion")
+    acked, ended, after = _settled(of, transaction, held)
+
+    def done(error: LogstoreError | None) -> None:
+        if error is None:
+            of.outbox.counted(run, len(published.unrouted))
+            for group in acked:
+                group.queue.count_acked(group)
+            for verdict, group in after:
+                verdict(group)
+        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+            for group in [*ended, *(it for _, it in after)]:
+                group.queue.release(group, failed=False)
+        slot.done(error)
+        if then is not None:
+            then()
+
+    of.vhost.commit(held, done)
+
+
+def _settled(
+    of: StompClient, transaction: Transaction, held: Held
+) -> tuple[list[Group], list[Group], list[tuple[Verdict, Group]]]:
+    """What is acknowledged in it; all that ends with it; and what is done after it."""
+    acked: list[Group] = []
+    ended: list[Group] = []
+    after: list[tuple[Verdict, Group]] = []
+    for verdict, group in _taken(of, transaction):
+        if group.queue.gone:
+            continue
+        if not isinstance(group.queue, Queue):  # of a stream nothing is kept
+            after.append((verdict, group))
+        elif verdict is settled:
+            held.settle(group.queue, group.lane, group.first, group.bits)
+            ended.append(group)
+            acked.append(group)
+        elif verdict is rejected and group.queue.reject_with(group, held):
+            ended.append(group)
+        else:
+            after.append((verdict, group))
+    return acked, ended, after
+
+
+def _taken(of: StompClient, transaction: Transaction) -> Iterator[tuple[Verdict, Group]]:
+    """What has left the connection meanwhile (its consumer was too slow) is not settled now."""
+    for verdict, tag, upto in transaction.settlements:
+        if upto is not None:
+            found = of.unacked.take_upto_of(tag, upto)
+        else:
+            one = of.unacked.ack(tag)
+            found = [] if one is None else [one]
+        for group in found:
+            yield verdict, group

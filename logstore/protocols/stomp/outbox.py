@@ -1,0 +1,124 @@
+"""What a connection has published, on its way to the queues.
+
+What one read brings is given to them together. While publishers have to wait, or a queue is being
+opened that may refuse messages, it is kept back.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from logstore.broker.queues.vhost import Vhost
+from logstore.counts.publishes import AmqpCounts
+from logstore.errors import LogstoreError
+from logstore.protocols.stomp.receipts import Receipts, Run
+from logstore.protocols.stomp.transaction import Outgoing, bytes_of
+
+KEPT_BACK_BYTES_MAX: Final = 1 << 20  # then nothing more is taken
+
+Check = Callable[[list[Outgoing]], None]  # whether these may be published still; raises if not
+
+
+class Outbox:
+    """Of one connection."""
+
+    def __init__(
+        self,
+        counts: AmqpCounts,
+        receipts: Receipts,
+        check: Check,
+        fail: Callable[[LogstoreError], None],
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.vhost: Vhost  # once it is open
+        self.blocked = ""  # why nothing may be published now
+        self.gone = False  # the connection is: nobody hears of what becomes of it
+        self.run: list[Outgoing] = []  # not given to the queues yet
+        self.kept_back_bytes = 0
+        self.publishes = False  # it has published
+        self._ids: list[tuple[int, str]] = []  # of receipts, with the numbers of their messages
+        self._counts, self._receipts = counts, receipts
+        self._check, self._fail, self._later = check, fail, later
+        self._kept_back: list[tuple[Callable[[], None], int]] = []
+
+    @property
+    def full(self) -> bool:
+        return self.kept_back_bytes > KEPT_BACK_BYTES_MAX
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether something that was published waits until it may be given to the queues."""
+        return bool(self._kept_back)
+
+    def add(self, outgoing: Outgoing, receipt: str | None) -> None:
+        """One more message."""
+        if receipt is not None:
+            self._ids.append((len(self.run), receipt))
+        self.run.append(outgoing)
+
+    def flush(self) -> None:
+        """Give the queues what came since the last time."""
+        if self.run:
+            run, self.run = self.run, []
+            ids, self._ids = self._ids, []
+            self._offer(run, self._receipts.run(ids))
+
+    def _offer(self, run: list[Outgoing], receipts: Run) -> None:
+        queue = self.vhost.to_be_counted(run)
+        if self.gone:
+            self.vhost.publish(run)
+        elif queue is not None or self.blocked or self._kept_back:
+            self.keep_back(lambda: self._offer_later(run, receipts), bytes_of(run))
+            if queue is not None:
+                queue.when_open(lambda: self._later(self.unblock))
+        else:
+            self._hand_over(run, receipts)
+
+    def _offer_later(self, run: list[Outgoing], receipts: Run) -> None:
+        """What was kept back may have been for hours: rights may have gone."""
+        try:
+            self._check(run)
+        except LogstoreError as error:
+            self._fail(error)
+        else:
+            self._offer(run, receipts)
+
+    def _hand_over(self, run: list[Outgoing], receipts: Run) -> None:
+        published = self.vhost.publish(run)
+        self.counted(run, len(published.unrouted), len(receipts.ids))
+        self._receipts.published(receipts, published.waiting, published.rejected)
+
+    def counted(self, run: list[Outgoing], unrouted: int, receipts: int = 0) -> None:
+        """Count what was published, once it is."""
+        counts = self._counts
+        if not self.publishes and run:
+            self.publishes = True
+            counts.publishers += 1
+        counts.received += len(run)
+        counts.routed += len(run) - unrouted
+        counts.dropped += unrouted
+        counts.received_confirm += receipts
+
+    # What has to wait
+
+    def keep_back(self, call: Callable[[], None], size: int) -> None:
+        """Call it when it may be published. ``size``: the bytes that wait with it."""
+        self._kept_back.append((call, size))
+        self.kept_back_bytes += size
+
+    def unblock(self) -> None:
+        """It may be published; or it still may not."""
+        if self.blocked:
+            return
+        kept_back, self._kept_back, self.kept_back_bytes = self._kept_back, [], 0
+        for call, _ in kept_back:
+            call()
+
+    def close(self) -> None:
+        """Publish what may be; nobody hears of it."""
+        self.gone = True
+        self.unblock()
+        self._kept_back.clear()
+        self.kept_back_bytes = 0
+        if self.publishes:
+            self.publishes = False
+            self._counts.publishers -= 1

@@ -1,0 +1,165 @@
+"""The receipts that a client waits for: each once what its frame asked for is safe, in their order.
+
+A receipt says that all frames before it were taken, too (1.2, "RECEIPT"); here it says as well that
+they are safe, so that one at the end of a batch, or with DISCONNECT, speaks for all of it.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.errors import LogstoreError
+from logstore.log import Wake
+from logstore.stomp.faults import StompFault
+
+RECEIPT_BYTES: Final = 200  # of one that is waited for, beside its id
+UNWATCHED_MAX: Final = 64  # runs that nobody waits for; then their logs are synced
+
+
+class Unsent(Exception):
+    """A receipt that can't be given."""
+
+    def __init__(self, id: str | None, error: LogstoreError) -> None:
+        super().__init__(id, error)
+        self.id, self.error = id, error
+
+
+class Run:
+    """Messages that were published together, or are to be."""
+
+    __slots__ = ("ids", "refused", "waiting")
+
+    def __init__(self, ids: Sequence[tuple[int, str]]) -> None:
+        """``ids``: of receipts, with the numbers of their messages."""
+        self.ids = ids
+        self.waiting: Waiting | None = None  # once they are published
+        self.refused: Collection[int] = ()  # the numbers of those that a queue has no room for
+
+    @property
+    def ready(self) -> bool:
+        return self.waiting is not None and self.waiting.settled()
+
+    @property
+    def held_bytes(self) -> int:
+        return RECEIPT_BYTES + sum(RECEIPT_BYTES + len(id) for _, id in self.ids)
+
+    def said(self) -> Iterator[str]:
+        """Raises Unsent."""
+        failed = None if self.waiting is None else self.waiting.failed
+        for number, id in self.ids:
+            if failed is not None:
+                raise Unsent(id, failed)
+            if number in self.refused:
+                raise Unsent(id, StompFault("Message refused", "a queue has no room for it"))
+            yield id
+
+    def watch(self, wake: Wake) -> None:
+        if self.waiting is not None and not self.waiting.settled():
+            self.waiting.watch(wake)
+
+    def close(self) -> None:
+        if self.waiting is not None:
+            self.waiting.close()
+
+
+class Slot:
+    """Of a frame that is done later."""
+
+    __slots__ = ("_error", "_id", "_wake", "ready")
+
+    def __init__(self, id: str | None, wake: Wake) -> None:
+        self.ready = False
+        self._id, self._wake = id, wake
+        self._error: LogstoreError | None = None
+
+    def done(self, error: LogstoreError | None = None) -> None:
+        """It is; or it can't be."""
+        self.ready, self._error = True, error
+        self._wake()
+
+    def when(self, pending: Pending | None) -> None:
+        """It is done when this is; now where it is None."""
+        if pending is None:
+            self.ready = True
+        else:
+            pending.then(lambda it: self.done(it.error))
+
+    def said(self) -> Iterator[str]:
+        """Raises Unsent."""
+        if self._error is not None:
+            raise Unsent(self._id, self._error)
+        if self._id is not None:
+            yield self._id
+
+    @property
+    def held_bytes(self) -> int:
+        return RECEIPT_BYTES + len(self._id or "")
+
+    def watch(self, wake: Wake) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Receipts:
+    """Of one connection."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._due: deque[Run | Slot] = deque()
+        self._unwatched = 0  # runs that nobody waits for
+        self.held_bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether any is to be given."""
+        return bool(self._due)
+
+    def run(self, ids: Sequence[tuple[int, str]]) -> Run:
+        """Of messages that are about to be published; without ids, for later receipts' sake."""
+        run = Run(ids)
+        self._add(run)
+        return run
+
+    def published(self, run: Run, waiting: Waiting, refused: Collection[int]) -> None:
+        """They are."""
+        run.waiting, run.refused = waiting, refused
+        if run.ids or self._unwatched >= UNWATCHED_MAX:
+            self._watch()
+        else:
+            self._unwatched += 1
+
+    def slot(self, id: str | None) -> Slot:
+        """Of the next frame, which is done when the slot is told so."""
+        slot = Slot(id, self._wake)
+        self._add(slot)
+        if id is not None:
+            self._watch()
+        return slot
+
+    def _add(self, it: Run | Slot) -> None:
+        self._due.append(it)
+        self.held_bytes += it.held_bytes
+
+    def _watch(self) -> None:
+        """Have all that was published synced soon."""
+        for it in self._due:
+            it.watch(self._wake)
+        self._unwatched = 0
+
+    def take(self) -> Iterator[str]:
+        """Those that can be given now. Raises Unsent where one never can be."""
+        while self._due and self._due[0].ready:
+            it = self._due.popleft()
+            self.held_bytes -= it.held_bytes
+            yield from it.said()
+        if not self._due:
+            self._unwatched = 0
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        for it in self._due:
+            it.close()
+        self._due.clear()
+        self.held_bytes = 0

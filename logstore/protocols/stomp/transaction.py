@@ -1,0 +1,100 @@
+"""What a STOMP transaction holds back until its client commits."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.named import Named
+from logstore.broker.queues.station import Route
+from logstore.broker.queues.unacked import Delivered, Unacked
+from logstore.stomp.faults import StompFault
+
+Outgoing = tuple[Route, Message]  # a message, and where it goes
+Verdict = Callable[[Delivered[Named, Any]], None]  # what becomes of delivered messages
+
+AT_ONCE_MAX: Final = 16  # transactions of one connection, as in RabbitMQ
+ACTIONS_MAX: Final = 10_000  # of one: they are carried out in one turn
+BODIES_BYTES_MAX: Final = 16 << 20  # unless it is one message: they are one record of the journal
+MESSAGE_BYTES: Final = 256  # of one that waits, beside what it holds
+SETTLEMENT_BYTES: Final = 128
+
+
+class Settlement(NamedTuple):
+    """One ACK or NACK."""
+
+    verdict: Verdict
+    tag: int
+    upto: Any  # the subscription of which all up to this one are meant; None: this one alone
+
+
+def settled(it: Delivered[Named, Any]) -> None:
+    """It is done with."""
+    it.queue.settle(it)
+
+
+def released(it: Delivered[Named, Any]) -> None:
+    """Back to its own place."""
+    it.queue.release(it)
+
+
+def rejected(it: Delivered[Named, Any]) -> None:
+    """Nobody wants it."""
+    it.queue.reject(it)
+
+
+def bytes_of(run: Sequence[Outgoing]) -> int:
+    """What messages hold in memory."""
+    return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
+
+
+class Transaction:
+    """What has not been committed. What it acknowledges is still the connection's."""
+
+    __slots__ = ("_body_bytes", "_tags", "_upto", "held_bytes", "run", "settlements")
+
+    def __init__(self) -> None:
+        self.run: list[Outgoing] = []
+        self.settlements: list[Settlement] = []
+        self.held_bytes = 0
+        self._body_bytes = 0
+        self._tags: set[int] = set()  # settled one by one
+        self._upto: dict[Any, int] = {}  # by subscription: all up to this are settled
+
+    def _check(self) -> None:
+        if len(self.run) + len(self.settlements) >= ACTIONS_MAX:
+            raise StompFault(
+                "Transaction too large", f"Too many actions in transaction (limit {ACTIONS_MAX})\n"
+            )
+
+    def publish(self, outgoing: Outgoing) -> None:
+        """Hold this back. Raises StompFault."""
+        self._check()
+        size = len(outgoing[1].body)
+        if self.run and self._body_bytes + size > BODIES_BYTES_MAX:
+            raise StompFault(
+                "Transaction too large",
+                f"a transaction holds at most {BODIES_BYTES_MAX} bytes of messages, or one "
+                "message: commit more often\n",
+            )
+        self.run.append(outgoing)
+        self._body_bytes += size
+        self.held_bytes += bytes_of([outgoing])
+
+    def settle(self, unacked: Unacked[Named, Any], verdict: Verdict, tag: int, upto: Any) -> bool:  # noqa: ANN401
+        """Hold this back; whether it can be. Raises StompFault.
+
+        What one for several has settled already may be settled once more, without effect.
+        """
+        self._check()
+        holder = unacked.holder(tag)
+        if holder is None or tag in self._tags:
+            return False
+        if tag <= self._upto.get(holder, 0):
+            return True
+        if upto is None:
+            self._tags.add(tag)
+        else:
+            self._upto[upto] = tag
+        self.settlements.append(Settlement(verdict, tag, upto))
+        self.held_bytes += SETTLEMENT_BYTES
+        return True
