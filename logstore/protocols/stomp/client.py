@@ -3,7 +3,7 @@
 To the queues it is one ``Channel``, as in RabbitMQ, and the owner of its exclusive queues.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from logstore.access.resources import WRITE
@@ -48,6 +48,7 @@ class StompClient:
         self.id = ""  # of its session
         self.version = ""  # of STOMP
         self.rules: Rules = FIRST
+        self.end = b"\0" + door.line_end  # of a frame
         self.vhost: Vhost  # once it is open; so are the next two
         self.vhost_name = ""
         self.permits: Permits
@@ -251,10 +252,11 @@ class StompClient:
         if pending is not None or "receipt" in headers:
             self.slot(headers).when(pending)
 
-    def slot(self, headers: Headers) -> Slot:
-        """Of the receipt for a frame, behind those of all before it."""
+    def slot(self, headers: Headers, held: Sequence[str] = ()) -> Slot:
+        """Of the receipt for a frame, behind those of all before it, and those ``held`` back."""
         self.outbox.flush()
-        return self.receipts.slot(headers.get("receipt"))
+        own = headers.get("receipt")
+        return self.receipts.slot(held if own is None else (*held, own))
 
     def look(self) -> None:
         """Give the receipts that can be given now."""
@@ -328,7 +330,8 @@ def _said(error: LogstoreError, vhost: str) -> tuple[str, str]:
     if isinstance(error, StompFault):
         return error.message, error.detail
     refusal = refusal_of(error, vhost)
-    return str(refusal).partition(" - ")[0].lower(), f"{refusal}\n"
+    name, _, detail = str(refusal).partition(" - ")
+    return name.lower(), detail
 
 
 def _gone(entry: Admitted) -> str:

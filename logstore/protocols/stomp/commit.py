@@ -53,7 +53,7 @@ def commit(of: StompClient, frame: Frame) -> None:
     name = _named(frame)
     transaction = transaction_of(of, name)
     del of.transactions[name]
-    slot = of.slot(frame.headers)
+    slot = of.slot(frame.headers, transaction.receipts)
     of.hold()
     _when_it_may(of, transaction, slot, frame.headers.get("receipt"))
 

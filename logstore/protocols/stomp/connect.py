@@ -78,7 +78,7 @@ class Entry:
             tried = Identity(came.user, of.link.peer_address[0], mechanism, DOOR)
             of.door.audit.tell(LOGIN, tried, outcome=REFUSED)
             shown = text((self._login or "").encode(errors="surrogateescape")[:USER_BYTES_MAX])
-            fault = StompFault("Bad CONNECT", f"Access refused for user '{shown}'\n")
+            fault = StompFault("Bad CONNECT", f"Access refused for user '{shown}'")
             reason = f"{mechanism} login refused: user '{printable(came.user)}'"
             self.refused = came.delay_s, fault, reason
             of.link.wake()
@@ -115,14 +115,14 @@ class Entry:
             permits.enter()
         except LogstoreError as error:
             raise StompFault(
-                "Bad CONNECT", f"Virtual host '{name}' access denied: {refusal_of(error, name)}\n"
+                "Bad CONNECT", f"Virtual host '{name}' access denied: {refusal_of(error, name)}"
             ) from None
         most = self._seat.take(of.entry.who.user)
         if most is not None:
             raise StompFault(
                 "Bad CONNECT",
                 f"Connection refused for user '{permits.user}': user connection limit ({most}) "
-                "is reached\n",
+                "is reached",
             )
         of.vhost, of.vhost_name, of.permits = vhost, name, permits
         of.outbox.vhost = vhost

@@ -66,11 +66,13 @@ class Run:
 class Slot:
     """Of a frame that is done later."""
 
-    __slots__ = ("_error", "_id", "_wake", "ready")
+    __slots__ = ("_error", "_wake", "ids", "ready")
 
-    def __init__(self, id: str | None, wake: Wake) -> None:
+    def __init__(self, ids: Sequence[str], wake: Wake) -> None:
+        """``ids``: of its own receipt, behind those of what was held back for it."""
         self.ready = False
-        self._id, self._wake = id, wake
+        self.ids = ids
+        self._wake = wake
         self._error: LogstoreError | None = None
 
     def done(self, error: LogstoreError | None = None) -> None:
@@ -85,16 +87,15 @@ class Slot:
         else:
             pending.then(lambda it: self.done(it.error))
 
+    @property
+    def held_bytes(self) -> int:
+        return RECEIPT_BYTES + sum(RECEIPT_BYTES + len(id) for id in self.ids)
+
     def said(self) -> Iterator[str]:
         """Raises Unsent."""
         if self._error is not None:
-            raise Unsent(self._id, self._error)
-        if self._id is not None:
-            yield self._id
-
-    @property
-    def held_bytes(self) -> int:
-        return RECEIPT_BYTES + len(self._id or "")
+            raise Unsent(self.ids[-1] if self.ids else None, self._error)
+        yield from self.ids
 
     def watch(self, wake: Wake) -> None:
         pass
@@ -114,7 +115,7 @@ class Receipts:
 
     def __bool__(self) -> bool:
         """Whether any is to be given."""
-        return bool(self._due)
+        return any(it.ids for it in self._due)
 
     def run(self, ids: Sequence[tuple[int, str]]) -> Run:
         """Of messages that are about to be published; without ids, for later receipts' sake."""
@@ -130,11 +131,11 @@ class Receipts:
         else:
             self._unwatched += 1
 
-    def slot(self, id: str | None) -> Slot:
+    def slot(self, ids: Sequence[str]) -> Slot:
         """Of the next frame, which is done when the slot is told so."""
-        slot = Slot(id, self._wake)
+        slot = Slot(ids, self._wake)
         self._add(slot)
-        if id is not None:
+        if ids:
             self._watch()
         return slot
 

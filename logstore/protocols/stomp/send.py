@@ -33,8 +33,8 @@ def send(of: StompClient, frame: Frame) -> None:
     prepared = _prepared(of, frame.headers)
     outgoing = _outgoing(of, prepared, frame)
     if prepared.transaction is not None:
-        transaction_of(of, prepared.transaction).publish(outgoing)
-        of.done(frame.headers)
+        # Its receipt comes with the commit: before that nothing has become of it.
+        transaction_of(of, prepared.transaction).publish(outgoing, prepared.receipt)
     else:
         of.outbox.add(outgoing, prepared.receipt)
 

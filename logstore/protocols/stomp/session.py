@@ -26,7 +26,8 @@ from logstore.stomp.frames import CONNECTING, HEAD_BYTES_MAX, SEND, Frame
 from logstore.stomp.reading import Reader
 
 HANDSHAKE_S: Final = 10.0
-EARLY_BYTES_MAX: Final = 16 << 10  # of a head, before its client is in; it has no use for a body
+EARLY_BYTES_MAX: Final = 16 << 10  # of a head, before its client is in
+EARLY_BODY_BYTES_MAX: Final = 1 << 10  # which is thrown away: some clients send a line end
 DISCARD_S: Final = 2.0  # that a client has to hear of an ERROR
 LEAVE_S: Final = 1.0  # when the server stops: acknowledgements that are on their way still count
 CROWDED_S: Final = 0.01  # between looks whether queues take messages again
@@ -51,7 +52,7 @@ class StompSession:
         self.client = StompClient(door, link)
         self._door = door
         self._link = link
-        self._reader = Reader(0, EARLY_BYTES_MAX)
+        self._reader = Reader(EARLY_BODY_BYTES_MAX, EARLY_BYTES_MAX)
         self._seat = Seat(door.access.metering)
         self._entry: Entry | None = None
         self._due: float | None = None  # when a wrong password is told

@@ -31,6 +31,7 @@ class Reader(Protocol):
     id: str
     version: str
     rules: Rules
+    end: bytes  # of a frame
 
     def put(self, frames: bytes) -> None: ...
     def room_bytes(self) -> int: ...
@@ -92,7 +93,7 @@ class StompSubscription:
     def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
         """As queues.Subscription.push."""
         parts: list[bytes] = []
-        heads, id = self._heads, self._id
+        heads, id, end = self._heads, self._id, self._of.end
         for exchange, key, properties, body, redelivered in deliveries:
             try:
                 head = heads[exchange, key, properties]
@@ -106,7 +107,7 @@ class StompSubscription:
             parts.append(_REDELIVERED[redelivered])
             parts.append(b"content-length:%d\n\n" % len(body))
             parts.append(body)
-            parts.append(b"\0")
+            parts.append(end)
             tag += 1
         data = b"".join(parts)
         self._average = max(MESSAGE_BYTES, len(data) // len(deliveries))

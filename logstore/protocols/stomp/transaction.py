@@ -50,11 +50,12 @@ def bytes_of(run: Sequence[Outgoing]) -> int:
 class Transaction:
     """What has not been committed. What it acknowledges is still the connection's."""
 
-    __slots__ = ("_body_bytes", "_tags", "_upto", "held_bytes", "run", "settlements")
+    __slots__ = ("_body_bytes", "_tags", "_upto", "held_bytes", "receipts", "run", "settlements")
 
     def __init__(self) -> None:
         self.run: list[Outgoing] = []
         self.settlements: list[Settlement] = []
+        self.receipts: list[str] = []  # that are asked for with its messages
         self.held_bytes = 0
         self._body_bytes = 0
         self._tags: set[int] = set()  # settled one by one
@@ -66,7 +67,7 @@ class Transaction:
                 "Transaction too large", f"Too many actions in transaction (limit {ACTIONS_MAX})\n"
             )
 
-    def publish(self, outgoing: Outgoing) -> None:
+    def publish(self, outgoing: Outgoing, receipt: str | None) -> None:
         """Hold this back. Raises StompFault."""
         self._check()
         size = len(outgoing[1].body)
@@ -79,6 +80,9 @@ class Transaction:
         self.run.append(outgoing)
         self._body_bytes += size
         self.held_bytes += bytes_of([outgoing])
+        if receipt is not None:
+            self.receipts.append(receipt)
+            self.held_bytes += len(receipt)
 
     def settle(self, unacked: Unacked[Named, Any], verdict: Verdict, tag: int, upto: Any) -> bool:  # noqa: ANN401
         """Hold this back; whether it can be. Raises StompFault.

@@ -1,0 +1,222 @@
+"""Sessions of the STOMP door without sockets, over real queues in a directory."""
+
+from amqp_kit import FakeLink, Node
+
+from logstore.protocols.stomp.door import StompDoor
+from logstore.protocols.stomp.session import StompSession
+from logstore.stomp.frames import data, header_lines, read_head
+from logstore.stomp.versions import FIRST, RULES
+
+SERVER = "RabbitMQ/3.13.7"
+
+
+def frame(command, headers=(), body=b"", version="1.2"):
+    """As a client writes it: without a length, which a test may give."""
+    rules = FIRST if command in ("CONNECT", "STOMP") else RULES[version]
+    return (
+        command.encode() + b"\n" + header_lines(dict(headers).items(), rules) + b"\n" + body + b"\0"
+    )
+
+
+class Said:
+    """A frame that has come from the server."""
+
+    def __init__(self, command, headers, body):
+        self.command, self.headers, self.body = command, headers, body
+
+    def __repr__(self):
+        return f"{self.command} {self.headers} {self.body!r}"
+
+    def __getitem__(self, name):
+        return self.headers.get(name)
+
+
+def said(raw, version):
+    """All frames of these bytes, which are whole."""
+    rules, found = RULES.get(version, FIRST), []
+    while raw := raw.lstrip(b"\n"):
+        head, _, rest = raw.partition(b"\n\n")
+        of = FIRST if head.startswith(b"CONNECTED") else rules
+        command, headers = read_head(head, of)
+        size = headers.pop("content-length", None)
+        body = rest[: int(size)] if size is not None else rest.partition(b"\0")[0]
+        assert rest[len(body) : len(body) + 1] == b"\0"
+        found.append(Said(command, headers, body))
+        raw = rest[len(body) + 1 :]
+    return found
+
+
+class Door:
+    """A node's queues and the door to them."""
+
+    def __init__(self, path, message_bytes_max=16 << 20, node=None, **given):
+        """``given``: as ``StompDoor`` has it."""
+        self._path, self._message_bytes_max = path, message_bytes_max
+        self._given = given
+        self.now = 100.0
+        self.tokens = iter(range(100_000))
+        self._own = node is None
+        self._begin(Node(path) if node is None else node)
+
+    def _begin(self, node):
+        self.node = node
+        self.door = StompDoor(
+            node, SERVER, self._message_bytes_max,
+            token=lambda: f"token{next(self.tokens)}", **self._given,
+        )  # fmt: skip
+        self.peers = []
+
+    def again(self):
+        """The process stops in order, and another one has the directory."""
+        for peer in self.peers:
+            peer.over = True
+        self.node.close()
+        self._begin(Node(self._path, self.node.now_ms))
+
+    def kill(self):
+        """The same, without a word: what is on disk is there."""
+        self.node.kill()
+        self._begin(Node(self._path, self.node.now_ms))
+
+    @property
+    def vhost(self):
+        return self.node.queues.vhosts[b"/"]
+
+    def names(self):
+        """Of all queues."""
+        return sorted(it.facts.name.decode() for it in self.vhost.queues())
+
+    def connect(self, **tls):
+        self.peers.append(Peer(self, **tls))
+        return self.peers[-1]
+
+    def open(self, version="1.2", **headers):
+        """A client that has been let in."""
+        peer = self.connect()
+        (connected,) = peer.shake_hands(version, **headers)
+        assert connected.command == "CONNECTED", connected
+        return peer
+
+    def run(self):
+        """Until nothing is left to do, all is safe, and whoever waits for that has heard of it."""
+        self.node.run(until=lambda: not any(peer.waits for peer in self.peers))
+
+    def close(self):
+        for peer in self.peers:
+            peer.end()
+        self.run()
+        if self._own:
+            self.node.close()
+
+
+class Peer:
+    """A client's end."""
+
+    def __init__(self, door, **tls):
+        self.door = door
+        self.link = FakeLink(door.node, 1000 + len(door.peers))
+        self.link.__dict__ |= tls
+        self.link.look = self.look
+        self.session = StompSession(door.door, self.link)
+        self.client = self.session.client
+        self.version = "1.2"
+        self.left = self.raw = b""
+        self.over = False
+
+    @property
+    def waits(self):
+        return not self.over and (bool(self.client.receipts) or self.client._holds > 0)
+
+    def look(self):
+        if not self.over:
+            self.session.wake(self.door.now)
+            self.flush()
+
+    def flush(self):
+        """As the server does: send, and have it take what it has left."""
+        for _ in range(100):
+            if self.link.unsent:
+                return
+            out = self.session.outgoing(1 << 20)
+            if out:
+                self.raw += b"".join(out)
+            elif not self.left or self.session.closed is not None or not self._feed():
+                return
+
+    def _feed(self):
+        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
+        assert 0 <= taken <= len(self.left)
+        self.left = self.left[taken:]
+        return taken
+
+    def give(self, raw):
+        """Bytes, as one read."""
+        self.left += raw
+        if self.session.closed is None:
+            self._feed()
+        self.flush()
+
+    def end(self):
+        if not self.over:
+            self.over = True
+            self.session.close()
+
+    @property
+    def closed(self):
+        return self.session.closed
+
+    # Frames
+
+    def shake_hands(self, version="1.2", **headers):
+        self.version = version
+        given = {} if version == "1.0" else {"accept-version": version, "host": "/"}
+        return self.ask("CONNECT", given | named(headers))
+
+    def send(self, command, headers=(), body=b""):
+        self.give(frame(command, headers, body, self.version))
+
+    def ask(self, command, headers=(), body=b""):
+        """Send it; what has come once all is done."""
+        self.send(command, headers, body)
+        self.door.run()
+        return self.got()
+
+    def got(self):
+        raw, self.raw = self.raw, b""
+        return said(raw, self.version)
+
+    def publish(self, destination, *bodies, **headers):
+        """As one read."""
+        self.give(b"".join(
+            frame("SEND", {"destination": destination} | named(headers), it, self.version)
+            for it in bodies
+        ))  # fmt: skip
+
+    def subscribe(self, destination, id="0", **headers):
+        return self.ask("SUBSCRIBE", {"destination": destination, "id": id} | named(headers))
+
+    def settle(self, command, message, **headers):
+        """ACK or NACK of this message."""
+        name = {"1.2": "id"}.get(self.version, "message-id")
+        value = message["ack"] if self.version == "1.2" else message["message-id"]
+        return self.ask(command, {name: value} | named(headers))
+
+    def refused(self):
+        """The one ERROR that has come, after which all is over."""
+        self.door.run()
+        *_, error = self.got()
+        assert error.command == "ERROR", error
+        assert self.closed is not None
+        return error
+
+
+def named(headers):
+    return {name.replace("_", "-"): str(value) for name, value in headers.items()}
+
+
+def raw_of(text):
+    return data(text)
+
+
+def bodies(frames):
+    return [it.body for it in frames if it.command == "MESSAGE"]

@@ -1,0 +1,23 @@
+import pytest
+from amqp_kit import Node
+from stomp_kit import Door
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """One for all tests of a file that give each a door of its own."""
+    made = Node(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def door(tmp_path):
+    made = Door(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def peer(door):
+    return door.open()
