@@ -94,7 +94,7 @@ class StompSubscription:
         """As queues.Subscription.push."""
         parts: list[bytes] = []
         heads, id, end = self._heads, self._id, self._of.end
-        for exchange, key, properties, body, redelivered in deliveries:
+        for exchange, key, properties, body, redelivered, _ in deliveries:
             try:
                 head = heads[exchange, key, properties]
             except KeyError:
