@@ -37,6 +37,7 @@ from logstore.node_audit import NodeAudit
 from logstore.node_figures import NodeFigures
 from logstore.node_groups import Groups
 from logstore.node_keys import NodeKeys
+from logstore.node_mqtt import NodeMqtt
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
 from logstore.protocols.house import Found, House, TakeFound, Work
@@ -180,6 +181,17 @@ class Node:
             queues=lambda: queues.opened,
             budget=budget,
         )
+        mqtt = NodeMqtt(
+            turn,
+            self._store,
+            groups.committer,
+            work,
+            slices,
+            queues,
+            budget,
+            figures.door("mqtt"),
+            server,
+        )
         house = House(
             topics=topics,
             queues_of=queues,
@@ -222,12 +234,14 @@ class Node:
             doctor=self._doctor(work, access),
             figures=figures,
             connections=server,
+            mqtt=mqtt,
         )
         try:
             groups.start()
             addresses = self._open_all(server, house, tls)
             tls.start(work)
             self._wire_channels(turn)
+            mqtt.start()
             self._let_in_locals(server, house)  # before others find out that this is a server
             self._store.directory.writable().never_wait_in(threading.get_ident())
             self._store.directory.writable().announce(
@@ -249,6 +263,7 @@ class Node:
                 # What workers are at still, nobody waits for any more.
                 topics.refuse("the server stops")
                 tls.close()
+                mqtt.close()
                 keys.close()
                 queues.close()
                 groups.close()

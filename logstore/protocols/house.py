@@ -28,6 +28,7 @@ from logstore.turns import Turns
 
 if TYPE_CHECKING:
     from logstore.broker.keys.keys import Keys
+    from logstore.broker.mqtt.mqtt import Mqtt
     from logstore.broker.queues.queues import Queues  # made when there is a use for it
 
 
@@ -67,24 +68,24 @@ class NoKeys:
 
 
 class MqttOf(Protocol):
-    """What MQTT is about, of a node: opened when a client comes, or there is some from before."""
-
-    def when_open(self, then: Callable[[Any], None]) -> None:
-        """``then`` gets it, or the LogstoreError why that can't be: now, or in a later turn."""
+    """MQTT's model of a node: opened when its first client comes."""
 
     @property
-    def opened(self) -> Any:  # noqa: ANN401  its model, which few servers import
-        """None: nobody has come, and there is nothing from before."""
+    def opened(self) -> "Mqtt | None":
+        """None: nobody has come, and nothing was kept from before."""
+
+    def when_open(self, then: "Callable[[Mqtt | LogstoreError], None]") -> None:
+        """``then`` gets it, or why that can't be: now, or in a later turn."""
 
 
 class NoMqtt:
-    """``MqttOf`` of a process that has none."""
+    """``MqttOf`` of a process without a server."""
 
     opened = None
 
-    def when_open(self, then: Callable[[Any], None]) -> None:
+    def when_open(self, then: "Callable[[Mqtt | LogstoreError], None]") -> None:
         """As MqttOf.when_open."""
-        then(Failed("this process has no sessions of MQTT"))
+        then(Failed("this process serves no MQTT clients"))
 
 
 class Alarm(Protocol):

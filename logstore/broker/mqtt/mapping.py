@@ -3,6 +3,7 @@
 ====================  ==========================================================
 QoS                   header x-mqtt-publish-qos; delivery_mode 2 from QoS 1 on, else 1
 retain                header x-mqtt-retain
+kept for who comes    header x-mqtt-retained: it was there before its subscriber
 content type          content_type; header x-mqtt-content-type where it is longer than 255 bytes
 correlation data      correlation_id; header x-correlation-id where it is not text, or longer
 response topic        header x-reply-to-topic, as a routing key
@@ -31,6 +32,7 @@ EXCHANGE: Final = b"amq.topic"
 
 QOS: Final = "x-mqtt-publish-qos"
 RETAIN: Final = "x-mqtt-retain"
+RETAINED: Final = "x-mqtt-retained"
 CONTENT_TYPE: Final = "x-mqtt-content-type"
 PAYLOAD_FORMAT: Final = "x-mqtt-payload-format"
 USER: Final = "x-mqtt-user-properties"
@@ -42,7 +44,7 @@ CORRELATION: Final = "x-correlation-id"
 # Headers that mean something else than a property of a user: ours, and those that AMQP's brokers
 # act on or write.
 TAKEN: Final = frozenset({
-    QOS, RETAIN, CONTENT_TYPE, PAYLOAD_FORMAT, USER, TOPIC, EXPIRES, REPLY_TO, CORRELATION,
+    QOS, RETAIN, RETAINED, CONTENT_TYPE, PAYLOAD_FORMAT, USER, TOPIC, EXPIRES, REPLY_TO, CORRELATION,
     "CC", "BCC", "x-death", "x-delivery-count",
 })  # fmt: skip
 _TAKEN_BEGIN: Final = ("x-first-death-", "x-last-death-", "__logstore.")
@@ -64,28 +66,42 @@ def has_key(topic: bytes) -> bool:
     return len(topic) <= SHORT_BYTES_MAX
 
 
-def _plain(qos: int, *, retain: bool = False) -> bytes:
+def _plain(qos: int, *, retain: bool = False, retained: bool = False) -> bytes:
     headers: dict[str, Any] = {QOS: fields.SignedOctet(qos)}
     if retain:
         headers[RETAIN] = True
+    if retained:
+        headers[RETAINED] = True
     mode = PERSISTENT if qos else _TRANSIENT
     return properties.write(Properties(headers=headers, delivery_mode=mode))
 
 
 _PLAIN: Final = tuple(_plain(qos) for qos in range(3))  # the same object each time
-_RETAINED: Final = tuple(_plain(qos, retain=True) for qos in range(3))
+_RETAIN: Final = tuple(_plain(qos, retain=True) for qos in range(3))
+_RETAINED: Final = tuple(_plain(qos, retained=True) for qos in range(3))
 
 
 def properties_of(
-    topic: bytes, qos: int, about: About | None, now_ms: int, *, retain: bool = False
+    topic: bytes,
+    qos: int,
+    about: About | None,
+    now_ms: int,
+    *,
+    retain: bool = False,
+    retained: bool = False,
 ) -> bytes:
-    """The properties of AMQP, flags and values."""
+    """The properties of AMQP, flags and values.
+
+    ``retain``: as it was published; ``retained``: it was kept for who comes, and he has come.
+    """
     if about is None and len(topic) <= SHORT_BYTES_MAX:
-        return (_RETAINED if retain else _PLAIN)[qos]
+        return (_RETAINED if retained else _RETAIN if retain else _PLAIN)[qos]
     about = about or NOTHING
     headers: dict[str, Any] = {QOS: fields.SignedOctet(qos)}
     if retain:
         headers[RETAIN] = True
+    if retained:
+        headers[RETAINED] = True
     if len(topic) > SHORT_BYTES_MAX:
         headers[TOPIC] = topic.decode()
     if about.payload_format is not None:
@@ -146,7 +162,7 @@ def smaller(data: bytes) -> bytes:
     if len(data) <= PROPERTIES_BYTES_MAX:
         return data
     found = properties.read(data)
-    kept = (QOS, RETAIN, PAYLOAD_FORMAT, EXPIRES)
+    kept = (QOS, RETAIN, RETAINED, PAYLOAD_FORMAT, EXPIRES)
     headers = {name: it for name, it in (found.headers or {}).items() if name in kept}
     return properties.write(found._replace(headers=headers))
 
@@ -158,6 +174,7 @@ class Seen(NamedTuple):
     retain: bool
     about: About | None
     topic: bytes | None  # where the routing key is not all of it
+    retained: bool = False
 
 
 def seen(data: bytes, published_ms: int) -> Seen:
@@ -184,13 +201,15 @@ def seen(data: bytes, published_ms: int) -> Seen:
         headers.get(RETAIN) is True,
         None if about == NOTHING else about,
         topic if topic is not None and is_topic(topic) else None,
+        headers.get(RETAINED) is True,
     )
 
 
 # Nearly all that MQTT's clients publish.
 _KNOWN: Final = {
     **{data: Seen(qos, False, None, None) for qos, data in enumerate(_PLAIN)},
-    **{data: Seen(qos, True, None, None) for qos, data in enumerate(_RETAINED)},
+    **{data: Seen(qos, True, None, None) for qos, data in enumerate(_RETAIN)},
+    **{data: Seen(qos, False, None, None, True) for qos, data in enumerate(_RETAINED)},
     properties.NONE: Seen(0, False, None, None),
 }
 

@@ -197,7 +197,7 @@ class Outbound:
                 exact = exact or qos > 1
             else:
                 done.append(n)
-            retain = granted.retain_as_published and said.retain
+            retain = said.retained or (granted.retain_as_published and said.retain)
             size += len(topic) + len(body) + HEAD_BYTES
             messages.append(Sent(topic, body, qos, pid, again, retain, granted.ids, said.about))
         if messages:
@@ -355,7 +355,7 @@ class Outbound:
         topic = mapping.topic_of(key, said)
         granted = delivered.consumer.granted(topic) or Granted(2, False, ())
         qos = 2 if self.exact is not None and pid in self.exact else 1
-        retain = granted.retain_as_published and said.retain
+        retain = said.retained or (granted.retain_as_published and said.retain)
         return Sent(topic, body, qos, pid, True, retain, granted.ids, said.about)
 
     def _news(self) -> None:

@@ -1,0 +1,197 @@
+"""What MQTT is about, of one process: the space of topics, sessions, and what is kept beside them.
+
+What is published is kept first where it is to be kept, and then reaches who listens; it is
+acknowledged when all of that is safe.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.mqtt import mapping
+from logstore.broker.mqtt.mapped import MappedTopics
+from logstore.broker.mqtt.member import Grant
+from logstore.broker.mqtt.message import Message
+from logstore.broker.mqtt.retained import Portion, Retained
+from logstore.broker.mqtt.session import Session
+from logstore.broker.mqtt.sessions import Sessions
+from logstore.broker.mqtt.space import Space
+from logstore.broker.mqtt.sys_topics import EVERY_MS, ROOT, SysTopics
+from logstore.broker.mqtt.wills import Wills
+from logstore.broker.queues.message import Message as Queued
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.queue import Queue
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+Soon = Callable[[Callable[[], object]], object]
+
+
+class Cursor(Protocol):
+    """A way through retained messages: ``retained.Cursor``, ``sys_topics.SysCursor``."""
+
+    @property
+    def over(self) -> bool: ...
+    def ready(self, wake: Callable[[], object]) -> bool: ...
+    def lost(self) -> None: ...
+    def some(self, bytes_max: int = ...) -> Portion: ...
+    def close(self) -> None: ...
+
+
+class Sent(NamedTuple):
+    """What has become of messages that were published together."""
+
+    waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
+    matched: Sequence[int] | None  # how many get each; None: nobody does
+
+
+class Mqtt:
+    """All of it. Everything is in the sessions' thread."""
+
+    def __init__(
+        self,
+        space: Space,
+        sessions: Sessions,
+        retained: Retained,
+        mapped: MappedTopics,
+        sys_topics: SysTopics,
+        soon: Soon,
+        clock: Callable[[], int],
+    ) -> None:
+        self.space = space
+        self.sessions = sessions
+        self.retained = retained
+        self.mapped = mapped
+        self.sys_topics = sys_topics
+        self._soon = soon
+        self._clock = clock
+        self._told_ms = clock()  # when ``$SYS`` was told last
+
+    @property
+    def wills(self) -> Wills:
+        """Those of the sessions."""
+        found = self.sessions.wills
+        assert isinstance(found, Wills)
+        return found
+
+    # Published
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for more messages just now."""
+        return self.space.crowded
+
+    def publish(self, messages: Sequence[Message]) -> Sent:
+        """Keep those that are to be kept, and send all to those who get them. Raises nothing.
+
+        ``settle`` is to be called after it.
+        """
+        try:
+            marks = self.mapped.take(messages)
+            kept = self.retained.take(messages)
+        except LogstoreError as error:
+            return Sent(_failed(error), None)
+        waiting, matched = self.space.publish(messages)
+        if kept is not None:
+            marks.append(kept)
+        if marks:
+            waiting = _with(waiting, marks)
+            matched = [1] * len(messages)  # a topic has got it, where nobody else has
+        return Sent(waiting, matched)
+
+    def settle(self, size: int = 0) -> None:
+        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+        self.space.settle(size)
+
+    def publish_wills(
+        self, messages: Sequence[Message], then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """As ``wills.Publish``."""
+        waiting = self.publish(messages).waiting
+        self.settle()
+        self._when_safe(waiting, then)
+
+    def publish_mapped(self, messages: Sequence[Message]) -> Waiting | None:
+        """What came of a topic's records: to who listens alone."""
+        waiting = self.space.publish(messages).waiting
+        self.settle()
+        return waiting
+
+    def _when_safe(
+        self, waiting: Waiting | None, then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        if waiting is None:
+            then(None)
+            return
+        left = [then]
+
+        def look() -> None:
+            if left and waiting.settled():
+                left.pop()(waiting.failed)
+
+        waiting.watch(partial(self._soon, look))
+        look()
+
+    # Retained, for who subscribes
+
+    def cursor(self, session: Session, filter_: bytes, grant: Grant) -> Cursor:
+        """What is retained of these topics now, to be given to the session."""
+        if filter_.startswith(ROOT):
+            return self.sys_topics.cursor(filter_)
+        return self.retained.cursor(filter_, session.client.encode() if grant.no_local else None)
+
+    def queue(self, queue: Queue, messages: Sequence[Message]) -> Waiting:
+        """Retained messages that their session is to acknowledge: into its queue."""
+        now_ms, vhost = self._clock(), self.sessions.vhost
+        run = [
+            (
+                (queue,),
+                Queued(
+                    mapping.EXCHANGE,
+                    mapping.key_of(it.topic),
+                    mapping.smaller(
+                        mapping.properties_of(it.topic, it.qos, it.about, now_ms, retained=True)
+                    ),
+                    it.payload,
+                ),
+            )
+            for it in messages
+        ]
+        return vhost.publish(run).waiting
+
+    # Time
+
+    def tick(self, now_ms: int) -> int | None:
+        """What is due is done; when the next is."""
+        self.wills.tick(now_ms)
+        self.retained.tick(now_ms)
+        due = [self.wills.deadline_ms, self.retained.deadline_ms]
+        if self.mapped:
+            due.append(self.mapped.step(now_ms, crowded=self.crowded))
+        if self.sessions.connected:
+            if now_ms >= self._told_ms + EVERY_MS:
+                self._told_ms = now_ms
+                self.space.publish(self.sys_topics.tick())
+                self.settle()
+            due.append(self._told_ms + EVERY_MS)
+        return min((it for it in due if it is not None), default=None)
+
+    def close(self) -> None:
+        """The process ends, before its queues are closed."""
+        self.mapped.close()
+        self.sessions.close()
+
+
+def _failed(error: LogstoreError) -> Waiting:
+    waiting = Waiting()
+    waiting.failed = error
+    return waiting
+
+
+def _with(waiting: Waiting | None, marks: Sequence[tuple[Log, int]]) -> Waiting:
+    if waiting is None:
+        waiting = Waiting()
+    for log, upto in marks:
+        waiting.appended(log, upto)
+        log.sync_soon()
+    return waiting
