@@ -234,7 +234,7 @@ class Node:
             doctor=self._doctor(work, access),
             figures=figures,
             connections=server,
-            mqtt=mqtt,
+            mqtt_of=mqtt,
         )
         try:
             groups.start()

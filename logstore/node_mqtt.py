@@ -154,7 +154,7 @@ class NodeMqtt:
 
         if self._closed:
             raise Closed(f"{self._store.directory.path}: the server has stopped")
-        space = Space(self._store.channels, self._soon, self._work)
+        space = Space(self._store.channels, self._soon, self._run)
         space.join(queues)
         sessions = Sessions(queues, space, self._sessions_kept, holds=self._holds)
         mqtt = self._mqtt = Mqtt(
@@ -175,6 +175,14 @@ class NodeMqtt:
         mqtt.wills.begin()
         self._tick()
         return mqtt
+
+    def _run(self, job: Callable[[], object], done: Callable[[object], object]) -> None:
+        """As space.Work."""
+
+        def end(found: object) -> None:
+            done(found)
+
+        self._work(job, end)
 
     def _opened(self, found: "Mqtt | LogstoreError") -> None:
         waiting, self._waiting = self._waiting, []

@@ -5,7 +5,6 @@ acknowledged when all of that is safe.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.mqtt import mapping
@@ -129,7 +128,10 @@ class Mqtt:
             if left and waiting.settled():
                 left.pop()(waiting.failed)
 
-        waiting.watch(partial(self._soon, look))
+        def woken() -> None:
+            self._soon(look)
+
+        waiting.watch(woken)
         look()
 
     # Retained, for who subscribes
