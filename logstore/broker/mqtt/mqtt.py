@@ -4,8 +4,9 @@ What is published is kept first where it is to be kept, and then reaches who lis
 acknowledged when all of that is safe.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from logstore.broker.mqtt import mapping
 from logstore.broker.mqtt.mapped import MappedTopics
@@ -18,7 +19,7 @@ from logstore.broker.mqtt.space import Space
 from logstore.broker.mqtt.sys_topics import EVERY_MS, ROOT, SysTopics
 from logstore.broker.mqtt.wills import Wills
 from logstore.broker.queues.message import Message as Queued
-from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.errors import LogstoreError
 from logstore.log import Log
@@ -64,6 +65,10 @@ class Mqtt:
         self.sys_topics = sys_topics
         self._soon = soon
         self._clock = clock
+        # What sessions were not given yet of what was retained when they subscribed.
+        self.unfinished: MutableMapping[Session, Sequence[tuple[Cursor, Grant]]] = (
+            WeakKeyDictionary()
+        )
         self._told_ms = clock()  # when ``$SYS`` was told last
 
     @property
@@ -142,7 +147,7 @@ class Mqtt:
             return self.sys_topics.cursor(filter_)
         return self.retained.cursor(filter_, session.client.encode() if grant.no_local else None)
 
-    def queue(self, queue: Queue, messages: Sequence[Message]) -> Waiting:
+    def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
         """Retained messages that their session is to acknowledge: into its queue."""
         now_ms, vhost = self._clock(), self.sessions.vhost
         run = [
@@ -159,7 +164,9 @@ class Mqtt:
             )
             for it in messages
         ]
-        return vhost.publish(run).waiting
+        pending = Pending()
+        self._when_safe(vhost.publish(run).waiting, pending.finish)
+        return pending
 
     # Time
 

@@ -1,7 +1,7 @@
 """What those parts of the door see of a connection that each do one thing for it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from logstore.access.quotas import Seat
 from logstore.broker.mqtt.line import Line
@@ -14,6 +14,9 @@ from logstore.protocols.mqtt.permits import Permits
 from logstore.protocols.mqtt.phase import Phase
 from logstore.protocols.session import Link
 from logstore.slices import Steps
+
+if TYPE_CHECKING:
+    from logstore.protocols.mqtt.retaining import Retaining
 
 
 class Carrier(Line, Protocol):
@@ -32,6 +35,7 @@ class Carrier(Line, Protocol):
     out_bytes: int
     aliases: dict[int, bytes] | None  # topics, by what stands for them
     alias_bytes: int
+    retaining: "Retaining | None"  # what is retained is on its way to it
 
     def put(self, frames: bytes) -> None:
         """Behind all that is to be sent. The link is not woken."""

@@ -1,6 +1,6 @@
 """What all MQTT sessions of a node share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
@@ -9,10 +9,14 @@ from logstore.access.access import Access
 from logstore.access.audit import Audit
 from logstore.access.logins import Logins
 from logstore.access.refusals import Refusals
+from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import About, Message
+from logstore.broker.mqtt.mqtt import Cursor
+from logstore.broker.mqtt.session import Session
 from logstore.broker.mqtt.sessions import Sessions
 from logstore.broker.mqtt.wills import Wills
-from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.pending import Pending, Waiting
+from logstore.broker.queues.queue import Queue
 from logstore.counts.doors import DoorCounts
 from logstore.counts.mqtt import MqttCounts
 from logstore.errors import LogstoreError
@@ -44,8 +48,19 @@ class Publish(Protocol):
 class Model(Protocol):
     """What MQTT is about, of a node."""
 
-    sessions: Sessions
-    wills: Wills
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def wills(self) -> Wills: ...
+    @property
+    def unfinished(self) -> MutableMapping[Session, Sequence[tuple[Cursor, Grant]]]:
+        """What sessions were not given yet of what was retained when they subscribed."""
+
+    def cursor(self, session: Session, filter_: bytes, grant: Grant) -> Cursor:
+        """What is retained of these topics now, to be given to the session."""
+
+    def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
+        """Retained messages that their session is to acknowledge: into its queue."""
 
     def publish(self, messages: Sequence[Message]) -> Publish:
         """To all who get them."""

@@ -16,6 +16,7 @@ from logstore.mqtt.packets import Connack, Connect
 from logstore.mqtt.properties import NONE, Properties
 from logstore.mqtt.reasons import Broken
 from logstore.printable import printable
+from logstore.protocols.mqtt import retaining
 from logstore.protocols.mqtt.carrier import Carrier
 from logstore.protocols.mqtt.connect import answer, come
 from logstore.protocols.mqtt.door import Model, about_of
@@ -232,5 +233,8 @@ def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> N
     of.run()
     if connected.present and not permits.free:
         of.work(reviewing(of))
+    left = of.door.model.unfinished.pop(connected.session, None) if of.door.model else None
+    if left is not None:
+        retaining.go_on_with(of, left)
     connected.session.begin(min(asked.window, WINDOW_MAX))
     of.link.wake()

@@ -29,6 +29,7 @@ from logstore.protocols.mqtt.form import Chunk, MqttForm
 from logstore.protocols.mqtt.owed import Owed
 from logstore.protocols.mqtt.permits import Permits
 from logstore.protocols.mqtt.phase import Phase
+from logstore.protocols.mqtt.retaining import Retaining
 from logstore.protocols.session import Buffer, Link
 from logstore.slices import Steps
 
@@ -75,6 +76,7 @@ class MqttSession:
         "owed",
         "permits",
         "phase",
+        "retaining",
         "seat",
         "starved",
         "version",
@@ -97,6 +99,7 @@ class MqttSession:
         self.owed = Owed()
         self.aliases: dict[int, bytes] | None = None
         self.alias_bytes = 0
+        self.retaining: Retaining | None = None  # what is retained is on its way
         self.starved = False  # a queue had more for it than it could take
         self._parked: deque[Item | Broken] | None = None  # that wait for what was asked before
         self._parked_bytes = 0
@@ -152,7 +155,8 @@ class MqttSession:
 
     @property
     def held_bytes(self) -> int:
-        return self.out_bytes + self._parked_bytes + self.alias_bytes
+        held = self.out_bytes + self._parked_bytes + self.alias_bytes
+        return held if self.retaining is None else held + self.retaining.held_bytes
 
     def _begin(self, now: float) -> None:
         self._now = now
@@ -303,6 +307,8 @@ class MqttSession:
         if self.starved and self.mine is not None and self.phase is Phase.RUNNING:
             self.starved = False
             self.mine.out.drained()
+        if self.retaining is not None and self.phase is Phase.RUNNING:
+            self.retaining.go_on(self)
 
     def finish(self, now: float) -> None:
         """As Session.finish: the client is gone, or does not read what it is sent."""
@@ -457,7 +463,8 @@ class MqttSession:
         if self.phase is not Phase.RUNNING:
             return 0
         room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
-        if room <= 0 or (self.permits is not None and self.permits.outdated):
+        first = self.retaining is not None and self.retaining.unanswered
+        if room <= 0 or first or (self.permits is not None and self.permits.outdated):
             self.starved = True
             return 0
         return room
@@ -600,6 +607,11 @@ class MqttSession:
             return
         model = self.door.model
         assert model is not None
+        if self.retaining is not None:
+            left = self.retaining.close()
+            self.retaining = None
+            if left and mine.lasts:
+                model.unfinished[mine] = left
         if self.phase is Phase.ENTERING:  # it was never let in: its will does not count
             model.wills.give_up(mine.client)
             graceful = True

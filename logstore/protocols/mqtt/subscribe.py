@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from logstore.broker.mqtt.filters import (
+    SHARE,
     InvalidFilter,
     NotText,
     check_filter,
@@ -17,6 +18,7 @@ from logstore.mqtt import kinds, packets, reasons
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.packets import Answers, Options, Subscribe, Unsubscribe
 from logstore.mqtt.reasons import Broken, malformed, not_allowed
+from logstore.protocols.mqtt import retaining
 from logstore.protocols.mqtt.carrier import Carrier
 from logstore.protocols.mqtt.phase import Phase
 from logstore.slices import Steps, parts
@@ -31,19 +33,23 @@ def subscribing(of: Carrier, packet: Subscribe) -> Steps:
     ids = packet.properties.subscription_ids
     said = bytearray()
     pending: Pending | None = None
+    batch = retaining.Batch()
     for some in parts(packet.filters, FILTERS_AT_ONCE):
         if of.phase is not Phase.RUNNING or of.mine is None:
             return
-        codes, kept = _some(of, some, ids[0] if ids else 0)
+        codes, kept = _some(of, some, ids[0] if ids else 0, batch)
         said += codes
         if kept is not None:
             pending = kept if pending is None else both(pending, kept)
         yield UNITS * len(some)
-    _answer(of, kinds.SUBACK, packet.pid, bytes(said), pending)
+    _answer(of, kinds.SUBACK, packet.pid, bytes(said), pending, batch)
 
 
 def _some(
-    of: Carrier, filters: Sequence[tuple[bytes, Options]], number: int
+    of: Carrier,
+    filters: Sequence[tuple[bytes, Options]],
+    number: int,
+    batch: retaining.Batch,
 ) -> tuple[bytes, Pending | None]:
     """What each comes to, and what is to be kept before that is said. Raises Broken."""
     codes = [_judge(of, named, options) for named, options in filters]
@@ -55,6 +61,7 @@ def _some(
     mine = of.mine
     assert mine is not None
     if wanted:
+        before = {named for named in wanted if named in mine.grants}
         try:
             pending = mine.subscribe(list(wanted.items()))
         except LogstoreError as error:
@@ -62,6 +69,14 @@ def _some(
             if failed is None:
                 failed = reasons.UNSPECIFIED
             codes = [it if it >= _FAILED_V311 else failed for it in codes]
+        else:
+            handling = {named: options.retain_handling for named, options in filters}
+            kept = retaining.begin(of, batch, [
+                (named, grant, handling[named], named not in before)
+                for named, grant in wanted.items() if not named.startswith(SHARE)
+            ])  # fmt: skip
+            if kept is not None:
+                pending = kept if pending is None else both(pending, kept)
     return bytes(codes), pending
 
 
@@ -96,13 +111,24 @@ def unsubscribing(of: Carrier, packet: Unsubscribe) -> Steps:
     _answer(of, kinds.UNSUBACK, packet.pid, bytes(said) if of.version == V5 else b"", pending)
 
 
-def _answer(of: Carrier, kind: int, pid: int, codes: bytes, pending: Pending | None) -> None:
+def _answer(
+    of: Carrier,
+    kind: int,
+    pid: int,
+    codes: bytes,
+    pending: Pending | None,
+    batch: retaining.Batch | None = None,
+) -> None:
     """Once it is kept; what can't be kept did not happen."""
     version = of.version
 
     def said(error: LogstoreError | None) -> bytes:
         codes_ = codes
+        if batch is not None:
+            batch.open = True
         if error is not None:
+            if batch is not None:
+                batch.ways.clear()
             codes_ = bytes(max(it, reasons.UNSPECIFIED) for it in codes)
         if version < V5:
             codes_ = bytes(min(it, _FAILED_V311) for it in codes_)

@@ -1,0 +1,248 @@
+"""What is retained, on its way to a client that has subscribed: as fast as the connection takes it.
+
+It comes behind the SUBACK and before what is published since, which waits meanwhile, as much as may
+wait for a client that does not read. What the client is to acknowledge goes through the session's
+queue, as all that it acknowledges, and so it outlives the connection: as much at a time as one look
+at the retained finds, the first of it before anything else can come there.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.broker.mqtt.member import Grant
+from logstore.broker.mqtt.message import About, Message
+from logstore.broker.mqtt.mqtt import Cursor
+from logstore.broker.mqtt.session import Session
+from logstore.broker.queues.pending import Pending, both
+from logstore.mqtt.fields import varint, varint_size
+from logstore.mqtt.kinds import V5
+from logstore.protocols.mqtt.carrier import Carrier
+from logstore.protocols.mqtt.form import Chunk
+
+QUEUED_MAX: Final = 1000  # messages that wait in the session's queue, before more are put there
+ENTRY_BYTES: Final = 1000  # what one subscription's way takes
+_FIRST: Final = b"\x31"  # PUBLISH, QoS 0, RETAIN
+_SEND_ALL: Final = 0  # retain handling: what is retained is sent
+_SEND_NEW: Final = 1  # where there was no such subscription before
+
+
+class _Way:
+    """One subscription's."""
+
+    __slots__ = ("cursor", "grant", "left")
+
+    def __init__(self, cursor: Cursor, grant: Grant) -> None:
+        self.cursor = cursor
+        self.grant = grant
+        # What was looked up, is of QoS 0, and waits for the SUBACK.
+        self.left: tuple[list[bytes], list[bytes], list[About | None]] = ([], [], [])
+
+
+class Batch:
+    """Those of one SUBSCRIBE."""
+
+    __slots__ = ("open", "ways")
+
+    def __init__(self) -> None:
+        self.open = False  # the SUBACK is written
+        self.ways: deque[_Way] = deque()
+
+
+class Retaining:
+    """Of one connection, while something is on its way."""
+
+    __slots__ = ("_batches", "_held", "held_bytes")
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self._held: list[Chunk] = []  # published since
+        self.held_bytes = 0
+
+    def add(self, batch: Batch) -> None:
+        """A SUBSCRIBE more."""
+        self._batches.append(batch)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a SUBACK is to come first."""
+        return not all(it.open for it in self._batches)
+
+    def hold(self, of: Carrier, it: Chunk) -> None:
+        """Messages that were published since."""
+        size = len(it.data)
+        if self.held_bytes + size + of.out_bytes + of.link.unsent > of.door.limits.slow_bytes:
+            of.door.counts.dropped += it.messages
+            for batch in self._batches:
+                for way in batch.ways:
+                    way.cursor.lost()
+            return
+        self._held.append(it)
+        self.held_bytes += size
+
+    def go_on(self, of: Carrier) -> None:
+        """All that was to be sent is: some more."""
+        while self._batches:
+            batch = self._batches[0]
+            if not batch.open:
+                return
+            if not batch.ways:
+                self._batches.popleft()
+                continue
+            way = batch.ways[0]
+            if not way.cursor.ready(of.link.wake) or _is_full(of, way):
+                return
+            sent = _give(of, way)
+            if way.cursor.over:
+                batch.ways.popleft()
+            if sent:
+                return
+            if batch.ways and batch.ways[0] is way:  # nothing was found yet: others first
+                of.link.wake()
+                return
+        self._release(of)
+
+    def _release(self, of: Carrier) -> None:
+        """Nothing is retained for him any more: what was published since comes now."""
+        of.retaining = None
+        held, self._held = self._held, []
+        if held:
+            of.put(b"".join([it.data for it in held]))
+            count = sum(it.messages for it in held)
+            of.door.counts.sent[0] += count
+            of.door.totals.messages_out += count
+
+    def close(self) -> list[tuple[Cursor, Grant]]:
+        """The connection is gone. What was to be acknowledged, and is not in the queue."""
+        left = [
+            (way.cursor, way.grant)
+            for batch in self._batches for way in batch.ways
+            if way.grant.qos and not way.cursor.over
+        ]  # fmt: skip
+        self._batches.clear()
+        self._held.clear()
+        return left
+
+
+def begin(
+    of: Carrier, batch: Batch, granted: Sequence[tuple[bytes, Grant, int, bool]]
+) -> Pending | None:
+    """A client has subscribed; what is to be kept before it is told so.
+
+    ``granted``: filters that are not shared, each with its retain handling, and whether it is new.
+    """
+    mine, model = of.mine, of.door.model
+    assert mine is not None
+    assert model is not None
+    pending: Pending | None = None
+    for filter_, grant, handling, new in granted:
+        if handling == _SEND_ALL or (handling == _SEND_NEW and new):
+            way = _Way(model.cursor(mine, filter_, grant), grant)
+            if grant.qos and way.cursor.ready(_nothing):
+                kept = _first(of, mine, way)
+                if kept is not None:
+                    pending = kept if pending is None else both(pending, kept)
+            if way.left[0] or not way.cursor.over:
+                batch.ways.append(way)
+    if batch.ways:
+        if of.retaining is None:
+            of.retaining = Retaining()
+        of.retaining.add(batch)
+    return pending
+
+
+def go_on_with(of: Carrier, left: Sequence[tuple[Cursor, Grant]]) -> None:
+    """A session is resumed that was not given all."""
+    batch = Batch()
+    batch.open = True
+    batch.ways.extend(_Way(*it) for it in left)
+    of.retaining = Retaining()
+    of.retaining.add(batch)
+
+
+def _nothing() -> None:
+    """It is asked again all the same."""
+
+
+def _first(of: Carrier, mine: Session, way: _Way) -> Pending | None:
+    """What is to be acknowledged of what one look finds: before what is published next."""
+    topics, payloads, qos, abouts = way.cursor.some()
+    return _queue(of, mine, way, topics, payloads, qos, abouts)
+
+
+def _queue(
+    of: Carrier,
+    mine: Session,
+    way: _Way,
+    topics: Sequence[bytes],
+    payloads: Sequence[bytes],
+    qos: Sequence[int],
+    abouts: Sequence[About | None],
+) -> Pending | None:
+    """What is to be acknowledged goes into the session's queue; what is not is left."""
+    messages, left = [], way.left
+    for topic, payload, its, about in zip(topics, payloads, qos, abouts, strict=True):
+        if its and way.grant.qos:
+            messages.append(Message(topic, payload, its, True, about))
+        else:
+            left[0].append(topic)
+            left[1].append(payload)
+            left[2].append(about)
+    queue = mine.queue
+    if not messages or queue is None:
+        return None
+    model = of.door.model
+    assert model is not None
+    return model.queue(queue, messages)
+
+
+def _is_full(of: Carrier, way: _Way) -> bool:
+    """Whether the client has first to acknowledge what it has; it is asked again when it does."""
+    queue = None if of.mine is None or not way.grant.qos else of.mine.queue
+    return queue is not None and queue.ready > QUEUED_MAX
+
+
+def _give(of: Carrier, way: _Way) -> bool:
+    """Send some of it; whether there was any of QoS 0."""
+    mine = of.mine
+    if mine is None:
+        return False
+    if not way.left[0] and not way.cursor.over:
+        _queue(of, mine, way, *way.cursor.some())
+    topics, payloads, abouts = way.left
+    way.left = ([], [], [])
+    return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id)
+
+
+def _send(
+    of: Carrier,
+    topics: Sequence[bytes],
+    payloads: Sequence[bytes],
+    abouts: Sequence[About | None],
+    number: int,
+) -> bool:
+    """``number``: the subscription's identifier; 0: it has none."""
+    door, asked = of.door, of.come
+    assert asked is not None
+    v5, most = of.version == V5, asked.packet_bytes_max
+    ids = (number,) if number else ()
+    now_ms = door.clock() if v5 else 0
+    plain = door.forms.section(None, ids, now_ms) if v5 else b""
+    parts: list[bytes] = []
+    count = 0
+    for topic, payload, about in zip(topics, payloads, abouts, strict=True):
+        section = plain
+        if v5 and about is not None:
+            section = door.forms.section(about, ids, now_ms)
+        size = 2 + len(topic) + len(section) + len(payload)
+        if most and 1 + varint_size(size) + size > most:
+            door.counts.too_long += 1  # [MQTT-3.1.2-25]
+            continue
+        count += 1
+        parts += (_FIRST, varint(size), len(topic).to_bytes(2), topic, section, payload)
+    if not parts:
+        return False
+    of.put(b"".join(parts))
+    door.counts.sent[0] += count
+    door.totals.messages_out += count
+    return True
