@@ -188,6 +188,7 @@ class Node:
             work,
             slices,
             queues,
+            space,
             budget,
             figures.door("mqtt"),
             server,

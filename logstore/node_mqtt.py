@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from logstore.broker.mqtt.space import Space
 from logstore.broker.topics import Change
 from logstore.budget import Budget
 from logstore.clock import now_ms
@@ -48,7 +49,7 @@ class _Prepared(NamedTuple):
 
 
 class NodeMqtt:
-    """Opens them when they are needed, and closes them before the queues. For the sessions' thread."""
+    """Opens them when they are needed, and closes them before the queues."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class NodeMqtt:
         work: Work,
         slices: Slices,
         queues: NodeQueues,
+        space: Space,
         budget: Budget,
         counts: DoorCounts,
         connections: Connections,
@@ -70,6 +72,7 @@ class NodeMqtt:
         self._work = work
         self._slices = slices
         self._queues = queues
+        self._space = space
         self._budget = budget
         self._counts = counts
         self._connections = connections
@@ -148,17 +151,14 @@ class NodeMqtt:
         """Raises Failed, Closed."""
         from logstore.broker.mqtt.mqtt import Mqtt
         from logstore.broker.mqtt.sessions import Sessions
-        from logstore.broker.mqtt.space import Space
         from logstore.broker.mqtt.sys_topics import SysTopics
         from logstore.broker.mqtt.wills import Wills
 
         if self._closed:
             raise Closed(f"{self._store.directory.path}: the server has stopped")
-        space = Space(self._store.channels, self._soon, self._run)
-        space.join(queues)
-        sessions = Sessions(queues, space, self._sessions_kept, holds=self._holds)
+        sessions = Sessions(queues, self._space, self._sessions_kept, holds=self._holds)
         mqtt = self._mqtt = Mqtt(
-            space, sessions, found.retained, found.mapped,
+            self._space, sessions, found.retained, found.mapped,
             SysTopics(self._seen, lambda: int(self._turn.stopwatch() * 1000)), self._soon, now_ms,
         )  # fmt: skip
         sessions.wills = Wills(
@@ -175,14 +175,6 @@ class NodeMqtt:
         mqtt.wills.begin()
         self._tick()
         return mqtt
-
-    def _run(self, job: Callable[[], object], done: Callable[[object], object]) -> None:
-        """As space.Work."""
-
-        def end(found: object) -> None:
-            done(found)
-
-        self._work(job, end)
 
     def _opened(self, found: "Mqtt | LogstoreError") -> None:
         waiting, self._waiting = self._waiting, []

@@ -10,6 +10,7 @@ from logstore.access.logins import Nobody
 from logstore.access.refusals import Refusals
 from logstore.broker.listeners import Match
 from logstore.broker.mqtt.message import Carried
+from logstore.broker.mqtt.sys_topics import Seen, SysTopics
 from logstore.broker.queues.pending import Waiting
 from logstore.counts.doors import DoorCounts
 from logstore.counts.mqtt import MqttCounts
@@ -59,6 +60,11 @@ class Model:
         self.sessions.wills = self.wills
         self.published = []
         self.held = None  # a Waiting that says when what is published is safe
+        self.unfinished = {}
+        self.nothing_retained = SysTopics(Seen, lambda: 0)
+
+    def cursor(self, session, filter_, grant):
+        return self.nothing_retained.cursor(filter_)
 
     def publish(self, messages):
         self.published += messages

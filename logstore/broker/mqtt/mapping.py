@@ -44,8 +44,8 @@ CORRELATION: Final = "x-correlation-id"
 # Headers that mean something else than a property of a user: ours, and those that AMQP's brokers
 # act on or write.
 TAKEN: Final = frozenset({
-    QOS, RETAIN, RETAINED, CONTENT_TYPE, PAYLOAD_FORMAT, USER, TOPIC, EXPIRES, REPLY_TO, CORRELATION,
-    "CC", "BCC", "x-death", "x-delivery-count",
+    QOS, RETAIN, RETAINED, CONTENT_TYPE, PAYLOAD_FORMAT, USER, TOPIC, EXPIRES, REPLY_TO,
+    CORRELATION, "CC", "BCC", "x-death", "x-delivery-count",
 })  # fmt: skip
 _TAKEN_BEGIN: Final = ("x-first-death-", "x-last-death-", "__logstore.")
 

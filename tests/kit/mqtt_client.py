@@ -1,0 +1,116 @@
+"""A client of MQTT that does what it is told, over a socket: for tests of a server."""
+
+import socket
+
+from serving import DEADLINE_S
+
+from logstore.mqtt import kinds, packets
+from logstore.mqtt.fields import read_varint
+from logstore.mqtt.kinds import V5
+from logstore.mqtt.properties import NONE, Properties
+
+
+class MqttClient:
+    """One connection. What comes is read when it is asked for."""
+
+    def __init__(
+        self, address, client="c", *, version=V5, clean=True, expiry_s=None, will=None,
+        keep_alive_s=0, receive_maximum=None, user=None, password=None, secret=None,
+    ):  # fmt: skip
+        self.version = version
+        self._socket = socket.create_connection(address, DEADLINE_S)
+        self._left = b""
+        self._pid = 0
+        said = NONE
+        if version == V5:
+            said = Properties(session_expiry_s=expiry_s, receive_maximum=receive_maximum)
+        self.send(packets.Connect(version, clean, keep_alive_s, client, will, user, password, said))
+        self.connack = self.get()
+        assert self.connack is not None, "the server has closed the connection"
+
+    def send(self, packet):
+        self._socket.sendall(packets.write(packet, self.version))
+
+    def get(self):
+        """The next packet; None: the server has closed the connection."""
+        while True:
+            size = self._size()
+            if size is not None and len(self._left) >= size:
+                packet, self._left = self._left[:size], self._left[size:]
+                body = packet[read_varint(packet, 1, len(packet))[1] :]
+                return packets.read(packet[0], body, self.version)
+            try:
+                came = self._socket.recv(1 << 16)
+            except ConnectionResetError:
+                return None
+            if not came:
+                return None
+            self._left += came
+
+    def _size(self):
+        found = read_varint(self._left, 1, len(self._left)) if len(self._left) > 1 else None
+        return None if found is None else sum(found)
+
+    def expect(self, kind):
+        packet = self.get()
+        assert isinstance(packet, kind), packet
+        return packet
+
+    def next_pid(self):
+        self._pid += 1
+        return self._pid
+
+    def publish(self, topic, payload, qos=0, *, retain=False, **said):
+        """The reason code of its PUBACK; None of QoS 0."""
+        pid = self.next_pid() if qos else 0
+        found = Properties(**said) if said else NONE
+        self.send(packets.Publish(topic, payload, qos, retain, False, pid, found))
+        if not qos:
+            return None
+        ack = self.expect(packets.Ack)
+        assert (ack.kind, ack.pid) == (kinds.PUBACK if qos == 1 else kinds.PUBREC, pid)
+        if qos == 2:
+            self.send(packets.Ack(kinds.PUBREL, pid))
+            assert self.expect(packets.Ack).kind == kinds.PUBCOMP
+        return ack.reason
+
+    def ask(self, filter_, qos=0, *, number=None, **options):
+        """Send a SUBSCRIBE."""
+        said = Properties(subscription_ids=(number,)) if number else NONE
+        self.send(
+            packets.Subscribe(self.next_pid(), [(filter_, packets.Options(qos, **options))], said)
+        )
+
+    def subscribe(self, filter_, qos=0, **given):
+        """The reason code of its SUBACK, which comes before anything else."""
+        self.ask(filter_, qos, **given)
+        return self.expect(packets.Answers).reasons[0]
+
+    def message(self, *, ack=True):
+        """The next message, acknowledged."""
+        it = self.expect(packets.Publish)
+        if ack and it.qos == 1:
+            self.send(packets.Ack(kinds.PUBACK, it.pid))
+        if ack and it.qos == 2:
+            self.send(packets.Ack(kinds.PUBREC, it.pid))
+            assert self.expect(packets.Ack) == packets.Ack(kinds.PUBREL, it.pid)
+            self.send(packets.Ack(kinds.PUBCOMP, it.pid))
+        return it
+
+    def messages(self, count):
+        return [self.message() for _ in range(count)]
+
+    def nothing_more(self):
+        """All that was to come has: an answer to what is asked now is the next."""
+        self.send(packets.Ping(kinds.PINGREQ))
+        packet = self.get()
+        assert packet == packets.Ping(kinds.PINGRESP), packet
+
+    def disconnect(self, reason=0, **said):
+        self.send(packets.Disconnect(reason, Properties(**said) if said else NONE))
+        assert self.get() is None
+        self.close()
+
+    def close(self):
+        """Without a word."""
+        self._socket.close()
