@@ -1,22 +1,41 @@
 """What those parts of the door see of a connection that each do one thing for it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from logstore.access.quotas import Seat
 from logstore.broker.mqtt.line import Line
+from logstore.broker.mqtt.member import Grant
+from logstore.broker.mqtt.mqtt import Cursor
 from logstore.broker.mqtt.session import Session
 from logstore.mqtt.reasons import Broken
 from logstore.protocols.mqtt.connect import Come
 from logstore.protocols.mqtt.door import MqttDoor
+from logstore.protocols.mqtt.form import Chunk
 from logstore.protocols.mqtt.owed import Owed
 from logstore.protocols.mqtt.permits import Permits
 from logstore.protocols.mqtt.phase import Phase
 from logstore.protocols.session import Link
 from logstore.slices import Steps
 
-if TYPE_CHECKING:
-    from logstore.protocols.mqtt.retaining import Retaining
+
+class First(Protocol):
+    """What comes to a client before anything that is published."""
+
+    held_bytes: int
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a SUBACK is to come before that."""
+
+    def hold(self, it: Chunk) -> None:
+        """Messages that were published since."""
+
+    def go_on(self) -> None:
+        """All that was to be sent is: some more."""
+
+    def close(self) -> Sequence[tuple[Cursor, Grant]]:
+        """The connection is gone; what its session was to have yet."""
 
 
 class Carrier(Line, Protocol):
@@ -35,7 +54,7 @@ class Carrier(Line, Protocol):
     out_bytes: int
     aliases: dict[int, bytes] | None  # topics, by what stands for them
     alias_bytes: int
-    retaining: "Retaining | None"  # what is retained is on its way to it
+    first: First | None  # what is retained is on its way to it
 
     def put(self, frames: bytes) -> None:
         """Behind all that is to be sent. The link is not woken."""

@@ -20,8 +20,8 @@ def chunk(of: Carrier, it: Chunk) -> None:
     """
     if of.phase is not Phase.RUNNING or not it.messages:
         return
-    if of.retaining is not None:
-        of.retaining.hold(of, it)
+    if of.first is not None:
+        of.first.hold(it)
         return
     door = of.door
     if of.out_bytes + of.link.unsent > door.limits.slow_bytes:

@@ -52,9 +52,10 @@ class Batch:
 class Retaining:
     """Of one connection, while something is on its way."""
 
-    __slots__ = ("_batches", "_held", "held_bytes")
+    __slots__ = ("_batches", "_held", "_of", "held_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, of: Carrier) -> None:
+        self._of = of
         self._batches: deque[Batch] = deque()
         self._held: list[Chunk] = []  # published since
         self.held_bytes = 0
@@ -65,11 +66,12 @@ class Retaining:
 
     @property
     def unanswered(self) -> bool:
-        """Whether a SUBACK is to come first."""
+        """As First.unanswered."""
         return not all(it.open for it in self._batches)
 
-    def hold(self, of: Carrier, it: Chunk) -> None:
-        """Messages that were published since."""
+    def hold(self, it: Chunk) -> None:
+        """As First.hold."""
+        of = self._of
         size = len(it.data)
         if self.held_bytes + size + of.out_bytes + of.link.unsent > of.door.limits.slow_bytes:
             of.door.counts.dropped += it.messages
@@ -80,8 +82,9 @@ class Retaining:
         self._held.append(it)
         self.held_bytes += size
 
-    def go_on(self, of: Carrier) -> None:
-        """All that was to be sent is: some more."""
+    def go_on(self) -> None:
+        """As First.go_on."""
+        of = self._of
         while self._batches:
             batch = self._batches[0]
             if not batch.open:
@@ -100,11 +103,12 @@ class Retaining:
             if batch.ways and batch.ways[0] is way:  # nothing was found yet: others first
                 of.link.wake()
                 return
-        self._release(of)
+        self._release()
 
-    def _release(self, of: Carrier) -> None:
+    def _release(self) -> None:
         """Nothing is retained for him any more: what was published since comes now."""
-        of.retaining = None
+        of = self._of
+        of.first = None
         held, self._held = self._held, []
         if held:
             of.put(b"".join([it.data for it in held]))
@@ -113,7 +117,7 @@ class Retaining:
             of.door.totals.messages_out += count
 
     def close(self) -> list[tuple[Cursor, Grant]]:
-        """The connection is gone. What was to be acknowledged, and is not in the queue."""
+        """As First.close: what was to be acknowledged, and is not in the queue."""
         left = [
             (way.cursor, way.grant)
             for batch in self._batches for way in batch.ways
@@ -145,9 +149,7 @@ def begin(
             if way.left[0] or not way.cursor.over:
                 batch.ways.append(way)
     if batch.ways:
-        if of.retaining is None:
-            of.retaining = Retaining()
-        of.retaining.add(batch)
+        _coming(of).add(batch)
     return pending
 
 
@@ -156,8 +158,14 @@ def go_on_with(of: Carrier, left: Sequence[tuple[Cursor, Grant]]) -> None:
     batch = Batch()
     batch.open = True
     batch.ways.extend(_Way(*it) for it in left)
-    of.retaining = Retaining()
-    of.retaining.add(batch)
+    _coming(of).add(batch)
+
+
+def _coming(of: Carrier) -> Retaining:
+    it = of.first
+    if not isinstance(it, Retaining):
+        it = of.first = Retaining(of)
+    return it
 
 
 def _nothing() -> None:

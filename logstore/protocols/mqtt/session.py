@@ -23,13 +23,13 @@ from logstore.mqtt.reasons import Broken, not_allowed
 from logstore.printable import printable
 from logstore.protocols import session
 from logstore.protocols.mqtt import deliver, entry, publish, subscribe
+from logstore.protocols.mqtt.carrier import First
 from logstore.protocols.mqtt.connect import Come
 from logstore.protocols.mqtt.door import MqttDoor
 from logstore.protocols.mqtt.form import Chunk, MqttForm
 from logstore.protocols.mqtt.owed import Owed
 from logstore.protocols.mqtt.permits import Permits
 from logstore.protocols.mqtt.phase import Phase
-from logstore.protocols.mqtt.retaining import Retaining
 from logstore.protocols.session import Buffer, Link
 from logstore.slices import Steps
 
@@ -69,6 +69,7 @@ class MqttSession:
         "closed",
         "come",
         "door",
+        "first",
         "link",
         "mine",
         "out",
@@ -76,7 +77,6 @@ class MqttSession:
         "owed",
         "permits",
         "phase",
-        "retaining",
         "seat",
         "starved",
         "version",
@@ -99,7 +99,7 @@ class MqttSession:
         self.owed = Owed()
         self.aliases: dict[int, bytes] | None = None
         self.alias_bytes = 0
-        self.retaining: Retaining | None = None  # what is retained is on its way
+        self.first: First | None = None  # what is retained is on its way
         self.starved = False  # a queue had more for it than it could take
         self._parked: deque[Item | Broken] | None = None  # that wait for what was asked before
         self._parked_bytes = 0
@@ -156,7 +156,7 @@ class MqttSession:
     @property
     def held_bytes(self) -> int:
         held = self.out_bytes + self._parked_bytes + self.alias_bytes
-        return held if self.retaining is None else held + self.retaining.held_bytes
+        return held if self.first is None else held + self.first.held_bytes
 
     def _begin(self, now: float) -> None:
         self._now = now
@@ -307,8 +307,8 @@ class MqttSession:
         if self.starved and self.mine is not None and self.phase is Phase.RUNNING:
             self.starved = False
             self.mine.out.drained()
-        if self.retaining is not None and self.phase is Phase.RUNNING:
-            self.retaining.go_on(self)
+        if self.first is not None and self.phase is Phase.RUNNING:
+            self.first.go_on()
 
     def finish(self, now: float) -> None:
         """As Session.finish: the client is gone, or does not read what it is sent."""
@@ -463,7 +463,7 @@ class MqttSession:
         if self.phase is not Phase.RUNNING:
             return 0
         room = OUT_BYTES_MAX - self.out_bytes - self.link.unsent
-        first = self.retaining is not None and self.retaining.unanswered
+        first = self.first is not None and self.first.unanswered
         if room <= 0 or first or (self.permits is not None and self.permits.outdated):
             self.starved = True
             return 0
@@ -607,9 +607,9 @@ class MqttSession:
             return
         model = self.door.model
         assert model is not None
-        if self.retaining is not None:
-            left = self.retaining.close()
-            self.retaining = None
+        if self.first is not None:
+            left = self.first.close()
+            self.first = None
             if left and mine.lasts:
                 model.unfinished[mine] = left
         if self.phase is Phase.ENTERING:  # it was never let in: its will does not count
