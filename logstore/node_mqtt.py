@@ -150,13 +150,14 @@ class NodeMqtt:
     def _made(self, queues: "Queues", found: _Prepared) -> "Mqtt":
         """Raises Failed, Closed."""
         from logstore.broker.mqtt.mqtt import Mqtt
-        from logstore.broker.mqtt.sessions import Sessions
+        from logstore.broker.mqtt.sessions import Sessions, limits_of
         from logstore.broker.mqtt.sys_topics import SysTopics
         from logstore.broker.mqtt.wills import Wills
 
         if self._closed:
             raise Closed(f"{self._store.directory.path}: the server has stopped")
-        sessions = Sessions(queues, self._space, self._sessions_kept, holds=self._holds)
+        limits = limits_of(self._store.directory.config.store)
+        sessions = Sessions(queues, self._space, self._sessions_kept, limits, holds=self._holds)
         mqtt = self._mqtt = Mqtt(
             self._space, sessions, found.retained, found.mapped,
             SysTopics(self._seen, lambda: int(self._turn.stopwatch() * 1000)), self._soon, now_ms,
