@@ -115,7 +115,12 @@ class Keys:
         journal.use(opened)
         if found.flushed_at is not None:
             journal.trim(found.flushed_at)
-        self.look_ahead()
+        self.look_ahead(keyspace)
+
+    @property
+    def open(self) -> bool:
+        """Whether commands are carried out as they come: nothing is loading, failing, or held."""
+        return not self._loading and self.damage is self.failing is self._alone is None
 
     # Changes
 
@@ -132,7 +137,8 @@ class Keys:
         for keyspace in awake:
             keyspace.awake = False
             self.journals[keyspace.number].end_turn()
-        self.look_ahead()
+            if keyspace.deadlines or keyspace.graves:
+                self.look_ahead(keyspace)
 
     def stirred(self) -> Iterator[Journal]:
         """Those whose databases were changed since this was asked last, and are to be safe."""
@@ -194,10 +200,9 @@ class Keys:
 
     # By itself
 
-    def look_ahead(self) -> None:
-        """Have ``tick`` called when something is due."""
-        times = [it.due_ms() for it in self.databases]
-        due_ms = min((it for it in times if it is not None), default=None)
+    def look_ahead(self, keyspace: Keyspace) -> None:
+        """Have ``tick`` called when something of this database is due."""
+        due_ms = keyspace.due_ms()
         if due_ms is not None and (self._due_ms is None or due_ms < self._due_ms):
             self._due_ms = due_ms
             self._around.alarm(due_ms)
@@ -212,7 +217,8 @@ class Keys:
             self._due_ms = self.clock() + AT_ONCE_MS
             self._around.alarm(self._due_ms)
         else:
-            self.look_ahead()
+            for keyspace in self.databases:
+                self.look_ahead(keyspace)
 
     def close(self) -> None:
         """Write what is left. Nothing is changed any more."""

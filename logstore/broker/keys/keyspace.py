@@ -36,11 +36,8 @@ class Recorded(Protocol):
         """Memory that it takes, about."""
 
 
-class Before(NamedTuple):
-    """What a key was before it was changed."""
-
-    value: object  # None: it was not there
-    deadline: int | None
+# What a key was before it was changed: its value, None where it was not there; and its deadline.
+Before = tuple[object, int | None]
 
 
 class Contents:
@@ -300,7 +297,13 @@ class Keyspace:
         if key not in self.dirty:
             if not self.awake:
                 self.stir()
-            self.dirty[key] = Before(old, self.deadlines.get(key))
+            self.dirty[key] = old, self.deadlines.get(key)
+
+    def wrote(self, level: Level) -> None:
+        """Keys of this level were put into ``dirty`` by somebody else."""
+        if level is Level.TURN:
+            self.stirred = self.must = True
+        self.stir()
 
     def stir(self) -> None:
         """There is something to be done when the turn ends."""
@@ -333,16 +336,16 @@ class Keyspace:
             self._restore(changes.flushed.dirty, changes.flushed.undo)
 
     def _restore(self, dirty: dict[bytes, Before], undo: list[Undo]) -> None:
-        for key, before in dirty.items():
-            if before.value is None:
+        for key, (value, deadline) in dirty.items():
+            if value is None:
                 if key in self.values:
                     self._drop(key)
                 continue
-            self._put(key, before.value, self.values.get(key))
-            if before.deadline is None:
+            self._put(key, value, self.values.get(key))
+            if deadline is None:
                 self._undate(key)
             else:
-                self._date(key, before.deadline)
+                self._date(key, deadline)
         for take_back in reversed(undo):  # each value is where it was
             take_back()
 

@@ -47,10 +47,10 @@ def deadline_of(headers: Headers) -> int | None:
 def rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
     """What is to be written of keys that have changed, as they are now."""
     values, deadlines = keyspace.values, keyspace.deadlines
-    for key, before in dirty.items():
+    for key, (before, _) in dirty.items():
         value = values.get(key)
         if value is None:
-            if before.value is not None:  # else it has come and gone
+            if before is not None:  # else it has come and gone
                 yield record_key(key), None, ()
             continue
         deadline = deadlines.get(key) if deadlines else None
@@ -65,7 +65,7 @@ def rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
 
 def replaced(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Collection]:
     """The collections that keys had before these changes, and that none has now."""
-    had = [it.value for it in dirty.values() if isinstance(it.value, Collection)]
+    had = [it for it, _ in dirty.values() if isinstance(it, Collection)]
     if had:
         values = keyspace.values
         there = {id(values.get(key)) for key in dirty}  # under another name, perhaps

@@ -45,6 +45,15 @@ Run = Callable[["RespClient", Sequence[bytes]], Steps | None]
 Turn = tuple[Journal, int]
 
 
+class Unsaved(NamedTuple):
+    """Replies that depend on what is not safe yet."""
+
+    depends: "list[Turn]"
+    begin: int  # where they stand in what is to be sent
+    end: int
+    each: bool  # of several commands; else they are one reply
+
+
 class Queued(NamedTuple):
     """A command between MULTI and EXEC."""
 
@@ -112,7 +121,7 @@ class RespClient:
         # Of keys: what the command depends on that is under way; and of the replies in ``out``
         # which depend on what, from where to where.
         self.depends: list[Turn] = []
-        self.unsaved: list[tuple[list[Turn], int, int]] = []
+        self.unsaved: list[Unsaved] = []
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
         self.subscribed = False
@@ -256,20 +265,21 @@ class RespClient:
             for journal in keys.stirred():
                 self.depend(journal, journal.turn)
 
-    def note_unsaved(self, begin: int) -> None:
-        """The replies from there on are those of the command."""
+    def note_unsaved(self, begin: int, *, each: bool = False) -> None:
+        """The replies from there on are those of the command; ``each``: of several."""
         if self.depends:
-            self.unsaved.append((self.depends, begin, len(self.out)))
+            self.unsaved.append(Unsaved(self.depends, begin, len(self.out), each))
             self.depends = []
 
     def lose(self, turn: Turn, text: bytes) -> None:
         """What was changed in that turn could not be written: its replies say so instead."""
-        for depends, begin, end in self.unsaved:
+        error = replies.error(b"MISCONF " + text)
+        for depends, begin, end, each in self.unsaved:
             if turn in depends:
+                count = end - begin if each else 1
+                self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
                 errors = self.door.counts.errors
-                errors["MISCONF"] = errors.get("MISCONF", 0) + 1
-                rest = [b""] * (end - begin - 1)
-                self.out[begin:end] = [replies.error(b"MISCONF " + text), *rest]
+                errors["MISCONF"] = errors.get("MISCONF", 0) + count
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""

@@ -28,6 +28,7 @@ from logstore.protocols.resp.command import Command, found
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.denials import NO_LOGIN, tell, text
 from logstore.protocols.resp.door import DENIED, RespDoor
+from logstore.protocols.resp.keys.quick import VERBS, carry_out
 from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
@@ -283,11 +284,20 @@ class RespSession:
         channels = self._door.channels
         out, publish, unsafe = client.out, channels.publish, client.unsafe
         keeps = channels.keeps
-        quick = self._quick()
-        may = self._asked_about_publishing()
-        for number, request in enumerate(requests):
+        quick, number, count = self._quick(), 0, len(requests)
+        may, keyed = self._asked_about_publishing(), quick and self._keyed()
+        while number < count:
+            request = requests[number]
             if type(request) is not list or not request:
                 return number
+            if keyed and request[0] in VERBS:
+                before = number
+                number, size = carry_out(client, requests, number)
+                self._out_bytes += size
+                if self._out_bytes > OUT_BYTES_MAX:
+                    return number
+                if number > before:
+                    continue
             if (
                 quick
                 and len(request) == 3
@@ -296,24 +306,26 @@ class RespSession:
             ):
                 if keeps and channels.unopened([(request[1], True)]):
                     return number  # once it is seen that it may
-                if (may is not None and not may(request[1])) or not channels.is_quick(request[1]):
-                    self._execute(request)
-                    if self._full():
-                        return number + 1
-                    quick, may = self._quick(), self._asked_about_publishing()
+                if (may is None or may(request[1])) and channels.is_quick(request[1]):
+                    number += 1
+                    try:
+                        out.append(integer(publish(request[1], request[2], unsafe)))
+                    except LogstoreError as error:  # only a channel with a history
+                        client.fail(str(error))
                     continue
-                try:
-                    out.append(integer(publish(request[1], request[2], unsafe)))
-                except LogstoreError as error:  # only a channel with a history
-                    client.fail(str(error))
-                continue
-            if not _ALL_BYTES.issuperset(map(type, request)) or self._hold(request):
+            elif not _ALL_BYTES.issuperset(map(type, request)) or self._hold(request):
                 return number
             self._execute(request)
+            number += 1
             if self._full():
-                return number + 1
+                return number
             quick, may = self._quick(), self._asked_about_publishing()
-        return len(requests)
+            keyed = quick and self._keyed()
+        return number
+
+    def _keyed(self) -> bool:
+        """Whether the same holds of GET and SET: they ask nobody, and wait for nobody."""
+        return self._client.permits.free and self._door.keys.open
 
     def _publish_all(self, requests: Sequence[Any]) -> bool:
         """Whether all of them publish; then it is done, column by column."""
