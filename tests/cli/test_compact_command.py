@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from mostly_long import mostly_long
 
 SETTINGS = (
     "--config", "cleanup.policy=compact", "--config", "segment.bytes=500",
@@ -65,7 +66,7 @@ class TestTheActiveSegment:
         assert found["left_out"] == [why]
         assert len(numbers(logstore)) == 18
 
-    @pytest.mark.parametrize("served", [False, True])
+    @pytest.mark.parametrize("served", mostly_long([False, True], [True]))
     def test_it_is_sealed_and_compacted_where_that_is_asked_for(
         self, logstore, data, served, start_serving
     ):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from logstore_cli.progress import Bar, Lines, Progress, progress_for
+from mostly_long import mostly_long
 
 FLIGHTS = (
     b'{"tailnum":"N1","time_hour":"2013-01-05T05:00:00Z","dep":1}\n'
@@ -126,7 +127,9 @@ class TestTimestamps:
     NUMBERS = ("1790000000", "1790000000000", "1790000000000000", "1790000000000000000")
 
     @pytest.mark.parametrize("number", [*NUMBERS, "1790000000.0"])
-    @pytest.mark.parametrize("form", ["json number", "json text", "csv"])
+    @pytest.mark.parametrize(
+        "form", mostly_long(["json number", "json text", "csv"], ["json number"])
+    )
     def test_a_plain_number_is_told_apart_by_its_size(self, logstore, number, form):
         text = number if form == "json number" else f'"{number}"'
         data = f"ts\n{number}\n" if form == "csv" else f'{{"ts": {text}}}\n'

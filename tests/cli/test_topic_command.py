@@ -7,6 +7,7 @@ import subprocess
 import confluent_kafka
 import pytest
 from cli_process import COMMAND
+from mostly_long import mostly_long
 
 
 @pytest.fixture
@@ -157,7 +158,9 @@ def test_delete_with_standard_input_closed(logstore, flights):
     assert len(logstore("topic", "list").lines) == 2
 
 
-@pytest.mark.parametrize(("answer", "left"), [(b"n\n", 1), (b"y\n", 0)])
+@pytest.mark.parametrize(
+    ("answer", "left"), mostly_long([(b"n\n", 1), (b"y\n", 0)], [(b"n\n", 1)], rows=True)
+)
 def test_delete_asks_on_a_terminal(logstore, flights, spawn, answer, left):
     ours, theirs = pty.openpty()
     os.write(ours, answer)

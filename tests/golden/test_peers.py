@@ -7,6 +7,7 @@ import warnings
 import pytest
 from aiokafka.record import default_records as aiokafka_records
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _DefaultRecordBatchPy
+from mostly_long import mostly_long
 
 from logstore.records.batch import HEADER_BYTES, Batch, split
 from logstore.records.compression import Compression, compress, decompress
@@ -72,7 +73,7 @@ def codec(request):
     return request.param
 
 
-@pytest.fixture(params=MESSAGES)
+@pytest.fixture(params=mostly_long(MESSAGES, ["nulls", "unequal", "headers", "one large"]))
 def messages(request):
     return MESSAGES[request.param]
 

@@ -2,6 +2,7 @@
 
 import pytest
 from clock import NOW_MS, Clock
+from mostly_long import mostly_long
 from serving import Serving
 from wire_client import WireClient
 
@@ -57,6 +58,7 @@ def test_the_others_are_read_and_described(damaged):
             list(consumer)
 
 
+@pytest.mark.parametrize("damaged", mostly_long(DAMAGE, DAMAGE[:1]), indirect=True)
 def test_a_server_starts_and_serves_the_others(damaged):
     server = Serving(damaged)
     with WireClient(server.endpoint) as client:

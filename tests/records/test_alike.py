@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from mostly_long import mostly_long
 
 from logstore.records.alike import extremes
 from logstore.records.varint import signed
@@ -29,7 +30,7 @@ def found(zigzags, width):
 
 @pytest.mark.parametrize("signs", [(0,), (1,), (0, 1)], ids=["positive", "negative", "both"])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", mostly_long(COUNTS, [3, 17, 64]))
 def test_the_least_and_the_largest_are_those_of_all(count, width, signs):
     chance = random.Random(f"{count} {width} {signs}")
     for _ in range(20 if count < 1000 else 2):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from clock import NOW_MS
+from mostly_long import mostly_long
 from storage_kit import (
     FullDisk,
     NamedDisk,
@@ -243,7 +244,12 @@ class TestCtrlC:
 
 class TestFullDisk:
     @pytest.mark.parametrize("short", [False, True])
-    @pytest.mark.parametrize("settings", [{}, {"segment_bytes": 200}, {"preallocate": "true"}])
+    @pytest.mark.parametrize(
+        "settings",
+        mostly_long(
+            [{}, {"segment_bytes": 200}, {"preallocate": "true"}], [{"segment_bytes": 200}]
+        ),
+    )
     def test_full_at_every_write_of_a_run(self, store, settings, short):
         """Nothing of a refused append is seen, and it works again when there is space."""
         for writes in range(14):

@@ -2,6 +2,7 @@ import struct
 
 import pytest
 from clock import NOW_MS
+from mostly_long import mostly_long
 from storage_kit import a_batch, fill, numbers
 
 from logstore.storage.disk import Disk
@@ -129,7 +130,7 @@ BROKEN = {
 
 
 class TestDistrust:
-    @pytest.mark.parametrize("broken", BROKEN)
+    @pytest.mark.parametrize("broken", mostly_long(BROKEN, ["missing", "backwards"]))
     @pytest.mark.parametrize("endings", [(".index",), (".timeindex",), (".index", ".timeindex")])
     @pytest.mark.parametrize("follower", [False, True])
     def test_every_answer_is_right_and_the_index_is_right_after(

@@ -214,9 +214,9 @@ OF_STREAMS = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
 )
-def test_an_argument_that_means_nothing_is_refused_by_name(node, name, value):
+def test_an_argument_that_means_nothing_is_refused_by_name(shared, name, value):
     with pytest.raises(InvalidQueueArgument) as caught:
-        node.declare(b"q", **{name[2:].replace("-", "_"): value})
+        shared.declare(b"q", **{name[2:].replace("-", "_"): value})
     assert caught.value.argument == name.encode()
     assert caught.value.queue == b"q"
     assert "\n" not in str(caught.value)
