@@ -25,7 +25,7 @@ from logstore.mqtt.reading import Topics
 from logstore.protocols.mqtt.connect import NEVER, Rules, check_response_topic
 from logstore.protocols.mqtt.form import Forms
 from logstore.protocols.rabbit_alarm import DiskAlarm
-from logstore.protocols.rounds import Told
+from logstore.protocols.rounds import Round, Told
 from logstore.protocols.session import Link
 from logstore.slices import Slices
 
@@ -124,6 +124,7 @@ class MqttDoor:
 
     def __post_init__(self) -> None:
         self.forms = Forms(self.clock)
+        self.access.watch(Round(self.sessions, self.slices, self.access).begin)
 
     @property
     def rules(self) -> Rules:

@@ -36,10 +36,9 @@ def open(house: House) -> Doorway:
 def _door(house: House) -> "MqttDoor":
     from logstore.protocols.mqtt.door import MqttDoor, MqttLimits
     from logstore.protocols.rabbit_alarm import DiskAlarm, free_bytes
-    from logstore.protocols.rounds import Round
 
     settings = house.settings
-    door = MqttDoor(
+    return MqttDoor(
         house.mqtt_of,
         MqttLimits(
             min(settings.mqtt_max_packet_size, house.budget.request_bytes_max),
@@ -61,5 +60,3 @@ def _door(house: House) -> "MqttDoor":
         counts=house.figures.mqtt,
         totals=house.figures.door(NAME),
     )  # fmt: skip
-    house.access.watch(Round(door.sessions, house.slices, house.access).begin)
-    return door

@@ -233,8 +233,9 @@ def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> N
     of.run()
     if connected.present and not permits.free:
         of.work(reviewing(of))
-    left = of.door.model.unfinished.pop(connected.session, None) if of.door.model else None
-    if left is not None:
-        retaining.go_on_with(of, left)
-    connected.session.begin(min(asked.window, WINDOW_MAX))
+    if of.mine is not None:  # else it hears what it may not any more, and ends
+        left = of.door.model.unfinished.pop(connected.session, None) if of.door.model else None
+        if left is not None:
+            retaining.go_on_with(of, left)
+        connected.session.begin(min(asked.window, WINDOW_MAX))
     of.link.wake()
