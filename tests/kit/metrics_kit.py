@@ -99,6 +99,7 @@ class Metered:
             topics=self.topics,
             coordinator=Groups(groups, damaged),
             queues_of=SimpleNamespace(opened=hosted),
+            mqtt_of=SimpleNamespace(opened=None),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),
             budget=Budget(BUDGET_BYTES_MAX),

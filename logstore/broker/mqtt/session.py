@@ -103,6 +103,9 @@ class Home(Protocol):
     def holds(self, more: int) -> None:
         """So many bytes of memory more, or less."""
 
+    def subscribed(self, more: int) -> None:
+        """So many subscriptions more, or less."""
+
 
 class Session:
     """Of one client id."""
@@ -152,6 +155,7 @@ class Session:
             grant = Grant(row.qos, row.no_local, row.retain_as_published, row.number)
             self.grants.put(row.filter, grant, row.id)
             self._hold(_bytes_of(row.filter))
+            self._home.subscribed(1)
         queue = self._home.vhost.numbered(self._kept_queue) if self._kept_queue else None
         if queue is not None:
             self._has(queue)
@@ -271,6 +275,7 @@ class Session:
         else:
             number = self.grants.next_number
             self._hold(_bytes_of(filter))
+            self._home.subscribed(1)
         self.grants.put(filter, grant, number)
         return self._row(filter, grant)
 
@@ -288,6 +293,7 @@ class Session:
             self._home.space.unsubscribe(self, filter)
         self.grants.remove(filter)
         self._hold(-_bytes_of(filter))
+        self._home.subscribed(-1)
 
     def _as_before(self, before: Sequence[tuple[bytes, Grant | None]]) -> None:
         """What could not be kept does not count."""
@@ -376,6 +382,7 @@ class Session:
             self.out.remove(outlet)
         queue = self._queue
         home.holds(-self.held_bytes)
+        home.subscribed(-len(self.grants))
         pending = home.keep((), [self.fact()]) if self.lasts else None
         if queue is not None and not queue.gone:
             _, forgotten = home.vhost.delete_queue(queue)

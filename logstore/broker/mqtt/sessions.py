@@ -144,6 +144,7 @@ class Sessions:
         self._by_number: dict[int, Session] = {}
         self._away: dict[Session, None] = {}  # that last, and are not connected: the oldest first
         self._lasting = 0
+        self.subscriptions = 0  # of all
         self._deadlines = Deadlines()
         self._alive_ms = 0  # when it was noted last
         self._closed = False
@@ -170,6 +171,10 @@ class Sessions:
     def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending:
         """As Home.keep."""
         return Pending(self._keeper.change(keep, forget))
+
+    def subscribed(self, more: int) -> None:
+        """As Home.subscribed."""
+        self.subscriptions += more
 
     # Those that are kept
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from http_kit import HttpPeer, answers, request
@@ -13,6 +14,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from logstore.broker.routing.refusals import NoExchange
+from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import Failed
 from logstore.protocols.http.common.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.protocols.http.metrics.exposition import (
@@ -139,6 +141,30 @@ QUEUES = {
     b"/": [queue(b"mail", 7, 2, consumers=1, published=9, acked=4), queue(b"jobs", 1)],
     b"shop": [queue(b"mail", 10, published=1)],
 }
+
+
+class FewSessions:
+    """Of MQTT, three of which are connected."""
+
+    connected, subscriptions = 3, 7
+    counts = SessionCounts(begun=9, expired=2)
+
+    def __len__(self):
+        return 5
+
+
+def test_sessions_of_mqtt_clients_are_counted():
+    metered = Metered()
+    metered.house.mqtt_of.opened = SimpleNamespace(sessions=FewSessions())
+    found = Asker(metered).samples()
+    assert_says(
+        found,
+        labelled("logstore_mqtt_sessions", 3, state="connected"),
+        labelled("logstore_mqtt_sessions", 2, state="away"),
+        labelled("logstore_mqtt_subscriptions", 7),
+        labelled("logstore_mqtt_sessions_begun_total", 9),
+        labelled("logstore_mqtt_sessions_expired_total", 2),
+    )
 
 
 def test_queues_are_summed_up():

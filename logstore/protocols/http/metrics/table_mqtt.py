@@ -1,0 +1,75 @@
+"""Metrics of MQTT's sessions."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from logstore.protocols.http.metrics.exposition import (
+    COUNTER,
+    GAUGE,
+    Family,
+    Sample,
+    Value,
+    labels,
+)
+from logstore.protocols.http.metrics.rows import Row
+from logstore.protocols.http.metrics.scene import Samples, Scene, one
+
+if TYPE_CHECKING:
+    from logstore.broker.mqtt.sessions import Sessions
+    from logstore.counts.mqtt_sessions import SessionCounts
+
+
+def _sessions(scene: Scene) -> "Sessions | None":
+    """None: no client has come, and none has left anything."""
+    mqtt = scene.house.mqtt_of.opened
+    found: Sessions | None = None if mqtt is None else mqtt.sessions
+    return found
+
+
+def _states(scene: Scene) -> Iterator[Sample]:
+    sessions = _sessions(scene)
+    connected = 0 if sessions is None else sessions.connected
+    yield labels({"state": "connected"}), connected
+    yield labels({"state": "away"}), 0 if sessions is None else len(sessions) - connected
+
+
+def _subscriptions(scene: Scene) -> Value:
+    sessions = _sessions(scene)
+    return 0 if sessions is None else sessions.subscriptions
+
+
+def _of(value: "Callable[[SessionCounts], int]") -> Samples:
+    def counted(scene: Scene) -> Value:
+        sessions = _sessions(scene)
+        return 0 if sessions is None else value(sessions.counts)
+
+    return one(counted)
+
+
+def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
+    return Row(Family(f"logstore_mqtt_{name}", kind, help_), samples, "logstore")
+
+
+ROWS: Final = (
+    _row("sessions", GAUGE, "Sessions of MQTT clients, by whether they are connected.", _states),
+    _row("subscriptions", GAUGE, "What they have subscribed to.", one(_subscriptions)),
+    _row("sessions_begun", COUNTER, "Sessions that are or were new.", _of(lambda it: it.begun)),
+    _row("sessions_resumed", COUNTER, "Sessions that a client has come back to.",
+         _of(lambda it: it.resumed)),
+    _row("sessions_taken_over", COUNTER, "Connections that ended since their client had come by "
+         "another one.", _of(lambda it: it.taken_over)),
+    _row("sessions_expired", COUNTER, "Sessions whose expiry has passed.",
+         _of(lambda it: it.expired)),
+    _row("sessions_crowded_out", COUNTER, "Sessions that ended since there were too many.",
+         _of(lambda it: it.crowded_out)),
+    _row("session_messages_sent", COUNTER, "Messages that sessions had of queues, and sent.",
+         _of(lambda it: it.sent)),
+    _row("session_messages_sent_again", COUNTER, "Of these, those that were not acknowledged on "
+         "an earlier connection.", _of(lambda it: it.sent_again)),
+    _row("session_messages_too_long", COUNTER, "Messages that count as delivered, since their "
+         "client takes none of their size.", _of(lambda it: it.too_long)),
+    _row("session_messages_without_topic", COUNTER, "Messages of other doors whose routing key is "
+         "no topic.", _of(lambda it: it.no_topic)),
+    _row("session_acks_unknown", COUNTER, "Acknowledgements of packet identifiers that were not in "
+         "use.", _of(lambda it: it.unknown_acks)),
+)  # fmt: skip
