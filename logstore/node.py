@@ -358,7 +358,8 @@ class Node:
         """Raises Failed where there is no door left for anyone."""
         wanted = [it for it in ENTRANCES if self._wants(it, tls)]
         doorways = {it.door.name: it.door for it in wanted}
-        opened = {name: door.open(house) for name, door in doorways.items()}
+        opened = house.doorways
+        opened.update({name: door.open(house) for name, door in doorways.items()})
         found = {
             it.name: self._open(server, it, opened[it.door.name], tls.tls if it.tls else None)
             for it in wanted

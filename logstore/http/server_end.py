@@ -205,6 +205,11 @@ class ServerEnd:
         self.fault, self.head, self.request, self._turned = fault, None, None, None
         self._body = bytearray()
 
+    def left(self) -> bytes:
+        """What has come behind the request whose ``head`` is here, and was taken."""
+        data: bytes = self._h11.trailing_data[0]
+        return data
+
     # Answers
 
     def first(self) -> bytes:

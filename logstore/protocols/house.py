@@ -20,7 +20,7 @@ from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
 from logstore.log import Log
 from logstore.protocols.amqp_clients import AmqpClients
-from logstore.protocols.session import About
+from logstore.protocols.session import About, Doorway
 from logstore.queue_topics import QueueTopics
 from logstore.settings import StoreSettings
 from logstore.slices import Slices
@@ -220,6 +220,8 @@ class House:
     figures: Figures = field(default_factory=Figures)
     deduplication: Deduplication = field(default_factory=Deduplication)  # keeps repeats out
     connections: Connections = field(default_factory=NoConnections)
+    # Those that are open, by their names: what comes through one may be another one's.
+    doorways: dict[str, Doorway] = field(default_factory=dict)
 
     @property
     def queues(self) -> "Queues":

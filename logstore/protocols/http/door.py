@@ -43,6 +43,7 @@ from logstore.protocols.http.entry.browsers import Browsers
 from logstore.protocols.http.entry.gate import Gate
 from logstore.protocols.http.replies.listeners import Listeners
 from logstore.protocols.rounds import Round
+from logstore.protocols.session import Doorway
 from logstore.slices import Slices
 
 
@@ -101,6 +102,7 @@ class HttpDoor:
     timer: Timer = field(kw_only=True)
     channels: Channels = field(kw_only=True)
     jobs: Callable[[], Mapping[str, object]] = dict  # as House.jobs
+    doorways: Mapping[str, Doorway] = field(default_factory=dict)  # as House.doorways
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
     sizes: Fresh[Mapping[str, Holds]] = field(init=False)  # of all topics
     searches: InTurn = field(init=False)  # they take one worker, all together
@@ -144,4 +146,5 @@ class HttpDoor:
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
+            doorways=house.doorways,
         )  # fmt: skip

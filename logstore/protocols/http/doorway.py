@@ -31,7 +31,15 @@ def open(house: House, *, local: bool = False) -> Doorway:
 
         if not doors:
             doors.append(HttpDoor.of(house))
-        return HttpSession(doors[0], link, OWNER if local else None)
+        if local:
+            return HttpSession(doors[0], link, OWNER)
+        from logstore.protocols.http.routes import ROUTER
+        from logstore.protocols.http.sockets import PATHS, Turning
+        from logstore.protocols.http.turning import TurningSession
+
+        session = TurningSession()
+        session.now = HttpSession(doors[0], link, None, ROUTER, Turning(PATHS, session.become))
+        return session
 
     code = Code(house.work, _load, made)
     if local:

@@ -26,6 +26,7 @@ from logstore.protocols.http.replies.flows import Flow, Parts, Unread
 from logstore.protocols.http.replies.headers import complete
 from logstore.protocols.http.replies.refusals import body_of
 from logstore.protocols.http.routes import ROUTER
+from logstore.protocols.http.sockets import NO_TURNING, Turning, turn
 from logstore.protocols.session import About, Buffer, Link
 
 REQUEST_S: Final = 10.0  # from a request's first byte to its last
@@ -49,6 +50,7 @@ class HttpSession:
         link: Link,
         owner: Identity | None = None,
         router: Router[Handler] = ROUTER,
+        turning: Turning = NO_TURNING,
     ) -> None:
         """``owner``: who has come in, where that is known by the way."""
         self.wants = 0
@@ -71,6 +73,8 @@ class HttpSession:
         self._now = 0.0
         self._begun_at: float | None = None  # when the first byte of half a request came
         self._discards_until: float | None = None
+        self._turning = turning
+        self._turned = False  # it is another protocol's connection now
         door.sessions[self] = None
 
     def about(self) -> About:
@@ -95,7 +99,7 @@ class HttpSession:
 
     @property
     def busy(self) -> bool:
-        return self._call is not None or self._decides or self._more
+        return self._call is not None or self._decides or self._more or self._turned
 
     @property
     def held_bytes(self) -> int:
@@ -213,7 +217,7 @@ class HttpSession:
             self._more = False
             if self._end.head is not None:
                 self._arrive(self._end.head)
-            if self._decides:
+            if self._decides or self._turned:
                 return
             self._put(self._end.first())
             if self._end.fault is not None:
@@ -240,6 +244,8 @@ class HttpSession:
 
     def _arrive(self, head: Head) -> None:
         """A request has begun: is it to go on?"""
+        if self._turns(head):
+            return
         self._decides, decided = True, False
 
         def then(came: Admitted | Refused) -> None:
@@ -257,6 +263,22 @@ class HttpSession:
 
         self._reception.receive(head, then)
         decided = True
+
+    def _turns(self, head: Head) -> bool:
+        """Whether it asks for another protocol, which is spoken from now on, or is refused."""
+        if not self._turning.paths:
+            return False
+        path = self._reception.seen(head).target
+        try:
+            turned = turn(self._door, self._link, head, path, self._turning.paths)
+        except Fault as fault:
+            self._admit(Refused(fault))
+            return True
+        if turned is None:
+            return False
+        self._turned = True
+        self._turning.become(turned(self._end.left()))
+        return True
 
     def _admit(self, came: Admitted | Refused) -> None:
         if isinstance(came, Refused):

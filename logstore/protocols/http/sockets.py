@@ -1,0 +1,92 @@
+"""Requests that ask for another protocol: MQTT and STOMP over WebSocket.
+
+Whoever comes logs in as that protocol has it: no cookie and no password of HTTP counts. So pages of
+any origin may connect where everybody has to log in. Where nobody has to, or where the client's
+certificate may stand for a login, which a browser shows for any page, only our own may.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from logstore.http.faults import BAD_REQUEST, NOT_FOUND, Fault
+from logstore.http.server_end import Head
+from logstore.protocols.http.door import HttpDoor
+from logstore.protocols.http.entry import origin
+from logstore.protocols.session import Link, Session
+from logstore.protocols.websocket import WebSocketSession
+from logstore.websocket.handshake import answer, chosen, fault_of, is_asked_for
+
+UPGRADE_REQUIRED: Final = 426
+
+
+class Within(NamedTuple):
+    """What travels in WebSocket connections to one path."""
+
+    door: str
+    protocols: tuple[str, ...]  # the subprotocols that say so
+    text: bool  # as messages of text
+
+
+MQTT: Final = Within("mqtt", ("mqtt", "mqttv3.1"), text=False)
+STOMP: Final = Within("stomp", ("v12.stomp", "v11.stomp", "v10.stomp"), text=True)
+PATHS: Final[Mapping[bytes, Within]] = {b"/ws/mqtt": MQTT, b"/ws/stomp": STOMP}
+
+
+class Turning(NamedTuple):
+    """Which paths lead to other protocols, and what a connection does that goes there."""
+
+    paths: Mapping[bytes, Within]
+    become: Callable[[Session], object]
+
+
+NO_TURNING: Final = Turning({}, lambda session: None)
+Turned = Callable[[bytes], Session]  # of what has come behind the request
+
+
+def turn(
+    door: HttpDoor, link: Link, head: Head, path: bytes, paths: Mapping[bytes, Within]
+) -> Turned | None:
+    """How a connection goes on whose request asks for that; None: it is one like others.
+
+    ``path``: the request's target. Raises Fault.
+    """
+    path = path.partition(b"?")[0]
+    asked = is_asked_for(head.headers)
+    within = paths.get(path)
+    if within is None:
+        if asked and "websocket" in head.headers["upgrade"].lower():
+            there = ", ".join(it.decode() for it in paths)
+            raise Fault(NOT_FOUND, f"no WebSocket here: there is one at {there}")
+        return None
+    doorway = door.doorways.get(within.door)
+    if doorway is None:
+        raise Fault(NOT_FOUND, f"no {within.door.upper()} is served: see {within.door}.port")
+    if not asked:
+        raise Fault(
+            UPGRADE_REQUIRED, "this is a place for WebSocket connections",
+            headers=[("upgrade", "websocket"), ("connection", "upgrade")],
+        )  # fmt: skip
+    why = fault_of(head.method, head.headers) or ("a body" if head.body_bytes != 0 else "")
+    if why:
+        raise Fault(BAD_REQUEST, why)
+    _check_origin(door, link, head)
+    protocol = chosen(head.headers, within.protocols)
+    if protocol is None:
+        spoken = ", ".join(within.protocols)
+        raise Fault(BAD_REQUEST, f"Sec-WebSocket-Protocol must be one of {spoken}, or none")
+    first = answer(head.headers, protocol)
+
+    def turned(early: bytes) -> Session:
+        return WebSocketSession(
+            doorway.new_session, link, text=within.text, first=first, early=early
+        )
+
+    return turned
+
+
+def _check_origin(door: HttpDoor, link: Link, head: Head) -> None:
+    """Raises Fault."""
+    required = door.access.required
+    if not required or link.certificate is not None:
+        place = origin.Place(link.address[0], required, door.names)
+        origin.check(head.method, head.headers, place)
