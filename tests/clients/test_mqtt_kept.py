@@ -210,8 +210,11 @@ def test_a_delayed_will_does_not_come_if_its_client_is_back_and_comes_if_the_ses
 
 
 def test_a_will_may_be_retained_and_says_what_it_says(come):
-    come("r", will=will(b"kept/r", b"offline", retain=True, message_expiry_s=500,
-                        content_type="text/plain", user_properties=(("a", "b"),))).close()  # fmt: skip
+    last = will(
+        b"kept/r", b"offline", retain=True, message_expiry_s=500, content_type="text/plain",
+        user_properties=(("a", "b"),),
+    )  # fmt: skip
+    come("r", will=last).close()
     listener = come("l")
     found = []
     while not found:  # the server may have heard of the end only after this client came

@@ -15,7 +15,7 @@ from logstore.broker.mqtt.filters import is_topic
 from logstore.broker.mqtt.message import About, Message
 from logstore.broker.mqtt.ordered import Ordered
 from logstore.broker.mqtt.record_headers import headers_of, said_by
-from logstore.broker.mqtt.retained_values import Abouts, Value, expiry_of, packed, unpacked
+from logstore.broker.mqtt.retained_values import Abouts, Value, expiry_of, packed, plain, unpacked
 from logstore.broker.mqtt.walk import Walk
 from logstore.broker.reading import chunks
 from logstore.broker.rules import Unstamped
@@ -42,6 +42,7 @@ SWEEP_STEP: Final = 500
 LOOK_MAX: Final = 500  # topics that a cursor looks at in one go
 PORTION_BYTES: Final = 1 << 16
 _EMPTY: Final = b""
+_EVERYTHING: Final = 1 << 63  # above all offsets
 
 _log = logging.getLogger("logstore.mqtt")
 
@@ -413,10 +414,22 @@ class Cursor:
             topics, values = self._walk.some(LOOK_MAX)
             self._left = list(zip(reversed(topics), reversed(values), strict=True))
         now_ms = self._retained.clock()
+        upto = _EVERYTHING if self._lost else self._upto
+        left, topics, payloads, qos, abouts = self._left, *portion
         size = 0
-        while self._left and size < bytes_max:
-            topic, value = self._left.pop()
-            size += self._give(portion, topic, self._retained.value(value), now_ms)
+        while left and size < bytes_max:
+            topic, value = left.pop()
+            known = None if self._but_of is not None else plain(value)
+            if known is None:
+                size += self._give(portion, topic, self._retained.value(value), now_ms)
+                continue
+            offset, its, at = known
+            if offset < upto:
+                topics.append(topic)
+                payloads.append(value[at:])
+                qos.append(its)
+                abouts.append(None)
+                size += len(topic) + len(value)
         return portion
 
     def _give(self, portion: Portion, topic: bytes, value: Value, now_ms: int) -> int:

@@ -23,6 +23,7 @@ ABOUT_BYTES_MAX: Final = 512
 _HEAD: Final = Struct(">QBH")
 _EXPIRES: Final = Struct(">Q")
 _ABOUT: Final = Struct(">H")
+_FLAGS_AT: Final = 8
 _QOS_BITS: Final = 3
 LOGGED, EXPIRES, ABOUT = 4, 8, 16
 
@@ -98,9 +99,17 @@ def unpacked(abouts: Abouts, value: bytes) -> Value:
     return Value(offset, flags & _QOS_BITS, value[at : at + length], expires_at_ms, about, payload)
 
 
+def plain(value: bytes) -> tuple[int, int, int] | None:
+    """Offset, QoS, and where its payload begins; None: it says more than publisher and payload."""
+    if value[_FLAGS_AT] > _QOS_BITS:
+        return None
+    offset, qos, length = _HEAD.unpack_from(value)
+    return offset, qos, _HEAD.size + length
+
+
 def expiry_of(value: bytes) -> int | None:
     """When it is of no use any more, in ms since 1970."""
-    if not value[_HEAD.size - 3] & EXPIRES:
+    if not value[_FLAGS_AT] & EXPIRES:
         return None
     found: int = _EXPIRES.unpack_from(value, _HEAD.size)[0]
     return found

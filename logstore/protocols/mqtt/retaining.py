@@ -216,7 +216,10 @@ def _give(of: Carrier, way: _Way) -> bool:
     if mine is None:
         return False
     if not way.left[0] and not way.cursor.over:
-        _queue(of, mine, way, *way.cursor.some())
+        topics, payloads, qos, abouts = way.cursor.some()
+        if not way.grant.qos or not any(qos):
+            return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id)
+        _queue(of, mine, way, topics, payloads, qos, abouts)
     topics, payloads, abouts = way.left
     way.left = ([], [], [])
     return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id)
@@ -236,8 +239,15 @@ def _send(
     ids = (number,) if number else ()
     now_ms = door.clock() if v5 else 0
     plain = door.forms.section(None, ids, now_ms) if v5 else b""
-    parts: list[bytes] = []
-    count = 0
+    if not most and (not v5 or not any(abouts)):
+        heads = _Heads(len(plain))
+        parts = [
+            heads[len(topic), len(payload)] + topic + plain + payload
+            for topic, payload in zip(topics, payloads, strict=True)
+        ]
+        _put(of, parts)
+        return True
+    parts = []
     for topic, payload, about in zip(topics, payloads, abouts, strict=True):
         section = plain
         if v5 and about is not None:
@@ -246,11 +256,28 @@ def _send(
         if most and 1 + varint_size(size) + size > most:
             door.counts.too_long += 1  # [MQTT-3.1.2-25]
             continue
-        count += 1
-        parts += (_FIRST, varint(size), len(topic).to_bytes(2), topic, section, payload)
-    if not parts:
-        return False
-    of.put(b"".join(parts))
-    door.counts.sent[0] += count
-    door.totals.messages_out += count
-    return True
+        head = _FIRST + varint(size) + len(topic).to_bytes(2)
+        parts.append(b"".join((head, topic, section, payload)))
+    _put(of, parts)
+    return bool(parts)
+
+
+def _put(of: Carrier, parts: Sequence[bytes]) -> None:
+    """Whole packets."""
+    if parts:
+        of.put(b"".join(parts))
+        of.door.counts.sent[0] += len(parts)
+        of.door.totals.messages_out += len(parts)
+
+
+class _Heads(dict[tuple[int, int], bytes]):
+    """What comes before a topic, by its length and that of the payload."""
+
+    def __init__(self, section_bytes: int) -> None:
+        self._section_bytes = section_bytes
+
+    def __missing__(self, lengths: tuple[int, int]) -> bytes:
+        topic_bytes, payload_bytes = lengths
+        size = 2 + topic_bytes + self._section_bytes + payload_bytes
+        made = self[lengths] = _FIRST + varint(size) + topic_bytes.to_bytes(2)
+        return made
