@@ -50,6 +50,7 @@ QUESTIONS = [
     "topic_routes",
     "cold_reads",
     "channels",
+    "mqtt",
     "mqtt_retained",
     "turns",
     "waiting",

@@ -27,6 +27,7 @@ from logstore.errors import (
     TopicExists,
 )
 from logstore.log import Log
+from logstore.names import check_topic
 from logstore.patterns import Pattern
 from logstore.records.record import Record
 from logstore.settings import ChannelRule
@@ -151,6 +152,15 @@ def _first_of(chunk: Chunk, records_max: int | None) -> Past:
     return Past(records, records[-1].offset + 1)
 
 
+def _is_topic(name: bytes) -> bool:
+    """Whether a topic may be named so; else whoever uses the channel is told at once."""
+    try:
+        check_topic(name.decode())
+    except InvalidName:
+        return False
+    return True
+
+
 def _settings(rule: ChannelRule) -> dict[str, str]:
     segment_ms = max(rule.history_ms // SEGMENTS, SEGMENT_MS_MIN)
     return {"retention.ms": str(rule.history_ms), "segment.ms": str(segment_ms)}
@@ -195,7 +205,7 @@ class Histories:
             return False
         topic = self._topics.get(name.decode())
         if topic is None:
-            return make and self._rule(name) is not None
+            return make and self._rule(name) is not None and _is_topic(name)
         return topic.at_hand(0) is None
 
     def unopened(self) -> list[bytes]:

@@ -22,7 +22,7 @@ from logstore.broker.mqtt.message import About, Carried, Message
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.unsafe import Unsafe
 from logstore.counts.mqtt_space import SpaceCounts
-from logstore.errors import LogstoreError
+from logstore.errors import InvalidName, LogstoreError
 
 if TYPE_CHECKING:  # a store without queues does without
     from logstore.broker.queues.queue import Queue
@@ -321,7 +321,10 @@ class Space:
     def _route(self, topic: bytes, *, foreign: bool) -> Route:
         if topic.startswith(_OWN) and not foreign:
             return self.channels.route_with(topic, self._others(topic))
-        return self.channels.route(topic)
+        try:
+            return self.channels.route(topic)
+        except InvalidName:  # a rule says that it is kept, and what has levels can't be
+            return self.channels.route_with(topic, self._others(topic))
 
     def _is_closed(self, topic: bytes) -> bool:
         """Whether the history of its channel is to be opened first, or those of others before."""
@@ -339,12 +342,17 @@ class Space:
     ) -> int:
         """Publish to who listens, and has no queue for it; how many get each of them.
 
-        Raises InvalidName, InvalidRecord, Failed of a channel with a history. One whose log is to
-        be opened gets it when it is; ``waiting`` knows.
+        Raises InvalidRecord, Failed of a channel with a history. One whose log is to be opened gets
+        it when it is; ``waiting`` knows.
         """
+        it = _Parked(topic, contents, acked, foreign, waiting)
         if self._is_closed(topic):
-            self._park(_Parked(topic, contents, acked, foreign, waiting))
+            self._park(it)
             return 1
+        return self._put(it)
+
+    def _put(self, it: _Parked) -> int:
+        topic, contents, acked, foreign, waiting = it
         route = self._route(topic, foreign=foreign)
         its = route.acked if acked and route.acked is not None else route
         if its.history is None:

@@ -12,6 +12,8 @@ from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import About
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
+from logstore.errors import StorageFull
+from logstore.settings import ChannelRule
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +339,86 @@ def test_a_queue_that_is_full_refuses_amqps_publisher_and_is_counted_of_mqtts(at
     sent = at.publish(b"f", b"3", qos=1)
     assert sent.waiting.failed is None
     assert at.space.counts.full == 1
+
+
+# Channels that keep a history
+
+
+@pytest.fixture
+def keeping(tmp_path):
+    """A node of its own: its channels keep histories from now on."""
+    lives = Lives(tmp_path)
+    node = lives.open()
+    node.channels.keep([ChannelRule("kept*", 3_600_000)], node.topics)
+    at = At(node)
+    yield at
+    at.end()
+    lives.end()
+
+
+def test_a_channel_keeps_what_mqtt_and_amqp_publish(keeping):
+    at = keeping
+    one, other, listener = at.member(queue=True), at.member(), Listener()
+    at.subscribe(one, b"kept1", qos=1)
+    at.subscribe(other, b"#")
+    at.channels.subscribe(listener, b"kept1")
+    sent = at.publish(b"kept1", b"1", qos=1, about=About(content_type=b"x"))
+    assert sent.matched == [4]  # the history, too
+    at.publish(b"kept1", b"0")
+    assert at.redis(b"kept1", b"r") == 3
+    assert not at.node.publish(b"kept1", b"a", exchange=b"amq.topic", delivery_mode=2).rejected
+    at.node.run(until=lambda: len(listener.payloads) == 4)
+    assert listener.payloads == [b"1", b"0", b"r", b"a"]
+    assert other.payloads == [b"1", b"0", b"r", b"a"]
+    assert other.abouts == [(About(content_type=b"x"), False)]
+    assert one.payloads == [b"0", b"r"]
+    assert [body for _, body, _ in at.queued(one)] == [b"1", b"a"]
+    [records] = at.node.records("kept1")
+    assert [it.value for it in records] == [b"1", b"0", b"r", b"a"]
+
+
+def test_a_history_that_is_not_open_holds_nobody_up_and_nothing_is_lost(keeping):
+    at = keeping
+    one = at.member()
+    at.subscribe(one, b"#")
+    sent = [at.put(b"kept%d" % (n % 3), b"%d" % n, qos=n % 2) for n in range(12)]
+    assert not sent[1].waiting.settled()
+    assert not one.got
+    at.put(b"other", b"x")
+    at.node.run(until=lambda: len(one.got) == 13)
+    for it in sent:
+        if it.waiting is not None:
+            at.node.run(until=it.waiting.settled)
+            assert it.waiting.failed is None
+    assert [it for it in one.payloads if it != b"x"] == [b"%d" % n for n in range(12)]
+    assert sum(len(it) for n in range(3) for it in at.node.records(f"kept{n}")) == 12
+
+
+def test_a_topic_that_can_be_no_channel_with_a_history_is_one_without(keeping):
+    at = keeping
+    one = at.member()
+    at.subscribe(one, b"#")
+    assert at.put(b"kept/1", b"1", qos=1).matched == [1]
+    at.run()
+    assert one.payloads == [b"1"]
+    assert not at.node.topics.names()
+
+
+def test_a_history_that_takes_no_more_says_so_to_who_waits(keeping, monkeypatch):
+    at = keeping
+    at.subscribe(at.member(), b"#")
+    at.publish(b"kept1", b"1", qos=1)
+
+    def full(payloads, unsafe):
+        raise StorageFull("no room")
+
+    monkeypatch.setattr(at.channels.history(b"kept1"), "append", full)
+    sent = at.put(b"kept1", b"2", qos=1)
+    assert sent.waiting.settled()
+    assert isinstance(sent.waiting.failed, StorageFull)
+    rejected = at.node.publish_soon(b"kept1", b"3", exchange=b"amq.topic")
+    assert rejected.rejected == [0]
+    assert at.space.counts.unkept == 2
 
 
 # Routes that are remembered
