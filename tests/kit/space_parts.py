@@ -89,7 +89,7 @@ class Listener:
 class At:
     """A new space over the channels of a node, and its queues."""
 
-    def __init__(self, node, *, joined=True, keep_for_away=False):
+    def __init__(self, node, *, joined=True, keep_for_away=False, runs=True):
         self.node = node
         self.channels = node.channels
         self.space = Space(self.channels, node.soon, node.work, keep_for_away=keep_for_away)
@@ -98,7 +98,8 @@ class At:
         self.made = 0
         if joined:
             join(self.space, node.queues, node.soon)
-        self.run()
+        if runs:
+            self.run()
         self.odd = self.member()
 
     def member(self, *, queue=False, version=5, retains=False, quiet=False, **given):

@@ -4,9 +4,10 @@ What is published to that exchange, whatever way it takes, comes here as to a st
 space has goes to the queues that are bound there. Nothing comes back to where it is from.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.amqp.properties import NONE
 from logstore.broker.mqtt.mapping import (
@@ -59,6 +60,7 @@ class Crossing:
         self._leads: bool | None = None  # whether anything is bound there; None: to be looked at
         self._said: dict[bytes, Seen] = {}
         self._came: list[tuple[bytes, Sequence[bytes]]] = []  # published elsewhere, in this turn
+        self._late: deque[_Late] = deque()  # for queues that are being opened, and behind those
         self.vhost.topology.watch(EXCHANGE, self._bound)
         self._bound()
 
@@ -94,6 +96,41 @@ class Crossing:
         except Refused:  # as by an exchange of a type that is not there any more
             return ()
         return tuple([it for it in route if it is not self])
+
+    def hold_back(self, rows: "Rows", waiting: Waiting | None) -> bool:
+        """Whether they wait: it is to be known first whether a queue has room for them.
+
+        What was held back before them goes first.
+        """
+        if not self._late and not self._queues.uncounted:  # as nearly always
+            return False
+        queue = self.vhost.uncounted(rows.routes)
+        if queue is None and not self._late:
+            return False
+        if waiting is not None:
+            waiting.park()
+        size = rows.body_bytes
+        self.vhost.logs.parked(size)
+        self._late.append(_Late(rows, waiting, size))
+        if queue is not None and len(self._late) == 1:
+            queue.when_open(self._later)
+        return True
+
+    def _later(self) -> None:
+        self._soon(self._go_on_late)
+
+    def _go_on_late(self) -> None:
+        while self._late:
+            rows, waiting, size = self._late[0]
+            queue = self.vhost.uncounted(rows.routes)
+            if queue is not None:
+                queue.when_open(self._later)
+                return
+            self._late.popleft()
+            self.vhost.logs.parked(-size)
+            rows.publish_now(waiting, None)
+            if waiting is not None:
+                waiting.unparked(None, 0)
 
     def onward(self, channel: bytes, payloads: Sequence[bytes]) -> None:
         """As Channels.onward. From any thread, with the channels' lock."""
@@ -189,6 +226,14 @@ class Crossing:
         return known
 
 
+class _Late(NamedTuple):
+    """Messages that were held back."""
+
+    rows: "Rows"
+    waiting: Waiting | None
+    size: int  # of their bodies
+
+
 class Rows:
     """Messages for queues by column, gathered to be published together."""
 
@@ -267,6 +312,23 @@ class Rows:
         """``waiting`` is told what is to be safe; ``intake`` what became of which."""
         if not self._routes:
             return
+        if held is None and self._crossing.hold_back(self, waiting):
+            return
+        self.publish_now(waiting, held, intake)
+
+    @property
+    def routes(self) -> set[Route]:
+        """Where they go, each once."""
+        return set(self._routes)
+
+    @property
+    def body_bytes(self) -> int:
+        return sum(map(len, self._bodies))
+
+    def publish_now(
+        self, waiting: Waiting | None, held: Transaction | None, intake: Intake | None = None
+    ) -> None:
+        """The same, whether all is known of the queues or not."""
         published = self._crossing.vhost.publish_columns(
             self._routes, self._keys, self._bodies, self._framed, held, waiting
         )

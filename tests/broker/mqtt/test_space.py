@@ -341,6 +341,27 @@ def test_a_queue_that_is_full_refuses_amqps_publisher_and_is_counted_of_mqtts(at
     assert at.space.counts.full == 1
 
 
+def test_after_a_restart_it_is_known_first_whether_a_queue_has_room(tmp_path):
+    lives = Lives(tmp_path)
+    lives.open()
+    lives.node.declare(b"q", max_length=2, overflow="reject-publish")
+    lives.node.publish(b"q", b"1")
+    lives.again()
+    at = At(lives.node, runs=False)
+    one = at.member()
+    one.queue = lives.node.vhost.queue(b"q")
+    at.subscribe(one, b"a", qos=1)
+    first, second = at.put(b"a", b"2", qos=1), at.put(b"a", b"3", qos=1)
+    assert first.waiting.parked
+    assert second.waiting.parked
+    at.run()
+    assert first.waiting.settled()
+    assert second.waiting.settled()
+    assert at.space.counts.full == 1
+    assert lives.node.bodies(b"q") == [b"1", b"2"]
+    lives.end()
+
+
 # Channels that keep a history
 
 
