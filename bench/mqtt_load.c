@@ -3,8 +3,8 @@
 //       WINDOW: messages that are published and have not come to all; with a QoS also those
 //       that are not acknowledged.    TOPICS: subscriber n has topic n % TOPICS, all are published
 //       to in turn.    Prints what was delivered per second.
-//   mqtt_load crowd PORT CLIENTS    All connect at once, and subscribe to a filter of their own.
-//       Prints the seconds until all have; holds them until its input ends.
+//   mqtt_load crowd PORT CLIENTS    All connect, AT_ONCE of them on their way in, and subscribe to
+//       a filter of their own. Prints the seconds until all have; holds them until its input ends.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 18, QUIET_MS = 30000, BATCH = 64, KEPT = 1 << 17 };
+enum { BUFFER = 1 << 18, QUIET_MS = 30000, BATCH = 64, KEPT = 1 << 17, AT_ONCE = 1000 };
 
 typedef struct {
     int fd, have;
@@ -231,18 +231,19 @@ static int fan(char **words) {
 }
 
 static int crowd(char **words) {
-    int clients = atoi(words[0]), poll = epoll_create1(0), there = 0;
+    int clients = atoi(words[0]), poll = epoll_create1(0), there = 0, begun = 0;
     char packet[128], name[32];
     int *step = calloc(clients, sizeof *step), *fds = calloc(clients, sizeof *fds);
     struct sockaddr_in to;
-    double begun = now();
-    for (int i = 0; i < clients; i++) {
-        fds[i] = sock(&to, SOCK_NONBLOCK);
-        if (connect(fds[i], (void *)&to, sizeof to) && errno != EINPROGRESS) fail("connect");
-        struct epoll_event wanted = {.events = EPOLLOUT, .data.u32 = i};
-        epoll_ctl(poll, EPOLL_CTL_ADD, fds[i], &wanted);
-    }
+    double since = now();
     while (there < clients) {
+        // More at once than a listener has room for are tried again by the kernel, seconds later.
+        for (; begun < clients && begun - there < AT_ONCE; begun++) {
+            int fd = fds[begun] = sock(&to, SOCK_NONBLOCK);
+            if (connect(fd, (void *)&to, sizeof to) && errno != EINPROGRESS) fail("connect");
+            struct epoll_event wanted = {.events = EPOLLOUT, .data.u32 = begun};
+            epoll_ctl(poll, EPOLL_CTL_ADD, fd, &wanted);
+        }
         struct epoll_event events[256];
         int count = epoll_wait(poll, events, 256, QUIET_MS);
         if (count <= 0) fail("nobody is let in any more");
@@ -265,7 +266,7 @@ static int crowd(char **words) {
             step[n]++;
         }
     }
-    printf("%.3f\n", now() - begun);
+    printf("%.3f\n", now() - since);
     fflush(stdout);
     while (getchar() != EOF) {}
     return 0;
