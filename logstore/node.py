@@ -190,7 +190,7 @@ class Node:
             queues,
             space,
             budget,
-            figures.door("mqtt"),
+            figures,
             server,
         )
         house = House(

@@ -13,8 +13,8 @@ from logstore.broker.mqtt.space import Space
 from logstore.broker.topics import Change
 from logstore.budget import Budget
 from logstore.clock import now_ms
-from logstore.counts.doors import DoorCounts
 from logstore.errors import Closed, LogstoreError
+from logstore.figures.figures import Figures
 from logstore.internals import Internals
 from logstore.node_groups import Alarm
 from logstore.node_queues import NodeQueues
@@ -61,7 +61,7 @@ class NodeMqtt:
         queues: NodeQueues,
         space: Space,
         budget: Budget,
-        counts: DoorCounts,
+        figures: Figures,
         connections: Connections,
     ) -> None:
         table = store.groups
@@ -74,7 +74,7 @@ class NodeMqtt:
         self._queues = queues
         self._space = space
         self._budget = budget
-        self._counts = counts
+        self._figures = figures
         self._connections = connections
         self._sessions_kept = MqttCommitter(committer, table.environment)
         self._wills_kept = WillCommitter(committer, table.environment)
@@ -239,7 +239,7 @@ class NodeMqtt:
     def _seen(self) -> "Seen":
         from logstore.broker.mqtt.sys_topics import Seen
 
-        mqtt, counts = self._mqtt, self._counts
+        mqtt, counts, own = self._mqtt, self._figures.door(DOOR), self._figures.mqtt
         assert mqtt is not None
         sessions = mqtt.sessions
         here = [it for it in self._connections.connections() if it.door == DOOR]
@@ -251,10 +251,13 @@ class NodeMqtt:
             expired=sessions.counts.expired,
             subscriptions=len(mqtt.space.tree),
             retained=len(mqtt.retained),
+            stored=len(mqtt.retained),
+            stored_bytes=mqtt.retained.held_bytes,
             messages_received=counts.messages_in,
             messages_sent=counts.messages_out,
-            publish_received=counts.messages_in,
-            publish_sent=counts.messages_out,
+            publish_received=sum(own.received),
+            publish_sent=sum(own.sent),
+            publish_dropped=own.dropped + own.too_long,
             bytes_received=counts.bytes_in + sum(it.bytes_in for it in here),
             bytes_sent=counts.bytes_out + sum(it.bytes_out for it in here),
             connections=counts.opened,

@@ -66,6 +66,11 @@ class MappedTopics:
     def __bool__(self) -> bool:
         return bool(self._rules)
 
+    @property
+    def published(self) -> int:
+        """Messages that came of records."""
+        return sum(it.published for it in self.ways.values())
+
     # Opened
 
     def open(self) -> None:

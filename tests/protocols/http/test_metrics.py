@@ -143,6 +143,14 @@ QUEUES = {
 }
 
 
+class Few(list):
+    """So many, and what is counted of them."""
+
+    def __init__(self, count, **counted):
+        super().__init__(range(count))
+        self.__dict__ |= counted
+
+
 class FewSessions:
     """Of MQTT, three of which are connected."""
 
@@ -155,7 +163,10 @@ class FewSessions:
 
 def test_sessions_of_mqtt_clients_are_counted():
     metered = Metered()
-    metered.house.mqtt_of.opened = SimpleNamespace(sessions=FewSessions())
+    metered.house.mqtt_of.opened = SimpleNamespace(
+        sessions=FewSessions(), retained=Few(4, held_bytes=500, dropped=6),
+        wills=Few(8, published=10), mapped=SimpleNamespace(published=11),
+    )  # fmt: skip
     found = Asker(metered).samples()
     assert_says(
         found,
@@ -164,6 +175,12 @@ def test_sessions_of_mqtt_clients_are_counted():
         labelled("logstore_mqtt_subscriptions", 7),
         labelled("logstore_mqtt_sessions_begun_total", 9),
         labelled("logstore_mqtt_sessions_expired_total", 2),
+        labelled("logstore_mqtt_retained_messages", 4),
+        labelled("logstore_mqtt_retained_bytes", 500),
+        labelled("logstore_mqtt_retained_dropped_total", 6),
+        labelled("logstore_mqtt_wills", 8),
+        labelled("logstore_mqtt_wills_published_total", 10),
+        labelled("logstore_mqtt_mapped_messages_total", 11),
     )
 
 

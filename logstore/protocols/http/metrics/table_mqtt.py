@@ -1,4 +1,4 @@
-"""Metrics of MQTT's sessions."""
+"""Metrics of MQTT: sessions, and what is kept beside them."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,7 @@ from logstore.protocols.http.metrics.rows import Row
 from logstore.protocols.http.metrics.scene import Samples, Scene, one
 
 if TYPE_CHECKING:
+    from logstore.broker.mqtt.mqtt import Mqtt
     from logstore.broker.mqtt.sessions import Sessions
     from logstore.counts.mqtt_sessions import SessionCounts
 
@@ -46,6 +47,14 @@ def _of(value: "Callable[[SessionCounts], int]") -> Samples:
     return one(counted)
 
 
+def _kept(value: "Callable[[Mqtt], int]") -> Samples:
+    def now(scene: Scene) -> Value:
+        mqtt = scene.house.mqtt_of.opened
+        return 0 if mqtt is None else value(mqtt)
+
+    return one(now)
+
+
 def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
     return Row(Family(f"logstore_mqtt_{name}", kind, help_), samples, "logstore")
 
@@ -72,4 +81,16 @@ ROWS: Final = (
          "no topic.", _of(lambda it: it.no_topic)),
     _row("session_acks_unknown", COUNTER, "Acknowledgements of packet identifiers that were not in "
          "use.", _of(lambda it: it.unknown_acks)),
+    _row("retained_messages", GAUGE, "Topics that retain a message.",
+         _kept(lambda it: len(it.retained))),
+    _row("retained_bytes", GAUGE, "Memory that retained messages take.",
+         _kept(lambda it: it.retained.held_bytes)),
+    _row("retained_dropped", COUNTER, "Messages that were not retained, since there was no room.",
+         _kept(lambda it: it.retained.dropped)),
+    _row("wills", GAUGE, "Wills of clients that are connected, or whose delay is not over.",
+         _kept(lambda it: len(it.wills))),
+    _row("wills_published", COUNTER, "Wills of clients that were lost.",
+         _kept(lambda it: it.wills.published)),
+    _row("mapped_messages", COUNTER, "Messages that came of records of topics, by rules.",
+         _kept(lambda it: it.mapped.published)),
 )  # fmt: skip
