@@ -96,14 +96,16 @@ class NodeMqtt:
     def start(self) -> None:
         """Open them where something was kept: sessions expire, and wills come, though nobody does.
 
-        Also where topics are to be published to MQTT. Raises Failed.
+        Also where topics are to be published to MQTT. At once, before anybody comes in: what
+        others publish is for these sessions, too. Raises Failed.
         """
-        if (
-            self._sessions_kept.used()
-            or self._wills_kept.used()
-            or self._store.directory.config.mqtt
-        ):
-            self.when_open(_tell)
+        kept = self._sessions_kept.used() or self._wills_kept.used()
+        if kept or self._store.directory.config.mqtt:
+            self._waiting.append(_tell)
+            try:
+                self._prepared(self._queues.open(), self._prepare())
+            except LogstoreError as error:
+                self._opened(error)
 
     # Opened
 

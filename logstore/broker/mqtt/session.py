@@ -30,7 +30,7 @@ from logstore.errors import Refused
 from logstore.kept_mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
 
 # Beside its filters and its queue: the session, its tables and its places in those of others.
-SESSION_BYTES: Final = 2500
+SESSION_BYTES: Final = 2200
 QUEUE_BYTES: Final = 4000
 
 # The argument that tells a queue of a session from others: the client's id.
@@ -110,6 +110,12 @@ class Home(Protocol):
 class Session:
     """Of one client id."""
 
+    __slots__ = (
+        "__weakref__", "_home", "_kept_queue", "_queue", "client", "ended", "expiry_s", "grants",
+        "held_bytes", "lasts", "left_ms", "line", "live", "number", "out", "taken_over_at", "user",
+        "version",
+    )  # fmt: skip
+
     def __init__(self, kept: KeptSession, home: Home, *, lasts: bool) -> None:
         """``lasts``: it outlives its connections, and the process."""
         self.number = kept.id
@@ -126,7 +132,7 @@ class Session:
         self.line: Line | None = None
         self.live = False  # what is sent at most once is sent
         self.ended = False
-        self.taken_over_at: list[int] = []  # ms, of the last minute
+        self.taken_over_at: Sequence[int] = ()  # ms, of the last minute
         self.held_bytes = SESSION_BYTES + 3 * len(kept.client)
         self._home = home
         self._queue: Queue | None = None

@@ -318,6 +318,7 @@ class Sessions:
         self._deadlines.forget(session.number)
         self.wills.back(session)
         self._note_alive()
+        self._arm()
         return session.keep()
 
     def _make_room(self) -> None:
@@ -397,17 +398,23 @@ class Sessions:
             self._arm()
 
     def _arm(self) -> None:
-        at_ms = self._deadlines.next_ms
-        if at_ms is not None:
-            self._queues.alarm(self, at_ms)
+        """Have it woken when something is due."""
+        due = [] if (at_ms := self._deadlines.next_ms) is None else [at_ms]
+        if self._anybody_lasts:
+            due.append(self._alive_ms + ALIVE_MS)
+        if due:
+            self._queues.alarm(self, min(due))
+
+    @property
+    def _anybody_lasts(self) -> bool:
+        """Whether somebody is connected whose leaving nobody can note if the process is killed."""
+        return self._lasting > len(self._away)
 
     def _note_alive(self) -> None:
-        """That somebody is there whose leaving nobody can note, if the process is killed."""
         now_ms = self._clock()
-        if self._lasting > len(self._away) and now_ms >= self._alive_ms + ALIVE_MS:
+        if self._anybody_lasts and now_ms >= self._alive_ms + ALIVE_MS:
             self._alive_ms = now_ms
             self._keeper.change(alive_ms=now_ms)
-            self._queues.alarm(self, now_ms + ALIVE_MS)
 
     def wake(self) -> None:
         """Some time may have come."""
