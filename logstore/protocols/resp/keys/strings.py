@@ -59,7 +59,12 @@ def _options(arguments: Sequence[bytes], known: frozenset[bytes]) -> Options:
             if _EXCLUDE.get(word) in found or (word in _LIVES and unit is not None):
                 raise Wrong(SYNTAX)
             found.add(word)
-        elif word in UNITS and at + 1 < len(arguments) and unit is None and not found & _LIVES:
+        elif (
+            word in UNITS
+            and at + 1 < len(arguments)
+            and unit in (None, word)
+            and (not found & _LIVES)
+        ):  # the same one twice is allowed, and the last one counts
             at += 1
             unit, time = word, arguments[at]
         else:
