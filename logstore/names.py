@@ -22,6 +22,7 @@ AUDIT_TOPIC: Final = "__audit"  # who did what
 RETAINED_TOPIC: Final = "__mqtt_retained"  # of each MQTT topic the message that is kept for it
 KEYS_DATABASES: Final = 16  # of Redis's keys
 KEYS_TOPICS: Final = tuple(f"__keys.{number}" for number in range(KEYS_DATABASES))  # one each
+KEYS_EXPIRE: Final = "redis.expires-at-ms"  # a header of their records: decimal digits
 # The server makes these, and alone writes to them.
 SERVER_TOPICS: Final = frozenset({AUDIT_TOPIC, RETAINED_TOPIC, *KEYS_TOPICS})
 # Begins the names of groups whose offsets are the positions of topic routes: they never expire.

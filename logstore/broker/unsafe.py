@@ -37,6 +37,14 @@ class Unsafe:
         """Wait for this, too: all below the mark ``upto`` of the log."""
         self._marks[log] = max(upto, self._marks.get(log, upto))
 
+    def lower(self, log: Log, upto: int) -> None:
+        """Wait for no more of this one than the mark; 0: for nothing."""
+        if log in self._marks:
+            if upto:
+                self._marks[log] = min(upto, self._marks[log])
+            else:
+                self._forget(log)
+
     def mark(self, log: Log) -> int:
         """The mark that this one is waited for."""
         return self._marks[log]

@@ -13,7 +13,7 @@ on from there).
 
 A tombstone (a key without a value) stays until one whole compaction has gone over it, so that no
 older record of its key is left, and ``delete.retention.ms`` after that: who reads from the start
-meanwhile learns that the key is gone.
+meanwhile learns that the key is gone. So does a record of Redis's keys whose time is over.
 """
 
 from array import array
@@ -23,7 +23,8 @@ from typing import cast
 
 from logstore.records.batch import Batch
 from logstore.records.check import whole
-from logstore.records.keyed import keyed, thinned
+from logstore.records.decode import decode
+from logstore.records.keyed import Keyed, keyed, thinned
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
@@ -233,13 +234,13 @@ class _Run:
             places = [place for place, key in enumerate(records.keys) if key is None]
         fresh = set(last).difference(keys.seen)  # `last.keys() - keys.seen` goes over all seen
         found = map(last.__getitem__, fresh)
+        void = {*records.tombstones, *self._expired(batch, records)}
         if batch.base_offset < self._work.tombstones_below:  # a segment's border, never in a batch
-            due = set(records.tombstones)
-            places += [place for place in found if place not in due]
+            places += [place for place in found if place not in void]
         else:
             places += found
-        if records.tombstones:
-            self._tombstones = len(set(records.tombstones).intersection(places))
+        if void:
+            self._tombstones = len(void.intersection(places))
         if not keys.full:
             keys.add(cast("Set[bytes]", fresh))
         if keeps_last and batch.record_count - 1 not in places:
@@ -247,6 +248,20 @@ class _Run:
         if len(places) == batch.record_count:
             return None
         return records.spans(sorted(places))
+
+    def _expired(self, batch: Batch, records: Keyed) -> Iterator[int]:
+        """Places of records whose time is over."""
+        name = self._work.expires
+        if not name or name.encode() not in records.data:
+            return
+        for place, record in enumerate(decode(batch, check=False)):
+            for header, value in record.headers:
+                if (
+                    header == name
+                    and (value or b"").isdigit()
+                    and int(value or b"") < self._work.now_ms
+                ):
+                    yield place
 
 
 def _filtered(

@@ -21,6 +21,7 @@ from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPar
 from logstore.kept import KeptOffset
 from logstore.kept_queues import parse_lane
 from logstore.log import TopicPartition
+from logstore.names import KEYS_EXPIRE, KEYS_TOPICS
 from logstore.records.compression import Compression
 from logstore.records.latest import latest
 from logstore.settings import FOREVER, TopicSettings
@@ -522,6 +523,7 @@ class Rewrite:
                 state.tombstones_below if due else 0,
                 keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
                 levels=self._levels,
+                expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)

@@ -41,6 +41,10 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     tombstones_below: int  # tombstones below this offset go
     keeps_end: bool  # the last record stays: readers need one to get to the log's end
     levels: dict[int, int | None] = {}  # of the codecs, by their numbers; else their own defaults
+    # A header with the time (ms since 1970) after which a record counts as a tombstone; and the
+    # time that it is now.
+    expires: str = ""
+    now_ms: int = 0
 
 
 class Thinning(msgspec.Struct, frozen=True, tag=True):

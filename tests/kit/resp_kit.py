@@ -14,6 +14,7 @@ from logstore.access.scram_keys import keys_of
 from logstore.broker.channel import Channels
 from logstore.broker.keys.key_topics import load
 from logstore.broker.keys.keys import Keys
+from logstore.broker.keys.levels import Levels
 from logstore.kept_users import KeptAccess, KeptUser
 from logstore.protocols.resp.door import Facts, RespDoor, RespLimits, Unread
 from logstore.protocols.resp.review import review
@@ -89,8 +90,8 @@ class AtHand:
 class InMemory:
     """The logs of keys: each a log in memory."""
 
-    def __init__(self):
-        self.logs = {}
+    def __init__(self, logs=None):
+        self.logs = {} if logs is None else logs
 
     def is_there(self, database):
         return database in self.logs
@@ -107,7 +108,7 @@ class FakeDoor:
 
     def __init__(
         self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20, users=(), rules=(), delay_s=0.0,
-        protected=False,
+        protected=False, logs=None, keys_rules=(),
     ):  # fmt: skip
         self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
         self.access.audit = self.heard = Heard()
@@ -127,9 +128,15 @@ class FakeDoor:
             refusals=Refusals(lambda: 0.0, self.heard), audit=self.heard,
         )  # fmt: skip
         self.around = AtHand()
-        self.keys = Keys(InMemory(), lambda: self.wall_ms, self.around)
+        levels = Levels(keys_rules)
+        self.keys = Keys(InMemory(logs), lambda: self.wall_ms, self.around, levels)
+        self.keys.lost = self._lost
         self.sessions, self.everyone = [], {}
         self.access.watch(lambda: review(self.door, self.everyone))
+
+    def _lost(self, journal, turn, error):
+        for client in self.everyone.values():
+            client.lose((journal, turn), str(error).encode())
 
     def work(self, job, done):
         """At once; a test may keep it for later."""

@@ -15,6 +15,7 @@ import logstore
 from logstore import Message
 from logstore.config import Config
 from logstore.errors import CorruptBatch, ReadOnly
+from logstore.names import KEYS_EXPIRE
 from logstore.records.batch import HEADER_BYTES
 from logstore.records.compression import Compression, compress, decompress
 from logstore.records.decode import decode
@@ -232,6 +233,60 @@ class TestTombstones:
         clock.ms += 1
         run(store)
         assert "a" not in {row[1] for row in rows(store)}
+
+
+class TestKeys:
+    """Records of Redis's keys whose time is over count as tombstones."""
+
+    @staticmethod
+    def there(topic):
+        [log] = topic.partitions
+        found, at = [], log.start
+        while batches := log.read(at, 1 << 20):
+            found += [(it.key, it.value) for batch in batches for it in decode(batch)]
+            at = batches[-1].next_offset
+        return found
+
+    @staticmethod
+    def put(topic, key, value, until_ms=None):
+        headers = () if until_ms is None else ((KEYS_EXPIRE, b"%d" % until_ms),)
+        topic.append(value, key, headers)
+
+    def topic(self, store, name="__keys.0"):
+        wanted = SETTINGS | {"segment.bytes": "200", "delete.retention.ms": "1000"}
+        return store.create_topic(name, 1, wanted)
+
+    def test_they_go_a_while_after_a_whole_compaction(self, store, clock):
+        topic = self.topic(store)
+        self.put(topic, b"a", b"older")
+        self.put(topic, b"a", b"x" * 100, clock() + 500)
+        self.put(topic, b"b", b"y" * 100, clock() + 50_000)
+        self.put(topic, b"c", b"z" * 100)
+        list(store.compaction("__keys.0", seal=True))
+        assert [key for key, _ in self.there(topic)] == [b"a", b"b", b"c"]
+        clock.ms += 501
+        self.put(topic, b"d", b"")
+        list(store.compaction("__keys.0", seal=True))
+        assert [key for key, _ in self.there(topic)] == [b"a", b"b", b"c", b"d"]
+        clock.ms += 1001
+        list(store.compaction("__keys.0", seal=True))
+        assert [key for key, _ in self.there(topic)] == [b"b", b"c", b"d"]
+
+    def test_one_that_is_over_hides_an_older_one_until_that_is_gone(self, store, clock):
+        topic = self.topic(store)
+        self.put(topic, b"a", b"for ever" * 30)
+        self.put(topic, b"a", b"a moment" * 30, clock() + 1)
+        clock.ms += 2
+        list(store.compaction("__keys.0", seal=True))
+        assert [value for _, value in self.there(topic)] == [b"a moment" * 30]
+
+    def test_other_topics_may_have_such_a_header(self, store, clock):
+        topic = self.topic(store, "mine")
+        self.put(topic, b"a", b"x", 1)
+        for _ in range(3):
+            list(store.compaction("mine", seal=True))
+            clock.ms += 2000
+        assert [key for key, _ in self.there(topic)] == [b"a"]
 
 
 def test_the_end_of_a_log_can_be_read_up_to(store):

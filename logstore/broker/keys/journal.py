@@ -21,6 +21,7 @@ from logstore.slices import GoOn
 
 # Of records: a batch is one write, and one read of whoever reads the topic. What a command has
 # changed is not cut, so that a power cut leaves no half of it; nor is a transaction, at any size.
+NO_TURN: Final = 0
 BATCH_BYTES: Final = 128 << 20
 GONE_STEP: Final = 1000  # elements of collections that are gone, in a turn
 
@@ -52,7 +53,8 @@ class Journal:
     ) -> None:
         """``open_log``: may take long; makes it where there is none. Raises LogstoreError.
 
-        ``lost(self, turn, error)``: the changes of that turn can't be written, and were taken back.
+        ``lost(self, turn, error)``: the changes of that turn can't be written, and were taken back;
+        NO_TURN: nothing can be written any more.
         """
         self.keyspace = keyspace
         self.log: Log | None = None
@@ -236,15 +238,13 @@ class Journal:
             self.done = written.popleft().turn
         if not written:
             self.done = self.turn - 1
-        self._wake(failed=self._has_failed(log))
-
-    @staticmethod
-    def _has_failed(log: Log) -> bool:
         try:
             log.check_failure()
-        except LogstoreError:
-            return True
-        return False
+        except LogstoreError as error:
+            self._lost(self, NO_TURN, error)
+            self._wake(failed=True)
+        else:
+            self._wake()
 
     def _wake(self, *, failed: bool = False) -> None:
         for turn, wake in list(self._watchers.values()):

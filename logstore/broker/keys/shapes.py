@@ -13,10 +13,11 @@ from logstore.broker.keys import elements
 from logstore.broker.keys.collection import Collection
 from logstore.broker.keys.elements import ELEMENT, TYPE, Elements, Left, Made
 from logstore.broker.keys.keyspace import Before, Keyspace
+from logstore.names import KEYS_EXPIRE
 from logstore.records.encode import Columns
 from logstore.records.record import Headers, Record
 
-EXPIRES: Final = "redis.expires-at-ms"  # a header: decimal digits
+EXPIRES: Final = KEYS_EXPIRE
 NUL: Final = b"\0"
 FLUSH: Final = b"\0F"  # the key of the record that says: nothing before this counts
 FLUSH_HEADERS: Final[Headers] = (("redis.op", b"flush"),)

@@ -274,6 +274,11 @@ class RespClient:
     def lose(self, turn: Turn, text: bytes) -> None:
         """What was changed in that turn could not be written: its replies say so instead."""
         error = replies.error(b"MISCONF " + text)
+        journal = turn[0]
+        others = [
+            it for entry in self.unsaved for it in entry.depends if it[0] is journal and it != turn
+        ]
+        self.unsafe.lower(cast("Log", journal), max((it[1] for it in others), default=0))
         for depends, begin, end, each in self.unsaved:
             if turn in depends:
                 count = end - begin if each else 1
