@@ -61,6 +61,14 @@ class Moved(NamedTuple):
     message: Waited
 
 
+class _Stale(NamedTuple):
+    """What the index has of records that are not there; ``mark``: its own."""
+
+    mark: int
+    entries: Sequence[Entry] = ()
+    following: Entry | None = None  # where more of it may begin
+
+
 class DelayedStation:
     """Of one exchange. A ``Station``; to transactions a ``Holder``."""
 
@@ -324,56 +332,57 @@ class DelayedStation:
 
     def _begin(self, lane: Lane, now_ms: int) -> None:
         """What it knows need not be read again."""
-        if self._asking or now_ms < self._read_ms:
-            return
+        if not self._asking and now_ms >= self._read_ms:
+            # All that there was when the log was opened: what came since is in no index.
+            self._clip(lane, Entry(0, 0), lane.seen)
+
+    def _clip(self, lane: Lane, first: Entry, end: int) -> None:
+        """Have entries from there on removed whose records the log has lost with its end: others
+        will stand there. Some at a time; while there are any, the mark stays beyond the end.
+        """
         self._asking = True
-        index, key, end = self._host.schedules.index, of_exchange(self._id), lane.end
+        index, key = self._host.schedules.index, of_exchange(self._id)
         lasts = self.facts.lasts
 
-        def read() -> tuple[int, list[Entry]] | LogstoreError:
+        def read() -> _Stale | LogstoreError:
             try:
                 mark = index.mark(key) if lasts else 0
-                stale: list[Entry] = []
-                if mark > end:  # the log has lost its end, and other records will stand there
-                    first, more = Entry(0, 0), True
-                    while more:
-                        entries, more = index.page(key, first, NEAR_MAX)
-                        stale += [it for it in entries if it.offset >= end]
-                        if entries:
-                            first = _behind(entries[-1])
+                return _Stale(mark) if mark <= end else _stale(index, key, first, end, mark)
             except LogstoreError as error:
                 return error
-            return mark, stale
 
-        def known(found: tuple[int, list[Entry]] | LogstoreError) -> None:
+        def known(found: _Stale | LogstoreError) -> None:
             self._asking = False
             if self.gone:
                 return
             if isinstance(found, LogstoreError):
                 self._unreadable(found)
-            elif found[0] <= end:
-                self._know(lane, found[0])
+            elif found.mark <= end:
+                self._know(lane, found.mark)
             else:
-                self._clip(lane, end, found[1])
+                self._remove(lane, end, found)
             self.wake()
 
         self._host.work(read, known)
 
-    def _clip(self, lane: Lane, end: int, stale: Sequence[Entry]) -> None:
+    def _remove(self, lane: Lane, end: int, stale: "_Stale") -> None:
         self._asking = True
 
-        def clipped(pending: Pending) -> None:
+        def removed(pending: Pending) -> None:
             self._asking = False
             if self.gone:
                 return
-            if pending.error is None:
-                self._know(lane, end)
-            else:
+            if pending.error is not None:
                 self._unreadable(pending.error)
+            elif stale.following is not None:
+                self._clip(lane, stale.following, end)
+            else:
+                self._know(lane, end)
             self.wake()
 
-        keeping = self._host.schedules.write(of_exchange(self._id), (), stale, end)
-        Pending(keeping).then(clipped)
+        mark = end if stale.following is None else stale.mark
+        keeping = self._host.schedules.write(of_exchange(self._id), (), stale.entries, mark)
+        Pending(keeping).then(removed)
 
     def _know(self, lane: Lane, mark: int) -> None:
         """All below the mark is in the index, as far as it is not settled."""
@@ -654,6 +663,20 @@ class DelayedStation:
             text(self.name), len(lacking),
         )  # fmt: skip
         self.wake()
+
+
+def _stale(index: ScheduleIndex, key: bytes, first: Entry, end: int, mark: int) -> _Stale:
+    """Entries from ``first`` on whose offsets are not below ``end``: of so many pages as have
+    some thousand, at most. Raises LogstoreError.
+    """
+    found: list[Entry] = []
+    while len(found) < NEAR_MAX:
+        entries, more = index.page(key, first, NEAR_MAX)
+        found += [it for it in entries if it.offset >= end]
+        if not more:
+            return _Stale(mark, found)
+        first = _behind(entries[-1])
+    return _Stale(mark, found, first)
 
 
 def _behind(entry: Entry) -> Entry:

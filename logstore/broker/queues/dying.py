@@ -83,6 +83,7 @@ class DeadLetters:
         self._dying: deque[_Part] = _NOTHING if limits.dead_letter_exchange is None else deque()
         self._steps: list[_Step] = []
         self._retained: list[tuple[int, _Part]] = []  # when each is tried again
+        self._leaving = False
 
     def __len__(self) -> int:
         """How many have died, and are here still."""
@@ -159,10 +160,18 @@ class DeadLetters:
             return False  # it is not here yet: the log tells when it is
         return bool(self._dying) and len(self._steps) < STEPS_MAX
 
-    def flush(self, now_ms: int) -> None:
-        """Send all that can be sent now: the queue is being deleted."""
-        while self._dying and self._send_some(now_ms):
-            pass
+    def leave(self) -> None:
+        """The queue is deleted: what nobody takes now is not tried again."""
+        self._leaving = True
+        self._retained = []
+
+    @property
+    def unsent(self) -> bool:
+        """Whether some are to be sent yet, for the first time."""
+        return bool(self._dying)
+
+    def close(self) -> None:
+        """Nobody waits for what is on its way."""
         for step in self._steps:
             if step.waiting is not None:
                 step.waiting.close()
@@ -171,7 +180,7 @@ class DeadLetters:
         if step.waiting is None or not step.waiting.settled():
             return False
         if step.waiting.failed is not None:
-            self._retained += [(now_ms + RETRY_MS, part) for part in step.parts]
+            self._retain(step.parts, now_ms)
         else:
             for part in step.parts:
                 self._stock.settle(part.lane.number, part.first, part.bits)
@@ -257,7 +266,8 @@ class DeadLetters:
                 self._steps.append(step)
 
     def _retain(self, parts: list[_Part], now_ms: int) -> None:
-        self._retained += [(now_ms + RETRY_MS, part) for part in parts]
+        if not self._leaving:
+            self._retained += [(now_ms + RETRY_MS, part) for part in parts]
 
     def _drop(self, parts: list[_Part]) -> None:
         self.dropped += len(parts)

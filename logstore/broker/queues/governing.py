@@ -6,6 +6,7 @@ all of that is done.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.policies import POLICIES_MAX, Policies, Policy, TooManyPolicies, check
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 STEP_COST: Final = 4000
 OBJECT_COST: Final = 20
 LOOK_COST: Final = 400  # that a queue which has messages may take to look at them
+STEP_S: Final = 0.004  # the same by the clock: a pattern may take ms for one name
 
 Keep = Callable[[Sequence[Policy], Sequence[str]], Pending]
 
@@ -33,6 +35,7 @@ class Governing:
         exchanges: Callable[[], Iterable[bytes]],
         apply: "Callable[[Named | bytes], None]",
         soon: Callable[[Callable[[], object]], None],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """``keep``: has policies kept, and others, by their names, forgotten. ``apply``: has a
         queue, or an exchange of this name, ask which policy counts.
@@ -42,6 +45,7 @@ class Governing:
         self._queues, self._exchanges = queues, exchanges
         self._apply = apply
         self._soon = soon
+        self._clock = clock
         self._left: list[Named | bytes] = []  # to be gone through, from the end on
         self._told: list[Pending] = []  # when it is
         self._next: list[Pending] = []  # that came meanwhile: all is gone through again
@@ -91,9 +95,9 @@ class Governing:
         self._step()
 
     def _step(self) -> None:
-        room = STEP_COST
+        room, until_s = STEP_COST, self._clock() + STEP_S
         each = OBJECT_COST + len(self._policies)
-        while self._left and room > 0:
+        while self._left and room > 0 and self._clock() < until_s:
             it = self._left.pop()
             room -= each + (0 if isinstance(it, bytes) or not it.lanes else LOOK_COST)
             self._apply(it)

@@ -62,6 +62,8 @@ class Home(Protocol):
     def totals(self) -> QueueTotals: ...
     @property
     def deduplication(self) -> Deduplication: ...
+    @property
+    def gone(self) -> bool: ...
     def clock(self) -> int:
         """Ms since 1970."""
 
@@ -123,6 +125,8 @@ class Queue:
         self.owner = owner  # the connection that an exclusive one is of
         self.kept: Pending | None = None  # until it is durable, if it is to be
         self.gone = False
+        self._has_left = False
+        self._when_left: list[Callable[[], None]] = []
         self.counts = QueueCounts()
         self.totals = home.totals  # of all queues
         self.repeats: QueueRepeats | None = None
@@ -558,6 +562,8 @@ class Queue:
         """Do what there is to do, within bounds."""
         self._awake = False
         if self.gone:
+            if not self._has_left:
+                self._leave()
             return
         now_ms = self._home.clock()
         self._flush()
@@ -754,16 +760,40 @@ class Queue:
     # Its end
 
     def drop(self) -> None:
-        """It is gone: consumers are told, and nobody waits for it any more."""
+        """It is gone: consumers are told, and nobody waits for it any more.
+
+        What has died in it goes where it goes, some in a turn; then it has left.
+        """
         self.gone = True
-        self.dead_letters.flush(self._home.clock())
         for subscription in self._consumers.clear():
             subscription.cancelled()
         while self._getters:
             self._getters.pop(0).then(None)
+        self.dead_letters.leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        dead_letters = self.dead_letters
+        if dead_letters.unsent and not self._home.gone:
+            if dead_letters.step(self._home.clock()):
+                self._wake()
+            if dead_letters.unsent:
+                return
+        dead_letters.close()
         self.stock.drop()
         if self.repeats is not None:
             self.repeats.drop()
+        self._has_left = True
+        calls, self._when_left = self._when_left, []
+        for call in calls:
+            call()
+
+    def when_left(self, call: Callable[[], None]) -> None:
+        """Call it once a queue that is gone needs its logs no more; at once, as a rule."""
+        if self._has_left:
+            call()
+        else:
+            self._when_left.append(call)
 
 
 def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:

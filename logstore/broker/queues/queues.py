@@ -155,6 +155,7 @@ class Queues:
         )
         self._in_use = not self._clean
         self._to_mark = False
+        self._leaving: set[Queue] = set()  # deleted, and not all that died in them is sent
         self.told_deleted: list[Callable[[Queue], object]] = []  # who hears that a queue is gone
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         # Those of them that may refuse messages: whether there is room is known once they are open.
@@ -447,6 +448,14 @@ class Queues:
             tell(queue)
         self._touched.pop(queue, None)
         self._is_known(queue)
+        self._trimming.gone(queue)
+        self._leaving.add(queue)
+        queue.when_left(lambda: self._left(queue, forgotten))
+
+    def _left(self, queue: Queue, forgotten: Pending | None) -> None:
+        """What died in it is where it goes."""
+        self._leaving.discard(queue)
+        self._touched.pop(queue, None)
         self._alarms.pop(queue, None)
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
@@ -664,8 +673,11 @@ class Queues:
 
     @property
     def on_the_way(self) -> bool:
-        """Whether messages of topics are, that would come again if it were closed now."""
-        return self._routes is not None and self._routes.on_the_way
+        """Whether messages of topics are, that would come again if it were closed now, or dead
+        letters of queues that are gone, which would be lost.
+        """
+        moving = self._routes is not None and self._routes.on_the_way
+        return moving or bool(self._leaving)
 
     def close(self) -> None:
         """Keep the exact state. Consumers were cancelled, and what they had was released."""

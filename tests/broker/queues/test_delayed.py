@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from queue_parts import Channel, Lives, props
 
 from logstore.amqp import fields, properties
+from logstore.broker.queues import delayed
 from logstore.broker.queues import waiting as waiting_module
 from logstore.broker.queues.delayed import WRITE_MS
 from logstore.broker.queues.message import Framing, Looked
@@ -17,6 +18,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
 from logstore.errors import Failed, NotWaiting
+from logstore.kept_schedules import Entry
 from logstore.records.record import Record
 from logstore.storage.schedules import ScheduleTable
 
@@ -327,6 +329,33 @@ def test_the_index_is_made_again_where_it_is_gone(lives):
     node = lives.kill()
     node.later(10_000)
     assert sorted(node.bodies(b"q"), key=int) == [b"%d" % n for n in range(100)]
+
+
+def test_of_what_the_log_has_lost_the_index_forgets_some_at_once(lives, monkeypatch):
+    monkeypatch.setattr(delayed, "NEAR_MAX", 10)
+    node = ready(lives.node)
+    later(node, b"there", delay=10_000)
+    node.later(3000)
+    table = node.queues.schedules.index
+    node.run(until=table.logs)
+    (key,) = table.logs()
+    lost = [Entry(5, 1 + n) for n in range(95)]
+    table.environment.transact((b"schedules",), lambda it: table.write(it, key, lost, (), 96))
+    node = lives.kill()
+    writes, write = [], node.queues.schedules.write
+
+    def noted(log, put, gone, mark):
+        writes.append((len(gone), mark))
+        return write(log, put, gone, mark)
+
+    monkeypatch.setattr(node.queues.schedules, "write", noted)
+    later(node, *(b"%d" % n for n in range(20)))  # in the place of those
+    node.run(until=lambda: station(node)._schedule)
+    assert sum(gone for gone, _ in writes) == 95
+    assert max(gone for gone, _ in writes) < 20
+    assert [mark for _, mark in writes] == [96] * (len(writes) - 1) + [1]
+    node.later(10_000)
+    assert node.bodies(b"q") == [*(b"%d" % n for n in range(20)), b"there"]
 
 
 @pytest.mark.long

@@ -2,10 +2,19 @@
 
 import pytest
 from queue_parts import Channel, Consumer
+from turns_by_hand import Turns
 
-from logstore.broker.policies import POLICIES_MAX, InvalidPolicy, Policy, TooManyPolicies
+from logstore.broker.policies import (
+    POLICIES_MAX,
+    InvalidPolicy,
+    Policies,
+    Policy,
+    TooManyPolicies,
+)
 from logstore.broker.queues import dying
 from logstore.broker.queues.deaths import dead_letter
+from logstore.broker.queues.governing import Governing
+from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import LOOK_MAX, SINGLE_COST
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.exchange import ExchangeFacts
@@ -156,6 +165,33 @@ def test_thousands_of_queues_are_gone_through_in_many_turns(node):
         assert turns < 100_000
     assert turns > 4
     assert {it.limits.max_length for it in node.vhost.queues()} == {1}
+
+
+def test_patterns_that_take_long_are_tried_for_few_names_in_a_turn():
+    """Of a pattern of 4 ms for a name, a turn tried 190: 0.8 s."""
+    now_s, looked_at, turns = 0.0, [], Turns()
+
+    def apply(it):
+        nonlocal now_s
+        now_s += 0.003
+        looked_at.append(it)
+
+    def keep(put, removed):
+        kept = Pending()
+        kept.finish(None)
+        return kept
+
+    names = [b"%d" % n for n in range(100)]
+    governing = Governing(
+        Policies(), keep, list, lambda: names, apply, turns.soon, clock=lambda: now_s
+    )
+    done = governing.change([policy(max_length=1)])
+    assert len(looked_at) == 2
+    for _ in range(49):
+        assert not done.done
+        turns.over()
+    assert done.done
+    assert sorted(looked_at) == sorted(names)
 
 
 # Limits, live
@@ -465,8 +501,8 @@ def most_of_a_turn(node, counted, until):
     return most
 
 
-def many(node, count=500):
-    queue = node.declare(b"q")
+def many(node, count=500, **given):
+    queue = node.declare(b"q", **given)
     node.publish(b"q", *numbers(*range(count)))
     return queue
 
@@ -487,6 +523,33 @@ def test_of_many_that_die_at_once_some_go_in_a_turn(node, monkeypatch):
     assert 0 < most <= dying.STEP_MAX
     assert (queue.ready, queue.out, len(letters)) == (5, 0, 495)
     assert node.bodies(b"dead") == numbers(*range(495))
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_of_many_that_are_dying_some_go_in_a_turn_when_their_queue_is_deleted(
+    node, monkeypatch, durable
+):
+    """All that had died went in the turn of the deletion: a million would take a minute."""
+    queue, letters = many(node, durable=durable), []
+    node.declare(b"dead", durable=durable)
+
+    def counting(*given):
+        letters.append(1)
+        return dead_letter(*given)
+
+    monkeypatch.setattr(dying, "dead_letter", counting)
+    limited = policy(max_length=5, dead_letter_exchange="", dead_letter_routing_key="dead")
+    node.vhost.set_policies([limited])
+    while not queue.dying:
+        node.turn()
+    node.vhost.delete_queue(queue)
+    assert queue.gone
+    assert node.queues.on_the_way  # a server that stops waits for it
+    most = most_of_a_turn(node, letters, lambda: not node.queues.on_the_way)
+    assert 0 < most <= dying.STEP_MAX
+    node.run()
+    assert node.bodies(b"dead") == numbers(*range(len(letters)))
+    assert len(letters) > dying.STEP_MAX
 
 
 def test_of_many_bytes_that_are_too_much_some_go_in_a_turn(node, monkeypatch):
