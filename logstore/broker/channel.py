@@ -526,6 +526,13 @@ class Channels:
             self._told.append((EVENTS + event.encode(), what.encode()))
             soon(self.end_turn)
 
+    def announce(self, channel: bytes, payload: bytes) -> None:
+        """Publish to a channel that keeps no history, when the turn ends. As ``tell``."""
+        soon = self._soon
+        if soon is not None:
+            self._told.append((channel, payload))
+            soon(self.end_turn)
+
     # Handing out
 
     def wake(self, history: History) -> None:

@@ -92,7 +92,8 @@ class Journal:
     def watch(self, wake: Wake) -> Wake:
         """As Syncing.watch."""
         key = object()
-        self._watchers[key] = self.turn, wake
+        # Where this turn has changed nothing, what is waited for was written before.
+        self._watchers[key] = self.turn if self.keyspace.must else self.turn - 1, wake
 
         def stop() -> None:
             self._watchers.pop(key, None)
@@ -168,6 +169,7 @@ class Journal:
             self.log.sync_soon(hurry=False)
         if not self._written:
             self.done = turn
+            self._wake()  # what was changed and changed back is nothing to be written
 
     def _append(self, log: Log, changes: Changes, *, whole: bool) -> int | None:
         """The mark behind what was written; None: there was nothing to be written."""

@@ -6,6 +6,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol, cast
 
+from logstore.broker.keys.eviction import Eviction
 from logstore.broker.keys.journal import Journal
 from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
 from logstore.broker.keys.levels import Levels
@@ -73,6 +74,7 @@ class Keys:
         self.databases = [
             Keyspace(number, clock, self.levels, self._begun) for number in range(DATABASES)
         ]
+        self.eviction = Eviction(self.databases, clock, self.chance)
         self.journals = [
             Journal(it, partial(logs.open, it.number), around.soon, around.work, self._is_lost)
             for it in self.databases
@@ -119,7 +121,9 @@ class Keys:
 
     @property
     def open(self) -> bool:
-        """Whether commands are carried out as they come: nothing is loading, failing, or held."""
+        """Whether commands are carried out as they come: nothing loads, fails, is held or full."""
+        if self.eviction.bytes_max:
+            return False
         return not self._loading and self.damage is self.failing is self._alone is None
 
     # Changes
@@ -167,6 +171,11 @@ class Keys:
         assert self._alone is None, "others are held up"
         self._alone = who
         return True
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody does something that is not to be seen half done."""
+        return self._alone is not None
 
     def let_go(self, who: object) -> None:
         """Others go on."""

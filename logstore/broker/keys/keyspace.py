@@ -108,8 +108,8 @@ class Keyspace:
 
     __slots__ = (
         "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",
-        "flushed", "gone", "graves", "hits", "levels", "misses", "must", "number", "order",
-        "stirred", "told", "undo", "values", "version",
+        "flushed", "gone", "graves", "hits", "levels", "looked_at", "misses", "must", "number",
+        "order", "stirred", "told", "touch", "undo", "values", "version",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +131,9 @@ class Keyspace:
         self.graves: list[Contents] = []  # what was flushed, to be let go of by and by
         self.gone: deque[Gone] = deque()  # no key has them any more; to be let go of, too
         self.version = 0  # the last one that a collection was given
+        # When keys were looked at, or how often, where somebody asks for that: told of each look.
+        self.looked_at: dict[bytes, int] = {}
+        self.touch: Callable[[Keyspace, bytes], object] | None = None
         self.hits = self.misses = self.expired = self.evicted = 0
         self.put_in(Contents())
 
@@ -143,6 +146,7 @@ class Keyspace:
         self.contents = contents
         self.values, self.deadlines = contents.values, contents.deadlines
         self.order = contents.order
+        self.looked_at = {}
 
     # Looking
 
@@ -192,7 +196,13 @@ class Keyspace:
             self._date(key, deadline)
         elif self.deadlines:
             self._undate(key)
+        self._tell(key, event, old)
+
+    def _tell(self, key: bytes, event: str, old: object) -> None:
+        """``old``: what was there before the event; None: the key is new."""
         if self.told is not None:
+            if old is None:
+                self.told(self.number, key, "new")
             self.told(self.number, key, event)
 
     def alter(self, key: bytes, value: object, event: str) -> None:
@@ -200,8 +210,7 @@ class Keyspace:
         old = self.values.get(key)
         self._note(key, old)
         self._put(key, value, old)
-        if self.told is not None:
-            self.told(self.number, key, event)
+        self._tell(key, event, old)
 
     def touched(self, key: bytes, event: str, grown: int = 0, undo: Undo | None = None) -> None:
         """A value that changes within has grown by so many bytes; ``undo`` takes it back."""
@@ -234,6 +243,7 @@ class Keyspace:
             self._undate(name)
         self._drop(key)
         if self.told is not None:
+            self.told(self.number, name, "new")
             self.told(self.number, key, "rename_from")
             self.told(self.number, name, "rename_to")
 
@@ -289,6 +299,8 @@ class Keyspace:
     # What is to be written
 
     def _note(self, key: bytes, old: object) -> None:
+        if self.touch is not None:
+            self.touch(self, key)
         level = self.levels.of(key) if self.levels.rules else self.levels.default
         if level is Level.NONE:
             return
@@ -363,6 +375,8 @@ class Keyspace:
         value = self.values.pop(key)
         self.contents.bytes -= KEY_BYTES + len(key) + size_of(value)
         self.order.discard(key)
+        if self.looked_at:
+            self.looked_at.pop(key, None)
         if self.deadlines:
             self._undate(key)
 

@@ -4,7 +4,6 @@ Knows nothing of how requests are read; ``session.py`` does that.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from logstore.access.identity import Identity
@@ -18,6 +17,8 @@ from logstore.errors import LogstoreError
 from logstore.log import Log
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
+from logstore.protocols.resp.onlookers.invalidation import tell_changed
+from logstore.protocols.resp.onlookers.party import Blocked, Tracking
 from logstore.protocols.resp.permits import Asks, Permits
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.resp.wrong import Wrong
@@ -33,6 +34,7 @@ QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 MECHANISM: Final = "AUTH"  # a name and a password
 NAME_SHOWN: Final = 249  # bytes of a channel, to whoever runs the server
 LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
+WATCHED_HELD_BYTES: Final = 300  # that a watched key takes beside its own
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
@@ -63,29 +65,18 @@ class Queued(NamedTuple):
     command: Asks  # it is asked again whether it may be carried out
 
 
-@dataclass(slots=True)
-class Tracking:
-    """What CLIENT TRACKING ON has asked for."""
-
-    modes: frozenset[bytes]  # of BCAST, OPTIN, OPTOUT, NOLOOP
-    redirect: int = 0  # the number of the client to be told instead; 0: itself
-    prefixes: tuple[bytes, ...] = ()  # sorted; with BCAST only
-    broken: bool = False  # the client to be told instead is gone
-    caching: bool = False  # CLIENT CACHING, until the next command
-
-
 class RespClient:
     """A ``Subscriber``, too."""
 
     # There are thousands: a dictionary of so many attributes takes 3 KiB.
     __slots__ = (
-        "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "changed", "changing",
-        "closed", "created_at", "cut_off", "database", "depends", "door", "everyone", "following",
-        "form", "in_transaction", "known", "last_command", "library", "link", "login_until",
-        "name", "no_evict", "no_touch", "notices", "now", "number", "out", "permits", "queue",
-        "queue_bytes", "queue_failed", "queued_under", "replying", "rest_until", "seat",
-        "soft_over", "soft_until", "subscribed", "tracking", "unsafe", "unsaved", "version",
-        "working",
+        "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "blocked", "changed",
+        "changing", "closed", "created_at", "cut_off", "database", "depends", "door", "everyone",
+        "following", "form", "in_transaction", "known", "last_command", "library", "link",
+        "login_until", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
+        "outdated", "permits", "queue", "queue_bytes", "queue_failed", "queued_under", "replying",
+        "rest_until", "seat", "soft_over", "soft_until", "subscribed", "tracking", "unsafe",
+        "unsaved", "version", "watched", "working",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +122,11 @@ class RespClient:
         self.queue_bytes = 0
         self.queue_failed = False
         self.in_transaction = False  # between EXEC and its last reply
+        self.watched: dict[
+            tuple[int, bytes], bool
+        ] = {}  # keys by database; whether they were there
+        self.outdated = False  # one of these has changed
+        self.blocked: Blocked | None = None  # it waits for something to be under a key
         self.behind: dict[History, int] = {}  # from which offset it reads the history itself
         self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
         self.soft_over = False  # more is unsent than the soft limit allows
@@ -145,11 +141,13 @@ class RespClient:
         if self.changed:
             self.changed = False
             channels, tracking = self.door.channels, self.tracking
+            watched = [key for _, key in self.watched]
             says = (self.name, *self.library.values(), *(tracking.prefixes if tracking else ()))
             rosters = (channels.names, channels.patterns, channels.apart)
             self._remembered_bytes = sum(map(len, says)) + sum(
                 roster.held_bytes(self) for roster in rosters
             )
+            self._remembered_bytes += sum(map(len, watched)) + WATCHED_HELD_BYTES * len(watched)
         replies = sum(map(len, self.out)) if self.out else 0
         return self._remembered_bytes + self.queue_bytes + replies
 
@@ -206,6 +204,7 @@ class RespClient:
                 self.out += gathered or ()
                 if isinstance(result, LogstoreError):
                     self.tell(result)
+                self.look_around()
                 self.carried_out(name)
                 self.note_unsaved(begin if whole else max(len(self.out) - 1, 0))
                 if self.unsafe:
@@ -231,12 +230,14 @@ class RespClient:
                 self.door.channels.catch_up(self)
                 out, before = self.out, self.replying
                 self.out, self.replying = (out if gathered is None else gathered), replying
+                self.door.onlookers.tracked.acting = self
                 try:
                     step = steps.send(given) if error is None else steps.throw(error)
                 except StopIteration:
                     return
                 finally:
                     self.out, self.changed = out, True
+                    self.door.onlookers.tracked.acting = None
                     self.note_stirred()
                     self.door.channels.settle()
                     if self.replying == replying:  # else it was just changed
@@ -285,6 +286,17 @@ class RespClient:
                 self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
                 errors = self.door.counts.errors
                 errors["MISCONF"] = errors.get("MISCONF", 0) + count
+
+    def look_around(self) -> None:
+        """A command of its own is done: others have waited for that, or are to be told."""
+        onlookers = self.door.onlookers
+        if onlookers.waiting.ready and not self.door.keys.taken:
+            onlookers.waiting.serve(self.door.keys)
+        if onlookers.tracked.pending:
+            tell_changed(onlookers.tracked, self)
+            self.out += self.notices
+            self.notices.clear()
+        onlookers.tracked.acting = None
 
     def push(self, items: Sequence[bytes]) -> None:
         """What comes whether it wants replies or not."""
@@ -462,6 +474,10 @@ class RespClient:
         self._rest_s, self._rested = seconds, go_on
         self.link.wake()  # what time it is, is not known here
 
+    def no_rest(self) -> None:
+        """What it rested for has come."""
+        self.rest_until, self._rested = None, None
+
     def _look_rested(self, now: float) -> None:
         if self._rested is not None and self.rest_until is None:
             self.rest_until = now + self._rest_s
@@ -493,6 +509,8 @@ class RespClient:
 
     def forget_queue(self) -> None:
         self.queue, self.queue_bytes, self.queue_failed = None, 0, False
+        if self.watched or self.outdated:
+            self.door.onlookers.unwatch(self)
 
     def reset(self) -> Steps:
         """As if it had just connected."""
@@ -502,6 +520,7 @@ class RespClient:
         self.database = 0
         self.no_evict = self.no_touch = False
         self.tracking = None
+        self.door.onlookers.forget(self)
         self.replying = REPLY_ON
         self.speak(2)
         self.go_out()

@@ -10,8 +10,10 @@ from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.door import DEFAULT_USER
 from logstore.protocols.resp.line import kind, line
 from logstore.protocols.resp.login import BAD_NAME, is_plain
+from logstore.protocols.resp.onlookers.waiting import TIMED_OUT
 from logstore.protocols.resp.replies import OK, bulk, integer, verbatim
 from logstore.protocols.resp.requests import as_integer
+from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
 TYPES: Final = (b"normal", b"master", b"replica", b"slave", b"pubsub")
@@ -32,7 +34,7 @@ HELP: Final = [
     "    Holds up publishers, or everyone.",
     "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> ...] [OPTIN] [OPTOUT] [NOLOOP]",
     "CACHING (YES|NO), TRACKINGINFO, GETREDIR",
-    "    Whether the client is told when the databases are flushed; no value changes here.",
+    "    Whether the client is told when values change that it has read.",
     "SETINFO (LIB-NAME|LIB-VER) <value>, NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
     "    What client libraries say of themselves.",
 ]
@@ -226,13 +228,20 @@ def _unpause(client: RespClient, _: Sequence[bytes]) -> None:
 
 
 def _unblock(client: RespClient, arguments: Sequence[bytes]) -> None:
-    """Nothing here ever blocks."""
-    if as_integer(arguments[2]) is None:
-        client.fail("value is not an integer or out of range")
-    elif len(arguments) == 4 and arguments[3].lower() not in (b"timeout", b"error"):
+    reason = arguments[3].lower() if len(arguments) == 4 else b"timeout"
+    number = as_integer(arguments[2])
+    if len(arguments) > 4 or reason not in (b"timeout", b"error"):
         client.fail("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    else:
-        client.say(integer(0))
+        return
+    if number is None:
+        client.fail("value is not an integer or out of range")
+        return
+    other = client.everyone.get(number)
+    waits = other is not None and other.blocked is not None
+    if other is not None and waits:
+        error = Wrong("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
+        client.door.onlookers.waiting.end(other, TIMED_OUT if reason == b"timeout" else error)
+    client.say(integer(int(waits)))
 
 
 def _sub(
@@ -264,7 +273,7 @@ COMMANDS: Final = (
             _sub("reply", 3, _reply, "Whether commands get replies.", "3.2.0"),
             _sub("pause", -3, _pause, "Holds up publishers, or everyone.", "3.0.0", admin=True),
             _sub("unpause", 2, _unpause, "Ends that.", "6.2.0", admin=True),
-            _sub("unblock", -3, _unblock, "Taken; no command blocks here.", "5.0.0", admin=True),
+            _sub("unblock", -3, _unblock, "Ends that a client waits.", "5.0.0", admin=True),
             _sub("tracking", -3, tracking.track, "Whether the client keeps copies of values.",
                  "6.0.0"),
             _sub("caching", 3, tracking.cache, "Whether what is read next is copied.", "6.0.0"),

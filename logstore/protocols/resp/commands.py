@@ -20,6 +20,7 @@ from logstore.protocols.resp import (
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import EVERY, Command, help_of, table
 from logstore.protocols.resp.keys import (
+    blocking,
     deadlines,
     generic,
     hashes,
@@ -30,6 +31,7 @@ from logstore.protocols.resp.keys import (
     sorted_set_ranges,
     sorted_sets,
     strings,
+    transactions,
     unions,
 )
 from logstore.protocols.resp.replies import (
@@ -248,6 +250,8 @@ COMMANDS: Final = table(
     *sorted_sets.COMMANDS,
     *sorted_set_ranges.COMMANDS,
     *unions.COMMANDS,
+    *blocking.COMMANDS,
+    *transactions.COMMANDS,
     *deadlines.COMMANDS,
     *generic.COMMANDS,
     *scanning.COMMANDS,

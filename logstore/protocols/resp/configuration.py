@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.access import audit
+from logstore.broker.keys.eviction import POLICIES, SAMPLES
 from logstore.broker.keys.keys import DATABASES
 from logstore.broker.keys.levels import IN_REDIS, OF_REDIS
 from logstore.errors import InvalidName
@@ -89,6 +90,29 @@ def _unread(door: RespDoor) -> str:
     return f"normal 0 0 0 slave 0 0 0 pubsub {limit.hard} {limit.soft} {limit.soft_s}"
 
 
+def _set_memory(door: RespDoor, text: str) -> str | None:
+    size = memory(text)
+    if size is None:
+        return "argument must be a memory value"
+    door.keys.eviction.limit(size, door.keys.eviction.policy)
+    return None
+
+
+def _set_policy(door: RespDoor, text: str) -> str | None:
+    policy = text.lower()
+    if policy not in POLICIES:
+        return f"argument(s) must be one of the following: {', '.join(POLICIES)}"
+    door.keys.eviction.limit(door.keys.eviction.bytes_max, policy)
+    return None
+
+
+def _set_notices(door: RespDoor, text: str) -> str | None:
+    if not door.onlookers.notices.ask(text):
+        return "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."
+    door.onlookers.look()
+    return None
+
+
 def _fixed(value: str) -> Setting:
     return Setting(lambda _: value)
 
@@ -102,10 +126,11 @@ SETTINGS: Final = {
     "client-output-buffer-limit": Setting(_unread, _set_unread),
     "databases": _fixed(str(DATABASES)),
     "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients),
-    "maxmemory": _fixed("0"),
+    "maxmemory": Setting(lambda door: str(door.keys.eviction.bytes_max), _set_memory),
     "maxmemory-clients": Setting(lambda door: str(door.budget.bytes_max)),
-    "maxmemory-policy": _fixed("noeviction"),
-    "notify-keyspace-events": _fixed(""),
+    "maxmemory-policy": Setting(lambda door: door.keys.eviction.policy, _set_policy),
+    "maxmemory-samples": _fixed(str(SAMPLES)),
+    "notify-keyspace-events": Setting(lambda door: door.onlookers.notices.text, _set_notices),
     "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk),
     "protected-mode": Setting(lambda door: "yes" if door.protected else "no"),
     "requirepass": _fixed(""),  # it is never shown: ACL SETUSER default >PASSWORD sets it
@@ -146,15 +171,13 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
             return
     seen: set[str] = set()
     door = client.door
-    limits, levels = door.limits, door.keys.levels
-    before = limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub, levels.default
-    for name, value in pairs:
+    before = [(name, SETTINGS[name.lower()].value(door)) for name, _ in pairs]
+    for at, (name, value) in enumerate(pairs):
         reason = "duplicate parameter" if name.lower() in seen else _change(door, name, value)
         seen.add(name.lower())
         if reason is not None:
-            limits.crowd.connections_max, limits.bulk_bytes_max, limits.pubsub, levels.default = (
-                before
-            )
+            for changed, was in before[:at]:
+                _change(door, changed, was)
             client.fail(
                 f"CONFIG SET failed (possibly related to argument '{name}') - {reason}".encode(
                     "latin-1"

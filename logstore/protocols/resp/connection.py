@@ -10,6 +10,8 @@ from logstore.protocols.resp import replies
 from logstore.protocols.resp.client import Queued, RespClient
 from logstore.protocols.resp.command import Command
 from logstore.protocols.resp.denials import NO_LOGIN, tell
+from logstore.protocols.resp.keys.rows import alone
+from logstore.protocols.resp.permits import Asks
 from logstore.protocols.resp.replies import OK, PONG, bulk
 from logstore.slices import Steps
 
@@ -70,11 +72,22 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
         client.fail("EXEC without MULTI")
         return None
     queue, failed = client.queue, client.queue_failed
+    outdated = bool(client.watched) and client.door.onlookers.is_outdated(client)
     client.forget_queue()
     if failed:
         client.refuse("EXECABORT", "Transaction discarded because of previous errors.")
         return None
-    return _all_queued(client, queue)
+    if outdated:
+        client.say(replies.null_array(client.version))
+        return None
+    steps = _all_queued(client, queue)
+    if any(_is_about_keys(it.command) for it in queue):
+        return alone(client, steps)
+    return steps
+
+
+def _is_about_keys(command: Asks) -> bool:
+    return "@read" in command.categories or "@write" in command.categories
 
 
 def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
@@ -87,6 +100,8 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
         try:
             if not (yield from _still_allowed(client, queued)):
                 continue
+            if client.tracking is not None:
+                client.door.onlookers.remember(client, queued.command, queued.arguments)
             steps = queued.run(client, queued.arguments)
             if steps is not None:
                 yield from steps

@@ -25,6 +25,7 @@ from logstore.usage import Usage, measure
 
 if TYPE_CHECKING:  # imported when the first client comes, or there are keys
     from logstore.broker.keys.keys import Keys
+    from logstore.protocols.resp.onlookers.onlookers import Onlookers
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -193,6 +194,7 @@ class RespDoor:
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
     _next_number: int = 1
     _keys: "Keys | None" = None
+    _onlookers: "Onlookers | None" = None
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock()
@@ -203,6 +205,15 @@ class RespDoor:
         if self._keys is None:
             self._keys = self.open_keys()
         return self._keys
+
+    @property
+    def onlookers(self) -> "Onlookers":
+        """Who is to know when keys change."""
+        if self._onlookers is None:
+            from logstore.protocols.resp.onlookers.onlookers import Onlookers
+
+            self._onlookers = Onlookers(self.keys, self.channels)
+        return self._onlookers
 
     def set_back(self) -> None:
         """Count anew: CONFIG RESETSTAT."""

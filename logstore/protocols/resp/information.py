@@ -84,10 +84,12 @@ def _clients(door: RespDoor, client: RespClient) -> Facts:
         "maxclients": door.limits.crowd.connections_max,
         "client_recent_max_input_buffer": 0,
         "client_recent_max_output_buffer": max(it.link.unsent for it in clients),
-        "blocked_clients": 0,
+        "blocked_clients": len(door.onlookers.waiting),
         "tracking_clients": sum(it.tracking is not None for it in clients),
         "pubsub_clients": sum(it.subscribed for it in clients),
-        **_zeros("clients_in_timeout_table total_blocking_keys total_blocking_keys_on_nokey"),
+        "clients_in_timeout_table": sum(it.rest_until is not None for it in clients),
+        "total_blocking_keys": door.onlookers.waiting.places_count,
+        "total_blocking_keys_on_nokey": 0,
     }
 
 
@@ -128,9 +130,9 @@ def _memory(door: RespDoor, client: RespClient) -> Facts:
         "used_memory_functions": 0,
         "used_memory_scripts": 0,
         "used_memory_scripts_human": "0B",
-        "maxmemory": 0,
-        "maxmemory_human": "0B",
-        "maxmemory_policy": "noeviction",
+        "maxmemory": door.keys.eviction.bytes_max,
+        "maxmemory_human": _human(door.keys.eviction.bytes_max),
+        "maxmemory_policy": door.keys.eviction.policy,
         # Ours: of all doors, and what they may hold.
         "mem_clients_held": door.budget.total_bytes,
         "mem_clients_max": door.budget.bytes_max,
@@ -222,8 +224,9 @@ def _stats(door: RespDoor, client: RespClient) -> Facts:
             "latest_fork_usec total_forks migrate_cached_sockets slave_expires_tracked_keys "
             "active_defrag_hits active_defrag_misses active_defrag_key_hits "
             "active_defrag_key_misses total_active_defrag_time current_active_defrag_time "
-            "tracking_total_keys tracking_total_items"
         ),
+        "tracking_total_keys": door.onlookers.tracked.keys_count,
+        "tracking_total_items": door.onlookers.tracked.items_count,
         "tracking_total_prefixes": len({prefix for it in trackers for prefix in it.prefixes}),
         "unexpected_error_replies": 0,
         "total_error_replies": sum(counts.errors.values()),

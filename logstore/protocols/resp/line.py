@@ -19,6 +19,7 @@ def line(client: RespClient, now: float) -> str:
     marks = {
         "P": client.subscribed,
         "x": client.queue is not None,
+        "b": client.blocked is not None,
         "t": tracks is not None,
         "R": tracks is not None and tracks.broken,
         "B": tracks is not None and b"BCAST" in tracks.modes,

@@ -142,9 +142,9 @@ def names(command: Asks, arguments: Sequence[bytes]) -> Iterator[Named]:
 
 
 def _counted(arguments: Sequence[bytes], at: int) -> Sequence[bytes]:
-    """The keys that follow their number, which stands there; none where it is none."""
+    """The keys that follow their number, which stands there; none where that can't be."""
     text = arguments[at] if at < len(arguments) else b""
-    if not text.isdigit() or len(text) > 9:
+    if not text.isdigit() or len(text) > 9 or int(text) > len(arguments) - at - 1:
         return ()
     return arguments[at + 1 : at + 1 + int(text)]
 

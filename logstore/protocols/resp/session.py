@@ -55,6 +55,7 @@ _CROWDS: Final = [
 ]
 
 KEYED: Final = frozenset({"@read", "@write"})  # categories of what is about keys
+NO_ROOM: Final = b"command not allowed when used memory > 'maxmemory'."
 _ARRAY: Final = 0x2A  # *
 _PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
 _LISTS: Final = {list}
@@ -119,7 +120,9 @@ class RespSession:
 
     @property
     def busy(self) -> bool:
-        return self._held or self._held_up or self._waits_for_worker() or bool(self._unsafe)
+        blocked = self._client.blocked is not None  # of which nobody can say how long
+        working = self._waits_for_worker() and not blocked
+        return self._held or self._held_up or working or bool(self._unsafe)
 
     @property
     def kept(self) -> bool:
@@ -207,6 +210,7 @@ class RespSession:
             self._client.cut_off = True
             self._client.out.clear()
             self._client.forget_queue()
+            self._door.onlookers.forget(self._client)
             self._begun = None
             self._unsafe.close()
             del self._client.everyone[self._client.number]
@@ -459,6 +463,7 @@ class RespSession:
     def _execute(self, arguments: Sequence[bytes]) -> None:
         client = self._client
         self._door.counts.executed += 1
+        self._door.onlookers.tracked.acting = client
         self._left -= 1
         before = len(client.out)
         name = arguments[0].lower()
@@ -492,6 +497,7 @@ class RespSession:
         client, keys = self._client, self._door.keys
         client.note_stirred()
         client.note_unsaved(before)
+        client.look_around()
         if keys.failing is not None and keys.awake:
             keys.try_now()
 
@@ -531,6 +537,11 @@ class RespSession:
         if keys.damage is not None and not KEYED.isdisjoint(command.categories):
             self._reject(keys.damage.encode(), command)
             return True
+        if keys.eviction.bytes_max and not keys.taken and not keys.eviction.make_room():
+            if "denyoom" not in command.flags:
+                return False
+            self._reject(NO_ROOM, command, "OOM")
+            return True
         return False
 
     def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
@@ -557,6 +568,8 @@ class RespSession:
             queued = Queued(command.run, arguments, command.publishes, command)
             self._queue(client.queue, queued)
         else:
+            if client.tracking is not None:
+                self._door.onlookers.remember(client, command, arguments)
             steps = command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1

@@ -1,18 +1,18 @@
 """CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: which client keeps copies of values.
 
-No value ever changes here, so the one thing that a client is told is that the databases were
-flushed: its own connection if it speaks RESP3, or the one that it has named for it.
+It is told of values that have changed, and that the databases were flushed: on its own connection
+if it speaks RESP3, or on the one that it has named for it.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
-from logstore.protocols.resp.client import RespClient, Tracking
-from logstore.protocols.resp.replies import NULL, OK, array, bulk, integer, mapping, members, push
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.onlookers.invalidation import notice, send
+from logstore.protocols.resp.onlookers.party import Tracking
+from logstore.protocols.resp.replies import OK, array, bulk, integer, mapping, members
 from logstore.protocols.resp.requests import as_integer
-
-CHANNEL: Final = b"__redis__:invalidate"  # where a RESP2 connection hears of it
 
 PREFIXES_MAX: Final = 10_000  # put in their order with each command, in a millisecond
 
@@ -98,7 +98,7 @@ def track(client: RespClient, arguments: Sequence[bytes]) -> None:
         return
     switch, now = arguments[2].lower(), client.tracking
     if switch == b"off":
-        client.tracking = None
+        stop(client)
     elif switch == b"on":
         wrong = _conflict(now, asked) or _overlap(now, asked.prefixes)
         if wrong:
@@ -111,10 +111,22 @@ def track(client: RespClient, arguments: Sequence[bytes]) -> None:
                 client.fail(f"more than {PREFIXES_MAX} prefixes of one client")
                 return
         client.tracking = asked
+        onlookers = client.door.onlookers
+        onlookers.tracked.everyone = client.everyone
+        onlookers.tracked.listen(client, asked.prefixes)
+        onlookers.look()
     else:
         client.fail("syntax error")
         return
     client.say(OK)
+
+
+def stop(client: RespClient) -> None:
+    """It keeps no copies any more."""
+    if client.tracking is not None:
+        client.tracking = None
+        client.door.onlookers.tracked.forget(client)
+        client.door.onlookers.look()
 
 
 def cache(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -169,29 +181,5 @@ def tell_flushed(by: RespClient) -> None:
     """Tell all who keep copies that the databases were flushed by this client."""
     others = [client for client in by.everyone.values() if client is not by]
     for client in (*others, by):
-        told = None if client.tracking is None else _flushed(client, client.tracking)
-        if told is None:
-            continue
-        listener, notice = told
-        if listener is by:
-            by.notices.append(notice)
-        else:
-            listener.deliver(notice)
-
-
-def _flushed(client: RespClient, tracking: Tracking) -> tuple[RespClient, bytes] | None:
-    """Who is to be told that all that this client has copied is void, and how; None: no one."""
-    listener = client
-    if tracking.redirect:
-        found = client.everyone.get(tracking.redirect)
-        if found is None:
-            tracking.broken = True
-            items = [bulk(b"tracking-redir-broken"), integer(tracking.redirect)]
-            return (client, push(items, 3)) if client.version == 3 else None
-        listener = found
-    if listener.version == 3:
-        return listener, push([bulk(b"invalidate"), NULL[client.version]], 3)
-    if listener is not client and listener.subscribed:
-        # Redis says null here as the one who tracks would read it, whoever is told.
-        return listener, array([bulk(b"message"), bulk(CHANNEL), NULL[client.version]])
-    return None
+        if client.tracking is not None:
+            send(notice(client, client.tracking, None), by)

@@ -154,3 +154,47 @@ def test_a_renamed_collection_keeps_its_elements_and_a_copy_has_its_own():
         assert {key: list(value.items) for key, value in values.items()} == {
             b"m": [b"b"], b"n": [b"a", b"b", b"c"],
         }  # fmt: skip
+
+
+def test_what_has_come_and_gone_in_one_turn_is_answered():
+    door = FakeDoor()
+    peer = door.connect()
+    peer.ask("SET", "before", "x")
+    replies = peer.send(_request([b"SET", b"k", b"v"]) + _request([b"DEL", b"k"]))
+    assert replies == b"+OK\r\n:1\r\n"
+    assert peer.session.busy is False
+    assert peer.link.woken  # else its replies would wait for whatever comes next
+
+
+def test_a_full_memory_refuses_what_takes_more_and_nothing_else():
+    door = FakeDoor()
+    peer = door.connect()
+    peer.ask("SET", "k", "x" * 1000)
+    peer.ask("CONFIG", "SET", "maxmemory", "500")
+    oom = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+    for words in (["SET", "k", "y"], ["LPUSH", "l", "x"], ["HSET", "h", "f", "v"]):
+        assert peer.ask(*words) == oom
+    assert peer.ask("GET", "k").startswith(b"$1000\r\n")
+    assert peer.ask("MULTI") == b"+OK\r\n"
+    assert peer.ask("APPEND", "k", "x") == oom
+    assert peer.ask("EXEC").startswith(b"-EXECABORT")
+    assert peer.ask("DEL", "k") == b":1\r\n"
+    assert peer.ask("SET", "k", "y") == b"+OK\r\n"
+
+
+def test_a_full_memory_lets_keys_go_by_its_policy():
+    door = FakeDoor()
+    peer = door.connect()
+    wrong = peer.ask("CONFIG", "SET", "maxmemory", "10kb", "maxmemory-policy", "some")
+    assert b"argument(s) must be one of the following: volatile-lru" in wrong
+    assert b"$1\r\n0\r\n" in peer.ask("CONFIG", "GET", "maxmemory")
+    peer.ask("CONFIG", "SET", "maxmemory", "10kb", "maxmemory-policy", "allkeys-lru")
+    for number in range(200):
+        assert peer.ask("SET", str(number), "x" * 100) == b"+OK\r\n"
+    assert 10 < len(door.keys.databases[0].values) < 40
+    assert b"evicted_keys:1" in peer.ask("INFO", "stats")
+    assert b"maxmemory:10240\r\n" in peer.ask("INFO", "memory")
+    assert peer.ask("OBJECT", "FREQ", "199").startswith(b"-ERR An LFU maxmemory policy")
+    assert peer.ask("OBJECT", "IDLETIME", "199") == b":0\r\n"
+    again = read_again(door)
+    assert set(again.databases[0].values) == set(door.keys.databases[0].values)

@@ -34,6 +34,10 @@ NOT_TRACKED: Final = (
     "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
     "switching between policies at runtime LRU and LFU data will take some time to adjust."
 )
+NO_IDLE_TIME: Final = (
+    "An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching "
+    "between policies at runtime LRU and LFU data will take some time to adjust."
+)
 OBJECT_HELP: Final = [
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
@@ -141,6 +145,8 @@ def _copy(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     if value is None or (look(client, name, database) is not None and not replaces):
         return integer(0)
     target = client.door.keys.databases[database]
+    if target.told is not None and name in target.values:
+        target.told(database, name, "new")  # to Redis it is removed, and put there anew
     twin = value if type(value) is bytes else value.copy()  # type: ignore[attr-defined]
     target.put(name, twin, keyspace(client).deadline(key), "copy_to")
     return integer(1)
@@ -182,13 +188,21 @@ def _object_refcount(client: RespClient, arguments: Sequence[bytes]) -> bytes:
 
 
 def _object_idletime(client: RespClient, arguments: Sequence[bytes]) -> bytes:
-    return client.null() if look(client, arguments[2]) is None else integer(0)
+    if look(client, arguments[2]) is None:
+        return client.null()
+    eviction = client.door.keys.eviction
+    if eviction.noted == "lfu":
+        raise Wrong(NO_IDLE_TIME)
+    return integer(eviction.idle_s(keyspace(client), arguments[2]))
 
 
 def _object_freq(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     if look(client, arguments[2]) is None:
         return client.null()
-    raise Wrong(NOT_TRACKED)
+    eviction = client.door.keys.eviction
+    if eviction.noted != "lfu":
+        raise Wrong(NOT_TRACKED)
+    return integer(eviction.frequency(keyspace(client), arguments[2]))
 
 
 def _memory_usage(client: RespClient, arguments: Sequence[bytes]) -> bytes:

@@ -32,8 +32,12 @@ def seen(client: RespClient, key: bytes) -> object | None:
     space = keyspace(client)
     if value is None:
         space.misses += 1
+        if space.told is not None:
+            space.told(space.number, key, "keymiss")
     else:
         space.hits += 1
+        if space.touch is not None and not client.no_touch:
+            space.touch(space, key)
     return value
 
 

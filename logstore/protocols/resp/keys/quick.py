@@ -25,7 +25,7 @@ def carry_out(client: RespClient, requests: Sequence[Any], at: int) -> tuple[int
     """
     keys, database = client.door.keys, client.database
     space, journal = keys.databases[database], keys.journals[database]
-    if space.told is not None or space.levels.rules:
+    if space.told is not None or space.touch is not None or space.levels.rules:
         return at, 0
     values, deadlines, order = space.values, space.deadlines, space.order
     dirty, level = space.dirty, space.levels.default

@@ -139,7 +139,7 @@ Sets = Sequence[Set | None]
 
 
 def _all(client: RespClient, keys: Iterable[bytes]) -> Sets:
-    return [find(client, key, Set) for key in keys]
+    return [see(client, key, Set) for key in keys]
 
 
 def _intersection(sets: Sets) -> list[bytes]:

@@ -74,7 +74,7 @@ def _chosen(client: RespClient, key: bytes, ends: Sequence[bytes], asked: Asked)
     """The entries that are asked for, in their order. Raises Wrong."""
     low, high = reversed(ends) if asked.reverse and asked.by != BY_RANK else ends
     among = Among.of(asked.by, low, high)
-    found = find(client, key, SortedSet)
+    found = see(client, key, SortedSet)
     if found is None:
         return []
     start, stop = among.ranks(found)

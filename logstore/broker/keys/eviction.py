@@ -1,0 +1,152 @@
+"""Memory that keys may take, and which of them go where it is not enough.
+
+As Redis does it, by samples: of a few keys found by chance the one goes that was not looked at for
+the longest time, or the fewest times, or that expires first. When a key was looked at is noted only
+where the policy goes by that.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from random import Random
+from typing import Final
+
+from logstore.broker.keys.keyspace import Keyspace
+
+POLICIES: Final = (
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru",
+    "allkeys-lfu", "allkeys-random", "noeviction",
+)  # fmt: skip
+SAMPLES: Final = 5  # Redis's maxmemory-samples
+TRIES: Final = 10 * SAMPLES  # to find so many keys that expire, among others
+AT_ONCE: Final = 100  # keys that go before a command is carried out, at some 10 us each
+NOTE_BYTES: Final = 130  # that it takes to know when a key was looked at
+
+# Redis's counters of how often: one byte, which grows ever slower and loses one a minute.
+LFU_FIRST: Final = 5
+LFU_MOST: Final = 255
+LFU_LOG_FACTOR: Final = 10
+MINUTE_MS: Final = 60_000
+
+
+class Eviction:
+    """Of all databases of a process."""
+
+    __slots__ = ("_chance", "_clock", "_spaces", "bytes_max", "noted", "policy")
+
+    def __init__(
+        self, spaces: Sequence[Keyspace], clock: Callable[[], int], chance: Random
+    ) -> None:
+        self.bytes_max = 0  # no limit
+        self.policy = "noeviction"
+        self.noted = ""  # "lru", "lfu": what is noted; "": nothing
+        self._spaces = spaces
+        self._clock = clock
+        self._chance = chance
+
+    def limit(self, bytes_max: int, policy: str) -> None:
+        """From now on."""
+        self.bytes_max, self.policy = bytes_max, policy
+        noted = policy.rpartition("-")[2]
+        noted = noted if noted in ("lru", "lfu") else ""
+        if noted != self.noted:
+            self.noted = noted
+            for space in self._spaces:
+                space.looked_at = {}
+                space.touch = self._touch if noted else None
+
+    @property
+    def used_bytes(self) -> int:
+        """About what keys and values take, with what is noted of them."""
+        notes = sum(len(space.looked_at) for space in self._spaces) if self.noted else 0
+        return NOTE_BYTES * notes + sum(space.contents.bytes for space in self._spaces)
+
+    # What is noted
+
+    def _touch(self, space: Keyspace, key: bytes) -> None:
+        """A key was looked at, or put: when, in s; or how often, and the minute of that."""
+        looked_at = space.looked_at
+        now_ms = self._clock()
+        if self.noted == "lru":
+            looked_at[key] = now_ms // 1000
+            return
+        minute = now_ms // MINUTE_MS
+        count = self._count(looked_at.get(key), minute)
+        if count < LFU_MOST:
+            base = max(count - LFU_FIRST, 0)
+            count += self._chance.random() < 1 / (base * LFU_LOG_FACTOR + 1)
+        looked_at[key] = minute << 8 | count
+
+    @staticmethod
+    def _count(noted: int | None, minute: int) -> int:
+        if noted is None:
+            return LFU_FIRST
+        return max((noted & 0xFF) - (minute - (noted >> 8)), 0)
+
+    def idle_s(self, space: Keyspace, key: bytes) -> int:
+        """For how long it was not looked at; 0: that is not known."""
+        noted = space.looked_at.get(key) if self.noted == "lru" else None
+        return 0 if noted is None else max(self._clock() // 1000 - noted, 0)
+
+    def frequency(self, space: Keyspace, key: bytes) -> int:
+        """Its counter, where the policy goes by that."""
+        return self._count(space.looked_at.get(key), self._clock() // MINUTE_MS)
+
+    # Room
+
+    def make_room(self) -> bool:
+        """Let keys go where too much is taken; whether there is room, or soon will be."""
+        left = AT_ONCE
+        while self.bytes_max and self.used_bytes > self.bytes_max:
+            if self.policy == "noeviction":
+                return False
+            if not left:
+                return True
+            left -= 1
+            found = self._worst()
+            if found is None:
+                return False
+            space, key = found
+            space.evict(key)
+        return True
+
+    def _worst(self) -> tuple[Keyspace, bytes] | None:
+        """The key that goes; None: none may."""
+        best: tuple[float, Keyspace, bytes] | None = None
+        for space in self._spaces:
+            for key in self._some(space):
+                worth = self._worth(space, key)
+                if best is None or worth < best[0]:
+                    best = worth, space, key
+        return None if best is None else best[1:]
+
+    def _some(self, space: Keyspace) -> Iterator[bytes]:
+        """Keys that may go, by chance."""
+        if not space.values or (self._volatile and not space.deadlines):
+            return
+        count = 1 if self.policy.endswith("random") else SAMPLES
+        found = 0
+        for _ in range(TRIES):
+            key = space.order.random(self._chance)
+            if key is None or found == count:
+                return
+            if not self._volatile or key in space.deadlines:
+                found += 1
+                yield key
+        if not found:  # few of them expire: the first of those
+            yield from islice(space.deadlines, count)
+
+    @property
+    def _volatile(self) -> bool:
+        return self.policy.startswith("volatile")
+
+    def _worth(self, space: Keyspace, key: bytes) -> float:
+        """What is worth least goes first."""
+        if self.policy.endswith("ttl"):
+            return space.deadlines.get(key, math.inf)
+        if self.policy.endswith("random"):
+            return self._chance.random()
+        noted = space.looked_at.get(key, 0)
+        if self.noted == "lru":
+            return noted
+        return self._count(noted or None, self._clock() // MINUTE_MS)

@@ -1,0 +1,1 @@
+"""Who is to know when keys change."""

@@ -1,0 +1,116 @@
+"""Who is to know when keys change: transactions, clients that wait, copies, subscribers.
+
+A keyspace tells of its changes only while somebody wants to know, so that they cost nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from logstore.access.resources import KEY
+from logstore.broker.channel import Channels
+from logstore.broker.keys.keys import Keys
+from logstore.protocols.resp.onlookers.invalidation import tell_changed
+from logstore.protocols.resp.onlookers.notices import MISSED, NEW, Notices
+from logstore.protocols.resp.onlookers.party import Party, Place
+from logstore.protocols.resp.onlookers.tracked import Tracked
+from logstore.protocols.resp.onlookers.waiting import Waiting
+from logstore.protocols.resp.permits import Asks, names
+
+NO_CHANGE: Final = frozenset({MISSED, NEW})  # events that tell of none, or come beside another
+
+
+class Onlookers:
+    """Of all databases. For the sessions' thread, with the channels' lock held."""
+
+    def __init__(self, keys: Keys, channels: Channels) -> None:
+        self.notices = Notices(channels)
+        self.waiting = Waiting(self.look)
+        self.tracked = Tracked()
+        self._keys = keys
+        self._watched: dict[Place, dict[Party, None]] = {}
+        keys.flushed = self._flushed
+
+    def look(self) -> None:
+        """Somebody has come or gone: whether keyspaces have anyone to tell."""
+        wanted = self._watched or self.waiting or self.tracked or self.notices.kinds
+        told: Callable[[int, bytes, str], object] | None = self._told if wanted else None
+        for keyspace in self._keys.databases:
+            keyspace.told = told
+
+    def _told(self, database: int, key: bytes, event: str) -> None:
+        if event not in NO_CHANGE:
+            if self._watched:
+                for client in self._watched.get((database, key), ()):
+                    client.outdated = True
+            if self.waiting:
+                self.waiting.changed((database, key))
+            if self.tracked:
+                self.tracked.changed(key)
+                if self.tracked.acting is None:  # by itself: it has expired
+                    tell_changed(self.tracked, None)
+        if self.notices.kinds:
+            self.notices.tell(database, key, event)
+
+    def _flushed(self, database: int) -> None:
+        """What was there is gone, and who watches a key that was not there has missed nothing."""
+        for place, clients in self._watched.items():
+            if place[0] == database:
+                for client in clients:
+                    client.outdated |= client.watched[place]
+
+    # WATCH
+
+    def watch(self, client: Party, key: bytes, *, there: bool) -> None:
+        """Its next transaction is given up if this key changes before."""
+        place = client.database, key
+        if place not in client.watched:
+            client.watched[place] = there
+            self._watched.setdefault(place, {})[client] = None
+            self.look()
+
+    def unwatch(self, client: Party) -> None:
+        """It watches nothing any more."""
+        client.outdated = False
+        if not client.watched:
+            return
+        watched, client.watched = client.watched, {}
+        for place in watched:
+            clients = self._watched[place]
+            del clients[client]
+            if not clients:
+                del self._watched[place]
+        self.look()
+
+    def is_outdated(self, client: Party) -> bool:
+        """Whether a key that it watches has changed, or its time is over."""
+        for database, key in client.watched:
+            self._keys.databases[database].find(key)  # which tells if it has expired
+        return client.outdated
+
+    # All of it
+
+    def forget(self, client: Party) -> None:
+        """It is gone, or begins anew."""
+        self.unwatch(client)
+        self.waiting.forget(client)
+        self.tracked.forget(client)
+        self.look()
+
+    # Reading
+
+    def remember(self, client: Party, command: Asks, arguments: Sequence[bytes]) -> None:
+        """A client that tracks carries this out: it has copies of what it reads."""
+        tracking = client.tracking
+        if tracking is None or "readonly" not in command.flags or b"BCAST" in tracking.modes:
+            return
+        if b"OPTIN" in tracking.modes and not tracking.caching:
+            return
+        if b"OPTOUT" in tracking.modes and tracking.caching:
+            return
+        keys = [it.name for it in names(command, arguments) if it.kind == KEY]
+        if keys:
+            first = not self.tracked
+            self.tracked.everyone = client.everyone
+            self.tracked.read(client, keys)
+            if first:
+                self.look()

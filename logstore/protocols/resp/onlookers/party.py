@@ -1,0 +1,66 @@
+"""A client as seen by who tells it of changes: what it watches, waits for, has copies of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from logstore.broker.keys.collection import Collection
+from logstore.protocols.resp.replies import Version
+from logstore.slices import GoOn
+
+Place = tuple[int, bytes]  # a database, and a key of it
+
+
+@dataclass(slots=True)
+class Tracking:
+    """What CLIENT TRACKING ON has asked for."""
+
+    modes: frozenset[bytes]  # of BCAST, OPTIN, OPTOUT, NOLOOP
+    redirect: int = 0  # the number of the client to be told instead; 0: itself
+    prefixes: tuple[bytes, ...] = ()  # sorted; with BCAST only
+    broken: bool = False  # the client to be told instead is gone
+    caching: bool = False  # CLIENT CACHING, until the next command
+
+
+class Party(Protocol):
+    """A ``RespClient``."""
+
+    number: int
+    database: int
+    version: Version
+    subscribed: bool
+    watched: dict[Place, bool]  # keys; whether they were there
+    outdated: bool  # one of these has changed
+    blocked: "Blocked | None"  # it waits for something to be under a key
+    tracking: Tracking | None
+    notices: list[bytes]  # what it is told once its command's reply is complete
+
+    @property
+    def everyone(self) -> Mapping[int, "Party"]:
+        """All who are connected, by number."""
+
+    def deliver(self, chunk: bytes) -> None:
+        """Tell it this."""
+
+    def no_rest(self) -> None:
+        """What it rested for has come."""
+
+
+class Blocked:
+    """One that waits for something to be under a key."""
+
+    __slots__ = ("attempt", "client", "go_on", "kind", "places")
+
+    def __init__(
+        self,
+        client: Party,
+        kind: type[Collection],
+        places: Sequence[Place],
+        attempt: Callable[[], bytes | None],
+    ) -> None:
+        """``attempt``: the reply, None: there is nothing yet. Raises Wrong."""
+        self.client = client
+        self.kind = kind  # what it waits for; anything else under a key is nothing
+        self.places = dict.fromkeys(places)
+        self.attempt = attempt
+        self.go_on: GoOn = lambda _: None

@@ -1,0 +1,110 @@
+"""Which clients have copies of which values, to be told when these are not what is there.
+
+A client that tracks is told of what it has read; or, with BCAST, of all keys that begin with one of
+its prefixes. Redis goes by names of keys alone, whatever database they are in.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Final
+
+from logstore.protocols.resp.onlookers.party import Party
+
+KEYS_MAX: Final = 1_000_000  # Redis's tracking-table-max-keys: of more, some are told to be gone
+ITEMS_MAX: Final = (
+    4_000_000  # the same, of keys once for each client; of clients that are gone, too
+)
+FORGOTTEN_AT_ONCE: Final = 100
+
+
+class Tracked:
+    """Of all clients."""
+
+    def __init__(self) -> None:
+        self.acting: Party | None = None  # whose command is carried out
+        self.everyone: Mapping[int, Party] = {}  # who is connected, by number
+        self.items_count = 0  # keys, once for each who has a copy, or had one and is gone
+        self._readers: dict[bytes, dict[int, None]] = {}  # the numbers of clients
+        self._prefixes: dict[bytes, dict[Party, None]] = {}
+        self._changed: dict[bytes, dict[Party | None, None]] = {}  # and by whom
+        self._gone: dict[Party, dict[bytes, None]] = {}  # what each is to be told of
+
+    def __bool__(self) -> bool:
+        return bool(self._readers or self._prefixes)
+
+    @property
+    def keys_count(self) -> int:
+        """Keys that somebody has a copy of."""
+        return len(self._readers)
+
+    @property
+    def prefixes_count(self) -> int:
+        return len(self._prefixes)
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody is to be told something."""
+        return bool(self._gone or self._changed)
+
+    def read(self, client: Party, keys: Iterable[bytes]) -> None:
+        """It has read these, and keeps copies."""
+        for key in keys:
+            readers = self._readers.setdefault(key, {})
+            if client.number not in readers:
+                readers[client.number] = None
+                self.items_count += 1
+        if len(self._readers) > KEYS_MAX or self.items_count > ITEMS_MAX:
+            for key in list(islice(self._readers, FORGOTTEN_AT_ONCE)):
+                self._tell(key, None)
+
+    def listen(self, client: Party, prefixes: Iterable[bytes]) -> None:
+        """It is told of all keys that begin so."""
+        for prefix in prefixes:
+            self._prefixes.setdefault(prefix, {})[client] = None
+
+    def changed(self, key: bytes) -> None:
+        """By whoever acts just now."""
+        if key in self._readers:
+            self._tell(key, self.acting)
+        if self._prefixes:
+            self._changed.setdefault(key, {})[self.acting] = None
+
+    def _tell(self, key: bytes, by: Party | None) -> None:
+        readers = self._readers.pop(key)
+        self.items_count -= len(readers)
+        for number in readers:
+            client = self.everyone.get(number)
+            tracking = None if client is None else client.tracking
+            if client is None or tracking is None or b"BCAST" in tracking.modes:
+                continue
+            if client is not by or b"NOLOOP" not in tracking.modes:
+                self._gone.setdefault(client, {})[key] = None
+
+    def take_read(self) -> dict[Party, dict[bytes, None]]:
+        """Keys that each is to be told of, of those that it has read."""
+        gone, self._gone = self._gone, {}
+        return gone
+
+    def take_begun(self) -> Iterable[tuple[Party, list[bytes]]]:
+        """The same of those that begin with a prefix: told when the turn ends."""
+        changed, self._changed = self._changed, {}
+        for prefix, clients in self._prefixes.items():
+            keys = [key for key in changed if key.startswith(prefix)]
+            if not keys:
+                continue
+            for client in clients:
+                tracking = client.tracking
+                if tracking is not None and b"NOLOOP" in tracking.modes:
+                    of_others = [key for key in keys if set(changed[key]) != {client}]
+                else:
+                    of_others = keys
+                if of_others:
+                    yield client, of_others
+
+    def forget(self, client: Party) -> None:
+        """It keeps no copies any more. Of what it has read, it is told nothing."""
+        self._gone.pop(client, None)
+        for prefix in [it for it, clients in self._prefixes.items() if client in clients]:
+            del self._prefixes[prefix][client]
+            if not self._prefixes[prefix]:
+                del self._prefixes[prefix]
