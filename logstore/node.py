@@ -256,6 +256,7 @@ class Node:
             self._supervisor.stopping()
             try:
                 await server.stop(STOP_WITHIN_S)
+                await mqtt.arrive()
                 await queues.arrive()
             finally:
                 self._let_nobody_in()

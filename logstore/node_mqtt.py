@@ -4,6 +4,7 @@ Most servers have no MQTT client, and some of the stores nothing that was kept f
 of it is imported before the first client comes.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from logstore.errors import Closed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.internals import Internals
 from logstore.node_groups import Alarm
-from logstore.node_queues import NodeQueues
+from logstore.node_queues import ARRIVE_S, LOOK_S, NodeQueues
 from logstore.protocols.house import Connections, Work
 from logstore.slices import Slices
 from logstore.storage.committer import Committer, GroupCommitter, MqttCommitter, WillCommitter
@@ -266,6 +267,14 @@ class NodeMqtt:
         )
 
     # Its end
+
+    async def arrive(self) -> None:
+        """Before ``close``: wills of those who were there come, and do not come again."""
+        until = self._turn.stopwatch() + ARRIVE_S
+        while self._mqtt is not None and self._mqtt.wills.firing:
+            if self._turn.stopwatch() > until:
+                return
+            await asyncio.sleep(LOOK_S)
 
     def close(self) -> None:
         """All that clients have left is kept; before the queues are closed."""

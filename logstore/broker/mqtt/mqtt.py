@@ -189,6 +189,7 @@ class Mqtt:
         """The process ends, before its queues are closed."""
         self.mapped.close()
         self.sessions.close()
+        self.wills.close()
 
 
 def _failed(error: LogstoreError) -> Waiting:

@@ -96,7 +96,8 @@ class Wills:
         self._bytes_max = bytes_max
         self.held_bytes = 0
         self.published = 0
-        self._failing = False
+        self.firing = 0  # published, and not safe yet
+        self._failing = self._closed = False
         self._all: dict[int, _Held] = {}
         self._by_client: dict[str, _Held] = {}  # the one that events of this client are about
         self._due = Deadlines()
@@ -229,9 +230,13 @@ class Wills:
         for held in due:
             self._settled(held)
         messages = [_message(held.kept, now_ms) for held in due]
+        self.firing += len(due)
         self._publish(messages, lambda error: self._fired(due, error))
 
     def _fired(self, due: Sequence[_Held], error: LogstoreError | None) -> None:
+        self.firing -= len(due)
+        if self._closed:  # they come again: nobody can note that they have come
+            return
         if error is None:
             self._failing = False
             self.published += len(due)
@@ -244,6 +249,10 @@ class Wills:
         for held in due:  # whoever has got it gets it again
             self._due.set(held.kept.number, self._clock() + RETRY_MS)
         self._alarm(self._due.next_ms)
+
+    def close(self) -> None:
+        """The process ends."""
+        self._closed = True
 
 
 def _due_ms(will: KeptWill, now_ms: int) -> int:

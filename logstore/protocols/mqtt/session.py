@@ -38,6 +38,7 @@ EARLY_BYTES_MAX: Final = 64 << 10  # of a CONNECT, its will included
 KEEP_ALIVE: Final = 1.5  # times: [MQTT-3.1.2-22]
 LEAVE_S: Final = 1.0  # when the server stops: until what was published is acknowledged
 LINGER_S: Final = 1.0  # that a client has to hear why it ends, while it still sends
+STREAM_BYTES: Final = 16 << 10  # of one read: whoever sends so much has not ended there
 CROWDED_S: Final = 0.01  # between looks whether there is room again
 BLOCKED_S: Final = 1.0  # between looks whether the disk has room again
 BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
@@ -63,6 +64,7 @@ class MqttSession:
         "_parked_bytes",
         "_reason",
         "_since",
+        "_streams",
         "_working",
         "alias_bytes",
         "aliases",
@@ -107,6 +109,7 @@ class MqttSession:
         self._due: tuple[float, Broken, str] | None = None  # a refusal that is held back
         self._is_out = False  # who it was is no user any more
         self._leaving = False  # the server stops
+        self._streams = False  # so much has come at once that more is on its way
         self._begun = False
         self._now = 0.0
         self._since = 0.0  # when the phase began
@@ -182,6 +185,7 @@ class MqttSession:
     def _receive(self, data: memoryview) -> int:
         if len(data) < self.wants or self._full():
             return 0
+        self._streams = len(data) > STREAM_BYTES
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
         door = self.door
         found = reading.read(raw, self.version, door.limits.packet_bytes_max, door.topics)
@@ -596,7 +600,7 @@ class MqttSession:
         """It is over, once the client has heard why; what it still sends is thrown away."""
         self.to(Phase.ENDING)
         self.wants = 0
-        if not self.out or not self.link.unread:
+        if not self.out or not (self._streams or self.link.unread):
             self.closed = self._reason
         self.link.wake()
 

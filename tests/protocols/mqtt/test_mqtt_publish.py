@@ -17,6 +17,8 @@ from logstore.protocols.mqtt.session import BLOCKED_S, UNACKNOWLEDGED_MAX
 def ended(peer, found):
     """The reason of the DISCONNECT that is the last word of its connection."""
     assert isinstance(found, Disconnect)
+    if not peer.over:  # it had sent so much that more may come
+        peer.door.later(1.1)
     assert peer.over
     return found.reason
 
