@@ -20,8 +20,8 @@ TRIES = 2
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-def wait_for_http(address):
-    """Its management API comes up a moment after its AMQP port."""
+def wait_for(address):
+    """What its plugins serve comes up a moment after its AMQP port."""
     until = time.monotonic() + LISTENS_WITHIN_S
     while True:
         try:
@@ -36,12 +36,13 @@ def wait_for_http(address):
 class RealRabbit:
     """``amqp`` is where clients connect: as guest, to "/" or to one of ``vhosts``.
 
-    ``http`` is where its management API is, if it has one.
+    ``http`` is where its management API is, if it has one; ``stomp`` where STOMP clients connect.
     """
 
-    def __init__(self, folder, vhosts=(), *, managed=False, **more):
+    def __init__(self, folder, vhosts=(), *, managed=False, stomp=False, **more):
         """``more``: what its definitions have besides, by their names there."""
         self.http = ("127.0.0.1", free_port()) if managed else None
+        self.stomp = ("127.0.0.1", free_port()) if stomp else None
         for left in range(TRIES - 1, -1, -1):
             tried = folder / f"try-{left}"
             tried.mkdir()
@@ -63,18 +64,23 @@ class RealRabbit:
             definitions.setdefault(name, []).extend(rows)
         known.write_text(json.dumps(definitions))
         with ExitStack() as stack:
-            settings, plugins = f"load_definitions = {known}\n", ""
+            settings, plugins = f"load_definitions = {known}\n", []
             if self.http is not None:
                 host, port = self.http
                 settings += f"management.tcp.ip = {host}\nmanagement.tcp.port = {port}\n"
-                plugins = "rabbitmq_management"
-            server = stack.enter_context(rabbitmq(folder, settings, plugins))
+                plugins.append("rabbitmq_management")
+            if self.stomp is not None:
+                host, port = self.stomp
+                settings += f"stomp.listeners.tcp.1 = {host}:{port}\n"
+                plugins.append("rabbitmq_stomp")
+            server = stack.enter_context(rabbitmq(folder, settings, ",".join(plugins)))
             stack.callback(server.stop)
             server.start()
             server.wait_until_it_listens(LISTENS_WITHIN_S)
             self.amqp = "127.0.0.1", server.port
-            if self.http is not None:
-                wait_for_http(self.http)
+            for address in (self.http, self.stomp):
+                if address is not None:
+                    wait_for(address)
             self._stack = stack.pop_all()
 
     def stop(self):
