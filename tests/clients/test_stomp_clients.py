@@ -12,11 +12,14 @@ from node_clients import needs_node, printed
 from serving import Serving
 from signed import Authority
 from stomp_kit import frame, said
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from logstore.kept_users import KeptPermission
 
 NODE_STOMP = Path(__file__).parent / "node_stomp"
 WAIT_S = 30
+CONNECT = frame("CONNECT", {"accept-version": "1.2", "host": "/"})
 CLASSES = {
     "1.0": stomp.StompConnection10, "1.1": stomp.StompConnection11, "1.2": stomp.StompConnection12,
 }  # fmt: skip
@@ -67,7 +70,12 @@ def client_of(address, version="1.2", login=("guest", "guest"), **given):
     return made, heard
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "version", [pytest.param("1.0", marks=LONG), pytest.param("1.1", marks=LONG), "1.2"]
+)
 def test_stomp_py_in_each_version(server, version):
     client, heard = client_of(server.stomp, version)
     queue = f"/queue/py-{version}"
@@ -94,6 +102,7 @@ def test_stomp_py_in_each_version(server, version):
     again.disconnect()
 
 
+@pytest.mark.long
 def test_stomp_py_with_transactions_and_receipts(server):
     client, heard = client_of(server.stomp)
     name = client.begin()
@@ -120,6 +129,7 @@ def test_stomp_py_keeps_a_connection_with_heart_beats(server):
     client.disconnect()
 
 
+@pytest.mark.long
 def test_an_error_reaches_the_client(server):
     client, heard = client_of(server.stomp)
     client.send("/exchange/none/k", "x")
@@ -158,6 +168,26 @@ def test_stomp_py_with_tls_and_a_certificate_in_place_of_a_login(tmp_path):
         server.stop()
 
 
+def test_stomp_over_websocket_as_browsers_speak_it(server):
+    host, port = server.http
+    with connect(f"ws://{host}:{port}/ws/stomp", subprotocols=["v12.stomp", "v11.stomp"]) as it:
+        assert it.subprotocol == "v12.stomp"
+        it.send(CONNECT.decode())
+        connected = it.recv(WAIT_S)
+        assert connected.startswith("CONNECTED\n")  # a message of text
+        it.send("SUBSCRIBE\nid:0\ndestination:/queue/ws\n\n\0")
+        it.send("SEND\ndestination:/queue/ws\n\nhel")
+        it.send("lo\0\n")
+        assert it.recv(WAIT_S).endswith("\n\nhello\0")
+        it.send(b"SEND\ndestination:/queue/ws\ncontent-length:2\n\n\xff\0\0")
+        assert it.recv(WAIT_S).endswith(b"\n\n\xff\0\0")
+        it.send("DISCONNECT\nreceipt:bye\n\n\0")
+        assert "receipt-id:bye" in it.recv(WAIT_S)
+        with pytest.raises(ConnectionClosed):
+            it.recv(WAIT_S)
+        assert it.close_code == 1000
+
+
 @needs_node
 @pytest.mark.long
 def test_stompjs_over_websocket(server, tmp_path):
@@ -192,9 +222,6 @@ def conversation(address, *frames):
             assert part, raw
             raw += part
     return said(raw[: raw.rfind(b"\0") + 1], "1.2")
-
-
-CONNECT = frame("CONNECT", {"accept-version": "1.2", "host": "/"})
 
 
 @pytest.mark.long

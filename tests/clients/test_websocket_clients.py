@@ -11,6 +11,8 @@ from serving import Serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.long  # one of them is in test_stomp_clients.py
+
 CONNECT = "CONNECT\naccept-version:1.2\nhost:/\n\n\0"
 WAIT_S = 30
 CROSS_SITE = {"additional_headers": {"Sec-Fetch-Site": "cross-site"}}
@@ -31,25 +33,6 @@ def server(tmp_path_factory):
 def url(server, path="/ws/stomp"):
     host, port = server.http
     return f"ws://{host}:{port}{path}"
-
-
-def test_stomp_as_browsers_speak_it(server):
-    with connect(url(server), subprotocols=["v12.stomp", "v11.stomp"]) as it:
-        assert it.subprotocol == "v12.stomp"
-        it.send(CONNECT)
-        connected = it.recv(WAIT_S)
-        assert connected.startswith("CONNECTED\n")  # a message of text
-        it.send("SUBSCRIBE\nid:0\ndestination:/queue/ws\n\n\0")
-        it.send("SEND\ndestination:/queue/ws\n\nhel")
-        it.send("lo\0\n")
-        assert it.recv(WAIT_S).endswith("\n\nhello\0")
-        it.send(b"SEND\ndestination:/queue/ws\ncontent-length:2\n\n\xff\0\0")
-        assert it.recv(WAIT_S).endswith(b"\n\n\xff\0\0")
-        it.send("DISCONNECT\nreceipt:bye\n\n\0")
-        assert "receipt-id:bye" in it.recv(WAIT_S)
-        with pytest.raises(ConnectionClosed):
-            it.recv(WAIT_S)
-        assert it.close_code == 1000
 
 
 def test_an_error_comes_before_the_end_and_says_why(server):

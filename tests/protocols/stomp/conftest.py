@@ -1,6 +1,5 @@
 import pytest
 from amqp_kit import Node
-from stomp_kit import Door
 
 
 @pytest.fixture(scope="module")
@@ -9,15 +8,3 @@ def node(tmp_path_factory):
     made = Node(tmp_path_factory.mktemp("shared"))
     yield made
     made.close()
-
-
-@pytest.fixture
-def door(tmp_path):
-    made = Door(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def peer(door):
-    return door.open()

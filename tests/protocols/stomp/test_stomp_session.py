@@ -331,6 +331,7 @@ def test_a_head_that_never_ends_is_refused(peer):
     assert b"headers take at most" in peer.refused().body
 
 
+@pytest.mark.long
 def test_a_long_body_goes_through_in_pieces(door, peer):
     body = bytes(range(256)) * 8192
     raw = frame("SEND", {"destination": "/queue/a", "content-length": str(len(body))}, body)
@@ -407,6 +408,7 @@ def test_a_queue_that_is_deleted_ends_its_subscribers_and_says_which_subscriptio
     assert b"queue 'a' is deleted" in error.body
 
 
+@pytest.mark.long
 def test_a_reader_that_does_not_read_is_given_no_more_than_a_megabyte(door, peer):
     peer.subscribe("/queue/a")
     peer.link.unsent = 1

@@ -7,6 +7,32 @@ from logstore.errors import StorageFull
 from logstore.protocols.stomp.transaction import ACTIONS_MAX, BODIES_BYTES_MAX
 
 
+@pytest.fixture
+def door(node, request):
+    """On the module's queues; a test that kills has some of its own (``own``)."""
+    if "own" in request.fixturenames:
+        yield request.getfixturevalue("own")
+        return
+    made = Door(None, node=node)
+    yield made
+    made.close()
+    for queue in list(made.vhost.queues()):
+        made.vhost.delete_queue(queue)
+    made.run()
+
+
+@pytest.fixture
+def own(tmp_path):
+    made = Door(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def peer(door):
+    return door.open()
+
+
 def begin(peer, name="t"):
     peer.ask("BEGIN", {"transaction": name})
 
@@ -50,7 +76,7 @@ def test_whoever_goes_has_aborted(door, peer, end):
     assert door.node.ready(b"a") == 0
 
 
-def test_acks_and_messages_of_one_commit_are_one(door, peer):
+def test_acks_and_messages_of_one_commit_are_one(own, door, peer):
     peer.subscribe("/queue/a", ack="client-individual")
     peer.publish("/queue/a", b"1", b"2", b"3")
     door.run()
@@ -67,7 +93,7 @@ def test_acks_and_messages_of_one_commit_are_one(door, peer):
     assert bodies(reader.subscribe("/queue/b", id="1")) == [b"made of 1"]
 
 
-def test_one_that_is_killed_before_its_commit_has_done_nothing(door, peer):
+def test_one_that_is_killed_before_its_commit_has_done_nothing(own, door, peer):
     peer.subscribe("/queue/a", ack="client")
     peer.publish("/queue/a", b"1", receipt="r")
     door.run()
@@ -123,6 +149,7 @@ def test_transactions_are_so_many_at_once(peer):
     assert error.body == b"Too many concurrent transactions (limit 16)\n"
 
 
+@pytest.mark.long
 def test_a_transaction_has_so_many_actions(door, peer):
     begin(peer)
     one = frame("SEND", {"destination": "/queue/a", "transaction": "t"}, b"x")
@@ -137,6 +164,7 @@ def test_a_transaction_has_so_many_actions(door, peer):
     assert peer.session.held_bytes < 8192
 
 
+@pytest.mark.long
 def test_a_transaction_holds_so_many_bytes(door, peer):
     begin(peer)
     half = b"x" * (BODIES_BYTES_MAX // 2)
@@ -215,7 +243,7 @@ def test_receipts_come_in_the_order_of_their_frames(door, peer):
     assert receipts(peer.got()) == list("1234567")
 
 
-def test_a_receipt_comes_when_the_message_is_on_disk_and_not_before(door, peer):
+def test_a_receipt_comes_when_the_message_is_on_disk_and_not_before(own, door, peer):
     peer.publish("/queue/a", b"x", receipt="r")
     assert peer.got() == []  # nothing was synced yet
     door.run()
@@ -224,7 +252,7 @@ def test_a_receipt_comes_when_the_message_is_on_disk_and_not_before(door, peer):
     assert bodies(door.open().subscribe("/queue/a")) == [b"x"]
 
 
-def test_the_receipt_of_an_ack_says_that_the_message_never_comes_again(door, peer):
+def test_the_receipt_of_an_ack_says_that_the_message_never_comes_again(own, door, peer):
     peer.subscribe("/queue/a", ack="client")
     peer.publish("/queue/a", b"1", b"2", b"3")
     door.run()
@@ -234,7 +262,8 @@ def test_the_receipt_of_an_ack_says_that_the_message_never_comes_again(door, pee
     assert bodies(door.open().subscribe("/queue/a")) == [b"3"]
 
 
-def test_the_last_receipt_speaks_for_all_before_it(door, peer):
+@pytest.mark.long
+def test_the_last_receipt_speaks_for_all_before_it(own, door, peer):
     for n in range(100):
         peer.publish(f"/queue/{n % 7}", b"%d" % n)
     peer.publish("/queue/0", b"last", receipt="r")
@@ -245,6 +274,7 @@ def test_the_last_receipt_speaks_for_all_before_it(door, peer):
     assert len(found) == 101
 
 
+@pytest.mark.long
 def test_runs_that_nobody_waits_for_do_not_pile_up(door, peer):
     for _ in range(500):
         peer.publish("/queue/a", b"x")
@@ -285,6 +315,7 @@ def test_while_the_disk_is_short_messages_wait_and_acks_do_not(door, peer):
     assert sorted(it.command for it in peer.got()) == ["MESSAGE", "RECEIPT"]
 
 
+@pytest.mark.long
 def test_one_that_sends_on_while_it_may_not_is_not_read_from(door, peer):
     door.door.alarm.block("low on disk")
     for _ in range(30):
@@ -310,6 +341,7 @@ def test_a_commit_waits_as_well(door, peer):
     assert bodies(door.open().subscribe("/queue/a")) == [b"1", b"2"]
 
 
+@pytest.mark.long
 def test_queues_that_may_refuse_are_opened_before_they_are_published_to(tmp_path):
     door = Door(tmp_path)
     declare_rejecting(door, b"rejects", 2)

@@ -294,6 +294,7 @@ def test_what_outlives_its_subscription_can_still_be_settled(door):
     assert door.node.ready(b"a") == 0
 
 
+@pytest.mark.long
 def test_prefetch_is_unlimited_where_nobody_says_it(door):
     peer = door.open()
     assert len(delivered(peer, *[b"x"] * 3000)) == 3000
