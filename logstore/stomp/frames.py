@@ -26,14 +26,15 @@ SEND: Final = "SEND"
 CONNECTING: Final = ("CONNECT", "STOMP")
 
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
-_SPECIAL: Final = re.compile(r"[\\:\n\r]")
-_NAMES: Final = {"\\": "\\\\", ":": "\\c", "\n": "\\n", "\r": "\\r"}
+_SPECIAL: Final = re.compile(r"[\\:\n\r\0]")
+# For a NUL there is no escape, and it ends a frame: of an AMQP sender's header, something is shown.
+_NAMES: Final = {"\\": "\\\\", ":": "\\c", "\n": "\\n", "\r": "\\r", "\0": "\ufffd"}
 # By whether a version knows escapes, and whether a carriage return must be one. Without escapes a
 # line end in a value would be the end of its header, so it is written as if there were some.
 _WRITTEN: Final = {
     (True, False): str.maketrans(_NAMES),
-    (True, True): str.maketrans({it: _NAMES[it] for it in "\\:\n"}),
-    (False, True): str.maketrans({it: _NAMES[it] for it in "\n\r"}),
+    (True, True): str.maketrans({it: _NAMES[it] for it in "\\:\n\0"}),
+    (False, True): str.maketrans({it: _NAMES[it] for it in "\n\r\0"}),
 }
 
 
