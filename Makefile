@@ -62,6 +62,7 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill_replay --rounds 25
 	$(BIN)/python -m tests.crash.kill_routes --rounds 25
 	$(BIN)/python -m tests.crash.kill_schedules --rounds 25
+	$(BIN)/python -m tests.crash.kill_mqtt_kept --rounds 25
 
 lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -2,12 +2,12 @@
 
 import socket
 
-from serving import DEADLINE_S
-
 from logstore.mqtt import kinds, packets
 from logstore.mqtt.fields import read_varint
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.properties import NONE, Properties
+
+DEADLINE_S = 30
 
 
 class MqttClient:

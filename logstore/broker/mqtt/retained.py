@@ -207,7 +207,8 @@ class Retained:
         None: there are none. A topic for which there is no room keeps none (``dropped``).
         Raises StorageFull, LogFailed, RecordTooLarge, Failed: none of them is kept.
         """
-        chosen = [it for it in messages if it.retain and self._matters(it)]
+        coming: set[bytes] = set()  # topics of those before it
+        chosen = [it for it in messages if it.retain and self._matters(it, coming)]
         if not chosen:
             return None
         topic = self._topic
@@ -222,10 +223,11 @@ class Retained:
             self._now(it, mark)
         return log, marks[-1] + 1
 
-    def _matters(self, message: Message) -> bool:
-        """Whether it changes anything."""
+    def _matters(self, message: Message, coming: set[bytes]) -> bool:
+        """Whether it changes anything, behind what else is coming."""
         if message.payload:
             if self.accepts(message):
+                coming.add(message.topic)
                 return True
             if not self.dropped:
                 _log.warning(
@@ -234,7 +236,11 @@ class Retained:
                 )  # fmt: skip
             self.dropped += 1
             return False
-        return not self._loaded or self._index.get(message.topic) is not None
+        return (
+            not self._loaded
+            or message.topic in coming
+            or self._index.get(message.topic) is not None
+        )
 
     def _append(self, topic: Topic, rows: Sequence[Unstamped]) -> tuple[Log, list[int]]:
         """The mark of each."""

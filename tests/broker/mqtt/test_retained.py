@@ -87,6 +87,15 @@ def test_a_message_without_payload_takes_the_retained_one_away(keeper):
     assert log.end == 2  # what takes nothing away is not written
 
 
+def test_what_is_retained_and_taken_away_in_one_run_is_gone(keeper):
+    run = [Message(b"a", payload, 1, True) for payload in (b"1", b"", b"2", b"")]
+    log, upto = keeper.it.take(run)
+    log.wait(upto)
+    assert keeper.found(b"a") == []
+    keeper.begin()
+    assert keeper.found(b"a") == []
+
+
 def test_a_message_that_is_not_to_be_retained_leaves_the_retained_one(keeper):
     keeper.keep(b"a", b"1")
     assert keeper.it.take([Message(b"a", b"2")]) is None
