@@ -154,8 +154,9 @@ class Node:
                 self._store.channels, turn.soon, work, keep_for_away=settings.mqtt_queue_qos0
             )
             queues = NodeQueues(
-                loop, turn, self._store, groups.committer, work, figures.queues, space
-            )
+                loop, turn, self._store, groups.committer, work, figures.queues, space,
+                groups.queues_changed,
+            )  # fmt: skip
             keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()

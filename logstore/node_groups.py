@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Change
@@ -14,6 +15,9 @@ from logstore.protocols.kafka.subscription import SPEECH
 from logstore.queue_topics import QueueTopics
 from logstore.storage.committer import Committer, GroupCommitter
 from logstore.turn import Turn
+
+if TYPE_CHECKING:  # the model, which a server that has no queues does without
+    from logstore.broker.queues.queue import Queue
 
 log = logging.getLogger("logstore.node")
 
@@ -101,6 +105,11 @@ class Groups:
     def _topics_changed(self, change: Change) -> None:
         """From any thread."""
         if change.event != "altered":
+            self._turn.soon(self.coordinator.topics_changed)
+
+    def queues_changed(self, queue: "Queue") -> None:
+        """In the sessions' thread: a group may read it as a topic, or did."""
+        if queue.facts.lasts and not self._over:
             self._turn.soon(self.coordinator.topics_changed)
 
     def _tick(self) -> None:

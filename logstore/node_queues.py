@@ -22,6 +22,7 @@ from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
 from logstore.turn import Turn
 
 if TYPE_CHECKING:
+    from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.queues import Queues
 
 
@@ -41,12 +42,16 @@ class NodeQueues:
         work: Work,
         totals: QueueTotals,
         space: Space | None = None,
+        changed: "Callable[[Queue], object] | None" = None,
     ) -> None:
-        """Opens those that there are, and joins them to the space of topics.
+        """``changed``: is told of queues that are made or deleted.
+
+        Opens those that there are, and joins them to the space of topics.
 
         Raises SchemaTooNew, CorruptStore, StorageFull.
         """
         self._space = space
+        self._changed = changed
         table = store.groups
         assert table is not None, "a store that is written has a catalogue"
         self._loop = loop
@@ -96,6 +101,9 @@ class NodeQueues:
                     self._store.deduplication, self._positions, self._store.topics.tell,
                 ),
             )  # fmt: skip
+            if self._changed is not None:
+                self._queues.told_declared.append(self._changed)
+                self._queues.told_deleted.append(self._changed)
             if self._space is not None:
                 crossing.join(self._space, self._queues, self._soon)
         return self._queues

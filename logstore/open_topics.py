@@ -383,6 +383,32 @@ class OpenTopics:
             with contextlib.suppress(UnknownTopic):
                 self._changed(Change("created", self._show(name, self._directory.topic(name))))
 
+    def check_growth(self, name: str, partitions: int) -> None:
+        """As Topics.check_growth."""
+        check_count(partitions)
+        with self._changing:
+            self._check_open()
+            entry = self._entry(name)
+            self._check_change(name, entry, entry.settings, partitions)
+
+    def _check_change(
+        self, name: str, entry: Entry, own: Mapping[str, str], partitions: int | None
+    ) -> int:
+        """Whether it may have these settings, and so many partitions; how many it has then."""
+        if partitions is not None:
+            check_more(name, entry.partitions, partitions)
+            if (why := self._why_single(name)) is not None:
+                raise Refused(f"topic {name!r} stays as it is: {why}")
+        count = entry.partitions if partitions is None else partitions
+        more = count - entry.partitions + self._lacking(name, count, own)
+        if more:  # there may be too many already
+            self.check_room(more)
+        self._check_companion(name, own)
+        parent = self._parent(name)
+        if parent is not None and (partitions is not None or is_scheduled(own)):
+            check_not_needed(name, parent.settings)
+        return count
+
     def grow(self, name: str, partitions: int) -> Topic:
         """As Topics.grow."""
         return self.alter(name, {}, (), partitions)
@@ -403,19 +429,8 @@ class OpenTopics:
         with self._changing:
             self._check_open()
             entry = self._entry(name)
-            if partitions is not None:
-                check_more(name, entry.partitions, partitions)
-                if (why := self._why_single(name)) is not None:
-                    raise Refused(f"topic {name!r} stays as it is: {why}")
             own = {key: text for key, text in entry.settings.items() if key not in reset} | given
-            count = entry.partitions if partitions is None else partitions
-            more = count - entry.partitions + self._lacking(name, count, own)
-            if more:  # there may be too many already
-                self.check_room(more)
-            self._check_companion(name, own)
-            parent = self._parent(name)
-            if parent is not None and (partitions is not None or is_scheduled(own)):
-                check_not_needed(name, parent.settings)
+            count = self._check_change(name, entry, own, partitions)
             if is_scheduled(own):
                 self._with_companion(name, count, own)
             entry = self._directory.writable().change_topic(

@@ -474,6 +474,11 @@ class QueueTopics:
         if self._is_view(name):
             raise Refused(f"topic {name!r} is a queue's, to be read only: change the queue instead")
 
+    def check_growth(self, name: str, partitions: int) -> None:
+        """As Topics.check_growth."""
+        self._check(name)
+        self._topics.check_growth(name, partitions)
+
     def grow(self, name: str, partitions: int) -> Topic:
         """As Topics.grow."""
         self._check(name)

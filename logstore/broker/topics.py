@@ -181,6 +181,9 @@ class Topics(Protocol):
     def check_room(self, partitions: int) -> None:
         """Raises TooManyPartitions where so many more would be."""
 
+    def check_growth(self, name: str, partitions: int) -> None:
+        """Raises what ``grow`` does of the same."""
+
     def grow(self, name: str, partitions: int) -> Topic:
         """Raises UnknownTopic, Refused; also where ``keep_single`` says so."""
 

@@ -146,3 +146,21 @@ def test_a_queue_that_is_deleted_and_made_again_is_another(server, channel):
     channel.queue_declare("again", durable=True)
     channel.basic_publish("", "again", b"new")
     assert [it.value() for it in read(server, "__queue.again", 1, "b")] == [b"new"]
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_a_group_reads_a_queue_that_is_declared_after_it_has_subscribed(server, channel, protocol):
+    """A member of the new protocol was not told of it, and waited for ever."""
+    reader = consumer(server, f"early {protocol}", **{
+        "group.protocol": protocol, "topic.metadata.refresh.interval.ms": 200
+    })  # fmt: skip
+    name = f"late-{protocol}"
+    reader.subscribe([f"__queue.{name}"])
+    until(lambda: (m := reader.poll(0.1)) is None or m.error() is not None)
+    channel.queue_declare(name, durable=True)
+    channel.basic_publish("", name, b"x")
+    found = []
+    until(lambda: ((m := reader.poll(0.2)) and m.error() is None and found.append(m.value()))
+          or found)  # fmt: skip
+    assert found == [b"x"]
+    reader.close()

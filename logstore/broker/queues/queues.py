@@ -157,6 +157,7 @@ class Queues:
         self._to_mark = False
         self._leaving: set[Queue] = set()  # deleted, and not all that died in them is sent
         self.told_deleted: list[Callable[[Queue], object]] = []  # who hears that a queue is gone
+        self.told_declared: list[Callable[[Queue], object]] = []  # or that one is made that lasts
         self._unopened: set[Queue] = set()  # that have lanes, and were not opened since the start
         # Those of them that may refuse messages: whether there is room is known once they are open.
         self.uncounted: set[Queue] = set()
@@ -440,6 +441,11 @@ class Queues:
         self._touched[queue] = None
         if not self._ending:
             self._end_soon()
+
+    def declared(self, queue: Queue) -> None:
+        """A queue is made that lasts."""
+        for tell in self.told_declared:
+            tell(queue)
 
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs go once it is forgotten."""

@@ -219,6 +219,10 @@ def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -
     """Raises Refused, TypeError."""
     if only not in STATES:
         raise Refused(f"only={only!r}: takes {', '.join(STATES)}{nearest(str(only), STATES)}")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise TypeError(
+            f"headers are a mapping of names to values, not {type(headers).__name__}: {{'h': 'v'}}"
+        )
     pairs = [] if headers is None else list(headers.items())
     for pair in pairs:
         if not all(isinstance(it, str) for it in pair):

@@ -108,6 +108,9 @@ class Host(Protocol):
     def commit(
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
     ) -> None: ...
+    def declared(self, queue: Queue) -> None:
+        """There is a queue that is to last."""
+
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
         """A queue is gone; its logs can go once it is forgotten."""
 
@@ -396,6 +399,7 @@ class Vhost:
         if facts.lasts:
             queue.kept = self._rows.keep(queue)
             queue.kept.then(lambda it: self._declared(queue, it))
+            self._host.declared(queue)
         queue.used()
         return queue, queue.kept
 

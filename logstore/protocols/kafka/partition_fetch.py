@@ -1,6 +1,8 @@
 """The partitions that a fetch asks for: each has a log that it reads, or why there is none."""
 
+import struct
 from collections.abc import Sequence
+from typing import Final
 
 from logstore.access.resources import READ
 from logstore.broker.topic import Topic
@@ -12,13 +14,23 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.session import Buffer
+from logstore.records.batch import Batch
+from logstore.records.encode import encode
+
+# Batches of repeats alone, which have no records, are passed over: librdkafka takes some answers
+# with nothing else for messages that are too large for it. Where no record follows, or not before
+# so many bytes of them, a client is moved on by a control batch, which all clients pass by: a
+# commit (KIP-98: version and type; version and epoch) by nobody.
+EMPTY_BYTES_MAX: Final = 65_536
+_MARKER: Final = struct.pack(">hh", 0, 1), struct.pack(">hi", 0, 0)
 
 
 class PartitionFetch:
     """A partition asked for: its log, or why there is none to read."""
 
     __slots__ = (
-        "_bytes", "_counts", "_topic", "_upto", "asked", "cold", "error_code", "given", "log",
+        "_begin", "_bytes", "_counts", "_empty", "_empty_bytes", "_may_be_empty", "_topic", "_upto",
+        "asked", "cold", "error_code", "given", "log",
     )  # fmt: skip
 
     def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
@@ -31,6 +43,10 @@ class PartitionFetch:
         self._topic: Topic | None = None
         # Of a queue's topic what is there is enough: to count it, it would be decoded.
         self._counts = topic is None or not topic.read_only
+        self._may_be_empty = topic is not None and bool(topic.settings.deduplication_header)
+        self._begin = asked.offset  # all before it, as far as it was looked at, has no records
+        self._empty: Batch | None = None  # the last of those
+        self._empty_bytes = 0
         self.error_code = code
         if topic is None or code:
             return
@@ -72,6 +88,8 @@ class PartitionFetch:
             if log.start <= offset and log.safe <= offset <= log.end:
                 log.check_failure()
                 return 0
+            if self._may_be_empty and not self._pass_over(log):
+                return int(self._begin < log.safe)  # it is not here yet
             if bytes_max <= 1:
                 return 1
             if offset < log.start or not self._counts:
@@ -87,6 +105,7 @@ class PartitionFetch:
         would cost all that is there, for each client that waits for much. Zero is never counted:
         what is not here yet is there all the same.
         """
+        self._upto = max(self._upto, self._begin)
         while self._bytes < bytes_max:
             batches = log.read(self._upto, bytes_max - self._bytes)
             if not batches:
@@ -94,6 +113,19 @@ class PartitionFetch:
             self._bytes += sum(batch.size for batch in batches)
             self._upto = batches[-1].next_offset
         return max(self._bytes, 1)
+
+    def _pass_over(self, log: Log) -> bool:
+        """Go on behind batches without records; whether there is something to be given then."""
+        while self._empty_bytes < EMPTY_BYTES_MAX:
+            batches = log.read(self._begin, EMPTY_BYTES_MAX)
+            if not batches:
+                return False
+            for batch in batches:
+                if batch.record_count:
+                    return True
+                self._begin, self._empty = batch.next_offset, batch
+                self._empty_bytes += batch.size
+        return True
 
     def read(self, bytes_max: int, *, first: bool) -> Given:
         """Up to so many bytes; if it is the first to give any, at least one batch."""
@@ -116,18 +148,31 @@ class PartitionFetch:
         return given
 
     def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
-        extent = log.extent(self.asked.offset, bytes_max)
+        if self._may_be_empty and self.asked.offset >= log.start:
+            follow = self._pass_over(log) and self._empty_bytes < EMPTY_BYTES_MAX
+            if self._empty is not None and not follow:
+                self.given = 0
+                return (_in_place_of(self._empty),)
+        at = self._begin
+        extent = log.extent(at, bytes_max)
         if extent is not None:
-            self.given = extent.following - self.asked.offset
+            self.given = extent.following - at
             return (extent,)
-        batches = log.read(self.asked.offset, bytes_max)
-        self.cold = not batches and self.asked.offset < log.safe
+        batches = log.read(at, bytes_max)
+        self.cold = not batches and at < log.safe
         if batches and (first or batches[0].size <= bytes_max):
-            self.given = batches[-1].next_offset - self.asked.offset
+            self.given = batches[-1].next_offset - at
             return [batch.data for batch in batches]
         if not batches and not self.cold:
             log.check_failure()  # else who waits for more would be answered at once, for ever
         return ()
+
+
+def _in_place_of(empty: Batch) -> Buffer:
+    """What moves a client on behind it."""
+    key, value = _MARKER
+    row = value, key, (), max(empty.max_timestamp_ms, 0)
+    return encode([row], base_offset=empty.last_offset, control=True).data
 
 
 def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:

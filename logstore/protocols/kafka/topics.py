@@ -255,7 +255,7 @@ def _grow(door: KafkaDoor, asked: create_partitions_messages.Topic, validate_onl
             f"{added} partitions must be assigned to node {NODE_ID}, the only one",
         )
     if validate_only:
-        door.topics.check_room(added)
+        door.topics.check_growth(asked.name, asked.count)
     else:
         door.topics.grow(asked.name, asked.count)
 

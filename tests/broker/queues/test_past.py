@@ -8,6 +8,7 @@ from queue_parts import Channel
 from logstore.broker.queues import past
 from logstore.broker.queues.past import OUT, READY, SETTLED, STATES, Track, Wanted, track_of
 from logstore.broker.queues.peeking import Spot
+from logstore.broker.queues.retrospect import wanted_of
 from logstore.errors import CorruptBatch, Refused
 
 MANY = 1 << 30
@@ -153,6 +154,13 @@ def test_headers_pick_messages_by_their_values_as_texts(shared):
     assert having(("h", "5"), ("n", "3")) == [b"3"]
     assert having(("h", "5.5")) == [b"7"]
     assert having(("other", "5")) == []
+
+
+def test_headers_that_are_no_mapping_are_refused_in_one_line():
+    for headers in ([("h", "v")], ("h", "v"), "h=v", 5):
+        with pytest.raises(TypeError, match=r"headers are a mapping .*, not ") as caught:
+            wanted_of("all", headers, None)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_message_that_is_in_no_batch_any_more_is_passed_over(shared, monkeypatch):

@@ -4,10 +4,13 @@ from functools import partial
 import pytest
 from door_kit import Talk, a_batch
 from fetch_kit import MIB, answer, asking
+from record_samples import with_records
 
 from logstore.errors import OffsetBelowStart
-from logstore.records.batch import Batch
+from logstore.protocols.kafka import partition_fetch
+from logstore.records.batch import Batch, split
 from logstore.records.decode import decode
+from logstore.records.encode import encode
 
 
 @pytest.fixture
@@ -520,3 +523,67 @@ def test_a_crowd_of_partitions_is_counted_in_parts(talk):
         left.append(len(slot._uncounted))
         assert left[-2] - left[-1] <= 500
     assert len(left) >= 4
+
+
+# Batches of repeats alone, which have no records
+
+
+def filled_with_repeats(talk, *sizes):
+    """A batch for each size, of so many records; 0: an empty one, in the place of one record."""
+    topic = talk.topics.create("once", 1, {"deduplication.header": "id"})
+    log = topic.partitions[0]
+    for n, size in enumerate(sizes):
+        sent = [(b"%d" % n, None, (), 5)] * max(size, 1)
+        batch = encode(sent)
+        log.append(batch if size else with_records(batch, b"", 0, 0))
+    return log
+
+
+def moved_to(part):
+    """The offset after what is a control batch alone."""
+    [batch] = split(bytes(part["records"]))
+    assert batch.is_control
+    batch.check()
+    return batch.next_offset
+
+
+def test_empty_batches_before_records_are_passed_over(talk):
+    """librdkafka took answers of empty batches alone for messages that are too large for it."""
+    filled_with_repeats(talk, 1, 0, 0, 2, 0)
+    [part] = parts(fetch(talk, [("once", 0, 1, MIB)]))
+    assert [it.base_offset for it in split(bytes(part["records"]))] == [3, 5]
+    [part] = parts(fetch(talk, [("once", 0, 0, MIB)]))
+    assert [it.base_offset for it in split(bytes(part["records"]))] == [0, 1, 2, 3, 5]
+
+
+def test_where_no_record_follows_a_client_is_moved_to_the_end(talk):
+    log = filled_with_repeats(talk, 1, 0, 0, 0)
+    [part] = parts(fetch(talk, [("once", 0, 1, MIB)]))
+    assert moved_to(part) == 4
+    assert parts(fetch(talk, [("once", 0, 4, MIB)]))[0]["records"] in (b"", None)
+    log.append(encode([(b"x", None, (), 5)]))
+    assert offsets(parts(fetch(talk, [("once", 0, 2, MIB)]))[0]) == [4]
+
+
+def test_who_waits_is_not_woken_by_repeats(talk):
+    log = filled_with_repeats(talk, 1)
+    talk.send(1, 11, asking(11, [("once", 0, 1, MIB)], wait_ms=500))
+    log.append(with_records(encode([(b"", None, (), 5)]), b"", 0, 0))
+    assert talk.replies() == []
+    log.append(encode([(b"x", None, (), 5)]))
+    [part] = parts(answer(talk, 11))
+    assert offsets(part) == [2]
+
+
+def test_a_client_is_moved_on_through_many_empty_batches(talk, monkeypatch):
+    monkeypatch.setattr(partition_fetch, "EMPTY_BYTES_MAX", 1000)
+    filled_with_repeats(talk, *[0] * 100, 1)
+    at, steps = 0, 0
+    while at < 100:
+        [part] = parts(fetch(talk, [("once", 0, at, MIB)]))
+        [*_, last] = split(bytes(part["records"]))
+        if not last.is_control:
+            break
+        at, steps = last.next_offset, steps + 1
+    assert offsets(part) == [100]
+    assert 1 < steps < 10

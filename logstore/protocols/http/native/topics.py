@@ -13,7 +13,7 @@ import msgspec
 from logstore.access import audit
 from logstore.access.resources import CREATE, of_topic
 from logstore.broker.topic_sizes import Holds, held_by
-from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients, check_more
+from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.figures.ring import STEP_S
 from logstore.protocols.http.call import Call
@@ -205,8 +205,7 @@ def grown(door: HttpDoor, call: Call) -> None:
 
     def grow() -> dict[str, Any]:
         if asked.dry_run:
-            check_more(name, before, asked.count)
-            door.topics.check_room(asked.count - before)
+            door.topics.check_growth(name, asked.count)
         else:
             door.topics.grow(name, asked.count)
         return {"name": name, "from": before, "to": asked.count, "dry_run": asked.dry_run}
