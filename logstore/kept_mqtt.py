@@ -25,6 +25,8 @@ class KeptSession(NamedTuple):
     version: int = 5  # of the protocol: 4 is MQTT 3.1.1
     expiry_s: int = NEVER  # after its connection is gone
     left_ms: int = CONNECTED  # when that was
+    # It has lost a right: what waits for it by no subscription of now is not for it.
+    strict: bool = False
 
 
 class KeptSubscription(NamedTuple):

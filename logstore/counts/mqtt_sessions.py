@@ -15,5 +15,5 @@ class SessionCounts:
     sent: int = 0  # messages to clients, by sessions
     sent_again: int = 0  # of these, on another connection than the first one
     too_long: int = 0  # not sent: the client takes none of that size
-    no_topic: int = 0  # not sent: of other doors, and of no topic that MQTT has
+    not_for_it: int = 0  # not sent: of no topic that MQTT has, or by a right that is lost
     unknown_acks: int = 0  # of packet identifiers that were not in use

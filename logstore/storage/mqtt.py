@@ -1,7 +1,7 @@
 """MQTT sessions, in LMDB beside the catalogue.
 
     mqtt_sessions        id            CRC-32C of key and table, then a table: client, user, queue,
-                                       version, expiry_s, left_ms
+                                       version, expiry_s, left_ms, perhaps strict
     mqtt_subscriptions   session, id   the same CRC; a table: filter, qos, options, number
 
 LMDB has no checksums, and a session that is not what it was would have another's messages. Ids are
@@ -109,6 +109,7 @@ def _row(fact: Kept) -> dict[str, Any]:
         return {
             "client": fact.client, "user": fact.user, "queue": fact.queue,
             "version": fact.version, "expiry_s": fact.expiry_s, "left_ms": fact.left_ms,
+            **({"strict": True} if fact.strict else {}),
         }  # fmt: skip
     options = _NO_LOCAL * fact.no_local | _RETAIN_AS_PUBLISHED * fact.retain_as_published
     return {
@@ -148,6 +149,7 @@ def _session(key: bytes, row: dict[str, Any]) -> KeptSession:
     return KeptSession(
         _ID.unpack(key)[0], _text(row["client"]), _text(row["user"]), _number(row["queue"]),
         _number(row["version"]), _number(row["expiry_s"]), _number(row["left_ms"]),
+        bool(row.get("strict", False)),
     )  # fmt: skip
 
 

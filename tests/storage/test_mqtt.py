@@ -11,7 +11,7 @@ from logstore.storage import mqtt, queues
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=40)
 sessions = st.builds(
     KeptSession, st.integers(1, 2**62), texts, texts, st.integers(0, 2**62),
-    st.sampled_from([4, 5]), st.integers(0, NEVER), st.integers(-1, 2**50),
+    st.sampled_from([4, 5]), st.integers(0, NEVER), st.integers(-1, 2**50), st.booleans(),
 )  # fmt: skip
 subscriptions = st.builds(
     KeptSubscription, st.integers(1, 2**62), st.integers(1, 2**62), texts.map(str.encode),

@@ -23,6 +23,9 @@ class Granted(NamedTuple):
     ids: tuple[int, ...]  # ascending, each once
 
 
+UNASKED: Final = Granted(2, False, ())  # of what no filter matches
+
+
 class Grants:
     """Of one session; by filter. Those of shared subscriptions are here, and match nothing: what
     comes by them comes of other queues.

@@ -176,6 +176,11 @@ class Seen(NamedTuple):
     topic: bytes | None  # where the routing key is not all of it
     retained: bool = False
 
+    @property
+    def expires(self) -> bool:
+        """Whether it is of a message of one time alone."""
+        return self.about is not None and self.about.expires_at_ms is not None
+
 
 def seen(data: bytes, published_ms: int) -> Seen:
     """Of properties as they came, whoever wrote them: what MQTT can't say is left out."""

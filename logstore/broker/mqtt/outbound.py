@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from logstore.broker.mqtt import mapping
-from logstore.broker.mqtt.filters import is_topic
-from logstore.broker.mqtt.grants import Granted
+from logstore.broker.mqtt.grants import UNASKED
 from logstore.broker.mqtt.line import Line, Sent
 from logstore.broker.mqtt.outlet import Outlet
 from logstore.broker.mqtt.packet_ids import PacketIds
@@ -62,7 +61,8 @@ class Outbound:
     """Of one session. A ``Channel`` of queues."""
 
     __slots__ = (
-        "_again", "_average", "_counts", "_given", "_seen", "_soon", "_starved", "_watched",
+        "_again", "_average", "_counts", "_seen", "_soon", "_starved", "_told", "_unserved",
+        "_watched",
         "exact", "line", "name", "outlets", "pids", "unacked", "window",
     )  # fmt: skip
 
@@ -87,9 +87,10 @@ class Outbound:
         self._starved = False  # a queue had more than there was room for
         # Packet ids of what is to be sent again before anything else; None: nothing is.
         self._again: deque[int] | None = None
-        self._given = 0  # of those, how many were sent on this connection
         self._watched: Callable[[], object] | None = None  # a log that is read for that
         self._seen: dict[bytes, mapping.Seen] = {}
+        self._unserved: Callable[[], object] = lambda: None
+        self._told = ""  # why it gets nothing of a queue, as was logged
 
     # As Channel
 
@@ -114,12 +115,15 @@ class Outbound:
 
     # The connection
 
-    def attach(self, line: Line, window: int) -> None:
-        """The client is there: what it has not acknowledged is sent again, then what waits."""
+    def attach(self, line: Line, window: int, unserved: Callable[[], None]) -> None:
+        """The client is there: what it has not acknowledged is sent again, then what waits.
+
+        ``unserved``: is called where a queue can't be consumed now; ``serve`` is to be tried again.
+        """
         assert self.line is None
-        self.line, self.window = line, window
+        self.line, self.window, self._unserved = line, window, unserved
         self._starved = False
-        self._again, self._given = deque(self.pids), 0
+        self._again = deque(self.pids)
         self.go_on()
 
     def detach(self) -> None:
@@ -158,11 +162,26 @@ class Outbound:
             self._forget_settled()
         return found
 
-    def _subscribe(self, outlet: Outlet) -> None:
+    def serve(self) -> bool:
+        """Try again to consume queues that could not be; whether there are none left."""
+        good = True
+        if self.line is not None and self._again is None:
+            for outlet in self.outlets:
+                if outlet not in outlet.queue.subscriptions and not outlet.queue.gone:
+                    good = self._subscribe(outlet) and good
+        return good
+
+    def _subscribe(self, outlet: Outlet) -> bool:
         try:
             outlet.queue.subscribe(outlet)
         except LogstoreError as error:  # another has it for itself, or its files are damaged
-            log.warning("client %r gets nothing of its queue: %s", self.name, error)
+            if self._told != str(error):
+                self._told = str(error)
+                log.warning("client %r gets nothing of its queue: %s", self.name, error)
+            self._unserved()
+            return False
+        self._told = ""
+        return True
 
     def _forget_settled(self) -> None:
         """Packet ids of what is settled by other ways than an acknowledgement."""
@@ -181,15 +200,14 @@ class Outbound:
         take, granted_of = self.pids.take, outlet.granted
         last_data, said = None, None
         for n, (_, key, data, body, again, time_ms) in enumerate(deliveries, tag):
-            if data is not last_data or said is None:
+            if data is not last_data or said is None or said.expires:
                 last_data, said = data, self._said(data, time_ms)
             topic = mapping.topic_of(key, said)
             granted = granted_of(topic)
             if granted is None:
-                granted = self._without_grant(topic)
-                if granted is None:
-                    done.append(n)
-                    continue
+                self._counts.not_for_it += 1
+                done.append(n)
+                continue
             qos = min(said.qos, granted.qos, most)
             pid = 0
             if qos:
@@ -199,7 +217,8 @@ class Outbound:
                 done.append(n)
             retain = said.retained or (granted.retain_as_published and said.retain)
             size += len(topic) + len(body) + HEAD_BYTES
-            messages.append(Sent(topic, body, qos, pid, again, retain, granted.ids, said.about))
+            dup = again and qos > 0  # [MQTT-3.3.1-2]
+            messages.append(Sent(topic, body, qos, pid, dup, retain, granted.ids, said.about))
         if messages:
             self._average = max(MESSAGE_BYTES, size // len(messages))
         if exact:
@@ -218,26 +237,18 @@ class Outbound:
         self._counts.sent += len(messages) - len(too_long)
         if too_long:
             self._counts.too_long += len(too_long)
-            self._free(too_long)
+            self._free([it for it in too_long if it])  # of QoS 0 there is nothing to be freed
 
     def _said(self, data: bytes, time_ms: int) -> mapping.Seen:
         known = self._seen.get(data)
         if known is not None:
             return known
         said = mapping.seen(data, time_ms)
-        about = said.about
-        if (about is None or about.expires_at_ms is None) and len(data) <= SEEN_BYTES_MAX:
+        if not said.expires and len(data) <= SEEN_BYTES_MAX:
             if len(self._seen) >= SEEN_MAX:
                 self._seen.clear()
             self._seen[data] = said
         return said
-
-    def _without_grant(self, topic: bytes) -> Granted | None:
-        """What matches no subscription any more, or was put into the queue by other ways."""
-        if not is_topic(topic):
-            self._counts.no_topic += 1
-            return None
-        return Granted(2, False, ())
 
     # What is acknowledged
 
@@ -353,7 +364,7 @@ class Outbound:
         _, key, data, body, _, time_ms = delivery
         said = self._said(data, time_ms)
         topic = mapping.topic_of(key, said)
-        granted = delivered.consumer.granted(topic) or Granted(2, False, ())
+        granted = delivered.consumer.granted(topic) or UNASKED
         qos = 2 if self.exact is not None and pid in self.exact else 1
         retain = said.retained or (granted.retain_as_published and said.retain)
         return Sent(topic, body, qos, pid, True, retain, granted.ids, said.about)

@@ -39,8 +39,8 @@ class Outlet:
         granted: Callable[[bytes], Granted | None],
         lost: Callable[["Outlet"], None],
     ) -> None:
-        """``granted``: what the session is to have a topic's messages by; None: by nothing any
-        more. ``lost``: the queue is gone.
+        """``granted``: what the session is to have a topic's messages by; None: they are not for
+        it. ``lost``: the queue is gone.
         """
         self.channel = channel
         self.queue = queue

@@ -4,6 +4,7 @@ It is a member of the space of topics. While its client is away what needs an ac
 in its queue, and what is sent at most once is not for it. Everything is in the sessions' thread.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from secrets import randbelow
@@ -12,8 +13,8 @@ from typing import Final, Protocol
 from logstore.amqp import fields
 from logstore.broker.history import Kept as KeptHistory
 from logstore.broker.listeners import Chunk, Form
-from logstore.broker.mqtt.filters import SHARE, held_bytes_of
-from logstore.broker.mqtt.grants import Grants
+from logstore.broker.mqtt.filters import SHARE, held_bytes_of, is_topic
+from logstore.broker.mqtt.grants import UNASKED, Granted, Grants
 from logstore.broker.mqtt.line import Line
 from logstore.broker.mqtt.member import Grant, Member
 from logstore.broker.mqtt.outbound import Outbound
@@ -26,8 +27,10 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
-from logstore.errors import Refused
+from logstore.errors import LogstoreError, Refused
 from logstore.kept_mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
+
+log: Final = logging.getLogger("logstore.mqtt")
 
 # Beside its filters and its queue: the session, its tables and its places in those of others.
 SESSION_BYTES: Final = 2200
@@ -106,14 +109,20 @@ class Home(Protocol):
     def subscribed(self, more: int) -> None:
         """So many subscriptions more, or less."""
 
+    def clock(self) -> int:
+        """Ms since 1970."""
+
+    def look_again(self, session: "Session") -> None:
+        """Have ``look_at_queue`` called in a while."""
+
 
 class Session:
     """Of one client id."""
 
     __slots__ = (
         "__weakref__", "_home", "_kept_queue", "_queue", "client", "ended", "expiry_s", "grants",
-        "held_bytes", "lasts", "left_ms", "line", "live", "number", "out", "taken_over_at", "user",
-        "version",
+        "held_bytes", "lasts", "left_ms", "line", "live", "number", "out", "queue_made_ms",
+        "remade", "strict", "taken_over_at", "user", "version",
     )  # fmt: skip
 
     def __init__(self, kept: KeptSession, home: Home, *, lasts: bool) -> None:
@@ -125,6 +134,7 @@ class Session:
         self.expiry_s = kept.expiry_s
         self.left_ms = kept.left_ms  # CONNECTED while it is
         self.lasts = lasts
+        self.strict = kept.strict  # as KeptSession has it
         self.grants = Grants()
         # Packet ids go on where nobody knows: an acknowledgement of another life of the process
         # is not to meet a message of this one.
@@ -136,6 +146,8 @@ class Session:
         self.held_bytes = SESSION_BYTES + 3 * len(kept.client)
         self._home = home
         self._queue: Queue | None = None
+        self.queue_made_ms = 0  # when the last one was
+        self.remade = 0  # how often since then it was lost again within a second
         self._kept_queue = kept.queue
         home.holds(self.held_bytes)
 
@@ -148,8 +160,9 @@ class Session:
         """Its row."""
         queue = 0 if self._queue is None else self._queue.id
         return KeptSession(
-            self.number, self.client, self.user, queue, self.version, self.expiry_s, self.left_ms
-        )
+            self.number, self.client, self.user, queue, self.version, self.expiry_s, self.left_ms,
+            self.strict,
+        )  # fmt: skip
 
     def keep(self) -> Pending | None:
         """Have it kept as it is now; None: it is not to be."""
@@ -207,7 +220,7 @@ class Session:
         assert self.line is not None
         self._home.space.changed(self)
         self.live = True
-        self.out.attach(self.line, window)
+        self.out.attach(self.line, window, lambda: self._home.look_again(self))
 
     def parted(self, now_ms: int) -> None:
         """Its connection is gone."""
@@ -262,18 +275,27 @@ class Session:
         pending.then(lambda it: self._as_before(before) if it.error is not None else None)
         return pending
 
-    def unsubscribe(self, filters: Sequence[bytes]) -> tuple[list[bool], Pending | None]:
-        """Have no more of these; which of them it had. What waits for it already may come still."""
+    def unsubscribe(
+        self, filters: Sequence[bytes], *, forbidden: bool = False
+    ) -> tuple[list[bool], Pending | None]:
+        """Have no more of these; which of them it had. What waits for it already may come still,
+        unless it may not have it any more (``forbidden``).
+        """
         had, rows = [], list[Kept]()
+        strict = self.strict or forbidden
         for filter in filters:
             grant = self.grants.get(filter)
             had.append(grant is not None)
             if grant is not None:
                 rows.append(self._row(filter, grant))
                 self._drop(filter)
+        kept: list[Kept] = []
+        if strict != self.strict:
+            self.strict = strict
+            kept = [self.fact()]
         if not rows or not self.lasts:
             return had, None
-        return had, self._home.keep((), rows)
+        return had, self._home.keep(kept, rows)
 
     def _put(self, filter: bytes, grant: Grant) -> KeptSubscription:
         if filter in self.grants:
@@ -343,13 +365,21 @@ class Session:
         client = Field("S", fields.data(self.client))
         arguments = Arguments.of([*self._home.queue_arguments, (CLIENT, client)])
         facts = QueueFacts(name, True, not self.lasts, False, arguments)
+        self.queue_made_ms = self._home.clock()
         queue, _ = vhost.declare_queue(facts, self)
         return plain(queue, "subscriptions of MQTT")
 
     def _has(self, queue: Queue) -> None:
         self._queue = queue
         self._hold(QUEUE_BYTES)
-        self.out.add(Outlet(self.out, queue, self.grants.of, self._cancelled))
+        self.out.add(Outlet(self.out, queue, self._granted, self._cancelled))
+
+    def _granted(self, topic: bytes) -> Granted | None:
+        """By what it has a message of its queue; None: it is not for it."""
+        found = self.grants.of(topic)
+        if found is None and not self.strict and is_topic(topic):
+            return UNASKED  # unsubscribed meanwhile, or put there by other ways
+        return found
 
     def _cancelled(self, outlet: Outlet) -> None:
         """The queue is gone, and its end is told elsewhere: nobody else ends its consumers."""
@@ -359,9 +389,17 @@ class Session:
         return self._queue is queue
 
     def look_at_queue(self) -> None:
-        """It may be gone: then there is a new one."""
-        if not self.ended:
+        """It may be gone: then there is a new one. Or others had it for themselves."""
+        if self.ended:
+            return
+        try:
             self.queue  # noqa: B018  it is made again
+        except LogstoreError as error:
+            log.warning("client %r has no queue: %s", self.client, error)
+            self._home.look_again(self)
+            return
+        if not self.out.serve():
+            self._home.look_again(self)
 
     def _lost_queue(self) -> None:
         """Somebody has deleted it, with what was in it: there is a new one from now on."""

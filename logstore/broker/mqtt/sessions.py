@@ -36,6 +36,8 @@ from logstore.settings import StoreSettings
 ENDED_AT_ONCE: Final = 100  # sessions whose time is over that end in one turn
 ALIVE_MS: Final = 60_000  # between notes that the process is alive
 MINUTE_MS: Final = 60_000
+REMADE_MAX: Final = 3  # times within that that a queue is made again: perhaps it can't be kept
+RETRY_MS: Final = 1000  # after which a session is looked at again that its queue does not serve
 DROP_NEW: Final = "drop-new"
 TAKEN_OVER_TOLD: Final = 5  # times in a minute that are worth a line
 
@@ -139,13 +141,14 @@ class Sessions:
         self._queues = queues
         self._keeper = keeper
         self._limits = limits
-        self._clock = queues.clock
+        self.clock = queues.clock
         self._by_client: dict[str, Session] = {}
         self._by_number: dict[int, Session] = {}
         self._away: dict[Session, None] = {}  # that last, and are not connected: the oldest first
         self._lasting = 0
         self.subscriptions = 0  # of all
         self._deadlines = Deadlines()
+        self._unserved: dict[Session, None] = {}  # whose queue is to be looked at again
         self._alive_ms = 0  # when it was noted last
         self._closed = False
         queues.told_deleted.append(self._queue_gone)
@@ -181,7 +184,7 @@ class Sessions:
     def _restore(self, kept: KeptMqtt) -> None:
         for error in kept.damaged:
             log.error("%s", error)
-        now_ms = self._clock()
+        now_ms = self.clock()
         rows: dict[int, list[KeptSubscription]] = {it.id: [] for it in kept.sessions}
         for row in kept.subscriptions:
             if row.session in rows:
@@ -272,7 +275,7 @@ class Sessions:
         if session.ended:
             return "its connection has"
         deadline_ms = session.deadline_ms
-        if deadline_ms is not None and deadline_ms <= self._clock():
+        if deadline_ms is not None and deadline_ms <= self.clock():
             self.counts.expired += 1
             return "it has expired"
         if session.user != wanted.user:
@@ -288,7 +291,7 @@ class Sessions:
         line.taken_over()
 
     def _tell_taken_over(self, session: Session) -> None:
-        now_ms = self._clock()
+        now_ms = self.clock()
         times = [it for it in session.taken_over_at if it > now_ms - MINUTE_MS]
         if len(times) + 1 == TAKEN_OVER_TOLD:
             log.warning(
@@ -354,7 +357,7 @@ class Sessions:
             return
         if expiry_s is not None:
             session.expiry_s = min(expiry_s, self._limits.expiry_max_s)
-        session.parted(self._clock())
+        session.parted(self.clock())
         self.wills.left(session, graceful=graceful)
         if session.expiry_s == 0 or not session.lasts:
             self.end(session)
@@ -372,6 +375,7 @@ class Sessions:
         assert not session.ended
         line, session.line = session.line, None
         self._deadlines.forget(session.number)
+        self._unserved.pop(session, None)
         self._away.pop(session, None)
         del self._by_client[session.client], self._by_number[session.number]
         self._lasting -= session.lasts
@@ -386,8 +390,25 @@ class Sessions:
         """Somebody has deleted a queue, perhaps of a session: that has a new one, soon."""
         field = queue.facts.arguments.get(CLIENT)
         session = None if field is None else self.of(fields.text(field.value))
-        if session is not None and session.has(queue):
+        if session is None or not session.has(queue) or self._closed:
+            return
+        quick = self.clock() < session.queue_made_ms + RETRY_MS
+        session.remade = session.remade + 1 if quick else 0
+        if session.remade > REMADE_MAX:
+            self.look_again(session)
+        else:
             self.soon(session.look_at_queue)
+
+    def look_again(self, session: Session) -> None:
+        """As Home.look_again."""
+        if not self._unserved:
+            self._queues.alarm(self, self.clock() + RETRY_MS)
+        self._unserved[session] = None
+
+    def _look_again(self) -> None:
+        unserved, self._unserved = self._unserved, {}
+        for session in unserved:
+            session.look_at_queue()
 
     # Time
 
@@ -400,6 +421,8 @@ class Sessions:
     def _arm(self) -> None:
         """Have it woken when something is due."""
         due = [] if (at_ms := self._deadlines.next_ms) is None else [at_ms]
+        if self._unserved:
+            due.append(self.clock() + RETRY_MS)
         if self._anybody_lasts:
             due.append(self._alive_ms + ALIVE_MS)
         if due:
@@ -411,7 +434,7 @@ class Sessions:
         return self._lasting > len(self._away)
 
     def _note_alive(self) -> None:
-        now_ms = self._clock()
+        now_ms = self.clock()
         if self._anybody_lasts and now_ms >= self._alive_ms + ALIVE_MS:
             self._alive_ms = now_ms
             self._keeper.change(alive_ms=now_ms)
@@ -420,7 +443,8 @@ class Sessions:
         """Some time may have come."""
         if self._closed:
             return
-        due = self._deadlines.due(self._clock(), ENDED_AT_ONCE)
+        self._look_again()
+        due = self._deadlines.due(self.clock(), ENDED_AT_ONCE)
         for number in due:
             session = self._by_number[number]
             self.counts.expired += 1
@@ -437,7 +461,7 @@ class Sessions:
     def close(self) -> None:
         """The process ends, before its queues are closed: what was sent is ready again."""
         self._closed = True
-        now_ms = self._clock()
+        now_ms = self.clock()
         left: list[Kept] = []
         for session in self._by_client.values():
             if session.connected:

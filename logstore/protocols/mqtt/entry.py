@@ -226,6 +226,10 @@ def _let_in(of: Carrier, connected: Connected, error: LogstoreError | None) -> N
     assert asked is not None
     assert permits is not None
     if error is not None:
+        assert of.door.model is not None
+        of.mine = None
+        of.door.model.wills.give_up(asked.client)
+        of.door.model.sessions.refused(connected)
         of.refuse(Broken(reasons.UNAVAILABLE, f"its session can't be kept: {error}"))
         return
     said = answer(asked, of.door.limits.packet_bytes_max) if of.version == V5 else NONE

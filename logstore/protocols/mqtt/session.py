@@ -485,13 +485,18 @@ class MqttSession:
     def taken_over(self) -> None:
         """As Line.taken_over."""
         self.mine = None
-        self.fail(Broken(reasons.TAKEN_OVER, ""))  # which is no fault
-        self.link.wake()
+        self._session_gone(Broken(reasons.TAKEN_OVER, ""))  # which is no fault
 
     def session_ended(self, reason: str) -> None:
         """As Line.session_ended."""
         self.mine = None
-        self.fail(Broken(reasons.ADMINISTRATIVE, reason))
+        self._session_gone(Broken(reasons.ADMINISTRATIVE, reason))
+
+    def _session_gone(self, broken: Broken) -> None:
+        if self.phase is Phase.ENTERING:  # it is not in yet, and won't be
+            self.refuse(broken)
+        else:
+            self.fail(broken)
         self.link.wake()
 
     # As others see it

@@ -150,7 +150,7 @@ def reviewing(of: Carrier) -> Steps:
         yield UNITS * len(some)
     if not gone or mine.ended or of.mine is not mine:
         return
-    mine.unsubscribe(gone)
+    mine.unsubscribe(gone, forbidden=True)
     # No packet takes a subscription back: the client has to find out by subscribing again.
     of.fail(Broken(reasons.NOT_AUTHORIZED, f"it may not hear {gone[0]!r} any more"))
     of.link.wake()

@@ -2,7 +2,9 @@
 
 import pytest
 from mqtt_sessions import Line, MqttLives
+from queue_parts import Consumer
 
+from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.session import TooManySubscriptions, queue_name
 from logstore.broker.mqtt.sessions import limits_of
@@ -479,6 +481,82 @@ def test_a_queue_that_somebody_deletes_is_made_again(node):
     assert line.bodies == [b"3"]
 
 
+def test_a_queue_that_is_gone_again_and_again_is_made_again_later(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    for _ in range(10):
+        if session.queue is not None and not session.queue.gone:
+            gone, session.queue_made_ms = session.queue, node.clock()
+            node.vhost.goes(gone)
+            node.run()
+    made = node.queues.totals.created
+    node.run()
+    assert node.queues.totals.created == made
+    node.later(1000)
+    node.send(b"a", b"1")
+    assert line.bodies == [b"1"]
+
+
+def test_a_consumer_that_has_the_queue_for_itself_is_waited_for(node, caplog):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    consumer = Consumer(exclusive=True)
+    session.queue.subscribe(consumer)
+    _, _, line = node.come()
+    node.later(3000)
+    node.send(b"a", b"1")
+    assert consumer.bodies == [b"1"]
+    consumer.channel.end()
+    session.queue.unsubscribe(consumer)
+    node.later(1000)
+    assert line.bodies == [b"1"]
+    assert caplog.text.count("gets nothing of its queue") == 1
+
+
+def test_what_waits_by_a_right_that_is_lost_does_not_come(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"secret/#", b"plain")
+    node.go(session)
+    node.send(b"secret/1", b"s")
+    node.send(b"plain", b"p")
+    had, pending = session.unsubscribe([b"secret/#"], forbidden=True)
+    node.wait_for(pending)
+    assert had == [True]
+    node = lives.kill()
+    session, _, line = node.come()
+    assert line.bodies == [b"p"]
+    assert node.sessions.counts.not_for_it == 1
+    node.ack(session, *pids(line))
+    assert (session.queue.ready, session.queue.out) == (0, 0)
+
+
+def test_of_qos_0_nothing_says_that_it_comes_again(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    node.send(b"a", b"1")
+    node = lives.kill()
+    session = node.sessions.of("c")
+    node.wait_for(session.subscribe([(b"a", Grant(0))]))
+    _, _, line = node.come()
+    assert [(it.payload, it.qos, it.pid, it.dup) for it in line.sent] == [(b"1", 0, 0, False)]
+
+
+def test_expirations_of_amqp_are_each_messages_own(node):
+    session, _, line = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    for _ in range(2):
+        node.publish(queue_name("c"), b"x", expiration="5000")
+        node.later(1000)
+    _, _, line = node.come()
+    first, second = [it.about.expires_at_ms for it in line.sent]
+    assert second - first == 1000
+
+
 def test_a_queue_that_somebody_deletes_while_its_client_is_away_is_there_after_a_kill(lives):
     node = lives.node
     session, _, _ = node.come()
@@ -556,4 +634,4 @@ def test_what_other_doors_put_into_the_queue_comes_if_it_is_a_topic(node):
     assert [(it.topic, it.payload) for it in line.sent] == [
         (b"mqtt-subscription-cqos1", b"direct"), (b"x/y", b"1"),
     ]  # fmt: skip
-    assert node.sessions.counts.no_topic == 1
+    assert node.sessions.counts.not_for_it == 1

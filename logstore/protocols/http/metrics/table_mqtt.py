@@ -77,8 +77,8 @@ ROWS: Final = (
          "an earlier connection.", _of(lambda it: it.sent_again)),
     _row("session_messages_too_long", COUNTER, "Messages that count as delivered, since their "
          "client takes none of their size.", _of(lambda it: it.too_long)),
-    _row("session_messages_without_topic", COUNTER, "Messages of other doors whose routing key is "
-         "no topic.", _of(lambda it: it.no_topic)),
+    _row("session_messages_withheld", COUNTER, "Messages whose routing key is no topic, or that "
+         "their client may not have any more.", _of(lambda it: it.not_for_it)),
     _row("session_acks_unknown", COUNTER, "Acknowledgements of packet identifiers that were not in "
          "use.", _of(lambda it: it.unknown_acks)),
     _row("retained_messages", GAUGE, "Topics that retain a message.",
