@@ -656,6 +656,18 @@ def test_a_store_closed_while_a_topic_feeds_an_exchange_sends_nothing_twice(tmp_
         assert bodies(store.queue("q")) == [b"%d" % n for n in range(count)]
 
 
+def test_a_store_that_was_opened_just_now_says_what_a_route_waits_for(tmp_path):
+    """`topic routes` on a directory that no server has never did."""
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t")
+        exchange = store.exchange("x", "fanout")
+        store.route_topic("t", "x")
+        exchange.delete()
+    with logstore.open(tmp_path / "data") as store:
+        [route] = store.topic_routes()
+        assert route.waits == "no exchange 'x'; declare it first"
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [

@@ -1,7 +1,7 @@
 """Topic routes as the library's users have them: each call returns when it is durable."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from logstore.broker.queues.crossing.about import RouteAbout, about
 from logstore.broker.queues.crossing.topic_route import TopicRoute
@@ -12,6 +12,8 @@ from logstore.broker.start import Start
 from logstore.errors import LogstoreError
 
 _T = TypeVar("_T")
+
+LOOKED_WITHIN_S: Final = 2.0  # what is not known by then is told as unknown
 
 
 class Model(Protocol):
@@ -56,9 +58,10 @@ def add(
 
 def listed(owner: Owner, vhost: bytes) -> list[RouteAbout]:
     """Raises NoVhost."""
-    return owner.with_model(
-        lambda model: [about(it) for it in model.topic_routes().of(model.vhost(vhost))]
-    )
+    routes = owner.with_model(lambda model: model.topic_routes().of(model.vhost(vhost)))
+    # In a process that has just begun none has been looked at.
+    owner.wait(lambda: all(it.looked or it.gone for it in routes), LOOKED_WITHIN_S)
+    return owner.with_model(lambda model: [about(it) for it in routes if not it.gone])
 
 
 def remove(owner: Owner, vhost: bytes, topic: str, exchange: bytes) -> None:

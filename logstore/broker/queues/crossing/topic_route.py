@@ -113,6 +113,7 @@ class TopicRoute:
         self.sent = 0  # messages
         self.unrouted = 0  # of these, those that no queue took
         self.stuck: str | None = None  # why it does not go on
+        self.looked = False  # whether it goes on is known, since there is this process
         self.gone = False
         self._begun = not hold
         self._halted = False
@@ -268,6 +269,7 @@ class TopicRoute:
 
     def _send_some(self, now_ms: int) -> None:
         """A run of one partition: the others have the next turns."""
+        self.looked = True
         count = len(self._feeds)
         for n in range(count):
             feed = self._feeds[(self._turn + n) % count]
@@ -386,7 +388,7 @@ class TopicRoute:
                 "topic %s feeds exchange %s no more for now: %s",
                 self.topic, self.fact.exchange, why,
             )  # fmt: skip
-        self.stuck = why
+        self.stuck, self.looked = why, True
         self._again_ms = now_ms + RETRY_MS if again_ms is None else again_ms
         self._around.alarm(self, self._again_ms)
 
