@@ -154,9 +154,10 @@ def test_a_group_reads_a_queue_that_is_declared_after_it_has_subscribed(server, 
     reader = consumer(server, f"early {protocol}", **{
         "group.protocol": protocol, "topic.metadata.refresh.interval.ms": 200
     })  # fmt: skip
-    name = f"late-{protocol}"
-    reader.subscribe([f"__queue.{name}"])
-    until(lambda: (m := reader.poll(0.1)) is None or m.error() is not None)
+    name, before = f"late-{protocol}", f"before-{protocol}"
+    channel.queue_declare(before, durable=True)
+    reader.subscribe([f"^__queue[.]({name}|{before})$"])
+    until(lambda: reader.poll(0.1) is None and reader.assignment())
     channel.queue_declare(name, durable=True)
     channel.basic_publish("", name, b"x")
     found = []

@@ -663,6 +663,7 @@ def test_a_store_that_was_opened_just_now_says_what_a_route_waits_for(tmp_path):
         exchange = store.exchange("x", "fanout")
         store.route_topic("t", "x")
         exchange.delete()
+        store.topic("t").append(b"waits")
     with logstore.open(tmp_path / "data") as store:
         [route] = store.topic_routes()
         assert route.waits == "no exchange 'x'; declare it first"
