@@ -11,14 +11,14 @@ to it.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from logstore.broker.mqtt import mapping
 from logstore.broker.mqtt.grants import UNASKED
 from logstore.broker.mqtt.line import Line, Sent
 from logstore.broker.mqtt.outlet import Outlet
-from logstore.broker.mqtt.packet_ids import PacketIds
+from logstore.broker.mqtt.packet_ids import NO_DELIVERY, PacketIds
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Whose
@@ -55,6 +55,9 @@ class Exact(Protocol):
         """Whether this message may be sent now; False: it is not durable yet that it may, and
         ``Outbound.go_on`` is called when it is.
         """
+
+    def lost(self, pids: Iterable[int]) -> None:
+        """What had these packet identifiers is gone, by other ways than the client's."""
 
 
 class Outbound:
@@ -185,8 +188,14 @@ class Outbound:
 
     def _forget_settled(self) -> None:
         """Packet ids of what is settled by other ways than an acknowledgement."""
-        for pid in [it for it, tag in self.pids.items() if tag not in self.unacked]:
+        gone = [
+            it for it, tag in self.pids.items()
+            if tag not in self.unacked and tag != NO_DELIVERY
+        ]  # fmt: skip
+        for pid in gone:
             self.pids.free(pid)
+        if self.exact is not None and gone:
+            self.exact.lost(gone)
 
     # What is given
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 PID_MAX: Final = 0xFFFF
+NO_DELIVERY: Final = -1  # in place of a tag: it is settled, and its client has not heard so
 
 
 class PacketIds:

@@ -3,7 +3,8 @@
 The journal has one record for each queue that a turn touched. Its key says whose it is: a letter
 for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
 in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``), one with
-an ``I`` which ids an exchange has let pass (``seen.py``). So the state is made of the journal's
+an ``I`` which ids an exchange has let pass (``seen.py``), one with an ``M`` what a client's session
+is handing over (``handovers.py``). So the state is made of the journal's
 batches alone, but for which transactions are finished: that is told.
 
 When a batch is appended, only its bytes are kept: what the live queues know is in their
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.queues import held
+from logstore.broker.queues.handovers import HandOvers
 from logstore.broker.queues.held import HELD
 from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.settled import apply
@@ -38,6 +40,7 @@ FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
 QUEUE: Final = b"Q"
 SEEN: Final = b"I"
+SESSION: Final = b"M"
 
 
 def queue_key(queue: int) -> bytes:
@@ -73,6 +76,16 @@ def exchange_of(key: bytes) -> int:
     return _number_in(key)
 
 
+def session_key(session: int) -> bytes:
+    """The key of the records of what a session is handing over, by its number."""
+    return SESSION + packed(session)
+
+
+def session_of(key: bytes) -> int:
+    """The reverse of ``session_key``. Raises CorruptStore."""
+    return _number_in(key)
+
+
 class SettlementNotes:
     """Notes of the journal's log."""
 
@@ -81,6 +94,9 @@ class SettlementNotes:
         self._deduplication = deduplication
         self._states: dict[bytes, bytes] = {}  # as of the batch with the number _read
         self._seen: dict[bytes, Seen] = {}  # of exchanges, as of the same
+        self._handovers: dict[bytes, HandOvers] = {}  # of sessions, as of the same
+        # Of the queues that these are about: lanes and offsets. None: to be gathered.
+        self._claims: dict[int, list[tuple[int, int]]] | None = None
         self._read = 0  # batches
         self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
         self._held = Unfinished()  # as of the same batch
@@ -109,6 +125,8 @@ class SettlementNotes:
             key = data.bytes(data.number())
             if key[:1] == SEEN:
                 exchange_of(key)
+            elif key[:1] == SESSION:
+                session_of(key)
             elif key != HELD:
                 queue_of(key)
             if key in states:
@@ -118,6 +136,8 @@ class SettlementNotes:
             self._held = Unfinished.decode(kept)
         for key in [it for it in states if it[:1] == SEEN]:
             self._enter(key, states.pop(key))
+        for key in [it for it in states if it[:1] == SESSION]:
+            self._hand_over(key, states.pop(key))
         self._states = states
 
     def _remove_settled(self) -> None:
@@ -169,7 +189,11 @@ class SettlementNotes:
         with self._reading:
             self._read_all()
             kept = self._states.get(key)
-        return None if kept is None else _decoded(key, kept)
+            state = None if kept is None else _decoded(key, kept)
+            for lane, offset in self._claimed().get(queue, ()):
+                state = QueueState() if state is None else state
+                state.lane(lane).claimed.append(offset)
+        return state
 
     def queues(self) -> list[int]:
         """The queues that something is known of. Raises SchemaTooNew, CorruptStore."""
@@ -194,6 +218,21 @@ class SettlementNotes:
             self._read_all()
             seen = self._seen.get(seen_key(exchange))
             return () if seen is None else seen.items()
+
+    # What sessions ask
+
+    def sessions(self) -> list[int]:
+        """Those that are handing something over. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            return [session_of(key) for key in self._handovers]
+
+    def handovers(self, session: int) -> HandOvers:
+        """What it is handing over. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            known = self._handovers.get(session_key(session))
+            return HandOvers() if known is None else known.copy()
 
     # What held transactions ask
 
@@ -238,6 +277,7 @@ class SettlementNotes:
                 if self._held:
                     states[HELD] = self._held.encode()
                 states |= {key: it.encode() for key, it in self._seen.items()}
+                states |= {key: it.encode() for key, it in self._handovers.items()}
                 for key, state in states.items():
                     parts += (packed(len(key)), key, packed(len(state)), state)
                 self._note = b"".join(parts)
@@ -264,6 +304,8 @@ class SettlementNotes:
                 brought.append((first, len(held.decode(value, first)), offset))
             elif key[:1] == SEEN:
                 self._let_pass(key, value)
+            elif key[:1] == SESSION:
+                self._hand_over(key, value)
             else:
                 values.setdefault(key, []).append(value)
         changed = {key: self._changed(key, told) for key, told in values.items()}
@@ -307,6 +349,21 @@ class SettlementNotes:
             self._deduplication.room.enter(seen)
         return seen
 
+    def _claimed(self) -> dict[int, list[tuple[int, int]]]:
+        if self._claims is None:
+            self._claims = {}
+            for handovers in self._handovers.values():
+                for it in handovers.sent.values():
+                    self._claims.setdefault(it.queue, []).append((it.lane, it.offset))
+        return self._claims
+
+    def _hand_over(self, key: bytes, value: bytes) -> None:
+        session_of(key)
+        self._claims = None
+        known = self._handovers.pop(key, None) or HandOvers()
+        if known.apply(value, _named(key)) and known:
+            self._handovers[key] = known
+
     def _changed(self, key: bytes, values: list[bytes]) -> bytes | None:
         """The state of one queue after these; None: it is gone."""
         kept, name = self._states.get(key), _named(key)
@@ -347,4 +404,6 @@ def _decoded(key: bytes, kept: bytes) -> QueueState:
 def _named(key: bytes) -> str:
     if key[:1] == SEEN:
         return f"exchange {exchange_of(key)} in the journal"
+    if key[:1] == SESSION:
+        return f"session {session_of(key)} in the journal"
     return f"queue {queue_of(key)} in the journal"

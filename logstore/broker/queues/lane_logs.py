@@ -189,8 +189,8 @@ class LaneLogs:
         settled = Settled()
         before = 0 if self._clean else found.end
         settlement = reopened(lane.priority, state, found.start, found.end, before, settled)
-        size = body_bytes(found, settlement) if sized else 0
-        return Opened(found, settlement, size), settled
+        size, out = body_bytes(found, settlement) if sized else (0, {})
+        return Opened(found, settlement, size, out), settled
 
     def _clipped(
         self,
@@ -269,12 +269,14 @@ class LaneLogs:
         self._work(delete, deleted)
 
 
-def body_bytes(log: Log, settlement: Settlement) -> int:
-    """The bytes of all bodies that are not settled. Reads the log, and waits for it.
+def body_bytes(log: Log, settlement: Settlement) -> tuple[int, dict[int, int]]:
+    """The bytes of all bodies that are ready, and of each that is out, by its offset. Reads the log,
+    and waits for it.
 
     What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
     """
     total, at = 0, settlement.floor
+    out: dict[int, int] = {}
     while at < log.safe:
         try:
             batches = read_when_here(log, at, SIZED_BYTES)
@@ -286,13 +288,15 @@ def body_bytes(log: Log, settlement: Settlement) -> int:
             continue
         for batch in batches:
             with suppress(CorruptBatch):
-                total += sum(
-                    len(it.value or b"")
-                    for it in decode(batch)
-                    if it.offset >= at and not settlement.is_settled(it.offset)
-                )
+                for it in decode(batch):
+                    if it.offset < at or settlement.is_settled(it.offset):
+                        continue
+                    if settlement.is_out(it.offset):
+                        out[it.offset] = len(it.value or b"")
+                    else:
+                        total += len(it.value or b"")
         at = batches[-1].next_offset
-    return total
+    return total, out
 
 
 def body_sizes(log: Log, at: int, upto: int) -> Part:

@@ -5,6 +5,7 @@ in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.lane import Lane
@@ -23,7 +24,8 @@ class Opened(NamedTuple):
 
     log: Log
     settlement: Settlement
-    body_bytes: int  # of what is not settled; 0 if nobody asked
+    body_bytes: int  # of what is ready; 0 if nobody asked
+    out_bytes: Mapping[int, int] = MappingProxyType({})  # the same of each offset that is out
 
 
 class Part(NamedTuple):
@@ -75,6 +77,9 @@ class Counted(Protocol):
     expiring: bool
     retention: Mapping[str, str]  # settings of the logs of its lanes
     came: Callable[[Lane], object] | None  # is told of each lane that has its log now
+
+    def is_out(self, lane: int, sizes: Mapping[int, int]) -> None:
+        """These offsets of it are out, with so many bytes."""
 
 
 class Opening:
@@ -173,6 +178,7 @@ class Opening:
         else:
             lane.opened(opened.log, opened.settlement, self._wake)
             self._stock.ready_bytes += opened.body_bytes
+            self._stock.is_out(lane.number, opened.out_bytes)
             there = lane.settlement.ready(lane.end)
             self._stock.expiring = self._stock.expiring or there > 0
             self._unpark(lane)

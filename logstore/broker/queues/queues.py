@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from logstore.amqp import fields
 from logstore.broker.policies import STREAM, check
+from logstore.broker.queues.handovers import HandOvers
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
 from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
@@ -175,7 +176,9 @@ class Queues:
         exchange that was not to last, entries of what waited there.
         """
         scheduled = [it for key in self._scheduled() if (it := exchange_of(key)) is not None]
-        traces = [*self._notes.queues(), *self._logs.lanes(), *scheduled, IN_USE]
+        traces = [
+            *self._notes.queues(), *self._notes.sessions(), *self._logs.lanes(), *scheduled, IN_USE,
+        ]  # fmt: skip
         return max(kept.next_id, max(traces) + 1)
 
     def _restore(self, kept: KeptRouting) -> None:
@@ -411,6 +414,14 @@ class Queues:
         """As Host.forget_seen."""
         self._unseen.append(exchange)
         self._end_soon()
+
+    def handovers(self, session: int) -> HandOvers:
+        """What the journal knows of what a session is handing over."""
+        return self._notes.handovers(session)
+
+    def handing_over(self) -> Sequence[int]:
+        """The sessions of which it knows anything."""
+        return self._notes.sessions()
 
     def keeps_history(self, name: str) -> bool:
         """As Host.keeps_history."""

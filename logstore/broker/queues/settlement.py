@@ -92,7 +92,8 @@ class Settlement:
 
     @classmethod
     def restored(cls, state: LaneState, end: int, delivered_below: int = 0) -> "Settlement":
-        """As the journal has it, over a log that ends here: all that is held is back.
+        """As the journal has it, over a log that ends here: all that is held is back, but for what
+        is claimed, which is out.
 
         What the log has lost at its end is not known any more. Whoever calls this tells the journal
         of it, and settles what the log has lost at its start (``settled.reopened`` does both).
@@ -101,11 +102,17 @@ class Settlement:
         new._held = dict(sorted(state.held.items()))
         new._counts = state.counts.copy()
         new.removed = state.removed.copy()
+        upto = max(state.claimed, default=-1) + 1
+        if upto > new.cursor:
+            include(new._held, new.cursor, upto - new.cursor)
+            new.cursor = upto
         new._held_count = size(new._held)
         new._low = min(new._held, default=new.cursor >> BLOCK_SHIFT)
         new._all_back()
         new._clip(end)
         new.restored_below = new.cursor
+        for offset in state.claimed:
+            new.take_one(offset)
         return new
 
     def _all_back(self) -> None:
@@ -170,6 +177,12 @@ class Settlement:
     def is_back(self, offset: int) -> bool:
         """Whether it waits to be given out again."""
         return bool(self._back.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1)
+
+    def is_out(self, offset: int) -> bool:
+        """Whether it was given out, and is neither settled nor back."""
+        return not self.is_back(offset) and bool(
+            self._held.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1
+        )
 
     def is_settled(self, offset: int) -> bool:
         """Whether the record is done with: what compaction asks."""

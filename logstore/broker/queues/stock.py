@@ -426,6 +426,11 @@ class Stock:
                 self._out_bytes[lane.number, record.offset] = size
                 self.ready_bytes -= size
 
+    def is_out(self, lane: int, sizes: Mapping[int, int]) -> None:
+        """As Counted.is_out."""
+        if self._out_bytes is not None:
+            self._out_bytes |= {(lane, offset): size for offset, size in sizes.items()}
+
     def settle_gap(self, lane: Lane, first: int, upto: int) -> None:
         """Offsets without records: compaction has taken those."""
         for run in lane.settlement.take_between(first, upto):
