@@ -150,6 +150,10 @@ class Exact:
             step = self._steps.get(pid)
         return step is Step.SENT
 
+    def unsendable(self, pids: Sequence[int]) -> None:
+        """As Exact.unsendable."""
+        self._over(pids)
+
     def lost(self, pids: Iterable[int]) -> None:
         """As Exact.lost."""
         gone = [it for it in pids if self._steps.pop(it, None) is not None]

@@ -56,6 +56,9 @@ class Exact(Protocol):
         ``Outbound.go_on`` is called when it is.
         """
 
+    def unsendable(self, pids: Sequence[int]) -> None:
+        """These are longer than the client takes: they count as delivered."""
+
     def lost(self, pids: Iterable[int]) -> None:
         """What had these packet identifiers is gone, by other ways than the client's."""
 
@@ -246,7 +249,12 @@ class Outbound:
         self._counts.sent += len(messages) - len(too_long)
         if too_long:
             self._counts.too_long += len(too_long)
-            self._free([it for it in too_long if it])  # of QoS 0 there is nothing to be freed
+            there = [it for it in too_long if it]  # of QoS 0 there is nothing to be freed
+            exact = self.exact
+            if exact is not None and (those := [it for it in there if it in exact]):
+                exact.unsendable(those)
+                there = [it for it in there if it not in those]
+            self._free(there)
 
     def _said(self, data: bytes, time_ms: int) -> mapping.Seen:
         known = self._seen.get(data)
@@ -340,6 +348,8 @@ class Outbound:
                 again.popleft()
                 self.pids.free(pid)
                 self.unacked.ack(tag)
+                if self.exact is not None:
+                    self.exact.lost([pid])
                 continue
             message = self._message_again(pid, delivered)
             if message is None and self._watched is not None:

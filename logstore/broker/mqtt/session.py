@@ -13,6 +13,8 @@ from typing import Final, Protocol
 from logstore.amqp import fields
 from logstore.broker.history import Kept as KeptHistory
 from logstore.broker.listeners import Chunk, Form
+from logstore.broker.mqtt.arrivals import Arrivals
+from logstore.broker.mqtt.exact import Exact
 from logstore.broker.mqtt.filters import SHARE, held_bytes_of, is_topic
 from logstore.broker.mqtt.grants import UNASKED, Granted, Grants
 from logstore.broker.mqtt.line import Line
@@ -20,6 +22,7 @@ from logstore.broker.mqtt.member import Grant, Member
 from logstore.broker.mqtt.outbound import Outbound
 from logstore.broker.mqtt.outlet import Outlet
 from logstore.broker.mqtt.packet_ids import PID_MAX
+from logstore.broker.mqtt.telling import Hands, tell_gone
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.named import plain
 from logstore.broker.queues.pending import Pending
@@ -101,6 +104,8 @@ class Home(Protocol):
     def queue_arguments(self) -> Arguments:
         """Of queues that are made: how much they keep."""
 
+    @property
+    def hands(self) -> Hands: ...
     def soon(self, call: Callable[[], object]) -> None: ...
     def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending: ...
     def holds(self, more: int) -> None:
@@ -145,6 +150,8 @@ class Session:
         self.taken_over_at: Sequence[int] = ()  # ms, of the last minute
         self.held_bytes = SESSION_BYTES + 3 * len(kept.client)
         self._home = home
+        self._exact: Exact | None = None  # once a message of QoS 2 may be sent to it
+        self._arrivals: Arrivals | None = None  # once it has sent one
         self._queue: Queue | None = None
         self.queue_made_ms = 0  # when the last one was
         self.remade = 0  # how often since then it was lost again within a second
@@ -173,6 +180,8 @@ class Session:
         for row in sorted(rows):
             grant = Grant(row.qos, row.no_local, row.retain_as_published, row.number)
             self.grants.put(row.filter, grant, row.id)
+            if grant.qos > 1:
+                self.exact  # noqa: B018  from now on there is one
             self._hold(_bytes_of(row.filter))
             self._home.subscribed(1)
         queue = self._home.vhost.numbered(self._kept_queue) if self._kept_queue else None
@@ -182,6 +191,15 @@ class Session:
             self._need_queue()
         for filter, grant in self.grants:
             self._join(filter, grant)
+        kept = self._home.hands.handovers(self.number)
+        if kept.came:
+            self._arrivals = Arrivals(
+                self.number, self._home.hands, lasts=self.lasts, known=kept.came
+            )
+        if kept.sent:
+            self.out.exact = self._exact = Exact(
+                self.number, self.out, self._home.hands, lasts=self.lasts, kept=kept.sent
+            )
 
     # As Member
 
@@ -220,7 +238,20 @@ class Session:
         assert self.line is not None
         self._home.space.changed(self)
         self.live = True
-        self.out.attach(self.line, window, lambda: self._home.look_again(self))
+        line = self.line
+
+        def all_again() -> None:
+            self._home.look_again(self)
+
+        if self._exact is None:
+            self.out.attach(line, window, all_again)
+            return
+
+        def prepared() -> None:
+            if self.line is line and not self.ended:
+                self.out.attach(line, window, all_again)
+
+        self._exact.prepare(prepared)
 
     def parted(self, now_ms: int) -> None:
         """Its connection is gone."""
@@ -236,6 +267,24 @@ class Session:
         if self.left_ms == CONNECTED or self.expiry_s == NEVER:
             return None
         return self.left_ms + 1000 * self.expiry_s
+
+    # QoS 2
+
+    @property
+    def exact(self) -> Exact:
+        """Of messages on their way to it."""
+        if self._exact is None:
+            self.out.exact = self._exact = Exact(
+                self.number, self.out, self._home.hands, lasts=self.lasts
+            )
+        return self._exact
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Of messages that it sends."""
+        if self._arrivals is None:
+            self._arrivals = Arrivals(self.number, self._home.hands, lasts=self.lasts)
+        return self._arrivals
 
     # What its client asks
 
@@ -305,6 +354,8 @@ class Session:
             self._hold(_bytes_of(filter))
             self._home.subscribed(1)
         self.grants.put(filter, grant, number)
+        if grant.qos > 1:
+            self.exact  # noqa: B018  from now on there is one
         return self._row(filter, grant)
 
     def _row(self, filter: bytes, grant: Grant) -> KeptSubscription:
@@ -428,6 +479,8 @@ class Session:
         home.holds(-self.held_bytes)
         home.subscribed(-len(self.grants))
         pending = home.keep((), [self.fact()]) if self.lasts else None
+        if self.lasts and (self._exact is not None or self._arrivals is not None):
+            tell_gone(home.hands, self.number)
         if queue is not None and not queue.gone:
             _, forgotten = home.vhost.delete_queue(queue)
             pending = forgotten if forgotten is not None else pending

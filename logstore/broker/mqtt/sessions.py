@@ -12,6 +12,7 @@ from logstore.amqp import fields
 from logstore.broker.mqtt.deadlines import Deadlines
 from logstore.broker.mqtt.line import Line
 from logstore.broker.mqtt.session import CLIENT, NoShares, Session, Shares, Space
+from logstore.broker.mqtt.telling import Hands, tell_gone
 from logstore.broker.queues.limits import DROP_HEAD, REJECT_PUBLISH
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending, both
@@ -138,6 +139,7 @@ class Sessions:
         self.counts = SessionCounts() if counts is None else counts
         self.soon = queues.soon
         self.holds = holds
+        self.hands: Hands = queues
         self._queues = queues
         self._keeper = keeper
         self._limits = limits
@@ -218,6 +220,9 @@ class Sessions:
         for queue in list(self.vhost.queues()):
             if is_of_session(queue) and queue.id not in known:
                 self.vhost.goes(queue)
+        for number in self.hands.handing_over():
+            if number not in self._by_number:
+                tell_gone(self.hands, number)
 
     # Which there are
 
