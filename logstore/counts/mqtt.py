@@ -5,8 +5,8 @@ class MqttCounts:
     """Since the process began to serve. Changed in the sessions' thread."""
 
     __slots__ = (
-        "dropped", "received", "refused", "sent", "too_long", "unknown_aliases", "unknown_packets",
-        "unmatched",
+        "dropped", "received", "refused", "repeated", "sent", "too_long", "unknown_aliases",
+        "unknown_packets", "unmatched",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -19,4 +19,5 @@ class MqttCounts:
         # Of clients that use an alias without having said of what: those that send again, on a new
         # connection, what they had sent with one.
         self.unknown_aliases = 0
+        self.repeated = 0  # messages of QoS 2 that came again, and were known
         self.unknown_packets = 0  # PUBACK and its like of packets that there are not

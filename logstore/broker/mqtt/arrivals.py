@@ -37,7 +37,7 @@ class _Group:
 class Arrivals:
     """Of one session."""
 
-    __slots__ = ("_coming", "_hands", "_known", "_lasts", "_releasing", "_session")
+    __slots__ = ("_before", "_coming", "_hands", "_known", "_lasts", "_releasing", "_session")
 
     def __init__(
         self, session: int, hands: Hands, *, lasts: bool, known: Iterable[int] = ()
@@ -47,12 +47,22 @@ class Arrivals:
         self._hands = hands
         self._lasts = lasts
         self._known: set[int] = set(known)
+        self._before = len(self._known)  # of earlier connections
         self._coming: dict[int, _Group] = {}
         self._releasing: dict[int, _Group] = {}
 
     def __len__(self) -> int:
         """Messages that are not released."""
         return len(self._known) + len(self._coming)
+
+    def connected(self) -> None:
+        """Another connection begins: what its client may leave unreleased begins anew."""
+        self._before = len(self._known)
+
+    @property
+    def unreleased(self) -> int:
+        """Messages of this connection that were acknowledged, and not released."""
+        return max(0, len(self._known) - self._before)
 
     def __contains__(self, pid: object) -> bool:
         """Whether a message with this packet identifier was taken, and is not released."""

@@ -21,6 +21,7 @@ from logstore.broker.mqtt.wills import Wills
 from logstore.broker.queues.message import Message as Queued
 from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.transaction import Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log
 
@@ -85,21 +86,25 @@ class Mqtt:
         """Whether there is no room for more messages just now."""
         return self.space.crowded
 
-    def publish(self, messages: Sequence[Message]) -> Sent:
+    def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Sent:
         """Keep those that are to be kept, and send all to those who get them. Raises nothing.
 
-        ``settle`` is to be called after it.
+        ``settle`` is to be called after it. ``held``: what goes to queues becomes a part of it;
+        then ``waiting`` says no more than whether that can't be.
         """
         try:
             marks = self.mapped.take(messages)
             kept = self.retained.take(messages)
         except LogstoreError as error:
             return Sent(_failed(error), None)
-        waiting, matched = self.space.publish(messages)
+        waiting, matched = self.space.publish(messages, held)
         if kept is not None:
             marks.append(kept)
         if marks:
-            waiting = _with(waiting, marks)
+            if held is None:
+                waiting = _with(waiting, marks)
+            else:
+                held.before(lambda it: _with(it, marks), 0)
             matched = [1] * len(messages)  # a topic has got it, where nobody else has
         return Sent(waiting, matched)
 

@@ -238,6 +238,8 @@ class Session:
         assert self.line is not None
         self._home.space.changed(self)
         self.live = True
+        if self._arrivals is not None:
+            self._arrivals.connected()
         line = self.line
 
         def all_again() -> None:
@@ -285,6 +287,11 @@ class Session:
         if self._arrivals is None:
             self._arrivals = Arrivals(self.number, self._home.hands, lasts=self.lasts)
         return self._arrivals
+
+    @property
+    def unreleased(self) -> int:
+        """Messages that its client has sent on this connection, and has not released."""
+        return 0 if self._arrivals is None else self._arrivals.unreleased
 
     # What its client asks
 

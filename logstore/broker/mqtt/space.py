@@ -516,7 +516,9 @@ class _Sending:
         self.matched += [1] * count  # it is not that nobody would have got them
 
     def end(self) -> None:
-        """All were taken."""
+        """All were taken. What can't become a part of the transaction has failed at once."""
+        if self._held is not None and self.waiting is None:
+            self.waiting = Waiting()
         if self._rows is not None:
             self._rows.publish(self.waiting, self._held)
 

@@ -270,10 +270,10 @@ class LaneLogs:
 
 
 def body_bytes(log: Log, settlement: Settlement) -> tuple[int, dict[int, int]]:
-    """The bytes of all bodies that are ready, and of each that is out, by its offset. Reads the log,
-    and waits for it.
+    """The bytes of all bodies that are ready, and of each that is out, by its offset.
 
-    What is damaged is passed over, as it is by who delivers. Raises LogFailed, Damaged, Failed.
+    Reads the log, and waits for it. What is damaged is passed over, as it is by who delivers.
+    Raises LogFailed, Damaged, Failed.
     """
     total, at = 0, settlement.floor
     out: dict[int, int] = {}

@@ -49,7 +49,7 @@ class LaneState:
     held: Bits = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)  # of what is held
     removed: Removed = field(default_factory=Removed)  # of what is settled: it was purged
-    # Offsets that clients are getting exactly once: these have them (``handovers.py``). In no bytes.
+    # Offsets that clients are getting exactly once (``handovers.py``): they are out. In no bytes.
     claimed: list[int] = field(default_factory=list)
 
     def hold(self, upto: int) -> None:

@@ -17,6 +17,7 @@ from logstore.broker.mqtt.sessions import Sessions
 from logstore.broker.mqtt.wills import Wills
 from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.transaction import Transaction
 from logstore.counts.doors import DoorCounts
 from logstore.counts.mqtt import MqttCounts
 from logstore.errors import LogstoreError
@@ -62,8 +63,8 @@ class Model(Protocol):
     def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
         """Retained messages that their session is to acknowledge: into its queue."""
 
-    def publish(self, messages: Sequence[Message]) -> Publish:
-        """To all who get them."""
+    def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Publish:
+        """To all who get them; ``held`` as ``Mqtt.publish``."""
 
     def settle(self, size: int) -> None:
         """After publishing, and whatever else came in these bytes: who listens gets it soon."""

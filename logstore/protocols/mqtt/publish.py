@@ -5,16 +5,16 @@ has no words for that, and its connection ends rather than that something is ack
 nobody has.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Final
 
 from logstore.broker.mqtt.message import NOTHING, About, Message
-from logstore.errors import LogstoreError, StorageFull
-from logstore.mqtt import kinds, packets, reasons, writing
+from logstore.mqtt import kinds, reasons
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.reading import Run
 from logstore.mqtt.reasons import Broken, not_allowed
+from logstore.protocols.mqtt import answers, exactly
 from logstore.protocols.mqtt.carrier import Carrier
 from logstore.protocols.mqtt.connect import DOLLAR, RECEIVE_MAXIMUM
 
@@ -24,11 +24,8 @@ _ALIAS_BYTES: Final = 100  # of one beside its topic
 
 def take(of: Carrier, run: Run) -> None:
     """Messages of one QoS. Raises Broken."""
-    qos, count = run.qos, len(run.payloads)
-    if qos and of.version == V5 and of.owed.unacknowledged + count > RECEIVE_MAXIMUM:
-        raise Broken(
-            reasons.RECEIVE_MAXIMUM, f"over {RECEIVE_MAXIMUM} of its messages are unacknowledged"
-        )
+    if run.qos and of.version == V5:
+        _check_unacknowledged(of, len(run.payloads))
     if run.properties is None and (of.version < V5 or all(run.topics)):
         _take(of, run, run.topics, None)
         return
@@ -43,6 +40,15 @@ def take(of: Carrier, run: Run) -> None:
             _take(of, left, said.topics, said.abouts)
         raise
     _take(of, run, said.topics, said.abouts)
+
+
+def _check_unacknowledged(of: Carrier, count: int) -> None:
+    """Whether it may send so many more now (receive maximum). Raises Broken."""
+    assert of.mine is not None
+    if of.owed.unacknowledged + of.mine.unreleased + count > RECEIVE_MAXIMUM:
+        raise Broken(
+            reasons.RECEIVE_MAXIMUM, f"over {RECEIVE_MAXIMUM} of its messages are unacknowledged"
+        )
 
 
 def _take(
@@ -62,6 +68,10 @@ def _take(
         counts.refused += len(refused)
         if qos and of.version < V5 and reasons.NOT_AUTHORIZED in refused.values():
             raise Broken(reasons.NOT_AUTHORIZED, "it has published what it may not")
+    if run.qos > 1:
+        exactly.publish(of, run, messages, refused)
+        return
+    if refused:
         messages = [it for n, it in enumerate(messages) if n not in refused]
     _publish(of, run, messages, refused)
 
@@ -93,43 +103,10 @@ def _publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[i
         counts.unmatched += matched.count(0)
     if run.pids is None:
         return
-    unmatched: dict[int, int] = {}
-    if matched is not None and of.version == V5 and 0 in matched:
-        there = (n for n in range(len(run.pids)) if n not in refused)
-        unmatched = {
-            n: reasons.NO_MATCHING_SUBSCRIBERS
-            for n, got in zip(there, matched, strict=True) if not got
-        }  # fmt: skip
-    kind = kinds.PUBACK if run.qos == 1 else kinds.PUBREC
     waiting = None if published is None else published.waiting
-    said = _saying(of, kind, run.pids, refused, unmatched)
+    nobody = answers.unmatched(of, matched, [n for n in range(len(run.pids)) if n not in refused])
+    said = answers.saying(of, kinds.PUBACK, run.pids, refused, nobody)
     of.owed.add_run(waiting, len(run.pids), of.link.wake, said)
-
-
-def _saying(
-    of: Carrier,
-    kind: int,
-    pids: Sequence[int],
-    refused: dict[int, int],
-    unmatched: dict[int, int],
-) -> Callable[[LogstoreError | None], bytes]:
-    """What acknowledges these; the reason codes of those that are not just successful."""
-
-    def said(error: LogstoreError | None) -> bytes:
-        if error is None and not refused and not unmatched:
-            return writing.acks(kind, pids)
-        codes, failed = unmatched | refused, reasons.SUCCESS
-        if error is not None:
-            codes = refused
-            failed = reasons.QUOTA if isinstance(error, StorageFull) else reasons.UNSPECIFIED
-            if of.version < V5:
-                of.fail(Broken(failed, f"what it has published can't be kept: {error}"))
-                return b""
-        return b"".join(
-            writing.ack(kind, pid, codes.get(n, failed), of.version) for n, pid in enumerate(pids)
-        )
-
-    return said
 
 
 # Properties
@@ -192,14 +169,3 @@ def _no_topic(alias: int = 0) -> Broken:
             f"a PUBLISH has the topic alias {alias}, which stands for no topic on this connection"
         )
     return not_allowed("a PUBLISH has neither a topic nor an alias")
-
-
-# QoS 2
-
-
-def exchanged(of: Carrier, packet: packets.Ack) -> None:
-    """PUBREC, PUBREL, PUBCOMP."""
-    of.door.counts.unknown_packets += 1
-    if packet.kind in (kinds.PUBREL, kinds.PUBREC):
-        answer = kinds.PUBCOMP if packet.kind == kinds.PUBREL else kinds.PUBREL
-        of.put(writing.ack(answer, packet.pid, reasons.PACKET_ID_NOT_FOUND, of.version))

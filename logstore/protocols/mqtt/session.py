@@ -22,7 +22,7 @@ from logstore.mqtt.reading import Acked, Item, Other, Run
 from logstore.mqtt.reasons import Broken, not_allowed
 from logstore.printable import printable
 from logstore.protocols import session
-from logstore.protocols.mqtt import deliver, entry, publish, subscribe
+from logstore.protocols.mqtt import deliver, entry, exactly, publish, subscribe
 from logstore.protocols.mqtt.carrier import First
 from logstore.protocols.mqtt.connect import Come
 from logstore.protocols.mqtt.door import MqttDoor
@@ -408,7 +408,7 @@ class MqttSession:
         if kind == kinds.PUBACK:
             self.acked((packet.pid,))
         else:
-            publish.exchanged(self, packet)
+            exactly.ANSWERS[kind](self, packet)
 
     def _disconnect(self, packet: packets.Disconnect) -> None:
         assert self.come is not None

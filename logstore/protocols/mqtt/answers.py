@@ -1,0 +1,45 @@
+"""What acknowledges messages that a client has published: PUBACK and PUBREC, with their reasons."""
+
+from collections.abc import Callable, Sequence
+
+from logstore.errors import LogstoreError, StorageFull
+from logstore.mqtt import reasons, writing
+from logstore.mqtt.kinds import V5
+from logstore.mqtt.reasons import Broken
+from logstore.protocols.mqtt.carrier import Carrier
+
+
+def unmatched(of: Carrier, matched: Sequence[int] | None, numbers: Sequence[int]) -> dict[int, int]:
+    """Of messages with these numbers, the reason codes of those that nobody gets (3.4.2.1)."""
+    if matched is None or of.version < V5 or 0 not in matched:
+        return {}
+    return {
+        n: reasons.NO_MATCHING_SUBSCRIBERS
+        for n, got in zip(numbers, matched, strict=True) if not got
+    }  # fmt: skip
+
+
+def saying(
+    of: Carrier,
+    kind: int,
+    pids: Sequence[int],
+    refused: dict[int, int],
+    unmatched: dict[int, int],
+) -> Callable[[LogstoreError | None], bytes]:
+    """What acknowledges these; the reason codes of those that are not just successful."""
+
+    def said(error: LogstoreError | None) -> bytes:
+        if error is None and not refused and not unmatched:
+            return writing.acks(kind, pids)
+        codes, failed = unmatched | refused, reasons.SUCCESS
+        if error is not None:
+            codes = refused
+            failed = reasons.QUOTA if isinstance(error, StorageFull) else reasons.UNSPECIFIED
+            if of.version < V5:
+                of.fail(Broken(failed, f"what it has published can't be kept: {error}"))
+                return b""
+        return b"".join(
+            writing.ack(kind, pid, codes.get(n, failed), of.version) for n, pid in enumerate(pids)
+        )
+
+    return said
