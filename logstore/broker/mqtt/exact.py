@@ -14,8 +14,9 @@ from typing import Final
 from logstore.broker.mqtt import line
 from logstore.broker.mqtt.outbound import Outbound
 from logstore.broker.mqtt.packet_ids import NO_DELIVERY
-from logstore.broker.mqtt.telling import Hands, tell
+from logstore.broker.mqtt.telling import Hands, Told, tell
 from logstore.broker.queues.handovers import OVER, RECEIVED, Sent, sent, told_of
+from logstore.broker.queues.transaction import Transaction
 from logstore.errors import LogstoreError
 
 log: Final = logging.getLogger("logstore.mqtt")
@@ -208,9 +209,11 @@ class Exact:
     def _over(self, pids: Sequence[int]) -> None:
         for pid in pids:
             self._steps.pop(pid, None)
-        # What is settled in this turn stands in the journal before this, or beside it.
-        self._tell(told_of(OVER, pids))
-        self._out.completed(pids)
+        held = Transaction()
+        if self._lasts:
+            held.remember(Told(self._session, told_of(OVER, pids)))
+        self._out.completed(pids, held)
+        self._hands.commit(held, self._warn)
 
     def _tell(
         self, operations: bytes, then: Callable[[LogstoreError | None], None] | None = None

@@ -22,6 +22,7 @@ from logstore.broker.mqtt.packet_ids import NO_DELIVERY, PacketIds
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.subscription import Whose
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError
@@ -286,16 +287,27 @@ class Outbound:
         if self._again is not None:
             self.go_on()
 
-    def completed(self, pids: Sequence[int]) -> None:
-        """Exchanges of QoS 2 are over: these are settled."""
-        self._free(pids)
+    def completed(self, pids: Sequence[int], held: Transaction) -> None:
+        """Exchanges of QoS 2 are over: that these are settled is a part of the transaction."""
+        ranges, unknown = self.pids.free_all(pids)
+        self._counts.unknown_acks += unknown
+        for first, last in ranges:
+            for delivered in self._taken_out(first, last):
+                if not delivered.queue.gone:
+                    held.settle(delivered.queue, *delivered[1:4])
+                    delivered.queue.count_acked(delivered)
+        if self._again is not None:
+            self._soon(self.go_on)
 
     def _settle(self, first: int, last: int) -> None:
+        for delivered in self._taken_out(first, last):
+            delivered.queue.settle(delivered)
+
+    def _taken_out(self, first: int, last: int) -> Sequence[Group]:
         found = self.unacked.ack_range(first, last)
         if found is None:  # some were taken out meanwhile
             found = [it for n in range(first, last + 1) if (it := self.unacked.ack(n)) is not None]
-        for delivered in found:
-            delivered.queue.settle(delivered)
+        return found
 
     # What is sent again
 
