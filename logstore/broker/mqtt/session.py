@@ -125,9 +125,9 @@ class Session:
     """Of one client id."""
 
     __slots__ = (
-        "__weakref__", "_home", "_kept_queue", "_queue", "client", "ended", "expiry_s", "grants",
-        "held_bytes", "lasts", "left_ms", "line", "live", "number", "out", "queue_made_ms",
-        "remade", "strict", "taken_over_at", "user", "version",
+        "__weakref__", "_arrivals", "_exact", "_home", "_kept_queue", "_queue", "client", "ended",
+        "expiry_s", "grants", "held_bytes", "lasts", "left_ms", "line", "live", "number", "out",
+        "queue_made_ms", "remade", "strict", "taken_over_at", "user", "version",
     )  # fmt: skip
 
     def __init__(self, kept: KeptSession, home: Home, *, lasts: bool) -> None:
