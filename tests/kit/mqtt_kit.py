@@ -66,7 +66,7 @@ class Model:
     def cursor(self, session, filter_, grant):
         return self.nothing_retained.cursor(filter_)
 
-    def publish(self, messages):
+    def publish(self, messages, held=None):
         self.published += messages
         matched = []
         for it in messages:
@@ -89,7 +89,7 @@ class Model:
         for it in messages:
             if it.qos:
                 found = self.node.space.publish(
-                    it.topic, it.payload, qos=it.qos, about=it.about, retain=it.retain
+                    it.topic, it.payload, qos=it.qos, about=it.about, retain=it.retain, held=held
                 )
                 for log, mark in found.waiting.marks:
                     waiting.appended(log, mark)

@@ -82,7 +82,7 @@ class PlainSpace:
     def changed(self, member):
         pass
 
-    def publish(self, topic, *payloads, qos=1, about=None, retain=False):
+    def publish(self, topic, *payloads, qos=1, about=None, retain=False, held=None):
         qos_of = {}
         for entries in self.tree.matching(topic):
             for member, grant in entries.items():
@@ -90,9 +90,8 @@ class PlainSpace:
         queues = tuple(it.queue for it, its in qos_of.items() if its and qos)
         data = mapping.properties_of(topic, qos, about, self.node.clock(), retain=retain)
         key = mapping.key_of(topic)
-        return self.node.vhost.publish([
-            (queues, Message(mapping.EXCHANGE, key, data, it)) for it in payloads
-        ])  # fmt: skip
+        run = [(queues, Message(mapping.EXCHANGE, key, data, it)) for it in payloads]
+        return self.node.vhost.publish(run, held)
 
 
 class MqttNode(Node):

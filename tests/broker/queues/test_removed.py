@@ -15,6 +15,7 @@ from logstore.broker.queues.state import QueueState
 from logstore.errors import CorruptStore
 from logstore.records.encode import encode
 from logstore.storage import catalog
+from logstore.storage.catalog import SCHEMA
 
 OFFSETS = st.integers(0, 60)
 ACTS = st.lists(
@@ -153,7 +154,7 @@ def test_of_an_older_store_that_was_killed_before_a_recovery_point_the_same_is_h
     assert not list(environment.items(b"notes"))  # of the journal: nothing was saved yet
     environment.commit([(b"meta", b"schema", b"5")])
     node = lives.kill()
-    assert node.directory.schema == 6
+    assert node.directory.schema == SCHEMA
     node.get(b"q")
     node.run()
     queue = node.vhost.queue(b"q")

@@ -1,0 +1,131 @@
+"""QoS 2 at the door: each message once, whatever is sent again."""
+
+import pytest
+from mqtt_kit import VERSIONS
+
+from logstore.mqtt import kinds, reasons
+from logstore.mqtt.kinds import V5
+from logstore.mqtt.packets import Ack, Disconnect, Publish
+from logstore.protocols.mqtt.connect import RECEIVE_MAXIMUM
+
+
+def payloads(door):
+    return [it.payload for it in door.model.published]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_message_that_comes_again_is_acknowledged_and_not_taken(door, version):
+    hearer, _ = door.come("h", version=version)
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p", version=version)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5)) == Ack(kinds.PUBREC, 5)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5, dup=True)) == Ack(kinds.PUBREC, 5)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5)) == Ack(kinds.PUBREC, 5)  # whatever its DUP says
+    assert payloads(door) == [b"x"]
+    assert peer.ask(Ack(kinds.PUBREL, 5)) == Ack(kinds.PUBCOMP, 5)
+    assert peer.ask(Publish(b"a", b"y", 2, pid=5)) == Ack(kinds.PUBREC, 5)
+    assert payloads(door) == [b"x", b"y"]
+    assert [it.payload for it in hearer.packets()] == [b"x", b"y"]
+
+
+def test_a_message_that_comes_twice_in_one_read_is_taken_once(door):
+    hearer, _ = door.come("h")
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p")
+    again = Publish(b"a", b"1", 2, pid=1)
+    peer.send(again, Publish(b"a", b"2", 2, pid=2), again, Publish(b"a", b"3", 2, pid=3))
+    door.run()
+    assert [it.pid for it in peer.packets()] == [1, 2, 1, 3]
+    assert payloads(door) == [b"1", b"2", b"3"]
+
+
+def test_a_message_that_comes_again_on_the_next_connection_is_known(door):
+    hearer, _ = door.come("h")
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p", expiry_s=60)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5)).kind == kinds.PUBREC
+    peer.end()
+    peer, _ = door.come("p", clean=False, expiry_s=60)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5, dup=True)) == Ack(kinds.PUBREC, 5)
+    assert payloads(door) == [b"x"]
+    peer, _ = door.come("p", clean=True, expiry_s=60)
+    assert peer.ask(Publish(b"a", b"x", 2, pid=5)).kind == kinds.PUBREC
+    assert payloads(door) == [b"x", b"x"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_release_of_nothing_is_answered(door, version):
+    peer, _ = door.come("p", version=version)
+    reason = reasons.PACKET_ID_NOT_FOUND if version == V5 else reasons.SUCCESS
+    for _ in range(3):
+        assert peer.ask(Ack(kinds.PUBREL, 9)) == Ack(kinds.PUBCOMP, 9, reason)
+    assert peer.session.door.counts.unknown_packets == 3
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_gets_a_message_in_four_packets(door, version):
+    hearer, _ = door.come("h", version=version)
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p", version=version)
+    peer.ask(Publish(b"a", b"x", 2, pid=1))
+    [got] = hearer.packets()
+    assert (got.payload, got.qos, got.dup) == (b"x", 2, False)
+    session = hearer.session.mine
+    assert hearer.ask(Ack(kinds.PUBREC, got.pid)) == Ack(kinds.PUBREL, got.pid)
+    assert hearer.ask(Ack(kinds.PUBREC, got.pid)) == Ack(kinds.PUBREL, got.pid)
+    assert session.queue.out == 1
+    assert hearer.ask(Ack(kinds.PUBCOMP, got.pid)) is None
+    assert (session.queue.out, session.queue.ready, len(session.out.pids)) == (0, 0, 0)
+
+
+def test_what_a_client_does_not_want_is_over(door):
+    hearer, _ = door.come("h")
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p")
+    peer.ask(Publish(b"a", b"x", 2, pid=1))
+    [got] = hearer.packets()
+    assert hearer.ask(Ack(kinds.PUBREC, got.pid, reasons.UNSPECIFIED)) is None
+    session = hearer.session.mine
+    assert (session.queue.out, len(session.out.pids)) == (0, 0)
+    unknown = Ack(kinds.PUBREL, got.pid, reasons.PACKET_ID_NOT_FOUND)
+    assert hearer.ask(Ack(kinds.PUBREC, got.pid)) == unknown
+
+
+def test_the_next_connection_goes_on_where_the_last_one_ended(door):
+    hearer, _ = door.come("h", expiry_s=60)
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p")
+    for n in (1, 2, 3):
+        peer.ask(Publish(b"a", b"%d" % n, 2, pid=n))
+    first, second, third = hearer.packets()
+    assert hearer.ask(Ack(kinds.PUBREC, first.pid)).kind == kinds.PUBREL
+    assert hearer.ask(Ack(kinds.PUBREC, second.pid)).kind == kinds.PUBREL
+    assert hearer.ask(Ack(kinds.PUBCOMP, first.pid)) is None
+    hearer.end()
+    hearer, (connack, released, again) = door.come("h", clean=False, expiry_s=60)
+    assert connack.session_present
+    assert released == Ack(kinds.PUBREL, second.pid)
+    assert (again.pid, again.payload, again.dup) == (third.pid, b"3", True)
+
+
+def test_an_acknowledgement_of_another_qos_is_a_protocol_error(door):
+    hearer, _ = door.come("h")
+    hearer.subscribe(b"a/1", qos=1)
+    hearer.subscribe(b"a/2", qos=2)
+    peer, _ = door.come("p")
+    peer.ask(Publish(b"a/1", b"x", 1, pid=1))
+    [got] = hearer.packets()
+    found = hearer.ask(Ack(kinds.PUBREC, got.pid))
+    assert isinstance(found, Disconnect)
+    assert found.reason == reasons.PROTOCOL_ERROR
+
+
+def test_what_is_not_released_counts_as_unacknowledged(door):
+    peer, _ = door.come("p")
+    for n in range(1, RECEIVE_MAXIMUM + 1):
+        peer.send(Publish(b"a", b"x", 2, pid=n))
+    door.run()
+    assert len(peer.packets()) == RECEIVE_MAXIMUM
+    found = peer.ask(Publish(b"a", b"x", 2, pid=RECEIVE_MAXIMUM + 1))
+    assert isinstance(found, Disconnect)
+    assert found.reason == reasons.RECEIVE_MAXIMUM
