@@ -167,7 +167,8 @@ def test_it_works_behind_a_prefix(browser, store):
 EVERY_VIEW = [
     "overview", "topics", "topics/orders", "topics/orders/partitions", "topics/orders/groups",
     "topics/orders/settings", "topics/secret", "topics/secret/settings", "groups", "groups/hidden",
-    "queues", "routing", "channels", "connections", "server", "server/users", "server/rules",
+    "queues", "routing", "channels", "connections", "connections/sessions", "server",
+    "server/users", "server/rules",
     "server/jobs", "server/audit", "server/doctor",
 ]  # fmt: skip
 

@@ -21,6 +21,7 @@ VIEWS = [
     "#/topics/orders/groups", "#/topics/orders/routes", "#/topics/orders/settings",
     "#/topics/orders/danger",
     "#/topics/orders/records/0/0", "#/groups", "#/groups/billing", "#/connections", "#/server",
+    "#/connections/sessions",
     "#/server/users", "#/server/rules", "#/server/jobs", "#/server/audit", "#/server/doctor",
 ]  # fmt: skip
 LOADED_BYTES_MAX = 150_000

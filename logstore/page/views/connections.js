@@ -4,12 +4,22 @@ import { ask, path } from "../api.js";
 import { form } from "../dialogs.js";
 import { badge, button, dim, h, mono, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
+import { to } from "../router.js";
 import { ago, doorName, grouped, moment, size, sizePerSecond, visible } from "../texts.js";
+import { sessions } from "./sessions.js";
 
-const DOORS = [["", "all doors"], ["kafka", "kafka"], ["resp", "redis"], ["amqp", "rabbitmq"], ["http", "http"]];
+const DOORS = [["", "all doors"], ["kafka", "kafka"], ["resp", "redis"], ["amqp", "rabbitmq"], ["mqtt", "mqtt"], ["stomp", "stomp"], ["http", "http"]];
+const TABS = [["connections", "Connections", to("connections")], ["sessions", "MQTT sessions", to("connections", "sessions")]];
 
 export function show(view) {
+  const [word = "connections"] = view.names;
   view.heading(["Connections"]);
+  view.tabs(TABS, word);
+  if (word === "sessions") sessions(view);
+  else connections(view);
+}
+
+function connections(view) {
   const door = h("select", { "aria-label": "Door", onchange: () => {
     view.remember({ door: door.value });
     rows.refresh();
