@@ -246,12 +246,16 @@ def _first_user(address: str, data: "DataDir", config: "Config") -> "FirstUser |
 
 
 def _tell_ready(data: str, addresses: "Addresses") -> None:
-    from logstore.doors import ENTRANCES
+    from logstore.doors import ENTRANCES, SOCKETS
 
     for it in ENTRANCES:
         if it.name in addresses:
             host, port = addresses[it.name]
             tell(f"serving {data}: {_place(it, host, port)}")
+    for socket in SOCKETS:
+        if socket.name in addresses:
+            host, port = addresses[socket.name]
+            tell(f"serving {data}: {socket.clients} at {host}:{port}")
 
 
 def _place(it: "Entrance", host: str, port: int) -> str:

@@ -89,5 +89,22 @@ MQTT: Final = Door("mqtt", "MQTT", "mqtt.port", "mqtt.tls.port", _mqtt)
 STOMP: Final = Door("stomp", "STOMP", "stomp.port", "stomp.tls.port", _stomp)
 HTTP: Final = Door("http", "HTTP", "http.port", "http.tls.port", _http)
 
+
+class Socket(NamedTuple):
+    """A port of its own for WebSocket connections of one door's clients, as RabbitMQ's plugins have
+    it: else they come to the port of HTTP.
+    """
+
+    name: str
+    clients: str
+    port_setting: str
+    door: str
+
+
+SOCKETS: Final = (
+    Socket("web-mqtt", "MQTT clients over WebSocket", "web.mqtt.port", "mqtt"),
+    Socket("web-stomp", "STOMP clients over WebSocket", "web.stomp.port", "stomp"),
+)
+
 DOORS: Final = (KAFKA, RESP, AMQP, MQTT, STOMP, HTTP)
 ENTRANCES: Final = (*(door.plain for door in DOORS), *(door.tls for door in DOORS))

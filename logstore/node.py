@@ -29,7 +29,7 @@ from logstore.broker.mqtt.space import Space
 from logstore.budget import budget_of
 from logstore.clock import now_ms
 from logstore.descriptors import shares
-from logstore.doors import ENTRANCES, KAFKA, Entrance
+from logstore.doors import ENTRANCES, KAFKA, SOCKETS, Entrance
 from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply, ReplyFromAfar
@@ -378,7 +378,26 @@ class Node:
                 f"{self._store.directory.path}: no door is left to serve it by: the default ports "
                 f"are in use, by another server perhaps; choose with {options}"
             )
-        return addresses
+        return addresses | self._open_sockets(server, house)
+
+    def _open_sockets(self, server: Server, house: House) -> dict[str, tuple[str, int]]:
+        """Ports for WebSocket connections alone. Raises Failed where one can't be had."""
+        found: dict[str, tuple[str, int]] = {}
+        for it in SOCKETS:
+            port: int = getattr(house.settings, it.port_setting.replace(".", "_"))
+            if port < 0:
+                continue
+            from logstore.protocols.http import doorway
+
+            try:
+                host = self._listen.host
+                found[it.name] = server.listen(host, port, doorway.open(house, only=it.door), None)
+            except OSError as error:
+                raise Failed(
+                    f"{self._listen.host}:{port}: can't listen there: {error.strerror or error}; "
+                    f"choose with {it.port_setting} (-1: nowhere)"
+                ) from None
+        return found
 
     def _wants(self, it: Entrance, tls: NodeTls) -> bool:
         """Raises Failed where somebody has chosen a port for TLS, and there is none."""

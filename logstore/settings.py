@@ -701,6 +701,20 @@ class StoreSettings:
         False,
         "whether a line end follows each frame to STOMP clients, as in RabbitMQ",
     )
+    web_mqtt_port: int = _setting(
+        -1,
+        "where MQTT clients connect over WebSocket (path /ws), besides /ws/mqtt of http.port; "
+        "RabbitMQ's is 15675; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
+    )
+    web_stomp_port: int = _setting(
+        -1,
+        "where STOMP clients connect over WebSocket (path /ws), besides /ws/stomp of http.port; "
+        "RabbitMQ's is 15674; 0: any free port, -1: nowhere",
+        low=-1,
+        high=65_535,
+    )
     http_port: int = _setting(
         15_672, "where browsers and HTTP clients connect; 0: any free port, -1: no HTTP door",
         low=-1, high=65_535,

@@ -5,9 +5,10 @@ import socket
 import threading
 from contextlib import ExitStack
 
+import paho.mqtt.client as paho
 import pytest
 import stomp
-from serving import Serving
+from serving import Serving, place_of
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -160,3 +161,61 @@ def test_an_http_request_may_come_before_it_on_the_same_connection(server):
             raw += part
         assert raw.startswith(b"HTTP/1.1 101")
         assert b"ERROR\nmessage:Illegal command\n" in raw
+
+
+def test_a_port_of_its_own_as_rabbitmq_has_it(tmp_path):
+    """Nothing else is there: not the page, and not the other protocol."""
+    made = Serving(tmp_path / "data", stomp_port=0, mqtt_port=0, web_stomp_port=0, web_mqtt_port=0)
+    try:
+        mqtt, stomp_ = (place_of(made.process.stdout.readline().decode()) for _ in range(2))
+        with connect("ws://{}:{}/ws".format(*stomp_), subprotocols=["v12.stomp"]) as it:
+            it.send(CONNECT)
+            assert it.recv(WAIT_S).startswith("CONNECTED")
+        for path, port in (("/ws/stomp", stomp_), ("/", stomp_), ("/api/v1/server", mqtt)):
+            with pytest.raises(InvalidStatus) as refused:
+                connect("ws://{}:{}{}".format(*port, path)).__enter__()
+            assert refused.value.response.status_code == 404
+        with pytest.raises(InvalidStatus) as refused:
+            connect("ws://{}:{}/ws".format(*mqtt), subprotocols=["v12.stomp"]).__enter__()
+        assert refused.value.response.status_code == 400
+    finally:
+        made.stop()
+
+
+def test_a_door_that_is_not_open_is_not_there_over_websocket_either(tmp_path):
+    made = Serving(tmp_path / "data", http_port=0)
+    try:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url(made)).__enter__()
+        assert refused.value.response.status_code == 404
+        assert b"no STOMP is served: see stomp.port" in refused.value.response.body
+    finally:
+        made.stop()
+
+
+def test_paho_over_websocket(server):
+    """MQTT 5, QoS 1 both ways."""
+    host, port = server.http
+    came, messages = threading.Event(), []
+    client = paho.Client(
+        paho.CallbackAPIVersion.VERSION2, "ws", transport="websockets", protocol=paho.MQTTv5
+    )
+    client.ws_set_options(path="/ws/mqtt")
+
+    def on_message(_, __, message):
+        messages.append((message.topic, message.payload, message.qos))
+        came.set()
+
+    def on_subscribe(it, *_):
+        it.publish("ws/topic", b"\x00\xff" * 50_000, qos=1)
+
+    client.on_message, client.on_subscribe = on_message, on_subscribe
+    client.on_connect = lambda it, *_: it.subscribe("ws/#", qos=1)
+    client.connect(host, port)
+    client.loop_start()
+    try:
+        assert came.wait(WAIT_S)
+        assert messages == [("ws/topic", b"\x00\xff" * 50_000, 1)]
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -21,8 +21,11 @@ _REFUSAL: Final = (
 )
 
 
-def open(house: House, *, local: bool = False) -> Doorway:
-    """Limits are fixed while it serves. ``local``: for who may open the data directory's socket."""
+def open(house: House, *, local: bool = False, only: str = "") -> Doorway:
+    """Limits are fixed while it serves. ``local``: for who may open the data directory's socket.
+
+    ``only``: for WebSocket connections of this door's clients, at the path /ws, and nothing else.
+    """
     doors: list[HttpDoor] = []
 
     def made(link: Link) -> Session:
@@ -34,11 +37,12 @@ def open(house: House, *, local: bool = False) -> Doorway:
         if local:
             return HttpSession(doors[0], link, OWNER)
         from logstore.protocols.http.routes import ROUTER
-        from logstore.protocols.http.sockets import PATHS, Turning
+        from logstore.protocols.http.sockets import ALONE, NO_ROUTES, PATHS, Turning
         from logstore.protocols.http.turning import TurningSession
 
         session = TurningSession()
-        session.now = HttpSession(doors[0], link, None, ROUTER, Turning(PATHS, session.become))
+        router, paths = (NO_ROUTES, ALONE[only]) if only else (ROUTER, PATHS)
+        session.now = HttpSession(doors[0], link, None, router, Turning(paths, session.become))
         return session
 
     code = Code(house.work, _load, made)

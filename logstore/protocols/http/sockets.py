@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from logstore.http.faults import BAD_REQUEST, NOT_FOUND, Fault
+from logstore.http.routes import Router
 from logstore.http.server_end import Head
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.entry import origin
+from logstore.protocols.http.opened import Handler
 from logstore.protocols.session import Link, Session
 from logstore.protocols.websocket import WebSocketSession
 from logstore.websocket.handshake import answer, chosen, fault_of, is_asked_for
@@ -30,6 +32,9 @@ class Within(NamedTuple):
 MQTT: Final = Within("mqtt", ("mqtt", "mqttv3.1"), text=False)
 STOMP: Final = Within("stomp", ("v12.stomp", "v11.stomp", "v10.stomp"), text=True)
 PATHS: Final[Mapping[bytes, Within]] = {b"/ws/mqtt": MQTT, b"/ws/stomp": STOMP}
+# By door, of a port that has nothing else.
+ALONE: Final[Mapping[str, Mapping[bytes, Within]]] = {it.door: {b"/ws": it} for it in (MQTT, STOMP)}
+NO_ROUTES: Final[Router[Handler]] = Router([])
 
 
 class Turning(NamedTuple):

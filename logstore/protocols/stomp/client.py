@@ -23,7 +23,7 @@ from logstore.protocols.session import Link
 from logstore.protocols.stomp.door import StompDoor
 from logstore.protocols.stomp.outbox import Outbox
 from logstore.protocols.stomp.phase import ENDING, OPEN, Phase
-from logstore.protocols.stomp.prepared import Prepared
+from logstore.protocols.stomp.prepared import Known
 from logstore.protocols.stomp.receipts import Receipts, Slot, Unsent
 from logstore.protocols.stomp.subscription import StompSubscription
 from logstore.protocols.stomp.transaction import Outgoing, Transaction
@@ -58,9 +58,11 @@ class StompClient:
         self.subscriptions: dict[str, StompSubscription] = {}
         self.transactions: dict[str, Transaction] = {}
         self.reply_queues: dict[bytes, bytes] = {}  # by the names of their temporary queues
-        self.receipts = Receipts(link.wake)
-        self.outbox = Outbox(door.counts, self.receipts, self.check_again, self.fail, self.later)
-        self.prepared: tuple[Headers, Prepared] | None = None  # of the last SEND
+        self.receipts = Receipts(link.wake, door.counts)
+        self.outbox = Outbox(
+            door.counts, door.traffic, self.receipts, self.check_again, self.fail, self.later
+        )
+        self.known = Known()  # of its last SENDs
         self.out: list[bytes] = []
         self.out_bytes = 0
         self.until = 0.0  # by the door's stopwatch: that this read may take
@@ -97,6 +99,11 @@ class StompClient:
         self.fail(StompFault("connection_forced", f"vhost '{self.vhost_name}' is deleted"))
 
     # As its subscriptions see it
+
+    def delivered(self, frames: bytes, count: int) -> None:
+        """So many messages."""
+        self.door.traffic.messages_out += count
+        self.put(frames)
 
     def put(self, frames: bytes) -> None:
         """Behind all that is to be sent."""

@@ -9,6 +9,7 @@ from logstore.access.access import Access, open_access
 from logstore.access.audit import Audit, Unheard
 from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
+from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.protocols.house import QueuesOf
 from logstore.protocols.rabbit_alarm import DiskAlarm
@@ -53,6 +54,7 @@ class StompDoor:
     audit: Audit = field(default_factory=Unheard)
     insecure: bool = False  # while there are no users guest may come from anywhere
     counts: AmqpCounts = field(default_factory=AmqpCounts)
+    traffic: DoorCounts = field(default_factory=DoorCounts)
     alarm: DiskAlarm = field(init=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ LINE_END: Final = b"\n"
 
 def open(house: House) -> Doorway:
     """Limits are fixed while it serves."""
-    settings = house.settings
+    settings, counts = house.settings, house.figures.door(NAME)
     door = StompDoor(
         house.queues_of,
         f"RabbitMQ/{settings.amqp_server_version}",
@@ -31,6 +31,7 @@ def open(house: House) -> Doorway:
         audit=house.audit,
         insecure=settings.listen_insecure,
         counts=house.figures.stomp,
+        traffic=counts,
     )
 
     def new_session(link: Link) -> Session:
@@ -40,7 +41,6 @@ def open(house: House) -> Doorway:
 
     # A subscriber may be silent for ever; heart-beats tell whether it is there.
     limits = Limits(settings.max_connections, math.inf)
-    counts = house.figures.door(NAME)
     house.figures.alarms[NAME] = lambda: door.alarm.reason
     return Doorway(
         new_session, limits, NAME, counts, lambda session: session.about(),

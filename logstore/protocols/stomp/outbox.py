@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from logstore.broker.queues.vhost import Vhost
+from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
 from logstore.protocols.stomp.receipts import Receipts, Run
@@ -24,6 +25,7 @@ class Outbox:
     def __init__(
         self,
         counts: AmqpCounts,
+        traffic: DoorCounts,
         receipts: Receipts,
         check: Check,
         fail: Callable[[LogstoreError], None],
@@ -36,7 +38,7 @@ class Outbox:
         self.kept_back_bytes = 0
         self.publishes = False  # it has published
         self._ids: list[tuple[int, str]] = []  # of receipts, with the numbers of their messages
-        self._counts, self._receipts = counts, receipts
+        self._counts, self._traffic, self._receipts = counts, traffic, receipts
         self._check, self._fail, self._later = check, fail, later
         self._kept_back: list[tuple[Callable[[], None], int]] = []
 
@@ -94,6 +96,7 @@ class Outbox:
             self.publishes = True
             counts.publishers += 1
         counts.received += len(run)
+        self._traffic.messages_in += len(run)
         counts.routed += len(run) - unrouted
         counts.dropped += unrouted
         counts.received_confirm += receipts

@@ -1,14 +1,56 @@
 """What is known of a SEND before its body: clients send the same headers again and again."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.broker.queues.limits import QueueFacts
+from logstore.stomp.frames import Headers
+
+KNOWN_MAX: Final = 64  # remembered; most clients have one or two
+KNOWN_BYTES_MAX: Final = 1024  # of headers that are
+
+# A frame's own: the rest of its headers are often those of the one before.
+OWN: Final = frozenset({"receipt", "transaction", "content-length"})
+
+Key = tuple[tuple[str, str], ...]
 
 
 class Prepared(NamedTuple):
+    """Where a message goes, and with what."""
+
     exchange: bytes
     key: bytes
     properties: bytes
     declares: QueueFacts | None  # the queue that must be there
-    receipt: str | None
-    transaction: str | None
+
+
+class Known:
+    """Of one connection, by the headers that it has sent lately. Empty once rules have changed."""
+
+    __slots__ = ("_found", "_last", "_version")
+
+    def __init__(self) -> None:
+        self._found: dict[Key, Prepared] = {}
+        self._last: tuple[Headers, Prepared] | None = None
+        self._version = -1
+
+    def of(self, headers: Headers, version: int) -> tuple[Prepared | None, Key]:
+        """``version``: of the rules. With the key to remember it by."""
+        if version != self._version:
+            self._found.clear()
+            self._last, self._version = None, version
+        if self._last is not None and self._last[0] is headers:
+            return self._last[1], ()
+        key = tuple([it for it in headers.items() if it[0] not in OWN])
+        found = self._found.get(key)
+        if found is not None:
+            self._last = headers, found
+        return found, key
+
+    def add(self, headers: Headers, key: Key, prepared: Prepared) -> None:
+        """What came of them."""
+        if len(prepared.properties) > KNOWN_BYTES_MAX:
+            return
+        if len(self._found) >= KNOWN_MAX:
+            self._found.clear()
+        self._found[key] = prepared
+        self._last = headers, prepared

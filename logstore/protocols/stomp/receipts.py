@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from logstore.broker.queues.pending import Pending, Waiting
+from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
 from logstore.log import Wake
 from logstore.stomp.faults import StompFault
@@ -107,8 +108,9 @@ class Slot:
 class Receipts:
     """Of one connection."""
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self, wake: Wake, counts: AmqpCounts) -> None:
         self._wake = wake
+        self._counts = counts
         self._due: deque[Run | Slot] = deque()
         self._unwatched = 0  # runs that nobody waits for
         self.held_bytes = 0
@@ -155,6 +157,8 @@ class Receipts:
             it = self._due.popleft()
             self.held_bytes -= it.held_bytes
             yield from it.said()
+            if isinstance(it, Run):
+                self._counts.confirmed += len(it.ids)
         if not self._due:
             self._unwatched = 0
 

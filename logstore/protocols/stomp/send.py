@@ -30,13 +30,14 @@ REPLY_QUEUES_MAX: Final = 1000  # of one connection, which names them
 
 def send(of: StompClient, frame: Frame) -> None:
     """Take a message. Raises StompFault, what the queues refuse."""
-    prepared = _prepared(of, frame.headers)
-    outgoing = _outgoing(of, prepared, frame)
-    if prepared.transaction is not None:
+    headers = frame.headers
+    outgoing = _outgoing(of, _prepared(of, headers), frame)
+    transaction, receipt = headers.get("transaction"), headers.get("receipt")
+    if transaction is not None:
         # Its receipt comes with the commit: before that nothing has become of it.
-        transaction_of(of, prepared.transaction).publish(outgoing, prepared.receipt)
+        transaction_of(of, transaction).publish(outgoing, receipt)
     else:
-        of.outbox.add(outgoing, prepared.receipt)
+        of.outbox.add(outgoing, receipt)
 
 
 def transaction_of(of: StompClient, name: str) -> Transaction:
@@ -78,9 +79,9 @@ def declare(of: StompClient, facts: QueueFacts) -> tuple[Named, Pending | None]:
 
 def _prepared(of: StompClient, headers: Headers) -> Prepared:
     """What the headers come to. Raises as ``send``."""
-    known = of.prepared
-    if known is not None and known[0] is headers:
-        return known[1]
+    known, key = of.known.of(headers, of.door.access.version)
+    if known is not None:
+        return known
     if "message-id" in headers:
         raise invalid_header("'message-id' is not allowed on 'SEND'.\n")
     destination = destination_of(headers, "SEND")
@@ -95,16 +96,13 @@ def _prepared(of: StompClient, headers: Headers) -> Prepared:
             PRECONDITION_FAILED,
             f"user_id property set to '{user}' but authenticated user was '{of.permits.user}'",
         )
-    exchange, key = destination.routing
-    found = Prepared(
-        exchange, key, props, facts, headers.get("receipt"), headers.get("transaction")
-    )
-    of.prepared = headers, found
+    found = Prepared(*destination.routing, props, facts)
+    of.known.add(headers, key, found)
     return found
 
 
 def _outgoing(of: StompClient, prepared: Prepared, frame: Frame) -> Outgoing:
-    exchange, key, props, facts = prepared[:4]
+    exchange, key, props, facts = prepared
     vhost = of.vhost
     if facts is not None and vhost.topology.queue(facts.name) is None:
         declare(of, facts)  # it has gone since

@@ -33,7 +33,7 @@ class Reader(Protocol):
     rules: Rules
     end: bytes  # of a frame
 
-    def put(self, frames: bytes) -> None: ...
+    def delivered(self, frames: bytes, count: int) -> None: ...
     def room_bytes(self) -> int: ...
     def must_look(self) -> bool: ...
     def cancelled(self, subscription: "StompSubscription") -> None: ...
@@ -111,7 +111,7 @@ class StompSubscription:
             tag += 1
         data = b"".join(parts)
         self._average = max(MESSAGE_BYTES, len(data) // len(deliveries))
-        self._of.put(data)
+        self._of.delivered(data, len(deliveries))
 
     def _head(self, exchange: bytes, key: bytes, properties: bytes) -> bytes:
         """What stands before a message's id."""

@@ -274,3 +274,15 @@ def test_every_frame_is_in_one_table():
     assert set(HANDLERS) == {
         "SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("left", [("^other$", ".*", ".*"), (".*", "^other$", ".*")])
+def test_what_one_could_send_a_moment_ago_is_asked_for_again(door, users, left):
+    users.permit("al", ".*", ".*", ".*")
+    peer = opened(door)
+    peer.publish("/queue/q", b"1", b"2")
+    door.run()
+    users.permit("al", *left)
+    peer.publish("/queue/q", b"3")
+    assert peer.refused()["message"] == "access_refused"
+    assert door.node.ready(b"q") == 2

@@ -79,6 +79,11 @@ class Scene:
         return self.house.figures.amqp
 
     @property
+    def stomp(self) -> "AmqpCounts | None":
+        """None: that door is not open."""
+        return None if self.door("stomp") is None else self.house.figures.stomp
+
+    @property
     def totals(self) -> "QueueTotals":
         return self.house.figures.queues
 

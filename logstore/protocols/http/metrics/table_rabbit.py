@@ -34,6 +34,7 @@ from logstore.protocols.http.metrics.scene import (
 if TYPE_CHECKING:
     from logstore.broker.queues.vhost import Vhost
     from logstore.broker.routing.exchange import ExchangeFacts
+    from logstore.counts.publishes import AmqpCounts
     from logstore.figures.figures import DoorTotals
 
 PREFIX: Final = "rabbitmq_"
@@ -52,6 +53,7 @@ OTHER_GROUPS: Final = frozenset({
 })  # fmt: skip
 
 PROTOCOL: Final = 'protocol="amqp091"'
+STOMP: Final = 'protocol="stomp"'
 QUEUE_TYPE: Final = "rabbit_classic_queue"
 _OF_TYPE: Final = f'{PROTOCOL},queue_type="{QUEUE_TYPE}"'
 _DEAD: Final = f'queue_type="{QUEUE_TYPE}"'
@@ -158,6 +160,18 @@ def _global(name: str, help_: str, value: Callable[[Scene], int], its: str = PRO
     return _row(f"global_messages_{name}", COUNTER, help_, _labelled(its, value))
 
 
+def _published(name: str, help_: str, value: "Callable[[AmqpCounts], int]") -> Row:
+    """Of messages that were published, by the protocol in which they came."""
+
+    def samples(scene: Scene) -> Iterator[Sample]:
+        yield PROTOCOL, value(scene.amqp)
+        stomp = scene.stomp
+        if stomp is not None:
+            yield STOMP, value(stomp)
+
+    return _row(f"global_{name}", COUNTER if name.startswith("messages") else GAUGE, help_, samples)
+
+
 IDENTITY: Final = (
     _row("identity", INFO, "Name of the node and of its cluster.", _identity),
     _row("build", INFO, "Versions, as clients of RabbitMQ are told.", _build),
@@ -174,8 +188,7 @@ ROWS: Final = (
     _row("consumers", GAUGE, "Consumers of queues.", summed(lambda it: it.consumers)),
     _row("global_consumers", GAUGE, "Consumers of queues.",
          summed(lambda it: it.consumers, PROTOCOL)),
-    _row("global_publishers", GAUGE, "Channels that have published.",
-         _labelled(PROTOCOL, lambda it: it.amqp.publishers)),
+    _published("publishers", "Channels that have published.", lambda it: it.publishers),
     # Who comes and goes
     _row("connections_opened", COUNTER, "Connections that were opened.",
          _of_door(lambda it: it.opened), _CHURN),
@@ -192,16 +205,16 @@ ROWS: Final = (
     _row("queues_deleted", COUNTER, "Queues that were deleted.",
          one(lambda it: it.totals.deleted), _CHURN),
     # Of all messages
-    _global("received", "Messages that were published.", lambda it: it.amqp.received),
-    _global("received_confirm", "Messages that were published by channels with confirms.",
-            lambda it: it.amqp.received_confirm),
-    _global("confirmed", "Messages that were confirmed to publishers.",
-            lambda it: it.amqp.confirmed),
-    _global("routed", "Messages that went to queues.", lambda it: it.amqp.routed),
-    _global("unroutable_returned", "Messages that no queue took and that were returned.",
-            lambda it: it.amqp.returned),
-    _global("unroutable_dropped", "Messages that no queue took and that were dropped.",
-            lambda it: it.amqp.dropped),
+    _published("messages_received", "Messages that were published.", lambda it: it.received),
+    _published("messages_received_confirm", "Messages that were published with confirms.",
+               lambda it: it.received_confirm),
+    _published("messages_confirmed", "Messages that were confirmed to publishers.",
+               lambda it: it.confirmed),
+    _published("messages_routed", "Messages that went to queues.", lambda it: it.routed),
+    _published("messages_unroutable_returned",
+               "Messages that no queue took and that were returned.", lambda it: it.returned),
+    _published("messages_unroutable_dropped",
+               "Messages that no queue took and that were dropped.", lambda it: it.dropped),
     _global("delivered", "Messages that were given out.", lambda it: it.totals.given_out, _OF_TYPE),
     _global("delivered_consume_manual_ack", "Messages to consumers that acknowledge.",
             lambda it: it.totals.delivered, _OF_TYPE),

@@ -18,6 +18,8 @@ PORT_MAX: Final = 65_535
 PROTOCOLS: Final = {
     "amqp": "amqp", "amqp-tls": "amqp/ssl", "http": "http", "http-tls": "https",
     "kafka": "kafka", "kafka-tls": "kafka/ssl", "resp": "redis", "resp-tls": "redis/ssl",
+    "mqtt": "mqtt", "mqtt-tls": "mqtt/ssl", "stomp": "stomp", "stomp-tls": "stomp/ssl",
+    "web-mqtt": "http/web-mqtt", "web-stomp": "http/web-stomp",
 }  # fmt: skip
 _ALIASES: Final = {
     "amqp091": "amqp", "amqp0.9.1": "amqp", "amqp091s": "amqp/ssl", "amqps": "amqp/ssl",
