@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import by_processor, largest, largest_amqp, largest_http
+from bench import by_processor, largest, largest_amqp, largest_http, largest_stomp
 from bench.amqp_line import AmqpLine
 from bench.harness import Figure, bound, script, size
 from bench.server import Server, free_port
@@ -126,6 +126,32 @@ def through_rabbit(port: int, it: largest_amqp.Large) -> Callable[[], None]:
     return send
 
 
+def through_stomp(port: int, it: largest_stomp.Large) -> Callable[[], None]:
+    """What sends it; all before it is done."""
+    sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+    sock.sendall(largest_stomp.CONNECT + largest_stomp.marked(it.before))
+    _read_until(sock, largest_stomp.MARK)
+
+    def send() -> None:
+        ends = b"" if b"receipt:mark" in it.data else largest_stomp.marked()
+        with sock:
+            sender = threading.Thread(target=_send, args=(sock, it.data + ends))
+            sender.start()
+            _read_until(sock, largest_stomp.MARK)
+            sender.join()
+
+    return send
+
+
+def _read_until(sock: socket.socket, mark: bytes) -> None:
+    last = b""
+    while mark not in last:
+        data = sock.recv(1 << 20)
+        if not data:
+            raise SystemExit(f"it ended with {last!r}")
+        last = last[-len(mark) :] + data
+
+
 def through_http(port: int, it: largest_http.Large) -> None:
     """Until it is answered."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
@@ -150,11 +176,11 @@ def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
-    kafka_port, redis_port, rabbit_port, http_port = (free_port() for _ in range(4))
+    kafka_port, redis_port, rabbit_port, http_port, stomp_port = (free_port() for _ in range(5))
     serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
     launch = [sys.executable, "-m", by_processor.__name__]
     ports = ["--resp-port", str(redis_port), "--amqp-port", str(rabbit_port)]
-    ports += ["--mqtt-port", "-1", "--stomp-port", "-1"]
+    ports += ["--mqtt-port", "-1", "--stomp-port", str(stomp_port)]
     ports += ["--http-port", str(http_port)]
     command = [*launch, *serve, *ports]
     server = Server("logstore", scratch, kafka_port, command)
@@ -168,6 +194,8 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
                    [*largest.redis(size(999_990, 2000))], rounds),
             *_door("RabbitMQ", lambda it: through_rabbit(rabbit_port, it), redis_port,
                    [*largest_amqp.amqp(*size(LARGE, (20, 8192)))], rounds),
+            *_door("STOMP", lambda it: through_stomp(stomp_port, it), redis_port,
+                   [*largest_stomp.stomp(*size((10_000, 16 << 20), (50, 4096)))], rounds),
             *_door("HTTP", lambda it: partial(through_http, http_port, it), redis_port,
                    largest_http.prepared(http_port, size(1000, 5)), rounds),
         ]  # fmt: skip

@@ -309,3 +309,36 @@ def test_slow_subscribers_share_what_they_have_not_read(small):
         assert losses == 0
     for peer in slow:
         peer.close()
+
+
+STOMP_BEGINS = b"CONNECT\naccept-version:1.2\n\n\0"
+
+
+def stomp_body_without_end(size):
+    yield STOMP_BEGINS + b"SEND\ndestination:/queue/endless\n\n"
+    for _ in range(size // MIB):
+        yield b"x" * MIB
+
+
+def stomp_transactions(size):
+    """Sixteen of them, each with as many bytes as it may have."""
+    yield STOMP_BEGINS
+    head = b"SEND\ndestination:/queue/held\ncontent-length:%d\ntransaction:%d\n\n"
+    for n in range(size // (4 * MIB)):
+        if n % 4 == 0:
+            yield b"BEGIN\ntransaction:%d\n\n\0" % (n // 4)
+        yield head % (4 * MIB - 1000, n // 4) + b"x" * (4 * MIB - 1000) + b"\0"
+
+
+@pytest.mark.parametrize("pieces", [stomp_body_without_end, stomp_transactions])
+def test_what_stomp_clients_begin_and_do_not_end_is_bounded_together(start, attack, pieces):
+    small = start(memory_clients_max_bytes=BUDGET, stomp_port=0)
+    with Honest(small) as honest:
+        honest.serve()
+        small.idle_bytes = memory(small, "VmRSS")
+        for _ in range(16):
+            attack.begin(small.stomp, pieces(15 * MIB))
+        until(lambda: honest.serve() or lost(small))
+        check_bounded(small)
+        assert honest.stats()[1] >= 1
+    check_falls_back(small, attack)
