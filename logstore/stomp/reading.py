@@ -76,6 +76,10 @@ class _Body:
 class Reader:
     """Of one connection."""
 
+    __slots__ = (
+        "_body", "_heads", "_rules", "_searched", "body_bytes_max", "head_bytes_max", "wants",
+    )  # fmt: skip
+
     def __init__(self, body_bytes_max: int, head_bytes_max: int = HEAD_BYTES_MAX) -> None:
         self.body_bytes_max = body_bytes_max
         self.head_bytes_max = head_bytes_max

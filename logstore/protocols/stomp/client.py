@@ -40,6 +40,13 @@ SUBSCRIPTION_BYTES: Final = 1024
 class StompClient:
     """Of one connection."""
 
+    __slots__ = (
+        "_holds", "_later", "_rules_seen", "_starved", "door", "end", "entry", "id", "is_out",
+        "known", "link", "out", "out_bytes", "outbox", "permits", "phase", "reason", "receipts",
+        "reply_queues", "rules", "subscriptions", "transactions", "unacked", "until", "version",
+        "vhost", "vhost_name",
+    )  # fmt: skip
+
     def __init__(self, door: StompDoor, link: Link) -> None:
         self.door = door
         self.link = link

@@ -22,6 +22,11 @@ Check = Callable[[list[Outgoing]], None]  # whether these may be published still
 class Outbox:
     """Of one connection."""
 
+    __slots__ = (
+        "_check", "_counts", "_fail", "_ids", "_kept_back", "_later", "_receipts", "_traffic",
+        "blocked", "gone", "kept_back_bytes", "publishes", "run", "vhost",
+    )  # fmt: skip
+
     def __init__(
         self,
         counts: AmqpCounts,

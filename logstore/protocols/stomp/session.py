@@ -45,6 +45,12 @@ _AMQP: Final = b"AMQP"
 class StompSession:
     """A ``Session``."""
 
+    __slots__ = (
+        "_beat_at", "_beats", "_begun", "_crowded", "_door", "_due", "_entry", "_heard_at",
+        "_leaving", "_link", "_now", "_reader", "_seat", "_seen", "_sent", "_since", "busy",
+        "client", "closed", "kept",
+    )  # fmt: skip
+
     def __init__(self, door: StompDoor, link: Link) -> None:
         self.kept = False
         self.busy = False  # a client that has ended its side reads nothing any more

@@ -278,7 +278,7 @@ def test_the_last_receipt_speaks_for_all_before_it(own, door, peer):
 def test_runs_that_nobody_waits_for_do_not_pile_up(door, peer):
     for _ in range(500):
         peer.publish("/queue/a", b"x")
-        if len(peer.client.receipts._due) > 80:
+        if len(peer.client.receipts._due or ()) > 80:
             door.run()
     door.run()
     peer.look()
