@@ -15,7 +15,7 @@ from logstore.websocket.frames import (
     close,
     head,
 )
-from logstore.websocket.reading import BadWebSocket, Reader
+from logstore.websocket.reading import FRAMES_AT_ONCE, BadWebSocket, Reader
 
 if TYPE_CHECKING:
     from logstore.subject import Certificate
@@ -169,8 +169,11 @@ class WebSocketSession:
             return len(data)
         early = len(self._early)
         raw = self._early + bytes(data[:BYTES_AT_ONCE])
+        self._reader.frames_left = FRAMES_AT_ONCE
         taken = self._take(raw)
         self._early = raw[taken:early]
+        if self._reader.frames_left <= 0:
+            self._link.wake()  # others first
         return max(taken - early, 0)
 
     def _take(self, raw: bytes) -> int:

@@ -31,6 +31,7 @@ from logstore.websocket.frames import (
     unmasked,
 )
 
+FRAMES_AT_ONCE: Final = 2000  # however short they are: 5 ms
 _RESERVED: Final = 0x70  # of extensions, of which none is spoken
 _DECODER: Final = getincrementaldecoder("utf-8")
 # Codes that a close frame may have (7.4.2), below those of libraries and applications.
@@ -55,6 +56,7 @@ class Reader:
         """``text``: messages of text are taken, too."""
         self.replies: list[bytes] = []  # frames that the client is to get
         self.closed: int | None = None  # the code that its close frame has: nothing more comes
+        self.frames_left = FRAMES_AT_ONCE  # that are read before the caller says so again
         self._text = text
         self._opcode = CONTINUATION  # of the message that has begun; this one: none has
         self._last = True  # the frame that is read ends its message
@@ -76,10 +78,13 @@ class Reader:
         size = len(raw)
         while self.closed is None:
             if not self._left and self._control is None:
+                if self.frames_left <= 0:
+                    break
                 begun = self._begin(raw, at)
                 if not begun:
                     break
                 at = begun
+                self.frames_left -= 1
                 if not self._left:
                     self._end()
                     continue

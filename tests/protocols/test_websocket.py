@@ -8,6 +8,7 @@ from wsproto.connection import CLIENT, Connection
 
 from logstore.protocols.session import About
 from logstore.protocols.websocket import DISCARD_S, ROOM_BYTES, WebSocketSession
+from logstore.websocket.reading import FRAMES_AT_ONCE
 
 
 class Echo:
@@ -257,3 +258,14 @@ def test_however_it_is_cut_the_session_gets_the_same(lines, cuts):
             at += cut
     expected = b"".join(it + b"\n" for it in lines)
     assert peer.inner.got == expected if b"quit" not in expected else True
+
+
+def test_so_many_short_frames_are_read_before_others_have_their_turn():
+    peer = Peer()
+    raw = peer.client.send(events.Ping(b"")) * (2 * FRAMES_AT_ONCE + 1)
+    woken = peer.link.woken
+    assert peer.session.receive(memoryview(raw), 0.0) == 6 * FRAMES_AT_ONCE
+    assert peer.link.woken == woken + 1
+    peer.left = raw[6 * FRAMES_AT_ONCE :]
+    peer.give(b"")
+    assert peer.left == b""

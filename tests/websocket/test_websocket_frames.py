@@ -38,6 +38,7 @@ def read(pieces, *, text=True, room=ROOM):
     for piece in pieces:
         left += piece
         while True:
+            reader.frames_left = 1 << 30
             got, at = reader.take(left, 0, room)
             left = left[at:]
             found += got
