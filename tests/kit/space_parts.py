@@ -34,6 +34,8 @@ class Plain:
 
 
 class Member:
+    shared = False
+
     def __init__(self, forms, queue):
         self.live = True
         self.queue = queue

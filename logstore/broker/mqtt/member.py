@@ -29,6 +29,10 @@ class Member(Protocol):
         """Whether somebody is connected who gets what is sent at most once."""
 
     @property
+    def shared(self) -> bool:
+        """Whether it is a group, whose queue gets what is sent at most once, too."""
+
+    @property
     def queue(self) -> "Queue | None":
         """Where what is to be acknowledged goes: of who has a grant of QoS 1 or 2.
 

@@ -70,7 +70,8 @@ class Outbound:
     __slots__ = (
         "_again", "_average", "_counts", "_seen", "_soon", "_starved", "_told", "_unserved",
         "_watched",
-        "exact", "line", "name", "outlets", "pids", "unacked", "window",
+        "exact", "line", "name", "outlets", "pids", "retired", "unacked",
+        "window",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,7 @@ class Outbound:
         self.unacked: Unacked[Any, Any] = Unacked()
         self.pids = PacketIds(last_pid)
         self.outlets: list[Outlet] = []
+        self.retired: list[Outlet] = []  # of shared queues that it has left, and has something of
         self.exact: Exact | None = None  # once there was a message of QoS 2
         self._soon = soon
         self._counts = counts
@@ -140,6 +142,21 @@ class Outbound:
         self._stop_watching()
         for outlet in self.outlets:
             outlet.queue.unsubscribe(outlet)
+        self._give_back_shared()
+
+    def _give_back_shared(self) -> None:
+        """What others may have in place of this client: what is not of QoS 2 [MQTT-4.8.2-4]."""
+        if not self.retired and not any(it.shared for it in self.outlets):
+            return
+        self.retired = []
+        for pid, tag in list(self.pids.items()):
+            if self.exact is not None and pid in self.exact:
+                continue
+            found = self.unacked.find(tag)
+            if found is not None and found.consumer.shared:
+                self.unacked.ack(tag)
+                self.pids.free(pid)
+                found.queue.release(found)
 
     def drained(self) -> None:
         """The line has room again."""
@@ -159,6 +176,27 @@ class Outbound:
         self.outlets.append(outlet)
         if self.line is not None and self._again is None:
             self._subscribe(outlet)
+
+    def retire(self, outlet: Outlet) -> None:
+        """A shared queue less. What it has given is the client's until it is acknowledged, or its
+        connection is gone.
+        """
+        self.outlets.remove(outlet)
+        outlet.queue.unsubscribe(outlet)
+        if self.unacked.of(outlet):
+            self.retired.append(outlet)
+            if self.line is None:
+                self._give_back_shared()
+
+    def forget_shared(self) -> None:
+        """The session is over: nobody else gets what of QoS 2 it was sent [MQTT-4.8.2-5]."""
+        for delivered in self.unacked.drain(lambda tag: not self._is_shared(tag)):
+            delivered.queue.settle(delivered)
+        self._forget_settled()
+
+    def _is_shared(self, tag: int) -> bool:
+        found = self.unacked.find(tag)
+        return found is not None and found.consumer.shared
 
     def remove(self, outlet: Outlet) -> list[Group]:
         """A queue less; what it has given that is not acknowledged, which is out."""

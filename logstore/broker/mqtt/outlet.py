@@ -23,7 +23,7 @@ class Way(Channel, Protocol):
 class Outlet:
     """A ``Subscription`` of a queue: of the session's own, or of one that it shares with others."""
 
-    __slots__ = ("channel", "granted", "lost", "queue")
+    __slots__ = ("channel", "granted", "lost", "queue", "shared")
 
     no_ack = False
     exclusive = False
@@ -38,14 +38,17 @@ class Outlet:
         queue: Queue,
         granted: Callable[[bytes], Granted | None],
         lost: Callable[["Outlet"], None],
+        *,
+        shared: bool = False,
     ) -> None:
         """``granted``: what the session is to have a topic's messages by; None: they are not for
-        it. ``lost``: the queue is gone.
+        it. ``lost``: the queue is gone. ``shared``: others consume it, too.
         """
         self.channel = channel
         self.queue = queue
         self.granted = granted
         self.lost = lost
+        self.shared = shared
 
     @property
     def tag(self) -> bytes:

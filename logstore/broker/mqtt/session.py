@@ -41,6 +41,8 @@ QUEUE_BYTES: Final = 4000
 
 # The argument that tells a queue of a session from others: the client's id.
 CLIENT: Final = b"x-mqtt-client"
+# The same of a queue that sessions share: the whole filter.
+SHARED: Final = b"x-mqtt-shared"
 _NAME: Final = b"mqtt-subscription-%bqos1"  # as in RabbitMQ
 _NAME_BYTES_MAX: Final = 255
 
@@ -74,26 +76,18 @@ class Shares(Protocol):
         """``filter``: the whole of it. Raises Refused, as queues do."""
 
     def leave(self, session: "Session", filter: bytes) -> None: ...
-
-
-class NoShares:
-    """``Shares`` where there are none."""
-
-    def join(self, session: "Session", filter: bytes, grant: Grant) -> None:
-        """As Shares.join."""
-        raise Refused("there are no shared subscriptions here")
-
-    def leave(self, session: "Session", filter: bytes) -> None:
-        """As Shares.leave."""
+    def queues(self) -> set[int]:
+        """The numbers of their queues."""
 
 
 class Home(Protocol):
     """What a session needs of the others, and of the process."""
 
     space: Space
-    shares: Shares
     counts: SessionCounts
 
+    @property
+    def shares(self) -> Shares: ...
     @property
     def subscriptions_max(self) -> int:
         """Of one session."""
@@ -157,6 +151,8 @@ class Session:
         self.remade = 0  # how often since then it was lost again within a second
         self._kept_queue = kept.queue
         home.holds(self.held_bytes)
+
+    shared = False  # as Member.shared
 
     def __repr__(self) -> str:
         return f"<Session {self.client!r} {self.number}>"
@@ -480,6 +476,7 @@ class Session:
         for filter, _ in list(self.grants):
             if filter.startswith(SHARE):
                 home.shares.leave(self, filter)
+        self.out.forget_shared()
         for outlet in list(self.out.outlets):
             self.out.remove(outlet)
         queue = self._queue

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple, Protocol
 from logstore.amqp import fields
 from logstore.broker.mqtt.deadlines import Deadlines
 from logstore.broker.mqtt.line import Line
-from logstore.broker.mqtt.session import CLIENT, NoShares, Session, Shares, Space
+from logstore.broker.mqtt.session import CLIENT, SHARED, Session, Space
+from logstore.broker.mqtt.shares import Shares
 from logstore.broker.mqtt.telling import Hands, tell_gone
 from logstore.broker.queues.limits import DROP_HEAD, REJECT_PUBLISH
 from logstore.broker.queues.named import Named
@@ -134,7 +135,7 @@ class Sessions:
         Raises Failed.
         """
         self.space = space
-        self.shares: Shares = NoShares()
+        self.shares = Shares(self)
         self.wills: Wills = NoWills()
         self.counts = SessionCounts() if counts is None else counts
         self.soon = queues.soon
@@ -216,7 +217,7 @@ class Sessions:
 
     def _remove_left(self) -> None:
         """Queues of sessions that are gone, in a process that did not come to that any more."""
-        known = {it.queue.id for it in self.there() if it.queue is not None}
+        known = {it.queue.id for it in self.there() if it.queue is not None} | self.shares.queues()
         for queue in list(self.vhost.queues()):
             if is_of_session(queue) and queue.id not in known:
                 self.vhost.goes(queue)
@@ -479,5 +480,6 @@ class Sessions:
 
 
 def is_of_session(queue: Named) -> bool:
-    """Whether the queue was made for a session, and outlives the process."""
-    return queue.facts.lasts and queue.facts.arguments.get(CLIENT) is not None
+    """Whether the queue was made for a session, or some, and outlives the process."""
+    arguments = queue.facts.arguments
+    return queue.facts.lasts and any(arguments.get(it) is not None for it in (CLIENT, SHARED))

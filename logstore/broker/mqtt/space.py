@@ -49,11 +49,12 @@ class Beyond(NamedTuple):
 
     queues: tuple["Queue", ...]
     away: tuple["Queue", ...]  # of members that are not connected
+    shared: tuple["Queue", ...]  # of groups
     deaf: Mapping[object, "Queue | None"]  # members without what they publish, and their queues
     asking: frozenset[object]  # members that do not want that by some of their filters
 
 
-NOBODY_BEYOND: Final = Beyond((), (), {}, frozenset())
+NOBODY_BEYOND: Final = Beyond((), (), (), {}, frozenset())
 
 
 class Rows(Protocol):
@@ -400,8 +401,8 @@ class Space:
             it.waiting.unparked(None, 0, error)
 
     def away(self, beyond: Beyond) -> tuple["Queue", ...]:
-        """The queues that get what is sent at most once, if that is wanted."""
-        return beyond.away if self._keep_for_away else ()
+        """The queues that get what is sent at most once: of groups, and if it is wanted of all."""
+        return beyond.away if self._keep_for_away else beyond.shared
 
 
 def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
@@ -410,6 +411,7 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
     quiet: list[tuple[Form, Receiver]] = []
     queues: list[Queue] = []
     away: list[Queue] = []
+    shared: list[Queue] = []
     deaf: dict[object, Queue | None] = {}
     asking: set[object] = set()
     for member, grants in matched:
@@ -418,6 +420,8 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
             queues.append(queue)
             if not member.live:
                 away.append(queue)
+            if member.shared:
+                shared.append(queue)
         if any(it.no_local for it in grants):
             asking.add(member)
             if all(it.no_local for it in grants):
@@ -429,7 +433,7 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
                 quiet.append(place)
     beyond = None
     if queues or asking:
-        beyond = Beyond(tuple(queues), tuple(away), deaf, frozenset(asking))
+        beyond = Beyond(tuple(queues), tuple(away), tuple(shared), deaf, frozenset(asking))
     return Others(listening, quiet if queues else None, beyond)
 
 

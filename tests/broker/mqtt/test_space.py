@@ -586,3 +586,15 @@ def test_a_space_without_queues_needs_none(lives):
     assert sent.waiting.settled()
     assert not at.space.crowded
     at.end()
+
+
+def test_what_is_sent_at_most_once_waits_for_a_group(at):
+    group, one = at.member(queue=True), at.member(queue=True)
+    group.live, group.shared = False, True
+    at.subscribe(group, b"t", qos=2)
+    at.subscribe(one, b"t", qos=1)
+    at.put(b"t", b"1")
+    at.run()
+    assert at.queued(group) == [(b"t", b"1", 0)]
+    assert at.queued(one) == []
+    assert one.payloads == [b"1"]
