@@ -1,4 +1,7 @@
-"""The clients of the RabbitMQ door, as others may know of them: connections, and their channels."""
+"""The clients of the queues, as others may know of them: connections, and their channels.
+
+Those of the RabbitMQ door and of STOMP's: RabbitMQ's tools list both.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +24,8 @@ class Client(NamedTuple):
     properties: Mapping[str, Any]  # that it says of itself
     channels: int
     unsent: int  # bytes
+    door: str = "amqp"
+    protocol: str = "AMQP 0-9-1"
 
 
 class ClientChannel(NamedTuple):
@@ -58,15 +63,15 @@ class Connected(Protocol):
 
 
 class AmqpClients:
-    """All of them, from the moment at which the door is open."""
+    """All of them, from the moment at which their door is open."""
 
     def __init__(self) -> None:
-        self._there: Callable[[], Iterable[Connected]] = tuple
+        self._there: list[Callable[[], Iterable[Connected]]] = []
 
     def come_from(self, there: Callable[[], Iterable[Connected]]) -> None:
-        """The door is open: these are there."""
-        self._there = there
+        """A door is open: these are there, too."""
+        self._there.append(there)
 
     def sessions(self) -> list[Connected]:
-        """In the order in which they came, those too that have not been let in."""
-        return list(self._there())
+        """Of each door in the order in which they came, those too that have not been let in."""
+        return [it for there in self._there for it in there()]

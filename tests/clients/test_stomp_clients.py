@@ -1,9 +1,13 @@
 """Clients of STOMP that know nothing of us, against a real server; and a server that is killed."""
 
+import json
 import signal
 import ssl
 import threading
+import urllib.request
+from base64 import b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import stomp
@@ -205,6 +209,35 @@ def test_stompit(server, tmp_path):
     host, port = server.stomp
     got = printed(tmp_path, "stompit.js", host, str(port), of=NODE_STOMP)
     assert got == ["text/plain", "hello"]
+
+
+def asked(server, path, method="GET"):
+    host, port = server.http
+    request = urllib.request.Request(f"http://{host}:{port}{path}", method=method)
+    request.add_header("authorization", "Basic " + b64encode(b"guest:guest").decode())
+    request.add_header("x-logstore", "1")
+    with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+        body = answer.read()
+    return json.loads(body) if body else None
+
+
+@pytest.mark.long
+def test_rabbitmqs_api_lists_stomp_connections_and_closes_them(server):
+    client, heard = client_of(server.stomp)
+    client.subscribe("/queue/listed", id="1", ack="client", headers={"receipt": "r"})
+    heard.wait(heard.receipts, 1)
+    [it] = [it for it in asked(server, "/api/connections") if it["protocol"] == "STOMP 1.2"]
+    assert (it["user"], it["vhost"], it["channels"]) == ("guest", "/", 1)
+    assert it["recv_oct"] > 0
+    [channel] = asked(server, "/api/channels")
+    assert (channel["consumer_count"], channel["name"]) == (1, f"{it['name']} (1)")
+    [consumer] = asked(server, "/api/consumers")
+    assert consumer["queue"]["name"] == "listed"
+    [own] = [it for it in asked(server, "/api/v1/connections")["items"] if it["door"] == "stomp"]
+    assert own["user"] == "guest"
+    asked(server, f"/api/connections/{quote(it['name'])}", "DELETE")
+    with pytest.raises(AssertionError, match="Closed via management plugin"):
+        heard.wait(heard.messages, 1)
 
 
 # A server that is killed

@@ -11,6 +11,7 @@ from logstore.access.logins import Logins, Nobody
 from logstore.access.refusals import Refusals
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
+from logstore.protocols.amqp_clients import Connected
 from logstore.protocols.house import QueuesOf
 from logstore.protocols.rabbit_alarm import DiskAlarm
 from logstore.protocols.rounds import Round
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 TOKEN_BYTES: Final = 16  # nobody guesses it
 
 
-class Session(Protocol):
+class Session(Connected, Protocol):
     """What the door sees of a session."""
 
     def tell_blocked(self) -> None: ...

@@ -34,6 +34,8 @@ def open(house: House) -> Doorway:
         traffic=counts,
     )
 
+    house.amqp_clients.come_from(lambda: door.sessions)
+
     def new_session(link: Link) -> Session:
         from logstore.protocols.stomp.session import StompSession  # a server may have no client
 

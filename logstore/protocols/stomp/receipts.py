@@ -123,6 +123,11 @@ class Receipts:
         """Whether any is to be given."""
         return any(it.ids for it in self._due or ())
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many are to be given."""
+        return sum(len(it.ids) for it in self._due or ())
+
     def run(self, ids: Sequence[tuple[int, str]]) -> Run:
         """Of messages that are about to be published; without ids, for later receipts' sake."""
         run = Run(ids)

@@ -13,8 +13,10 @@ from logstore.access.quotas import Seat
 from logstore.errors import LogstoreError
 from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
 from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
+from logstore.protocols.amqp_clients import Client, ClientChannel
 from logstore.protocols.rabbit_alarm import LOOK_S
 from logstore.protocols.session import About, Buffer, Link
+from logstore.protocols.stomp import seen
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.connect import Entry
 from logstore.protocols.stomp.door import StompDoor
@@ -327,6 +329,19 @@ class StompSession:
         self._seat.close()
 
     # As others see it
+
+    @property
+    def name(self) -> str:
+        """As Connected.name."""
+        return self.client.connection
+
+    def seen(self) -> Client | None:
+        """As Connected.seen."""
+        return seen.client(self.client, self._beats)
+
+    def seen_channels(self) -> list[ClientChannel]:
+        """As Connected.seen_channels."""
+        return [seen.channel(self.client)]
 
     def tell_blocked(self) -> None:
         """As door.Session.tell_blocked."""

@@ -599,6 +599,22 @@ def test_what_is_known_of_a_client(peer):
     assert about.facts["subscriptions"] == 1
 
 
+def test_rabbitmqs_tools_see_a_connection_and_its_one_channel(door, peer):
+    stranger = door.connect()
+    assert stranger.session.seen() is None
+    peer.subscribe("/queue/a", ack="client")
+    peer.publish("/queue/a", b"x")
+    door.run()
+    client, (channel,) = peer.session.seen(), peer.session.seen_channels()
+    assert (client.protocol, client.user, client.vhost, client.channels) == (
+        "STOMP 1.2", "guest", "/", 1,
+    )  # fmt: skip
+    assert client.name == peer.session.name == "127.0.0.1:1000 -> 127.0.0.1:5672"
+    assert (channel.name, channel.consumers, channel.unacked) == (f"{client.name} (1)", 1, 1)
+    [consumer] = door.vhost.queue(b"a").subscriptions
+    assert consumer.channel.name == channel.name
+
+
 def test_a_line_end_follows_each_frame_where_that_is_asked_for(node):
     door = Door(None, node=node, line_end=b"\n")
     peer = door.connect()

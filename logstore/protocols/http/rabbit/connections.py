@@ -1,4 +1,4 @@
-"""Connections of the RabbitMQ door and their channels: listed, shown, closed.
+"""Connections of the doors of RabbitMQ and STOMP, and their channels: listed, shown, closed.
 
 One sees one's own; with the tag ``monitoring`` those of all.
 """
@@ -21,8 +21,7 @@ from logstore.protocols.http.rabbit.tables import table
 from logstore.protocols.http.rabbit.words import not_authorised, not_there
 from logstore.protocols.http.within import Within
 
-AMQP: Final = "amqp"
-PROTOCOL: Final = "AMQP 0-9-1"
+DOORS: Final = frozenset({"amqp", "stomp"})
 REASON_CHARACTERS_MAX: Final = 100
 BY_HAND: Final = "Closed via management plugin"
 
@@ -36,7 +35,7 @@ class Sockets:
     @cached_property
     def _found(self) -> dict[tuple[tuple[str, int], tuple[str, int]], Connection]:
         there = self._door.connections.connections()
-        return {(it.address, it.peer_address): it for it in there if it.door == AMQP}
+        return {(it.address, it.peer_address): it for it in there if it.door in DOORS}
 
     def of(self, client: Client) -> Connection | None:
         """None: it is being closed."""
@@ -78,7 +77,7 @@ def row(door: HttpDoor, place: Place) -> lists.Row:
         "peer_host": peer_host,
         "peer_port": peer_port,
         "port": port,
-        "protocol": PROTOCOL,
+        "protocol": it.protocol,
         "send_pend": it.unsent,
         "ssl": it.secure,
         "ssl_cipher": None,
@@ -311,6 +310,8 @@ def _close(door: HttpDoor, call: Call, places: Sequence[Place]) -> None:
         _require_own(door, call, place.client.user)
     reason = printable(call.headers.get("x-reason", "")[:REASON_CHARACTERS_MAX]) or BY_HAND
     for place in places:
-        door.audit.tell(audit.CONNECTION, call.who, f"{AMQP} {place.client.name}: {reason}")
+        door.audit.tell(
+            audit.CONNECTION, call.who, f"{place.client.door} {place.client.name}: {reason}"
+        )
         place.session.end_by(reason)
     call.done(NO_CONTENT)
