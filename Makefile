@@ -61,6 +61,7 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill_once --rounds 50
 	$(BIN)/python -m tests.crash.kill_replay --rounds 25
 	$(BIN)/python -m tests.crash.kill_routes --rounds 25
+	$(BIN)/python -m tests.crash.kill_keys --rounds 25
 	$(BIN)/python -m tests.crash.kill_schedules --rounds 25
 	$(BIN)/python -m tests.crash.kill_mqtt_kept --rounds 25
 
