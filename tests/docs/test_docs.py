@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import logstore
-from logstore.doors import AMQP, DOORS, STOMP
+from logstore.doors import AMQP, DOORS, RESP, STOMP
 from logstore.protocols.http.entry.targets import is_of
 from logstore.protocols.http.routes import ROUTES
 
@@ -66,7 +66,7 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOGSTORE_", "PYTEST_"))}
         self.environment = kept
         self.environment["PATH"] = f"{bin_folder}:{self.environment['PATH']}"
-        self.amqp = self.stomp = ""  # their ports
+        self.amqp = self.stomp = self.redis = ""  # their ports
 
     def __enter__(self):
         return self
@@ -95,13 +95,19 @@ class Shell:
         lines = [self.server.stdout.readline() for _ in DOORS]
         self.amqp = lines[DOORS.index(AMQP)].split(":")[-1].strip()
         self.stomp = lines[DOORS.index(STOMP)].split(":")[-1].strip()
+        self.redis = lines[DOORS.index(RESP)].split(":")[-1].strip()
         return "".join(lines)
 
     def run_python(self, code):
-        """What it prints; clients of the ports of RabbitMQ and STOMP find the server."""
-        code = code.replace(
-            'ConnectionParameters("127.0.0.1")', f'ConnectionParameters("127.0.0.1", {self.amqp})'
-        ).replace('("127.0.0.1", 61613)', f'("127.0.0.1", {self.stomp})')
+        """What it prints; clients of the ports of RabbitMQ, STOMP and Redis find the server."""
+        code = (
+            code.replace(
+                'ConnectionParameters("127.0.0.1")',
+                f'ConnectionParameters("127.0.0.1", {self.amqp})',
+            )
+            .replace('("127.0.0.1", 61613)', f'("127.0.0.1", {self.stomp})')
+            .replace("Redis(port=6379", f"Redis(port={self.redis}")
+        )
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=self.folder, env=self.environment,
             capture_output=True, text=True, timeout=DEADLINE_S, check=False,

@@ -11,11 +11,12 @@ import logstore
 from logstore.broker import ledger
 from logstore.broker.deduplication import repeats, room
 from logstore.broker.deduplication.ids import id_of
+from logstore.broker.keys import elements, shapes
 from logstore.broker.mqtt import record_headers
 from logstore.broker.queues import handovers, held, journal, message, settled, state
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
-from logstore.names import RETAINED_TOPIC
+from logstore.names import KEYS_TOPICS, RETAINED_TOPIC
 from logstore.records import batch
 from logstore.records.encode import encode
 from logstore.settings import TopicSettings
@@ -127,6 +128,16 @@ def test_headers_of_retained_messages():
     assert set(told) == record_headers._OWN
     assert f"`{record_headers.ESCAPE}`" in section
     assert f"`{RETAINED_TOPIC}`" in section
+
+
+def test_keys_of_redis():
+    section = TEXT[TEXT.index("## Keys of Redis") : TEXT.index("## Lanes")]
+    assert f"`{KEYS_TOPICS[0]}` to `{KEYS_TOPICS[-1]}`" in section
+    for name in (shapes.EXPIRES, elements.TYPE, elements.VERSION, shapes.FLUSH_HEADERS[0][0]):
+        assert f"`{name}`" in section
+    for key in (shapes.FLUSH, elements.ELEMENT):
+        assert f"`\\0{key[1:].decode()}`" in section
+    assert all(f"`{kind}`" in section for kind in elements.KINDS)
 
 
 def test_index_entries():
