@@ -50,6 +50,7 @@ QUESTIONS = [
     "topic_routes",
     "cold_reads",
     "channels",
+    "keys",
     "mqtt",
     "mqtt_retained",
     "turns",

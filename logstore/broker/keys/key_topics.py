@@ -4,11 +4,14 @@ from typing import Final
 
 from logstore.broker.keys.levels import Level, Levels
 from logstore.broker.keys.shapes import Loading
-from logstore.broker.reading import chunks
+from logstore.broker.reading import fetched, located
 from logstore.broker.topics import Topics
 from logstore.errors import CorruptBatch, LogstoreError, Refused, TopicExists
 from logstore.log import Log
 from logstore.names import KEYS_TOPICS
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.record import Record
 
 READ_BYTES: Final = 4 << 20  # of the log at a time
 SYNC_MS: Final = 1000  # at the latest, of what nobody waits for
@@ -56,14 +59,23 @@ class KeyTopics:
         return load(log, levels, now_ms)
 
 
+def _records(log: Log, batch: Batch, at: int) -> list[Record]:
+    """From there on. Raises CorruptBatch."""
+    try:
+        records = decode(batch)
+    except CorruptBatch as error:
+        raise located(log, batch, error) from None
+    return records if batch.base_offset >= at else [it for it in records if it.offset >= at]
+
+
 def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
     """As Logs.load."""
     loading, at = Loading(now_ms), log.start
     try:
         while at < log.safe:
-            for chunk in chunks(log, (log.name, 0), at, None, bytes_max=READ_BYTES, wait=True):
-                loading.add(chunk.records)
-                at = chunk.end
+            for batch in fetched(log, at, READ_BYTES):
+                loading.add(_records(log, batch, at))
+                at = batch.next_offset
         loading.finish()
     except ValueError as error:
         return CorruptBatch(f"{log.name}: from offset {at} on: {error}; run `logstore verify`")

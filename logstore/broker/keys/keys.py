@@ -6,6 +6,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol, cast
 
+from logstore import heap
 from logstore.broker.keys.eviction import Eviction
 from logstore.broker.keys.journal import Journal
 from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
@@ -16,6 +17,7 @@ from logstore.log import Log
 from logstore.names import KEYS_DATABASES
 
 DATABASES: Final = KEYS_DATABASES
+ROOMY_MIN: Final = 100_000
 AT_ONCE_MS: Final = 1  # between two steps of what is due, where there is more
 _log: Final = logging.getLogger("logstore.keys")
 
@@ -68,6 +70,8 @@ class Keys:
         self._loading = 0  # databases
         self._due_ms: int | None = None
         self.awake: dict[Keyspace, None] = {}  # that have something to do when the turn ends
+        # So many keys make the dictionary move once more: what it leaves is worth giving back.
+        self._roomy = ROOMY_MIN
         self.saved_ms = clock()  # when all was asked to be on disk
         self._alone: object = None  # who does something that nobody else may see half done
         self._held: dict[Callable[[], object], None] = {}  # those who wait for him
@@ -100,7 +104,9 @@ class Keys:
         found = self._logs.load(opened, self.levels, self.clock())
         if isinstance(found, LogstoreError):
             return found
-        return opened, contents_of(found), found
+        contents = contents_of(found)
+        heap.give_back()
+        return opened, contents, found
 
     def _loaded(self, number: int, result: object) -> None:
         self._loading -= 1
@@ -143,6 +149,9 @@ class Keys:
             self.journals[keyspace.number].end_turn()
             if keyspace.deadlines or keyspace.graves:
                 self.look_ahead(keyspace)
+            if len(keyspace.values) > self._roomy:
+                self._roomy = 2 * len(keyspace.values)
+                self._around.work(heap.give_back, lambda _: None)
 
     def stirred(self) -> Iterator[Journal]:
         """Those whose databases were changed since this was asked last, and are to be safe."""

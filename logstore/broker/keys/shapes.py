@@ -7,6 +7,7 @@ that begins with a NUL has another one before it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from logstore.broker.keys import elements
@@ -21,6 +22,9 @@ EXPIRES: Final = KEYS_EXPIRE
 NUL: Final = b"\0"
 FLUSH: Final = b"\0F"  # the key of the record that says: nothing before this counts
 FLUSH_HEADERS: Final[Headers] = (("redis.op", b"flush"),)
+
+_FIRST: Final = b"\1"  # no key that begins with a NUL comes after
+_KEY, _VALUE, _HEADERS = itemgetter(4), itemgetter(5), itemgetter(6)  # of a record
 
 Row = tuple[bytes, bytes | None, Headers]  # key, value, headers
 
@@ -98,8 +102,17 @@ class Loading:
     def add(self, records: list[Record]) -> None:
         """These, too. Raises ValueError where one is not as it should be."""
         values, deadlines = self.values, self.deadlines
+        if not any(map(_HEADERS, records)):
+            keys, strings = list(map(_KEY, records)), list(map(_VALUE, records))
+            if keys and None not in strings and None not in keys and min(keys) >= _FIRST:
+                values.update(zip(keys, strings, strict=True))
+                if deadlines:
+                    for key in keys:
+                        deadlines.pop(key, None)
+                return
         for _, _, offset, _, key, value, headers in records:
-            assert key is not None, "nobody else writes there"
+            if key is None:
+                raise ValueError("a record without a key")
             if headers or key[:1] == NUL:
                 self._add(offset, key, value, headers)
             elif value is None:
