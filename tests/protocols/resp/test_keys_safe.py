@@ -339,5 +339,5 @@ def test_a_key_that_has_expired_is_gone_for_all_and_its_event_is_told(door):
         (b"a", "set"), (b"a", "expire"), (b"a", "append"), (b"a", "rename_from"),
         (b"b", "rename_to"), (b"c", "copy_to"), (b"b", "persist"), (b"c", "incrby"),
         (b"c", "setrange"), (b"c", "incrbyfloat"), (b"b", "del"), (b"c", "del"), (b"d", "set"),
-        (b"d", "expire"), (b"d", "expired"),
+        (b"d", "expire"), (b"d", "expired"), (b"d", "keymiss"),
     ]  # fmt: skip
