@@ -91,8 +91,9 @@ class Reader:
 
     @property
     def held_bytes(self) -> int:
-        """What it has taken of a body."""
-        return self._body.size if self._body is not None and self._body.kept else 0
+        """What it has taken of a body, and remembers of heads."""
+        body = self._body.size if self._body is not None and self._body.kept else 0
+        return body + HEAD_BYTES_KEPT * len(self._heads)
 
     @property
     def begun(self) -> bool:

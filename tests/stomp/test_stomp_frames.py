@@ -165,7 +165,7 @@ def test_a_long_body_is_taken_in_pieces_as_it_comes():
     [frame] = frames_of(made, pieces[1:])
     assert isinstance(frame.body, Pieces)
     assert bytes(frame.body) == body
-    assert made.held_bytes == 0
+    assert made.held_bytes <= reading.HEAD_BYTES_KEPT
 
 
 def test_a_body_byte_by_byte_is_not_a_piece_a_byte():

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.identity import OWNER
+from logstore.protocols.first import Code
 from logstore.protocols.house import House
-from logstore.protocols.http.first import Code
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
 if TYPE_CHECKING:

@@ -35,16 +35,17 @@ OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 ROOM: Final = 1 << 30  # without a limit
 CLIENT_BYTES: Final = 1024  # that one takes, beside what it holds
 SUBSCRIPTION_BYTES: Final = 1024
+KNOWN_BYTES: Final = 1024  # of headers that are remembered
 
 
 class StompClient:
     """Of one connection."""
 
     __slots__ = (
-        "_holds", "_later", "_rules_seen", "_starved", "door", "end", "entry", "id", "is_out",
-        "known", "link", "out", "out_bytes", "outbox", "permits", "phase", "reason", "receipts",
-        "reply_queues", "rules", "subscriptions", "transactions", "unacked", "until", "version",
-        "vhost", "vhost_name",
+        "_holds", "_later", "_rules_seen", "_starved", "door", "end", "entry", "heads", "id",
+        "is_out", "known", "link", "out", "out_bytes", "outbox", "permits", "phase", "reason",
+        "receipts", "reply_queues", "rules", "subscriptions", "transactions", "unacked", "until",
+        "version", "vhost", "vhost_name",
     )  # fmt: skip
 
     def __init__(self, door: StompDoor, link: Link) -> None:
@@ -70,6 +71,7 @@ class StompClient:
             door.counts, door.traffic, self.receipts, self.check_again, self.fail, self.later
         )
         self.known = Known()  # of its last SENDs
+        self.heads: dict[tuple[bytes, bytes, bytes], bytes] = {}  # of messages that it got
         self.out: list[bytes] = []
         self.out_bytes = 0
         self.until = 0.0  # by the door's stopwatch: that this read may take
@@ -251,7 +253,7 @@ class StompClient:
     @property
     def held_bytes(self) -> int:
         held = CLIENT_BYTES + self.out_bytes + self.outbox.kept_back_bytes
-        held += self.receipts.held_bytes
+        held += self.receipts.held_bytes + KNOWN_BYTES * (len(self.heads) + len(self.known))
         held += SUBSCRIPTION_BYTES * len(self.subscriptions)
         return held + sum(it.held_bytes for it in self.transactions.values())
 

@@ -4,6 +4,7 @@ import math
 from typing import Final
 
 from logstore.access.refusals import Refusals
+from logstore.protocols.first import Code
 from logstore.protocols.house import House
 from logstore.protocols.rabbit_alarm import free_bytes
 from logstore.protocols.session import Doorway, Limits, Link, Session
@@ -36,15 +37,21 @@ def open(house: House) -> Doorway:
 
     house.amqp_clients.come_from(lambda: door.sessions)
 
-    def new_session(link: Link) -> Session:
-        from logstore.protocols.stomp.session import StompSession  # a server may have no client
+    def made(link: Link) -> Session:
+        from logstore.protocols.stomp.session import StompSession
 
         return StompSession(door, link)
 
+    code = Code(house.work, _load, made)
     # A subscriber may be silent for ever; heart-beats tell whether it is there.
     limits = Limits(settings.max_connections, math.inf)
     house.figures.alarms[NAME] = lambda: door.alarm.reason
     return Doorway(
-        new_session, limits, NAME, counts, lambda session: session.about(),
+        code.session, limits, NAME, counts, lambda session: session.about(),
         lambda session, reason: session.end_by(reason),
     )  # fmt: skip
+
+
+def _load() -> None:
+    """A server may have no client: until then none of what carries out its frames."""
+    import logstore.protocols.stomp.session  # noqa: F401  in a worker, not in a turn

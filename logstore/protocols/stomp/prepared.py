@@ -33,6 +33,9 @@ class Known:
         self._last: tuple[Headers, Prepared] | None = None
         self._version = -1
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def of(self, headers: Headers, version: int) -> tuple[Prepared | None, Key]:
         """``version``: of the rules. With the key to remember it by."""
         if version != self._version:

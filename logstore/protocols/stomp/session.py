@@ -110,9 +110,12 @@ class StompSession:
     def _phase_ends(self) -> float:
         match self.client.phase:
             case Phase.FIRST | Phase.LOGIN:
-                return self._since + HANDSHAKE_S if self._begun else math.inf
-            case Phase.RUNNING | Phase.GOING:
+                waits = not self._begun or self.client.entry is not None  # for the queues to open
+                return math.inf if waits else self._since + HANDSHAKE_S
+            case Phase.RUNNING:
                 return self._next_look()
+            case Phase.GOING:
+                return self._since + LEAVE_S if self._leaving else self._next_look()
             case Phase.LEAVING:
                 return self._since + LEAVE_S
             case Phase.DISCARDING:
@@ -250,6 +253,8 @@ class StompSession:
             case Phase.FIRST | Phase.LOGIN:
                 if self._due is None:
                     self._time_is_up("handshake timeout")
+            case Phase.GOING if self._leaving:
+                self._time_is_up("")
             case Phase.RUNNING | Phase.GOING:
                 self._beat(now)
             case Phase.LEAVING:
@@ -319,6 +324,8 @@ class StompSession:
                 client.fail(StompFault("connection_forced", SHUTDOWN))
         elif client.phase in EARLY:
             self._end("")
+        elif client.phase is Phase.GOING:
+            self._since = now
         self._note_phase()
         return client.phase is not Phase.OVER
 

@@ -17,7 +17,7 @@ from logstore.stomp.destinations import formatted
 from logstore.stomp.frames import escaped, header_lines
 from logstore.stomp.versions import V1_2, Rules
 
-HEADS_MAX: Final = 256  # of one subscription
+HEADS_MAX: Final = 256  # remembered for one connection
 MESSAGE_BYTES: Final = 256  # that a message takes at least: so many are asked for at once
 SEPARATOR: Final = "@@"  # in a message's id
 AUTO, CLIENT, EACH = "auto", "client", "client-individual"
@@ -32,6 +32,7 @@ class Reader(Protocol):
     version: str
     rules: Rules
     end: bytes  # of a frame
+    heads: dict[tuple[bytes, bytes, bytes], bytes]  # of messages, by exchange, key, properties
 
     def delivered(self, frames: bytes, count: int) -> None: ...
     def room_bytes(self) -> int: ...
@@ -43,7 +44,7 @@ class StompSubscription:
     """To the queues it is a ``Subscription``."""
 
     __slots__ = (
-        "_ack", "_average", "_heads", "_id", "_of", "arguments", "channel", "cumulative",
+        "_ack", "_average", "_begin", "_id", "_of", "arguments", "channel", "cumulative",
         "exclusive", "no_ack", "of_topic", "prefetch", "priority", "queue", "shown", "tag",
         "timeout_ms",
     )  # fmt: skip
@@ -81,7 +82,9 @@ class StompSubscription:
         )
         # From 1.2 on the id by which it is settled has a header of its own.
         self._ack = not self.no_ack and of.version == V1_2
-        self._heads: dict[tuple[bytes, bytes, bytes], bytes] = {}  # by exchange, key, properties
+        self._begin = b"MESSAGE\n"
+        if shown is not None:
+            self._begin += header_lines([("subscription", shown)], of.rules)
         self._average = MESSAGE_BYTES  # bytes of a message, lately
 
     def can_take(self) -> int:
@@ -93,13 +96,13 @@ class StompSubscription:
     def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
         """As queues.Subscription.push."""
         parts: list[bytes] = []
-        heads, id, end = self._heads, self._id, self._of.end
+        heads, begin, id, end = self._of.heads, self._begin, self._id, self._of.end
         for exchange, key, properties, body, redelivered, _ in deliveries:
             try:
                 head = heads[exchange, key, properties]
             except KeyError:
                 head = self._head(exchange, key, properties)
-            parts.append(head)
+            parts += begin, head
             if self._ack:
                 parts.append(b"%b%d\nack:%b%d" % (id, tag, id, tag))
             else:
@@ -114,15 +117,14 @@ class StompSubscription:
         self._of.delivered(data, len(deliveries))
 
     def _head(self, exchange: bytes, key: bytes, properties: bytes) -> bytes:
-        """What stands before a message's id."""
-        headers = [] if self.shown is None else [("subscription", self.shown)]
-        headers.append(("destination", formatted(exchange, key)))
-        lines = header_lines([*headers, *headers_of(properties)], self._of.rules)
-        head = b"MESSAGE\n" + lines + b"message-id:"
+        """What stands before a message's id, and is the same for all subscriptions."""
+        headers = [("destination", formatted(exchange, key)), *headers_of(properties)]
+        head = header_lines(headers, self._of.rules) + b"message-id:"
         if len(properties) <= REMEMBERED_BYTES_MAX:
-            if len(self._heads) >= HEADS_MAX:
-                self._heads.clear()
-            self._heads[exchange, key, properties] = head
+            heads = self._of.heads
+            if len(heads) >= HEADS_MAX:
+                heads.clear()
+            heads[exchange, key, properties] = head
         return head
 
     def cancelled(self) -> None:

@@ -6,7 +6,7 @@ from workers import LaterWork
 
 from logstore.access.identity import OWNER
 from logstore.errors import Failed
-from logstore.protocols.http.first import Code
+from logstore.protocols.first import Code
 from logstore.protocols.http.session import HttpSession
 from logstore.protocols.session import NOTHING
 

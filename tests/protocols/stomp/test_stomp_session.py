@@ -529,6 +529,30 @@ def test_a_server_that_stops_says_so_once_acknowledgements_had_time(door, peer):
     assert door.node.ready(b"a") == 1
 
 
+def test_a_client_that_has_said_disconnect_holds_up_no_server_that_stops(door, peer):
+    door.door.alarm.block("low on disk")
+    peer.publish("/queue/a", b"x", receipt="r")
+    peer.send("DISCONNECT", {"receipt": "bye"})
+    assert peer.session.leave(door.now)
+    door.now += session.LEAVE_S + 0.1
+    peer.look()
+    assert peer.closed == ""
+    door.door.alarm.block("")
+
+
+def test_whoever_waits_for_the_queues_to_open_is_not_late(door, node):
+    node.closed = True
+    peer = door.connect()
+    peer.send("CONNECT", {"accept-version": "1.2"})
+    door.now += 10 * session.HANDSHAKE_S
+    peer.look()
+    assert peer.closed is None
+    node.closed = False
+    node.opening.pop()(node.queues)
+    door.run()
+    assert [it.command for it in peer.got()] == ["CONNECTED"]
+
+
 def test_somebody_else_may_have_it_end(door, peer):
     peer.session.end_by("enough of that")
     assert peer.refused().body == b"enough of that"

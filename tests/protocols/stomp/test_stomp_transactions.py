@@ -262,6 +262,17 @@ def test_the_receipt_of_an_ack_says_that_the_message_never_comes_again(own, door
     assert bodies(door.open().subscribe("/queue/a")) == [b"3"]
 
 
+def test_a_nack_has_its_receipt_too(door, peer):
+    peer.subscribe("/queue/a", ack="client-individual")
+    peer.publish("/queue/a", b"1", b"2")
+    door.run()
+    one, two = peer.got()
+    again = peer.settle("NACK", one, receipt="r1")
+    assert sorted(it.command for it in again) == ["MESSAGE", "RECEIPT"]
+    assert receipts(peer.settle("NACK", two, receipt="r2", requeue="false")) == ["r2"]
+    assert len(peer.client.unacked) == 1
+
+
 @pytest.mark.long
 def test_the_last_receipt_speaks_for_all_before_it(own, door, peer):
     for n in range(100):

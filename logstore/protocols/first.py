@@ -1,4 +1,4 @@
-"""The sessions of those who come before the door's code is there: it takes 0.1 s to import.
+"""The sessions of those who come before a door's code is there: it takes 0.1 s to import.
 
 A worker imports it, for the first who comes; others are served meanwhile.
 """
@@ -126,3 +126,11 @@ class FirstSession:
         """What is known of its client."""
         found: About = self._real.about() if self._real else NOTHING
         return found
+
+    def end_by(self, reason: str) -> None:
+        """Have it end, and its client told why, where its door has words for that."""
+        if self._real:
+            self._real.end_by(reason)
+        else:
+            self._closed = reason
+            self._link.wake()
