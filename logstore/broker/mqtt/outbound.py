@@ -12,11 +12,12 @@ to it.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.mqtt import mapping
 from logstore.broker.mqtt.grants import UNASKED
 from logstore.broker.mqtt.line import Line, Sent
+from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.outlet import Outlet
 from logstore.broker.mqtt.packet_ids import NO_DELIVERY, PacketIds
 from logstore.broker.queues.message import Delivery
@@ -36,6 +37,18 @@ SEEN_BYTES_MAX: Final = 1024
 log: Final = logging.getLogger("logstore.mqtt")
 
 Group = Delivered[Queue, Outlet]
+
+
+class Way(NamedTuple):
+    """What messages of one routing key and properties are to a client."""
+
+    granted: bool  # False: they are not for it
+    topic: bytes
+    qos: int
+    retain: bool
+    ids: tuple[int, ...]
+    about: About | None
+    expires: bool  # it is of one message alone
 
 
 class Exact(Protocol):
@@ -247,29 +260,25 @@ class Outbound:
         messages: list[Sent] = []
         done: list[int] = []  # tags of what nobody acknowledges
         exact, size = False, 0
-        most = 1 if self.exact is None else 2
-        take, granted_of = self.pids.take, outlet.granted
-        last_data, said = None, None
+        take, new = self.pids.take, tuple.__new__
+        last_key, last_data, way = b"", b"", None
         for n, (_, key, data, body, again, time_ms) in enumerate(deliveries, tag):
-            if data is not last_data or said is None or said.expires:
-                last_data, said = data, self._said(data, time_ms)
-            topic = mapping.topic_of(key, said)
-            granted = granted_of(topic)
-            if granted is None:
+            if way is None or data is not last_data or key != last_key or way.expires:
+                last_key, last_data = key, data
+                way = self._way(outlet, key, data, time_ms)
+            if not way.granted:
                 self._counts.not_for_it += 1
                 done.append(n)
                 continue
-            qos = min(said.qos, granted.qos, most)
-            pid = 0
+            topic, qos, retain, ids, about = way.topic, way.qos, way.retain, way.ids, way.about
             if qos:
                 pid = take(n)
                 exact = exact or qos > 1
             else:
+                pid, again = 0, False  # [MQTT-3.3.1-2]
                 done.append(n)
-            retain = said.retained or (granted.retain_as_published and said.retain)
             size += len(topic) + len(body) + HEAD_BYTES
-            dup = again and qos > 0  # [MQTT-3.3.1-2]
-            messages.append(Sent(topic, body, qos, pid, dup, retain, granted.ids, said.about))
+            messages.append(new(Sent, (topic, body, qos, pid, again, retain, ids, about)))
         if messages:
             self._average = max(MESSAGE_BYTES, size // len(messages))
         if exact:
@@ -279,6 +288,17 @@ class Outbound:
             self.put(messages)
         for n in done:
             self._settle(n, n)
+
+    def _way(self, outlet: Outlet, key: bytes, data: bytes, time_ms: int) -> Way:
+        """What messages with this routing key and these properties are to the client."""
+        said = self._said(data, time_ms)
+        topic = mapping.topic_of(key, said)
+        granted = outlet.granted(topic)
+        if granted is None:
+            return Way(False, topic, 0, False, (), None, said.expires)
+        qos = min(said.qos, granted.qos, 1 if self.exact is None else 2)
+        retain = said.retained or (granted.retain_as_published and said.retain)
+        return Way(True, topic, qos, retain, granted.ids, said.about, said.expires)
 
     def put(self, messages: Sequence[Sent]) -> None:
         """Send these down the line; what is too long for the client counts as delivered."""
