@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DOOR: Final = "mqtt"
 WILLS_PARTS: Final = 8  # of the memory for peers: that part of it is for wills, all together
+SESSIONS_PARTS: Final = 2  # and that one for sessions
 
 log: Final = logging.getLogger("logstore.mqtt")
 
@@ -159,7 +160,9 @@ class NodeMqtt:
 
         if self._closed:
             raise Closed(f"{self._store.directory.path}: the server has stopped")
-        limits = limits_of(self._store.directory.config.store)
+        limits = limits_of(
+            self._store.directory.config.store, self._budget.bytes_max // SESSIONS_PARTS
+        )
         sessions = Sessions(queues, self._space, self._sessions_kept, limits, holds=self._holds)
         mqtt = self._mqtt = Mqtt(
             self._space, sessions, found.retained, found.mapped,

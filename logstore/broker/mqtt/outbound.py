@@ -29,6 +29,9 @@ from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError
 
 MESSAGE_BYTES: Final = 128  # that a message takes at least: so many are asked for at once
+PID_BYTES: Final = 150  # of memory, for a message that is not acknowledged
+COUNTED: Final = 64  # such messages more, or less, that are told
+FEW: Final = 100  # that a client may have where sessions take too much memory
 HEAD_BYTES: Final = 16  # of a packet, about
 AGAIN_AT_ONCE: Final = 200  # messages that are sent again before others have their turn
 SEEN_MAX: Final = 1024
@@ -81,10 +84,9 @@ class Outbound:
     """Of one session. A ``Channel`` of queues."""
 
     __slots__ = (
-        "_again", "_average", "_counts", "_seen", "_soon", "_starved", "_told", "_unserved",
-        "_watched",
-        "exact", "line", "name", "outlets", "pids", "retired", "unacked",
-        "window",
+        "_again", "_average", "_counted", "_counts", "_crowded", "_holds", "_seen", "_soon",
+        "_starved", "_told", "_unserved", "_watched", "exact", "line", "name", "outlets", "pids",
+        "retired", "unacked", "window",
     )  # fmt: skip
 
     def __init__(
@@ -92,9 +94,13 @@ class Outbound:
         name: str,
         soon: Callable[[Callable[[], object]], None],
         counts: SessionCounts,
+        holds: Callable[[int], None],
+        crowded: Callable[[], bool],
         last_pid: int = 0,
     ) -> None:
-        """``name``: the client's id."""
+        """``name``: the client's id. ``holds``: it takes so much memory more, or less. ``crowded``:
+        whether sessions take as much as they may, all together.
+        """
         self.name = name
         self.line: Line | None = None  # once what is to be sent may be sent
         self.window = 0  # messages that its client takes before it acknowledges some
@@ -105,6 +111,9 @@ class Outbound:
         self.exact: Exact | None = None  # once there was a message of QoS 2
         self._soon = soon
         self._counts = counts
+        self._holds = holds
+        self._crowded = crowded
+        self._counted = 0  # packet ids whose memory was told
         self._average = MESSAGE_BYTES
         self._starved = False  # a queue had more than there was room for
         # Packet ids of what is to be sent again before anything else; None: nothing is.
@@ -123,7 +132,10 @@ class Outbound:
 
     def room(self) -> int:
         """As Channel.room."""
-        return 0 if self._again is not None else self.window - len(self.unacked)
+        if self._again is not None:
+            return 0
+        window = min(self.window, FEW) if self._crowded() else self.window
+        return window - len(self.unacked)
 
     def can_take(self) -> int:
         """As Subscription.can_take, of all outlets."""
@@ -281,6 +293,7 @@ class Outbound:
             messages.append(new(Sent, (topic, body, qos, pid, again, retain, ids, about)))
         if messages:
             self._average = max(MESSAGE_BYTES, size // len(messages))
+            self._count()
         if exact:
             assert self.exact is not None
             self.exact.send(messages)
@@ -299,6 +312,12 @@ class Outbound:
         qos = min(said.qos, granted.qos, 1 if self.exact is None else 2)
         retain = said.retained or (granted.retain_as_published and said.retain)
         return Way(True, topic, qos, retain, granted.ids, said.about, said.expires)
+
+    def _count(self) -> None:
+        more = len(self.pids) - self._counted
+        if not -COUNTED < more < COUNTED:
+            self._counted += more
+            self._holds(more * PID_BYTES)
 
     def put(self, messages: Sequence[Sent]) -> None:
         """Send these down the line; what is too long for the client counts as delivered."""
@@ -340,6 +359,7 @@ class Outbound:
     def _free(self, pids: Sequence[int]) -> None:
         ranges, unknown = self.pids.free_all(pids)
         self._counts.unknown_acks += unknown
+        self._count()
         for first, last in ranges:
             self._settle(first, last)
         if self._again is not None:

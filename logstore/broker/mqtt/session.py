@@ -105,6 +105,13 @@ class Home(Protocol):
     def holds(self, more: int) -> None:
         """So many bytes of memory more, or less."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether they take as much memory as they may, all together."""
+
+    def make_room(self) -> None:
+        """Where there are too many, those end that were left longest ago."""
+
     def subscribed(self, more: int) -> None:
         """So many subscriptions more, or less."""
 
@@ -137,7 +144,10 @@ class Session:
         self.grants = Grants()
         # Packet ids go on where nobody knows: an acknowledgement of another life of the process
         # is not to meet a message of this one.
-        self.out = Outbound(kept.client, home.soon, home.counts, randbelow(PID_MAX))
+        self.out = Outbound(
+            kept.client, home.soon, home.counts, self._hold, lambda: home.crowded,
+            randbelow(PID_MAX),
+        )  # fmt: skip
         self.line: Line | None = None
         self.live = False  # what is sent at most once is sent
         self.ended = False
@@ -304,6 +314,12 @@ class Session:
                 f"client {self.client!r} has {len(self.grants)} subscriptions, and may have "
                 f"{self._home.subscriptions_max} (mqtt.subscriptions.max)"
             )
+        if new and self._home.crowded:
+            self._home.make_room()
+            if self._home.crowded:
+                raise TooManySubscriptions(
+                    "there is no memory for more subscriptions (memory.clients.max.bytes)"
+                )
         queue = self._queue
         if any(grant.qos and not it.startswith(SHARE) for it, grant in wanted):
             queue = self._need_queue()

@@ -22,7 +22,7 @@ from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, Refused
 from logstore.kept_mqtt import (
     CONNECTED,
     NEVER,
@@ -91,6 +91,10 @@ class NoWills:
         """As Wills.ended."""
 
 
+class SessionsFull(Refused):
+    """There is no memory for one more."""
+
+
 class SessionLimits(NamedTuple):
     """Of all sessions, and of each."""
 
@@ -98,13 +102,14 @@ class SessionLimits(NamedTuple):
     subscriptions_max: int = 10_000  # of one session
     expiry_max_s: int = NEVER
     queue: Arguments = NO_ARGUMENTS  # of their queues
+    bytes_max: int = 1 << 62  # of memory, for all of them
 
 
 NO_LIMITS: Final = SessionLimits()
 
 
-def limits_of(settings: StoreSettings) -> SessionLimits:
-    """As they are set."""
+def limits_of(settings: StoreSettings, bytes_max: int) -> SessionLimits:
+    """As they are set. ``bytes_max``: of memory."""
     drops_new = settings.mqtt_queued_overflow == DROP_NEW
     return SessionLimits(
         settings.mqtt_sessions_max,
@@ -115,6 +120,7 @@ def limits_of(settings: StoreSettings) -> SessionLimits:
             b"x-max-length-bytes": Field("l", settings.mqtt_queued_bytes_max),
             b"x-overflow": Field("S", REJECT_PUBLISH if drops_new else DROP_HEAD),
         }),
+        bytes_max,
     )  # fmt: skip
 
 
@@ -139,7 +145,8 @@ class Sessions:
         self.wills: Wills = NoWills()
         self.counts = SessionCounts() if counts is None else counts
         self.soon = queues.soon
-        self.holds = holds
+        self.held_bytes = 0
+        self._holds = holds
         self.hands: Hands = queues
         self._queues = queues
         self._keeper = keeper
@@ -177,6 +184,16 @@ class Sessions:
     def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending:
         """As Home.keep."""
         return Pending(self._keeper.change(keep, forget))
+
+    def holds(self, more: int) -> None:
+        """As Home.holds."""
+        self.held_bytes += more
+        self._holds(more)
+
+    @property
+    def crowded(self) -> bool:
+        """As Home.crowded."""
+        return self.held_bytes > self._limits.bytes_max
 
     def subscribed(self, more: int) -> None:
         """As Home.subscribed."""
@@ -307,13 +324,19 @@ class Sessions:
         session.taken_over_at = [*times, now_ms][-2 * TAKEN_OVER_TOLD :]
 
     def _new(self, wanted: Wanted) -> Session:
+        self.make_room()
+        if self.crowded:
+            raise SessionsFull(
+                f"sessions of {len(self)} MQTT clients take {self.held_bytes} bytes: there is no "
+                f"memory for one more (memory.clients.max.bytes)"
+            )
         self.counts.begun += 1
         lasts = min(wanted.expiry_s, self._limits.expiry_max_s) > 0
         fact = KeptSession(self._queues.next_id(), wanted.client, wanted.user)
         session = Session(fact, self, lasts=lasts)
         self._add(session)
         if lasts:
-            self._make_room()
+            self.make_room()
         return session
 
     def _comes(self, session: Session, wanted: Wanted) -> Pending | None:
@@ -330,14 +353,18 @@ class Sessions:
         self._arm()
         return session.keep()
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """The sessions that were left longest ago end, where there are too many."""
-        while self._lasting > self._limits.sessions_max and self._away:
+        most = self._limits.sessions_max
+        while self._away and (self._lasting > most or self.crowded):
+            why = f"there may be {most} (mqtt.sessions.max)"
+            if self._lasting <= most:
+                why = "there is no memory for more (memory.clients.max.bytes)"
             oldest = next(iter(self._away))
             self.counts.crowded_out += 1
             log.warning(
                 "the session of client %r ends, with what waited for it: it was left longest ago, "
-                "and there may be %d (mqtt.sessions.max)", oldest.client, self._limits.sessions_max,
+                "and %s", oldest.client, why,
             )  # fmt: skip
             self.end(oldest)
 
@@ -371,7 +398,7 @@ class Sessions:
         self._away[session] = None
         self._expect(session)
         session.keep()
-        self._make_room()
+        self.make_room()
 
     def end(self, session: Session, reason: str = "") -> Pending | None:
         """It is over, with what waits for it; what is to be waited for.

@@ -7,7 +7,7 @@ from queue_parts import Consumer
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.session import TooManySubscriptions, queue_name
-from logstore.broker.mqtt.sessions import limits_of
+from logstore.broker.mqtt.sessions import SessionsFull, limits_of
 from logstore.kept_mqtt import NEVER
 from logstore.settings import StoreSettings
 
@@ -402,10 +402,10 @@ def test_a_client_has_no_more_subscriptions_than_it_may(lives):
     node.subscribe(session, b"c")
 
 
-def of_settings(lives, **given):
+def of_settings(lives, bytes_max=1 << 40, **given):
     lives.close()
     lives.node_type = type("Few", (lives.node_type,), {})
-    lives.node_type.limits = limits_of(StoreSettings(**given))
+    lives.node_type.limits = limits_of(StoreSettings(**given), bytes_max)
     return lives.open()
 
 
@@ -433,6 +433,51 @@ def test_no_more_bytes_wait_for_a_client_than_may(lives):
         node.send(b"a", bytes([n]) * 400)
     _, _, line = node.come()
     assert [it[0] for it in line.bodies] == [3, 4]
+
+
+def test_sessions_take_no_more_memory_than_they_may(lives, caplog):
+    node = of_settings(lives, bytes_max=100_000)
+    for n in range(100):
+        session, _, _ = node.come(f"c{n}")
+        node.subscribe(session, b"a/%d" % n)
+        node.go(session)
+    assert node.sessions.held_bytes <= 100_000
+    assert 5 < len(node.sessions) < 40
+    assert node.sessions.counts.crowded_out + len(node.sessions) == 100
+    assert "there is no memory for more" in caplog.text
+    assert node.sessions.of("c99") is not None
+
+
+def test_clients_that_are_there_keep_their_sessions_and_others_are_not_let_in(lives):
+    node = of_settings(lives, bytes_max=100_000)
+    sessions = []
+    while not node.sessions.crowded:
+        sessions.append(node.come(f"c{len(sessions)}", expiry_s=0)[0])
+    with pytest.raises(SessionsFull):
+        node.come("one more", expiry_s=0)
+    assert len(sessions) > 10
+    assert all(it.connected for it in sessions)
+    with pytest.raises(TooManySubscriptions, match="no memory"):
+        node.subscribe(sessions[0], b"a")
+    for it in sessions[5:]:
+        node.go(it)
+    node.subscribe(sessions[0], b"a")
+    assert node.come("new")[0].connected
+
+
+def test_what_is_not_acknowledged_counts_as_memory_and_the_window_becomes_small(lives):
+    node = of_settings(lives, bytes_max=500_000)
+    session, _, line = node.come(window=65_535)
+    node.subscribe(session, b"a")
+    before = node.sessions.held_bytes
+    for _ in range(6):
+        node.send(b"a", *[b"x"] * 1000)
+    assert node.sessions.held_bytes > 500_000 > before
+    assert 3000 < len(line.sent) < 6000
+    node.ack(session, *pids(line))
+    assert len(line.sent) == 6000
+    node.ack(session, *pids(line)[3000:])
+    assert node.sessions.held_bytes - before < 64 * 150
 
 
 def test_no_session_outlives_its_connection_longer_than_it_may(lives):
