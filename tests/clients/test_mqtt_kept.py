@@ -134,6 +134,40 @@ def test_what_is_published_after_the_subscription_comes_behind_what_was_retained
         assert found[-1].payload == b"new"
 
 
+@pytest.mark.long
+def test_all_that_is_retained_comes_by_a_narrow_window_and_over_a_lost_connection(come):
+    """More than one look finds, and than its queue is given at a time."""
+    publisher = come("p")
+    for first in range(0, 3500, 500):
+        for n in range(first, first + 500):
+            pid = publisher.next_pid()
+            publisher.send(packets.Publish(b"all/%04d" % n, b"x", 1, True, False, pid))
+        for _ in range(500):
+            publisher.expect(packets.Ack)
+    it = come("slow", expiry_s=1000, receive_maximum=20)
+    it.ask(b"all/#", 1)
+    found = []
+    while len(found) < 700:
+        packet = it.get()
+        if isinstance(packet, packets.Publish):
+            found.append(packet.topic)
+            it.send(packets.Ack(kinds.PUBACK, packet.pid))
+    it.close()
+    it = come("slow", clean=False, expiry_s=1000, receive_maximum=20)
+    assert it.connack.session_present
+    publisher.publish(b"all/0000", b"live", 1)
+    live = 0
+    while len(set(found)) < 3500 or not live:
+        message = it.message()
+        found.append(message.topic)
+        live += message.payload == b"live"
+        assert message.retain != (message.payload == b"live")
+    it.nothing_more()
+    it.disconnect(session_expiry_s=0)
+    for n in range(3500):
+        publisher.publish(b"all/%04d" % n, b"", retain=True)
+
+
 def test_what_is_longer_than_the_client_takes_is_left_out(come):
     publisher, it = come("p"), come("s", maximum_packet_size=200)
     publisher.publish(b"long/a", b"x" * 300, 1, retain=True)
