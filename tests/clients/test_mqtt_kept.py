@@ -260,3 +260,10 @@ def test_a_will_may_be_retained_and_says_what_it_says(come):
     assert message.payload == b"offline"
     assert message.properties.content_type == "text/plain"
     assert 490 < message.properties.message_expiry_s <= 500
+
+
+def test_a_place_for_answers_is_told_to_who_asks_and_is_a_topic(come):
+    assert come("asks", responses=1).connack.properties.response_information == "reply/asks/"
+    for client in ("a+b", "#"):
+        assert come(client, responses=1).connack.properties.response_information is None
+    assert come("does not").connack.properties.response_information is None

@@ -16,6 +16,7 @@ class MqttClient:
     def __init__(
         self, address, client="c", *, version=V5, clean=True, expiry_s=None, will=None,
         keep_alive_s=0, receive_maximum=None, maximum_packet_size=None, user=None, password=None,
+        responses=None,
     ):  # fmt: skip
         self.version = version
         self._socket = socket.create_connection(address, DEADLINE_S)
@@ -25,7 +26,7 @@ class MqttClient:
         if version == V5:
             said = Properties(
                 session_expiry_s=expiry_s, receive_maximum=receive_maximum,
-                maximum_packet_size=maximum_packet_size,
+                maximum_packet_size=maximum_packet_size, request_response_information=responses,
             )  # fmt: skip
         self.send(packets.Connect(version, clean, keep_alive_s, client, will, user, password, said))
         self.connack = self.get()

@@ -4,6 +4,7 @@ What is published is kept first where it is to be kept, and then reaches who lis
 acknowledged when all of that is safe.
 """
 
+import logging
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
@@ -24,6 +25,8 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log
+
+_log = logging.getLogger("logstore.mqtt")
 
 Soon = Callable[[Callable[[], object]], object]
 
@@ -66,6 +69,7 @@ class Mqtt:
         self.sys_topics = sys_topics
         self._soon = soon
         self._clock = clock
+        self._told = ""  # why messages of QoS 0 were not kept
         # What sessions were not given yet of what was retained when they subscribed.
         self.unfinished: MutableMapping[Session, Sequence[tuple[Cursor, Grant]]] = (
             WeakKeyDictionary()
@@ -92,11 +96,15 @@ class Mqtt:
         ``settle`` is to be called after it. ``held``: what goes to queues becomes a part of it;
         then ``waiting`` says no more than whether that can't be.
         """
+        marks: list[tuple[Log, int]] = []
+        kept: tuple[Log, int] | None = None
         try:
             marks = self.mapped.take(messages)
             kept = self.retained.take(messages)
         except LogstoreError as error:
-            return Sent(_failed(error), None)
+            if any([it.qos for it in messages]):
+                return Sent(_failed(error), None)
+            self._tell_unkept(error)  # nobody waits for it, and who listens has use for it now
         waiting, matched = self.space.publish(messages, held)
         if kept is not None:
             marks.append(kept)
@@ -107,6 +115,11 @@ class Mqtt:
                 held.before(lambda it: _with(it, marks), 0)
             matched = [1] * len(messages)  # a topic has got it, where nobody else has
         return Sent(waiting, matched)
+
+    def _tell_unkept(self, error: LogstoreError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            _log.warning("messages of QoS 0 are not kept where they are to be: %s", error)
 
     def settle(self, size: int = 0) -> None:
         """After publishing, and whatever else came in these bytes: who listens gets it soon."""

@@ -34,6 +34,7 @@ TOPIC_SETTINGS: Final = {
     "max.message.bytes": str(272 << 20),
     "segment.bytes": str(64 << 20),
 }
+SINGLE: Final = "it has what MQTT retains, in one partition"
 ENTRY_BYTES: Final = 112  # what one takes in memory beside its topic and value: two objects, slots
 READ_BYTES: Final = 1 << 16  # of the log at a time, while it is gone through
 RECORD_BYTES_MAX: Final = 272 << 20
@@ -103,6 +104,7 @@ class Retained:
                     topic = self._topics.create(RETAINED_TOPIC, 1, TOPIC_SETTINGS)
                 except TopicExists:
                     return self.open()
+            self._topics.keep_single(RETAINED_TOPIC, SINGLE)
             topic.partition(0)
         except LogstoreError as error:
             return error

@@ -91,6 +91,11 @@ def check_response_topic(said: Properties) -> None:
         raise not_allowed("a Response Topic is empty, or has a wildcard in it")
 
 
+def responses_of(client: str) -> str | None:
+    """Below which topic it may have its answers; None: its id would be a wildcard there."""
+    return None if "+" in client or "#" in client else RESPONSES.format(client)
+
+
 def answer(it: Come, packet_bytes_max: int) -> Properties:
     """What a CONNACK says that lets a client in (3.2.2.3)."""
     if it.version < V5:
@@ -98,7 +103,7 @@ def answer(it: Come, packet_bytes_max: int) -> Properties:
     return Properties(
         session_expiry_s=it.expiry_s if it.expiry_s != it.asked_expiry_s else None,
         assigned_client_id=it.client if it.assigned else None,
-        response_information=RESPONSES.format(it.client) if it.responses else None,
+        response_information=responses_of(it.client) if it.responses else None,
         receive_maximum=RECEIVE_MAXIMUM,
         topic_alias_maximum=ALIASES_MAX,
         maximum_packet_size=packet_bytes_max,
