@@ -102,7 +102,7 @@ class Mqtt:
             marks = self.mapped.take(messages)
             kept = self.retained.take(messages)
         except LogstoreError as error:
-            if any([it.qos for it in messages]):
+            if any(it.qos for it in messages):
                 return Sent(_failed(error), None)
             self._tell_unkept(error)  # nobody waits for it, and who listens has use for it now
         waiting, matched = self.space.publish(messages, held)
