@@ -372,8 +372,8 @@ class Cursor:
     """
 
     __slots__ = (
-        "_but_of", "_generation", "_left", "_lost", "_retained", "_unsafe", "_upto", "_walk",
-        "filter",
+        "_but_of", "_generation", "_left", "_lost", "_retained", "_unsafe", "_upto", "_wake",
+        "_walk", "filter",
     )  # fmt: skip
 
     def __init__(self, retained: Retained, filter_: bytes, but_of: bytes | None) -> None:
@@ -386,6 +386,7 @@ class Cursor:
         self._left: list[tuple[bytes, bytes]] = []  # looked up and not given, the last one first
         log = retained.log
         self._upto = 0 if log is None else log.end
+        self._wake: Callable[[], object] = _no_call
         self._unsafe = Unsafe()
         if log is not None and log.done < self._upto:
             self._unsafe.add(log, self._upto)
@@ -401,13 +402,18 @@ class Cursor:
         """
         if not self._retained.when_loaded(wake):
             return False
+        self._wake = wake  # another one than before, perhaps, of whom nobody hears any more
         try:
             settled = self._unsafe.settled()
         except LogstoreError:  # the log has failed: there is nothing new to be had
             return True
         if not settled:
-            self._unsafe.watch(lambda: _nothing(wake()))
+            self._unsafe.watch(self._woken)
         return settled
+
+    def _woken(self) -> None:
+        """From any thread."""
+        self._wake()
 
     def lost(self) -> None:
         """Something that was published since was dropped on its way to the subscriber."""
@@ -470,6 +476,10 @@ class Cursor:
 
 def _nothing(_: object) -> None:
     """A log that is watched expects nothing."""
+
+
+def _no_call() -> None:
+    """Nobody waits."""
 
 
 def client_of(publisher: object) -> bytes:

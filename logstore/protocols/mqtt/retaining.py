@@ -42,9 +42,10 @@ class _Way:
 class Batch:
     """Those of one SUBSCRIBE."""
 
-    __slots__ = ("open", "ways")
+    __slots__ = ("added", "open", "ways")
 
     def __init__(self) -> None:
+        self.added = False  # something of it is on its way
         self.open = False  # the SUBACK is written
         self.ways: deque[_Way] = deque()
 
@@ -148,7 +149,8 @@ def begin(
                     pending = kept if pending is None else both(pending, kept)
             if way.left[0] or not way.cursor.over:
                 batch.ways.append(way)
-    if batch.ways:
+    if (batch.ways or pending is not None) and not batch.added:
+        batch.added = True
         _coming(of).add(batch)
     return pending
 

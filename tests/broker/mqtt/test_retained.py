@@ -139,13 +139,15 @@ def test_what_is_retained_while_the_log_is_gone_through_counts(keeper):
     assert b"t/1" not in {topic for topic, *_ in everything(cursor)}
 
 
-def test_none_is_given_before_it_is_safe(keeper):
+def test_none_is_given_before_it_is_safe_and_who_has_asked_last_is_woken(keeper, monkeypatch):
     log = keeper.topics.topic(RETAINED_TOPIC).partition(0)
+    monkeypatch.setattr(log, "sync_soon", lambda **_: None)
     keeper.keep(b"a", b"1", synced=False)
-    cursor = keeper.it.cursor(b"a")
-    if log.done < log.end:
-        assert not cursor.ready(lambda: None)
+    cursor, woken = keeper.it.cursor(b"a"), []
+    assert not cursor.ready(lambda: woken.append("first"))
+    assert not cursor.ready(lambda: woken.append("last"))
     log.wait(log.end)
+    assert set(woken) == {"last"}
     assert everything(cursor) == [(b"a", b"1", 0, None)]
 
 
