@@ -4,7 +4,6 @@ The table says which; it fails if one lacks its test.
 """
 
 import ast
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from logstore.mqtt.properties import Properties
 
 TESTS = Path(__file__).parents[1]
 MODEL, DOOR, HERE = "broker/mqtt", "protocols/mqtt", "clients/test_mqtt_reports.py"
-KEPT, EXACT = "clients/test_mqtt_kept.py", find_spec("logstore.broker.mqtt.exact") is not None
+KEPT = "clients/test_mqtt_kept.py"
 
 # By their numbers: what went wrong, and the tests that it does not go wrong here.
 REPORTS = {
@@ -89,8 +88,6 @@ REPORTS = {
         "what_was_acknowledged_is_retained_and_wills_come_whatever_a_power_cut_leaves",
         "crash/test_sessions_cut.py::the_law_holds_whatever_a_power_cut_leaves"]),
 }  # fmt: skip
-
-needs_exact = pytest.mark.skipif(not EXACT, reason="there is no QoS 2, and nothing is shared, yet")
 
 
 @pytest.mark.parametrize("number", range(1, 26))
@@ -171,50 +168,52 @@ def test_no_wildcard_matches_topics_of_the_server(come):
         it.nothing_more()
     assert it.subscribe(b"$SYS/broker/uptime") == 0
     assert it.message().topic == b"$SYS/broker/uptime"
-    if EXACT:
-        shared = come("g")
-        assert shared.subscribe(b"$share/g/#", 1) == 1
-        come("p").publish(b"reports/20", b"", 1)
-        assert shared.message().topic == b"reports/20"
-        shared.nothing_more()
+    shared = come("g")
+    assert shared.subscribe(b"$share/g/#", 1) == 1
+    come("p").publish(b"reports/20", b"", 1)
+    assert shared.message().topic == b"reports/20"
+    shared.nothing_more()
 
 
 # What comes exactly once, and what is shared
 
 
-@needs_exact
-def test_a_message_of_qos_2_that_is_repeated_comes_once_and_what_is_owed_is_sent_again(
-    come, tmp_path
-):
+@pytest.mark.long
+def test_a_message_of_qos_2_that_is_repeated_comes_once_and_what_is_owed_is_sent_again(tmp_path):
     """Also over a kill."""
     server = Serving(tmp_path / "data", mqtt_port=0)
+    clients = []
+
+    def come(name, *, clean=True):
+        clients.append(MqttClient(server.mqtt, name, clean=clean, expiry_s=1000))
+        return clients[-1]
+
     try:
-        listener = MqttClient(server.mqtt, "l", expiry_s=1000)
+        listener, it = come("l"), come("p")
         listener.subscribe(b"twice", 2)
-        it = MqttClient(server.mqtt, "p", expiry_s=1000)
         message = packets.Publish(b"twice", b"once", 2, False, False, 7)
         it.send(message)
         assert it.expect(packets.Ack) == packets.Ack(kinds.PUBREC, 7)
-        it.close()
         arrived = listener.message(ack=False)
         listener.send(packets.Ack(kinds.PUBREC, arrived.pid))
         assert listener.expect(packets.Ack) == packets.Ack(kinds.PUBREL, arrived.pid)
         server.stop(9)
         server = Serving(tmp_path / "data", mqtt_port=0)
-        it = MqttClient(server.mqtt, "p", clean=False, expiry_s=1000)
+        it = come("p", clean=False)
         it.send(message._replace(dup=True))
         assert it.expect(packets.Ack).kind == kinds.PUBREC
         it.send(packets.Ack(kinds.PUBREL, 7))
         assert it.expect(packets.Ack) == packets.Ack(kinds.PUBCOMP, 7)
-        listener = MqttClient(server.mqtt, "l", clean=False, expiry_s=1000)
+        listener = come("l", clean=False)
         assert listener.expect(packets.Ack) == packets.Ack(kinds.PUBREL, arrived.pid)
         listener.send(packets.Ack(kinds.PUBCOMP, arrived.pid))
         listener.nothing_more()
     finally:
         server.stop(9)
+        for client in clients:
+            client.close()
 
 
-@needs_exact
 def test_after_pubcomp_a_packet_identifier_is_that_of_a_new_message(come):
     listener, it = come("l"), come("p")
     listener.subscribe(b"again", 2)
@@ -232,7 +231,6 @@ def test_after_pubcomp_a_packet_identifier_is_that_of_a_new_message(come):
     listener.message()
 
 
-@needs_exact
 def test_what_is_published_again_in_a_new_session_is_another_message(come):
     listener = come("l")
     listener.subscribe(b"fresh", 2)
@@ -245,7 +243,6 @@ def test_what_is_published_again_in_a_new_session_is_another_message(come):
     listener.nothing_more()
 
 
-@needs_exact
 def test_a_shared_subscription_gives_to_who_is_there(come):
     first, second, publisher = come("a", expiry_s=1000), come("b", expiry_s=1000), come("p")
     for it in (first, second):
@@ -263,7 +260,6 @@ def test_a_shared_subscription_gives_to_who_is_there(come):
         pass
 
 
-@needs_exact
 @pytest.mark.parametrize("version", [V311, kinds.V5])
 def test_a_message_is_acknowledged_in_its_own_qos(come, version):
     it = come("p", version=version)

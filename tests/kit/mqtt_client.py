@@ -21,6 +21,7 @@ class MqttClient:
         self.version = version
         self._socket = socket.create_connection(address, DEADLINE_S)
         self._left = b""
+        self._later = []  # packets that came while another was waited for
         self._pid = 0
         said = NONE
         if version == V5:
@@ -37,6 +38,9 @@ class MqttClient:
 
     def get(self):
         """The next packet; None: the server has closed the connection."""
+        return self._later.pop(0) if self._later else self._next()
+
+    def _next(self):
         while True:
             size = self._size()
             if size is not None and len(self._left) >= size:
@@ -97,7 +101,9 @@ class MqttClient:
             self.send(packets.Ack(kinds.PUBACK, it.pid))
         if ack and it.qos == 2:
             self.send(packets.Ack(kinds.PUBREC, it.pid))
-            assert self.expect(packets.Ack) == packets.Ack(kinds.PUBREL, it.pid)
+            while (packet := self._next()) != packets.Ack(kinds.PUBREL, it.pid):
+                assert packet is not None
+                self._later.append(packet)
             self.send(packets.Ack(kinds.PUBCOMP, it.pid))
         return it
 
