@@ -24,6 +24,7 @@ REASONS: Final = {
     KEY: "no permission to touch the specified keys",
     CHANNEL: "no permission to access one of the channels used as arguments",
 }
+KEYED: Final = frozenset({"@read", "@write", "@scripting"})  # categories of what is about keys
 REFUSAL_UNITS: Final = 20  # of work: it is told to several
 
 
@@ -87,7 +88,7 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
 
 
 def _is_about_keys(command: Asks) -> bool:
-    return "@read" in command.categories or "@write" in command.categories
+    return not KEYED.isdisjoint(command.categories)
 
 
 def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:

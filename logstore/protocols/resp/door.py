@@ -26,6 +26,7 @@ from logstore.usage import Usage, measure
 if TYPE_CHECKING:  # imported when the first client comes, or there are keys
     from logstore.broker.keys.keys import Keys
     from logstore.protocols.resp.onlookers.onlookers import Onlookers
+    from logstore.protocols.resp.scripts.loaded import Loaded
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -195,6 +196,7 @@ class RespDoor:
     _next_number: int = 1
     _keys: "Keys | None" = None
     _onlookers: "Onlookers | None" = None
+    _scripts: "Loaded | None" = None
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock()
@@ -214,6 +216,15 @@ class RespDoor:
 
             self._onlookers = Onlookers(self.keys, self.channels)
         return self._onlookers
+
+    @property
+    def scripts(self) -> "Loaded":
+        """Scripts that EVALSHA knows."""
+        if self._scripts is None:
+            from logstore.protocols.resp.scripts.loaded import Loaded
+
+            self._scripts = Loaded()
+        return self._scripts
 
     def set_back(self) -> None:
         """Count anew: CONFIG RESETSTAT."""

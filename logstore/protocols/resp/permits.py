@@ -52,7 +52,7 @@ SERVER: Final = {
     "config|get": DESCRIBE_CONFIGS, "config|resetstat": ALTER_CONFIGS,
     "config|rewrite": ALTER_CONFIGS, "config|set": ALTER_CONFIGS, "info": DESCRIBE,
     "flushall": ALTER, "flushdb": ALTER, "swapdb": ALTER, "save": ALTER, "bgsave": ALTER,
-    "bgrewriteaof": ALTER,
+    "bgrewriteaof": ALTER, "script|flush": ALTER, "script|kill": ALTER,
 }  # fmt: skip
 # What is about users, who have other doors, too: no rule of Redis's grants it.
 USERS: Final = {
@@ -70,7 +70,7 @@ FREE: Final = frozenset({
     "command|info", "command|list", "unsubscribe", "punsubscribe", "sunsubscribe",
     "pubsub|channels", "pubsub|help", "pubsub|numpat", "pubsub|numsub", "pubsub|shardchannels",
     "pubsub|shardnumsub", "dbsize", "keys", "scan", "randomkey", "time", "role", "memory|help",
-    "lastsave",
+    "lastsave", "script|exists", "script|help", "script|load",
 })  # fmt: skip
 TOO_LONG: Final = f"the name has over {NAME_BYTES_MAX} bytes, or is a pattern that is too long"
 NO_AUTH: Final = "no_auth"  # the flag of what may be said before a login

@@ -3,7 +3,7 @@
 from typing import Final
 
 VALUES: Final = "logstore keeps no values of the kind that this is for"
-SCRIPTS: Final = "logstore runs no scripts and functions"
+SCRIPTS: Final = "logstore runs no functions and modules"
 SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
 REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
 
@@ -18,7 +18,7 @@ _OF: Final = {
         pfadd pfcount pfdebug pfmerge pfselftest
         migrate restore restore-asking sort sort_ro
     """,
-    SCRIPTS: "eval eval_ro evalsha evalsha_ro fcall fcall_ro function script module",
+    SCRIPTS: "fcall fcall_ro function module",
     SERVER: """
         debug latency lolwut monitor shutdown slowlog
     """,
@@ -42,7 +42,7 @@ _SUBCOMMANDS: Final = """
     latency: doctor graph help histogram history latest reset
     memory: doctor malloc-stats purge stats
     module: help list load loadex unload
-    script: debug exists flush help kill load
+    script: debug
     slowlog: get help len reset
     xgroup: create createconsumer delconsumer destroy help setid
     xinfo: consumers groups help stream

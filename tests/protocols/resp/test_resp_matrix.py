@@ -39,7 +39,12 @@ EVERY = [
     )
 ]
 # What a command takes beside names, where any word will not do; what is refused then is not it.
-WORDS = {"psubscribe": ["x*"], "channel.read": ["x", "FROM", "0"], "acl|dryrun": ["al", "PING"]}
+WORDS = {
+    **{name: ["x", "1", "x"] for name in ("eval", "evalsha", "eval_ro", "evalsha_ro")},
+    "psubscribe": ["x*"],
+    "channel.read": ["x", "FROM", "0"],
+    "acl|dryrun": ["al", "PING"],
+}
 NOT_ALLOWED = re.compile(rb"-(NOAUTH|NOPERM|WRONGPASS|EXECABORT [^\r]*(NOAUTH|NOPERM))")
 
 

@@ -1,0 +1,1 @@
+"""Scripts that are known by what they say, and done without Lua."""

@@ -1,0 +1,120 @@
+"""Values of scripts: as commands give them, and as they are replied, by Redis's rules for Lua.
+
+A number is a float or an int, a text is bytes, nothing is False, a table of numbers 1.. is a list.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from logstore.broker.keys.numerals import as_integer, strtod
+from logstore.protocols.resp import replies
+from logstore.protocols.resp.replies import Version
+
+Value: TypeAlias = "bytes | int | float | bool | list[Value] | None"
+_SPACE: Final = b" \t\r\n\f\v"
+
+
+class Status(bytes):
+    """A reply such as ``+OK``."""
+
+    __slots__ = ()
+
+
+class Failed(Exception):
+    """``redis.call`` has got an error reply, which is the script's."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self.text = text  # with its code
+
+
+class Given(tuple[bytes, ...]):
+    """KEYS or ARGV: to ask for more than was given is the script's fault."""
+
+    __slots__ = ()
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401
+        """Raises Failed."""
+        try:
+            return super().__getitem__(place)
+        except IndexError:
+            raise Failed(b"ERR user_script: it needs more keys or arguments") from None
+
+
+def parsed(reply: bytes, at: int = 0) -> tuple[Value, int]:
+    """What a RESP2 reply is to a script, and where the next begins. Raises Failed."""
+    end = reply.index(b"\r\n", at)
+    mark, line, after = reply[at : at + 1], reply[at + 1 : end], end + 2
+    if mark == b":":
+        return int(line), after
+    if mark == b"+":
+        return Status(line), after
+    if mark == b"-":
+        raise Failed(line)
+    size = int(line)
+    if size < 0:
+        return False, after
+    if mark == b"$":
+        return reply[after : after + size], after + size + 2
+    items: list[Value] = []
+    for _ in range(size):
+        item, after = parsed(reply, after)
+        items.append(item)
+    return items, after
+
+
+def replied(value: Value, version: Version) -> bytes:
+    """As the client is told of it. A list ends where nothing stands (``None``)."""
+    if value is True:
+        return replies.integer(1)
+    if value is None or value is False:
+        return replies.NULL[version]
+    if isinstance(value, (int, float)):
+        return replies.integer(int(value) if math.isfinite(value) else -(2**63))
+    if isinstance(value, Status):
+        return replies.simple(value)
+    if isinstance(value, bytes):
+        return replies.bulk(value)
+    listed: list[Value] = value
+    end = listed.index(None) if None in listed else len(listed)
+    return replies.array([replied(it, version) for it in listed[:end]])
+
+
+def number(value: Value) -> float | None:
+    """As ``tonumber``; None: it is none."""
+    if value is True or value is False or value is None or isinstance(value, list):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    text = value.strip(_SPACE)
+    found, size, _ = strtod(text)
+    return found if text and size == len(text) and not math.isnan(found) else None
+
+
+def sure(value: Value) -> float:
+    """The same of one that the script goes on with in any case. Raises Failed."""
+    found = number(value)
+    if found is None:
+        raise Failed(b"ERR user_script: attempt to perform arithmetic on what is no number")
+    return found
+
+
+def argument(value: Value) -> bytes:
+    """As ``redis.call`` gives it to a command."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return b"%d" % int(value) if value == int(value) else b"%.17g" % value
+    raise Failed(b"ERR Lua redis lib command arguments must be strings or integers")
+
+
+def shown(value: float) -> bytes:
+    """As ``tostring`` writes it."""
+    return b"%.14g" % value
+
+
+def integers(values: Sequence[bytes]) -> list[int] | None:
+    """Of texts that are all integers."""
+    found = [as_integer(it) for it in values]
+    return None if None in found else [it for it in found if it is not None]
