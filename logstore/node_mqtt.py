@@ -17,6 +17,7 @@ from logstore.clock import now_ms
 from logstore.errors import Closed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.internals import Internals
+from logstore.names import RETAINED_TOPIC
 from logstore.node_groups import Alarm
 from logstore.node_queues import ARRIVE_S, LOOK_S, NodeQueues
 from logstore.protocols.house import Connections, Work
@@ -108,6 +109,9 @@ class NodeMqtt:
                 self._prepared(self._queues.open(), self._prepare())
             except LogstoreError as error:
                 self._opened(error)
+        elif self._store.topics.get(RETAINED_TOPIC) is not None:
+            # Soon: to go through what is retained takes some seconds for a million.
+            self.when_open(_tell)
 
     # Opened
 
