@@ -15,7 +15,7 @@ from kept_users_kit import keep, usual
 from node_clients import needs_node, printed
 from serving import Serving
 from signed import Authority
-from stomp_kit import frame, said
+from stomp_wire import frame, said
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from rabbit_parts import RealRabbit, needs_rabbitmq
 from serving import Serving
-from stomp_kit import frame, said
+from stomp_wire import frame, said
 
 pytestmark = [needs_rabbitmq, pytest.mark.foreign]
 

@@ -2,7 +2,8 @@
 
 import pytest
 from amqp_users import DELAY_S, Users
-from stomp_kit import Door, frame
+from stomp_kit import Door
+from stomp_wire import frame
 
 from logstore.access.resources import DEFAULT_EXCHANGE, EXCHANGE, QUEUE, READ, WRITE
 from logstore.kept_users import KeptTopicPermission

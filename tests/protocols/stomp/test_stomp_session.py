@@ -2,7 +2,8 @@
 
 import pytest
 from amqp_kit import Node
-from stomp_kit import Door, bodies, frame, said
+from stomp_kit import Door, bodies
+from stomp_wire import frame, said
 
 from logstore.protocols.stomp import session
 from logstore.protocols.stomp.subscribe import durable_name

@@ -1,7 +1,8 @@
 """Transactions, receipts, and what is on disk when they are given."""
 
 import pytest
-from stomp_kit import Door, bodies, frame
+from stomp_kit import Door, bodies
+from stomp_wire import frame
 
 from logstore.errors import StorageFull
 from logstore.protocols.stomp.transaction import ACTIONS_MAX, BODIES_BYTES_MAX

@@ -1,7 +1,8 @@
 """What implementations of STOMP get wrong, by what their users have reported."""
 
 import pytest
-from stomp_kit import Door, bodies, frame, said
+from stomp_kit import Door, bodies
+from stomp_wire import frame, said
 
 
 @pytest.fixture
