@@ -26,11 +26,17 @@ class Owed:
     __slots__ = ("_answers", "unacknowledged")
 
     def __init__(self) -> None:
-        self._answers: deque[_Answer] = deque()
+        # None: there is none; an idle connection is to cost little.
+        self._answers: deque[_Answer] | None = None
         self.unacknowledged = 0  # messages that it has sent
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return 0 if self._answers is None else len(self._answers)
+
+    def _put(self, answer: _Answer) -> None:
+        if self._answers is None:
+            self._answers = deque()
+        self._answers.append(answer)
 
     def add_run(
         self,
@@ -43,7 +49,7 @@ class Owed:
         if waiting is not None and not waiting.settled():
             waiting.watch(wake)
         self.unacknowledged += count
-        self._answers.append(_Answer(waiting, None, count, said))
+        self._put(_Answer(waiting, None, count, said))
 
     def add(
         self, pending: Pending | None, wake: Wake, said: Callable[[LogstoreError | None], bytes]
@@ -51,7 +57,7 @@ class Owed:
         """Something that is to be kept."""
         if pending is not None and not pending.done:
             pending.then(lambda _: wake())
-        self._answers.append(_Answer(None, pending, 0, said))
+        self._put(_Answer(None, pending, 0, said))
 
     def take(self) -> list[bytes]:
         """The frames that can be sent now."""
@@ -71,12 +77,15 @@ class Owed:
             answers.popleft()
             self.unacknowledged -= messages
             frames.append(said(error))
+        if answers is not None and not answers:
+            self._answers = None
         return frames
 
     def close(self) -> None:
         """Nobody is told any more."""
-        for it in self._answers:
-            if it.waiting is not None:
-                it.waiting.close()
-        self._answers.clear()
+        if self._answers is not None:
+            for it in self._answers:
+                if it.waiting is not None:
+                    it.waiting.close()
+            self._answers.clear()  # somebody may be at it
         self.unacknowledged = 0
