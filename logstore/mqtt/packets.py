@@ -4,18 +4,17 @@ PUBLISH and its acknowledgements are read in ``reading.py`` and written in ``wri
 many at a time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from logstore.mqtt import fields, kinds, properties, reasons
-from logstore.mqtt.fields import Cursor, data, text, varint
+from logstore.mqtt.fields import Cursor, data, is_text, text, varint
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.properties import NONE, WILL, Properties
 from logstore.mqtt.reasons import Broken, malformed, not_allowed
 
 NAMES_OF_LEVELS: Final = {3: b"MQIsdp", 4: b"MQTT", 5: b"MQTT"}
-# What one packet may bring, each with a tuple of its own; all its topics are bytes of it already.
-FILTERS_MAX: Final = 65_535
+FILTERS_MAX: Final = 10_000  # of one packet, at a microsecond each: as many as a session may have
 
 
 class Will(NamedTuple):
@@ -288,13 +287,37 @@ def _last(reason: int, found: Properties, version: int) -> bytes:
 def _subscribe(cursor: Cursor, version: int) -> Subscribe:
     pid = cursor.pid()
     found = properties.read(cursor, kinds.SUBSCRIBE) if version == V5 else NONE
+    known: dict[int, Options] = {}
     filters: list[tuple[bytes, Options]] = []
-    while cursor.left:
-        filters.append((cursor.utf8(), _options(cursor.byte(), version)))
-        _check_count(len(filters), "SUBSCRIBE")
+    for name, byte in _filters(cursor, 1):
+        options = known.get(byte)
+        if options is None:
+            options = known[byte] = _options(byte, version)
+        filters.append((name, options))
     if not filters:  # [MQTT-3.8.3-2]
         raise not_allowed("a SUBSCRIBE has no topic filter")
     return Subscribe(pid, filters, found)
+
+
+def _filters(cursor: Cursor, behind: int) -> Iterator[tuple[bytes, int]]:
+    """All that are left, each with the byte behind it if there is one. Raises Broken."""
+    data, at, end, count = cursor.data, cursor.at, cursor.end, 0
+    while at < end:
+        count += 1
+        if count > FILTERS_MAX:
+            raise Broken(
+                reasons.QUOTA, f"a {cursor.what} packet has over {FILTERS_MAX} topic filters"
+            )
+        begin = at + 2
+        stop = begin + int.from_bytes(data[at:begin])
+        at = stop + behind
+        if at > end or stop < begin:
+            raise malformed(f"a {cursor.what} packet ends within a field")
+        name = data[begin:stop]
+        if not is_text(name):
+            raise malformed(f"a topic filter in a {cursor.what} packet is not UTF-8, or has a NUL")
+        yield name, data[stop] if behind else 0
+    cursor.at = at
 
 
 def _options(byte: int, version: int) -> Options:
@@ -312,18 +335,10 @@ def _options(byte: int, version: int) -> Options:
 def _unsubscribe(cursor: Cursor, version: int) -> Unsubscribe:
     pid = cursor.pid()
     found = properties.read(cursor, kinds.UNSUBSCRIBE) if version == V5 else NONE
-    filters: list[bytes] = []
-    while cursor.left:
-        filters.append(cursor.utf8())
-        _check_count(len(filters), "UNSUBSCRIBE")
+    filters = [name for name, _ in _filters(cursor, 0)]
     if not filters:  # [MQTT-3.10.3-2]
         raise not_allowed("an UNSUBSCRIBE has no topic filter")
     return Unsubscribe(pid, filters, found)
-
-
-def _check_count(count: int, what: str) -> None:
-    if count > FILTERS_MAX:
-        raise Broken(reasons.QUOTA, f"a {what} has over {FILTERS_MAX} topic filters")
 
 
 def _write_subscribe(it: Subscribe, version: int) -> tuple[int, bytes]:

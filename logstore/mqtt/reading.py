@@ -19,6 +19,7 @@ from logstore.mqtt.reasons import Broken, malformed
 # Topics that were looked at, so that each is looked at once: of some 100 bytes, 1.5 MB of them.
 KNOWN_MAX: Final = 16_384
 KNOWN_BYTES_MAX: Final = 512
+AT_ONCE: Final = 1000  # packets, of a microsecond each; with what becomes of them a few
 WINDOW: Final = 4096  # bytes in which a run of acknowledgements is looked for
 HEAD_BYTES_MAX: Final = 5  # of a fixed header
 
@@ -68,7 +69,7 @@ class Read(NamedTuple):
     """What came of some bytes."""
 
     items: list[Item]  # in order; but PUBACKs may stand before the PUBLISHes that they came between
-    taken: int  # bytes that they were
+    taken: int  # where they end
     wants: int  # bytes of the packet that has begun, as far as known; 0: not known
     broken: Broken | None = None  # what is wrong with what follows: nothing more can be taken
 
@@ -98,37 +99,39 @@ class Topics:
 
 
 def read(
-    raw: bytes, version: int, bytes_max: int, topics: Topics, at: int = 0, upto: int | None = None
+    raw: bytes, version: int, bytes_max: int, topics: Topics, at: int = 0, most: int = AT_ONCE
 ) -> Read:
-    """All whole packets from ``at`` on, or so many that they pass ``upto``.
+    """The whole packets from ``at`` on, about so many.
 
-    ``bytes_max``: of a packet, its fixed header included. Raises nothing: see ``Read.broken``.
+    ``bytes_max``: of a packet, its fixed header included. Raises nothing: see ``Read.broken``;
+    ``Read.taken`` is where what was taken ends.
     """
-    loop = _Loop(raw, version, bytes_max, topics)
+    loop = _Loop(raw, version, bytes_max, topics, most)
     try:
-        loop.run(at, len(raw) if upto is None else upto)
+        loop.run(at)
     except Broken as broken:
         return Read(loop.items, loop.at, 0, broken)
     return Read(loop.items, loop.at, loop.wants)
 
 
 class _Loop:
-    __slots__ = ("acked", "at", "bytes_max", "items", "raw", "topics", "v5", "wants")
+    __slots__ = ("acked", "at", "bytes_max", "items", "left", "raw", "topics", "v5", "wants")
 
-    def __init__(self, raw: bytes, version: int, bytes_max: int, topics: Topics) -> None:
+    def __init__(self, raw: bytes, version: int, bytes_max: int, topics: Topics, most: int) -> None:
         self.raw = raw
         self.v5 = version == V5
         self.bytes_max = bytes_max
         self.topics = topics
+        self.left = most  # packets
         self.items: list[Item] = []
         self.acked: list[int] | None = None  # where the last PUBACKs are gathered
         self.at = 0
         self.wants = 0
 
-    def run(self, at: int, upto: int) -> None:
+    def run(self, at: int) -> None:
         raw, end = self.raw, len(self.raw)
         self.at = at
-        while at < upto:
+        while at < end and self.left > 0:
             first = raw[at]
             if at + 1 < end and raw[at + 1] < 128:
                 body = at + 2
@@ -150,17 +153,18 @@ class _Loop:
                 self.wants = stop - at
                 return
             if first >> 4 == kinds.PUBLISH:
-                at = self._publishes(first, upto)
+                at = self._publishes(first)
             elif first == _PUBACK and stop - body == 2:
                 at = self._pubacks(at)
             else:
                 _check_first(first)
                 self.items.append(Other(first, raw[body:stop]))
                 self.acked = None
+                self.left -= 1
                 at = stop
             self.at = at
 
-    def _publishes(self, first: int, upto: int) -> int:
+    def _publishes(self, first: int) -> int:
         """A run of them from here on; where it ends: what comes there is somebody else's."""
         raw, v5, end, known = self.raw, self.v5, len(self.raw), self.topics.known
         qos = first >> 1 & 3
@@ -176,12 +180,12 @@ class _Loop:
         head, place, size, topic = b"", 0, 0, b""
         at = self.at
         try:
-            while at < upto:
+            for _ in range(self.left):
                 stop = at + size
                 if head and stop <= end and raw.startswith(head, at):
                     begin = at + place
                 else:
-                    if raw[at] != first or at + 1 == end:
+                    if at + 1 >= end or raw[at] != first:
                         break
                     body = at + 2
                     stop = body + raw[at + 1]
@@ -221,6 +225,7 @@ class _Loop:
                 at = stop
         finally:
             self.at = at
+            self.left -= len(payloads)
             if payloads:
                 if pids is not None:
                     del pids[len(payloads) :]
@@ -260,6 +265,7 @@ class _Loop:
             self.acked = []
             self.items.append(Acked(self.acked))
         self.acked += pids
+        self.left -= count
         return at + 4 * count
 
 

@@ -12,10 +12,11 @@ from logstore.mqtt.kinds import V5, V311
 from logstore.mqtt.reading import Acked, Other, Run, Topics
 
 MAX = 1 << 28
+MANY = 1 << 20
 
 
-def read(raw, version=V5, bytes_max=MAX, **more):
-    return reading.read(raw, version, bytes_max, Topics(), **more)
+def read(raw, version=V5, bytes_max=MAX, most=MANY, **more):
+    return reading.read(raw, version, bytes_max, Topics(), most=most, **more)
 
 
 def packets_of(items, version):
@@ -239,8 +240,14 @@ def test_a_topic_is_empty_only_where_an_alias_may_stand_for_it():
 
 def test_only_as_many_as_are_asked_for():
     raw = packets.write(packets.Ping(kinds.PINGREQ), V5) * 10
-    assert read(raw, upto=5).taken == 6
-    assert read(raw, at=6).taken == len(raw)
+    assert read(raw, most=3).taken == 6
+    assert read(raw, at=6, most=100).taken == len(raw)
+    raw = writing.publish(b"a", b"x", b"\0") * 5 + writing.publish(b"b", b"x", b"\0") * 5
+    found = read(raw, most=7)
+    assert found.taken == 7 * len(raw) // 10
+    assert [it.topics for it in found.items] == [[b"a"] * 5 + [b"b"] * 2]
+    raw = writing.acks(kinds.PUBACK, range(1, 3000))
+    assert 1000 <= read(raw, most=1000).taken // 4 <= 1000 + reading.WINDOW // 4
 
 
 def test_the_longest_topic_has_its_length():

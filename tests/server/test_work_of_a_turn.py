@@ -3,12 +3,11 @@
 Counted are calls of functions in the sessions' thread, not time.
 """
 
-import sys
-from collections import deque
 from dataclasses import replace
 from functools import cache
 
 import pytest
+from counted_turns import Thread
 from door_kit import Talk
 from http_kit import HttpPeer
 from resp_kit import FakeDoor, boss, user
@@ -38,55 +37,9 @@ from logstore.slices import Slices
 ELEMENTS = 20_000
 CALLS_MAX = 39_900  # in a turn, some 10 ms; two for each element would be more
 EXEC_CALLS_MAX = 60_000  # some 15 ms: a transaction is in one piece for longer than others are
-CALL_S = 5e-7  # that one call takes, by the clock that transactions are bounded by
 READ_BYTES = 512 << 10
 
 pytestmark = pytest.mark.long
-
-
-class Thread:
-    """The sessions' thread, in turns, and workers that are never in its way."""
-
-    def __init__(self):
-        self.left, self.jobs, self.most = [], deque(), 0
-        self.calls = 0  # in all turns
-
-    def soon(self, call):
-        self.left.append(call)
-
-    def work(self, job, done):
-        self.jobs.append((job, done))
-
-    def now(self):
-        """A clock that goes by what is called, and by nothing else."""
-        return self.calls * CALL_S
-
-    def turn(self, call):
-        """Make the call, and count what it calls."""
-        before = self.calls
-
-        def counted(frame, event, argument):
-            self.calls += event in ("call", "c_call")
-
-        sys.setprofile(counted)
-        try:
-            result = call()
-        finally:
-            sys.setprofile(None)
-        self.most = max(self.most, self.calls - before)
-        return result
-
-    def go_on(self):
-        """Whether there was anything to be done."""
-        calls, self.left = self.left, []
-        for call in calls:
-            self.turn(call)
-        if self.jobs:
-            job, done = self.jobs.popleft()
-            result = job()
-            self.turn(lambda: done(result))
-            return True
-        return bool(calls)
 
 
 @pytest.fixture

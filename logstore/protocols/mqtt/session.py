@@ -41,7 +41,8 @@ LINGER_S: Final = 1.0  # that a client has to hear why it ends, while it still s
 STREAM_BYTES: Final = 16 << 10  # of one read: whoever sends so much has not ended there
 CROWDED_S: Final = 0.01  # between looks whether there is room again
 BLOCKED_S: Final = 1.0  # between looks whether the disk has room again
-BYTES_AT_ONCE: Final = 256 << 10  # taken of one connection before others have their turn
+TAKE_S: Final = 0.005  # that is taken of one connection before others have their turn
+BYTES_AT_ONCE: Final = 256 << 10  # the same
 OUT_BYTES_MAX: Final = 1 << 20  # unsent; then queues give it no more
 UNACKNOWLEDGED_MAX: Final = 16_384  # of a client whose version knows no receive maximum
 SHOWN: Final = 100  # characters of what a client calls itself
@@ -187,20 +188,31 @@ class MqttSession:
             return 0
         self._streams = len(data) > STREAM_BYTES
         raw = bytes(data[: max(BYTES_AT_ONCE, self.wants)])
+        self.wants = at = 0
+        until = self.door.stopwatch() + TAKE_S
+        while True:
+            taken = self._read(raw, at)
+            if self.phase is not Phase.RUNNING:
+                return len(data)
+            more, at = taken > at and taken < len(raw), taken
+            if not more or self._full() or self.door.stopwatch() > until:
+                break
+        if at and at < len(data) and not self.wants and not self._working:
+            self.link.wake()  # others first
+        return at
+
+    def _read(self, raw: bytes, at: int) -> int:
+        """Carry out some packets that stand there; where they end."""
         door = self.door
-        found = reading.read(raw, self.version, door.limits.packet_bytes_max, door.topics)
+        found = reading.read(raw, self.version, door.limits.packet_bytes_max, door.topics, at)
         self.wants = found.wants
         if found.items:
             self._heard_at = self._now  # of whole packets alone: [MQTT-3.1.2-22]
         items: list[Item | Broken] = [*found.items]
         if found.broken is not None:
             items.append(found.broken)
-        self._take(items, found.taken)
-        self._after_read(found.taken)
-        if self.phase is not Phase.RUNNING:
-            return len(data)
-        if found.taken and found.taken < len(data) and not self.wants and not self._working:
-            self.link.wake()  # others first
+        self._take(items, found.taken - at)
+        self._after_read(found.taken - at)
         return found.taken
 
     def _full(self) -> bool:

@@ -1,0 +1,71 @@
+"""What one packet of an MQTT client may do in one turn, for every kind, as large as it may be.
+
+Counted are calls of functions in the sessions' thread, not time.
+"""
+
+from functools import cache
+
+import pytest
+from counted_turns import Thread
+from mqtt_kit import Door
+
+from bench import largest_mqtt
+from logstore.mqtt import kinds
+from logstore.slices import Slices
+
+ELEMENTS = 20_000
+CALLS_MAX = 39_900  # in a turn, some 10 ms
+READ_BYTES = 512 << 10
+OF_MQTT = [it.name for it in largest_mqtt.mqtt(20, 2000)]
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def thread(monkeypatch):
+    monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
+    return Thread()
+
+
+@cache
+def large():
+    return {it.name: it for it in largest_mqtt.mqtt(ELEMENTS)}
+
+
+@pytest.mark.parametrize("name", OF_MQTT)
+def test_no_mqtt_packet_does_more_in_a_turn(tmp_path, thread, name):
+    it = large()[name]
+    door = Door(tmp_path)
+    door.door.slices, door.door.stopwatch = Slices(thread.soon), thread.now
+    peer = door.connect()
+    if not it.connect:
+        peer.send(largest_mqtt.CONNECT)
+    for data in it.before:
+        say(thread, door, peer, data)
+    thread.most = 0
+    say(thread, door, peer, it.data)
+    assert thread.most <= CALLS_MAX
+    door.close()
+
+
+def say(thread, door, peer, data):
+    """Until all of it is taken and answered."""
+    at, quiet, session = 0, 0, peer.session
+    while quiet < 3 and session.closed is None:
+        view = memoryview(data)[at : at + max(READ_BYTES, session.wants)]
+        taken = thread.turn(lambda view=view: session.receive(view, door.now)) if view else 0
+        at += taken
+        went_on = thread.go_on()
+        thread.turn(door.node.turn)
+        out = thread.turn(lambda: session.outgoing(1 << 20))
+        peer.link.pushed.clear()
+        quiet = 0 if taken or went_on or out else quiet + 1
+    door.run()
+    assert at == len(data) or session.closed is not None
+
+
+def test_every_packet_of_a_client_has_its_largest():
+    from_servers = {"CONNACK", "SUBACK", "UNSUBACK", "PINGRESP"}
+    names = {it.replace(",", "").split()[0] for it in OF_MQTT}
+    assert names == set(kinds.NAMES.values()) - from_servers
