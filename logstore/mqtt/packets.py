@@ -14,7 +14,7 @@ from logstore.mqtt.properties import NONE, WILL, Properties
 from logstore.mqtt.reasons import Broken, malformed, not_allowed
 
 NAMES_OF_LEVELS: Final = {3: b"MQIsdp", 4: b"MQTT", 5: b"MQTT"}
-FILTERS_MAX: Final = 10_000  # of one packet, at a microsecond each: as many as a session may have
+FILTERS_MAX: Final = 4096  # of one packet, at a microsecond each before anything comes of it
 
 
 class Will(NamedTuple):

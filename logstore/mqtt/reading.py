@@ -19,7 +19,8 @@ from logstore.mqtt.reasons import Broken, malformed
 # Topics that were looked at, so that each is looked at once: of some 100 bytes, 1.5 MB of them.
 KNOWN_MAX: Final = 16_384
 KNOWN_BYTES_MAX: Final = 512
-AT_ONCE: Final = 1000  # packets, of a microsecond each; with what becomes of them a few
+AT_ONCE: Final = 500  # packets, of a microsecond each; with what becomes of them some ten
+HEAVY_BYTES: Final = 8  # of properties, and of other packets, that are as much work as a packet
 WINDOW: Final = 4096  # bytes in which a run of acknowledgements is looked for
 HEAD_BYTES_MAX: Final = 5  # of a fixed header
 
@@ -160,7 +161,7 @@ class _Loop:
                 _check_first(first)
                 self.items.append(Other(first, raw[body:stop]))
                 self.acked = None
-                self.left -= 1
+                self.left -= 1 + (stop - body) // HEAVY_BYTES
                 at = stop
             self.at = at
 
@@ -172,6 +173,7 @@ class _Loop:
             raise malformed(f"a PUBLISH has the flags {first & 15:#x}")
         topics: list[bytes] = []
         payloads: list[bytes] = []
+        most, heavy = self.left, 0
         pids: list[int] | None = [] if qos else None
         properties: list[bytes] | None = None
         behind = (2 if qos else 0) + v5  # bytes that stand behind the topic at least
@@ -180,7 +182,9 @@ class _Loop:
         head, place, size, topic = b"", 0, 0, b""
         at = self.at
         try:
-            for _ in range(self.left):
+            for _ in range(most):
+                if heavy > most:
+                    break
                 stop = at + size
                 if head and stop <= end and raw.startswith(head, at):
                     begin = at + place
@@ -216,6 +220,7 @@ class _Loop:
                         if properties is None:
                             properties = [b""] * len(payloads)
                         properties.append(section)
+                        heavy += 1 + len(section) // HEAVY_BYTES
                     else:
                         begin += 1
                         if properties is not None:
@@ -225,7 +230,7 @@ class _Loop:
                 at = stop
         finally:
             self.at = at
-            self.left -= len(payloads)
+            self.left -= len(payloads) + heavy
             if payloads:
                 if pids is not None:
                     del pids[len(payloads) :]

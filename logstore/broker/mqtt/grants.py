@@ -31,10 +31,11 @@ class Grants:
     comes by them comes of other queues.
     """
 
-    __slots__ = ("_all", "_found", "_tree")
+    __slots__ = ("_all", "_found", "_last", "_tree")
 
     def __init__(self) -> None:
         self._all: dict[bytes, tuple[int, Grant]] = {}  # with the number of its row
+        self._last = 0  # the highest of these numbers that there was
         self._tree: FilterTree[None, Grant] | None = None  # of many
         self._found: dict[bytes, Granted | None] = {}
 
@@ -59,7 +60,7 @@ class Grants:
     @property
     def next_number(self) -> int:
         """That no row of the session has."""
-        return 1 + max((number for number, _ in self._all.values()), default=0)
+        return 1 + self._last
 
     @property
     def queued(self) -> bool:
@@ -68,6 +69,7 @@ class Grants:
 
     def put(self, filter: bytes, grant: Grant, number: int) -> None:
         """In place of the one with the same filter."""
+        self._last = max(self._last, number)
         self._all[filter] = number, grant
         self._found.clear()
         if self._tree is not None and not filter.startswith(SHARE):

@@ -37,8 +37,7 @@ class Walk:
         self._stem: bytes | None = None
         if literal == len(self._levels) - 1 and self._levels[-1] == b"#":
             self._stem = self._low + b"/" if literal else b""
-        few = len(self._levels) <= LEVELS_MAX
-        self._match = _matcher(self._levels) if few and not self._exact else self._matches
+        self._match: Callable[[bytes], object] | None = None  # once something is to be compared
 
     @property
     def over(self) -> bool:
@@ -90,6 +89,9 @@ class Walk:
             if not dollars:
                 return range(len(run))
         match = self._match
+        if match is None:  # making an expression takes longer than most walks
+            few = len(self._levels) <= LEVELS_MAX
+            match = self._match = _matcher(self._levels) if few else self._matches
         return [n for n, topic in enumerate(run) if match(topic)]
 
     def _matches(self, topic: bytes) -> bool:

@@ -21,6 +21,7 @@ from logstore.protocols.mqtt.carrier import Carrier
 from logstore.protocols.mqtt.form import Chunk
 
 QUEUED_MAX: Final = 1000  # messages that wait in the session's queue, before more are put there
+WAYS_AT_ONCE: Final = 200  # on which there may be nothing; some ten microseconds each
 ENTRY_BYTES: Final = 1000  # what one subscription's way takes
 _FIRST: Final = b"\x31"  # PUBLISH, QoS 0, RETAIN
 _SEND_ALL: Final = 0  # retain handling: what is retained is sent
@@ -85,8 +86,12 @@ class Retaining:
 
     def go_on(self) -> None:
         """As First.go_on."""
-        of = self._of
+        of, ways = self._of, 0
         while self._batches:
+            ways += 1
+            if ways > WAYS_AT_ONCE:  # others first
+                of.link.wake()
+                return
             batch = self._batches[0]
             if not batch.open:
                 return

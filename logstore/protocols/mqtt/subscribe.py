@@ -24,7 +24,7 @@ from logstore.protocols.mqtt.phase import Phase
 from logstore.slices import Steps, parts
 
 FILTERS_AT_ONCE: Final = 20  # at some 20 us each
-UNITS: Final = 4  # of one, each some microseconds
+UNITS: Final = 16  # of one, each some microseconds
 _FAILED_V311: Final = 0x80
 
 
