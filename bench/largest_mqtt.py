@@ -19,6 +19,10 @@ LEVELS: Final = 200  # of a filter with wildcards
 WILL_BYTES: Final = 60_000  # a CONNECT has 64 KiB
 
 CONNECT: Final = Connect(V5, True, 0, "largest")
+CONNECT_PACKET: Final = packets.write(CONNECT, V5)
+# What is answered last: an UNSUBSCRIBE, in its order behind what is acknowledged.
+MARK: Final = packets.write(packets.Unsubscribe(0xABCD, [b"mark"]), V5)
+MARKED: Final = b"\xb0\x04\xab\xcd\0\x11"
 PING: Final = packets.write(packets.Ping(kinds.PINGREQ), V5)
 
 

@@ -3,11 +3,11 @@
 One server, all doors. Each request of the tables is sent once a round, as large as it may be
 (200,000 elements or 8 MiB to the Kafka door, a million arguments to the Redis door; to the RabbitMQ
 door tables of 128 KiB, messages of 16 MiB, and what concerns a million messages, 10,000 bindings or
-10,000 queues; to the HTTP door bodies of a megabyte and heads of 16 KiB, beside 1000 topics and
-queues), while another client sends PINGs without a pause. "waits": the longest that it has waited
-for an answer; "turns": the longest turn of the server's loop, by its own count and in processor
-time, which stands the load of other processes. The bar is 50 ms, for the worst request of each
-door; the five worst are shown.
+10,000 queues; to the MQTT door 100,000 messages and packets of 16 MiB; to the HTTP door bodies of a
+megabyte and heads of 16 KiB, beside 1000 topics and queues), while another client sends PINGs
+without a pause. "waits": the longest that it has waited for an answer; "turns": the longest turn of
+the server's loop, by its own count and in processor time, which stands the load of other processes.
+The bar is 50 ms, for the worst request of each door; the five worst are shown.
 """
 
 import socket
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import by_processor, largest, largest_amqp, largest_http, largest_stomp
+from bench import by_processor, largest, largest_amqp, largest_http, largest_mqtt, largest_stomp
 from bench.amqp_line import AmqpLine
 from bench.harness import Figure, bound, script, size
 from bench.server import Server, free_port
@@ -152,6 +152,32 @@ def _read_until(sock: socket.socket, mark: bytes) -> None:
         last = last[-len(mark) :] + data
 
 
+def through_mqtt(port: int, it: largest_mqtt.Large) -> Callable[[], None]:
+    """What sends it; all before it is done."""
+    sock = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+    if not it.connect:
+        sock.sendall(largest_mqtt.CONNECT_PACKET)
+    for data in it.before:
+        sock.sendall(data)
+    if not it.connect:
+        sock.sendall(largest_mqtt.MARK)
+        _read_until(sock, largest_mqtt.MARKED)
+
+    def send() -> None:
+        with sock:
+            sender = threading.Thread(target=_send, args=(sock, it.data + largest_mqtt.MARK))
+            sender.start()
+            last = b""
+            try:
+                while largest_mqtt.MARKED not in last and (data := sock.recv(1 << 20)):
+                    last = last[-len(largest_mqtt.MARKED) :] + data
+            except ConnectionResetError:  # it is one that ends the connection
+                pass
+            sender.join()
+
+    return send
+
+
 def through_http(port: int, it: largest_http.Large) -> None:
     """Until it is answered."""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sock:
@@ -176,11 +202,13 @@ def held(port: int, send: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(scratch: Path, rounds: int) -> list[Figure]:
-    kafka_port, redis_port, rabbit_port, http_port, stomp_port = (free_port() for _ in range(5))
+    kafka_port, redis_port, rabbit_port, http_port, stomp_port, mqtt_port = (
+        free_port() for _ in range(6)
+    )
     serve = ["serve", "--data", str(scratch / "data"), "--kafka-port", str(kafka_port)]
     launch = [sys.executable, "-m", by_processor.__name__]
     ports = ["--resp-port", str(redis_port), "--amqp-port", str(rabbit_port)]
-    ports += ["--mqtt-port", "-1", "--stomp-port", str(stomp_port)]
+    ports += ["--mqtt-port", str(mqtt_port), "--stomp-port", str(stomp_port)]
     ports += ["--http-port", str(http_port)]
     command = [*launch, *serve, *ports]
     server = Server("logstore", scratch, kafka_port, command)
@@ -194,6 +222,8 @@ def measure(scratch: Path, rounds: int) -> list[Figure]:
                    [*largest.redis(size(999_990, 2000))], rounds),
             *_door("RabbitMQ", lambda it: through_rabbit(rabbit_port, it), redis_port,
                    [*largest_amqp.amqp(*size(LARGE, (20, 8192)))], rounds),
+            *_door("MQTT", lambda it: through_mqtt(mqtt_port, it), redis_port,
+                   [*largest_mqtt.mqtt(*size((100_000, 16 << 20), (50, 4096)))], rounds),
             *_door("STOMP", lambda it: through_stomp(stomp_port, it), redis_port,
                    [*largest_stomp.stomp(*size((10_000, 16 << 20), (50, 4096)))], rounds),
             *_door("HTTP", lambda it: partial(through_http, http_port, it), redis_port,
