@@ -20,6 +20,7 @@ class MqttClient:
     ):  # fmt: skip
         self.version = version
         self._socket = socket.create_connection(address, DEADLINE_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._left = b""
         self._later = []  # packets that came while another was waited for
         self._pid = 0
