@@ -50,7 +50,8 @@ class Beyond(NamedTuple):
     queues: tuple["Queue", ...]
     away: tuple["Queue", ...]  # of members that are not connected
     shared: tuple["Queue", ...]  # of groups
-    deaf: Mapping[object, "Queue | None"]  # members without what they publish, and their queues
+    # Members whose queues do not get what they publish themselves; whether they get it at all.
+    deaf: Mapping[object, tuple["Queue | None", bool]]
     asking: frozenset[object]  # members that do not want that by some of their filters
 
 
@@ -91,13 +92,15 @@ class Crossing(Protocol):
 class NotOwn:
     """A ``Form``: without what the member itself has published [MQTT-3.8.3-3]."""
 
-    def __init__(self, form: Form, member: object, own: Form | None) -> None:
-        """``own``: as it gets those nevertheless, by other filters; None: not at all."""
+    def __init__(self, form: Form | None, member: object, own: Form | None) -> None:
+        """``own``: as it gets those nevertheless, by other filters. None: not at all."""
+        self._any = form or own
         self._form, self._member, self._own = form, member, own
 
     def opening(self, match: Match) -> Opening:
         """As Form.opening."""
-        return self._form.opening(match)
+        assert self._any is not None
+        return self._any.opening(match)
 
     def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
         """As Form.chunk."""
@@ -106,14 +109,15 @@ class NotOwn:
             form = self._own if own else self._form
             if form is not None:
                 chunks.append(form.chunk(openings, list(those)))
-        return chunks[0] if len(chunks) == 1 else self._form.join(chunks)
+        return chunks[0] if len(chunks) == 1 else self.join(chunks)
 
     def _is_own(self, payload: bytes) -> bool:
         return isinstance(payload, Carried) and payload.publisher is self._member
 
     def join(self, chunks: Sequence[Chunk]) -> Chunk:
         """As Form.join."""
-        return self._form.join(chunks)
+        assert self._any is not None
+        return self._any.join(chunks)
 
 
 class _Parked(NamedTuple):
@@ -412,7 +416,7 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
     queues: list[Queue] = []
     away: list[Queue] = []
     shared: list[Queue] = []
-    deaf: dict[object, Queue | None] = {}
+    deaf: dict[object, tuple[Queue | None, bool]] = {}
     asking: set[object] = set()
     for member, grants in matched:
         queue = member.queue if any(it.qos for it in grants) else None
@@ -422,15 +426,19 @@ def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
                 away.append(queue)
             if member.shared:
                 shared.append(queue)
+        heard: Sequence[Grant] = grants
         if any(it.no_local for it in grants):
             asking.add(member)
-            if all(it.no_local for it in grants):
-                deaf[member] = queue
+            heard = [it for it in grants if not it.no_local]
+            if not any(it.qos for it in heard):
+                deaf[member] = queue, bool(heard)
         if member.live:
             place = _form(member, grants), member
             listening.append(place)
             if queue is None:
                 quiet.append(place)
+            elif heard and member in deaf:  # with QoS 0 alone it hears itself
+                quiet.append((NotOwn(None, member, _plain_form(member, heard)), member))
     beyond = None
     if queues or asking:
         beyond = Beyond(tuple(queues), tuple(away), tuple(shared), deaf, frozenset(asking))
@@ -489,11 +497,10 @@ class _Sending:
         except LogstoreError as error:  # its channel is to keep it, and can't
             self._failed(error, len(payloads))
             return
-        if publisher in beyond.deaf:
-            matched -= 1
+        own, hears = beyond.deaf.get(publisher, (None, True))
+        matched -= not hears
         if self._rows is not None:
             queues = beyond.queues if qos else self._space.away(beyond)
-            own = beyond.deaf.get(publisher)
             if own is not None:
                 queues = tuple([it for it in queues if it is not own])
             matched += self._rows.add(topic, payloads, qos, about, queues, retain=retain)

@@ -151,6 +151,18 @@ def test_a_publisher_without_what_it_publishes_has_a_queue(at):
     assert at.queued(one) == [(b"q.1", b"elses", 1)]
 
 
+def test_a_member_hears_itself_with_the_qos_of_the_filters_that_let_it(at):
+    one = at.member(queue=True)
+    at.subscribe(one, b"q/#", qos=2, no_local=True, id=1)
+    at.subscribe(one, b"q/+", qos=0, id=2)
+    assert at.publish(b"q/1", b"mine", qos=1, publisher=one).matched == [1]
+    at.publish(b"q/1", b"elses", qos=1)
+    assert at.queued(one) == [(b"q.1", b"elses", 1)]
+    assert one.got == [(b"q/1", b"mine", (2,))]
+    at.publish(b"q/1", b"mine", publisher=one)
+    assert one.got[1:] == [(b"q/1", b"mine", (2,))]
+
+
 def test_nobody_gets_it(at):
     sent = at.publish(b"nobody", b"1", qos=1)
     assert sent.matched == [0]
