@@ -24,8 +24,9 @@ HEAVY_BYTES: Final = 8  # of properties, and of other packets, that are as much 
 WINDOW: Final = 4096  # bytes in which a run of acknowledgements is looked for
 HEAD_BYTES_MAX: Final = 5  # of a fixed header
 
-_PUBACK: Final = 0x40
-_SHORT_ACK: Final = b"\x40\x02"
+# First bytes of acknowledgements: PUBACK, PUBREC, PUBREL, PUBCOMP.
+_ACKS: Final = frozenset(kinds.FIRST[it] for it in kinds.ACKS)
+_PUBREL: Final = kinds.FIRST[kinds.PUBREL]
 
 
 class Run(NamedTuple):
@@ -51,13 +52,14 @@ class Run(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """PUBACK packets in a row that say success."""
+    """Acknowledgements of one kind, in a row, that say success."""
 
     pids: Sequence[int]
+    kind: int = kinds.PUBACK
 
 
 class Other(NamedTuple):
-    """A packet that is neither."""
+    """A packet that is none of these."""
 
     first: int
     body: bytes
@@ -69,7 +71,9 @@ Item = Run | Acked | Other
 class Read(NamedTuple):
     """What came of some bytes."""
 
-    items: list[Item]  # in order; but PUBACKs may stand before the PUBLISHes that they came between
+    # In order; but PUBACKs, PUBRECs and PUBCOMPs may stand before the PUBLISHes, and before each
+    # other, that they came between: they are about what the client was sent.
+    items: list[Item]
     taken: int  # where they end
     wants: int  # bytes of the packet that has begun, as far as known; 0: not known
     broken: Broken | None = None  # what is wrong with what follows: nothing more can be taken
@@ -125,7 +129,7 @@ class _Loop:
         self.topics = topics
         self.left = most  # packets
         self.items: list[Item] = []
-        self.acked: list[int] | None = None  # where the last PUBACKs are gathered
+        self.acked: dict[int, list[int]] = {}  # where the last of each kind are gathered
         self.at = 0
         self.wants = 0
 
@@ -155,12 +159,12 @@ class _Loop:
                 return
             if first >> 4 == kinds.PUBLISH:
                 at = self._publishes(first)
-            elif first == _PUBACK and stop - body == 2:
-                at = self._pubacks(at)
+            elif first in _ACKS and stop - body == 2:
+                at = self._acks(at, first)
             else:
                 _check_first(first)
                 self.items.append(Other(first, raw[body:stop]))
-                self.acked = None
+                self.acked.clear()
                 self.left -= 1 + (stop - body) // HEAVY_BYTES
                 at = stop
             self.at = at
@@ -250,26 +254,27 @@ class _Loop:
             raise malformed("the properties of a PUBLISH packet are longer than it")
         return self.raw[cursor.at : begin], begin
 
-    def _pubacks(self, at: int) -> int:
-        """One of them, and those that follow; where they end."""
+    def _acks(self, at: int, first: int) -> int:
+        """An acknowledgement, and those of its kind that follow; where they end."""
         raw = self.raw
-        if raw.startswith(_SHORT_ACK, at + 4):
+        if raw[at + 1] == 2 and raw.startswith(raw[at : at + 2], at + 4):
             window = raw[at : at + WINDOW]
-            count = min(_leading(window[::4], _PUBACK), _leading(window[1::4], 2), len(window) // 4)
+            count = min(_leading(window[::4], first), _leading(window[1::4], 2), len(window) // 4)
             both = array("H", window[: 4 * count])
             if sys.byteorder == "little":
                 both.byteswap()
             pids = both[1::2].tolist()
-            if 0 in pids:
-                raise no_pid("PUBACK")
         else:
             count, pids = 1, [raw[at + 2] << 8 | raw[at + 3]]
-            if not pids[0]:
-                raise no_pid("PUBACK")
-        if self.acked is None:
-            self.acked = []
-            self.items.append(Acked(self.acked))
-        self.acked += pids
+        if 0 in pids:
+            raise no_pid(kinds.NAMES[first >> 4])
+        gathered = self.acked.get(first)
+        if gathered is None:
+            gathered = []
+            self.items.append(Acked(gathered, first >> 4))
+            if first != _PUBREL:  # it is about what the client sends: it keeps its place
+                self.acked[first] = gathered
+        gathered += pids
         self.left -= count
         return at + 4 * count
 

@@ -204,7 +204,7 @@ class Exactly(Machine):
 
     def _release(self, pid):
         line = self.sender
-        waiting, _ = self.sessions.of("sender").arrivals.release([pid])
+        [(_, waiting, _)] = self.sessions.of("sender").arrivals.release([pid])
         self._when(waiting, lambda: self._completed(pid, line))
 
     def _completed(self, pid, line):

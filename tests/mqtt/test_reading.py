@@ -25,7 +25,7 @@ def packets_of(items, version):
         if isinstance(it, Other):
             yield packets.read(it.first, it.body, version)
         elif isinstance(it, Acked):
-            yield from (packets.Ack(kinds.PUBACK, pid) for pid in it.pids)
+            yield from (packets.Ack(it.kind, pid) for pid in it.pids)
         else:
             yield from messages_of(it)
 
@@ -40,10 +40,15 @@ def messages_of(run):
 
 
 def in_order(those):
-    """PUBACKs that say success may stand before PUBLISHes: so each by itself."""
+    """What acknowledges what the client was sent may stand before other packets, if it says
+    success: so each kind by itself.
+    """
     those = list(those)
-    acked = [it for it in those if it == packets.Ack(kinds.PUBACK, getattr(it, "pid", 0))]
-    return acked, [it for it in those if it not in acked]
+    found = {
+        kind: [it for it in those if it == packets.Ack(kind, getattr(it, "pid", 0))]
+        for kind in (kinds.PUBACK, kinds.PUBREC, kinds.PUBCOMP)
+    }
+    return found, [it for it in those if not any(it in acked for acked in found.values())]
 
 
 # Few topics and sizes, so that runs come about.
@@ -52,7 +57,8 @@ LIKE_EACH_OTHER = st.sampled_from([b"a", b"b", b"a/b"])
 
 @st.composite
 def streams(draw, version):
-    one = of_clients(version) | publishes(version, LIKE_EACH_OTHER) | acks(version, kinds.PUBACK)
+    some = st.one_of([acks(version, it) for it in kinds.ACKS])
+    one = of_clients(version) | publishes(version, LIKE_EACH_OTHER) | some
     drawn = draw(st.lists(one, max_size=12))
     return [it for it in drawn for _ in range(draw(st.sampled_from([1, 1, 1, 3])))]
 
@@ -144,11 +150,16 @@ def test_a_run_whose_first_is_bad_is_none():
 
 @pytest.mark.parametrize("version", [V311, V5])
 @pytest.mark.parametrize("count", [1, 2, 3, 1024, 1025, 5000])
-def test_acknowledgements_in_a_row(version, count):
+@pytest.mark.parametrize("kind", kinds.ACKS)
+def test_acknowledgements_in_a_row(version, count, kind):
     pids = [it % 0xFFFF + 1 for it in range(count)]
-    raw = writing.acks(kinds.PUBACK, pids)
+    raw = writing.acks(kind, pids)
     found = read(raw + writing.PINGRESP, version)
-    assert found.items == [Acked(pids), Other(0xD0, b"")]
+    *acked, last = found.items
+    assert last == Other(0xD0, b"")
+    assert all(it.kind == kind for it in acked)
+    assert [pid for it in acked for pid in it.pids] == pids
+    assert len(acked) == (1 if kind != kinds.PUBREL else -(-count // 1024))
     cut = read(raw[:-1], version)
     assert cut.taken == len(raw) - 4
     assert [pid for it in cut.items for pid in it.pids] == pids[:-1]

@@ -6,6 +6,7 @@ that comes again is known, and one that is new is not taken for it.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from logstore.broker.mqtt.telling import Hands, Told, tell
 from logstore.broker.queues.handovers import CAME, RELEASED, told_of
@@ -34,6 +35,14 @@ class _Group:
             it.unparked(None, 0, error)
 
 
+class Released(NamedTuple):
+    """Packet identifiers that a client has released."""
+
+    pids: Sequence[int]
+    waiting: Waiting | None  # what their PUBCOMP waits for
+    known: bool  # whether they are of messages that were taken
+
+
 class Arrivals:
     """Of one session."""
 
@@ -57,12 +66,12 @@ class Arrivals:
 
     def connected(self) -> None:
         """Another connection begins: what its client may leave unreleased begins anew."""
-        self._before = len(self._known)
+        self._before = len(self)
 
     @property
     def unreleased(self) -> int:
-        """Messages of this connection that were acknowledged, and not released."""
-        return max(0, len(self._known) - self._before)
+        """Messages of this connection that were taken, and not released."""
+        return max(0, len(self) - self._before)
 
     def __contains__(self, pid: object) -> bool:
         """Whether a message with this packet identifier was taken, and is not released."""
@@ -90,21 +99,29 @@ class Arrivals:
             group.done(error)
 
         if self._lasts:
-            held.remember(Told(self._session, told_of(CAME, pids)))
+            held.remember(Told(self._session, told_of(CAME, sorted(pids))))
         self._hands.commit(held, came)
         return waiting
 
-    def release(self, pids: Sequence[int]) -> tuple[Waiting | None, set[int]]:
-        """PUBREL: what the PUBCOMPs wait for, and which of them are of nothing that is known."""
-        known = [it for it in pids if it in self]
-        others = {it for it in pids if it not in self}
-        waiting: Waiting | None = None
-        for group in {self._releasing[it] for it in others if it in self._releasing}:
-            waiting = group.wait()  # they are told in their order: the last one is the latest
-        others -= self._releasing.keys()
+    def release(self, pids: Sequence[int]) -> list[Released]:
+        """PUBREL: what these come to. Each of the pids is in one of them."""
+        found: list[Released] = []
+        known, unknown, seen = [], [], set[int]()
+        for pid in pids:
+            if pid in seen:
+                known.append(pid)
+            elif pid in self:
+                known.append(pid)
+                seen.add(pid)
+            elif (group := self._releasing.get(pid)) is not None:  # again, before that is safe
+                found.append(Released((pid,), group.wait(), known=True))
+            else:
+                unknown.append(pid)
         if known:
-            waiting = self._release(known)
-        return waiting, others
+            found.insert(0, Released(known, self._release(known), known=True))
+        if unknown:
+            found.append(Released(unknown, None, known=False))
+        return found
 
     def _release(self, pids: Sequence[int]) -> Waiting | None:
         for pid in pids:
@@ -124,5 +141,5 @@ class Arrivals:
                         self._known.add(pid)
             group.done(error)
 
-        tell(self._hands, self._session, told_of(RELEASED, pids), released)
+        tell(self._hands, self._session, told_of(RELEASED, sorted(set(pids))), released)
         return waiting

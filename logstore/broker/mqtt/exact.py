@@ -6,17 +6,20 @@ cut a client that still knows an identifier hears the same of it as before.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Final
 
 from logstore.broker.mqtt import line
-from logstore.broker.mqtt.outbound import Outbound
+from logstore.broker.mqtt.outbound import HEAD_BYTES, Outbound
 from logstore.broker.mqtt.packet_ids import NO_DELIVERY
 from logstore.broker.mqtt.telling import Hands, Told, tell
 from logstore.broker.queues.handovers import OVER, RECEIVED, Sent, sent, told_of
+from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
+from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 
 log: Final = logging.getLogger("logstore.mqtt")
@@ -26,33 +29,63 @@ class Step(Enum):
     """How far a message is."""
 
     SENDING = auto()  # it is being told that it is about to be sent
-    UNTOLD = auto()  # that failed
     SENT = auto()
     RECEIVED = auto()  # the client has it, and that is being told
     RELEASED = auto()  # PUBREL was sent, or may be
 
 
-class Exact:
-    """Of one session. As ``outbound.Exact``."""
+class _Sending:
+    """Messages that are to be sent once it is known which those of QoS 2 are."""
 
-    __slots__ = ("_hands", "_kept", "_lasts", "_out", "_session", "_steps")
+    __slots__ = ("known", "line", "messages", "size")
+
+    def __init__(self, messages: Sequence[line.Sent], line: "line.Line | None") -> None:
+        self.messages = messages
+        self.line = line  # down which they go, if it is still there
+        self.known = False
+        self.size = sum(len(it.topic) + len(it.payload) + HEAD_BYTES for it in messages)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of those of QoS 2."""
+        return [it.pid for it in self.messages if it.qos > 1]
+
+
+class Exact:
+    """Of one session. As ``outbound.Exact``.
+
+    What the journal does not take is told to it again after a while, on the same connection.
+    """
+
+    __slots__ = (
+        "_failed", "_hands", "_kept", "_lasts", "_later", "_out", "_sendings", "_session",
+        "_steps", "_told", "held_bytes",
+    )  # fmt: skip
 
     def __init__(
         self,
         session: int,
         out: Outbound,
         hands: Hands,
+        later: Callable[[], object],
         *,
         lasts: bool,
         kept: Mapping[int, Sent] | None = None,
     ) -> None:
-        """``kept``: what the journal knows of it, by packet identifier."""
+        """``later``: have ``try_again`` called in a while. ``kept``: what the journal knows of it,
+        by packet identifier.
+        """
         self._session = session
         self._out = out
         self._hands = hands
         self._lasts = lasts
         self._kept: dict[int, Sent] = dict(kept or {})
         self._steps: dict[int, Step] = {}
+        self._later = later
+        self._sendings: deque[_Sending] = deque()
+        self.held_bytes = 0  # of these
+        self._failed: list[Callable[[], object]] = []  # to be done again, in their order
+        self._told = ""  # why, as was logged last
 
     def __contains__(self, pid: object) -> bool:
         """As Exact.__contains__."""
@@ -102,41 +135,50 @@ class Exact:
 
     def send(self, messages: Sequence[line.Sent]) -> None:
         """As Exact.send."""
-        pids = [it.pid for it in messages if it.qos > 1]
-        self._steps |= dict.fromkeys(pids, Step.SENDING)
-        self._note(pids, partial(self._noted, messages, self._out.line))
+        sending = _Sending(messages, self._out.line)
+        self._steps |= dict.fromkeys(sending.pids, Step.SENDING)
+        self._sendings.append(sending)
+        self.held_bytes += sending.size
+        self._note(sending)
 
-    def _note(self, pids: Sequence[int], then: Callable[[], object]) -> None:
+    def _note(self, sending: _Sending) -> None:
         """Have it known which messages have these packet identifiers."""
         places = []
-        for pid in pids:
+        for pid in sending.pids if self._lasts else ():
             tag = self._out.pids.tag(pid)
             delivered = None if tag is None else self._out.unacked.find(tag)
             if delivered is not None and delivered.queue.facts.lasts:
                 places.append((pid, delivered.queue.id, delivered.lane, delivered.first))
-
-        def told(error: LogstoreError | None) -> None:
-            for pid in pids:
-                if self._steps.get(pid) is Step.SENDING:
-                    self._steps[pid] = Step.SENT if error is None else Step.UNTOLD
-            if error is None:
-                then()
-            else:
-                log.error(
-                    "client %r is not sent %d messages of QoS 2 before it connects again: %s",
-                    self._out.name, len(pids), error,
-                )  # fmt: skip
-
-        if places and self._lasts:
-            tell(self._hands, self._session, sent(places), told)
+        if places:
+            noted = partial(self._noted, sending)
+            tell(self._hands, self._session, sent(places), noted)
         else:
-            told(None)
+            self._noted(sending, None)
 
-    def _noted(self, messages: Sequence[line.Sent], before: "line.Line | None") -> None:
-        if self._out.line is before:
-            self._out.put([it for it in messages if it.qos < 2 or it.pid in self._steps])
-        else:  # another connection: they are among what is sent again
-            self._out.go_on()
+    def _noted(self, sending: _Sending, error: LogstoreError | None) -> None:
+        if error is not None:
+            self._fail("what it is about to be sent", error, partial(self._note, sending))
+            return
+        sending.known = True
+        for pid in sending.pids:
+            if self._steps.get(pid) is Step.SENDING:
+                self._steps[pid] = Step.SENT
+        self._send_known()
+
+    def _send_known(self) -> None:
+        """As far as nothing waits before it."""
+        there = self._out.line
+        while self._sendings and self._sendings[0].known:
+            sending = self._sendings.popleft()
+            self.held_bytes -= sending.size
+            if sending.line is there:
+                self._out.put([it for it in sending.messages if self._is_there(it)])
+            # Else they are among what is sent again on another connection.
+        self._out.go_on()
+        self._out.drained()
+
+    def _is_there(self, it: line.Sent) -> bool:
+        return not it.pid or (it.pid in self._steps if it.qos > 1 else it.pid in self._out.pids)
 
     def release(self, pid: int) -> bool:
         """As Exact.release."""
@@ -144,22 +186,35 @@ class Exact:
 
     def sent_again(self, pid: int) -> bool:
         """As Exact.sent_again."""
-        step = self._steps.get(pid)
-        if step is Step.UNTOLD:
-            self._steps[pid] = Step.SENDING
-            self._note([pid], self._out.go_on)
-            step = self._steps.get(pid)
-        return step is Step.SENT
+        return self._steps.get(pid) is Step.SENT
 
     def unsendable(self, pids: Sequence[int]) -> None:
         """As Exact.unsendable."""
         self._over(pids)
 
     def lost(self, pids: Iterable[int]) -> None:
-        """As Exact.lost."""
-        gone = [it for it in pids if self._steps.pop(it, None) is not None]
+        """As Exact.lost. What the client has said that it has, it is still to be released from."""
+        gone: list[int] = []
+        for pid in pids:
+            step = self._steps.get(pid)
+            if step is Step.RECEIVED or step is Step.RELEASED:
+                self._out.pids.keep(pid)
+            elif step is not None:
+                del self._steps[pid]
+                gone.append(pid)
         if gone:
             self._tell(told_of(OVER, gone))
+
+    def ends(self) -> None:
+        """The session is about to: what of an earlier process it has of shared queues, nobody else
+        gets [MQTT-4.8.2-5].
+        """
+        kept, self._kept = self._kept, {}
+        for outlet in self._out.outlets:
+            queue = outlet.queue
+            those = [it for it in kept.values() if it.queue == queue.id and outlet.shared]
+            if those:
+                queue.when_open(partial(_settle, queue, those))
 
     # What the client says
 
@@ -184,8 +239,9 @@ class Exact:
     ) -> None:
         there = [it for it in pids if self._steps.get(it) is Step.RECEIVED]
         if error is not None:
-            self._steps |= dict.fromkeys(there, Step.SENT)  # it is sent again some time
-            log.error("client %r: what it has received can't be kept: %s", self._out.name, error)
+            told = partial(self._released, there, before)
+            again = partial(self._tell, told_of(RECEIVED, there), told)
+            self._fail("what it has received", error, again)
             return
         self._steps |= dict.fromkeys(there, Step.RELEASED)
         if there and self._out.line is before and before is not None:
@@ -211,9 +267,21 @@ class Exact:
             self._steps.pop(pid, None)
         held = Transaction()
         if self._lasts:
-            held.remember(Told(self._session, told_of(OVER, pids)))
+            held.remember(Told(self._session, told_of(OVER, sorted(pids))))
         self._out.completed(pids, held)
-        self._hands.commit(held, self._warn)
+        self._end(held)
+
+    def _end(self, held: Transaction) -> None:
+        if not held:
+            return
+        endings = [*held.endings]
+
+        def ended(error: LogstoreError | None) -> None:
+            if error is not None:
+                held.endings = [it for it in endings if not it.queue.gone]
+                self._fail("what is over", error, partial(self._end, held))
+
+        self._hands.commit(held, ended)
 
     def _tell(
         self, operations: bytes, then: Callable[[LogstoreError | None], None] | None = None
@@ -226,3 +294,26 @@ class Exact:
     def _warn(self, error: LogstoreError | None) -> None:
         if error is not None:
             log.error("client %r: what is over can't be kept: %s", self._out.name, error)
+
+    # What the journal does not take
+
+    def _fail(self, what: str, error: LogstoreError, again: Callable[[], object]) -> None:
+        if self._told != str(error):
+            self._told = str(error)
+            log.error("client %r: %s can't be kept now: %s", self._out.name, what, error)
+        if not self._failed:
+            self._later()
+        self._failed.append(again)
+
+    def try_again(self) -> None:
+        """What has failed."""
+        failed, self._failed = self._failed, []
+        for again in failed:
+            again()
+
+
+def _settle(queue: Queue, those: Sequence[Sent]) -> None:
+    for _, number, offset, _ in those:
+        lane = queue.stock.lanes.get(number)
+        if not queue.gone and lane is not None and lane.settlement.is_out(offset):
+            queue.settle(Delivered(queue, number, offset, 1, None))

@@ -60,9 +60,15 @@ class Exact(Protocol):
     def __contains__(self, pid: object) -> bool:
         """Whether this packet identifier is of an exchange of QoS 2 that has begun."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Of messages that are to be sent, and wait: not 0 where there are any. Others wait behind
+        them [MQTT-4.6.0-6].
+        """
+
     def send(self, messages: Sequence[Sent]) -> None:
-        """Messages of which some are of QoS 2: to be sent down the line, in their order, once it
-        is durable which packet identifiers those have.
+        """Messages to be sent down the line, in their order, once it is durable which packet
+        identifiers those of QoS 2 have.
         """
 
     def release(self, pid: int) -> bool:
@@ -135,13 +141,14 @@ class Outbound:
         if self._again is not None:
             return 0
         window = min(self.window, FEW) if self._crowded() else self.window
-        return window - len(self.unacked)
+        # Some may be settled while their client has not heard of it.
+        return window - max(len(self.unacked), len(self.pids))
 
     def can_take(self) -> int:
         """As Subscription.can_take, of all outlets."""
         if self.line is None or self._again is not None:
             return 0
-        room = self.line.room_bytes()
+        room = self.line.room_bytes() - (0 if self.exact is None else self.exact.held_bytes)
         if room <= 0:
             self._starved = True
             return 0
@@ -294,8 +301,7 @@ class Outbound:
         if messages:
             self._average = max(MESSAGE_BYTES, size // len(messages))
             self._count()
-        if exact:
-            assert self.exact is not None
+        if messages and self.exact is not None and (exact or self.exact.held_bytes):
             self.exact.send(messages)
         elif messages:
             self.put(messages)

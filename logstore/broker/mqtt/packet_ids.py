@@ -54,6 +54,11 @@ class PacketIds:
         self._tags[pid] = tag
         self._last = pid
 
+    def keep(self, pid: int) -> None:
+        """One that was freed: its client is to hear yet that it is settled."""
+        assert pid not in self._tags
+        self._tags[pid] = NO_DELIVERY
+
     def free(self, pid: int) -> int | None:
         """The delivery that it was of; None: it is not in use."""
         return self._tags.pop(pid, None)

@@ -5,7 +5,8 @@ in its queue, and what is sent at most once is not for it. Everything is in the 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from secrets import randbelow
 from typing import Final, Protocol
@@ -23,6 +24,7 @@ from logstore.broker.mqtt.outbound import Outbound
 from logstore.broker.mqtt.outlet import Outlet
 from logstore.broker.mqtt.packet_ids import PID_MAX
 from logstore.broker.mqtt.telling import Hands, tell_gone
+from logstore.broker.queues.handovers import Sent
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.named import plain
 from logstore.broker.queues.pending import Pending
@@ -203,9 +205,7 @@ class Session:
                 self.number, self._home.hands, lasts=self.lasts, known=kept.came
             )
         if kept.sent:
-            self.out.exact = self._exact = Exact(
-                self.number, self.out, self._home.hands, lasts=self.lasts, kept=kept.sent
-            )
+            self.out.exact = self._exact = self._new_exact(kept.sent)
 
     # As Member
 
@@ -282,10 +282,13 @@ class Session:
     def exact(self) -> Exact:
         """Of messages on their way to it."""
         if self._exact is None:
-            self.out.exact = self._exact = Exact(
-                self.number, self.out, self._home.hands, lasts=self.lasts
-            )
+            self.out.exact = self._exact = self._new_exact()
         return self._exact
+
+    def _new_exact(self, kept: Mapping[int, Sent] | None = None) -> Exact:
+        home = self._home
+        later = partial(home.look_again, self)
+        return Exact(self.number, self.out, home.hands, later, lasts=self.lasts, kept=kept)
 
     @property
     def arrivals(self) -> Arrivals:
@@ -459,9 +462,13 @@ class Session:
         return self._queue is queue
 
     def look_at_queue(self) -> None:
-        """It may be gone: then there is a new one. Or others had it for themselves."""
+        """It may be gone: then there is a new one. Or others had it for themselves. Or something
+        of QoS 2 could not be kept.
+        """
         if self.ended:
             return
+        if self._exact is not None:
+            self._exact.try_again()
         try:
             self.queue  # noqa: B018  it is made again
         except LogstoreError as error:
@@ -489,6 +496,8 @@ class Session:
         self.ended = True
         home = self._home
         home.space.leave(self)
+        if self._exact is not None:
+            self._exact.ends()
         for filter, _ in list(self.grants):
             if filter.startswith(SHARE):
                 home.shares.leave(self, filter)

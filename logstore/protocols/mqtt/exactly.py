@@ -9,6 +9,7 @@ from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.transaction import Transaction
 from logstore.errors import LogstoreError
 from logstore.mqtt import kinds, packets, reasons, writing
+from logstore.mqtt.kinds import V5
 from logstore.mqtt.reading import Run
 from logstore.mqtt.reasons import Broken, not_allowed
 from logstore.protocols.mqtt import answers
@@ -28,7 +29,11 @@ def publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[in
     seen: set[int] = set()
     # The run is parted where a message comes again, so that all are acknowledged in their order.
     for n, pid in enumerate(run.pids):
-        if pid in arrivals or pid in seen:
+        if pid in seen:  # whether it was taken is known then
+            _take(of, run, messages, refused, range(begin, n))
+            begin = n
+            seen.clear()
+        if pid in arrivals:
             _take(of, run, messages, refused, range(begin, n))
             _again(of, pid)
             begin = n + 1
@@ -42,7 +47,7 @@ def _again(of: Carrier, pid: int) -> None:
     of.door.counts.repeated += 1
     waiting = of.mine.arrivals.again(pid)
     said = answers.saying(of, kinds.PUBREC, [pid], {}, {})
-    of.owed.add_run(waiting, 1, of.link.wake, said)
+    of.owed.add_run(waiting, 1, of.link.wake, said, counted=False)
 
 
 def _take(
@@ -70,7 +75,7 @@ def _take(
         {n - begin: refused[n] for n in numbers if n in refused},
         {n - begin: it for n, it in nobody.items()},
     )
-    of.owed.add_run(waiting, len(numbers), of.link.wake, said)
+    of.owed.add_run(waiting, len(numbers), of.link.wake, said, counted=False)
 
 
 def _give(
@@ -95,52 +100,76 @@ def _give(
 # What follows
 
 
-def released(of: Carrier, packet: packets.Ack) -> None:
-    """PUBREL: the client does not send it again."""
+def released(of: Carrier, pids: Sequence[int]) -> None:
+    """PUBREL: the client does not send these again."""
     assert of.mine is not None
-    waiting, unknown = of.mine.arrivals.release([packet.pid])
-    of.door.counts.unknown_packets += len(unknown)
-    reason = reasons.PACKET_ID_NOT_FOUND if unknown else reasons.SUCCESS
-    of.owed.add_run(waiting, 0, of.link.wake, partial(_complete, of, packet.pid, reason))
+    for those, waiting, known in of.mine.arrivals.release(pids):
+        if not known:
+            of.door.counts.unknown_packets += len(those)
+        said = partial(_complete, of, those, known)
+        of.owed.add_run(waiting, len(those), of.link.wake, said, counted=False)
 
 
-def _complete(of: Carrier, pid: int, reason: int, error: LogstoreError | None) -> bytes:
+def _complete(of: Carrier, pids: Sequence[int], known: bool, error: LogstoreError | None) -> bytes:
     if error is None:
-        return writing.ack(kinds.PUBCOMP, pid, reason, of.version)
+        if known or of.version < V5:
+            return writing.acks(kinds.PUBCOMP, pids)
+        return b"".join(
+            writing.ack(kinds.PUBCOMP, it, reasons.PACKET_ID_NOT_FOUND, of.version) for it in pids
+        )
     # No code of a PUBCOMP says so: the client asks again when it is back.
     of.fail(Broken(reasons.UNSPECIFIED, f"what it has released can't be kept: {error}"))
     return b""
 
 
-def received(of: Carrier, packet: packets.Ack) -> None:
-    """PUBREC: the client has it, or does not want it. Raises Broken."""
+def received(of: Carrier, pids: Sequence[int]) -> None:
+    """PUBREC: the client has these. Raises Broken."""
     assert of.mine is not None
-    pid, out = packet.pid, of.mine.out
-    if out.exact is None or pid not in out.exact:
-        if pid in out.pids:
+    exact = of.mine.out.exact
+    sent = [it for it in pids if exact is not None and it in exact]
+    if sent:
+        _unknown(of, of.mine.exact.received(sent))
+    if len(sent) < len(pids):
+        others = [it for it in pids if exact is None or it not in exact]
+        if any(it in of.mine.out.pids for it in others):
             raise not_allowed("a PUBREC of a message of QoS 1")
-        _unknown(of, pid)
-    elif packet.reason >= ERRORS:
-        if not of.mine.exact.refused(pid):  # it has said before that it has it
-            _unknown(of, pid)
-    else:
-        for it in of.mine.exact.received([pid]):
-            _unknown(of, it)
+        _unknown(of, others)
 
 
-def _unknown(of: Carrier, pid: int) -> None:
-    of.door.counts.unknown_packets += 1
-    of.put(writing.ack(kinds.PUBREL, pid, reasons.PACKET_ID_NOT_FOUND, of.version))
-
-
-def completed(of: Carrier, packet: packets.Ack) -> None:
-    """PUBCOMP: the client has forgotten it."""
+def _refused(of: Carrier, pid: int) -> None:
+    """PUBREC: the client does not want it. Raises Broken."""
     assert of.mine is not None
-    unknown = 1 if of.mine.out.exact is None else of.mine.exact.completed([packet.pid])
-    of.door.counts.unknown_packets += unknown
+    exact = of.mine.out.exact
+    if exact is None or pid not in exact:
+        received(of, (pid,))
+    elif not of.mine.exact.refused(pid):  # it has said before that it has it
+        _unknown(of, (pid,))
 
 
-ANSWERS: Final[dict[int, Callable[[Carrier, packets.Ack], None]]] = {
+def _unknown(of: Carrier, pids: Sequence[int]) -> None:
+    of.door.counts.unknown_packets += len(pids)
+    for pid in pids:
+        of.put(writing.ack(kinds.PUBREL, pid, reasons.PACKET_ID_NOT_FOUND, of.version))
+
+
+def completed(of: Carrier, pids: Sequence[int]) -> None:
+    """PUBCOMP: the client has forgotten these."""
+    assert of.mine is not None
+    exact = of.mine.out.exact
+    of.door.counts.unknown_packets += (
+        len(pids) if exact is None else of.mine.exact.completed(pids)
+    )  # fmt: skip
+
+
+def answer(of: Carrier, kind: int, packet: packets.Ack) -> None:
+    """One of them, perhaps with a reason. Raises Broken."""
+    if kind == kinds.PUBREC and packet.reason >= ERRORS:
+        _refused(of, packet.pid)
+    else:
+        ANSWERS[kind](of, (packet.pid,))
+
+
+ANSWERS: Final[dict[int, Callable[[Carrier, Sequence[int]], None]]] = {
     kinds.PUBREL: released,
     kinds.PUBREC: received,
     kinds.PUBCOMP: completed,

@@ -17,18 +17,20 @@ class _Answer(NamedTuple):
     waiting: Waiting | None
     pending: Pending | None
     messages: int  # that are acknowledged by it
+    counted: int  # of them: in the client's quota for as long as that
     said: Callable[[LogstoreError | None], bytes]
 
 
 class Owed:
     """Of one connection."""
 
-    __slots__ = ("_answers", "unacknowledged")
+    __slots__ = ("_answers", "counted", "unacknowledged")
 
     def __init__(self) -> None:
         # None: there is none; an idle connection is to cost little.
         self._answers: deque[_Answer] | None = None
-        self.unacknowledged = 0  # messages that it has sent
+        self.unacknowledged = 0  # messages that it has sent, and those that it has released
+        self.counted = 0  # of them: those of QoS 1
 
     def __len__(self) -> int:
         return 0 if self._answers is None else len(self._answers)
@@ -44,12 +46,19 @@ class Owed:
         count: int,
         wake: Wake,
         said: Callable[[LogstoreError | None], bytes],
+        *,
+        counted: bool = True,
     ) -> None:
-        """So many messages that came together. ``said``: told why they are not safe, if so."""
+        """So many messages that came together. ``said``: told why they are not safe, if so.
+
+        ``counted``: nobody else does so for the client's quota.
+        """
         if waiting is not None and not waiting.settled():
             waiting.watch(wake)
         self.unacknowledged += count
-        self._put(_Answer(waiting, None, count, said))
+        its = count if counted else 0
+        self.counted += its
+        self._put(_Answer(waiting, None, count, its, said))
 
     def add(
         self, pending: Pending | None, wake: Wake, said: Callable[[LogstoreError | None], bytes]
@@ -57,14 +66,14 @@ class Owed:
         """Something that is to be kept."""
         if pending is not None and not pending.done:
             pending.then(lambda _: wake())
-        self._put(_Answer(None, pending, 0, said))
+        self._put(_Answer(None, pending, 0, 0, said))
 
     def take(self) -> list[bytes]:
         """The frames that can be sent now."""
         frames: list[bytes] = []
         answers = self._answers
         while answers:
-            waiting, pending, messages, said = answers[0]
+            waiting, pending, messages, counted, said = answers[0]
             error: LogstoreError | None = None
             if waiting is not None:
                 if not waiting.settled():
@@ -76,6 +85,7 @@ class Owed:
                 error = error or pending.error
             answers.popleft()
             self.unacknowledged -= messages
+            self.counted -= counted
             frames.append(said(error))
         if answers is not None and not answers:
             self._answers = None
@@ -88,4 +98,4 @@ class Owed:
                 if it.waiting is not None:
                     it.waiting.close()
             self._answers.clear()  # somebody may be at it
-        self.unacknowledged = 0
+        self.unacknowledged = self.counted = 0

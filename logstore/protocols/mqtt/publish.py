@@ -45,7 +45,7 @@ def take(of: Carrier, run: Run) -> None:
 def _check_unacknowledged(of: Carrier, count: int) -> None:
     """Whether it may send so many more now (receive maximum). Raises Broken."""
     assert of.mine is not None
-    if of.owed.unacknowledged + of.mine.unreleased + count > RECEIVE_MAXIMUM:
+    if of.owed.counted + of.mine.unreleased + count > RECEIVE_MAXIMUM:
         raise Broken(
             reasons.RECEIVE_MAXIMUM, f"over {RECEIVE_MAXIMUM} of its messages are unacknowledged"
         )

@@ -238,7 +238,10 @@ class MqttSession:
                 if isinstance(item, Run):
                     publish.take(self, item)
                 elif isinstance(item, Acked):
-                    self.acked(item.pids)
+                    if item.kind == kinds.PUBACK:
+                        self.acked(item.pids)
+                    else:
+                        exactly.ANSWERS[item.kind](self, item.pids)
                 elif isinstance(item, Other):
                     self._carry_out(packets.read(item.first, item.body, self.version))
                 else:
@@ -420,7 +423,7 @@ class MqttSession:
         if kind == kinds.PUBACK:
             self.acked((packet.pid,))
         else:
-            exactly.ANSWERS[kind](self, packet)
+            exactly.answer(self, kind, packet)
 
     def _disconnect(self, packet: packets.Disconnect) -> None:
         assert self.come is not None

@@ -129,3 +129,71 @@ def test_what_is_not_released_counts_as_unacknowledged(door):
     found = peer.ask(Publish(b"a", b"x", 2, pid=RECEIVE_MAXIMUM + 1))
     assert isinstance(found, Disconnect)
     assert found.reason == reasons.RECEIVE_MAXIMUM
+
+
+def test_a_client_that_uses_its_whole_quota_is_not_cut_off_while_some_is_acknowledged(door):
+    peer, _ = door.come("p")
+    pids = range(1, RECEIVE_MAXIMUM + 1)
+    link = peer.session.link
+    link.wake = lambda: None  # its turn has not come
+    peer.send(*[Publish(b"a", b"x", 2, pid=n) for n in pids[:-1]])
+    door.node.run()
+    assert not peer.session.mine.arrivals._coming
+    del link.wake
+    peer.send(Publish(b"a", b"x", 2, pid=pids[-1]))
+    door.run()
+    assert [it.kind for it in peer.packets()] == [kinds.PUBREC] * RECEIVE_MAXIMUM
+
+
+def test_a_client_that_releases_all_it_has_sent_may_send_as_much_again(door):
+    peer, _ = door.come("p")
+    for _ in range(2):
+        peer.send(*[Publish(b"a", b"x", 2, pid=n) for n in range(1, RECEIVE_MAXIMUM + 1)])
+        door.run()
+        assert len(peer.packets()) == RECEIVE_MAXIMUM
+        peer.send(*[Ack(kinds.PUBREL, n) for n in range(1, RECEIVE_MAXIMUM + 1)])
+        door.run()
+        assert [it.pid for it in peer.packets()] == [*range(1, RECEIVE_MAXIMUM + 1)]
+
+
+def test_what_is_refused_is_refused_as_often_as_it_comes_in_one_read(door):
+    peer, _ = door.come("p")
+    again = Publish(b"$SYS/x", b"1", 2, pid=1)
+    peer.send(again, again, Publish(b"a", b"2", 2, pid=2), again)
+    door.run()
+    assert [(it.pid, it.reason >= 0x80) for it in peer.packets()] == [
+        (1, True), (1, True), (2, False), (1, True),
+    ]  # fmt: skip
+    assert payloads(door) == [b"2"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_releases_of_known_and_unknown_messages_in_one_read_are_all_answered(door, version):
+    peer, _ = door.come("p", version=version)
+    peer.send(*[Publish(b"a", b"x", 2, pid=n) for n in (1, 2, 3)])
+    door.run()
+    peer.packets()
+    peer.send(*[Ack(kinds.PUBREL, n) for n in (1, 9, 2, 2, 3, 1)])
+    door.run()
+    found = peer.packets()
+    assert sorted(it.pid for it in found) == [1, 1, 2, 2, 3, 9]
+    bad = reasons.PACKET_ID_NOT_FOUND if version == V5 else reasons.SUCCESS
+    assert {it.pid: it.reason for it in found} == {1: 0, 2: 0, 3: 0, 9: bad}
+
+
+def test_receipts_and_completions_of_many_in_one_read(door):
+    hearer, _ = door.come("h")
+    hearer.subscribe(b"a", qos=2)
+    peer, _ = door.come("p")
+    peer.send(*[Publish(b"a", b"%d" % n, 2, pid=n) for n in range(1, 6)])
+    door.run()
+    got = [it.pid for it in hearer.packets()]
+    hearer.send(*[Ack(kinds.PUBREC, it) for it in [*got, got[0], 9999]])
+    door.run()
+    found = hearer.packets()
+    assert [it.pid for it in found if not it.reason] == got
+    assert [it.pid for it in found if it.reason] == [9999]
+    hearer.send(*[Ack(kinds.PUBCOMP, it) for it in got])
+    door.run()
+    session = hearer.session.mine
+    assert (session.queue.out, session.queue.ready, len(session.out.pids)) == (0, 0, 0)
