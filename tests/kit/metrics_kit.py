@@ -100,6 +100,7 @@ class Metered:
             coordinator=Groups(groups, damaged),
             queues_of=SimpleNamespace(opened=hosted),
             mqtt_of=SimpleNamespace(opened=None),
+            keys_of=SimpleNamespace(opened=None),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),
             budget=Budget(BUDGET_BYTES_MAX),

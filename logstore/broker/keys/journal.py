@@ -254,7 +254,12 @@ class Journal:
                 wake()
 
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Write what is left; nobody is told any more. The process ends, and may wait."""
+        if self.log is None and (self.keyspace.dirty or self.keyspace.flushed is not None):
+            opened = self._opened()  # under ``everysec`` it has been answered
+            if not isinstance(opened, LogstoreError):
+                self.log = opened
+                self.end_turn()
         if self._stop is not None:
             self._stop()
             self._stop = None

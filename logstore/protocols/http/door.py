@@ -24,8 +24,10 @@ from logstore.protocols.house import (
     Connections,
     House,
     Job,
+    KeysOf,
     MqttOf,
     NoConnections,
+    NoKeys,
     NoMqtt,
     QueuesOf,
     TakeFound,
@@ -86,6 +88,7 @@ class HttpDoor:
     amqp_clients: AmqpClients = field(default_factory=AmqpClients)
     connections: Connections = field(default_factory=NoConnections)
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
+    keys_of: KeysOf = field(default_factory=NoKeys)
     meter: Meter = field(default_factory=Meter)
     news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
@@ -146,5 +149,6 @@ class HttpDoor:
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
+            keys_of=house.keys_of,
             doorways=house.doorways,
         )  # fmt: skip

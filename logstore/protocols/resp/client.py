@@ -282,7 +282,7 @@ class RespClient:
         self.unsafe.lower(cast("Log", journal), max((it[1] for it in others), default=0))
         for depends, begin, end, each in self.unsaved:
             if turn in depends:
-                count = end - begin if each else 1
+                count = end - begin if each else min(end - begin, 1)  # 0: it wants no replies
                 self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
                 errors = self.door.counts.errors
                 errors["MISCONF"] = errors.get("MISCONF", 0) + count

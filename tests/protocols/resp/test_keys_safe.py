@@ -8,6 +8,7 @@ from resp_kit import FakeDoor
 
 from logstore.broker.keys.keyspace import DEADLINE_BYTES, KEY_BYTES
 from logstore.protocols.resp.keys import rows as command_rows
+from logstore.records.decode import decode
 from logstore.settings import KeysRule
 
 OK = b"+OK\r\n"
@@ -132,6 +133,27 @@ def test_a_database_s_log_is_made_when_it_is_written_to_first():
     one.ask("SELECT", "7")
     assert one.ask("SET", "a", "1") == OK
     assert list(door.keys._logs.logs) == [7]
+
+
+def test_who_wants_no_replies_is_not_told_that_the_disk_is_full(door, log):
+    one = door.connect()
+    log.full = True
+    assert one.send(request("CLIENT", "REPLY", "OFF") + request("SET", "a", "1")) == b""
+    assert one.ask("CLIENT", "REPLY", "ON") == OK
+    assert one.ask("GET", "a") == NIL
+
+
+def test_what_was_answered_before_its_log_was_made_is_written_at_the_end():
+    door = KeysDoor(opened=False, keys_rules=[KeysRule("*", "everysec")])
+    works = []
+    door.around.work = lambda job, done: works.append((job, done))
+    for journal in door.keys.journals:
+        journal._work = door.around.work
+    assert door.connect().ask("SET", "a", "1") == OK
+    assert len(works) == 1  # it is still to be made
+    door.keys.close()
+    log = door.keys._logs.logs[0]
+    assert [it.key for batch in log._batches for it in decode(batch)] == [b"a"]
 
 
 def test_everysec_is_answered_at_once_and_none_is_not_written():

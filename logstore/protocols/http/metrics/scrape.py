@@ -14,7 +14,13 @@ from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.common.scrapes import Scrapes
 from logstore.protocols.http.door import HttpDoor
-from logstore.protocols.http.metrics import table_kafka, table_mqtt, table_own, table_rabbit
+from logstore.protocols.http.metrics import (
+    table_kafka,
+    table_keys,
+    table_mqtt,
+    table_own,
+    table_rabbit,
+)
 from logstore.protocols.http.metrics.exposition import Family, Form, Sample, accepted, written
 from logstore.protocols.http.metrics.looked_up import SERIES_MAX, LookedUp, look_up
 from logstore.protocols.http.metrics.rows import EACH, EVERYWHERE, SUMMED, Row
@@ -22,7 +28,13 @@ from logstore.protocols.http.metrics.scene import AGGREGATED, DETAILED, PER_OBJE
 
 PARTS_AT_ONCE: Final = 5  # 2 ms of work; then others have their turn
 
-TABLES: Final = (*table_own.ROWS, *table_mqtt.ROWS, *table_rabbit.ROWS, *table_kafka.ROWS)
+TABLES: Final = (
+    *table_own.ROWS,
+    *table_keys.ROWS,
+    *table_mqtt.ROWS,
+    *table_rabbit.ROWS,
+    *table_kafka.ROWS,
+)
 GROUPS: Final = frozenset(it for row in TABLES if row.where != SUMMED for it in row.groups.split())
 _SHOWN: Final = {AGGREGATED: (EVERYWHERE, SUMMED), PER_OBJECT: (EVERYWHERE, EACH)}
 

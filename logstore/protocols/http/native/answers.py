@@ -184,6 +184,29 @@ class MqttSession(Struct):
     memory_bytes: int
 
 
+class KeysDatabase(Struct):
+    """One of Redis's databases."""
+
+    database: int
+    topic: str
+    keys: int
+    expiring: int
+    bytes: int
+    hits: int
+    misses: int
+    expired: int
+    evicted: int
+
+
+class KeysFound(Struct):
+    """Redis's keys, in figures."""
+
+    loading: bool
+    damage: str | None
+    failing: str | None
+    databases: list[KeysDatabase]
+
+
 class MqttSubscription(Struct):
     filter: str
     qos: int
@@ -879,6 +902,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /connections": Listed[Connection],
     "GET /connections/{id}": Connection,
     "DELETE /connections/{id}": Connection,
+    "GET /keys": KeysFound,
     "GET /mqtt/sessions": Listed[MqttSession],
     "GET /mqtt/sessions/{client}": MqttSession,
     "DELETE /mqtt/sessions/{client}": MqttSession,

@@ -1,4 +1,4 @@
-"""Routes of channels."""
+"""Routes of channels, and of Redis's keys."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from logstore.http.asks import LOGGED_IN, of
 from logstore.http.event_stream import EVENTS
 from logstore.http.routes import Route
 from logstore.protocols.http.listing import LIST_QUERY
-from logstore.protocols.http.native import channels
+from logstore.protocols.http.native import channels, keys
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
@@ -22,5 +22,9 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", "/api/v1/channels/{name}/publish", channels.published, "Publish a message.",
         of(WRITE, CHANNEL), takes=channels.ChannelPublish,
+    ),
+    Route(
+        "GET", "/api/v1/keys", keys.databases, "Redis's databases, and how much is in them.",
+        LOGGED_IN,
     ),
 )  # fmt: skip
