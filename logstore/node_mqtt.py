@@ -24,6 +24,7 @@ from logstore.protocols.house import Connections, Work
 from logstore.slices import Slices
 from logstore.storage.committer import Committer, GroupCommitter, MqttCommitter, WillCommitter
 from logstore.turn import Turn
+from logstore.usage import memory_bytes_max
 from logstore.version import VERSION
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
 
 DOOR: Final = "mqtt"
+RETAINED_PARTS: Final = 4  # of what the process may use, at the most for what is retained
 WILLS_PARTS: Final = 8  # of the memory for peers: that part of it is for wills, all together
 SESSIONS_PARTS: Final = 2  # and that one for sessions
 
@@ -137,9 +139,8 @@ class NodeMqtt:
         from logstore.broker.mqtt.retained import Retained
 
         config, topics = self._store.directory.config, self._store.topics
-        retained = Retained(
-            topics, now_ms, self._slices, self._soon, config.store.mqtt_retained_bytes
-        )
+        most = min(config.store.mqtt_retained_bytes, memory_bytes_max() // RETAINED_PARTS)
+        retained = Retained(topics, now_ms, self._slices, self._soon, most)
         mapped = MappedTopics(
             config.mqtt, topics, self._positions, self._publish_mapped, self._soon
         )

@@ -643,7 +643,8 @@ class StoreSettings:
     mqtt_retained_bytes: int = _setting(
         1 << 30,
         "memory for retained messages, some 100 bytes each beside topic and payload, of which long "
-        "ones stay on disk; where it is full, no further topic keeps one",
+        "ones stay on disk; where it is full, no further topic keeps one; at most a quarter of "
+        "what the process may use",
         unit="bytes",
         low=1 << 20,
         high=1 << 44,

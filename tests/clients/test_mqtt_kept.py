@@ -266,3 +266,17 @@ def test_a_place_for_answers_is_told_to_who_asks_and_is_a_topic(come):
     for client in ("a+b", "#"):
         assert come(client, responses=1).connack.properties.response_information is None
     assert come("does not").connack.properties.response_information is None
+
+
+@pytest.mark.long
+def test_many_filters_that_match_much_are_given_all_of_it_some_at_a_time(come):
+    publisher, it = come("p"), come("s")
+    for n in range(120):
+        publisher.publish(b"wide/%03d" % n, b"x" * 5000, n % 2, retain=True)
+    filters = [b"wide/#", b"wide/+", b"wide/+/#"] + [b"wide/%03d" % n for n in range(120)]
+    it.send(packets.Subscribe(1, [(filter_, packets.Options(1)) for filter_ in filters]))
+    assert it.expect(packets.Answers).reasons == b"\1" * len(filters)
+    found = it.messages(4 * 120)
+    assert len({m.topic for m in found if m.topic.startswith(b"wide/")}) == 120
+    for n in range(120):
+        publisher.publish(b"wide/%03d" % n, b"", retain=True)

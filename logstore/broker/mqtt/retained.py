@@ -79,6 +79,7 @@ class Retained:
         self._topic: Topic | None = None  # its log is open
         self.generation = 0  # rises when the topic is deleted
         self.held_bytes = 0
+        self._unread = 0  # times that the log did not have one
         self.dropped = 0  # that were not kept, since there was no room
         self._loaded = True
         self._since: dict[
@@ -358,8 +359,10 @@ class Retained:
                 for record in chunk.records:
                     if record.offset == offset and record.key == topic and record.value:
                         return said_by(record.headers).about, record.value
-        except LogstoreError as error:
-            _log.warning("%s: can't be read: %s", RETAINED_TOPIC, error)
+        except LogstoreError as error:  # somebody has trimmed it: of one is told
+            if not self._unread:
+                _log.warning("%s: some can't be read: %s", RETAINED_TOPIC, error)
+            self._unread += 1
         return None
 
 

@@ -22,7 +22,9 @@ from logstore.slices import Steps
 class First(Protocol):
     """What comes to a client before anything that is published."""
 
-    held_bytes: int
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes."""
 
     @property
     def unanswered(self) -> bool:

@@ -22,7 +22,9 @@ from logstore.protocols.mqtt.form import Chunk
 
 QUEUED_MAX: Final = 1000  # messages that wait in the session's queue, before more are put there
 WAYS_AT_ONCE: Final = 200  # on which there may be nothing; some ten microseconds each
-ENTRY_BYTES: Final = 1000  # what one subscription's way takes
+ENTRY_BYTES: Final = 1500  # what one subscription's way takes
+FIRST_TOPICS: Final = 500
+FIRST_BYTES: Final = 1 << 18
 _FIRST: Final = b"\x31"  # PUBLISH, QoS 0, RETAIN
 _SEND_ALL: Final = 0  # retain handling: what is retained is sent
 _SEND_NEW: Final = 1  # where there was no such subscription before
@@ -43,9 +45,11 @@ class _Way:
 class Batch:
     """Those of one SUBSCRIBE."""
 
-    __slots__ = ("added", "open", "ways")
+    __slots__ = ("added", "first_bytes", "first_topics", "open", "ways")
 
     def __init__(self) -> None:
+        # As much of it is looked up at once, however many filters it has.
+        self.first_bytes, self.first_topics = FIRST_BYTES, FIRST_TOPICS
         self.added = False  # something of it is on its way
         self.open = False  # the SUBACK is written
         self.ways: deque[_Way] = deque()
@@ -54,17 +58,25 @@ class Batch:
 class Retaining:
     """Of one connection, while something is on its way."""
 
-    __slots__ = ("_batches", "_held", "_of", "held_bytes")
+    __slots__ = ("_batches", "_held", "_held_bytes", "_of")
 
     def __init__(self, of: Carrier) -> None:
         self._of = of
         self._batches: deque[Batch] = deque()
         self._held: list[Chunk] = []  # published since
-        self.held_bytes = 0
+        self._held_bytes = 0
 
     def add(self, batch: Batch) -> None:
         """A SUBSCRIBE more."""
         self._batches.append(batch)
+
+    @property
+    def held_bytes(self) -> int:
+        """As First.held_bytes."""
+        ways = sum(
+            ENTRY_BYTES * len(it.ways) + FIRST_BYTES - it.first_bytes for it in self._batches
+        )
+        return self._held_bytes + ways
 
     @property
     def unanswered(self) -> bool:
@@ -75,14 +87,14 @@ class Retaining:
         """As First.hold."""
         of = self._of
         size = len(it.data)
-        if self.held_bytes + size + of.out_bytes + of.link.unsent > of.door.limits.slow_bytes:
+        if self._held_bytes + size + of.out_bytes + of.link.unsent > of.door.limits.slow_bytes:
             of.door.counts.dropped += it.messages
             for batch in self._batches:
                 for way in batch.ways:
                     way.cursor.lost()
             return
         self._held.append(it)
-        self.held_bytes += size
+        self._held_bytes += size
 
     def go_on(self) -> None:
         """As First.go_on."""
@@ -101,7 +113,8 @@ class Retaining:
             way = batch.ways[0]
             if not way.cursor.ready(of.link.wake) or _is_full(of, way):
                 return
-            sent = _give(of, way)
+            sent, topics = _give(of, way)
+            ways += topics // 2
             if way.cursor.over:
                 batch.ways.popleft()
             if sent:
@@ -148,8 +161,9 @@ def begin(
     for filter_, grant, handling, new in granted:
         if handling == _SEND_ALL or (handling == _SEND_NEW and new):
             way = _Way(model.cursor(mine, filter_, grant), grant)
-            if grant.qos and way.cursor.ready(_nothing):
-                kept = _first(of, mine, way)
+            few = batch.first_topics > 0 and batch.first_bytes > 0
+            if grant.qos and few and way.cursor.ready(_nothing):
+                kept = _first(of, mine, way, batch)
                 if kept is not None:
                     pending = kept if pending is None else both(pending, kept)
             if way.left[0] or not way.cursor.over:
@@ -179,9 +193,11 @@ def _nothing() -> None:
     """It is asked again all the same."""
 
 
-def _first(of: Carrier, mine: Session, way: _Way) -> Pending | None:
+def _first(of: Carrier, mine: Session, way: _Way, batch: Batch) -> Pending | None:
     """What is to be acknowledged of what one look finds: before what is published next."""
     topics, payloads, qos, abouts = way.cursor.some()
+    batch.first_topics -= len(topics) + 1
+    batch.first_bytes -= sum(map(len, topics)) + sum(map(len, payloads))
     return _queue(of, mine, way, topics, payloads, qos, abouts)
 
 
@@ -217,19 +233,21 @@ def _is_full(of: Carrier, way: _Way) -> bool:
     return queue is not None and queue.ready > QUEUED_MAX
 
 
-def _give(of: Carrier, way: _Way) -> bool:
-    """Send some of it; whether there was any of QoS 0."""
+def _give(of: Carrier, way: _Way) -> tuple[bool, int]:
+    """Send some of it; whether there was any of QoS 0, and how many were looked at in all."""
     mine = of.mine
     if mine is None:
-        return False
+        return False, 0
+    count = 0
     if not way.left[0] and not way.cursor.over:
         topics, payloads, qos, abouts = way.cursor.some()
+        count = len(topics)
         if not way.grant.qos or not any(qos):
-            return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id)
+            return count > 0 and _send(of, topics, payloads, abouts, way.grant.id), count
         _queue(of, mine, way, topics, payloads, qos, abouts)
     topics, payloads, abouts = way.left
     way.left = ([], [], [])
-    return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id)
+    return bool(topics) and _send(of, topics, payloads, abouts, way.grant.id), count
 
 
 def _send(
