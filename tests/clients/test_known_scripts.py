@@ -24,16 +24,19 @@ COUNTS = [b"1", b"2", b"3", b"5", b"60", b"1000"]
 ROUNDS = 40
 # How Redis says where in the script it was.
 PLACE = re.compile(rb" script: [0-9a-f]{40}(, on @user_script:\d+\.?)?|, on @user_script:\d+\.?")
-NUMBER = re.compile(rb":\d{3,}\r\n|\$\d+\r\n\d{4,}\r\n")
+NUMBER = re.compile(rb":\d{3,}\r\n|\$\d+\r\n\d{4,}(?:\.\d+)?\r\n")
 
 
 @pytest.fixture(scope="module")
 def texts():
-    python = python_with("scripts")
-    done = subprocess.run(
-        [python, KIT / "script_texts.py"], capture_output=True, text=True, check=True
-    )
-    return {name: [it.encode() for it in found] for name, found in json.loads(done.stdout).items()}
+    found = {}
+    for environment in ("keys-celery", "scripts"):
+        done = subprocess.run(
+            [python_with(environment), KIT / "script_texts.py"], capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        found |= json.loads(done.stdout)
+    return {name: [it.encode() for it in listed] for name, listed in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,8 @@ def both(tmp_path_factory):
 @pytest.mark.long
 def test_packages_still_say_what_is_known(texts):
     counts = {"redis": 3, "django_redis": 2, "aiocache": 2, "huey": 1, "aioredlock": 3,
-              "channels_redis": 3, "redis_lock": 4, "fastapi_cache": 1, "limits": 6}  # fmt: skip
+              "channels_redis": 3, "redis_lock": 4, "fastapi_cache": 1, "limits": 6,
+              "kombu": 2, "celery": 3}  # fmt: skip
     assert {name: len(found) for name, found in texts.items()} == counts
     for found in texts.values():
         for text in found:
@@ -94,7 +98,9 @@ def settled(reply):
         if b"user_script" in reply or b"Lua redis" in reply:
             return b"-the script's own fault"
         return reply
-    return NUMBER.sub(lambda it: b"about %d" % round(int(it[0].split()[-1].strip(b":")), -3), reply)
+    return NUMBER.sub(
+        lambda it: b"about %d" % round(float(it[0].split()[-1].strip(b":")), -3), reply
+    )
 
 
 class Same:
@@ -157,6 +163,12 @@ def test_they_do_what_redis_does(both, texts):
                 if b"tonumber(ARGV[2])" in text:  # limits, which reckons with all of them
                     words = COUNTS
                 args = [chance.choice(words) for _ in range(4)]
+            if b"KEYS[5]" in text:  # Celery's chords
+                keys = [chance.choice([*KEYS, b"d", b"e", b"f"]) for _ in range(6)]
+                args = [b"task", b"value", chance.choice([b"0", b"1"]), b"3",
+                        chance.choice([b"100", b"0"]), b"50", b"60", b"token"]  # fmt: skip
+                if b"KEYS[6]" not in text:
+                    args = [chance.choice([b"t1", b"5"]), b"60"]
             if b"NAME:" in text:
                 keys = []
             words = [b"EVAL", text, b"%d" % len(keys), *keys, *args]

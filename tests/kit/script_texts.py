@@ -18,6 +18,8 @@ FILES = {
     "channels_redis": ["channels_redis/core.py"],
     "redis_lock": ["redis_lock/__init__.py"],
     "fastapi_cache": ["fastapi_cache/backends/redis.py"],
+    "kombu": ["kombu/transport/redis.py"],
+    "celery": ["celery/backends/redis.py"],
 }
 
 

@@ -4,10 +4,21 @@ Of each program the SHA-1 of its canonical text stands here (``program.canonical
 the packages that these come from, and looks whether they still say the same.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from math import floor
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from logstore.protocols.resp.scripts.calls import Call, Keys, Script
+from logstore.protocols.resp.scripts.queues import (
+    clean_chord,
+    count_chord_part,
+    extend_chord_claim,
+    pop_due,
+    put_back,
+    refresh_binding,
+    send_to_group,
+    sweep_bindings,
+)
 from logstore.protocols.resp.scripts.values import (
     Failed,
     Status,
@@ -18,15 +29,6 @@ from logstore.protocols.resp.scripts.values import (
     sure,
 )
 
-
-class Call(Protocol):
-    """``redis.call``. Raises Failed."""
-
-    def __call__(self, name: str, *words: Value) -> Value: ...
-
-
-Keys = Sequence[bytes]
-Script = Callable[[Call, Keys, Keys], "Value | Generator[int, None, Value]"]
 PREFIX_STEP: Final = 1000  # keys that are removed at once
 
 
@@ -383,42 +385,6 @@ def _clear_quietly(call: Call, _: Keys, args: Keys) -> Generator[int, None, Valu
     return None
 
 
-# Queues
-
-
-def _pop_due(call: Call, keys: Keys, args: Keys) -> Value:
-    """huey: take all whose time has come."""
-    upto = sure(_at(args, 1))
-    found = call("zrangebyscore", _at(keys, 1), b"-inf", upto)
-    assert isinstance(found, list)
-    if call("zremrangebyscore", keys[0], b"-inf", upto) == len(found):
-        return found
-    return None
-
-
-def _put_back(call: Call, _: Keys, args: Keys) -> Value:
-    """channels_redis: what was taken and not given out is there again."""
-    found = call("zrange", _at(args, 2), 0, -1, b"WITHSCORES")
-    assert isinstance(found, list)
-    for at in range(len(found) - 2, -1, -2):
-        call("zadd", _at(args, 1), found[at + 1], found[at])
-    call("del", _at(args, 2))
-    return None
-
-
-def _send_to_group(call: Call, keys: Keys, args: Keys) -> Value:
-    """channels_redis: a message to each that has room; how many have none."""
-    full = 0
-    for at, key in enumerate(keys):
-        count = sure(call("zcount", key, b"-inf", b"+inf"))
-        if count < sure(args[at + len(keys)]):
-            call("zadd", key, args[-2], args[at])
-            call("expire", key, args[-1])
-        else:
-            full += 1
-    return full
-
-
 class Known(NamedTuple):
     """A script, and the programs that do that."""
 
@@ -464,12 +430,17 @@ KNOWN: Final = (
     Known("limits", _look_at_moving_number, ("7e1a2848ed6035be4939b5bf0a7a6fa76e6d3f6a",)),
     Known("limits", _look_at_moving_newest, ("5628c9464be5bdf425729292247463866682f321",)),
     Known("limits", _clear, ("74b724a5534a608cf74beb4051bc33c970606a12",)),
-    Known("huey", _pop_due, (
+    Known("huey", pop_due, (
         "01213b0fc35437046615521dc50a1d0a8d8f446f", "a78f2c5ce25baf68fbd908da271b2d4785a04708",
     )),
-    Known("channels_redis", _put_back, ("ccd7f74e182ee5e552dd27038f5a909861d9cf22",)),
+    Known("kombu", refresh_binding, ("00199851afa202eb81beb564acf2f64a572fc288",)),
+    Known("kombu", sweep_bindings, ("0b8e0acaacff1adfa9ff303041cf4dca7ebe9376",)),
+    Known("Celery", count_chord_part, ("cc30560efaa22f2d244996b1cdc73ecfadf3f3f7",)),
+    Known("Celery", clean_chord, ("9a215ba9aa1b836950fd9cb39047be2c664c6fb9",)),
+    Known("Celery", extend_chord_claim, ("9fd77514df83c74d72c19c0c14814f8f69206171",)),
+    Known("channels_redis", put_back, ("ccd7f74e182ee5e552dd27038f5a909861d9cf22",)),
     Known("channels_redis", _clear_quietly, ("c239dccc14def3037fd85b32a8e4fe7b2dcafff9",)),
-    Known("channels_redis", _send_to_group, ("ba221723aafc4b2475c68cf52654b484af2f2bf3",)),
+    Known("channels_redis", send_to_group, ("ba221723aafc4b2475c68cf52654b484af2f2bf3",)),
 )  # fmt: skip
 BY_PROGRAM: Final = {program: it for it in KNOWN for program in it.programs}
 NAMES: Final = sorted({name.strip() for it in KNOWN for name in it.of.split(",")}, key=str.lower)

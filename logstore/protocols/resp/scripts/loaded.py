@@ -6,7 +6,8 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Final
 
-from logstore.protocols.resp.scripts.known import BY_PROGRAM, NAMES, Call, Known
+from logstore.protocols.resp.scripts.calls import Call
+from logstore.protocols.resp.scripts.known import BY_PROGRAM, NAMES, Known
 from logstore.protocols.resp.scripts.program import canonical, program_id, sha_of
 from logstore.protocols.resp.scripts.values import Value
 from logstore.protocols.resp.wrong import Wrong

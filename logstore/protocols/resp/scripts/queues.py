@@ -1,0 +1,114 @@
+"""Scripts of queues of tasks: huey, kombu and Celery's chords, channels_redis."""
+
+from math import floor
+
+from logstore.protocols.resp.scripts.calls import Call, Keys
+from logstore.protocols.resp.scripts.values import Value, argument, number, sure
+
+
+def pop_due(call: Call, keys: Keys, args: Keys) -> Value:
+    """huey: take all whose time has come."""
+    upto = sure(args[0])
+    found = call("zrangebyscore", keys[0], b"-inf", upto)
+    assert isinstance(found, list)
+    if call("zremrangebyscore", keys[0], b"-inf", upto) == len(found):
+        return found
+    return None
+
+
+def put_back(call: Call, _: Keys, args: Keys) -> Value:
+    """channels_redis: what was taken and not given out is there again."""
+    found = call("zrange", args[1], 0, -1, b"WITHSCORES")
+    assert isinstance(found, list)
+    for at in range(len(found) - 2, -1, -2):
+        call("zadd", args[0], found[at + 1], found[at])
+    call("del", args[1])
+    return None
+
+
+def send_to_group(call: Call, keys: Keys, args: Keys) -> Value:
+    """channels_redis: a message to each that has room; how many have none."""
+    full = 0
+    for at, key in enumerate(keys):
+        count = sure(call("zcount", key, b"-inf", b"+inf"))
+        if count < sure(args[at + len(keys)]):
+            call("zadd", key, args[-2], args[at])
+            call("expire", key, args[-1])
+        else:
+            full += 1
+    return full
+
+
+def _now_ms(call: Call) -> float:
+    now = call("time")
+    assert isinstance(now, list)
+    return sure(now[0]) * 1000 + floor(sure(now[1]) / 1000)
+
+
+def refresh_binding(call: Call, keys: Keys, args: Keys) -> Value:
+    """kombu: a queue is bound, and the table of that lives for so long again."""
+    call("sadd", keys[0], args[0])
+    call("zadd", keys[1], b"GT", _now_ms(call) + sure(args[2]), args[1])
+    return None
+
+
+def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Value:
+    """kombu: tables whose time is over go, unless a queue without an end is in them."""
+    overdue = call("zrangebyscore", keys[0], b"-inf", _now_ms(call), b"LIMIT", 0, sure(args[2]))
+    assert isinstance(overdue, list)
+    for exchange in map(argument, overdue):
+        if call("exists", args[1] + exchange) == 0:
+            call("del", args[0] + exchange)
+        call("zrem", keys[0], exchange)
+    return len(overdue)
+
+
+def count_chord_part(call: Call, keys: Keys, args: Keys) -> Value:
+    """Celery: a task of a chord's header is done; who is last gets the claim to go on."""
+    results, total, size, done, group, claim = (keys[place] for place in range(6))
+    task, value, ordered, score = (args[place] for place in range(4))
+    expires, group_expires, claim_expires = (sure(args[place]) for place in (4, 5, 6))
+    if call("get", claim) == b"done":
+        return [-1, 0, 0, 0]
+    member = task + b":" + score
+    if call("sismember", done, member) == 0:
+        if ordered == b"1":
+            call("zadd", results, score, value)
+        else:
+            call("rpush", results, value)
+        call("sadd", done, member)
+    scored = ordered == b"1"
+    ready = call("zcount", results, b"-inf", b"+inf") if scored else call("llen", results)
+    if expires > 0:
+        for key in (results, total, size, done):
+            call("expire", key, expires)
+        if group_expires > 0:
+            call("expire", group, group_expires)
+    more, count = call("get", total), call("get", size)
+    claimed = 0
+    if count is not False and ready == sure(count) + (0 if more is False else sure(more)):
+        claimed = int(call("set", claim, args[7], b"NX", b"EX", claim_expires) is not False)
+    return [ready, more, count, claimed]
+
+
+def clean_chord(call: Call, keys: Keys, args: Keys) -> Value:
+    """Celery: who has the claim is done with the chord."""
+    expires = number(args[1])
+    if call("get", keys[0]) != args[0]:
+        return 0
+    call("del", keys[1], keys[2], keys[3], keys[4])
+    if expires is not None and expires > 0:
+        call("set", keys[0], b"done", b"EX", expires)
+    return 1
+
+
+def extend_chord_claim(call: Call, keys: Keys, args: Keys) -> Value:
+    """Celery: who has the claim keeps it for longer, or has it again."""
+    claim, size = keys[0], keys[1]
+    expires = sure(args[1])
+    held = call("get", claim)
+    if held == args[0]:
+        return call("expire", claim, expires)
+    if held is False and call("exists", size) == 1:
+        return int(call("set", claim, args[0], b"EX", expires, b"NX") is not False)
+    return 0
