@@ -119,3 +119,25 @@ def test_the_command_lists_describes_and_ends_sessions_of_a_server(server):
     assert line.until(packets.Disconnect).reason == reasons.ADMINISTRATIVE
     assert [it["client"] for it in json.loads(command("list", "--json"))] == ["p"]
     assert not server.come("away", expiry_s=60).present
+
+
+def test_a_backup_has_the_sessions_and_what_waits_for_them(server, tmp_path):
+    line = server.come("c")
+    line.subscribe(b"a/+")
+    line.end()
+    publisher = server.come("p", clean=True, expiry_s=0)
+    publisher.publish(b"a/b", b"1", b"2")
+    while len(publisher.acks) < 2:
+        publisher.keep(publisher.read())
+    copy = tmp_path / "copy"
+    run = [COMMAND, "backup", copy, "--data", server.data]
+    subprocess.run(run, check=True, capture_output=True, text=True)
+    server.stop()
+    server.data = copy
+    server.start()
+    line = server.come("c")
+    assert line.present
+    while len(line.published) < 2:
+        line.keep(line.read())
+    assert [it.payload for it in line.published] == [b"1", b"2"]
+    assert line.subscribe(b"z") == b"\1"

@@ -209,15 +209,19 @@ class Sessions:
         for row in kept.subscriptions:
             if row.session in rows:
                 rows[row.session].append(row)
-        left: list[Kept] = []
-        for fact in sorted(kept.sessions, key=lambda it: it.left_ms):
-            if fact.left_ms == CONNECTED:  # when the process ended, which nobody could note
-                at_ms = min(now_ms, kept.alive_ms) if kept.alive_ms else now_ms
-                fact = fact._replace(left_ms=at_ms)
-                left.append(fact)
-            self._add_restored(fact, rows[fact.id])
-        if left:
-            self.keep(left)
+        # The time when those were left that were connected when the process ended: nobody could
+        # note it.
+        at_ms = min(now_ms, kept.alive_ms) if kept.alive_ms else now_ms
+        ended = {it.id for it in kept.sessions if it.left_ms == CONNECTED}
+        facts = [it._replace(left_ms=at_ms) if it.id in ended else it for it in kept.sessions]
+        newest = {it.client: it.id for it in sorted(facts)}
+        for fact in sorted(facts, key=lambda it: it.left_ms):
+            if newest[fact.client] == fact.id:
+                self._add_restored(fact, rows[fact.id])
+        changed = [it for it in facts if it.id in ended and newest[it.client] == it.id]
+        doubled = [it for it in facts if newest[it.client] != it.id]
+        if changed or doubled:
+            self.keep(changed, doubled)
         if not kept.damaged:  # else a queue may be of what can't be read
             self._remove_left()
         self._arm()

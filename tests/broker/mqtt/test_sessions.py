@@ -387,6 +387,32 @@ def test_the_session_that_was_left_longest_ago_goes_where_there_are_too_many(liv
     assert node.sessions.counts.crowded_out == 2
 
 
+def test_after_a_kill_those_that_were_connected_are_not_the_oldest(lives):
+    node = of_settings(lives, mqtt_sessions_max=2)
+    session, _, _ = node.come("old")
+    node.go(session)
+    node.later(1000)
+    node.come("connected")
+    node = lives.kill()
+    node.come("new")
+    assert [it.client for it in node.sessions.there()] == ["connected", "new"]
+
+
+def test_of_two_rows_of_one_client_the_later_one_counts(lives):
+    node = lives.node
+    session, _, _ = node.come()
+    node.subscribe(session, b"a")
+    node.go(session)
+    twice = session.fact()._replace(id=session.number + 100, queue=0)
+    node.wait_for(node.sessions.keep([twice]))
+    node = lives.kill()
+    (session,) = node.sessions.there()
+    assert session.number == twice.id
+    assert list(node.vhost.queues()) == []
+    node = lives.again()
+    assert len(node.keeper.load().sessions) == 1
+
+
 def test_a_client_has_no_more_subscriptions_than_it_may(lives):
     lives.close()
     lives.node_type = type("Few", (lives.node_type,), {})
