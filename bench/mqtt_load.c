@@ -67,9 +67,9 @@ static void get(int fd, size_t size) {
     }
 }
 
-static int connect_packet(char *to, const char *id) {
+static int connect_packet(char *to, const char *id, int clean) {
     int size = strlen(id);
-    char head[] = {0x10, 12 + size, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, size};
+    char head[] = {0x10, 12 + size, 0, 4, 'M', 'Q', 'T', 'T', 4, clean ? 2 : 0, 0, 0, 0, size};
     memcpy(to, head, sizeof head);
     memcpy(to + sizeof head, id, size);
     return sizeof head + size;
@@ -98,13 +98,13 @@ static int publish_packet(char *to, const char *topic, int pid) {
     return at + body;
 }
 
-static int enter(const char *kind, int number) {
+static int enter(const char *kind, int number, int clean) {
     struct sockaddr_in to;
     char id[32], packet[64];
     int fd = sock(&to, 0);
     if (connect(fd, (void *)&to, sizeof to)) fail("connect");
     sprintf(id, "%s%d", kind, number);
-    put(fd, packet, connect_packet(packet, id));
+    put(fd, packet, connect_packet(packet, id, clean));
     get(fd, 4);
     return fd;
 }
@@ -158,7 +158,8 @@ static void drain(int subscribers, int topics, long messages, int ready, int out
     Peer *peers = calloc(subscribers, sizeof *peers);
     char name[32], packet[64];
     for (int i = 0; i < subscribers; i++) {
-        peers[i].fd = enter("s", i);
+        if (qos) close(enter("s", i, 1));  // of an earlier run nothing is left
+        peers[i].fd = enter("s", i, !qos);  // what is to be acknowledged waits in a session that lasts
         sprintf(name, "bench/t%06d", i % topics);
         put(peers[i].fd, packet, subscribe_packet(packet, name));
         get(peers[i].fd, 5);
@@ -182,6 +183,7 @@ static void drain(int subscribers, int topics, long messages, int ready, int out
         }
     }
     double end = now();
+    for (int i = 0; qos && i < subscribers; i++) close(enter("s", i, 1));
     if (write(out, &end, sizeof end) != sizeof end) fail("write");
     exit(0);
 }
@@ -197,7 +199,7 @@ static int fan(char **words) {
     close(ready[1]), close(done[1]);
     if (read(ready[0], buffer, 1) != 1) fail("subscribers");
     static Peer me;
-    me.fd = enter("p", getpid());
+    me.fd = enter("p", getpid(), 1);
     char *batch = malloc((size_t)BATCH * (body + 64)), name[32];
     double begun = now(), end;
     while (sent < messages || (qos && acked < messages)) {
@@ -251,7 +253,7 @@ static int crowd(char **words) {
             int n = events[i].data.u32, fd = fds[n];
             if (step[n] == 0) {
                 sprintf(name, "crowd%d", n);
-                put(fd, packet, connect_packet(packet, name));
+                put(fd, packet, connect_packet(packet, name, 1));
                 struct epoll_event wanted = {.events = EPOLLIN, .data.u32 = n};
                 epoll_ctl(poll, EPOLL_CTL_MOD, fd, &wanted);
             } else {
