@@ -4,10 +4,10 @@ Messages of 100 bytes through `logstore serve` and through a mosquitto that keep
 on the same machine, by the same load (`bench/mqtt_load.c`, MQTT 3.1.1, compiled here), in turns.
 QoS 0, one publisher to 1, 10 and 100 subscribers (bars 2 each, of what is delivered per second);
 QoS 1 and QoS 2 end to end, 500 messages in flight, to a session that lasts: ours synced before it
-is acknowledged (bars 2 and 1.5). Also the processor time that each server took for it. 10,000 clients
-that connect, a thousand of them on their way in, and subscribe to a filter of their own are to be
-in within 10 s; each, idle, is to take at most 8 KiB of the server's own memory beyond what it had
-without them.
+is acknowledged (bars 2 and 1.5). Also the processor time that each server took for it. 10,000
+clients that connect, a thousand of them on their way in, and subscribe to a filter of their own are
+to be in within 10 s; each, idle, is to take at most 8 KiB of the server's own memory beyond what it
+had without them.
 """
 
 import shutil
