@@ -77,6 +77,15 @@ class Arrivals:
         """Whether a message with this packet identifier was taken, and is not released."""
         return pid in self._known or pid in self._coming
 
+    def are_new(self, pids: Sequence[int]) -> bool:
+        """Whether none of these was taken, and none is there twice."""
+        those = set(pids)
+        return (
+            len(those) == len(pids)
+            and self._known.isdisjoint(those)
+            and self._coming.keys().isdisjoint(those)
+        )
+
     def again(self, pid: int) -> Waiting | None:
         """One of these came again: what its PUBREC waits for; None: nothing."""
         group = self._coming.get(pid)

@@ -37,18 +37,21 @@ class Step(Enum):
 class _Sending:
     """Messages that are to be sent once it is known which those of QoS 2 are."""
 
-    __slots__ = ("known", "line", "messages", "size")
+    __slots__ = ("known", "line", "lost", "messages", "pids", "size")
 
-    def __init__(self, messages: Sequence[line.Sent], line: "line.Line | None") -> None:
+    def __init__(
+        self,
+        messages: Sequence[line.Sent],
+        pids: Sequence[int],
+        line: "line.Line | None",
+        lost: int,
+    ) -> None:
         self.messages = messages
+        self.pids = pids  # of those of QoS 2
         self.line = line  # down which they go, if it is still there
+        self.lost = lost  # what ``Exact`` had lost by then
         self.known = False
-        self.size = sum(len(it.topic) + len(it.payload) + HEAD_BYTES for it in messages)
-
-    @property
-    def pids(self) -> list[int]:
-        """Of those of QoS 2."""
-        return [it.pid for it in self.messages if it.qos > 1]
+        self.size = sum([len(it.topic) + len(it.payload) + HEAD_BYTES for it in messages])
 
 
 class Exact:
@@ -58,7 +61,7 @@ class Exact:
     """
 
     __slots__ = (
-        "_failed", "_hands", "_kept", "_lasts", "_later", "_out", "_sendings", "_session",
+        "_failed", "_hands", "_kept", "_lasts", "_later", "_lost", "_out", "_sendings", "_session",
         "_steps", "_told", "held_bytes",
     )  # fmt: skip
 
@@ -84,6 +87,7 @@ class Exact:
         self._later = later
         self._sendings: deque[_Sending] = deque()
         self.held_bytes = 0  # of these
+        self._lost = 0  # times that something was
         self._failed: list[Callable[[], object]] = []  # to be done again, in their order
         self._told = ""  # why, as was logged last
 
@@ -135,8 +139,13 @@ class Exact:
 
     def send(self, messages: Sequence[line.Sent]) -> None:
         """As Exact.send."""
-        sending = _Sending(messages, self._out.line)
-        self._steps |= dict.fromkeys(sending.pids, Step.SENDING)
+        pids = [it.pid for it in messages if it.qos > 1]
+        if not self._lasts:  # nobody has to know
+            self._steps |= dict.fromkeys(pids, Step.SENT)
+            self._out.put(messages)
+            return
+        sending = _Sending(messages, pids, self._out.line, self._lost)
+        self._steps |= dict.fromkeys(pids, Step.SENDING)
         self._sendings.append(sending)
         self.held_bytes += sending.size
         self._note(sending)
@@ -144,7 +153,7 @@ class Exact:
     def _note(self, sending: _Sending) -> None:
         """Have it known which messages have these packet identifiers."""
         places = []
-        for pid in sending.pids if self._lasts else ():
+        for pid in sending.pids:
             tag = self._out.pids.tag(pid)
             delivered = None if tag is None else self._out.unacked.find(tag)
             if delivered is not None and delivered.queue.facts.lasts:
@@ -172,7 +181,10 @@ class Exact:
             sending = self._sendings.popleft()
             self.held_bytes -= sending.size
             if sending.line is there:
-                self._out.put([it for it in sending.messages if self._is_there(it)])
+                messages = sending.messages
+                if sending.lost != self._lost:
+                    messages = [it for it in messages if self._is_there(it)]
+                self._out.put(messages)
             # Else they are among what is sent again on another connection.
         self._out.go_on()
         self._out.drained()
@@ -194,6 +206,7 @@ class Exact:
 
     def lost(self, pids: Iterable[int]) -> None:
         """As Exact.lost. What the client has said that it has, it is still to be released from."""
+        self._lost += 1
         gone: list[int] = []
         for pid in pids:
             step = self._steps.get(pid)

@@ -25,6 +25,9 @@ def publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[in
     assert of.mine is not None
     assert run.pids is not None
     arrivals = of.mine.arrivals
+    if arrivals.are_new(run.pids):
+        _take(of, run, messages, refused, range(len(run.pids)))
+        return
     begin = 0
     seen: set[int] = set()
     # The run is parted where a message comes again, so that all are acknowledged in their order.
@@ -62,12 +65,16 @@ def _take(
         return
     assert of.mine is not None
     assert run.pids is not None
-    good = [n for n in numbers if n not in refused]
     waiting: Waiting | None = None
     nobody: dict[int, int] = {}
-    if good:
-        waiting, nobody = _give(of, [messages[n] for n in good], [run.pids[n] for n in good], good)
     begin = numbers.start
+    if refused or len(numbers) < len(messages):
+        good = [n for n in numbers if n not in refused]
+        those, pids = [messages[n] for n in good], [run.pids[n] for n in good]
+        if good:
+            waiting, nobody = _give(of, those, pids, good)
+    else:
+        waiting, nobody = _give(of, messages, run.pids, numbers)
     said = answers.saying(
         of,
         kinds.PUBREC,
