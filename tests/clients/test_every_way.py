@@ -225,3 +225,22 @@ def test_names_that_are_no_topics_reach_all_but_mqtt(server, doors, name):
     assert doors.mqtt.get().topic == "then"
     assert listener.came.empty()
     listener.close()
+
+
+def test_filters_that_take_long_to_look_through_hold_nobody_up(server, doors):
+    """Thousands of filters that begin as the topic does, and match nothing."""
+    crowd = Mqtt(server, "slow/x")
+    filters = []
+    for number in range(1 << 13):
+        levels = "/".join("+" if it == "1" else "a" for it in f"{number:013b}")
+        filters.append((f"slow/{levels}/x", 0))
+    for at in range(0, len(filters), 1000):
+        crowd.client.subscribe(filters[at : at + 1000])
+    topic = "slow/" + "/".join(["a"] * 13)
+    for qos in range(3):
+        doors.mqtt.publish(f"{topic}/{qos}", b"m", qos)
+        assert doors.mqtt.get().topic == f"{topic}/{qos}"
+    doors.mqtt.publish(f"{topic}/x", b"hit")
+    assert crowd.get().payload == b"hit"
+    assert doors.mqtt.get().payload == b"hit"
+    crowd.close()

@@ -10,6 +10,7 @@ from logstore.broker.coordinator.calls import GroupListing
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.budget import BUDGET_BYTES_MAX, Budget
+from logstore.counts.mqtt_space import SpaceCounts
 from logstore.counts.queues import QueueCounts
 from logstore.counts.schedules import ScheduleCounts
 from logstore.figures.figures import Figures
@@ -101,6 +102,7 @@ class Metered:
             queues_of=SimpleNamespace(opened=hosted),
             mqtt_of=SimpleNamespace(opened=None),
             keys_of=SimpleNamespace(opened=None),
+            space=SimpleNamespace(counts=SpaceCounts()),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),
             budget=Budget(BUDGET_BYTES_MAX),

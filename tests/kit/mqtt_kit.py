@@ -66,6 +66,9 @@ class Model:
     def cursor(self, session, filter_, grant):
         return self.nothing_retained.cursor(filter_)
 
+    def preparing(self, topics):
+        return None
+
     def publish(self, messages, held=None):
         self.published += messages
         matched = []

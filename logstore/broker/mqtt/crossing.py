@@ -147,6 +147,9 @@ class Crossing:
             came, self._came = self._came, []
         if not self.leads:
             return
+        if self.crowded:  # nobody waits for room who publishes to a channel
+            self._space.counts.full += sum(len(payloads) for _, payloads in came)
+            return
         rows = self.rows()
         for channel, payloads in came:
             rows.add_plain(channel, payloads)

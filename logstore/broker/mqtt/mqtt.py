@@ -5,7 +5,7 @@ acknowledged when all of that is safe.
 """
 
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,7 @@ from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log
+from logstore.slices import Steps
 
 _log = logging.getLogger("logstore.mqtt")
 
@@ -89,6 +90,10 @@ class Mqtt:
     def crowded(self) -> bool:
         """Whether there is no room for more messages just now."""
         return self.space.crowded
+
+    def preparing(self, topics: Collection[bytes]) -> Steps | None:
+        """As Space.preparing."""
+        return self.space.preparing(topics)
 
     def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Sent:
         """Keep those that are to be kept, and send all to those who get them. Raises nothing.

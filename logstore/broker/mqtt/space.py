@@ -8,7 +8,7 @@ it, in one run with the queues that are bound to amq.topic; to all others by cha
 Who gets what is found once for a topic, and remembered by ``Channels``.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -23,6 +23,7 @@ from logstore.broker.queues.pending import Waiting
 from logstore.broker.unsafe import Unsafe
 from logstore.counts.mqtt_space import SpaceCounts
 from logstore.errors import InvalidName, LogstoreError
+from logstore.slices import Steps
 
 if TYPE_CHECKING:  # a store without queues does without
     from logstore.broker.queues.queue import Queue
@@ -272,6 +273,23 @@ class Space:
             return None
         found = yield from self.tree.searching(channel)
         return self._gathered(found)
+
+    def preparing(self, topics: Collection[bytes]) -> Steps | None:
+        """Find who gets messages of these topics, in steps; None: that is done at once."""
+        slow = [it for it in topics if not self.channels.is_quick(it)]
+        return self._prepare(slow) if slow else None
+
+    def _prepare(self, topics: Sequence[bytes]) -> Steps:
+        for topic in topics:
+            with self.channels.lock:
+                steps = self.channels.searching(topic)
+            while True:
+                with self.channels.lock:
+                    try:
+                        units = next(steps)
+                    except StopIteration:
+                        break
+                yield units
 
     def _gathered(self, found: Found[Member, Grant]) -> Others | None:
         """Each member once, whichever of its filters match [MQTT-3.3.4-2, -3]."""

@@ -1,6 +1,6 @@
 """What all MQTT sessions of a node share."""
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Collection, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
@@ -28,7 +28,7 @@ from logstore.protocols.mqtt.form import Forms
 from logstore.protocols.rabbit_alarm import DiskAlarm
 from logstore.protocols.rounds import Round, Told
 from logstore.protocols.session import Link
-from logstore.slices import Slices
+from logstore.slices import Slices, Steps
 
 SAID_MAX: Final = 4096  # properties of messages that are remembered, of some 100 bytes
 SAID_BYTES_MAX: Final = 512
@@ -62,6 +62,9 @@ class Model(Protocol):
 
     def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
         """Retained messages that their session is to acknowledge: into its queue."""
+
+    def preparing(self, topics: Collection[bytes]) -> Steps | None:
+        """Find who gets messages of these topics, in steps; None: that is done at once."""
 
     def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Publish:
         """To all who get them; ``held`` as ``Mqtt.publish``."""

@@ -63,6 +63,7 @@ class MqttSession:
         "_now",
         "_parked",
         "_parked_bytes",
+        "_prepared",
         "_reason",
         "_since",
         "_streams",
@@ -106,6 +107,7 @@ class MqttSession:
         self.starved = False  # a queue had more for it than it could take
         self._parked: deque[Item | Broken] | None = None  # that wait for what was asked before
         self._parked_bytes = 0
+        self._prepared: Run | None = None  # it was looked for who gets it
         self._working = False  # what was asked is done in slices: nothing is taken meanwhile
         self._due: tuple[float, Broken, str] | None = None  # a refusal that is held back
         self._is_out = False  # who it was is no user any more
@@ -236,6 +238,12 @@ class MqttSession:
                     self._parked_bytes = size
                     return
                 if isinstance(item, Run):
+                    steps = self._preparing(item)
+                    if steps is not None:
+                        self._prepared, self._parked = item, deque(items[at:])
+                        self._parked_bytes = size
+                        self.work(steps)
+                        return
                     publish.take(self, item)
                 elif isinstance(item, Acked):
                     if item.kind == kinds.PUBACK:
@@ -248,6 +256,16 @@ class MqttSession:
                     raise item
         except Broken as broken:
             self.fail(broken)
+
+    def _preparing(self, run: Run) -> Steps | None:
+        """What finds who gets its messages, where that takes long, and was not done."""
+        if self._prepared is run:
+            self._prepared = None
+            return None
+        assert self.door.model is not None
+        topics, first = run.topics, run.topics[0]
+        alike = topics.count(first) == len(topics)
+        return self.door.model.preparing((first,) if alike else set(topics))
 
     def _after_read(self, size: int) -> None:
         """What was published in it goes out."""

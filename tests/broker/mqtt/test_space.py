@@ -572,6 +572,12 @@ def test_a_topic_that_takes_long_is_searched_for_in_steps(at):
     at.subscribe(late, b"a/+/#")
     assert all(it < 2000 for it in steps)
     assert at.channels.is_quick(topic)
+    assert at.space.preparing([topic, b"quick"]) is None
+    at.space.changed(late)
+    prepared = at.space.preparing([topic, b"quick"])
+    assert prepared is not None
+    assert all(it < 2000 for it in prepared)
+    assert at.space.preparing([topic]) is None
     at.publish(topic, b"1")
     assert at.odd.payloads == late.payloads == [b"1"]
     at.space.leave(at.odd)

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from logstore.broker.routing.refusals import NoExchange
 from logstore.counts.mqtt_sessions import SessionCounts
+from logstore.counts.mqtt_space import SpaceCounts
 from logstore.errors import Failed
 from logstore.protocols.http.common.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.protocols.http.metrics.exposition import (
@@ -167,9 +168,14 @@ def test_sessions_of_mqtt_clients_are_counted():
         sessions=FewSessions(), retained=Few(4, held_bytes=500, dropped=6),
         wills=Few(8, published=10), mapped=SimpleNamespace(published=11),
     )  # fmt: skip
+    metered.house.space.counts = SpaceCounts(no_topics=12, no_keys=13, full=14, unkept=15)
     found = Asker(metered).samples()
     assert_says(
         found,
+        labelled("logstore_mqtt_names_refused_total", 12),
+        labelled("logstore_mqtt_messages_without_key_total", 13),
+        labelled("logstore_mqtt_messages_without_room_total", 14),
+        labelled("logstore_mqtt_messages_unkept_total", 15),
         labelled("logstore_mqtt_sessions", 3, state="connected"),
         labelled("logstore_mqtt_sessions", 2, state="away"),
         labelled("logstore_mqtt_subscriptions", 7),

@@ -91,6 +91,15 @@ ROWS: Final = (
          _kept(lambda it: len(it.wills))),
     _row("wills_published", COUNTER, "Wills of clients that were lost.",
          _kept(lambda it: it.wills.published)),
+    _row("names_refused", COUNTER, "Names of channels, and routing keys, that are no topics, when "
+         "they were looked up.", one(lambda it: it.house.space.counts.no_topics)),
+    _row("messages_without_key", COUNTER, "Messages whose topic no routing key can say: queues "
+         "that are bound to amq.topic do not get them.",
+         one(lambda it: it.house.space.counts.no_keys)),
+    _row("messages_without_room", COUNTER, "Messages that a queue had no room for, of a client's "
+         "session or bound to amq.topic.", one(lambda it: it.house.space.counts.full)),
+    _row("messages_unkept", COUNTER, "Messages that the history of their channel did not take.",
+         one(lambda it: it.house.space.counts.unkept)),
     _row("mapped_messages", COUNTER, "Messages that came of records of topics, by rules.",
          _kept(lambda it: it.mapped.published)),
 )  # fmt: skip
