@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import logstore
-from logstore.doors import AMQP, DOORS, RESP, STOMP
+from logstore.doors import AMQP, DOORS, MQTT, RESP, STOMP
 from logstore.protocols.http.entry.targets import is_of
 from logstore.protocols.http.routes import ROUTES
 
@@ -66,7 +66,7 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOGSTORE_", "PYTEST_"))}
         self.environment = kept
         self.environment["PATH"] = f"{bin_folder}:{self.environment['PATH']}"
-        self.amqp = self.stomp = self.redis = ""  # their ports
+        self.amqp = self.mqtt = self.stomp = self.redis = ""  # their ports
 
     def __enter__(self):
         return self
@@ -94,17 +94,19 @@ class Shell:
         )  # fmt: skip
         lines = [self.server.stdout.readline() for _ in DOORS]
         self.amqp = lines[DOORS.index(AMQP)].split(":")[-1].strip()
+        self.mqtt = lines[DOORS.index(MQTT)].split(":")[-1].strip()
         self.stomp = lines[DOORS.index(STOMP)].split(":")[-1].strip()
         self.redis = lines[DOORS.index(RESP)].split(":")[-1].strip()
         return "".join(lines)
 
     def run_python(self, code):
-        """What it prints; clients of the ports of RabbitMQ, STOMP and Redis find the server."""
+        """What it prints; clients of the doors' usual ports find the server."""
         code = (
             code.replace(
                 'ConnectionParameters("127.0.0.1")',
                 f'ConnectionParameters("127.0.0.1", {self.amqp})',
             )
+            .replace('("127.0.0.1", 1883)', f'("127.0.0.1", {self.mqtt})')
             .replace('("127.0.0.1", 61613)', f'("127.0.0.1", {self.stomp})')
             .replace("Redis(port=6379", f"Redis(port={self.redis}")
         )

@@ -1,6 +1,6 @@
 """Metrics of MQTT: sessions, and what is kept beside them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from logstore.protocols.http.metrics.exposition import (
@@ -17,6 +17,7 @@ from logstore.protocols.http.metrics.scene import Samples, Scene, one
 if TYPE_CHECKING:
     from logstore.broker.mqtt.mqtt import Mqtt
     from logstore.broker.mqtt.sessions import Sessions
+    from logstore.counts.mqtt import MqttCounts
     from logstore.counts.mqtt_sessions import SessionCounts
 
 
@@ -55,11 +56,35 @@ def _kept(value: "Callable[[Mqtt], int]") -> Samples:
     return one(now)
 
 
+def _by_qos(value: "Callable[[MqttCounts], Sequence[int]]") -> Samples:
+    def samples(scene: Scene) -> Iterator[Sample]:
+        for qos, count in enumerate(value(scene.house.figures.mqtt)):
+            yield labels({"qos": str(qos)}), count
+
+    return samples
+
+
+def _door(value: "Callable[[MqttCounts], int]") -> Samples:
+    return one(lambda scene: value(scene.house.figures.mqtt))
+
+
 def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
     return Row(Family(f"logstore_mqtt_{name}", kind, help_), samples, "logstore")
 
 
 ROWS: Final = (
+    _row("messages_received", COUNTER, "Messages that MQTT clients have published.",
+         _by_qos(lambda it: it.received)),
+    _row("messages_sent", COUNTER, "Messages that were sent to MQTT clients.",
+         _by_qos(lambda it: it.sent)),
+    _row("messages_refused", COUNTER, "Messages that their client may not publish.",
+         _door(lambda it: it.refused)),
+    _row("messages_unmatched", COUNTER, "Messages that nobody had subscribed to.",
+         _door(lambda it: it.unmatched)),
+    _row("messages_dropped", COUNTER, "Messages of QoS 0 that clients missed which read too "
+         "slowly.", _door(lambda it: it.dropped)),
+    _row("aliases_unknown", COUNTER, "Connections that ended since their client used a topic alias "
+         "of an earlier one.", _door(lambda it: it.unknown_aliases)),
     _row("sessions", GAUGE, "Sessions of MQTT clients, by whether they are connected.", _states),
     _row("subscriptions", GAUGE, "What they have subscribed to.", one(_subscriptions)),
     _row("sessions_begun", COUNTER, "Sessions that are or were new.", _of(lambda it: it.begun)),
