@@ -7,6 +7,7 @@ does not come back.
 
 import random
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from clock import NOW_MS, Clock
@@ -16,9 +17,11 @@ from resp_kit import AtHand
 
 import logstore
 from logstore.broker.keys import key_topics
+from logstore.broker.keys.elements import KINDS
 from logstore.broker.keys.key_topics import KeyTopics
 from logstore.broker.keys.keys import Keys
 from logstore.errors import LogstoreError
+from logstore.protocols.resp.keys.reach import make, wrote
 from logstore.storage.disk_log import DiskLog
 
 long = pytest.mark.long
@@ -36,6 +39,14 @@ def _by_hand(monkeypatch):
     """Who waits syncs himself: no thread of the flusher changes the disk beside the pictures."""
     monkeypatch.setattr(DiskLog, "sync_soon", lambda *_, **__: None)
     monkeypatch.setattr(key_topics, "TOPIC_SETTINGS", key_topics.TOPIC_SETTINGS | SMALL)
+
+
+def shown(value):
+    """A value as it is now."""
+    if type(value) is bytes:
+        return value
+    listed = value.items if value.kind == "list" else sorted(value.elements())
+    return value.kind, tuple(listed)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class Machine:
         self.keys = Keys(KeyTopics(self.store.internals().topics), self.clock, self.around)
         self.around.end_turn()
         self.space, self.journal = self.keys.databases[0], self.keys.journals[0]
+        door = SimpleNamespace(keys=self.keys)
+        self.client = SimpleNamespace(database=0, door=door, depend=lambda *_: None)
 
     def picture(self):
         self.moments.append(
@@ -68,12 +81,15 @@ class Machine:
 
     def contents(self):
         """What is there, and when it expires."""
-        alive = self.space.alive(self.space.values)
-        return {key: (self.space.values[key], self.space.deadlines.get(key)) for key in alive}
+        alive, values = self.space.alive(self.space.values), self.space.values
+        return {key: (shown(values[key]), self.space.deadlines.get(key)) for key in alive}
 
     def change(self, chance):
         """As commands do it."""
         space, key = self.space, chance.choice(NAMES)
+        if chance.random() < 0.4:
+            self.change_within(chance)
+            return
         what = chance.random()
         until = self.clock.ms + chance.choice([5, 1000, 10**9])
         if what < 0.45:
@@ -88,6 +104,27 @@ class Machine:
             space.move(key, chance.choice([it for it in NAMES if it != key]))
         elif what > 0.97:
             space.flush()
+
+    def change_within(self, chance):
+        """Elements of a collection, which are records of their own."""
+        kind = chance.choice(list(KINDS))
+        key = b"it:" + kind.encode()
+        value = make(self.client, key, KINDS[kind])
+        name = b"%d" % chance.randrange(6)
+        if kind == "list":
+            puts = value.push_left if chance.random() < 0.5 else value.push_right
+            takes = value.pop_left if chance.random() < 0.5 else value.pop_right
+            act = (lambda: puts(name)) if chance.random() < 0.6 or not len(value) else takes
+        elif chance.random() < 0.6:
+            act = {"hash": lambda: value.set(name, name * 3), "set": lambda: value.add(name),
+                   "zset": lambda: value.set(name, chance.random())}[kind]  # fmt: skip
+        else:
+            act = lambda: value.remove(name)  # noqa: E731
+        act()
+        if len(value) or key in self.space.values:
+            wrote(self.client, key, value, "changed")
+        if chance.random() < 0.08:
+            self.space.remove(key)
 
     def turn(self, chance):
         for _ in range(chance.randrange(1, 5)):
