@@ -22,6 +22,8 @@ from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 
+RECLAIMED_AT_ONCE: Final = 500  # messages, at some microseconds each, before others have their turn
+
 log: Final = logging.getLogger("logstore.mqtt")
 
 
@@ -107,33 +109,40 @@ class Exact:
             nonlocal left
             left -= 1
             if not left:
-                self._reclaim()
-                then()
+                self._reclaim(deque(self._kept), then)
 
         for queue in queues:
             queue.when_open(one)
         one()
 
-    def _reclaim(self) -> None:
-        kept, self._kept = self._kept, {}
+    def _reclaim(self, left: deque[int], then: Callable[[], object]) -> None:
+        """Some of these packet identifiers, and soon those that follow."""
         over: list[int] = []
         outlets = {it.queue.id: it for it in self._out.outlets}
-        for pid, (queue, number, offset, received) in kept.items():
-            outlet = outlets.get(queue)
-            lane = None if outlet is None else outlet.queue.stock.lanes.get(number)
+        for _ in range(min(len(left), RECLAIMED_AT_ONCE)):
+            pid = left.popleft()
+            kept = self._kept.pop(pid, None)
+            if kept is None:  # another connection has
+                continue
+            outlet = outlets.get(kept.queue)
+            lane = None if outlet is None else outlet.queue.stock.lanes.get(kept.lane)
             if outlet is not None and lane is not None and lane.failed is not None:
-                self._kept[pid] = kept[pid]  # its files are damaged: it may be there next time
-            elif lane is not None and outlet is not None and lane.settlement.is_out(offset):
-                tag = self._out.unacked.add(outlet.queue, number, offset, 1, outlet)
+                self._kept[pid] = kept  # its files are damaged: it may be there next time
+            elif lane is not None and outlet is not None and lane.settlement.is_out(kept.offset):
+                tag = self._out.unacked.add(outlet.queue, kept.lane, kept.offset, 1, outlet)
                 self._out.pids.put(pid, tag)
-                self._steps[pid] = Step.RELEASED if received else Step.SENT
-            elif received:  # it is settled; the client is still to hear so
+                self._steps[pid] = Step.RELEASED if kept.received else Step.SENT
+            elif kept.received:  # it is settled; the client is still to hear so
                 self._out.pids.put(pid, NO_DELIVERY)
                 self._steps[pid] = Step.RELEASED
             else:
                 over.append(pid)
         if over:
             self._tell(told_of(OVER, over))
+        if left:
+            self._out.soon(partial(self._reclaim, left, then))
+        else:
+            then()
 
     # As outbound.Exact
 

@@ -90,9 +90,9 @@ class Outbound:
     """Of one session. A ``Channel`` of queues."""
 
     __slots__ = (
-        "_again", "_average", "_counted", "_counts", "_crowded", "_holds", "_seen", "_soon",
+        "_again", "_average", "_counted", "_counts", "_crowded", "_holds", "_seen",
         "_starved", "_told", "_unserved", "_watched", "exact", "line", "name", "outlets", "pids",
-        "retired", "unacked", "window",
+        "retired", "soon", "unacked", "window",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +115,7 @@ class Outbound:
         self.outlets: list[Outlet] = []
         self.retired: list[Outlet] = []  # of shared queues that it has left, and has something of
         self.exact: Exact | None = None  # once there was a message of QoS 2
-        self._soon = soon
+        self.soon = soon
         self._counts = counts
         self._holds = holds
         self._crowded = crowded
@@ -381,7 +381,7 @@ class Outbound:
                     held.settle(delivered.queue, *delivered[1:4])
                     delivered.queue.count_acked(delivered)
         if self._again is not None:
-            self._soon(self.go_on)
+            self.soon(self.go_on)
 
     def _settle(self, first: int, last: int) -> None:
         for delivered in self._taken_out(first, last):
@@ -408,7 +408,7 @@ class Outbound:
             if not self._some_again(again, self.line):
                 return
             if again:
-                self._soon(self.go_on)
+                self.soon(self.go_on)
                 return
 
     def _all_again(self) -> None:
@@ -486,7 +486,7 @@ class Outbound:
 
     def _news(self) -> None:
         """From any thread."""
-        self._soon(self.go_on)
+        self.soon(self.go_on)
 
     def _stop_watching(self) -> None:
         if self._watched is not None:

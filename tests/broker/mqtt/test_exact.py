@@ -1,11 +1,16 @@
 """Messages of QoS 2 on their way to a client: failures, and what goes away meanwhile."""
 
+from itertools import pairwise
+
 import pytest
 from mqtt_sessions import Line, MqttLives
 
+from logstore.broker.mqtt.exact import RECLAIMED_AT_ONCE
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.packet_ids import PID_MAX
+from logstore.broker.mqtt.sessions import Wanted
 from logstore.errors import StorageFull
+from logstore.kept_mqtt import NEVER
 
 FILTER = b"$share/g/a/+"
 
@@ -256,3 +261,26 @@ def test_a_session_that_is_over_takes_what_it_was_handing_over_along(lives, node
     lives.crash()
     session, present, line = lives.open().come("c")
     assert (present, line.sent, line.released) == (False, [], [])
+
+
+@pytest.mark.long
+def test_no_turn_goes_through_all_that_was_in_flight_when_the_process_was_killed(lives, node):
+    session, line = come(node, window=PID_MAX)
+    bodies = [b"%d" % n for n in range(3000)]
+    node.send(b"a/1", *bodies, qos=2)
+    received(node, session, *pids(line)[:1000])
+    lives.crash()
+    node = lives.open()
+    line = Line()
+    connected = node.sessions.connect(Wanted("c", "", False, NEVER, 5, line))
+    node.wait_for(connected.kept)
+    session = connected.session
+    session.begin(PID_MAX)
+    counts = [0, len(session.out.pids)]
+    while len(session.out.pids) < len(bodies):
+        node.turn()
+        counts.append(len(session.out.pids))
+    assert max(after - before for before, after in pairwise(counts)) == RECLAIMED_AT_ONCE
+    node.run()
+    assert len(line.released) == 1000
+    assert line.bodies == bodies[1000:]
