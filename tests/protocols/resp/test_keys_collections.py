@@ -190,6 +190,7 @@ def test_a_full_memory_lets_keys_go_by_its_policy():
     assert b"$1\r\n0\r\n" in peer.ask("CONFIG", "GET", "maxmemory")
     peer.ask("CONFIG", "SET", "maxmemory", "10kb", "maxmemory-policy", "allkeys-lru")
     for number in range(200):
+        door.wall_ms += 1000  # so that the last is never the one that was not looked at for longest
         assert peer.ask("SET", str(number), "x" * 100) == b"+OK\r\n"
     assert 10 < len(door.keys.databases[0].values) < 40
     assert b"evicted_keys:1" in peer.ask("INFO", "stats")
@@ -198,3 +199,19 @@ def test_a_full_memory_lets_keys_go_by_its_policy():
     assert peer.ask("OBJECT", "IDLETIME", "199") == b":0\r\n"
     again = read_again(door)
     assert set(again.databases[0].values) == set(door.keys.databases[0].values)
+
+
+def test_a_long_reply_is_written_in_parts_and_is_what_there_was():
+    door = FakeDoor()
+    peer, other = door.connect(), door.connect()
+    calls = []
+    door.door.slices._soon = calls.append
+    peer.ask("RPUSH", "l", *map(str, range(9000)))
+    peer.new()
+    assert peer.ask("LRANGE", "l", "0", "-1") == b""
+    assert other.ask("DEL", "l") == b":1\r\n"
+    while calls:
+        calls.pop()()
+    reply = peer.wait(0)
+    assert reply.startswith(b"*9000\r\n$1\r\n0\r\n")
+    assert reply.count(b"$") == 9000

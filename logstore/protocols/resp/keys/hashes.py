@@ -22,6 +22,7 @@ from logstore.protocols.resp.keys.collection_rows import (
     writes,
 )
 from logstore.protocols.resp.keys.element_scans import scan
+from logstore.protocols.resp.keys.long_replies import plain, say
 from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.reach import CHANCE, find, make, see, wrote
 from logstore.protocols.resp.keys.words import (
@@ -102,27 +103,28 @@ def _exists(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(number(found is not None and found.get(arguments[2]) is not None))
 
 
-def _keys(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _keys(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     found = see(client, arguments[1], Hash)
-    client.say(bulks([] if found is None else list(found.fields)))
+    fields = [] if found is None else list(found.fields)
+    return say(client, b"*%d\r\n" % len(fields), fields, plain)
 
 
-def _values(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _values(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     found = see(client, arguments[1], Hash)
-    client.say(bulks([] if found is None else list(found.fields.values())))
+    values = [] if found is None else list(found.fields.values())
+    return say(client, b"*%d\r\n" % len(values), values, plain)
 
 
 def _flat(pairs: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     return [part for pair in pairs for part in pair]
 
 
-def _all(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _all(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
+    """HGETALL."""
     found = see(client, arguments[1], Hash)
-    parts = [] if found is None else _flat(found.fields.items())
-    if client.version == 3:
-        client.say(b"%%%d\r\n" % (len(parts) // 2) + bulks(parts).partition(b"\r\n")[2])
-    else:
-        client.say(bulks(parts))
+    pairs = [] if found is None else list(found.fields.items())
+    head = b"%%%d\r\n" % len(pairs) if client.version == 3 else b"*%d\r\n" % (2 * len(pairs))
+    return say(client, head, pairs, lambda some: plain(_flat(some)))
 
 
 def _add(client: RespClient, arguments: Sequence[bytes]) -> None:

@@ -16,6 +16,7 @@ from logstore.protocols.resp.keys.collection_rows import (
     reads,
     writes,
 )
+from logstore.protocols.resp.keys.long_replies import plain, say
 from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.reach import find, make, see, wrote
 from logstore.protocols.resp.keys.words import (
@@ -29,6 +30,7 @@ from logstore.protocols.resp.keys.words import (
 from logstore.protocols.resp.replies import OK, array, bulk, bulks, null_array
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong
+from logstore.slices import Steps
 
 NO_KEY: Final = "no such key"
 NO_KEYS: Final = "numkeys should be greater than 0"
@@ -150,13 +152,11 @@ def bounds(start: int, stop: int, size: int) -> tuple[int, int]:
     return (start, min(stop + 1, size)) if start <= stop and start < size else (0, 0)
 
 
-def _range(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _range(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     start, stop = integer_of(arguments[2]), integer_of(arguments[3])
     found = see(client, arguments[1], List)
-    if found is None:
-        client.say(array([]))
-    else:
-        client.say(bulks(found.slice(*bounds(start, stop, len(found)))))
+    items = [] if found is None else found.slice(*bounds(start, stop, len(found)))
+    return say(client, b"*%d\r\n" % len(items), items, plain)
 
 
 def _trim(client: RespClient, arguments: Sequence[bytes]) -> None:

@@ -18,6 +18,7 @@ from logstore.protocols.resp.keys.collection_rows import (
     writes,
 )
 from logstore.protocols.resp.keys.element_scans import scan
+from logstore.protocols.resp.keys.long_replies import plain, say
 from logstore.protocols.resp.keys.reach import CHANCE, find, make, see, store, wrote
 from logstore.protocols.resp.keys.words import LONG_MAX, SYNTAX, count, some_keys, within
 from logstore.protocols.resp.replies import array, bulk, bulks, set_of
@@ -80,9 +81,11 @@ def _size(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(number(0 if found is None else len(found)))
 
 
-def _members(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _members(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     found = see(client, arguments[1], Set)
-    client.say(set_of([] if found is None else found.in_order(), client.version))
+    members = [] if found is None else list(found.in_order())
+    mark = b"~" if client.version == 3 else b"*"
+    return say(client, b"%b%d\r\n" % (mark, len(members)), members, plain)
 
 
 def _pop(client: RespClient, arguments: Sequence[bytes]) -> None:

@@ -15,6 +15,7 @@ from logstore.protocols.resp.keys.collection_rows import (
     reads,
     writes,
 )
+from logstore.protocols.resp.keys.long_replies import say
 from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.reach import find, see, store, wrote
 from logstore.protocols.resp.keys.scores import (
@@ -29,6 +30,7 @@ from logstore.protocols.resp.keys.words import (
 )
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong
+from logstore.slices import Steps
 
 
 class Asked(NamedTuple):
@@ -98,10 +100,16 @@ def _chosen(client: RespClient, key: bytes, ends: Sequence[bytes], asked: Asked)
 
 
 def _range(by: bytes | None = None, reverse: bool | None = None) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def run(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
         asked = _asked(arguments[4:], by, reverse, stored=False)
         entries = _chosen(client, arguments[1], arguments[2:4], asked)
-        client.say(entries_reply(entries, client.version, scored=asked.scored))
+        version, scored = client.version, asked.scored
+        count = len(entries) * (2 if scored and version == 2 else 1)
+
+        def written(some: Sequence[Entry]) -> bytes:
+            return entries_reply(some, version, scored=scored).partition(b"\r\n")[2]
+
+        return say(client, b"*%d\r\n" % count, entries, written)
 
     return run
 
