@@ -394,7 +394,7 @@ class MqttSession:
             entry.hear(self, bytes(data[:size]))
         except Broken as broken:
             self.refuse(broken)
-        return size if self.phase is Phase.ENTERING else len(data)
+        return size if self.phase in (Phase.ENTERING, Phase.RUNNING) else len(data)
 
     # What is asked
 

@@ -177,6 +177,12 @@ def test_what_comes_right_behind_the_connect_is_taken_once_it_is_in(door):
     assert peer.packets() == [Connack(False, 0, PROMISED), Ping(kinds.PINGRESP)]
 
 
+def test_what_comes_in_one_read_with_the_connect_is_taken(door):
+    peer = door.connect()
+    peer.send(connect(), Ping(kinds.PINGREQ), Ping(kinds.PINGREQ))
+    assert [type(it) for it in peer.packets()] == [Connack, Ping, Ping]
+
+
 def test_who_says_nothing_has_ten_seconds(door):
     peer = door.connect()
     peer.look()
