@@ -171,6 +171,15 @@ OPTIONS: dict[str, Sequence[bytes]] = {
     "channel.read": (b"c",), "command": (), "command|info": (), "command|docs": (),
     "command|list": (), "acl|cat": (), "acl|deluser": (), "acl|genpass": (), "acl|log": (),
     "acl|dryrun": (b"default", b"PUBLISH"), "acl|setuser": (b"default",),
+    "set": (b"k", b"v"), "getex": (b"k",), "memory|usage": (b"k",), "bgsave": (),
+    "hrandfield": (b"k",), "hscan": (b"k", b"0"), "sscan": (b"k", b"0"), "zscan": (b"k", b"0"),
+    "lpop": (b"k",), "rpop": (b"k",), "lpos": (b"k", b"v"), "lmpop": (b"1", b"k", b"LEFT"),
+    "spop": (b"k",), "srandmember": (b"k",), "zrandmember": (b"k",), "zrank": (b"k", b"v"),
+    "zrevrank": (b"k", b"v"), "zpopmin": (b"k",), "zpopmax": (b"k",),
+    "zmpop": (b"1", b"k", b"MIN"), "zrange": (b"k", b"0", b"1"), "zrevrange": (b"k", b"0", b"1"),
+    "zrangebyscore": (b"k", b"0", b"1"), "zrevrangebyscore": (b"k", b"1", b"0"),
+    "zrangebylex": (b"k", b"-", b"+"), "zrevrangebylex": (b"k", b"+", b"-"),
+    "zrangestore": (b"d", b"k", b"0", b"1"), "script|exists": (), "script|flush": (),
 }  # fmt: skip
 
 # What a transaction is made of: commands that are cheap, long to answer, or make work for others.
@@ -178,6 +187,7 @@ QUEUED: dict[str, Sequence[bytes]] = {
     "exec": (b"PING",), "info": (b"INFO",), "command": (b"COMMAND",),
     "publish": (b"PUBLISH", b"c", b"v"), "channels": (b"PUBSUB", b"CHANNELS"),
     "read": (b"CHANNEL.READ", b"c", b"0"), "psubscribe": (b"PSUBSCRIBE", b"*a"),
+    "set": (b"SET", b"k", b"v"), "incr": (b"INCR", b"k"), "append": (b"APPEND", b"k", b"v"),
 }  # fmt: skip
 
 

@@ -141,6 +141,7 @@ def say_to_redis(thread, it, door=None):
         at += taken
         if not taken and arrived < len(data):
             arrived += READ_BYTES
+        door.around.end_turn()  # what was changed is one batch, however many keys a command names
         out = thread.turn(lambda: session.outgoing(1 << 20))
         last = (last + b"".join(out) + link.sent)[-100:]
         link.sent = b""

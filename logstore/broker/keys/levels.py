@@ -20,8 +20,10 @@ class Level(IntEnum):
 
 
 OF_SETTING: Final = {"none": Level.NONE, "everysec": Level.EVERYSEC, "turn": Level.TURN}
-OF_REDIS: Final = {"no": Level.NONE, "everysec": Level.EVERYSEC, "always": Level.TURN}
-IN_REDIS: Final = {level: word for word, level in OF_REDIS.items()}
+# Redis's own words. Under ``no`` it writes, and leaves the sync to the system. That is not NONE:
+# the value before would stay on disk, and be there again after a restart.
+OF_REDIS: Final = {"no": Level.EVERYSEC, "everysec": Level.EVERYSEC, "always": Level.TURN}
+IN_REDIS: Final = {Level.EVERYSEC: "everysec", Level.TURN: "always"}
 
 
 class Levels:

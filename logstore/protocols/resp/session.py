@@ -39,6 +39,7 @@ from logstore.slices import Steps
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 # What one connection has done before others have their turn.
 COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
+ASKED_COMMANDS: Final = 2  # that it takes as long as to ask rules about names
 REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
@@ -515,7 +516,10 @@ class RespSession:
         if self._is_too_early(command):
             return
         if client.permits.free or len(arguments) <= NAMES_AT_ONCE:
-            refusal = None if client.permits.free else client.permits.refusal(command, arguments)
+            refusal = None
+            if not client.permits.free:
+                self._left -= ASKED_COMMANDS
+                refusal = client.permits.refusal(command, arguments)
             if refusal is not None:
                 self._refuse(command, refusal)
                 return
