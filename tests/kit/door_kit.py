@@ -14,7 +14,7 @@ from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
-from logstore.broker.topics import Segments
+from logstore.broker.topics import Segments, check_more
 from logstore.config import Config, check_topic_settings
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
@@ -135,6 +135,9 @@ class MemoryTopics:
 
     def check_room(self, partitions):
         """There always is."""
+
+    def check_growth(self, name, partitions):
+        check_more(name, len(self._topics[name].partitions), partitions)
 
     def grow(self, name, partitions):
         topic = self._topics[name]

@@ -60,5 +60,5 @@ def test_tls_at_the_redis_port():
 
 def test_a_line_that_only_begins_like_http_is_a_request_at_the_redis_port():
     one = FakeDoor().connect()
-    assert one.send(b"GET HTTP\r\n").startswith(b"-ERR unknown command 'GET'")
+    assert one.send(b"GET HTTP\r\n") == b"$-1\r\n"
     assert one.session.closed is None
