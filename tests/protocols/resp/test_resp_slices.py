@@ -152,7 +152,7 @@ def test_replies_of_a_long_transaction_stand_together(door, turns):
     )
 
 
-def test_a_request_of_a_million_arguments_is_read_a_part_a_turn(door):
+def test_a_request_of_a_million_arguments_is_read_a_part_a_turn(door, turns):
     count = 999_990
     peer = door.connect()
     data = b"*%d\r\n$3\r\nDEL\r\n" % count + b"$1\r\nx\r\n" * (count - 2)
@@ -166,7 +166,8 @@ def test_a_request_of_a_million_arguments_is_read_a_part_a_turn(door):
         reads += 1
     assert reads == -(-(count - 1) // requests.ARGUMENTS_AT_ONCE)
     peer.left = data
-    assert peer.send(b"$1\r\nx\r\n") == b":0\r\n"
+    peer.send(b"$1\r\nx\r\n")
+    assert rest(peer, turns) == b":0\r\n"
 
 
 def test_each_argument_of_an_unfinished_request_copies_a_line_not_64_kib(monkeypatch):
@@ -195,12 +196,13 @@ def test_a_crowd_of_small_requests_is_carried_out_a_part_a_turn(door):
     assert found == b"+PONG\r\n" * 10 * session.COMMANDS_AT_ONCE
 
 
-def test_options_without_end_are_refused(door):
+def test_options_without_end_are_refused(door, turns):
     peer = door.connect()
     for words in ([b"SCAN", b"0"], [b"CONFIG", b"GET"], [b"COMMAND", b"DOCS"]):
         found = peer.ask(*words, *[b"x"] * FEW_MAX)
         assert found.startswith(b"-ERR wrong number of arguments for '")
-    assert peer.ask(b"DEL", *[b"x"] * 200_000) == b":0\r\n"
+    peer.ask(b"DEL", *[b"x"] * 200_000)
+    assert rest(peer, turns) == b":0\r\n"
 
 
 def test_publishing_waits_while_a_message_is_on_its_way_to_many(turns, door):
