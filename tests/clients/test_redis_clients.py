@@ -76,8 +76,7 @@ def test_redis_py(client, topic, protocol):
         assert listener.ping() is None
     assert publisher.info()["loading"] == 0
     assert publisher.config_get("maxclients") == {"maxclients": "10000"}
-    with pytest.raises(redis.ResponseError, match="unknown command 'GET'"):
-        publisher.get("a")
+    assert publisher.get("a") is None
 
 
 def test_a_harness_that_empties_its_database_first_can_run(client):
@@ -103,12 +102,9 @@ def test_a_harness_that_empties_its_database_first_can_run(client):
         assert transaction.execute() == [0]
 
 
-def test_who_sets_a_value_is_told_why_it_is_refused(client):
+def test_who_asks_for_what_is_not_there_is_told_so(client):
     ours = client()
-    for command, words in ((ours.set, ["a", "b"]), (ours.lpush, ["a", "b"]), (ours.hgetall, ["a"])):
-        with pytest.raises(redis.ResponseError, match="keeps no keys and values"):
-            command(*words)
-    with pytest.raises(redis.ResponseError, match="runs no scripts"):
+    with pytest.raises(redis.ResponseError, match="runs no Lua"):
         ours.eval("return 1", 0)
     with pytest.raises(redis.ResponseError, match=r"^unknown command 'NOPE', with args [^(]*$"):
         ours.execute_command("NOPE", "a")
@@ -164,7 +160,7 @@ def test_redis_cli(server, topic):
     assert cli(server, input=f"PING\nPUBLISH {topic} 'a b'\nMULTI\nPING\nEXEC\n") == (
         "PONG\n0\nOK\nQUEUED\nPONG\n"
     )
-    assert "unknown command" in cli(server, "GET", "x")
+    assert cli(server, "GET", "x") == "\n"
 
 
 @needs_tools
