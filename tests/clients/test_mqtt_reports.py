@@ -246,16 +246,16 @@ def test_what_is_published_again_in_a_new_session_is_another_message(come):
 def test_a_shared_subscription_gives_to_who_is_there(come):
     first, second, publisher = come("a", expiry_s=1000), come("b", expiry_s=1000), come("p")
     for it in (first, second):
-        assert it.subscribe(b"$share/g/work/#", 1) == 1
+        assert it.subscribe(b"$share/g/jobs/#", 1) == 1
     for n in range(10):
-        publisher.publish(b"work/x", b"%d" % n, 1)
+        publisher.publish(b"jobs/x", b"%d" % n, 1)
     taken = {first.message(ack=False).payload}
     first.close()  # what it had goes to the other at once
     while len(taken) < 10:
         message = second.message()
         taken.add(message.payload)
     assert taken == {b"%d" % n for n in range(10)}
-    publisher.publish(b"work/x", b"last", 1)
+    publisher.publish(b"jobs/x", b"last", 1)
     while second.message().payload != b"last":
         pass
 
