@@ -97,8 +97,8 @@ def thinned_out(work: Thinning, sealed: Sealed) -> Iterator[Step]:
 
 
 def _decoded(part: SegmentPart, kept: bytes) -> "Bits":
+    from logstore.broker.packed import Packed
     from logstore.broker.queues.bits import decode_set
-    from logstore.broker.queues.packed import Packed
 
     return decode_set(Packed(kept, "what is not settled"), part.end_offset)
 

@@ -13,13 +13,13 @@ As bytes, each entry tells the whole of one block or of several in a row::
     kind 32        32 bytes, all bits of the block
 
 The first entry counts its blocks from 0 (then one more is added, as for the others). Numbers are as
-in ``packed.py``.
+in ``broker/packed.py``.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
+from logstore.broker.packed import NUMBER_MAX, Packed, packed
 
 BLOCK_SHIFT: Final = 8
 BLOCK_BITS: Final = 1 << BLOCK_SHIFT

@@ -12,13 +12,13 @@ identifiers. Its value is operations, each a letter and what it is about::
     X                               the session is gone; nothing follows
 
 Each says what is from then on: replay may begin too early. The state as bytes is the operations
-that make it. Numbers are as in ``packed.py``. Pure.
+that make it. Numbers are as in ``broker/packed.py``. Pure.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
+from logstore.broker.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues.state import LANE_MAX
 from logstore.errors import SchemaTooNew
 

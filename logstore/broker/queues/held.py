@@ -10,14 +10,14 @@ The key is ``H`` and the number of the first body; the value is operations, each
 
     L (lanes) (queue | priority)* (size) batch       the next body: it goes to these lanes
 
-Numbers are as in ``packed.py``. A letter that is not known is refused: it may be what the rest
-depends on.
+Numbers are as in ``broker/packed.py``. A letter that is not known is refused: it may be what the
+rest depends on.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from logstore.broker.queues.packed import Packed, packed
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.state import LANE_MAX
 from logstore.errors import CorruptBatch, SchemaTooNew
 from logstore.kept_queues import Lane

@@ -20,10 +20,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues import held
 from logstore.broker.queues.handovers import HandOvers
 from logstore.broker.queues.held import HELD
-from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.settled import apply
 from logstore.broker.queues.state import QueueState
 from logstore.broker.queues.unfinished import Unfinished

@@ -2,16 +2,16 @@
 ids of its messages, where its queue keeps repeats out.
 
 Bodies come in the order of their numbers, so the lane has all that go to it up to that one, and
-needs none of them again. The note is that number (``packed.py``), or nothing. Behind it, where the
-log has the setting ``deduplication.header``: a byte 1, the length of that, it, and the ids
-(``present.py``).
+needs none of them again. The note is that number (``broker/packed.py``), or nothing. Behind it,
+where the log has the setting ``deduplication.header``: a byte 1, the length of that, it, and the
+ids (``present.py``).
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.held import number_of
-from logstore.broker.queues.packed import Packed, packed
 from logstore.records.batch import Batch
 from logstore.settings import TopicSettings
 

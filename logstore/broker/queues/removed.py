@@ -8,7 +8,7 @@ As bytes::
 
     below | ranges | (offsets after the end of the range before, less 1 | length, less 1)*
 
-Numbers are as in ``packed.py``; the first range counts from ``below``.
+Numbers are as in ``broker/packed.py``; the first range counts from ``below``.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
+from logstore.broker.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues.bits import Bits, runs
-from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
 
 # Of one lane: 2 MiB, and as much in the journal's note. Only whoever purges between messages that
 # are out, again and again, makes so many; then the oldest of the past is hidden as a whole.

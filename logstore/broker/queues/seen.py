@@ -8,7 +8,7 @@ in one batch with the messages that have them: so both are there, or neither. It
 
 A record without a value: the exchange is gone. The state is what would be known if all records were
 read again: ``most | count | ids | until when each is known (8 bytes, big-endian)``. Numbers are as
-in ``packed.py``. Pure.
+in ``broker/packed.py``. Pure.
 """
 
 import sys
@@ -19,7 +19,7 @@ from typing import Final
 
 from logstore.broker.deduplication.ids import ID_BYTES
 from logstore.broker.deduplication.window import FOREVER, Held
-from logstore.broker.queues.packed import Packed, packed
+from logstore.broker.packed import Packed, packed
 
 _TIME_BYTES: Final = 8
 _TIDY_AT: Final = 1024  # ids in front that do not count any more: so many are cut off at once

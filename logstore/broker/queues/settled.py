@@ -14,15 +14,15 @@ A value is operations, each a letter, a lane (a byte) and what it is about::
 
 A delivery is no operation: what is settled lies below the cursor, and what lies between is not
 settled. Each says what is from then on, not what was added: replay may begin too early. Numbers are
-as in ``packed.py``, sets as in ``bits.py``.
+as in ``broker/packed.py``, sets as in ``bits.py``.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from logstore.broker.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, decode, encode, include, parts
 from logstore.broker.queues.counts import ByCount
-from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues.settlement import Purged, Settlement
 from logstore.broker.queues.state import LANE_MAX, DoesNotFit, LaneState, QueueState
 from logstore.errors import SchemaTooNew

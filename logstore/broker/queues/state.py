@@ -9,13 +9,15 @@ As bytes: format 2 (a byte), then for each lane, ascending::
 
     lane (a byte) | cursor | held (a set) | counts | (count | offsets (a set))* | removed
 
-Numbers are as in ``packed.py``, sets as in ``bits.py``, what is removed as in ``removed.py``; in
-format 1 it is missing: it is not known what of all that is settled was purged, so none is shown.
+Numbers are as in ``broker/packed.py``, sets as in ``bits.py``, what is removed as in
+``removed.py``; in format 1 it is missing: it is not known what of all that is settled was purged,
+so none is shown.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.bits import (
     BLOCK_SHIFT,
     KEPT_BLOCKS_MAX,
@@ -28,7 +30,6 @@ from logstore.broker.queues.bits import (
     within,
 )  # fmt: skip
 from logstore.broker.queues.counts import Counts
-from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.removed import Removed
 from logstore.errors import CorruptStore, SchemaTooNew
 

@@ -9,8 +9,8 @@ As bytes: the number of the next body, then for each, ascending::
     (number of its first body, less the one before) | (offset of its record in the journal)
 """
 
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.held import FIRST, NUMBER_MAX
-from logstore.broker.queues.packed import Packed, packed
 
 
 class Unfinished:

@@ -9,6 +9,7 @@ from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.broker.packed import packed
 from logstore.broker.queues import held
 from logstore.broker.queues.held import (
     NUMBER_MAX,
@@ -22,7 +23,6 @@ from logstore.broker.queues.held import (
 )
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.lane_notes import LaneNotes
-from logstore.broker.queues.packed import packed
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.unfinished import Unfinished
 from logstore.errors import CorruptStore, SchemaTooNew

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logstore
+from logstore.broker.packed import packed
 from logstore.broker.queues import journal as module
 from logstore.broker.queues.journal import SettlementNotes, queue_key, queue_of, settlements_of
-from logstore.broker.queues.packed import packed
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Run, Settlement
 from logstore.broker.queues.state import LaneState

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.broker.packed import NUMBER_MAX, Packed, packed
 from logstore.broker.queues import bits as module
 from logstore.broker.queues.bits import (
     BLOCKS_MAX,
@@ -19,7 +20,6 @@ from logstore.broker.queues.bits import (
     span,
     spread,
 )
-from logstore.broker.queues.packed import NUMBER_MAX, Packed, packed
 from logstore.errors import CorruptStore
 
 # Some alone, some in a row, some that fill blocks: all kinds of entries.

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.broker.packed import Packed, packed
 from logstore.broker.queues import journal, past
 from logstore.broker.queues import removed as removed_module
 from logstore.broker.queues.journal import SettlementNotes, queue_key
-from logstore.broker.queues.packed import Packed, packed
 from logstore.broker.queues.removed import Removed
 from logstore.broker.queues.settled import Settled, apply
 from logstore.broker.queues.settlement import Settlement

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from logstore.broker.packed import packed
 from logstore.broker.queues import state as state_module
 from logstore.broker.queues.bits import runs
-from logstore.broker.queues.packed import packed
 from logstore.broker.queues.settled import LONG_RUN, Settled, apply, reopened
 from logstore.broker.queues.settlement import Purged, Settlement
 from logstore.broker.queues.state import LaneState, QueueState
