@@ -1,5 +1,5 @@
-"""The MQTT door with the clients that people use: mosquitto's, paho, aiomqtt, gmqtt, and MQTT.js
-where Node is there and npm can fetch it.
+"""The MQTT door with the clients that people use: mosquitto's, paho, aiomqtt, and MQTT.js where
+Node is there and npm can fetch it.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import aiomqtt
-import gmqtt
 import paho.mqtt.client as paho
 import pytest
 from node_clients import needs_node
@@ -234,29 +233,6 @@ def test_aiomqtt(server, topic):
                 if len(got) == 20:
                     break
         assert sorted(got) == [(number, number % 2) for number in range(20)]
-
-    asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
-
-
-@pytest.mark.parametrize("version", [4, 5])
-def test_gmqtt(server, topic, version):
-    host, port = server.mqtt
-
-    async def run():
-        got, there = asyncio.Queue(), asyncio.Event()
-        client = gmqtt.Client(topic)
-        client.on_message = lambda _, name, payload, qos, __: (
-            got.put_nowait((name, payload, qos)) or 0
-        )
-        client.on_subscribe = lambda *_: there.set()
-        await client.connect(host, port, version=version)
-        client.subscribe(f"{topic}/+", qos=1)
-        await there.wait()
-        for qos in (0, 1):
-            client.publish(f"{topic}/a", b"x%d" % qos, qos=qos, content_type="text/plain")
-        found = [await got.get(), await got.get()]
-        assert sorted(found) == [(f"{topic}/a", b"x%d" % qos, qos) for qos in (0, 1)]
-        await client.disconnect()
 
     asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
 

@@ -24,6 +24,7 @@ OTHERS = {
     "test_java_tools": "Kafka's command-line tools, {java}",
     "test_java_rules": "Rules by Kafka's command-line tools over TLS, {java}",
     "test_streams": "Kafka Streams, {java}",
+    "test_gmqtt": "gmqtt, a client of MQTT",
     "test_dump_log": "kafka-dump-log {java} over our files",
 }
 
