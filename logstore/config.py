@@ -159,8 +159,13 @@ class Config:
         channels: tuple[ChannelRule, ...] = (),
         keys: tuple[KeysRule, ...] = (),
         mqtt: tuple[MqttRule, ...] = (),
+        file: Path | None = None,
     ) -> None:
-        """``given``: name -> (text, source); topic defaults under ``topic.<name>``."""
+        """``given``: name -> (text, source); topic defaults under ``topic.<name>``.
+
+        ``file``: where it is from, whether that is there or not.
+        """
+        self.file = file
         self.channels = channels
         self.keys = keys
         self.mqtt = mqtt
@@ -176,6 +181,10 @@ class Config:
         """Whether somebody has chosen this setting: in the file, the environment, an option."""
         return name in self._given and self._given[name][1] != "default"
 
+    def chosen(self, name: str) -> Chosen:
+        """A setting of the store, with its source."""
+        return self._chosen(name, name, STORE_SETTINGS[name])
+
     def unless_given(self, name: str, text: str) -> "Config":
         """The same, with another default for a setting of the store."""
         return self if name in self._given else self._with(name, text, "default")
@@ -185,7 +194,7 @@ class Config:
         return self._with(name, text, f"option {option}")
 
     def _with(self, name: str, text: str, source: str) -> "Config":
-        config = Config(channels=self.channels, keys=self.keys, mqtt=self.mqtt)
+        config = Config(channels=self.channels, keys=self.keys, mqtt=self.mqtt, file=self.file)
         config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), source)}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
@@ -207,7 +216,7 @@ class Config:
             channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
             keys = _keys_rules(file, tables.pop(KEYS_TABLE, []))
             mqtt = _mqtt_rules(file, tables)
-            given |= {name: (text, f"file {file}") for name, text in _flatten(tables)}
+            given |= {name: (text, f"file {file}") for name, text in flatten(tables)}
         found = variables.find(environment, FILE_SETTINGS)
         for name, variable in found.settings.items():
             given[name] = environment[variable], f"environment {variable}"
@@ -218,7 +227,7 @@ class Config:
                 )
             given[name] = _of_file(name, variable, environment[variable]), f"file of {variable}"
         _warn(found.unknown)
-        return cls(given, channels, keys, mqtt)
+        return cls(given, channels, keys, mqtt, file)
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
         """A topic's settings: its own, else what file or environment say, else the defaults."""
@@ -387,10 +396,11 @@ def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa:
     return tuple(rules)
 
 
-def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Names of settings and their texts, of what TOML says."""
     for key, value in tables.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             yield prefix + key, ",".join(str(item) for item in value)
         else:

@@ -40,7 +40,7 @@ from logstore.node_keys import NodeKeys
 from logstore.node_mqtt import NodeMqtt
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
-from logstore.protocols.house import Found, House, TakeFound, Work
+from logstore.protocols.house import Found, House, TakeFound, Work, no_file
 from logstore.protocols.session import Doorway
 from logstore.queue_topics import QueueTopics
 from logstore.server import Server
@@ -221,6 +221,7 @@ class Node:
             log_bytes=queues.log_bytes,
             access=access,
             keys_of=keys,
+            keep_settings=self._keep_settings,
             audit=audit,
             logins=Passwords(
                 access,
@@ -339,6 +340,13 @@ class Node:
 
         check_settings(settings)
         return Issuer(settings, work, lambda: now_ms() / 1000, stopwatch)
+
+    def _keep_settings(self, wanted: Mapping[str, str]) -> list[str]:
+        """As KeepSettings."""
+        from logstore.config_file import keep  # few ask
+
+        file = self._store.directory.config.file
+        return no_file(wanted) if file is None else keep(file, wanted, os.environ)
 
     def _secret(self) -> bytes:
         """What made-up keys of names that nobody has are made with: the same at each start."""

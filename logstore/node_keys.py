@@ -42,10 +42,15 @@ class NodeKeys:
         if self._keys is None:
             from logstore.broker.keys.key_topics import KeyTopics
             from logstore.broker.keys.keys import Keys
-            from logstore.broker.keys.levels import Levels
+            from logstore.broker.keys.levels import OF_REDIS, Levels
 
-            levels = Levels(self._store.directory.config.keys)
-            self._keys = Keys(KeyTopics(self._store.topics), now_ms, self, levels)
+            config = self._store.directory.config
+            levels = Levels(config.keys, OF_REDIS[config.store.resp_appendfsync])
+            keys = Keys(KeyTopics(self._store.topics), now_ms, self, levels)
+            keys.eviction.limit(
+                config.store.resp_maxmemory_bytes, config.store.resp_maxmemory_policy
+            )
+            self._keys = keys
         return self._keys
 
     def alarm(self, at_ms: int) -> None:

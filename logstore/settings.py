@@ -274,6 +274,11 @@ class KeysRule:
 
 
 KEYS_SYNC = ("turn", "everysec", "none")
+# Which keys go where there is no room for all, in Redis's words.
+KEYS_POLICIES = (
+    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru",
+    "allkeys-lfu", "allkeys-random", "noeviction",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,6 +596,30 @@ class StoreSettings:
         "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "
         "seconds; 0: no limit",
         pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
+    )
+    resp_appendfsync: str = _setting(
+        "always",
+        "when a change of a key is answered that no [[keys]] is about: once it is synced, or at "
+        "once, to be synced within a second",
+        words=("always", "everysec"),
+    )
+    resp_maxmemory_bytes: int = _setting(
+        0,
+        "memory that keys and their values may take, about; 0: no limit",
+        unit="bytes",
+        low=0,
+        high=1 << 50,
+    )
+    resp_maxmemory_policy: str = _setting(
+        "noeviction",
+        "which keys go where they would take more: none, but commands that need more are refused",
+        words=KEYS_POLICIES,
+    )
+    resp_notify_keyspace_events: str = _setting(
+        "",
+        "which changes of keys are published on __keyspace@N__:KEY and __keyevent@N__:EVENT, in "
+        "Redis's letters, such as KEA; empty: none",
+        pattern=r"[Ag$lshzxeKEtdmn]*",
     )
     amqp_port: int = _setting(
         5672, "where RabbitMQ clients connect; 0: any free port, -1: no RabbitMQ door", low=-1,

@@ -108,9 +108,17 @@ class Timer(Protocol):
 Job = Callable[[bytes, Reply], None]
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
 Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+# Has settings of the store be so from the next start on, by their names; which of them were not so
+# already. May take long; raises LogstoreError.
+KeepSettings = Callable[[Mapping[str, str]], list[str]]
 # What a look at the process comes to, as JSON; and who waits for it, in the sessions' thread.
 Found = Mapping[str, object] | LogstoreError
 TakeFound = Callable[[Found], None]
+
+
+def no_file(_: Mapping[str, str]) -> list[str]:
+    """``KeepSettings`` of a process without a configuration file."""
+    raise Failed("this process has no configuration file")
 
 
 class Connection(Protocol):
@@ -217,6 +225,7 @@ class House:
     doctor: Callable[[TakeFound], None] = lambda then: then({})
     unrecovered: Callable[[], int] = lambda: 0  # logs that a crash has left to be recovered
     certificate_expires_s: Callable[[], int | None] = lambda: None  # None: there is no TLS
+    keep_settings: KeepSettings = no_file
     figures: Figures = field(default_factory=Figures)
     deduplication: Deduplication = field(default_factory=Deduplication)  # keeps repeats out
     connections: Connections = field(default_factory=NoConnections)

@@ -310,3 +310,22 @@ def test_five_thousand_subscribers_are_cheap(start):
     assert resident_bytes(server) - before < 5000 * 8192
     for it in (*listeners, publisher):
         it.close()
+
+
+@pytest.mark.long
+def test_what_config_rewrite_kept_holds_at_the_next_start(start, tmp_path):
+    first = start(resp_maxclients=50)
+    raw = Raw(first)
+    asked = ("maxmemory", "9mb", "maxmemory-policy", "volatile-ttl", "appendfsync", "everysec",
+             "notify-keyspace-events", "KEx", "maxclients", "50")  # fmt: skip
+    raw.send(request("CONFIG", "SET", *asked) + request("CONFIG", "REWRITE") + request("QUIT"))
+    assert raw.until(b"+OK\r\n+OK\r\n+OK\r\n")
+    assert first.stop()[0] == 0
+    raw = Raw(start())
+    names = sorted(asked[:-2:2])
+    raw.send(request("CONFIG", "GET", *names) + request("QUIT"))
+    raw.until(b"+OK\r\n")
+    assert raw.got.split(b"\r\n")[2:-2:2] == [
+        b"appendfsync", b"everysec", b"maxmemory", b"9437184", b"maxmemory-policy",
+        b"volatile-ttl", b"notify-keyspace-events", b"xKE",
+    ]  # fmt: skip

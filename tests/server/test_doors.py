@@ -68,7 +68,8 @@ house = SimpleNamespace(
     turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
     tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
-    keys_of=SimpleNamespace(open=None, loading=None), mqtt_of=None, space=None, doorways={},
+    keys_of=SimpleNamespace(open=None, loading=None), keep_settings=None, mqtt_of=None,
+        space=None, doorways={},
 )
 opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
@@ -112,7 +113,8 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         process_id=1, turns=None, stopwatch=lambda: 0, slices=None, queues_of=None,
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
         tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
-        keys_of=SimpleNamespace(open=None, loading=None), mqtt_of=None, space=None, doorways={},
+        keys_of=SimpleNamespace(open=None, loading=None), keep_settings=None, mqtt_of=None,
+        space=None, doorways={},
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}
     assert all(isinstance(it, Doorway) for it in opened.values())

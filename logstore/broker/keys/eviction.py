@@ -13,10 +13,6 @@ from typing import Final
 
 from logstore.broker.keys.keyspace import Keyspace
 
-POLICIES: Final = (
-    "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru",
-    "allkeys-lfu", "allkeys-random", "noeviction",
-)  # fmt: skip
 SAMPLES: Final = 5  # Redis's maxmemory-samples
 TRIES: Final = 10 * SAMPLES  # to find so many keys that expire, among others
 AT_ONCE: Final = 100  # keys that go before a command is carried out, at some 10 us each

@@ -29,8 +29,8 @@ IN_REDIS: Final = {Level.EVERYSEC: "everysec", Level.TURN: "always"}
 class Levels:
     """Those of a store: by the first pattern that a key matches, else ``default``."""
 
-    def __init__(self, rules: Sequence[KeysRule] = ()) -> None:
-        self.default = Level.TURN
+    def __init__(self, rules: Sequence[KeysRule] = (), default: Level = Level.TURN) -> None:
+        self.default = default
         self.rules = [(Pattern(it.pattern.encode()), OF_SETTING[it.sync]) for it in rules]
         self._known: dict[bytes, Level | None] = {}
 

@@ -1,20 +1,23 @@
 """CONFIG: the settings that Redis clients ask for; a few may be changed while it serves."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.access import audit
-from logstore.broker.keys.eviction import POLICIES, SAMPLES
+from logstore.broker.keys.eviction import SAMPLES
 from logstore.broker.keys.keys import DATABASES
 from logstore.broker.keys.levels import IN_REDIS, OF_REDIS
-from logstore.errors import InvalidName
+from logstore.errors import InvalidName, LogstoreError
 from logstore.patterns import Pattern
 from logstore.protocols.resp.acl_log import ENTRIES_MAX
-from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import Command, help_of, table
 from logstore.protocols.resp.door import RespDoor, Unread, memory
 from logstore.protocols.resp.replies import OK, bulk, mapping
 from logstore.protocols.resp.requests import as_integer
+from logstore.settings import KEYS_POLICIES
+from logstore.slices import Steps
 
 BULK_BYTES_MIN: Final = 1 << 20
 BULK_BYTES_MOST: Final = 1 << 30  # as a request on the whole
@@ -26,17 +29,23 @@ HELP: Final = [
     "GET <pattern> ...",
     "    Settings whose names match, and their values.",
     "SET <name> <value> [<name> <value> ...]",
-    "    Changes settings until the server stops.",
+    "    Changes settings until the server stops, or for good with REWRITE.",
     "RESETSTAT",
     "    Sets the counters of INFO back.",
+    "REWRITE",
+    "    Writes what was changed to the configuration file.",
 ]
 
 
 class Setting(NamedTuple):
-    """``change`` makes the new value stand, or says why it can't; None: it is fixed."""
+    """``change`` makes the new value stand, or says why it can't; None: it is fixed.
+
+    ``kept_as``: the name of the setting of the store that it is a value of, if there is one.
+    """
 
     value: Callable[[RespDoor], str]
     change: Callable[[RespDoor, str], str | None] | None = None
+    kept_as: str = ""
 
 
 def _set_clients(door: RespDoor, text: str) -> str | None:
@@ -84,10 +93,14 @@ def _set_sync(door: RespDoor, text: str) -> str | None:
     return None
 
 
-def _unread(door: RespDoor) -> str:
+def _subscribers_unread(door: RespDoor) -> str:
     limit = door.limits.pubsub
+    return f"{limit.hard} {limit.soft} {limit.soft_s}"
+
+
+def _unread(door: RespDoor) -> str:
     # The others are not read from while they do not read, so they need none.
-    return f"normal 0 0 0 slave 0 0 0 pubsub {limit.hard} {limit.soft} {limit.soft_s}"
+    return f"normal 0 0 0 slave 0 0 0 pubsub {_subscribers_unread(door)}"
 
 
 def _set_memory(door: RespDoor, text: str) -> str | None:
@@ -100,8 +113,8 @@ def _set_memory(door: RespDoor, text: str) -> str | None:
 
 def _set_policy(door: RespDoor, text: str) -> str | None:
     policy = text.lower()
-    if policy not in POLICIES:
-        return f"argument(s) must be one of the following: {', '.join(POLICIES)}"
+    if policy not in KEYS_POLICIES:
+        return f"argument(s) must be one of the following: {', '.join(KEYS_POLICIES)}"
     door.keys.eviction.limit(door.keys.eviction.bytes_max, policy)
     return None
 
@@ -121,22 +134,32 @@ SETTINGS: Final = {
     "acl-pubsub-default": _fixed("resetchannels"),
     "aclfile": _fixed(""),
     "acllog-max-len": _fixed(str(ENTRIES_MAX)),
-    "appendfsync": Setting(lambda door: IN_REDIS[door.keys.levels.default], _set_sync),
+    "appendfsync": Setting(lambda door: IN_REDIS[door.keys.levels.default], _set_sync,
+                           "resp.appendfsync"),
     "appendonly": _fixed("yes"),
-    "client-output-buffer-limit": Setting(_unread, _set_unread),
+    "client-output-buffer-limit": Setting(_unread, _set_unread, "resp.client.output.buffer.limit"),
     "databases": _fixed(str(DATABASES)),
-    "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients),
-    "maxmemory": Setting(lambda door: str(door.keys.eviction.bytes_max), _set_memory),
+    "maxclients": Setting(lambda door: str(door.limits.crowd.connections_max), _set_clients,
+                          "resp.maxclients"),
+    "maxmemory": Setting(lambda door: str(door.keys.eviction.bytes_max), _set_memory,
+                         "resp.maxmemory.bytes"),
     "maxmemory-clients": Setting(lambda door: str(door.budget.bytes_max)),
-    "maxmemory-policy": Setting(lambda door: door.keys.eviction.policy, _set_policy),
+    "maxmemory-policy": Setting(lambda door: door.keys.eviction.policy, _set_policy,
+                                "resp.maxmemory.policy"),
     "maxmemory-samples": _fixed(str(SAMPLES)),
-    "notify-keyspace-events": Setting(lambda door: door.onlookers.notices.text, _set_notices),
-    "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk),
+    "notify-keyspace-events": Setting(lambda door: door.onlookers.notices.text, _set_notices,
+                                      "resp.notify.keyspace.events"),
+    "proto-max-bulk-len": Setting(lambda door: str(door.limits.bulk_bytes_max), _set_bulk,
+                                  "resp.proto.max.bulk.len"),
     "protected-mode": Setting(lambda door: "yes" if door.protected else "no"),
     "requirepass": _fixed(""),  # it is never shown: ACL SETUSER default >PASSWORD sets it
     "save": _fixed(""),
     "tcp-keepalive": _fixed("0"),
     "timeout": _fixed("0"),
+}  # fmt: skip
+# Where Redis's words and the store's differ: what the store's setting is.
+KEPT: Final[dict[str, Callable[[RespDoor], str]]] = {
+    "client-output-buffer-limit": _subscribers_unread,
 }
 
 
@@ -200,11 +223,33 @@ def _reset_counts(client: RespClient, _: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _rewrite(client: RespClient, _: Sequence[bytes]) -> None:
-    client.fail("The server is running without a config file")
+def _rewrite(client: RespClient, _: Sequence[bytes]) -> Steps:
+    door = client.door
+    wanted = {
+        setting.kept_as: KEPT.get(name, setting.value)(door)
+        for name, setting in SETTINGS.items()
+        if setting.kept_as
+    }
+    try:
+        written = yield partial(door.work, partial(_write, door, wanted))
+    except LogstoreError as error:
+        client.fail(f"Rewriting config file: {error}")
+        return
+    given = ", ".join(f"{name}={wanted[name]}" for name in written)
+    if given:
+        door.audit.tell(audit.SETTINGS, client.permits.who, f"for good: {given}")
+    client.say(OK)
 
 
-def _sub(name: str, arity: int, run: Callable[..., None], summary: str, since: str) -> Command:
+def _write(door: RespDoor, wanted: dict[str, str]) -> list[str] | LogstoreError:
+    """In a worker."""
+    try:
+        return door.keep_settings(wanted)
+    except LogstoreError as error:
+        return error
+
+
+def _sub(name: str, arity: int, run: Run, summary: str, since: str) -> Command:
     return Command(
         f"config|{name}", arity, run, summary, since, "server",
         ("admin", "noscript", "loading", "stale"), ("@admin", "@slow", "@dangerous"),
@@ -218,7 +263,7 @@ COMMANDS: Final = (
             _sub("get", -3, _get, "Settings and their values.", "2.0.0"),
             _sub("set", -4, _set, "Changes settings.", "2.0.0"),
             _sub("resetstat", 2, _reset_counts, "Sets counters back.", "2.0.0"),
-            _sub("rewrite", 2, _rewrite, "Not done here.", "2.8.0"),
+            _sub("rewrite", 2, _rewrite, "Keeps what was changed.", "2.8.0"),
             Command("config|help", 2, help_of(*HELP), "What subcommands there are.", "5.0.0",
                     "server"),
         ),

@@ -16,7 +16,7 @@ from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.doors import DoorCounts
 from logstore.kept_users import KeptUser
 from logstore.protocols import session
-from logstore.protocols.house import Work
+from logstore.protocols.house import KeepSettings, Work, no_file
 from logstore.protocols.resp.acl_log import AclLog
 from logstore.protocols.resp.lately import Lately
 from logstore.slices import GoOn, Slices
@@ -181,6 +181,7 @@ class RespDoor:
     logins: Logins = field(default_factory=Nobody)
     refusals: Refusals | None = None  # told to whoever runs the server
     audit: Audit = field(default_factory=Unheard)
+    keep_settings: KeepSettings = no_file
     protected: bool = False  # nobody comes in from afar without a password
     name: str = "resp"
     acl_log: AclLog = field(default_factory=AclLog)

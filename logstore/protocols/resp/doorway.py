@@ -37,11 +37,15 @@ def open(house: House) -> Doorway:
         house.logins,
         Refusals(house.stopwatch, house.audit),
         house.audit,
+        house.keep_settings,
         protected=not settings.listen_insecure,
         totals=house.figures.door(NAME),
         flow=lambda: _flow(house.figures),
     )
 
+    if settings.resp_notify_keyspace_events:
+        door.onlookers.notices.ask(settings.resp_notify_keyspace_events)
+        door.onlookers.look()
     everyone: dict[int, RespClient] = {}
 
     def lost(journal: "Journal", turn: int, error: LogstoreError) -> None:

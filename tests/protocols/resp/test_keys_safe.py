@@ -363,3 +363,32 @@ def test_a_key_that_has_expired_is_gone_for_all_and_its_event_is_told(door):
         (b"c", "setrange"), (b"c", "incrbyfloat"), (b"b", "del"), (b"c", "del"), (b"d", "set"),
         (b"d", "expire"), (b"d", "expired"), (b"d", "keymiss"),
     ]  # fmt: skip
+
+
+def test_config_rewrite_keeps_what_was_changed_by_the_store_s_names(door):
+    one = door.connect()
+    assert one.ask("CONFIG", "REWRITE").startswith(b"-ERR Rewriting config file: this process")
+    asked = {}
+
+    def keep(wanted):
+        asked.update(wanted)
+        return ["resp.maxmemory.bytes"]
+
+    door.door.keep_settings = keep
+    for name, value in (
+        ("maxmemory", "1mb"), ("maxmemory-policy", "allkeys-lfu"), ("appendfsync", "no"),
+        ("notify-keyspace-events", "EKA"), ("client-output-buffer-limit", "pubsub 1mb 2 3"),
+    ):  # fmt: skip
+        assert one.ask("CONFIG", "SET", name, value) == OK
+    door.heard.clear()
+    assert one.ask("CONFIG", "REWRITE") == OK
+    assert asked == {
+        "resp.maxmemory.bytes": "1048576",
+        "resp.maxmemory.policy": "allkeys-lfu",
+        "resp.appendfsync": "everysec",
+        "resp.notify.keyspace.events": "AKE",
+        "resp.client.output.buffer.limit": "1048576 2 3",
+        "resp.maxclients": "100",
+        "resp.proto.max.bulk.len": str(512 << 20),
+    }
+    assert [what for _, _, what, _ in door.heard] == ["for good: resp.maxmemory.bytes=1048576"]
