@@ -50,7 +50,7 @@ lint: $(READY)        ## check style, types and import contracts
 bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
-crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 850 rounds of kill -9
+crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 900 rounds of kill -9
 	CRASH_SURVIVORS=2000 $(PYTEST) -m "not foreign" -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
 	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
 	$(BIN)/python -m tests.crash.kill --rounds 250
@@ -64,6 +64,7 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill_keys --rounds 25
 	$(BIN)/python -m tests.crash.kill_schedules --rounds 25
 	$(BIN)/python -m tests.crash.kill_mqtt_kept --rounds 25
+	$(BIN)/python -m tests.crash.kill_mqtt --rounds 50
 	$(BIN)/python -m tests.crash.kill_exact --rounds 50
 	$(BIN)/python -m tests.crash.kill_stomp --rounds 25
 
