@@ -4,10 +4,11 @@ right and with it: generated from the table of commands."""
 import re
 from dataclasses import replace
 
+import pytest
 from redis_parts import request
 from resp_kit import FakeDoor, boss, user
 
-from logstore.access.redis_grants import PATTERN_READING, READING, WRITING
+from logstore.access.redis_grants import PATTERN_READING, READING, WRITING, compiled
 from logstore.access.resources import (
     ALTER,
     CHANNEL,
@@ -153,6 +154,44 @@ def test_redis_s_rules_with_the_command_are_enough_but_for_users():
         if command.name in USERS:
             rule = KeptRule("al", USERS[command.name], CLUSTER, CLUSTER_NAME)
             assert ask(command, [rule]) is None, command.name
+
+
+def flags_of(command):
+    """What it does with the keys that it names, all of which are ``x``: of "R" and "W"."""
+    keys = [it for it in names(command, [w.encode() for w in words_of(command)]) if it.kind == KEY]
+    reads, writes = any(it.read for it in keys), any(it.write for it in keys)
+    return "R" * reads + "W" * writes if keys else None
+
+
+@pytest.mark.long
+def test_a_key_s_rule_says_whether_it_may_be_read_or_written():
+    """By %R~, %W~ and %RW~: what does neither, as EXISTS, needs any."""
+    of_keys = [it for it in EVERY if flags_of(it) is not None]
+    assert {flags_of(it) for it in of_keys} == {"", "R", "W", "RW"}
+    for command in of_keys:
+        for given in ("R", "W", "RW"):
+            text = f"on %{given}~x resetchannels &x &x* -@all +multi +{command.name}"
+            found = refused(answer(command, [user("al", "pw", redis=text)], "al"))
+            enough = set(flags_of(command)) <= set(given)
+            assert found == (None if enough else "NOPERM"), (command.name, given)
+
+
+@pytest.mark.long
+def test_each_category_gives_and_takes_its_commands():
+    every = {it for command in EVERY for it in called(command, [b"", b""]).categories}
+    assert {"@keyspace", "@read", "@write", "@string", "@hash", "@list", "@set"} <= every
+    for command in EVERY:
+        if command.name in USERS or NO_AUTH in command.flags or command.name == "exec":
+            continue  # which ask for something else, or for nothing
+        own = called(command, [it.encode() for it in words_of(command)]).categories
+        for category in every:
+            given = f"on ~* &* -@all +{category}"
+            taken = f"on ~* &* +@all -{category}"
+            for text, allowed in ((given, category in own), (taken, category not in own)):
+                found = compiled(text).denied(called(command, [b"x"] * 4)) is None
+                assert found == allowed, (command.name, text)
+        text = f"on ~* &* -@all +{min(own)}"
+        assert refused(answer(command, [user("al", "pw", redis=text)], "al")) is None, command.name
 
 
 def test_names_are_asked_for_each():

@@ -1,8 +1,59 @@
-"""What implementations of STOMP get wrong, by what their users have reported."""
+"""What implementations of STOMP get wrong, by what their users have reported.
+
+The table says which tests are about which; it fails if one lacks.
+"""
 
 import pytest
+from named_tests import is_there
 from stomp_kit import Door, bodies
 from stomp_wire import frame, said
+
+FRAMES, SESSION = "stomp/test_stomp_frames.py", "protocols/stomp/test_stomp_session.py"
+DESTINATIONS, HERE = "stomp/test_stomp_destinations.py", "protocols/stomp/test_stomp_traps.py"
+
+# By their numbers: what goes wrong, and the tests that it does not go wrong here.
+TRAPS = {
+    1: ("headers of ACK, which each version names otherwise", [
+        f"{HERE}::an_ack_names_its_message_as_its_version_has_it",
+        f"{HERE}::an_ack_with_the_header_of_another_version_is_refused"]),
+    2: ("the length of a message, copied into its ACK", [
+        f"{HERE}::an_ack_with_the_length_of_its_message_is_an_ack",
+        f"{FRAMES}::the_length_that_clients_copy_into_an_ack_is_not_believed"]),
+    3: ("a line end behind each frame", [
+        f"{HERE}::no_line_end_follows_a_frame_unless_that_is_asked_for",
+        f"{SESSION}::a_line_end_follows_each_frame_where_that_is_asked_for"]),
+    4: ("bodies with a NUL that are cut there", [
+        f"{HERE}::a_message_always_says_how_long_it_is",
+        f"{FRAMES}::a_body_with_a_length_may_hold_nuls"]),
+    5: ("escapes, which CONNECT has none of", [
+        f"{HERE}::a_passcode_is_taken_as_it_stands",
+        f"{HERE}::what_has_an_escape_in_1_2_is_plain_in_1_0",
+        f"{FRAMES}::what_a_backslash_means_depends_on_the_version"]),
+    6: ("which end beats how often", [
+        f"{DESTINATIONS}::both_keep_to_the_slower_of_what_one_can_and_the_other_wants",
+        f"{SESSION}::beats_are_sent_at_half_the_time_and_only_where_nothing_else_was",
+        f"{SESSION}::a_client_without_a_sign_of_life_ends_after_twice_its_time"]),
+    7: ("flags of a durable subscription that are forgotten", [
+        f"{HERE}::a_durable_subscription_waits_for_its_subscriber",
+        f"{HERE}::a_durable_subscription_that_forgets_one_of_its_flags_is_told"]),
+    8: ("a subscription of an exchange that is to last", [
+        f"{HERE}::a_subscription_of_an_exchange_lasts_if_its_headers_say_all_of_it"]),
+    9: ("messages of a temporary queue, which can't be acknowledged", [
+        f"{HERE}::messages_of_a_temporary_queue_need_no_ack"]),
+    10: ("queues that are neither durable nor exclusive", [
+        f"{HERE}::a_transient_queue_that_others_may_use_is_allowed"]),
+}  # fmt: skip
+MORE = [
+    f"{HERE}::a_nack_requeues_unless_it_says_otherwise",
+    f"{HERE}::prefetch_is_unlimited_where_nobody_says_it",
+    f"{HERE}::a_message_may_come_before_the_receipt_of_its_subscribe",
+]
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_each_trap_has_its_test(number):
+    _, tests = TRAPS[number]
+    assert [it for it in tests + MORE if not is_there(it)] == []
 
 
 @pytest.fixture
@@ -299,3 +350,12 @@ def test_what_outlives_its_subscription_can_still_be_settled(door):
 def test_prefetch_is_unlimited_where_nobody_says_it(door):
     peer = door.open()
     assert len(delivered(peer, *[b"x"] * 3000)) == 3000
+
+
+def test_a_message_may_come_before_the_receipt_of_its_subscribe(door):
+    """Which is legal; a client has both, and the receipt once."""
+    peer = door.open()
+    peer.publish("/queue/a", b"x")
+    door.run()
+    got = peer.ask("SUBSCRIBE", {"destination": "/queue/a", "id": "0", "receipt": "r"})
+    assert sorted(it.command for it in got) == ["MESSAGE", "RECEIPT"]
