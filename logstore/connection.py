@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count, islice, takewhile
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
@@ -44,6 +44,8 @@ BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
 TURNS_MAX: Final = 16  # of one connection, before others get theirs
 TURNS_S: Final = 0.01  # that they take, if so many are long
 PLAIN: Final = (bytes, bytearray, memoryview)  # what a Buffer is, unless it is an extent
+# In place of a deque, which takes 600 bytes when it is empty: who puts something in makes one.
+NOTHING: Final = cast("deque[Any]", ())
 _numbers: Final = count(1)
 
 
@@ -70,7 +72,48 @@ class Host(Protocol):
 
 
 class Connection:
-    """One socket and its session; to the session it is a ``Link``."""
+    """One socket and its session; to the session it is a ``Link``.
+
+    There may be ten thousand that are idle: what only a busy one has is made when it is needed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_account",
+        "_begin",
+        "_end",
+        "_ended",
+        "_extent_bytes",
+        "_extents",
+        "_host",
+        "_loop",
+        "_out",
+        "_own",
+        "_pipe",
+        "_queued",
+        "_reading",
+        "_secured",
+        "_shared",
+        "_shared_bytes",
+        "_sock",
+        "_timer",
+        "_timer_at",
+        "_touched",
+        "_turn",
+        "_writing",
+        "address",
+        "bytes_in",
+        "doorway",
+        "gone",
+        "heard_at",
+        "host",
+        "id",
+        "opened_at",
+        "peer",
+        "peer_address",
+        "session",
+        "unsent",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -98,10 +141,12 @@ class Connection:
         self._pipe: socket.socket | Secured = sock if secured is None else secured
         self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
-        self._out: deque[Any] = deque()  # Buffers, each told from an extent where it matters
+        # Buffers, each told from an extent where it matters; NOTHING once all is sent.
+        self._out: deque[Any] = NOTHING
         self._extents = 0  # of those in _out
         self._extent_bytes = 0  # unsent bytes that are in files, not in memory
-        self._shared: deque[tuple[int, bytes]] = deque()  # pushed chunks: where each ends of all
+        # Pushed chunks: where each ends of all. NOTHING once all is sent.
+        self._shared: deque[tuple[int, bytes]] = NOTHING
         self._shared_bytes = 0
         self._queued = 0  # bytes that were ever to be sent
         self._touched = 0  # how far its own room was written to: so much of it is memory
@@ -281,7 +326,7 @@ class Connection:
                 break
             out = self.session.outgoing(SEND_BYTES)
             if out:
-                self._out.extend(out)
+                self._out = deque(out)
                 size = 0
                 for it in out:
                     size += len(it)
@@ -333,6 +378,7 @@ class Connection:
                     self._done_with(it)
             if sent:
                 out[0] = memoryview(out[0])[sent:]
+        self._out = NOTHING
         return self._secured is None or self._drain(self._secured)
 
     def _drain(self, secured: "Secured") -> bool:
@@ -377,6 +423,8 @@ class Connection:
             _, chunk = self._shared.popleft()
             self._shared_bytes -= len(chunk)
             self._host.budget.unshare(chunk)
+        if not self._shared:
+            self._shared = NOTHING
 
     def _count(self) -> None:
         """Have it known what is held for this peer."""
@@ -466,9 +514,13 @@ class Connection:
             if sent == len(data):
                 self._queued += sent
                 return 0
+        if not self._out:
+            self._out = deque()
         self._out.append(memoryview(data)[sent:] if sent else data)
         self.unsent += len(data) - sent
         self._queued += len(data)
+        if not self._shared:
+            self._shared = deque()
         self._shared.append((self._queued, data))
         self._shared_bytes += len(data)
         self._host.budget.share(data)

@@ -497,6 +497,19 @@ async def test_parts_of_files_are_sent_in_their_place(server, connect):
 
 @serving
 @with_file
+async def test_an_idle_connection_has_no_room_for_what_is_to_be_sent(server, connect):
+    reader, writer = await connect()
+    writer.write(b"a\nfile %d\nb\n" % FILE_BYTES)
+    await reader.readexactly(len(b"A\n<") + FILE_BYTES + len(b"|\0\1\2>B\n"))
+    [it] = server._connections
+    await until(lambda: it._out is connection_module.NOTHING)
+    assert it._shared is connection_module.NOTHING
+    assert not hasattr(it, "__dict__")
+    writer.close()
+
+
+@serving
+@with_file
 async def test_a_reader_that_goes_leaves_no_file_open(server, connect):
     reader, writer = await connect()
     writer.write(b"file %d\nmore\n" % FILE_BYTES)
@@ -515,20 +528,21 @@ async def test_a_peer_that_reads_as_fast_as_we_send_does_not_hold_us(server, con
     """Its socket would take the whole answer, of some hundred milliseconds, in one turn."""
     reader, writer = await connect()
     await until(lambda: server._connections)
-    [it] = server._connections
-    flush, send, calls = it.flush, it._send_near_extent, [0]
+    kind, calls = connection_module.Connection, [0]
+    flush, send = kind.flush, kind._send_near_extent
 
-    def counted_flush():
+    def counted_flush(it):
         calls.append(0)
-        flush()
+        flush(it)
 
-    def counted_send():
+    def counted_send(it):
         calls[-1] += 1
-        return send()
+        return send(it)
 
-    it.flush, it._send_near_extent = counted_flush, counted_send
     clock = iter(range(1 << 20))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "flush", counted_flush)
+        patch.setattr(kind, "_send_near_extent", counted_send)
         patch.setattr(connection_module, "monotonic", lambda: next(clock))
         writer.write(b"file %d\n" % FILE_BYTES)
         data = await reader.readexactly(FILE_BYTES + 6)
