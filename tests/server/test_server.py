@@ -62,7 +62,7 @@ async def test_an_answer_can_come_from_another_thread(server, connect):
     reader, writer = await connect()
     writer.write(b"hold\nbehind\n")
     writer.write(b"x" * 100_000 + b"\n")
-    await _until(lambda: Lines.last.held)
+    await _until(lambda: Lines.living and Lines.last.held)
     thread = threading.Thread(target=Lines.last.release)
     thread.start()
     assert [await line(reader), await line(reader)] == [b"RELEASED\n", b"BEHIND\n"]
