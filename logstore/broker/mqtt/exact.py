@@ -7,16 +7,18 @@ cut a client that still knows an identifier hears the same of it as before.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
+from itertools import count as count_from
+from itertools import repeat
 from typing import Final
 
 from logstore.broker.mqtt import line
-from logstore.broker.mqtt.outbound import HEAD_BYTES, Outbound
+from logstore.broker.mqtt.outbound import Outbound
 from logstore.broker.mqtt.packet_ids import NO_DELIVERY
 from logstore.broker.mqtt.telling import Hands, Told, tell
-from logstore.broker.queues.handovers import OVER, RECEIVED, Sent, sent, told_of
+from logstore.broker.queues.handovers import OVER, RECEIVED, Sent, sent_in_a_row, told_of
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
@@ -47,13 +49,14 @@ class _Sending:
         pids: Sequence[int],
         line: "line.Line | None",
         lost: int,
+        size: int,
     ) -> None:
         self.messages = messages
         self.pids = pids  # of those of QoS 2
         self.line = line  # down which they go, if it is still there
         self.lost = lost  # what ``Exact`` had lost by then
         self.known = False
-        self.size = sum([len(it.topic) + len(it.payload) + HEAD_BYTES for it in messages])
+        self.size = size
 
 
 class Exact:
@@ -96,6 +99,10 @@ class Exact:
     def __contains__(self, pid: object) -> bool:
         """As Exact.__contains__."""
         return pid in self._steps
+
+    def has_any(self, pids: Sequence[int]) -> bool:
+        """As Exact.has_any."""
+        return not self._steps.keys().isdisjoint(pids)
 
     # From an earlier process
 
@@ -146,14 +153,14 @@ class Exact:
 
     # As outbound.Exact
 
-    def send(self, messages: Sequence[line.Sent]) -> None:
+    def send(self, messages: Sequence[line.Sent], size: int) -> None:
         """As Exact.send."""
         pids = [it.pid for it in messages if it.qos > 1]
         if not self._lasts:  # nobody has to know
             self._steps |= dict.fromkeys(pids, Step.SENT)
             self._out.put(messages)
             return
-        sending = _Sending(messages, pids, self._out.line, self._lost)
+        sending = _Sending(messages, pids, self._out.line, self._lost, size)
         self._steps |= dict.fromkeys(pids, Step.SENDING)
         self._sendings.append(sending)
         self.held_bytes += sending.size
@@ -161,27 +168,53 @@ class Exact:
 
     def _note(self, sending: _Sending) -> None:
         """Have it known which messages have these packet identifiers."""
-        places = []
-        for pid in sending.pids:
-            tag = self._out.pids.tag(pid)
-            delivered = None if tag is None else self._out.unacked.find(tag)
-            if delivered is not None and delivered.queue.facts.lasts:
-                places.append((pid, delivered.queue.id, delivered.lane, delivered.first))
-        if places:
-            noted = partial(self._noted, sending)
-            tell(self._hands, self._session, sent(places), noted)
+        told = b"".join(
+            sent_in_a_row(pid, count, queue.id, lane, offset)
+            for queue, lane, offset, pid, count in self._places(sending.pids)
+            if queue.facts.lasts
+        )
+        if told:
+            tell(self._hands, self._session, told, partial(self._noted, sending))
         else:
             self._noted(sending, None)
+
+    def _places(self, pids: Sequence[int]) -> Iterator[tuple[Queue, int, int, int, int]]:
+        """Where these messages are that are still out: queue, lane, first offset, first packet
+        identifier, how many of both follow each other.
+        """
+        unacked = self._out.unacked
+        for first, tag, count in self._out.pids.in_a_row(pids):
+            places = unacked.places(tag, tag + count - 1)
+            if places is None:
+                for pid, its in zip(range(first, first + count), count_from(tag), strict=False):
+                    if (found := unacked.find(its)) is not None:
+                        yield found.queue, found.lane, found.first, pid, 1
+                continue
+            pid = first
+            for queue, lane, offset, length in places:
+                yield queue, lane, offset, pid, length
+                pid += length
 
     def _noted(self, sending: _Sending, error: LogstoreError | None) -> None:
         if error is not None:
             self._fail("what it is about to be sent", error, partial(self._note, sending))
             return
         sending.known = True
-        for pid in sending.pids:
-            if self._steps.get(pid) is Step.SENDING:
-                self._steps[pid] = Step.SENT
+        self._step(sending.pids, Step.SENDING, Step.SENT)
         self._send_known()
+
+    def _step(self, pids: Sequence[int], before: Step, after: Step) -> Sequence[int]:
+        """Have those of these that are at one step be at the next one; which they are."""
+        there = self._at(pids, before)
+        self._steps |= dict.fromkeys(there, after)
+        return there
+
+    def _at(self, pids: Sequence[int], step: Step) -> Sequence[int]:
+        """Those of these that are at this step."""
+        steps = list(map(self._steps.get, pids))
+        if steps.count(step) == len(steps):  # as nearly always
+            return pids
+        return [pid for pid, its in zip(pids, steps, strict=True) if its is step]
 
     def _send_known(self) -> None:
         """As far as nothing waits before it."""
@@ -242,16 +275,15 @@ class Exact:
 
     def received(self, pids: Sequence[int]) -> list[int]:
         """PUBREC: the client has these; which of them are of no message that it was sent."""
-        new, unknown, line = [], [], self._out.line
-        for pid in pids:
+        pids, line, unknown = list(dict.fromkeys(pids)), self._out.line, []
+        new = self._at(pids, Step.SENT)
+        for pid in pids if len(new) < len(pids) else ():
             step = self._steps.get(pid)
-            if step is Step.SENT:
-                self._steps[pid] = Step.RECEIVED
-                new.append(pid)
-            elif step is Step.RELEASED and line is not None:
+            if step is Step.RELEASED and line is not None:
                 line.release([pid])
-            elif step is not Step.RECEIVED:
+            elif step is not Step.RECEIVED and step is not Step.SENT:
                 unknown.append(pid)
+        self._steps |= dict.fromkeys(new, Step.RECEIVED)
         if new:
             self._tell(told_of(RECEIVED, new), partial(self._released, new, line))
         return unknown
@@ -259,13 +291,13 @@ class Exact:
     def _released(
         self, pids: Sequence[int], before: "line.Line | None", error: LogstoreError | None
     ) -> None:
-        there = [it for it in pids if self._steps.get(it) is Step.RECEIVED]
         if error is not None:
+            there = self._at(pids, Step.RECEIVED)
             told = partial(self._released, there, before)
             again = partial(self._tell, told_of(RECEIVED, there), told)
             self._fail("what it has received", error, again)
             return
-        self._steps |= dict.fromkeys(there, Step.RELEASED)
+        there = self._step(pids, Step.RECEIVED, Step.RELEASED)
         if there and self._out.line is before and before is not None:
             before.release(there)
         self._out.go_on()
@@ -279,14 +311,13 @@ class Exact:
 
     def completed(self, pids: Sequence[int]) -> int:
         """PUBCOMP: these are over; how many were none."""
-        good = [it for it in pids if self._steps.get(it) is Step.RELEASED]
+        good = self._at(pids, Step.RELEASED)
         if good:
             self._over(good)
         return len(pids) - len(good)
 
     def _over(self, pids: Sequence[int]) -> None:
-        for pid in pids:
-            self._steps.pop(pid, None)
+        deque(map(self._steps.pop, pids, repeat(None)), 0)
         held = Transaction()
         if self._lasts:
             held.remember(Told(self._session, told_of(OVER, sorted(pids))))

@@ -60,15 +60,18 @@ class Exact(Protocol):
     def __contains__(self, pid: object) -> bool:
         """Whether this packet identifier is of an exchange of QoS 2 that has begun."""
 
+    def has_any(self, pids: Sequence[int]) -> bool:
+        """Whether one of these is."""
+
     @property
     def held_bytes(self) -> int:
         """Of messages that are to be sent, and wait: not 0 where there are any. Others wait behind
         them [MQTT-4.6.0-6].
         """
 
-    def send(self, messages: Sequence[Sent]) -> None:
-        """Messages to be sent down the line, in their order, once it is durable which packet
-        identifiers those of QoS 2 have.
+    def send(self, messages: Sequence[Sent], size: int) -> None:
+        """Messages of so many bytes to be sent down the line, in their order, once it is durable
+        which packet identifiers those of QoS 2 have.
         """
 
     def release(self, pid: int) -> bool:
@@ -302,7 +305,7 @@ class Outbound:
             self._average = max(MESSAGE_BYTES, size // len(messages))
             self._count()
         if messages and self.exact is not None and (exact or self.exact.held_bytes):
-            self.exact.send(messages)
+            self.exact.send(messages, size)
         elif messages:
             self.put(messages)
         for n in done:
@@ -357,7 +360,7 @@ class Outbound:
         """The client has these messages of QoS 1, or does not want them. False: one of them is of
         QoS 2, which is a protocol error.
         """
-        if self.exact is not None and any(it in self.exact for it in pids):
+        if self.exact is not None and self.exact.has_any(pids):
             return False
         self._free(pids)
         return True

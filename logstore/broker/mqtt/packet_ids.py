@@ -1,7 +1,10 @@
 """The packet identifiers of what one session has sent and its client has not acknowledged."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Final
+
+from logstore.broker.queues.handovers import follow
 
 PID_MAX: Final = 0xFFFF
 NO_DELIVERY: Final = -1  # in place of a tag: it is settled, and its client has not heard so
@@ -37,6 +40,18 @@ class PacketIds:
         """The delivery that it is of."""
         return self._tags.get(pid)
 
+    def in_a_row(self, pids: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Those of these that are in use, with their deliveries: packet identifier, tag, how many
+        of both follow each other.
+        """
+        tags = [self._tags.get(it, 0) for it in pids]
+        if follow(pids) and follow(tags) and tags[0] > 0:  # as nearly always
+            yield pids[0], tags[0], len(pids)
+            return
+        for pid, tag in zip(pids, tags, strict=True):
+            if tag:
+                yield pid, tag, 1
+
     def take(self, tag: int) -> int:
         """One that is free, for this delivery; there is one."""
         pid, tags = self._last, self._tags
@@ -63,14 +78,16 @@ class PacketIds:
         """The delivery that it was of; None: it is not in use."""
         return self._tags.pop(pid, None)
 
-    def free_all(self, pids: Iterable[int]) -> tuple[list[tuple[int, int]], int]:
+    def free_all(self, pids: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
         """The deliveries that these were of, as ranges (first, last) of tags that follow each
         other; how many were not in use.
         """
-        pop, found = self._tags.pop, list[tuple[int, int]]()
+        tags = list(map(self._tags.pop, pids, repeat(0)))
+        if tags and tags[0] > 0 and follow(tags):  # as nearly always
+            return [(tags[0], tags[-1])], 0
+        found = list[tuple[int, int]]()
         first, last, unknown = 1, 0, 0
-        for pid in pids:
-            tag = pop(pid, 0)
+        for tag in tags:
             if not tag:
                 unknown += 1
             elif tag == last + 1:

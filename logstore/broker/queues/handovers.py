@@ -15,7 +15,9 @@ Each says what is from then on: replay may begin too early. The state as bytes i
 that make it. Numbers are as in ``broker/packed.py``. Pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from logstore.broker.packed import NUMBER_MAX, Packed, packed
@@ -36,22 +38,35 @@ class Sent(NamedTuple):
 
 
 class HandOvers:
-    """Of one session."""
+    """Of one session. An operation costs a fraction of a microsecond for each of its identifiers:
+    they come by the hundred, and no object is made for one.
+    """
 
-    __slots__ = ("came", "sent")
+    __slots__ = ("_places", "_received", "came")
 
     def __init__(self) -> None:
         self.came: set[int] = set()  # packet identifiers of the client's messages
-        self.sent: dict[int, Sent] = {}  # by ours, as they were sent
+        # Queue, lane and offset by ours, as they were sent.
+        self._places: dict[int, tuple[int, int, int]] = {}
+        self._received: set[int] = set()  # of these: those that the client has
 
     def __bool__(self) -> bool:
-        return bool(self.came or self.sent)
+        return bool(self.came or self._places)
+
+    @property
+    def sent(self) -> Mapping[int, Sent]:
+        """By our packet identifiers, as they were sent. Made anew."""
+        received = self._received
+        return {
+            pid: Sent(*place, received=pid in received) for pid, place in self._places.items()
+        }  # fmt: skip
 
     def copy(self) -> "HandOvers":
         """Its own."""
         new = HandOvers()
         new.came = self.came.copy()
-        new.sent = self.sent.copy()
+        new._places = self._places.copy()
+        new._received = self._received.copy()
         return new
 
     def apply(self, value: bytes, what: str) -> bool:
@@ -87,22 +102,24 @@ class HandOvers:
             queue, lane, offset = data.number(), data.byte(), data.number()
             if offset > NUMBER_MAX - len(pids):
                 raise data.damaged(f"is about offsets from {offset} on")
-            for n, pid in enumerate(pids):
-                self.sent.pop(pid, None)
-                self.sent[pid] = Sent(queue, lane, offset + n, received=False)
+            if not self._places.keys().isdisjoint(pids):
+                self._forget(pids)
+            offsets = range(offset, offset + len(pids))
+            self._places.update(zip(pids, zip(repeat(queue), repeat(lane), offsets), strict=False))
         elif letter == RECEIVED:
-            for pid in pids:
-                if (known := self.sent.get(pid)) is not None:
-                    self.sent[pid] = known._replace(received=True)
+            self._received.update(filter(self._places.__contains__, pids))
         else:
-            for pid in pids:
-                self.sent.pop(pid, None)
+            self._forget(pids)
+
+    def _forget(self, pids: range) -> None:
+        deque(map(self._places.pop, pids, repeat(None)), 0)
+        self._received.difference_update(pids)
 
     def encode(self) -> bytes:
         """The operations that make it."""
         told = told_of(CAME, sorted(self.came))
-        told += sent((pid, it.queue, it.lane, it.offset) for pid, it in self.sent.items())
-        return told + told_of(RECEIVED, sorted(p for p, it in self.sent.items() if it.received))
+        told += sent((pid, *place) for pid, place in self._places.items())
+        return told + told_of(RECEIVED, sorted(self._received))
 
 
 _KNOWN: Final = frozenset({CAME, RELEASED, SENT, RECEIVED, OVER})
@@ -124,11 +141,18 @@ def sent(messages: Iterable[tuple[int, int, int, int]]) -> bytes:
             count += 1
             continue
         if count:
-            out += (SENT, packed(first), packed(count), packed(queue), _byte(lane), packed(offset))
+            out.append(sent_in_a_row(first, count, queue, lane, offset))
         first, queue, lane, offset, count = pid, its_queue, its_lane, its_offset, 1
     if count:
-        out += (SENT, packed(first), packed(count), packed(queue), _byte(lane), packed(offset))
+        out.append(sent_in_a_row(first, count, queue, lane, offset))
     return b"".join(out)
+
+
+def sent_in_a_row(first: int, count: int, queue: int, lane: int, offset: int) -> bytes:
+    """The operation about messages of one lane: packet identifiers and offsets in a row."""
+    return b"".join(
+        (SENT, packed(first), packed(count), packed(queue), _byte(lane), packed(offset))
+    )
 
 
 def _byte(lane: int) -> bytes:
@@ -136,7 +160,19 @@ def _byte(lane: int) -> bytes:
     return bytes((lane,))
 
 
+def follow(numbers: Sequence[int]) -> bool:
+    """Whether each of them is one more than the one before it; False: or there are none.
+
+    A tenth of what a loop costs.
+    """
+    return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
 def _in_a_row(pids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    pids = list(pids)
+    if follow(pids):  # as nearly always
+        yield pids[0], len(pids)
+        return
     first, count = 0, 0
     for pid in pids:
         if pid == first + count:

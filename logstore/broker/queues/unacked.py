@@ -149,6 +149,29 @@ class Unacked(Generic[Queue, Consumer]):
         offset = run.first + (tag - run.tag) * run.stride
         return Delivered(run.queue, run.lane, offset, 1, run.consumer)
 
+    def places(self, first: int, last: int) -> list[tuple[Queue, int, int, int]] | None:
+        """Where these deliveries are, which stay, in order: queue, lane, first offset, how many
+        offsets from there on. None: one is not unacked, or offsets do not follow each other.
+        """
+        found: list[tuple[Queue, int, int, int]] = []
+        tag = first
+        while tag <= last:
+            number = tag >> PAGE_SHIFT
+            page = self._pages.get(number)
+            if page is None:
+                return None
+            run = page.runs[bisect_right(page.tags, tag) - 1]
+            end = min(last + 1, run.tag + run.length)
+            count, skipped = end - tag, tag - run.tag
+            if count <= 0 or (count > 1 and run.stride > 1):
+                return None
+            mask = (1 << count) - 1 << (tag & PAGE_TAGS - 1)
+            if page.bits & mask != mask:
+                return None
+            found.append((run.queue, run.lane, run.first + skipped * run.stride, count))
+            tag = end
+        return found
+
     def ack(self, tag: int) -> Delivered[Queue, Consumer] | None:
         """Take out one delivery; None where no such tag is unacked."""
         if tag not in self:

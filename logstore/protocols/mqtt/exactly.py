@@ -133,14 +133,12 @@ def received(of: Carrier, pids: Sequence[int]) -> None:
     """PUBREC: the client has these. Raises Broken."""
     assert of.mine is not None
     exact = of.mine.out.exact
-    sent = [it for it in pids if exact is not None and it in exact]
-    if sent:
-        _unknown(of, of.mine.exact.received(sent))
-    if len(sent) < len(pids):
-        others = [it for it in pids if exact is None or it not in exact]
-        if any(it in of.mine.out.pids for it in others):
-            raise not_allowed("a PUBREC of a message of QoS 1")
-        _unknown(of, others)
+    unknown = pids if exact is None else of.mine.exact.received(pids)
+    if not unknown:
+        return
+    if any(it in of.mine.out.pids and (exact is None or it not in exact) for it in unknown):
+        raise not_allowed("a PUBREC of a message of QoS 1")
+    _unknown(of, unknown)
 
 
 def _refused(of: Carrier, pid: int) -> None:

@@ -1,5 +1,7 @@
 """What the journal says of messages that are being handed over exactly once."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from logstore.broker.queues.handovers import (
     RELEASED,
     HandOvers,
     Sent,
+    follow,
     sent,
+    sent_in_a_row,
     told_of,
 )
 from logstore.errors import CorruptStore, SchemaTooNew
@@ -59,6 +63,25 @@ def test_a_message_to_a_client():
 def test_messages_in_a_row_are_one_operation():
     assert len(sent((n, 3, 0, 1000 + n) for n in range(1, 60_000))) < 16
     assert len(told_of(CAME, range(1, 60_000))) < 8
+
+
+def test_messages_in_a_row_may_be_told_as_such():
+    assert sent_in_a_row(5, 3, 9, 1, 100) == sent([(5 + n, 9, 1, 100 + n) for n in range(3)])
+
+
+@given(st.lists(st.integers(1, 9), max_size=5))
+def test_what_follows_each_other(numbers):
+    assert follow(numbers) == (bool(numbers) and all(b == a + 1 for a, b in pairwise(numbers)))
+
+
+@given(st.sampled_from([CAME, RELEASED, RECEIVED, OVER]), st.lists(st.integers(1, 20), max_size=9))
+def test_operations_are_about_all_that_they_were_told_of(letter, those):
+    state = applied([told_of(CAME, range(1, 21)), sent((n, 3, 0, n) for n in range(1, 21))])
+    applied([told_of(letter, those)], state)
+    assert 20 - len(state.came) == (len(set(those)) if letter == RELEASED else 0)
+    assert 20 - len(state.sent) == (len(set(those)) if letter == OVER else 0)
+    received = {pid for pid, it in state.sent.items() if it.received}
+    assert received == (set(those) if letter == RECEIVED else set())
 
 
 @given(st.lists(operations, max_size=12))

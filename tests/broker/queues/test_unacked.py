@@ -1,6 +1,7 @@
 """A channel's deliveries against a dict from tag to message."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -90,6 +91,22 @@ class UnackedModel(RuleBasedStateMachine):
         those = [tag for tag, message in self.known.items() if message[3] == consumer]
         self.expect(self.it.drain_consumer(consumer), those)
 
+    @rule(data=st.data(), count=st.sampled_from([1, 2, 8, 1500]))
+    def places(self, data, count):
+        first = self.some_tag(data)
+        found = self.it.places(first, first + count - 1)
+        those = [self.known.get(tag) for tag in range(first, first + count)]
+        if found is not None:
+            consumers = [None if it is None else it[3] for it in those]
+            assert [
+                (queue, lane, offset + n) for queue, lane, offset, length in found
+                for n in range(length)
+            ] == [it[:3] for it in those if it is not None]  # fmt: skip
+            assert None not in consumers
+        elif None not in those:
+            steps = [b[2] - a[2] for a, b in pairwise(those)]
+            assert any(it != 1 for it in steps)
+
     @rule()
     def drain(self):
         self.expect(self.it.drain(), list(self.known))
@@ -131,6 +148,33 @@ def test_a_tag_is_acked_once():
     assert it.ack_upto(2) is None
     assert it.ack_upto(3) == [Delivered("q", 3, 100, 0b101, "c")]
     assert it.of("c") == len(it) == 2
+
+
+def test_where_deliveries_are_is_told_by_runs():
+    it = Unacked()
+    it.add("q", 3, 100, 5, "c")
+    it.add("r", 0, 7, 2, "d")
+    assert it.places(2, 6) == [("q", 3, 101, 4), ("r", 0, 7, 1)]
+    assert it.places(6, 8) is None  # nobody has 8
+    assert it.places(9, 9) is None
+    it.ack(4)
+    assert it.places(2, 6) is None
+    assert it.places(2, 3) == [("q", 3, 101, 2)]
+    it.add("q", 3, 200, 2, "c", 5)
+    assert it.places(8, 9) is None  # not in a row
+    assert it.places(9, 9) == [("q", 3, 205, 1)]
+    assert len(it) == 8
+
+
+def test_deliveries_across_a_page_are_told_where_they_are():
+    it = Unacked()
+    it.pass_over(PAGE_TAGS - 3)
+    first = it.add("q", 0, 50, 6, "c")
+    found = it.places(first, first + 5)
+    assert sum(count for *_, count in found) == 6
+    assert [offset for _, _, offset, _ in found] == [50, 52]
+    assert it.places(first - 1, first) is None
+    assert it.places(1, 1) is None
 
 
 def test_all_of_nothing_is_no_error():
