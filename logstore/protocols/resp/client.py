@@ -73,7 +73,7 @@ class RespClient:
         "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "blocked", "changed",
         "changing", "closed", "created_at", "cut_off", "database", "depends", "door", "everyone",
         "following", "form", "in_transaction", "known", "last_command", "library", "link",
-        "login_until", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
+        "login_until", "lost", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
         "outdated", "permits", "queue", "queue_bytes", "queue_failed", "queued_under", "replying",
         "rest_until", "seat", "soft_over", "soft_until", "subscribed", "tracking", "unsafe",
         "unsaved", "version", "watched", "working",
@@ -113,6 +113,7 @@ class RespClient:
         # which depend on what, from where to where.
         self.depends: list[Turn] = []
         self.unsaved: list[Unsaved] = []
+        self.lost: bytes | None = None  # what is said instead, where that could not be written
         self.closed: str | None = None
         self.cut_off = False  # it read too slowly, or was killed
         self.subscribed = False
@@ -268,7 +269,10 @@ class RespClient:
 
     def note_unsaved(self, begin: int, *, each: bool = False) -> None:
         """The replies from there on are those of the command; ``each``: of several."""
-        if self.depends:
+        if self.lost is not None:
+            self._say_lost(begin, len(self.out), self.lost, each=each)
+            self.lost, self.depends = None, []
+        elif self.depends:
             self.unsaved.append(Unsaved(self.depends, begin, len(self.out), each))
             self.depends = []
 
@@ -276,16 +280,21 @@ class RespClient:
         """What was changed in that turn could not be written: its replies say so instead."""
         error = replies.error(b"MISCONF " + text)
         journal = turn[0]
-        others = [
-            it for entry in self.unsaved for it in entry.depends if it[0] is journal and it != turn
-        ]
+        every = [self.depends, *(entry.depends for entry in self.unsaved)]
+        others = [it for those in every for it in those if it[0] is journal and it != turn]
         self.unsafe.lower(cast("Log", journal), max((it[1] for it in others), default=0))
         for depends, begin, end, each in self.unsaved:
             if turn in depends:
-                count = end - begin if each else min(end - begin, 1)  # 0: it wants no replies
-                self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
-                errors = self.door.counts.errors
-                errors["MISCONF"] = errors.get("MISCONF", 0) + count
+                self._say_lost(begin, end, error, each=each)
+        if turn in self.depends:  # by a command that is under way: it has its replies at its end
+            self.lost = error
+
+    def _say_lost(self, begin: int, end: int, error: bytes, *, each: bool) -> None:
+        """The replies from there on; those that stand behind keep their places."""
+        count = end - begin if each else min(end - begin, 1)  # 0: it wants no replies
+        self.out[begin:end] = [error] * count + [b""] * (end - begin - count)
+        errors = self.door.counts.errors
+        errors["MISCONF"] = errors.get("MISCONF", 0) + count
 
     def look_around(self) -> None:
         """A command of its own is done: others have waited for that, or are to be told."""

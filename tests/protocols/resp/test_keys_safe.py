@@ -101,6 +101,23 @@ def test_a_full_disk_is_told_and_changes_nothing(door, log, pipelined):
     assert b"aof_last_write_status:ok" in two.ask("INFO", "persistence")
 
 
+def test_what_is_written_as_one_is_told_as_one_where_it_is_not(door, log):
+    """It is written before its replies are complete: a transaction, or many keys at once."""
+    one = door.connect()
+    log.full = True
+    one.send(request("MULTI") + request("SET", "a", "1") + request("GET", "a"))
+    assert one.ask("EXEC") == FULL
+    many = [word for n in range(command_rows.AT_ONCE) for word in (f"k{n}", "x")]
+    assert one.ask("MSET", *many) == FULL
+    assert one.ask("DBSIZE") == b":0\r\n"
+    log.full = False
+    assert one.send(request("MULTI") + request("SET", "a", "2")) == OK + b"+QUEUED\r\n"
+    one.ask("EXEC")
+    door.sync()
+    assert one.new() == b"*1\r\n+OK\r\n"
+    assert [row[:2] for row in rows(log)] == [(b"a", b"2")]
+
+
 def test_who_only_read_what_could_not_be_written_is_told_too(door, log):
     one, two = door.connect(), door.connect()
     log.full = True
