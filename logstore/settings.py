@@ -591,6 +591,13 @@ class StoreSettings:
         low=1 << 20,
         high=1 << 30,
     )
+    resp_max_value_size: int = _setting(
+        16 << 20,
+        "the largest key, string or element of a collection that is kept; more is refused",
+        unit="bytes",
+        low=1 << 20,
+        high=64 << 20,
+    )
     resp_client_output_buffer_limit: str = _setting(
         "32mb 8mb 60",
         "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "

@@ -108,7 +108,7 @@ class FakeDoor:
 
     def __init__(
         self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20, users=(), rules=(), delay_s=0.0,
-        protected=False, logs=None, keys_rules=(),
+        protected=False, logs=None, keys_rules=(), value_bytes_max=16 << 20,
     ):  # fmt: skip
         self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
         self.access.audit = self.heard = Heard()
@@ -118,7 +118,10 @@ class FakeDoor:
         self.now = 100.0
         self.wall_ms = 5000
         limits = RespLimits(
-            SimpleNamespace(connections_max=100), bulk_bytes_max, Unread.parse(pubsub)
+            SimpleNamespace(connections_max=100),
+            bulk_bytes_max,
+            value_bytes_max,
+            Unread.parse(pubsub),
         )
         self.door = RespDoor(
             self.channels, limits, Facts(1, "a-b", "data"), lambda: 5000, self.work,

@@ -14,13 +14,14 @@ from typing import Any, Final, NamedTuple
 from logstore.broker.keys import elements
 from logstore.broker.keys.keyspace import Before, Changes, Keyspace
 from logstore.broker.keys.shapes import FLUSH, FLUSH_HEADERS, Row, columns, replaced, rows
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, RecordTooLarge
 from logstore.log import Log, Wake
 from logstore.records.encode import encode_columns
 from logstore.slices import GoOn
 
-# Of records: a batch is one write, and one read of whoever reads the topic. What a command has
-# changed is not cut, so that a power cut leaves no half of it; nor is a transaction, at any size.
+# Of records: a batch is one write, and one read of whoever reads the topic, who takes no more than
+# twice as much of it. What a command in steps or a transaction has changed is not cut, so that a
+# power cut leaves no half of it: more is refused.
 NO_TURN: Final = 0
 BATCH_BYTES: Final = 128 << 20
 GONE_STEP: Final = 1000  # elements of collections that are gone, in a turn
@@ -184,6 +185,11 @@ class Journal:
             return None
         now_ms = keyspace.clock()
         mark = 0
+        if whole and (size := sum(map(_size, listed))) > BATCH_BYTES:
+            raise RecordTooLarge(
+                f"a transaction or command changes {size} bytes: {BATCH_BYTES} are the most that "
+                "are written as one"
+            )
         for some in [listed] if whole else _parts(listed):
             batch = encode_columns(columns(some, now_ms))
             mark = log.append(batch) + batch.record_count
@@ -268,13 +274,18 @@ class Journal:
 def _parts(listed: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Some at a time that are a batch."""
     begin = size = 0
-    for at, (key, value, _) in enumerate(listed):
-        own = len(key) + len(value or b"")
+    for at, row in enumerate(listed):
+        own = _size(row)
         if at > begin and size + own > BATCH_BYTES:
             yield listed[begin:at]
             begin, size = at, 0
         size += own
     yield listed[begin:]
+
+
+def _size(row: Row) -> int:
+    key, value, _ = row
+    return len(key) + len(value or b"")
 
 
 def _trim(trimmed: Log, before: int, mark: int) -> None:

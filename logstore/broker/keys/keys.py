@@ -12,13 +12,15 @@ from logstore.broker.keys.journal import Journal
 from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
 from logstore.broker.keys.levels import Levels
 from logstore.broker.keys.shapes import Loading
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, Refused
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
 
 DATABASES: Final = KEYS_DATABASES
 ROOMY_MIN: Final = 100_000
 AT_ONCE_MS: Final = 1  # between two steps of what is due, where there is more
+# So much changed is enough for a turn, in which it is written: whoever would change more waits.
+TURN_BYTES: Final = 8 << 20
 _log: Final = logging.getLogger("logstore.keys")
 
 
@@ -152,6 +154,9 @@ class Keys:
             if len(keyspace.values) > self._roomy:
                 self._roomy = 2 * len(keyspace.values)
                 self._around.work(heap.give_back, lambda _: None)
+        held, self._held = self._held, {}
+        for wake in held:
+            wake()
 
     def stirred(self) -> Iterator[Journal]:
         """Those whose databases were changed since this was asked last, and are to be safe."""
@@ -192,22 +197,25 @@ class Keys:
         self._alone = None
         for keyspace in self.awake:
             self.journals[keyspace.number].whole = True
-        held, self._held = self._held, {}
         self.end_turn()
-        for wake in held:
-            wake()
 
     def held_up(self, who: object, wake: Callable[[], object]) -> bool:
-        """Whether somebody else has it for himself; then ``wake`` is called once he has done."""
-        if self._alone is None or self._alone is who:
+        """Whether somebody else has it for himself, or enough was changed in this turn.
+
+        Then ``wake`` is called once he has done, or the turn has ended.
+        """
+        if self._alone is who:
+            return False
+        if self._alone is None and not any(it.unwritten_bytes > TURN_BYTES for it in self.awake):
             return False
         self._held[wake] = None
         return True
 
     def _is_lost(self, journal: Journal, turn: int, error: LogstoreError) -> None:
-        if self.failing is None:
-            _log.error("keys can't be written: %s", error)
-        self.failing = str(error)
+        if not isinstance(error, Refused):  # else more was asked for than is written as one
+            if self.failing is None:
+                _log.error("keys can't be written: %s", error)
+            self.failing = str(error)
         self.lost(journal, turn, error)
 
     def try_now(self) -> str | None:

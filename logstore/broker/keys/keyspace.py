@@ -109,7 +109,7 @@ class Keyspace:
     __slots__ = (
         "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",
         "flushed", "gone", "graves", "hits", "levels", "looked_at", "misses", "must", "number",
-        "order", "stirred", "told", "touch", "undo", "values", "version",
+        "order", "stirred", "told", "touch", "undo", "unwritten_bytes", "values", "version",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +125,7 @@ class Keyspace:
         self.told: Callable[[int, bytes, str], object] | None = None
         self.dirty: dict[bytes, Before] = {}  # changed, and not written
         self.undo: list[Undo] = []  # of values that change within
+        self.unwritten_bytes = 0  # of strings and whole values that were changed since, about
         self.flushed: Flushed | None = None
         self.must = False  # something of it is to be synced before it is answered
         self.stirred = False  # the same; set back by who answers
@@ -310,6 +311,8 @@ class Keyspace:
             if not self.awake:
                 self.stir()
             self.dirty[key] = old, self.deadlines.get(key)
+            if type(old) is bytes:  # which is written as a whole, whatever of it changes
+                self.unwritten_bytes += len(old)
 
     def wrote(self, level: Level) -> None:
         """Keys of this level were put into ``dirty`` by somebody else."""
@@ -337,6 +340,7 @@ class Keyspace:
         """What was changed since this was asked last."""
         changes = Changes(self.dirty, self.undo, self.flushed, self.must)
         self.dirty, self.undo, self.flushed, self.must = {}, [], None, False
+        self.unwritten_bytes = 0
         return changes
 
     def give_back(self, changes: Changes) -> None:
@@ -365,11 +369,14 @@ class Keyspace:
 
     def _put(self, key: bytes, value: object, old: object) -> None:
         self.values[key] = value
+        size = size_of(value)
+        if key in self.dirty:
+            self.unwritten_bytes += size
         if old is None:
             self.order.add(key)
-            self.contents.bytes += KEY_BYTES + len(key) + size_of(value)
+            self.contents.bytes += KEY_BYTES + len(key) + size
         else:
-            self.contents.bytes += size_of(value) - size_of(old)
+            self.contents.bytes += size - size_of(old)
 
     def _drop(self, key: bytes) -> None:
         value = self.values.pop(key)

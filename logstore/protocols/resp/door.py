@@ -81,6 +81,7 @@ class RespLimits:
 
     crowd: session.Limits
     bulk_bytes_max: int
+    value_bytes_max: int  # of what is kept: a key, a string, an element
     pubsub: Unread
 
 

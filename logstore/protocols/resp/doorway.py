@@ -26,7 +26,9 @@ def open(house: House) -> Doorway:
     assert unread is not None, "the setting's pattern lets nothing else through"
     door = resp.RespDoor(
         house.channels,
-        resp.RespLimits(crowd, settings.resp_proto_max_bulk_len, unread),
+        resp.RespLimits(
+            crowd, settings.resp_proto_max_bulk_len, settings.resp_max_value_size, unread
+        ),
         resp.Facts(house.process_id, house.store_id, house.path, house.turns),
         house.clock,
         house.work,

@@ -33,6 +33,7 @@ from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
+from logstore.protocols.resp.wrong import TOO_LONG
 from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
 
@@ -515,6 +516,9 @@ class RespSession:
             return
         if self._is_too_early(command):
             return
+        if self._is_too_large(command, arguments):
+            self._reject(TOO_LONG.encode(), command)
+            return
         if client.permits.free or len(arguments) <= NAMES_AT_ONCE:
             refusal = None
             if not client.permits.free:
@@ -547,6 +551,12 @@ class RespSession:
             self._reject(NO_ROOM, command, "OOM")
             return True
         return False
+
+    def _is_too_large(self, command: Command, arguments: Sequence[bytes]) -> bool:
+        """Whether it may keep what it is given, and one of that is longer than what is kept."""
+        if "write" not in command.flags and not command.numkeys:
+            return False
+        return max(map(len, arguments)) > self._door.limits.value_bytes_max
 
     def _ask(self, command: Command, arguments: Sequence[bytes]) -> Steps:
         """Carry it out if it is allowed: of many names that takes a while."""

@@ -1,6 +1,10 @@
 """An error reply that a command gives from within: its code and its text, in Redis's words."""
 
+from typing import Final
+
 from logstore.errors import LogstoreError
+
+TOO_LONG: Final = "string exceeds maximum allowed size (resp.max.value.size)"
 
 
 class Wrong(LogstoreError):

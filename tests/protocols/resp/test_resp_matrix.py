@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from redis_parts import request
+from resp_commands import EVERY, words_of
 from resp_kit import FakeDoor, boss, user
 
 from logstore.access.redis_grants import PATTERN_READING, READING, WRITING, compiled
@@ -32,31 +33,7 @@ from logstore.protocols.resp.permits import (
     names,
 )
 
-EVERY = [
-    it
-    for each in COMMANDS.values()
-    for it in (
-        each.subcommands.values() if each.run is None else (each, *each.subcommands.values())
-    )
-]
-# What a command takes beside names, where any word will not do; what is refused then is not it.
-WORDS = {
-    **{name: ["x", "1", "x"] for name in ("eval", "evalsha", "eval_ro", "evalsha_ro")},
-    "psubscribe": ["x*"],
-    "channel.read": ["x", "FROM", "0"],
-    "acl|dryrun": ["al", "PING"],
-}
 NOT_ALLOWED = re.compile(rb"-(NOAUTH|NOPERM|WRONGPASS|EXECABORT [^\r]*(NOAUTH|NOPERM))")
-
-
-def words_of(command):
-    """Enough arguments for it, the names among them ``x``."""
-    first = command.name.upper().split("|")
-    count = abs(command.arity) - len(first)
-    words = [*first, *WORDS.get(command.name, ["x"] * count)]
-    if command.numkeys:
-        words[command.numkeys] = str(len(words) - command.numkeys - 1)
-    return words
 
 
 def refused(reply):

@@ -19,12 +19,11 @@ from logstore.protocols.resp.keys.look import (
     string_there,
 )
 from logstore.protocols.resp.replies import OK, bulk, integer
-from logstore.protocols.resp.wrong import Wrong
+from logstore.protocols.resp.wrong import TOO_LONG, Wrong
 from logstore.slices import Steps
 
 SYNTAX: Final = "syntax error"
 INT64_MAX: Final = 2**63 - 1
-TOO_LONG: Final = "string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
 class Options(NamedTuple):
@@ -191,7 +190,10 @@ def _msetnx(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 
 def _check_length(client: RespClient, size: int) -> None:
-    if size > client.door.limits.bulk_bytes_max:
+    limits = client.door.limits
+    if size > limits.bulk_bytes_max:  # no string in Redis is so long either
+        raise Wrong("string exceeds maximum allowed size (proto-max-bulk-len)")
+    if size > limits.value_bytes_max:
         raise Wrong(TOO_LONG)
 
 
