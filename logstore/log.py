@@ -1,7 +1,7 @@
 """The waist: what the models above see of a log, and all that storage below must offer.
 
 Offsets number records within one log, from 0, without reuse. ``start <= safe <= end``, and none
-of the three goes back.
+of the three goes back; nor does ``stable``, which is ``safe`` where no transaction is open.
 
 Marks number what this process has appended to the log, as offsets do: a batch's first record has
 the mark that ``append`` gave, its second one the next. They say what is to become safe before
@@ -15,7 +15,7 @@ network or a disk for long is never called in a thread that serves others: openi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from logstore.records.batch import Batch
 from logstore.settings import TopicSettings
@@ -25,6 +25,15 @@ Wake = Callable[[], None]
 
 NOT_KNOWN: Final = -1  # the offset of a mark, yet
 MARKS_KEPT: Final = 65_536  # appends whose offsets can be asked for: no log remembers all of them
+
+
+class Aborted(NamedTuple):
+    """A transaction of one log that was aborted: readers of what is committed leave it out."""
+
+    producer_id: int
+    first: int  # offset of its first record
+    last: int  # of its marker
+    stable: int  # where the log was stable up to then
 
 
 class Notes(Protocol):
@@ -37,10 +46,11 @@ class Notes(Protocol):
     def load(self, note: bytes) -> None:
         """Begin with what ``freeze`` gave. Raises Damaged."""
 
-    def appended(self, batch: Batch, base_offset: int) -> None:
+    def appended(self, batch: Batch, base_offset: int) -> Aborted | None:
         """The batch, any batch, stands in the log; perhaps it is known already.
 
         Called under the log's lock at every append: return at once where nothing is to be kept.
+        Gives the transaction that the batch aborts, if it does; the log keeps that.
         """
 
     def freeze(self) -> Callable[[], bytes]:
@@ -59,6 +69,15 @@ class Once(Notes, Protocol):
 
         Called under the log's lock, before it is written. Raises CorruptBatch.
         """
+
+
+@runtime_checkable
+class Deciding(Notes, Protocol):
+    """Notes that know of the log's transactions."""
+
+    @property
+    def undecided(self) -> int | None:
+        """The first offset of the earliest transaction that is open; None: none is."""
 
 
 class Extent(Protocol):
@@ -99,6 +118,10 @@ class Log(Protocol):
     @property
     def safe(self) -> int:
         """Everything below may be acknowledged and shown to readers, by this log's sync policy."""
+
+    @property
+    def stable(self) -> int:
+        """Everything below is safe, and of no transaction that is open (Kafka's LSO)."""
 
     @property
     def end(self) -> int:
@@ -147,6 +170,13 @@ class Log(Protocol):
         """What ``read`` would give, without reading it: from ``at`` itself on, to ``bytes_max``.
 
         None where that is not to be had, or not worth it: ``read`` tells why. Never waits.
+        """
+
+    def aborted(self, at: int, below: int) -> Sequence[Aborted]:
+        """Transactions that were aborted, of which some record or the marker is in this range.
+
+        Some that begin at ``below`` or above may be there, too. Never waits. Raises CorruptBatch,
+        Failed.
         """
 
     def where(self, offset: int) -> str:

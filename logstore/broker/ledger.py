@@ -6,19 +6,25 @@ producer the last five batches are known (a client has at most five under way), 
 that comes again is answered with the offset that it has. A higher epoch begins anew at 0 and locks
 out the lower ones.
 
+A producer that has begun a transaction here (its batches say so) has it open until the marker that
+ends it: the transactions that are open are known by the offset of their first record, and readers
+of what is committed stop at the earliest (KIP-98).
+
 The ledger is made of the log's batches alone. The log saves it with its recovery point and tells it
 at opening of the batches above, so it survives whatever the batches survive. Where the topic has
 ``deduplication.header``, the ids that it remembers are kept here, too (``deduplication/``).
 """
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
-from logstore.log import Log
+from logstore.log import Aborted, Log
 from logstore.records.batch import Batch
+from logstore.records.control import COMMIT, outcome_of
 from logstore.settings import TopicSettings
 
 if TYPE_CHECKING:  # few topics have them
@@ -31,6 +37,8 @@ SEQUENCE_MAX: Final = 2**31 - 1
 _PRODUCER = Struct(">qhqB")  # id, epoch, last seen (ms), batches
 _BATCH = Struct(">iiq")
 _REPEATS: Final = -2  # in place of an id: what follows is what is remembered of ids of records
+_OPEN: Final = -3  # likewise: open transactions, as many as the last number says
+_FIRST = Struct(">qq")  # id, the first offset of its open transaction
 
 assert BATCHES_KEPT < 256, "a note counts them in one byte"
 
@@ -67,6 +75,7 @@ class Ledger:
         self._clock = clock
         self._expiration_ms = expiration_ms
         self._producers: dict[int, Known] = {}  # the last heard of is last
+        self._open: OrderedDict[int, int] = OrderedDict()  # first offsets, which rise, by producer
         self._frozen: Callable[[], bytes] | None = None
 
     def check(self, batch: Batch) -> int | None:
@@ -75,7 +84,7 @@ class Ledger:
         Raises OutOfSequence, FencedProducer.
         """
         known = self._known(batch.producer_id)
-        if known is None or not known.sent:
+        if known is None:
             return None  # whatever came before is forgotten
         first, last = batch.base_sequence, last_sequence(batch)
         if batch.producer_epoch < known.epoch:
@@ -83,7 +92,7 @@ class Ledger:
                 f"producer {batch.producer_id} has epoch {batch.producer_epoch}, "
                 f"a newer one has {known.epoch}"
             )
-        if batch.producer_epoch > known.epoch:
+        if batch.producer_epoch > known.epoch or not known.sent:
             if first != 0:
                 raise OutOfSequence(
                     f"producer {batch.producer_id}: epoch {batch.producer_epoch} is new and begins "
@@ -106,9 +115,10 @@ class Ledger:
 
     def _known(self, producer_id: int) -> Known | None:
         known = self._producers.get(producer_id)
-        if known is None or self._clock() - known.seen_ms >= self._expiration_ms:
+        if known is None:
             return None
-        return known
+        expired = self._clock() - known.seen_ms >= self._expiration_ms
+        return None if expired and producer_id not in self._open else known
 
     def producers(self) -> Iterator[tuple[int, Known]]:
         """Every producer that is not expired."""
@@ -116,6 +126,16 @@ class Ledger:
             known = self._known(producer_id)
             if known is not None:
                 yield producer_id, known
+
+    @property
+    def undecided(self) -> int | None:
+        """As Deciding.undecided."""
+        return next(iter(self._open.values()), None)
+
+    @property
+    def open(self) -> Mapping[int, int]:
+        """The first offset of each open transaction, by its producer; the earliest first."""
+        return self._open
 
     # What the log calls
 
@@ -134,20 +154,22 @@ class Ledger:
         """As Once.admitted."""
         return batch if self.repeats is None else self.repeats.admitted(batch)
 
-    def appended(self, batch: Batch, base_offset: int) -> None:
+    def appended(self, batch: Batch, base_offset: int) -> Aborted | None:
         """As Notes.appended. Of a batch that no idempotent producer has made nothing is kept."""
         if self.repeats is not None:
             self.repeats.appended(batch)
             self._frozen = None
         if batch.producer_id < 0:
-            return
+            return None
+        if batch.is_control:
+            return self._ended(batch, base_offset)
         known = self._producers.pop(batch.producer_id, None)
         sent: tuple[Sent, ...] = ()
         if known is not None and known.epoch == batch.producer_epoch:
             sent = known.sent
             if sent and sent[-1].base_offset >= base_offset:  # told of before
                 self._producers[batch.producer_id] = known
-                return
+                return None
         sent = (
             *sent[1 - BATCHES_KEPT :],
             Sent(batch.base_sequence, last_sequence(batch), base_offset),
@@ -156,26 +178,67 @@ class Ledger:
             batch.producer_epoch, self._clock(), sent, batch.max_timestamp_ms
         )
         self._frozen = None
+        if batch.is_transactional:
+            self._open.setdefault(batch.producer_id, base_offset)
         if len(self._producers) > PRODUCERS_MAX:
-            del self._producers[next(iter(self._producers))]
+            self._forget_one()
+        return None
+
+    def _ended(self, batch: Batch, base_offset: int) -> Aborted | None:
+        """The marker of a transaction, which may have nothing here."""
+        outcome = outcome_of(batch)
+        if outcome is None:
+            return None
+        self._frozen = None
+        known = self._producers.pop(batch.producer_id, None)
+        sent: tuple[Sent, ...] = ()
+        if known is not None and known.epoch == batch.producer_epoch:
+            sent = known.sent  # with an epoch that the marker raises numbers begin anew (KIP-890)
+        self._producers[batch.producer_id] = Known(
+            batch.producer_epoch, self._clock(), sent, batch.max_timestamp_ms
+        )
+        first = self._open.get(batch.producer_id)
+        if first is None or first > base_offset:  # told of before
+            return None
+        del self._open[batch.producer_id]
+        if outcome == COMMIT:
+            return None
+        undecided = self.undecided
+        stable = base_offset + 1 if undecided is None else undecided
+        return Aborted(batch.producer_id, first, base_offset, stable)
+
+    def _forget_one(self) -> None:
+        """The one not heard of for longest, but for those that have a transaction open."""
+        for producer_id in self._producers:
+            if producer_id not in self._open:
+                del self._producers[producer_id]
+                return
 
     def freeze(self) -> Callable[[], bytes]:
         """As Notes.freeze. Producers are values, so a shallow copy is enough."""
         if self._frozen is None:
-            producers = self._producers.copy()
+            producers, begun = self._producers.copy(), self._open.copy()
             repeats = None if self.repeats is None else self.repeats.freeze()
-            self._frozen = lambda: self._dump(producers, repeats)
+            self._frozen = lambda: self._dump(producers, begun, repeats)
         return self._frozen
 
-    def _dump(self, producers: dict[int, Known], repeats: Callable[[], bytes] | None) -> bytes:
+    def _dump(
+        self,
+        producers: dict[int, Known],
+        begun: dict[int, int],
+        repeats: Callable[[], bytes] | None,
+    ) -> bytes:
         oldest = self._clock() - self._expiration_ms
         parts: list[bytes] = []
         for producer_id, known in producers.items():
-            if known.seen_ms > oldest:
+            if known.seen_ms > oldest or producer_id in begun:
                 parts.append(
                     _PRODUCER.pack(producer_id, known.epoch, known.seen_ms, len(known.sent))
                 )
                 parts += [_BATCH.pack(*sent) for sent in known.sent]
+        if begun:
+            parts.append(_PRODUCER.pack(_OPEN, 0, len(begun), 0))
+            parts += [_FIRST.pack(*it) for it in begun.items()]
         if repeats is not None:
             parts += (_PRODUCER.pack(_REPEATS, 0, 0, 0), repeats())
         return b"".join(parts)
@@ -191,6 +254,11 @@ class Ledger:
                     if self.repeats is not None:
                         self.repeats.load(note[at:])
                     break
+                if producer_id == _OPEN:
+                    for _ in range(seen_ms):
+                        self._open.update((_FIRST.unpack_from(note, at),))
+                        at += _FIRST.size
+                    continue
                 sent = []
                 for _ in range(count):
                     sent.append(Sent(*_BATCH.unpack_from(note, at)))

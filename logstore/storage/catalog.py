@@ -49,7 +49,7 @@ from logstore.storage.slots import Slots
 from logstore.storage.users import TABLES as USER_TABLES
 from logstore.storage.wills import TABLES as WILL_TABLES
 
-SCHEMA: Final = 7
+SCHEMA: Final = 8
 # Since this schema journals tell what a purge has removed. A note of format 1, which is of before,
 # has all that is settled in batches above it count as removed (``queues/journal.py``).
 WITH_REMOVED: Final = 6
@@ -61,7 +61,8 @@ _META, _TOPICS, _LOGS, _DOOMED = b"meta", b"topics", b"logs", b"doomed"
 _NOTES, _ENTRIES, _UNRECOVERED = b"notes", b"entries", b"unrecovered"
 _FAILED = b"failed"
 _PARTITION = Struct(">I")
-_STATE = Struct(">12q")
+_STATE = Struct(">14q")
+_WITH_TIMES_BYTES: Final = 12 * 8  # of a state as it was before transactions
 _TABLES = (
     _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES, *QUEUE_TABLES,
     *USER_TABLES, *SCHEDULE_TABLES, *MQTT_TABLES, *WILL_TABLES,
@@ -115,6 +116,13 @@ class LogState:
     # What begins below was indexed when maximum timestamps of headers were believed; see that its
     # time entries are right before one is used.
     times_doubtful_below: int = 0
+    aborted: int = 0  # entries of the .txnindex files: where there are fewer, they are made anew
+    undecided_above: int = 0  # the first offset of the earliest open transaction, and 1; 0: none
+
+    @property
+    def undecided(self) -> int | None:
+        """The first offset of the earliest transaction that is open at the recovery point."""
+        return self.undecided_above - 1 if self.undecided_above else None
 
     @property
     def merged(self) -> tuple[int, int]:
@@ -128,7 +136,7 @@ assert _STATE.size == 8 * len(fields(LogState))
 def _state(value: bytes) -> LogState:
     # Fields were added at the end. What is above the recovery point is indexed anew if need be.
     state = LogState(*_STATE.unpack(value.ljust(_STATE.size, b"\0")))
-    if len(value) < _STATE.size:
+    if len(value) < _WITH_TIMES_BYTES:
         return replace(state, times_doubtful_below=state.recovery_offset)
     return state
 

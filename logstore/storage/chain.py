@@ -2,15 +2,26 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch
+from logstore.log import Aborted
 from logstore.records.batch import Batch
+from logstore.storage.aborted_index import ABORTED_ENTRY, AbortedIndex
 from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import NO_TIMESTAMP
-from logstore.storage.names import INDEX, LOG, TIMEINDEX, parse_segment, segment_stem
+from logstore.storage.names import (
+    INDEX,
+    LOG,
+    TIMEINDEX,
+    TXNINDEX,
+    parse_aborted,
+    parse_segment,
+    segment_stem,
+)
 from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
 
@@ -43,6 +54,9 @@ class Chain:
         self.interval = interval  # bytes between two index entries of segments opened from now on
         self._segments: dict[int, Segment] = {}
         self.bases: list[int] = []  # replaced, never changed in place: readers hold on to theirs
+        # Of segments that have any, by base offset, rising; None: not loaded. Replaced, likewise.
+        self._aborted: dict[int, AbortedIndex | None] = {}
+        self._unnamed = False  # such a file was made, and its name is not durable
         self.refresh()
 
     def refresh(self) -> bool:
@@ -50,6 +64,9 @@ class Chain:
         names = self._files.disk.list(self.directory)
         bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
         before = self.bases
+        aborted = sorted(base for name in names if (base := parse_aborted(name)) is not None)
+        if aborted != list(self._aborted):
+            self._aborted = {base: self._aborted.get(base) for base in aborted}
         if bases == before:
             return False
         for base in set(self._segments) - set(bases):
@@ -76,8 +93,10 @@ class Chain:
         if old is not None:
             self._indexes.forget(old)
         stem = segment_stem(self.directory, base_offset)
-        for ending in (LOG, INDEX, TIMEINDEX):
+        for ending in (LOG, INDEX, TIMEINDEX, TXNINDEX):
             self._files.forget(stem + ending)  # until then a reader may have opened the old one
+        if base_offset in self._aborted:
+            self._aborted = {**self._aborted, base_offset: None}
 
     def put(self, stem: str, bases: Sequence[int]) -> None:
         """Rename a segment that was written anew to the first of these; the others still stand.
@@ -87,17 +106,35 @@ class Chain:
         disk, first = self._files.disk, self.segment(bases[0])
         paths = [self.segment(base).path for base in bases]
         disk.set_modified(stem + LOG, max(map(disk.modified_ms, paths)))
+        self._put_aborted(stem, bases)
         try:
             for ending in (LOG, INDEX, TIMEINDEX):  # an index of the old file is found out
                 disk.rename(stem + ending, first.stem + ending)
         finally:
             self.renew(bases[0])
 
+    def _put_aborted(self, stem: str, bases: Sequence[int]) -> None:
+        """What was aborted in any of these stands in the first one.
+
+        Before the batches do: an entry whose marker is not there yet hides nothing. Raises OSError.
+        """
+        found = [it for base in bases if base in self._aborted for it in self._in(base).since(0)]
+        if found:
+            index = AbortedIndex(self._files, stem)
+            for entry in found:
+                index.note(entry)
+            self._files.sync(index.path)
+            self._files.forget(index.path)
+            first = segment_stem(self.directory, bases[0])
+            self._files.disk.rename(index.path, first + TXNINDEX)
+            self._aborted = dict(sorted({**self._aborted, bases[0]: None}.items()))
+
     def let_go(self) -> None:
         """Keep nothing of the segments in memory."""
         for segment in self._segments.values():
             self._indexes.forget(segment)
         self._segments.clear()
+        self._aborted = dict.fromkeys(self._aborted)
 
     def add(self, base_offset: int) -> Segment:
         """A new last segment, its files made empty."""
@@ -120,6 +157,96 @@ class Chain:
         for segment in dropped:
             self._segments.pop(segment.base_offset, None)
             segment.remove()
+            if segment.base_offset in self._aborted:
+                self._files.disk.remove(segment.stem + TXNINDEX)
+                self._files.forget(segment.stem + TXNINDEX)
+        if not self._aborted.keys().isdisjoint(bases):
+            self._aborted = {base: it for base, it in self._aborted.items() if base not in bases}
+
+    # What was aborted
+
+    def _in(self, base: int) -> AbortedIndex:
+        """Of one segment, loaded. Raises OSError, CorruptBatch."""
+        index = self._aborted[base]
+        if index is None:
+            index = self._aborted[base] = AbortedIndex(
+                self._files, segment_stem(self.directory, base)
+            )
+        return index
+
+    def aborted(self, at: int, below: int, *, refresh: bool = False) -> list[Aborted]:
+        """As Log.aborted. ``refresh``: another process writes. Raises OSError, CorruptBatch."""
+        first = self.bases[self.holding(at)] if self._aborted else 0
+        found: list[Aborted] = []
+        seen = -1  # a merge that was cut off leaves an entry in two segments
+        for base in self._aborted:
+            if base < first:
+                continue
+            index = self._in(base)
+            if refresh:
+                index.refresh()
+            for entry in index.since(max(at, seen + 1)):
+                if entry.first < below:
+                    found.append(entry)
+                    seen = entry.last
+                if entry.stable >= below:
+                    return found
+        return found
+
+    def note_aborted(self, entry: Aborted) -> None:
+        """One more, behind all others. Raises OSError: it is known, but not in the file."""
+        base = self.bases[self.holding(entry.last)]
+        if base not in self._aborted:
+            index = AbortedIndex(self._files, segment_stem(self.directory, base))
+            self._aborted = dict(sorted({**self._aborted, base: index}.items()))
+            self._unnamed = True
+        self._in(base).note(entry)
+
+    def save_aborted(self) -> None:
+        """See that the files have all that is known. Raises OSError."""
+        for index in self._aborted.values():
+            if index is not None:
+                index.save()
+
+    def name_aborted(self) -> None:
+        """See that the names of their files are durable. Raises OSError."""
+        if self._unnamed:
+            self._unnamed = False
+            try:
+                self._files.disk.sync_directory(self.directory)
+            except BaseException:
+                self._unnamed = True
+                raise
+
+    def has_aborted(self, base: int) -> bool:
+        """Whether the segment has such a file, or is to have one."""
+        return base in self._aborted
+
+    def cut_aborted(self, offset: int) -> None:
+        """Forget those whose marker is at or above this offset. Raises OSError, CorruptBatch."""
+        for base in list(self._aborted)[::-1]:
+            self._in(base).cut(offset)
+            if base <= offset:
+                return
+
+    def count_aborted(self, below: int) -> int:
+        """Entries of all segments whose marker is below this offset. Raises OSError."""
+        size = self._files.disk.size
+        return sum(
+            size(segment_stem(self.directory, base) + TXNINDEX) // ABORTED_ENTRY.size
+            if index is None
+            else index.count(below)
+            for base, index in self._aborted.items()
+        )
+
+    def restart_aborted(self) -> None:
+        """Remove all of it: it is to be made anew. Raises OSError."""
+        for base in self._aborted:
+            path = segment_stem(self.directory, base) + TXNINDEX
+            self._files.forget(path)
+            with suppress(FileNotFoundError):
+                self._files.disk.remove(path)
+        self._aborted = {}
 
     def holding(self, offset: int) -> int:
         """Where in ``bases`` the segment stands that holds this offset."""

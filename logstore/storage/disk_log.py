@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from logstore import forks
 from logstore.descriptors import NONE_LEFT
@@ -25,7 +26,7 @@ from logstore.errors import (
     OffsetBelowStart,
     UnknownPartition,
 )  # fmt: skip
-from logstore.log import Notes, Once, Wake
+from logstore.log import Aborted, Deciding, Notes, Once, Wake
 from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.active import ActiveSegment
@@ -36,7 +37,7 @@ from logstore.storage.disk import failure, refusal, room_or_not
 from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
-from logstore.storage.names import INDEX, LOG, TIMEINDEX
+from logstore.storage.names import INDEX, LOG, TIMEINDEX, TXNINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Watermark
 from logstore.storage.whole_segment import remove_segment, sweep
@@ -44,6 +45,14 @@ from logstore.storage.whole_segment import remove_segment, sweep
 
 def _nothing() -> bytes:
     return b""
+
+
+class _Frozen(NamedTuple):
+    """What is known beside a log, as of a moment."""
+
+    note: Callable[[], bytes]
+    end: int  # offset
+    undecided: int | None
 
 
 class DiskLog:
@@ -85,6 +94,10 @@ class DiskLog:
         self.notes = notes
         self.note = note  # of what is below the recovery point
         self._once = notes if isinstance(notes, Once) else None
+        self._deciding = notes if isinstance(notes, Deciding) else None
+        self._shown_undecided = self._undecided  # to processes that read
+        # The first offset of a transaction that was begun since the last sync was.
+        self._begun_since: int | None = None
         self._files = files
         self._device = files.disk.device(chain.directory)
         self._flusher = flusher
@@ -103,10 +116,10 @@ class DiskLog:
         self._since_recovery_point = 0  # bytes
         self._recovery_bytes = recovery_bytes
         self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
-        self._begun = self._noted = notes.freeze() if notes else _nothing  # when it began; of it
+        self._begun = self._noted = self._freeze()  # when it began; of it
         self._check_law()
         if damage is None:  # else what was acknowledged stays known, or the next start would cut it
-            slot.publish(self.start, self.safe)
+            slot.publish(self.start, self.safe, self._shown_undecided)
 
         forks.watch(self)
 
@@ -143,7 +156,9 @@ class DiskLog:
                 raise refusal(error, doing, self._active.path) from None
             self.end = end
             if self.notes is not None:
-                self.notes.appended(batch, base_offset)
+                aborted = self.notes.appended(batch, base_offset)
+                if self._deciding is not None:
+                    self._note_decision(self._deciding.undecided, aborted)
             self._unsynced_bytes += len(batch.data)
             self._unsynced_records += batch.last_offset_delta + 1
             self._flusher.written(self)
@@ -152,6 +167,38 @@ class DiskLog:
         if self.settings.flush_messages > 1:
             self._wake()
         return base_offset
+
+    def _note_decision(self, undecided: int | None, aborted: Aborted | None) -> None:
+        """What is known of transactions since the batch was appended. With the lock held."""
+        if aborted is not None:
+            with suppress(OSError):  # it is known here; readers elsewhere wait until it is saved
+                self.chain.note_aborted(aborted)
+        if undecided is not None:
+            if self._begun_since is None and undecided >= self._begun.end:
+                self._begun_since = undecided
+            if self._shown_undecided is None:
+                self._show_undecided(undecided)
+
+    def _show_undecided(self, undecided: int | None) -> None:
+        """To processes that read. A marker counts when it is synced: until then it may be lost."""
+        if undecided != self._shown_undecided:
+            try:
+                self.chain.save_aborted()
+            except OSError:
+                return
+            self._shown_undecided = undecided
+            self._slot.publish_undecided(undecided)
+
+    @property
+    def _undecided(self) -> int | None:
+        return None if self._deciding is None else self._deciding.undecided
+
+    @property
+    def stable(self) -> int:
+        """As Log.stable."""
+        safe = self.safe  # first: what is decided when it is read was so below
+        undecided = self._undecided
+        return safe if undecided is None else max(min(safe, undecided), self.start)
 
     @property
     def done(self) -> int:
@@ -212,16 +259,22 @@ class DiskLog:
                 self.end, self._active.base_offset, self._active.position, len(self._sealed),
             )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
-            self._begun = self._freeze()
+            self._begun, self._begun_since = self._freeze(), None
             self._unsynced_bytes = self._unsynced_records = 0
             return job
 
     def _paths_of_sealed(self) -> list[str]:
-        endings = (LOG, INDEX, TIMEINDEX)
-        return [segment.stem + ending for segment in self._sealed for ending in endings]
+        paths: list[str] = []
+        for segment in self._sealed:
+            paths += [segment.stem + ending for ending in (LOG, INDEX, TIMEINDEX)]
+            if self.chain.has_aborted(segment.base_offset):
+                paths.append(segment.stem + TXNINDEX)
+        return paths
 
-    def _freeze(self) -> Callable[[], bytes]:
-        return self.notes.freeze() if self.notes is not None else _nothing
+    def _freeze(self) -> "_Frozen":
+        if self.notes is None:
+            return _Frozen(_nothing, self.end, None)
+        return _Frozen(self.notes.freeze(), self.end, self._undecided)
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
         if error is not None and error.errno in NONE_LEFT:
@@ -242,6 +295,8 @@ class DiskLog:
         if job.upto >= self.synced:
             self._synced_at = job.upto, job.base_offset, job.position
             self._noted = self._begun
+            decided = self._begun.undecided is None
+            self._show_undecided(self._begun_since if decided else self._begun.undecided)
         if job.upto > self.synced:
             self.synced = job.upto
             self._slot.publish_synced(job.upto)
@@ -309,12 +364,18 @@ class DiskLog:
                 base_offset, position = offset, 0
             segment = self.chain.segment(base_offset)
             segment.save_index()
+            self.chain.save_aborted()
+            endings = [INDEX, TIMEINDEX]
+            if self.chain.has_aborted(base_offset):
+                endings.append(TXNINDEX)
+            aborted = self.chain.count_aborted(offset)
             self._since_recovery_point = 0
             noted = self._noted
-        for ending in (INDEX, TIMEINDEX):
+        self.chain.name_aborted()
+        for ending in endings:
             with suppress(FileNotFoundError):  # trimmed just now, or done without
                 self._files.sync(segment.stem + ending)
-        note = noted()
+        note = noted.note()
         with self._lock:
             # Another thread may have moved it further meanwhile. A note must not be older than the
             # state beside it: recovery tells only of the batches above, and producers between the
@@ -323,7 +384,8 @@ class DiskLog:
                 self.note = note
                 self.state = replace(
                     self.state, recovery_offset=offset, recovery_base=base_offset,
-                    recovery_position=position,
+                    recovery_position=position, aborted=aborted,
+                    undecided_above=0 if noted.undecided is None else noted.undecided + 1,
                 )  # fmt: skip
             return self.state
 
@@ -384,6 +446,13 @@ class DiskLog:
         safe = self.safe  # less, while a sync ends or after flush.messages was raised
         here = upto == safe and base_offset == self._active.base_offset
         return min(upto, safe), position if here else None
+
+    def aborted(self, at: int, below: int) -> list[Aborted]:
+        """As Log.aborted."""
+        try:
+            return self.chain.aborted(at, below)
+        except OSError as error:
+            raise failure(error, "read what was aborted", self.chain.directory) from None
 
     def where(self, offset: int) -> str:
         """As Log.where."""

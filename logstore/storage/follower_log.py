@@ -12,7 +12,7 @@ from logstore.errors import (
     ReadOnly,
     UnknownPartition,
 )
-from logstore.log import Notes, Wake
+from logstore.log import Aborted, Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -37,8 +37,12 @@ class FollowerLog:
         watch: Watch,
         state: Callable[[], LogState],
         shown: Callable[[], int] = lambda: 0,
+        undecided: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """``state()``: as the catalogue has it now. ``shown()``: what was ever said to be safe."""
+        """``state()``: as the catalogue has it now. ``shown()``: what was ever said to be safe.
+
+        ``undecided()``: the first offset of the earliest open transaction, as published now.
+        """
         self.name = name
         self.notes: Notes | None = None
         self._state = state
@@ -46,6 +50,7 @@ class FollowerLog:
         self._mark = mark
         self._watch = watch
         self._shown = shown
+        self._undecided = undecided
         forks.watch(self)
 
     def forked(self, error: Forked) -> None:
@@ -77,6 +82,25 @@ class FollowerLog:
     @property
     def safe(self) -> int:
         return self._now()[1]
+
+    @property
+    def stable(self) -> int:
+        """As Log.stable."""
+        start, safe = self._now()  # first: what is decided when it is read was so below
+        undecided = self._undecided()
+        return safe if undecided is None else max(min(safe, undecided), start)
+
+    def aborted(self, at: int, below: int) -> list[Aborted]:
+        """As Log.aborted."""
+        try:
+            self.chain.refresh()
+            return self.chain.aborted(at, below, refresh=True)
+        except FileNotFoundError:
+            if at < self.start or self._changed(self.chain.bases):  # trimmed, or merged meanwhile
+                return self.aborted(at, below)
+            raise CorruptBatch(f"{self.name}: a file of aborted transactions is missing") from None
+        except OSError as error:
+            raise failure(error, "read what was aborted", self.chain.directory) from None
 
     @property
     def end(self) -> int:

@@ -20,10 +20,12 @@ COORDINATOR: Final = "coordinator.lock"
 LOG: Final = ".log"
 INDEX: Final = ".index"
 TIMEINDEX: Final = ".timeindex"
+TXNINDEX: Final = ".txnindex"  # only where transactions were aborted
 _CLEANED: Final = ".cleaned"
 
 _DIRECTORY = re.compile(rf"({TOPIC_PATTERN})-(0|[1-9][0-9]{{0,9}})")
 _SEGMENT = re.compile(r"([0-9]{20})\.log")
+_ABORTED = re.compile(r"([0-9]{20})\.txnindex")
 
 
 def log_directory(topic: str, partition: int) -> str:
@@ -48,12 +50,20 @@ def cleaned_stem(directory: str, base_offset: int, pid: int) -> str:
 
 def is_cleaned(name: str) -> bool:
     """Whether it is a file of a segment that is being written anew, or was as a process died."""
-    return name.removesuffix(LOG).removesuffix(TIMEINDEX).removesuffix(INDEX).endswith(_CLEANED)
+    for ending in (LOG, INDEX, TIMEINDEX, TXNINDEX):
+        name = name.removesuffix(ending)
+    return name.endswith(_CLEANED)
 
 
 def parse_segment(name: str) -> int | None:
     """The base offset of a ``.log`` file's name; None for any other name."""
     match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def parse_aborted(name: str) -> int | None:
+    """The base offset of a ``.txnindex`` file's name; None for any other name."""
+    match = _ABORTED.fullmatch(name)
     return int(match[1]) if match else None
 
 

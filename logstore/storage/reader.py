@@ -171,7 +171,12 @@ class ReaderDirectory:
             slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
             return slot.shown() if slot else 0
 
-        return FollowerLog(directory, chain, mark, self._poller.watch, state, shown)
+        def undecided() -> int | None:
+            marks = self._marks
+            slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
+            return slot.undecided() if slot and slot.read() is not None else state().undecided
+
+        return FollowerLog(directory, chain, mark, self._poller.watch, state, shown, undecided)
 
     def _mark(
         self, name: str, entry: Entry, partition: int

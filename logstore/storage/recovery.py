@@ -9,18 +9,19 @@ After a crash the page cache is not believed either: what a failed sync could no
 there as if it were on disk. So it is dropped first, and what is read comes from the disk.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
 from logstore.errors import CorruptBatch, Damaged
-from logstore.log import Notes
+from logstore.log import Deciding, Notes
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk import room_or_not
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import INDEX, TIMEINDEX
+from logstore.storage.names import INDEX, TIMEINDEX, TXNINDEX
 from logstore.storage.segment import Segment
 from logstore.storage.whole_segment import sweep
 
@@ -42,12 +43,13 @@ def recover(
     *,
     crashed: bool,
     notes: Notes | None = None,
+    new_notes: Callable[[], Notes] | None = None,
 ) -> Recovered:
     """Make the chain end with its last whole batch, all of it synced. Raises OSError.
 
     ``known_safe``: what was last published as synced; 0 where that is unknown. ``crashed``: the
     last writer did not close the store. ``notes`` know of all below the recovery point, and are
-    told of what stands above.
+    told of what stands above. ``new_notes``: others that know of nothing.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
     if crashed:
@@ -69,20 +71,45 @@ def recover(
     if crashed:
         for base in chain.bases[place:]:
             files.forget_cached(chain.segment(base).path, position if base == place else 0)
+    whole = _cut_aborted(chain, end)
     check = _Check(chain, files, end, position, notes)
     sentence = check.run(place)
+    if not whole or chain.count_aborted(state.recovery_offset) < state.aborted:
+        _find_aborted(chain, check.end, new_notes)
     segment = chain.segment(chain.bases[check.place])
     if check.end < known_safe:
         sentence = sentence or f"{segment.path}: ends at offset {check.end}"
         return _damaged(sentence, check.end, check.position, known_safe)
     cut = _cut_after(chain, files, check.place, check.position)
     if cut or check.bytes_read:
-        _settle(files, segment)
+        _settle(chain, files, segment)
     # A crash, or a failure, may have come between a file's creation and its name's sync: then
     # nothing is in it yet.
     if cut or crashed or not check.position:
         files.disk.sync_directory(chain.directory)
     return Recovered(check.end, check.position)
+
+
+def _cut_aborted(chain: Chain, offset: int) -> bool:
+    """Forget what was aborted at or above this offset; False where that can't be told."""
+    try:
+        chain.cut_aborted(offset)
+    except CorruptBatch:
+        return False
+    return True
+
+
+def _find_aborted(chain: Chain, end: int, new_notes: Callable[[], Notes] | None) -> None:
+    """Make the indexes of aborted transactions anew, from all that is there. Raises OSError."""
+    chain.restart_aborted()
+    notes = new_notes() if new_notes is not None else None
+    if not isinstance(notes, Deciding):
+        return
+    with suppress(CorruptBatch):  # whoever reads it is told
+        for base in chain.bases:
+            for _, batch in chain.segment(base).walk(0, end):
+                if (aborted := notes.appended(batch, batch.base_offset)) is not None:
+                    chain.note_aborted(aborted)
 
 
 def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
@@ -179,7 +206,7 @@ class _Check:
             if bases[self.place + 1] != self.end:
                 following = self._chain.segment(bases[self.place + 1]).path
                 return f"{following}: begins at {bases[self.place + 1]}, expected {self.end}"
-            _settle(self._files, self._chain.segment(bases[self.place]))
+            _settle(self._chain, self._files, self._chain.segment(bases[self.place]))
             self.position = 0
         return ""
 
@@ -202,7 +229,10 @@ class _Check:
             _check(segment, position, batch)
             segment.note(position, batch, batch.last_offset)
             if self._notes is not None:
-                self._notes.appended(batch, batch.base_offset)
+                aborted = self._notes.appended(batch, batch.base_offset)
+                if aborted is not None:
+                    with room_or_not():  # it is known, and written when there is room
+                        self._chain.note_aborted(aborted)
             self.end, self.position = batch.next_offset, position + batch.size
 
     def _known(self, segment: Segment) -> None:
@@ -275,10 +305,14 @@ def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> boo
     return torn or bool(later)
 
 
-def _settle(files: OpenFiles, segment: Segment) -> None:
+def _settle(chain: Chain, files: OpenFiles, segment: Segment) -> None:
     """Make what was found of a segment durable, before anyone is shown it."""
     with room_or_not():  # an index that lacks entries grows as it is used
         segment.index.replace(files, segment.stem)
+        chain.save_aborted()
+    if chain.has_aborted(segment.base_offset):
+        with suppress(FileNotFoundError):  # there was no room
+            files.sync(segment.stem + TXNINDEX)
     for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):
         files.sync(path)
 

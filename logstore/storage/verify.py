@@ -18,6 +18,7 @@ from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, Unkno
 from logstore.records.batch import Batch
 from logstore.records.latest import latest, recorded
 from logstore.storage import mqtt, users, wills
+from logstore.storage.aborted_index import AbortedIndex
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk
@@ -29,6 +30,7 @@ from logstore.storage.names import (
     INDEX,
     LOG,
     TIMEINDEX,
+    TXNINDEX,
     parse_log_directory,
     parse_segment,
     segment_stem,
@@ -270,6 +272,10 @@ def verify_segment(
     try:
         findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
         findings += _unusable(files, stem)
+        AbortedIndex(files, stem)
+    except CorruptBatch as error:
+        sentence = str(error).removeprefix(f"{stem}{TXNINDEX}: ")
+        findings.append(Finding(stem + TXNINDEX, sentence))
     except OSError as error:
         sentence = f"can't be read: {error.strerror}"
         findings.append(Finding(stem + INDEX, sentence, derived=True))

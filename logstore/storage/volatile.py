@@ -31,7 +31,7 @@ class _NoSlot(Watermark):
     def __init__(self) -> None:
         pass
 
-    def publish(self, start: int, safe: int) -> None:
+    def publish(self, start: int, safe: int, undecided: int | None = None) -> None:
         """As Watermark.publish."""
 
     def publish_start(self, start: int) -> None:
@@ -42,6 +42,9 @@ class _NoSlot(Watermark):
 
     def publish_synced(self, synced: int) -> None:
         """As Watermark.publish_synced."""
+
+    def publish_undecided(self, undecided: int | None) -> None:
+        """As Watermark.publish_undecided."""
 
     def release(self) -> None:
         """As Watermark.release."""

@@ -3,10 +3,10 @@
 A memory-mapped file that the writer updates after a sync and readers poll: what a reader shows is
 never taken back by a power cut. Each log has a slot (its number is in the catalogue)::
 
-      0             8        16                32          40      48     56       64
-      +-------------+--------+-----------------+-----------+-------+------+--------+---
-      | "LOGSTWM1"  | unused                   | log's tag | start | safe | synced | next slot ...
-      +-------------+--------------------------+-----------+-------+------+--------+---
+      0            8        64          72      80     88       96          104      128
+      +------------+--------+-----------+-------+------+--------+-----------+--------+---
+      | "LOGSTWM2" | unused | log's tag | start | safe | synced | undecided | unused | next slot
+      +------------+--------+-----------+-------+------+--------+-----------+--------+---
 
 Numbers are 8 bytes in the machine's own order, so that one is stored by one instruction and never
 seen half-written. The tag is the log's own: a slot whose tag differs belongs to another log. The
@@ -14,7 +14,9 @@ file is never synced: after a power cut it may be behind, and the next writer co
 ``synced`` is for that writer: what must be there after a crash. Readers go by ``safe``, which is
 above it where ``flush.messages`` is over 1. While a log still has to be recovered after a crash,
 its slot is *held*: ``synced`` stands there as ``-1 - synced``, and readers go no further than that,
-since what is above may be cut off.
+since what is above may be cut off. ``undecided`` is 1 above the first offset of the earliest
+transaction that is open; 0 where none is. Files of earlier versions ("LOGSTWM1") have slots of 4
+words, without it: they are read as they are, and a writer makes them anew.
 """
 
 import errno
@@ -30,9 +32,12 @@ from logstore.errors import Closed, CorruptStore, Forked, LogstoreError
 from logstore.log import Wake
 from logstore.storage.disk import Disk
 
-_MAGIC: Final = b"LOGSTWM1"
+_MAGIC: Final = b"LOGSTWM2"
+_OLD_MAGIC: Final = b"LOGSTWM1"
 _WORD: Final = 8
-_SLOT_WORDS: Final = 4  # also the header's size: slot n starts at word 4 * (n + 1)
+_SLOT_WORDS: Final = 8  # also the header's size: slot n starts at word 8 * (n + 1)
+_OLD_SLOT_WORDS: Final = 4  # likewise
+_UNDECIDED: Final = 4  # its place in a slot
 _GROW_SLOTS: Final = 1024
 GONE: Final = 0  # the tag of a slot without a log
 
@@ -46,13 +51,14 @@ class Watermark:
 
     def __init__(self, marks: "Watermarks", number: int, tag: int) -> None:
         self._marks = marks
-        self._word = _SLOT_WORDS * (number + 1)
+        self._word = marks.slot_words * (number + 1)
         self._tag = tag
         assert tag != GONE
 
-    def publish(self, start: int, safe: int) -> None:
+    def publish(self, start: int, safe: int, undecided: int | None = None) -> None:
         assert 0 <= start <= safe
         words = self._marks.words(self._word + _SLOT_WORDS)
+        words[self._word + _UNDECIDED] = _as_word(undecided)
         words[self._word + 1] = start
         words[self._word + 2] = words[self._word + 3] = safe
         words[self._word] = self._tag
@@ -66,6 +72,9 @@ class Watermark:
     def publish_synced(self, synced: int) -> None:
         self._marks.words(self._word)[self._word + 3] = synced
 
+    def publish_undecided(self, undecided: int | None) -> None:
+        self._marks.words(self._word)[self._word + _UNDECIDED] = _as_word(undecided)
+
     def hold(self) -> None:
         """Until ``publish`` readers see no more than what was synced; where the slot is the log's.
 
@@ -77,8 +86,8 @@ class Watermark:
 
     def synced(self) -> int:
         """As last published; 0 when the slot does not belong to this log."""
-        words = self._marks.words(self._word + _SLOT_WORDS)
-        if len(words) < self._word + _SLOT_WORDS or words[self._word] != self._tag:
+        words = self._words()
+        if words is None or words[self._word] != self._tag:
             return 0
         synced = words[self._word + 3]
         return synced if synced >= 0 else -1 - synced
@@ -89,20 +98,41 @@ class Watermark:
 
     def read(self) -> tuple[int, int] | None:
         """(start, safe); None when the slot does not belong to this log (any more)."""
-        words = self._marks.words(self._word + _SLOT_WORDS)
-        if len(words) < self._word + _SLOT_WORDS:
+        words = self._words()
+        if words is None:
             return None
-        start, safe, synced = words[self._word + 1 : self._word + _SLOT_WORDS]
+        start, safe, synced = words[self._word + 1 : self._word + 4]
         if synced < 0:  # held
             safe = max(min(safe, -1 - synced), start)
         return (start, safe) if words[self._word] == self._tag else None
 
     def shown(self) -> int:
         """What was ever published as safe, held or not; 0 when the slot is not this log's."""
-        words = self._marks.words(self._word + _SLOT_WORDS)
-        if len(words) < self._word + _SLOT_WORDS or words[self._word] != self._tag:
+        words = self._words()
+        if words is None or words[self._word] != self._tag:
             return 0
         return int(words[self._word + 2])
+
+    def undecided(self) -> int | None:
+        """The first offset of the earliest open transaction, as published; None: none is open.
+
+        To be asked for after ``read``.
+        """
+        words = self._words()
+        if words is None or self._marks.slot_words == _OLD_SLOT_WORDS:
+            return None
+        word = int(words[self._word + _UNDECIDED])
+        return word - 1 if word > 0 else None
+
+    def _words(self) -> memoryview | None:
+        """Of all slots; None where the file does not reach to this one."""
+        end = self._word + self._marks.slot_words
+        words = self._marks.words(end)
+        return words if len(words) >= end else None
+
+
+def _as_word(undecided: int | None) -> int:
+    return 0 if undecided is None else undecided + 1
 
 
 class Watermarks:
@@ -117,10 +147,15 @@ class Watermarks:
         forks.watch(self)
         self._map: mmap.mmap | None = None
         self._words = memoryview(b"").cast("q")
+        self.slot_words = _SLOT_WORDS
         try:
             magic = disk.read(self._fd, len(_MAGIC), 0)
             if write and not any(magic):  # new, or a power cut has left the size but not the bytes
                 disk.write(self._fd, [_MAGIC.ljust(_SLOT_WORDS * _WORD, b"\0")], 0)
+            elif magic == _OLD_MAGIC and write:
+                self._convert()
+            elif magic == _OLD_MAGIC:
+                self.slot_words = _OLD_SLOT_WORDS
             elif magic != _MAGIC:
                 raise CorruptStore(
                     f"{path}: not a watermarks file: remove it, the next writer makes it anew"
@@ -131,6 +166,26 @@ class Watermarks:
         except BaseException:
             self.close()
             raise
+
+    def _convert(self) -> None:
+        """Make the file of an earlier version anew, and put it in its place. Raises OSError."""
+        disk, made = self._disk, self._path + ".new"
+        old = disk.read(self._fd, disk.size(self._path), 0)
+        header, size = _OLD_SLOT_WORDS * _WORD, _SLOT_WORDS * _WORD
+        slots = [old[at : at + header].ljust(size, b"\0") for at in range(header, len(old), header)]
+        fd = disk.open(made, write=True, create=True)
+        try:
+            disk.truncate(fd, 0)
+            data = b"".join([_MAGIC.ljust(size, b"\0"), *slots])
+            if disk.write(fd, [data], 0) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), made)
+            disk.sync(fd)
+            disk.rename(made, self._path)
+        except BaseException:
+            disk.close(fd)
+            raise
+        disk.close(self._fd)
+        self._fd = fd
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked: the logs, which store here, are told themselves."""

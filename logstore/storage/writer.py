@@ -209,7 +209,9 @@ class WriterDirectory:
                 if state is None:  # damaged: whoever opens that partition is told
                     continue
                 _, safe = slot.read() or (0, 0)
-                slot.publish(state.start, max(safe, state.recovery_offset, state.start))
+                slot.publish(
+                    state.start, max(safe, state.recovery_offset, state.start), state.undecided
+                )
 
     def recover_next(self) -> bool:
         """Recover a log that nobody has used since a crash; False: there is none left.
@@ -600,8 +602,9 @@ class WriterDirectory:
         if notes is not None:
             notes.load(note)
         found = recover(
-            chain, self._files, state, slot.synced(), crashed=key in self._unrecovered, notes=notes
-        )
+            chain, self._files, state, slot.synced(), crashed=key in self._unrecovered,
+            notes=notes, new_notes=new_notes,
+        )  # fmt: skip
         return DiskLog(
             name, chain, self._files, self._flusher, slot, settings, state, found.end,
             found.position, save=self._save_state, damage=found.damage, notes=notes,

@@ -31,13 +31,13 @@ from logstore.errors import (
     StorageFull,
     UnknownPartition,
 )
-from logstore.log import Once
+from logstore.log import Deciding, Once
 from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
 from logstore.storage.kinds import JOURNAL
-from logstore.storage.names import CATALOG, INDEX, LOCK_ENDING, LOG, TIMEINDEX
+from logstore.storage.names import CATALOG, INDEX, LOCK_ENDING, LOG, TIMEINDEX, TXNINDEX
 from logstore.storage.segment import make_indexes
 
 _T = TypeVar("_T")
@@ -130,7 +130,7 @@ class _Backup:
                             note = catalog.note(key)
                             found = _replayed(catalog.log_state(key), found)
                         else:
-                            note = self._note(name, entry, partition, note, known, found)
+                            found, note = self._note(name, entry, partition, note, known, found)
                     except UnknownPartition:  # deleted since
                         catalog.remove(entry.kind, name)
                         break
@@ -238,15 +238,15 @@ class _Backup:
     def _note(
         self, name: str, entry: Entry, partition: int,
         note: bytes, known: LogState, copied: LogState,
-    ) -> bytes:  # fmt: skip
-        """What is kept beside the log, as of the recovery point of the copy.
+    ) -> tuple[LogState, bytes]:  # fmt: skip
+        """What is kept beside the log, as of the recovery point of the copy; and that state.
 
         ``note`` is of the one that the catalogue knew as the log was copied: nobody tells the copy
         of what is between.
         """
         make = self._directory.kinds[entry.kind].notes
         if make is None:
-            return note
+            return copied, note
         log = self._directory.log(name, entry, partition)
         notes = make()
         if isinstance(notes, Once):
@@ -266,7 +266,9 @@ class _Backup:
                 if batch.base_offset < end:
                     notes.appended(batch, batch.base_offset)
             at = batches[-1].next_offset if batches else end
-        return notes.freeze()()
+        undecided = notes.undecided if isinstance(notes, Deciding) else None
+        above = 0 if undecided is None else undecided + 1
+        return replace(copied, undecided_above=above), notes.freeze()()
 
     def _copy_part(self, stem: str, folder: str, base: int, upto: int | None) -> Iterator[Copied]:
         """One segment: its log linked, or its first ``upto`` bytes copied; and its indexes."""
@@ -275,6 +277,9 @@ class _Backup:
             yield self._noted(path + LOG, linked=True)
         else:
             yield self._copied(stem + LOG, path + LOG, upto)
+        if self._disk.exists(stem + TXNINDEX):  # what is ahead of the log's copy is cut off there
+            with suppress(FileNotFoundError):
+                yield self._copied(stem + TXNINDEX, path + TXNINDEX, None)
         # Those of the active segment may be ahead of what was copied; any may be missing.
         if upto is None and all(self._disk.exists(stem + ending) for ending in (INDEX, TIMEINDEX)):
             with suppress(FileNotFoundError):  # trimmed just now: its log is linked already

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from logstore.broker import ledger as module
 from logstore.broker.ledger import BATCHES_KEPT, Ledger
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.log import Aborted
+from logstore.records.control import ABORT, COMMIT, marker
 from logstore.records.encode import encode
 
 EXPIRATION_MS = 1000
@@ -124,3 +126,64 @@ def test_a_note_holds_all_that_counts(steps):
     again.load(ledger.freeze()())
     mine = [(producer, it._replace(max_timestamp_ms=-1)) for producer, it in ledger.producers()]
     assert list(again.producers()) == mine
+
+
+class TestTransactions:
+    def begin(self, ledger, producer, offset, sequence=0, epoch=0):
+        it = encode(
+            [(b"x", None, (), 5)], producer_id=producer, producer_epoch=epoch,
+            base_sequence=sequence, transactional=True,
+        )  # fmt: skip
+        assert ledger.check(it) is None
+        assert ledger.appended(it, offset) is None
+
+    def test_the_first_open_one_is_known(self, ledger):
+        self.begin(ledger, 1, 10)
+        self.begin(ledger, 2, 20)
+        self.begin(ledger, 1, 30, sequence=1)
+        assert (ledger.undecided, dict(ledger.open)) == (10, {1: 10, 2: 20})
+        assert ledger.appended(marker(COMMIT, 1, 0, 0), 40) is None
+        assert ledger.undecided == 20
+        assert ledger.appended(marker(ABORT, 2, 0, 0), 50) == Aborted(2, 20, 50, 51)
+        assert ledger.undecided is None
+
+    def test_a_marker_is_no_batch_of_the_producer(self, ledger):
+        self.begin(ledger, 1, 10)
+        ledger.appended(marker(COMMIT, 1, 0, 0), 11)
+        assert ledger.check(batch(0)) == 10
+        assert ledger.check(batch(1)) is None
+
+    def test_with_the_epoch_that_a_marker_raises_numbers_begin_anew(self, ledger):
+        self.begin(ledger, 1, 10)
+        ledger.appended(marker(COMMIT, 1, 1, 0), 11)
+        with pytest.raises(FencedProducer):
+            ledger.check(batch(1))
+        with pytest.raises(OutOfSequence, match="expected 0"):
+            ledger.check(batch(1, epoch=1))
+        self.begin(ledger, 1, 12, epoch=1)
+        assert dict(ledger.open) == {1: 12}
+
+    def test_what_it_was_told_of_before_changes_nothing(self, ledger):
+        for n in range(2):
+            self.begin(ledger, 1, 10 + 2 * n, sequence=n)
+            if n == 0:
+                ledger.appended(marker(ABORT, 1, 0, 0), 11)
+        assert ledger.appended(marker(ABORT, 1, 0, 0), 11) is None
+        assert dict(ledger.open) == {1: 12}
+
+    def test_it_is_kept_as_long_as_it_is_open(self, ledger, clock, monkeypatch):
+        monkeypatch.setattr(module, "PRODUCERS_MAX", 2)
+        self.begin(ledger, 1, 10)
+        for producer in range(2, 9):
+            add(ledger, 0, 10 * producer, producer=producer)
+        clock.ms += 2 * EXPIRATION_MS
+        again = Ledger(clock, EXPIRATION_MS)
+        again.load(ledger.freeze()())
+        assert (again.undecided, dict(again.open)) == (10, {1: 10})
+        assert [it for it, _ in again.producers()] == [1]
+        assert again.appended(marker(ABORT, 1, 0, 0), 90) == Aborted(1, 10, 90, 91)
+
+    def test_an_unknown_type_of_control_batch_ends_nothing(self, ledger):
+        self.begin(ledger, 1, 10)
+        ledger.appended(marker(9, 1, 0, 0), 11)
+        assert ledger.undecided == 10

@@ -57,7 +57,8 @@ class Machine:
         ledger = a_ledger()
         ledger.load(note)
         found = recover(
-            chain, files, self.state, self.slot.synced(), crashed=True, notes=ledger
+            chain, files, self.state, self.slot.synced(), crashed=True, notes=ledger,
+            new_notes=a_ledger,
         )  # fmt: skip
         assert found.damage is None
         self.log = DiskLog(

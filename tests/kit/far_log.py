@@ -38,6 +38,13 @@ class FarLog:
     def end(self):
         return self.safe + self._next_mark - self.done
 
+    @property
+    def stable(self):
+        return self.safe
+
+    def aborted(self, at, below):
+        return []
+
     def append(self, batch):
         self.check_failure()
         mark, self._next_mark = self._next_mark, self._next_mark + batch.record_count

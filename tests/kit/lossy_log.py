@@ -24,9 +24,14 @@ class MemorySlot:
 
     def __init__(self, words=(0, 0, 0)):
         self.words = tuple(words)
+        self.undecided = None
 
-    def publish(self, start, safe):
+    def publish(self, start, safe, undecided=None):
         self.words = start, safe, safe
+        self.undecided = undecided
+
+    def publish_undecided(self, undecided):
+        self.undecided = undecided
 
     def publish_start(self, start):
         self.words = start, *self.words[1:]

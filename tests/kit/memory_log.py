@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_right
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart
-from logstore.log import Notes, Wake
+from logstore.log import Aborted, Notes, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.latest import latest
@@ -17,6 +17,7 @@ class MemoryLog:
         self.name = name
         self.notes: Notes | None = None
         self.start = self.end = 0
+        self._aborted: list[Aborted] = []
         self._batches: list[Batch] = []
         self._ends: list[int] = []  # offset after each batch
         self._lock = threading.Lock()
@@ -26,6 +27,12 @@ class MemoryLog:
     def safe(self) -> int:
         """All of it: nothing waits for a sync."""
         return self.end
+
+    @property
+    def stable(self) -> int:
+        """As Log.stable."""
+        undecided = getattr(self.notes, "undecided", None)
+        return self.safe if undecided is None else min(self.safe, undecided)
 
     @property
     def done(self) -> int:
@@ -46,7 +53,9 @@ class MemoryLog:
             self._ends.append(stamped.next_offset)
             self.end = stamped.next_offset
             if self.notes is not None:
-                self.notes.appended(stamped, base_offset)
+                aborted = self.notes.appended(stamped, base_offset)
+                if aborted is not None:
+                    self._aborted.append(aborted)
         for wake in list(self._watchers.values()):
             wake()
         return base_offset
@@ -75,6 +84,10 @@ class MemoryLog:
 
     def extent(self, at, bytes_max):
         return None
+
+    def aborted(self, at: int, below: int) -> list[Aborted]:
+        """As Log.aborted."""
+        return [it for it in self._aborted if it.last >= at and it.first < below]
 
     def where(self, offset: int) -> str:
         """As Log.where."""

@@ -79,7 +79,7 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("stored", "error", "message"),
         [
-            (b"8", SchemaTooNew, "schema version 8, this logstore knows up to 7"),
+            (b"9", SchemaTooNew, "schema version 9, this logstore knows up to 8"),
             (b"0", CorruptStore, "is none"),
             (b"one", CorruptStore, "is none"),
             (None, CorruptStore, "without a schema version"),

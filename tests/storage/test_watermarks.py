@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from array import array
 
 import pytest
 from storage_kit import DEADLINE_S
@@ -67,7 +68,7 @@ def test_it_outlives_the_writer(path):
     marks.close()
 
 
-@pytest.mark.parametrize("content", [b"garbage" * 20, b"x", b"LOGSTWM2" + bytes(100)])
+@pytest.mark.parametrize("content", [b"garbage" * 20, b"x", b"LOGSTWM3" + bytes(100)])
 @pytest.mark.parametrize("write", [False, True])
 def test_another_kind_of_file(path, content, write):
     with open(path, "wb") as file:
@@ -88,7 +89,7 @@ def test_a_full_file_system(tmp_path):
     """A store into a mapped hole would kill the process: so it is told before."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     try:
@@ -157,3 +158,23 @@ class TestPoller:
         assert woken == ["good"]
         poller.close()
         steps.go.release()
+
+
+def test_a_file_of_an_earlier_version_is_read_and_made_anew(path):
+    words = [int.from_bytes(b"LOGSTWM1", sys.byteorder), 0, 0, 0, 0, 0, 0, 0, 77, 5, 12, 9]
+    with open(path, "wb") as file:
+        file.write(array("q", [*words, 0, 0, 0, 0]).tobytes())
+    reader = Watermarks(Disk(), path, write=False)
+    slot = reader.slot(1, 77)
+    assert (slot.read(), slot.synced(), slot.undecided()) == ((5, 12), 9, None)
+    marks = Watermarks(Disk(), path, write=True)
+    slot = marks.slot(1, 77)
+    assert (slot.read(), slot.synced(), slot.undecided()) == ((5, 12), 9, None)
+    slot.publish_undecided(0)
+    other = Watermarks(Disk(), path, write=False)
+    assert other.slot(1, 77).undecided() == 0
+    slot.publish_undecided(None)
+    assert other.slot(1, 77).undecided() is None
+    assert os.listdir(os.path.dirname(path)) == ["watermarks"]
+    for it in (reader, marks, other):
+        it.close()

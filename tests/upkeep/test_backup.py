@@ -9,6 +9,7 @@ from clock import NOW_MS
 import logstore
 from logstore.broker.ledger import producers_of
 from logstore.errors import CorruptStore, NotAStore, Refused
+from logstore.records.control import ABORT, marker
 from logstore.records.encode import encode
 from logstore.storage.disk import Disk
 from logstore.upkeep.backup import MANIFEST, restore
@@ -229,3 +230,29 @@ class TestRefused:
         shutil.copytree(places[0] / "t-0", tmp_path / "bare" / "t-0")
         with logstore.open(tmp_path / "bare", "read") as bare, pytest.raises(Refused):
             list(bare.backup(places[1]))
+
+
+@pytest.mark.parametrize("mode", ["write", "read"])
+@pytest.mark.parametrize("secured", [True, False])
+def test_the_copy_knows_of_transactions(store, places, mode, secured):
+    log = store.topic("t").partition(0)
+    for producer in (7, 8, 9):
+        log.append(encode([(b"v", None, (), NOW_MS)], producer_id=producer, producer_epoch=0,
+                          base_sequence=0, transactional=True))  # fmt: skip
+        if producer == 7:
+            log.append(marker(ABORT, producer, 0, NOW_MS))
+    if secured:
+        log.secure()
+    log.append(marker(ABORT, 8, 0, NOW_MS))
+    log.sync()
+    seen = log.stable, log.aborted(0, log.safe)
+    assert len(seen[1]) == 2
+    if mode == "write":
+        list(store.backup(places[1]))
+    else:
+        with logstore.open(places[0], "read", clock=lambda: NOW_MS) as reader:
+            list(reader.backup(places[1]))
+    for how in ("read", "write", "read"):
+        with logstore.open(places[1] if how == "read" else restored(places), how) as copy:
+            its = copy.topic("t").partition(0)
+            assert (its.stable, its.aborted(0, its.safe)) == seen

@@ -1,0 +1,104 @@
+"""The aborted transactions of one segment, in Kafka's layout (TransactionIndex). Derived.
+
+    .txnindex  >hqqqq  version 0, producer id, first offset, last offset, last stable offset
+
+An entry stands in the segment that has its marker, whose offset is the last one; so last offsets
+rise, first ones need not. The file is made with the first entry. Entries are written as they come,
+for processes that read; they are synced with the other indexes.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import suppress
+from struct import Struct
+from typing import Final
+
+from logstore.errors import CorruptBatch
+from logstore.log import Aborted
+from logstore.storage.files import OpenFiles
+from logstore.storage.names import TXNINDEX
+
+ABORTED_ENTRY: Final = Struct(">hqqqq")
+assert ABORTED_ENTRY.size == 34, "as Kafka's"
+_VERSION: Final = 0
+_NUMBERS: Final = 4  # of an entry, in memory
+
+
+class AbortedIndex:
+    """What is known of one segment."""
+
+    __slots__ = ("_entries", "_files", "_lasts", "_saved", "path")
+
+    def __init__(self, files: OpenFiles, stem: str) -> None:
+        """As the file has it; without one, empty. Raises OSError, CorruptBatch."""
+        self.path = stem + TXNINDEX
+        self._files = files
+        self._lasts = array("q")
+        self._entries = array("q")
+        self._saved = 0  # entries that are in the file
+        with suppress(FileNotFoundError):
+            self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._lasts)
+
+    def refresh(self) -> None:
+        """Take what another process has added to the file. Raises OSError, CorruptBatch."""
+        size = self._files.disk.size(self.path)
+        at = self._saved * ABORTED_ENTRY.size
+        data = self._files.read(self.path, size // ABORTED_ENTRY.size * ABORTED_ENTRY.size - at, at)
+        for version, *numbers in ABORTED_ENTRY.iter_unpack(data):
+            entry = Aborted(*numbers)
+            if version != _VERSION or not entry.first < entry.last or not self._follows(entry):
+                raise CorruptBatch(
+                    f"{self.path}: entry {len(self)} is no aborted transaction: remove the file, "
+                    f"the next start of a writer makes it anew"
+                )
+            self._add(entry)
+        self._saved = len(self)
+
+    def _follows(self, entry: Aborted) -> bool:
+        return not self._lasts or entry.last > self._lasts[-1]
+
+    def _add(self, entry: Aborted) -> None:
+        self._entries.extend(entry)
+        self._lasts.append(entry.last)  # behind: who searches meanwhile goes by these
+
+    def note(self, entry: Aborted) -> None:
+        """One more; nothing if it is known. Raises OSError: it is there, but not in the file."""
+        if self._follows(entry):
+            self._add(entry)
+            self.save()
+
+    def save(self) -> None:
+        """Write what the file lacks. Raises OSError."""
+        if self._saved < len(self):
+            data = b"".join(
+                [
+                    ABORTED_ENTRY.pack(_VERSION, *self._entry(it))
+                    for it in range(self._saved, len(self))
+                ]
+            )
+            self._files.write(self.path, [data], self._saved * ABORTED_ENTRY.size)
+            self._saved = len(self)
+
+    def cut(self, offset: int) -> None:
+        """Forget those whose marker is at or above this offset. Raises OSError."""
+        keep = bisect_left(self._lasts, offset)
+        if self._saved > keep:
+            self._files.truncate(self.path, keep * ABORTED_ENTRY.size)
+            self._saved = keep
+        del self._lasts[keep:], self._entries[_NUMBERS * keep :]
+
+    def count(self, below: int) -> int:
+        """Those whose marker is below this offset."""
+        return bisect_left(self._lasts, below)
+
+    def _entry(self, number: int) -> Aborted:
+        return Aborted(*self._entries[_NUMBERS * number : _NUMBERS * (number + 1)])
+
+    def since(self, at: int) -> Iterator[Aborted]:
+        """Those whose marker is at or above this offset, in the order of the markers."""
+        for number in range(bisect_left(self._lasts, at), len(self._lasts)):
+            yield self._entry(number)

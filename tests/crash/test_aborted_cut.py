@@ -1,0 +1,46 @@
+"""What a partition knows of transactions, after a power cut at every moment: exactly what the
+batches say that are there. So no reader of what is committed is shown what was aborted.
+"""
+
+import random
+
+import pytest
+from lossy_disk import LossyDisk
+from transactions_kit import Producers, every_batch, transactions_in
+
+from tests.crash.test_producers_cut import Machine
+
+SEED = 16
+
+
+def check(log):
+    begun, aborted = transactions_in(every_batch(log))
+    assert dict(log.notes.open) == begun, SEED
+    assert log.stable == min(begun.values(), default=log.safe), SEED
+    assert log.aborted(0, log.safe) == aborted, SEED
+    shown = log._slot.undecided
+    assert shown == min(begun.values(), default=None), SEED
+
+
+@pytest.mark.parametrize("every_sync", [True, False])
+@pytest.mark.parametrize("bumps", [True, False])
+@pytest.mark.long
+def test_what_is_known_of_transactions_is_what_the_log_says(every_sync, bumps):
+    rng, tried = random.Random(f"{SEED} {every_sync} {bumps}"), 0
+    machine, producers = Machine(LossyDisk(), every_sync=every_sync), Producers(rng, bumps=bumps)
+    for _ in range(40):
+        machine.log.append(producers.next())
+        if rng.random() < 0.4:
+            machine.log.wait(machine.log.end)
+        if rng.random() < 0.1:
+            machine.log.secure()
+    machine.log.wait(machine.log.end)
+    check(machine.log)
+    for moment in machine.moments:
+        for disk in moment.disk.survivors(rng, 4):
+            again = Machine(disk, moment.state, moment.note, moment.slot)
+            assert moment.acknowledged <= again.log.end, SEED
+            check(again.log)
+            tried += 1
+    print(f"{tried} states")
+    assert tried > 300
