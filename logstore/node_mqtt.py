@@ -134,7 +134,7 @@ class NodeMqtt:
 
     def _prepare(self) -> _Prepared | LogstoreError:
         """Whatever takes long. In a worker."""
-        from logstore.broker.mqtt import mqtt  # noqa: F401  imported here, not in a turn
+        from logstore.broker.mqtt import mqtt, sessions, sys_topics, wills  # noqa: F401  not in a turn
         from logstore.broker.mqtt.mapped import MappedTopics
         from logstore.broker.mqtt.retained import Retained
 

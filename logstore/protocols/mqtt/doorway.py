@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from logstore.access.refusals import Refusals
+from logstore.protocols.first import Code
 from logstore.protocols.house import House
 from logstore.protocols.session import Doorway, Limits, Link, Session
 
@@ -18,19 +19,26 @@ def open(house: House) -> Doorway:
     made: list[MqttDoor] = []
 
     def new_session(link: Link) -> Session:
-        from logstore.protocols.mqtt.session import MqttSession  # a server may have no client
+        from logstore.protocols.mqtt.session import MqttSession
 
         if not made:
             made.append(_door(house))
         return MqttSession(made[0], link)
 
+    code = Code(house.work, _load, new_session)
     house.figures.alarms[NAME] = lambda: made[0].alarm.reason if made else ""
     # A subscriber may be silent for ever; keep alive tells whether it is there.
     limits = Limits(house.settings.max_connections, math.inf)
     return Doorway(
-        new_session, limits, NAME, house.figures.door(NAME), lambda session: session.about(),
+        code.session, limits, NAME, house.figures.door(NAME), lambda session: session.about(),
         lambda session, reason: session.end_by(reason),
     )  # fmt: skip
+
+
+def _load() -> None:
+    """A server may have no client: until then nothing of MQTT."""
+    import logstore.protocols.mqtt.session
+    import logstore.protocols.rabbit_alarm  # noqa: F401  in a worker, not in a turn
 
 
 def _door(house: House) -> "MqttDoor":
