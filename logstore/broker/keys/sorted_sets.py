@@ -31,10 +31,10 @@ class SortedSet(Collection):
         return "listpack" if self.order is None else "skiplist"
 
     def set(self, member: bytes, score: float) -> bool:
-        """Whether the member is new."""
+        """Whether the member is new. A score of -0 is kept as 0, as in Redis's listpacks."""
         if member not in self.before:
             self.before[member] = self.element(member)
-        return self._put(member, score)
+        return self._put(member, score + 0.0)
 
     def _put(self, member: bytes, score: float) -> bool:
         before = self.scores.get(member)

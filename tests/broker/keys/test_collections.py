@@ -276,6 +276,16 @@ def test_sorted_members_of_a_scan_do_not_repeat():
     assert all(one != two for one, two in pairwise(names))
 
 
+def test_a_score_of_minus_zero_is_kept_as_zero():
+    """Redis writes whole numbers into its listpacks, which have no -0."""
+    value = SortedSet()
+    value.set(b"new", -0.0)
+    value.set(b"changed", 1.0)
+    value.set(b"changed", -0.0)
+    assert [math.copysign(1, score) for score in value.scores.values()] == [1, 1]
+    assert [math.copysign(1, score) for score, _ in value.ranking] == [1, 1]
+
+
 def written_to_disk(value, records):
     value.version = 7
     for key, written, headers in rows(b"k", value, ((b"x", b"y"),)):

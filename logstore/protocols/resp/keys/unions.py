@@ -104,15 +104,15 @@ def _weighted(score: float, weight: float) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def _combined(asked: Asked, how: str) -> SortedSet:
+def _combined(asked: Asked, how: str) -> dict[bytes, float]:
     """As Redis does it: from the smallest to the largest, since the order of sums counts."""
-    made = SortedSet()
     if how == DIFF:
         first, *others = asked.sources
-        for member, score in first.items():
-            if not any(member in other for other in others):
-                made.set(member, score)
-        return made
+        return {
+            member: score
+            for member, score in first.items()
+            if not any(member in other for other in others)
+        }
     aggregate = AGGREGATES[asked.aggregate]
     sources = sorted(zip(asked.sources, asked.weights, strict=True), key=lambda it: len(it[0]))
     found: dict[bytes, float] = {}
@@ -128,15 +128,13 @@ def _combined(asked: Asked, how: str) -> SortedSet:
             value = _weighted(score, weight)
             before = found.get(member)
             found[member] = value if before is None else aggregate(before, value)
-    for member, score in found.items():
-        made.set(member, score)
-    return made
+    return found
 
 
 def _said(how: str) -> Run:
     def run(client: RespClient, arguments: Sequence[bytes]) -> None:
         asked = _asked(client, arguments, 1, how, stored=False, counted=False)
-        entries = list(_combined(asked, how).ranking)
+        entries = sorted((score, member) for member, score in _combined(asked, how).items())
         client.say(entries_reply(entries, client.version, scored=asked.scored))
 
     return run
@@ -144,7 +142,10 @@ def _said(how: str) -> Run:
 
 def _stored(how: str) -> Run:
     def run(client: RespClient, arguments: Sequence[bytes]) -> None:
-        made = _combined(_asked(client, arguments, 2, how, stored=True, counted=False), how)
+        made = SortedSet()
+        asked = _asked(client, arguments, 2, how, stored=True, counted=False)
+        for member, score in _combined(asked, how).items():
+            made.set(member, score)
         store(client, arguments[1], made, arguments[0].lower().decode())
         client.say(number(len(made)))
 
