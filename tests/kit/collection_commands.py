@@ -1,7 +1,9 @@
 """Commands about hashes, lists, sets and sorted sets by chance, of a few keys,
 so that they meet."""
 
-KEYS = [b"k1", b"k2", b"k3", b"k4", b"k5"]
+ANY_KIND = [b"k1", b"k2", b"k3", b"k4", b"k5"]
+ALIKE = b"k6"  # a sorted set of one score: Redis documents ranges of names for no others
+KEYS = [*ANY_KIND, ALIKE]
 NAMES = [b"a", b"b", b"c", b"d", b"", b"7", b"-3", b"10", b"\xff\x00", b"x" * 60]
 TEXTS = [b"", b"1", b"-5", b"9223372036854775807", b"3.5", b"x", b"1e3", b"0x10", b" 1", b"y" * 60]
 SCORES = [
@@ -43,7 +45,7 @@ ANY_WRITE = [b"SET", b"HSET", b"RPUSH", b"SADD", b"ZADD", b"DEL"]
 
 
 def hash_command(chance):
-    key, field = chance.choice(KEYS), chance.choice(NAMES)
+    key, field = chance.choice(ANY_KIND), chance.choice(NAMES)
     pairs = [
         it
         for _ in range(chance.randint(1, 3))
@@ -67,7 +69,7 @@ def hash_command(chance):
 
 
 def list_command(chance):
-    key, other, item = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
+    key, other, item = chance.choice(ANY_KIND), chance.choice(ANY_KIND), chance.choice(NAMES)
     items = [chance.choice(NAMES) for _ in range(chance.randint(1, 4))]
     one, two, count = chance.choice(INDEXES), chance.choice(INDEXES), chance.choice(COUNTS)
     end, end2 = (
@@ -93,13 +95,13 @@ def list_command(chance):
 
 
 def set_command(chance):
-    key, other, member = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
+    key, other, member = chance.choice(ANY_KIND), chance.choice(ANY_KIND), chance.choice(NAMES)
     numbers = chance.random() < 0.4
     members = [
         b"%d" % chance.randint(-9, 9) if numbers else chance.choice(NAMES)
         for _ in range(chance.randint(1, 4))
     ]
-    keys = [chance.choice(KEYS) for _ in range(chance.randint(1, 3))]
+    keys = [chance.choice(ANY_KIND) for _ in range(chance.randint(1, 3))]
     size, count = b"%d" % len(keys), chance.choice(COUNTS)
     return chance.choice([
         [b"SADD", key, *members], [b"SADD", key, *members], [b"SADD", key, *members],
@@ -117,7 +119,7 @@ def set_command(chance):
 
 
 def sorted_set_command(chance):
-    key, other, member = chance.choice(KEYS), chance.choice(KEYS), chance.choice(NAMES)
+    key, other, member = chance.choice(ANY_KIND), chance.choice(ANY_KIND), chance.choice(NAMES)
     score = chance.choice(SCORES)
     pairs = [
         it
@@ -128,13 +130,11 @@ def sorted_set_command(chance):
     options = chance.sample([b"NX", b"xx", b"GT", b"lt", b"CH"], chance.choice([0, 1, 1, 2]))
     one, two, count = chance.choice(INDEXES), chance.choice(INDEXES), chance.choice(COUNTS)
     low, high = chance.choice(SCORE_ENDS), chance.choice(SCORE_ENDS)
-    first, last = chance.choice(NAME_ENDS), chance.choice(NAME_ENDS)
-    ends = chance.choice([[one, two], [low, high], [low, high], [first, last]])
+    ends = chance.choice([[one, two], [low, high], [low, high]])
     more = chance.choice([
-        [], [b"WITHSCORES"], [b"BYSCORE"], [b"BYSCORE", b"WITHSCORES"], [b"REV"], [b"BYLEX"],
-        [b"BYSCORE", b"REV", b"LIMIT", count, one], [b"BYLEX", b"LIMIT", b"1", count], [b"x"],
-        [b"LIMIT", b"0", b"1"], [b"BYLEX", b"WITHSCORES"], [b"REV", b"WITHSCORES"],
-        [b"LIMIT", b"1"],
+        [], [b"WITHSCORES"], [b"BYSCORE"], [b"BYSCORE", b"WITHSCORES"], [b"REV"],
+        [b"BYSCORE", b"REV", b"LIMIT", count, one], [b"x"], [b"LIMIT", b"0", b"1"],
+        [b"REV", b"WITHSCORES"], [b"LIMIT", b"1"],
     ])  # fmt: skip
     limit = chance.choice(
         [[], [], [b"LIMIT", count, one], [b"WITHSCORES"], [b"withscores", b"LIMIT", b"0", count]]
@@ -148,10 +148,8 @@ def sorted_set_command(chance):
         [b"ZREVRANK", key, member], [b"ZRANGE", key, *ends, *more], [b"ZRANGE", key, *ends, *more],
         [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"], [b"ZREVRANGE", key, one, two, *more[:1]],
         [b"ZRANGEBYSCORE", key, low, high, *limit], [b"ZREVRANGEBYSCORE", key, high, low, *limit],
-        [b"ZRANGEBYLEX", key, first, last, *limit], [b"ZREVRANGEBYLEX", key, last, first, *limit],
         [b"ZRANGESTORE", other, key, *ends, *more], [b"ZCOUNT", key, low, high],
-        [b"ZLEXCOUNT", key, first, last], [b"ZREMRANGEBYRANK", key, one, two],
-        [b"ZREMRANGEBYSCORE", key, low, high], [b"ZREMRANGEBYLEX", key, first, last],
+        [b"ZREMRANGEBYRANK", key, one, two], [b"ZREMRANGEBYSCORE", key, low, high],
         [b"ZPOPMIN", key], [b"ZPOPMAX", key], [b"ZPOPMIN", key, count], [b"ZPOPMAX", key, count],
         [b"ZPOPMIN", key, b"1", b"2"],
         [b"ZMPOP", b"2", key, other, chance.choice([b"MIN", b"max", b"x"])],
@@ -162,8 +160,33 @@ def sorted_set_command(chance):
     ])  # fmt: skip
 
 
+def name_command(chance):
+    other, score = chance.choice(ANY_KIND), chance.choice([b"0", b"-0", b"+0"])
+    pairs = [it for _ in range(chance.randint(1, 4)) for it in (score, chance.choice(NAMES))]
+    first, last = chance.choice(NAME_ENDS), chance.choice(NAME_ENDS)
+    count = chance.choice(COUNTS)
+    limit = chance.choice([
+        [], [], [b"LIMIT", count, chance.choice(INDEXES)], [b"WITHSCORES"],
+        [b"withscores", b"LIMIT", b"0", count],
+    ])  # fmt: skip
+    more = chance.choice([[], [], [b"LIMIT", b"1", count], [b"WITHSCORES"], [b"REV"]])
+    ends = chance.choice([[first, last], [first, last], [chance.choice(SCORE_ENDS), last]])
+    return chance.choice([
+        [b"ZADD", ALIKE, *pairs], [b"ZADD", ALIKE, *pairs], [b"ZADD", ALIKE, b"CH", *pairs],
+        [b"ZADD", ALIKE, b"INCR", *pairs[:2]], [b"ZINCRBY", ALIKE, *pairs[:2]],
+        [b"ZUNIONSTORE", ALIKE, b"1", other, b"WEIGHTS", score],
+        [b"ZRANGEBYLEX", ALIKE, first, last, *limit],
+        [b"ZREVRANGEBYLEX", ALIKE, last, first, *limit],
+        [b"ZLEXCOUNT", ALIKE, first, last], [b"ZREMRANGEBYLEX", ALIKE, first, last],
+        [b"ZRANGE", ALIKE, *ends, b"BYLEX", *more],
+        [b"ZRANGESTORE", other, ALIKE, *ends, b"BYLEX", *more],
+        [b"ZRANGEBYLEX", other, chance.choice([b"a", b"+x", b""]), last],
+        [b"SET", ALIKE, b"x"], [b"DEL", ALIKE], [b"COPY", ALIKE, other, b"REPLACE"],
+    ])  # fmt: skip
+
+
 def union_command(chance):
-    keys = [chance.choice(KEYS) for _ in range(chance.randint(1, 3))]
+    keys = [chance.choice(ANY_KIND) for _ in range(chance.randint(1, 3))]
     size, weights = (
         b"%d" % len(keys),
         [chance.choice([b"1", b"2", b"-1", b"0", b"inf", b"x"]) for _ in keys],
@@ -176,19 +199,27 @@ def union_command(chance):
     ])  # fmt: skip
     name = chance.choice([b"ZUNION", b"ZINTER", b"ZDIFF", b"ZINTERCARD"])
     if chance.random() < 0.5 and name != b"ZINTERCARD":
-        return [name + b"STORE", chance.choice(KEYS), size, *keys, *more]
+        return [name + b"STORE", chance.choice(ANY_KIND), size, *keys, *more]
     return [name, chance.choice([size, size, size, size, b"0", b"x", b"9"]), *keys, *more]
 
 
 def any_command(chance):
     """One of them; now and then of a key of another kind."""
     kind = chance.choice(
-        [hash_command, list_command, set_command, sorted_set_command, union_command]
+        [
+            hash_command,
+            list_command,
+            set_command,
+            sorted_set_command,
+            name_command,
+            union_command,
+        ]
     )
     if chance.random() < 0.12:
-        key = chance.choice(KEYS)
+        key = chance.choice(ANY_KIND)
         return chance.choice([
             [b"SET", key, b"x"], [b"DEL", key], [b"DEL", key], [b"TYPE", key], [b"EXISTS", *KEYS],
-            [b"RENAME", key, chance.choice(KEYS)], [b"COPY", key, chance.choice(KEYS), b"REPLACE"],
+            [b"RENAME", key, chance.choice(ANY_KIND)],
+            [b"COPY", key, chance.choice(ANY_KIND), b"REPLACE"],
         ])  # fmt: skip
     return kind(chance)
