@@ -52,7 +52,9 @@ def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
     assert "kafka.port" in line
 
 
-DEFAULT_PORTS = {"kafka": 9092, "resp": 6379, "amqp": 5672, "http": 15672}
+DEFAULT_PORTS = {
+    "kafka": 9092, "resp": 6379, "amqp": 5672, "mqtt": 1883, "stomp": 61613, "http": 15672,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -210,7 +212,7 @@ def signalled(self):
 WriterDirectory.{name} = signalled
 from logstore_cli.main import main
 doors = ("kafka", "resp", "amqp", "mqtt", "stomp", "http")
-ports = [word for it in doors for word in (f"--{it}-port", "0")]
+ports = [word for it in doors for word in (f"--{{it}}-port", "0")]
 sys.argv = ["logstore", "serve", "--data", sys.argv[1], *ports]
 main()
 """
