@@ -1,10 +1,12 @@
 """What a server answers at /api/v1 is what its description says."""
 
 import subprocess
+from contextlib import closing
 
 import msgspec
 import pika
 import pytest
+from mqtt_client import MqttClient
 from serving import COMMAND, Serving
 
 from logstore.protocols.http.native.answers import ANSWERS
@@ -13,6 +15,7 @@ from logstore.server_socket import ServerSocket
 NAMES = {
     "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
     "exchanges": "events", "queues": "mail", "messages": "0", "policies": "mail", "history": "0",
+    "sessions": "thermometer",
 }  # fmt: skip
 FIRST = {"{offset}": "0", "{id}": "1"}
 ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
@@ -56,6 +59,7 @@ DONE = [
 
 # And to those that empty or remove something, which come last.
 ENDED = [
+    ("DELETE /mqtt/sessions/{client}", ["mqtt", "sessions", "thermometer"], None),
     ("DELETE /exchanges/{name}/schedule/{offset}", ["exchanges", "events", "schedule", "0"], None),
     ("POST /queues/{name}/get", ["queues", "mail", "get"], {"count": 1, "then": "requeue"}),
     ("POST /queues/{name}/move", ["queues", "mail", "move"],
@@ -92,7 +96,7 @@ def path_of(path):
 
 @pytest.mark.long
 def test_real_answers_are_what_is_described(tmp_path):
-    server = Serving(tmp_path / "data", resp_port=-1, amqp_port=0, http_port=0)
+    server = Serving(tmp_path / "data", resp_port=-1, amqp_port=0, mqtt_port=0, http_port=0)
     api = ServerSocket(str(server.data))
     try:
         for key, path, body in DONE:
@@ -104,7 +108,15 @@ def test_real_answers_are_what_is_described(tmp_path):
         parameters = pika.ConnectionParameters(
             *server.amqp, credentials=pika.PlainCredentials("root", "other")
         )
-        with pika.BlockingConnection(parameters) as connection:
+        with (
+            pika.BlockingConnection(parameters) as connection,
+            closing(
+                MqttClient(
+                    server.mqtt, "thermometer", user=b"root", password=b"other", expiry_s=1000
+                )
+            ) as mqtt,
+        ):
+            assert mqtt.subscribe(b"warm/#", 1) == 1
             connection.channel().basic_consume("mail", lambda *_: None)
             for key, kind in ANSWERS.items():
                 method, _, path = key.partition(" ")
