@@ -86,6 +86,7 @@ class Connection:
         "_extent_bytes",
         "_extents",
         "_host",
+        "_let_be",
         "_loop",
         "_out",
         "_own",
@@ -155,6 +156,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self.gone = False
+        self._let_be = False
         self.heard_at = self._turn.now()
         at = sock.getsockname()
         self.address: tuple[str, int] = ("", 0) if isinstance(at, str) else (plain(at[0]), at[1])
@@ -602,7 +604,11 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Whether only the peer can have anything come of this: it sends nothing, or reads not."""
-        return self._writing or not self.session.busy
+        return not self._let_be and (self._writing or not self.session.busy)
+
+    def let_be(self) -> None:
+        """As Link.let_be."""
+        self._let_be = True
 
     def cut(self, reason: str) -> None:
         """As Link.cut."""

@@ -64,6 +64,12 @@ class Link(Protocol):
         Not where the session holds back what must come first. Only in the sessions' own thread.
         """
 
+    def let_be(self) -> None:
+        """Not be closed by its door's rule for silence, or for not reading.
+
+        For one that has become another protocol's, which has rules of its own.
+        """
+
     def cut(self, reason: str) -> None:
         """End the connection at once: the session's ``close`` is called. A reason is logged."""
 

@@ -87,6 +87,9 @@ class WithinLink:
         """As Link.push."""
         return self._link.push(_framed.of(data, self._opcode(data)))
 
+    def let_be(self) -> None:
+        """As Link.let_be: it is let be already."""
+
     def cut(self, reason: str) -> None:
         """As Link.cut."""
         self._link.cut(reason)
@@ -125,6 +128,7 @@ class WebSocketSession:
         self._leaving = False
         self._now = 0.0
         self._inner: Any = new_session(WithinLink(link, self._opcode))
+        link.let_be()  # by the rules of the protocol within
         link.wake()
 
     def _opcode(self, data: bytes) -> int:

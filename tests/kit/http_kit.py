@@ -76,6 +76,9 @@ class HttpPeer:
     def wake(self):
         self.woken += 1
 
+    def let_be(self):
+        self.is_let_be = True
+
     def cut(self, reason):
         self.cut_for = reason
         self.session.close()

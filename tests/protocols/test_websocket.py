@@ -66,6 +66,10 @@ class Link:
         self.pushed = []
         self.woken = 0
         self.cuts = []
+        self.is_let_be = False
+
+    def let_be(self):
+        self.is_let_be = True
 
     def wake(self):
         self.woken += 1
@@ -118,6 +122,13 @@ def test_messages_need_not_end_where_frames_do():
     peer.send(events.BytesMessage(b"a\nb"), events.BytesMessage(b"\nc"), events.BytesMessage(b""))
     peer.send(events.BytesMessage(b"\n"))
     assert text_of(peer.got()) == b"a\nb\nc\n"
+
+
+def test_silence_is_judged_by_the_protocol_within():
+    peer = Peer()
+    assert peer.link.is_let_be
+    peer.inner.deadline = 90.0
+    assert peer.session.deadline == 90.0
 
 
 def test_what_the_client_is_to_get_first_comes_before_all_frames():

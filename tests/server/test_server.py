@@ -434,6 +434,25 @@ async def test_a_silent_connection_is_closed_a_waiting_one_is_not(server, connec
 
 
 @serving
+@limited(idle_s=0.0)
+async def test_one_that_is_let_be_is_not_closed_for_silence_nor_for_not_reading(server, connect):
+    """As one is that has become another protocol's: a slow subscriber over WebSocket."""
+    silent, one = await connect()
+    _, slow = await connect()
+    await _until(lambda: len(server._connections) == 2)
+    connections = list(server._connections)
+    connections[0].let_be()
+    connections[1].let_be()
+    assert connections[1].push(bytes(8 * MIB)) > 0
+    server._sweep()
+    assert all(not it.gone for it in connections)
+    one.write(b"in\n")
+    assert await line(silent) == b"IN\n"
+    one.close()
+    slow.close()
+
+
+@serving
 async def test_stopping_answers_what_is_under_way(server, connect):
     reader, writer = await connect()
     writer.write(b"hold\n")
