@@ -24,7 +24,12 @@
     │   ├── NotWaiting              it was delivered before, or cancelled
     │   ├── OutOfSequence           an idempotent producer's batch is not its next one
     │   ├── FencedProducer          a newer epoch of the producer has written
+    │   │   └── Superseded              a newer connection speaks for its transactional id
     │   ├── UnknownProducer         the store has not given the producer its id
+    │   ├── InvalidTransactionState what was asked does not fit the state of the transaction
+    │   │   └── TransactionAbortable    the same, but it can be aborted, and begun anew
+    │   ├── ConcurrentTransactions  the one before is not finished: try again
+    │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
     │   ├── UnknownSetting          no setting has that name
     │   ├── InvalidSetting          a value that the setting does not take
     │   ├── NotAStore               the directory holds no store
@@ -171,8 +176,31 @@ class FencedProducer(Refused):
     """A newer epoch of the same producer has written."""
 
 
+class Superseded(FencedProducer):
+    """The request came by an older connection than the newest one for its transactional id.
+
+    It was sent before what the newer one has asked for, so it is not done, and is to end.
+    """
+
+
 class UnknownProducer(Refused):
-    """The store has not given the producer its id."""
+    """The store has not given the producer its id, or not for this transactional id."""
+
+
+class InvalidTransactionState(Refused):
+    """What was asked of a transaction does not fit the state that it has."""
+
+
+class TransactionAbortable(InvalidTransactionState):
+    """The same, but the producer may abort the transaction and begin anew (KIP-890)."""
+
+
+class ConcurrentTransactions(Refused):
+    """The transaction before is not finished, or too many are open: the same may be asked again."""
+
+
+class InvalidTransactionTimeout(Refused):
+    """A time for transactions that is not positive, or above transaction.max.timeout.ms."""
 
 
 class UnknownSetting(Refused):

@@ -37,6 +37,8 @@ OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
 INVALID_PRODUCER_EPOCH: Final = 47
 INVALID_TXN_STATE: Final = 48
 INVALID_PRODUCER_ID_MAPPING: Final = 49
+INVALID_TRANSACTION_TIMEOUT: Final = 50
+CONCURRENT_TRANSACTIONS: Final = 51
 TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Final = 53
 SECURITY_DISABLED: Final = 54
 OPERATION_NOT_ATTEMPTED: Final = 55
@@ -52,6 +54,7 @@ UNSUPPORTED_COMPRESSION_TYPE: Final = 76
 ELECTION_NOT_NEEDED: Final = 84
 NO_REASSIGNMENT_IN_PROGRESS: Final = 85
 INVALID_RECORD: Final = 87
+PRODUCER_FENCED: Final = 90
 RESOURCE_NOT_FOUND: Final = 91
 DUPLICATE_RESOURCE: Final = 92
 UNACCEPTABLE_CREDENTIAL: Final = 93
@@ -60,6 +63,7 @@ UNKNOWN_TOPIC_ID: Final = 100
 BROKER_ID_NOT_REGISTERED: Final = 102
 TRANSACTIONAL_ID_NOT_FOUND: Final = 105
 FETCH_SESSION_TOPIC_ID_ERROR: Final = 106
+TRANSACTION_ABORTABLE: Final = 120
 
 # What a group answers.
 GROUP_CODES: Final = {
@@ -105,6 +109,10 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     # Clients ask for another id, or end: told of UNKNOWN_PRODUCER_ID, Kafka's Java client would
     # raise its epoch and try again with the same id, for ever.
     (errors.UnknownProducer, INVALID_PRODUCER_ID_MAPPING),
+    (errors.TransactionAbortable, TRANSACTION_ABORTABLE),
+    (errors.InvalidTransactionState, INVALID_TXN_STATE),
+    (errors.ConcurrentTransactions, CONCURRENT_TRANSACTIONS),
+    (errors.InvalidTransactionTimeout, INVALID_TRANSACTION_TIMEOUT),
     # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
     (errors.Closed, KAFKA_STORAGE_ERROR),
     (errors.ReadOnly, KAFKA_STORAGE_ERROR),
@@ -117,6 +125,17 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
 def code_of(error: errors.LogstoreError) -> int:
     """The code that a client is given."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN_SERVER_ERROR)
+
+
+def coordinator_code(error: errors.LogstoreError, *, knows_fenced: bool) -> int:
+    """The same, of what the coordinator of transactions answers.
+
+    ``knows_fenced``: the request's version is of KIP-588 or later, which tells a producer that was
+    fenced there from one whose batch was refused. Clients before it know only the latter.
+    """
+    if knows_fenced and isinstance(error, errors.FencedProducer):
+        return PRODUCER_FENCED
+    return code_of(error)
 
 
 def group_code(error: GroupError | None) -> int:
