@@ -1,0 +1,231 @@
+"""What the journal has of transactions, as of one of its records: made of those records alone.
+
+The ids with their producers, none of them within a transaction: that is known to whoever has
+written data, or to ``staged``. The offsets that are pending. And the decisions that may not have
+come to all partitions yet: the journal keeps their records, so only their places are here.
+
+Replay may begin too early: what is known already does nothing. As bytes, after a byte that says
+their format::
+
+    count | ((name) | state u8 | as T of ``operations.py``)*
+    count | (place, less the one before)*                            decisions
+    as ``staged.py``
+
+Pure, and not locked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from logstore.broker.packed import Packed, packed
+from logstore.broker.transactions.operations import (
+    DECIDED,
+    DROPPED,
+    KNOWN,
+    OVERTAKEN,
+    STAGED,
+    Decision,
+    decode_decision,
+    decode_dropped,
+    decode_known,
+    decode_offsets,
+    decode_staged,
+    encode_known,
+    name_of,
+    pid_of,
+    read_known,
+    read_text,
+    unknown,
+)
+from logstore.broker.transactions.staged import Committed, Staged
+from logstore.broker.transactions.state import COMPLETE, IDLE, State
+from logstore.broker.transactions.transactional_id import NO_PID, TV2, TransactionalId
+from logstore.errors import CorruptStore, SchemaTooNew
+
+FORMAT: Final = 1
+
+
+class Journaled:
+    """Of one journal."""
+
+    def __init__(self) -> None:
+        self.staged = Staged()
+        self._ids: dict[str, TransactionalId] = {}
+        self._names: dict[int, str] = {}  # by producer id
+        self._decisions: set[int] = set()
+        self._early: set[int] = set()  # finished before they were read here
+        self._next = 0  # the place after the last that was read
+
+    def __bool__(self) -> bool:
+        """Whether it knows more than a new one."""
+        return bool(self._ids or self._decisions or self.staged.producers())
+
+    def ids(self) -> list[TransactionalId]:
+        """All that are known."""
+        return list(self._ids.values())
+
+    # Decisions
+
+    def unfinished(self) -> list[int]:
+        """The places of those that may be missing in some partition, in their order."""
+        return sorted(self._decisions)
+
+    def finish(self, place: int) -> None:
+        """It is synced in all of its partitions, or they are gone. It may not be read yet."""
+        if place >= self._next:
+            self._early.add(place)
+        self._decisions.discard(place)
+
+    def lowest(self, below: int) -> int:
+        """The lowest place of a record that is needed; ``below`` where none is lower."""
+        return min([below, *self._decisions])
+
+    # Records
+
+    def apply(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        """What the record at this place says, and the offsets that are committed by it.
+
+        Raises CorruptStore, SchemaTooNew; the state is of no use then.
+        """
+        step = _STEPS.get(key[:1])
+        if step is None:
+            raise unknown(key)
+        self._next = place + 1
+        return step(self, key, value, place)
+
+    def _known(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        name = name_of(key)
+        it = decode_known(value, name, f"the transactional id {name!r} in the journal")
+        self._forget(name)
+        if it is not None:
+            self._put(it)
+        return []
+
+    def _staged(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        pid = pid_of(key)
+        staged = decode_staged(value, f"what producer {pid} has committed in the journal")
+        self.staged.stage(pid, staged, place)
+        return []
+
+    def _overtaken(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        group = name_of(key)
+        offsets = decode_offsets(value, f"what group {group!r} has committed in the journal")
+        self.staged.overtake(group, [(it.topic_id, it.partition) for it in offsets], place)
+        return [Committed(group, offsets)]
+
+    def _dropped(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        group = name_of(key)
+        places = decode_dropped(value, f"what group {group!r} has lost in the journal")
+        if not group and not places:
+            raise CorruptStore(
+                "the journal drops all offsets of all groups: restore the store from a backup"
+            )
+        self.staged.drop(group, places, place)
+        return []
+
+    def _decided(self, key: bytes, value: bytes, place: int) -> list[Committed]:
+        pid = pid_of(key)
+        it = decode_decision(value, pid, f"what is decided for producer {pid} in the journal")
+        if place in self._early:
+            self._early.discard(place)
+        elif it.parts:
+            self._decisions.add(place)
+        name = self._names.get(pid)
+        if name is not None:
+            self._decide(self._ids[name], it)
+        return self.staged.end(it, place)
+
+    def _decide(self, it: TransactionalId, decision: Decision) -> None:
+        raised = decision.version == TV2
+        if decision.epoch > it.epoch + raised:
+            raise CorruptStore(
+                f"the journal decides for epoch {decision.epoch} of transactional id {it.name!r}, "
+                f"which has {it.epoch}: restore the store from a backup"
+            )
+        if decision.epoch < it.epoch:  # of a producer that was fenced; or known already
+            return
+        rotates = decision.next_pid != it.pid
+        self._forget(it.name)
+        self._put(
+            replace(
+                it,
+                pid=decision.next_pid,
+                epoch=decision.next_epoch,
+                last_epoch=decision.epoch - 1 if raised else it.last_epoch,
+                previous_pid=it.pid if rotates else NO_PID,
+                version=decision.version,
+                state=COMPLETE[decision.outcome],
+                since_ms=decision.at_ms,
+            )
+        )
+
+    def _put(self, it: TransactionalId) -> None:
+        if it.pid in self._names:
+            raise CorruptStore(
+                f"the journal has producer {it.pid} for transactional ids {it.name[:60]!r} and "
+                f"{self._names[it.pid][:60]!r}: restore the store from a backup"
+            )
+        self._ids[it.name] = it
+        self._names[it.pid] = it.name
+
+    def _forget(self, name: str) -> None:
+        known = self._ids.pop(name, None)
+        if known is not None:
+            del self._names[known.pid]
+
+    # As bytes
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        parts = [bytes((FORMAT,)), packed(len(self._ids))]
+        for name, it in sorted(self._ids.items()):
+            raw = name.encode()
+            parts += (packed(len(raw)), raw, bytes((it.state,)), encode_known(it))
+        parts += _rising(self.unfinished())
+        parts.append(self.staged.encode())
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, kept: bytes) -> "Journaled":
+        """What ``encode`` gave. Raises CorruptStore, SchemaTooNew."""
+        data = Packed(kept, "what is kept of transactions beside the journal")
+        found = data.byte()
+        if found != FORMAT:
+            raise SchemaTooNew(
+                f"what is kept of transactions beside the journal has format {found}, known is "
+                f"{FORMAT}: open the store with the logstore that wrote it"
+            )
+        new, last = cls(), ""
+        for _ in range(data.number()):
+            name, state = read_text(data), data.byte()
+            it = read_known(data, name)
+            if name <= last or state not in IDLE:
+                raise data.damaged(f"has the transactional id {name[:60]!r} out of order")
+            new._put(replace(it, state=State(state)))
+            last = name
+        place = -1
+        for _ in range(data.number()):
+            place += 1 + data.number()
+            new._decisions.add(place)
+        new.staged = Staged.read(data)
+        if data:
+            raise data.damaged("is too long")
+        return new
+
+
+def _rising(places: Iterable[int]) -> list[bytes]:
+    parts, last = [], -1
+    for it in places:
+        parts.append(packed(it - last - 1))
+        last = it
+    return [packed(len(parts)), *parts]
+
+
+_STEPS: Final = {
+    KNOWN: Journaled._known,
+    STAGED: Journaled._staged,
+    OVERTAKEN: Journaled._overtaken,
+    DROPPED: Journaled._dropped,
+    DECIDED: Journaled._decided,
+}

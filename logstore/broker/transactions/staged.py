@@ -1,0 +1,251 @@
+"""The offsets that groups have committed within transactions that are open (TxnOffsetCommit).
+
+They are pending: nobody sees them until their transaction ends. A commit shows those that were not
+*overtaken*: what counts is when an offset was staged, and not when its transaction ended, so one
+that was committed later, in a transaction or outside, stays. An abort shows none. Until the end,
+overtaken or not, the partition is unstable, and its group is not forgotten.
+
+Each step has a place, which rises: that of its record in the journal. So what is replayed although
+it is known does nothing to what came after it. Pure.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from logstore.broker.packed import Packed, packed
+from logstore.broker.transactions.operations import (
+    Decision,
+    Offset,
+    Offsets,
+    Place,
+    encode_offset,
+    read_offset,
+    read_text,
+)
+from logstore.broker.transactions.state import Outcome
+from logstore.broker.transactions.transactional_id import EXHAUSTED
+
+BYTES_MAX: Final = 32 << 20  # 80,000 that say nothing more: 8 for each transaction that can be open
+_OFFSET_BYTES: Final = 400  # beside its metadata
+
+_Partition = tuple[bytes, int]  # topic id, partition
+
+
+class Committed(NamedTuple):
+    """What a group has committed, once the transaction is."""
+
+    group: str
+    offsets: tuple[Offset, ...]
+
+
+class _Pending(NamedTuple):
+    offset: Offset
+    place: int
+    overtaken: bool = False
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """Of one producer."""
+
+    epoch: int
+    since_ms: int
+    place: int  # of its last step
+    keys: set[tuple[str, _Partition]] = field(default_factory=set)
+
+
+class Staged:
+    """All that are pending."""
+
+    __slots__ = ("_groups", "_transactions", "bytes")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._groups: dict[str, dict[_Partition, dict[int, _Pending]]] = {}
+        self._transactions: dict[int, _Transaction] = {}  # by producer id
+
+    # What there is
+
+    def has_room(self, offsets: Sequence[Offset]) -> bool:
+        """Whether these may be staged, too."""
+        return self.bytes + sum(map(_size, offsets)) <= BYTES_MAX
+
+    def is_unstable(self, group: str, topic_id: bytes, partition: int) -> bool:
+        """Whether the committed offset may be about to change (KIP-447)."""
+        return (topic_id, partition) in self._groups.get(group, ())
+
+    def has(self, group: str) -> bool:
+        """Whether anything of the group is pending."""
+        return group in self._groups
+
+    def overtakes(self, group: str, partitions: Collection[_Partition]) -> bool:
+        """Whether offsets that the group commits in no transaction are to be told to ``overtake``.
+
+        Each partition is its topic's id and its number.
+        """
+        pending = self._groups.get(group)
+        return pending is not None and any(
+            not it.overtaken
+            for partition in partitions
+            if partition in pending
+            for it in pending[partition].values()
+        )
+
+    def producers(self) -> list[tuple[int, int, int]]:
+        """Those whose transactions have had offsets: id, epoch, and since when (ms)."""
+        return [(pid, it.epoch, it.since_ms) for pid, it in self._transactions.items()]
+
+    # Steps
+
+    def stage(self, pid: int, staged: Offsets, place: int) -> None:
+        """A producer's transaction commits these; what it has committed of the same goes."""
+        known = self._transactions.get(pid)
+        if known is not None and known.epoch != staged.epoch:  # whose end nobody will say
+            self._forget(pid, known.place + 1)
+            known = None
+        if known is None:
+            known = _Transaction(staged.epoch, staged.at_ms, place)
+            self._transactions[pid] = known
+        known.place = max(known.place, place)
+        pending = self._groups.setdefault(staged.group, {})
+        for it in staged.offsets:
+            partition = it.topic_id, it.partition
+            of_partition = pending.setdefault(partition, {})
+            before = of_partition.pop(pid, None)
+            if before is not None:
+                self.bytes -= _size(before.offset)
+            self.bytes += _size(it)
+            of_partition[pid] = _Pending(it, place)
+            known.keys.add((staged.group, partition))
+
+    def overtake(self, group: str, partitions: Collection[_Partition], place: int) -> None:
+        """The group has committed other offsets of these, in no transaction."""
+        pending = self._groups.get(group, {})
+        for partition in partitions:
+            self._overtake(pending.get(partition, {}), place)
+
+    def _overtake(self, pending: dict[int, _Pending], place: int) -> None:
+        for pid, it in pending.items():
+            if it.place < place and not it.overtaken:
+                pending[pid] = it._replace(overtaken=True)
+
+    def end(self, decision: Decision, place: int) -> list[Committed]:
+        """A transaction has ended: what its groups have committed with that."""
+        known = self._transactions.get(decision.pid)
+        if known is None or known.epoch != decision.producer_epoch:
+            return []
+        ended = self._forget(decision.pid, place)
+        if decision.outcome is Outcome.ABORT:
+            return []
+        by_group: dict[str, list[Offset]] = {}
+        for group, partition, it in ended:
+            if it.overtaken:
+                continue
+            by_group.setdefault(group, []).append(it.offset)
+            self._overtake(self._groups.get(group, {}).get(partition, {}), it.place)
+        return [Committed(group, tuple(offsets)) for group, offsets in sorted(by_group.items())]
+
+    def _forget(self, pid: int, place: int) -> list[tuple[str, _Partition, _Pending]]:
+        """What the producer has staged before this place, which is pending no more."""
+        known = self._transactions.get(pid)
+        if known is None:
+            return []
+        found = []
+        for group, partition in sorted(known.keys):
+            it = self._groups[group][partition][pid]
+            if it.place < place:
+                found.append((group, partition, it))
+                self._remove(group, partition, pid)
+        if known.place < place:
+            del self._transactions[pid]
+        return found
+
+    def drop(self, group: str, places: Collection[Place], place: int) -> None:
+        """Offsets of these are not to be committed by who has staged them before.
+
+        Their topic is gone, or somebody has deleted them. ``group`` "": of all groups; no
+        ``places``: all, as the group is gone.
+        """
+        topics = {it.topic_id for it in places if it.partition is None}
+        partitions = {(it.topic_id, it.partition) for it in places if it.partition is not None}
+        for name in [group] if group else list(self._groups):
+            pending = self._groups.get(name, {})
+            for partition in list(pending):
+                if places and partition[0] not in topics and partition not in partitions:
+                    continue
+                for pid, it in list(pending[partition].items()):
+                    if it.place < place:
+                        self._remove(name, partition, pid)
+
+    def drops(self, group: str, places: Collection[Place]) -> bool:
+        """Whether there is anything for ``drop`` to do, and so to be told to the journal."""
+        topics = {it.topic_id for it in places if it.partition is None}
+        partitions = {(it.topic_id, it.partition) for it in places if it.partition is not None}
+        return any(
+            not places or partition[0] in topics or partition in partitions
+            for name in ([group] if group else self._groups)
+            for partition in self._groups.get(name, ())
+        )
+
+    def _remove(self, group: str, partition: _Partition, pid: int) -> None:
+        pending = self._groups[group]
+        it = pending[partition].pop(pid)
+        self.bytes -= _size(it.offset)
+        self._transactions[pid].keys.discard((group, partition))
+        if not pending[partition]:
+            del pending[partition]
+            if not pending:
+                del self._groups[group]
+
+    # As bytes
+
+    def encode(self) -> bytes:
+        """Producers, ascending, each with what it has staged::
+
+        count | (pid | epoch | time (ms) | place | count
+                | ((group) | place | overtaken | offset)*)*
+        """
+        parts = [packed(len(self._transactions))]
+        for pid, it in sorted(self._transactions.items()):
+            parts += (packed(pid), packed(it.epoch), packed(it.since_ms), packed(it.place))
+            parts.append(packed(len(it.keys)))
+            for group, partition in sorted(it.keys):
+                pending, name = self._groups[group][partition][pid], group.encode()
+                parts += (packed(len(name)), name, packed(pending.place))
+                parts += (bytes((pending.overtaken,)), *encode_offset(pending.offset))
+        return b"".join(parts)
+
+    @classmethod
+    def read(cls, data: Packed) -> "Staged":
+        """What ``encode`` gave. Raises CorruptStore."""
+        new, last = cls(), -1
+        for _ in range(data.number()):
+            pid, epoch, since_ms, place = (
+                data.number(), data.number(), data.number(), data.number(),
+            )  # fmt: skip
+            if pid <= last or epoch > EXHAUSTED:
+                raise data.damaged(f"has the producer {pid} with epoch {epoch} out of order")
+            last = pid
+            it = new._transactions[pid] = _Transaction(epoch, since_ms, place)
+            for group, pending in _entries(data, place):
+                partition = pending.offset.topic_id, pending.offset.partition
+                if (group, partition) in it.keys:
+                    raise data.damaged(f"has partition {partition[1]} of a topic twice")
+                it.keys.add((group, partition))
+                of_partition = new._groups.setdefault(group, {}).setdefault(partition, {})
+                of_partition[pid] = pending
+                new.bytes += _size(pending.offset)
+        return new
+
+
+def _entries(data: Packed, upto: int) -> Iterator[tuple[str, _Pending]]:
+    for _ in range(data.number()):
+        group, place, overtaken = read_text(data), data.number(), data.byte()
+        if not group or place > upto or overtaken > 1:
+            raise data.damaged("has an offset of no group, or out of place")
+        yield group, _Pending(read_offset(data), place, bool(overtaken))
+
+
+def _size(offset: Offset) -> int:
+    return _OFFSET_BYTES + len(offset.metadata)
