@@ -1,0 +1,326 @@
+"""All transactional ids of a store, as its coordinator has them.
+
+Each request gives the id as it is now. If that is pending, the journal is to be told of it
+(``operations.py``), and then it is ``kept`` or, where the journal does not take it, ``undone``. A
+decision that is kept and has come to all partitions is ``completed``. Until then its id takes
+nothing else.
+
+Pure: whoever calls reads two clocks, the wall clock for what is kept and shown, and one that never
+goes back for how long a transaction may take.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from logstore.broker.transactions.deadlines import Deadlines
+from logstore.broker.transactions.state import Outcome, State
+from logstore.broker.transactions.transactional_id import (
+    NO_EPOCH,
+    NO_PID,
+    Missing,
+    Producer,
+    TransactionalId,
+)
+from logstore.errors import (
+    ConcurrentTransactions,
+    InvalidTransactionTimeout,
+    Refused,
+    Superseded,
+    UnknownProducer,
+)
+
+NAME_BYTES_MAX: Final = 1024  # those of Kafka Streams, Connect and Flink have some 100
+TIMEOUT_MS_MAX: Final = 900_000  # transaction.max.timeout.ms
+# Of a store: 100 MB at the most. Flink may use a new one for each checkpoint and subtask, and come
+# to more within transactional.id.expiration.ms: those unused for longest are forgotten earlier.
+IDS_MAX: Final = 100_000
+_IDS_SPARE: Final = 1000  # beyond that, until they are
+AGAIN_MS: Final = 1000  # after a journal that was full, say
+OPEN_MAX: Final = 10_000  # transactions: each holds back all who read committed records
+
+
+class Now(NamedTuple):
+    """The time, by two clocks."""
+
+    ms: int  # since 1970
+    ticks_ms: int  # since whenever; never goes back
+
+
+class _Entry:
+    __slots__ = ("before", "deadline_ms", "it")
+
+    def __init__(self, it: TransactionalId, before: TransactionalId | None) -> None:
+        self.it = it
+        self.before = before  # while it is pending; None: there was none
+        self.deadline_ms = 0  # of the open transaction
+
+
+class Table:
+    """Of one store. Calls come one at a time."""
+
+    def __init__(
+        self, ids: Iterable[TransactionalId] = (), timeout_ms_max: int = TIMEOUT_MS_MAX
+    ) -> None:
+        """``ids``: as the journal has them."""
+        self.timeout_ms_max = timeout_ms_max
+        # What was changed last is last.
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._names: dict[int, str] = {}  # by producer id, the one before included
+        self._open: set[str] = set()
+        self._deadlines = Deadlines()
+        for it in sorted(ids, key=lambda it: it.since_ms):
+            self._put(_Entry(replace(it, restored=True), None))
+
+    # What there is
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, name: str) -> TransactionalId | None:
+        """The id of this name."""
+        entry = self._entries.get(name)
+        return None if entry is None else entry.it
+
+    def of_pid(self, pid: int) -> TransactionalId | None:
+        """The id that has this producer id, or had it just before."""
+        name = self._names.get(pid)
+        return None if name is None else self.get(name)
+
+    def ids(self) -> list[TransactionalId]:
+        """All of them."""
+        return [it.it for it in self._entries.values()]
+
+    def open_ids(self) -> list[TransactionalId]:
+        """Those that have a transaction, sorted by name."""
+        return [self._entries[name].it for name in sorted(self._open)]
+
+    # Requests
+
+    def initialize(
+        self,
+        name: str,
+        timeout_ms: int,
+        asked: Producer,
+        new_pid: Callable[[], int],
+        now: Now,
+        connection: int = 0,
+    ) -> TransactionalId:
+        """Another producer (InitProducerId). ``asked``: the one that asks; -1 and -1: a new one.
+
+        Not pending: it has been given this already. Pending and aborting: the same is to be asked
+        again once that is completed. Raises Refused, InvalidTransactionTimeout, and as
+        ``TransactionalId.initialized``; Superseded.
+        """
+        _check_name(name)
+        if (asked.pid < 0) is not (asked.epoch < 0):
+            raise Refused("a producer that asks for another epoch gives its id and its epoch")
+        if not 0 < timeout_ms <= self.timeout_ms_max:
+            raise InvalidTransactionTimeout(
+                f"transactional id {name!r}: a transaction.timeout.ms of {timeout_ms} is not "
+                f"within 1 to {self.timeout_ms_max} (transaction.max.timeout.ms)"
+            )
+        entry = self._entries.get(name)
+        if entry is None:
+            if len(self._entries) >= IDS_MAX + _IDS_SPARE:
+                raise ConcurrentTransactions(
+                    f"{len(self._entries)} transactional ids are known, and {IDS_MAX} kept: those "
+                    f"unused for longest are being forgotten; try again"
+                )
+            it = TransactionalId.new(name, new_pid(), timeout_ms, now.ms)
+            self._put(_Entry(replace(it, connection=connection), None))
+            return it
+        _check_connection(entry, connection)
+        producer = None if asked == (NO_PID, NO_EPOCH) else asked
+        return self._become(
+            entry, entry.it.initialized(producer, timeout_ms, new_pid, now.ms), now, connection
+        )
+
+    def add(self, name: str, producer: Producer, now: Now, connection: int = 0) -> TransactionalId:
+        """A transaction, or more of it (AddPartitionsToTxn, AddOffsetsToTxn).
+
+        Raises as ``TransactionalId.added``; Superseded.
+        """
+        entry = self._entry(name, producer)
+        _check_connection(entry, connection)
+        it = entry.it.added(producer, now.ms)
+        self._check_room(entry)
+        return self._become(entry, it, now, connection)
+
+    def admit(self, name: str, producer: Producer, missing: Missing, now: Now) -> TransactionalId:
+        """A batch, or offsets, of a transaction (Produce, TxnOffsetCommit).
+
+        Clients send these by connections of their own. Raises as ``TransactionalId.admitted``.
+        """
+        entry = self._entry(name, producer)
+        it = entry.it.admitted(producer, missing, now.ms)
+        self._check_room(entry)
+        return self._become(entry, it, now)
+
+    def end(
+        self,
+        name: str,
+        producer: Producer,
+        outcome: Outcome,
+        version: int,
+        new_pid: Callable[[], int],
+        now: Now,
+        connection: int = 0,
+    ) -> TransactionalId:
+        """A commit or an abort (EndTxn); ``version``: TV1 up to 4, TV2 from 5 on.
+
+        Not pending: that is done already, and the producer is told who it is now. Raises as
+        ``TransactionalId.ended``; Superseded.
+        """
+        entry = self._entry(name, producer)
+        _check_connection(entry, connection)
+        it = entry.it.ended(producer, outcome, version, new_pid, now.ms)
+        return self._become(entry, it, now, connection)
+
+    def fence(self, name: str, new_pid: Callable[[], int], now: Now) -> TransactionalId:
+        """Abort what is open, and is not decided yet; its producer will hear of it. Pending."""
+        entry = self._entries[name]
+        return self._become(entry, entry.it.fenced(new_pid, now.ms), now)
+
+    def reopen(self, pid: int, epoch: int, now: Now) -> bool:
+        """At a start: a transaction of this producer has data, or offsets, and no decision.
+
+        False: the producer was fenced, or its id is expired; what it has open is to be aborted.
+        """
+        name = self._names.get(pid)
+        if name is None:
+            return False
+        entry = self._entries[name]
+        if entry.it.producer != (pid, epoch):
+            return False
+        if entry.it.state is not State.ONGOING:
+            self._become(entry, entry.it.begun(now.ms), now)
+        return True
+
+    # What comes of those that are pending
+
+    def kept(self, name: str) -> TransactionalId:
+        """The journal has it safe."""
+        entry = self._entries[name]
+        entry.before = None
+        return self._set(entry, entry.it.kept())
+
+    def undone(self, name: str, now: Now) -> None:
+        """The journal does not take it: the id is as it was before."""
+        entry = self._entries[name]
+        assert entry.it.pending
+        before, entry.before = entry.before, None
+        if before is None:
+            self._remove(name)
+        else:
+            # Had it taken too long, it is due again, but not for as long as this turn goes on.
+            entry.deadline_ms = max(entry.deadline_ms, now.ticks_ms + AGAIN_MS)
+            self._set(entry, before)
+
+    def completed(self, name: str) -> TransactionalId:
+        """The decision, which was kept, has come to all partitions."""
+        entry = self._entries[name]
+        return self._set(entry, entry.it.completed())
+
+    # Times
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When ``due`` has something next, by the clock that never goes back."""
+        return self._deadlines.next
+
+    def due(self, now: Now) -> str | None:
+        """An id whose transaction has taken too long, once: it is to be fenced. None: none has."""
+        return self._deadlines.due(now.ticks_ms)
+
+    def expired(self, now: Now, expiration_ms: int) -> str | None:
+        """An id that was not used for this long, or for longest where too many are known.
+
+        It is forgotten, and the journal is to be told. None: there is none.
+        """
+        for _ in range(len(self._entries)):
+            name, entry = next(iter(self._entries.items()))
+            if entry.it.pending or entry.it.is_open:
+                self._entries.move_to_end(name)  # its change is to come
+                continue
+            if entry.it.is_expired(now.ms, expiration_ms) or len(self._entries) > IDS_MAX:
+                self._remove(name)
+                return name
+            return None
+        return None
+
+    # Changes
+
+    def _entry(self, name: str, producer: Producer) -> _Entry:
+        _check_name(name)
+        entry = self._entries.get(name)
+        if entry is None:
+            raise UnknownProducer(
+                f"transactional id {name!r} has no producer: it was never initialized, or is "
+                f"expired"
+            )
+        if producer.pid < 0 or producer.epoch < 0:
+            raise UnknownProducer(f"transactional id {name!r}: no producer was given")
+        return entry
+
+    def _become(
+        self, entry: _Entry, it: TransactionalId, now: Now, connection: int = 0
+    ) -> TransactionalId:
+        before = entry.it
+        if connection > it.connection:
+            it = replace(it, connection=connection)
+        if it is before:
+            return it
+        if it.pending:
+            entry.before = before
+        if it.state is State.ONGOING and before.state is not State.ONGOING:
+            entry.deadline_ms = now.ticks_ms + it.timeout_ms
+        return self._set(entry, it)
+
+    def _check_room(self, entry: _Entry) -> None:
+        if len(self._open) >= OPEN_MAX and not entry.it.is_open:
+            raise ConcurrentTransactions(
+                f"{OPEN_MAX} transactions are open, and no more may be: try again"
+            )
+
+    def _set(self, entry: _Entry, it: TransactionalId) -> TransactionalId:
+        self._remove(it.name)
+        entry.it = it
+        self._put(entry)
+        return it
+
+    def _put(self, entry: _Entry) -> None:
+        it = entry.it
+        self._entries[it.name] = entry
+        self._names[it.pid] = it.name
+        if it.previous_pid != NO_PID:
+            self._names[it.previous_pid] = it.name
+        if it.is_open:
+            self._open.add(it.name)
+        if it.state is State.ONGOING:
+            self._deadlines.set(it.name, entry.deadline_ms)
+
+    def _remove(self, name: str) -> None:
+        it = self._entries.pop(name).it
+        del self._names[it.pid]
+        if it.previous_pid != NO_PID:
+            del self._names[it.previous_pid]
+        self._open.discard(name)
+        self._deadlines.drop(name)
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name.encode()) <= NAME_BYTES_MAX:
+        raise Refused(
+            f"a transactional id has 1 to {NAME_BYTES_MAX} bytes, {name[:60]!r} has "
+            f"{len(name.encode())}"
+        )
+
+
+def _check_connection(entry: _Entry, connection: int) -> None:
+    """What an older connection says was said before: perhaps of another transaction."""
+    if connection < entry.it.connection:
+        raise Superseded(
+            f"a newer connection has spoken for transactional id {entry.it.name!r}: connect again"
+        )
