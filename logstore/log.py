@@ -24,6 +24,7 @@ TopicPartition = tuple[str, int]  # a log by its topic's name and its number in 
 Wake = Callable[[], None]
 
 NOT_KNOWN: Final = -1  # the offset of a mark, yet
+ABORTED_MAX: Final = 2**31 - 1  # of one log: all
 MARKS_KEPT: Final = 65_536  # appends whose offsets can be asked for: no log remembers all of them
 
 
@@ -172,11 +173,10 @@ class Log(Protocol):
         None where that is not to be had, or not worth it: ``read`` tells why. Never waits.
         """
 
-    def aborted(self, at: int, below: int) -> Sequence[Aborted]:
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
         """Transactions that were aborted, of which some record or the marker is in this range.
 
-        Some that begin at ``below`` or above may be there, too. Never waits. Raises CorruptBatch,
-        Failed.
+        In the order of their markers, at most so many. Never waits. Raises CorruptBatch, Failed.
         """
 
     def where(self, offset: int) -> str:

@@ -24,7 +24,7 @@ from logstore.broker.topics import PartitionSize, Schedules, Segments, Topics
 from logstore.config import Chosen
 from logstore.errors import Failed, OffsetAboveEnd, Refused
 from logstore.kept_queues import DEFAULT_VHOST
-from logstore.log import Aborted, Extent, Log, Notes, Wake
+from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
 from logstore.names import QUEUE_PREFIX, TOPIC_CHARACTERS_MAX, TOPIC_PATTERN
 from logstore.records.batch import Batch
 from logstore.settings import TopicSettings
@@ -138,7 +138,7 @@ class LaneView:
     def stable(self) -> int:
         return self.safe
 
-    def aborted(self, at: int, below: int) -> Sequence[Aborted]:
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
         return ()  # no transaction writes into a lane what is not decided
 
     def offset_of(self, mark: int) -> int:

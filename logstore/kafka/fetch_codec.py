@@ -64,7 +64,9 @@ class Given:
     partition: int
     error_code: int = 0
     high_watermark: int = -1
+    last_stable: int = -1
     log_start: int = -1
+    aborted: Sequence[tuple[int, int]] = ()  # transactions: the producer's id, the first offset
     records: Sequence[Sized] = ()  # buffers, or whatever else the sender of the answer can send
 
 
@@ -272,7 +274,7 @@ def write_response(
 ) -> list[Any]:
     """Buffers to be sent one after the other; records stay as they are.
 
-    ``committed``: the client reads committed records only, and is told that none are aborted.
+    ``committed``: the client reads committed records only, and is told which are aborted.
     ``throttle_ms``: how long it is to wait before it asks again.
     """
     flexible = version >= FLEXIBLE
@@ -318,12 +320,16 @@ def _by_topic(parts: Sequence[Placed]) -> list[tuple[Topic, list[Placed]]]:
 def _write_given(out: bytearray, version: int, part: Given, committed: bool) -> None:
     """All of the partition's answer before its records, with their size."""
     flexible = version >= FLEXIBLE
-    safe = part.high_watermark  # there are no transactions: the last stable offset is the same
+    safe, stable = part.high_watermark, part.last_stable
     if version >= WITH_LOG_START:
-        out += _GIVEN_5.pack(part.partition, part.error_code, safe, safe, part.log_start)
+        out += _GIVEN_5.pack(part.partition, part.error_code, safe, stable, part.log_start)
     else:
-        out += _GIVEN_4.pack(part.partition, part.error_code, safe, safe)
-    wire.write_count(out, 0 if committed else -1, flexible)  # aborted transactions
+        out += _GIVEN_4.pack(part.partition, part.error_code, safe, stable)
+    wire.write_count(out, len(part.aborted) if committed else -1, flexible)
+    for aborted in part.aborted if committed else ():
+        out += _ABORTED.pack(*aborted)
+        if flexible:
+            out.append(0)
     if version >= WITH_RACK:
         out += _NOBODY
     wire.write_count(out, sum(map(len, part.records)), flexible)

@@ -174,7 +174,7 @@ class Chain:
             )
         return index
 
-    def aborted(self, at: int, below: int, *, refresh: bool = False) -> list[Aborted]:
+    def aborted(self, at: int, below: int, most: int, *, refresh: bool = False) -> list[Aborted]:
         """As Log.aborted. ``refresh``: another process writes. Raises OSError, CorruptBatch."""
         first = self.bases[self.holding(at)] if self._aborted else 0
         found: list[Aborted] = []
@@ -189,7 +189,7 @@ class Chain:
                 if entry.first < below:
                     found.append(entry)
                     seen = entry.last
-                if entry.stable >= below:
+                if entry.stable >= below or len(found) == most:
                     return found
         return found
 

@@ -26,7 +26,7 @@ from logstore.errors import (
     OffsetBelowStart,
     UnknownPartition,
 )  # fmt: skip
-from logstore.log import Aborted, Deciding, Notes, Once, Wake
+from logstore.log import ABORTED_MAX, Aborted, Deciding, Notes, Once, Wake
 from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.active import ActiveSegment
@@ -447,10 +447,10 @@ class DiskLog:
         here = upto == safe and base_offset == self._active.base_offset
         return min(upto, safe), position if here else None
 
-    def aborted(self, at: int, below: int) -> list[Aborted]:
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> list[Aborted]:
         """As Log.aborted."""
         try:
-            return self.chain.aborted(at, below)
+            return self.chain.aborted(at, below, most)
         except OSError as error:
             raise failure(error, "read what was aborted", self.chain.directory) from None
 

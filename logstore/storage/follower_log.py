@@ -12,7 +12,7 @@ from logstore.errors import (
     ReadOnly,
     UnknownPartition,
 )
-from logstore.log import Aborted, Notes, Wake
+from logstore.log import ABORTED_MAX, Aborted, Notes, Wake
 from logstore.records.batch import Batch
 from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
@@ -90,14 +90,14 @@ class FollowerLog:
         undecided = self._undecided()
         return safe if undecided is None else max(min(safe, undecided), start)
 
-    def aborted(self, at: int, below: int) -> list[Aborted]:
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> list[Aborted]:
         """As Log.aborted."""
         try:
             self.chain.refresh()
-            return self.chain.aborted(at, below, refresh=True)
+            return self.chain.aborted(at, below, most, refresh=True)
         except FileNotFoundError:
             if at < self.start or self._changed(self.chain.bases):  # trimmed, or merged meanwhile
-                return self.aborted(at, below)
+                return self.aborted(at, below, most)
             raise CorruptBatch(f"{self.name}: a file of aborted transactions is missing") from None
         except OSError as error:
             raise failure(error, "read what was aborted", self.chain.directory) from None

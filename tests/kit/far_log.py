@@ -42,7 +42,7 @@ class FarLog:
     def stable(self):
         return self.safe
 
-    def aborted(self, at, below):
+    def aborted(self, at, below, most=0):
         return []
 
     def append(self, batch):

@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_right
 
 from logstore.errors import OffsetAboveEnd, OffsetBelowStart
-from logstore.log import Aborted, Notes, Wake
+from logstore.log import ABORTED_MAX, Aborted, Notes, Wake
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.latest import latest
@@ -85,9 +85,9 @@ class MemoryLog:
     def extent(self, at, bytes_max):
         return None
 
-    def aborted(self, at: int, below: int) -> list[Aborted]:
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> list[Aborted]:
         """As Log.aborted."""
-        return [it for it in self._aborted if it.last >= at and it.first < below]
+        return [it for it in self._aborted if it.last >= at and it.first < below][:most]
 
     def where(self, offset: int) -> str:
         """As Log.where."""

@@ -6,7 +6,7 @@ they can be sent. So a client that does not read its socket costs no memory here
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from logstore.access.quotas import CONSUMER_RATE
 from logstore.errors import LogstoreError
@@ -24,7 +24,7 @@ from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Later, elsewhere, made_elsewhere
 from logstore.protocols.kafka.fetch_session import INITIAL_EPOCH, FetchSession, begin
-from logstore.protocols.kafka.partition_fetch import ask_again, fetches_of, open_all
+from logstore.protocols.kafka.partition_fetch import ask_again, fetches_of, open_all, release
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.kafka.throttling import FETCH_WAITS
 from logstore.protocols.session import Buffer
@@ -81,13 +81,6 @@ def _fetching(
     return slot
 
 
-def _release(buffers: Sequence[Any]) -> None:
-    """They are not sent: let go of the files that they are in."""
-    for it in buffers:
-        if not isinstance(it, (bytes, bytearray, memoryview)):
-            it.release()
-
-
 class Fetching:
     """The slot of one fetch."""
 
@@ -125,7 +118,8 @@ class Fetching:
         self._fetching = fetching
         asked: Sequence[Asked] = request.asked if fetching is None else fetching.asked
         self._rules = client.door.access.version  # by which it was last found to be allowed
-        self._fetches = fetches_of(client, asked)
+        committed = request.isolation_level == READ_COMMITTED
+        self._fetches = fetches_of(client, asked, committed=committed)
         self._until: float | None = client.now + max(request.max_wait_ms, 0) / 1000
         self._opening: Later | None = None
         self._answer: list[Given] | None = None
@@ -215,7 +209,7 @@ class Fetching:
         """What a worker has read is not sent: it is read again without what is refused."""
         made, self._made = self._made, None
         if made is not None and not isinstance(made.answer, LogstoreError):
-            _release(made.answer)
+            release(made.answer)
 
     def _ready_elsewhere(self, now: float) -> bool:
         """The same of very many partitions: a worker reads them, and makes the answer."""
@@ -325,7 +319,7 @@ class Fetching:
         """KIP-219: an answer without any partition, and as if it had not been read."""
         size = sum(len(records) for it in given for records in it.records)
         for it in given:
-            _release(it.records)
+            release(it.records)
         self._client.give_back(CONSUMER_RATE, size)
         # A session that begins with this is not told: the client names its partitions again.
         begins = self._fetching is None or self._request.session_epoch == INITIAL_EPOCH

@@ -11,6 +11,7 @@ from logstore.access.audit import RECORDS
 from logstore.access.resources import CLUSTER_ACTION, DELETE, DESCRIBE
 from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownPartition, UnknownTopic
+from logstore.kafka.fetch_codec import READ_COMMITTED
 from logstore.kafka.messages import (
     delete_records as delete_records_messages,
 )
@@ -72,19 +73,20 @@ def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
 def _listed(
     client: KafkaClient, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response:
+    committed = request.isolation_level == READ_COMMITTED
     return list_offsets_messages.Response(
         topics=[
-            list_offsets_messages.TopicResponse(topic.name, _found_of(client, topic))
+            list_offsets_messages.TopicResponse(topic.name, _found_of(client, topic, committed))
             for topic in request.topics
         ]
     )
 
 
 def _found_of(
-    client: KafkaClient, topic: list_offsets_messages.Topic
+    client: KafkaClient, topic: list_offsets_messages.Topic, committed: bool
 ) -> list[list_offsets_messages.PartitionResponse]:
     if client.may_topic(DESCRIBE, topic.name):
-        return [_found(client.door, topic.name, it) for it in topic.partitions]
+        return [_found(client.door, topic.name, it, committed) for it in topic.partitions]
     refused = errors.TOPIC_AUTHORIZATION_FAILED
     return [
         list_offsets_messages.PartitionResponse(it.partition_index, refused)
@@ -93,7 +95,7 @@ def _found_of(
 
 
 def _found(
-    door: KafkaDoor, name: str, asked: list_offsets_messages.Partition
+    door: KafkaDoor, name: str, asked: list_offsets_messages.Partition, committed: bool
 ) -> list_offsets_messages.PartitionResponse:
     answer = list_offsets_messages.PartitionResponse(asked.partition_index)
     if asked.current_leader_epoch > LEADER_EPOCH:
@@ -101,7 +103,7 @@ def _found(
         return answer
     try:
         log = log_of(door, name, asked.partition_index)
-        answer.offset, answer.timestamp = _offset(log, asked.timestamp)
+        answer.offset, answer.timestamp = _offset(log, asked.timestamp, committed)
     except LogstoreError as error:
         answer.error_code = code_of(error)
         return answer
@@ -109,10 +111,14 @@ def _found(
     return answer
 
 
-def _offset(log: Log, wanted: int) -> tuple[int, int]:
-    """Offset and timestamp; -1 where there is none. Raises CorruptBatch."""
+def _offset(log: Log, wanted: int, committed: bool) -> tuple[int, int]:
+    """Offset and timestamp; -1 where there is none. Raises CorruptBatch.
+
+    ``committed``: the log ends for whoever asks with its first open transaction (KIP-98).
+    """
+    end = log.stable if committed else log.safe
     if wanted == LATEST:
-        return log.safe, -1
+        return end, -1
     if wanted in (EARLIEST, EARLIEST_LOCAL):
         return log.start, -1
     if wanted == OF_LARGEST_TIMESTAMP:
@@ -120,7 +126,7 @@ def _offset(log: Log, wanted: int) -> tuple[int, int]:
     if wanted < 0:
         return -1, -1
     offset = log.find(wanted)
-    if offset >= log.safe:
+    if offset >= end:
         return -1, -1
     return offset, _timestamp_at(log, offset)
 

@@ -2,13 +2,14 @@
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from itertools import takewhile
+from typing import Any, Final
 
 from logstore.access.resources import READ
 from logstore.broker.topic import Topic
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import Asked, Given
-from logstore.log import Log
+from logstore.log import Aborted, Log
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import LEADER_EPOCH
@@ -22,6 +23,9 @@ from logstore.records.encode import encode
 # so many bytes of them, a client is moved on by a control batch, which all clients pass by: a
 # commit (KIP-98: version and type; version and epoch) by nobody.
 EMPTY_BYTES_MAX: Final = 65_536
+EVERYTHING: Final = 2**63 - 1  # an offset above all
+FEW_BYTES: Final = 64 << 10
+ABORTED_TOLD: Final = 1000  # transactions that an answer names for a partition, or few batches
 _MARKER: Final = struct.pack(">hh", 0, 1), struct.pack(">hi", 0, 0)
 
 
@@ -29,13 +33,17 @@ class PartitionFetch:
     """A partition asked for: its log, or why there is none to read."""
 
     __slots__ = (
-        "_begin", "_bytes", "_counts", "_empty", "_empty_bytes", "_may_be_empty", "_topic", "_upto",
-        "asked", "cold", "error_code", "given", "log",
+        "_begin", "_bytes", "_committed", "_counts", "_empty", "_empty_bytes", "_may_be_empty",
+        "_topic", "_upto", "asked", "cold", "error_code", "given", "log",
     )  # fmt: skip
 
-    def __init__(self, asked: Asked, topic: Topic | None, code: int) -> None:
-        """``code``: why the topic can't be read; NONE: it can."""
+    def __init__(self, asked: Asked, topic: Topic | None, code: int, *, committed: bool) -> None:
+        """``code``: why the topic can't be read; NONE: it can.
+
+        ``committed``: only what is of no open transaction is given (KIP-98).
+        """
         self.asked = asked
+        self._committed = committed
         self._bytes, self._upto = 0, asked.offset  # counted so far
         self.cold = False  # there is something, and it has to be fetched first
         self.given = 0  # records that were read last, as far as offsets tell
@@ -85,7 +93,7 @@ class PartitionFetch:
         if log is None:
             return bytes_max
         try:
-            if log.start <= offset and log.safe <= offset <= log.end:
+            if log.start <= offset and self._end(log) <= offset <= log.end:
                 log.check_failure()
                 return 0
             if self._may_be_empty and not self._pass_over(log):
@@ -98,6 +106,10 @@ class PartitionFetch:
         except LogstoreError:
             return bytes_max  # the client is to be told
 
+    def _end(self, log: Log) -> int:
+        """Nothing is given from there on."""
+        return log.stable if self._committed else log.safe
+
     def _count(self, log: Log, bytes_max: int) -> int:
         """Bytes of the whole batches that are there, counted until they are so many.
 
@@ -106,8 +118,9 @@ class PartitionFetch:
         what is not here yet is there all the same.
         """
         self._upto = max(self._upto, self._begin)
-        while self._bytes < bytes_max:
-            batches = log.read(self._upto, bytes_max - self._bytes)
+        end = self._end(log)
+        while self._bytes < bytes_max and self._upto < end:
+            batches = _below(log.read(self._upto, bytes_max - self._bytes), end)
             if not batches:
                 break
             self._bytes += sum(batch.size for batch in batches)
@@ -138,16 +151,49 @@ class PartitionFetch:
             given.log_start = log.start
             bytes_max = min(bytes_max, asked.bytes_max)
             if bytes_max > 0 or first:
-                given.records = self._records(log, bytes_max, first)
+                self._take(log, given, bytes_max, first)
         except LogstoreError as error:
             given.error_code = code_of(error)
             if given.error_code == errors.OFFSET_OUT_OF_RANGE:
                 given.high_watermark = -1
                 return given
-        given.high_watermark = log.safe  # after: what is given is below it
+        # After: what is given is below them.
+        given.last_stable, given.high_watermark = log.stable, log.safe
         return given
 
-    def _records(self, log: Log, bytes_max: int, first: bool) -> Sequence[Buffer]:
+    def _take(self, log: Log, given: Given, bytes_max: int, first: bool) -> None:
+        """What is to be given, from its log. Raises LogstoreError."""
+        if not self._committed:
+            given.records = self._records(log, bytes_max, first, EVERYTHING)
+            return
+        end = log.stable
+        if log.start <= self._begin <= log.end and end <= self._begin:
+            log.check_failure()
+            return
+        given.records = self._records(log, bytes_max, first, end)
+        if given.records:
+            found = log.aborted(self._begin, self._begin + self.given, ABORTED_TOLD)
+            if len(found) == ABORTED_TOLD:
+                found = self._fewer(log, given)
+            given.aborted = [(it.producer_id, it.first) for it in found]
+
+    def _fewer(self, log: Log, given: Given) -> Sequence[Aborted]:
+        """Give fewer batches, of which fewer transactions were aborted. Raises LogstoreError."""
+        release(given.records)
+        batches = log.read(self._begin, FEW_BYTES)
+        while True:
+            self.given = batches[-1].next_offset - self._begin
+            found = log.aborted(self._begin, self._begin + self.given, ABORTED_TOLD)
+            if len(found) < ABORTED_TOLD or len(batches) == 1:
+                break
+            batches = batches[: len(batches) // 2]
+        given.records = [it.data for it in batches]
+        if len(batches) == 1:  # as many as were open at once
+            found = log.aborted(self._begin, self._begin + self.given)
+        return found
+
+    def _records(self, log: Log, bytes_max: int, first: bool, end: int) -> Sequence[Buffer]:
+        """Batches that end at ``end`` or below."""
         if self._may_be_empty and self.asked.offset >= log.start:
             follow = self._pass_over(log) and self._empty_bytes < EMPTY_BYTES_MAX
             if self._empty is not None and not follow:
@@ -156,16 +202,32 @@ class PartitionFetch:
         at = self._begin
         extent = log.extent(at, bytes_max)
         if extent is not None:
-            self.given = extent.following - at
-            return (extent,)
-        batches = log.read(at, bytes_max)
-        self.cold = not batches and at < log.safe
+            if extent.following <= end:
+                self.given = extent.following - at
+                return (extent,)
+            extent.release()
+        batches = _below(log.read(at, bytes_max), end)
+        self.cold = not batches and at < min(log.safe, end)
         if batches and (first or batches[0].size <= bytes_max):
             self.given = batches[-1].next_offset - at
             return [batch.data for batch in batches]
         if not batches and not self.cold:
             log.check_failure()  # else who waits for more would be answered at once, for ever
         return ()
+
+
+def release(buffers: Sequence[Any]) -> None:
+    """They are not sent: let go of the files that they are in."""
+    for it in buffers:
+        if not isinstance(it, (bytes, bytearray, memoryview)):
+            it.release()
+
+
+def _below(batches: Sequence[Batch], end: int) -> Sequence[Batch]:
+    """Those before this offset, which is a border between two."""
+    if not batches or batches[-1].next_offset <= end:
+        return batches
+    return list(takewhile(lambda it: it.next_offset <= end, batches))
 
 
 def _in_place_of(empty: Batch) -> Buffer:
@@ -189,7 +251,9 @@ def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, in
     return topic, errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else errors.NONE
 
 
-def fetches_of(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFetch]:
+def fetches_of(
+    client: KafkaClient, asked: Sequence[Asked], *, committed: bool
+) -> list[PartitionFetch]:
     """One each; neighbours of one topic are looked up, and asked for, once."""
     found: list[PartitionFetch] = []
     last: str | bytes | None = None
@@ -199,7 +263,7 @@ def fetches_of(client: KafkaClient, asked: Sequence[Asked]) -> list[PartitionFet
         if it.topic != last:
             last = it.topic
             topic, code = _readable(client, it.topic)
-        found.append(PartitionFetch(it, topic, code))
+        found.append(PartitionFetch(it, topic, code, committed=committed))
     return found
 
 

@@ -235,7 +235,9 @@ def test_a_fetch_response_is_what_kio_writes(version, committed):
             for it in range(1 + rng.randrange(2)):
                 parts = [rng.randbytes(rng.randrange(1, 200)) for _ in range(rng.randrange(3))]
                 start = 3 if version >= 5 else -1
-                given.append(fetch_codec.Given(name, it, rng.choice([0, 1]), 17, start, parts))
+                aborted = [(7 + n, 100 * n) for n in range(rng.randrange(3))]
+                code = rng.choice([0, 1])
+                given.append(fetch_codec.Given(name, it, code, 17, 13, start, aborted, parts))
         buffers = fetch_codec.write_response(version, 5, 0, given, committed)
         data = b"".join(buffers)
         entity = kio.read_by_kio("fetch", version, "response", data)
@@ -249,11 +251,13 @@ def test_a_fetch_response_is_what_kio_writes(version, committed):
         ]
         for expected, (name, it) in zip(given, parts, strict=True):
             assert (expected.topic, expected.partition) == (name, it["partition_index"])
-            assert (expected.error_code, 17, 17) == (
+            assert (expected.error_code, 17, 13) == (
                 it["error_code"], it["high_watermark"], it["last_stable_offset"],
             )  # fmt: skip
             assert (it["records"] or b"") == b"".join(expected.records)
-            assert it["aborted_transactions"] == ([] if committed else None)
+            told = it["aborted_transactions"]
+            named = told and [(one["producer_id"], one["first_offset"]) for one in told]
+            assert (named or told) == ((expected.aborted or []) if committed else None)
 
 
 @pytest.mark.parametrize("version", FETCH)
