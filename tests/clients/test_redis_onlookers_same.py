@@ -105,8 +105,46 @@ def test_transactions_are_given_up_for_the_same_reasons(clients, round_):
             [b"MULTI"], [b"MULTI"], [b"EXEC"], [b"EXEC"], [b"EXEC"], [b"UNWATCH"], [b"DISCARD"],
             string_command(chance), string_command(chance), any_command(chance), [b"nope"],
             [b"SELECT", chance.choice([b"0", b"0", b"1"])], [b"RESET"],
+            [b"SWAPDB", b"0", b"1"], [b"MOVE", chance.choice(KEYS), chance.choice([b"0", b"1"])],
+            [b"COPY", chance.choice(KEYS), chance.choice(KEYS), b"DB", b"1", b"REPLACE"],
             [chance.choice([b"FLUSHDB", b"PING"])], [b"PEXPIRE", chance.choice(KEYS), b"-1"],
         ]))  # fmt: skip
+
+
+def test_databases_that_are_swapped_and_keys_that_are_moved(clients):
+    one, two, giver, told = clients(), clients(), clients(), clients()
+    one.ask(b"CONFIG", b"SET", b"notify-keyspace-events", b"KEAn")
+    told.ask(b"PSUBSCRIBE", b"__key*")
+    giver.ask(b"SELECT", b"1")
+    giver.ask(b"SET", b"s", b"1", b"PX", b"100000")
+    giver.ask(b"RPUSH", b"moved", b"x", b"y")
+    for words in ([b"moved", b"0"], [b"moved", b"0"], [b"s", b"0"], [b"none", b"0"], [b"s", b"1"]):
+        giver.ask(b"MOVE", *words)
+    giver.ask(b"PUBLISH", b"__keys", b"end")
+    heard = [told.reply()]
+    while heard[-1][1][-1] != b"$3\r\nend\r\n":
+        heard.append(told.reply())
+    assert sum(it[1][-1] == b"$9\r\nmove_from\r\n" for it in heard) == 2
+    assert one.ask(b"LRANGE", b"moved", b"0", b"-1") == (b"*", [b"$1\r\nx\r\n", b"$1\r\ny\r\n"])
+    assert one.ask(b"TTL", b"s") == b":100\r\n"
+    one.send(b"BLPOP", b"later", b"0")
+    giver.waits_in(one)
+    giver.ask(b"RPUSH", b"later", b"x")
+    two.ask(b"WATCH", b"s")
+    giver.ask(b"SWAPDB", b"1", b"0")
+    one.reply()
+    two.ask(b"MULTI")
+    two.ask(b"PING")
+    assert two.ask(b"EXEC") == b"*-1\r\n"
+    two.ask(b"DBSIZE")
+    giver.ask(b"LLEN", b"moved")
+    two.ask(b"MULTI")
+    for words in ([b"SET", b"in 0", b"x"], [b"SWAPDB", b"0", b"1"], [b"SET", b"in 1", b"x"],
+                  [b"SELECT", b"1"], [b"MOVE", b"in 0", b"0"], [b"SELECT", b"0"]):  # fmt: skip
+        two.ask(*words)
+    two.ask(b"EXEC")
+    assert two.ask(b"EXISTS", b"in 0", b"in 1", b"moved") == b":3\r\n"
+    one.ask(b"CONFIG", b"SET", b"notify-keyspace-events", b"")
 
 
 def test_a_watched_key_that_expires_gives_up_the_transaction(clients):

@@ -8,14 +8,24 @@ safe yet waits, too: what was read is never unread.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from logstore.broker.keys import elements
 from logstore.broker.keys.keyspace import Before, Changes, Keyspace
-from logstore.broker.keys.shapes import FLUSH, FLUSH_HEADERS, Row, columns, replaced, rows
+from logstore.broker.keys.shapes import (
+    FLUSH,
+    FLUSH_HEADERS,
+    PLACES,
+    Row,
+    columns,
+    replaced,
+    rows,
+)
 from logstore.errors import LogstoreError, RecordTooLarge
 from logstore.log import Log, Wake
+from logstore.records.batch import Batch
 from logstore.records.encode import encode_columns
 from logstore.slices import GoOn
 
@@ -33,43 +43,81 @@ Lost = Callable[["Journal", int, LogstoreError], object]
 
 
 class Written(NamedTuple):
-    """A turn whose changes are in the log, and are not safe yet."""
+    """A turn whose changes are in a log up to this mark, and are not safe yet."""
 
     turn: int
+    log: Log
     mark: int
     dirty: dict[bytes, Before]
-    flushed: bool
+    all_keys: bool  # it was flushed, or is another database than before
+
+
+class Part(NamedTuple):
+    """What a turn has changed."""
+
+    turn: int
+    changes: Changes
+    rows: list[Row]
+    extra: dict[bytes, bytes | None]
+    moved: bool
+
+
+@dataclass(slots=True)
+class Held:
+    """What is decided on once it is safe in the log of another one; till then nothing is written.
+
+    ``batch``: what is to be written then; None: nothing, but it is another database than before.
+    """
+
+    lead: "Journal"
+    lead_mark: int
+    batch: Batch | None
+    key: bytes  # of the lead's record of it
+    part: Part
+    mark: int | None = None  # of the batch, once it is in its log
 
 
 class Journal:
-    """Of one database; a ``Syncing``. For the sessions' thread."""
+    """Of one topic, with the database in it; a ``Syncing``. For the sessions' thread."""
 
     def __init__(
         self,
+        topic: int,
         keyspace: Keyspace,
         open_log: Callable[[], Log],
         soon: Callable[[Callable[[], object]], object],
         work: Work,
         lost: Lost,
+        opened: Callable[["Journal", LogstoreError | None], object],
     ) -> None:
         """``open_log``: may take long; makes it where there is none. Raises LogstoreError.
 
         ``lost(self, turn, error)``: the changes of that turn can't be written, and were taken back;
-        NO_TURN: nothing can be written any more.
+        NO_TURN: nothing can be written any more. ``opened(self, error)``: there is the log, or why
+        it can't be opened, and there is something to be written.
         """
+        self.topic = topic
         self.keyspace = keyspace
         self.log: Log | None = None
         self.turn = 1  # whose changes are being made
         self.done = 0  # turns, up to this one, whose changes are safe
         self.whole = False  # what this turn has changed is to be one batch
+        self.moved = False  # it is another database than when this turn began
+        self.places: bytes | None = None  # the last one that is there is said by these records
+        self.extra: dict[bytes, bytes | None] = {}  # records of no key, to be written
+        self.held: Held | None = None  # what is written before anything else is
+        self.owed: dict[bytes, None] = {}  # records here of batches that others hold
         self._open_log = open_log
         self._soon = soon
         self._work = work
         self._lost = lost
+        self._told_open = opened
         self._opening = False
         self._written: deque[Written] = deque()
         self._watchers: dict[object, tuple[int, Wake]] = {}
         self._stop: Wake | None = None
+        self._again: Callable[[], object] = lambda: None  # of whoever has it hold something
+        self._stop_lead: Wake | None = None
 
     # Syncing
 
@@ -80,6 +128,8 @@ class Journal:
 
     def check_failure(self) -> None:
         """As Syncing.check_failure."""
+        if self.held is not None:
+            self.held.lead.check_failure()
         if self.log is not None:
             self.log.check_failure()
 
@@ -113,10 +163,10 @@ class Journal:
     def unsafe_since(self, key: bytes) -> int:
         """The same for who has read this key."""
         keyspace = self.keyspace
-        if keyspace.must and (keyspace.flushed is not None or key in keyspace.dirty):
+        if keyspace.must and (self.moved or keyspace.flushed is not None or key in keyspace.dirty):
             return self.turn
         for written in reversed(self._written):
-            if written.flushed or key in written.dirty:
+            if written.all_keys or key in written.dirty:
                 return written.turn
         return 0
 
@@ -134,6 +184,8 @@ class Journal:
 
     def use(self, opened: Log) -> None:
         """Write to this log."""
+        if self._stop is not None:
+            self._stop()
         self.log = opened
 
         def news() -> None:
@@ -141,50 +193,55 @@ class Journal:
 
         self._stop = opened.watch(news)
 
-    def end_turn(self) -> None:
-        """Write what was changed; where the log is not open yet, when it is."""
+    @property
+    def changed(self) -> bool:
+        """Whether this turn has changed anything that is to be written."""
         keyspace = self.keyspace
-        if self.log is None:
-            if keyspace.dirty or keyspace.flushed is not None:
-                if not self._opening:
-                    self._opening = True
-                    self._work(self._opened, self._go_on)
-            elif keyspace.gone:
-                list(self._gone(unwritten=True))
-            return
-        changes = keyspace.take()
-        turn, whole, self.whole = self.turn, self.whole, False
-        self.turn += 1
-        try:
-            mark = self._append(self.log, changes, whole=whole)
-        except LogstoreError as error:
-            self._failed(turn, changes, error)
-            return
-        if changes.flushed is not None:
-            keyspace.graves.append(changes.flushed.contents)
-        if changes.must and mark is not None:
-            flushed = changes.flushed is not None
-            self._written.append(Written(turn, mark, changes.dirty, flushed))
-            self.log.sync_soon()
-        elif mark is not None:
-            self.log.sync_soon(hurry=False)
-        if not self._written:
-            self.done = turn
-            self._wake()  # what was changed and changed back is nothing to be written
+        return bool(keyspace.dirty or keyspace.flushed is not None or self.extra or self.moved)
 
-    def _append(self, log: Log, changes: Changes, *, whole: bool) -> int | None:
-        """The mark behind what was written; None: there was nothing to be written."""
+    def end_turn(self) -> bool:
+        """Write what was changed; where the log is not open yet, when it is.
+
+        False: there is something that is to be written before, and has to wait for another log.
+        """
+        if self.held is not None:
+            return False
+        if self.log is None:
+            if self.changed:
+                self.begin_opening()
+            elif self.keyspace.gone:
+                list(self._gone(unwritten=True))
+            return True
+        part, whole, self.whole = self.take(), self.whole, False
+        first = self.log.end
+        try:
+            mark = self.append(part.rows, whole=whole) if part.rows else None
+        except LogstoreError as error:
+            self.fail(part, error)
+        else:
+            self.wrote(part, self.log, first, mark)
+        return True
+
+    def take(self) -> Part:
+        """What this turn has changed; the next one begins."""
         keyspace = self.keyspace
-        listed: list[Row] = list(rows(keyspace, changes.dirty))
+        changes, extra, moved = keyspace.take(), self.extra, self.moved
+        turn, self.turn = self.turn, self.turn + 1
+        self.extra, self.moved = {}, False
+        listed: list[Row] = [(key, value, ()) for key, value in extra.items()]
+        listed += rows(keyspace, changes.dirty)
         if keyspace.gone:
             listed += self._gone(unwritten=changes.flushed is not None)
-        first = log.end
         if changes.flushed is not None:
+            if self.places is not None and PLACES not in extra:
+                listed.insert(0, (PLACES, self.places, ()))
             listed.insert(0, (FLUSH, b"", FLUSH_HEADERS))
-        if not listed:
-            return None
-        now_ms = keyspace.clock()
-        mark = 0
+        return Part(turn, changes, listed, extra, moved)
+
+    def append(self, listed: list[Row], *, whole: bool) -> int:
+        """The mark behind what was written. Raises as Log.append."""
+        log, now_ms, mark = self.log, self.keyspace.clock(), 0
+        assert log is not None
         if whole and (size := sum(map(_size, listed))) > BATCH_BYTES:
             raise RecordTooLarge(
                 f"a transaction or command changes {size} bytes: {BATCH_BYTES} are the most that "
@@ -193,11 +250,104 @@ class Journal:
         for some in [listed] if whole else _parts(listed):
             batch = encode_columns(columns(some, now_ms))
             mark = log.append(batch) + batch.record_count
+        return mark
+
+    def wrote(self, part: Part, log: Log, first: int, mark: int | None) -> None:
+        """The part is in this log from there to there, its own or the lead's.
+
+        None: there was nothing to be written.
+        """
+        turn, changes = part.turn, part.changes
+        if mark is not None:
+            if log is self.log:
+                self._settle(part, log, first, mark)
+            else:
+                self._follow(log)
+            if changes.must:
+                all_keys = part.moved or changes.flushed is not None
+                self._written.append(Written(turn, log, mark, changes.dirty, all_keys))
+            log.sync_soon(hurry=changes.must)
+        elif changes.flushed is not None:
+            self.keyspace.graves.append(changes.flushed.contents)
+        if not self._written:
+            self.done = turn
+            self._wake()  # what was changed and changed back is nothing to be written
+
+    def _settle(self, part: Part, log: Log, first: int, mark: int) -> None:
+        """What this has come in place of goes."""
+        keyspace, changes = self.keyspace, part.changes
         if changes.flushed is not None:
-            self._work(partial(_trim, log, first, mark), lambda _: None)
+            keyspace.graves.append(changes.flushed.contents)
+            if not self.owed:  # else they are before it, and somebody may need them yet
+                self._work(partial(_trim, log, first, mark), lambda _: None)
         for value in replaced(keyspace, changes.dirty):
             keyspace.let_go(value)
-        return mark
+
+    def fail(self, part: Part, error: LogstoreError) -> None:
+        """The part could not be written: all is as it was."""
+        self.extra = part.extra | self.extra
+        self.keyspace.give_back(part.changes)
+        self._lost(self, part.turn, error)
+        if not self._written:
+            self.done = part.turn
+        self._wake()
+
+    # What another log decides on
+
+    def hold(self, held: Held, again: Callable[[], object]) -> None:
+        """Write nothing before this is decided on; ``again()`` then."""
+        assert self.held is None
+        self.held, self._again = held, again
+        if held.batch is not None:
+            held.lead.owed[held.key] = None
+
+    def _follow(self, lead_log: Log) -> None:
+        """Look when something is safe there."""
+        if self._stop_lead is not None:
+            self._stop_lead()
+
+        def news() -> None:
+            self._soon(self.look)
+
+        self._stop_lead = lead_log.watch(news)
+
+    def write_held(self) -> None:
+        """Where it is decided on: write what was held; then what has come since."""
+        held = self.held
+        if held is None:
+            return
+        lead_log = held.lead.log
+        assert lead_log is not None
+        if lead_log.done >= held.lead_mark and (held.batch is None or self._has(held, held.batch)):
+            self.held = None
+            if held.batch is not None:
+                held.lead.pay(held.key)
+            if self.changed:
+                self.keyspace.stir()
+            self._again()
+
+    def _has(self, held: Held, batch: Batch) -> bool:
+        """Whether it is in the log, and safe; else it is written."""
+        log = self.log
+        if log is None:
+            self.begin_opening()
+            return False
+        if held.mark is None:
+            first = log.end
+            try:
+                held.mark = log.append(batch) + batch.record_count
+            except LogstoreError as error:  # it is decided on: it stays, and is tried again
+                self._lost(self, NO_TURN, error)
+                return False
+            self._settle(held.part, log, first, held.mark)
+            log.sync_soon()
+        return log.done >= held.mark
+
+    def pay(self, key: bytes) -> None:
+        """Whoever held the batch of this record has it in his log, and that is safe."""
+        self.owed.pop(key, None)
+        self.extra[key] = None
+        self.keyspace.stir()
 
     def _gone(self, *, unwritten: bool) -> Iterator[Row]:
         """What says that elements need not be kept any more, of some of them."""
@@ -213,12 +363,11 @@ class Journal:
         if keyspace.gone:
             keyspace.stir()
 
-    def _failed(self, turn: int, changes: Changes, error: LogstoreError) -> None:
-        self.keyspace.give_back(changes)
-        self._lost(self, turn, error)
-        if not self._written:
-            self.done = turn
-        self._wake()
+    def begin_opening(self) -> None:
+        """Have the log opened, if nobody has asked for that."""
+        if not self._opening:
+            self._opening = True
+            self._work(self._opened, self._go_on)
 
     def _opened(self) -> Log | LogstoreError:
         try:
@@ -229,25 +378,33 @@ class Journal:
     def _go_on(self, opened: object) -> None:
         self._opening = False
         if isinstance(opened, LogstoreError):
-            turn, self.turn = self.turn, self.turn + 1
-            self._failed(turn, self.keyspace.take(), opened)
+            if self.held is not None:
+                self._lost(self, NO_TURN, opened)
+            else:
+                self._told_open(self, opened)
             return
         self.use(opened)  # type: ignore[arg-type]
-        self.end_turn()
+        self.write_held()
+        self._told_open(self, None)
         self._wake()
 
     def look(self) -> None:
-        """The log may have become safe."""
+        """The log may have become safe, or another one that this waits for."""
         log, written = self.log, self._written
-        if log is None:
-            return
-        done = log.done
-        while written and written[0].mark <= done:
+        while written and written[0].mark <= written[0].log.done:
             self.done = written.popleft().turn
-        if not written:
+        if not written and log is not None:
             self.done = self.turn - 1
+        self.write_held()
+        if (
+            self._stop_lead is not None
+            and self.held is None
+            and all(it.log is log for it in written)
+        ):
+            self._stop_lead()
+            self._stop_lead = None
         try:
-            log.check_failure()
+            self.check_failure()
         except LogstoreError as error:
             self._lost(self, NO_TURN, error)
             self._wake(failed=True)
@@ -259,16 +416,39 @@ class Journal:
             if turn <= self.done or failed:
                 wake()
 
-    def close(self) -> None:
-        """Write what is left; nobody is told any more. The process ends, and may wait."""
-        if self.log is None and (self.keyspace.dirty or self.keyspace.flushed is not None):
+    def write_all_held(self) -> None:
+        """The process ends, and may wait. What can't be written is, by who opens it next."""
+        held = self.held
+        if held is None or held.lead.log is None:
+            return
+        try:
+            held.lead.log.sync_soon()
+            held.lead.log.wait(held.lead_mark)
+            self.open_now()
+            self.write_held()
+            if self.log is not None and held.mark is not None:
+                self.log.wait(held.mark)
+                self.write_held()
+        except LogstoreError as error:
+            log.warning(
+                "what keys of database %d have become is written later: %s",
+                self.keyspace.number,
+                error,
+            )
+
+    def open_now(self) -> None:
+        """Where something is to be written. May take long."""
+        if self.log is None and (self.changed or self.held is not None):
             opened = self._opened()  # under ``everysec`` it has been answered
             if not isinstance(opened, LogstoreError):
-                self.log = opened
-                self.end_turn()
-        if self._stop is not None:
-            self._stop()
-            self._stop = None
+                self.use(opened)
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        for stop in (self._stop, self._stop_lead):
+            if stop is not None:
+                stop()
+        self._stop = self._stop_lead = None
 
 
 def _parts(listed: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -7,14 +7,16 @@ from random import Random
 from typing import Any, Final, Protocol, cast
 
 from logstore import heap
+from logstore.broker.keys.as_one import AsOne, Owed, owed
 from logstore.broker.keys.eviction import Eviction
 from logstore.broker.keys.journal import Journal
 from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
 from logstore.broker.keys.levels import Levels
-from logstore.broker.keys.shapes import Loading
+from logstore.broker.keys.shapes import PLACES, Loading
 from logstore.errors import LogstoreError, Refused
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
+from logstore.records.batch import Batch
 
 DATABASES: Final = KEYS_DATABASES
 ROOMY_MIN: Final = 100_000
@@ -67,6 +69,7 @@ class Keys:
         # Told of changes that could not be written: journal, turn, why.
         self.lost: Callable[[Journal, int, LogstoreError], object] = lambda *_: None
         self.flushed: Callable[[int], object] = lambda _: None  # told of a database
+        self.swapped: Callable[[int, int], object] = lambda *_: None  # told of two
         self._logs = logs
         self._around = around
         self._loading = 0  # databases
@@ -75,6 +78,13 @@ class Keys:
         # So many keys make the dictionary move once more: what it leaves is worth giving back.
         self._roomy = ROOMY_MIN
         self.saved_ms = clock()  # when all was asked to be on disk
+        self._told = False  # that there is something to be done when the turn ends
+        # What is on disk as one with others, or not at all.
+        self._one: dict[Keyspace, None] = {}
+        self._as_one = AsOne(self.end_turn, self._swap_back)
+        self._swaps: list[tuple[int, int]] = []  # that are not written yet
+        self._decided: dict[int, list[Owed]] = {}  # by the topic that says so
+        self._aside: dict[Keyspace, None] = {}  # those awake when somebody began to be alone
         self._alone: object = None  # who does something that nobody else may see half done
         self._held: dict[Callable[[], object], None] = {}  # those who wait for him
         self.databases = [
@@ -82,13 +92,17 @@ class Keys:
         ]
         self.eviction = Eviction(self.databases, clock, self.chance)
         self.journals = [
-            Journal(it, partial(logs.open, it.number), around.soon, around.work, self._is_lost)
+            Journal(
+                it.number, it, partial(logs.open, it.number), around.soon, around.work,
+                self._is_lost, self._opened,
+            )
             for it in self.databases
-        ]
-        for number in range(DATABASES):
-            if logs.is_there(number):
-                self._loading += 1
-                around.work(partial(self._load, number), partial(self._loaded, number))
+        ]  # fmt: skip
+        self._zero = self.journals[0]  # the one of the first topic, which says who is where
+        there = [it for it in range(DATABASES) if logs.is_there(it)]
+        self._loading = len(there)
+        for number in there:
+            around.work(partial(self._load, number), partial(self._loaded, number))
 
     # Loading
 
@@ -113,19 +127,69 @@ class Keys:
     def _loaded(self, number: int, result: object) -> None:
         self._loading -= 1
         if isinstance(result, LogstoreError):
-            self.damage = f"the keys of database {number} can't be read: {result}"
-            _log.error("%s", self.damage)
+            self._is_damaged(number, str(result))
             return
         opened, contents, found = cast("tuple[Log, Contents, Loading]", result)
         keyspace, journal = self.databases[number], self.journals[number]
         keyspace.put_in(contents)
         keyspace.version = found.version
+        keyspace.gone.clear()
         for left in found.left:
             keyspace.let_go(left)
         journal.use(opened)
-        if found.flushed_at is not None:
+        journal.places = found.places
+        try:
+            self._decided[number] = [owed(*it) for it in found.decided.items()]
+        except ValueError as error:
+            self._is_damaged(number, str(error))
+        if found.flushed_at is not None and not found.decided:
             journal.trim(found.flushed_at)
         self.look_ahead(keyspace)
+        if not self._loading:
+            self._all_loaded()
+
+    def _is_damaged(self, number: int, why: str) -> None:
+        self.damage = f"the keys of database {number} can't be read: {why}"
+        _log.error("%s", self.damage)
+
+    def _all_loaded(self) -> None:
+        """What was decided on is done; then each database is where it belongs."""
+        if self.damage is not None:
+            return
+        undone = []
+        for number, owing in self._decided.items():
+            for it in owing:
+                log = self.journals[it.topic].log
+                if log is None or log.end <= it.at:
+                    undone.append(it)
+                else:
+                    self.journals[number].pay(it.key)
+        if undone:
+            self._loading = len(undone)
+            for it in undone:
+                self._around.work(partial(self._redo, it), partial(self._loaded, it.topic))
+            return
+        self._decided = {}
+        places = self._zero.places
+        if places is not None:
+            if sorted(places) != list(range(DATABASES)):
+                self._is_damaged(0, f"the record {PLACES!r} says {places!r}")
+                return
+            self.databases[:] = [self.databases[it] for it in places]
+            self.journals[:] = [self.journals[it] for it in places]
+            self._number()
+
+    def _redo(self, it: Owed) -> tuple[Log, Contents, Loading] | LogstoreError:
+        """In a worker: write it, and read that topic again."""
+        try:
+            log = self._logs.open(it.topic)
+            batch = Batch(it.batch)
+            mark = log.append(batch) + batch.record_count
+            log.sync_soon()
+            log.wait(mark)
+        except LogstoreError as error:
+            return error
+        return self._load(it.topic)
 
     @property
     def open(self) -> bool:
@@ -137,18 +201,30 @@ class Keys:
     # Changes
 
     def _begun(self, keyspace: Keyspace) -> None:
-        if not self.awake:
+        if not self._told:
+            self._told = True
             self._around.soon(self.end_turn)
         self.awake[keyspace] = None
 
     def end_turn(self) -> None:
         """Write what was changed since the last one."""
+        self._told = False
         if self._alone is not None:
             return  # it is written as one, with what others have done before
         awake, self.awake = self.awake, {}
+        if self._one:
+            if self._as_one.write([self.journals[it.number] for it in self._one]):
+                self._one = {}
+                self._swaps.clear()
+            self.awake |= {it: None for it in awake if it in self._one}
         for keyspace in awake:
+            if keyspace in self._one:
+                continue
             keyspace.awake = False
-            self.journals[keyspace.number].end_turn()
+            journal = self.journals[keyspace.number]
+            if not journal.end_turn() and journal.changed:
+                keyspace.awake = True
+                self.awake[keyspace] = None
             if keyspace.deadlines or keyspace.graves:
                 self.look_ahead(keyspace)
             if len(keyspace.values) > self._roomy:
@@ -157,6 +233,23 @@ class Keys:
         held, self._held = self._held, {}
         for wake in held:
             wake()
+
+    def _opened(self, journal: Journal, error: LogstoreError | None) -> None:
+        """There is its log, or why there is none."""
+        if error is None:
+            if journal.keyspace in self._one:
+                self.end_turn()
+            else:
+                journal.end_turn()
+            return
+        failed = [journal]
+        if journal.keyspace in self._one:
+            failed = [self.journals[it.number] for it in self._one]
+            self._one = {}
+        for it in failed:
+            it.fail(it.take(), error)
+        if len(failed) > 1:
+            self._swap_back()
 
     def stirred(self) -> Iterator[Journal]:
         """Those whose databases were changed since this was asked last, and are to be safe."""
@@ -173,6 +266,49 @@ class Keys:
                 keyspace.flush()
             self.flushed(number)
 
+    # Of several databases
+
+    def together(self, databases: Iterable[int]) -> None:
+        """What this turn changes in them is on disk as one, or not at all."""
+        self._one |= dict.fromkeys(self.databases[it] for it in databases)
+
+    def swap(self, first: int, second: int) -> None:
+        """What was the one database is the other."""
+        self.swapped(first, second)
+        self._swap(first, second)
+        zero = self._zero
+        zero.places = zero.extra[PLACES] = bytes(it.topic for it in self.journals)
+        self._swaps.append((first, second))
+        for number in (first, second):
+            keyspace, journal = self.databases[number], self.journals[number]
+            journal.moved = True
+            if self.levels.waits:
+                keyspace.must = keyspace.stirred = True
+            keyspace.stir()
+            self._one[keyspace] = None
+        zero.keyspace.stir()
+        self._one[zero.keyspace] = None
+
+    def _swap(self, first: int, second: int) -> None:
+        spaces, journals = self.databases, self.journals
+        spaces[first], spaces[second] = spaces[second], spaces[first]
+        journals[first], journals[second] = journals[second], journals[first]
+        self._number()
+
+    def _number(self) -> None:
+        for number, keyspace in enumerate(self.databases):
+            keyspace.number = number
+
+    def _swap_back(self) -> None:
+        """What was to be on disk as one could not be written."""
+        if self._swaps:
+            while self._swaps:
+                self._swap(*self._swaps.pop())
+            zero = self._zero
+            zero.extra.pop(PLACES, None)
+            places = bytes(it.topic for it in self.journals)
+            zero.places = None if places == bytes(range(DATABASES)) else places
+
     # One at a time
 
     def take(self, who: object) -> bool:
@@ -184,6 +320,9 @@ class Keys:
             return False
         assert self._alone is None, "others are held up"
         self._alone = who
+        self._aside, self.awake = self.awake, {}
+        for keyspace in self._aside:
+            keyspace.awake = False  # so that it is known what he changes
         return True
 
     @property
@@ -197,6 +336,12 @@ class Keys:
         self._alone = None
         for keyspace in self.awake:
             self.journals[keyspace.number].whole = True
+        if len(self.awake) > 1:
+            self._one |= self.awake
+        aside, self._aside = self._aside, {}
+        for keyspace in aside:
+            keyspace.awake = True
+        self.awake = aside | self.awake
         self.end_turn()
 
     def held_up(self, who: object, wake: Callable[[], object]) -> bool:
@@ -221,6 +366,8 @@ class Keys:
     def try_now(self) -> str | None:
         """Where writing has failed before: write what was changed; why that can't be, if so."""
         self.failing = None
+        for journal in list(self.journals):
+            journal.write_held()
         self.end_turn()
         return self.failing
 
@@ -248,7 +395,14 @@ class Keys:
 
     def close(self) -> None:
         """Write what is left. Nothing is changed any more."""
+        for journal in self.journals:
+            journal.write_all_held()
+            journal.open_now()
+            if journal.changed:
+                journal.keyspace.stir()
         self.end_turn()
+        for journal in self.journals:
+            journal.write_all_held()
         for journal in self.journals:
             journal.close()
 

@@ -248,6 +248,20 @@ class Keyspace:
             self.told(self.number, key, "rename_from")
             self.told(self.number, name, "rename_to")
 
+    def give(self, key: bytes, other: "Keyspace") -> None:
+        """A key that is there is in another database, with its deadline; none was there."""
+        value, deadline = self.values[key], self.deadlines.get(key)
+        self._note(key, value)
+        other._note(key, None)
+        other._put(key, value if type(value) is bytes else value.copy(), None)  # type: ignore[attr-defined]
+        if deadline is not None:
+            other._date(key, deadline)
+        self._drop(key)
+        if self.told is not None:
+            self.told(other.number, key, "new")
+            self.told(self.number, key, "move_from")
+            self.told(other.number, key, "move_to")
+
     def date(self, key: bytes, deadline: int, event: str = "expire") -> None:
         """A key that is there expires then."""
         self._note(key, self.values[key])
@@ -307,9 +321,9 @@ class Keyspace:
             return
         if level is Level.TURN:
             self.stirred = self.must = True
+        if not self.awake:
+            self.stir()
         if key not in self.dirty:
-            if not self.awake:
-                self.stir()
             self.dirty[key] = old, self.deadlines.get(key)
             if type(old) is bytes:  # which is written as a whole, whatever of it changes
                 self.unwritten_bytes += len(old)

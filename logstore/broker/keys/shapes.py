@@ -23,6 +23,10 @@ NUL: Final = b"\0"
 FLUSH: Final = b"\0F"  # the key of the record that says: nothing before this counts
 FLUSH_HEADERS: Final[Headers] = (("redis.op", b"flush"),)
 
+# Keys of records that are about several databases, or topics.
+DECIDED: Final = b"\0T"  # and a topic's number: what belongs in its log, as ``as_one.py`` has it
+PLACES: Final = b"\0S"  # the topics that the databases are in, a byte each: they were swapped
+
 _FIRST: Final = b"\1"  # no key that begins with a NUL comes after
 _KEY, _VALUE, _HEADERS = itemgetter(4), itemgetter(5), itemgetter(6)  # of a record
 
@@ -91,6 +95,8 @@ class Loading:
         self.deadlines: dict[bytes, int] = {}
         self.flushed_at: int | None = None  # the offset of the last flush
         self.left: list[Left] = []  # of collections that are gone
+        self.places: bytes | None = None  # as the last record of that says
+        self.decided: dict[bytes, bytes] = {}  # records by their keys: what other logs are to have
         self._elements = Elements()
         self._now_ms = now_ms
 
@@ -130,6 +136,14 @@ class Loading:
             self.deadlines.clear()
             self._elements.clear()
             self.flushed_at = offset
+            return
+        if name == PLACES:
+            self.places = value
+            return
+        if name[:2] == DECIDED:
+            self.decided.pop(name, None)
+            if value is not None:
+                self.decided[name] = value
             return
         if name[:2] == ELEMENT:
             self._elements.add(name, value)

@@ -382,6 +382,29 @@ def test_a_key_that_has_expired_is_gone_for_all_and_its_event_is_told(door):
     ]  # fmt: skip
 
 
+def test_a_transaction_in_two_databases_is_decided_on_in_the_first(door, log):
+    one, two = door.connect(), door.connect()
+    one.ask("SET", "a", "1")
+    door.sync()
+    one.new()
+    one.send(
+        request("MULTI") + request("SET", "a", "2") + request("SELECT", "3")
+        + request("SET", "b", "3") + request("SELECT", "0") + request("EXEC")
+    )  # fmt: skip
+    logs = door.keys._logs.logs
+    assert [it.record_count for it in log.batches] == [1, 2]
+    assert 3 not in logs  # nothing of it is there before that is safe
+    two.ask("SELECT", "3")
+    assert two.ask("GET", "b") == b""
+    door.sync()
+    assert one.new().endswith(b"*4\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n")
+    assert two.new().endswith(b"$1\r\n3\r\n")
+    assert [it.key for batch in logs[3]._batches for it in decode(batch)] == [b"b"]
+    door.end_turn()
+    keys = [it.key for batch in log._batches for it in decode(batch)]
+    assert keys == [b"a", b"a", b"\0T\3", b"\0T\3"]  # and that it is done
+
+
 def test_config_rewrite_keeps_what_was_changed_by_the_store_s_names(door):
     one = door.connect()
     assert one.ask("CONFIG", "REWRITE").startswith(b"-ERR Rewriting config file: this process")

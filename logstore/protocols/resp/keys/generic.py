@@ -17,15 +17,13 @@ from logstore.protocols.resp.keys.look import (
 )
 from logstore.protocols.resp.replies import OK, bulk, integer, simple
 from logstore.protocols.resp.requests import as_integer
+from logstore.protocols.resp.tracking import tell_flushed
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
 SAME: Final = "source and destination objects are the same"
 NO_KEY: Final = "no such key"
 SYNTAX: Final = "syntax error"
-ELSEWHERE: Final = (
-    "keys of two databases can't be changed as one here: COPY what there is, then DEL it"
-)
 NO_DUMPS: Final = "values are not written in the form of Redis's dumps here"
 SHARED: Final = 10_000  # numbers below are one object each in Redis, whoever has them
 SHARED_COUNT: Final = 2**31 - 1  # of references to such a one
@@ -104,10 +102,12 @@ def _move(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     database = database_of(arguments[2], DATABASES)
     if database == client.database:
         raise Wrong(SAME)
-    there = look(client, arguments[1]) is not None
-    if not there or look(client, arguments[1], database) is not None:
+    key, keys = arguments[1], client.door.keys
+    if look(client, key) is None or look(client, key, database) is not None:
         return integer(0)
-    raise Wrong(ELSEWHERE)
+    keys.together((client.database, database))
+    keyspace(client).give(key, keys.databases[database])
+    return integer(1)
 
 
 def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
@@ -120,9 +120,9 @@ def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     if not all(0 <= number < DATABASES for number in numbers):
         raise Wrong("DB index is out of range")
     first, second = numbers
-    databases = client.door.keys.databases
-    if first != second and (databases[first].values or databases[second].values):
-        raise Wrong(ELSEWHERE)
+    if first != second:
+        client.door.keys.swap(first, second)
+        tell_flushed(client)  # what was read in one of them is another's
     return OK
 
 

@@ -29,6 +29,7 @@ class Onlookers:
         self._keys = keys
         self._watched: dict[Place, dict[Party, None]] = {}
         keys.flushed = self._flushed
+        keys.swapped = self._swapped
 
     def look(self) -> None:
         """Somebody has come or gone: whether keyspaces have anyone to tell."""
@@ -57,6 +58,16 @@ class Onlookers:
             if place[0] == database:
                 for client in clients:
                     client.outdated |= client.watched[place]
+
+    def _swapped(self, first: int, second: int) -> None:
+        """The databases take each other's place: a key that is in one of them has changed."""
+        both = first, second
+        values = [self._keys.databases[it].values for it in both]
+        for (database, key), clients in self._watched.items():
+            if database in both and any(key in it for it in values):
+                for client in clients:
+                    client.outdated = True
+        self.waiting.changed_in(both)
 
     # WATCH
 

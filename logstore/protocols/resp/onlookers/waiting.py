@@ -4,7 +4,7 @@ They are served in the order in which they came, once the command is done that h
 there: what it says then is what it would have said if it were asked now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from logstore.broker.keys.keys import Keys
@@ -36,6 +36,10 @@ class Waiting:
         """There may be something."""
         if place in self._at:
             self.ready[place] = None
+
+    def changed_in(self, databases: Collection[int]) -> None:
+        """There may be something under any of their keys."""
+        self.ready |= {place: None for place in self._at if place[0] in databases}
 
     def add(self, blocked: Blocked) -> None:
         self._count += 1

@@ -1,0 +1,99 @@
+r"""Changes of several databases that are on disk as one, or not at all.
+
+Each database is a log of its own, and two logs are not synced at one moment. So one of them, the
+lead, takes it all in one batch: its own changes, and a record with those of each other database,
+as the batch that belongs in that one's log (``\0T`` and the topic's number; the offset that the
+batch will have there, and the batch). Once the lead is safe that is decided, and answered; then
+each other log gets its batch, and nothing else before. When that is safe too, a tombstone follows
+the lead's record. Who finds a record without one looks whether the other log is longer than the
+offset says, and else appends the batch: after a crash that is done before anything is served.
+"""
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from logstore.broker.keys.journal import Held, Journal, Part
+from logstore.broker.keys.shapes import DECIDED, Row, columns
+from logstore.errors import LogstoreError
+from logstore.records.batch import Batch
+from logstore.records.encode import encode_columns
+
+_AT: Final = Struct(">Q")
+
+
+class Owed(NamedTuple):
+    """What belongs in the log of a topic, at this offset."""
+
+    topic: int
+    at: int
+    batch: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Of the record in the lead."""
+        return DECIDED + bytes([self.topic])
+
+    @property
+    def row(self) -> Row:
+        """That record."""
+        return self.key, _AT.pack(self.at) + self.batch, ()
+
+
+def owed(key: bytes, value: bytes) -> Owed:
+    """What such a record says. Raises ValueError."""
+    if len(key) != len(DECIDED) + 1 or len(value) <= _AT.size:
+        raise ValueError(f"a record {key!r} of {len(value)} bytes")
+    return Owed(key[-1], _AT.unpack_from(value)[0], value[_AT.size :])
+
+
+class AsOne:
+    """Of all databases. For the sessions' thread."""
+
+    def __init__(self, again: Callable[[], object], lost: Callable[[], object]) -> None:
+        """``again``: called when ``write`` is to be tried again; ``lost``: all was taken back."""
+        self._again = again
+        self._lost = lost
+
+    def write(self, journals: Sequence[Journal]) -> bool:
+        """What they have changed in this turn; False: that can't be yet."""
+        changed = sorted((it for it in journals if it.changed), key=lambda it: it.topic)
+        if len(changed) < 2:
+            for it in changed:
+                it.whole = True
+            return True  # each ends its turn as ever
+        if any(it.held is not None for it in changed):
+            return False
+        lead = next((it for it in changed if it.log is not None), None)
+        if lead is None:
+            changed[0].begin_opening()
+            return False
+        others = [it for it in changed if it is not lead]
+        part, parts = lead.take(), [it.take() for it in others]
+        now_ms = lead.keyspace.clock()
+        owing = [_owed(it, at, now_ms) for it, at in zip(others, parts, strict=True)]
+        listed = part.rows + [it.row for it in owing if it is not None]
+        assert lead.log is not None
+        first = lead.log.end
+        try:
+            mark = lead.append(listed, whole=True) if listed else None
+        except LogstoreError as error:
+            for journal, its in zip((lead, *others), (part, *parts), strict=True):
+                journal.fail(its, error)
+            self._lost()
+            return True
+        for journal, its, owes in zip(others, parts, owing, strict=True):
+            journal.wrote(its, lead.log, first, mark)
+            if mark is not None and (owes is not None or its.moved):
+                batch, key = (None, b"") if owes is None else (Batch(owes.batch), owes.key)
+                journal.hold(Held(lead, mark, batch, key, its), self._again)
+                lead.log.sync_soon()  # the other log waits for that
+        lead.wrote(part, lead.log, first, mark)
+        return True
+
+
+def _owed(journal: Journal, part: Part, now_ms: int) -> Owed | None:
+    if not part.rows:
+        return None
+    at = 0 if journal.log is None else journal.log.end
+    return Owed(journal.topic, at, bytes(encode_columns(columns(part.rows, now_ms)).data))
