@@ -1,13 +1,11 @@
 """RabbitMQ clients of other languages: programs that do one exercise and check it themselves."""
 
-import queue
-import signal
 import subprocess
-from contextlib import ExitStack
 
 import pytest
+from exercising import do, recover
 from serving import Serving
-from speaking import DEADLINE_S, Program
+from speaking import DEADLINE_S
 
 EXERCISES = [
     "confirms", "returned", "prefetch", "dead letter", "priorities", "transactions", "reply to",
@@ -24,59 +22,15 @@ def broker(tmp_path_factory):
     assert "Traceback" not in errors, errors
 
 
-def do(command, server, exercise):
-    host, port = server.amqp
-    words = [*map(str, command), host, str(port), exercise]
-    done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * DEADLINE_S,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), (
-        f"{exercise}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}\nthe server: {server.errors()}"
-    )
-
-
 class Exercises:
     client_name = ""
 
     @pytest.mark.parametrize("exercise", EXERCISES)
     def test_what_programs_do_all_day(self, broker, built, exercise):
-        do(built(self.client_name), broker, exercise)
+        do(built(self.client_name), broker, "amqp", exercise)
 
     def test_it_goes_on_when_the_server_was_killed_and_comes_back(self, start, built):
-        recover(built(self.client_name), start)
-
-
-def recover(command, start):
-    """The program says that it is ready; the server is killed; it goes on with the next one."""
-    server = start(resp_port=-1, amqp_port=0)
-    host, port = server.amqp
-    with ExitStack() as stack:
-        program = Spoken([*command, host, str(port), "recovery"])
-        stack.callback(program.kill)
-        program.says("ready")
-        server.stop(signal.SIGKILL)
-        again = start(resp_port=-1, amqp_port=port)
-        program.process.stdin.write("go\n")
-        program.process.stdin.flush()
-        program.says("done")
-        code, errors = again.stop()
-    assert code == 0, errors
-    assert "Traceback" not in errors, errors
-
-
-class Spoken(Program):
-    """It says one word a line."""
-
-    def says(self, word):
-        """Wait until it says that, whatever it logs before."""
-        line = ""
-        while line.strip() != word:
-            try:
-                line = self._lines.get(timeout=2 * DEADLINE_S)
-            except queue.Empty:
-                raise AssertionError(f"it is not {word}:\n{self.complaints()}") from None
-            assert line is not None, f"it ended before it was {word}:\n{self.complaints()}"
+        recover(built(self.client_name), start, "amqp")
 
 
 class TestAmqp091Go(Exercises):
@@ -93,11 +47,11 @@ class TestRabbitJava(Exercises):
 
 def test_spring_amqp_listener_container(broker, built):
     """Manual and automatic acknowledgement, a rejected message in the dead letters, prefetch."""
-    do(built("spring-amqp"), broker, "listener")
+    do(built("spring-amqp"), broker, "amqp", "listener")
 
 
 def test_spring_amqp_goes_on_when_the_server_was_killed(start, built):
-    recover(built("spring-amqp"), start)
+    recover(built("spring-amqp"), start, "amqp")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from served_users import SECRET, ServedUsers
 from serving import Serving
 from signed import Authority
-from test_amqp_clients import Spoken
+from exercising import Spoken
 
 STORE_PASSWORD = b"changeit"
 

@@ -137,6 +137,13 @@ def amqp_go():
 
 
 @functools.cache
+def mqtt_go(version):
+    """The command that runs the Go program for MQTT: "3", "5", and "3ws", "5ws" over WebSocket."""
+    _need("go")
+    return [str(_go("mqtt-go", HERE / "mqtt-go") / "client"), version]
+
+
+@functools.cache
 def lapin():
     """The command that runs the Rust program."""
     _need("cargo")
@@ -212,6 +219,10 @@ CLIENTS = {
     "spring-amqp": functools.partial(amqp_java, "amqp.Listener"),
     "perf-test": functools.partial(amqp_java, "com.rabbitmq.perf.PerfTest"),
     "amqp091-go": amqp_go,
+    "paho.mqtt.golang": functools.partial(mqtt_go, "3"),
+    "paho.mqtt.golang ws": functools.partial(mqtt_go, "3ws"),
+    "paho.golang": functools.partial(mqtt_go, "5"),
+    "paho.golang ws": functools.partial(mqtt_go, "5ws"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
