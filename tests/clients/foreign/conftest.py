@@ -3,7 +3,9 @@ from contextlib import ExitStack
 
 import pytest
 
-pytest.register_assert_rewrite("matrix_records", "matrix_admin", "matrix_groups", "speaking", "exercising")
+pytest.register_assert_rewrite(
+    "matrix_records", "matrix_admin", "matrix_groups", "speaking", "exercising"
+)
 
 import workshop  # noqa: E402  after what it imports is to be rewritten
 from serving import Serving  # noqa: E402

@@ -92,13 +92,21 @@ def others(found):
             yield f"| {title} | {cell(outcomes)} |"
 
 
-def of_rabbitmq(found):
-    """The programs of other languages that speak to the RabbitMQ door."""
-    yield "\n## Clients of RabbitMQ\n\n| client | case | outcome |\n|---|---|---|"
-    for (file, kind), cases in found.items():
-        if file == "test_amqp_clients":
-            for title, outcomes in cases.items():
-                yield f"| {kind.removeprefix('Test')} | {title} | {cell(outcomes)} |"
+EXERCISED = {
+    "test_amqp_clients": "RabbitMQ",
+    "test_mqtt_clients": "MQTT",
+    "test_key_clients": "Redis",
+}
+
+
+def by_exercise(found):
+    """The programs of other languages that speak to the other doors."""
+    for wanted, door in EXERCISED.items():
+        yield f"\n## Clients of {door}\n\n| client | case | outcome |\n|---|---|---|"
+        for (file, kind), cases in found.items():
+            if file == wanted:
+                for title, outcomes in cases.items():
+                    yield f"| {kind.removeprefix('Test')} | {title} | {cell(outcomes)} |"
 
 
 def sentences(found):
@@ -123,7 +131,7 @@ def report(path):
     yield "sentence at the end.\n"
     yield from matrix(found)
     yield from others(found)
-    yield from of_rabbitmq(found)
+    yield from by_exercise(found)
     yield from sentences(found)
 
 

@@ -40,6 +40,36 @@ class TestPahoGolang(Exercises):
         do(built(self.client_name), mqtt, "mqtt", "properties")
 
 
+class TestPahoJava3(Exercises):
+    client_name = "paho Java 3"
+
+
+class TestPahoJava5(Exercises):
+    client_name = "paho Java 5"
+
+
+class TestHiveMQ5(Exercises):
+    client_name = "HiveMQ 5"
+
+
+class TestRumqttc3(Exercises):
+    client_name = "rumqttc 3"
+
+
+class TestRumqttc5(Exercises):
+    client_name = "rumqttc 5"
+
+
+@pytest.mark.parametrize("exercise", [it for it in EXERCISES if it != "will"])
+def test_hivemq_over_websocket(mqtt, built, exercise):
+    """It says good-bye always, so its will is for nobody."""
+    do(built("HiveMQ 3 ws"), mqtt, "http", exercise)
+
+
+def test_hivemq_over_websocket_goes_on_when_the_server_was_killed(start, built):
+    recover(built("HiveMQ 3 ws"), start, "http", mqtt_port=0)
+
+
 @pytest.mark.parametrize("client", ["paho.mqtt.golang ws", "paho.golang ws"])
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_over_websocket(mqtt, built, client, exercise):

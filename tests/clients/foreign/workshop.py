@@ -144,10 +144,9 @@ def mqtt_go(version):
 
 
 @functools.cache
-def lapin():
-    """The command that runs the Rust program."""
+def _cargo(name, source):
+    """The Rust program in a folder."""
     _need("cargo")
-    source = HERE / "amqp-rust"
     environment = os.environ | {"CARGO_HOME": str(CACHE / "cargo")}
 
     def build(folder):
@@ -157,7 +156,17 @@ def lapin():
         )  # fmt: skip
 
     files = [source / "Cargo.toml", source / "Cargo.lock", *source.rglob("*.rs")]
-    return [str(once("lapin", files, build) / "debug" / "client")]
+    return str(once(name, files, build) / "debug" / "client")
+
+
+def lapin():
+    """The command that runs the Rust program for RabbitMQ."""
+    return [_cargo("lapin", HERE / "amqp-rust")]
+
+
+def rumqttc(version):
+    """The command that runs the Rust program for MQTT: "3" or "5"."""
+    return [_cargo("rumqttc", HERE / "mqtt-rust"), version]
 
 
 @functools.cache
@@ -190,10 +199,10 @@ def rabbitmqadmin_1():
 
 
 @functools.cache
-def _amqp_java():
-    """The classpath of the Java programs for RabbitMQ."""
+def _jvm_programs(name):
+    """The classpath of the Java programs in that folder."""
     _need("java", "mvn")
-    source = HERE / "amqp-java"
+    source = HERE / name
 
     def build(folder):
         _run([
@@ -202,14 +211,18 @@ def _amqp_java():
             "compile", "dependency:build-classpath",
         ])  # fmt: skip
 
-    sources = [source / "pom.xml", *source.rglob("*.java")]
-    folder = once("amqp-java", sources, build, _has_jars)
+    folder = once(name, [source / "pom.xml", *source.rglob("*.java")], build, _has_jars)
     return f"{folder / 'classes'}:{(folder / 'classpath').read_text().strip()}"
 
 
 def amqp_java(main="amqp.Exercises"):
-    """The command that runs one of them."""
-    return ["java", *JVM, "-cp", _amqp_java(), main]
+    """The command that runs one of the Java programs for RabbitMQ."""
+    return ["java", *JVM, "-cp", _jvm_programs("amqp-java"), main]
+
+
+def mqtt_java(client):
+    """The command that runs the Java program for MQTT: "paho3", "paho5", "hive3" or "hive5"."""
+    return ["java", *JVM, "-cp", _jvm_programs("mqtt-java"), "mqtt.Exercises", client]
 
 
 CLIENTS = {
@@ -223,6 +236,12 @@ CLIENTS = {
     "paho.mqtt.golang ws": functools.partial(mqtt_go, "3ws"),
     "paho.golang": functools.partial(mqtt_go, "5"),
     "paho.golang ws": functools.partial(mqtt_go, "5ws"),
+    "paho Java 3": functools.partial(mqtt_java, "paho3"),
+    "paho Java 5": functools.partial(mqtt_java, "paho5"),
+    "HiveMQ 3 ws": functools.partial(mqtt_java, "hive3"),
+    "HiveMQ 5": functools.partial(mqtt_java, "hive5"),
+    "rumqttc 3": functools.partial(rumqttc, "3"),
+    "rumqttc 5": functools.partial(rumqttc, "5"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
