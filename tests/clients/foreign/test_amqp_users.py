@@ -6,10 +6,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509 import load_pem_x509_certificate
+from exercising import Spoken
 from served_users import SECRET, ServedUsers
 from serving import Serving
 from signed import Authority
-from exercising import Spoken
 
 STORE_PASSWORD = b"changeit"
 

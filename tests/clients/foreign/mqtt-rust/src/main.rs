@@ -1,4 +1,7 @@
 //! One exercise with a broker, which checks itself: client VERSION HOST PORT EXERCISE.
+//!
+//! Sessions that last get QoS 1 here: this client forgets with its connection what has come with
+//! QoS 2, and takes the PUBREL that a server then has to send again for an error.
 
 mod peer;
 
@@ -141,7 +144,7 @@ async fn will(at: &Broker) -> Any<()> {
 async fn session(at: &Broker) -> Any<()> {
     let mut away = at.connect("s-away", LASTING).await?;
     same(away.present, false)?;
-    away.subscribe("rust/session/#", 2).await?;
+    away.subscribe("rust/session/#", 1).await?;
     away.close().await?;
     let mut sender = at.connect("s-sender", PLAIN).await?;
     for (n, body) in numbers(0, 50).iter().enumerate() {
@@ -217,7 +220,7 @@ async fn recovery(at: &Broker) -> Any<()> {
             },
         )
         .await?;
-    lasting.subscribe("rust/recovery/#", 2).await?;
+    lasting.subscribe("rust/recovery/#", 1).await?;
     for (n, body) in numbers(0, 20).iter().enumerate() {
         lasting
             .publish("rust/recovery/a", body, 1 + (n % 2) as u8, false)
@@ -243,11 +246,14 @@ async fn recovery(at: &Broker) -> Any<()> {
     lasting
         .publish("rust/recovery/c", "after", 2, false)
         .await?;
-    let mut body = lasting.next().await?.body;
-    if body == "before" {
-        body = lasting.next().await?.body; // the server may not have known that it has come
+    // The server may not have known of the last acknowledgements: what they are of comes again.
+    loop {
+        let body = lasting.next().await?.body;
+        if body == "after" {
+            break;
+        }
+        same(body == "before" || numbers(0, 20).contains(&body), true)?;
     }
-    same(body, "after".into())?;
     let mut away = at.connect("k-away", LASTING).await?;
     same(away.present, true)?;
     same(away.bodies(2).await?, vec!["before".into(), "after".into()])?;

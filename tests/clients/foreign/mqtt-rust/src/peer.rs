@@ -86,8 +86,13 @@ async fn listen3(mut events: rumqttc::EventLoop, ends: Ends, back: bool) {
                 ends.see(Seen::Done)
             }
             Ok(_) => (),
-            Err(_) if back => sleep(Duration::from_millis(100)).await,
-            Err(_) => return,
+            Err(why) => {
+                eprintln!("{why}");
+                if !back {
+                    return;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 }
@@ -110,8 +115,13 @@ async fn listen5(mut events: v5::EventLoop, ends: Ends, back: bool) {
                 ends.see(Seen::Done)
             }
             Ok(_) => (),
-            Err(_) if back => sleep(Duration::from_millis(100)).await,
-            Err(_) => return,
+            Err(why) => {
+                eprintln!("{why}");
+                if !back {
+                    return;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 }
