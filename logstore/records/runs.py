@@ -2,9 +2,10 @@
 
 Where records are equally long and each number in them is equally wide, the n-th byte of every
 record is one slice with a stride, so the framing of a thousand records is compared in a dozen C
-calls, and ``struct`` cuts out the keys and values. Whatever is not a run is left to the loop in
-``decode``, and so is everything damaged: this module takes a record only when each byte of its
-framing is what it must be, and raises nothing of its own.
+calls, and ``struct`` cuts out the keys and values. Headers, where they are many bytes of few
+records, are compared as a whole, by one call of C for each record. Whatever is not a run is left to
+the loop in ``decode``, and so is everything damaged: this module takes a record only when each byte
+of its framing is what it must be, and raises nothing of its own.
 """
 
 import struct
@@ -17,7 +18,8 @@ from logstore.records.record import Headers, Record
 from logstore.records.varint import NULL, SIGNED14, decoded
 
 RUN_MIN = 16  # a shorter run costs more than the loop
-SECTION_MAX = 256  # bytes of headers: each is one more column to be compared
+SECTION_MAX = 256  # bytes of headers
+COLUMN = 8  # a column of bytes costs as much as to compare a section of so many records
 
 # Offset deltas as varints, cut into columns: one byte up to 63, then two up to 8191.
 _ONE_BYTE = bytes(range(0, 128, 2))
@@ -64,13 +66,9 @@ def take_run(reader: Reader, left: int) -> bool:
         (layout.value_length_at, layout.value_at),
         (layout.headers_at, size),
     ):
-        for byte_at in range(at + start, at + end):
-            if count < RUN_MIN:
-                return False
-            column = _column(data, byte_at, count, size)
-            count -= len(column.lstrip(column[:1]))
-    if count < RUN_MIN:
-        return False
+        count = _alike(data, at + start, end - start, count, size)
+        if count < RUN_MIN:
+            return False
     timestamps = _timestamps(reader, count, layout)
     count = len(timestamps)
     if count < RUN_MIN or not _offsets_follow(data, at, count, layout):
@@ -115,6 +113,19 @@ def _layout(data: bytes, at: int) -> _Layout | None:
         has_key=key_length != NULL,
         has_value=value_length != NULL,
     )
+
+
+def _alike(data: bytes, at: int, width: int, count: int, size: int) -> int:
+    """How many records, at most ``count``, have the same bytes here as the first: at least one."""
+    if width * COLUMN > count:
+        same = map(
+            data.startswith, repeat(data[at : at + width]), range(at, at + count * size, size)
+        )
+        return [*same, False].index(False)
+    for byte_at in range(at, at + width):
+        column = _column(data, byte_at, count, size)
+        count -= len(column.lstrip(column[:1]))
+    return count
 
 
 def _column(data: bytes, at: int, count: int, size: int) -> bytes:

@@ -36,6 +36,16 @@ def test_they_are_read_as_they_were_written(headers, count, odd):
     assert as_sent(messages) == messages
 
 
+@given(st.integers(1, 60), st.integers(1, 300), st.sets(st.integers(0, 299), max_size=3))
+def test_headers_that_differ_in_a_byte_are_told_apart(width, count, odd):
+    """Of few records a section is compared as a whole, of many byte by byte."""
+    messages = [
+        (b"v" * 20, b"key", (("h", b"x" * (width - 1) + (b"y" if n in odd else b"x")),), 1_000)
+        for n in range(count)
+    ]
+    assert as_sent(messages) == messages
+
+
 def test_they_are_read_at_once(monkeypatch):
     singles = []
     read = Reader.read
