@@ -17,7 +17,7 @@ import socket
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count, islice, takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -38,6 +38,7 @@ RECEIVE_BYTES: Final = 256 << 10  # one read; larger gains nothing, smaller cost
 READ_BYTES_MAX: Final = 512 << 10
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
 EXTENT_BYTES: Final = 4 << 20  # of a file, in one call: it goes on as long as the peer reads
+PROMPT_BYTES_MAX: Final = 64 << 10  # of one read, to be answered at once: some milliseconds of work
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
 BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
@@ -91,6 +92,7 @@ class Connection:
         "_out",
         "_own",
         "_pipe",
+        "_prompt",
         "_queued",
         "_reading",
         "_secured",
@@ -140,6 +142,7 @@ class Connection:
         self._sock = sock
         self._secured = secured
         self._pipe: socket.socket | Secured = sock if secured is None else secured
+        self._prompt = doorway.prompt if secured is None else None
         self._own: mmap.mmap | None = None  # holds what is left of a message, from _begin to _end
         self._begin = self._end = 0
         # Buffers, each told from an extent where it matters; NOTHING once all is sent.
@@ -205,29 +208,66 @@ class Connection:
         return self._reading and not self.gone
 
     def _receive(self) -> None:
-        buffer = self._own if self._own is not None else self._host.shared
-        if self._end == len(buffer):  # reading nothing would look like the end
+        own = self._own
+        if own is None:
+            shared = self._host.shared
+            size = self._read_into(shared)
+            if size is not None and not self._answered(shared, size):
+                self._received(shared, size, len(shared))
+            return
+        if self._end == len(own):  # reading nothing would look like the end
             self._stop_reading()
             return
-        if buffer is self._own and self._account.must_wait():
+        if self._account.must_wait():
             self._stop_reading()
             self._host.wait(self)
             return
+        with memoryview(own) as view, view[self._end : self._end + READ_BYTES_MAX] as room:
+            size, filled = self._read_into(room), len(room)
+        if size is not None:
+            self._received(own, size, filled)
+
+    def _read_into(self, room: bytearray | memoryview) -> int | None:
+        """How much there was, 0 at the end; None: nothing just now, or never again."""
         try:
-            upto = self._end + READ_BYTES_MAX
-            with memoryview(buffer) as view, view[self._end : upto] as room:
-                size, filled = self._pipe.recv_into(room), len(room)
+            size = self._pipe.recv_into(room)
         except (BlockingIOError, InterruptedError):
             if self._secured is not None:
                 if self._secured.holding or self._secured.more:
                     self.flush()  # TLS has something to say by itself, or it is held for us
                 if self._secured.more:
                     self._turn.soon(self._read_on)
-            return
+            return None
         except OSError as error:
             self.close(_reason(error))
-            return
+            return None
         self.heard_at = self._turn.now()
+        return size
+
+    def _answered(self, shared: bytearray, size: int) -> bool:
+        """Whether the session has answered all that was read, and nothing else is to be done."""
+        prompt = self._prompt
+        if prompt is None or self._out or not 0 < size <= PROMPT_BYTES_MAX:
+            return False
+        try:
+            with memoryview(shared) as view:
+                reply = prompt(self.session, bytes(view[:size]), self.heard_at)
+        except Exception as error:  # noqa: BLE001  one session's fault must not be another's
+            self._failed(error)
+            return True
+        if reply is None:
+            return False
+        self.bytes_in += size
+        if reply:
+            self._start(reply)
+            if self._out:
+                self.flush()
+        else:
+            self._count()
+        return True
+
+    def _received(self, buffer: bytearray | mmap.mmap, size: int, filled: int) -> None:
+        """Something has come, or the end; there was room for ``filled``."""
         if not size:
             self._ended = True
             self._stop_reading()
@@ -249,10 +289,14 @@ class Connection:
         """One session's fault must not be another's."""
         try:
             work(*given)
-        except LogstoreError as error:
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, LogstoreError):
             self.close(str(error))
-        except Exception:
-            self.doorway.log.exception("%s: a bug ended this connection", self.peer)
+        else:
+            self.doorway.log.error("%s: a bug ended this connection", self.peer, exc_info=error)
             self.close("")
 
     def _feed(self, buffer: bytearray | mmap.mmap, now: float) -> bool:
@@ -321,26 +365,50 @@ class Connection:
         for turn in range(TURNS_MAX):
             if turn and monotonic() > until:
                 break
-            if not self._send(until):
+            if (self._out or self._secured is not None) and not self._send(until):
                 self._wait_writable()
                 return
             if self._out:
                 break
             out = self.session.outgoing(SEND_BYTES)
             if out:
-                self._out = deque(out)
-                size = 0
-                for it in out:
-                    size += len(it)
-                    if type(it) not in PLAIN:
-                        self._extents += 1
-                        self._extent_bytes += len(it)
-                self.unsent += size
-                self._queued += size
+                if len(out) == 1 and type(out[0]) is bytes:
+                    self._start(out[0])
+                    self.heard_at = self._turn.now()
+                else:
+                    self._queue(out)
             elif not self._feed_again():
                 self._settle()
                 return
         self._turn.soon(self.look)  # goes on when the others had theirs
+
+    def _queue(self, out: Sequence[Any]) -> None:
+        """These are to be sent, and nothing else is."""
+        self._out = deque(out)
+        size = 0
+        for it in out:
+            size += len(it)
+            if type(it) not in PLAIN:
+                self._extents += 1
+                self._extent_bytes += len(it)
+        self.unsent += size
+        self._queued += size
+
+    def _start(self, data: bytes) -> None:
+        """Send this at once, where nothing else is to be sent; what is left is in ``_out`` then."""
+        if self.gone:
+            return
+        try:
+            sent = self._pipe.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self.close(_reason(error))
+            return
+        self._queued += len(data)
+        if sent < len(data):
+            self.unsent = len(data) - sent
+            self._out = deque((memoryview(data)[sent:] if sent else data,))
 
     def _feed_again(self) -> bool:
         """Whether something was left that the session takes now, its answers being out."""

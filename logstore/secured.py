@@ -85,16 +85,17 @@ class Secured:
 
     # Receiving
 
-    def recv_into(self, room: memoryview) -> int:
+    def recv_into(self, room: bytearray | memoryview) -> int:
         """Plain bytes that have come; 0: the peer sends nothing more.
 
         Raises BlockingIOError where nothing is there yet, or others have their turn first: then
         there may be ``more``; OSError.
         """
         try:
-            size = self._open(room)
-            if not size and not self._ended:
-                size = self._receive(room)
+            with memoryview(room) as view:
+                size = self._open(view)
+                if not size and not self._ended:
+                    size = self._receive(view)
         except ssl.SSLError as error:
             raise fault(error) from None
         finally:

@@ -177,6 +177,10 @@ class Doorway:
     about: Callable[[Any], About] = _nothing  # what a session of its own knows of its client
     # Has a session end and its client told why, where the protocol has words for that.
     end: Callable[[Any, str], None] | None = None
+    # Has a session answer at once what came in one read. Gives the replies, where all is done with
+    # them; b"" where they come by ``outgoing``, once it has called ``wake``; None where nothing was
+    # done, and ``receive`` is to be given the same. Not asked while something is unsent, or left.
+    prompt: Callable[[Any, bytes, float], bytes | None] | None = None
     log: logging.Logger = field(init=False)  # where what becomes of its connections is told
 
     def __post_init__(self) -> None:

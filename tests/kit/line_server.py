@@ -52,6 +52,7 @@ class Lines:
         self.wants, self.deadline, self.closed = 0, None, None
         self.out, self.held, self.taken, self.views = [], False, 0, []
         self.finished = self.released = False
+        self.asked = []  # what ``prompt`` was given
         type(self).living += 1
         type(self).last = self
 
@@ -92,6 +93,21 @@ class Lines:
             self.out += [bytes(1000)] * int(line[5:])
         else:
             self.out.append(line.upper() + b"\n")
+
+    def prompt(self, data, now):
+        """As Doorway.prompt: of lines that begin with ``prompt``."""
+        self.asked.append(data)
+        words = data.split()
+        if not words or words[0] != b"prompt":
+            return None
+        if words[1] == b"bug":
+            raise ZeroDivisionError("a bug")
+        if words[1] == b"broken":
+            raise BrokenProtocol("that is no line")
+        if words[1] == b"hold":
+            self.held = True
+            return b""
+        return words[1] * int(words[2])
 
     def release(self):
         """From any thread: what is behind must not come before it is said."""
@@ -137,7 +153,9 @@ def serving(test, ways=BOTH):
         loop = asyncio.get_running_loop()
         gate, name = given.pop("gate", None), given.pop("name", "")
         server = Server(loop, Turn(loop), Budget(given.pop("budget", 1 << 30)), gate=gate)
-        host, port = server.listen("127.0.0.1", 0, Doorway(Lines, Limits(**given), name), tls)
+        prompt = given.pop("prompt", None)
+        doorway = Doorway(Lines, Limits(**given), name, prompt=prompt)
+        host, port = server.listen("127.0.0.1", 0, doorway, tls)
 
         async def connect(ssl=asks):
             return await asyncio.open_connection(host, port, ssl=ssl)

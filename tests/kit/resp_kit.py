@@ -173,9 +173,15 @@ class Peer:
         self.door, self.session, self.link = door, session, link
         self.left = b""
         self.seen = 0
+        self.prompted = True  # what comes is answered at once, where the session can
 
     def send(self, data):
         """Give it, as the server would: what was not taken is given again with what follows."""
+        if data and self.prompted and not self.left and not self.link.unsent:
+            replies = self.session.prompt(bytes(data), self.door.now)
+            if replies is not None:
+                self.link.sent += replies
+                data = b""
         self.left += data
         while self.left and self.link.cut_for is None and self.session.closed is None:
             woken = self.link.woken

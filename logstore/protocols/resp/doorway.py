@@ -64,7 +64,10 @@ def open(house: House) -> Doorway:
             door.keys.lost = lost
         return RespSession(door, everyone, link)
 
-    return Doorway(new_session, crowd, NAME, door.totals, lambda session: session.about())
+    return Doorway(
+        new_session, crowd, NAME, door.totals, lambda session: session.about(),
+        prompt=lambda session, data, now: session.prompt(data, now),
+    )  # fmt: skip
 
 
 def _flow(figures: Figures) -> resp.Flow:

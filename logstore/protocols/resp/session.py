@@ -28,7 +28,7 @@ from logstore.protocols.resp.command import Command, found
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.denials import NO_LOGIN, tell, text
 from logstore.protocols.resp.door import DENIED, RespDoor
-from logstore.protocols.resp.keys.quick import VERBS, carry_out
+from logstore.protocols.resp.keys import quick
 from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
@@ -64,7 +64,8 @@ _LISTS: Final = {list}
 _THREES: Final = {3}
 _ALL_BYTES: Final = {bytes}
 NOT_YET: Final = object()  # what the reader gives where a request is not all there
-_MARK: Final = b":7\r\n"  # a reply that no request is
+_MARKED: Final = 7
+_MARK: Final = b":%d\r\n" % _MARKED  # a reply that no request is
 
 
 class RespSession:
@@ -168,6 +169,36 @@ class RespSession:
             client.link.wake()
         return taken
 
+    def prompt(self, data: bytes, now: float) -> bytes | None:
+        """As Doorway.prompt: GETs alone, or SETs, of a client of which nothing else is known."""
+        count = quick.alike(data)
+        if not (count and self._is_idle() and self._is_plain(now) and self._keyed()):
+            return None
+        client, counts = self._client, self._door.counts
+        if count == 1:
+            reply = quick.answer(client, data)
+            replies: Sequence[bytes] = () if reply is None else (reply,)
+        else:
+            replies = self._answer_all(data, count)
+        if not replies:
+            return None
+        client.now = client.active_at = now
+        counts.commands += count
+        counts.bytes_in += len(data)
+        if client.depends:
+            client.out += replies
+            client.note_unsaved(0, each=True)
+            self._unsafe.watch(client.link.wake)
+            return b""
+        return replies[0] if count == 1 else b"".join(replies)
+
+    def _answer_all(self, data: bytes, count: int) -> Sequence[bytes]:
+        """The replies to so many requests; none: they are not all simple, and nothing was done."""
+        requests, clean = self._read_all(data)
+        if not clean or len(requests) != count:
+            return ()
+        return quick.answer_all(self._client, requests) or ()
+
     def _had_enough(self, taken: int) -> bool:
         """Whether others have their turn before it goes on."""
         return self._left <= 0 or taken >= BYTES_AT_ONCE
@@ -258,22 +289,8 @@ class RespSession:
 
     def _take_many(self, data: memoryview) -> int:
         """Carry out the whole requests that ``data`` begins with; how many bytes they were."""
-        door = self._door
-        requests: list[Any] = []
-        reader, raw = door.reader, bytes(data)
-        for sign, claim in _CROWDS:
-            if sign in raw and claim.search(raw):
-                return 0
-        reader.feed(raw)
-        try:
-            requests.extend(iter(reader.gets, NOT_YET))
-            reader.feed(_MARK)  # read only where nothing stands before it
-            clean = reader.gets() == 7
-        except hiredis.ProtocolError:
-            clean = False
-        if not clean:
-            door.reader = _new_reader()
-        counts = door.counts
+        door, counts = self._door, self._door.counts
+        requests, clean = self._read_all(bytes(data))
         before = counts.executed
         done = self._carry_out(requests)
         counts.commands += done
@@ -281,6 +298,24 @@ class RespSession:
         counts.published += published
         door.totals.messages_in += published
         return len(data) if clean and done == len(requests) else _written(requests[:done])
+
+    def _read_all(self, raw: bytes) -> tuple[list[Any], bool]:
+        """The whole requests that these bytes begin with; whether that is all there is."""
+        for sign, claim in _CROWDS:
+            if sign in raw and claim.search(raw):
+                return [], False
+        door, requests = self._door, list[Any]()
+        reader = door.reader
+        reader.feed(raw)
+        try:
+            requests.extend(iter(reader.gets, NOT_YET))
+            reader.feed(_MARK)  # read only where nothing stands before it
+            clean = reader.gets() == _MARKED
+        except hiredis.ProtocolError:
+            clean = False
+        if not clean:
+            door.reader = _new_reader()
+        return requests, clean
 
     def _carry_out(self, requests: Sequence[Any]) -> int:
         """How many were carried out: up to one that is no plain request, or while it is full."""
@@ -290,22 +325,22 @@ class RespSession:
         channels = self._door.channels
         out, publish, unsafe = client.out, channels.publish, client.unsafe
         keeps = channels.keeps
-        quick, number, count = self._quick(), 0, len(requests)
-        may, keyed = self._asked_about_publishing(), quick and self._keyed()
+        plain, number, count = self._quick(), 0, len(requests)
+        may, keyed = self._asked_about_publishing(), plain and self._keyed()
         while number < count:
             request = requests[number]
             if type(request) is not list or not request:
                 return number
-            if keyed and request[0] in VERBS:
+            if keyed and request[0] in quick.VERBS:
                 before = number
-                number, size = carry_out(client, requests, number)
+                number, size = quick.carry_out(client, requests, number)
                 self._out_bytes += size
                 if self._out_bytes > OUT_BYTES_MAX:
                     return number
                 if number > before:
                     continue
             if (
-                quick
+                plain
                 and len(request) == 3
                 and request[0] in _PUBLISH
                 and type(request[1]) is type(request[2]) is bytes
@@ -325,8 +360,8 @@ class RespSession:
             number += 1
             if self._full():
                 return number
-            quick, may = self._quick(), self._asked_about_publishing()
-            keyed = quick and self._keyed()
+            plain, may = self._quick(), self._asked_about_publishing()
+            keyed = plain and self._keyed()
         return number
 
     def _keyed(self) -> bool:
@@ -373,16 +408,30 @@ class RespSession:
     def _quick(self) -> bool:
         """Whether a PUBLISH is nothing but that."""
         client = self._client
-        if (
-            not client.known
-            or client.subscribed
-            or client.queue is not None
-            or client.replying != REPLY_ON
-            or client.tracking is not None
-        ):
+        if not self._is_plain(client.now):
             return False
         client.last_command = "publish"
-        return self._door.paused_until <= client.now and not self._door.channels.under_way
+        return True
+
+    def _is_plain(self, now: float) -> bool:
+        """Whether what it asks for is done at once, and the reply is all that comes of it."""
+        client, door = self._client, self._door
+        return (
+            client.known
+            and not client.subscribed
+            and client.queue is None
+            and client.replying == REPLY_ON
+            and client.tracking is None
+            and door.paused_until <= now
+            and not door.channels.under_way
+        )
+
+    def _is_idle(self) -> bool:
+        """Whether all that it has asked for is answered."""
+        client = self._client
+        if not self._heard or self._begun is not None or client.out or client.working:
+            return False
+        return client.closed is None and not self._unsafe
 
     def _asked_about_publishing(self) -> Callable[[bytes], bool] | None:
         """What says whether it may publish to a channel; None: it may to all."""
