@@ -41,6 +41,8 @@ Stamped = tuple[bytes | None, bytes | None, Headers, int]  # value, key, headers
 
 _T = TypeVar("_T")
 
+LONG_BYTES = 64 << 10  # of a batch's only value: it is copied once, not three times
+
 _NULL = encoded(-1)
 # A record's length with its attributes, which KIP-98 reserves: one part less to join. And one less
 # again where the record before has no headers: the count of them, 0, comes along.
@@ -185,6 +187,8 @@ def encode_columns(
     """
     count = columns.messages
     first: object = columns.values[0]
+    if count == 1 and not attributes and isinstance(first, bytes) and len(first) > LONG_BYTES:
+        first = Pieces((first,))
     if isinstance(first, Pieces):
         assert count == 1
         assert not attributes

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from mostly_long import mostly_long
 from record_samples import CODECS, INT64, fields, messages
 
+from logstore.records import encode as encode_file
 from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.decode import decode, keys
@@ -53,6 +54,23 @@ def test_a_value_in_pieces_makes_the_same_batch(pieces, key, timestamp):
     ]
     batches[0].check()
     assert batches[0].data == batches[1].data
+
+
+def test_a_long_value_is_joined_once(monkeypatch):
+    """As one piece, and makes the batch that a short one would."""
+    made = []
+    of_pieces = encode_file._of_pieces
+    monkeypatch.setattr(
+        encode_file, "_of_pieces", lambda *given: made.append(given) or of_pieces(*given)
+    )
+    value = bytes(range(256)) * 257
+    batch = encode([(value, b"key", (("name", b"value"),), 5)])
+    assert len(made) == 1
+    monkeypatch.setattr(encode_file, "LONG_BYTES", len(value))
+    assert encode([(value, b"key", (("name", b"value"),), 5)]).data == batch.data
+    assert len(made) == 1
+    packed = encode([(value * 2, None, (), 5)], compression=Compression.GZIP)
+    assert [it.value for it in decode(packed)] == [value * 2]
 
 
 @given(messages, st.sampled_from(CODECS), INT64)

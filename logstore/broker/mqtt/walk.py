@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore.broker.mqtt.filters import has_wildcard
 from logstore.broker.mqtt.ordered import Ordered
 
 RUN_MAX: Final = 512  # topics that are compared in one go where most of them match
@@ -27,12 +28,12 @@ class Walk:
 
     def __init__(self, ordered: Ordered, filter_: bytes) -> None:
         self._ordered = ordered
-        self._levels = filter_.split(b"/")
+        self._exact = not has_wildcard(filter_)  # it is looked up, and has levels without a bound
+        self._levels = [filter_] if self._exact else filter_.split(b"/")
         literal = _literal(self._levels)
         self._low = b"/".join(self._levels[:literal])
         self._at: bytes | None = self._low  # None: over
         self._run = 1
-        self._exact = literal == len(self._levels)
         # All that begins with it matches; None: that alone does not say so.
         self._stem: bytes | None = None
         if literal == len(self._levels) - 1 and self._levels[-1] == b"#":

@@ -124,3 +124,13 @@ class Model(RuleBasedStateMachine):
 
 TestOrderedAsADictionary = Model.TestCase
 TestOrderedAsADictionary.settings = settings(max_examples=15, stateful_step_count=40)
+
+
+def test_a_name_is_looked_up_whatever_its_levels():
+    ordered, name = Ordered(), b"/" * 65_535
+    ordered.put(name, b"1")
+    walk = Walk(ordered, name)
+    assert walk._levels == [name]
+    assert walk.some(1) == ([name], [b"1"])
+    assert walk.over
+    assert Walk(ordered, b"a").some(1) == ([], [])
