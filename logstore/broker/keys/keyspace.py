@@ -20,6 +20,7 @@ from logstore.broker.keys.order import Order
 KEY_BYTES: Final = 180
 DEADLINE_BYTES: Final = 110
 SAMPLES: Final = 100  # that stand for all where an average is shown
+TRIES: Final = 1000  # to find a key whose time is not over
 GRAVE_STEP: Final = 5000  # values of a flushed database that are let go of in one go
 
 Clock = Callable[[], int]  # ms since 1970
@@ -170,8 +171,12 @@ class Keyspace:
         return sum(left) // len(left) if left else 0
 
     def any_key(self, chance: Random) -> bytes | None:
-        """One that is there, and whose time is not over."""
-        for _ in range(len(self.values) + 1):
+        """One that is there, and whose time is not over; None: none was found in so many tries.
+
+        Those whose time is over go as they are found: of millions that go at once most are left to
+        ``tick``.
+        """
+        for _ in range(TRIES):
             key = self.order.random(chance)
             if key is None or self.find(key) is not None:
                 return key

@@ -40,6 +40,7 @@ from logstore.slices import Steps
 OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when they are sent
 # What one connection has done before others have their turn.
 COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
+WRITING_COMMANDS: Final = 3  # that it takes as long as to change a key, and to write that
 ASKED_COMMANDS: Final = 2  # that it takes as long as to ask rules about names
 REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
@@ -633,6 +634,8 @@ class RespSession:
         else:
             if client.tracking is not None:
                 self._door.onlookers.remember(client, command, arguments)
+            if "write" in command.flags:
+                self._left -= WRITING_COMMANDS
             steps = command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1

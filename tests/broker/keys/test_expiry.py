@@ -1,9 +1,13 @@
 """Which keys are due: all of them, none too early, a part at a time, and in bounded memory."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logstore.broker.keys.expiry import SPARE, STEP, TICK, Expiry
+from logstore.broker.keys.keyspace import TRIES, Keyspace
+from logstore.broker.keys.levels import Levels
 
 
 def due(expiry, now_ms, deadlines):
@@ -83,3 +87,20 @@ def test_entries_that_are_added_while_it_is_swept_stay():
         expiry.add(key, 9_000_000)
         added.append(key)
     assert sorted(due(expiry, 10_000_000, deadlines)) == sorted(added)
+
+
+def test_to_find_any_key_among_very_many_that_have_just_expired_is_bounded():
+    now_ms = [0]
+    space = Keyspace(0, lambda: now_ms[0], Levels(), lambda _: None)
+    for number in range(5 * TRIES):
+        space.put(b"%d" % number, b"x", 1000)
+    now_ms[0] = 1001
+    assert space.any_key(Random(7)) is None
+    assert len(space) >= 4 * TRIES
+    space.put(b"alive", b"x")
+    while len(space) > 1:
+        found = space.any_key(Random(len(space)))
+        assert found in (None, b"alive")
+        space.tick()
+        now_ms[0] += 1 << TICK
+    assert space.any_key(Random(7)) == b"alive"
