@@ -182,6 +182,8 @@ OPTIONS: dict[str, Sequence[bytes]] = {
     "zrangestore": (b"d", b"k", b"0", b"1"), "script|exists": (), "script|flush": (),
 }  # fmt: skip
 
+VALUE_BYTES = 16 << 20  # resp.max.value.size
+
 # What a transaction is made of: commands that are cheap, long to answer, or make work for others.
 QUEUED: dict[str, Sequence[bytes]] = {
     "exec": (b"PING",), "info": (b"INFO",), "command": (b"COMMAND",),
@@ -199,6 +201,25 @@ def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
         queued = request(words) * (arguments // 5)
         yield Large(f"multi, {name}", request([b"MULTI"]) + queued + request([b"EXEC"]))
     yield Large("a crowd of lines", b"PING\r\n" * arguments)
+    yield from of_keys(arguments, VALUE_BYTES)
+
+
+def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
+    """Values as long as they may be, and longer; a crowd of keys that expires at once."""
+    value = bytes(value_bytes)
+    yield Large("set, the longest value", request([b"SET", b"long", value]))
+    yield Large("set, a value that is too long", request([b"SET", b"long", value + b"x"]))
+    last = b"%d" % (value_bytes - 1)
+    yield Large("setrange, the longest value", request([b"SETRANGE", b"s", last, b"x"]))
+    yield Large("setrange, a value of 512 MiB", request([b"SETRANGE", b"s", b"536870911", b"x"]))
+    yield Large("append, to the longest value", request([b"APPEND", b"long", b"x"]) * 10)
+    yield Large("copy, of the longest value", b"".join([
+        request([b"COPY", b"long", b"copy-%d" % it]) for it in range(10)
+    ]))  # fmt: skip
+    at_once = [request([b"SET", b"x%x" % it, b"", b"PX", b"1"]) for it in range(keys // 20)]
+    yield Large("set, a crowd that expires at once", b"".join(at_once))
+    yield Large("randomkey, of a crowd that has expired", request([b"RANDOMKEY"]) * 10)
+    yield Large("dbsize, of a crowd that has expired", request([b"DBSIZE"]) * 10)
 
 
 def all_commands() -> Iterator[Command]:
