@@ -67,7 +67,7 @@ def deep(load: Load, scratch: Path) -> Iterator[Figure]:
         for how, ending in ENDINGS.items():
             first_s = after_a_restart(load, server, "first_delivery", QUEUE, ending)
             yield bound(f"10 million ready: {how} to delivery", "s", [first_s], bar=1.0)
-        load.run("all_but_one", server, QUEUE, count=READY - 1)
+        load.run("all_but_one", server, QUEUE, count=READY)
         data = scratch / OURS
         for job in ("retention", "compact"):
             command = [logstore_command(), job, "run", "--data", data]
