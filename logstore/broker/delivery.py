@@ -177,8 +177,8 @@ class Mover:
                 records = []
             upto = batch.next_offset
             put += [self._entry(it) for it in records if it.offset >= at]
-        self._waits.index(self._key, put, upto)
-        with self._lock:
+        with self._lock:  # what is listed can be cancelled
+            self._waits.index(self._key, put, upto)
             self._mark = upto
             for entry in put:
                 include(self._bits, entry.offset, 1)

@@ -180,6 +180,43 @@ def test_what_waits_is_listed_and_cancelled(life, orders):
     assert list(life.store.scheduled("orders")) == []
 
 
+class AskedFor:
+    """A lock that tells when the main thread asks for it."""
+
+    def __init__(self, asked):
+        self._lock, self._asked = threading.Lock(), asked
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def test_what_is_listed_is_cancelled_though_its_index_is_only_just_written(
+    life, orders, monkeypatch
+):
+    life.settled()
+    [served] = life.store._deliveries._served.values()
+    indexed, asked = threading.Event(), threading.Event()
+    real = deliveries.Waits.index
+
+    def index(*given):
+        real(*given)
+        indexed.set()
+        assert asked.wait(DEADLINE_S)
+
+    monkeypatch.setattr(deliveries.Waits, "index", index)
+    monkeypatch.setattr(served.mover, "_lock", AskedFor(asked))
+    orders.append(b"later", deliver_at=NOW_MS + 1000)
+    assert indexed.wait(DEADLINE_S)
+    [found] = life.store.scheduled("orders")
+    life.store.cancel("orders", 0, found.offset)
+    assert list(life.store.scheduled("orders")) == []
+
+
 def test_a_list_goes_on_behind_a_place(life, orders):
     for number in range(10):
         orders.append(b"%d" % number, deliver_at=NOW_MS + 1000 + number // 3)
