@@ -35,6 +35,13 @@ class OnOutOfRange(StrEnum):
     LATEST = "latest"
 
 
+class Isolation(StrEnum):
+    """Which records of transactions are read."""
+
+    COMMITTED = "committed"
+    UNCOMMITTED = "uncommitted"
+
+
 POLL_RECORDS_MAX = 5000  # some MB of output, and soon enough printed that a signal is heard
 POLL_S = 0.1  # how long a signal may go unheard while nothing comes
 
@@ -81,6 +88,15 @@ def consume(
             " end, or go on at its first or after its last record.",
         ),
     ] = OnOutOfRange.STOP,
+    isolation: Annotated[
+        Isolation,
+        typer.Option(
+            "--isolation",
+            metavar="committed|uncommitted",
+            help="Leave out what aborted transactions have written, and wait for those that are"
+            " open; or print all as it stands there.",
+        ),
+    ] = Isolation.COMMITTED,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
@@ -109,6 +125,7 @@ def consume(
             partitions=partition or None,
             on_damage=damage,
             on_out_of_range=on_out_of_range.value,
+            isolation=isolation.value,
         ) as consumer:
             print_records(consumer, lines, output, stop, records_max=max_, follow=follow)
         output.check()

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from logstore.broker.committed import Isolation
     from logstore.broker.group import GroupMember, Lag, Move
     from logstore.broker.reading import OnDamage
     from logstore.broker.start import OnOutOfRange, Start
@@ -171,6 +172,7 @@ class Site(Protocol):
         partitions: Sequence[int] | None = None,
         on_damage: "OnDamage" = "stop",
         on_out_of_range: "OnOutOfRange" = "stop",
+        isolation: "Isolation" = "committed",
     ) -> Source: ...
     def replay(
         self,

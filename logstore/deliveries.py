@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+from logstore.broker.committed import CommittedLog
 from logstore.broker.delivery import Mover, entry_of
 from logstore.broker.here import records_at
 from logstore.broker.rules import Rules
@@ -202,7 +203,7 @@ class Deliveries:
     def _serve(self, place: tuple[str, int], topic: Topic, companion: Topic) -> None:
         number = place[1]
         try:
-            source, target = companion.partition(number), topic.partition(number)
+            source, target = CommittedLog(companion.partition(number)), topic.partition(number)
         except LogstoreError as error:
             name = companion.name
             log.error("records of %s-%d can't be delivered: %s", name, number, error)  # noqa: TRY400

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from logstore import forks
 from logstore.broker.channel import Channels
 from logstore.broker.chores import OWN_THREADS, Chores
+from logstore.broker.committed import CommittedLog, Isolation
 from logstore.broker.consumer import Consumer
 from logstore.broker.consuming import Consuming, Wish
 from logstore.broker.deduplication.deduplication import Deduplication
@@ -349,6 +350,7 @@ class Store:
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
         auto_commit: bool = True,
+        isolation: Isolation = "committed",
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
@@ -371,12 +373,16 @@ class Store:
         read next, is not in the log any more. ``"stop"``: OffsetOutOfRange is raised.
         ``"earliest"``, ``"latest"``: it goes on there, and a line is logged.
 
+        ``isolation``: ``"committed"`` leaves out what aborted transactions have written, and waits
+        for those that are open (KIP-98); with ``"uncommitted"`` all comes as it stands there.
+
         Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
         GroupBusy where clients of a server consume as the group.
         """
         wish = Wish(
-            topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit
-        )
+            topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit,
+            isolation,
+        )  # fmt: skip
         return self._consumer(wish, OWN_THREADS)
 
     def _consumer(self, wish: Wish, chores: Chores) -> Consumer:
@@ -710,14 +716,14 @@ class Store:
     ) -> Iterator[list[Record]]:
         """Records with ``from_ms <= timestamp < to_ms``, partitions merged by their timestamps.
 
-        Within a partition they keep the order of their offsets.
+        Within a partition they keep the order of their offsets; what is not committed is left out.
         ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting; ``sleep(seconds)``
         does the waiting. ``on_damage``: as ``consumer`` has it. Raises UnknownTopic, CorruptBatch.
         """
         if not 0 <= speed < float("inf"):
             raise Refused(f"speed {speed}: takes 0 (no waiting) or more")
-        logs = dict(enumerate(self.topic(topic).partitions))
-        places = {(topic, number): log for number, log in logs.items()}
+        logs = map(CommittedLog, self.topic(topic).partitions)
+        places = {(topic, number): log for number, log in enumerate(logs)}
         return replay(places, from_ms, to_ms, speed, sleep=sleep, skip=skip_of(on_damage))
 
     # Groups

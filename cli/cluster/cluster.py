@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from logstore.broker.committed import Isolation
 from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
 from logstore.broker.rules import BATCH_BYTES, check_partition
@@ -238,6 +239,7 @@ class Cluster:
         partitions: Sequence[int] | None = None,
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
+        isolation: Isolation = "committed",
     ) -> ClusterConsumer:
         """As Store.consumer.
 
@@ -261,6 +263,7 @@ class Cluster:
             start=start,
             follow=follow,
             on_out_of_range=on_out_of_range,
+            isolation=isolation,
         )
 
     def replay(

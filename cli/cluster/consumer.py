@@ -9,6 +9,7 @@ from typing import Final, Protocol, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
+from logstore.broker.committed import Isolation
 from logstore.broker.start import Held, OnOutOfRange, Start, committed_offset, offset_of
 from logstore.errors import Failed, Fenced, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
@@ -46,6 +47,7 @@ class ClusterConsumer:
         start: Start,
         follow: bool,
         on_out_of_range: OnOutOfRange = "stop",
+        isolation: Isolation = "committed",
     ) -> None:
         """``member``: share the topics of ``places`` with the group's other members.
 
@@ -73,6 +75,7 @@ class ClusterConsumer:
                 enable_auto_commit=False,
                 enable_auto_offset_store=False,
                 auto_offset_reset="error",
+                isolation_level=f"read_{isolation}",
                 enable_partition_eof=True,
                 fetch_wait_max_ms=FETCH_WAIT_MS,
                 session_timeout_ms=SESSION_MS,

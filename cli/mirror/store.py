@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from logstore.broker.admission import kept
+from logstore.broker.committed import CommittedLog
 from logstore.broker.reading import OnDamage, located, skip_of
 from logstore.broker.rules import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES_EXTRA, Rules
 from logstore.broker.topic import Topic
@@ -53,7 +54,7 @@ class StoreSource:
 
     def add(self, place: TopicPartition, at: int) -> None:
         """As Source.add."""
-        self._logs[place], self._next[place] = self._log(place), at
+        self._logs[place], self._next[place] = CommittedLog(self._log(place)), at
         self._logs[place].watch(self._awake.set)
 
     def read(self, timeout_s: float) -> list[Piece]:

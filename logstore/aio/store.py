@@ -20,6 +20,7 @@ from logstore.aio.groups import Group
 from logstore.aio.producer import Producer
 from logstore.aio.topic import Topic
 from logstore.aio.workers import Workers
+from logstore.broker.committed import Isolation
 from logstore.broker.consuming import Wish
 from logstore.broker.reading import OnDamage
 from logstore.broker.rules import BATCH_BYTES
@@ -142,6 +143,7 @@ class Store(Face[Behind]):
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
         auto_commit: bool = True,
+        isolation: Isolation = "committed",
     ) -> Consumer:
         """As Store.consumer, opened at its first use: that raises what the other does.
 
@@ -149,8 +151,9 @@ class Store(Face[Behind]):
         """
         self._ground.checked()
         wish = Wish(
-            topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit
-        )
+            topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit,
+            isolation,
+        )  # fmt: skip
         return Consumer(wish, self._ground)
 
     def replay(

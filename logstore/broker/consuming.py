@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from logstore.broker.chores import OWN_THREADS, Chores
+from logstore.broker.committed import Isolation, isolated
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import EmbeddedMember
@@ -37,6 +38,7 @@ class Wish(NamedTuple):
     on_damage: OnDamage
     on_out_of_range: OnOutOfRange
     auto_commit: bool
+    isolation: Isolation = "committed"
 
     def positions(
         self, logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int]
@@ -84,7 +86,7 @@ class Consuming:
             topic = topics.topic(name)
             every = range(len(topic.partitions))
             for number in every if wish.partitions is None else wish.partitions:
-                logs[name, number] = topic.partition(number)
+                logs[name, number] = isolated(topic.partition(number), wish.isolation)
         if isinstance(wish.start, Mapping) and (strangers := wish.start.keys() - logs.keys()):
             raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
         check_on_out_of_range(wish.on_out_of_range)
@@ -146,7 +148,7 @@ class Consuming:
         for topic_id, number in sorted(places):
             try:
                 topic = topics.topic(names.get(topic_id, ""))
-                log = topic.partition(number)
+                log = isolated(topic.partition(number), wish.isolation)
             except (UnknownTopic, UnknownPartition, InvalidName):
                 continue  # deleted since: the group will hear of it
             if topic.id == topic_id:

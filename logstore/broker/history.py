@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
+from logstore.broker.committed import CommittedLog
 from logstore.broker.reading import Chunk, chunks
 from logstore.broker.start import offset_of
 from logstore.broker.topic import Topic
@@ -61,7 +62,7 @@ class History:
     def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
         """``wake(self)``: there is more that is safe; from any thread."""
         self.name = name
-        self.log: Log = topic.partition(0)
+        self.log: Log = CommittedLog(topic.partition(0))
         self.next = self.log.safe  # what subscribers get next
         self.followers: set[Callable[[], None]] = set()  # called when there is more
         self.topic = topic

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
+from logstore.broker.committed import CommittedLog
 from logstore.broker.looking import LookedFor
 from logstore.broker.reading import fetched, of_batches
 from logstore.broker.topic import Topic
@@ -374,7 +375,7 @@ class Search(Generic[T]):
 
     def _open(self, number: int) -> None:
         try:
-            log = self._topic.partition(number)
+            log = CommittedLog(self._topic.partition(number))
             low = log.start
             high = self.newest[number] = log.safe
             begin = min(max(self._begin(log, number), low), high)

@@ -65,7 +65,7 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
     ("table", "expected"),
     [
         ("logs", [catalog._STATE]),
-        ("notes", [ledger._PRODUCER, ledger._BATCH]),
+        ("notes", [ledger._PRODUCER, ledger._BATCH, ledger._FIRST]),
         ("offsets", [offsets._VALUE, offsets._OLD_VALUE]),
         ("groups", [groups._HEAD, groups._CREATED]),
     ],

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from logstore.broker.committed import CommittedLog
 from logstore.broker.mqtt.filters import is_topic, matches
 from logstore.broker.mqtt.message import Message
 from logstore.broker.mqtt.record_headers import QOS, headers_of, said_by
@@ -197,7 +198,7 @@ class MappedTopic:
             self._topic = topic
         self._partitioner = Partitioner(len(topic.partitions))
         for number in range(len(self._feeds), len(topic.partitions)):
-            it = topic.partition(number)
+            it = CommittedLog(topic.partition(number))
             at = min(self._kept.get(number, it.end), it.end)
             feed = Feed(self.name, number, it, at, self._woken)
             if number not in self._kept:  # what was there before is not for MQTT; from now on it is

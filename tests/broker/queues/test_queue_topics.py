@@ -261,9 +261,9 @@ def test_what_is_there_is_enough_however_much_a_client_waits_for(node, topics, m
     node.declare(b"q")
     node.publish(b"q", b"x", b"y")
     topic = topics.get("__queue.q")
-    fetch = PartitionFetch(Asked("__queue.q", 0, 0, 1 << 20), topic, 0)
+    fetch = PartitionFetch(Asked("__queue.q", 0, 0, 1 << 20), topic, 0, committed=False)
     fetch.open()
     monkeypatch.setattr(type(fetch.log), "read", None)
     assert fetch.available(1 << 20) == 1 << 20
-    at_the_end = PartitionFetch(Asked("__queue.q", 0, 2, 1 << 20), topic, 0)
+    at_the_end = PartitionFetch(Asked("__queue.q", 0, 2, 1 << 20), topic, 0, committed=False)
     assert at_the_end.available(1 << 20) == 0

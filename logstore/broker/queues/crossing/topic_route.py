@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from logstore.amqp import fields
+from logstore.broker.committed import CommittedLog
 from logstore.broker.mapping.messages import SHORT_BYTES_MAX, Messaging
 from logstore.broker.queues.crossing.feed import Feed
 from logstore.broker.queues.crossing.key_template import KeyTemplate
@@ -244,7 +245,8 @@ class TopicRoute:
 
         def work() -> tuple[Sequence[Log], dict[int, int]] | LogstoreError:
             try:
-                logs = [topic.partition(n) for n in range(first, len(topic.partitions))]
+                numbers = range(first, len(topic.partitions))
+                logs = [CommittedLog(topic.partition(n)) for n in numbers]
                 kept = positions.fetch(group)
             except LogstoreError as error:
                 return error

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any, Final
 
 from logstore.amqp import fields
+from logstore.broker.committed import CommittedLog
 from logstore.broker.queues.crossing.circles import Node, Ways, circle
 from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
 from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
@@ -153,7 +154,8 @@ class TopicRoutes(Crossings):
         def work() -> Mapping[int, int] | LogstoreError:
             try:
                 return {
-                    n: offset_of(found.partition(n), start) for n in range(len(found.partitions))
+                    n: offset_of(CommittedLog(found.partition(n)), start)
+                    for n in range(len(found.partitions))
                 }
             except LogstoreError as error:
                 return error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from logstore.broker.committed import CommittedLog
 from logstore.broker.mapping.messages import Messaging
 from logstore.broker.mapping.records import Recording
 from logstore.broker.queues.lane_logs import Work
@@ -109,7 +110,7 @@ class Streams:
         def make() -> Opened:
             with suppress(TopicExists):
                 topic = self.topics.create(name, 1, new)
-                return Opened(topic, topic.partition(0), True)
+                return Opened(topic, CommittedLog(topic.partition(0)), True)
             found = self._single(name)  # it may have grown just now
             if there:
                 self.topics.alter(name, there, ())
@@ -153,7 +154,7 @@ class Streams:
         topic = self._topic(name)
         if len(topic.partitions) != 1:
             raise Refused(f"topic {name!r} has more than one partition, and a stream has one")
-        return Opened(topic, topic.partition(0), False)
+        return Opened(topic, CommittedLog(topic.partition(0)), False)
 
     def _topic(self, name: str) -> Topic:
         """Raises UnknownTopic."""

@@ -1,0 +1,140 @@
+"""A log as those see it who read committed records only (KIP-98): it ends with what is decided, and
+records of aborted transactions are not there, as if compaction had taken them.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from logstore.errors import Refused
+from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
+from logstore.records.batch import CONTROL, TRANSACTIONAL, Batch
+from logstore.records.encode import rebatched
+
+Isolation = Literal["committed", "uncommitted"]
+
+_KIND: Final = TRANSACTIONAL | CONTROL
+
+
+def isolated(log: Log, isolation: Isolation) -> Log:
+    """The log as a reader of that isolation sees it. Raises Refused for another word."""
+    if isolation == "uncommitted":
+        return log
+    if isolation != "committed":
+        raise Refused(f"isolation {isolation!r}: takes committed or uncommitted")
+    return CommittedLog(log)
+
+
+class CommittedLog:
+    """As Log; ``safe`` is what is stable of it. What is appended goes to the log itself."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __repr__(self) -> str:
+        return f"<committed of {self._log!r}>"
+
+    @property
+    def name(self) -> str:
+        return self._log.name
+
+    @property
+    def start(self) -> int:
+        return self._log.start
+
+    @property
+    def safe(self) -> int:
+        return self._log.stable
+
+    @property
+    def stable(self) -> int:
+        return self._log.stable
+
+    @property
+    def end(self) -> int:
+        return self._log.end
+
+    @property
+    def notes(self) -> Notes | None:
+        return self._log.notes
+
+    @property
+    def done(self) -> int:
+        return self._log.done
+
+    @property
+    def synced(self) -> int:
+        return self._log.synced
+
+    def append(self, batch: Batch) -> int:
+        return self._log.append(batch)
+
+    def offset_of(self, mark: int) -> int:
+        return self._log.offset_of(mark)
+
+    def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
+        """As Log.read; batches of aborted transactions have no records."""
+        log = self._log
+        stable = log.stable  # before: what is read may end above it
+        if at >= log.start and stable <= at < log.safe:
+            return ()
+        batches = log.read(at, bytes_max)
+        if batches and batches[-1].next_offset > stable:
+            batches = [it for it in batches if it.next_offset <= stable]
+        if any(it.attributes & _KIND == TRANSACTIONAL for it in batches):
+            return _without(batches, log.aborted(at, batches[-1].next_offset))
+        return batches
+
+    def extent(self, at: int, bytes_max: int) -> Extent | None:
+        """As Log.extent: what is to be left out stands there, too."""
+        return None
+
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
+        """As Log.aborted: nothing of any is there."""
+        return ()
+
+    def where(self, offset: int) -> str:
+        return self._log.where(offset)
+
+    def following(self, at: int) -> int | None:
+        following = self._log.following(at)
+        return None if following is None or following >= self.safe else following
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
+        """As Log.find; the record that is found may be one that is left out."""
+        return min(self._log.find(timestamp_ms, damaged=damaged), self.safe)
+
+    def latest_timestamp(self) -> int:
+        return self._log.latest_timestamp()
+
+    def trim(self, before: int) -> None:
+        self._log.trim(before)
+
+    def wait(self, upto: int) -> None:
+        self._log.wait(upto)
+
+    def check_failure(self) -> None:
+        self._log.check_failure()
+
+    def sync_soon(self, *, hurry: bool = True) -> None:
+        self._log.sync_soon(hurry=hurry)
+
+    def watch(self, wake: Wake) -> Wake:
+        return self._log.watch(wake)
+
+
+def _without(batches: Sequence[Batch], aborted: Sequence[Aborted]) -> Sequence[Batch]:
+    """The batches; those of these transactions without their records."""
+    if not aborted:
+        return batches
+    hidden: dict[int, list[Aborted]] = {}
+    for it in aborted:
+        hidden.setdefault(it.producer_id, []).append(it)
+    return [
+        rebatched(batch, 0, b"")
+        if batch.attributes & _KIND == TRANSACTIONAL
+        and any(it.first <= batch.base_offset < it.last for it in hidden.get(batch.producer_id, ()))
+        else batch
+        for batch in batches
+    ]
