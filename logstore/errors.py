@@ -30,6 +30,7 @@
     │   │   └── TransactionAbortable    the same, but it can be aborted, and begun anew
     │   ├── ConcurrentTransactions  the one before is not finished: try again
     │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
+    │   ├── InvalidRecordState      a record of a share group that the member does not have
     │   ├── UnknownSetting          no setting has that name
     │   ├── InvalidSetting          a value that the setting does not take
     │   ├── NotAStore               the directory holds no store
@@ -201,6 +202,10 @@ class ConcurrentTransactions(Refused):
 
 class InvalidTransactionTimeout(Refused):
     """A time for transactions that is not positive, or above transaction.max.timeout.ms."""
+
+
+class InvalidRecordState(Refused):
+    """A member of a share group acknowledges a record that it does not have, any more."""
 
 
 class UnknownSetting(Refused):

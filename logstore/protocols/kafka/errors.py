@@ -64,6 +64,7 @@ BROKER_ID_NOT_REGISTERED: Final = 102
 TRANSACTIONAL_ID_NOT_FOUND: Final = 105
 FETCH_SESSION_TOPIC_ID_ERROR: Final = 106
 TRANSACTION_ABORTABLE: Final = 120
+INVALID_RECORD_STATE: Final = 121
 
 # What a group answers.
 GROUP_CODES: Final = {
@@ -113,6 +114,7 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.InvalidTransactionState, INVALID_TXN_STATE),
     (errors.ConcurrentTransactions, CONCURRENT_TRANSACTIONS),
     (errors.InvalidTransactionTimeout, INVALID_TRANSACTION_TIMEOUT),
+    (errors.InvalidRecordState, INVALID_RECORD_STATE),
     # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
     (errors.Closed, KAFKA_STORAGE_ERROR),
     (errors.ReadOnly, KAFKA_STORAGE_ERROR),

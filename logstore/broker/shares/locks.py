@@ -1,0 +1,79 @@
+"""Who has which offsets of a partition, and until when: ranges, apart and ascending. Pure.
+
+There are at most as many as offsets that one partition's group may have out at once, some thousand.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from operator import attrgetter
+from typing import NamedTuple
+
+
+class Lock(NamedTuple):
+    """The offsets from ``first`` to before ``upto``."""
+
+    first: int
+    upto: int
+    owner: str
+    deadline_ms: int
+
+
+_first = attrgetter("first")
+
+
+class Locks:
+    """Of one partition."""
+
+    __slots__ = ("_locks",)
+
+    def __init__(self) -> None:
+        self._locks: list[Lock] = []
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the first of them is over."""
+        return min((it.deadline_ms for it in self._locks), default=None)
+
+    def put(self, lock: Lock) -> None:
+        """Offsets that nobody has."""
+        at = bisect_right(self._locks, lock.first, key=_first)
+        assert at == 0 or self._locks[at - 1].upto <= lock.first
+        assert at == len(self._locks) or lock.upto <= self._locks[at].first
+        self._locks.insert(at, lock)
+
+    def owned(self, first: int, upto: int, owner: str) -> bool:
+        """Whether all of these are the owner's."""
+        begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
+        for at in range(begin, len(self._locks)):
+            lock = self._locks[at]
+            if lock.first > first or first >= upto:
+                break
+            if lock.upto > first:
+                if lock.owner != owner:
+                    return False
+                first = lock.upto
+        return first >= upto
+
+    def drop(self, first: int, upto: int) -> list[tuple[int, int]]:
+        """Nobody has these any more: the ranges of them that somebody had."""
+        begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
+        if begin < len(self._locks) and self._locks[begin].upto <= first:
+            begin += 1
+        end, left, dropped = begin, [], []
+        while end < len(self._locks) and self._locks[end].first < upto:
+            lock = self._locks[end]
+            if lock.first < first:
+                left.append(lock._replace(upto=first))
+            if lock.upto > upto:
+                left.append(lock._replace(first=upto))
+            dropped.append((max(first, lock.first), min(upto, lock.upto)))
+            end += 1
+        self._locks[begin:end] = left
+        return dropped
+
+    def take(self, which: Callable[[Lock], bool]) -> list[Lock]:
+        """Those that fit, which are held no more."""
+        taken = [it for it in self._locks if which(it)]
+        if taken:
+            self._locks = [it for it in self._locks if not which(it)]
+        return taken

@@ -1,0 +1,260 @@
+"""One partition as a share group reads it: who has which records, and what becomes of them.
+
+A record is given to one member at a time, for a while, and then accepted, rejected, or available
+again, until it was delivered too often. Each delivery counts, whatever ended it: a member that
+releases, one that is silent for too long, one whose session ends.
+
+What a member says of a partition is done as a whole or not at all: it is looked at first. Nothing
+waits in between, so there is no state of a record between two states, as Kafka needs.
+
+Deliveries are written nowhere: after a start all that is not settled is available, and whoever had
+it is told that it has not. What is settled and what has failed is told to whoever calls, to be told
+to the journal.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, include, runs
+from logstore.broker.queues.counts import ByCount
+from logstore.broker.queues.settlement import Purged, Settlement
+from logstore.broker.shares.acknowledgement import Acknowledged, Said, Type, said
+from logstore.broker.shares.locks import Lock, Locks
+from logstore.errors import InvalidRecordState
+
+_POISON_MIN: Final = 2  # deliveries: a record that was delivered once has done nothing yet
+
+
+class Limits(NamedTuple):
+    """The settings of a group that its partitions go by."""
+
+    deliveries: int = 5  # share.delivery.count.limit
+    locks: int = 2000  # share.partition.max.record.locks
+    lock_ms: int = 30_000  # share.record.lock.duration.ms
+    renews: bool = True  # share.renew.acknowledge.enable
+
+
+class Acquired(NamedTuple):
+    """Offsets that a member is given: from ``first`` to ``last``, for the n-th time."""
+
+    first: int
+    last: int
+    deliveries: int
+
+
+class Changed(NamedTuple):
+    """What has become of records, for the journal.
+
+    Those that are ``dead`` have reached the limit of deliveries. They are given to nobody, and are
+    to be ``bury``-ed: at once, or once it is safe where they went.
+    """
+
+    settled: Bits
+    failed: ByCount  # those that are available again, or dead: how often they were delivered
+    dead: Bits
+
+    def __bool__(self) -> bool:
+        return bool(self.settled or self.failed)
+
+
+class SharePartition:
+    """Of one group. Calls come one at a time; times are of a clock that never goes back."""
+
+    def __init__(self, settlement: Settlement, limits: Limits) -> None:
+        """``settlement``: as the journal has it, so that nothing is out."""
+        assert not settlement.out
+        self.limits = limits
+        self.settlement = settlement
+        self._locks = Locks()
+
+    # What there is
+
+    @property
+    def start(self) -> int:
+        """The first offset that is not done with (SPSO)."""
+        return self.settlement.floor
+
+    @property
+    def end(self) -> int:
+        """The offset after the last that was ever given out (SPEO)."""
+        return self.settlement.cursor
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When ``expire`` has something to do."""
+        return self._locks.deadline_ms
+
+    def lag(self, end: int) -> int:
+        """How many are not done with, of a log that ends here."""
+        return self.settlement.ready(end) + self.settlement.out
+
+    def available(self, below: int) -> bool:
+        """Whether there is anything to acquire. New offsets only while not too many are out."""
+        return self.settlement.back > 0 or self.end < self._below(below)
+
+    def _below(self, below: int) -> int:
+        return min(below, max(self.end, self.start + self.limits.locks))
+
+    # Giving out
+
+    def acquire(
+        self, owner: str, n: int, below: int, now_ms: int, ends: Sequence[int] = ()
+    ) -> list[Acquired]:
+        """The first ``n`` that are available, none of them from ``below`` on.
+
+        ``ends``: those of batches, ascending: what is new goes on to the next of them, as a client
+        would not get half a batch (batch-optimized, KIP-1206); without, ``n`` is exact. Records
+        that were delivered so often that one of them may be what its members fail at come by
+        themselves, in ever smaller numbers.
+        """
+        found: list[Acquired] = []
+        poison = self._poison()
+        head = self.settlement.head(below)
+        first_poison = next((first for first, _, _ in poison), None)
+        if head is not None and head == first_poison:
+            first, upto, failures = poison[0]
+            upto = min(upto, first + self._halved(n, failures), below)
+            taken = self.settlement.take_between(first, upto)
+        elif first_poison is not None:
+            taken = self.settlement.take(n, min(below, first_poison))
+        else:
+            end = self.end
+            taken = self.settlement.take(n, self._below(below))
+            if ends and self.end > end:
+                upto = next((it for it in ends if it >= self.end), self.end)
+                taken += self.settlement.take_between(self.end, min(upto, below))
+        for first, upto in _joined((it.first, it.upto) for it in taken):
+            self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
+            found += self._counted(first, upto)
+        return found
+
+    @property
+    def _poison_from(self) -> int:
+        return max(_POISON_MIN, (self.limits.deliveries + 1) // 2)
+
+    def _poison(self) -> list[tuple[int, int, int]]:
+        """What is back and was delivered often: ranges, each with how often."""
+        if self.settlement.back == 0:
+            return []
+        least = self._poison_from
+        by_count = self.settlement.failures_of(dict(self.settlement.backs()))
+        return sorted(
+            (first, first + length, count)
+            for count, bits in by_count.items()
+            if count >= least
+            for first, length in runs(bits)
+        )
+
+    def _halved(self, n: int, failures: int) -> int:
+        """How many go together that have failed so often."""
+        if failures >= self.limits.deliveries - 1:
+            return 1
+        return max(1, n >> failures - self._poison_from + 1)
+
+    def _counted(self, first: int, upto: int) -> list[Acquired]:
+        bits: Bits = {}
+        include(bits, first, upto - first)
+        pieces = [
+            (begin, begin + length, count)
+            for count, those in self.settlement.failures_of(bits).items()
+            for begin, length in runs(those)
+        ]
+        found: list[Acquired] = []
+        for begin, end, count in sorted(pieces):
+            if first < begin:
+                found.append(Acquired(first, begin - 1, 1))
+            found.append(Acquired(begin, end - 1, count + 1))
+            first = end
+        if first < upto:
+            found.append(Acquired(first, upto - 1, 1))
+        return found
+
+    # What members say
+
+    def acknowledge(self, owner: str, batches: Sequence[Acknowledged], now_ms: int) -> Changed:
+        """All of it, or nothing. Raises Refused, InvalidRecordState."""
+        told = said(batches, self.start, self.end)
+        for it in told:
+            self._check(owner, it)
+        settled: Bits = {}
+        released: list[tuple[int, int]] = []
+        for first, upto, kind in told:
+            self._locks.drop(first, upto)
+            if kind is Type.RENEW:
+                self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
+            elif kind is Type.RELEASE:
+                released.append((first, upto))
+            else:
+                self.settlement.settle(first, upto - first)
+                include(settled, first, upto - first)
+        return self._released(released, settled)
+
+    def _check(self, owner: str, it: Said) -> None:
+        if it.type is Type.RENEW and not self.limits.renews:
+            raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
+        if not self._locks.owned(it.first, it.upto, owner):
+            raise InvalidRecordState(
+                f"offsets {it.first} to {it.upto - 1} are not all the member's: others have them, "
+                f"or they are done with"
+            )
+
+    def release(self, owner: str) -> Changed:
+        """The member's session has ended: all that it has is available again, or dead."""
+        taken = self._locks.take(lambda it: it.owner == owner)
+        return self._released([(it.first, it.upto) for it in taken])
+
+    def expire(self, now_ms: int) -> Changed:
+        """The same of what members have had for too long."""
+        taken = self._locks.take(lambda it: it.deadline_ms <= now_ms)
+        return self._released([(it.first, it.upto) for it in taken])
+
+    def _released(self, ranges: Iterable[tuple[int, int]], settled: Bits | None = None) -> Changed:
+        bits: Bits = {}
+        dead: Bits = {}
+        for first, upto in ranges:
+            include(bits, first, upto - first)
+            died = self.settlement.release(first, upto - first, dead_at=self.limits.deliveries)
+            for block, mask in died.items():
+                dead[block] = dead.get(block, 0) | mask
+        return Changed(settled or {}, self.settlement.failures_of(bits), dead)
+
+    def overdue(self) -> Bits:
+        """What is available although it was delivered often enough: it is dead, too.
+
+        So it is after a start in which nobody had buried it, and where the limit is lower now.
+        """
+        dead: Bits = {}
+        for first, upto, count in self._poison():
+            if count >= self.limits.deliveries:
+                self.settlement.take_between(first, upto)
+                include(dead, first, upto - first)
+        return dead
+
+    def bury(self, dead: Bits) -> None:
+        """Those that were dead are done with."""
+        for block, mask in dead.items():
+            self.settlement.settle_bits(block << BLOCK_SHIFT, mask)
+
+    # What the log says
+
+    def pass_over(self, first: int, upto: int) -> Bits:
+        """Of these, what was given out is no record for any member: control, or aborted."""
+        passed: Bits = {}
+        for begin, end in self._locks.drop(first, upto):
+            self.settlement.settle(begin, end - begin)
+            include(passed, begin, end - begin)
+        return passed
+
+    def trim(self, start: int) -> Purged:
+        """The log begins here. What members have from below stays theirs until they are done."""
+        return self.settlement.purge(start)
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for first, upto in ranges:
+        if found and found[-1][1] == first:
+            found[-1] = found[-1][0], upto
+        else:
+            found.append((first, upto))
+    return found
