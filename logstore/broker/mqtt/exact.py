@@ -131,10 +131,12 @@ class Exact:
             kept = self._kept.pop(pid, None)
             if kept is None:  # another connection has
                 continue
+            self._out.pids.reserved.discard(pid)
             outlet = outlets.get(kept.queue)
             lane = None if outlet is None else outlet.queue.stock.lanes.get(kept.lane)
             if outlet is not None and lane is not None and lane.failed is not None:
                 self._kept[pid] = kept  # its files are damaged: it may be there next time
+                self._out.pids.reserved.add(pid)
             elif lane is not None and outlet is not None and lane.settlement.is_out(kept.offset):
                 tag = self._out.unacked.add(outlet.queue, kept.lane, kept.offset, 1, outlet)
                 self._out.pids.put(pid, tag)

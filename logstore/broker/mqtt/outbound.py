@@ -143,7 +143,7 @@ class Outbound:
         """As Channel.room."""
         if self._again is not None:
             return 0
-        window = min(self.window, FEW) if self._crowded() else self.window
+        window = min(self.window, FEW if self._crowded() else self.pids.most)
         # Some may be settled while their client has not heard of it.
         return window - max(len(self.unacked), len(self.pids))
 

@@ -15,12 +15,15 @@ class PacketIds:
     used again at once: its acknowledgement may come twice.
     """
 
-    __slots__ = ("_last", "_tags")
+    __slots__ = ("_last", "_tags", "reserved")
 
     def __init__(self, last: int = 0) -> None:
         """``last``: the one before the first."""
         self._last = last
         self._tags: dict[int, int] = {}  # as they were sent
+        # Of messages that can't be read now: their client may have them, and take another message
+        # of such a number for one that it has. They are none of those in use.
+        self.reserved: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._tags)
@@ -53,15 +56,20 @@ class PacketIds:
                 yield pid, tag, 1
 
     def take(self, tag: int) -> int:
-        """One that is free, for this delivery; there is one."""
-        pid, tags = self._last, self._tags
+        """One that is free, for this delivery; there is one: see ``most``."""
+        pid, tags, reserved = self._last, self._tags, self.reserved
         while True:
             pid = pid + 1 if pid < PID_MAX else 1
-            if pid not in tags:
+            if pid not in tags and pid not in reserved:
                 break
         self._last = pid
         tags[pid] = tag
         return pid
+
+    @property
+    def most(self) -> int:
+        """So many can be in use at once."""
+        return PID_MAX - len(self.reserved)
 
     def put(self, pid: int, tag: int) -> None:
         """One that an earlier process has given to this delivery."""

@@ -9,7 +9,7 @@ from logstore.broker.mqtt.exact import RECLAIMED_AT_ONCE
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.packet_ids import PID_MAX
 from logstore.broker.mqtt.sessions import Wanted
-from logstore.errors import StorageFull
+from logstore.errors import Damaged, StorageFull
 from logstore.kept_mqtt import NEVER
 
 FILTER = b"$share/g/a/+"
@@ -249,6 +249,28 @@ def test_a_process_that_is_killed_keeps_what_is_handed_over(lives, node):
     assert present
     assert line.released == [second]
     assert [(it.pid, it.payload, it.dup) for it in line.sent] == [(third, b"3", True)]
+
+
+def test_no_other_message_has_the_number_of_one_that_can_not_be_read_now(lives, node):
+    """Its client may have said that it has it, and would throw another one of that number away."""
+    session, line = come(node, window=PID_MAX)
+    node.send(b"a/1", b"1", b"2", b"3", qos=2)
+    first, second, third = pids(line)
+    received(node, session, second)
+    completed(node, session, second)
+    lives.crash()
+    node = lives.open()
+    session = node.sessions.of("c")
+    [outlet] = session.out.outlets
+    [lane] = outlet.queue.stock.lanes.values()
+    lane.failed = Damaged("a batch of it is damaged")
+    _, present, line = node.come("c", window=PID_MAX)
+    assert present
+    assert line.sent == []
+    assert session.out.pids.reserved == {first, third}
+    assert session.out.room() == session.out.pids.most == PID_MAX - 2
+    taken = {session.out.pids.take(tag) for tag in range(1, PID_MAX - 1)}
+    assert taken == set(range(1, PID_MAX + 1)) - {first, third}
 
 
 def test_what_a_session_was_sent_of_a_group_nobody_gets_though_it_never_comes_back(lives, node):
