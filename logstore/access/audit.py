@@ -34,6 +34,7 @@ POLICY: Final = "policy"
 DEFINITIONS: Final = "definitions"  # taken, or given
 CONNECTION: Final = "connection"  # ended by somebody else
 SESSION: Final = "session"  # of an MQTT client, ended by somebody else
+KEYS: Final = "keys"  # of Redis, deleted by other means than its commands
 AUDIT: Final = "audit"  # of the audit log itself: what is missing from it
 
 # Outcomes

@@ -7,6 +7,7 @@ import msgspec
 import pika
 import pytest
 from mqtt_client import MqttClient
+from redis_parts import Raw, request
 from serving import COMMAND, Serving
 
 from logstore.protocols.http.native.answers import ANSWERS
@@ -15,9 +16,9 @@ from logstore.server_socket import ServerSocket
 NAMES = {
     "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
     "exchanges": "events", "queues": "mail", "messages": "0", "policies": "mail", "history": "0",
-    "sessions": "thermometer",
+    "sessions": "thermometer", "keys": "0",
 }  # fmt: skip
-FIRST = {"{offset}": "0", "{id}": "1"}
+FIRST = {"{offset}": "0", "{id}": "1", "{key}": "visits"}
 ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
 RULE = {"user": "root", "operations": ["read"], "kind": "topic", "name": "t"}
 PERMISSION = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -60,6 +61,7 @@ DONE = [
 # And to those that empty or remove something, which come last.
 ENDED = [
     ("DELETE /mqtt/sessions/{client}", ["mqtt", "sessions", "thermometer"], None),
+    ("DELETE /keys/{database}/{key}", ["keys", "0", "visits"], None),
     ("DELETE /exchanges/{name}/schedule/{offset}", ["exchanges", "events", "schedule", "0"], None),
     ("POST /queues/{name}/get", ["queues", "mail", "get"], {"count": 1, "then": "requeue"}),
     ("POST /queues/{name}/move", ["queues", "mail", "move"],
@@ -86,7 +88,7 @@ def path_of(path):
     segments = path.strip("/").split("/")
     place = ""
     for at, segment in enumerate(segments):
-        if segment in ("{offset}", "{id}"):
+        if segment in FIRST:
             segments[at] = FIRST[segment]
         elif segment.startswith("{"):
             segments[at] = NAMES[place]
@@ -96,7 +98,7 @@ def path_of(path):
 
 @pytest.mark.long
 def test_real_answers_are_what_is_described(tmp_path):
-    server = Serving(tmp_path / "data", resp_port=-1, amqp_port=0, mqtt_port=0, http_port=0)
+    server = Serving(tmp_path / "data", amqp_port=0, mqtt_port=0, http_port=0)
     api = ServerSocket(str(server.data))
     try:
         for key, path, body in DONE:
@@ -105,6 +107,9 @@ def test_real_answers_are_what_is_described(tmp_path):
                 msgspec.convert(found, ANSWERS[key])
             if key == "POST /topics/{name}/records":
                 read_by_a_group(server)
+        redis = Raw(server)
+        redis.send(request("AUTH", "root", "other") + request("SET", "visits", "7"))
+        redis.until(b"+OK\r\n+OK\r\n")
         parameters = pika.ConnectionParameters(
             *server.amqp, credentials=pika.PlainCredentials("root", "other")
         )

@@ -198,6 +198,28 @@ class KeysDatabase(Struct):
     evicted: int
 
 
+class Key(Struct):
+    """A key of Redis, with its value in part."""
+
+    key: str
+    type: str  # string, list, hash, set or zset
+    expires_ms: int | None
+    bytes: int  # of the value, about
+    elements: int | None  # how many it has; None: it is a string
+    # Of a string its beginning; else of each of the first elements its parts: a field and its
+    # value, a member and its score, or itself. None: one may not read it.
+    value: Content | list[list[Content]] | None
+
+
+class KeysScanned(Struct):
+    """Some of the keys of a database."""
+
+    items: list[Key]
+    cursor: str | None  # where to go on; None: these were the last
+    looked_at: int  # keys
+    keys: int  # of the database, those among them that one may not know of
+
+
 class KeysFound(Struct):
     """Redis's keys, in figures."""
 
@@ -903,6 +925,9 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /connections/{id}": Connection,
     "DELETE /connections/{id}": Connection,
     "GET /keys": KeysFound,
+    "GET /keys/{database}": KeysScanned,
+    "GET /keys/{database}/{key}": Key,
+    "DELETE /keys/{database}/{key}": Key,
     "GET /mqtt/sessions": Listed[MqttSession],
     "GET /mqtt/sessions/{client}": MqttSession,
     "DELETE /mqtt/sessions/{client}": MqttSession,

@@ -2,13 +2,15 @@
 
 from typing import Final
 
-from logstore.access.resources import CHANNEL, WRITE
+from logstore.access.resources import CHANNEL, KEY, READ, WRITE
 from logstore.http.asks import LOGGED_IN, of
 from logstore.http.event_stream import EVENTS
 from logstore.http.routes import Route
 from logstore.protocols.http.listing import LIST_QUERY
 from logstore.protocols.http.native import channels, keys
 from logstore.protocols.http.opened import Handler
+
+_KEY: Final = "/api/v1/keys/{database}/{key}"
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
@@ -27,4 +29,12 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         "GET", "/api/v1/keys", keys.databases, "Redis's databases, and how much is in them.",
         LOGGED_IN,
     ),
+    Route(
+        "GET", "/api/v1/keys/{database}", keys.scanned, "List keys, a part at a time.", LOGGED_IN,
+        ("pattern", "type", "cursor", "count"),
+    ),
+    Route(
+        "GET", _KEY, keys.one, "One key, with the beginning of its value.", of(READ, KEY, "key"),
+    ),
+    Route("DELETE", _KEY, keys.deleted, "Delete a key.", of(WRITE, KEY, "key")),
 )  # fmt: skip
