@@ -216,6 +216,55 @@ def test_redis_benchmark(server, topic):
         assert len(done.stdout.splitlines()) >= 2, done.stdout
 
 
+@needs_tools
+@pytest.mark.parametrize("words", [[], ["-P", "16", "-r", "1000"], ["-3", "--threads", "2"]])
+def test_redis_benchmark_with_all_that_it_does_by_itself(server, words):
+    command = ["redis-benchmark", "-h", server.redis[0], "-p", str(server.redis[1]), "--csv"]
+    done = subprocess.run(
+        [*command, "-n", "500", "-c", "20", *words], capture_output=True, text=True,
+        timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split(",")[0].strip('"') for line in done.stdout.splitlines()]
+    assert rows == [
+        "test", "PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP",
+        "RPOP", "SADD", "HSET", "SPOP", "ZADD", "ZPOPMIN", "LPUSH (needed to benchmark LRANGE)",
+        "LRANGE_100 (first 100 elements)", "LRANGE_300 (first 300 elements)",
+        "LRANGE_500 (first 500 elements)", "LRANGE_600 (first 600 elements)", "MSET (10 keys)",
+    ]  # fmt: skip
+
+
+@needs_tools
+def test_redis_cli_looks_through_the_keys(client, server):
+    keys = client(db=9)
+    keys.mset({"s:1": "x" * 100, "s:2": "y"})
+    keys.rpush("list", *range(30))
+    keys.hset("hash", mapping={"f": 1, "g": 2})
+    keys.sadd("set", "a", "b", "c")
+    keys.zadd("zset", {"a": 1, "b": 2, "c": 3, "d": 4})
+    try:
+        found = cli(server, "-n", "9", "--bigkeys")
+        assert "Sampled 6 keys in the keyspace!" in found
+        for line in (
+            "string found '\"s:1\"' has 100 bytes", "list found '\"list\"' has 30 items",
+            "hash found '\"hash\"' has 2 fields", "set found '\"set\"' has 3 members",
+            "zset found '\"zset\"' has 4 members", "2 strings with 101 bytes",
+        ):  # fmt: skip
+            assert line in found
+        assert "Biggest string found '\"s:1\"'" in cli(server, "-n", "9", "--memkeys")
+        assert sorted(cli(server, "-n", "9", "--scan").split()) == [
+            "hash", "list", "s:1", "s:2", "set", "zset",
+        ]  # fmt: skip
+        assert sorted(cli(server, "-n", "9", "--scan", "--pattern", "s*").split()) == [
+            "s:1", "s:2", "set",
+        ]  # fmt: skip
+        told = cli(server, "-n", "9", "--pipe", input="SET p 1\r\nSET q 2\r\nINCR p\r\n")
+        assert told.endswith("errors: 0, replies: 3\n")
+        assert keys.get("p") == b"2"
+    finally:
+        keys.flushdb()
+
+
 @needs_node
 def test_node_clients(server, topic, tmp_path):
     assert both_of_node(tmp_path, *server.redis, topic) == [[["1", "2", "3"], [1, 1, 1]]] * 2

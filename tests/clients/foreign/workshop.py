@@ -93,10 +93,9 @@ def java_client(client="java"):
 
 
 @functools.cache
-def kafkajs():
-    """The command that runs the JavaScript program."""
+def _node(name, source):
+    """The JavaScript program in a folder."""
     _need("node", "npm")
-    source = HERE / "kafkajs"
     files = [source / it for it in ("package.json", "package-lock.json", "client.js")]
 
     def build(folder):
@@ -104,7 +103,7 @@ def kafkajs():
             shutil.copy(it, folder)
         _run(["npm", "ci", "--no-audit", "--no-fund", "--cache", CACHE / "npm"], cwd=folder)
 
-    return ["node", str(once("kafkajs", files, build) / "client.js")]
+    return ["node", str(once(name, files, build) / "client.js")]
 
 
 @functools.cache
@@ -141,6 +140,13 @@ def mqtt_go(version):
     """The command that runs the Go program for MQTT: "3", "5", and "3ws", "5ws" over WebSocket."""
     _need("go")
     return [str(_go("mqtt-go", HERE / "mqtt-go") / "client"), version]
+
+
+@functools.cache
+def go_redis():
+    """The command that runs the Go program for Redis."""
+    _need("go")
+    return [str(_go("go-redis", HERE / "keys-go") / "client")]
 
 
 @functools.cache
@@ -225,6 +231,11 @@ def mqtt_java(client):
     return ["java", *JVM, "-cp", _jvm_programs("mqtt-java"), "mqtt.Exercises", client]
 
 
+def keys_java():
+    """The command that runs the Java program for Redis."""
+    return ["java", *JVM, "-cp", _jvm_programs("keys-java"), "keys.Exercises"]
+
+
 CLIENTS = {
     "lapin": lapin,
     "rabbitmq-java": amqp_java,
@@ -246,6 +257,9 @@ CLIENTS = {
     "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
     "java-3.9": functools.partial(java_client, "java-3.9"),
-    "kafkajs": kafkajs,
+    "kafkajs": functools.partial(_node, "kafkajs", HERE / "kafkajs"),
+    "keys Node": functools.partial(_node, "keys-node", HERE / "keys-node"),
+    "keys Java": keys_java,
+    "go-redis": go_redis,
     "franz-go": franz,
 }
