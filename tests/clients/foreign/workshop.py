@@ -96,12 +96,15 @@ def java_client(client="java"):
 def _node(name, source):
     """The JavaScript program in a folder."""
     _need("node", "npm")
-    files = [source / it for it in ("package.json", "package-lock.json", "client.js")]
+    files = [*source.glob("*.json"), *source.glob("*.js")]
 
     def build(folder):
         for it in files:
             shutil.copy(it, folder)
-        _run(["npm", "ci", "--no-audit", "--no-fund", "--cache", CACHE / "npm"], cwd=folder)
+        _run(
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", CACHE / "npm"],
+            cwd=folder,
+        )
 
     return ["node", str(once(name, files, build) / "client.js")]
 
@@ -133,6 +136,11 @@ def amqp_go():
     _need("go")
     source = HERE / "amqp-go"
     return [str(_go("amqp091-go", source) / "client")]
+
+
+def mqtt_node(version):
+    """The command that runs the JavaScript program for MQTT: as the Go program, and "z2m"."""
+    return [*_node("mqtt-node", HERE / "mqtt-node"), version]
 
 
 @functools.cache
@@ -253,6 +261,11 @@ CLIENTS = {
     "HiveMQ 5": functools.partial(mqtt_java, "hive5"),
     "rumqttc 3": functools.partial(rumqttc, "3"),
     "rumqttc 5": functools.partial(rumqttc, "5"),
+    "MQTT.js 3": functools.partial(mqtt_node, "3"),
+    "MQTT.js 5": functools.partial(mqtt_node, "5"),
+    "MQTT.js 3 ws": functools.partial(mqtt_node, "3ws"),
+    "MQTT.js 5 ws": functools.partial(mqtt_node, "5ws"),
+    "Zigbee2MQTT": functools.partial(mqtt_node, "z2m"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
