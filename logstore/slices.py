@@ -39,6 +39,16 @@ def parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
         yield items[at : at + most]
 
 
+def in_one_go(steps: Generator[Any, None, T]) -> T:
+    """What they come to, of few that wait for nothing."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
 class _Work:
     """One that is under way."""
 

@@ -16,10 +16,12 @@ from resp_kit import AtHand
 
 import logstore
 from logstore.broker.keys import key_topics
+from logstore.broker.keys.collection import twin_of
 from logstore.broker.keys.hashes import Hash
 from logstore.broker.keys.key_topics import KeyTopics
 from logstore.broker.keys.keys import Keys
 from logstore.errors import LogstoreError
+from logstore.slices import in_one_go
 from logstore.storage.disk_log import DiskLog
 
 long = pytest.mark.long
@@ -104,7 +106,7 @@ class Machine:
             for key in NAMES:
                 if one.find(key) is not None and other.find(key) is None:
                     self.keys.together((first, second))
-                    one.give(key, other)
+                    one.give(key, other, in_one_go(twin_of(one.values[key])))
                     involved = {first, second}
         elif what < 0.7:
             self.keys.swap(first, second)
@@ -272,7 +274,7 @@ def test_what_a_full_disk_does_not_take_is_in_none_of_them(base):
     other = machine.keys.journals[1]
     append, other.log.append = other.log.append, full
     machine.keys.together((0, 1))
-    machine.keys.databases[0].give(b"a", machine.keys.databases[3])
+    machine.keys.databases[0].give(b"a", machine.keys.databases[3], b"0")
     machine.keys.databases[1].put(b"a", b"new")
     machine.around.end_turn()
     machine.sync()

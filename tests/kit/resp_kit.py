@@ -70,6 +70,7 @@ class AtHand:
     def __init__(self):
         self.calls = {}
         self.alarms = []
+        self.worker = lambda job, done: done(job())
 
     def soon(self, call):
         self.calls[call] = None
@@ -81,7 +82,7 @@ class AtHand:
                 call()
 
     def work(self, job, done):
-        done(job())
+        self.worker(job, done)
 
     def alarm(self, at_ms):
         self.alarms.append(at_ms)

@@ -97,25 +97,7 @@ def test_no_kafka_request_does_more_in_a_turn(thread, name, access):
     assert thread.most <= CALLS_MAX
 
 
-# With as many arguments as fit into a request, or keys that are collections: not in steps yet. A
-# user's rules are asked for all commands of a transaction in one go.
-IN_ONE_GO = (
-    "hset", "hmset", "lpush", "rpush", "sadd", "smismember", "sinter", "sunion", "sdiff",
-    "sinterstore", "sunionstore", "sdiffstore", "brpoplpush",
-    "a crowd of lines",  # a little over
-)  # fmt: skip
-ASKED_IN_ONE_GO = (*IN_ONE_GO, *TRANSACTIONS)
-
-
-def known(names, in_one_go):
-    """The others are to be done in steps."""
-    mark = pytest.mark.xfail(reason="it is done in one go", strict=False)
-    return [pytest.param(it, marks=mark) if it in in_one_go else it for it in names]
-
-
-@pytest.mark.parametrize(
-    "name", known([it for it in OF_REDIS if it not in TRANSACTIONS], IN_ONE_GO)
-)
+@pytest.mark.parametrize("name", [it for it in OF_REDIS if it not in TRANSACTIONS])
 def test_no_redis_command_does_more_in_a_turn(thread, name):
     say_to_redis(thread, large(largest.redis)[name])
     assert thread.most <= CALLS_MAX
@@ -130,7 +112,7 @@ def test_no_transaction_does_more_in_a_turn(monkeypatch, thread, name):
     assert thread.most <= EXEC_CALLS_MAX
 
 
-@pytest.mark.parametrize("name", known(OF_REDIS, ASKED_IN_ONE_GO))
+@pytest.mark.parametrize("name", OF_REDIS)
 def test_no_redis_command_does_more_in_a_turn_for_a_user_with_rules(monkeypatch, thread, name):
     text = "on nopass ~* resetchannels &a* &news.* +@all (~x* +get)"
     rules = [KeptRule("default", ALL, CHANNEL, f"{it:x}", PREFIX) for it in range(8)]
@@ -148,6 +130,7 @@ def say_to_redis(thread, it, door=None):
     door = door or FakeDoor()
     door.channels.attach(thread.soon)
     door.door.slices, door.door.work = Slices(thread.soon), thread.work
+    door.around.worker = thread.work
     peer = door.connect()
     session, link = peer.session, peer.link
     data = it.data + largest.request([b"PING", b"mark"])
@@ -160,14 +143,19 @@ def say_to_redis(thread, it, door=None):
         more = not taken and arrived < len(data)
         if more:
             arrived += READ_BYTES
-        door.around.end_turn()  # what was changed is one batch, however many keys a command names
+        # What was changed is one batch, however many keys a command names.
+        thread.turn(door.around.end_turn)
         out = thread.turn(lambda: session.outgoing(1 << 20))
         last = (last + b"".join(out) + link.sent)[-100:]
         link.sent = b""
         if link.woken > woken:
             thread.turn(lambda: session.wake(door.now))
         if not thread.go_on() and not taken and not more and not out and woken == link.woken:
-            break
+            if session._client.blocked is None:
+                break
+            for wait_s in (0, 10):  # it is told the time, and then that it is over
+                door.now += wait_s
+                thread.turn(lambda: session.wake(door.now))
     assert at == len(data) or session.closed is not None
     assert b"mark" in last or b"QUEUED" in last or session.closed is not None or link.cut_for
 

@@ -6,13 +6,29 @@ what was written under another is nothing any more, so that to delete a collecti
 for each element.
 """
 
-from collections.abc import Iterator
-from typing import ClassVar, Final, Literal
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from typing import ClassVar, Final, Literal, TypeVar
 
 Kind = Literal["hash", "list", "set", "zset"]
 
 ELEMENT_BYTES: Final = 120  # that an element takes beside its bytes: its objects, its place
 COLLECTION_BYTES: Final = 400  # that one takes without any
+AT_ONCE: Final = 500  # elements that are gone through before others have their turn
+
+Item = TypeVar("Item")
+
+
+def parts_of(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Elements, so many at a time, of what does not change meanwhile."""
+    going = iter(items)
+    while some := list(islice(going, most)):
+        yield some
+
+
+def some_of(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The same, as many as are gone through in one go."""
+    return parts_of(items, AT_ONCE)
 
 
 Before = dict[bytes, bytes | None]  # names of elements, and how they were written; None: not there
@@ -57,13 +73,11 @@ class Collection:
         """All of them: names, and how they are written."""
         raise NotImplementedError
 
-    def copy(self) -> "Collection":
-        """The same elements, of which none is written yet; it is to be put under a key."""
-        made = self._copy()
-        made.put()
-        return made
+    def copying(self) -> "Generator[int, None, Collection]":
+        """The same elements, of which none is written yet; it is to be put under a key.
 
-    def _copy(self) -> "Collection":
+        It yields after some of them how many these were; the collection does not change meanwhile.
+        """
         raise NotImplementedError
 
     def put(self) -> None:
@@ -71,10 +85,10 @@ class Collection:
         self.counted_bytes = self.held_bytes
         self.covered = self.before
 
-    def changes(self) -> list[tuple[bytes, bytes | None]]:
-        """What has changed since this was asked: names, and how they are written now."""
+    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """What has changed since this was asked: names, and how they are written then."""
         before, self.before = self.before, {}
-        return [(name, self.element(name)) for name in before]
+        return ((name, self.element(name)) for name in before)
 
     def take_back(self, before: Before) -> None:
         """What was changed is as it was: it could not be written."""
@@ -91,3 +105,12 @@ class Collection:
 
     def _forget(self, most: int) -> list[bytes]:
         raise NotImplementedError
+
+
+def twin_of(value: object) -> Generator[int, None, object]:
+    """The same value, to be put under another key; it yields as ``copying``."""
+    if not isinstance(value, Collection):
+        return value
+    made = yield from value.copying()
+    made.put()
+    return made

@@ -13,46 +13,46 @@ KEPT_ORDER_MAX: Final = 128  # of so few, those behind one that is taken out mov
 
 
 class Dense:
-    """Like a set; each name has a place."""
+    """Like a set; ``places``: each name with its own."""
 
-    __slots__ = ("_places", "items")
+    __slots__ = ("items", "places")
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
         self.items: list[bytes] = list(dict.fromkeys(names))
-        self._places: dict[bytes, int] = dict(zip(self.items, range(len(self.items)), strict=True))
+        self.places: dict[bytes, int] = dict(zip(self.items, range(len(self.items)), strict=True))
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __contains__(self, name: bytes) -> bool:
-        return name in self._places
+        return name in self.places
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.items)
 
     def add(self, name: bytes) -> bool:
         """Whether it is new."""
-        if name in self._places:
+        if name in self.places:
             return False
-        self._places[name] = len(self.items)
+        self.places[name] = len(self.items)
         self.items.append(name)
         return True
 
     def discard(self, name: bytes) -> bool:
         """Whether it was there."""
-        place = self._places.pop(name, None)
+        place = self.places.pop(name, None)
         if place is None:
             return False
         items = self.items
         if len(items) <= KEPT_ORDER_MAX:
             del items[place]
             for at in range(place, len(items)):
-                self._places[items[at]] = at
+                self.places[items[at]] = at
             return True
         last = items.pop()
         if place < len(items):
             items[place] = last
-            self._places[last] = place
+            self.places[last] = place
         return True
 
     def let_go(self, most: int) -> list[bytes]:
@@ -60,7 +60,7 @@ class Dense:
         some = self.items[-most:]
         del self.items[-most:]
         for name in some:
-            self._places.pop(name, None)
+            self.places.pop(name, None)
         return some
 
     def any(self, chance: Random) -> bytes:

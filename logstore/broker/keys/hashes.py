@@ -1,9 +1,9 @@
 """A hash: fields with values."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import ClassVar, Final
 
-from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind, some_of
 from logstore.broker.keys.dense import Dense
 
 LISTPACK_FIELDS: Final = 512  # Redis's hash-max-listpack-entries
@@ -94,10 +94,13 @@ class Hash(Collection):
         """As Collection.elements."""
         return iter(self.fields.items())
 
-    def _copy(self) -> "Hash":
+    def copying(self) -> "Generator[int, None, Hash]":
+        """As Collection.copying."""
         made = Hash()
-        made.fields = dict(self.fields)
-        made.order = None if self.order is None else Dense(made.fields)
-        made.held_bytes = self.held_bytes
-        made.before = dict.fromkeys(made.fields)
+        if self.order is not None:
+            made.order = Dense()
+        for some in some_of(self.fields.items()):
+            for field, value in some:
+                made.set(field, value)
+            yield len(some)
         return made

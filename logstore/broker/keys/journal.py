@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from logstore.broker.keys import elements
+from logstore.broker.keys.collection import Collection
 from logstore.broker.keys.keyspace import Before, Changes, Keyspace
 from logstore.broker.keys.shapes import (
     FLUSH,
@@ -27,7 +29,7 @@ from logstore.errors import LogstoreError, RecordTooLarge
 from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 from logstore.records.encode import encode_columns
-from logstore.slices import GoOn
+from logstore.slices import GoOn, Steps
 
 # Of records: a batch is one write, and one read of whoever reads the topic, who takes no more than
 # twice as much of it. What a command in steps or a transaction has changed is not cut, so that a
@@ -35,6 +37,7 @@ from logstore.slices import GoOn
 NO_TURN: Final = 0
 BATCH_BYTES: Final = 128 << 20
 GONE_STEP: Final = 1000  # elements of collections that are gone, in a turn
+ROWS_AT_ONCE: Final = 1000  # that are listed in one go; of more a worker makes the batch
 
 log: Final = logging.getLogger("logstore.keys")
 
@@ -60,6 +63,14 @@ class Part(NamedTuple):
     rows: list[Row]
     extra: dict[bytes, bytes | None]
     moved: bool
+    batch: Batch | None = None  # of the first of these rows
+
+
+class Gathered(NamedTuple):
+    """Rows of all that this turn has changed so far, and nothing more is before it ends."""
+
+    rows: list[Row]
+    batch: Batch | None
 
 
 @dataclass(slots=True)
@@ -113,6 +124,8 @@ class Journal:
         self._lost = lost
         self._told_open = opened
         self._opening = False
+        self._openers: list[GoOn] = []  # those who wait for that
+        self._gathered: Gathered | None = None
         self._written: deque[Written] = deque()
         self._watchers: dict[object, tuple[int, Wake]] = {}
         self._stop: Wake | None = None
@@ -215,7 +228,7 @@ class Journal:
         part, whole, self.whole = self.take(), self.whole, False
         first = self.log.end
         try:
-            mark = self.append(part.rows, whole=whole) if part.rows else None
+            mark = self.append(part.rows, part.batch, whole=whole) if part.rows else None
         except LogstoreError as error:
             self.fail(part, error)
         else:
@@ -229,19 +242,59 @@ class Journal:
         turn, self.turn = self.turn, self.turn + 1
         self.extra, self.moved = {}, False
         listed: list[Row] = [(key, value, ()) for key, value in extra.items()]
-        listed += rows(keyspace, changes.dirty)
+        gathered, self._gathered = self._gathered, None
+        listed += rows(keyspace, changes.dirty) if gathered is None else gathered.rows
         if keyspace.gone:
             listed += self._gone(unwritten=changes.flushed is not None)
         if changes.flushed is not None:
             if self.places is not None and PLACES not in extra:
                 listed.insert(0, (PLACES, self.places, ()))
             listed.insert(0, (FLUSH, b"", FLUSH_HEADERS))
-        return Part(turn, changes, listed, extra, moved)
+        begins = gathered is not None and not extra and changes.flushed is None
+        batch = gathered.batch if gathered is not None and begins else None
+        return Part(turn, changes, listed, extra, moved, batch)
 
-    def append(self, listed: list[Row], *, whole: bool) -> int:
-        """The mark behind what was written. Raises as Log.append."""
+    def gather(self) -> Steps:
+        """List what this turn has changed, a part at a time, where that is much.
+
+        Nothing else is changed before it ends, nor is anything held.
+        """
+        if not self._is_much():
+            return
+        if self.log is None:
+            yield self._wait_open
+        if self.log is None:
+            return
+        keyspace, listed, size = self.keyspace, list[Row](), 0
+        found = rows(keyspace, keyspace.dirty)
+        while some := list(islice(found, ROWS_AT_ONCE)):
+            listed += some
+            size += sum(map(_size, some))
+            yield len(some)
+        now_ms, batch = keyspace.clock(), None
+        if size <= BATCH_BYTES:
+            batch = yield partial(self._work, lambda: encode_columns(columns(listed, now_ms)))
+        self._gathered = Gathered(listed, batch)
+
+    def _is_much(self) -> bool:
+        dirty, values = self.keyspace.dirty, self.keyspace.values
+        if len(dirty) > ROWS_AT_ONCE:
+            return True
+        changed = [it for it in map(values.get, dirty) if isinstance(it, Collection)]
+        return sum(len(it.before) for it in changed) > ROWS_AT_ONCE
+
+    def append(self, listed: list[Row], batch: Batch | None = None, *, whole: bool) -> int:
+        """The mark behind what was written. Raises as Log.append.
+
+        ``batch``: of the first of these rows.
+        """
         log, now_ms, mark = self.log, self.keyspace.clock(), 0
         assert log is not None
+        if batch is not None:
+            mark = log.append(batch) + batch.record_count
+            listed = listed[batch.record_count :]
+            if not listed:
+                return mark
         if whole and (size := sum(map(_size, listed))) > BATCH_BYTES:
             raise RecordTooLarge(
                 f"a transaction or command changes {size} bytes: {BATCH_BYTES} are the most that "
@@ -300,6 +353,7 @@ class Journal:
         self.held, self._again = held, again
         if held.batch is not None:
             held.lead.owed[held.key] = None
+        self._soon(self.look)  # it may be safe already
 
     def _follow(self, lead_log: Log) -> None:
         """Look when something is safe there."""
@@ -369,6 +423,11 @@ class Journal:
             self._opening = True
             self._work(self._opened, self._go_on)
 
+    def _wait_open(self, go_on: GoOn) -> None:
+        """A ``Wait``."""
+        self._openers.append(go_on)
+        self.begin_opening()
+
     def _opened(self) -> Log | LogstoreError:
         try:
             return self._open_log()
@@ -382,11 +441,14 @@ class Journal:
                 self._lost(self, NO_TURN, opened)
             else:
                 self._told_open(self, opened)
-            return
-        self.use(opened)  # type: ignore[arg-type]
-        self.write_held()
-        self._told_open(self, None)
-        self._wake()
+        else:
+            self.use(opened)  # type: ignore[arg-type]
+            self.write_held()
+            self._told_open(self, None)
+            self._wake()
+        openers, self._openers = self._openers, []
+        for go_on in openers:
+            go_on(None)
 
     def look(self) -> None:
         """The log may have become safe, or another one that this waits for."""

@@ -17,6 +17,7 @@ from logstore.errors import LogstoreError, Refused
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
 from logstore.records.batch import Batch
+from logstore.slices import Steps
 
 DATABASES: Final = KEYS_DATABASES
 ROOMY_MIN: Final = 100_000
@@ -87,6 +88,8 @@ class Keys:
         self._aside: dict[Keyspace, None] = {}  # those awake when somebody began to be alone
         self._alone: object = None  # who does something that nobody else may see half done
         self._held: dict[Callable[[], object], None] = {}  # those who wait for him
+        self._overdue = False  # something has come due meanwhile
+        self._late: list[tuple[Journal, LogstoreError | None]] = []  # logs that were opened
         self.databases = [
             Keyspace(number, clock, self.levels, self._begun) for number in range(DATABASES)
         ]
@@ -236,6 +239,9 @@ class Keys:
 
     def _opened(self, journal: Journal, error: LogstoreError | None) -> None:
         """There is its log, or why there is none."""
+        if self._alone is not None:  # of what he does half would be written, or taken back
+            self._late.append((journal, error))
+            return
         if error is None:
             if journal.keyspace in self._one:
                 self.end_turn()
@@ -330,6 +336,16 @@ class Keys:
         """Whether somebody does something that is not to be seen half done."""
         return self._alone is not None
 
+    def has(self, who: object) -> bool:
+        """Whether it is he who does something alone."""
+        return self._alone is who
+
+    def gather(self) -> Steps:
+        """Before ``let_go``: list what was changed, a part at a time, where that is much."""
+        if all(it.held is None for it in self.journals):  # else it is listed when that is written
+            for keyspace in list(self.awake):
+                yield from self.journals[keyspace.number].gather()
+
     def let_go(self, who: object) -> None:
         """Others go on."""
         assert self._alone is who
@@ -342,16 +358,28 @@ class Keys:
         for keyspace in aside:
             keyspace.awake = True
         self.awake = aside | self.awake
+        late, self._late = self._late, []
+        for journal, error in late:
+            self._opened(journal, error)
         self.end_turn()
+        if self._overdue:
+            self._overdue = False
+            self.tick()
+
+    def is_held_from(self, who: object) -> bool:
+        """Whether somebody else has it for himself."""
+        return self._alone is not None and self._alone is not who
 
     def held_up(self, who: object, wake: Callable[[], object]) -> bool:
-        """Whether somebody else has it for himself, or enough was changed in this turn.
+        """The same, or enough was changed in this turn.
 
         Then ``wake`` is called once he has done, or the turn has ended.
         """
         if self._alone is who:
             return False
-        if self._alone is None and not any(it.unwritten_bytes > TURN_BYTES for it in self.awake):
+        if self._alone is None and not (
+            self.awake and any(it.unwritten_bytes > TURN_BYTES for it in self.awake)
+        ):
             return False
         self._held[wake] = None
         return True
@@ -383,6 +411,9 @@ class Keys:
     def tick(self) -> None:
         """Remove some of what has expired."""
         self._due_ms = None
+        if self._alone is not None:  # what he is about stays as it is
+            self._overdue = True
+            return
         more = False
         for keyspace in self.databases:
             more |= keyspace.tick()

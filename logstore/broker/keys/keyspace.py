@@ -253,12 +253,15 @@ class Keyspace:
             self.told(self.number, key, "rename_from")
             self.told(self.number, name, "rename_to")
 
-    def give(self, key: bytes, other: "Keyspace") -> None:
-        """A key that is there is in another database, with its deadline; none was there."""
+    def give(self, key: bytes, other: "Keyspace", twin: object) -> None:
+        """A key that is there is in another database, with its deadline; none was there.
+
+        ``twin``: its value, of which no element is written yet.
+        """
         value, deadline = self.values[key], self.deadlines.get(key)
         self._note(key, value)
         other._note(key, None)
-        other._put(key, value if type(value) is bytes else value.copy(), None)  # type: ignore[attr-defined]
+        other._put(key, twin, None)
         if deadline is not None:
             other._date(key, deadline)
         self._drop(key)

@@ -1,12 +1,12 @@
 """A list: elements from left to right, of which both ends are near."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from struct import Struct
 from typing import ClassVar, Final
 
-from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind, some_of
 
 PLACE: Final = Struct(">Q")  # how a place is written: in its order, also below 0
 MIDDLE: Final = 1 << 63  # the first element's place
@@ -48,41 +48,45 @@ class List(Collection):
         self._text_bytes -= len(item)
         self.held_bytes -= ELEMENT_BYTES + len(item)
 
-    def _change(self, start: int, stop: int) -> None:
-        """These places, from the left, are about to hold something else, or nothing."""
-        first, before, items = self.first, self.before, self.items
-        size = len(items)
-        for at in range(start, stop):
-            name = PLACE.pack(first + at)
-            if name not in before:
-                before[name] = items[at] if 0 <= at < size else None
+    def _change(self, start: int, stop: int) -> Iterator[int]:
+        """These places, from the left, are about to hold something else.
 
-    def _changes_end(self, place: int, was: bytes | None) -> None:
+        It yields after some of them how many these were; nothing changes meanwhile.
+        """
+        before, first = self.before, self.first
+        for some in some_of(enumerate(islice(self.items, start, stop), first + start)):
+            for place, item in some:
+                name = PLACE.pack(place)
+                if name not in before:
+                    before[name] = item
+            yield len(some)
+
+    def _changes_at(self, place: int, was: bytes | None) -> None:
         name = PLACE.pack(place)
         if name not in self.before:
             self.before[name] = was
 
     def push_left(self, item: bytes) -> None:
         self.first -= 1
-        self._changes_end(self.first, None)
+        self._changes_at(self.first, None)
         self.items.appendleft(item)
         self._came(item)
 
     def push_right(self, item: bytes) -> None:
-        self._changes_end(self.first + len(self.items), None)
+        self._changes_at(self.first + len(self.items), None)
         self.items.append(item)
         self._came(item)
 
     def pop_left(self) -> bytes:
         item = self.items.popleft()
-        self._changes_end(self.first, item)
+        self._changes_at(self.first, item)
         self.first += 1
         self._went(item)
         return item
 
     def pop_right(self) -> bytes:
         item = self.items.pop()
-        self._changes_end(self.first + len(self.items), item)
+        self._changes_at(self.first + len(self.items), item)
         self._went(item)
         return item
 
@@ -96,41 +100,49 @@ class List(Collection):
         return list(islice(items, start, stop))
 
     def replace(self, at: int, item: bytes) -> None:
-        self._change(at, at + 1)
+        self._changes_at(self.first + at, self.items[at])
         self._went(self.items[at])
         self._came(item)
         self.items[at] = item
 
-    def insert(self, at: int, item: bytes) -> None:
-        """So that it stands at this place."""
+    def inserting(self, at: int, item: bytes) -> Iterator[int]:
+        """Have it stand at this place; it yields as ``copying``."""
         count = len(self.items)
         if at < count // 2:
-            self._change(-1, at)
+            yield from self._change(0, at)
+            self._changes_at(self.first - 1, None)
             self.first -= 1
         else:
-            self._change(at, count + 1)
+            yield from self._change(at, count)
+            self._changes_at(self.first + count, None)
         self.items.insert(at, item)
         self._came(item)
 
-    def remove_at(self, places: list[int]) -> None:
-        """``places``: at least one, in their order."""
+    def removing(self, places: Sequence[int]) -> Iterator[int]:
+        """``places``: at least one, in their order. It yields as ``copying``."""
         count = len(self.items)
         if places[-1] < count - places[0]:
-            self._change(0, places[-1] + 1)
-            self.first += len(places)
+            yield from self._change(0, places[-1] + 1)
+            first = self.first + len(places)
         else:
-            self._change(places[0], count)
+            yield from self._change(places[0], count)
+            first = self.first
         if len(places) == 1:
             self._went(self.items[places[0]])
             del self.items[places[0]]
-            return
-        gone, kept = set(places), []
-        for at, item in enumerate(self.items):
-            if at in gone:
-                self._went(item)
-            else:
-                kept.append(item)
-        self.items = deque(kept)
+        else:
+            gone, kept, at = set(places), deque[bytes](), 0
+            lost_bytes = 0
+            for some in some_of(self.items):
+                left = [it for place, it in enumerate(some, at) if place not in gone]
+                lost_bytes += sum(map(len, some)) - sum(map(len, left))
+                kept.extend(left)
+                at += len(some)
+                yield len(some)
+            self.items = kept
+            self._text_bytes -= lost_bytes
+            self.held_bytes -= lost_bytes + ELEMENT_BYTES * len(places)
+        self.first = first
 
     def _forget(self, most: int) -> list[bytes]:
         names = [PLACE.pack(self.first + at) for at in range(min(most, len(self.items)))]
@@ -182,8 +194,11 @@ class List(Collection):
         """As Collection.elements."""
         return ((PLACE.pack(self.first + at), item) for at, item in enumerate(self.items))
 
-    def _copy(self) -> "List":
+    def copying(self) -> "Generator[int, None, List]":
+        """As Collection.copying."""
         made = List()
-        for item in self.items:
-            made.push_right(item)
+        for some in some_of(self.items):
+            for item in some:
+                made.push_right(item)
+            yield len(some)
         return made

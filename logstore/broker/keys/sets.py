@@ -1,10 +1,10 @@
 """A set: members, each once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from random import Random
 from typing import ClassVar, Final
 
-from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind, some_of
 from logstore.broker.keys.dense import Dense
 from logstore.broker.keys.numerals import as_integer
 
@@ -52,6 +52,10 @@ class Set(Collection):
         if member not in self.before:
             self.before[member] = None
         return True
+
+    def add_all(self, members: Iterable[bytes]) -> int:
+        """How many are new."""
+        return sum(map(self.add, members))
 
     def _put(self, member: bytes) -> bool:
         if member in self.members:
@@ -110,8 +114,12 @@ class Set(Collection):
         """As Collection.elements."""
         return ((member, b"") for member in self.members)
 
-    def _copy(self) -> "Set":
-        made = Set.of(self.members)
+    def copying(self) -> "Generator[int, None, Set]":
+        """As Collection.copying."""
+        made = Set()
+        for some in some_of(self.members):
+            made.add_all(some)
+            yield len(some)
         made._encoding = self._encoding
         return made
 
@@ -119,6 +127,5 @@ class Set(Collection):
     def of(cls, members: Iterable[bytes]) -> "Set":
         """One with these, as if they came in this order."""
         made = cls()
-        for member in members:
-            made.add(member)
+        made.add_all(members)
         return made

@@ -1,11 +1,11 @@
 """A sorted set: members with scores, in the order of these."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import ClassVar, Final
 
-from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind
+from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, Kind, some_of
 from logstore.broker.keys.dense import Dense
-from logstore.broker.keys.ranking import Ranking
+from logstore.broker.keys.ranking import Entry, Ranking
 
 LISTPACK_MEMBERS: Final = 128  # Redis's zset-max-listpack-entries
 LISTPACK_BYTES: Final = 64  # zset-max-listpack-value
@@ -62,6 +62,13 @@ class SortedSet(Collection):
         self._drop(member)
         return True
 
+    def removing(self, entries: Sequence[Entry]) -> Iterator[int]:
+        """These, which are there; it yields as ``copying``."""
+        for some in some_of(entries):
+            for _, member in some:
+                self.remove(member)
+            yield len(some)
+
     def _drop(self, member: bytes) -> None:
         self.ranking.remove((self.scores.pop(member), member))
         self.held_bytes -= 2 * ELEMENT_BYTES + len(member)
@@ -99,11 +106,13 @@ class SortedSet(Collection):
         """As Collection.elements."""
         return ((member, repr(score).encode()) for member, score in self.scores.items())
 
-    def _copy(self) -> "SortedSet":
+    def copying(self) -> "Generator[int, None, SortedSet]":
+        """As Collection.copying."""
         made = SortedSet()
-        made.scores = dict(self.scores)
-        made.ranking = Ranking(self.ranking)
-        made.order = None if self.order is None else Dense(made.scores)
-        made.held_bytes = self.held_bytes
-        made.before = dict.fromkeys(made.scores)
+        if self.order is not None:
+            made.order = Dense()
+        for some in some_of(self.scores.items()):
+            for member, score in some:
+                made.set(member, score)
+            yield len(some)
         return made

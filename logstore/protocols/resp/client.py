@@ -74,9 +74,10 @@ class RespClient:
         "changing", "closed", "created_at", "cut_off", "database", "depends", "door", "everyone",
         "following", "form", "in_transaction", "known", "last_command", "library", "link",
         "login_until", "lost", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
-        "outdated", "permits", "queue", "queue_bytes", "queue_failed", "queued_under", "replying",
-        "rest_until", "seat", "soft_over", "soft_until", "subscribed", "tracking", "unsafe",
-        "unsaved", "version", "watched", "working",
+        "outdated", "permits", "queue", "queue_bytes", "queue_failed", "queue_keyed",
+        "queue_publishes", "queued_under", "replying", "rest_until", "seat", "soft_over",
+        "soft_until", "subscribed", "tracking", "units", "unsafe", "unsaved", "version", "watched",
+        "working",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +108,7 @@ class RespClient:
         self.tracking: Tracking | None = None
         self.notices: list[bytes] = []  # what it is told once the command's reply is complete
         self.out: list[bytes] = []  # replies that the server has not fetched
+        self.units = 0  # keys or elements that commands went through; its session counts them
         self.working = False  # a worker makes a reply; nothing more is carried out before that
         self.unsafe = Unsafe()  # what was published or put and is to be safe before a reply
         # Of keys: what the command depends on that is under way; and of the replies in ``out``
@@ -122,6 +124,7 @@ class RespClient:
         self.queued_under: tuple[int, Identity] | None = None  # what rules, and who it was
         self.queue_bytes = 0
         self.queue_failed = False
+        self.queue_publishes = self.queue_keyed = False  # one of what is queued does, or is so
         self.in_transaction = False  # between EXEC and its last reply
         self.watched: dict[
             tuple[int, bytes], bool
@@ -219,16 +222,22 @@ class RespClient:
         inline = False
 
     def _careful(self, steps: Steps, gathered: list[bytes] | None) -> Steps:
-        """The same, each with the channels' lock, and none once it is gone."""
+        """The same, each with the channels' lock, and none once it is gone.
+
+        But for what it does alone: of that there is all or nothing.
+        """
         given: Any = None
         error: LogstoreError | None = None
         replying = self.replying
         while True:
             with self.door.channels.lock:
                 if self.cut_off:
-                    steps.close()
-                    return
-                self.door.channels.catch_up(self)
+                    if not self.door.keys.has(self):
+                        steps.close()
+                        return
+                    replying = REPLY_OFF
+                else:
+                    self.door.channels.catch_up(self)
                 out, before = self.out, self.replying
                 self.out, self.replying = (out if gathered is None else gathered), replying
                 self.door.onlookers.tracked.acting = self
@@ -518,6 +527,7 @@ class RespClient:
 
     def forget_queue(self) -> None:
         self.queue, self.queue_bytes, self.queue_failed = None, 0, False
+        self.queue_publishes = self.queue_keyed = False
         if self.watched or self.outdated:
             self.door.onlookers.unwatch(self)
 

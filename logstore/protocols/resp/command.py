@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.permits import Asks
 from logstore.protocols.resp.replies import array, simple
 
 # What is done with the keys, in the words of COMMAND: once for all of them, or once for each.
 KeyFlags = tuple[tuple[str, ...], ...]
 
 
+KEYED: Final = frozenset({"@read", "@write", "@scripting"})  # categories of what is about keys
 FEW_MAX: Final = 500  # arguments of a command that is not for many: options, a few ids
 
 
@@ -44,6 +46,11 @@ class Command:
         if self.arity >= 0:
             return count == self.arity
         return count >= -self.arity and (self.many or count <= FEW_MAX)
+
+
+def is_about_keys(command: Asks) -> bool:
+    """Whether it looks at keys, or changes them."""
+    return not KEYED.isdisjoint(command.categories)
 
 
 # All of them, once ``commands.py`` has put them together: for commands that are about commands.

@@ -8,10 +8,9 @@ from logstore.access.resources import CHANNEL, KEY
 from logstore.errors import LogstoreError
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.client import Queued, RespClient
-from logstore.protocols.resp.command import Command
+from logstore.protocols.resp.command import Command, is_about_keys
 from logstore.protocols.resp.denials import NO_LOGIN, tell
 from logstore.protocols.resp.keys.rows import alone
-from logstore.protocols.resp.permits import Asks
 from logstore.protocols.resp.replies import OK, PONG, bulk
 from logstore.slices import Steps
 
@@ -24,7 +23,6 @@ REASONS: Final = {
     KEY: "no permission to touch the specified keys",
     CHANNEL: "no permission to access one of the channels used as arguments",
 }
-KEYED: Final = frozenset({"@read", "@write", "@scripting"})  # categories of what is about keys
 REFUSAL_UNITS: Final = 20  # of work: it is told to several
 
 
@@ -72,7 +70,7 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
     if client.queue is None:
         client.fail("EXEC without MULTI")
         return None
-    queue, failed = client.queue, client.queue_failed
+    queue, failed, keyed = client.queue, client.queue_failed, client.queue_keyed
     outdated = bool(client.watched) and client.door.onlookers.is_outdated(client)
     client.forget_queue()
     if failed:
@@ -82,13 +80,9 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
         client.say(replies.null_array(client.version))
         return None
     steps = _all_queued(client, queue)
-    if any(_is_about_keys(it.command) for it in queue):
+    if keyed:
         return alone(client, steps)
     return steps
-
-
-def _is_about_keys(command: Asks) -> bool:
-    return not KEYED.isdisjoint(command.categories)
 
 
 def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
@@ -98,10 +92,12 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
     size = 0
     for queued in queue:
         before = len(client.out)
+        if client.cut_off and not is_about_keys(queued.command):
+            continue  # nobody is there; what is about keys is done as a whole
         try:
             if not (yield from _still_allowed(client, queued)):
                 continue
-            if client.tracking is not None:
+            if client.tracking is not None and not client.cut_off:
                 client.door.onlookers.remember(client, queued.command, queued.arguments)
             steps = queued.run(client, queued.arguments)
             if steps is not None:
@@ -111,13 +107,11 @@ def _all_queued(client: RespClient, queue: Sequence[Queued]) -> Steps:
         client.note_stirred()
         yield 1
         size += sum(map(len, client.out[before:]))
-        if size > bytes_max:
+        if size > bytes_max and not client.cut_off:
             client.cut(
                 f"a transaction whose replies are over {bytes_max} bytes: half of "
                 f"memory.clients.max.bytes"
             )
-        if client.cut_off:
-            return
     client.in_transaction = False
 
 

@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from logstore.access.access import ADMINISTRATOR, Access, open_access
@@ -166,7 +167,7 @@ class OneByOne:
             self._busy = False
 
 
-@dataclass(slots=True)
+@dataclass
 class RespDoor:
     """Channels, limits, counts."""
 
@@ -196,28 +197,22 @@ class RespDoor:
     paused_all: bool = False  # else: only those who publish
     reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
     _next_number: int = 1
-    _keys: "Keys | None" = None
-    _onlookers: "Onlookers | None" = None
     _scripts: "Loaded | None" = None
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock()
 
-    @property
+    @cached_property
     def keys(self) -> "Keys":
         """Keys and values."""
-        if self._keys is None:
-            self._keys = self.open_keys()
-        return self._keys
+        return self.open_keys()
 
-    @property
+    @cached_property
     def onlookers(self) -> "Onlookers":
         """Who is to know when keys change."""
-        if self._onlookers is None:
-            from logstore.protocols.resp.onlookers.onlookers import Onlookers
+        from logstore.protocols.resp.onlookers.onlookers import Onlookers
 
-            self._onlookers = Onlookers(self.keys, self.channels)
-        return self._onlookers
+        return Onlookers(self.keys, self.channels)
 
     @property
     def scripts(self) -> "Loaded":

@@ -6,7 +6,7 @@ from typing import Final
 
 from logstore.broker.channel import Needed
 from logstore.protocols.resp.client import RespClient
-from logstore.protocols.resp.permits import at_once
+from logstore.slices import in_one_go
 
 # Where a request names channels, and whether their histories are made if there are none.
 _NAMED: Final = {
@@ -66,7 +66,7 @@ class Opening:
             permits = client.permits
             for queued in client.queue or ():
                 asking = permits.asking(queued.command, queued.arguments)
-                if client.asked_already or at_once(asking) is None:
+                if client.asked_already or in_one_go(asking) is None:
                     yield from self._needed(queued.arguments)
         elif verb in _NAMED:
             where, make = _NAMED[verb]

@@ -27,6 +27,7 @@ from logstore.access.resources import (
 )
 from logstore.access.rules import NO_GRANT, Decision
 from logstore.patterns import PATTERN_BYTES_MAX
+from logstore.slices import in_one_go
 
 ARGUMENT_BYTES_MAX: Final = 256  # of a first argument that rules may name: no word is longer
 KNOWN_MAX: Final = 1000  # channels that one connection is known to publish to
@@ -179,16 +180,6 @@ _NO_CHANNELS: Final[set[bytes]] = set()  # shared by most connections, and never
 _NO_COMMANDS: Final[dict[str, object]] = {}
 
 
-def at_once(asking: Asking) -> Refusal | None:
-    """What it comes to, of few names."""
-    try:
-        while True:
-            next(asking)
-    except StopIteration as end:
-        found: Refusal | None = end.value
-        return found
-
-
 class Permits:
     """Of one identity, as it is now."""
 
@@ -226,7 +217,7 @@ class Permits:
             return None
         refusal = self._of_command(command, arguments)
         if refusal is None and (command.name in CHANNELS or _names_keys(command)):
-            return at_once(self._of_names(command, arguments))
+            return in_one_go(self._of_names(command, arguments))
         return refusal
 
     def asking(self, command: Asks, arguments: Sequence[bytes]) -> Asking:

@@ -27,6 +27,7 @@ _ESCAPES: Final = {
 }  # fmt: skip
 _SPACE: Final = b" \t\n\v\f\r"
 _WORD_END: Final = b" \t\n\r"  # Redis lets the other two spaces stand within a word
+_SPECIAL: Final = frozenset(b"'\"\v\f")  # without these, words are what spaces part
 _HEX: Final = b"0123456789abcdefABCDEF"
 _QUOTE, _DOUBLE, _BACKSLASH = b"'\"\\"
 
@@ -156,6 +157,8 @@ def _inline(data: memoryview, begun: Begun) -> Sequence[bytes] | None:
 
 def split(line: bytes) -> list[bytes] | None:
     """A line's words, with quotes and escapes as redis-cli takes them; None: a quote is open."""
+    if _SPECIAL.isdisjoint(line):
+        return line.split()
     words: list[bytes] = []
     at, end = 0, len(line)
     while True:

@@ -24,11 +24,12 @@ from logstore.protocols.resp.client import (
     Queued,
     RespClient,
 )
-from logstore.protocols.resp.command import Command, found
+from logstore.protocols.resp.command import Command, found, is_about_keys
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.denials import NO_LOGIN, tell, text
 from logstore.protocols.resp.door import DENIED, RespDoor
 from logstore.protocols.resp.keys import quick
+from logstore.protocols.resp.keys.rows import UNITS_A_COMMAND, not_held_up
 from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
@@ -42,6 +43,7 @@ OUT_BYTES_MAX: Final = 1 << 20  # of replies: the next request is taken when the
 COMMANDS_AT_ONCE: Final = 1000  # that do not just publish: each takes some microseconds
 WRITING_COMMANDS: Final = 3  # that it takes as long as to change a key, and to write that
 ASKED_COMMANDS: Final = 2  # that it takes as long as to ask rules about names
+QUEUED_ALONE: Final = 100  # commands of a transaction that is not begun behind anything else
 REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
@@ -57,7 +59,6 @@ _CROWDS: Final = [
     (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
 ]
 
-KEYED: Final = frozenset({"@read", "@write"})  # categories of what is about keys
 NO_ROOM: Final = b"command not allowed when used memory > 'maxmemory'."
 _ARRAY: Final = 0x2A  # *
 _PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
@@ -83,6 +84,7 @@ class RespSession:
         self._unsafe = self._client.unsafe
         self._opening = Opening(self._client)
         self._heard = False
+        self._asked: Sequence[bytes] | None = None  # the request that rules allow
         self._left = COMMANDS_AT_ONCE
         if door.reader is None:
             door.reader = _new_reader()
@@ -447,13 +449,17 @@ class RespSession:
         client = self._client
         if not (client.permits.free and client.known) and not self._allowed(request):
             return False  # it is refused at once, and nothing is made for it
+        if client.queue is not None and self._comes_first(request):
+            self._left = 0
+            return True
         if self._opening.first(request):
             return True
         door = self._door
         if door.keys.held_up(client, client.link.wake):
             self._held_up = True
             return True
-        if self._publishes(request) and door.channels.held_up(self._client.link.wake):
+        channels = door.channels
+        if channels.under_way and self._publishes(request) and channels.held_up(client.link.wake):
             self._held_up = True
             return True
         if door.paused_until <= self._client.now:
@@ -464,6 +470,12 @@ class RespSession:
         self._held = request[0].lower() != b"quit"
         return self._held
 
+    def _comes_first(self, request: Sequence[bytes]) -> bool:
+        """Whether it is an EXEC of many commands, and others are to have their turn before it."""
+        queue = self._client.queue or ()
+        many = len(queue) > QUEUED_ALONE and self._left < COMMANDS_AT_ONCE
+        return many and request[0].lower() == b"exec"
+
     def _allowed(self, request: Sequence[bytes]) -> bool:
         """Whether it may be carried out; of many names that is seen when they are come to."""
         client = self._client
@@ -472,7 +484,11 @@ class RespSession:
             return False
         if not client.known and NO_AUTH not in command.flags:
             return False
-        return len(request) > NAMES_AT_ONCE or client.permits.refusal(command, request) is None
+        if len(request) > NAMES_AT_ONCE:
+            return True
+        allowed = client.permits.refusal(command, request) is None
+        self._asked = request if allowed else None
+        return allowed
 
     def _publishes(self, request: Sequence[bytes]) -> bool:
         """Whether it publishes; of EXEC, whether one of what was queued does."""
@@ -480,7 +496,7 @@ class RespSession:
         if command is None:
             return False
         if command.name == "exec":
-            return queue is not None and any(it.publishes for it in queue)
+            return queue is not None and self._client.queue_publishes
         return command.publishes
 
     def _take_one(self, data: memoryview) -> int:
@@ -538,6 +554,8 @@ class RespSession:
             except LogstoreError as refusal:  # of a key, or of a channel with a history
                 client.tell(refusal)
             self._changed(before)
+            self._left -= client.units // UNITS_A_COMMAND
+            client.units = 0
         if client.replying == REPLY_SKIP_NEXT:
             client.replying = REPLY_SKIP
         elif client.replying == REPLY_SKIP:
@@ -547,8 +565,10 @@ class RespSession:
     def _changed(self, before: int) -> None:
         """See whether keys were changed by the command whose replies begin there."""
         client, keys = self._client, self._door.keys
-        client.note_stirred()
-        client.note_unsaved(before)
+        if keys.awake:
+            client.note_stirred()
+        if client.depends:
+            client.note_unsaved(before)
         client.look_around()
         if keys.failing is not None and keys.awake:
             keys.try_now()
@@ -573,7 +593,9 @@ class RespSession:
             refusal = None
             if not client.permits.free:
                 self._left -= ASKED_COMMANDS
-                refusal = client.permits.refusal(command, arguments)
+                if self._asked is not arguments:  # else it was asked just now
+                    refusal = client.permits.refusal(command, arguments)
+                self._asked = None
             if refusal is not None:
                 self._refuse(command, refusal)
                 return
@@ -592,7 +614,7 @@ class RespSession:
             text = b"Redis is loading the dataset in memory"
             self._reject(text, command, "LOADING")
             return True
-        if keys.damage is not None and not KEYED.isdisjoint(command.categories):
+        if keys.damage is not None and is_about_keys(command):
             self._reject(keys.damage.encode(), command)
             return True
         if keys.eviction.bytes_max and not keys.taken and not keys.eviction.make_room():
@@ -614,6 +636,7 @@ class RespSession:
         if refusal is not None:
             self._refuse(command, refusal)
             return
+        yield from not_held_up(self._client)
         steps = self._do(command, arguments)
         if steps is not None:
             yield from steps
@@ -650,6 +673,8 @@ class RespSession:
             client.cut(f"more than {QUEUED_BYTES_MAX} bytes of commands after MULTI")
             return
         queue.append(queued)
+        client.queue_publishes |= queued.publishes
+        client.queue_keyed |= is_about_keys(queued.command)
         client.say(QUEUED)
 
     def _refuse(self, command: Command, refusal: Refusal) -> None:

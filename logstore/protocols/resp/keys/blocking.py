@@ -1,7 +1,7 @@
 """BLPOP, BZPOPMIN and all others that wait for something to be there."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from logstore.broker.keys.collection import Collection
@@ -12,15 +12,17 @@ from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.keys import lists, sorted_sets
 from logstore.protocols.resp.keys.collection_rows import BUT_LAST, PAIR, POP, writes
 from logstore.protocols.resp.keys.lists import LEFT, MOVING, RIGHT, many_pops, moved
-from logstore.protocols.resp.keys.reach import find
+from logstore.protocols.resp.keys.reach import first_of
+from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.scores import flat
-from logstore.protocols.resp.onlookers.party import Blocked
+from logstore.protocols.resp.onlookers.party import Attempt, Attempted, Blocked
 from logstore.protocols.resp.onlookers.waiting import TIMED_OUT
 from logstore.protocols.resp.replies import array, bulk, null_array
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import GoOn, Steps
 
 TIMEOUT_MS_MAX: Final = 2**63 - 1
+KEYS_MAX: Final = 5000  # that one client waits for at once: each is noted, and struck out again
 NO_TIMEOUT: Final = "timeout is not a float or out of range"
 
 
@@ -46,22 +48,40 @@ def wait(
     kind: type[Collection],
     keys: Sequence[bytes],
     timeout_s: float,
-    attempt: Callable[[], bytes | None],
+    attempt: Attempt,
     nothing: bytes,
 ) -> Steps | None:
     """Say what there is, or wait for it; ``nothing`` is said where it does not come in time.
 
     Raises Wrong. A timeout of 0: for ever.
     """
-    reply = attempt()
-    if reply is not None or client.in_transaction:
+    reply: bytes | None = None
+
+    def attempted(client: RespClient, _: Sequence[bytes]) -> Steps:
+        nonlocal reply
+        reply = yield from attempt()
+
+    steps = in_parts(attempted)(client, ())
+    if steps is None and (reply is not None or client.in_transaction):
         client.say(nothing if reply is None else reply)
         return None
-    places = [(client.database, key) for key in keys]
-    return _waiting(client, Blocked(client, kind, places, attempt), timeout_s, nothing)
+
+    def to_the_end() -> Steps:
+        if steps is not None:
+            yield from steps
+        said = reply
+        if said is None and not client.in_transaction:
+            if len(keys) > KEYS_MAX:
+                raise Wrong(f"there is nothing, and more than {KEYS_MAX} keys can't be waited for")
+            places = [(client.database, key) for key in keys]
+            said = yield from _waiting(client, Blocked(client, kind, places, attempt), timeout_s)
+        client.say(nothing if said is None else said)
+
+    return to_the_end()
 
 
-def _waiting(client: RespClient, blocked: Blocked, timeout_s: float, nothing: bytes) -> Steps:
+def _waiting(client: RespClient, blocked: Blocked, timeout_s: float) -> Steps:
+    """What there was at last; None: it did not come in time."""
     onlookers = client.door.onlookers
 
     def begin(go_on: GoOn) -> None:
@@ -72,7 +92,7 @@ def _waiting(client: RespClient, blocked: Blocked, timeout_s: float, nothing: by
             client.rest(timeout_s, lambda _: onlookers.waiting.end(client, TIMED_OUT))
 
     reply = yield begin
-    client.say(nothing if reply is TIMED_OUT else reply)
+    return None if reply is TIMED_OUT else reply
 
 
 def _pop(end: bytes) -> Run:
@@ -80,13 +100,12 @@ def _pop(end: bytes) -> Run:
         timeout_s = timeout_of(client, arguments[-1])
         keys = arguments[1:-1]
 
-        def attempt() -> bytes | None:
-            for key in keys:
-                found = find(client, key, List)
-                if found is not None:
-                    (item,) = lists.pop_some(client, key, found, end, 1)
-                    return array([bulk(key), bulk(item)])
-            return None
+        def attempt() -> Attempted:
+            key, found = yield from first_of(client, keys, List)
+            if found is None:
+                return None
+            (item,) = yield from lists.pop_some(client, key, found, end, 1)
+            return array([bulk(key), bulk(item)])
 
         return wait(client, List, keys, timeout_s, attempt, null_array(client.version))
 
@@ -109,8 +128,9 @@ def _moving(
     timeout_s = timeout_of(client, arguments[-1])
     source, target = arguments[1:3]
 
-    def attempt() -> bytes | None:
+    def attempt() -> Attempted:
         item = moved(client, source, target, ends)
+        yield 1
         return None if item is None else bulk(item)
 
     nothing = client.null() if client.in_transaction else null_array(client.version)
@@ -132,13 +152,12 @@ def _pop_scored(end: bytes) -> Run:
         timeout_s = timeout_of(client, arguments[-1])
         keys = arguments[1:-1]
 
-        def attempt() -> bytes | None:
-            for key in keys:
-                found = find(client, key, SortedSet)
-                if found is not None:
-                    entries = sorted_sets.pop_some(client, key, found, end, 1)
-                    return array([bulk(key), *flat(entries, client.version)])
-            return None
+        def attempt() -> Attempted:
+            key, found = yield from first_of(client, keys, SortedSet)
+            if found is None:
+                return None
+            entries = yield from sorted_sets.pop_some(client, key, found, end, 1)
+            return array([bulk(key), *flat(entries, client.version)])
 
         return wait(client, SortedSet, keys, timeout_s, attempt, null_array(client.version))
 

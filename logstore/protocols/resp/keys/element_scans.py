@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from logstore.broker.keys.collection import Collection
+from logstore.broker.keys.collection import Collection, some_of
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.keys.long_replies import plain, saying
 from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.reach import see
 from logstore.protocols.resp.keys.words import SYNTAX
-from logstore.protocols.resp.replies import array, bulk, bulks
+from logstore.protocols.resp.replies import array, bulk
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
@@ -68,8 +69,11 @@ def scan(
     pattern, count = options(arguments[3:])
     cursor, names = some(found, cursor, count)
     parts: list[bytes] = []
-    for name in names:
-        matches = pattern is None or (yield from pattern.matching(name))
-        if matches and name in found:  # others may have had their turn
-            parts += shown(found, name)
-    client.say(array([bulk(b"%d" % cursor), bulks(parts)]))
+    for some_names in some_of(names):
+        for name in some_names:
+            matches = pattern is None or (yield from pattern.matching(name))
+            if matches and name in found:  # others may have had their turn
+                parts += shown(found, name)
+        yield len(some_names)
+    head = b"*2\r\n%b*%d\r\n" % (bulk(b"%d" % cursor), len(parts))
+    yield from saying(client, head, parts, plain)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.broker.keys.collection import twin_of
 from logstore.broker.keys.keys import DATABASES
 from logstore.broker.keys.keyspace import DEADLINE_BYTES, KEY_BYTES, size_of
 from logstore.protocols.resp.client import RespClient, Run
@@ -98,16 +99,20 @@ def _rename(*, fresh: bool) -> Run:
     return rows.says(run)
 
 
-def _move(client: RespClient, arguments: Sequence[bytes]) -> bytes:
+@rows.in_parts
+def _move(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     database = database_of(arguments[2], DATABASES)
     if database == client.database:
         raise Wrong(SAME)
     key, keys = arguments[1], client.door.keys
-    if look(client, key) is None or look(client, key, database) is not None:
-        return integer(0)
+    value = look(client, key)
+    if value is None or look(client, key, database) is not None:
+        client.say(integer(0))
+        return
+    twin = yield from twin_of(value)
     keys.together((client.database, database))
-    keyspace(client).give(key, keys.databases[database])
-    return integer(1)
+    keyspace(client).give(key, keys.databases[database], twin)
+    client.say(integer(1))
 
 
 def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
@@ -126,7 +131,8 @@ def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     return OK
 
 
-def _copy(client: RespClient, arguments: Sequence[bytes]) -> bytes:
+@rows.in_parts
+def _copy(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     database, at, replaces = client.database, 3, False
     while at < len(arguments):
         option = arguments[at].upper()
@@ -143,13 +149,14 @@ def _copy(client: RespClient, arguments: Sequence[bytes]) -> bytes:
         raise Wrong(SAME)
     value = look(client, key)
     if value is None or (look(client, name, database) is not None and not replaces):
-        return integer(0)
+        client.say(integer(0))
+        return
+    twin = yield from twin_of(value)
     target = client.door.keys.databases[database]
     if target.told is not None and name in target.values:
         target.told(database, name, "new")  # to Redis it is removed, and put there anew
-    twin = value if type(value) is bytes else value.copy()  # type: ignore[attr-defined]
     target.put(name, twin, keyspace(client).deadline(key), "copy_to")
-    return integer(1)
+    client.say(integer(1))
 
 
 def _dump(client: RespClient, arguments: Sequence[bytes]) -> bytes:
@@ -258,9 +265,9 @@ COMMANDS: Final = (
                fast=False, key_flags=(_TAKE, ("OW", "update"))),
     rows.write("renamenx", 3, _rename(fresh=True), "Renames a key to a new name.", "1.0.0",
                keys=rows.PAIR, key_flags=(_TAKE, ("OW", "insert"))),
-    rows.write("move", 3, rows.says(_move), "Moves a key to another database.", "1.0.0",
+    rows.write("move", 3, _move, "Moves a key to another database.", "1.0.0",
                keys=rows.FIRST, key_flags=(("RW", "access", "update"),)),
-    rows.write("copy", -3, rows.says(_copy), "Copies a value.", "6.2.0", keys=rows.PAIR,
+    rows.write("copy", -3, _copy, "Copies a value.", "6.2.0", keys=rows.PAIR,
                fast=False, key_flags=(("RO", "access"), ("OW", "update")), grows=True),
     rows.write("swapdb", 3, rows.says(_swap), "Swaps two databases.", "4.0.0", more=_DANGEROUS),
     rows.read("dbsize", 1, rows.says(_size), "How many keys there are.", "1.0.0", keys=rows.NONE,

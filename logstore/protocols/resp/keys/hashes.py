@@ -1,9 +1,10 @@
 """HSET, HGET and all others about hashes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
+from logstore.broker.keys.collection import some_of
 from logstore.broker.keys.hashes import Hash
 from logstore.broker.keys.numerals import (
     as_integer,
@@ -12,6 +13,7 @@ from logstore.broker.keys.numerals import (
     long_double_text,
 )
 from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.keys.chance import places, say_drawn
 from logstore.protocols.resp.keys.collection_rows import (
     CHANGE,
     DELETE,
@@ -22,9 +24,10 @@ from logstore.protocols.resp.keys.collection_rows import (
     writes,
 )
 from logstore.protocols.resp.keys.element_scans import scan
-from logstore.protocols.resp.keys.long_replies import plain, say
+from logstore.protocols.resp.keys.long_replies import plain, say, saying
 from logstore.protocols.resp.keys.look import integer_of
-from logstore.protocols.resp.keys.reach import CHANCE, find, make, see, wrote
+from logstore.protocols.resp.keys.reach import find, make, see, wrote
+from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.words import (
     BAD_FLOAT,
     LONG_MAX,
@@ -32,7 +35,7 @@ from logstore.protocols.resp.keys.words import (
     within,
     wrong_count,
 )
-from logstore.protocols.resp.replies import OK, array, bulk, bulks
+from logstore.protocols.resp.replies import OK, bulk, bulks
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
@@ -41,7 +44,8 @@ OVERFLOW: Final = "increment or decrement would overflow"
 NO_NUMBER: Final = "increment would produce NaN or Infinity"
 
 
-def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _set(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """HSET and HMSET."""
     name = arguments[0].lower()
     if len(arguments) % 2:
@@ -49,8 +53,10 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
     key = arguments[1]
     found = make(client, key, Hash)
     new = 0
-    for at in range(2, len(arguments), 2):
-        new += found.set(arguments[at], arguments[at + 1])
+    for some in some_of(zip(arguments[2::2], arguments[3::2], strict=True)):
+        for field, value in some:
+            new += found.set(field, value)
+        yield len(some)
     wrote(client, key, found, "hset")
     client.say(OK if name == b"hmset" else number(new))
 
@@ -72,17 +78,27 @@ def _get(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(client.null() if value is None else bulk(value))
 
 
-def _get_many(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _get_many(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     found = see(client, arguments[1], Hash)
-    null = client.null()
-    values = [None if found is None else found.get(field) for field in arguments[2:]]
-    client.say(array([null if value is None else bulk(value) for value in values]))
+    null, fields = client.null(), {} if found is None else found.fields
+
+    def written(some: Sequence[bytes]) -> bytes:
+        values = map(fields.get, some)
+        return b"".join([null if value is None else bulk(value) for value in values])
+
+    asked = arguments[2:]
+    yield from saying(client, b"*%d\r\n" % len(asked), asked, written)
 
 
-def _remove(client: RespClient, arguments: Sequence[bytes]) -> None:
-    key = arguments[1]
+@in_parts
+def _remove(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    key, gone = arguments[1], 0
     found = find(client, key, Hash)
-    gone = 0 if found is None else sum(map(found.remove, arguments[2:]))
+    if found is not None:
+        for some in some_of(arguments[2:]):
+            gone += sum(map(found.remove, some))
+            yield len(some)
     if found is not None and gone:
         wrote(client, key, found, "hdel")
     client.say(number(gone))
@@ -166,11 +182,13 @@ def _add_float(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(bulk(value))
 
 
-def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _random(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """HRANDFIELD."""
     if len(arguments) == 2:
         found = see(client, arguments[1], Hash)
-        client.say(client.null() if found is None else bulk(_any(found, 1)[0]))
+        one = [] if found is None else (yield from _drawn(found, -1))
+        client.say(bulk(one[0]) if one else client.null())
         return
     asked = within(arguments[2], -LONG_MAX, LONG_MAX)
     valued = len(arguments) == 4 and arguments[3].lower() == b"withvalues"
@@ -179,29 +197,27 @@ def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
     if valued and not -LONG_MAX // 2 <= asked <= LONG_MAX // 2:
         raise Wrong("value is out of range")
     found = see(client, arguments[1], Hash)
-    chosen: Sequence[bytes] = []
-    if found is not None:
-        chosen = _any(found, -asked) if asked < 0 else _some(found, asked)
-    if not valued or found is None:
-        client.say(bulks(chosen))
-    elif client.version == 3:
-        client.say(array([bulks((field, found.fields[field])) for field in chosen]))
-    else:
-        client.say(bulks(_flat((field, found.fields[field]) for field in chosen)))
+    chosen = [] if found is None else (yield from _drawn(found, asked))
+    values: Mapping[bytes, bytes] = {} if found is None else found.fields
+
+    def pairs(some: Sequence[bytes]) -> bytes:
+        return plain(_flat((field, values[field]) for field in some))
+
+    def pairs_apart(some: Sequence[bytes]) -> bytes:
+        return b"".join([bulks((field, values[field])) for field in some])
+
+    flat = valued and client.version == 2
+    written = plain if not valued else pairs if flat else pairs_apart
+    head = b"*%d\r\n" % (2 * len(chosen) if flat else len(chosen))
+    yield from say_drawn(client, head, chosen, written)
 
 
-def _any(found: Hash, times: int) -> Sequence[bytes]:
-    """So many, some of them perhaps again."""
-    fields = list(found.fields) if found.order is None else found.order.items
-    return CHANCE.choices(fields, k=times)
-
-
-def _some(found: Hash, most: int) -> Sequence[bytes]:
-    """So many different ones, or all."""
-    if most >= len(found):
+def _drawn(found: Hash, asked: int) -> Generator[int, None, list[bytes]]:
+    """So many different fields, or all; below 0, just as many, some of them perhaps again."""
+    if asked >= len(found):
         return list(found.fields)
     fields = list(found.fields) if found.order is None else found.order.items
-    return CHANCE.sample(fields, most)
+    return [fields[at] for at in (yield from places(len(fields), asked))]
 
 
 def _scan(client: RespClient, arguments: Sequence[bytes]) -> Steps:

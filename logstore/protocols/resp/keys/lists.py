@@ -1,8 +1,11 @@
 """LPUSH, RPOP and all others about lists, but those that wait."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Generator, Sequence
+from itertools import islice
 from typing import Final
 
+from logstore.broker.keys.collection import parts_of, some_of
 from logstore.broker.keys.lists import List
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.keys.collection_rows import (
@@ -16,9 +19,10 @@ from logstore.protocols.resp.keys.collection_rows import (
     reads,
     writes,
 )
-from logstore.protocols.resp.keys.long_replies import plain, say
+from logstore.protocols.resp.keys.long_replies import plain, say, saying
 from logstore.protocols.resp.keys.look import integer_of
-from logstore.protocols.resp.keys.reach import find, make, see, wrote
+from logstore.protocols.resp.keys.reach import find, first_of, make, see, wrote
+from logstore.protocols.resp.keys.rows import LOOKED_AT_ONCE, LOOKS_A_UNIT, in_parts
 from logstore.protocols.resp.keys.words import (
     LONG_MAX,
     SYNTAX,
@@ -27,7 +31,7 @@ from logstore.protocols.resp.keys.words import (
     within,
     wrong_count,
 )
-from logstore.protocols.resp.replies import OK, array, bulk, bulks, null_array
+from logstore.protocols.resp.replies import OK, array, bulk, null_array
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
@@ -55,32 +59,38 @@ def end_of(word: bytes) -> bytes:
 
 
 def _push(end: bytes, *, make_it: bool = True) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         key = arguments[1]
         found = make(client, key, List) if make_it else find(client, key, List)
         if found is None:
             client.say(number(0))
             return
         push = PUSH_ONE[end]
-        for item in arguments[2:]:
-            push(found, item)
+        for some in some_of(arguments[2:]):
+            for item in some:
+                push(found, item)
+            yield len(some)
         wrote(client, key, found, PUSHED[end])
         client.say(number(len(found)))
 
-    return run
+    return in_parts(steps)
 
 
-def pop_some(client: RespClient, key: bytes, found: List, end: bytes, most: int) -> list[bytes]:
+def pop_some(
+    client: RespClient, key: bytes, found: List, end: bytes, most: int
+) -> Generator[int, None, list[bytes]]:
     """Take up to so many from this end."""
-    pop = POP_ONE[end]
-    items = [pop(found) for _ in range(min(most, len(found)))]
+    pop, items = POP_ONE[end], list[bytes]()
+    for some in some_of(range(min(most, len(found)))):
+        items += [pop(found) for _ in some]
+        yield len(some)
     if items:
         wrote(client, key, found, POPPED[end])
     return items
 
 
 def _pop(end: bytes) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         if len(arguments) > 3:
             raise wrong_count(arguments[0].decode().lower())
         counted = len(arguments) == 3
@@ -89,10 +99,13 @@ def _pop(end: bytes) -> Run:
         if found is None:
             client.say(null_array(client.version) if counted else client.null())
             return
-        items = pop_some(client, arguments[1], found, end, most)
-        client.say(bulks(items) if counted else bulk(items[0]))
+        items = yield from pop_some(client, arguments[1], found, end, most)
+        if counted:
+            yield from saying(client, b"*%d\r\n" % len(items), items, plain)
+        else:
+            client.say(bulk(items[0]))
 
-    return run
+    return in_parts(steps)
 
 
 def _length(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -126,7 +139,8 @@ def _replace(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(OK)
 
 
-def _insert(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _insert(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     _, key, word, pivot, item = arguments
     where = word.lower()
     if where not in (b"before", b"after"):
@@ -140,7 +154,7 @@ def _insert(client: RespClient, arguments: Sequence[bytes]) -> None:
     except ValueError:
         client.say(number(-1))
         return
-    found.insert(at + (where == b"after"), item)
+    yield from found.inserting(at + (where == b"after"), item)
     wrote(client, key, found, "linsert")
     client.say(number(len(found)))
 
@@ -159,35 +173,42 @@ def _range(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     return say(client, b"*%d\r\n" % len(items), items, plain)
 
 
-def _trim(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _trim(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     start, stop = integer_of(arguments[2]), integer_of(arguments[3])
     key = arguments[1]
     found = find(client, key, List)
     if found is not None:
         size = len(found)
         start, stop = bounds(start, stop, size)
-        for _ in range(size - stop):
-            found.pop_right()
-        for _ in range(start):
-            found.pop_left()
+        for pop, count_ in ((found.pop_right, size - stop), (found.pop_left, start)):
+            for some in some_of(range(count_)):
+                for _ in some:
+                    pop()
+                yield len(some)
         wrote(client, key, found, "ltrim")
     client.say(OK)
 
 
-def _remove(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _remove(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     key, item = arguments[1], arguments[3]
     most = within(arguments[2], -LONG_MAX, LONG_MAX)
     found = find(client, key, List)
-    places = [] if found is None else [at for at, it in enumerate(found.items) if it == item]
+    places: list[int] = []
+    for some in parts_of(enumerate(() if found is None else found.items), LOOKED_AT_ONCE):
+        places += [at for at, it in some if it == item]
+        yield len(some) // LOOKS_A_UNIT
     if most:
         places = places[:most] if most > 0 else places[most:]
     if found is not None and places:
-        found.remove_at(places)
+        yield from found.removing(places)
         wrote(client, key, found, "lrem")
     client.say(number(len(places)))
 
 
-def _find(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _find(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """LPOS."""
     item, rank, most, looked_at = arguments[2], 1, -1, 0
     at = 3
@@ -208,28 +229,32 @@ def _find(client: RespClient, arguments: Sequence[bytes]) -> None:
     if found is None:
         client.say(array([]) if most != -1 else client.null())
         return
-    places = _places(found, item, rank, most, looked_at)
+    places = yield from _places(found, item, rank, most, looked_at)
     if most != -1:
-        client.say(array(list(map(number, places))))
+        yield from saying(client, b"*%d\r\n" % len(places), places, _numbers)
     else:
         client.say(number(places[0]) if places else client.null())
 
 
-def _places(found: List, item: bytes, rank: int, most: int, looked_at: int) -> list[int]:
-    size = len(found)
-    items = found.items if rank > 0 else reversed(found.items)
+def _numbers(places: Sequence[int]) -> bytes:
+    return b"".join([b":%d\r\n" % it for it in places])
+
+
+def _places(
+    found: List, item: bytes, rank: int, most: int, looked_at: int
+) -> Generator[int, None, list[int]]:
+    """``most``: -1 for one, 0 for all; so with ``looked_at``."""
+    size, skipped = len(found), abs(rank) - 1
+    items = islice(found.items if rank > 0 else reversed(found.items), looked_at or None)
+    enough = skipped + max(most, 1) if most else math.inf
     places: list[int] = []
-    for at, it in enumerate(items):
-        if looked_at and at >= looked_at:
+    for some in parts_of(enumerate(items), LOOKED_AT_ONCE):
+        places += [at for at, it in some if it == item]
+        yield len(some) // LOOKS_A_UNIT
+        if len(places) >= enough:
             break
-        if it == item:
-            if abs(rank) > 1:
-                rank += -1 if rank > 0 else 1
-                continue
-            places.append(at if rank > 0 else size - 1 - at)
-            if most and len(places) >= max(most, 1):
-                break
-    return places
+    chosen = places[skipped : skipped + max(most, 1) if most else None]
+    return chosen if rank > 0 else [size - 1 - at for at in chosen]
 
 
 def moved(
@@ -274,17 +299,25 @@ def many_pops(
     return keys, end, max(most, 1)
 
 
-def popped(client: RespClient, keys: Sequence[bytes], end: bytes, most: int) -> bytes | None:
+def popped(
+    client: RespClient, keys: Sequence[bytes], end: bytes, most: int
+) -> Generator[int, None, bytes | None]:
     """What LMPOP says, if one of the lists is there. Raises Wrong."""
-    for key in keys:
-        found = find(client, key, List)
-        if found is not None:
-            return array([bulk(key), bulks(pop_some(client, key, found, end, most))])
-    return None
+    key, found = yield from first_of(client, keys, List)
+    if found is None:
+        return None
+    items = yield from pop_some(client, key, found, end, most)
+    written = []
+    for some in some_of(items):
+        written.append(plain(some))
+        yield len(some)
+    return b"*2\r\n%b*%d\r\n%b" % (bulk(key), len(items), b"".join(written))
 
 
-def _pop_many(client: RespClient, arguments: Sequence[bytes]) -> None:
-    client.say(popped(client, *many_pops(arguments, 1, end_of)) or null_array(client.version))
+@in_parts
+def _pop_many(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    found = yield from popped(client, *many_pops(arguments, 1, end_of))
+    client.say(found or null_array(client.version))
 
 
 GROUP: Final = "list"

@@ -1,5 +1,6 @@
 """Arrays of very many elements, written a part a turn, so that nobody else waits for them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -25,18 +26,24 @@ def say(
     if len(items) <= AT_ONCE:
         client.say(head + written(items))
         return None
-    return _in_parts(client, head, items, written)
+    return saying(client, head, items, written)
 
 
-def _in_parts(
+def saying(
     client: RespClient,
     head: bytes,
     items: Sequence[Item],
     written: Callable[[Sequence[Item]], bytes],
+    bytes_max: float = math.inf,
 ) -> Steps:
-    parts = [head]
+    """The same as a part of other steps; who would be told more than ``bytes_max`` is cut off."""
+    parts, size = [head], 0
     for at in range(0, len(items), AT_ONCE):
         some = items[at : at + AT_ONCE]
         parts.append(written(some))
+        size += len(parts[-1])
+        if size > bytes_max:
+            client.cut(f"a reply of over {bytes_max} bytes: half of memory.clients.max.bytes")
+            return
         yield len(some)
     client.say(b"".join(parts))

@@ -1,11 +1,11 @@
 """Collections as commands have them: looked for under their keys, and told to be changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from random import Random
 from typing import Final, TypeVar
 
-from logstore.broker.keys.collection import Before, Collection
+from logstore.broker.keys.collection import Before, Collection, some_of
 from logstore.broker.keys.keyspace import Keyspace
 from logstore.broker.keys.levels import Level
 from logstore.protocols.resp.client import RespClient
@@ -37,6 +37,19 @@ def make(client: RespClient, key: bytes, kind: type[Kind]) -> Kind:
     """The same; a new one where there is none, which is there once ``wrote`` is told of it."""
     found = find(client, key, kind)
     return kind() if found is None else found
+
+
+def first_of(
+    client: RespClient, keys: Sequence[bytes], kind: type[Kind]
+) -> Generator[int, None, tuple[bytes, Kind | None]]:
+    """The first of these keys under which there is one, to be changed. Raises Wrong."""
+    for some in some_of(keys):
+        for key in some:
+            found = find(client, key, kind)
+            if found is not None:
+                return key, found
+        yield len(some)
+    return b"", None
 
 
 def wrote(client: RespClient, key: bytes, value: Collection, event: str) -> None:

@@ -1,7 +1,7 @@
 """Rows of the table of commands: what most that are about keys have alike."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import Command, KeyFlags
@@ -23,7 +23,11 @@ INSERT: Final[KeyFlags] = (("OW", "insert"),)
 DELETE: Final[KeyFlags] = (("RM", "delete"),)
 
 AT_ONCE: Final = 2000  # keys of a command that are gone through in one go, at a microsecond each
+LOOKED_AT_ONCE: Final = 5000  # elements that are only looked up, or compared
+LOOKS_A_UNIT: Final = 10
+UNITS_A_COMMAND: Final = 4  # keys or elements that take about as long as a small command
 
+Item = TypeVar("Item")
 Reply = Callable[[RespClient, Sequence[bytes]], bytes]
 ReplyInSteps = Callable[[RespClient, Sequence[bytes]], Steps]
 
@@ -38,30 +42,50 @@ def says(reply: Reply) -> Run:
 
 
 def in_parts(steps: ReplyInSteps) -> Run:
-    """The same of one that may be about many keys: nobody else sees them half done."""
+    """The same of one that may be about much: nobody else sees it half done.
+
+    It yields after each part how many keys or elements that was, and does not wait.
+    """
 
     def run(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
-        if len(arguments) > AT_ONCE:
-            return alone(client, steps(client, arguments))
-        for _ in steps(client, arguments):
-            pass
+        under_way, done = steps(client, arguments), 0
+        for units in under_way:
+            assert isinstance(units, int)
+            done += units
+            if done >= AT_ONCE:
+                return alone(client, under_way)
+        client.units += done
         return None
 
     return run
 
 
 def alone(client: RespClient, steps: Steps) -> Steps:
-    """While it is under way nobody else does anything about keys."""
+    """While it is under way nobody else does anything about keys.
+
+    A script is in one go, and so is what it calls.
+    """
     keys = client.door.keys
-    taken = keys.take(client)
+    taken = not client.in_transaction and keys.take(client)
     try:
-        yield from steps
+        result = yield from steps
+        if taken:
+            yield from keys.gather()
     finally:
         if taken:
+            client.note_stirred()  # of which nothing is known once it is written
             keys.let_go(client)
+    return result
 
 
-def parts(items: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def not_held_up(client: RespClient) -> Steps:
+    """Wait until nobody else does something that is not to be seen half done."""
+    keys = client.door.keys
+    while keys.is_held_from(client):
+        yield lambda go_on: keys.held_up(client, lambda: go_on(None))
+
+
+def parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """So many at a time as are gone through in one go."""
     for at in range(0, len(items), AT_ONCE):
         yield items[at : at + AT_ONCE]

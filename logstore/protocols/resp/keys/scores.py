@@ -1,15 +1,18 @@
 """Ranges of sorted sets as commands ask for them, and how members and scores are answered."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.keys.numerals import double_text, strtod
 from logstore.broker.keys.ranking import Entry
 from logstore.broker.keys.sorted_sets import SortedSet
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.keys.long_replies import plain, saying
 from logstore.protocols.resp.keys.look import integer_of
-from logstore.protocols.resp.replies import Version, array, bulk, bulks
+from logstore.protocols.resp.replies import Version, array, bulk
 from logstore.protocols.resp.wrong import Wrong
+from logstore.slices import Steps
 
 BY_RANK, BY_SCORE, BY_LEX = b"RANK", b"SCORE", b"LEX"
 NO_SCORES: Final = "min or max is not a float"
@@ -136,10 +139,29 @@ def flat(entries: Sequence[Entry], version: Version) -> list[bytes]:
     return parts
 
 
-def entries_reply(entries: Sequence[Entry], version: Version, *, scored: bool) -> bytes:
-    """Members; with their scores these are pairs, or in RESP2 follow each other."""
-    if not scored:
-        return bulks([member for _, member in entries])
-    if version == 2:
-        return array(flat(entries, version))
-    return array([array(flat([entry], version)) for entry in entries])
+def entries_in_parts(
+    entries: Sequence[Entry], version: Version, *, scored: bool
+) -> tuple[bytes, Callable[[Sequence[Entry]], bytes]]:
+    """Members; with their scores these are pairs, or in RESP2 follow each other.
+
+    What the reply begins with, and what writes some of them.
+    """
+
+    def members(some: Sequence[Entry]) -> bytes:
+        return plain([member for _, member in some])
+
+    def following(some: Sequence[Entry]) -> bytes:
+        return b"".join(flat(some, version))
+
+    def pairs(some: Sequence[Entry]) -> bytes:
+        return b"".join([array(flat([entry], version)) for entry in some])
+
+    if scored and version == 2:
+        return b"*%d\r\n" % (2 * len(entries)), following
+    return b"*%d\r\n" % len(entries), pairs if scored else members
+
+
+def say_entries(client: RespClient, entries: Sequence[Entry], *, scored: bool) -> Steps:
+    """Say them."""
+    head, written = entries_in_parts(entries, client.version, scored=scored)
+    yield from saying(client, head, entries, written)

@@ -1,10 +1,12 @@
 """SADD, SINTER and all others about sets."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from logstore.broker.keys.sets import Set
+from logstore.broker.keys.collection import parts_of, some_of
+from logstore.broker.keys.sets import INTSET_MEMBERS, Set
 from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.keys.chance import places, say_drawn
 from logstore.protocols.resp.keys.collection_rows import (
     ALL,
     DELETE,
@@ -18,32 +20,46 @@ from logstore.protocols.resp.keys.collection_rows import (
     writes,
 )
 from logstore.protocols.resp.keys.element_scans import scan
-from logstore.protocols.resp.keys.long_replies import plain, say
+from logstore.protocols.resp.keys.long_replies import plain, say, saying
 from logstore.protocols.resp.keys.reach import CHANCE, find, make, see, store, wrote
+from logstore.protocols.resp.keys.rows import (
+    LOOKED_AT_ONCE,
+    LOOKS_A_UNIT,
+    UNITS_A_COMMAND,
+    in_parts,
+)
 from logstore.protocols.resp.keys.words import LONG_MAX, SYNTAX, count, some_keys, within
-from logstore.protocols.resp.replies import array, bulk, bulks, set_of
+from logstore.protocols.resp.replies import bulk
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
+YES, NO = number(1), number(0)
 NO_KEYS: Final = "numkeys should be greater than 0"
 TOO_FEW: Final = "Number of keys can't be greater than number of args"
 NO_LIMIT: Final = "LIMIT can't be negative"
 
 
-def _add(client: RespClient, arguments: Sequence[bytes]) -> None:
-    key = arguments[1]
+@in_parts
+def _add(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    key, new = arguments[1], 0
     found = make(client, key, Set)
-    new = sum(map(found.add, arguments[2:]))
+    for some in some_of(arguments[2:]):
+        new += found.add_all(some)
+        yield len(some)
     if new:
         wrote(client, key, found, "sadd")
     client.say(number(new))
 
 
-def _remove(client: RespClient, arguments: Sequence[bytes]) -> None:
-    key = arguments[1]
+@in_parts
+def _remove(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    key, gone = arguments[1], 0
     found = find(client, key, Set)
-    gone = 0 if found is None else sum(map(found.remove, arguments[2:]))
+    if found is not None:
+        for some in some_of(arguments[2:]):
+            gone += sum(map(found.remove, some))
+            yield len(some)
     if found is not None and gone:
         wrote(client, key, found, "srem")
     client.say(number(gone))
@@ -70,10 +86,16 @@ def _is_member(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(number(found is not None and arguments[2] in found))
 
 
-def _are_members(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _are_members(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     found = see(client, arguments[1], Set)
-    members = () if found is None else found.members
-    client.say(array([number(it in members) for it in arguments[2:]]))
+    members: Mapping[bytes, object] = {} if found is None else found.members.places
+
+    def written(some: Sequence[bytes]) -> bytes:
+        return b"".join([YES if it in members else NO for it in some])
+
+    asked = arguments[2:]
+    yield from saying(client, b"*%d\r\n" % len(asked), asked, written)
 
 
 def _size(client: RespClient, arguments: Sequence[bytes]) -> None:
@@ -84,32 +106,39 @@ def _size(client: RespClient, arguments: Sequence[bytes]) -> None:
 def _members(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     found = see(client, arguments[1], Set)
     members = [] if found is None else list(found.in_order())
-    mark = b"~" if client.version == 3 else b"*"
-    return say(client, b"%b%d\r\n" % (mark, len(members)), members, plain)
+    return say(client, _head(client, members), members, plain)
 
 
-def _pop(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _head(client: RespClient, members: Sequence[bytes]) -> bytes:
+    return b"%b%d\r\n" % (b"~" if client.version == 3 else b"*", len(members))
+
+
+@in_parts
+def _pop(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     if len(arguments) > 3:
         raise Wrong(SYNTAX)
     key, counted = arguments[1], len(arguments) == 3
     most = count(arguments[2]) if counted else 1
     found = find(client, key, Set)
     taken: list[bytes] = []
-    if found is not None and most >= len(found):
-        taken = list(found.in_order())
-    elif found is not None:
-        taken = CHANCE.sample(found.members.items, most)
-    if found is not None and taken:
-        for member in taken:
-            found.remove(member)
-        wrote(client, key, found, "spop")
+    if found is not None:
+        whole = list(found.in_order()) if most >= len(found) else None
+        for some in some_of(range(min(most, len(found))) if whole is None else whole):
+            for it in some:
+                member = it if isinstance(it, bytes) else found.any(CHANCE)
+                found.remove(member)
+                taken.append(member)
+            yield len(some)
+        if taken:
+            wrote(client, key, found, "spop")
     if counted:
-        client.say(set_of(taken, client.version))
+        yield from saying(client, _head(client, taken), taken, plain)
     else:
         client.say(bulk(taken[0]) if taken else client.null())
 
 
-def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _random(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """SRANDMEMBER."""
     if len(arguments) > 3:
         raise Wrong(SYNTAX)
@@ -117,14 +146,13 @@ def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
     asked = within(arguments[2], -LONG_MAX, LONG_MAX) if counted else 1
     found = see(client, arguments[1], Set)
     chosen: Sequence[bytes] = []
-    if found is not None and asked < 0:
-        chosen = CHANCE.choices(found.members.items, k=-asked)
-    elif found is not None and asked >= len(found):
+    if found is not None and asked >= len(found):
         chosen = found.in_order()
     elif found is not None:
-        chosen = CHANCE.sample(found.members.items, asked)
+        members = found.members.items
+        chosen = [members[at] for at in (yield from places(len(members), asked))]
     if counted:
-        client.say(bulks(chosen))
+        yield from say_drawn(client, b"*%d\r\n" % len(chosen), chosen, plain)
     else:
         client.say(bulk(CHANCE.choice(chosen)) if chosen else client.null())
 
@@ -138,65 +166,97 @@ def _scan(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 # Several sets
 
-Sets = Sequence[Set | None]
+Found = Generator[int, None, list[bytes]]  # in steps
 
 
-def _all(client: RespClient, keys: Iterable[bytes]) -> Sets:
-    return [see(client, key, Set) for key in keys]
+class Sets(NamedTuple):
+    """As a command names them."""
+
+    found: list[Set | None]
+    sizes: list[int]
 
 
-def _intersection(sets: Sets) -> list[bytes]:
-    known = [it for it in sets if it is not None]
-    if len(known) < len(sets):
+def _all(client: RespClient, keys: Sequence[bytes]) -> Generator[int, None, Sets]:
+    sets = Sets([], [])
+    for some in some_of(keys):
+        found = [see(client, key, Set) for key in some]
+        sets.found.extend(found)
+        sets.sizes.extend([0 if it is None else len(it) for it in found])
+        yield len(some)
+    return sets
+
+
+def _intersection(sets: Sets) -> Found:
+    if None in sets.found:
         return []
-    known.sort(key=len)
-    first, *others = known
-    if not others:
-        return list(first.in_order())
-    return [it for it in first.in_order() if all(it in other.members for other in others)]
+    found: list[bytes] | None = None
+    for at in sorted(range(len(sets.sizes)), key=sets.sizes.__getitem__):  # from the smallest on
+        chosen = sets.found[at]
+        assert chosen is not None
+        if found is None:
+            found = list(chosen.in_order())
+        else:
+            found = yield from _sieved(found, chosen, there=True)
+    return found or []
 
 
-def _union(sets: Sets) -> list[bytes]:
+def _sieved(members: list[bytes], other: Set, *, there: bool) -> Found:
+    """Those that are in the other set, or not."""
+    names, left = other.members.places, list[bytes]()
+    for some in parts_of(members, LOOKED_AT_ONCE):
+        left += [it for it in some if (it in names) is there]
+        yield UNITS_A_COMMAND + len(some) // LOOKS_A_UNIT
+    return left
+
+
+def _union(sets: Sets) -> Found:
     found: dict[bytes, None] = {}
-    for it in sets:
-        if it is not None:
-            found.update(dict.fromkeys(it.members))
+    there = [it for it in sets.found if it is not None]
+    for it in there:
+        for some in parts_of(it.members, LOOKED_AT_ONCE):
+            found.update(dict.fromkeys(some))
+            yield UNITS_A_COMMAND + len(some) // LOOKS_A_UNIT
     return list(found)
 
 
-def _difference(sets: Sets) -> list[bytes]:
-    first, *others = sets
-    if first is None:
-        return []
-    known = [it.members for it in others if it is not None]
-    return [it for it in first.in_order() if not any(it in other for other in known)]
+def _difference(sets: Sets) -> Found:
+    first = sets.found[0]
+    found = [] if first is None else list(first.in_order())
+    others = [it for it in sets.found[1:] if it is not None] if found else []
+    for it in others:
+        if found:
+            found = yield from _sieved(found, it, there=False)
+    return found
 
 
-Combine = Callable[[Sets], list[bytes]]
+Combine = Callable[[Sets], Found]
 
 
 def _combined(combine: Combine) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
-        client.say(_in_order(combine(_all(client, arguments[1:])), client))
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+        members = yield from combine((yield from _all(client, arguments[1:])))
+        if len(members) <= INTSET_MEMBERS:  # a set of its own, of numbers alone perhaps
+            members = Set.of(members).in_order()
+        yield from saying(client, _head(client, members), members, plain)
 
-    return run
-
-
-def _in_order(members: list[bytes], client: RespClient) -> bytes:
-    """What was made of several is a set of its own, of numbers alone perhaps."""
-    return set_of(Set.of(members).in_order() if len(members) <= 512 else members, client.version)
+    return in_parts(steps)
 
 
 def _stored(combine: Combine) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
-        made = Set.of(combine(_all(client, arguments[2:])))
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+        members = yield from combine((yield from _all(client, arguments[2:])))
+        made = Set()
+        for some in some_of(members):
+            made.add_all(some)
+            yield len(some)
         store(client, arguments[1], made, arguments[0].lower().decode())
         client.say(number(len(made)))
 
-    return run
+    return in_parts(steps)
 
 
-def _common(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _common(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """SINTERCARD."""
     keys, at = some_keys(arguments, 1, NO_KEYS)
     if at > len(arguments):
@@ -206,8 +266,8 @@ def _common(client: RespClient, arguments: Sequence[bytes]) -> None:
         if arguments[at].upper() != b"LIMIT" or at + 1 == len(arguments):
             raise Wrong(SYNTAX)
         most, at = count(arguments[at + 1], NO_LIMIT), at + 2
-    size = len(_intersection(_all(client, keys)))
-    client.say(number(min(size, most) if most else size))
+    members = yield from _intersection((yield from _all(client, keys)))
+    client.say(number(min(len(members), most) if most else len(members)))
 
 
 GROUP: Final = "set"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from logstore.broker.keys.collection import some_of
 from logstore.broker.keys.ranking import Entry
 from logstore.broker.keys.sorted_sets import SortedSet
 from logstore.protocols.resp.client import RespClient, Run
@@ -18,12 +19,13 @@ from logstore.protocols.resp.keys.collection_rows import (
 from logstore.protocols.resp.keys.long_replies import say
 from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.reach import find, see, store, wrote
+from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.scores import (
     BY_LEX,
     BY_RANK,
     BY_SCORE,
     Among,
-    entries_reply,
+    entries_in_parts,
 )
 from logstore.protocols.resp.keys.words import (
     SYNTAX,
@@ -103,23 +105,21 @@ def _range(by: bytes | None = None, reverse: bool | None = None) -> Run:
     def run(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
         asked = _asked(arguments[4:], by, reverse, stored=False)
         entries = _chosen(client, arguments[1], arguments[2:4], asked)
-        version, scored = client.version, asked.scored
-        count = len(entries) * (2 if scored and version == 2 else 1)
-
-        def written(some: Sequence[Entry]) -> bytes:
-            return entries_reply(some, version, scored=scored).partition(b"\r\n")[2]
-
-        return say(client, b"*%d\r\n" % count, entries, written)
+        head, written = entries_in_parts(entries, client.version, scored=asked.scored)
+        return say(client, head, entries, written)
 
     return run
 
 
-def _store_range(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _store_range(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """ZRANGESTORE."""
     asked = _asked(arguments[5:], None, None, stored=True)
     made = SortedSet()
-    for score, member in _chosen(client, arguments[2], arguments[3:5], asked):
-        made.set(member, score)
+    for some in some_of(_chosen(client, arguments[2], arguments[3:5], asked)):
+        for score, member in some:
+            made.set(member, score)
+        yield len(some)
     store(client, arguments[1], made, "zrangestore")
     client.say(number(len(made)))
 
@@ -135,18 +135,17 @@ def _count(by: bytes) -> Run:
 
 
 def _remove_range(by: bytes) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         key = arguments[1]
         among = Among.of(by, arguments[2], arguments[3])
         found = find(client, key, SortedSet)
         entries = [] if found is None else found.ranking.slice(*among.ranks(found))
         if found is not None and entries:
-            for _, member in entries:
-                found.remove(member)
+            yield from found.removing(entries)
             wrote(client, key, found, arguments[0].lower().decode())
         client.say(number(len(entries)))
 
-    return run
+    return in_parts(steps)
 
 
 GROUP: Final = "sorted-set"

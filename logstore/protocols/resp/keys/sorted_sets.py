@@ -1,13 +1,15 @@
 """ZADD, ZSCORE, ZPOPMIN and others about the members of sorted sets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
+from logstore.broker.keys.collection import some_of
 from logstore.broker.keys.numerals import double_text
 from logstore.broker.keys.ranking import Entry
 from logstore.broker.keys.sorted_sets import SortedSet
 from logstore.protocols.resp.client import RespClient, Run
+from logstore.protocols.resp.keys.chance import places, say_drawn
 from logstore.protocols.resp.keys.collection_rows import (
     CHANGE,
     DELETE,
@@ -19,10 +21,13 @@ from logstore.protocols.resp.keys.collection_rows import (
     writes,
 )
 from logstore.protocols.resp.keys.element_scans import scan
-from logstore.protocols.resp.keys.reach import CHANCE, find, make, see, wrote
+from logstore.protocols.resp.keys.long_replies import saying
+from logstore.protocols.resp.keys.reach import CHANCE, find, first_of, make, see, wrote
+from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.scores import (
-    entries_reply,
+    entries_in_parts,
     flat,
+    say_entries,
     score_reply,
 )
 from logstore.protocols.resp.keys.words import (
@@ -50,18 +55,20 @@ ADD_OPTIONS: Final = frozenset({b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"})
 # Adding
 
 
-def _add(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _add(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     at = 2
     options: set[bytes] = set()
     while at < len(arguments) and arguments[at].upper() in ADD_OPTIONS:
         options.add(arguments[at].upper())
         at += 1
-    _add_pairs(client, arguments[1], arguments[at:], options)
+    yield from _add_pairs(client, arguments[1], arguments[at:], options)
 
 
-def _add_one(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _add_one(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """ZINCRBY."""
-    _add_pairs(client, arguments[1], arguments[2:], {b"INCR"})
+    yield from _add_pairs(client, arguments[1], arguments[2:], {b"INCR"})
 
 
 def _check(pairs: Sequence[bytes], options: set[bytes]) -> None:
@@ -75,52 +82,80 @@ def _check(pairs: Sequence[bytes], options: set[bytes]) -> None:
         raise Wrong(ONE_PAIR)
 
 
-def _add_pairs(client: RespClient, key: bytes, pairs: Sequence[bytes], options: set[bytes]) -> None:
+def _add_pairs(
+    client: RespClient, key: bytes, pairs: Sequence[bytes], options: set[bytes]
+) -> Steps:
     _check(pairs, options)
-    scores = [double(text) for text in pairs[::2]]
+    scores: list[float] = []
+    for texts in some_of(pairs[::2]):
+        scores += [double(text) for text in texts]
+        yield len(texts)
     found = make(client, key, SortedSet)
+    adding = Adding(found, frozenset(options))
+    for some in some_of(zip(scores, pairs[1::2], strict=True)):
+        for score, member in some:
+            adding.put(score, member)
+        yield len(some)
     by_one = b"INCR" in options
-    added = updated = 0
-    last: float | None = None  # what became of the score; None: nothing
-    fault: Wrong | None = None
-    for score, member in zip(scores, pairs[1::2], strict=True):
-        before = found.scores.get(member)
-        last = None
-        if before is None:
-            if b"XX" in options:
-                continue
-            added += found.set(member, score)
-            last = score
-            continue
-        if b"NX" in options:
-            continue
-        after = before + score if by_one else score
-        if math.isnan(after):
-            fault = Wrong(NOT_A_NUMBER)
-            break
-        if (b"LT" in options and after >= before) or (b"GT" in options and after <= before):
-            continue
-        last = after
-        if after != before:
-            found.set(member, after)
-            updated += 1
-    if added or updated:
+    if adding.added or adding.updated:
         wrote(client, key, found, "zincr" if by_one else "zadd")
-    if fault is not None:
-        raise fault
+    if adding.faulty:
+        raise Wrong(NOT_A_NUMBER)
     if by_one:
+        last = adding.last
         client.say(client.null() if last is None else score_reply(last, client.version))
     else:
-        client.say(number(added + updated if b"CH" in options else added))
+        client.say(number(adding.added + (adding.updated if b"CH" in options else 0)))
+
+
+class Adding:
+    """What a ZADD does, and has done so far."""
+
+    __slots__ = ("_found", "_options", "added", "faulty", "last", "updated")
+
+    def __init__(self, found: SortedSet, options: frozenset[bytes]) -> None:
+        self._found, self._options = found, options
+        self.added = self.updated = 0
+        self.last: float | None = None  # what became of the last score; None: nothing
+        self.faulty = False  # a score would be no number; nothing is done after that
+
+    def put(self, score: float, member: bytes) -> None:
+        """One of its pairs."""
+        if self.faulty:
+            return
+        found, options = self._found, self._options
+        before = found.scores.get(member)
+        self.last = None
+        if before is None:
+            if b"XX" not in options:
+                self.added += found.set(member, score)
+                self.last = score
+            return
+        if b"NX" in options:
+            return
+        after = before + score if b"INCR" in options else score
+        if math.isnan(after):
+            self.faulty = True
+            return
+        if (b"LT" in options and after >= before) or (b"GT" in options and after <= before):
+            return
+        self.last = after
+        if after != before:
+            found.set(member, after)
+            self.updated += 1
 
 
 # One member
 
 
-def _remove(client: RespClient, arguments: Sequence[bytes]) -> None:
-    key = arguments[1]
+@in_parts
+def _remove(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+    key, gone = arguments[1], 0
     found = find(client, key, SortedSet)
-    gone = 0 if found is None else sum(map(found.remove, arguments[2:]))
+    if found is not None:
+        for some in some_of(arguments[2:]):
+            gone += sum(map(found.remove, some))
+            yield len(some)
     if found is not None and gone:
         wrote(client, key, found, "zrem")
     client.say(number(gone))
@@ -137,13 +172,19 @@ def _score(client: RespClient, arguments: Sequence[bytes]) -> None:
     client.say(client.null() if score is None else score_reply(score, client.version))
 
 
-def _scores(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _scores(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """ZMSCORE."""
     found = see(client, arguments[1], SortedSet)
     known = {} if found is None else found.scores
-    scores = map(known.get, arguments[2:])
-    null = client.null()
-    client.say(array([null if it is None else score_reply(it, client.version) for it in scores]))
+    null, version = client.null(), client.version
+
+    def written(some: Sequence[bytes]) -> bytes:
+        scores = map(known.get, some)
+        return b"".join([null if it is None else score_reply(it, version) for it in scores])
+
+    asked = arguments[2:]
+    yield from saying(client, b"*%d\r\n" % len(asked), asked, written)
 
 
 def _rank(*, reverse: bool) -> Run:
@@ -171,36 +212,35 @@ def _rank(*, reverse: bool) -> Run:
 
 def pop_some(
     client: RespClient, key: bytes, found: SortedSet, end: bytes, most: int
-) -> list[Entry]:
+) -> Generator[int, None, list[Entry]]:
     """Take up to so many from this end."""
     size = len(found)
     most = min(most, size)
     entries = found.ranking.slice(0, most) if end == MIN else found.ranking.slice(size - most, size)
     if end == MAX:
         entries.reverse()
-    for _, member in entries:
-        found.remove(member)
+    yield from found.removing(entries)
     if entries:
         wrote(client, key, found, POPPED[end])
     return entries
 
 
 def _pop(end: bytes) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         if len(arguments) > 3:
             raise Wrong(SYNTAX)
         counted = len(arguments) == 3
         most = count(arguments[2]) if counted else 1
         found = find(client, arguments[1], SortedSet)
-        entries = [] if found is None else pop_some(client, arguments[1], found, end, most)
-        nested = counted and client.version == 3
-        client.say(
-            entries_reply(entries, client.version, scored=True)
-            if nested or client.version == 2
-            else array(flat(entries, client.version))
-        )
+        entries: list[Entry] = []
+        if found is not None:
+            entries = yield from pop_some(client, arguments[1], found, end, most)
+        if counted:
+            yield from say_entries(client, entries, scored=True)
+        else:
+            client.say(array(flat(entries, client.version)))
 
-    return run
+    return in_parts(steps)
 
 
 def end_of(word: bytes) -> bytes:
@@ -211,27 +251,34 @@ def end_of(word: bytes) -> bytes:
     return end
 
 
-def popped(client: RespClient, keys: Sequence[bytes], end: bytes, most: int) -> bytes | None:
+def popped(
+    client: RespClient, keys: Sequence[bytes], end: bytes, most: int
+) -> Generator[int, None, bytes | None]:
     """What ZMPOP says, if one of the sets is there. Raises Wrong."""
-    for key in keys:
-        found = find(client, key, SortedSet)
-        if found is not None:
-            entries = pop_some(client, key, found, end, most)
-            pairs = [array(flat([entry], client.version)) for entry in entries]
-            return array([bulk(key), array(pairs)])
-    return None
+    key, found = yield from first_of(client, keys, SortedSet)
+    if found is None:
+        return None
+    entries = yield from pop_some(client, key, found, end, most)
+    pairs = []
+    for some in some_of(entries):
+        pairs += [array(flat([entry], client.version)) for entry in some]
+        yield len(some)
+    return array([bulk(key), array(pairs)])
 
 
-def _pop_many(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _pop_many(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     from logstore.protocols.resp.keys.lists import many_pops
 
-    client.say(popped(client, *many_pops(arguments, 1, end_of)) or null_array(client.version))
+    found = yield from popped(client, *many_pops(arguments, 1, end_of))
+    client.say(found or null_array(client.version))
 
 
 # By chance, and all
 
 
-def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _random(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """ZRANDMEMBER."""
     if len(arguments) == 2:
         found = see(client, arguments[1], SortedSet)
@@ -250,14 +297,15 @@ def _random(client: RespClient, arguments: Sequence[bytes]) -> None:
     entries: list[Entry] = []
     if found is not None:
         size = len(found)
-        if asked < 0:
-            entries = [found.ranking.at(it) for it in CHANCE.choices(range(size), k=-asked)]
-        elif asked >= size:
+        if asked >= size:
             entries = list(found.ranking)
             entries.reverse()  # as Redis goes through it
         else:
-            entries = [found.ranking.at(it) for it in CHANCE.sample(range(size), asked)]
-    client.say(entries_reply(entries, client.version, scored=scored))
+            for some in some_of((yield from places(size, asked))):
+                entries += map(found.ranking.at, some)
+                yield len(some)
+    head, written = entries_in_parts(entries, client.version, scored=scored)
+    yield from say_drawn(client, head, entries, written)
 
 
 def _scan(client: RespClient, arguments: Sequence[bytes]) -> Steps:

@@ -1,16 +1,24 @@
 """ZUNION, ZINTER, ZDIFF: sorted sets made of several, sets among them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from logstore.broker.keys.collection import parts_of, some_of
+from logstore.broker.keys.ranking import Ranking
 from logstore.broker.keys.sets import Set
 from logstore.broker.keys.sorted_sets import SortedSet
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.keys.collection_rows import LOOK, STORE, reads, writes
 from logstore.protocols.resp.keys.look import integer_of, seen
 from logstore.protocols.resp.keys.reach import store
-from logstore.protocols.resp.keys.scores import entries_reply
+from logstore.protocols.resp.keys.rows import (
+    LOOKED_AT_ONCE,
+    LOOKS_A_UNIT,
+    UNITS_A_COMMAND,
+    in_parts,
+)
+from logstore.protocols.resp.keys.scores import say_entries
 from logstore.protocols.resp.keys.words import (
     SYNTAX,
     count,
@@ -18,6 +26,7 @@ from logstore.protocols.resp.keys.words import (
 )
 from logstore.protocols.resp.replies import integer as number
 from logstore.protocols.resp.wrong import Wrong, wrong_type
+from logstore.slices import Steps
 
 UNION, INTER, DIFF = "union", "inter", "diff"
 NO_WEIGHT: Final = "weight value is not a float"
@@ -47,19 +56,29 @@ class Asked(NamedTuple):
     most: int = 0  # members that are counted; 0: all
 
 
-def _sources(client: RespClient, keys: Sequence[bytes]) -> list[Scores]:
+def _sources(client: RespClient, keys: Sequence[bytes]) -> Generator[int, None, list[Scores]]:
     found: list[Scores] = []
-    for key in keys:
-        value = seen(client, key)
-        if value is None:
-            found.append({})
-        elif isinstance(value, SortedSet):
-            found.append(value.scores)
-        elif isinstance(value, Set):
-            found.append(dict.fromkeys(value.members, 1.0))
-        else:
-            raise wrong_type()
+    for some in some_of(keys):
+        for key in some:
+            value = seen(client, key)
+            if value is None:
+                found.append({})
+            elif isinstance(value, SortedSet):
+                found.append(value.scores)
+            elif isinstance(value, Set):
+                found.append((yield from _of_set(value)))
+            else:
+                raise wrong_type()
+        yield len(some)
     return found
+
+
+def _of_set(value: Set) -> Generator[int, None, Scores]:
+    scores: dict[bytes, float] = {}
+    for some in parts_of(value.members, LOOKED_AT_ONCE):
+        scores.update(dict.fromkeys(some, 1.0))
+        yield len(some) // LOOKS_A_UNIT
+    return scores
 
 
 def _asked(
@@ -70,7 +89,7 @@ def _asked(
     *,
     stored: bool,
     counted: bool,
-) -> Asked:
+) -> Generator[int, None, Asked]:
     """``at``: where the number of keys stands. Raises Wrong."""
     many = integer_of(arguments[at])
     if many < 1:
@@ -78,12 +97,16 @@ def _asked(
         raise Wrong(f"at least 1 input key is needed for '{name}' command")
     if many > len(arguments) - at - 1:
         raise Wrong(SYNTAX)
-    asked = Asked(_sources(client, arguments[at + 1 : at + 1 + many]), [1.0] * many)
+    sources = yield from _sources(client, arguments[at + 1 : at + 1 + many])
+    asked = Asked(sources, [1.0] * many)
     at += 1 + many
     while at < len(arguments):
         word, left = arguments[at].lower(), len(arguments) - at
         if how != DIFF and not counted and word == b"weights" and left >= many + 1:
-            weights = [double(it, NO_WEIGHT) for it in arguments[at + 1 : at + 1 + many]]
+            weights: list[float] = []
+            for texts in some_of(arguments[at + 1 : at + 1 + many]):
+                weights += [double(it, NO_WEIGHT) for it in texts]
+                yield len(texts)
             asked, at = asked._replace(weights=weights), at + 1 + many
         elif how != DIFF and not counted and word == b"aggregate" and left >= 2:
             aggregate = arguments[at + 1].lower()
@@ -104,60 +127,82 @@ def _weighted(score: float, weight: float) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def _combined(asked: Asked, how: str) -> dict[bytes, float]:
+def _combined(asked: Asked, how: str) -> Generator[int, None, Scores]:
     """As Redis does it: from the smallest to the largest, since the order of sums counts."""
     if how == DIFF:
-        first, *others = asked.sources
-        return {
-            member: score
-            for member, score in first.items()
-            if not any(member in other for other in others)
-        }
+        return (yield from _difference(asked.sources))
+    return (yield from _aggregated(asked, how))
+
+
+def _difference(sources: Sequence[Scores]) -> Generator[int, None, Scores]:
+    found, *others = sources
+    for other in others:
+        left: dict[bytes, float] = {}
+        for some in parts_of(found.items(), LOOKED_AT_ONCE):
+            left.update([it for it in some if it[0] not in other])
+            yield UNITS_A_COMMAND + len(some) // LOOKS_A_UNIT
+        found = left
+    return found
+
+
+def _aggregated(asked: Asked, how: str) -> Generator[int, None, Scores]:
     aggregate = AGGREGATES[asked.aggregate]
-    sources = sorted(zip(asked.sources, asked.weights, strict=True), key=lambda it: len(it[0]))
+    sources, weights = asked.sources, asked.weights
+    sizes = list(map(len, sources))
     found: dict[bytes, float] = {}
-    for at, (source, weight) in enumerate(sources):
-        if how == INTER and at:
-            found = {
-                member: aggregate(score, _weighted(source[member], weight))
-                for member, score in found.items()
-                if member in source
-            }
+    for number_, at in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        source, weight = sources[at], weights[at]
+        if how == INTER and number_:
+            left: dict[bytes, float] = {}
+            for both in some_of(found.items()):
+                for member, score in both:
+                    if member in source:
+                        left[member] = aggregate(score, _weighted(source[member], weight))
+                yield UNITS_A_COMMAND + len(both)
+            found = left
             continue
-        for member, score in source.items():
-            value = _weighted(score, weight)
-            before = found.get(member)
-            found[member] = value if before is None else aggregate(before, value)
+        for some in some_of(source.items()):
+            for member, score in some:
+                value = _weighted(score, weight)
+                before = found.get(member)
+                found[member] = value if before is None else aggregate(before, value)
+            yield UNITS_A_COMMAND + len(some)
     return found
 
 
 def _said(how: str) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
-        asked = _asked(client, arguments, 1, how, stored=False, counted=False)
-        entries = sorted((score, member) for member, score in _combined(asked, how).items())
-        client.say(entries_reply(entries, client.version, scored=asked.scored))
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+        asked = yield from _asked(client, arguments, 1, how, stored=False, counted=False)
+        ranking = Ranking()
+        for some in some_of((yield from _combined(asked, how)).items()):
+            for member, score in some:
+                ranking.add((score, member))
+            yield len(some)
+        yield from say_entries(client, list(ranking), scored=asked.scored)
 
-    return run
+    return in_parts(steps)
 
 
 def _stored(how: str) -> Run:
-    def run(client: RespClient, arguments: Sequence[bytes]) -> None:
+    def steps(client: RespClient, arguments: Sequence[bytes]) -> Steps:
+        asked = yield from _asked(client, arguments, 2, how, stored=True, counted=False)
         made = SortedSet()
-        asked = _asked(client, arguments, 2, how, stored=True, counted=False)
-        for member, score in _combined(asked, how).items():
-            made.set(member, score)
+        for some in some_of((yield from _combined(asked, how)).items()):
+            for member, score in some:
+                made.set(member, score)
+            yield len(some)
         store(client, arguments[1], made, arguments[0].lower().decode())
         client.say(number(len(made)))
 
-    return run
+    return in_parts(steps)
 
 
-def _common(client: RespClient, arguments: Sequence[bytes]) -> None:
+@in_parts
+def _common(client: RespClient, arguments: Sequence[bytes]) -> Steps:
     """ZINTERCARD."""
-    asked = _asked(client, arguments, 1, INTER, stored=False, counted=True)
-    first, *others = sorted(asked.sources, key=len)
-    size = sum(all(member in other for other in others) for member in first)
-    client.say(number(min(size, asked.most) if asked.most else size))
+    asked = yield from _asked(client, arguments, 1, INTER, stored=False, counted=True)
+    found = yield from _aggregated(asked, INTER)
+    client.say(number(min(len(found), asked.most) if asked.most else len(found)))
 
 
 GROUP: Final = "sorted-set"

@@ -1,6 +1,6 @@
 """A client as seen by who tells it of changes: what it watches, waits for, has copies of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,8 @@ from logstore.protocols.resp.replies import Version
 from logstore.slices import GoOn
 
 Place = tuple[int, bytes]  # a database, and a key of it
+Attempted = Generator[int, None, bytes | None]
+Attempt = Callable[[], Attempted]
 
 
 @dataclass(slots=True)
@@ -56,9 +58,9 @@ class Blocked:
         client: Party,
         kind: type[Collection],
         places: Sequence[Place],
-        attempt: Callable[[], bytes | None],
+        attempt: Attempt,
     ) -> None:
-        """``attempt``: the reply, None: there is nothing yet. Raises Wrong."""
+        """``attempt``: the reply, None: there is nothing yet; in steps. Raises Wrong."""
         self.client = client
         self.kind = kind  # what it waits for; anything else under a key is nothing
         self.places = dict.fromkeys(places)

@@ -10,6 +10,7 @@ from typing import Final
 from logstore.broker.keys.keys import Keys
 from logstore.errors import LogstoreError
 from logstore.protocols.resp.onlookers.party import Blocked, Party, Place
+from logstore.slices import in_one_go
 
 TIMED_OUT: Final = object()
 
@@ -80,7 +81,7 @@ class Waiting:
                 if type(space.find(place[1])) is not blocked.kind:
                     continue
                 try:
-                    reply = blocked.attempt()
+                    reply = in_one_go(blocked.attempt())
                 except LogstoreError as error:
                     self.end(blocked.client, error)
                     continue

@@ -1,0 +1,41 @@
+"""Elements by chance, of collections of any size: SRANDMEMBER, HRANDFIELD, ZRANDMEMBER."""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Final
+
+from logstore.broker.keys.collection import some_of
+from logstore.protocols.resp.client import RespClient
+from logstore.protocols.resp.keys.long_replies import Item, saying
+from logstore.protocols.resp.keys.reach import CHANCE
+from logstore.protocols.resp.wrong import Wrong
+from logstore.slices import Steps
+
+DRAWN_MAX: Final = 1 << 20  # of a collection that may be smaller: a count alone asks for so many
+
+
+def places(size: int, asked: int) -> Generator[int, None, list[int]]:
+    """Up to so many different places; below 0, just as many, some of them perhaps again."""
+    if -asked > DRAWN_MAX:
+        raise Wrong(f"value is out of range: at most {DRAWN_MAX} may be drawn")
+    found: list[int] = []
+    moved: dict[int, int] = {}  # as if those that were drawn stood before all others
+    for some in some_of(range(min(asked, size) if asked > 0 else -asked)):
+        for at in some:
+            if asked < 0:
+                found.append(int(CHANCE.random() * size))
+                continue
+            place = at + int(CHANCE.random() * (size - at))
+            found.append(moved.get(place, place))
+            moved[place] = moved.get(at, at)
+        yield len(some)
+    return found
+
+
+def say_drawn(
+    client: RespClient,
+    head: bytes,
+    items: Sequence[Item],
+    written: Callable[[Sequence[Item]], bytes],
+) -> Steps:
+    """As ``saying``; what is drawn again and again may be more than there is memory for."""
+    yield from saying(client, head, items, written, client.door.budget.request_bytes_max)
