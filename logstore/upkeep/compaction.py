@@ -9,7 +9,8 @@ offsets from old to new; the set needs half of the memory.
 A record that stays keeps its bytes: deltas count from the batch's own base, which stays too. Only
 header fields that say how many records there are change. Control batches stay, records without a
 key stay, and of each producer the last batch does, if only as an empty one (its sequence numbers go
-on from there).
+on from there). Of an aborted transaction no record stays, and its keys count for nothing; what is
+of an open one, or behind it, is not looked at.
 
 A tombstone (a key without a value) stays until one whole compaction has gone over it, so that no
 older record of its key is left, and ``delete.retention.ms`` after that: who reads from the start
@@ -21,6 +22,7 @@ from collections.abc import Container, Generator, Iterator, Mapping, Sequence, S
 from itertools import count
 from typing import cast
 
+from logstore.log import Aborted
 from logstore.records.batch import Batch
 from logstore.records.check import whole
 from logstore.records.decode import decode
@@ -171,6 +173,9 @@ class _Run:
         self._work = work
         self._sealed = sealed
         self._producers: set[int] = set()
+        self._aborted: dict[int, list[Aborted]] = {}  # by producer
+        for it in work.aborted:
+            self._aborted.setdefault(it.producer_id, []).append(it)
         self._removed = 0  # from the segment at hand
         self.tombstones = 0  # that stay, of batches that are not gone over again
         self._tombstones = 0  # of the batch at hand
@@ -225,6 +230,9 @@ class _Run:
             batch.check()
             whole(batch)
             return None
+        if batch.is_transactional and self._is_aborted(batch):
+            batch.check()
+            return array("I")
         records = keyed(batch)
         # Of each key the last place in the batch.
         last = dict(zip(records.keys, count(), strict=False))
@@ -248,6 +256,10 @@ class _Run:
         if len(places) == batch.record_count:
             return None
         return records.spans(sorted(places))
+
+    def _is_aborted(self, batch: Batch) -> bool:
+        its = self._aborted.get(batch.producer_id, ())
+        return any(it.first <= batch.base_offset < it.last for it in its)
 
     def _expired(self, batch: Batch, records: Keyed) -> Iterator[int]:
         """Places of records whose time is over."""

@@ -428,12 +428,12 @@ class Rewrite:
             before = [replace(it, active=False) for it in before]
         last = before[-1]
         sealed = last.base_offset if last.active else last.end_offset
-        chosen, why = self._plan(job, before, sealed)
+        chosen, why = self._plan(job, before, min(sealed, log.stable))
         to_merge = self._runs(before, sealed)
         if not job.dry_run and (chosen or to_merge):  # else the disk is left in peace
             secure = log.secure()
             before = log.segments()
-            chosen, why = self._plan(job, before, secure)
+            chosen, why = self._plan(job, before, min(secure, log.stable))
             self._bytes_total = sum(it.bytes for it in chosen)
             try:
                 if chosen and self._lane is not None:
@@ -524,6 +524,7 @@ class Rewrite:
                 keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
                 levels=self._levels,
                 expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
+                aborted=tuple(self._log.aborted(chosen[0].base_offset, upto)),
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)

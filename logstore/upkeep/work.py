@@ -13,6 +13,7 @@ import msgspec
 
 from logstore import errors
 from logstore.errors import Failed, LogstoreError
+from logstore.log import Aborted
 
 
 class SegmentPart(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +46,7 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     # time that it is now.
     expires: str = ""
     now_ms: int = 0
+    aborted: tuple[Aborted, ...] = ()  # transactions with something in the parts
 
 
 class Thinning(msgspec.Struct, frozen=True, tag=True):
