@@ -15,7 +15,6 @@ Pure, and not locked.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from logstore.broker.packed import Packed, packed
@@ -148,8 +147,7 @@ class Journaled:
         rotates = decision.next_pid != it.pid
         self._forget(it.name)
         self._put(
-            replace(
-                it,
+            it._replace(
                 pid=decision.next_pid,
                 epoch=decision.next_epoch,
                 last_epoch=decision.epoch - 1 if raised else it.last_epoch,
@@ -202,7 +200,7 @@ class Journaled:
             it = read_known(data, name)
             if name <= last or state not in IDLE:
                 raise data.damaged(f"has the transactional id {name[:60]!r} out of order")
-            new._put(replace(it, state=State(state)))
+            new._put(it._replace(state=State(state)))
             last = name
         place = -1
         for _ in range(data.number()):

@@ -10,7 +10,7 @@ it is known does nothing to what came after it. Pure.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from logstore.broker.packed import Packed, packed
@@ -197,6 +197,19 @@ class Staged:
             del pending[partition]
             if not pending:
                 del self._groups[group]
+
+    def copy(self) -> "Staged":
+        """The same, apart from this one."""
+        new = Staged()
+        new.bytes = self.bytes
+        new._groups = {
+            group: {partition: those.copy() for partition, those in pending.items()}
+            for group, pending in self._groups.items()
+        }
+        new._transactions = {
+            pid: replace(it, keys=it.keys.copy()) for pid, it in self._transactions.items()
+        }
+        return new
 
     # As bytes
 

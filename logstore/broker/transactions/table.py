@@ -11,7 +11,6 @@ goes back for how long a transaction may take.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from logstore.broker.transactions.deadlines import Deadlines
@@ -71,7 +70,7 @@ class Table:
         self._open: set[str] = set()
         self._deadlines = Deadlines()
         for it in sorted(ids, key=lambda it: it.since_ms):
-            self._put(_Entry(replace(it, restored=True), None))
+            self._put(_Entry(it._replace(restored=True), None))
 
     # What there is
 
@@ -129,7 +128,7 @@ class Table:
                     f"unused for longest are being forgotten; try again"
                 )
             it = TransactionalId.new(name, new_pid(), timeout_ms, now.ms)
-            self._put(_Entry(replace(it, connection=connection), None))
+            self._put(_Entry(it._replace(connection=connection), None))
             return it
         _check_connection(entry, connection)
         producer = None if asked == (NO_PID, NO_EPOCH) else asked
@@ -186,7 +185,8 @@ class Table:
     def reopen(self, pid: int, epoch: int, now: Now) -> bool:
         """At a start: a transaction of this producer has data, or offsets, and no decision.
 
-        False: the producer was fenced, or its id is expired; what it has open is to be aborted.
+        Those that were decided have come to all partitions before this is asked. False: the
+        producer was fenced, or its id is expired; what it has open is to be aborted.
         """
         name = self._names.get(pid)
         if name is None:
@@ -269,7 +269,7 @@ class Table:
     ) -> TransactionalId:
         before = entry.it
         if connection > it.connection:
-            it = replace(it, connection=connection)
+            it = it._replace(connection=connection)
         if it is before:
             return it
         if it.pending:

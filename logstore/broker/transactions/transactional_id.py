@@ -15,7 +15,6 @@ a transaction is open is fenced at once. Kafka aborts the transaction, which is 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -76,8 +75,7 @@ def missing_in_offset_commit(version: int) -> Missing:
 _REFUSED: Final = Missing.REFUSED
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionalId:
+class TransactionalId(NamedTuple):
     """One of them. Times are in ms of the wall clock."""
 
     name: str
@@ -145,8 +143,7 @@ class TransactionalId:
         if self.epoch >= EXHAUSTED:
             pid, epoch, previous_pid = new_pid(), 0, self.pid
         return self._before(
-            replace(
-                self,
+            self._replace(
                 state=State.EMPTY,
                 since_ms=now_ms,
                 pid=pid,
@@ -162,7 +159,7 @@ class TransactionalId:
     def kept(self) -> "TransactionalId":
         """The journal has it safe: it is pending no more."""
         assert self.pending
-        return replace(self, pending=False)
+        return self._replace(pending=False)
 
     # A transaction
 
@@ -172,7 +169,7 @@ class TransactionalId:
         Raises ConcurrentTransactions, UnknownProducer, FencedProducer.
         """
         it = self._within(producer, now_ms)
-        return replace(it, restored=False) if it.restored else it
+        return it._replace(restored=False) if it.restored else it
 
     def admitted(self, producer: Producer, missing: Missing, now_ms: int) -> "TransactionalId":
         """A batch, or offsets, of the producer's transaction.
@@ -198,8 +195,8 @@ class TransactionalId:
 
     def begun(self, now_ms: int) -> "TransactionalId":
         """A transaction is open, whoever says so."""
-        began = replace(
-            self, state=State.ONGOING, since_ms=now_ms, began_ms=now_ms, previous_pid=NO_PID
+        began = self._replace(
+            state=State.ONGOING, since_ms=now_ms, began_ms=now_ms, previous_pid=NO_PID
         )
         return self._before(began)
 
@@ -252,8 +249,7 @@ class TransactionalId:
             it = self.begun(now_ms)
         if it.state is not State.ONGOING:
             raise self._misfit(outcome)
-        decided = replace(
-            it,
+        decided = it._replace(
             state=PREPARE[outcome],
             since_ms=now_ms,
             version=TV1,
@@ -275,8 +271,7 @@ class TransactionalId:
         self, outcome: Outcome, new_pid: Callable[[], int], now_ms: int
     ) -> "TransactionalId":
         return self._before(
-            replace(
-                self,
+            self._replace(
                 state=PREPARE[outcome],
                 since_ms=now_ms,
                 version=TV2,
@@ -293,9 +288,9 @@ class TransactionalId:
     def completed(self) -> "TransactionalId":
         """The decision has come to all partitions."""
         assert not self.pending
-        it = replace(self, state=COMPLETE[self.outcome], began_ms=NEVER)
+        it = self._replace(state=COMPLETE[self.outcome], began_ms=NEVER)
         if self.next_pid != NO_PID:
-            it = replace(it, pid=self.next_pid, epoch=0, next_pid=NO_PID, previous_pid=self.pid)
+            it = it._replace(pid=self.next_pid, epoch=0, next_pid=NO_PID, previous_pid=self.pid)
         return self._before(it)
 
     def is_expired(self, now_ms: int, expiration_ms: int) -> bool:

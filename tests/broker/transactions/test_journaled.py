@@ -1,7 +1,6 @@
 """What the journal's records come to, in whatever way they are replayed."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from clock import NOW_MS
@@ -163,7 +162,7 @@ def test_what_is_abandoned_changes_no_producer(journal):
 def test_records_that_can_not_be():
     journal = Journal()
     it = journal.known(an_id(pending=True))
-    ahead = replace(it, epoch=9, state=State.PREPARE_COMMIT, version=TV2)
+    ahead = it._replace(epoch=9, state=State.PREPARE_COMMIT, version=TV2)
     with pytest.raises(CorruptStore, match="epoch 9 of transactional id 'copier', which has 5"):
         journal.decided(ahead)
     with pytest.raises(

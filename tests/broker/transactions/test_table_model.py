@@ -1,8 +1,6 @@
 """The table of transactional ids against Kafka's own rules, written down as tables; and what the
 journal is told of it, replayed, against what it has come to."""
 
-from dataclasses import replace
-
 from hypothesis import given, note
 from hypothesis import strategies as st
 from transaction_parts import Pids, an_id, at
@@ -174,7 +172,7 @@ class Both:
         self.table, self.journaled, self.place = Table(), Journaled(), 0
         self.tell = None
         if epoch:
-            known = replace(an_id(epoch=epoch), last_epoch=epoch - 1)
+            known = an_id(epoch=epoch)._replace(last_epoch=epoch - 1)
             self.journaled.apply(known_key("copier"), encode_known(known), 0)
             self.place = 1
             [it] = self.journaled.ids()
@@ -286,7 +284,7 @@ class Both:
                 [getattr(one, name) for name in named] if one is not None else None
                 for one in (self.it, it)
             ]
-        return replace(self.it, restored=False), it
+        return self.it._replace(restored=False), it
 
 
 @given(st.sampled_from([0, 0, 3, MAX - 3]), st.lists(STEPS, max_size=40))
