@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, include, runs
 from logstore.broker.queues.counts import ByCount
 from logstore.broker.queues.settlement import Purged, Settlement
-from logstore.broker.shares.acknowledgement import Acknowledged, Said, Type, said
+from logstore.broker.shares.acknowledgement import Acknowledged, Type, said
 from logstore.broker.shares.locks import Lock, Locks
 from logstore.errors import InvalidRecordState
 
@@ -174,49 +174,42 @@ class SharePartition:
     def acknowledge(self, owner: str, batches: Sequence[Acknowledged], now_ms: int) -> Changed:
         """All of it, or nothing. Raises Refused, InvalidRecordState."""
         told = said(batches, self.start, self.end)
-        for it in told:
-            self._check(owner, it)
-        settled: Bits = {}
-        released: list[tuple[int, int]] = []
-        for first, upto, kind in told:
+        ranges = _joined((it.first, it.upto) for it in told)
+        if not self.limits.renews and any(it.type is Type.RENEW for it in told):
+            raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
+        for first, upto in ranges:
+            if not self._locks.owned(first, upto, owner):
+                raise InvalidRecordState(
+                    f"offsets {first} to {upto - 1} are not all the member's: others have them, or "
+                    f"they are done with"
+                )
+        for first, upto in ranges:
             self._locks.drop(first, upto)
+        settled: Bits = {}
+        released: Bits = {}
+        for first, upto, kind in told:
             if kind is Type.RENEW:
                 self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
-            elif kind is Type.RELEASE:
-                released.append((first, upto))
             else:
-                self.settlement.settle(first, upto - first)
-                include(settled, first, upto - first)
+                include(released if kind is Type.RELEASE else settled, first, upto - first)
+        for block, mask in settled.items():
+            self.settlement.settle_bits(block << BLOCK_SHIFT, mask)
         return self._released(released, settled)
-
-    def _check(self, owner: str, it: Said) -> None:
-        if it.type is Type.RENEW and not self.limits.renews:
-            raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
-        if not self._locks.owned(it.first, it.upto, owner):
-            raise InvalidRecordState(
-                f"offsets {it.first} to {it.upto - 1} are not all the member's: others have them, "
-                f"or they are done with"
-            )
 
     def release(self, owner: str) -> Changed:
         """The member's session has ended: all that it has is available again, or dead."""
-        taken = self._locks.take(lambda it: it.owner == owner)
-        return self._released([(it.first, it.upto) for it in taken])
+        return self._released(_bits(self._locks.take(lambda it: it.owner == owner)), {})
 
     def expire(self, now_ms: int) -> Changed:
         """The same of what members have had for too long."""
-        taken = self._locks.take(lambda it: it.deadline_ms <= now_ms)
-        return self._released([(it.first, it.upto) for it in taken])
+        return self._released(_bits(self._locks.take(lambda it: it.deadline_ms <= now_ms)), {})
 
-    def _released(self, ranges: Iterable[tuple[int, int]], settled: Bits | None = None) -> Changed:
-        bits: Bits = {}
+    def _released(self, bits: Bits, settled: Bits) -> Changed:
         dead: Bits = {}
-        for first, upto in ranges:
-            include(bits, first, upto - first)
-            died = self.settlement.release(first, upto - first, dead_at=self.limits.deliveries)
-            for block, mask in died.items():
-                dead[block] = dead.get(block, 0) | mask
-        return Changed(settled or {}, self.settlement.failures_of(bits), dead)
+        for block, mask in bits.items():
+            first, limit = block << BLOCK_SHIFT, self.limits.deliveries
+            dead |= self.settlement.release_bits(first, mask, dead_at=limit)
+        return Changed(settled, self.settlement.failures_of(bits), dead)
 
     def overdue(self) -> Bits:
         """What is available although it was delivered often enough: it is dead, too.
@@ -258,3 +251,10 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((first, upto))
     return found
+
+
+def _bits(locks: Iterable[Lock]) -> Bits:
+    bits: Bits = {}
+    for it in locks:
+        include(bits, it.first, it.upto - it.first)
+    return bits
