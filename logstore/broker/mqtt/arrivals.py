@@ -7,6 +7,7 @@ that comes again is known, and one that is new is not taken for it.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from logstore.broker.mqtt.telling import Hands, Told, tell
@@ -155,7 +156,7 @@ class Arrivals:
 
 
 def _out_of(those: dict[int, _Group], group: _Group, pids: Sequence[int]) -> Sequence[int]:
-    """Take these out, as far as they are still of this group; which were."""
+    """Take these out, one perhaps twice, as far as they are still of this group; which were."""
     gone = [pid for pid in pids if those.get(pid) is group]
-    deque(map(those.pop, gone), 0)
+    deque(map(those.pop, gone, repeat(None)), 0)
     return gone

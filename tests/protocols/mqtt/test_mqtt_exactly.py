@@ -197,3 +197,20 @@ def test_receipts_and_completions_of_many_in_one_read(door):
     door.run()
     session = hearer.session.mine
     assert (session.queue.out, session.queue.ready, len(session.out.pids)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("expiry_s", [None, 60])
+def test_a_release_that_stands_twice_in_one_read_is_answered_twice(door, expiry_s):
+    """Which is kept before it is answered, where the session lasts; others wait for that, too."""
+    peer, _ = door.come(clean=False, expiry_s=expiry_s)
+    other, _ = door.come("other", clean=False, expiry_s=60)
+    for it in (peer, other):
+        it.ask(Publish(b"a", b"x", 2, pid=7))
+    release = Ack(kinds.PUBREL, 7)
+    peer.send(release, release)
+    other.send(release)
+    door.run()
+    assert peer.packets() == [Ack(kinds.PUBCOMP, 7)] * 2
+    assert other.packets() == [Ack(kinds.PUBCOMP, 7)]
+    assert peer.ask(Publish(b"a", b"another", 2, pid=7)).pid == 7
+    assert payloads(door) == [b"x", b"x", b"another"]
