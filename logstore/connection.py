@@ -39,6 +39,7 @@ READ_BYTES_MAX: Final = 512 << 10
 SEND_BYTES: Final = 1 << 20  # asked of a session at once
 EXTENT_BYTES: Final = 4 << 20  # of a file, in one call: it goes on as long as the peer reads
 PROMPT_BYTES_MAX: Final = 64 << 10  # of one read, to be answered at once: some milliseconds of work
+UNCOUNTED_BYTES: Final = 256  # of replies that wait for the disk: less than a connection takes
 BUFFERS_MAX: Final = 1000  # of one call; the kernel takes 1024
 OWN_ROOM_BYTES: Final = 64 << 10  # beyond the message that has begun: the next one has begun, too
 BUFFER_BYTES: Final = 64  # of a buffer beside its bytes: many are short
@@ -103,6 +104,7 @@ class Connection:
         "_timer_at",
         "_touched",
         "_turn",
+        "_waits",
         "_writing",
         "address",
         "bytes_in",
@@ -155,6 +157,7 @@ class Connection:
         self._queued = 0  # bytes that were ever to be sent
         self._touched = 0  # how far its own room was written to: so much of it is memory
         self._reading = self._writing = False
+        self._waits = False  # for replies to what it was prompted to answer
         self._ended = False  # the peer sends nothing more
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -249,20 +252,34 @@ class Connection:
         prompt = self._prompt
         if prompt is None or self._out or not 0 < size <= PROMPT_BYTES_MAX:
             return False
+        with memoryview(shared) as view:
+            data = bytes(view[:size])
+        if not self._ask(prompt, data, self.heard_at):
+            return False
+        self.bytes_in += size
+        return True
+
+    def _ask(
+        self, prompt: Callable[[Any, bytes, float], bytes | None], data: bytes, now: float
+    ) -> bool:
+        """As Doorway.prompt; whether the session has answered, or will."""
         try:
-            with memoryview(shared) as view:
-                reply = prompt(self.session, bytes(view[:size]), self.heard_at)
+            reply = prompt(self.session, data, now)
         except Exception as error:  # noqa: BLE001  one session's fault must not be another's
             self._failed(error)
             return True
         if reply is None:
+            self._waits = False
             return False
-        self.bytes_in += size
+        self._waits = not reply
         if reply:
+            self.heard_at = now
             self._start(reply)
             if self._out:
                 self.flush()
-        else:
+            elif self._account.own_bytes:
+                self._count()
+        elif self.session.held_bytes > UNCOUNTED_BYTES:
             self._count()
         return True
 
@@ -619,6 +636,10 @@ class Connection:
 
     def look(self) -> None:
         """Something may have happened, or become due."""
+        if self._waits and self._reading and self._own is None:
+            assert self._prompt is not None
+            if self._ask(self._prompt, b"", self._turn.now()):
+                return
         if not self.gone:
             self._attempt(self.session.wake, self._turn.now())
             self.flush()

@@ -178,8 +178,8 @@ class Doorway:
     # Has a session end and its client told why, where the protocol has words for that.
     end: Callable[[Any, str], None] | None = None
     # Has a session answer at once what came in one read. Gives the replies, where all is done with
-    # them; b"" where they come by ``outgoing``, once it has called ``wake``; None where nothing was
-    # done, and ``receive`` is to be given the same. Not asked while something is unsent, or left.
+    # them; b"" where they come when it has called ``wake``, and it is asked again, with nothing;
+    # None where nothing was done, and the others are to be asked. Only where nothing is unsent.
     prompt: Callable[[Any, bytes, float], bytes | None] | None = None
     log: logging.Logger = field(init=False)  # where what becomes of its connections is told
 

@@ -96,6 +96,11 @@ class Lines:
 
     def prompt(self, data, now):
         """As Doorway.prompt: of lines that begin with ``prompt``."""
+        if not data:
+            if not self.released:
+                return b""
+            self.released = self.held = False
+            return b"AT ONCE\n"
         self.asked.append(data)
         words = data.split()
         if not words or words[0] != b"prompt":

@@ -63,6 +63,23 @@ async def test_a_reply_that_comes_later_is_told_when_the_session_is_woken(server
 
 @plainly
 @prompts
+async def test_who_waits_alone_is_asked_again_when_he_is_woken(server, connect):
+    reader, writer = await connect()
+    for _ in range(2):
+        writer.write(b"prompt hold\n")
+        await until(lambda: server.connections() and Lines.last.held)
+        Lines.last.wake_me()
+        Lines.last.release()
+        assert await line(reader) == b"AT ONCE\n"
+    writer.write(b"prompt hold\n")
+    await until(lambda: Lines.last.held)
+    writer.write_eof()
+    assert await reader.read() == b"FINISHED\n"
+    writer.close()
+
+
+@plainly
+@prompts
 async def test_half_a_message_is_received_and_so_is_all_behind_it(server, connect):
     reader, writer = await connect()
     writer.write(b"hal")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from logstore.broker.keys import elements
 from logstore.broker.keys.collection import Collection
@@ -158,11 +158,7 @@ class Journal:
         key = object()
         # Where this turn has changed nothing, what is waited for was written before.
         self._watchers[key] = self.turn if self.keyspace.must else self.turn - 1, wake
-
-        def stop() -> None:
-            self._watchers.pop(key, None)
-
-        return stop
+        return cast("Wake", partial(self._watchers.pop, key, None))
 
     # Reading
 

@@ -295,6 +295,7 @@ class RespClient:
         for depends, begin, end, each in self.unsaved:
             if turn in depends:
                 self._say_lost(begin, end, error, each=each)
+                self.link.wake()  # it may wait for nothing else
         if turn in self.depends:  # by a command that is under way: it has its replies at its end
             self.lost = error
 

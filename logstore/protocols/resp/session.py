@@ -174,6 +174,8 @@ class RespSession:
 
     def prompt(self, data: bytes, now: float) -> bytes | None:
         """As Doorway.prompt: GETs alone, or SETs, of a client of which nothing else is known."""
+        if not data:
+            return self._late()
         count = quick.alike(data)
         if not (count and self._is_idle() and self._is_plain(now) and self._keyed()):
             return None
@@ -194,6 +196,18 @@ class RespSession:
             self._unsafe.watch(client.link.wake)
             return b""
         return replies[0] if count == 1 else b"".join(replies)
+
+    def _late(self) -> bytes | None:
+        """The replies that were to wait until something is safe, if nothing else has happened."""
+        client = self._client
+        if client.closed is not None or client.soft_over or client.behind or client.following:
+            return None
+        if not self._unsafe.settled():
+            return b""
+        replies = b"".join(client.out)
+        client.out.clear()
+        client.unsaved.clear()
+        return replies or None
 
     def _answer_all(self, data: bytes, count: int) -> Sequence[bytes]:
         """The replies to so many requests; none: they are not all simple, and nothing was done."""

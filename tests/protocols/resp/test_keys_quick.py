@@ -158,9 +158,15 @@ def test_what_is_read_or_set_is_told_when_it_is_safe_and_not_taken_before(keys):
     for it in (one, two):
         assert it.session.busy
         assert it.session.prompt(crowd(["GET", "none"]), 1.0) is None
+        assert it.session.prompt(b"", 1.0) == b""
         assert it.send(b"") == b""
-    door.sync()
-    assert (one.new(), two.new()) == (OK * len(keys), b"$1\r\n1\r\n")
+    door.end_turn()
+    door.log.sync()
+    door.end_turn()
+    assert one.session.prompt(b"", 1.0) == OK * len(keys)
+    assert two.session.prompt(b"", 1.0) == b"$1\r\n1\r\n"
+    assert not one.session.busy
+    assert not one.session.held_bytes
 
 
 def test_no_reply_is_longer_than_what_is_sent_at_once():

@@ -101,6 +101,30 @@ def test_a_full_disk_is_told_and_changes_nothing(door, log, pipelined):
     assert b"aof_last_write_status:ok" in two.ask("INFO", "persistence")
 
 
+@pytest.mark.parametrize("prompted", [True, False])
+def test_who_waits_for_what_can_t_be_written_is_woken(door, log, prompted):
+    one, two = door.connect(), door.connect()
+    for it in (one, two):
+        it.ask("PING")
+        it.prompted = prompted
+    log.full = True
+    take(one, request("SET", "a", "1"))
+    take(two, request("GET", "a"))
+    before = one.link.woken, two.link.woken
+    door.end_turn()
+    assert one.link.woken > before[0]
+    assert two.link.woken > before[1]
+    assert (one.send(b""), two.send(b"")) == (FULL, FULL)
+
+
+def take(peer, data):
+    """It is not answered in its turn."""
+    if peer.prompted:
+        assert peer.session.prompt(data, 1.0) == b""
+    else:
+        assert peer.session.receive(memoryview(data), 1.0) == len(data)
+
+
 def test_what_is_written_as_one_is_told_as_one_where_it_is_not(door, log):
     """It is written before its replies are complete: a transaction, or many keys at once."""
     one = door.connect()
