@@ -321,7 +321,6 @@ class Exact:
     def _over(self, pids: Sequence[int]) -> None:
         deque(map(self._steps.pop, pids, repeat(None)), 0)
         held = Transaction()
-        held.hurried = False  # a client that is told again of one that is over says so again
         if self._lasts:
             held.remember(Told(self._session, told_of(OVER, sorted(pids))))
         self._out.completed(pids, held)

@@ -12,6 +12,7 @@ to it.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.mqtt import mapping
@@ -279,9 +280,43 @@ class Outbound:
     def push(self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]) -> None:
         """Send these, whose delivery tags follow each other."""
         assert self.line is not None
+        alike = self._alike(outlet, tag, deliveries)
+        messages, done = alike or self._each(outlet, tag, deliveries)
+        if messages:
+            size = sum([HEAD_BYTES + len(it[0]) + len(it[1]) for it in messages])
+            self._average = max(MESSAGE_BYTES, size // len(messages))
+            self._count()
+            exact = self.exact
+            if exact is not None and (exact.held_bytes or any(it[2] > 1 for it in messages)):
+                exact.send(messages, size)
+            else:
+                self.put(messages)
+        for n in done:
+            self._settle(n, n)
+
+    def _alike(
+        self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]
+    ) -> tuple[list[Sent], Sequence[int]] | None:
+        """The messages of one topic, all to be acknowledged; None: they are not that alike."""
+        _, keys, said, bodies, again, times = zip(*deliveries, strict=True)
+        count, key, data = len(keys), keys[0], said[0]
+        if keys.count(key) < count or said.count(data) < count:
+            return None
+        way = self._way(outlet, key, data, times[0])
+        if not way.granted or not way.qos or way.expires:
+            return None
+        columns = zip(
+            repeat(way.topic), bodies, repeat(way.qos), self.pids.take_all(tag, count), again,
+            repeat(way.retain), repeat(way.ids), repeat(way.about),
+        )  # fmt: skip
+        return list(map(tuple.__new__, repeat(Sent), columns)), ()
+
+    def _each(
+        self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]
+    ) -> tuple[list[Sent], Sequence[int]]:
+        """The messages, and the tags of what nobody acknowledges."""
         messages: list[Sent] = []
-        done: list[int] = []  # tags of what nobody acknowledges
-        exact, size = False, 0
+        done: list[int] = []
         take, new = self.pids.take, tuple.__new__
         last_key, last_data, way = b"", b"", None
         for n, (_, key, data, body, again, time_ms) in enumerate(deliveries, tag):
@@ -292,24 +327,14 @@ class Outbound:
                 self._counts.not_for_it += 1
                 done.append(n)
                 continue
-            topic, qos, retain, ids, about = way.topic, way.qos, way.retain, way.ids, way.about
-            if qos:
+            if way.qos:
                 pid = take(n)
-                exact = exact or qos > 1
             else:
                 pid, again = 0, False  # [MQTT-3.3.1-2]
                 done.append(n)
-            size += len(topic) + len(body) + HEAD_BYTES
-            messages.append(new(Sent, (topic, body, qos, pid, again, retain, ids, about)))
-        if messages:
-            self._average = max(MESSAGE_BYTES, size // len(messages))
-            self._count()
-        if messages and self.exact is not None and (exact or self.exact.held_bytes):
-            self.exact.send(messages, size)
-        elif messages:
-            self.put(messages)
-        for n in done:
-            self._settle(n, n)
+            fields = (way.topic, body, way.qos, pid, again, way.retain, way.ids, way.about)
+            messages.append(new(Sent, fields))
+        return messages, done
 
     def _way(self, outlet: Outlet, key: bytes, data: bytes, time_ms: int) -> Way:
         """What messages with this routing key and these properties are to the client."""

@@ -66,6 +66,16 @@ class PacketIds:
         tags[pid] = tag
         return pid
 
+    def take_all(self, tag: int, count: int) -> Sequence[int]:
+        """The same for so many deliveries whose tags follow each other."""
+        pids = range(self._last + 1, self._last + 1 + count)
+        free = self._tags.keys().isdisjoint(pids) and self.reserved.isdisjoint(pids)
+        if not free or pids.stop > PID_MAX + 1:
+            return [self.take(it) for it in range(tag, tag + count)]
+        self._last = pids[-1]
+        self._tags.update(zip(pids, range(tag, tag + count), strict=True))
+        return pids
+
     @property
     def most(self) -> int:
         """So many can be in use at once."""

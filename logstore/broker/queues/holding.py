@@ -195,14 +195,13 @@ class Holding:
         """
         if not self._telling:
             return False
-        hurried = any(it.transaction.hurried for it in self._telling)
         self._told += [it._replace(upto=upto) for it in self._telling]
         self._telling = []
         if self._stop is None:
             self._stop = self._journal.watch(self._wake)
         if self._journal.done >= upto:  # its news came before it was watched
             self._wake()
-        return hurried
+        return True
 
     def _wake(self) -> None:
         """From any thread."""

@@ -101,7 +101,7 @@ class Remembered(Protocol):
 class Transaction:
     """One of them, as it is put together."""
 
-    __slots__ = ("ahead", "body_bytes", "endings", "first", "hurried", "parts", "remembered")
+    __slots__ = ("ahead", "body_bytes", "endings", "first", "parts", "remembered")
 
     def __init__(self) -> None:
         self.ahead: list[Ahead] = []  # called when it begins
@@ -109,7 +109,6 @@ class Transaction:
         self.endings: list[Ending] = []
         self.remembered: list[Remembered] = []
         self.body_bytes = 0
-        self.hurried = True  # somebody waits for it; else it may be safe a little later
         self.first = 0  # the number of its first body, once it is told
 
     def __bool__(self) -> bool:
@@ -153,7 +152,6 @@ class Transaction:
         self.endings += other.endings
         self.remembered += other.remembered
         self.body_bytes += other.body_bytes
-        self.hurried = self.hurried or other.hurried
 
     def forget(self) -> None:
         """None of it is to happen."""

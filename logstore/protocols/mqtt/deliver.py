@@ -43,6 +43,9 @@ def messages(of: Carrier, those: Sequence[Sent]) -> Sequence[int]:
     door, asked = of.door, of.come
     assert asked is not None
     most, v5 = asked.packet_bytes_max, of.version == V5
+    if not most and _are_alike(those):
+        _alike(of, those)
+        return ()
     now_ms = door.clock() if v5 else 0
     topic, about, ids = None, None, None
     opened = section = before = b""
@@ -79,3 +82,26 @@ def messages(of: Carrier, those: Sequence[Sent]) -> Sequence[int]:
     door.counts.too_long += len(too_long)
     door.totals.messages_out += sum(by_qos)
     return too_long
+
+
+def _are_alike(those: Sequence[Sent]) -> bool:
+    """Whether all are of one topic, are to be acknowledged, and say the same beside."""
+    names, _, qos, _, dup, retain, ids, said = zip(*those, strict=True)
+    columns: tuple[tuple[object, ...], ...] = (names, said, ids, qos, dup, retain)
+    return qos[0] > 0 and all(it.count(it[0]) == len(it) for it in columns)
+
+
+def _alike(of: Carrier, those: Sequence[Sent]) -> None:
+    """As ``messages``, of such."""
+    door, count = of.door, len(those)
+    name, _, qos, _, dup, retain, ids, said = those[0]
+    section = door.forms.section(said, ids, door.clock()) if of.version == V5 else b""
+    of.put(
+        writing.publishes_with_ids(
+            writing.opening(name), [it[1] for it in those], [it[3] for it in those], section,
+            writing.flags(qos, retain=retain, dup=dup),
+        )
+    )  # fmt: skip
+    of.link.wake()
+    door.counts.sent[qos] += count
+    door.totals.messages_out += count

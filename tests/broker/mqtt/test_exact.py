@@ -99,26 +99,6 @@ def test_messages_of_one_qos_keep_their_order_beside_those_of_another(node, hand
     assert line.bodies == [b"1", b"2", b"3"]
 
 
-def test_a_sync_is_hurried_by_all_but_what_is_over(node, hands):
-    session, line = come(node)
-    told = []
-
-    def go_on():
-        told.append([transaction.hurried for transaction, _ in hands.late])
-        hands.go_on()
-        node.run()
-        hands.late = []
-
-    hands.late = []
-    node.send(b"a/1", b"1", b"2", qos=2)
-    go_on()
-    assert session.exact.received(pids(line)) == []
-    go_on()
-    assert session.exact.completed(pids(line)) == 0
-    go_on()
-    assert told == [[True], [True], [False]]
-
-
 def test_what_could_not_be_kept_is_sent_once_it_can_on_the_same_connection(node, hands):
     session, line = come(node)
     hands.full = True

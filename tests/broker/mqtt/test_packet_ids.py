@@ -22,6 +22,24 @@ def test_they_go_round_and_skip_what_is_in_use():
     assert [it.take(tag) for tag in (80, 81)] == [PID_MAX, 2]
 
 
+@given(
+    st.sets(st.integers(1, 12) | st.integers(PID_MAX - 5, PID_MAX), max_size=9),
+    st.sets(st.integers(1, 12), max_size=3),
+    st.integers(0, 9) | st.integers(PID_MAX - 9, PID_MAX - 1),
+    st.integers(1, 9),
+)
+def test_many_are_taken_as_one_by_one(used, reserved, last, count):
+    alone, together = PacketIds(last), PacketIds(last)
+    for it in (alone, together):
+        for pid in used:
+            it.put(pid, pid)
+        it._last = last
+        it.reserved |= reserved
+    assert list(together.take_all(100, count)) == [alone.take(100 + n) for n in range(count)]
+    assert list(together.items()) == list(alone.items())
+    assert together.take(200) == alone.take(200)
+
+
 @given(tags, st.lists(st.integers(1, 13), max_size=9))
 def test_deliveries_are_told_by_rows(those, asked):
     rows = [
