@@ -4,7 +4,8 @@ The journal has one record for each queue that a turn touched. Its key says whos
 for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
 in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``), one with
 an ``I`` which ids an exchange has let pass (``seen.py``), one with an ``M`` what a client's session
-is handing over (``handovers.py``). So the state is made of the journal's
+is handing over (``handovers.py``), and those with other letters are about transactions of topics
+(``transactions/operations.py``). So the state is made of the journal's
 batches alone, but for which transactions are finished: that is told.
 
 When a batch is appended, only its bytes are kept: what the live queues know is in their
@@ -13,7 +14,8 @@ the state of a queue is asked for. Of each queue its encoded state is kept; only
 were touched since is encoded anew.
 
 The note is a format (a byte), then for each queue: length | key | length | state (``state.py``).
-Where there have been transactions, the key ``H`` has what is not finished (``unfinished.py``).
+Where there have been held transactions, the key ``H`` has what is not finished (``unfinished.py``);
+where topics have had some, the key ``T`` what is known of them (``transactions/journaled.py``).
 """
 
 import threading
@@ -35,12 +37,16 @@ from logstore.records.decode import decode
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.deduplication.deduplication import Deduplication
     from logstore.broker.queues.seen import Seen
+    from logstore.broker.transactions.journaled import Journaled
+    from logstore.broker.transactions.staged import Committed
 
 FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
 QUEUE: Final = b"Q"
 SEEN: Final = b"I"
 SESSION: Final = b"M"
+TRANSACTIONS: Final = b"T"  # of the note; of records, one of these
+OF_TRANSACTIONS: Final = frozenset((b"T", b"P", b"O", b"F", b"D"))
 
 
 def queue_key(queue: int) -> bytes:
@@ -101,6 +107,9 @@ class SettlementNotes:
         self._unread: list[tuple[int, bytes]] = []  # those that follow, each with its offset
         self._held = Unfinished()  # as of the same batch
         self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
+        self._transactions: Journaled | None = None  # as of the same; None: there were none
+        self._ended: list[int] = []  # places of decisions; not told to it yet
+        self._committed: list[Committed] = []  # offsets, by what was replayed at the opening
         self._replaying = True
         self._from_before = False  # the note was of the format before
         self._note: bytes | None = None  # of _states
@@ -127,13 +136,15 @@ class SettlementNotes:
                 exchange_of(key)
             elif key[:1] == SESSION:
                 session_of(key)
-            elif key != HELD:
+            elif key not in (HELD, TRANSACTIONS):
                 queue_of(key)
             if key in states:
                 raise data.damaged(f"has the key {key!r} twice")
             states[key] = data.bytes(data.number())
         if (kept := states.pop(HELD, None)) is not None:
             self._held = Unfinished.decode(kept)
+        if (kept := states.pop(TRANSACTIONS, None)) is not None:
+            self._transactions = _journaled().decode(kept)
         for key in [it for it in states if it[:1] == SEEN]:
             self._enter(key, states.pop(key))
         for key in [it for it in states if it[:1] == SESSION]:
@@ -264,7 +275,26 @@ class SettlementNotes:
         """
         with self._reading:
             self._read_all()
-            return self._held.lowest(below)
+            below = self._held.lowest(below)
+            return below if self._transactions is None else self._transactions.lowest(below)
+
+    # What transactions of topics ask
+
+    def transactions(self) -> "tuple[Journaled, list[Committed]]":
+        """What is known of them, as a copy; and the offsets that were committed, by what the
+        journal had above its recovery point as it was opened. Raises as ``state``.
+        """
+        with self._reading:
+            self._read_all()
+            made = _journaled()
+            if self._transactions is None:
+                return made(), []
+            return made.decode(self._transactions.encode()), list(self._committed)
+
+    def ended(self, place: int) -> None:
+        """The decision at this place is synced in all partitions, or they are gone. At once."""
+        with self._appending:
+            self._ended.append(place)
 
     # Reading batches: with _reading held
 
@@ -276,6 +306,8 @@ class SettlementNotes:
                 states = dict(self._states)
                 if self._held:
                     states[HELD] = self._held.encode()
+                if self._transactions:
+                    states[TRANSACTIONS] = self._transactions.encode()
                 states |= {key: it.encode() for key, it in self._seen.items()}
                 states |= {key: it.encode() for key, it in self._handovers.items()}
                 for key, state in states.items():
@@ -293,7 +325,9 @@ class SettlementNotes:
         with self._appending:
             batches = self._unread[: max(0, upto - self._read)]
             finished, self._finished = self._finished, []
+            ended, self._ended = self._ended, []
         self._read_held(finished, ())
+        self._end(ended)
         if not batches:
             return
         values: dict[bytes, list[bytes]] = {}  # by key: queues have nothing to do with each other
@@ -306,6 +340,8 @@ class SettlementNotes:
                 self._let_pass(key, value)
             elif key[:1] == SESSION:
                 self._hand_over(key, value)
+            elif key[:1] in OF_TRANSACTIONS:
+                self._transact(key, value, offset)
             else:
                 values.setdefault(key, []).append(value)
         changed = {key: self._changed(key, told) for key, told in values.items()}
@@ -326,6 +362,20 @@ class SettlementNotes:
             self._note = None
         for first, count, offset in brought:
             self._held.add(first, count, offset)
+
+    def _transact(self, key: bytes, value: bytes, place: int) -> None:
+        if self._transactions is None:
+            self._transactions = _journaled()()
+        committed = self._transactions.apply(key, value, place)
+        if self._replaying:
+            self._committed += committed
+
+    def _end(self, places: Sequence[int]) -> None:
+        for place in places:
+            if self._transactions is None:
+                self._transactions = _journaled()()
+            self._transactions.finish(place)
+            self._note = None
 
     def _let_pass(self, key: bytes, value: bytes) -> None:
         exchange_of(key)
@@ -382,6 +432,12 @@ def settlements_of(log: Log) -> SettlementNotes:
     The kind of a log says which notes it has: the journal's has these and no others (``store.py``).
     """
     return cast("SettlementNotes", log.notes)
+
+
+def _journaled() -> "type[Journaled]":
+    from logstore.broker.transactions.journaled import Journaled  # few stores have any
+
+    return Journaled
 
 
 def _records(batches: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, bytes]]:

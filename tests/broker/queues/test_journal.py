@@ -293,7 +293,7 @@ def only_errors_of_ours():
     ("key", "value", "error", "told_"),
     [
         (queue_key(5), b"Z\0", SchemaTooNew, "queue 5 in the journal has an operation b'Z'"),
-        (b"T\5", b"anything", SchemaTooNew, "a record with the key b'T"),
+        (b"Z\5", b"anything", SchemaTooNew, "a record with the key b'Z"),
         (queue_key(5), b"S\0", CorruptStore, "queue 5 in the journal is cut off"),
         (queue_key(5), None, CorruptStore, "no key or no value"),
         (None, b"X", CorruptStore, "no key or no value"),
