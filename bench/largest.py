@@ -202,6 +202,7 @@ def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
         yield Large(f"multi, {name}", request([b"MULTI"]) + queued + request([b"EXEC"]))
     yield Large("a crowd of lines", b"PING\r\n" * arguments)
     yield from of_keys(arguments, VALUE_BYTES)
+    yield from of_collections(arguments)
 
 
 def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
@@ -220,6 +221,56 @@ def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
     yield Large("set, a crowd that expires at once", b"".join(at_once))
     yield Large("randomkey, of a crowd that has expired", request([b"RANDOMKEY"]) * 10)
     yield Large("dbsize, of a crowd that has expired", request([b"DBSIZE"]) * 10)
+
+
+# What is done with collections of very many elements: l, h, s and z, and t, which has as many.
+LARGE = [
+    b"LRANGE l 0 -1", b"LPOS l none", b"LPOS l 1 COUNT 0", b"LINDEX l 5000", b"LSET l 5000 x",
+    b"LINSERT l BEFORE 13ff x", b"LREM l 0 13ff", b"LREM l 0 same", b"COPY l d REPLACE",
+    b"LTRIM l 5 -5", b"LPOP l 10000000", b"LMPOP 1 l LEFT COUNT 10000000",
+    b"BLMPOP 0 1 l RIGHT COUNT 10000000",
+    b"HGETALL h", b"HKEYS h", b"HVALS h", b"HSCAN h 0 COUNT 10000000", b"HINCRBY h 0 1",
+    b"HRANDFIELD h 10000 WITHVALUES", b"HRANDFIELD h -50000", b"COPY h d REPLACE",
+    b"SMEMBERS s", b"SSCAN s 0 COUNT 10000000", b"SPOP s 5000", b"SPOP s 10000000",
+    b"SRANDMEMBER s 10000", b"SRANDMEMBER s -50000", b"SINTER s t", b"SUNION s t", b"SDIFF s none",
+    b"SINTERCARD 2 s t LIMIT 3", b"SINTERSTORE d s t", b"SUNIONSTORE d s t", b"SDIFFSTORE d s none",
+    b"SMOVE s d 1", b"COPY s d REPLACE", b"MOVE s 1",
+    b"ZRANGE z 0 -1 WITHSCORES", b"ZRANGEBYSCORE z -inf +inf", b"ZRANGEBYLEX z - +",
+    b"ZRANGESTORE d z 0 -1", b"ZCOUNT z -inf +inf", b"ZLEXCOUNT z - +", b"ZRANK z 1",
+    b"ZINCRBY z 1 1", b"ZSCAN z 0 COUNT 10000000", b"ZRANDMEMBER z 10000 WITHSCORES",
+    b"ZRANDMEMBER z -50000", b"ZUNION 2 z s", b"ZINTER 2 z s", b"ZDIFF 2 z none",
+    b"ZUNIONSTORE d 2 z s", b"ZINTERSTORE d 2 z s", b"ZDIFFSTORE d 1 z", b"ZINTERCARD 2 z s",
+    b"ZPOPMIN z 5000", b"ZMPOP 1 z MAX COUNT 5000", b"ZREMRANGEBYRANK z 0 -1",
+    b"ZREMRANGEBYSCORE z -inf +inf", b"ZREMRANGEBYLEX z - +", b"COPY z d REPLACE",
+    b"DEL l h s z", b"RENAME z d", b"EXPIRE s 0", b"FLUSHALL", b"OBJECT ENCODING z",
+    b"MEMORY USAGE s", b"TYPE z",
+]  # fmt: skip
+KINDS = {b"l": b"RPUSH", b"h": b"HSET", b"s": b"SADD", b"t": b"SADD", b"z": b"ZADD"}
+
+
+def of_collections(elements: int) -> Iterator[Large]:
+    """Each of these with collections of so many elements, made before."""
+    names = [b"%x" % it for it in range(elements)]
+    half = names[: elements // 2]
+    for line in LARGE:
+        words = line.split(b" ")
+        made = []
+        for key in dict.fromkeys(it for it in words if it in KINDS):
+            elements_of = [it for name in half for it in (name, b"0")] if key == b"h" else names
+            if key == b"z":
+                elements_of = [it for name in half for it in (b"0", name)]
+            elif line == b"LREM l 0 same":
+                elements_of = [it for name in half for it in (name, b"same")]
+            made.append(request([KINDS[key], key, *elements_of]))
+        yield Large(line.decode() + ", large", b"".join(made) + request(words))
+    many = [request([b"SADD", b"s%x" % it, b"1"]) for it in range(elements // 20)]
+    keys = [b"s%x" % it for it in range(elements // 20)]
+    for words in (
+        [b"SINTER", *keys], [b"SUNIONSTORE", b"d", *keys], [b"SDIFF", *keys],
+        [b"ZUNION", b"%d" % len(keys), *keys], [b"SINTERCARD", b"%d" % len(keys), *keys],
+        [b"BLPOP", *[b"none" + it for it in keys], b"1"], [b"WATCH", *keys],
+    ):  # fmt: skip
+        yield Large(words[0].decode() + " of many sets", b"".join(many) + request(words))
 
 
 def all_commands() -> Iterator[Command]:

@@ -75,11 +75,15 @@ class AtHand:
     def soon(self, call):
         self.calls[call] = None
 
+    def step(self):
+        """What was asked for before; what it asks for comes in the next turn."""
+        calls, self.calls = self.calls, {}
+        for call in calls:
+            call()
+
     def end_turn(self):
         while self.calls:
-            calls, self.calls = self.calls, {}
-            for call in calls:
-                call()
+            self.step()
 
     def work(self, job, done):
         self.worker(job, done)

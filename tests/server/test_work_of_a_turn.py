@@ -144,13 +144,14 @@ def say_to_redis(thread, it, door=None):
         if more:
             arrived += READ_BYTES
         # What was changed is one batch, however many keys a command names.
-        thread.turn(door.around.end_turn)
+        thread.turn(door.around.step)
         out = thread.turn(lambda: session.outgoing(1 << 20))
         last = (last + b"".join(out) + link.sent)[-100:]
         link.sent = b""
         if link.woken > woken:
             thread.turn(lambda: session.wake(door.now))
-        if not thread.go_on() and not taken and not more and not out and woken == link.woken:
+        went_on = thread.go_on() or taken or more or out or door.around.calls
+        if not went_on and woken == link.woken:
             if session._client.blocked is None:
                 break
             for wait_s in (0, 10):  # it is told the time, and then that it is over

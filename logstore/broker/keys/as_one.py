@@ -64,10 +64,11 @@ class AsOne:
             return True  # each ends its turn as ever
         if any(it.held is not None for it in changed):
             return False
-        lead = next((it for it in changed if it.log is not None), None)
-        if lead is None:
+        there = [it for it in changed if it.log is not None]
+        if not there:
             changed[0].begin_opening()
             return False
+        lead = min(there, key=lambda it: it.has_much)  # whose own changes stand in the batch
         others = [it for it in changed if it is not lead]
         part, parts = lead.take(), [it.take() for it in others]
         now_ms = lead.keyspace.clock()
@@ -96,4 +97,7 @@ def _owed(journal: Journal, part: Part, now_ms: int) -> Owed | None:
     if not part.rows:
         return None
     at = 0 if journal.log is None else journal.log.end
-    return Owed(journal.topic, at, bytes(encode_columns(columns(part.rows, now_ms)).data))
+    batch = part.batch
+    if batch is None or batch.record_count < len(part.rows):
+        batch = encode_columns(columns(part.rows, now_ms))
+    return Owed(journal.topic, at, bytes(batch.data))

@@ -272,6 +272,11 @@ class Journal:
             batch = yield partial(self._work, lambda: encode_columns(columns(listed, now_ms)))
         self._gathered = Gathered(listed, batch)
 
+    @property
+    def has_much(self) -> bool:
+        """Whether so much was changed that its batch is made already."""
+        return self._gathered is not None
+
     def _is_much(self) -> bool:
         dirty, values = self.keyspace.dirty, self.keyspace.values
         if len(dirty) > ROWS_AT_ONCE:
