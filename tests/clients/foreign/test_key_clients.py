@@ -44,3 +44,9 @@ class TestJava:
 
     def test_lettuce_goes_on_when_the_server_was_killed_and_comes_back(self, start, built):
         recover(built("keys Java"), start, "resp")
+
+
+class TestRuby:
+    @pytest.mark.parametrize("exercise", ["redis", "rails cache"])
+    def test_what_programs_do_all_day(self, keys, built, exercise):
+        do(built("Ruby keys"), keys, "redis", exercise)

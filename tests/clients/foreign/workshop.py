@@ -244,6 +244,17 @@ def keys_java():
     return ["java", *JVM, "-cp", _jvm_programs("keys-java"), "keys.Exercises"]
 
 
+def of_ruby(*libraries):
+    """The command that runs the Ruby program, with what Debian packages of these names have."""
+    _need("ruby")
+    for it in libraries:
+        if subprocess.run(["ruby", "-e", f"require '{it}'"], capture_output=True).returncode:
+            raise NoTool(
+                f"Ruby has no {it}: apt-get install ruby-activesupport ruby-redis ruby-stomp"
+            )
+    return ["ruby", str(HERE / "ruby" / "client.rb")]
+
+
 CLIENTS = {
     "lapin": lapin,
     "rabbitmq-java": amqp_java,
@@ -266,6 +277,8 @@ CLIENTS = {
     "MQTT.js 3 ws": functools.partial(mqtt_node, "3ws"),
     "MQTT.js 5 ws": functools.partial(mqtt_node, "5ws"),
     "Zigbee2MQTT": functools.partial(mqtt_node, "z2m"),
+    "Ruby keys": functools.partial(of_ruby, "active_support", "redis"),
+    "Ruby stomp": functools.partial(of_ruby, "stomp"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,
     "java": java_client,
