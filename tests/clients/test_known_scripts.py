@@ -22,6 +22,14 @@ WORDS = [b"t1", b"t2", b"5", b"3", b"1", b"0", b"60", b"1000", b"1.5", b"PX", b"
 IN_MS = [b"t1", b"t2", b"5000", b"30000", b"100000", b"0", b"PX", b"-1"]  # nothing ends meanwhile
 COUNTS = [b"1", b"2", b"3", b"5", b"60", b"1000"]
 ROUNDS = 40
+SIDEKIQ = b"""
+local key, now = KEYS[1], ARGV[1]
+local jobs = redis.call("zrange", key, "-inf", now, "byscore", "limit", 0, 1)
+if jobs[1] then
+  redis.call("zrem", key, jobs[1])
+  return jobs[1]
+end
+"""
 # How Redis says where in the script it was.
 PLACE = re.compile(rb" script: [0-9a-f]{40}(, on @user_script:\d+\.?)?|, on @user_script:\d+\.?")
 NUMBER = re.compile(rb":\d{3,}\r\n|\$\d+\r\n\d{4,}(?:\.\d+)?\r\n")
@@ -150,7 +158,7 @@ def test_they_do_what_redis_does(both, texts):
     print("REDIS_SEED", seed)
     chance = random.Random(seed)
     same = Same(both)
-    for text in (text for found in texts.values() for text in found):
+    for text in (*(text for found in texts.values() for text in found), SIDEKIQ):
         for round_ in range(ROUNDS):
             same.prepare(chance)
             count = chance.choice([2, 3] if b"KEYS[2]" in text else [1, 2, 3])

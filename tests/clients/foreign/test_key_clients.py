@@ -50,3 +50,6 @@ class TestRuby:
     @pytest.mark.parametrize("exercise", ["redis", "rails cache"])
     def test_what_programs_do_all_day(self, keys, built, exercise):
         do(built("Ruby keys"), keys, "redis", exercise)
+
+    def test_sidekiq_does_its_jobs(self, keys, built):
+        do(built("Ruby sidekiq"), keys, "redis", "sidekiq")

@@ -278,6 +278,7 @@ CLIENTS = {
     "MQTT.js 5 ws": functools.partial(mqtt_node, "5ws"),
     "Zigbee2MQTT": functools.partial(mqtt_node, "z2m"),
     "Ruby keys": functools.partial(of_ruby, "active_support", "redis"),
+    "Ruby sidekiq": functools.partial(of_ruby, "sidekiq"),
     "Ruby stomp": functools.partial(of_ruby, "stomp"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,

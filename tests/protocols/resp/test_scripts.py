@@ -152,6 +152,22 @@ def test_fastapi_cache_clears_a_namespace_that_stands_in_its_text():
     assert peer.ask("EVAL", text.replace("it:*", "*"), "0").startswith(UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    "found", ["'zrangebyscore', key, '-inf', now, 'limit', 0, 1",
+              "'zrange', key, '-inf', now, 'byscore', 'limit', 0, 1"],
+)  # fmt: skip
+def test_sidekiq_takes_one_job_after_another_that_is_due(found):
+    peer = FakeDoor().connect()
+    text = (
+        f"local key, now = KEYS[1], ARGV[1] local jobs = redis.call({found}) "
+        "if jobs[1] then redis.call('zrem', key, jobs[1]) return jobs[1] end"
+    )
+    peer.ask("ZADD", "schedule", "1.5", "one", "2.5", "two", "3.5", "later")
+    taken = [peer.ask("EVAL", text, "1", "schedule", "3.25") for _ in range(3)]
+    assert taken == [b"$3\r\none\r\n", b"$3\r\ntwo\r\n", b"$-1\r\n"]
+    assert peer.ask("ZCARD", "schedule") == b":1\r\n"
+
+
 def test_values_of_scripts_are_replied_by_redis_s_rules():
     shown = {
         b":1\r\n": True, b"$-1\r\n": False, b":3\r\n": 3.99, b"$1\r\nx\r\n": b"x",

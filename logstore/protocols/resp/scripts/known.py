@@ -18,6 +18,7 @@ from logstore.protocols.resp.scripts.queues import (
     refresh_binding,
     send_to_group,
     sweep_bindings,
+    take_first_due,
 )
 from logstore.protocols.resp.scripts.values import (
     Failed,
@@ -432,6 +433,9 @@ KNOWN: Final = (
     Known("limits", _clear, ("74b724a5534a608cf74beb4051bc33c970606a12",)),
     Known("huey", pop_due, (
         "01213b0fc35437046615521dc50a1d0a8d8f446f", "a78f2c5ce25baf68fbd908da271b2d4785a04708",
+    )),
+    Known("Sidekiq", take_first_due, (
+        "ced1d9625cc75ef72a1f97bb2c349f882e8d4e75", "bf765e7268a58fe8223ca415b7b199f4ae1ad812",
     )),
     Known("kombu", refresh_binding, ("00199851afa202eb81beb564acf2f64a572fc288",)),
     Known("kombu", sweep_bindings, ("0b8e0acaacff1adfa9ff303041cf4dca7ebe9376",)),

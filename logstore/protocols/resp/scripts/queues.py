@@ -1,4 +1,4 @@
-"""Scripts of queues of tasks: huey, kombu and Celery's chords, channels_redis."""
+"""Scripts of queues of tasks: huey, Sidekiq, kombu and Celery's chords, channels_redis."""
 
 from math import floor
 
@@ -14,6 +14,17 @@ def pop_due(call: Call, keys: Keys, args: Keys) -> Value:
     if call("zremrangebyscore", keys[0], b"-inf", upto) == len(found):
         return found
     return None
+
+
+def take_first_due(call: Call, keys: Keys, args: Keys) -> Value:
+    """Sidekiq: take one whose time has come."""
+    upto = args[0] if args else None
+    found = call("zrangebyscore", keys[0], b"-inf", upto, b"LIMIT", 0, 1)
+    assert isinstance(found, list)
+    if not found:
+        return None
+    call("zrem", keys[0], found[0])
+    return found[0]
 
 
 def put_back(call: Call, _: Keys, args: Keys) -> Value:

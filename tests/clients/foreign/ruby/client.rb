@@ -88,6 +88,29 @@ def redis
   client.flushdb
 end
 
+# Sidekiq: jobs at once, one at a time, one that fails first, by a worker in a process of its own.
+def sidekiq
+  ENV["REDIS_URL"] = "redis://#{HOST}:#{PORT}/3"
+  job = File.join(__dir__, "job.rb")
+  worker = spawn("sidekiq", "-r", job, "-c", "2", %i[out err] => "/dev/null")
+  begin
+    require job
+    require "sidekiq/api"
+    5.times { |n| Job.perform_async(n) }
+    Job.perform_in(1, 9)
+    soon { sleep 0.05 until Sidekiq.redis { |it| it.llen("done") } == 6 }
+    same(Sidekiq.redis { |it| it.lrange("done", 0, -1) }.sort, %w[0 1 2 3 4 9])
+    same(Sidekiq.redis { |it| it.get("tried:3") }, "2")
+    same([Sidekiq::Queue.new.size, Sidekiq::ScheduledSet.new.size, Sidekiq::RetrySet.new.size], [0, 0, 0])
+    same(Sidekiq::ProcessSet.new.size, 1)
+  ensure
+    Process.kill("TERM", worker)
+    Process.wait(worker)
+  end
+  soon { sleep 0.05 until Sidekiq::ProcessSet.new.size == 0 }
+  Sidekiq.redis(&:flushdb)
+end
+
 # The stomp gem: acknowledgements, a transaction, a receipt, headers that have to be escaped.
 def stomp
   require "stomp"
@@ -143,7 +166,7 @@ def recovery
   same(soon { heard.pop }.body, "after")
 end
 
-send({ "rails cache" => :rails_cache, "redis" => :redis, "stomp" => :stomp, "recovery" => :recovery }.fetch(ARGV[2]))
+send({ "rails cache" => :rails_cache, "redis" => :redis, "sidekiq" => :sidekiq, "stomp" => :stomp, "recovery" => :recovery }.fetch(ARGV[2]))
 puts "done"
 $stdout.flush
 exit!(0) # whatever threads are left
