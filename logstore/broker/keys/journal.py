@@ -516,6 +516,10 @@ class Journal:
 
 def _parts(listed: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Some at a time that are a batch."""
+    keys, values, _ = zip(*listed, strict=True)
+    if sum(map(len, keys)) + sum(map(len, filter(None, values))) <= BATCH_BYTES:
+        yield listed
+        return
     begin = size = 0
     for at, row in enumerate(listed):
         own = _size(row)
