@@ -64,6 +64,12 @@ def _schedule() -> typer.Typer:
     return app
 
 
+def _keys() -> typer.Typer:
+    from .keys import app
+
+    return app
+
+
 def _session() -> typer.Typer:
     from .session import app
 
@@ -144,6 +150,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "queue": (_queue, "Declare queues, look into them, consume."),
     "vhost": (_vhost, "Add, list and delete virtual hosts."),
     "schedule": (_schedule, "See what waits for its time; cancel."),
+    "keys": (_keys, "See keys of Redis clients; delete some."),
     "session": (_session, "See MQTT clients' sessions; end them."),
     "policy": (_policy, "Set limits of queues by their names."),
     "definitions": (_definitions, "Take over what a RabbitMQ has."),

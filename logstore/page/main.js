@@ -195,7 +195,7 @@ function step(by) {
 function help() {
   const keys = [["/", "to the filter"], ["j  k", "to the next and the previous row"], ["Escape", "close a dialog, leave a field"],
     ["?", "this help"], ...VIEWS.map((it) => [`g ${it.key}`, it.title])];
-  tell("Keys", h("dl", { class: "keys" }, keys.map(([key, what]) => [h("dt", null, h("kbd", null, key)), h("dd", null, what)])));
+  tell("Keys", h("dl", { class: "shortcuts" }, keys.map(([key, what]) => [h("dt", null, h("kbd", null, key)), h("dd", null, what)])));
 }
 
 begin();

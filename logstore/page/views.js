@@ -7,6 +7,7 @@ export const VIEWS = [
   { word: "queues", title: "Queues", key: "q", load: () => import("./views/queues.js") },
   { word: "routing", title: "Routing", key: "r", load: () => import("./views/routing.js") },
   { word: "channels", title: "Channels", key: "c", load: () => import("./views/channels.js") },
+  { word: "keys", title: "Keys", key: "k", load: () => import("./views/keys.js") },
   { word: "connections", title: "Connections", key: "n", load: () => import("./views/connections.js") },
   { word: "server", title: "Server", key: "s", load: () => import("./views/server.js") },
 ];
