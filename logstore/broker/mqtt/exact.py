@@ -125,18 +125,19 @@ class Exact:
     def _reclaim(self, left: deque[int], then: Callable[[], object]) -> None:
         """Some of these packet identifiers, and soon those that follow."""
         over: list[int] = []
+        found, damaged = list[int](), list[int]()
         outlets = {it.queue.id: it for it in self._out.outlets}
         for _ in range(min(len(left), RECLAIMED_AT_ONCE)):
             pid = left.popleft()
             kept = self._kept.pop(pid, None)
             if kept is None:  # another connection has
                 continue
-            self._out.pids.reserved.discard(pid)
+            found.append(pid)
             outlet = outlets.get(kept.queue)
             lane = None if outlet is None else outlet.queue.stock.lanes.get(kept.lane)
             if outlet is not None and lane is not None and lane.failed is not None:
                 self._kept[pid] = kept  # its files are damaged: it may be there next time
-                self._out.pids.reserved.add(pid)
+                damaged.append(pid)
             elif lane is not None and outlet is not None and lane.settlement.is_out(kept.offset):
                 tag = self._out.unacked.add(outlet.queue, kept.lane, kept.offset, 1, outlet)
                 self._out.pids.put(pid, tag)
@@ -146,6 +147,7 @@ class Exact:
                 self._steps[pid] = Step.RELEASED
             else:
                 over.append(pid)
+        self._out.pids.reserved = self._out.pids.reserved.difference(found).union(damaged)
         if over:
             self._tell(told_of(OVER, over))
         if left:

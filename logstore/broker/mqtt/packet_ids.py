@@ -23,7 +23,7 @@ class PacketIds:
         self._tags: dict[int, int] = {}  # as they were sent
         # Of messages that can't be read now: their client may have them, and take another message
         # of such a number for one that it has. They are none of those in use.
-        self.reserved: set[int] = set()
+        self.reserved: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self._tags)

@@ -66,6 +66,8 @@ class _Page(Generic[Queue, Consumer]):
 class Unacked(Generic[Queue, Consumer]):
     """Of one channel. Queues and consumers are whatever the caller calls by these names."""
 
+    __slots__ = ("_low", "_next", "_of", "_pages", "_total")
+
     def __init__(self) -> None:
         self._pages: dict[int, _Page[Queue, Consumer]] = {}
         self._low = 0  # no page below has anything
