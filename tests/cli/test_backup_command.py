@@ -1,6 +1,11 @@
 import json
 
 import pytest
+from resp_kit import AtHand
+
+import logstore as library
+from logstore.broker.keys.key_topics import KeyTopics
+from logstore.broker.keys.keys import Keys
 
 
 @pytest.fixture
@@ -40,3 +45,30 @@ def test_refused(logstore, topic, data):
     logstore("backup", "copy")
     assert "not empty: name a new" in logstore("backup", "copy", code=1).err
     assert "not empty: name a new" in logstore("restore", "copy", code=1).err
+
+
+@pytest.mark.long
+def test_keys_are_copied_with_who_is_where_and_verified(data, logstore):
+    def opened(path):
+        store = library.open(path)
+        around = AtHand()
+        keys = Keys(KeyTopics(store.internals().topics), lambda: 5000, around)
+        around.end_turn()
+        return store, keys
+
+    store, keys = opened(data)
+    for number in (0, 2):
+        keys.databases[number].put(b"in", b"%d" % number)
+    keys.together((0, 2))
+    keys.swap(0, 1)
+    keys.close()
+    store.close()
+    assert logstore("verify").lines[-1].endswith("nothing is damaged")
+    assert "topics" in logstore("status").out
+    logstore("backup", "copy")
+    logstore("restore", "copy", "--data", "again")
+    assert logstore("verify", "--data", "again").lines[-1].endswith("nothing is damaged")
+    store, keys = opened("again")
+    assert [it.values for it in keys.databases[:3]] == [{}, {b"in": b"0"}, {b"in": b"2"}]
+    keys.close()
+    store.close()
