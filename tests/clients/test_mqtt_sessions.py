@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from amqp_wire import Line
 from cli_process import COMMAND
-from mqtt_wire import MqttLine
+from mqtt_client import MqttLine
 from serving import Serving
 
 from logstore.amqp import methods
@@ -50,7 +50,7 @@ def server(tmp_path):
     server = Server(tmp_path / "data")
     yield server
     for it in server.lines:
-        it.end()
+        it.close()
     server.stop()
 
 
@@ -60,26 +60,26 @@ def test_messages_wait_for_a_session_while_the_server_starts_again(server, numbe
     line = server.come("c", version=version)
     assert not line.present
     assert line.subscribe(b"a/+") == b"\1"
-    line.end()
+    line.close()
     publisher = server.come("p", clean=True, expiry_s=0)
     pids = publisher.publish(b"a/b", b"1", b"2")
     while len(publisher.acks) < 2:
         publisher.keep(publisher.read())
     assert [it.pid for it in publisher.acks] == pids
-    publisher.end()
+    publisher.close()
     server.again(number)
     line = server.come("c", version=version)
     assert line.present
     while len(line.published) < 2:
         line.keep(line.read())
     assert [it.payload for it in line.published] == [b"1", b"2"]
-    line.end()
+    line.close()
 
 
 def test_what_other_doors_publish_first_after_a_start_waits_for_a_session(server):
     line = server.come("c")
     line.subscribe(b"a/+")
-    line.end()
+    line.close()
     server.again(signal.SIGKILL)
     amqp = Line(server.amqp, channels=(1,))
     amqp.tell(1, methods.ConfirmSelect(False))
@@ -92,7 +92,7 @@ def test_what_other_doors_publish_first_after_a_start_waits_for_a_session(server
         line.keep(line.read())
     (got,) = line.published
     assert (got.topic, got.payload, got.qos) == (b"a/b", b"first", 1)
-    line.end()
+    line.close()
 
 
 def test_the_command_lists_describes_and_ends_sessions_of_a_server(server):
@@ -100,7 +100,7 @@ def test_the_command_lists_describes_and_ends_sessions_of_a_server(server):
     line.subscribe(b"a")
     away = server.come("away", expiry_s=60)
     away.subscribe(b"a", qos=2)
-    away.end()
+    away.close()
     publisher = server.come("p", clean=True, expiry_s=0)
     publisher.publish(b"a", b"1")
     publisher.ping()
@@ -124,7 +124,7 @@ def test_the_command_lists_describes_and_ends_sessions_of_a_server(server):
 def test_a_backup_has_the_sessions_and_what_waits_for_them(server, tmp_path):
     line = server.come("c")
     line.subscribe(b"a/+")
-    line.end()
+    line.close()
     publisher = server.come("p", clean=True, expiry_s=0)
     publisher.publish(b"a/b", b"1", b"2")
     while len(publisher.acks) < 2:

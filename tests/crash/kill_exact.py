@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import logstore
 from logstore.mqtt import kinds, packets, reasons, writing
 from tests.kit.killing import begin, check_undamaged
-from tests.kit.mqtt_wire import MqttLine
+from tests.kit.mqtt_client import MqttLine
 from tests.kit.serving import Serving
 
 ROUNDS_OF_A_STORE = 25
@@ -92,7 +92,7 @@ class Round:
     def publisher_comes(self):
         """It sends again what is not acknowledged, before anything else."""
         if self.up is not None:
-            self.up.end()
+            self.up.close()
         known = self.publisher
         self.up = MqttLine(self.server.mqtt, "p", version=self.choose.choice(VERSIONS))
         assert self.up.present or not known.there, "the publisher's session is lost"
@@ -136,7 +136,7 @@ class Round:
 
     def subscriber_comes(self):
         if self.down is not None:
-            self.down.end()
+            self.down.close()
         known, self.late = self.subscriber, []
         version = self.choose.choice(VERSIONS)
         self.down = MqttLine(self.server.mqtt, "s", version=version, window=WINDOW)
@@ -167,7 +167,7 @@ class Round:
         """Some of what it has had."""
         count = self.choose.randrange(most)
         now, self.late = self.late[:count], self.late[count:]
-        self.down.socket.sendall(b"".join(writing.acks(kind, [pid]) for kind, pid in now))
+        self.down.send_raw(b"".join(writing.acks(kind, [pid]) for kind, pid in now))
 
     def hear(self):
         """What has come to both."""
@@ -203,7 +203,7 @@ def _drain(line):
         assert packet.reason == reasons.SHUTTING_DOWN, packet
     except (EOFError, OSError):
         pass
-    line.end()
+    line.close()
 
 
 def killed(path, choose, publisher, subscriber, totals, *, finish):

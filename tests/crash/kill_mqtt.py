@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import logstore
 from logstore.storage import mqtt
 from tests.kit.killing import begin, check_undamaged
-from tests.kit.mqtt_wire import MqttLine
+from tests.kit.mqtt_client import MqttLine
 from tests.kit.serving import Serving
 
 ROUNDS_OF_A_STORE = 25
@@ -140,7 +140,7 @@ class Round:
         """A new session, of which an earlier one has nothing."""
         its = self.clients[NEW]
         if its.line is not None:
-            its.line.end()
+            its.line.close()
         its.may, its.must, its.acked, its.out, its.there = set(), set(), set(), {}, False
         its.line = MqttLine(self.server.mqtt, NEW, clean=True, window=65_535)
         assert not its.line.present
@@ -162,7 +162,7 @@ class Round:
         its.line.ping()
         self.take(OLD)
         expected, its.out = its.out, {}
-        its.line.end()
+        its.line.close()
         its.line = MqttLine(self.server.mqtt, OLD, window=65_535)
         assert its.line.present
         while len(its.line.published) < len(expected):
@@ -181,7 +181,7 @@ class Round:
         self.publisher.drain()
         self.heard()
         for its in self.clients.values():
-            its.line.end()
+            its.line.close()
             its.line, its.out = None, {}
 
 

@@ -2,7 +2,7 @@
 
 import socket
 
-from logstore.mqtt import kinds, packets
+from logstore.mqtt import kinds, packets, writing
 from logstore.mqtt.fields import read_varint
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.properties import NONE, Properties
@@ -34,8 +34,11 @@ class MqttClient:
         self.connack = self.get()
         assert self.connack is not None, "the server has closed the connection"
 
-    def send(self, packet):
-        self._socket.sendall(packets.write(packet, self.version))
+    def send(self, *those):
+        self.send_raw(b"".join([packets.write(it, self.version) for it in those]))
+
+    def send_raw(self, data):
+        self._socket.sendall(data)
 
     def get(self):
         """The next packet; None: the server has closed the connection."""
@@ -66,7 +69,7 @@ class MqttClient:
         return packet
 
     def next_pid(self):
-        self._pid += 1
+        self._pid = self._pid % 65_535 + 1
         return self._pid
 
     def publish(self, topic, payload, qos=0, *, retain=False, **said):
@@ -125,3 +128,82 @@ class MqttClient:
     def close(self):
         """Without a word."""
         self._socket.close()
+
+
+class MqttLine(MqttClient):
+    """The same that waits for nothing: what comes meanwhile is kept in ``published`` and ``acks``,
+    also what came last before the connection was lost.
+    """
+
+    def __init__(self, address, client, *, clean=False, expiry_s=0xFFFFFFFF, window=None, **given):
+        """``given``: as MqttClient has it."""
+        self.published = []  # packets that have come
+        self.acks = []
+        super().__init__(
+            address, client, clean=clean, expiry_s=expiry_s or None, receive_maximum=window, **given
+        )
+        assert isinstance(self.connack, packets.Connack), self.connack
+        self.present = self.connack.session_present
+
+    def read(self):
+        """The next packet. Raises EOFError, OSError."""
+        packet = self._next()
+        if packet is None:
+            raise EOFError("the server has closed the connection")
+        return packet
+
+    def until(self, kind):
+        """The next packet of this kind; what comes before is kept."""
+        while not isinstance(packet := self.read(), kind):
+            self.keep(packet)
+        return packet
+
+    def keep(self, packet):
+        if isinstance(packet, packets.Publish):
+            self.published.append(packet)
+        elif isinstance(packet, packets.Ack):
+            self.acks.append(packet)
+        else:
+            assert isinstance(packet, packets.Ping), packet
+
+    def ping(self):
+        """All that the server had sent before has come."""
+        self.send(packets.Ping(kinds.PINGREQ))
+        while True:
+            packet = self.read()
+            if isinstance(packet, packets.Ping):
+                return
+            self.keep(packet)
+
+    def subscribe(self, name, qos=1):
+        """The reason codes of its SUBACK."""
+        self.ask(name, qos)
+        return self.until(packets.Answers).reasons
+
+    def unsubscribe(self, name):
+        self.send(packets.Unsubscribe(self.next_pid(), (name,)))
+        return self.until(packets.Answers).reasons
+
+    def publish(self, topic, *payloads, qos=1, retain=False):
+        """Their packet ids; nothing is waited for."""
+        pids = [self.next_pid() if qos else 0 for _ in payloads]
+        self.send(*[
+            packets.Publish(topic, it, qos, retain, False, pid)
+            for it, pid in zip(payloads, pids, strict=True)
+        ])  # fmt: skip
+        return pids
+
+    def puback(self, *pids):
+        self.send_raw(writing.acks(kinds.PUBACK, pids))
+
+    def disconnect(self):
+        self.send(packets.Disconnect())
+        self.close()
+
+    def drain(self):
+        """What had come before the connection was lost."""
+        try:
+            while True:
+                self.keep(self.read())
+        except (EOFError, OSError):
+            self.close()

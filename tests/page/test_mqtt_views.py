@@ -1,7 +1,7 @@
 """Sessions of MQTT clients on the page."""
 
 import pytest
-from mqtt_wire import MqttLine
+from mqtt_client import MqttLine
 from page_store import Store
 
 pytestmark = pytest.mark.foreign
@@ -21,11 +21,11 @@ def test_a_session_is_shown_with_its_subscriptions_and_ended(browser, store):
     line = MqttLine(store.mqtt, client)
     line.subscribe(b"a/+", qos=1)
     line.subscribe(b"<i>b</i>", qos=2)
-    line.end()
+    line.close()
     publisher = MqttLine(store.mqtt, "p", clean=True, expiry_s=0)
     publisher.publish(b"a/b", b"1", b"2")
     publisher.ping()
-    publisher.end()
+    publisher.close()
     page = browser.page(store.url).open("#/connections")
     page.do("await page.getByRole('link', {name: 'MQTT sessions'}).click()")
     page.sees("1 session", "main")
@@ -46,4 +46,4 @@ def test_a_session_is_shown_with_its_subscriptions_and_ended(browser, store):
     assert page.faults() == []
     line = MqttLine(store.mqtt, client)
     assert not line.present
-    line.end()
+    line.close()
