@@ -21,6 +21,7 @@ from serving import DEADLINE_S, Serving
 from logstore.broker.mqtt.filters import matches
 from logstore.mqtt import kinds, packets
 from logstore.mqtt.kinds import V5, V311
+from logstore.mqtt.properties import Properties
 
 pytestmark = [
     pytest.mark.long,
@@ -334,3 +335,63 @@ def test_clients_see_the_same_with_mosquitto_and_with_us(server, mosquitto, seed
     finally:
         for side in sides:
             side.cut()
+
+
+class Expiring:
+    """What is left at one server, a while later, of sessions and messages that expire."""
+
+    def __init__(self, address):
+        self.address = address
+        self.witness = MqttClient(address, "watches")
+        self.witness.subscribe(LAST_WILL + b"#")
+        self.publisher = MqttClient(address, "gives")
+        for name, expiry_s in (("short", 1), ("long", 100), ("away", NEVER)):
+            client = MqttClient(address, name, clean=True, expiry_s=expiry_s)
+            client.subscribe(b"expires/#", 1)
+            client.disconnect()
+        for word, said in (("never", {}), ("soon", {"message_expiry_s": 1}),
+                           ("later", {"message_expiry_s": 100})):  # fmt: skip
+            for kind, retain in ((b"expires/", False), (b"kept/", True)):
+                topic = kind + word.encode()
+                self.publisher.publish(topic, word.encode(), 1, retain=retain, **said)
+        # Its will is the sign that three seconds are over.
+        will = packets.Will(LAST_WILL + b"clock", b"", 0, False, Properties(will_delay_s=3))
+        MqttClient(address, "clock", clean=True, expiry_s=100, will=will).close()
+
+    def left(self):
+        """Once it has come."""
+        assert self.witness.message().topic == LAST_WILL + b"clock"
+        present = {}
+        for name in ("short", "long", "away"):
+            client = MqttClient(self.address, name, clean=False, expiry_s=0)
+            present[name] = client.connack.session_present
+            if name == "away":
+                told = [self.told(it) for it in client.messages(2)]
+                client.nothing_more()
+            client.close()
+        client = MqttClient(self.address, "looks", clean=True)
+        client.ask(b"kept/#", 1)
+        client.expect(packets.Answers)
+        kept = sorted(self.told(it) for it in client.messages(2))
+        client.nothing_more()
+        for word in (b"never", b"soon", b"later"):
+            self.publisher.publish(b"kept/" + word, b"", 1, retain=True)
+        for it in (client, self.witness, self.publisher):
+            it.close()
+        return present, told, kept
+
+    @staticmethod
+    def told(message):
+        """With whether its expiry has been counted down."""
+        left_s = message.properties.message_expiry_s
+        return message.topic, message.payload, left_s is not None, (left_s or 0) < 100
+
+
+def test_what_expires_is_gone_with_mosquitto_and_with_us(server, mosquitto):
+    ours, theirs = [it.left() for it in [Expiring(server), Expiring(mosquitto)]]
+    assert ours == theirs
+    present, told, kept = ours
+    assert present == {"short": False, "long": True, "away": True}
+    assert [it[0] for it in told] == [b"expires/never", b"expires/later"]
+    assert [it[2:] for it in told] == [(False, True), (True, True)]
+    assert [it[0] for it in kept] == [b"kept/later", b"kept/never"]
