@@ -165,6 +165,26 @@ def test_what_is_due_goes_once_nobody_is_at_it():
     assert len(door.keys.databases[0].gone) <= 1
 
 
+def test_a_script_about_many_keys_is_done_in_parts_and_whole():
+    door = Sliced()
+    one, two = door.connect(), door.connect()
+    begin(door, one, [b"MSET", *[word for it in MEMBERS for word in (b"it:" + it, b"x")]])
+    door.finish()
+    assert one.wait(0) == b"+OK\r\n"
+    text = b"for i, name in ipairs(redis.call('KEYS', 'it:*')) do redis.call('DEL', name); end"
+    begin(door, one, [b"EVAL", text, b"0"])
+    assert door.waits
+    assert two.ask("DBSIZE") == b""
+    while door.go_on():
+        door.end_turn()
+        assert two.send(b"") == b""
+        assert len(door.log.batches) == 1
+    door.finish()
+    assert two.wait(0) == b":0\r\n"
+    assert one.wait(0) == b"$-1\r\n"
+    assert len(door.log.batches) == 2
+
+
 def test_more_than_there_is_memory_for_is_not_drawn():
     door = Sliced()
     one = door.connect()

@@ -168,6 +168,22 @@ def test_sidekiq_takes_one_job_after_another_that_is_due(found):
     assert peer.ask("ZCARD", "schedule") == b":1\r\n"
 
 
+def test_a_window_takes_no_more_entries_at_once_than_a_limit_may_be():
+    """It asked for as much memory as the client liked."""
+    program = "b0d6acd4e2ec85febfb80df7d9ec93b3b31c1fce"
+    [known] = [it for it in KNOWN if program in it.programs]
+    called = []
+
+    def call(name, *words):
+        called.append((name, len(words)))
+        return False
+
+    with pytest.raises(Failed, match="more than 10000 entries at once"):
+        known.run(call, [b"k"], [b"1", b"1000000000", b"1", b"1000000000"])
+    assert known.run(call, [b"k"], [b"1", b"1000", b"1", b"1000"]) is True
+    assert called == [("lindex", 2), ("lindex", 2), ("lpush", 1001), ("ltrim", 3), ("expire", 2)]
+
+
 def test_values_of_scripts_are_replied_by_redis_s_rules():
     shown = {
         b":1\r\n": True, b"$-1\r\n": False, b":3\r\n": 3.99, b"$1\r\nx\r\n": b"x",

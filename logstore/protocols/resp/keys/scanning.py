@@ -1,6 +1,6 @@
 """All keys: KEYS, SCAN, RANDOMKEY, and FLUSHDB."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple
 
 from logstore.errors import InvalidName
@@ -8,6 +8,7 @@ from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.keys import rows
 from logstore.protocols.resp.keys.generic import kind_of
+from logstore.protocols.resp.keys.long_replies import plain, saying
 from logstore.protocols.resp.keys.look import all_seen, integer_of, keyspace
 from logstore.protocols.resp.replies import OK, array, bulk
 from logstore.protocols.resp.tracking import tell_flushed
@@ -70,7 +71,9 @@ def _pattern(text: bytes | None) -> Pattern | None:
         raise Wrong(str(error)) from None
 
 
-def _matching(client: RespClient, keys: Sequence[bytes], pattern: Pattern | None) -> Steps:
+def _matching(
+    client: RespClient, keys: Sequence[bytes], pattern: Pattern | None
+) -> Generator[int, None, list[bytes]]:
     """Those that match, and that one may know of."""
     sees: Callable[[bytes], bool] = client.permits.may_see_key
     some = keys if client.permits.sees_all_keys else [key for key in keys if sees(key)]
@@ -85,13 +88,16 @@ def _matching(client: RespClient, keys: Sequence[bytes], pattern: Pattern | None
 
 
 def _keys(client: RespClient, arguments: Sequence[bytes]) -> Steps:
-    pattern, count, written = _pattern(arguments[1]), 0, [b""]
+    found = yield from matching_keys(client, arguments[1])
+    yield from saying(client, b"*%d\r\n" % len(found), found, plain)
+
+
+def matching_keys(client: RespClient, text: bytes) -> Generator[int, None, list[bytes]]:
+    """All keys that match a pattern. Raises Wrong."""
+    pattern, found = _pattern(text), list[bytes]()
     for keys in all_seen(client).parts():
-        found = yield from _matching(client, keys, pattern)
-        count += len(found)
-        written.append(b"".join(map(bulk, found)))
-    written[0] = b"*%d\r\n" % count
-    client.say(b"".join(written))
+        found += yield from _matching(client, keys, pattern)
+    return found
 
 
 def _scan(client: RespClient, arguments: Sequence[bytes]) -> Steps:

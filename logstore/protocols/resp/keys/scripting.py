@@ -10,7 +10,8 @@ from typing import Final
 from logstore.protocols.resp.client import REPLY_ON, RespClient, Run
 from logstore.protocols.resp.command import EVERY, Command, help_of, table
 from logstore.protocols.resp.keys.look import integer_of
-from logstore.protocols.resp.keys.rows import alone
+from logstore.protocols.resp.keys.rows import in_parts
+from logstore.protocols.resp.keys.scanning import matching_keys
 from logstore.protocols.resp.replies import OK, array, bulk, integer
 from logstore.protocols.resp.scripts.known import NAMES, Known
 from logstore.protocols.resp.scripts.values import Failed, Given, Value, argument, parsed, replied
@@ -44,6 +45,20 @@ class Calling:
 
     def __call__(self, name: str, *words: Value) -> Value:
         arguments = [name.encode(), *map(argument, words)]
+        return parsed(self._run(self._allowed(arguments), arguments))[0]
+
+    def keys(self, pattern: Value) -> Generator[int, None, list[bytes]]:
+        """As ``Call.keys``."""
+        text = argument(pattern)
+        self._allowed([b"keys", text])
+        try:
+            found = yield from matching_keys(self._client, text)
+        except Wrong as wrong:
+            raise _failed(wrong) from None
+        return found
+
+    def _allowed(self, arguments: Sequence[bytes]) -> Command:
+        """Raises Failed."""
         command = EVERY[arguments[0]]
         if not self._changes and "write" in command.flags:
             raise Failed(b"ERR Write commands are not allowed from read-only scripts.")
@@ -54,7 +69,7 @@ class Calling:
                          b"its keys")  # fmt: skip
         if not command.takes(len(arguments)) or command.run is None:
             raise Failed(b"ERR Wrong number of args calling Redis command from script")
-        return parsed(self._run(command, arguments))[0]
+        return command
 
     def _run(self, command: Command, arguments: Sequence[bytes]) -> bytes:
         """The reply, in RESP2."""
@@ -68,10 +83,14 @@ class Calling:
                 assert isinstance(step, int), "nothing waits within a script"
             return b"".join(client.out)
         except Wrong as wrong:
-            text = wrong.text if isinstance(wrong.text, bytes) else wrong.text.encode()
-            raise Failed(wrong.code.encode() + b" " + text) from None
+            raise _failed(wrong) from None
         finally:
             client.out, client.version, client.replying = out, version, replying
+
+
+def _failed(wrong: Wrong) -> Failed:
+    text = wrong.text if isinstance(wrong.text, bytes) else wrong.text.encode()
+    return Failed(wrong.code.encode() + b" " + text)
 
 
 def _split(arguments: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
@@ -91,7 +110,8 @@ def _run(client: RespClient, known: Known, arguments: Sequence[bytes], sha: byte
     try:
         value = known.run(call, keys, args)
         if isinstance(value, Generator):
-            return alone(client, _to_the_end(client, value, sha))
+            steps = _to_the_end(client, value, sha)
+            return in_parts(lambda *_: steps)(client, arguments)
         client.say(replied(value, client.version))
     except Failed as failed:
         raise _wrong(failed, sha) from None

@@ -1,15 +1,20 @@
 """What scripts are made of: what they call, and what they are given."""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from logstore.protocols.resp.scripts.values import Value
+
+CALL_UNITS: Final = 10  # of work, that a call takes
 
 
 class Call(Protocol):
     """``redis.call``. Raises Failed."""
 
     def __call__(self, name: str, *words: Value) -> Value: ...
+
+    def keys(self, pattern: Value) -> Generator[int, None, list[bytes]]:
+        """What KEYS says, in steps: there may be millions of others."""
 
 
 Keys = Sequence[bytes]

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from math import floor
 from typing import Final, NamedTuple
 
-from logstore.protocols.resp.scripts.calls import Call, Keys, Script
+from logstore.protocols.resp.scripts.calls import CALL_UNITS, Call, Keys, Script
 from logstore.protocols.resp.scripts.queues import (
     clean_chord,
     count_chord_part,
@@ -31,6 +31,7 @@ from logstore.protocols.resp.scripts.values import (
 )
 
 PREFIX_STEP: Final = 1000  # keys that are removed at once
+ENTRIES_MAX: Final = 10_000  # that are put at once; no limit of requests is as high
 
 
 def _at(items: Sequence[bytes], place: int) -> Value:
@@ -99,29 +100,39 @@ def _save(call: Call, keys: Keys, args: Keys) -> Value:
     return call("set", keys[0], _at(args, 1), b"NX", b"PX", _at(args, 2))
 
 
-def _lock_all(call: Call, keys: Keys, args: Keys) -> Value:
+def _lock_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
     """Redlock: take keys of which none is there."""
-    if any(call("exists", key) == 1 for key in keys):
-        return 0
-    return _set_all(call, keys, args)
+    for key in keys:
+        if call("exists", key) == 1:
+            return 0
+        yield CALL_UNITS
+    return (yield from _set_all(call, keys, args))
 
 
-def _set_all(call: Call, keys: Keys, args: Keys) -> Value:
+def _set_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
     for key in keys:
         call("set", key, _at(args, 1), b"PX", _at(args, 2))
+        yield CALL_UNITS
     return len(keys)
 
 
-def _extend_all(call: Call, keys: Keys, args: Keys) -> Value:
-    if any(call("get", key) != _at(args, 1) for key in keys):
-        return 0
-    return _set_all(call, keys, args)
+def _extend_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
+    for key in keys:
+        if call("get", key) != _at(args, 1):
+            return 0
+        yield CALL_UNITS
+    return (yield from _set_all(call, keys, args))
 
 
-def _unlock_all(call: Call, keys: Keys, args: Keys) -> Value:
-    held = [key for key in dict.fromkeys(keys) if call("get", key) == _at(args, 1)]
+def _unlock_all(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
+    held = []
+    for key in dict.fromkeys(keys):
+        if call("get", key) == _at(args, 1):
+            held.append(key)
+        yield CALL_UNITS
     for key in held:
         call("del", key)
+        yield CALL_UNITS
     return len(held)
 
 
@@ -179,10 +190,9 @@ def _reset_lock(call: Call, keys: Keys, args: Keys) -> Value:
 
 
 def _reset_all_locks(call: Call, _: Keys, __: Keys) -> Generator[int, None, Value]:
-    locks = call("keys", b"lock:*")
-    assert isinstance(locks, list)
+    locks = yield from call.keys(b"lock:*")
     for lock in locks:
-        signal = b"lock-signal:" + argument(lock).removeprefix(b"lock:")
+        signal = b"lock-signal:" + lock.removeprefix(b"lock:")
         call("del", signal)
         call("lpush", signal, 1)
         call("expire", signal, 1)
@@ -311,6 +321,8 @@ def _take_entries(call: Call, keys: Keys, asked: tuple[float, float, float, floa
     entry = call("lindex", _at(keys, 1), limit - amount)
     if entry is not False and sure(entry) >= time - expiry:
         return False
+    if amount > ENTRIES_MAX:
+        raise Failed(b"ERR more than %d entries at once" % ENTRIES_MAX)
     if amount >= 1:
         call("lpush", keys[0], *[argument(time)] * int(amount))
     call("ltrim", keys[0], 0, limit - 1)
@@ -365,8 +377,7 @@ def _look_at_moving_newest(call: Call, keys: Keys, args: Keys) -> Value:
     return [found[0], len(found)] if found else [None, 0]
 
 
-def _remove_all(call: Call, names: Value) -> Generator[int, None, int]:
-    assert isinstance(names, list)
+def _remove_all(call: Call, names: list[bytes]) -> Generator[int, None, int]:
     count = 0
     for at in range(0, len(names), PREFIX_STEP):
         some = names[at : at + PREFIX_STEP]
@@ -377,12 +388,12 @@ def _remove_all(call: Call, names: Value) -> Generator[int, None, int]:
 
 def _clear(call: Call, keys: Keys, _: Keys) -> Generator[int, None, Value]:
     """limits: remove what matches a pattern."""
-    return (yield from _remove_all(call, call("keys", _at(keys, 1))))
+    return (yield from _remove_all(call, (yield from call.keys(_at(keys, 1)))))
 
 
 def _clear_quietly(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
     """channels_redis."""
-    yield from _remove_all(call, call("keys", _at(args, 1)))
+    yield from _remove_all(call, (yield from call.keys(_at(args, 1))))
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Final
 
-from logstore.protocols.resp.scripts.calls import Call
+from logstore.protocols.resp.scripts.calls import CALL_UNITS, Call
 from logstore.protocols.resp.scripts.known import BY_PROGRAM, NAMES, Known
 from logstore.protocols.resp.scripts.program import canonical, program_id, sha_of
 from logstore.protocols.resp.scripts.values import Value
@@ -68,9 +68,7 @@ def _template(text: bytes) -> Known | None:
 def _clear(
     pattern: bytes, call: Call, _: Sequence[bytes], __: Sequence[bytes]
 ) -> Generator[int, None, Value]:
-    names = call("keys", pattern)
-    assert isinstance(names, list)
-    for name in names:
+    for name in (yield from call.keys(pattern)):
         call("del", name)
-        yield 1
+        yield CALL_UNITS
     return None

@@ -1,8 +1,9 @@
 """Scripts of queues of tasks: huey, Sidekiq, kombu and Celery's chords, channels_redis."""
 
+from collections.abc import Generator
 from math import floor
 
-from logstore.protocols.resp.scripts.calls import Call, Keys
+from logstore.protocols.resp.scripts.calls import CALL_UNITS, Call, Keys
 from logstore.protocols.resp.scripts.values import Value, argument, number, sure
 
 
@@ -27,17 +28,18 @@ def take_first_due(call: Call, keys: Keys, args: Keys) -> Value:
     return found[0]
 
 
-def put_back(call: Call, _: Keys, args: Keys) -> Value:
+def put_back(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
     """channels_redis: what was taken and not given out is there again."""
     found = call("zrange", args[1], 0, -1, b"WITHSCORES")
     assert isinstance(found, list)
     for at in range(len(found) - 2, -1, -2):
         call("zadd", args[0], found[at + 1], found[at])
+        yield CALL_UNITS
     call("del", args[1])
     return None
 
 
-def send_to_group(call: Call, keys: Keys, args: Keys) -> Value:
+def send_to_group(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
     """channels_redis: a message to each that has room; how many have none."""
     full = 0
     for at, key in enumerate(keys):
@@ -47,6 +49,7 @@ def send_to_group(call: Call, keys: Keys, args: Keys) -> Value:
             call("expire", key, args[-1])
         else:
             full += 1
+        yield CALL_UNITS
     return full
 
 
@@ -63,7 +66,7 @@ def refresh_binding(call: Call, keys: Keys, args: Keys) -> Value:
     return None
 
 
-def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Value:
+def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
     """kombu: tables whose time is over go, unless a queue without an end is in them."""
     overdue = call("zrangebyscore", keys[0], b"-inf", _now_ms(call), b"LIMIT", 0, sure(args[2]))
     assert isinstance(overdue, list)
@@ -71,6 +74,7 @@ def sweep_bindings(call: Call, keys: Keys, args: Keys) -> Value:
         if call("exists", args[1] + exchange) == 0:
             call("del", args[0] + exchange)
         call("zrem", keys[0], exchange)
+        yield CALL_UNITS
     return len(overdue)
 
 
