@@ -10,7 +10,7 @@ from serving import Serving
 APPS = Path(__file__).parent / "key_apps" / "apps.py"
 DEADLINE_S = 120
 # What can't be installed beside arq has an environment of its own.
-ENVIRONMENTS = {"celery": "keys-celery"}
+ENVIRONMENTS = {"celery": "keys-celery", "flower": "keys-celery"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def serving(tmp_path_factory):
 @pytest.mark.parametrize(
     "app",
     ["django_core", "django_redis", "channels_core", "channels_pubsub", "flask_caching", "dogpile",
-     "arq", "huey", "celery", "locks", "aiocache"],
+     "arq", "huey", "celery", "flower", "locks", "aiocache"],
 )  # fmt: skip
 def test_it_works_as_with_redis(serving, app):
     python = python_with(ENVIRONMENTS.get(app, "keys"))

@@ -1,10 +1,15 @@
 """Applications as they are, on the server whose address is given: each prints what came out."""
 
 import asyncio
+import contextlib
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 
 HOST, PORT = sys.argv[2], int(sys.argv[3])
 URL = f"redis://{HOST}:{PORT}/0"
@@ -268,28 +273,7 @@ def huey():
 
 @app
 def celery():
-    source = os.path.join(os.path.dirname(__file__), "celery_tasks.py")
-    env = {**os.environ, "REDIS_URL": URL, "PYTHONPATH": os.path.dirname(source)}
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "celery_tasks",
-            "worker",
-            "-c",
-            "2",
-            "--pool=threads",
-            "-l",
-            "WARNING",
-        ],
-        env=env,
-        cwd=os.path.dirname(source),
-    )
-    try:
-        os.environ["REDIS_URL"] = URL
-        sys.path.insert(0, os.path.dirname(source))
+    with celery_worker():
         from celery import chain, chord, group
         from celery_tasks import add, fails, total
 
@@ -305,9 +289,63 @@ def celery():
             raise AssertionError
         result = add.apply_async((1, 1), countdown=1)
         assert result.get(timeout=30) == 2
+
+
+@contextlib.contextmanager
+def celery_worker(*words):
+    folder = os.path.dirname(__file__)
+    os.environ.update(REDIS_URL=URL, PYTHONPATH=folder)
+    sys.path.insert(0, folder)
+    command = [sys.executable, "-m", "celery", "-A", "celery_tasks"]
+    options = ["-c", "2", "--pool=threads", "-l", "WARNING", *words]
+    worker = subprocess.Popen([*command, "worker", *options], cwd=folder)
+    try:
+        yield command
     finally:
         worker.terminate()
         worker.wait(30)
+
+
+@app
+def flower():
+    """It shows workers by their events, tasks, and how long the queues are."""
+    with celery_worker("-E") as command:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        shown = subprocess.Popen(
+            [*command, "flower", f"--port={port}", "--address=127.0.0.1"],
+            env={**os.environ, "FLOWER_UNAUTHENTICATED_API": "true"},
+        )
+        try:
+            from celery_tasks import add
+
+            def asked(path):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}") as answer:
+                        return json.load(answer)
+                except OSError:  # it is not there yet
+                    return {}
+
+            def until(met):
+                end = time.monotonic() + 60
+                while not (found := met()):
+                    assert time.monotonic() < end, met
+                    time.sleep(0.1)
+                return found
+
+            workers = until(lambda: asked("workers?refresh=1"))
+            assert [it["active_queues"][0]["name"] for it in workers.values()] == ["celery"]
+            task = add.delay(3, 4)
+            assert task.get(timeout=30) == 7
+            seen = until(
+                lambda: asked(f"task/info/{task.id}").get("state") == "SUCCESS" and asked("tasks")
+            )
+            assert seen[task.id]["result"] == "7"
+            lengths = asked("queues/length")["active_queues"]
+            assert lengths == [{"name": "celery", "messages": 0}]
+        finally:
+            shown.terminate()
+            shown.wait(30)
 
 
 @app
