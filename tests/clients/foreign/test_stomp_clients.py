@@ -22,3 +22,11 @@ class TestRubyStomp:
 
     def test_it_goes_on_when_the_server_was_killed_and_comes_back(self, start, built):
         recover(built("Ruby stomp"), start, "stomp")
+
+
+class TestVertxStomp:
+    def test_what_programs_do_all_day(self, stomp, built):
+        do(built("Vert.x STOMP"), stomp, "stomp", "tasks")
+
+    def test_it_goes_on_when_the_server_was_killed_and_comes_back(self, start, built):
+        recover(built("Vert.x STOMP"), start, "stomp")

@@ -244,6 +244,11 @@ def keys_java():
     return ["java", *JVM, "-cp", _jvm_programs("keys-java"), "keys.Exercises"]
 
 
+def stomp_java():
+    """The command that runs the Java program for STOMP."""
+    return ["java", *JVM, "-cp", _jvm_programs("stomp-java"), "stomp.Exercises"]
+
+
 def of_ruby(*libraries):
     """The command that runs the Ruby program, with what Debian packages of these names have."""
     _need("ruby")
@@ -279,6 +284,7 @@ CLIENTS = {
     "Zigbee2MQTT": functools.partial(mqtt_node, "z2m"),
     "Ruby keys": functools.partial(of_ruby, "active_support", "redis"),
     "Ruby sidekiq": functools.partial(of_ruby, "sidekiq"),
+    "Vert.x STOMP": stomp_java,
     "Ruby stomp": functools.partial(of_ruby, "stomp"),
     "rabbitmqadmin 1": rabbitmqadmin_1,
     "rabbitmqadmin 2": rabbitmqadmin_2,
