@@ -38,7 +38,6 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.deduplication.deduplication import Deduplication
     from logstore.broker.queues.seen import Seen
     from logstore.broker.transactions.journaled import Journaled
-    from logstore.broker.transactions.staged import Committed
 
 FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
@@ -109,7 +108,6 @@ class SettlementNotes:
         self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
         self._transactions: Journaled | None = None  # as of the same; None: there were none
         self._ended: list[int] = []  # places of decisions; not told to it yet
-        self._committed: list[Committed] = []  # offsets, by what was replayed at the opening
         self._replaying = True
         self._from_before = False  # the note was of the format before
         self._note: bytes | None = None  # of _states
@@ -280,19 +278,15 @@ class SettlementNotes:
 
     # What transactions of topics ask
 
-    def transactions(self) -> "tuple[Journaled, list[Committed]]":
-        """What is known of them, as a copy; and the offsets that were committed, by what the
-        journal had above its recovery point as it was opened. Raises as ``state``.
-        """
+    def transactions(self) -> "Journaled":
+        """What is known of them, as a copy. Raises as ``state``."""
         with self._reading:
             self._read_all()
-            made = _journaled()
-            if self._transactions is None:
-                return made(), []
-            return made.decode(self._transactions.encode()), list(self._committed)
+            known, made = self._transactions, _journaled()
+            return made() if known is None else made.decode(known.encode())
 
     def ended(self, place: int) -> None:
-        """The decision at this place is synced in all partitions, or they are gone. At once."""
+        """What the record at this place says is done (``Journaled.finish``). At once."""
         with self._appending:
             self._ended.append(place)
 
@@ -366,9 +360,7 @@ class SettlementNotes:
     def _transact(self, key: bytes, value: bytes, place: int) -> None:
         if self._transactions is None:
             self._transactions = _journaled()()
-        committed = self._transactions.apply(key, value, place)
-        if self._replaying:
-            self._committed += committed
+        self._transactions.apply(key, value, place)
 
     def _end(self, places: Sequence[int]) -> None:
         for place in places:

@@ -1,20 +1,22 @@
 """What the journal has of transactions, as of one of its records: made of those records alone.
 
 The ids with their producers, none of them within a transaction: that is known to whoever has
-written data, or to ``staged``. The offsets that are pending. And the decisions that may not have
-come to all partitions yet: the journal keeps their records, so only their places are here.
+written data, or to ``staged``. The offsets that are pending. The decisions that may not have come
+to all partitions yet: the journal keeps their records, so only their places are here. And the
+offsets that were committed, until they are kept where those of groups are.
 
 Replay may begin too early: what is known already does nothing. As bytes, after a byte that says
 their format::
 
     count | ((name) | state u8 | as T of ``operations.py``)*
     count | (place, less the one before)*                            decisions
+    count | (place, less the one before | count | ((group) | count | offset*)*)*    committed
     as ``staged.py``
 
 Pure, and not locked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from logstore.broker.packed import Packed, packed
@@ -31,9 +33,11 @@ from logstore.broker.transactions.operations import (
     decode_offsets,
     decode_staged,
     encode_known,
+    encode_offsets,
     name_of,
     pid_of,
     read_known,
+    read_offset,
     read_text,
     unknown,
 )
@@ -53,12 +57,13 @@ class Journaled:
         self._ids: dict[str, TransactionalId] = {}
         self._names: dict[int, str] = {}  # by producer id
         self._decisions: set[int] = set()
+        self._committed: dict[int, list[Committed]] = {}  # by place
         self._early: set[int] = set()  # finished before they were read here
         self._next = 0  # the place after the last that was read
 
     def __bool__(self) -> bool:
         """Whether it knows more than a new one."""
-        return bool(self._ids or self._decisions or self.staged.producers())
+        return bool(self._ids or self._decisions or self._committed or self.staged.producers())
 
     def ids(self) -> list[TransactionalId]:
         """All that are known."""
@@ -70,11 +75,23 @@ class Journaled:
         """The places of those that may be missing in some partition, in their order."""
         return sorted(self._decisions)
 
+    def committed(self) -> list[tuple[int, Committed]]:
+        """Offsets that groups may not have yet, in their order, each with its record's place.
+
+        What a group has committed behind that place, and has, stays.
+        """
+        return [(place, it) for place, those in sorted(self._committed.items()) for it in those]
+
     def finish(self, place: int) -> None:
-        """It is synced in all of its partitions, or they are gone. It may not be read yet."""
+        """What the record says is done. It may not be read yet.
+
+        A decision is synced in all of its partitions, or they are gone; what it has committed, or
+        was committed outside (O), its groups have durably.
+        """
         if place >= self._next:
             self._early.add(place)
         self._decisions.discard(place)
+        self._committed.pop(place, None)
 
     def lowest(self, below: int) -> int:
         """The lowest place of a record that is needed; ``below`` where none is lower."""
@@ -85,13 +102,20 @@ class Journaled:
     def apply(self, key: bytes, value: bytes, place: int) -> list[Committed]:
         """What the record at this place says, and the offsets that are committed by it.
 
-        Raises CorruptStore, SchemaTooNew; the state is of no use then.
+        ``finish`` is to be told once there is no more to do: of decisions that have partitions, and
+        of all that commits offsets. Raises CorruptStore, SchemaTooNew; the state is of no use then.
         """
         step = _STEPS.get(key[:1])
         if step is None:
             raise unknown(key)
         self._next = place + 1
-        return step(self, key, value, place)
+        committed = step(self, key, value, place)
+        if place in self._early:
+            self._early.discard(place)
+            self._decisions.discard(place)
+        elif committed:
+            self._committed.setdefault(place, committed)  # what a note has is all of it
+        return committed
 
     def _known(self, key: bytes, value: bytes, place: int) -> list[Committed]:
         name = name_of(key)
@@ -126,9 +150,7 @@ class Journaled:
     def _decided(self, key: bytes, value: bytes, place: int) -> list[Committed]:
         pid = pid_of(key)
         it = decode_decision(value, pid, f"what is decided for producer {pid} in the journal")
-        if place in self._early:
-            self._early.discard(place)
-        elif it.parts:
+        if it.parts:
             self._decisions.add(place)
         name = self._names.get(pid)
         if name is not None:
@@ -181,6 +203,7 @@ class Journaled:
             raw = name.encode()
             parts += (packed(len(raw)), raw, bytes((it.state,)), encode_known(it))
         parts += _rising(self.unfinished())
+        parts += _committed(self._committed)
         parts.append(self.staged.encode())
         return b"".join(parts)
 
@@ -206,6 +229,13 @@ class Journaled:
         for _ in range(data.number()):
             place += 1 + data.number()
             new._decisions.add(place)
+        place = -1
+        for _ in range(data.number()):
+            place += 1 + data.number()
+            new._committed[place] = [
+                Committed(read_text(data), tuple([read_offset(data) for _ in range(data.number())]))
+                for _ in range(data.number())
+            ]
         new.staged = Staged.read(data)
         if data:
             raise data.damaged("is too long")
@@ -218,6 +248,17 @@ def _rising(places: Iterable[int]) -> list[bytes]:
         parts.append(packed(it - last - 1))
         last = it
     return [packed(len(parts)), *parts]
+
+
+def _committed(by_place: Mapping[int, Sequence[Committed]]) -> list[bytes]:
+    parts, last = [packed(len(by_place))], -1
+    for place, those in sorted(by_place.items()):
+        parts += (packed(place - last - 1), packed(len(those)))
+        for group, offsets in those:
+            name = group.encode()
+            parts += (packed(len(name)), name, packed(len(offsets)), encode_offsets(offsets))
+        last = place
+    return parts
 
 
 _STEPS: Final = {

@@ -126,6 +126,11 @@ def test_a_commit_shows_the_offsets_that_go_with_it(journal):
     assert journal.it.staged.producers() == [(7, 5, NOW_MS)]
     ended = it.added(it.producer, NOW_MS).ended(it.producer, COMMIT, TV2, no_pid, NOW_MS)
     assert journal.decided(ended) == [Committed("g", (OFFSET,))]
+    assert journal.it.unfinished() == []
+    for known in (journal.it, Journaled.decode(journal.it.encode())):
+        assert known.committed() == [(2, Committed("g", (OFFSET,)))]
+        known.finish(2)
+        assert known.committed() == []
     assert journal.it.staged.producers() == []
 
 
@@ -134,8 +139,21 @@ def test_a_commit_outside_is_shown_at_once(journal):
     journal.staged(it)
     later = OFFSET._replace(offset=9)
     assert journal.write(overtaken_key("g"), encode_offsets([later])) == [Committed("g", (later,))]
+    assert journal.it.committed() == [(2, Committed("g", (later,)))]
     ended = it.added(it.producer, NOW_MS).ended(it.producer, COMMIT, TV1, no_pid, NOW_MS)
     assert journal.decided(ended) == []
+
+
+def test_what_a_note_has_of_a_commit_is_all_of_it(journal):
+    """Replay may begin behind some of what was staged."""
+    it = journal.known(an_id(pending=True))
+    journal.staged(it)
+    journal.staged(it, OFFSET._replace(partition=1))
+    it = journal.end(it, COMMIT)
+    [(place, committed)] = journal.it.committed()
+    assert (place, len(committed.offsets)) == (3, 2)
+    found = again(journal.records, 2, Journaled.decode(journal.it.encode()))
+    assert found.committed() == journal.it.committed()
 
 
 def test_what_is_dropped_is_not_committed(journal):
@@ -188,7 +206,7 @@ NOTE = b"\x01"
         b"",
         NOTE,
         NOTE + b"\x01",
-        NOTE + b"\0\0\0\0",  # goes on
+        NOTE + b"\0\0\0\0\0",  # goes on
         NOTE + b"\x01\x01a\x01" + encode_known(an_id()) + b"\0\0",  # ongoing
         NOTE + b"\x02" + 2 * (b"\x01a\0" + encode_known(an_id())) + b"\0\0",
         NOTE + b"\x01\0\0" + encode_known(an_id()) + b"\0\0",  # without a name

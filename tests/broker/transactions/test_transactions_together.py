@@ -99,8 +99,11 @@ class Coordinator:
     def start(self):
         self.journaled = Journaled.decode(self.note)
         for place in range(getattr(self, "saved", 0), len(self.records)):
-            for committed in self.journaled.apply(*self.records[place], place):
-                self.commit(committed)
+            self.journaled.apply(*self.records[place], place)
+        for place, committed in self.journaled.committed():
+            self.commit(committed)
+            if place not in self.journaled.unfinished():
+                self.journaled.finish(place)
         self.staged = self.journaled.staged.copy()
         self.table = Table(self.journaled.ids(), TIMEOUT_MS)
         for place in self.journaled.unfinished():
@@ -126,6 +129,7 @@ class Coordinator:
     def do(self, decision):
         place = self.tell(decided_key(decision.pid), encode_decision(decision))
         for committed in self.staged.end(decision, place):
+            self.step()
             self.commit(committed)
         self.mark(decision)
         self.journaled.finish(place)
