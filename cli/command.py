@@ -32,9 +32,9 @@ HEADING_OF: Final = {
             "--to-profile"
         ),
         COMMON: (
-            "--on-error --on-damage --on-out-of-range --seal --dry-run --yes --repair --progress "
-            "--if-unused --if-empty --requeue --prefetch --limit --give-up-after --log-format "
-            "--log-level --version --help"
+            "--on-error --on-damage --on-out-of-range --isolation --seal --dry-run --yes --repair "
+            "--progress --if-unused --if-empty --requeue --prefetch --limit --give-up-after "
+            "--log-format --log-level --version --help"
         ),
     }.items()
     for name in names.split()
