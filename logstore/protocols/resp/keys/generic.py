@@ -18,7 +18,6 @@ from logstore.protocols.resp.keys.look import (
 )
 from logstore.protocols.resp.replies import OK, bulk, integer, simple
 from logstore.protocols.resp.requests import as_integer
-from logstore.protocols.resp.tracking import tell_flushed
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
@@ -127,7 +126,6 @@ def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
     first, second = numbers
     if first != second:
         client.door.keys.swap(first, second)
-        tell_flushed(client)  # what was read in one of them is another's
     return OK
 
 
