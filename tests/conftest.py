@@ -1,5 +1,6 @@
 """What all tests need of the process they run in."""
 
+import gc
 import signal
 
 import pytest
@@ -19,6 +20,17 @@ def pytest_configure(config):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
+
+
+def pytest_collection():
+    """Nothing of what is made of the tests' files is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """It stays to the end: whoever collects garbage need not go through all of it each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
