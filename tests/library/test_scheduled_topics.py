@@ -181,13 +181,13 @@ def test_what_waits_is_listed_and_cancelled(life, orders):
 
 
 class AskedFor:
-    """A lock that tells when the main thread asks for it."""
+    """A lock that tells when another thread than the mover's asks for it."""
 
     def __init__(self, asked):
         self._lock, self._asked = threading.Lock(), asked
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread().name != "delivery":
             self._asked.set()
         self._lock.acquire()
 
