@@ -76,6 +76,17 @@ class ReaderDirectory:
         if is_made(self.disk, path):  # else a writer is just doing that, or will
             self._marks = Watermarks(self.disk, path, write=False)
 
+    def _marks_now(self) -> Watermarks | None:
+        """The next writer makes them, where there are none, or of an earlier version."""
+        marks = self._marks
+        if marks is None:
+            self._open_marks()
+        elif marks.is_replaced:
+            self._marks = None
+            self._open_marks()
+            marks.close()
+        return self._marks
+
     @property
     def schema(self) -> int:
         return self._catalog.schema
@@ -167,12 +178,12 @@ class ReaderDirectory:
         mark = self._mark(name, entry, partition)
 
         def shown() -> int:
-            marks = self._marks
+            marks = self._marks_now()
             slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
             return slot.shown() if slot else 0
 
         def undecided() -> int | None:
-            marks = self._marks
+            marks = self._marks_now()
             slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
             return slot.undecided() if slot and slot.read() is not None else state().undecided
 
@@ -182,21 +193,20 @@ class ReaderDirectory:
         self, name: str, entry: Entry, partition: int
     ) -> Callable[[], tuple[int, int] | None]:
         """The published (start, safe); what the catalogue saved where none is published."""
+        marks: Watermarks | None = None
         slot: Watermark | None = None
         # Neither goes back: what was saved before is a floor under what a damaged slot may say.
         start, safe = self._saved_mark(name, entry, partition) or (0, 0)
         stray: int | None = None  # a start that is published, but was never saved
 
         def mark() -> tuple[int, int] | None:
-            nonlocal slot, stray
-            if slot is None:
-                if self._marks is None:
-                    self._open_marks()  # the next writer makes it
-                if self._marks is not None:
-                    slot = self._marks.slot(entry.slots[partition], entry.tag(partition))
-                    first, _ = slot.read() or (0, 0)
-                    saved, _ = self._saved_mark(name, entry, partition) or (0, 0)
-                    stray = first if first > saved else None  # it is saved before it is published
+            nonlocal marks, slot, stray
+            now = self._marks_now()
+            if now is not None and now is not marks:
+                marks, slot = now, now.slot(entry.slots[partition], entry.tag(partition))
+                first, _ = slot.read() or (0, 0)
+                saved, _ = self._saved_mark(name, entry, partition) or (0, 0)
+                stray = first if first > saved else None  # it is saved before it is published
             published = slot.read() if slot is not None else None
             if published is None:
                 return self._saved_mark(name, entry, partition)

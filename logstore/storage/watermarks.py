@@ -31,6 +31,7 @@ from logstore import forks
 from logstore.errors import Closed, CorruptStore, Forked, LogstoreError
 from logstore.log import Wake
 from logstore.storage.disk import Disk
+from logstore.storage.in_place import is_in_place
 
 _MAGIC: Final = b"LOGSTWM2"
 _OLD_MAGIC: Final = b"LOGSTWM1"
@@ -166,6 +167,13 @@ class Watermarks:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether a writer has made the file anew since, of an earlier version."""
+        if self._write or self.slot_words == _SLOT_WORDS:
+            return False
+        return not is_in_place(self._disk, self._fd, self._path)
 
     def _convert(self) -> None:
         """Make the file of an earlier version anew, and put it in its place. Raises OSError."""

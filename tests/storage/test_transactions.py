@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+from array import array
 from dataclasses import replace
 
 import pytest
@@ -274,3 +276,21 @@ def test_verify_finds_an_index_that_is_none(store):
     [finding] = report.findings
     assert finding.path.endswith(".txnindex")
     assert finding.message.startswith("entry 0 is no aborted transaction: remove the file")
+
+
+def test_a_reader_goes_over_to_watermarks_that_a_writer_has_made_anew(store):
+    log = a_log(store)
+    fill(log, 3)
+    store.close()
+    path = store.path / "watermarks"
+    words = array("q", path.read_bytes())
+    slots = [words[at : at + 4] for at in range(8, len(words), 8)]
+    old = array("q", [int.from_bytes(b"LOGSTWM1", sys.byteorder), 0, 0, 0])
+    path.write_bytes(b"".join([old.tobytes(), *(it.tobytes() for it in slots)]))
+    reader = as_reader(store)
+    assert (reader.safe, reader.stable) == (3, 3)
+    log = a_log(store)
+    write(log, 7)
+    assert (reader.safe, reader.stable) == (4, 3)
+    end(log, ABORT, 7)
+    assert (reader.safe, reader.stable) == (5, 5)
