@@ -76,9 +76,10 @@ def _described(door: KafkaDoor, name: str, partition: int) -> describe_messages.
             describe_messages.ProducerState(
                 producer_id,
                 it.epoch,
-                last_sequence=it.sent[-1].last_sequence,
+                last_sequence=it.sent[-1].last_sequence if it.sent else -1,
                 last_timestamp=it.max_timestamp_ms,
                 coordinator_epoch=-1,
+                current_txn_start_offset=known.open.get(producer_id, -1),
             )
             for producer_id, it in known.producers()
         ]

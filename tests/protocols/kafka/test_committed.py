@@ -7,7 +7,7 @@ from door_kit import Talk
 from fetch_kit import MIB, answer, asking
 from transactions_kit import Producers, every_batch, transactions_in
 
-from logstore.kafka.messages import list_offsets
+from logstore.kafka.messages import describe_producers, list_offsets
 from logstore.protocols.kafka import partition_fetch
 from logstore.records.batch import split
 from logstore.records.control import ABORT, COMMIT, marker, outcome_of
@@ -177,3 +177,23 @@ def test_the_end_is_where_the_first_open_transaction_begins(talk, log):
     log.append(marker(COMMIT, 7, 0, 0))
     assert [listed(talk, 9, isolation) for isolation in (0, 1)] == [2, 2]
     assert [listed(talk, -1, isolation) for isolation in (0, 1)] == [4, 4]
+
+
+def described(talk):
+    request = describe_producers.Request([describe_producers.TopicRequest("t", [0])])
+    [topic] = talk.ask(61, 0, request, describe_producers.Response).topics
+    return [
+        (it.producer_id, it.producer_epoch, it.last_sequence, it.current_txn_start_offset)
+        for it in topic.partitions[0].active_producers
+    ]
+
+
+def test_producers_are_described_with_their_transactions(talk, log):
+    log.append(encode([(b"x", None, (), 0)]))
+    write(log, 7)
+    write(log, 7, 1)
+    assert described(talk) == [(7, 0, 1, 1)]
+    log.append(marker(COMMIT, 7, 0, 0))
+    assert described(talk) == [(7, 0, 1, -1)]
+    log.append(marker(ABORT, 7, 1, 0))  # it raises the epoch: no batch of that has come
+    assert described(talk) == [(7, 1, -1, -1)]
