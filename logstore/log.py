@@ -209,10 +209,11 @@ class Log(Protocol):
     def check_failure(self) -> None:
         """Raises LogFailed, Damaged or Refused where what is above ``done`` never will be safe."""
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """Have what is written synced without waiting for it; ``watch`` tells when it is.
 
         Without ``hurry`` nobody waits for it: by itself it is synced when ``flush.ms`` is over.
+        ``always``: whatever the log's sync policy, which may say that it is safe without.
         """
 
     def watch(self, wake: Wake) -> Wake:

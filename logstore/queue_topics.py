@@ -206,7 +206,7 @@ class LaneView:
         if (its := self.log) is not None:
             its.check_failure()
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """What comes is synced by whoever publishes it."""
 
     def watch(self, wake: Wake) -> Wake:

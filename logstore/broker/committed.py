@@ -117,8 +117,8 @@ class CommittedLog:
     def check_failure(self) -> None:
         self._log.check_failure()
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
-        self._log.sync_soon(hurry=hurry)
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
+        self._log.sync_soon(hurry=hurry, always=always)
 
     def watch(self, wake: Wake) -> Wake:
         return self._log.watch(wake)

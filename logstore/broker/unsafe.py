@@ -85,7 +85,7 @@ class Unsafe:
                 self._watched[log] = log.watch(wake)
                 if log.done >= upto:
                     wake()
-            log.sync_soon()
+            log.sync_soon(always=self._synced)
 
     def wait(self) -> None:
         """Return when all of it is safe. Raises as ``settled``."""

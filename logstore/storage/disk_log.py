@@ -336,9 +336,9 @@ class DiskLog:
         if self.safe < upto:
             self._flusher.wait(self, upto)
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """As Log.sync_soon: by the flusher's thread."""
-        if self.settings.flush_messages == 1:
+        if always or self.settings.flush_messages == 1:
             self._flusher.soon(self, 0 if hurry else self.settings.flush_ms)
 
     def sync(self) -> None:

@@ -125,7 +125,7 @@ class FollowerLog:
         if self.safe < upto:
             raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """Nothing is ever written here, so there is nothing to sync."""
 
     def check_failure(self) -> None:

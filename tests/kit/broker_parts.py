@@ -71,7 +71,7 @@ class UnsyncedLog(MemoryLog):
     def sync(self):
         self.synced = self.end
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self.soon += 1
 
 

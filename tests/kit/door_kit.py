@@ -67,7 +67,7 @@ class HeldLog(MemoryLog):
         if self.failure is not None:
             raise self.failure
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self.syncs += 1
 
 

@@ -118,7 +118,7 @@ class FarLog:
         if self._failure is not None:
             raise self._failure
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self.syncs += 1
 
     def watch(self, wake):

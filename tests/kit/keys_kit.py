@@ -30,7 +30,7 @@ class SlowLog(MemoryLog):
         if self.failed:
             raise LogFailed("the disk is gone")
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self.hurried.append(hurry)
 
     def wait(self, upto):

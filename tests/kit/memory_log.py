@@ -129,7 +129,7 @@ class MemoryLog:
         with self._lock:
             return max((latest(batch) for batch in self._batches), default=-1)
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """Nothing to sync."""
 
     def watch(self, wake: Wake) -> Wake:

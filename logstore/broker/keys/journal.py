@@ -146,7 +146,7 @@ class Journal:
         if self.log is not None:
             self.log.check_failure()
 
-    def sync_soon(self, *, hurry: bool = True) -> None:
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """As Syncing.sync_soon: that comes when the turn ends."""
 
     def wait(self, upto: int) -> None:

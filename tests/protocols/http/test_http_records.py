@@ -499,7 +499,7 @@ class Failing:
         self._wake = wake
         return lambda: None
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self._wake()
 
 

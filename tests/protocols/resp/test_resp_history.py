@@ -26,7 +26,7 @@ class SlowLog(MemoryLog):
     def read(self, at, bytes_max):
         return [it for it in super().read(at, bytes_max) if it.next_offset <= self.synced]
 
-    def sync_soon(self, *, hurry=True):
+    def sync_soon(self, *, hurry=True, always=False):
         self.asked += 1
 
     def sync(self):

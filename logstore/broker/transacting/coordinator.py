@@ -1,0 +1,414 @@
+"""The transactions of a node, from a request to its answer (KIP-98, KIP-890).
+
+A change of an id is answered once the journal has it safe. A decision goes the way that makes a
+crash harmless at every step: what a transaction has written is synced before its commit is
+*written*, the decision is synced before any marker is *written*, and the journal keeps it until the
+markers are synced. Who has decided is answered once the markers stand; nobody waits for their sync.
+
+Which logs a transaction has written to, their ledgers know; here only stands where to look.
+Used in one thread.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from logstore.broker.ledger import producers_of
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.transacting.telling import Telling
+from logstore.broker.transactions.operations import (
+    Decision,
+    Offset,
+    Offsets,
+    Part,
+    abandoned,
+    decided_key,
+    decision_of,
+    encode_decision,
+    encode_known,
+    encode_staged,
+    known_key,
+    staged_key,
+)
+from logstore.broker.transactions.staged import Committed, Staged
+from logstore.broker.transactions.state import Outcome, State
+from logstore.broker.transactions.table import Now, Table
+from logstore.broker.transactions.transactional_id import Missing, Producer, TransactionalId
+from logstore.errors import (
+    ConcurrentTransactions,
+    LogstoreError,
+    StorageFull,
+    TransactionAbortable,
+    UnknownPartition,
+)
+from logstore.log import Log
+from logstore.records.control import marker
+
+MARKED_AT_ONCE: Final = 64  # partitions, before others have their turn
+FENCED_AT_ONCE: Final = 100  # transactions that have taken too long, likewise
+AGAIN_MS: Final = 1000  # after a partition, say, that was full
+
+log: Final = logging.getLogger("logstore.transactions")
+
+Answer = Callable[[TransactionalId | LogstoreError], None]
+Done = Callable[[LogstoreError | None], None]
+Place = tuple[bytes, int]  # topic id, partition
+
+
+class Around(Protocol):
+    """What the coordinator has around it."""
+
+    def new_pid(self) -> int:
+        """A producer id that nobody had before. Raises Failed."""
+
+    def now(self) -> Now:
+        """The time."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have it called in this thread, from any."""
+
+    def alarm(self, ticks_ms: int) -> None:
+        """Have ``look_at_times`` called then, or earlier."""
+
+    def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
+        """Groups have these now, but for what they have of a later place; told when durable."""
+
+    def finished(self, place: int) -> None:
+        """The journal needs the record at this place no more."""
+
+
+@dataclass(slots=True)
+class _Deciding:
+    """A decision on its way to its partitions."""
+
+    decision: Decision
+    logs: deque[tuple[Part, Log]]  # that have no marker yet
+    done: Callable[[], None]  # called once all have it
+    place: int = -1
+    waiting: Waiting = field(default_factory=lambda: Waiting(synced=True))  # for the markers
+    offsets: int = 0  # commits of groups that are not durable
+    failed: LogstoreError | None = None  # why it does not come to some partition in this process
+
+
+class TransactionCoordinator:
+    """Of one process that serves."""
+
+    def __init__(self, table: Table, staged: Staged, telling: Telling, around: Around) -> None:
+        self.table = table
+        self.staged = staged
+        self._telling = telling
+        self._around = around
+        self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
+        self._unmarked: deque[_Deciding] = deque()
+        self._unsynced: deque[_Deciding] = deque()
+
+    # Requests
+
+    def initialize(
+        self, name: str, timeout_ms: int, asked: Producer, connection: int, then: Answer
+    ) -> None:
+        """Another producer of an id (InitProducerId); what was open is aborted first."""
+        try:
+            it = self.table.initialize(
+                name, timeout_ms, asked, self._around.new_pid, self._around.now(), connection
+            )
+        except LogstoreError as error:
+            then(error)
+            return
+        if not it.pending:
+            then(it)
+        elif it.state is State.EMPTY:
+            key, value = known_key(name), encode_known(it)
+            self._telling.tell(key, value, partial(self._known, name, then))
+        else:
+
+            def aborted(found: TransactionalId | LogstoreError) -> None:
+                if isinstance(found, LogstoreError):
+                    then(found)
+                else:
+                    self.initialize(name, timeout_ms, asked, connection, then)
+
+            self._decide(it, aborted)
+
+    def _known(self, name: str, then: Answer, place: int | LogstoreError) -> None:
+        if isinstance(place, LogstoreError):
+            self.table.undone(name, self._around.now())
+            then(place)
+        else:
+            then(self.table.kept(name))
+
+    def add(self, name: str, producer: Producer, connection: int) -> None:
+        """A transaction begins, or goes on (AddPartitionsToTxn, AddOffsetsToTxn): nothing is kept.
+
+        Raises as Table.add.
+        """
+        self.table.add(name, producer, self._around.now(), connection)
+        self._alarm()
+
+    def admit(self, name: str, producer: Producer, missing: Missing) -> TransactionalId:
+        """A batch of the producer may be appended now, and then ``wrote`` is told.
+
+        Raises as Table.admit.
+        """
+        it = self.table.admit(name, producer, missing, self._around.now())
+        self._alarm()
+        return it
+
+    def wrote(self, pid: int, place: Place, log: Log) -> None:
+        """A batch of the producer's transaction was appended there."""
+        self._logs.setdefault(pid, {})[place] = log
+
+    def stage(
+        self,
+        name: str,
+        producer: Producer,
+        missing: Missing,
+        group: str,
+        offsets: Sequence[Offset],
+        done: Done,
+    ) -> None:
+        """Offsets that count once the transaction is committed (TxnOffsetCommit)."""
+        try:
+            it = self.table.admit(name, producer, missing, self._around.now())
+            if not self.staged.has_room(offsets):
+                raise ConcurrentTransactions(
+                    f"group {group!r}: as many offsets are pending in transactions as may be"
+                )
+        except LogstoreError as error:
+            done(error)
+            return
+        self._alarm()
+        staged = Offsets(it.epoch, self._around.now().ms, group, tuple(offsets))
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                done(place)
+            else:
+                self.staged.stage(it.pid, staged, place)
+                done(None)
+
+        self._telling.tell(staged_key(it.pid), encode_staged(staged), told)
+
+    def end(
+        self,
+        name: str,
+        producer: Producer,
+        outcome: Outcome,
+        version: int,
+        connection: int,
+        then: Answer,
+    ) -> None:
+        """A commit or an abort (EndTxn); ``version``: as Table.end."""
+        now = self._around.now()
+        try:
+            it = self.table.end(
+                name, producer, outcome, version, self._around.new_pid, now, connection
+            )
+        except LogstoreError as error:
+            then(error)
+            return
+        if it.pending:
+            self._decide(it, then)
+        else:
+            then(it)
+
+    # Deciding
+
+    def _decide(self, it: TransactionalId, then: Answer) -> None:
+        logs = self._logs.pop(it.pid, {})
+        waiting = Waiting(synced=True)
+        if it.outcome is Outcome.COMMIT:  # of what is aborted nothing has to be there
+            for its in logs.values():
+                if _first(its, it.pid) is not None:
+                    waiting.appended(its, its.end)
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if told or not waiting.settled():
+                return
+            told = True
+            waiting.close()
+            if waiting.failed is None:
+                self._tell(it, logs, then)
+            else:
+                self._undo(it, logs)
+                then(
+                    TransactionAbortable(
+                        f"transactional id {it.name!r}: what it has written is not safe: "
+                        f"{waiting.failed}"
+                    )
+                )
+
+        waiting.watch(lambda: self._around.soon(look))
+        look()
+
+    def _undo(self, it: TransactionalId, logs: dict[Place, Log]) -> None:
+        """Nothing is decided: the transaction goes on."""
+        self.table.undone(it.name, self._around.now())
+        self._logs[it.pid] = logs
+        self._alarm()
+
+    def _tell(self, it: TransactionalId, logs: dict[Place, Log], then: Answer) -> None:
+        parts = _parts(it.pid, logs)
+        decision = decision_of(it, [part for part, _ in parts])
+        deciding = _Deciding(decision, parts, lambda: then(self.table.completed(it.name)))
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                self._undo(it, logs)
+                then(place)
+            else:
+                self.table.kept(it.name)
+                self._carry_out(deciding, place)
+
+        self._telling.tell(decided_key(it.pid), encode_decision(decision), told)
+
+    def _carry_out(self, deciding: _Deciding, place: int) -> None:
+        """The journal has it safe: it is so, whatever comes."""
+        deciding.place = place
+        committed = self.staged.end(deciding.decision, place)
+        if committed:
+            deciding.offsets += 1
+            self._around.commit(committed, place, partial(self._durable, deciding))
+        self._mark(deciding)
+
+    def _durable(self, deciding: _Deciding, error: LogstoreError | None) -> None:
+        deciding.offsets -= 1
+        deciding.failed = deciding.failed or error
+        self.tidy()
+
+    def _mark(self, deciding: _Deciding) -> None:
+        """A marker to some of its partitions. Once all have it that is told."""
+        full = self._mark_some(deciding)
+        if deciding.logs:
+            self._unmarked.append(deciding)
+            if full:
+                self._around.alarm(self._around.now().ticks_ms + AGAIN_MS)
+            else:
+                self._around.soon(self._mark_on)
+            return
+        self._unsynced.append(deciding)
+        deciding.waiting.watch(lambda: self._around.soon(self.tidy))
+        deciding.done()
+        self.tidy()
+
+    def _mark_some(self, deciding: _Deciding) -> bool:
+        """Whether there is no room for one."""
+        decision, now_ms = deciding.decision, self._around.now().ms
+        for _ in range(min(len(deciding.logs), MARKED_AT_ONCE)):
+            part, its = deciding.logs[0]
+            if _first(its, decision.pid) == part.first:  # else it stands there
+                batch = marker(decision.outcome, decision.pid, decision.epoch, now_ms)
+                try:
+                    deciding.waiting.appended(its, its.append(batch) + 1)
+                except UnknownPartition:
+                    pass  # its topic was deleted
+                except StorageFull as error:
+                    log.warning("a marker can't be written, and is tried again: %s", error)
+                    return True
+                except LogstoreError as error:
+                    deciding.failed = deciding.failed or error
+            deciding.logs.popleft()
+        return False
+
+    def _mark_on(self) -> None:
+        for _ in range(len(self._unmarked)):
+            self._mark(self._unmarked.popleft())
+
+    def tidy(self) -> None:
+        """Let the journal know which are everywhere."""
+        for _ in range(len(self._unsynced)):
+            it = self._unsynced.popleft()
+            if not it.waiting.settled() or it.offsets:
+                self._unsynced.append(it)
+                continue
+            failed = it.failed or it.waiting.failed
+            if failed is None:
+                self._around.finished(it.place)
+            else:
+                log.error("a decision is not everywhere, and will be after a start: %s", failed)
+
+    # At a start
+
+    def resume(self, place: int, decision: Decision, logs: Mapping[Place, Log]) -> None:
+        """A decision of an earlier process, in the order of the journal; ``logs``: of its parts.
+
+        What some of them lack they get.
+        """
+        parts = deque(
+            (part, logs[part.topic_id, part.partition])
+            for part in decision.parts
+            if (part.topic_id, part.partition) in logs
+        )
+        self._mark(_Deciding(decision, parts, lambda: None, place))
+
+    def reopen(self, pid: int, epoch: int, logs: Mapping[Place, Log]) -> None:
+        """A producer has a transaction open in these, or pending offsets, and nothing is decided.
+
+        It goes on, if the producer is the one that its id has; else it is aborted.
+        """
+        if self.table.reopen(pid, epoch, self._around.now()):
+            self._logs[pid] = dict(logs)
+            self._alarm()
+            return
+        parts = _parts(pid, logs)
+        at_ms = self._around.now().ms
+        decision = abandoned(pid, epoch, at_ms, [part for part, _ in parts])
+        deciding = _Deciding(decision, parts, lambda: None)
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                log.error("what producer %d has left open can't be aborted: %s", pid, place)
+            else:
+                self._carry_out(deciding, place)
+
+        self._telling.tell(decided_key(pid), encode_decision(decision), told)
+
+    # Times
+
+    def _alarm(self) -> None:
+        due_ms = self.table.next_due_ms
+        if due_ms is not None:
+            self._around.alarm(due_ms)
+
+    def look_at_times(self) -> None:
+        """Abort what has taken too long, some of it; go on where there was no room."""
+        self._mark_on()
+        now = self._around.now()
+        for _ in range(FENCED_AT_ONCE):
+            name = self.table.due(now)
+            if name is None:
+                break
+            it = self.table.get(name)
+            if it is not None and it.state is State.ONGOING and not it.pending:
+                self._decide(self.table.fence(name, self._around.new_pid, now), _nobody)
+        self._alarm()
+
+    def expire(self, expiration_ms: int) -> None:
+        """Forget ids that were not used for so long, some of them."""
+        now = self._around.now()
+        for _ in range(FENCED_AT_ONCE):
+            name = self.table.expired(now, expiration_ms)
+            if name is None:
+                return
+            self._telling.tell(known_key(name), b"", lambda _: None)
+
+
+def _nobody(_: TransactionalId | LogstoreError) -> None:
+    """Waits for it."""
+
+
+def _first(its: Log, pid: int) -> int | None:
+    """Where the producer's open transaction begins in a log."""
+    known = producers_of(its)
+    return None if known is None else known.open.get(pid)
+
+
+def _parts(pid: int, logs: Mapping[Place, Log]) -> deque[tuple[Part, Log]]:
+    """Those in which the producer has a transaction open, and where it begins."""
+    found = ((place, its, _first(its, pid)) for place, its in logs.items())
+    return deque((Part(*place, first), its) for place, its, first in found if first is not None)

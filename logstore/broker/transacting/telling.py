@@ -1,0 +1,97 @@
+"""What the journal is told of transactions: one batch a turn of the loop, and one sync.
+
+Who tells something is called once it is safe, in the order of the journal, with the place that its
+record has; or with the error, where the journal does not take it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from logstore.errors import LogstoreError
+from logstore.log import Log, Wake
+from logstore.records.encode import encode
+
+Then = Callable[[int | LogstoreError], None]
+
+
+class _Record(NamedTuple):
+    key: bytes
+    value: bytes
+    then: Then
+
+
+class _Told(NamedTuple):
+    mark: int  # of its record
+    then: Then
+
+
+class Telling:
+    """Of one journal. Used in one thread."""
+
+    def __init__(
+        self,
+        journal: Log,
+        clock: Callable[[], int],
+        soon: Callable[[Callable[[], object]], object],
+        end_soon: Callable[[], None],
+    ) -> None:
+        """``soon`` has something called in this thread, from any; ``end_soon``: ``end_turn``."""
+        self._journal = journal
+        self._clock = clock
+        self._soon = soon
+        self._end_soon = end_soon
+        self._records: list[_Record] = []
+        self._told: deque[_Told] = deque()
+        self._stop: Wake | None = None
+
+    def tell(self, key: bytes, value: bytes, then: Then) -> None:
+        """A record of this turn's batch."""
+        if not self._records:
+            self._end_soon()
+        self._records.append(_Record(key, value, then))
+
+    def end_turn(self) -> None:
+        """Write what was told."""
+        records, self._records = self._records, []
+        if not records:
+            return
+        now_ms = self._clock()
+        try:
+            mark = self._journal.append(encode([(it.value, it.key, (), now_ms) for it in records]))
+        except LogstoreError as error:
+            for it in records:
+                it.then(error)
+            return
+        self._told += [_Told(mark + number, it.then) for number, it in enumerate(records)]
+        if self._stop is None:
+            self._stop = self._journal.watch(self._wake)
+        self._journal.sync_soon(always=True)
+        if self._journal.synced > mark:  # its news came before it was watched
+            self._wake()
+
+    def _wake(self) -> None:
+        """From any thread."""
+        if self._told:
+            self._soon(self.look)
+
+    def look(self) -> None:
+        """Call who has told what is safe by now."""
+        journal = self._journal
+        while self._told and self._told[0].mark < journal.synced:
+            it = self._told.popleft()
+            it.then(journal.offset_of(it.mark))
+        if self._told:
+            try:
+                journal.check_failure()
+            except LogstoreError as error:
+                told, self._told = self._told, deque()
+                for it in told:
+                    it.then(error)
+
+    def close(self) -> None:
+        """Nobody is called any more."""
+        self._told.clear()
+        if self._stop is not None:
+            self._stop()
+            self._stop = None

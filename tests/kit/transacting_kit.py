@@ -1,0 +1,229 @@
+"""A coordinator of transactions over logs in memory that are synced when a test says."""
+
+from collections import deque
+
+from broker_parts import UnsyncedLog
+from clock import NOW_MS
+from transaction_parts import TIMEOUT_MS, TOPIC, Pids
+from transactions_kit import a_ledger
+
+from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.transacting.coordinator import TransactionCoordinator
+from logstore.broker.transacting.telling import Telling
+from logstore.broker.transactions.operations import decode_decision
+from logstore.broker.transactions.table import Now, Table
+from logstore.broker.transactions.transactional_id import NO_EPOCH, NO_PID, Missing, Producer
+from logstore.errors import LogFailed, UnknownPartition
+from logstore.records.control import outcome_of
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+ANYONE = Producer(NO_PID, NO_EPOCH)
+
+
+class HeldLog(UnsyncedLog):
+    """Wakes its watchers as it is synced, or fails."""
+
+    def __init__(self, name, notes):
+        super().__init__(name)
+        self.notes = notes
+        self.gone = False
+
+    def append(self, batch):
+        if self.gone:
+            raise UnknownPartition(f"{self.name}: its topic was deleted")
+        return super().append(batch)
+
+    def read(self, at, bytes_max):
+        return [it for it in super().read(at, bytes_max) if it.base_offset < self.synced]
+
+    def sync(self):
+        super().sync()
+        self._news()
+
+    def fail(self):
+        self.failed = True
+        self._news()
+
+    def _news(self):
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def check_failure(self):
+        if self.gone:
+            raise UnknownPartition(f"{self.name}: its topic was deleted")
+        if self.failed:
+            raise LogFailed(f"{self.name}: failed")
+
+
+class Node:
+    """What a coordinator has around it; with ``before``, the same after a kill.
+
+    ``lost``: what was not synced is gone.
+    """
+
+    def __init__(self, before=None, *, lost=True):
+        self.ms = 0 if before is None else before.ms
+        self.calls, self.alarms, self.done = deque(), [], []
+        self.pids = Pids() if before is None else before.pids
+        self.offsets = {} if before is None else before.offsets  # (group, topic, partition)
+        self.offsets_fail = None
+        self.journal = HeldLog("journal", SettlementNotes())
+        self.logs = {}
+        if before is not None:
+            _copy(before.journal, self.journal, lost=lost)
+            for place, its in before.logs.items():
+                if not its.gone:
+                    _copy(its, self.log(place), lost=lost)
+        self.journal.notes.freeze()
+        journaled = self.journal.notes.transactions()
+        self.table = Table(journaled.ids())
+        self._ended = False
+        telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
+        self.telling = telling
+        self.coordinator = TransactionCoordinator(self.table, journaled.staged, telling, self)
+        if before is not None:
+            self._start(journaled)
+
+    def _start(self, journaled):
+        """In the order that a start has."""
+        for place, committed in journaled.committed():
+            self.commit([committed], place, lambda _: None)
+        for place in journaled.unfinished():
+            self.coordinator.resume(place, self._decision(place), self.logs)
+        found = {pid: epoch for pid, epoch, _ in journaled.staged.producers()}
+        for its in self.logs.values():
+            for pid in its.notes.open:
+                known = dict(its.notes.producers())[pid]
+                found.setdefault(pid, known.epoch)
+        for pid, epoch in found.items():
+            self.coordinator.reopen(pid, epoch, self.logs)
+
+    def _decision(self, place):
+        [batch, *_] = self.journal.read(place, 1)
+        [record] = [it for it in decode(batch) if it.offset == place]
+        return decode_decision(record.value, _pid(record.key), "it")
+
+    def log(self, place):
+        if place not in self.logs:
+            self.logs[place] = HeldLog(f"{place[0][:1].hex()}-{place[1]}", a_ledger())
+        return self.logs[place]
+
+    # Around
+
+    def new_pid(self):
+        return self.pids()
+
+    def now(self):
+        return Now(NOW_MS + self.ms, self.ms)
+
+    def soon(self, call):
+        self.calls.append(call)
+
+    def alarm(self, ticks_ms):
+        self.alarms.append(ticks_ms)
+
+    def commit(self, committed, place, done):
+        if self.offsets_fail is not None:
+            done(self.offsets_fail)
+            return
+        for group, offsets in committed:
+            for it in offsets:
+                key = group, it.topic_id, it.partition
+                if self.offsets.get(key, (-1, 0))[0] < place:
+                    self.offsets[key] = place, it.offset
+        done(None)
+
+    def finished(self, place):
+        self.done.append(place)
+        self.journal.notes.ended(place)
+
+    def _end_soon(self):
+        self._ended = True
+
+    # What a test does
+
+    def turn(self):
+        """Until nothing is left to do; nothing is synced by it."""
+        while self.calls or self._ended:
+            while self.calls:
+                self.calls.popleft()()
+            if self._ended:
+                self._ended = False
+                self.telling.end_turn()
+
+    def sync(self, *logs):
+        """These, or all."""
+        for its in logs or (*self.logs.values(), self.journal):
+            its.sync()
+        self.turn()
+
+    def settle(self):
+        for _ in range(6):
+            self.sync()
+
+    def initialize(self, name="copier", asked=ANYONE, connection=0, timeout_ms=TIMEOUT_MS):
+        heard = []
+        self.coordinator.initialize(name, timeout_ms, asked, connection, heard.append)
+        self.turn()
+        return heard
+
+    def producer(self, name="copier"):
+        heard = self.initialize(name)
+        self.sync()
+        self.sync()
+        [it] = heard
+        return it.producer
+
+    def write(self, producer, place=(TOPIC, 0), name="copier", missing=Missing.ADDED, value=b"x"):
+        """As a Produce request does; where it stands."""
+        self.coordinator.admit(name, producer, missing)
+        its = self.log(place)
+        known = dict(its.notes.producers()).get(producer.pid)
+        going_on = known is not None and known.epoch == producer.epoch and known.sent
+        batch = encode(
+            [(value, b"k", (), NOW_MS)], producer_id=producer.pid, producer_epoch=producer.epoch,
+            base_sequence=known.sent[-1].last_sequence + 1 if going_on else 0, transactional=True,
+        )  # fmt: skip
+        at = its.append(batch)
+        self.coordinator.wrote(producer.pid, place, its)
+        return at
+
+    def stage(self, producer, *offsets, group="g", name="copier", missing=Missing.ADDED):
+        heard = []
+        self.coordinator.stage(name, producer, missing, group, offsets, heard.append)
+        self.turn()
+        return heard
+
+    def end(self, producer, outcome, version=2, name="copier", connection=0):
+        heard = []
+        self.coordinator.end(name, producer, outcome, version, connection, heard.append)
+        self.turn()
+        return heard
+
+    def pass_time(self, ms):
+        self.ms += ms
+        self.coordinator.look_at_times()
+        self.turn()
+
+    def markers(self, place=(TOPIC, 0)):
+        """Their outcomes and epochs."""
+        its = self.log(place)
+        return [
+            (outcome_of(it), it.producer_epoch)
+            for it in super(HeldLog, its).read(0, 1 << 30)
+            if it.is_control
+        ]
+
+
+def _copy(old, new, *, lost):
+    for batch in super(HeldLog, old).read(old.start, 1 << 30):
+        if not lost or batch.next_offset <= old.synced:
+            new.append(batch)
+    new.sync()
+
+
+def _pid(key):
+    from logstore.broker.transactions.operations import pid_of
+
+    return pid_of(key)
