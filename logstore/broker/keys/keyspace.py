@@ -27,16 +27,6 @@ Clock = Callable[[], int]  # ms since 1970
 Undo = Callable[[], object]
 
 
-class Recorded(Protocol):
-    """A value that is no string."""
-
-    kind: str
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that it takes, about."""
-
-
 # What a key was before it was changed: its value, None where it was not there; and its deadline.
 Before = tuple[object, int | None]
 

@@ -30,7 +30,6 @@ class Come(NamedTuple):
     keep_alive_s: int
     window: int  # messages that may be sent to it unacknowledged
     packet_bytes_max: int  # of what is sent to it; 0: any size
-    problems: bool  # it wants to be told reasons in words
     responses: bool  # it wants a place for answers
     will: Will | None
     asked_expiry_s: int  # as it has asked for it
@@ -61,8 +60,8 @@ def come(connect: Connect, rules: Rules, new_id: Callable[[], str]) -> Come:
         connect.level, client or new_id(), not client, connect.clean_start,
         min(asked, rules.expiry_max_s), connect.keep_alive_s,
         rules.window if connect.level < V5 else said.receive_maximum or PIDS,
-        said.maximum_packet_size or 0, said.request_problem_information != 0,
-        said.request_response_information == 1, connect.will, asked,
+        said.maximum_packet_size or 0, said.request_response_information == 1,
+        connect.will, asked,
     )  # fmt: skip
 
 

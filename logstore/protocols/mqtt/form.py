@@ -28,9 +28,6 @@ class Chunk(NamedTuple):
     messages: int
 
 
-NO_CHUNK: Final = Chunk(b"", 0)
-
-
 class Forms:
     """All that are in use, and what properties come to."""
 

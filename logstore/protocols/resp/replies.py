@@ -50,12 +50,6 @@ def bulks(items: Sequence[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(items), b"".join([b"$%d\r\n%b\r\n" % (len(it), it) for it in items]))
 
 
-def set_of(items: Sequence[bytes], version: Version) -> bytes:
-    """The same, a set."""
-    written = bulks(items)
-    return b"~" + written[1:] if version == 3 else written
-
-
 def null_array(version: Version) -> bytes:
     """No array: RESP2 has a null of its own for that."""
     return b"_\r\n" if version == 3 else b"*-1\r\n"

@@ -38,10 +38,6 @@ class Tracked:
         return len(self._readers)
 
     @property
-    def prefixes_count(self) -> int:
-        return len(self._prefixes)
-
-    @property
     def pending(self) -> bool:
         """Whether somebody is to be told something."""
         return bool(self._gone or self._changed)

@@ -4,10 +4,9 @@ A number is a float or an int, a text is bytes, nothing is False, a table of num
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from logstore.broker.keys.numerals import as_integer, strtod
+from logstore.broker.keys.numerals import strtod
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import Version
 
@@ -112,9 +111,3 @@ def argument(value: Value) -> bytes:
 def shown(value: float) -> bytes:
     """As ``tostring`` writes it."""
     return b"%.14g" % value
-
-
-def integers(values: Sequence[bytes]) -> list[int] | None:
-    """Of texts that are all integers."""
-    found = [as_integer(it) for it in values]
-    return None if None in found else [it for it in found if it is not None]
