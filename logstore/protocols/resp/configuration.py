@@ -207,6 +207,7 @@ def _set(client: RespClient, arguments: Sequence[bytes]) -> None:
                 )
             )
             return
+    door.changed_settings |= seen
     given = ", ".join(f"{name.lower()}={value}" for name, value in pairs)
     client.door.audit.tell(audit.SETTINGS, client.permits.who, f"of Redis clients: {given}")
     client.say(OK)
@@ -228,7 +229,7 @@ def _rewrite(client: RespClient, _: Sequence[bytes]) -> Steps:
     wanted = {
         setting.kept_as: KEPT.get(name, setting.value)(door)
         for name, setting in SETTINGS.items()
-        if setting.kept_as
+        if setting.kept_as and name in door.changed_settings
     }
     try:
         written = yield partial(door.work, partial(_write, door, wanted))

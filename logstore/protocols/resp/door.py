@@ -184,6 +184,7 @@ class RespDoor:
     refusals: Refusals | None = None  # told to whoever runs the server
     audit: Audit = field(default_factory=Unheard)
     keep_settings: KeepSettings = no_file
+    changed_settings: set[str] = field(default_factory=set)  # Redis's names, by CONFIG SET
     protected: bool = False  # nobody comes in from afar without a password
     name: str = "resp"
     acl_log: AclLog = field(default_factory=AclLog)

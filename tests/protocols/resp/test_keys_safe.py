@@ -452,7 +452,16 @@ def test_config_rewrite_keeps_what_was_changed_by_the_store_s_names(door):
         "resp.appendfsync": "everysec",
         "resp.notify.keyspace.events": "AKE",
         "resp.client.output.buffer.limit": "1048576 2 3",
-        "resp.maxclients": "100",
-        "resp.proto.max.bulk.len": str(512 << 20),
     }
     assert [what for _, _, what, _ in door.heard] == ["for good: resp.maxmemory.bytes=1048576"]
+
+
+def test_config_rewrite_leaves_alone_what_nobody_has_changed(door):
+    one = door.connect()
+    asked = []
+    door.door.keep_settings = lambda wanted: asked.append(wanted) or []
+    assert one.ask("CONFIG", "SET", "maxmemory", "1mb", "maxclients", "0").startswith(b"-ERR")
+    assert one.ask("CONFIG", "REWRITE") == OK
+    assert one.ask("CONFIG", "SET", "maxclients", "100") == OK
+    assert one.ask("CONFIG", "REWRITE") == OK
+    assert asked == [{}, {"resp.maxclients": "100"}]
