@@ -30,8 +30,9 @@ from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import Carrier, Last, Publishing
 from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
-from logstore.protocols.amqp.transaction import Outgoing, Transaction
+from logstore.protocols.amqp.transaction import Transaction
 from logstore.protocols.rabbit_refusals import refusal_of
+from logstore.protocols.rabbit_settling import Outgoing
 from logstore.records.encode import Pieces
 
 CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047

@@ -6,12 +6,13 @@ from logstore.amqp import methods
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction as Held
-from logstore.errors import LogFailed, LogstoreError
+from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.publish import check_again, counted, send_back
-from logstore.protocols.amqp.settle import Group, take
-from logstore.protocols.amqp.transaction import Transaction, Verdict, rejected, settled
+from logstore.protocols.amqp.settle import take
+from logstore.protocols.amqp.transaction import Transaction
+from logstore.protocols.rabbit_settling import Settling
 
 
 def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None:
@@ -66,35 +67,14 @@ def _commit(channel: AmqpChannel, transaction: Transaction) -> None:
     if published.error is not None or published.rejected:
         held.forget()
         raise published.error or Refusal(PRECONDITION_FAILED, "partial tx completion")
-    ended: list[Group] = []
-    acked: list[Group] = []
-    after: list[tuple[Verdict, Group]] = []
-    for verdict, group in take(channel, transaction.settlements):
-        if group.queue.gone:
-            continue
-        if not isinstance(group.queue, Queue):  # of a stream nothing is kept
-            after.append((verdict, group))
-        elif verdict is settled:
-            held.settle(group.queue, group.lane, group.first, group.bits)
-            ended.append(group)
-            acked.append(group)
-        elif verdict is rejected and group.queue.reject_with(group, held):
-            ended.append(group)
-        else:
-            after.append((verdict, group))
+    settling = Settling(take(channel, transaction.settlements), held)
     held_by = channel.hold()
 
     def then(error: LogstoreError | None) -> None:
         if error is None:
             counted(channel, run, published.unrouted)
-            for group in acked:
-                group.queue.count_acked(group)
             send_back(channel, run, published.unrouted, transaction.mandatory)
-            for verdict, group in after:
-                verdict(group)
-        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
-            for group in [*ended, *(it for _, it in after)]:
-                group.queue.release(group, failed=False)
+        settling.done(error)
         channel.go_on(held_by, channel.answers(methods.TxCommitOk()), error)
 
     channel.of.vhost.commit(held, then)

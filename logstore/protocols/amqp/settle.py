@@ -2,19 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from logstore.amqp import methods
 from logstore.amqp.frames import METHOD
 from logstore.amqp.methods import IDS as METHOD_IDS
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.broker.queues.named import Named
-from logstore.broker.queues.unacked import Delivered
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
-from logstore.protocols.amqp.transaction import (
+from logstore.protocols.amqp.transaction import Settlement
+from logstore.protocols.rabbit_settling import (
     SETTLEMENT_BYTES,
-    Settlement,
+    Group,
     Verdict,
     rejected,
     released,
@@ -34,8 +33,6 @@ BACK: Final = {
 BACK_AT_ONCE: Final = 500  # that are taken before others have their turn: some 3 ms
 _FRAME: Final = Struct(">BHI4sQBB")  # head, class and method, tag, multiple, end
 _END: Final = 0xCE
-
-Group = Delivered[Named, Any]
 
 
 def take_back(channel: AmqpChannel, raw: bytes, at: int) -> int:

@@ -1,20 +1,17 @@
 """What a channel in transaction mode (tx.select) holds back until its client commits."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from logstore.broker.queues.message import Message
 from logstore.broker.queues.named import Named
-from logstore.broker.queues.station import Route
-from logstore.broker.queues.unacked import Delivered, Unacked
-
-Outgoing = tuple[Route, Message]  # a message, and where it goes
-Verdict = Callable[[Delivered[Named, Any]], None]  # what becomes of delivered messages
-
-SETTLEMENT_BYTES: Final = 128  # of one that is held back
-MESSAGE_BYTES: Final = 256  # of a message that waits, beside what it holds
-# Of bodies, unless it is one message: they are one record of the journal.
-BODIES_BYTES_MAX: Final = 16 << 20
+from logstore.broker.queues.unacked import Unacked
+from logstore.protocols.rabbit_settling import (
+    BODIES_BYTES_MAX,
+    SETTLEMENT_BYTES,
+    Outgoing,
+    Verdict,
+    bytes_of,
+)
 
 
 class Settlement(NamedTuple):
@@ -23,26 +20,6 @@ class Settlement(NamedTuple):
     verdict: Verdict
     tag: int
     multiple: bool  # all up to this one
-
-
-def settled(it: Delivered[Named, Any]) -> None:
-    """It is done with."""
-    it.queue.settle(it)
-
-
-def released(it: Delivered[Named, Any]) -> None:
-    """Back to its own place."""
-    it.queue.release(it)
-
-
-def rejected(it: Delivered[Named, Any]) -> None:
-    """Nobody wants it."""
-    it.queue.reject(it)
-
-
-def bytes_of(run: Sequence[Outgoing]) -> int:
-    """What messages hold in memory."""
-    return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
 
 
 class Transaction:

@@ -19,6 +19,7 @@ from logstore.protocols.rabbit_asks import to_consume
 from logstore.protocols.rabbit_login import Admitted
 from logstore.protocols.rabbit_permits import Ask, AskKey, Permits, Unless, is_topic
 from logstore.protocols.rabbit_refusals import refusal_of
+from logstore.protocols.rabbit_settling import Outgoing
 from logstore.protocols.session import Link
 from logstore.protocols.stomp.door import StompDoor
 from logstore.protocols.stomp.outbox import Outbox
@@ -26,7 +27,7 @@ from logstore.protocols.stomp.phase import ENDING, OPEN, Phase
 from logstore.protocols.stomp.prepared import Known
 from logstore.protocols.stomp.receipts import Receipts, Slot, Unsent
 from logstore.protocols.stomp.subscription import StompSubscription
-from logstore.protocols.stomp.transaction import Outgoing, Transaction
+from logstore.protocols.stomp.transaction import Transaction
 from logstore.stomp.faults import StompFault
 from logstore.stomp.frames import Headers, written
 from logstore.stomp.versions import FIRST, VERSIONS, Rules

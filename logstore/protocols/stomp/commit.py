@@ -4,26 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.broker.queues.named import Named
-from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.transaction import Transaction as Held
-from logstore.broker.queues.unacked import Delivered
-from logstore.errors import LogFailed, LogstoreError
+from logstore.errors import LogstoreError
+from logstore.protocols.rabbit_settling import Group, Settling, Verdict
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.phase import OPEN
 from logstore.protocols.stomp.receipts import Slot
 from logstore.protocols.stomp.send import transaction_of
-from logstore.protocols.stomp.transaction import (
-    AT_ONCE_MAX,
-    Transaction,
-    Verdict,
-    rejected,
-    settled,
-)
+from logstore.protocols.stomp.transaction import AT_ONCE_MAX, Transaction
 from logstore.stomp.faults import StompFault
 from logstore.stomp.frames import Frame
-
-Group = Delivered[Named, Any]
 
 
 def begin(of: StompClient, frame: Frame) -> None:
@@ -104,46 +94,17 @@ def carry_out(
     if published.error is not None or published.rejected:
         held.forget()
         raise published.error or Refusal(PRECONDITION_FAILED, "partial tx completion")
-    acked, ended, after = _settled(of, transaction, held)
+    settling = Settling(_taken(of, transaction), held)
 
     def done(error: LogstoreError | None) -> None:
         if error is None:
             of.outbox.counted(run, len(published.unrouted))
-            for group in acked:
-                group.queue.count_acked(group)
-            for verdict, group in after:
-                verdict(group)
-        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
-            for group in [*ended, *(it for _, it in after)]:
-                group.queue.release(group, failed=False)
+        settling.done(error)
         slot.done(error)
         if then is not None:
             then()
 
     of.vhost.commit(held, done)
-
-
-def _settled(
-    of: StompClient, transaction: Transaction, held: Held
-) -> tuple[list[Group], list[Group], list[tuple[Verdict, Group]]]:
-    """What is acknowledged in it; all that ends with it; and what is done after it."""
-    acked: list[Group] = []
-    ended: list[Group] = []
-    after: list[tuple[Verdict, Group]] = []
-    for verdict, group in _taken(of, transaction):
-        if group.queue.gone:
-            continue
-        if not isinstance(group.queue, Queue):  # of a stream nothing is kept
-            after.append((verdict, group))
-        elif verdict is settled:
-            held.settle(group.queue, group.lane, group.first, group.bits)
-            ended.append(group)
-            acked.append(group)
-        elif verdict is rejected and group.queue.reject_with(group, held):
-            ended.append(group)
-        else:
-            after.append((verdict, group))
-    return acked, ended, after
 
 
 def _taken(of: StompClient, transaction: Transaction) -> Iterator[tuple[Verdict, Group]]:

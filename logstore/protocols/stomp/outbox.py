@@ -11,8 +11,8 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
+from logstore.protocols.rabbit_settling import Outgoing, bytes_of
 from logstore.protocols.stomp.receipts import Receipts, Run
-from logstore.protocols.stomp.transaction import Outgoing, bytes_of
 
 KEPT_BACK_BYTES_MAX: Final = 1 << 20  # then nothing more is taken
 

@@ -11,6 +11,7 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.protocols.rabbit_asks import to_consume, to_declare
 from logstore.protocols.rabbit_permits import Ask
+from logstore.protocols.rabbit_settling import Outgoing
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.mapping import (
     arguments,
@@ -20,7 +21,7 @@ from logstore.protocols.stomp.mapping import (
 )
 from logstore.protocols.stomp.prepared import Prepared
 from logstore.protocols.stomp.subscription import StompSubscription
-from logstore.protocols.stomp.transaction import Outgoing, Transaction
+from logstore.protocols.stomp.transaction import Transaction
 from logstore.stomp.destinations import TEMP_PREFIX, Destination, Kind, parse
 from logstore.stomp.faults import BadDestination, StompFault, invalid_header
 from logstore.stomp.frames import Frame, Headers, text

@@ -4,18 +4,13 @@ from typing import Final
 
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.unacked import Delivered
+from logstore.protocols.rabbit_settling import Verdict, rejected, released, settled
 from logstore.protocols.stomp import commit
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.mapping import flag
 from logstore.protocols.stomp.send import transaction_of
 from logstore.protocols.stomp.subscription import SEPARATOR, StompSubscription
-from logstore.protocols.stomp.transaction import (
-    Transaction,
-    Verdict,
-    rejected,
-    released,
-    settled,
-)
+from logstore.protocols.stomp.transaction import Transaction
 from logstore.stomp.faults import StompFault, invalid_header
 from logstore.stomp.frames import Frame, shown
 from logstore.stomp.versions import V1_2

@@ -1,22 +1,20 @@
 """What a STOMP transaction holds back until its client commits."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from logstore.broker.queues.message import Message
 from logstore.broker.queues.named import Named
-from logstore.broker.queues.station import Route
-from logstore.broker.queues.unacked import Delivered, Unacked
+from logstore.broker.queues.unacked import Unacked
+from logstore.protocols.rabbit_settling import (
+    BODIES_BYTES_MAX,
+    SETTLEMENT_BYTES,
+    Outgoing,
+    Verdict,
+    bytes_of,
+)
 from logstore.stomp.faults import StompFault
-
-Outgoing = tuple[Route, Message]  # a message, and where it goes
-Verdict = Callable[[Delivered[Named, Any]], None]  # what becomes of delivered messages
 
 AT_ONCE_MAX: Final = 16  # transactions of one connection, as in RabbitMQ
 ACTIONS_MAX: Final = 10_000  # of one: they are carried out in one turn
-BODIES_BYTES_MAX: Final = 16 << 20  # unless it is one message: they are one record of the journal
-MESSAGE_BYTES: Final = 256  # of one that waits, beside what it holds
-SETTLEMENT_BYTES: Final = 128
 
 
 class Settlement(NamedTuple):
@@ -25,26 +23,6 @@ class Settlement(NamedTuple):
     verdict: Verdict
     tag: int
     upto: Any  # the subscription of which all up to this one are meant; None: this one alone
-
-
-def settled(it: Delivered[Named, Any]) -> None:
-    """It is done with."""
-    it.queue.settle(it)
-
-
-def released(it: Delivered[Named, Any]) -> None:
-    """Back to its own place."""
-    it.queue.release(it)
-
-
-def rejected(it: Delivered[Named, Any]) -> None:
-    """Nobody wants it."""
-    it.queue.reject(it)
-
-
-def bytes_of(run: Sequence[Outgoing]) -> int:
-    """What messages hold in memory."""
-    return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
 
 
 class Transaction:

@@ -24,8 +24,8 @@ from logstore.amqp.properties import Properties
 from logstore.broker.topics import Space
 from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
-from logstore.protocols.amqp.transaction import BODIES_BYTES_MAX
 from logstore.protocols.rabbit_alarm import free_bytes
+from logstore.protocols.rabbit_settling import BODIES_BYTES_MAX
 from logstore.records.decode import decode as records_of
 
 # Declaring

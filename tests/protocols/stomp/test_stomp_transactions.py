@@ -5,7 +5,8 @@ from stomp_kit import Door, bodies
 from stomp_wire import frame
 
 from logstore.errors import StorageFull
-from logstore.protocols.stomp.transaction import ACTIONS_MAX, BODIES_BYTES_MAX
+from logstore.protocols.rabbit_settling import BODIES_BYTES_MAX
+from logstore.protocols.stomp.transaction import ACTIONS_MAX
 
 
 @pytest.fixture

@@ -1,0 +1,78 @@
+"""What transactions of all doors to the queues have in common: what is held back, and what becomes
+of delivered messages that are settled in one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from logstore.broker.queues.message import Message
+from logstore.broker.queues.named import Named
+from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.station import Route
+from logstore.broker.queues.transaction import Transaction as Held
+from logstore.broker.queues.unacked import Delivered
+from logstore.errors import LogFailed, LogstoreError
+
+Outgoing = tuple[Route, Message]  # a message, and where it goes
+Group = Delivered[Named, Any]  # delivered messages of one queue
+Verdict = Callable[[Group], None]  # what becomes of them
+
+SETTLEMENT_BYTES: Final = 128  # of one that is held back
+MESSAGE_BYTES: Final = 256  # of a message that waits, beside what it holds
+# Of bodies, unless it is one message: they are one record of the journal.
+BODIES_BYTES_MAX: Final = 16 << 20
+
+
+def settled(it: Group) -> None:
+    """It is done with."""
+    it.queue.settle(it)
+
+
+def released(it: Group) -> None:
+    """Back to its own place."""
+    it.queue.release(it)
+
+
+def rejected(it: Group) -> None:
+    """Nobody wants it."""
+    it.queue.reject(it)
+
+
+def bytes_of(run: Sequence[Outgoing]) -> int:
+    """What messages hold in memory."""
+    return sum(len(it.body) + len(it.properties) + len(it.key) + MESSAGE_BYTES for _, it in run)
+
+
+class Settling:
+    """What one transaction settles: put into ``held``, and the rest once that has happened."""
+
+    __slots__ = ("_acked", "_after", "_ended")
+
+    def __init__(self, verdicts: Iterable[tuple[Verdict, Group]], held: Held) -> None:
+        self._acked: list[Group] = []
+        self._ended: list[Group] = []
+        self._after: list[tuple[Verdict, Group]] = []
+        for verdict, group in verdicts:
+            if group.queue.gone:
+                continue
+            if not isinstance(group.queue, Queue):  # of a stream nothing is kept
+                self._after.append((verdict, group))
+            elif verdict is settled:
+                held.settle(group.queue, group.lane, group.first, group.bits)
+                self._ended.append(group)
+                self._acked.append(group)
+            elif verdict is rejected and group.queue.reject_with(group, held):
+                self._ended.append(group)
+            else:
+                self._after.append((verdict, group))
+
+    def done(self, error: LogstoreError | None) -> None:
+        """The transaction has happened, or it has not."""
+        if error is None:
+            for group in self._acked:
+                group.queue.count_acked(group)
+            for verdict, group in self._after:
+                verdict(group)
+        elif not isinstance(error, LogFailed):  # else it may have happened: the next start tells
+            for group in [*self._ended, *(it for _, it in self._after)]:
+                group.queue.release(group, failed=False)
