@@ -10,22 +10,19 @@ to be in within 10 s; each, idle, is to take at most 8 KiB of the server's own m
 had without them.
 """
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import harness, process
-from bench.server import Server, free_port
+from bench import harness
+from bench.mosquitto import both
+from bench.server import Server
 
 LOAD = Path(__file__).with_name("mqtt_load.c")
 CROWD = harness.size(10_000, 20)
 WITHIN_S = 10.0
 IDLE_KIB = 8.0
 MOSQUITTO = """\
-listener {port} 127.0.0.1
-allow_anonymous true
 max_connections -1
 max_inflight_messages 1000
 max_queued_messages 0
@@ -41,38 +38,8 @@ FANS = [
 ]
 
 
-def _logstore(data: Path, port: int) -> list[str]:
-    serve = [process.logstore_command(), "serve", "--data", str(data), "--kafka-port", "-1"]
-    others = ["--resp-port", "-1", "--amqp-port", "-1", "--stomp-port", "-1", "--http-port", "-1"]
-    return [*serve, *others, "--mqtt-port", str(port)]
-
-
-@contextmanager
-def both(scratch: Path) -> Iterator[dict[str, Server]]:
-    """Raises NotHere where one cannot be had."""
-    for needed in ("gcc",) if harness.TINY else ("mosquitto", "gcc"):
-        if shutil.which(needed) is None:
-            raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
-    ours, theirs = free_port(), free_port()
-    settings = scratch / "mosquitto.conf"
-    settings.write_text(MOSQUITTO.format(port=theirs))
-    mosquitto = ["mosquitto", "-c", str(settings)]
-    if harness.TINY:  # a stand-in does
-        mosquitto = _logstore(scratch / "stand-in", theirs)
-    servers = {
-        "logstore": Server("logstore", scratch, ours, _logstore(scratch / "data", ours)),
-        "mosquitto": Server("mosquitto", scratch, theirs, mosquitto),
-    }
-    with ExitStack() as stack:
-        for server in servers.values():
-            stack.callback(server.stop)
-            server.start()
-            server.wait_until_it_listens()
-        yield servers
-
-
 def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
-    with both(scratch) as servers:
+    with both(scratch, MOSQUITTO) as servers:
         load = scratch / "mqtt_load"
         subprocess.run(["gcc", "-O2", "-o", load, LOAD], check=True)
         figures = []

@@ -6,14 +6,13 @@ sockets, MQTT 3.1.1, compiled here), in turns. Bar 1 for each; a retained topic 
 500 bytes of the server's memory, which is to grow by less than 32 MB while all are delivered.
 """
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import harness, process
-from bench.server import Server, free_port
+from bench import harness
+from bench.mosquitto import both
+from bench.server import Server
 
 LOAD = Path(__file__).with_name("mqtt_retained.c")
 TOPICS = harness.size(1_000_000, 100)
@@ -21,44 +20,14 @@ BYTES = "100"
 TOPIC_BYTES = 500.0
 GROWS_MB = 32.0
 FILTERS = ("fleet/#", "fleet/+/state")
-MOSQUITTO = "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
-
-
-def _logstore(data: Path, port: int) -> list[str]:
-    serve = [process.logstore_command(), "serve", "--data", str(data), "--kafka-port", "0"]
-    others = ["--resp-port", "-1", "--amqp-port", "-1", "--stomp-port", "-1", "--http-port", "-1"]
-    return [*serve, *others, "--mqtt-port", str(port)]
-
-
-@contextmanager
-def both(scratch: Path) -> Iterator[dict[str, Server]]:
-    """Raises NotHere where one cannot be had."""
-    for needed in ("gcc",) if harness.TINY else ("mosquitto", "gcc"):
-        if shutil.which(needed) is None:
-            raise harness.NotHere(f"{needed} is not there: apt-get install {needed}")
-    ours, theirs = free_port(), free_port()
-    settings = scratch / "mosquitto.conf"
-    settings.write_text(MOSQUITTO.format(port=theirs))
-    mosquitto = ["mosquitto", "-c", str(settings)]
-    if harness.TINY:  # a stand-in does
-        mosquitto = _logstore(scratch / "stand-in", theirs)
-    servers = {
-        "logstore": Server("logstore", scratch, ours, _logstore(scratch / "data", ours)),
-        "mosquitto": Server("mosquitto", scratch, theirs, mosquitto),
-    }
-    with ExitStack() as stack:
-        for server in servers.values():
-            stack.callback(server.stop)
-            server.start()
-            server.wait_until_it_listens()
-        yield servers
+MOSQUITTO = "max_queued_messages 0\n"
 
 
 def measure(scratch: Path, rounds: int) -> list[harness.Figure]:
     load = scratch / "mqtt_retained"
     subprocess.run(["gcc", "-O2", "-o", load, LOAD], check=True)
     figures = []
-    with both(scratch) as servers:
+    with both(scratch, MOSQUITTO) as servers:
 
         def run(name: str, mode: str, word: str, count: int = TOPICS) -> float:
             command = [str(load), mode, str(servers[name].port), str(count), word]
