@@ -26,16 +26,23 @@ class KeptOffset(NamedTuple):
     metadata: str
     leader_epoch: int = -1  # -1: none was given
     topic_id: str | None = None  # None: of whatever topic has the name (rows of schema 1)
+    # The journal's record that has committed it, or one before it, in a transaction; -1: none has.
+    record: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetToCommit:
-    """One partition's offset. ``topic_id`` None: whatever topic has the name now."""
+    """One partition's offset. ``topic_id`` None: whatever topic has the name now.
+
+    ``record``: of the journal, by which a transaction commits it; nothing is changed where that
+    one's, or a later one's, was kept before. -1: no transaction does.
+    """
 
     offset: int
     metadata: str = ""
     leader_epoch: int = -1
     topic_id: str | None = None
+    record: int = -1
 
 
 Offsets = Mapping[TopicPartition, KeptOffset]

@@ -3,6 +3,9 @@
     offsets   group NUL topic NUL partition (4 bytes)   tag, leader epoch, offset, commit time (ms),
                                                         topic id (16 bytes), metadata (UTF-8)
 
+Where a transaction has committed, another tag says so, and between topic id and metadata stands the
+journal's record that has: so a start that finds the record again does not undo what came after it.
+
 Any process may commit, for LMDB serialises writers; who may commit for a group is decided above
 (``groups.py``). An offset counts for the topic whose id stands in it: a topic made anew under the
 same name begins without. Schema 1 wrote offset, commit time and metadata alone; such rows are read
@@ -35,6 +38,8 @@ assert _PARTITION.size == PARTITION_BYTES
 
 _OLD_VALUE = Struct(">qq")
 _VALUE = Struct(">Biqq16s")
+_RECORD = Struct(">q")
+_TAG_WITH_RECORD: Final = 0x83
 _TAG: Final = 0x82  # the first byte of an offset, as schema 1 wrote it, is below 0x80
 
 TopicId = Callable[[bytes], str | None]  # of a topic's value in the catalogue; None: damaged
@@ -104,8 +109,16 @@ class CommittedOffsets:
             if topic_id is None or it.topic_id not in (None, topic_id):
                 refused.add(place)
                 continue
-            value = _VALUE.pack(_TAG, it.leader_epoch, it.offset, now_ms, uuid.UUID(topic_id).bytes)
-            transaction.change(OFFSETS, _key(group, place), value + it.metadata.encode())
+            key = _key(group, place)
+            record = _record_of(transaction.get(OFFSETS, key), uuid.UUID(topic_id).bytes)
+            if 0 <= it.record <= record:
+                continue
+            record = max(it.record, record)
+            tag = _TAG if record < 0 else _TAG_WITH_RECORD
+            value = _VALUE.pack(tag, it.leader_epoch, it.offset, now_ms, uuid.UUID(topic_id).bytes)
+            if record >= 0:
+                value += _RECORD.pack(record)
+            transaction.change(OFFSETS, key, value + it.metadata.encode())
         return refused
 
     def delete_within(
@@ -203,12 +216,26 @@ def parse_committed(value: bytes) -> KeptOffset:
     return intact("a group's committed offset", _parse_committed, value)
 
 
+def _record_of(value: bytes | None, topic_id: bytes) -> int:
+    """The journal's record in a row of this topic; -1 without."""
+    if value is None or value[0] != _TAG_WITH_RECORD or len(value) < _VALUE.size + _RECORD.size:
+        return -1
+    if value[_VALUE.size - len(topic_id) : _VALUE.size] != topic_id:
+        return -1
+    record: int = _RECORD.unpack_from(value, _VALUE.size)[0]
+    return record
+
+
 def _parse_committed(value: bytes) -> KeptOffset:
-    if value[0] != _TAG:
+    if value[0] not in (_TAG, _TAG_WITH_RECORD):
         offset, commit_ms = _OLD_VALUE.unpack_from(value)
         return KeptOffset(offset, commit_ms, value[_OLD_VALUE.size :].decode())
     _, leader_epoch, offset, commit_ms, topic_id = _VALUE.unpack_from(value)
     if offset < 0:
         raise ValueError(offset)
-    metadata = value[_VALUE.size :].decode()
-    return KeptOffset(offset, commit_ms, metadata, leader_epoch, str(uuid.UUID(bytes=topic_id)))
+    at, record = _VALUE.size, -1
+    if value[0] == _TAG_WITH_RECORD:
+        record = _RECORD.unpack_from(value, at)[0]
+        at += _RECORD.size
+    metadata, its_id = value[at:].decode(), str(uuid.UUID(bytes=topic_id))
+    return KeptOffset(offset, commit_ms, metadata, leader_epoch, its_id, record)

@@ -66,7 +66,7 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
     [
         ("logs", [catalog._STATE]),
         ("notes", [ledger._PRODUCER, ledger._BATCH, ledger._FIRST]),
-        ("offsets", [offsets._VALUE, offsets._OLD_VALUE]),
+        ("offsets", [offsets._VALUE, offsets._RECORD, offsets._OLD_VALUE]),
         ("groups", [groups._HEAD, groups._CREATED]),
     ],
 )

@@ -1,0 +1,53 @@
+"""Offsets that transactions commit: what the journal says again at a start undoes nothing."""
+
+import pytest
+
+from logstore.kept import OffsetToCommit
+
+PLACE = "t", 0
+
+
+@pytest.fixture
+def groups(store):
+    directory = store.writer()
+    directory.create_topic("t", 2, {})
+    return directory.groups
+
+
+def commit(groups, offset, record=-1, **more):
+    assert groups.change_idle("g", {PLACE: OffsetToCommit(offset, record=record, **more)}) == set()
+    found = groups.fetch("g")[PLACE]
+    return found.offset, found.record
+
+
+def test_a_record_that_is_found_again_changes_nothing(groups):
+    assert commit(groups, 5, record=7) == (5, 7)
+    assert commit(groups, 9, record=8) == (9, 8)
+    for record in (7, 8):
+        assert commit(groups, 5, record=record) == (9, 8)
+
+
+def test_what_is_committed_outside_stays_whatever_was_before_it(groups):
+    commit(groups, 5, record=7)
+    assert commit(groups, 2, metadata="mine", leader_epoch=3) == (2, 7)
+    assert commit(groups, 5, record=7) == (2, 7)
+    assert commit(groups, 6, record=9) == (6, 9)
+
+
+def test_all_of_it_is_kept(store, groups):
+    given = OffsetToCommit(5, "metadatä", 3, record=2**40)
+    groups.change_idle("g", {PLACE: given, ("t", 1): OffsetToCommit(6)})
+    store.close()
+    found = store.writer().groups.fetch("g")
+    it, other = found[PLACE], found["t", 1]
+    assert (it.offset, it.metadata, it.leader_epoch, it.record) == (5, "metadatä", 3, 2**40)
+    assert (other.offset, other.record) == (6, -1)
+
+
+def test_a_topic_that_was_made_anew_begins_without(store, groups):
+    commit(groups, 5, record=7)
+    directory = store._open[-1]
+    directory.delete_topic("t")
+    directory.create_topic("t", 2, {})
+    assert groups.fetch("g") == {}
+    assert commit(groups, 1, record=3) == (1, 3)
