@@ -13,18 +13,13 @@ from logstore.protocols.resp.keys.look import integer_of
 from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.scanning import matching_keys
 from logstore.protocols.resp.replies import OK, array, bulk, integer
-from logstore.protocols.resp.scripts.known import NAMES, Known
+from logstore.protocols.resp.scripts.known import Known
 from logstore.protocols.resp.scripts.values import Failed, Given, Value, argument, parsed, replied
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
-LOADED_MAX: Final = 1000  # scripts that EVALSHA knows; those that were not used for long go first
 SHA_BYTES: Final = 40
 NO_SCRIPT: Final = "No matching script. Please use EVAL."
-UNKNOWN: Final = (
-    "this server runs no Lua; it knows the scripts of "
-    f"{', '.join(NAMES[:-1])} and {NAMES[-1]}, and this is none of them"
-)
 HELP: Final = [
     "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "EXISTS <sha1> [<sha1> ...]",

@@ -458,4 +458,3 @@ KNOWN: Final = (
     Known("channels_redis", send_to_group, ("ba221723aafc4b2475c68cf52654b484af2f2bf3",)),
 )  # fmt: skip
 BY_PROGRAM: Final = {program: it for it in KNOWN for program in it.programs}
-NAMES: Final = sorted({name.strip() for it in KNOWN for name in it.of.split(",")}, key=str.lower)

@@ -7,17 +7,21 @@ from functools import partial
 from typing import Final
 
 from logstore.protocols.resp.scripts.calls import CALL_UNITS, Call
-from logstore.protocols.resp.scripts.known import BY_PROGRAM, NAMES, Known
+from logstore.protocols.resp.scripts.known import BY_PROGRAM, KNOWN, Known
 from logstore.protocols.resp.scripts.program import canonical, program_id, sha_of
 from logstore.protocols.resp.scripts.values import Value
 from logstore.protocols.resp.wrong import Wrong
 
 LOADED_MAX: Final = 1000  # scripts; those that were not used for long go first
+FASTAPI_CACHE: Final = "fastapi-cache"
+NAMES: Final = sorted(
+    {FASTAPI_CACHE, *(name.strip() for it in KNOWN for name in it.of.split(","))}, key=str.lower
+)
 UNKNOWN: Final = (
     "this server runs no Lua; it knows the scripts of "
     f"{', '.join(NAMES[:-1])} and {NAMES[-1]}, and this is none of them"
 )
-# fastapi-cache puts the namespace into the text.
+# It puts the namespace into the text.
 _CLEAR_NAMESPACE: Final = re.compile(
     rb'for i , name in ipairs \( redis \. call \( "keys" , "([^"\\]*:\*)" \) \) do '
     rb'redis \. call \( "del" , name \) end',
@@ -62,7 +66,7 @@ class Loaded:
 def _template(text: bytes) -> Known | None:
     """A script that has its arguments in its text."""
     found = _CLEAR_NAMESPACE.fullmatch(canonical(text) or b"")
-    return None if found is None else Known("fastapi-cache", partial(_clear, found[1]), ())
+    return None if found is None else Known(FASTAPI_CACHE, partial(_clear, found[1]), ())
 
 
 def _clear(
