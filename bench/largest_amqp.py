@@ -19,6 +19,7 @@ FRAME_MAX: Final = 131_072
 ROOM: Final = 512  # of a frame, for all but its table
 BODY_BYTES: Final = 16 << 20  # amqp.max.message.size
 MESSAGES_AT_ONCE: Final = 2000
+CHANNELS: Final = 2047  # of a connection
 
 Q, E = "large-q", "large-e"
 
@@ -48,9 +49,15 @@ def message(body: bytes, exchange: str, key: str, props: Properties | None = Non
     ))  # fmt: skip
 
 
-def declare(name: str = Q, *, exclusive: bool = False, **arguments: Any) -> Method:
+def declare(
+    name: str = Q, *, exclusive: bool = False, auto_delete: bool = False, **arguments: Any
+) -> Method:
     named = {"x-" + it.replace("_", "-"): value for it, value in arguments.items()}
-    return methods.QueueDeclare(0, name, False, False, exclusive, False, True, named)
+    return methods.QueueDeclare(0, name, False, False, exclusive, auto_delete, True, named)
+
+
+def consume(queue: str) -> Method:
+    return methods.BasicConsume(0, queue, "", False, True, False, True, {})
 
 
 def exchange(kind: str, name: str = E) -> Method:
@@ -218,3 +225,19 @@ def _queues(elements: int) -> Iterator[Large]:
     alone = sent(*(declare(it, exclusive=True) for it in names))
     close = method_frame(0, methods.ConnectionClose(200, "", 0, 0))
     yield Large("a connection's own queues", close, [alone])
+    yield from _consumers(elements, close)
+
+
+def _consumers(elements: int, close: bytes) -> Iterator[Large]:
+    """That end with their connection, or their channel."""
+    names = [f"{Q}-gone-{it}" for it in range(elements // 2)]
+    there = sent(*[it for name in names for it in (declare(name, auto_delete=True), consume(name))])
+    yield Large("a connection's consumers", close, [there])
+    again = sent(methods.ChannelClose(200, "", 0, 0), methods.ChannelOpen())
+    yield Large("a channel's consumers", again, [there])
+    opened = [
+        method_frame(number, it)
+        for number in range(2, min(elements, CHANNELS))
+        for it in (methods.ChannelOpen(), consume(Q))
+    ]
+    yield Large("a connection's channels", close, [RESET, b"".join(opened)])

@@ -15,6 +15,7 @@ BODY_BYTES: Final = 16 << 20  # amqp.max.message.size
 HEADERS: Final = 999  # of a frame, beside its own
 ACTIONS: Final = 10_000  # of a transaction
 TRANSACTIONS: Final = 16  # of a connection
+SUBSCRIPTIONS: Final = 2047  # of a connection
 EARLY_BYTES: Final = 15_000  # of a CONNECT
 ENDED: Final = ": ended"  # behind the name of what ends its connection
 MARKED: Final = {"receipt": "mark"}
@@ -68,12 +69,13 @@ def stomp(actions: int = ACTIONS, body_bytes: int = BODY_BYTES) -> Iterator[Larg
     yield Large("ABORT, of many", frame("ABORT", {"transaction": "t"}), begin + within)
     topics = b"".join([
         frame("SUBSCRIBE", {"destination": f"/topic/t.{n}", "id": str(n)})
-        for n in range(min(actions, 500))
+        for n in range(min(actions, SUBSCRIPTIONS))
     ])  # fmt: skip
-    gone = b"".join([frame("UNSUBSCRIBE", {"id": str(n)}) for n in range(min(actions, 500))])
+    gone = [frame("UNSUBSCRIBE", {"id": str(n)}) for n in range(min(actions, SUBSCRIPTIONS))]
     yield Large("SUBSCRIBE, many", topics)
-    yield Large("UNSUBSCRIBE, many", gone, topics)
+    yield Large("UNSUBSCRIBE, many", b"".join(gone), topics)
     yield Large("DISCONNECT with many subscriptions", frame("DISCONNECT", MARKED), topics)
+    yield Large(f"ACK that ends many subscriptions{ENDED}", frame("ACK", {"id": "0"}), topics)
     yield Large("lines between frames", b"\n" * (actions * 20))
     yield from _ended(actions, body_bytes)
 

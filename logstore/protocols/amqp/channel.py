@@ -31,6 +31,7 @@ from logstore.protocols.amqp.carrier import Carrier, Last, Publishing
 from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.subscription import AmqpSubscription, content_frames
 from logstore.protocols.amqp.transaction import Transaction
+from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_refusals import refusal_of
 from logstore.protocols.rabbit_settling import Outgoing
 from logstore.records.encode import Pieces
@@ -129,6 +130,8 @@ class AmqpChannel:
 
     def room(self) -> int:
         """As queues.Channel.room. What was fetched is not counted: no consumer has it."""
+        if self.gone or self.closing:  # its consumers have not all ended yet
+            return 0
         if not self.limit:
             return ROOM
         return max(0, self.limit - len(self.unacked) + self.unacked.of(None))
@@ -409,13 +412,20 @@ class AmqpChannel:
             self.current = (0, 0)
             self.fail(refusal)
 
-    def let_go(self) -> None:
-        """It has ended: what it had of the queues goes back, in its order."""
+    def let_go(self, then: Callable[[], object] = lambda: None) -> None:
+        """It has ended, as ``end`` says; ``then`` is called when its consumers have."""
+        part(self.end(), self.of.door.slices, then)
+
+    def end(self) -> list[AmqpSubscription]:
+        """It has ended: what it had of the queues goes back, in its order; consumers that are to
+        end now.
+        """
         self.gone = True
         self.quick = False
         self._held_by = None
         self.forget_content()
-        self.of.park(-sum(len(payload) + FRAME_BYTES for _, payload in self._parked or ()))
+        if self._parked:
+            self.of.park(-sum(len(payload) + FRAME_BYTES for _, payload in self._parked))
         self._parked = None
         self.run, self.mandatory, self.last = [], [], None
         self.of.published.pop(self, None)
@@ -427,15 +437,15 @@ class AmqpChannel:
             self.of.content_bytes -= self.transaction.held_bytes
             self.transaction = None
         self.unblock()  # what it has published before it went is published
-        self.of.park(-sum(size for _, size in self._kept_back))
-        self._kept_back.clear()
+        if self._kept_back:
+            self.of.park(-sum(size for _, size in self._kept_back))
+            self._kept_back.clear()
         self.take_no_replies()
         subscriptions, self.subscriptions = self.subscriptions, {}
         # First: a queue's next consumer begins with what goes back.
         if self._unacked is not None:
             release(self._unacked.drain())
-        for subscription in subscriptions.values():
-            subscription.queue.unsubscribe(subscription)
+        return list(subscriptions.values())
 
 
 def _nothing() -> None:

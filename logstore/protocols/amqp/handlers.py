@@ -17,9 +17,8 @@ def _open(_: AmqpChannel, __: methods.ChannelOpen) -> None:
 
 def _close(channel: AmqpChannel, _: methods.ChannelClose) -> None:
     channel.unblock()
-    channel.let_go()
     channel.of.forget_channel(channel)
-    channel.answer(methods.ChannelCloseOk())
+    channel.let_go(lambda: channel.of.closed_in_order(channel))
 
 
 def _flow(channel: AmqpChannel, method: methods.ChannelFlow) -> None:

@@ -45,9 +45,11 @@ from logstore.protocols.amqp.door import AmqpDoor
 from logstore.protocols.amqp.handlers import carry_out
 from logstore.protocols.amqp.handshake import About, Handshake, State
 from logstore.protocols.amqp.phase import EARLY, ENDING, Phase
+from logstore.protocols.amqp.subscription import AmqpSubscription
 from logstore.protocols.amqp_clients import Client, ClientChannel
 from logstore.protocols.rabbit_alarm import LOOK_S
 from logstore.protocols.rabbit_login import Admitted
+from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_permits import Permits
 from logstore.protocols.session import Buffer, Link
 from logstore.records.encode import Pieces
@@ -415,6 +417,12 @@ class AmqpSession:
         del self.channels[channel.number]
         self.door.counts.channel_closed(publishes=channel.publishes)
 
+    def closed_in_order(self, channel: AmqpChannel) -> None:
+        """Its client has asked for it, and its consumers have ended."""
+        if self.phase in (Phase.RUNNING, Phase.LEAVING):
+            channel.answer(methods.ChannelCloseOk())
+            self.link.wake()
+
     def went_on(self) -> None:
         """A channel has taken what waited in it, or some of it."""
         if self.full and not self._checking and self.parked_bytes <= PARKED_BYTES_MAX:
@@ -598,16 +606,19 @@ class AmqpSession:
     def _let_go(self, then: Callable[[], object] = lambda: None) -> None:
         """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
         channels, self.channels = self.channels, {}
+        consumers: list[AmqpSubscription] = []
         for channel in channels.values():
             self.door.counts.channel_closed(publishes=channel.publishes)
-            channel.let_go()
+            consumers += channel.end()
         for waiting in (self.published, self.confirming, self.roomier):
             waiting.clear()
         self.parked_bytes, self.full = 0, False
         self._checking, self._due = False, None
         if self.phase in (Phase.RUNNING, Phase.LEAVING):
             self.to(Phase.CLOSING)
-            self.vhost.guests.pop(self, None)
-            self.vhost.owner_gone(self, then)
+            vhost = self.vhost
+            vhost.guests.pop(self, None)
+            part(consumers, self.door.slices, lambda: vhost.owner_gone(self, then))
         else:
+            assert not consumers
             then()

@@ -17,6 +17,7 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
 from logstore.protocols.rabbit_asks import to_consume
 from logstore.protocols.rabbit_login import Admitted
+from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_permits import Ask, AskKey, Permits, Unless, is_topic
 from logstore.protocols.rabbit_refusals import refusal_of
 from logstore.protocols.rabbit_settling import Outgoing
@@ -306,33 +307,28 @@ class StompClient:
         self.answer("ERROR", headers, detail.encode("utf-8", "surrogateescape"))
         self.phase = Phase.DISCARDING
 
-    def let_go(self, then: Callable[[], object] = lambda: None) -> None:
-        """Give back what was delivered and not settled; exclusive queues go, and ``then``."""
+    def let_go(self) -> None:
+        """Give back what was delivered and not settled; exclusive queues go."""
         self.outbox.flush()  # what it has published before it went is published
         self.outbox.close()
-        self.let_go_of_messages()
+        if self.phase in OPEN:
+            self.leave(Phase.OVER)
         self.receipts.close()
         self._holds = 0
         self._later.clear()
-        self._leave(then)
 
-    def let_go_of_messages(self) -> None:
-        """It takes none any more: what it has goes back, in its order; nothing is committed."""
+    def leave(self, phase: Phase, then: Callable[[], object] = lambda: None) -> None:
+        """It takes no messages any more: those that it has go back, in their order; nothing is
+        committed. ``then`` is called when its subscriptions have ended, and its queues are gone.
+        """
+        vhost, self.phase = self.vhost, phase
+        vhost.guests.pop(self, None)
         self.transactions.clear()
         # First: a queue's next consumer begins with what goes back.
         for it in self.unacked.drain():
             it.queue.release(it)
         subscriptions, self.subscriptions = self.subscriptions, {}
-        for subscription in subscriptions.values():
-            subscription.queue.unsubscribe(subscription)
-
-    def _leave(self, then: Callable[[], object]) -> None:
-        if self.phase in OPEN:
-            self.phase = Phase.OVER
-            self.vhost.guests.pop(self, None)
-            self.vhost.owner_gone(self, then)
-        else:
-            then()
+        part(list(subscriptions.values()), self.door.slices, lambda: vhost.owner_gone(self, then))
 
 
 def _described(subscription: StompSubscription) -> str:

@@ -207,10 +207,7 @@ class StompSession:
         """What it has sent is confirmed before its receipt; what it has not settled goes back."""
         client = self.client
         slot = client.slot(frame.headers)
-        client.let_go_of_messages()
-        client.phase = Phase.GOING
-        client.vhost.guests.pop(client, None)
-        client.vhost.owner_gone(client, slot.done)
+        client.leave(Phase.GOING, slot.done)
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
