@@ -144,7 +144,7 @@ def get(
         ("elements", row["elements"]), ("size", size(row["bytes"])),
     ]))  # fmt: skip
     if row["elements"] is None:
-        put(_text(row["value"]))
+        put(_text(row["value"]) + "\n")
         return
     heads = {"hash": ("field", "value"), "zset": ("member", "score"), "list": ("element",)}
     columns = heads.get(row["type"], ("member",))
