@@ -3,6 +3,7 @@
 import threading
 
 from clock import NOW_MS
+from fed_peer import FedPeer
 from storage_kit import crash
 from turns_by_hand import Turns
 
@@ -219,57 +220,21 @@ class Door:
             self.node.close()
 
 
-class Peer:
+class Peer(FedPeer):
     """A client's end."""
 
     def __init__(self, door, **tls):
-        self.door = door
-        self.link = FakeLink(door.node, 1000 + len(door.peers))
-        self.link.__dict__ |= tls
-        self.link.look = self.look
+        super().__init__(door, FakeLink(door.node, 1000 + len(door.peers)), tls)
         self.session = AmqpSession(door.door, self.link)
-        self.left = b""
         self.got = b""
-        self.over = False
 
     @property
     def waits(self):
         session = self.session
         return bool(session.confirming) or any(it._held_by for it in session.channels.values())
 
-    def look(self):
-        if not self.over:
-            self.session.wake(self.door.now)
-            self.flush()
-
-    def flush(self):
-        """As the server does: send, and have it take what it has left."""
-        for _ in range(100):
-            if self.link.unsent:
-                return
-            out = self.session.outgoing(1 << 20)
-            if out:
-                self.got += b"".join(out)
-            elif not self.left or self.session.closed is not None or not self._feed():
-                return
-
-    def _feed(self):
-        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
-        assert 0 <= taken <= len(self.left)
-        self.left = self.left[taken:]
-        return taken
-
-    def give(self, data):
-        """Bytes, as one read."""
-        self.left += data
-        if self.session.closed is None:
-            self._feed()
-        self.flush()
-
-    def end(self):
-        if not self.over:
-            self.over = True
-            self.session.close()
+    def hear(self, data):
+        self.got += data
 
     # Frames
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from fed_peer import FedPeer
 from mqtt_sessions import MqttLives
 
 from logstore.access.access import open_access
@@ -192,30 +193,20 @@ def connect(
     return packets.Connect(version, clean, keep_alive_s, client, will, user, password, found)
 
 
-class Peer:
+class Peer(FedPeer):
     """A client's end."""
 
     def __init__(self, door, host, **tls):
-        self.door = door
+        super().__init__(door, FakeLink(door.node.turns, 1000 + len(door.peers), host), tls)
         self.version = V5
-        self.link = FakeLink(door.node.turns, 1000 + len(door.peers), host)
-        self.link.__dict__ |= tls
-        self.link.look = self.look
         self.session = MqttSession(door.door, self.link)
-        self.left = b""
         self.got = b""
-        self.over = False
 
     @property
     def waits(self):
         session = self.session
         entering = session.phase is Phase.ENTERING and session.mine is not None
         return not self.over and (entering or bool(session.owed))
-
-    def look(self):
-        if not self.over:
-            self.session.wake(self.door.now)
-            self.flush()
 
     def due(self):
         """Its timer, if it is time."""
@@ -224,34 +215,22 @@ class Peer:
             self.look()
 
     def flush(self):
-        """As the server does: send, and have it take what it has left; then close."""
-        self.got += b"".join(self.link.pushed)
-        self.link.pushed.clear()
-        for _ in range(100):
-            if self.link.unsent:
-                return
-            out = self.session.outgoing(1 << 20)
-            if out:
-                self.got += b"".join(out)
-            elif not self.left or self.session.closed is not None or not self._feed():
-                break
-        if self.session.closed is not None:
+        """As the server does: what was pushed goes first; then close."""
+        self._take_pushed()
+        super().flush()
+        if self.session.closed is not None and not self.link.unsent:
             self.end()
 
-    def _feed(self):
-        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
-        assert 0 <= taken <= len(self.left)
-        self.left = self.left[taken:]
-        return taken
+    def hear(self, data):
+        self.got += data
+
+    def _take_pushed(self):
+        self.hear(b"".join(self.link.pushed))
+        self.link.pushed.clear()
 
     def give(self, data):
-        """Bytes, as one read."""
-        if self.over:
-            return
-        self.left += data
-        if self.session.closed is None:
-            self._feed()
-        self.flush()
+        if not self.over:
+            super().give(data)
 
     def send(self, *those):
         self.give(b"".join(packets.write(it, self.version) for it in those))
@@ -265,8 +244,7 @@ class Peer:
 
     def packets(self):
         """All that have come since."""
-        self.got += b"".join(self.link.pushed)
-        self.link.pushed.clear()
+        self._take_pushed()
         found, at = [], 0
         while at < len(self.got):
             size, begin = fields.read_varint(self.got, at + 1, len(self.got))
@@ -289,12 +267,6 @@ class Peer:
         [answer] = [it for it in found if isinstance(it, packets.Answers)]
         assert (answer.kind, answer.pid) == (kinds.SUBACK, 7)
         return list(answer.reasons)
-
-    def end(self):
-        """The socket is closed."""
-        if not self.over:
-            self.over = True
-            self.session.close()
 
 
 VERSIONS = (V311, V5)

@@ -1,6 +1,7 @@
 """Sessions of the STOMP door without sockets, over real queues in a directory."""
 
 from amqp_kit import FakeLink, Node
+from fed_peer import FedPeer
 from stomp_wire import frame, said
 
 from logstore.protocols.stomp.door import StompDoor
@@ -73,57 +74,22 @@ class Door:
             self.node.close()
 
 
-class Peer:
+class Peer(FedPeer):
     """A client's end."""
 
     def __init__(self, door, **tls):
-        self.door = door
-        self.link = FakeLink(door.node, 1000 + len(door.peers))
-        self.link.__dict__ |= tls
-        self.link.look = self.look
+        super().__init__(door, FakeLink(door.node, 1000 + len(door.peers)), tls)
         self.session = StompSession(door.door, self.link)
         self.client = self.session.client
         self.version = "1.2"
-        self.left = self.raw = b""
-        self.over = False
+        self.raw = b""
 
     @property
     def waits(self):
         return not self.over and (bool(self.client.receipts) or self.client._holds > 0)
 
-    def look(self):
-        if not self.over:
-            self.session.wake(self.door.now)
-            self.flush()
-
-    def flush(self):
-        """As the server does: send, and have it take what it has left."""
-        for _ in range(100):
-            if self.link.unsent:
-                return
-            out = self.session.outgoing(1 << 20)
-            if out:
-                self.raw += b"".join(out)
-            elif not self.left or self.session.closed is not None or not self._feed():
-                return
-
-    def _feed(self):
-        taken = self.session.receive(memoryview(bytearray(self.left)), self.door.now)
-        assert 0 <= taken <= len(self.left)
-        self.left = self.left[taken:]
-        return taken
-
-    def give(self, raw):
-        """Bytes, as one read."""
-        self.left += raw
-        if self.session.closed is None:
-            self._feed()
-        self.flush()
-
-    def end(self):
-        if not self.over:
-            self.over = True
-            self.session.close()
+    def hear(self, data):
+        self.raw += data
 
     @property
     def closed(self):
