@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from logstore.access.access import ADMINISTRATOR, Access, open_access
 from logstore.access.audit import Audit, Unheard
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported when the first client comes, or there are keys
     from logstore.broker.keys.keys import Keys
     from logstore.protocols.resp.onlookers.onlookers import Onlookers
     from logstore.protocols.resp.scripts.loaded import Loaded
+    from logstore.protocols.resp.whole import WholeRequests
 
 # Clients choose what they send by it: 7.2 is the first that knows CLIENT SETINFO.
 REDIS_VERSION: Final = "7.2.0"
@@ -196,7 +197,7 @@ class RespDoor:
     lately: Lately = field(default_factory=Lately)
     paused_until: float = 0.0  # of the sessions' clock
     paused_all: bool = False  # else: only those who publish
-    reader: Any = None  # hiredis's; no session keeps half a request in it: one is enough for all
+    whole: "WholeRequests | None" = None  # one is enough for all
     _next_number: int = 1
     _scripts: "Loaded | None" = None
 

@@ -1,17 +1,12 @@
 """One Redis connection: requests in, replies out in their order.
 
 Most that arrives is whole requests, many at once, and most of those publish; ``_take_many`` is for
-them. It lets hiredis read all of them at once, and leaves to ``requests.read`` what is not that
-simple.
+them. They are read all at once (``whole.py``); what is not that simple is left to
+``requests.read``.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, Final
-
-import hiredis
 
 from logstore.errors import BrokenProtocol, LogstoreError
 from logstore.foreign import asks_http, not_http, speaks_tls, without_tls
@@ -34,6 +29,7 @@ from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
+from logstore.protocols.resp.whole import WholeRequests, written
 from logstore.protocols.resp.wrong import TOO_LONG
 from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
@@ -47,17 +43,10 @@ QUEUED_ALONE: Final = 100  # commands of a transaction that is not begun behind 
 REFUSAL_COMMANDS: Final = 20  # that telling of one that is not allowed takes as long as
 BYTES_AT_ONCE: Final = 256 << 10  # of requests
 MANY: Final = 4  # requests that are worth looking at together
-SHOWN_BYTES: Final = 128  # of what was sent, in an error
 ARGUMENT_HELD_BYTES: Final = 128  # of one beside its bytes: as an object, or where it is found
 PROTOCOL: Final = "the Redis protocol"  # as a peer of another is told of
 # What begins the requests of a browser, sent here by a page that somebody looks at.
 OF_BROWSERS: Final = frozenset({b"post", b"host:"})
-
-# hiredis makes room for as many elements as are only claimed, of arrays and all that is like them:
-# 99,999 harm nobody, more are read one by one. (Two steps: a byte alone is found faster.)
-_CROWDS: Final = [
-    (sign, re.compile(re.escape(sign) + rb"\d{6}")) for sign in (b"*", b">", b"~", b"%", b"|")
-]
 
 NO_ROOM: Final = b"command not allowed when used memory > 'maxmemory'."
 _ARRAY: Final = 0x2A  # *
@@ -65,9 +54,6 @@ _PUBLISH: Final = (b"PUBLISH", b"publish")  # as programs spell it
 _LISTS: Final = {list}
 _THREES: Final = {3}
 _ALL_BYTES: Final = {bytes}
-NOT_YET: Final = object()  # what the reader gives where a request is not all there
-_MARKED: Final = 7
-_MARK: Final = b":%d\r\n" % _MARKED  # a reply that no request is
 
 
 class RespSession:
@@ -86,8 +72,9 @@ class RespSession:
         self._heard = False
         self._asked: Sequence[bytes] | None = None  # the request that rules allow
         self._left = COMMANDS_AT_ONCE
-        if door.reader is None:
-            door.reader = _new_reader()
+        if door.whole is None:
+            door.whole = WholeRequests()
+        self._whole = door.whole
         everyone[self._client.number] = self._client
         door.counts.connections += 1
         if door.denies(link.peer_address[0]):
@@ -211,7 +198,7 @@ class RespSession:
 
     def _answer_all(self, data: bytes, count: int) -> Sequence[bytes]:
         """The replies to so many requests; none: they are not all simple, and nothing was done."""
-        requests, clean = self._read_all(data)
+        requests, clean = self._whole.read(data)
         if not clean or len(requests) != count:
             return ()
         return quick.answer_all(self._client, requests) or ()
@@ -307,32 +294,14 @@ class RespSession:
     def _take_many(self, data: memoryview) -> int:
         """Carry out the whole requests that ``data`` begins with; how many bytes they were."""
         door, counts = self._door, self._door.counts
-        requests, clean = self._read_all(bytes(data))
+        requests, clean = self._whole.read(bytes(data))
         before = counts.executed
         done = self._carry_out(requests)
         counts.commands += done
         published = done - (counts.executed - before)
         counts.published += published
         door.totals.messages_in += published
-        return len(data) if clean and done == len(requests) else _written(requests[:done])
-
-    def _read_all(self, raw: bytes) -> tuple[list[Any], bool]:
-        """The whole requests that these bytes begin with; whether that is all there is."""
-        for sign, claim in _CROWDS:
-            if sign in raw and claim.search(raw):
-                return [], False
-        door, requests = self._door, list[Any]()
-        reader = door.reader
-        reader.feed(raw)
-        try:
-            requests.extend(iter(reader.gets, NOT_YET))
-            reader.feed(_MARK)  # read only where nothing stands before it
-            clean = reader.gets() == _MARKED
-        except hiredis.ProtocolError:
-            clean = False
-        if not clean:
-            door.reader = _new_reader()
-        return requests, clean
+        return len(data) if clean and done == len(requests) else written(requests[:done])
 
     def _carry_out(self, requests: Sequence[Any]) -> int:
         """How many were carried out: up to one that is no plain request, or while it is full."""
@@ -558,10 +527,10 @@ class RespSession:
             if command is None:
                 name = parent.name.upper().encode()
                 self._reject(
-                    b"unknown subcommand '%b'. Try %b HELP." % (_shown(arguments[1]), name)
+                    b"unknown subcommand '%b'. Try %b HELP." % (unserved.shown(arguments[1]), name)
                 )
         elif command is None:
-            self._reject(_unknown(arguments))
+            self._reject(unserved.unknown(arguments))
         if command is not None:
             try:
                 self._command(command, arguments)
@@ -709,40 +678,8 @@ class RespSession:
             client.refuse(code, said)
 
 
-def _new_reader() -> Any:  # noqa: ANN401  hiredis has no types for it
-    return hiredis.Reader(notEnoughData=NOT_YET)
-
-
 def _foreign(data: bytes) -> str | None:
     """What is wrong with a peer's first bytes; None: they may be requests."""
     if speaks_tls(data):
         return without_tls(PROTOCOL, "resp.tls.port")
     return not_http(PROTOCOL) if asks_http(data.partition(b"\n")[0]) else None
-
-
-def _unknown(arguments: Sequence[bytes]) -> bytes:
-    """As Redis says it; why, where it is a command of Redis's."""
-    shown = b""
-    for argument in arguments[1:]:
-        if len(shown) >= SHOWN_BYTES:
-            break
-        shown += b"'%b' " % _shown(argument)[: SHOWN_BYTES - len(shown)]
-    text = b"unknown command '%b', with args beginning with: %b" % (_shown(arguments[0]), shown)
-    why = unserved.WHY.get(arguments[0].lower())
-    return text if why is None else b"%b(%b)" % (text, why)
-
-
-def _shown(argument: bytes) -> bytes:
-    """As it stands in an error: in Redis a NUL ends a text."""
-    return argument.partition(b"\0")[0][:SHOWN_BYTES]
-
-
-def _written(requests: Sequence[Sequence[bytes]]) -> int:
-    """How many bytes these requests were.
-
-    (Or would have been, of a client that writes simple strings where bulk strings belong: its next
-    request will not be understood, and that is the end of it.)
-    """
-    heads = sum(len(b"*%d\r\n" % len(request)) for request in requests)
-    sizes = Counter(map(len, chain.from_iterable(requests)))  # of 100,000 there are a few
-    return heads + sum(count * (size + len(b"$%d\r\n\r\n" % size)) for size, count in sizes.items())

@@ -1,11 +1,14 @@
 """Commands of Redis 7.2 that are not served here, and why: what an error says of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 VALUES: Final = "logstore keeps no values of the kind that this is for"
 SCRIPTS: Final = "logstore runs no functions and modules"
 SERVER: Final = "logstore has no such facility; see 'logstore --help' for its own"
 REPLICAS: Final = "logstore has no Redis replicas and no Redis Cluster"
+
+SHOWN_BYTES: Final = 128  # of what was sent, in an error
 
 _OF: Final = {
     VALUES: """
@@ -60,3 +63,20 @@ def _read_subcommands() -> dict[str, tuple[str, ...]]:
 
 
 SUBCOMMANDS: Final = _read_subcommands()
+
+
+def unknown(arguments: Sequence[bytes]) -> bytes:
+    """As Redis says it; why, where it is a command of Redis's."""
+    given = b""
+    for argument in arguments[1:]:
+        if len(given) >= SHOWN_BYTES:
+            break
+        given += b"'%b' " % shown(argument)[: SHOWN_BYTES - len(given)]
+    text = b"unknown command '%b', with args beginning with: %b" % (shown(arguments[0]), given)
+    why = WHY.get(arguments[0].lower())
+    return text if why is None else b"%b(%b)" % (text, why)
+
+
+def shown(argument: bytes) -> bytes:
+    """As it stands in an error: in Redis a NUL ends a text."""
+    return argument.partition(b"\0")[0][:SHOWN_BYTES]
