@@ -168,7 +168,9 @@ class NodeMqtt:
         limits = limits_of(
             self._store.directory.config.store, self._budget.bytes_max // SESSIONS_PARTS
         )
-        sessions = Sessions(queues, self._space, self._sessions_kept, limits, holds=self._holds)
+        sessions = Sessions(
+            queues, self._space, self._sessions_kept, limits, holds=self._holds, slices=self._slices
+        )
         mqtt = self._mqtt = Mqtt(
             self._space, sessions, found.retained, found.mapped,
             SysTopics(self._seen, lambda: int(self._turn.stopwatch() * 1000)), self._soon, now_ms,

@@ -10,6 +10,7 @@ from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.sessions import SessionLimits, Sessions, Wanted
 from logstore.broker.queues.message import Message
 from logstore.kept_mqtt import NEVER
+from logstore.slices import in_one_go
 from logstore.storage.committer import MqttCommitter
 
 MANY_BYTES = 1 << 20
@@ -76,8 +77,15 @@ class PlainSpace:
         self.members[member].discard(filter)
 
     def leave(self, member):
-        for it in self.members.pop(member, ()):
+        in_one_go(self.leaving(member))
+
+    def leaving(self, member):
+        return self._remove(member, self.members.pop(member, ()))
+
+    def _remove(self, member, filters):
+        for it in filters:
             self.tree.remove(it, member)
+            yield 1
 
     def changed(self, member):
         pass
@@ -87,7 +95,7 @@ class PlainSpace:
         for entries in self.tree.matching(topic):
             for member, grant in entries.items():
                 qos_of[member] = max(grant.qos, qos_of.get(member, 0))
-        queues = tuple(it.queue for it, its in qos_of.items() if its and qos)
+        queues = tuple(it.queue for it, its in qos_of.items() if its and qos and it.queue)
         data = mapping.properties_of(topic, qos, about, self.node.clock(), retain=retain)
         key = mapping.key_of(topic)
         run = [(queues, Message(mapping.EXCHANGE, key, data, it)) for it in payloads]

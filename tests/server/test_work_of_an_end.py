@@ -4,11 +4,12 @@ Counted are calls of functions in the sessions' thread, not time.
 """
 
 import amqp_kit
+import mqtt_kit
 import pytest
 import stomp_kit
 from counted_turns import Thread
 
-from bench import largest_stomp
+from bench import largest_mqtt, largest_stomp
 from logstore.amqp import methods
 from logstore.slices import Slices
 
@@ -159,4 +160,71 @@ def test_a_stomp_client_with_many_subscriptions_is_told_when_they_have_ended(tmp
     [receipt] = peer.got()
     assert receipt.command == "RECEIPT"
     assert door.names() == []
+    door.close()
+
+
+FILTERS = {
+    "names": b"%x",
+    "wildcards": b"%x/+/#",
+    "shared": b"$share/g/%x",
+    "shared wildcards": b"$share/g/%x/+/#",
+}
+
+
+def mqtt(tmp_path, thread, kind, count, qos, **given):
+    door = mqtt_kit.Door(tmp_path)
+    door.node.sessions._slices = Slices(thread.soon)
+    peer, _ = door.come("c", **given)
+    peer.give(largest_mqtt.subscribe([FILTERS[kind] % it for it in range(count)], qos))
+    door.run()
+    assert len(peer.session.mine.grants) == count
+    return door, peer
+
+
+def to_the_end_of_mqtt(thread, door):
+    while thread.go_on() or door.node.turns.left:
+        thread.turn(door.node.turn)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("expiry_s", [0, 1000])
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("kind", FILTERS)
+def test_the_end_of_an_mqtt_connection_holds_up_nobody(tmp_path, thread, kind, qos, expiry_s):
+    door, peer = mqtt(tmp_path, thread, kind, 10_000, qos, expiry_s=expiry_s)
+    thread.turn(peer.end)
+    to_the_end_of_mqtt(thread, door)
+    if expiry_s:
+        session = door.node.sessions.of("c")
+        assert not any(it.queue.subscriptions for it in session.out.outlets)
+        thread.turn(lambda: door.node.sessions.end(session))
+        to_the_end_of_mqtt(thread, door)
+    assert len(door.node.space.tree) == 0
+    assert not list(door.node.vhost.queues())
+    assert thread.most <= CALLS_MAX
+    door.close()
+
+
+@pytest.mark.parametrize("kind", ["names", "shared"])
+def test_an_ended_mqtt_session_gets_nothing_while_it_leaves_its_subscriptions(
+    tmp_path, thread, kind
+):
+    door, peer = mqtt(tmp_path, thread, kind, FEW, 1, expiry_s=1000)
+    peer.end()
+    to_the_end_of_mqtt(thread, door)
+    for it in range(FEW):
+        door.node.space.publish(b"%x" % it, b"before")
+    door.run()
+    thread.turn(lambda: door.node.sessions.end(door.node.sessions.of("c")))
+    assert 0 < len(door.node.space.tree) < FEW
+    for it in range(FEW):
+        if kind == "names":
+            door.node.space.publish(b"%x" % it, b"after")
+    # Another session of the same client begins with nothing of what the first one leaves.
+    again, _ = door.come("c")
+    again.give(largest_mqtt.subscribe([FILTERS[kind] % it for it in range(FEW)], 1))
+    to_the_end_of_mqtt(thread, door)
+    door.run()
+    assert len(door.node.space.tree) == FEW
+    assert sum(it.ready for it in door.node.vhost.queues()) == 0
     door.close()

@@ -28,6 +28,7 @@ from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError
+from logstore.slices import Steps
 
 MESSAGE_BYTES: Final = 128  # that a message takes at least: so many are asked for at once
 PID_BYTES: Final = 150  # of memory, for a message that is not acknowledged
@@ -35,6 +36,7 @@ COUNTED: Final = 64  # such messages more, or less, that are told
 FEW: Final = 100  # that a client may have where sessions take too much memory
 HEAD_BYTES: Final = 16  # of a packet, about
 AGAIN_AT_ONCE: Final = 200  # messages that are sent again before others have their turn
+LEFT_UNITS: Final = 3  # of work in slices, to consume a queue no more
 SEEN_MAX: Final = 1024
 SEEN_BYTES_MAX: Final = 1024
 
@@ -171,14 +173,22 @@ class Outbound:
         self._again = deque(self.pids)
         self.go_on()
 
-    def detach(self) -> None:
-        """The connection is gone. What was sent stays out."""
+    def detach(self) -> Steps:
+        """The connection is gone. What was sent stays out. Queues that it consumes are left in
+        steps: it takes nothing of them any more.
+        """
         self.line = None
         self._again = None
         self._stop_watching()
-        for outlet in self.outlets:
-            outlet.queue.unsubscribe(outlet)
         self._give_back_shared()
+        return self._stop_consuming(self.outlets.copy())
+
+    def _stop_consuming(self, outlets: Sequence[Outlet]) -> Steps:
+        for outlet in outlets:
+            if self.line is not None:  # the next connection is there
+                return
+            outlet.queue.unsubscribe(outlet)
+            yield LEFT_UNITS
 
     def _give_back_shared(self) -> None:
         """What others may have in place of this client: what is not of QoS 2 [MQTT-4.8.2-4]."""
@@ -442,7 +452,8 @@ class Outbound:
     def _all_again(self) -> None:
         self._again = None
         for outlet in self.outlets:
-            self._subscribe(outlet)
+            if outlet not in outlet.queue.subscriptions:  # else it was not left yet
+                self._subscribe(outlet)
 
     def _some_again(self, again: deque[int], line: Line) -> bool:
         """Some of them; False: others are to be read first, or the window is full."""

@@ -34,6 +34,7 @@ from logstore.broker.routing.arguments import Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
+from logstore.slices import Steps
 
 log: Final = logging.getLogger("logstore.mqtt")
 
@@ -67,6 +68,9 @@ class Space(Protocol):
     def subscribe(self, member: Member, filter: bytes, grant: Grant) -> object: ...
     def unsubscribe(self, member: Member, filter: bytes) -> object: ...
     def leave(self, member: Member) -> object: ...
+    def leaving(self, member: Member) -> Steps:
+        """It gets nothing any more, and says so itself; in steps."""
+
     def changed(self, member: Member) -> object:
         """What the member says of itself is about to be another."""
 
@@ -78,6 +82,9 @@ class Shares(Protocol):
         """``filter``: the whole of it. Raises Refused, as queues do."""
 
     def leave(self, session: "Session", filter: bytes) -> None: ...
+    def leaving(self, session: "Session") -> Steps:
+        """The session has ended: it leaves all, in steps."""
+
     def queues(self) -> set[int]:
         """The numbers of their queues."""
 
@@ -103,6 +110,9 @@ class Home(Protocol):
     @property
     def hands(self) -> Hands: ...
     def soon(self, call: Callable[[], object]) -> None: ...
+    def in_parts(self, steps: Steps) -> None:
+        """Have it done, some in a turn; what is little, at once."""
+
     def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending: ...
     def holds(self, more: int) -> None:
         """So many bytes of memory more, or less."""
@@ -267,7 +277,7 @@ class Session:
         self.line = None
         self.live = False
         self.left_ms = now_ms
-        self.out.detach()
+        self._home.in_parts(self.out.detach())
 
     @property
     def deadline_ms(self) -> int | None:
@@ -492,17 +502,18 @@ class Session:
     # Its end
 
     def end(self) -> Pending | None:
-        """It is over, with all that waits for it; what is to be waited for."""
+        """It is over, with all that waits for it; what is to be waited for. What it has subscribed
+        to it leaves some in a turn.
+        """
         self.ended = True
         home = self._home
-        home.space.leave(self)
+        leaving = home.space.leaving(self)
+        self.live = False
         if self._exact is not None:
             self._exact.ends()
-        for filter, _ in list(self.grants):
-            if filter.startswith(SHARE):
-                home.shares.leave(self, filter)
+        shared = home.shares.leaving(self)
         self.out.forget_shared()
-        for outlet in list(self.out.outlets):
+        for outlet in [it for it in self.out.outlets if not it.shared]:
             self.out.remove(outlet)
         queue = self._queue
         home.holds(-self.held_bytes)
@@ -513,6 +524,9 @@ class Session:
         if queue is not None and not queue.gone:
             _, forgotten = home.vhost.delete_queue(queue)
             pending = forgotten if forgotten is not None else pending
+        self._queue = None
+        home.in_parts(shared)
+        home.in_parts(leaving)
         return pending
 
 

@@ -34,6 +34,7 @@ from logstore.kept_mqtt import (
 )
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.settings import StoreSettings
+from logstore.slices import Slices, Steps
 
 ENDED_AT_ONCE: Final = 100  # sessions whose time is over that end in one turn
 ALIVE_MS: Final = 60_000  # between notes that the process is alive
@@ -135,6 +136,7 @@ class Sessions:
         limits: SessionLimits = NO_LIMITS,
         counts: SessionCounts | None = None,
         holds: Callable[[int], None] = lambda more: None,
+        slices: Slices | None = None,
     ) -> None:
         """With those that are kept. ``holds``: they take so much memory more, or less.
 
@@ -151,6 +153,7 @@ class Sessions:
         self._queues = queues
         self._keeper = keeper
         self._limits = limits
+        self._slices = Slices() if slices is None else slices
         self.clock = queues.clock
         self._by_client: dict[str, Session] = {}
         self._by_number: dict[int, Session] = {}
@@ -189,6 +192,10 @@ class Sessions:
         """As Home.holds."""
         self.held_bytes += more
         self._holds(more)
+
+    def in_parts(self, steps: Steps) -> None:
+        """As Home.in_parts."""
+        self._slices.begin(steps, _done)
 
     @property
     def crowded(self) -> bool:
@@ -416,7 +423,7 @@ class Sessions:
         self._away.pop(session, None)
         del self._by_client[session.client], self._by_number[session.number]
         self._lasting -= session.lasts
-        session.out.detach()
+        self.in_parts(session.out.detach())
         pending = session.end()
         self.wills.ended(session)
         if line is not None:
@@ -508,6 +515,10 @@ class Sessions:
             session.out.give_back()
         if left:
             self.keep(left)
+
+
+def _done(_: object) -> None:
+    """Nobody waits for what is left in parts."""
 
 
 def is_of_session(queue: Named) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 from logstore.broker.history import Kept
 from logstore.broker.listeners import Chunk, Form
-from logstore.broker.mqtt.filters import shared
+from logstore.broker.mqtt.filters import SHARE, shared
 from logstore.broker.mqtt.grants import Granted
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.outlet import Outlet
@@ -23,9 +23,11 @@ from logstore.broker.queues.named import plain
 from logstore.broker.queues.queue import Queue
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.errors import LogstoreError
+from logstore.slices import Steps
 
 ALL: Final = Grant(2)  # of the group: each session has its own
 _NAME_BYTES_MAX: Final = 255
+GROUP_UNITS: Final = 6  # of work in slices, to leave one: its queue may go
 
 log: Final = logging.getLogger("logstore.mqtt")
 
@@ -70,6 +72,7 @@ class Shares:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._groups: dict[bytes, Group] = {}
+        self._leaving: dict[Session, None] = {}  # that have ended, and leave some in a turn
 
     def queues(self) -> set[int]:
         """The numbers of the queues of all groups."""
@@ -77,6 +80,8 @@ class Shares:
 
     def join(self, session: Session, filter: bytes, grant: Grant) -> None:
         """As Shares.join."""
+        for it in self._leaving:  # one that begins anew gets nothing of what they leave
+            self._leave_group(it, filter)
         group = self._groups.get(filter)
         if group is None:
             group = Group(filter, self._made(filter))
@@ -98,7 +103,28 @@ class Shares:
 
     def leave(self, session: Session, filter: bytes) -> None:
         """As Shares.leave."""
-        group = self._groups[filter]
+        assert filter in self._groups
+        self._leave_group(session, filter)
+
+    def leaving(self, session: Session) -> Steps:
+        """As Shares.leaving."""
+        self._leaving[session] = None
+        return self._leave_all(session)
+
+    def _leave_all(self, session: Session) -> Steps:
+        for filter, _ in session.grants:  # which are what they were
+            if filter.startswith(SHARE):
+                self._leave_group(session, filter)
+                yield GROUP_UNITS
+            else:
+                yield 1
+        del self._leaving[session]
+
+    def _leave_group(self, session: Session, filter: bytes) -> None:
+        """Without effect where it is not one of it."""
+        group = self._groups.get(filter)
+        if group is None or session not in group.outlets:
+            return
         session.out.retire(group.outlets.pop(session))
         if group.outlets:
             return

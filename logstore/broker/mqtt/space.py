@@ -8,7 +8,7 @@ it, in one run with the queues that are bound to amq.topic; to all others by cha
 Who gets what is found once for a topic, and remembered by ``Channels``.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from logstore.broker.channel import Channels
 from logstore.broker.channel_route import Route
 from logstore.broker.listeners import Chunk, Form, Match, Opening, Others, Receiver
-from logstore.broker.mqtt.filters import FilterTree, Found, has_wildcard, is_topic
+from logstore.broker.mqtt.filters import LEVELS_MAX, FilterTree, Found, has_wildcard, is_topic
 from logstore.broker.mqtt.member import Grant, Member
 from logstore.broker.mqtt.message import About, Carried, Message
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.unsafe import Unsafe
 from logstore.counts.mqtt_space import SpaceCounts
 from logstore.errors import InvalidName, LogstoreError
-from logstore.slices import Steps
+from logstore.slices import Steps, in_one_go
 
 if TYPE_CHECKING:  # a store without queues does without
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.transaction import Transaction
 
 FEW: Final = 1000  # filters of a member: of more it costs less to forget all routes
+LEVELS_A_UNIT: Final = 8  # of a filter that is removed
 _EVERYTHING: Final = 1 << 62  # looks at a tree
 _NOTHING: Final = Unsafe()
 _OWN: Final = b"$"  # how the server's own topics begin
@@ -213,10 +214,20 @@ class Space:
 
     def leave(self, member: Member) -> None:
         """It gets nothing any more."""
+        in_one_go(self.leaving(member))
+
+    def leaving(self, member: Member) -> Steps:
+        """The same in steps; the member is to say from now on that it is not live, without a
+        queue.
+        """
         self.changed(member)
-        with self.channels.lock:
-            for filter in self._filters.pop(member, ()):
+        return self._remove(member, self._filters.pop(member, {}))
+
+    def _remove(self, member: Member, filters: Iterable[bytes]) -> Steps:
+        for filter in filters:
+            with self.channels.lock:
                 self.tree.remove(filter, member)
+            yield 1 + min(filter.count(b"/"), LEVELS_MAX) // LEVELS_A_UNIT
 
     def changed(self, member: Member) -> None:
         """What the member says of itself is about to be another, or was just now."""

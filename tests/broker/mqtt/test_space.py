@@ -1,6 +1,7 @@
 """The space of topics: who gets what is published at whichever door, and how."""
 
 import pytest
+from counted_turns import Thread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from queue_parts import Lives
@@ -65,6 +66,32 @@ def test_who_comes_gets_nothing_of_before_and_who_leaves_all_of_it(at):
     assert at.publish(b"a", b"4").matched == [0]
     assert not len(at.space)
     assert not len(at.space.tree)
+
+
+def test_who_leaves_in_steps_gets_nothing_from_the_first_on(at):
+    one, filters = at.member(queue=True), 50
+    for it in range(filters):
+        at.subscribe(one, b"s/%x/+" % it, qos=1)
+    queue = one.queue
+    assert at.publish(b"s/31/a", b"1", qos=1).matched == [1]
+    steps = at.space.leaving(one)
+    one.live, one.queue = False, None
+    next(steps)
+    assert len(at.space.tree) == filters - 1
+    assert at.publish(b"s/31/a", b"2", qos=1).matched == [0]
+    assert sum(1 for _ in steps) == filters - 1
+    assert not len(at.space.tree)
+    assert queue.ready == 1
+
+
+@pytest.mark.parametrize("filter", [b"%x", b"%x/+/#", b"+/" * 190 + b"%x"])
+def test_a_unit_of_leaving_is_little_work_however_long_a_filter(at, filter):
+    one, thread = at.member(), Thread()
+    for it in range(50):
+        at.subscribe(one, filter % it)
+    steps = at.space.leaving(one)
+    units = thread.turn(lambda: sum(steps))
+    assert thread.calls <= 30 * units  # of which a slice has a thousand
 
 
 def test_a_member_is_not_live_and_then_it_is(at):
