@@ -17,7 +17,7 @@ _SMALL: Final = {it: [bytes((FIN | it, size)) for size in range(126)] for it in 
 
 # Why a connection ends (7.4.1), as far as it is said here.
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED = 1000, 1001, 1002, 1003
-INVALID_TEXT, POLICY, TOO_BIG = 1007, 1008, 1009
+INVALID_TEXT, POLICY = 1007, 1008
 
 
 def head(opcode: int, size: int) -> bytes:

@@ -148,7 +148,6 @@ class MappedTopic:
     ) -> None:
         self.name = name
         self.published = 0  # messages that came of it
-        self.passed_over = 0  # records that are none for MQTT
         self.stuck: str | None = None  # why it does not go on
         self._filters = filters
         self._positions = positions
@@ -304,7 +303,6 @@ class MappedTopic:
         if any(name == QOS for name, _ in record.headers):
             return None
         if topic is None or not is_topic(topic) or not self._is_mine(topic):
-            self.passed_over += 1
             return None
         return Message(topic, record.value or b"", 1, False, said_by(record.headers).about)
 
