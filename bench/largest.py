@@ -200,6 +200,11 @@ def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
     for name, words in QUEUED.items():
         queued = request(words) * (arguments // 5)
         yield Large(f"multi, {name}", request([b"MULTI"]) + queued + request([b"EXEC"]))
+    watched = request([b"WATCH", *(b"%x" % it for it in range(arguments - 1))])
+    transaction = request([b"MULTI"]) + request([b"PING"])
+    yield Large("unwatch, many keys", watched + request([b"UNWATCH"]))
+    yield Large("discard, many keys are watched", watched + transaction + request([b"DISCARD"]))
+    yield Large("exec, many keys are watched", watched + transaction + request([b"EXEC"]))
     yield Large("a crowd of lines", b"PING\r\n" * arguments)
     yield from of_keys(arguments, VALUE_BYTES)
     yield from of_collections(arguments)

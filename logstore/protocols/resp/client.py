@@ -18,7 +18,7 @@ from logstore.log import Log
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.door import DEFAULT_USER, RespDoor
 from logstore.protocols.resp.onlookers.invalidation import tell_changed
-from logstore.protocols.resp.onlookers.party import Blocked, Tracking
+from logstore.protocols.resp.onlookers.party import Blocked, Tracking, Watch
 from logstore.protocols.resp.permits import Asks, Permits
 from logstore.protocols.resp.replies import FORMS, Version
 from logstore.protocols.resp.wrong import Wrong
@@ -34,7 +34,6 @@ QUEUED_BYTES_MAX: Final = 64 << 20  # of commands between MULTI and EXEC
 MECHANISM: Final = "AUTH"  # a name and a password
 NAME_SHOWN: Final = 249  # bytes of a channel, to whoever runs the server
 LOGIN_S: Final = 10.0  # that a connection may last before it has logged in
-WATCHED_HELD_BYTES: Final = 300  # that a watched key takes beside its own
 REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP = range(4)
 
 Result = TypeVar("Result")
@@ -74,9 +73,9 @@ class RespClient:
         "changing", "closed", "created_at", "cut_off", "database", "depends", "door", "everyone",
         "following", "form", "in_transaction", "known", "last_command", "library", "link",
         "login_until", "lost", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
-        "outdated", "permits", "queue", "queue_bytes", "queue_failed", "queue_keyed",
+        "permits", "queue", "queue_bytes", "queue_failed", "queue_keyed",
         "queue_publishes", "queued_under", "replying", "rest_until", "seat", "soft_over",
-        "soft_until", "subscribed", "tracking", "units", "unsafe", "unsaved", "version", "watched",
+        "soft_until", "subscribed", "tracking", "units", "unsafe", "unsaved", "version", "watch",
         "working",
     )  # fmt: skip
 
@@ -126,10 +125,7 @@ class RespClient:
         self.queue_failed = False
         self.queue_publishes = self.queue_keyed = False  # one of what is queued does, or is so
         self.in_transaction = False  # between EXEC and its last reply
-        self.watched: dict[
-            tuple[int, bytes], bool
-        ] = {}  # keys by database; whether they were there
-        self.outdated = False  # one of these has changed
+        self.watch: Watch | None = None  # the keys that its next transaction depends on
         self.blocked: Blocked | None = None  # it waits for something to be under a key
         self.behind: dict[History, int] = {}  # from which offset it reads the history itself
         self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
@@ -145,13 +141,13 @@ class RespClient:
         if self.changed:
             self.changed = False
             channels, tracking = self.door.channels, self.tracking
-            watched = [key for _, key in self.watched]
             says = (self.name, *self.library.values(), *(tracking.prefixes if tracking else ()))
             rosters = (channels.names, channels.patterns, channels.apart)
             self._remembered_bytes = sum(map(len, says)) + sum(
                 roster.held_bytes(self) for roster in rosters
             )
-            self._remembered_bytes += sum(map(len, watched)) + WATCHED_HELD_BYTES * len(watched)
+            if self.watch is not None:
+                self._remembered_bytes += self.watch.held_bytes
         replies = sum(map(len, self.out)) if self.out else 0
         return self._remembered_bytes + self.queue_bytes + replies
 
@@ -529,7 +525,7 @@ class RespClient:
     def forget_queue(self) -> None:
         self.queue, self.queue_bytes, self.queue_failed = None, 0, False
         self.queue_publishes = self.queue_keyed = False
-        if self.watched or self.outdated:
+        if self.watch is not None:
             self.door.onlookers.unwatch(self)
 
     def reset(self) -> Steps:

@@ -10,9 +10,10 @@ from logstore.protocols.resp import replies
 from logstore.protocols.resp.client import Queued, RespClient
 from logstore.protocols.resp.command import Command, is_about_keys
 from logstore.protocols.resp.denials import NO_LOGIN, tell
-from logstore.protocols.resp.keys.rows import alone
+from logstore.protocols.resp.keys.rows import AT_ONCE, alone, not_held_up
+from logstore.protocols.resp.onlookers.party import Watch
 from logstore.protocols.resp.replies import OK, PONG, bulk
-from logstore.slices import Steps
+from logstore.slices import Steps, in_one_go
 
 CHANGED: Final = (
     "ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
@@ -70,8 +71,29 @@ def _exec(client: RespClient, _: Sequence[bytes]) -> Steps | None:
     if client.queue is None:
         client.fail("EXEC without MULTI")
         return None
-    queue, failed, keyed = client.queue, client.queue_failed, client.queue_keyed
-    outdated = bool(client.watched) and client.door.onlookers.is_outdated(client)
+    watch = client.watch
+    if watch is None:
+        return _executed(client, client.queue, outdated=False)
+    if len(watch.places) > AT_ONCE:
+        return _looked(client, client.queue, watch)
+    in_one_go(client.door.onlookers.expiring(watch))
+    return _executed(client, client.queue, outdated=watch.outdated)
+
+
+def _looked(client: RespClient, queue: Sequence[Queued], watch: Watch) -> Steps:
+    """Nobody changes anything between the look at keys that are watched and what is queued."""
+
+    def steps() -> Steps:
+        yield from client.door.onlookers.expiring(watch)
+        gone = client.watch is not watch  # and its keys are watched no more
+        yield from _executed(client, queue, outdated=watch.outdated or gone) or ()
+
+    yield from not_held_up(client)
+    yield from alone(client, steps())
+
+
+def _executed(client: RespClient, queue: Sequence[Queued], *, outdated: bool) -> Steps | None:
+    failed, keyed = client.queue_failed, client.queue_keyed
     client.forget_queue()
     if failed:
         client.refuse("EXECABORT", "Transaction discarded because of previous errors.")

@@ -20,7 +20,7 @@ from logstore.protocols import session
 from logstore.protocols.house import KeepSettings, Work, no_file
 from logstore.protocols.resp.acl_log import AclLog
 from logstore.protocols.resp.lately import Lately
-from logstore.slices import GoOn, Slices
+from logstore.slices import GoOn, Slices, Steps
 from logstore.turns import Turns
 from logstore.usage import Usage, measure
 
@@ -214,7 +214,10 @@ class RespDoor:
         """Who is to know when keys change."""
         from logstore.protocols.resp.onlookers.onlookers import Onlookers
 
-        return Onlookers(self.keys, self.channels)
+        def in_parts(steps: Steps) -> None:
+            self.slices.begin(steps, lambda _: None)
+
+        return Onlookers(self.keys, self.channels, in_parts)
 
     @property
     def scripts(self) -> "Loaded":

@@ -290,3 +290,47 @@ def test_publishing_over_many_patterns_lets_others_have_their_turn(turns, door):
                       for it in range(20)]  # fmt: skip
     assert listener.new().count(b"pmessage") == sum(counts)
     assert door.door.slices.longest <= UNITS + 50
+
+
+def watch(door, turns, peer, keys):
+    """With none of them there."""
+    assert peer.ask(b"WATCH", *keys) + rest(peer, turns) == b"+OK\r\n"
+    onlookers = door.door.onlookers
+    assert len(onlookers._watched) == len(keys)
+    return onlookers
+
+
+@pytest.mark.parametrize("how", ["UNWATCH", "DISCARD", "RESET", "the end"])
+def test_what_was_watched_is_struck_out_in_several_turns(door, turns, how):
+    peer, other = door.connect(), door.connect()
+    onlookers = watch(door, turns, peer, names())
+    if how == "DISCARD":
+        peer.ask(b"MULTI")
+    if how == "the end":
+        peer.session.close()
+    else:
+        assert peer.ask(how.encode())[:1] == b"+"
+    assert MANY // 2 < len(onlookers._watched) < MANY
+    if how != "the end":  # what has changed of those that are struck out later counts for nothing
+        peer.ask(b"WATCH", names()[-1])
+        other.ask(b"SET", names()[-2], b"v")
+        peer.ask(b"MULTI")
+        assert peer.ask(b"EXEC") == b"*0\r\n"
+    rest(peer, turns)
+    assert not onlookers._watched
+    assert onlookers._keys.databases[0].told is None
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_many_watched_keys_are_looked_at_in_several_turns(door, turns, changed):
+    peer, other = door.connect(), door.connect()
+    other.ask(b"SET", names()[-1], b"v", b"PX", b"1000")
+    watch(door, turns, peer, names())
+    peer.ask(b"MULTI")
+    peer.ask(b"SET", b"k", b"v")
+    if changed:
+        door.wall_ms += 2000  # the time of the last one is over
+    assert peer.ask(b"EXEC") == b""
+    assert other.ask(b"GET", b"k") == b""  # it waits until that is done
+    assert rest(peer, turns) == (b"*-1\r\n" if changed else b"*1\r\n+OK\r\n")
+    assert other.wait(0) + rest(other, turns) == (b"$-1\r\n" if changed else b"$1\r\nv\r\n")

@@ -11,23 +11,28 @@ from logstore.broker.channel import Channels
 from logstore.broker.keys.keys import Keys
 from logstore.protocols.resp.onlookers.invalidation import tell_changed
 from logstore.protocols.resp.onlookers.notices import MISSED, NEW, Notices
-from logstore.protocols.resp.onlookers.party import Party, Place
+from logstore.protocols.resp.onlookers.party import Party, Place, Watch
 from logstore.protocols.resp.onlookers.tracked import Tracked
 from logstore.protocols.resp.onlookers.waiting import Waiting
 from logstore.protocols.resp.permits import Asks, names
+from logstore.slices import Steps
 
+LOOKED_AT_ONCE: Final = 5000  # keys that are only looked up
+LOOKED_UNITS: Final = 500  # of work in slices, that these are
 NO_CHANGE: Final = frozenset({MISSED, NEW})  # events that tell of none, or come beside another
 
 
 class Onlookers:
     """Of all databases. For the sessions' thread, with the channels' lock held."""
 
-    def __init__(self, keys: Keys, channels: Channels) -> None:
+    def __init__(self, keys: Keys, channels: Channels, in_parts: Callable[[Steps], object]) -> None:
+        """``in_parts``: has something done, some in a turn; what is little, at once."""
         self.notices = Notices(channels)
         self.waiting = Waiting(self.look)
         self.tracked = Tracked()
         self._keys = keys
-        self._watched: dict[Place, dict[Party, None]] = {}
+        self._in_parts = in_parts
+        self._watched: dict[Place, dict[Watch, None]] = {}
         keys.flushed = self._flushed
         keys.swapped = self._swapped
 
@@ -41,8 +46,8 @@ class Onlookers:
     def _told(self, database: int, key: bytes, event: str) -> None:
         if event not in NO_CHANGE:
             if self._watched:
-                for client in self._watched.get((database, key), ()):
-                    client.outdated = True
+                for watch in self._watched.get((database, key), ()):
+                    watch.outdated = True
             if self.waiting:
                 self.waiting.changed((database, key))
             if self.tracked:
@@ -54,19 +59,19 @@ class Onlookers:
 
     def _flushed(self, database: int) -> None:
         """What was there is gone, and who watches a key that was not there has missed nothing."""
-        for place, clients in self._watched.items():
+        for place, watches in self._watched.items():
             if place[0] == database:
-                for client in clients:
-                    client.outdated |= client.watched[place]
+                for watch in watches:
+                    watch.outdated |= watch.places[place]
 
     def _swapped(self, first: int, second: int) -> None:
         """The databases take each other's place: a key that is in one of them has changed."""
         both = first, second
         values = [self._keys.databases[it].values for it in both]
-        for (database, key), clients in self._watched.items():
+        for (database, key), watches in self._watched.items():
             if database in both and any(key in it for it in values):
-                for client in clients:
-                    client.outdated = True
+                for watch in watches:
+                    watch.outdated = True
         self.waiting.changed_in(both)
 
     # WATCH
@@ -74,29 +79,41 @@ class Onlookers:
     def watch(self, client: Party, key: bytes, *, there: bool) -> None:
         """Its next transaction is given up if this key changes before."""
         place = client.database, key
-        if place not in client.watched:
-            client.watched[place] = there
-            self._watched.setdefault(place, {})[client] = None
-            self.look()
+        if client.watch is None:
+            client.watch = Watch()
+        if place not in client.watch.places:
+            client.watch.add(place, there=there)
+            first = not self._watched
+            self._watched.setdefault(place, {})[client.watch] = None
+            if first:
+                self.look()
 
     def unwatch(self, client: Party) -> None:
         """It watches nothing any more."""
-        client.outdated = False
-        if not client.watched:
-            return
-        watched, client.watched = client.watched, {}
-        for place in watched:
-            clients = self._watched[place]
-            del clients[client]
-            if not clients:
+        watch, client.watch = client.watch, None
+        if watch is not None:
+            self._in_parts(self._strike_out(watch))
+
+    def _strike_out(self, watch: Watch) -> Steps:
+        """Nobody asks any more what becomes of it."""
+        for number, place in enumerate(watch.places, 1):
+            watches = self._watched[place]
+            del watches[watch]
+            if not watches:
                 del self._watched[place]
+            if not number % LOOKED_AT_ONCE:
+                yield LOOKED_UNITS
         self.look()
 
-    def is_outdated(self, client: Party) -> bool:
-        """Whether a key that it watches has changed, or its time is over."""
-        for database, key in client.watched:
-            self._keys.databases[database].find(key)  # which tells if it has expired
-        return client.outdated
+    def expiring(self, watch: Watch) -> Steps:
+        """Notice whose time is over of the keys that are watched: such a one has changed."""
+        for number, (database, key) in enumerate(watch.places, 1):
+            keyspace = self._keys.databases[database]
+            if key in keyspace.deadlines:
+                keyspace.find(key)
+                yield 1
+            if not number % LOOKED_AT_ONCE:
+                yield LOOKED_UNITS
 
     # All of it
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from logstore.broker.keys.collection import Collection
 from logstore.protocols.resp.replies import Version
@@ -11,6 +11,8 @@ from logstore.slices import GoOn
 Place = tuple[int, bytes]  # a database, and a key of it
 Attempted = Generator[int, None, bytes | None]
 Attempt = Callable[[], Attempted]
+
+WATCHED_HELD_BYTES: Final = 300  # that a watched key takes beside its own
 
 
 @dataclass(slots=True)
@@ -24,6 +26,22 @@ class Tracking:
     caching: bool = False  # CLIENT CACHING, until the next command
 
 
+class Watch:
+    """The keys that a transaction depends on."""
+
+    __slots__ = ("held_bytes", "outdated", "places")
+
+    def __init__(self) -> None:
+        self.places: dict[Place, bool] = {}  # whether there was something
+        self.outdated = False  # one of these has changed
+        self.held_bytes = 0
+
+    def add(self, place: Place, *, there: bool) -> None:
+        """It is none of them yet."""
+        self.places[place] = there
+        self.held_bytes += len(place[1]) + WATCHED_HELD_BYTES
+
+
 class Party(Protocol):
     """A ``RespClient``."""
 
@@ -31,8 +49,7 @@ class Party(Protocol):
     database: int
     version: Version
     subscribed: bool
-    watched: dict[Place, bool]  # keys; whether they were there
-    outdated: bool  # one of these has changed
+    watch: "Watch | None"  # what its next transaction depends on
     blocked: "Blocked | None"  # it waits for something to be under a key
     tracking: Tracking | None
     notices: list[bytes]  # what it is told once its command's reply is complete
