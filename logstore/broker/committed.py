@@ -24,6 +24,11 @@ def isolated(log: Log, isolation: Isolation) -> Log:
     return CommittedLog(log)
 
 
+def whole(log: Log) -> Log:
+    """The log itself, where it is one as readers of committed records see it."""
+    return log.behind if isinstance(log, CommittedLog) else log
+
+
 class CommittedLog:
     """As Log; ``safe`` is what is stable of it. What is appended goes to the log itself."""
 
@@ -31,6 +36,11 @@ class CommittedLog:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+
+    @property
+    def behind(self) -> Log:
+        """The log itself."""
+        return self._log
 
     def __repr__(self) -> str:
         return f"<committed of {self._log!r}>"

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
+from logstore.broker.committed import whole
 from logstore.broker.policies import Policy
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
@@ -215,7 +216,7 @@ class Stream:
 
     def logs(self) -> Sequence[Log]:
         """As Named.logs."""
-        return () if self._log is None else (self._log,)
+        return () if self._log is None else (whole(self._log),)
 
     def used(self) -> None:
         """As Named.used: it never goes by itself."""
