@@ -111,8 +111,8 @@ def _ended(actions: int, body_bytes: int) -> Iterator[Large]:
         crowd = b"a:\n" * (100 * actions)
         yield Large(f"{command}, a million headers{ENDED}", head + crowd, connect=connect)
     head = f"SEND\ndestination:{Q}\n".encode()
-    body = b"x" * (body_bytes + 1)
+    body = b"x" * (max(body_bytes, BODY_BYTES) + 1)  # a shorter one would be waited for
     yield Large(f"SEND, a body without an end{ENDED}", head + b"\n" + body)
-    longer = head + b"content-length:%d\n\n" % (body_bytes + 1)
+    longer = head + b"content-length:%d\n\n" % len(body)
     yield Large(f"SEND, a body that is longer than may be{ENDED}", longer + body)
     yield Large(f"SEND, no command{ENDED}", b"x" * (1 << 20))
