@@ -208,6 +208,7 @@ def redis(arguments: int = ARGUMENTS_MAX - 10) -> Iterator[Large]:
     yield Large("a crowd of lines", b"PING\r\n" * arguments)
     yield from of_keys(arguments, VALUE_BYTES)
     yield from of_collections(arguments)
+    yield from of_scripts(arguments // 2)
 
 
 def of_keys(keys: int, value_bytes: int) -> Iterator[Large]:
@@ -276,6 +277,30 @@ def of_collections(elements: int) -> Iterator[Large]:
         [b"BLPOP", *[b"none" + it for it in keys], b"1"], [b"WATCH", *keys],
     ):  # fmt: skip
         yield Large(words[0].decode() + " of many sets", b"".join(many) + request(words))
+
+
+POP_DUE = b"""\
+local unix_ts = tonumber(ARGV[1])
+local res = redis.call('zrangebyscore', KEYS[1], '-inf', unix_ts)
+if #res and redis.call('zremrangebyscore', KEYS[1], '-inf', unix_ts) == #res then
+    return res
+end"""
+PUT_BACK = b"""\
+local backed_up = redis.call('ZRANGE', ARGV[2], 0, -1, 'WITHSCORES')
+for i = #backed_up, 1, -2 do
+    redis.call('ZADD', ARGV[1], backed_up[i], backed_up[i - 1])
+end
+redis.call('DEL', ARGV[2])"""
+
+
+def of_scripts(elements: int) -> Iterator[Large]:
+    """About as many elements of a sorted set."""
+    made = request(
+        [b"ZADD", b"z", *(word for it in range(elements) for word in (b"1", b"%x" % it))]
+    )
+    yield Large("eval, huey's, of many", made + request([b"EVAL", POP_DUE, b"1", b"z", b"1"]))
+    put_back = request([b"EVAL", PUT_BACK, b"0", b"d", b"z"])
+    yield Large("eval, channels_redis's, of many", made + put_back)
 
 
 def all_commands() -> Iterator[Command]:

@@ -3,13 +3,16 @@
 from hashlib import sha1
 
 import pytest
+from counted_turns import Thread
 from resp_kit import FakeDoor, boss, user
 
+from bench.largest import POP_DUE, PUT_BACK
 from logstore.protocols.resp.scripts.known import KNOWN
 from logstore.protocols.resp.scripts.loaded import LOADED_MAX, Loaded
 from logstore.protocols.resp.scripts.program import TEXT_BYTES_MAX, canonical
 from logstore.protocols.resp.scripts.values import Failed, Status, parsed, replied
 from logstore.protocols.resp.wrong import Wrong
+from logstore.slices import Slices
 
 RELEASE = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) "
@@ -203,3 +206,34 @@ def test_each_known_program_is_one():
     assert len(set(programs)) == len(programs)
     with pytest.raises(Wrong):
         Loaded().load(b"return redis.call('flushall')")
+
+
+SCORED = 5000  # more than are gone through in one go
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("text", [POP_DUE, PUT_BACK])
+def test_scripts_about_many_elements_are_done_some_in_a_turn(monkeypatch, text, version):
+    monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
+    thread, door = Thread(), FakeDoor()
+    door.door.slices = Slices(thread.soon)
+    peer = door.connect()
+    peer.ask("HELLO", version)
+    members = [b"%04x" % it for it in range(SCORED)]
+    peer.ask("ZADD", "z", *(word for it in members for word in (b"1", it)))
+    while thread.go_on():
+        peer.send(b"")
+    peer.new()
+    thread.most = thread.calls = 0
+    words = ["1", "z", "1"] if text is POP_DUE else ["0", "d", "z"]
+    found = thread.turn(lambda: peer.ask("EVAL", text, *words))
+    while thread.go_on():
+        found += peer.send(b"")
+    if text is POP_DUE:
+        assert found == replied(members, 2)
+    else:
+        assert found == replied(None, version)
+        assert peer.ask("ZCARD", "d") == b":%d\r\n" % SCORED
+    assert peer.ask("EXISTS", "z") == b":0\r\n"
+    assert thread.most < thread.calls / 2

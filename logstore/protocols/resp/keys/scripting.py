@@ -4,7 +4,8 @@ What a script calls are commands as any other, carried out for the client that h
 and as one: nobody sees it half done, and on disk there is all of it or nothing.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from logstore.protocols.resp.client import REPLY_ON, RespClient, Run
@@ -14,7 +15,16 @@ from logstore.protocols.resp.keys.rows import in_parts
 from logstore.protocols.resp.keys.scanning import matching_keys
 from logstore.protocols.resp.replies import OK, array, bulk, integer
 from logstore.protocols.resp.scripts.known import Known
-from logstore.protocols.resp.scripts.values import Failed, Given, Value, argument, parsed, replied
+from logstore.protocols.resp.scripts.values import (
+    Failed,
+    Given,
+    Value,
+    argument,
+    parsed,
+    parsing,
+    replied,
+    replying,
+)
 from logstore.protocols.resp.wrong import Wrong
 from logstore.slices import Steps
 
@@ -42,6 +52,24 @@ class Calling:
         arguments = [name.encode(), *map(argument, words)]
         return parsed(self._run(self._allowed(arguments), arguments))[0]
 
+    def in_parts(self, name: str, *words: Value) -> Generator[int, None, Value]:
+        """As ``Call.in_parts``."""
+        client, arguments = self._client, [name.encode(), *map(argument, words)]
+        command = self._allowed(arguments)
+        assert command.run is not None
+        out: list[bytes] = []
+        with self._apart(out):
+            steps = command.run(client, arguments)
+        while steps is not None:
+            with self._apart(out):
+                try:
+                    units = next(steps)
+                except StopIteration:
+                    break
+            assert isinstance(units, int), "nothing waits within a script"
+            yield units
+        return (yield from parsing(b"".join(out)))
+
     def keys(self, pattern: Value) -> Generator[int, None, list[bytes]]:
         """As ``Call.keys``."""
         text = argument(pattern)
@@ -68,19 +96,26 @@ class Calling:
 
     def _run(self, command: Command, arguments: Sequence[bytes]) -> bytes:
         """The reply, in RESP2."""
-        client = self._client
-        out, version, replying = client.out, client.version, client.replying
-        client.out, client.version, client.replying = [], 2, REPLY_ON
         assert command.run is not None
-        try:
-            steps = command.run(client, arguments)
-            for step in steps or ():
+        out: list[bytes] = []
+        with self._apart(out):
+            for step in command.run(self._client, arguments) or ():
                 assert isinstance(step, int), "nothing waits within a script"
-            return b"".join(client.out)
+        return b"".join(out)
+
+    @contextmanager
+    def _apart(self, out: list[bytes]) -> Iterator[None]:
+        """What the client is told meanwhile is there instead, in RESP2. Raises Failed."""
+        client = self._client
+        before, version, replying = client.out, client.version, client.replying
+        client.out, client.version, client.replying = out, 2, REPLY_ON
+        try:
+            yield
+            assert client.out is out
         except Wrong as wrong:
             raise _failed(wrong) from None
         finally:
-            client.out, client.version, client.replying = out, version, replying
+            client.out, client.version, client.replying = before, version, replying
 
 
 def _failed(wrong: Wrong) -> Failed:
@@ -120,7 +155,7 @@ def _to_the_end(client: RespClient, steps: Generator[int, None, Value], sha: byt
         value = yield from steps
     except Failed as failed:
         raise _wrong(failed, sha) from None
-    client.say(replied(value, client.version))
+    client.say((yield from replying(value, client.version)))
 
 
 def _wrong(failed: Failed, sha: bytes) -> Wrong:

@@ -13,6 +13,9 @@ class Call(Protocol):
 
     def __call__(self, name: str, *words: Value) -> Value: ...
 
+    def in_parts(self, name: str, *words: Value) -> Generator[int, None, Value]:
+        """The same in steps, of what may be about much."""
+
     def keys(self, pattern: Value) -> Generator[int, None, list[bytes]]:
         """What KEYS says, in steps: there may be millions of others."""
 

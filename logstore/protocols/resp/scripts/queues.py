@@ -7,12 +7,13 @@ from logstore.protocols.resp.scripts.calls import CALL_UNITS, Call, Keys
 from logstore.protocols.resp.scripts.values import Value, argument, number, sure
 
 
-def pop_due(call: Call, keys: Keys, args: Keys) -> Value:
+def pop_due(call: Call, keys: Keys, args: Keys) -> Generator[int, None, Value]:
     """huey: take all whose time has come."""
     upto = sure(args[0])
-    found = call("zrangebyscore", keys[0], b"-inf", upto)
+    found = yield from call.in_parts("zrangebyscore", keys[0], b"-inf", upto)
     assert isinstance(found, list)
-    if call("zremrangebyscore", keys[0], b"-inf", upto) == len(found):
+    taken = yield from call.in_parts("zremrangebyscore", keys[0], b"-inf", upto)
+    if taken == len(found):
         return found
     return None
 
@@ -30,7 +31,7 @@ def take_first_due(call: Call, keys: Keys, args: Keys) -> Value:
 
 def put_back(call: Call, _: Keys, args: Keys) -> Generator[int, None, Value]:
     """channels_redis: what was taken and not given out is there again."""
-    found = call("zrange", args[1], 0, -1, b"WITHSCORES")
+    found = yield from call.in_parts("zrange", args[1], 0, -1, b"WITHSCORES")
     assert isinstance(found, list)
     for at in range(len(found) - 2, -1, -2):
         call("zadd", args[0], found[at + 1], found[at])

@@ -4,13 +4,16 @@ A number is a float or an int, a text is bytes, nothing is False, a table of num
 """
 
 import math
+from collections.abc import Generator
 from typing import Any, Final, TypeAlias
 
 from logstore.broker.keys.numerals import strtod
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.replies import Version
+from logstore.slices import parts
 
 Value: TypeAlias = "bytes | int | float | bool | list[Value] | None"
+AT_ONCE: Final = 100  # values of a list, in steps
 _SPACE: Final = b" \t\r\n\f\v"
 
 
@@ -63,6 +66,23 @@ def parsed(reply: bytes, at: int = 0) -> tuple[Value, int]:
     return items, after
 
 
+def parsing(reply: bytes) -> Generator[int, None, Value]:
+    """The same of a whole reply, in steps where it is a list. Raises Failed."""
+    if not reply.startswith(b"*"):
+        return parsed(reply)[0]
+    end = reply.index(b"\r\n")
+    size, at = int(reply[1:end]), end + 2
+    if size < 0:
+        return False
+    items: list[Value] = []
+    for number in range(1, size + 1):
+        item, at = parsed(reply, at)
+        items.append(item)
+        if not number % AT_ONCE:
+            yield AT_ONCE
+    return items
+
+
 def replied(value: Value, version: Version) -> bytes:
     """As the client is told of it. A list ends where nothing stands (``None``)."""
     if value is True:
@@ -75,9 +95,22 @@ def replied(value: Value, version: Version) -> bytes:
         return replies.simple(value)
     if isinstance(value, bytes):
         return replies.bulk(value)
-    listed: list[Value] = value
-    end = listed.index(None) if None in listed else len(listed)
-    return replies.array([replied(it, version) for it in listed[:end]])
+    return replies.array([replied(it, version) for it in _upto_nothing(value)])
+
+
+def replying(value: Value, version: Version) -> Generator[int, None, bytes]:
+    """The same, in steps where it is a list."""
+    if not isinstance(value, list):
+        return replied(value, version)
+    said: list[bytes] = []
+    for some in parts(_upto_nothing(value), AT_ONCE):
+        said += [replied(it, version) for it in some]
+        yield len(some)
+    return replies.array(said)
+
+
+def _upto_nothing(listed: list[Value]) -> list[Value]:
+    return listed[: listed.index(None)] if None in listed else listed
 
 
 def number(value: Value) -> float | None:
