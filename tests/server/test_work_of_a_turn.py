@@ -125,6 +125,28 @@ def test_no_redis_command_does_more_in_a_turn_for_a_user_with_rules(monkeypatch,
     assert thread.most <= EXEC_CALLS_MAX
 
 
+SERVED = [b"BLMPOP 0 1 l LEFT COUNT 10000000", b"BZMPOP 0 1 z MIN COUNT 10000000"]
+
+
+@pytest.mark.parametrize("line", SERVED)
+def test_who_waits_for_much_is_served_some_in_a_turn(thread, line):
+    door = FakeDoor()
+    waits, second = door.connect(), door.connect()
+    for it in (waits, second):
+        assert it.ask(*line.split(b" ")) == b""
+    names = [b"%x" % it for it in range(ELEMENTS // 2)]
+    words = [b"RPUSH", b"l", *names]
+    if line.startswith(b"BZ"):
+        words = [b"ZADD", b"z", *(word for it in names for word in (b"1", it))]
+    say_to_redis(thread, largest.Large("what is waited for", largest.request(words)), door)
+    assert thread.most <= CALLS_MAX
+    found = b"".join(waits.session.outgoing(1 << 30))
+    assert found.startswith(b"*2\r\n$1\r\n")
+    assert found.count(b"\r\n") > 2 * len(names)
+    assert not second.session.outgoing(1 << 30)
+    assert second.session._client.blocked is not None
+
+
 def say_to_redis(thread, it, door=None):
     """Until it is answered, with a PING behind it."""
     door = door or FakeDoor()
@@ -150,7 +172,10 @@ def say_to_redis(thread, it, door=None):
         link.sent = b""
         if link.woken > woken:
             thread.turn(lambda: session.wake(door.now))
+        asleep = link.woken
         went_on = thread.go_on() or taken or more or out or door.around.calls
+        if link.woken > asleep:
+            thread.turn(lambda: session.wake(door.now))
         if not went_on and woken == link.woken:
             if session._client.blocked is None:
                 break

@@ -214,10 +214,25 @@ class RespDoor:
         """Who is to know when keys change."""
         from logstore.protocols.resp.onlookers.onlookers import Onlookers
 
-        def in_parts(steps: Steps) -> None:
-            self.slices.begin(steps, lambda _: None)
+        def in_parts(steps: Steps, done: GoOn) -> None:
+            def ended(result: object) -> None:
+                with self.channels.lock:
+                    done(result)
+
+            self.slices.begin(self._locked(steps), ended)
 
         return Onlookers(self.keys, self.channels, in_parts)
+
+    def _locked(self, steps: Steps) -> Steps:
+        """The same, which wait for nothing, each with the channels' lock."""
+        while True:
+            with self.channels.lock:
+                try:
+                    units = next(steps)
+                except StopIteration as end:
+                    return end.value
+            assert isinstance(units, int)
+            yield units
 
     @property
     def scripts(self) -> "Loaded":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from logstore.broker.keys.collection import Collection
@@ -13,7 +14,7 @@ from logstore.protocols.resp.keys import lists, sorted_sets
 from logstore.protocols.resp.keys.collection_rows import BUT_LAST, PAIR, POP, writes
 from logstore.protocols.resp.keys.lists import LEFT, MOVING, RIGHT, many_pops, moved
 from logstore.protocols.resp.keys.reach import first_of
-from logstore.protocols.resp.keys.rows import in_parts
+from logstore.protocols.resp.keys.rows import alone, in_parts
 from logstore.protocols.resp.keys.scores import flat
 from logstore.protocols.resp.onlookers.party import Attempt, Attempted, Blocked
 from logstore.protocols.resp.onlookers.waiting import TIMED_OUT
@@ -74,7 +75,8 @@ def wait(
             if len(keys) > KEYS_MAX:
                 raise Wrong(f"there is nothing, and more than {KEYS_MAX} keys can't be waited for")
             places = [(client.database, key) for key in keys]
-            said = yield from _waiting(client, Blocked(client, kind, places, attempt), timeout_s)
+            blocked = Blocked(client, kind, places, attempt, partial(alone, client))
+            said = yield from _waiting(client, blocked, timeout_s)
         client.say(nothing if said is None else said)
 
     return to_the_end()

@@ -13,7 +13,7 @@ from logstore.protocols.resp.onlookers.invalidation import tell_changed
 from logstore.protocols.resp.onlookers.notices import MISSED, NEW, Notices
 from logstore.protocols.resp.onlookers.party import Party, Place, Watch
 from logstore.protocols.resp.onlookers.tracked import Tracked
-from logstore.protocols.resp.onlookers.waiting import Waiting
+from logstore.protocols.resp.onlookers.waiting import InParts, Waiting
 from logstore.protocols.resp.permits import Asks, names
 from logstore.slices import Steps
 
@@ -25,10 +25,10 @@ NO_CHANGE: Final = frozenset({MISSED, NEW})  # events that tell of none, or come
 class Onlookers:
     """Of all databases. For the sessions' thread, with the channels' lock held."""
 
-    def __init__(self, keys: Keys, channels: Channels, in_parts: Callable[[Steps], object]) -> None:
-        """``in_parts``: has something done, some in a turn; what is little, at once."""
+    def __init__(self, keys: Keys, channels: Channels, in_parts: InParts) -> None:
+        """``in_parts``: as ``Waiting`` has it."""
         self.notices = Notices(channels)
-        self.waiting = Waiting(self.look)
+        self.waiting = Waiting(self.look, in_parts)
         self.tracked = Tracked()
         self._keys = keys
         self._in_parts = in_parts
@@ -92,7 +92,7 @@ class Onlookers:
         """It watches nothing any more."""
         watch, client.watch = client.watch, None
         if watch is not None:
-            self._in_parts(self._strike_out(watch))
+            self._in_parts(self._strike_out(watch), _done)
 
     def _strike_out(self, watch: Watch) -> Steps:
         """Nobody asks any more what becomes of it."""
@@ -142,3 +142,7 @@ class Onlookers:
             self.tracked.read(client, keys)
             if first:
                 self.look()
+
+
+def _done(_: object) -> None:
+    """Nobody waits for it."""

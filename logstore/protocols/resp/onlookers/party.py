@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from logstore.broker.keys.collection import Collection
 from logstore.protocols.resp.replies import Version
-from logstore.slices import GoOn
+from logstore.slices import GoOn, Steps
 
 Place = tuple[int, bytes]  # a database, and a key of it
 Attempted = Generator[int, None, bytes | None]
@@ -68,7 +68,7 @@ class Party(Protocol):
 class Blocked:
     """One that waits for something to be under a key."""
 
-    __slots__ = ("attempt", "client", "go_on", "kind", "places")
+    __slots__ = ("alone", "attempt", "client", "go_on", "kind", "places")
 
     def __init__(
         self,
@@ -76,10 +76,14 @@ class Blocked:
         kind: type[Collection],
         places: Sequence[Place],
         attempt: Attempt,
+        alone: Callable[[Attempted], Steps],
     ) -> None:
-        """``attempt``: the reply, None: there is nothing yet; in steps. Raises Wrong."""
+        """``attempt``: the reply, None: there is nothing yet; in steps. Raises Wrong. ``alone``:
+        the rest of it, while nobody else does anything about keys.
+        """
         self.client = client
         self.kind = kind  # what it waits for; anything else under a key is nothing
         self.places = dict.fromkeys(places)
         self.attempt = attempt
+        self.alone = alone
         self.go_on: GoOn = lambda _: None

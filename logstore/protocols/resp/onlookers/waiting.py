@@ -9,18 +9,26 @@ from typing import Final
 
 from logstore.broker.keys.keys import Keys
 from logstore.errors import LogstoreError
-from logstore.protocols.resp.onlookers.party import Blocked, Party, Place
-from logstore.slices import in_one_go
+from logstore.protocols.resp.onlookers.party import Attempted, Blocked, Party, Place
+from logstore.slices import GoOn, Steps
 
 TIMED_OUT: Final = object()
+AT_ONCE: Final = 2000  # elements that are taken in one go, as of other commands
+
+
+# With what is called at its end: with what comes of it, or the LogstoreError that came instead.
+InParts = Callable[[Steps, GoOn], object]
 
 
 class Waiting:
     """All of them."""
 
-    def __init__(self, less: Callable[[], object]) -> None:
-        """``less``: called when one waits no more."""
+    def __init__(self, less: Callable[[], object], in_parts: InParts) -> None:
+        """``less``: called when one waits no more. ``in_parts``: has something done, some in a
+        turn; what is little, at once.
+        """
         self._less = less
+        self._in_parts = in_parts
         self.ready: dict[Place, None] = {}  # where something has changed that somebody waits for
         self._at: dict[Place, dict[Blocked, None]] = {}
         self._count = 0
@@ -81,10 +89,36 @@ class Waiting:
                 if type(space.find(place[1])) is not blocked.kind:
                     continue
                 try:
-                    reply = in_one_go(blocked.attempt())
+                    reply, rest = _begun(blocked.attempt())
                 except LogstoreError as error:
                     self.end(blocked.client, error)
                     continue
+                if rest is not None:
+                    self.ready[place] = None  # for those behind it
+                    self._go_on(keys, blocked, rest)
+                    return
                 if reply is None:
                     break  # nor is there anything for those behind it
                 self.end(blocked.client, reply)
+
+    def _go_on(self, keys: Keys, blocked: Blocked, rest: Attempted) -> None:
+        """It takes very much: its time can't end any more. The others come after it."""
+        self.forget(blocked.client)
+        self._less()
+
+        def done(result: object) -> None:
+            blocked.go_on(result)
+            self.serve(keys)
+
+        self._in_parts(blocked.alone(rest), done)
+
+
+def _begun(attempt: Attempted) -> tuple[bytes | None, Attempted | None]:
+    """What it has come to; or the rest of it, where that is much. Raises Wrong."""
+    done = 0
+    try:
+        while done < AT_ONCE:
+            done += next(attempt)
+    except StopIteration as end:
+        return end.value, None
+    return None, attempt
