@@ -334,3 +334,22 @@ def test_many_watched_keys_are_looked_at_in_several_turns(door, turns, changed):
     assert other.ask(b"GET", b"k") == b""  # it waits until that is done
     assert rest(peer, turns) == (b"*-1\r\n" if changed else b"*1\r\n+OK\r\n")
     assert other.wait(0) + rest(other, turns) == (b"$-1\r\n" if changed else b"$1\r\nv\r\n")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_one_that_is_being_served_cannot_run_out_of_time(door, turns, gone):
+    """What it takes is half taken then: it was told of none of it."""
+    peer, other = door.connect(), door.connect()
+    assert peer.ask(b"BLMPOP", b"5", b"1", b"l", b"LEFT", b"COUNT", b"1000000") == b""
+    other.ask(b"RPUSH", b"l", *names())
+    while peer.session._client.blocked is not None:  # till others have their turn between
+        turns.over()
+        other.send(b"")
+    assert turns.left
+    if gone:
+        peer.session.close()
+    else:
+        assert peer.wait(60) == b""
+    rest(other, turns)
+    assert gone or b"\r\n" + names()[-1] + b"\r\n" in peer.send(b"")
+    assert other.ask(b"LLEN", b"l") + rest(other, turns) == b":0\r\n"
