@@ -11,6 +11,7 @@ from logstore.broker.keys.collection import ELEMENT_BYTES, Before, Collection, K
 PLACE: Final = Struct(">Q")  # how a place is written: in its order, also below 0
 MIDDLE: Final = 1 << 63  # the first element's place
 LISTPACK_BYTES: Final = 8192  # Redis's list-max-listpack-size -2
+FEW: Final = 100  # elements that are looked up one by one
 ENTRY_BYTES: Final = 11  # that one takes there beside its bytes, at most
 
 
@@ -157,6 +158,13 @@ class List(Collection):
         at = place - self.first
         return self.items[at] if 0 <= at < len(self.items) else None
 
+    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """As Collection.changes: of many a look at each would go over half of the list."""
+        if len(self.before) <= FEW:
+            return super().changes()
+        before, self.before = self.before, {}
+        return _looked_up(before, list(self.items), self.first)
+
     def restore(self, name: bytes, written: bytes) -> None:
         """As Collection.restore; they come in any order, and stand when ``restored`` is called."""
         if self._restored is None:
@@ -202,3 +210,11 @@ class List(Collection):
                 made.push_right(item)
             yield len(some)
         return made
+
+
+def _looked_up(
+    before: Before, items: Sequence[bytes], first: int
+) -> Iterator[tuple[bytes, bytes | None]]:
+    for name in before:
+        at = PLACE.unpack(name)[0] - first
+        yield name, items[at] if 0 <= at < len(items) else None

@@ -2,6 +2,7 @@
 enough to have them again, and what could not be written can be taken back."""
 
 import math
+from collections import deque
 from itertools import chain, pairwise
 
 import pytest
@@ -362,3 +363,27 @@ def test_one_that_is_gone_is_let_go_of_a_part_at_a_time(kind):
     assert set(chain.from_iterable(parts)) == names
     assert value.let_go(1000) == []
     assert not len(value)
+
+
+def test_many_changes_of_a_list_are_looked_up_at_once():
+    """One by one they would cost the square of their number: a COPY took minutes."""
+
+    class Counted(deque):
+        looks = 0
+
+        def __getitem__(self, at):
+            self.looks += 1
+            return super().__getitem__(at)
+
+    it = List()
+    for n in range(1000):
+        it.push_right(b"%d" % n)
+    it.items = Counted(it.items)
+    for _ in range(10):
+        it.pop_left()
+    found = list(it.changes())
+    assert it.items.looks == 0
+    assert it.before == {}
+    assert [written for _, written in found] == [None] * 10 + [b"%d" % n for n in range(10, 1000)]
+    it.push_left(b"x")
+    assert [written for _, written in it.changes()] == [b"x"]
