@@ -22,7 +22,7 @@ LOG_PARTS = (
     "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
     "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt", "node",
     "queues", "reading", "resp", "server", "slices", "stomp", "storage", "supervisor", "tls",
-    "turn", "upkeep",
+    "transactions", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 

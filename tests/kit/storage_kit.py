@@ -85,6 +85,7 @@ class At(NamedTuple):
     metadata: str = ""
     leader_epoch: int = -1
     topic_id: str | None = None
+    record: int = -1
 
 
 def commit(directory, group, offsets, metadata=""):
