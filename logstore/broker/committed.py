@@ -5,6 +5,7 @@ records of aborted transactions are not there, as if compaction had taken them.
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from logstore.aborted import AbortedBatches
 from logstore.errors import Refused
 from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
 from logstore.records.batch import CONTROL, TRANSACTIONAL, Batch
@@ -93,7 +94,7 @@ class CommittedLog:
         if batches and batches[-1].next_offset > stable:
             batches = [it for it in batches if it.next_offset <= stable]
         if any(it.attributes & _KIND == TRANSACTIONAL for it in batches):
-            return _without(batches, log.aborted(at, batches[-1].next_offset))
+            return _without(batches, AbortedBatches(log.aborted(at, batches[-1].next_offset)))
         return batches
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
@@ -134,17 +135,8 @@ class CommittedLog:
         return self._log.watch(wake)
 
 
-def _without(batches: Sequence[Batch], aborted: Sequence[Aborted]) -> Sequence[Batch]:
-    """The batches; those of these transactions without their records."""
+def _without(batches: Sequence[Batch], aborted: AbortedBatches) -> Sequence[Batch]:
+    """The batches; those that were aborted without their records."""
     if not aborted:
         return batches
-    hidden: dict[int, list[Aborted]] = {}
-    for it in aborted:
-        hidden.setdefault(it.producer_id, []).append(it)
-    return [
-        rebatched(batch, 0, b"")
-        if batch.attributes & _KIND == TRANSACTIONAL
-        and any(it.first <= batch.base_offset < it.last for it in hidden.get(batch.producer_id, ()))
-        else batch
-        for batch in batches
-    ]
+    return [rebatched(it, 0, b"") if it in aborted else it for it in batches]

@@ -9,7 +9,7 @@ for processes that read; they are synced with the other indexes.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from struct import Struct
 from typing import Final
@@ -70,6 +70,13 @@ class AbortedIndex:
         if self._follows(entry):
             self._add(entry)
             self.save()
+
+    def put(self, entries: Iterable[Aborted]) -> None:
+        """These alone, in a file of their own. Raises OSError."""
+        for entry in entries:
+            if self._follows(entry):
+                self._add(entry)
+        self.save()
 
     def save(self) -> None:
         """Write what the file lacks. Raises OSError."""

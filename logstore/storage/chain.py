@@ -121,8 +121,7 @@ class Chain:
         found = [it for base in bases if base in self._aborted for it in self._in(base).since(0)]
         if found:
             index = AbortedIndex(self._files, stem)
-            for entry in found:
-                index.note(entry)
+            index.put(found)
             self._files.sync(index.path)
             self._files.forget(index.path)
             first = segment_stem(self.directory, bases[0])

@@ -14,7 +14,7 @@ from logstore.records.latest import latest
 from logstore.storage.disk import Buffer, Disk
 from logstore.storage.files import OpenFiles
 from logstore.storage.index import Index
-from logstore.storage.names import INDEX, LOG, TIMEINDEX, is_cleaned
+from logstore.storage.names import INDEX, LOG, TIMEINDEX, TXNINDEX, is_cleaned
 
 ENDINGS: Final = (LOG, INDEX, TIMEINDEX)
 _WRITE_BYTES: Final = 1 << 20
@@ -54,7 +54,7 @@ def write_segment(
 
 def remove_segment(disk: Disk, stem: str) -> None:
     """Remove what there is of it. What can't be removed means nothing."""
-    for ending in ENDINGS:
+    for ending in (*ENDINGS, TXNINDEX):
         with suppress(OSError):
             disk.remove(stem + ending)
 

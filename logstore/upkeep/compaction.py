@@ -22,7 +22,7 @@ from collections.abc import Container, Generator, Iterator, Mapping, Sequence, S
 from itertools import count
 from typing import cast
 
-from logstore.log import Aborted
+from logstore.aborted import AbortedBatches
 from logstore.records.batch import Batch
 from logstore.records.check import whole
 from logstore.records.decode import decode
@@ -173,9 +173,7 @@ class _Run:
         self._work = work
         self._sealed = sealed
         self._producers: set[int] = set()
-        self._aborted: dict[int, list[Aborted]] = {}  # by producer
-        for it in work.aborted:
-            self._aborted.setdefault(it.producer_id, []).append(it)
+        self._aborted = AbortedBatches(work.aborted)
         self._removed = 0  # from the segment at hand
         self.tombstones = 0  # that stay, of batches that are not gone over again
         self._tombstones = 0  # of the batch at hand
@@ -230,7 +228,7 @@ class _Run:
             batch.check()
             whole(batch)
             return None
-        if batch.is_transactional and self._is_aborted(batch):
+        if batch in self._aborted:
             batch.check()
             return array("I")
         records = keyed(batch)
@@ -256,10 +254,6 @@ class _Run:
         if len(places) == batch.record_count:
             return None
         return records.spans(sorted(places))
-
-    def _is_aborted(self, batch: Batch) -> bool:
-        its = self._aborted.get(batch.producer_id, ())
-        return any(it.first <= batch.base_offset < it.last for it in its)
 
     def _expired(self, batch: Batch, records: Keyed) -> Iterator[int]:
         """Places of records whose time is over."""

@@ -294,3 +294,17 @@ def test_a_reader_goes_over_to_watermarks_that_a_writer_has_made_anew(store):
     assert (reader.safe, reader.stable) == (4, 3)
     end(log, ABORT, 7)
     assert (reader.safe, reader.stable) == (5, 5)
+
+
+def test_a_swap_that_fails_leaves_nothing_behind(store):
+    log = a_log(store, segment_bytes=200)
+    for n in range(4):
+        write(log, 7, sequence=n)
+        end(log, ABORT, 7)
+    log.secure()
+    before, bases = log.aborted(0, log.safe), log.bases()[:2]
+    stem = cleaned_stem(str(store.path / "t-0"), bases[0], 1)
+    log.chain._files.write(stem + ".txnindex", [b"\0" * 34], 0)  # as if its rename had failed
+    assert log.swap([bases[0], 999], stem) is False
+    assert [it for it in store.files() if "cleaned" in it] == []
+    assert log.aborted(0, log.safe) == before
