@@ -200,6 +200,10 @@ class ConcurrentTransactions(Refused):
     """The transaction before is not finished, or too many are open: the same may be asked again."""
 
 
+class CoordinatorLoading(Refused):
+    """What the store knows of transactions is still being read: the same may be asked again."""
+
+
 class InvalidTransactionTimeout(Refused):
     """A time for transactions that is not positive, or above transaction.max.timeout.ms."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from logstore.broker.keys.keys import Keys
     from logstore.broker.mqtt.mqtt import Mqtt
     from logstore.broker.queues.queues import Queues  # made when there is a use for it
+    from logstore.broker.transacting.coordinator import TransactionCoordinator
 
 
 class QueuesOf(Protocol):
@@ -86,6 +87,27 @@ class NoMqtt:
     def when_open(self, then: "Callable[[Mqtt | LogstoreError], None]") -> None:
         """As MqttOf.when_open."""
         then(Failed("this process serves no MQTT clients"))
+
+
+class TransactionsOf(Protocol):
+    """The transactions of a node: read when somebody asks, or there are some from before."""
+
+    def coordinator(self) -> "TransactionCoordinator":
+        """Raises CoordinatorLoading until all is read, which it begins; what that has raised."""
+
+    @property
+    def opened(self) -> "TransactionCoordinator | None":
+        """None: nobody has asked, and there are none from before; or it is not read yet."""
+
+
+class NoTransactions:
+    """``TransactionsOf`` of a process that has none."""
+
+    opened = None
+
+    def coordinator(self) -> "TransactionCoordinator":
+        """As TransactionsOf.coordinator."""
+        raise Failed("this process has no transactions")
 
 
 class Alarm(Protocol):
@@ -217,6 +239,7 @@ class House:
     tokens: Tokens | None = None  # signed by somebody else who says so; None: nobody is trusted
     keys_of: KeysOf = field(default_factory=NoKeys)
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
+    transactions_of: TransactionsOf = field(default_factory=NoTransactions)
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})

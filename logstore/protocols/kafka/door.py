@@ -15,7 +15,7 @@ from logstore.broker.topics import Topics
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.doors import DoorCounts
 from logstore.errors import LogstoreError
-from logstore.protocols.house import Work
+from logstore.protocols.house import NoTransactions, TransactionsOf, Work
 from logstore.protocols.kafka.lines import Lines
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.rounds import Round, Told
@@ -48,6 +48,7 @@ class KafkaDoor:
     audit: Audit = field(default_factory=Unheard)
     clients: set[Told] = field(default_factory=set)  # that are there
     counts: DoorCounts = field(default_factory=DoorCounts)
+    transactions_of: TransactionsOf = field(default_factory=NoTransactions)
 
     def __post_init__(self) -> None:
         self.access.watch(Round(self.clients, self.slices, self.access).begin)

@@ -32,6 +32,7 @@ def open(house: House) -> Doorway:
         refusals=Refusals(house.stopwatch, house.audit),
         audit=house.audit,
         counts=house.figures.door(NAME),
+        transactions_of=house.transactions_of,
     )
     advertised = _address(settings.kafka_advertised_address)
     secured = _address(settings.kafka_tls_advertised_address)

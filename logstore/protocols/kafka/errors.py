@@ -13,6 +13,7 @@ UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 LEADER_NOT_AVAILABLE: Final = 5
 REQUEST_TIMED_OUT: Final = 7
 MESSAGE_TOO_LARGE: Final = 10
+COORDINATOR_LOAD_IN_PROGRESS: Final = 14
 NOT_COORDINATOR: Final = 16
 INVALID_TOPIC_EXCEPTION: Final = 17
 INVALID_REQUIRED_ACKS: Final = 21
@@ -113,6 +114,7 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.TransactionAbortable, TRANSACTION_ABORTABLE),
     (errors.InvalidTransactionState, INVALID_TXN_STATE),
     (errors.ConcurrentTransactions, CONCURRENT_TRANSACTIONS),
+    (errors.CoordinatorLoading, COORDINATOR_LOAD_IN_PROGRESS),
     (errors.InvalidTransactionTimeout, INVALID_TRANSACTION_TIMEOUT),
     (errors.InvalidRecordState, INVALID_RECORD_STATE),
     # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
