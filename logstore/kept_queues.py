@@ -122,6 +122,9 @@ class QueueKeeper(Protocol):
 
     @property
     def schedules(self) -> ScheduleKeeper: ...
+    def used(self) -> bool:
+        """Whether anything was ever kept."""
+
     def load(self) -> KeptRouting: ...
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
         """All of it or nothing. What is kept already is replaced."""

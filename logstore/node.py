@@ -36,10 +36,12 @@ from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.node_audit import NodeAudit
 from logstore.node_figures import NodeFigures
 from logstore.node_groups import Groups
+from logstore.node_journal import NodeJournal
 from logstore.node_keys import NodeKeys
 from logstore.node_mqtt import NodeMqtt
 from logstore.node_queues import NodeQueues
 from logstore.node_tls import NodeTls
+from logstore.node_transactions import NodeTransactions
 from logstore.protocols.house import Found, House, TakeFound, Work, no_file
 from logstore.protocols.session import Doorway
 from logstore.queue_topics import QueueTopics
@@ -157,6 +159,10 @@ class Node:
                 loop, turn, self._store, groups.committer, work, figures.queues, space,
                 groups.queues_changed,
             )  # fmt: skip
+            journal = NodeJournal(turn, queues, work)
+            transactions = NodeTransactions(
+                turn, self._store, journal, queues, work, groups.commit_of_transaction
+            )
             keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()
@@ -238,9 +244,11 @@ class Node:
             figures=figures,
             connections=server,
             mqtt_of=mqtt,
+            transactions_of=transactions,
         )
         try:
             groups.start()
+            transactions.start()
             addresses = self._open_all(server, house, tls)
             tls.start(work)
             self._wire_channels(turn)
@@ -269,6 +277,8 @@ class Node:
                 tls.close()
                 mqtt.close()
                 keys.close()
+                transactions.close()
+                journal.close()
                 queues.close()
                 groups.close()
                 self._store.channels.detach()

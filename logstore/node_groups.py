@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.topics import Change
 from logstore.budget import Budget
-from logstore.errors import Failed
+from logstore.errors import Failed, LogstoreError
 from logstore.internals import Internals
+from logstore.kept import Keeping, OffsetToCommit
 from logstore.protocols.kafka.subscription import SPEECH
 from logstore.queue_topics import QueueTopics
 from logstore.storage.committer import Committer, GroupCommitter
 from logstore.turn import Turn
 
-if TYPE_CHECKING:  # the model, which a server that has no queues does without
+if TYPE_CHECKING:  # models that a server does without which has none
     from logstore.broker.queues.queue import Queue
+    from logstore.broker.transacting.coordinator import Done
+    from logstore.broker.transactions.staged import Committed
 
 log = logging.getLogger("logstore.node")
 
@@ -74,9 +77,11 @@ class Groups:
         self._alarm = Alarm(turn, partial(turn.when_heard, self._tick))
         self._over = False
         self.committer = Committer(table.environment, self._deliver, loop.call_soon)
+        self._topics = store.topics
+        self._positions = GroupCommitter(self.committer, table)
         self.coordinator = Coordinator(
             store.directory.config.store,
-            GroupCommitter(self.committer, table),
+            self._positions,
             topics.facts,
             budget=budget,
             names=topics.names,
@@ -90,6 +95,30 @@ class Groups:
         """Go on with the members that were there when the last process ended."""
         for group, why in self.coordinator.start(self._now_ms()).items():
             log.warning("group %r is not served: %s", group, why)
+
+    def commit_of_transaction(
+        self, committed: "Sequence[Committed]", place: int, done: "Done"
+    ) -> None:
+        """As Around.commit of transactions."""
+        left = len(committed)
+        failed: LogstoreError | None = None
+
+        def kept(keeping: Keeping) -> None:
+            nonlocal left, failed
+            left -= 1
+            failed = failed or keeping.error
+            if not left:
+                done(failed)
+
+        for group, offsets in committed:
+            found = {}
+            for it in offsets:
+                topic = self._topics.by_uuid(it.topic_id)
+                if topic is not None:
+                    found[topic.name, it.partition] = OffsetToCommit(
+                        it.offset, it.metadata, it.leader_epoch, topic.id, place
+                    )
+            self._positions.commit(group, found).then(kept)
 
     def _now_ms(self) -> int:
         return int(self._turn.now() * 1000)  # as sessions have it

@@ -7,6 +7,7 @@ it waits for the first who asks.
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from logstore.broker.mqtt.space import Space
@@ -115,9 +116,29 @@ class NodeQueues:
         from logstore.broker.queues import queues  # noqa: F401
         from logstore.broker.queues.streams import made  # noqa: F401
 
+        with suppress(Closed):
+            self.journal()
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether the store has one; it is made when there is a use for it."""
+        return self._logs.has_journal
+
+    def journal(self) -> Log:
+        """The journal of the store, opened or made. May take long. From any thread.
+
+        Raises SchemaTooNew, CorruptStore, StorageFull, Closed.
+        """
+        with self._preparing:
+            if self._closed:
+                raise Closed(f"{self._path}: the server has stopped")
+            return self._logs.journal()
+
+    def trim_journal(self) -> None:
+        """As QueueLogs.trim_journal, unless it is closed."""
         with self._preparing:
             if not self._closed:
-                self._logs.journal()
+                self._logs.trim_journal()
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
         """Call it with the model, or why there is none: at once where it is open."""

@@ -39,9 +39,14 @@ class OpenQueues:
 
     @property
     def used(self) -> bool:
-        """Whether there is anything of queues: the journal is made before all else."""
+        """Whether there is anything of queues; a journal may be there for others."""
         damaged = any(kind in (LANE.name, JOURNAL.name) for kind, _ in self._damaged)
-        return self._journal is not None or bool(self._entries) or damaged
+        return bool(self._entries) or damaged or self.keeper.used()
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is one, be it damaged."""
+        return self._journal is not None or any(kind == JOURNAL.name for kind, _ in self._damaged)
 
     def lanes(self) -> dict[int, list[int]]:
         """The priorities of which each queue has a lane, ascending."""

@@ -456,6 +456,22 @@ class StoreSettings:
         low=1,
         high=INT32_MAX,
     )
+    transaction_max_timeout_ms: int = _setting(
+        900_000,
+        "the longest time that a Kafka client may ask for until its transactions are aborted "
+        "(transaction.timeout.ms): so long one that is left open may hold back who reads committed "
+        "records",
+        unit="ms",
+        low=1,
+        high=INT32_MAX,
+    )
+    transactional_id_expiration_ms: int = _setting(
+        7 * DAY_MS,
+        "how long a transactional id that is not used is known",
+        unit="ms",
+        low=1,
+        high=INT32_MAX,
+    )
     listen_host: str = _setting(
         "127.0.0.1",
         "the address that the doors listen on; one that other machines reach is refused while the "

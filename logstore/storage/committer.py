@@ -225,6 +225,9 @@ class QueueCommitter:
         self._environment = environment
         self.schedules = ScheduleCommitter(committer, environment)
 
+    def used(self) -> bool:
+        return queues.used(self._environment)
+
     def load(self) -> KeptRouting:
         return queues.load(self._environment)
 

@@ -241,6 +241,12 @@ class WritableDirectory(LocalDirectory, Protocol):
     def is_recovered(self, entry: Entry, partition: int) -> bool:
         """Whether this one was."""
 
+    def undecided(self, name: str, entry: Entry, partition: int) -> int | None:
+        """Where the earliest transaction begins that is open in a log, recovered if it was not.
+
+        None: there is none. May take long. Raises UnknownTopic, UnknownPartition, Damaged, Failed.
+        """
+
     def recover_next(self) -> bool:
         """Recover one that nobody has used yet; False: there is none left. Logs what goes wrong."""
 

@@ -95,7 +95,7 @@ class DiskLog:
         self.note = note  # of what is below the recovery point
         self._once = notes if isinstance(notes, Once) else None
         self._deciding = notes if isinstance(notes, Deciding) else None
-        self._shown_undecided = self._undecided  # to processes that read
+        self._shown_undecided = self.undecided  # to processes that read
         # The first offset of a transaction that was begun since the last sync was.
         self._begun_since: int | None = None
         self._files = files
@@ -190,14 +190,15 @@ class DiskLog:
             self._slot.publish_undecided(undecided)
 
     @property
-    def _undecided(self) -> int | None:
+    def undecided(self) -> int | None:
+        """As Deciding.undecided; None of a log that has no transactions."""
         return None if self._deciding is None else self._deciding.undecided
 
     @property
     def stable(self) -> int:
         """As Log.stable."""
         safe = self.safe  # first: what is decided when it is read was so below
-        undecided = self._undecided
+        undecided = self.undecided
         return safe if undecided is None else max(min(safe, undecided), self.start)
 
     @property
@@ -274,7 +275,7 @@ class DiskLog:
     def _freeze(self) -> "_Frozen":
         if self.notes is None:
             return _Frozen(_nothing, self.end, None)
-        return _Frozen(self.notes.freeze(), self.end, self._undecided)
+        return _Frozen(self.notes.freeze(), self.end, self.undecided)
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
         if error is not None and error.errno in NONE_LEFT:

@@ -84,6 +84,11 @@ def load(environment: Environment) -> KeptRouting:
     )
 
 
+def used(environment: Environment) -> bool:
+    """Whether anything was ever kept."""
+    return environment.get(_META, _NEXT) is not None
+
+
 def streams(environment: Environment) -> set[str]:
     """The topics that are streams."""
     kept = load(environment)

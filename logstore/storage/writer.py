@@ -233,6 +233,14 @@ class WriterDirectory:
             _log.warning("not recovered: %s", damage)
         return True
 
+    def undecided(self, name: str, entry: Entry, partition: int) -> int | None:
+        """As WritableDirectory.undecided."""
+        log = self._logs.get(self.kinds[entry.kind].directory(name, partition))
+        key = entry.log_key(partition)
+        if log is None and key in self._unrecovered:
+            log = self._open(name, entry, partition, keep=False)
+        return self._catalog.log_state(key).undecided if log is None else log.undecided
+
     def _is_in_place(self) -> bool:
         return (
             self.disk.at_home(self.path)

@@ -9,13 +9,12 @@ from transactions_kit import a_ledger
 
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.transacting.coordinator import TransactionCoordinator
+from logstore.broker.transacting.loading import load, start
 from logstore.broker.transacting.telling import Telling
-from logstore.broker.transactions.operations import decode_decision
 from logstore.broker.transactions.table import Now, Table
 from logstore.broker.transactions.transactional_id import NO_EPOCH, NO_PID, Missing, Producer
-from logstore.errors import LogFailed, UnknownPartition
+from logstore.errors import Damaged, LogFailed, UnknownPartition
 from logstore.records.control import outcome_of
-from logstore.records.decode import decode
 from logstore.records.encode import encode
 
 ANYONE = Producer(NO_PID, NO_EPOCH)
@@ -59,10 +58,10 @@ class HeldLog(UnsyncedLog):
 class Node:
     """What a coordinator has around it; with ``before``, the same after a kill.
 
-    ``lost``: what was not synced is gone.
+    ``lost``: what was not synced is gone; ``broken``: places of logs that can't be opened.
     """
 
-    def __init__(self, before=None, *, lost=True):
+    def __init__(self, before=None, *, lost=True, broken=()):
         self.ms = 0 if before is None else before.ms
         self.calls, self.alarms, self.done = deque(), [], []
         self.pids = Pids() if before is None else before.pids
@@ -76,33 +75,19 @@ class Node:
                 if not its.gone:
                     _copy(its, self.log(place), lost=lost)
         self.journal.notes.freeze()
-        journaled = self.journal.notes.transactions()
-        self.table = Table(journaled.ids())
+        loaded = load(self.journal, _Logs(self.logs, broken))
+        self.table = Table(loaded.journaled.ids())
         self._ended = False
         telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
         self.telling = telling
-        self.coordinator = TransactionCoordinator(self.table, journaled.staged, telling, self)
-        if before is not None:
-            self._start(journaled)
+        self.coordinator = TransactionCoordinator(
+            self.table, loaded.journaled.staged, telling, self
+        )
+        self.started = False  # whether something new may begin
+        start(loaded, self.coordinator, self._begin)
 
-    def _start(self, journaled):
-        """In the order that a start has."""
-        for place, committed in journaled.committed():
-            self.commit([committed], place, lambda _: None)
-        for place in journaled.unfinished():
-            self.coordinator.resume(place, self._decision(place), self.logs)
-        found = {pid: epoch for pid, epoch, _ in journaled.staged.producers()}
-        for its in self.logs.values():
-            for pid in its.notes.open:
-                known = dict(its.notes.producers())[pid]
-                found.setdefault(pid, known.epoch)
-        for pid, epoch in found.items():
-            self.coordinator.reopen(pid, epoch, self.logs)
-
-    def _decision(self, place):
-        [batch, *_] = self.journal.read(place, 1)
-        [record] = [it for it in decode(batch) if it.offset == place]
-        return decode_decision(record.value, _pid(record.key), "it")
+    def _begin(self):
+        self.started = True
 
     def log(self, place):
         if place not in self.logs:
@@ -179,13 +164,7 @@ class Node:
         """As a Produce request does; where it stands."""
         self.coordinator.admit(name, producer, missing)
         its = self.log(place)
-        known = dict(its.notes.producers()).get(producer.pid)
-        going_on = known is not None and known.epoch == producer.epoch and known.sent
-        batch = encode(
-            [(value, b"k", (), NOW_MS)], producer_id=producer.pid, producer_epoch=producer.epoch,
-            base_sequence=known.sent[-1].last_sequence + 1 if going_on else 0, transactional=True,
-        )  # fmt: skip
-        at = its.append(batch)
+        at = its.append(next_batch(its, producer, value))
         self.coordinator.wrote(producer.pid, place, its)
         return at
 
@@ -216,14 +195,36 @@ class Node:
         ]
 
 
+def next_batch(its, producer, value=b"x"):
+    """The one that the producer sends next, in a transaction."""
+    known = dict(its.notes.producers()).get(producer.pid)
+    going_on = known is not None and known.epoch == producer.epoch and known.sent
+    return encode(
+        [(value, b"k", (), NOW_MS)], producer_id=producer.pid, producer_epoch=producer.epoch,
+        base_sequence=known.sent[-1].last_sequence + 1 if going_on else 0, transactional=True,
+    )  # fmt: skip
+
+
+class _Logs:
+    def __init__(self, logs, broken):
+        self._logs = logs
+        self._broken = broken
+
+    def log(self, place):
+        if place in self._broken:
+            raise Damaged(f"{place}: is damaged")
+        return self._logs.get(place)
+
+    def undecided(self, *, recover):
+        return [
+            (place, its)
+            for place, its in self._logs.items()
+            if its.notes.open and place not in self._broken
+        ]
+
+
 def _copy(old, new, *, lost):
     for batch in super(HeldLog, old).read(old.start, 1 << 30):
         if not lost or batch.next_offset <= old.synced:
             new.append(batch)
     new.sync()
-
-
-def _pid(key):
-    from logstore.broker.transactions.operations import pid_of
-
-    return pid_of(key)

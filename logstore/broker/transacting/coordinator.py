@@ -222,7 +222,7 @@ class TransactionCoordinator:
         waiting = Waiting(synced=True)
         if it.outcome is Outcome.COMMIT:  # of what is aborted nothing has to be there
             for its in logs.values():
-                if _first(its, it.pid) is not None:
+                if first_of(its, it.pid) is not None:
                     waiting.appended(its, its.end)
         told = False
 
@@ -270,11 +270,13 @@ class TransactionCoordinator:
     def _carry_out(self, deciding: _Deciding, place: int) -> None:
         """The journal has it safe: it is so, whatever comes."""
         deciding.place = place
-        committed = self.staged.end(deciding.decision, place)
+        self._commit(deciding, self.staged.end(deciding.decision, place))
+        self._mark(deciding)
+
+    def _commit(self, deciding: _Deciding, committed: Sequence[Committed]) -> None:
         if committed:
             deciding.offsets += 1
-            self._around.commit(committed, place, partial(self._durable, deciding))
-        self._mark(deciding)
+            self._around.commit(committed, deciding.place, partial(self._durable, deciding))
 
     def _durable(self, deciding: _Deciding, error: LogstoreError | None) -> None:
         deciding.offsets -= 1
@@ -301,7 +303,7 @@ class TransactionCoordinator:
         decision, now_ms = deciding.decision, self._around.now().ms
         for _ in range(min(len(deciding.logs), MARKED_AT_ONCE)):
             part, its = deciding.logs[0]
-            if _first(its, decision.pid) == part.first:  # else it stands there
+            if first_of(its, decision.pid) == part.first:  # else it stands there
                 batch = marker(decision.outcome, decision.pid, decision.epoch, now_ms)
                 try:
                     deciding.waiting.appended(its, its.append(batch) + 1)
@@ -334,17 +336,40 @@ class TransactionCoordinator:
 
     # At a start
 
-    def resume(self, place: int, decision: Decision, logs: Mapping[Place, Log]) -> None:
-        """A decision of an earlier process, in the order of the journal; ``logs``: of its parts.
+    def resume(
+        self,
+        place: int,
+        decision: Decision,
+        logs: Mapping[Place, Log],
+        committed: Sequence[Committed],
+        failed: LogstoreError | None,
+        then: Callable[[], None],
+    ) -> None:
+        """A decision of an earlier process, in the order of the journal.
 
-        What some of them lack they get.
+        What some of ``logs``, those of its parts, lack they get, and then ``then`` is called.
+        ``committed``: offsets that groups may not have. With ``failed`` there is a partition to
+        which it can't come in this process, so the next one will try again.
         """
         parts = deque(
             (part, logs[part.topic_id, part.partition])
             for part in decision.parts
             if (part.topic_id, part.partition) in logs
         )
-        self._mark(_Deciding(decision, parts, lambda: None, place))
+        deciding = _Deciding(decision, parts, then, place, failed=failed)
+        self._commit(deciding, committed)
+        self._mark(deciding)
+
+    def commit_again(self, place: int, committed: Sequence[Committed]) -> None:
+        """Groups may not have these, of an earlier process, and there is no more to it."""
+
+        def durable(error: LogstoreError | None) -> None:
+            if error is None:
+                self._around.finished(place)
+            else:
+                log.error("offsets that were committed are kept by the journal only: %s", error)
+
+        self._around.commit(committed, place, durable)
 
     def reopen(self, pid: int, epoch: int, logs: Mapping[Place, Log]) -> None:
         """A producer has a transaction open in these, or pending offsets, and nothing is decided.
@@ -402,7 +427,7 @@ def _nobody(_: TransactionalId | LogstoreError) -> None:
     """Waits for it."""
 
 
-def _first(its: Log, pid: int) -> int | None:
+def first_of(its: Log, pid: int) -> int | None:
     """Where the producer's open transaction begins in a log."""
     known = producers_of(its)
     return None if known is None else known.open.get(pid)
@@ -410,5 +435,5 @@ def _first(its: Log, pid: int) -> int | None:
 
 def _parts(pid: int, logs: Mapping[Place, Log]) -> deque[tuple[Part, Log]]:
     """Those in which the producer has a transaction open, and where it begins."""
-    found = ((place, its, _first(its, pid)) for place, its in logs.items())
+    found = ((place, its, first_of(its, pid)) for place, its in logs.items())
     return deque((Part(*place, first), its) for place, its, first in found if first is not None)

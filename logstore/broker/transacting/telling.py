@@ -37,7 +37,7 @@ class Telling:
         end_soon: Callable[[], None],
     ) -> None:
         """``soon`` has something called in this thread, from any; ``end_soon``: ``end_turn``."""
-        self._journal = journal
+        self.journal = journal
         self._clock = clock
         self._soon = soon
         self._end_soon = end_soon
@@ -58,16 +58,16 @@ class Telling:
             return
         now_ms = self._clock()
         try:
-            mark = self._journal.append(encode([(it.value, it.key, (), now_ms) for it in records]))
+            mark = self.journal.append(encode([(it.value, it.key, (), now_ms) for it in records]))
         except LogstoreError as error:
             for it in records:
                 it.then(error)
             return
         self._told += [_Told(mark + number, it.then) for number, it in enumerate(records)]
         if self._stop is None:
-            self._stop = self._journal.watch(self._wake)
-        self._journal.sync_soon(always=True)
-        if self._journal.synced > mark:  # its news came before it was watched
+            self._stop = self.journal.watch(self._wake)
+        self.journal.sync_soon(always=True)
+        if self.journal.synced > mark:  # its news came before it was watched
             self._wake()
 
     def _wake(self) -> None:
@@ -77,7 +77,7 @@ class Telling:
 
     def look(self) -> None:
         """Call who has told what is safe by now."""
-        journal = self._journal
+        journal = self.journal
         while self._told and self._told[0].mark < journal.synced:
             it = self._told.popleft()
             it.then(journal.offset_of(it.mark))

@@ -213,10 +213,8 @@ _DEFAULTS: Final[dict[str, tuple[int, str | None]]] = {
     "ssl.truststore.location": (STRING, None),
     "ssl.truststore.type": (STRING, "JKS"),
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": (INT, "10000"),
-    "transaction.max.timeout.ms": (INT, "900000"),
     "transaction.remove.expired.transaction.cleanup.interval.ms": (INT, "3600000"),
     "transaction.state.log.segment.bytes": (INT, "104857600"),
-    "transactional.id.expiration.ms": (INT, "604800000"),
 }
 _NO_EFFECT: Final = "Kafka's default; has no effect here"
 _PASSWORDS: Final = (

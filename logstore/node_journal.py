@@ -1,0 +1,63 @@
+"""The journal of a node, and what it is told by all but its queues: one batch a turn, one sync.
+
+It is opened by a worker, when somebody has something to tell it, or to read in it, first.
+"""
+
+from collections.abc import Callable
+
+from logstore.broker.transacting.telling import Telling
+from logstore.clock import now_ms
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.node_queues import NodeQueues
+from logstore.protocols.house import Work
+from logstore.turn import Turn
+
+Then = Callable[[Telling | LogstoreError], None]
+
+
+class NodeJournal:
+    """For the sessions' thread."""
+
+    def __init__(self, turn: Turn, queues: NodeQueues, work: Work) -> None:
+        self._soon = turn.soon
+        self._queues = queues
+        self._work = work
+        self._telling: Telling | None = None
+        self._waiting: list[Then] = []
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the store has one."""
+        return self._queues.has_journal
+
+    def when_open(self, then: Then) -> None:
+        """``then`` is told by what it is told; or why it can't be opened."""
+        if self._telling is not None:
+            then(self._telling)
+            return
+        self._waiting.append(then)
+        if len(self._waiting) == 1:
+            self._work(self._opened, self._tell)
+
+    def _opened(self) -> Log | LogstoreError:
+        try:
+            return self._queues.journal()
+        except LogstoreError as error:
+            return error
+
+    def _tell(self, found: Log | LogstoreError) -> None:
+        waiting, self._waiting = self._waiting, []
+        if isinstance(found, LogstoreError):
+            for then in waiting:
+                then(found)
+            return
+        telling = Telling(found, now_ms, self._soon, lambda: self._soon(telling.end_turn))
+        self._telling = telling
+        for then in waiting:
+            then(telling)
+
+    def close(self) -> None:
+        """Nobody is told any more what is safe."""
+        if self._telling is not None:
+            self._telling.close()

@@ -1,0 +1,252 @@
+"""The transactions of a node: their coordinator, what it has around it, and its timers.
+
+What the store knows of them is read by a worker: at the start where there is a journal, else when
+somebody asks first. Until then, and until what was decided before is everywhere, whoever asks is to
+ask again.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.topic import uuid_of
+from logstore.clock import now_ms
+from logstore.errors import CoordinatorLoading, LogstoreError
+from logstore.internals import Internals
+from logstore.log import Log
+from logstore.node_groups import Alarm
+from logstore.node_journal import NodeJournal
+from logstore.node_queues import NodeQueues
+from logstore.protocols.house import Work
+from logstore.storage.kinds import TOPIC
+from logstore.turn import Turn
+
+if TYPE_CHECKING:  # few stores have any
+    from logstore.broker.transacting.coordinator import Done, TransactionCoordinator
+    from logstore.broker.transacting.loading import Loaded
+    from logstore.broker.transacting.telling import Telling
+    from logstore.broker.transactions.staged import Committed
+    from logstore.broker.transactions.table import Now
+
+PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
+EXPIRY_EVERY_MS: Final = 60_000
+TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
+
+Commit = Callable[[Sequence["Committed"], int, "Done"], None]
+
+log: Final = logging.getLogger("logstore.transactions")
+
+
+class NodeTransactions:
+    """``TransactionsOf`` of a server, and ``Around`` of its coordinator. For the sessions' thread.
+
+    ``commit``: as Around.commit.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        store: Internals,
+        journal: NodeJournal,
+        queues: NodeQueues,
+        work: Work,
+        commit: Commit,
+    ) -> None:
+        self.commit = commit
+        self._turn = turn
+        self._store = store
+        self._journal = journal
+        self._queues = queues
+        self._work = work
+        self._alarm = Alarm(turn, partial(turn.when_heard, self._look))
+        self._alarm_expiry = Alarm(turn, self._expire)
+        self._alarm_trim = Alarm(turn, self._trim)
+        self._trimming = False
+        self._pids: deque[int] = deque()
+        self._loading = False
+        self._error: LogstoreError | None = None  # why it can't be read
+        self._ended: Callable[[int], None] = lambda _: None
+        self._making: TransactionCoordinator | None = None  # or made, and not open yet
+        self._coordinator: TransactionCoordinator | None = None
+        self._over = False
+
+    # As TransactionsOf
+
+    @property
+    def opened(self) -> "TransactionCoordinator | None":
+        """As TransactionsOf.opened."""
+        return self._coordinator
+
+    def coordinator(self) -> "TransactionCoordinator":
+        """As TransactionsOf.coordinator."""
+        if self._coordinator is not None:
+            return self._coordinator
+        error, self._error = self._error, None  # it is tried anew
+        self._load()
+        raise error or CoordinatorLoading("what is known of transactions is being read: try again")
+
+    # Its start
+
+    def start(self) -> None:
+        """Go on with what the last process has left."""
+        if self._journal.is_there:
+            self._load()
+
+    def _load(self) -> None:
+        if not self._loading and not self._over:
+            self._loading = True
+            self._journal.when_open(self._journal_opened)
+
+    def _journal_opened(self, telling: "Telling | LogstoreError") -> None:
+        if isinstance(telling, LogstoreError):
+            self._failed(telling)
+        else:
+            self._work(partial(self._read, telling), partial(self._was_read, telling))
+
+    def _read(self, telling: "Telling") -> "Loaded | LogstoreError":
+        from logstore.broker.transacting.loading import load
+
+        try:
+            self._pids += self._claimed()
+            return load(telling.journal, _Partitions(self._store))
+        except LogstoreError as error:
+            return error
+
+    def _failed(self, error: LogstoreError) -> None:
+        self._loading = False
+        self._error = error
+        log.error("transactions are not served: %s", error)
+
+    def _was_read(self, telling: "Telling", loaded: "Loaded | LogstoreError") -> None:
+        if self._over:
+            return
+        if isinstance(loaded, LogstoreError):
+            self._failed(loaded)
+            return
+        from logstore.broker.queues.journal import settlements_of
+        from logstore.broker.transacting.coordinator import TransactionCoordinator
+        from logstore.broker.transacting.loading import start
+        from logstore.broker.transactions.table import Table
+
+        self._ended = settlements_of(telling.journal).ended
+        settings = self._store.directory.config.store
+        table = Table(loaded.journaled.ids(), settings.transaction_max_timeout_ms)
+        self._making = TransactionCoordinator(table, loaded.journaled.staged, telling, self)
+        start(loaded, self._making, self._open)
+
+    def _open(self) -> None:
+        self._coordinator = self._making
+        self._expire()
+
+    # As Around
+
+    def new_pid(self) -> int:
+        """As Around.new_pid."""
+        if len(self._pids) == PIDS // 2:
+            self._work(self._claim, lambda _: None)
+        return self._pids.popleft() if self._pids else self._store.topics.new_producer_id()
+
+    def _claimed(self) -> list[int]:
+        """From any thread. Raises Failed."""
+        return [self._store.topics.new_producer_id() for _ in range(PIDS)]
+
+    def _claim(self) -> None:
+        try:
+            self._pids += self._claimed()
+        except LogstoreError as error:  # told to whoever needs one, once there is none left
+            log.warning("no producer ids are claimed ahead: %s", error)
+
+    def now(self) -> "Now":
+        """As Around.now."""
+        from logstore.broker.transactions.table import Now
+
+        return Now(now_ms(), self._ticks_ms)
+
+    @property
+    def _ticks_ms(self) -> int:
+        return int(self._turn.now() * 1000)  # as groups have it: stands still while nobody is heard
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """As Around.soon."""
+        self._turn.soon(call)
+
+    def alarm(self, ticks_ms: int) -> None:
+        """As Around.alarm."""
+        self._alarm.set(ticks_ms)
+
+    def finished(self, place: int) -> None:
+        """As Around.finished."""
+        self._ended(place)
+        self._trim_soon()
+
+    # Its timers
+
+    def _look(self) -> None:
+        if self._making is not None and not self._over:
+            self._making.look_at_times()
+
+    def _expire(self) -> None:
+        if self._coordinator is not None and not self._over:
+            expiration_ms = self._store.directory.config.store.transactional_id_expiration_ms
+            self._coordinator.expire(expiration_ms)
+            self._alarm_expiry.set(self._ticks_ms + EXPIRY_EVERY_MS)
+
+    def _trim_soon(self) -> None:
+        if not self._trimming and not self._over:
+            self._trimming = True
+            self._alarm_trim.set(self._ticks_ms + TRIM_EVERY_MS)
+
+    def _trim(self) -> None:
+        self._work(self._trimmed, lambda _: self._trim_done())
+
+    def _trim_done(self) -> None:
+        self._trimming = False
+
+    def _trimmed(self) -> None:
+        """What is below the journal's recovery point, and is not needed, goes."""
+        try:
+            self._queues.trim_journal()
+        except LogstoreError as error:  # the next one tries again
+            log.warning("the journal can't be trimmed: %s", error)
+
+    def close(self) -> None:
+        """What is not decided stays open: the next process goes on with it."""
+        self._over = True
+        self._coordinator = None
+        for it in (self._alarm, self._alarm_expiry, self._alarm_trim):
+            it.stop()
+
+
+class _Partitions:
+    """``Logs`` of a start, for a worker."""
+
+    def __init__(self, store: Internals) -> None:
+        self._topics = store.topics
+        self._directory = store.directory.writable()
+
+    def log(self, place: tuple[bytes, int]) -> Log | None:
+        """As Logs.log."""
+        topic_id, partition = place
+        topic = self._topics.by_uuid(topic_id)
+        if topic is None or partition >= len(topic.partitions):
+            return None
+        return topic.partition(partition)
+
+    def undecided(self, *, recover: bool) -> Iterator[tuple[tuple[bytes, int], Log]]:
+        """As Logs.undecided. One that can't be opened keeps no other from it."""
+        for name, entry in self._directory.entries():
+            if entry.kind != TOPIC.name:
+                continue
+            for partition in range(entry.partitions):
+                if not recover and not self._directory.is_recovered(entry, partition):
+                    continue
+                place = uuid_of(entry.id), partition
+                try:
+                    if self._directory.undecided(name, entry, partition) is not None:
+                        log_ = self.log(place)
+                        if log_ is not None:
+                            yield place, log_
+                except LogstoreError as error:
+                    log.warning("its transactions stay as they are: %s", error)
