@@ -34,15 +34,18 @@ from logstore.broker.transactions.operations import (
     staged_key,
 )
 from logstore.broker.transactions.staged import Committed, Staged
-from logstore.broker.transactions.state import Outcome, State
+from logstore.broker.transactions.state import PREPARING, Outcome, State
 from logstore.broker.transactions.table import Now, Table
 from logstore.broker.transactions.transactional_id import Missing, Producer, TransactionalId
+from logstore.counts.transactions import TransactionCounts
 from logstore.errors import (
     ConcurrentTransactions,
+    InvalidTransactionState,
     LogstoreError,
     StorageFull,
     TransactionAbortable,
     UnknownPartition,
+    UnknownProducer,
 )
 from logstore.log import Log
 from logstore.records.control import marker
@@ -101,6 +104,7 @@ class TransactionCoordinator:
         self.staged = staged
         self._telling = telling
         self._around = around
+        self.counts = TransactionCounts()
         self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
         self._unmarked: deque[_Deciding] = deque()
         self._unsynced: deque[_Deciding] = deque()
@@ -215,6 +219,27 @@ class TransactionCoordinator:
         else:
             then(it)
 
+    def abort(self, name: str, then: Answer) -> None:
+        """Somebody else than its producer, who is fenced, ends an open transaction."""
+        it = self.table.get(name)
+        if it is None:
+            then(UnknownProducer(f"no transactional id {name!r}"))
+        elif it.pending or it.state in PREPARING:
+            then(
+                ConcurrentTransactions(
+                    f"transactional id {name!r}: its transaction is being ended already"
+                )
+            )
+        elif it.state is not State.ONGOING:
+            then(InvalidTransactionState(f"transactional id {name!r} has no open transaction"))
+        else:
+            self.counts.abandoned += 1
+            self._decide(self.table.fence(name, self._around.new_pid, self._around.now()), then)
+
+    def parts(self, pid: int) -> list[Part]:
+        """Where the producer's open transaction has data, and from which offset on."""
+        return [part for part, _ in _parts(pid, self._logs.get(pid, {}))]
+
     # Deciding
 
     def _decide(self, it: TransactionalId, then: Answer) -> None:
@@ -269,6 +294,10 @@ class TransactionCoordinator:
 
     def _carry_out(self, deciding: _Deciding, place: int) -> None:
         """The journal has it safe: it is so, whatever comes."""
+        if deciding.decision.outcome is Outcome.COMMIT:
+            self.counts.committed += 1
+        else:
+            self.counts.aborted += 1
         deciding.place = place
         self._commit(deciding, self.staged.end(deciding.decision, place))
         self._mark(deciding)
@@ -410,6 +439,7 @@ class TransactionCoordinator:
                 break
             it = self.table.get(name)
             if it is not None and it.state is State.ONGOING and not it.pending:
+                self.counts.abandoned += 1
                 self._decide(self.table.fence(name, self._around.new_pid, now), _nobody)
         self._alarm()
 

@@ -15,6 +15,7 @@ from logstore.errors import (
     LogFailed,
     StorageFull,
     TransactionAbortable,
+    UnknownProducer,
 )
 
 HERE, THERE = (TOPIC, 0), (OTHER_TOPIC, 3)
@@ -260,3 +261,40 @@ class TestAfterAKill:
         again.settle()
         assert again.markers() == [(ABORT, 0)]
         assert again.log(HERE).stable == again.log(HERE).safe
+
+
+class TestAbortedByOthers:
+    def test_all_of_it_is_aborted_and_its_producer_is_fenced(self, node):
+        producer = node.producer()
+        node.write(producer, HERE)
+        node.write(producer, THERE)
+        node.sync()
+        assert [it[:2] for it in node.coordinator.parts(producer.pid)] == [HERE, THERE]
+        heard = []
+        node.coordinator.abort("copier", heard.append)
+        node.turn()
+        node.settle()
+        [it] = heard
+        assert it.state is State.COMPLETE_ABORT
+        assert node.markers(HERE) == node.markers(THERE) == [(ABORT, 1)]
+        assert node.coordinator.parts(producer.pid) == []
+        with pytest.raises(FencedProducer):
+            node.write(producer)
+        counts = node.coordinator.counts
+        assert (counts.committed, counts.aborted, counts.abandoned) == (0, 1, 1)
+
+    def test_what_is_not_open_is_refused(self, node):
+        heard = []
+        node.coordinator.abort("copier", heard.append)
+        producer = node.producer()
+        node.coordinator.abort("copier", heard.append)
+        node.write(producer)
+        node.sync()
+        node.end(producer, COMMIT)
+        node.coordinator.abort("copier", heard.append)
+        assert [type(it) for it in heard] == [
+            UnknownProducer, InvalidTransactionState, ConcurrentTransactions
+        ]  # fmt: skip
+        node.settle()
+        assert node.markers() == [(COMMIT, 1)]
+        assert node.coordinator.counts.committed == 1
