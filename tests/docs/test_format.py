@@ -13,7 +13,15 @@ from logstore.broker.deduplication import repeats, room
 from logstore.broker.deduplication.ids import id_of
 from logstore.broker.keys import elements, shapes
 from logstore.broker.mqtt import record_headers
-from logstore.broker.queues import handovers, held, journal, message, settled, state
+from logstore.broker.queues import (
+    handovers,
+    held,
+    journal,
+    message,
+    settled,
+    share_groups,
+    state,
+)  # fmt: skip
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.names import KEYS_TOPICS, RETAINED_TOPIC
@@ -115,6 +123,9 @@ def test_operations_of_the_journal():
     assert f"{held.PRODUCER} as its producer id" in TEXT.replace("\n", " ")
     assert f"format (a byte, {journal.FORMAT}), then for each queue" in TEXT.replace("\n", " ")
     assert f"(a byte, {state.FORMAT}), then for each lane" in TEXT.replace("\n", " ")
+    assert f"key `{share_groups.SHARE.decode()}`, a share group's name" in TEXT
+    shares = f"what they have settled: a format (a byte, {share_groups.FORMAT})"
+    assert shares in TEXT.replace("\n", " ")
 
 
 def test_headers_of_messages():

@@ -4,9 +4,10 @@ The journal has one record for each queue that a turn touched. Its key says whos
 for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
 in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``), one with
 an ``I`` which ids an exchange has let pass (``seen.py``), one with an ``M`` what a client's session
-is handing over (``handovers.py``), and those with other letters are about transactions of topics
-(``transactions/operations.py``). So the state is made of the journal's
-batches alone, but for which transactions are finished: that is told.
+is handing over (``handovers.py``), one with a ``G`` what a share group has settled
+(``share_groups.py``), and those with other letters are about transactions of topics
+(``transactions/operations.py``). So the state is made of the journal's batches alone, but for which
+transactions are finished: that is told.
 
 When a batch is appended, only its bytes are kept: what the live queues know is in their
 ``Settlement``s. It is read when the log saves a recovery point, in the thread that does so, or when
@@ -15,7 +16,8 @@ were touched since is encoded anew.
 
 The note is a format (a byte), then for each queue: length | key | length | state (``state.py``).
 Where there have been held transactions, the key ``H`` has what is not finished (``unfinished.py``);
-where topics have had some, the key ``T`` what is known of them (``transactions/journaled.py``).
+where topics have had some, the key ``T`` what is known of them (``transactions/journaled.py``);
+where there have been share groups, the key ``G`` what they have settled.
 """
 
 import threading
@@ -37,6 +39,7 @@ from logstore.records.decode import decode
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.deduplication.deduplication import Deduplication
     from logstore.broker.queues.seen import Seen
+    from logstore.broker.queues.share_groups import JournaledShares
     from logstore.broker.transactions.journaled import Journaled
 
 FORMAT: Final = 2
@@ -45,6 +48,7 @@ QUEUE: Final = b"Q"
 SEEN: Final = b"I"
 SESSION: Final = b"M"
 TRANSACTIONS: Final = b"T"  # of the note; of records, one of these
+SHARES: Final = b"G"
 OF_TRANSACTIONS: Final = frozenset((b"T", b"P", b"O", b"F", b"D"))
 
 
@@ -108,6 +112,7 @@ class SettlementNotes:
         self._finished: list[int] = []  # first numbers of transactions; not told to _held yet
         self._transactions: Journaled | None = None  # as of the same; None: there were none
         self._ended: list[int] = []  # places of decisions; not told to it yet
+        self._shares: JournaledShares | None = None  # as of the same; None: there were none
         self._replaying = True
         self._from_before = False  # the note was of the format before
         self._note: bytes | None = None  # of _states
@@ -134,7 +139,7 @@ class SettlementNotes:
                 exchange_of(key)
             elif key[:1] == SESSION:
                 session_of(key)
-            elif key not in (HELD, TRANSACTIONS):
+            elif key not in (HELD, TRANSACTIONS, SHARES):
                 queue_of(key)
             if key in states:
                 raise data.damaged(f"has the key {key!r} twice")
@@ -143,6 +148,8 @@ class SettlementNotes:
             self._held = Unfinished.decode(kept)
         if (kept := states.pop(TRANSACTIONS, None)) is not None:
             self._transactions = _journaled().decode(kept)
+        if (kept := states.pop(SHARES, None)) is not None:
+            self._shares = _journaled_shares().decode(kept)
         for key in [it for it in states if it[:1] == SEEN]:
             self._enter(key, states.pop(key))
         for key in [it for it in states if it[:1] == SESSION]:
@@ -290,6 +297,15 @@ class SettlementNotes:
         with self._appending:
             self._ended.append(place)
 
+    # What share groups ask
+
+    def shares(self) -> "JournaledShares":
+        """What is known of them, as a copy. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            known, made = self._shares, _journaled_shares()
+            return made() if known is None else made.decode(known.encode())
+
     # Reading batches: with _reading held
 
     def _bytes(self, upto: int) -> bytes:
@@ -302,6 +318,8 @@ class SettlementNotes:
                     states[HELD] = self._held.encode()
                 if self._transactions:
                     states[TRANSACTIONS] = self._transactions.encode()
+                if self._shares:
+                    states[SHARES] = self._shares.encode()
                 states |= {key: it.encode() for key, it in self._seen.items()}
                 states |= {key: it.encode() for key, it in self._handovers.items()}
                 for key, state in states.items():
@@ -336,6 +354,8 @@ class SettlementNotes:
                 self._hand_over(key, value)
             elif key[:1] in OF_TRANSACTIONS:
                 self._transact(key, value, offset)
+            elif key[:1] == SHARES:
+                self._share(key, value, offset)
             else:
                 values.setdefault(key, []).append(value)
         changed = {key: self._changed(key, told) for key, told in values.items()}
@@ -361,6 +381,11 @@ class SettlementNotes:
         if self._transactions is None:
             self._transactions = _journaled()()
         self._transactions.apply(key, value, place)
+
+    def _share(self, key: bytes, value: bytes, place: int) -> None:
+        if self._shares is None:
+            self._shares = _journaled_shares()()
+        self._shares.apply(key, value, place)
 
     def _end(self, places: Sequence[int]) -> None:
         for place in places:
@@ -430,6 +455,12 @@ def _journaled() -> "type[Journaled]":
     from logstore.broker.transactions.journaled import Journaled  # few stores have any
 
     return Journaled
+
+
+def _journaled_shares() -> "type[JournaledShares]":
+    from logstore.broker.queues.share_groups import JournaledShares  # few stores have any
+
+    return JournaledShares
 
 
 def _records(batches: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes, bytes]]:

@@ -90,11 +90,15 @@ class Settled:
         """Offsets in a row are settled, whether they have been out or not."""
         if count <= 0:
             return
-        it = self._lane(lane)
         if count > LONG_RUN:
-            it.runs.append((first, count, RUN))
+            self.settle_run(lane, first, count)
         else:
-            include(it.settled, first, count)
+            include(self._lane(lane).settled, first, count)
+
+    def settle_run(self, lane: int, first: int, count: int) -> None:
+        """The same, told as a run, however short."""
+        if count > 0:
+            self._lane(lane).runs.append((first, count, RUN))
 
     def settle_bits(self, lane: int, first: int, bits: int) -> None:
         """The offsets ``first + n``, for each bit n of ``bits``."""
