@@ -70,6 +70,12 @@ def _keys() -> typer.Typer:
     return app
 
 
+def _transaction() -> typer.Typer:
+    from .transaction import app
+
+    return app
+
+
 def _session() -> typer.Typer:
     from .session import app
 
@@ -159,6 +165,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "acl": (_acl, "Say what users may do, and ask why."),
     "permission": (_permission, "Set RabbitMQ's permissions of users."),
     "group": (_group, "List, describe and move consumer groups."),
+    "transaction": (_transaction, "See transactions of clients; abort some."),
     "retention": (_retention, None),
     "compact": (_compact, None),
     "recompress": (_recompress, None),

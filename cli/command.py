@@ -20,7 +20,7 @@ HEADING_OF: Final = {
         INPUT: (
             "--key-field --timestamp-field --value-field --header --header-field --key --from --to "
             "--topic --group --partition --before --max --follow --records --from-stdin --speed "
-            "--database --type"
+            "--database --type --open"
         ),
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "

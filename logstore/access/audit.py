@@ -28,6 +28,7 @@ VHOST: Final = "virtual-host"
 TOPIC: Final = "topic"
 RECORDS: Final = "records"  # of a topic, deleted; cancelled while they wait
 GROUP: Final = "group"
+TRANSACTION: Final = "transaction"  # of a Kafka client, aborted by somebody else
 EXCHANGE: Final = "exchange"
 QUEUE: Final = "queue"
 POLICY: Final = "policy"

@@ -130,7 +130,17 @@ class Ledger:
     @property
     def undecided(self) -> int | None:
         """As Deciding.undecided."""
-        return next(iter(self._open.values()), None)
+        holder = self.holder
+        return None if holder is None else holder[1]
+
+    @property
+    def holder(self) -> tuple[int, int] | None:
+        """The producer of the earliest open transaction, and where that begins. In any thread."""
+        while True:
+            try:
+                return next(iter(self._open.items()), None)
+            except RuntimeError:  # a batch came in between, in another thread
+                continue
 
     @property
     def open(self) -> Mapping[int, int]:

@@ -102,6 +102,7 @@ class Metered:
             queues_of=SimpleNamespace(opened=hosted),
             mqtt_of=SimpleNamespace(opened=None),
             keys_of=SimpleNamespace(opened=None),
+            transactions_of=SimpleNamespace(opened=None),
             space=SimpleNamespace(counts=SpaceCounts()),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),

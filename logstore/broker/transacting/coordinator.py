@@ -11,7 +11,7 @@ Used in one thread.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -236,9 +236,13 @@ class TransactionCoordinator:
             self.counts.abandoned += 1
             self._decide(self.table.fence(name, self._around.new_pid, self._around.now()), then)
 
-    def parts(self, pid: int) -> list[Part]:
+    def partitions(self, pid: int) -> int:
+        """How many the producer's open transaction has written to."""
+        return len(self._logs.get(pid, ()))
+
+    def parts(self, pid: int) -> Iterable[tuple[Part, Log]]:
         """Where the producer's open transaction has data, and from which offset on."""
-        return [part for part, _ in _parts(pid, self._logs.get(pid, {}))]
+        return _parts(pid, self._logs.get(pid, {}))
 
     # Deciding
 
@@ -278,7 +282,7 @@ class TransactionCoordinator:
         self._alarm()
 
     def _tell(self, it: TransactionalId, logs: dict[Place, Log], then: Answer) -> None:
-        parts = _parts(it.pid, logs)
+        parts = deque(_parts(it.pid, logs))
         decision = decision_of(it, [part for part, _ in parts])
         deciding = _Deciding(decision, parts, lambda: then(self.table.completed(it.name)))
 
@@ -409,7 +413,7 @@ class TransactionCoordinator:
             self._logs[pid] = dict(logs)
             self._alarm()
             return
-        parts = _parts(pid, logs)
+        parts = deque(_parts(pid, logs))
         at_ms = self._around.now().ms
         decision = abandoned(pid, epoch, at_ms, [part for part, _ in parts])
         deciding = _Deciding(decision, parts, lambda: None)
@@ -463,7 +467,7 @@ def first_of(its: Log, pid: int) -> int | None:
     return None if known is None else known.open.get(pid)
 
 
-def _parts(pid: int, logs: Mapping[Place, Log]) -> deque[tuple[Part, Log]]:
+def _parts(pid: int, logs: Mapping[Place, Log]) -> Iterator[tuple[Part, Log]]:
     """Those in which the producer has a transaction open, and where it begins."""
     found = ((place, its, first_of(its, pid)) for place, its in logs.items())
-    return deque((Part(*place, first), its) for place, its, first in found if first is not None)
+    return ((Part(*place, first), its) for place, its, first in found if first is not None)

@@ -96,6 +96,11 @@ class Staged:
         """Those whose transactions have had offsets: id, epoch, and since when (ms)."""
         return [(pid, it.epoch, it.since_ms) for pid, it in self._transactions.items()]
 
+    def groups_of(self, pid: int) -> list[str]:
+        """Those of which the producer's transaction has offsets, sorted."""
+        known = self._transactions.get(pid)
+        return [] if known is None else sorted({group for group, _ in known.keys})
+
     # Steps
 
     def stage(self, pid: int, staged: Offsets, place: int) -> None:

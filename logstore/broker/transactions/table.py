@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from logstore.broker.transactions.deadlines import Deadlines
 from logstore.broker.transactions.state import Outcome, State
 from logstore.broker.transactions.transactional_id import (
+    NEVER,
     NO_EPOCH,
     NO_PID,
     Missing,
@@ -94,6 +95,17 @@ class Table:
     def open_ids(self) -> list[TransactionalId]:
         """Those that have a transaction, sorted by name."""
         return [self._entries[name].it for name in sorted(self._open)]
+
+    @property
+    def open(self) -> int:
+        """How many have a transaction."""
+        return len(self._open)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the earliest of these began; None: there is none."""
+        began = (self._entries[name].it.began_ms for name in self._open)
+        return min((it for it in began if it != NEVER), default=None)
 
     # Requests
 

@@ -2,7 +2,7 @@
 
 import { ask, path } from "../api.js";
 import { danger, form } from "../dialogs.js";
-import { aside, badge, button, facts, h, link, named } from "../dom.js";
+import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { command, counted, grouped, moment, perSecond, size, visible } from "../texts.js";
@@ -61,11 +61,19 @@ function partitions(view, topic) {
       number("start", "First offset"),
       number("safe", "Safe up to", grouped, { help: "Records below it are on disk, and can be read" }),
       number("end", "End"),
+      number("stable", "Stable up to", stable, { help: "Readers of committed records come as far: a transaction may be open from there on" }),
       number("bytes", "Size", size),
       column("segments", "Segments", (_, it) => segments(it, open, () => part.draw()), { wide: true }),
     ],
     empty: ["There is no partition."],
   });
+}
+
+function stable(offset, it) {
+  const holder = it.held_by;
+  if (!holder) return grouped(offset);
+  const whose = holder.transactional_id === null ? dim(`producer ${holder.producer_id}`) : link(to("transactions", holder.transactional_id), named(holder.transactional_id));
+  return [grouped(offset), " ", whose];
 }
 
 function segments(it, open, draw) {

@@ -29,9 +29,11 @@ from logstore.protocols.house import (
     NoConnections,
     NoKeys,
     NoMqtt,
+    NoTransactions,
     QueuesOf,
     TakeFound,
     Timer,
+    TransactionsOf,
     Work,
 )
 from logstore.protocols.http.common.downloads import Downloads
@@ -89,6 +91,7 @@ class HttpDoor:
     connections: Connections = field(default_factory=NoConnections)
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
     keys_of: KeysOf = field(default_factory=NoKeys)
+    transactions_of: TransactionsOf = field(default_factory=NoTransactions)
     meter: Meter = field(default_factory=Meter)
     news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
@@ -149,6 +152,6 @@ class HttpDoor:
             node=Node.of(house), channels=house.channels, figures=house.figures,
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
-            keys_of=house.keys_of,
+            keys_of=house.keys_of, transactions_of=house.transactions_of,
             doorways=house.doorways,
         )  # fmt: skip

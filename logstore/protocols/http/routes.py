@@ -12,6 +12,7 @@ from logstore.protocols.http.native import (
     table_queues,
     table_server,
     table_topics,
+    table_transactions,
     table_users,
 )
 from logstore.protocols.http.opened import Handler
@@ -21,6 +22,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     *table_server.ROUTES,
     *table_figures.ROUTES,
     *table_topics.ROUTES,
+    *table_transactions.ROUTES,
     *table_queues.ROUTES,
     *table_channels.ROUTES,
     *table_mqtt.ROUTES,

@@ -269,7 +269,7 @@ class TestAbortedByOthers:
         node.write(producer, HERE)
         node.write(producer, THERE)
         node.sync()
-        assert [it[:2] for it in node.coordinator.parts(producer.pid)] == [HERE, THERE]
+        assert [it[:2] for it, _ in node.coordinator.parts(producer.pid)] == [HERE, THERE]
         heard = []
         node.coordinator.abort("copier", heard.append)
         node.turn()
@@ -277,7 +277,7 @@ class TestAbortedByOthers:
         [it] = heard
         assert it.state is State.COMPLETE_ABORT
         assert node.markers(HERE) == node.markers(THERE) == [(ABORT, 1)]
-        assert node.coordinator.parts(producer.pid) == []
+        assert node.coordinator.partitions(producer.pid) == 0
         with pytest.raises(FencedProducer):
             node.write(producer)
         counts = node.coordinator.counts

@@ -6,12 +6,15 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from clock import NOW_MS
 from http_kit import HttpPeer, answers, request
 from metrics_kit import Metered, queue
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_open,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from transacting_kit import Node
+from transaction_parts import COMMIT
 
 from logstore.broker.routing.refusals import NoExchange
 from logstore.counts.mqtt_sessions import SessionCounts
@@ -385,6 +388,28 @@ def test_what_upkeep_does_and_what_a_crash_has_left():
     assert_says(
         Asker(metered).samples(),
         labelled("logstore_certificate_expiry_timestamp_seconds", 1_800_000_000),
+    )
+
+
+def test_transactions_are_counted():
+    metered, node = Metered(), Node()
+    assert_says(Asker(metered).samples(), labelled("logstore_transactional_ids", 0))
+    metered.house.transactions_of = SimpleNamespace(opened=node.coordinator)
+    committed, abandoned, begun = map(node.producer, ("copier", "silent", "begun"))
+    for name, producer in (("copier", committed), ("silent", abandoned), ("begun", begun)):
+        node.write(producer, name=name)
+    node.sync()
+    node.end(committed, COMMIT)
+    node.coordinator.abort("silent", lambda _: None)
+    node.settle()
+    assert_says(
+        Asker(metered).samples(),
+        labelled("logstore_transactional_ids", 3),
+        labelled("logstore_transactions_open", 1),
+        labelled("logstore_transactions_oldest_begin_timestamp_seconds", NOW_MS / 1000),
+        labelled("logstore_transactions_committed_total", 1),
+        labelled("logstore_transactions_aborted_total", 1),
+        labelled("logstore_transactions_abandoned_total", 1),
     )
 
 

@@ -23,6 +23,7 @@ from logstore.protocols.http.metrics.scene import Samples, Scene, of_space, one,
 from logstore.turns import COLUMNS_MS
 
 if TYPE_CHECKING:
+    from logstore.broker.transacting.coordinator import TransactionCoordinator
     from logstore.counts.histogram import Histogram
     from logstore.counts.schedules import ScheduleCounts
     from logstore.figures.figures import DoorTotals
@@ -53,6 +54,21 @@ def _turns(scene: Scene) -> Buckets:
 
 def _measured(its: "Histogram") -> Buckets:
     return in_seconds(its.ends, its.columns, its.total)
+
+
+def _of_transactions(value: "Callable[[TransactionCoordinator], Value]") -> Samples:
+    def samples(scene: Scene) -> Iterator[Sample]:
+        model = scene.house.transactions_of.opened
+        yield "", 0 if model is None else value(model)
+
+    return samples
+
+
+def _oldest_transaction(scene: Scene) -> Iterator[Sample]:
+    model = scene.house.transactions_of.opened
+    since_ms = None if model is None else model.table.oldest_ms
+    if since_ms is not None:
+        yield "", since_ms / 1000
 
 
 def _groups(scene: Scene) -> Iterator[Sample]:
@@ -211,6 +227,19 @@ ROWS: Final = (
          _of_jobs("records")),
     _row("upkeep_freed_bytes", COUNTER, "Bytes that a job has dropped or saved, by job.",
          _of_jobs("bytes")),
+    _row("transactional_ids", GAUGE, "Transactional ids of Kafka's producers that are known.",
+         _of_transactions(lambda it: len(it.table))),
+    _row("transactions_open", GAUGE, "Transactions that are open, which hold back readers of "
+         "committed records.", _of_transactions(lambda it: it.table.open)),
+    _row("transactions_oldest_begin_timestamp_seconds", GAUGE, "When the earliest of these began, "
+         "since 1970.", _oldest_transaction),
+    _row("transactions_committed", COUNTER, "Transactions that were committed.",
+         _of_transactions(lambda it: it.counts.committed)),
+    _row("transactions_aborted", COUNTER, "Transactions that were aborted.",
+         _of_transactions(lambda it: it.counts.aborted)),
+    _row("transactions_abandoned", COUNTER, "Those of them that their producers have not ended: "
+         "they took too long, or others have aborted them.",
+         _of_transactions(lambda it: it.counts.abandoned)),
     _row("unrecovered_logs", GAUGE, "Logs that a crash has left and that are not recovered yet.",
          one(lambda it: it.house.unrecovered())),
     _row("recovered_logs", COUNTER, "Logs that a crash had left and that were looked at since.",

@@ -184,6 +184,31 @@ class MqttSession(Struct):
     memory_bytes: int
 
 
+class Transaction(Struct):
+    """A transactional id of Kafka's producers."""
+
+    id: str
+    state: str  # as Kafka's tools have it
+    producer_id: str
+    epoch: int
+    timeout_ms: int
+    began_ms: int | None  # the open transaction; None: none is
+    since_ms: int  # when its state has changed
+    partitions: int  # that the open transaction has written to
+
+
+class TransactionPart(Struct):
+    topic: str | None  # None: it was deleted
+    partition: int
+    first_offset: str
+    holds_back: bool  # readers of committed records stop at that offset
+
+
+class TransactionWhole(Transaction):
+    parts: list[TransactionPart]  # some of the partitions
+    groups: list[str]  # whose offsets it commits
+
+
 class KeysDatabase(Struct):
     """One of Redis's databases."""
 
@@ -380,6 +405,12 @@ class Repeats(Struct):
     forgotten: int  # ids, for lack of memory or by a bound
 
 
+class Holder(Struct):
+    producer_id: str
+    transactional_id: str | None  # None: unknown, or still being read
+    began_ms: int | None
+
+
 class Partition(Struct):
     partition: int
     start: str | None
@@ -390,6 +421,8 @@ class Partition(Struct):
     segments_total: int | None
     error: str | None
     repeats: Repeats | None
+    stable: str | None  # as far as readers of committed records come
+    held_by: Holder | None  # who has a transaction open there
 
 
 class Record(Struct):
@@ -932,6 +965,9 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /mqtt/sessions/{client}": MqttSession,
     "DELETE /mqtt/sessions/{client}": MqttSession,
     "GET /mqtt/sessions/{client}/subscriptions": Listed[MqttSubscription],
+    "GET /transactions": Listed[Transaction],
+    "GET /transactions/{id}": TransactionWhole,
+    "POST /transactions/{id}/abort": TransactionWhole,
     "GET /settings": Listed[Setting],
     "GET /topics": Listed[Topic],
     "POST /topics": TopicMade,

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from logstore.access.audit import RECORDS
-from logstore.broker.ledger import producers_of
+from logstore.broker.ledger import Ledger, producers_of
 from logstore.broker.start import Start
 from logstore.broker.topics import SegmentSeen
 from logstore.broker.trimming import trim
@@ -94,13 +94,16 @@ def _row(door: HttpDoor, name: str, number: int, segments_max: int) -> dict[str,
     """A partition; one that is broken says so. Raises UnknownTopic, UnknownPartition."""
     about: dict[str, Any] = {
         "partition": number, "start": None, "safe": None, "end": None, "bytes": None,
-        "segments": [], "segments_total": None, "error": None, "repeats": None,
+        "segments": [], "segments_total": None, "error": None, "repeats": None, "stable": None,
+        "held_by": None,
     }  # fmt: skip
     try:
         log = topic_of(door, name).partition(number)
         about |= {"start": str(log.start), "safe": str(log.safe), "end": str(log.end)}
         its = producers_of(log)
         about["repeats"] = repeats(None if its is None else its.repeats)
+        about["stable"] = str(log.stable)
+        about["held_by"] = None if its is None else _holder(door, its)
         found = door.topics.segments(name, number, segments_max)
     except (Damaged, Failed) as error:
         about["error"] = str(error)
@@ -108,6 +111,21 @@ def _row(door: HttpDoor, name: str, number: int, segments_max: int) -> dict[str,
     about["segments"] = [_segment(it) for it in found.newest]
     about |= {"bytes": str(found.bytes), "segments_total": found.total}
     return about
+
+
+def _holder(door: HttpDoor, its: Ledger) -> dict[str, Any] | None:
+    """Whose open transaction readers of committed records wait for."""
+    holder = its.holder
+    if holder is None:
+        return None
+    pid, _ = holder
+    model = door.transactions_of.opened
+    known = None if model is None else model.table.of_pid(pid)
+    return {
+        "producer_id": str(pid),
+        "transactional_id": None if known is None else known.name,
+        "began_ms": None if known is None or not known.is_open else known.began_ms,
+    }
 
 
 def _segment(it: SegmentSeen) -> dict[str, Any]:
