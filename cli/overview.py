@@ -1,5 +1,6 @@
 """``logstore status`` and ``config show``: a store and its settings at one glance."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from logstore.storage.status import Status
 
     from .options import DataDir
+
+WAITING_MAX = 20  # partitions that are shown
 
 config_app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -90,7 +93,10 @@ def status(json_: Json = False, ready: Ready = False, data: Data = HERE) -> None
             "pid_namespace": writer.pid_namespace,
         }
         shown = {name: getattr(found, name) for name in found.__slots__}
-        lists = {"damaged": list(found.damaged), "leftovers": list(found.leftovers)}
+        lists: dict[str, object] = {
+            "damaged": list(found.damaged), "leftovers": list(found.leftovers),
+            "undecided": _open_transactions(data, found),
+        }  # fmt: skip
         ran = found.upkeep and {
             it: getattr(found.upkeep, it) for it in found.upkeep.__struct_fields__
         }
@@ -110,6 +116,7 @@ def status(json_: Json = False, ready: Ready = False, data: Data = HERE) -> None
                 ("groups", f"{found.groups:,}"),
                 *_users(found),
                 *_queues(found),
+                *_waiting(data, found),
                 *_upkeep(found.upkeep),
                 ("damaged", _damage(found.damaged)),
                 *_reader(found.oldest_reader),
@@ -135,6 +142,43 @@ def _queues(found: "Status") -> list[tuple[str, str]]:
     if not found.queues:
         return []
     return [("queues", f"{found.queues:,}, with {counted(found.messages, 'message')}")]
+
+
+def _open_transactions(data: "DataDir", found: "Status") -> list[dict[str, object]]:
+    """Where readers of committed records wait; for whom, as far as a server says it."""
+    from logstore.errors import LogstoreError
+    from logstore.server_socket import ServerSocket
+
+    names: dict[str, str] = {}
+    if found.undecided and found.writer:
+        with suppress(LogstoreError):  # it is no server, or one that does not know
+            rows = ServerSocket(str(data.path)).rows("transactions", open="true")
+            names = {it["producer_id"]: it["id"] for it in rows}
+    return [
+        {
+            "topic": it.topic, "partition": it.partition, "offset": it.offset,
+            "producer_id": str(it.producer_id), "since_ms": it.since_ms,
+            "transactional_id": names.get(str(it.producer_id)),
+        }
+        for it in found.undecided
+    ]  # fmt: skip
+
+
+def _waiting(data: "DataDir", found: "Status") -> list[tuple[str, str]]:
+    rows = _open_transactions(data, found)
+    shown = [
+        (
+            "open transaction",
+            f"{it['topic']}-{it['partition']} from {it['offset']} on, since "
+            f"{iso(int(str(it['since_ms'])))}, of "
+            f"{it['transactional_id'] or 'producer ' + str(it['producer_id'])}: "
+            f"readers of committed records wait for it",
+        )
+        for it in rows[:WAITING_MAX]
+    ]
+    if len(rows) > WAITING_MAX:
+        shown.append(("", f"and in {counted(len(rows) - WAITING_MAX, 'other partition')}"))
+    return shown
 
 
 def _upkeep(ran: "Ran | None") -> list[tuple[str, str]]:

@@ -16,6 +16,17 @@ Mode = Literal["write", "read"]
 
 
 @dataclass(frozen=True, slots=True)
+class Undecided:
+    """A partition whose readers of committed records wait for an open transaction."""
+
+    topic: str
+    partition: int
+    offset: int  # where they stop
+    producer_id: int
+    since_ms: int  # by its first batch
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A store at one glance."""
 
@@ -35,6 +46,7 @@ class Status:
     damaged: tuple[str, ...]  # of logs of every kind, as ``bytes``
     oldest_reader: tuple[int, int] | None = None  # of the catalogue: pid, commits behind
     leftovers: tuple[str, ...] = ()  # of deleted topics: what could not be removed yet, and why
+    undecided: tuple[Undecided, ...] = ()
     upkeep: Ran | None = None  # what it did when it ran last; None: it has not, by itself
 
 
@@ -46,6 +58,7 @@ def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Sta
     entries = directory.entries()
     topics = [entry for _, entry in entries if entry.kind == TOPIC.name]
     offsets = size_bytes = 0
+    undecided: list[Undecided] = []
     damaged = [str(error) for error in directory.damaged_entries().values()]
     for name, entry in entries:
         for number in range(entry.partitions):
@@ -54,7 +67,9 @@ def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Sta
                 size_bytes += size.bytes
                 if entry.kind == TOPIC.name:
                     offsets += size.safe - size.start
-                _look_at_both_ends(size, directory.log(name, entry, number))
+                log = directory.log(name, entry, number)
+                _look_at_both_ends(size, log)
+                undecided += _undecided(name, number, log) if entry.kind == TOPIC.name else ()
             except UnknownPartition:
                 continue  # deleted since
             except LogstoreError as error:
@@ -79,8 +94,21 @@ def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Sta
         damaged=tuple(damaged),
         oldest_reader=directory.oldest_reader(),
         leftovers=tuple(map(str, directory.leftovers())),
+        undecided=tuple(undecided),
         upkeep=last(directory.noted_upkeep()),
     )
+
+
+def _undecided(topic: str, partition: int, log: Log) -> list[Undecided]:
+    """Raises LogstoreError."""
+    stable = log.stable
+    if stable >= log.safe:
+        return []
+    return [
+        Undecided(topic, partition, stable, batch.producer_id, batch.base_timestamp_ms)
+        for batch in log.read(stable, 1)[:1]
+        if batch.is_transactional  # else it was decided meanwhile
+    ]
 
 
 def _look_at_both_ends(size: LogSize, log: Log) -> None:

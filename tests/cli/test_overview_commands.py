@@ -3,8 +3,10 @@ import os
 import subprocess
 
 import pytest
+from clock import NOW_MS
 
 from logstore import open as open_store
+from logstore.records.encode import encode as batch_of
 from logstore.storage.ran import Ran, encode
 
 
@@ -41,6 +43,28 @@ def test_status_names_the_writer(logstore, topic, spawn):
     assert owner["pid"] == writer.popen.pid
     assert owner["command"] == "logstore produce flights --key a"
     assert f"pid {writer.popen.pid} (logstore produce" in logstore("status").out
+
+
+def test_status_says_where_readers_wait_for_a_transaction(logstore, topic, data):
+    with open_store(data) as store:
+        log = store.topic("flights").partitions[1]
+        start = log.end
+        log.append(
+            batch_of(
+                [(b"x", None, (), NOW_MS)], producer_id=7, producer_epoch=0, base_sequence=0,
+                transactional=True,
+            )
+        )  # fmt: skip
+        log.wait(log.end)
+    [line] = [it for it in logstore("status").lines if it.startswith("open transaction")]
+    assert f"flights-1 from {start} on" in line
+    assert "of producer 7: readers of committed records wait for it" in line
+    assert json.loads(logstore("status", "--json").out)["undecided"] == [
+        {
+            "topic": "flights", "partition": 1, "offset": start, "producer_id": "7",
+            "since_ms": NOW_MS, "transactional_id": None,
+        }
+    ]  # fmt: skip
 
 
 # verify -------------------------------------------------------------------------------------------
