@@ -166,6 +166,10 @@ class QueueLogs(Protocol):
 
     @property
     def keeper(self) -> QueueKeeper: ...
+    @property
+    def topics_damaged(self) -> bool:
+        """Whether there may be topics that can't be found."""
+
     def lanes(self) -> Mapping[int, Sequence[int]]:
         """The priorities of which each queue has a lane, ascending."""
 

@@ -18,7 +18,7 @@ from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory
 from logstore.storage.disk import failure
 from logstore.storage.disk_log import DiskLog
-from logstore.storage.kinds import JOURNAL, LANE
+from logstore.storage.kinds import JOURNAL, LANE, TOPIC
 from logstore.upkeep.lanes import among, as_there_is_room, keep_notes, retain
 
 
@@ -47,6 +47,11 @@ class OpenQueues:
     def has_journal(self) -> bool:
         """Whether there is one, be it damaged."""
         return self._journal is not None or any(kind == JOURNAL.name for kind, _ in self._damaged)
+
+    @property
+    def topics_damaged(self) -> bool:
+        """As QueueLogs.topics_damaged."""
+        return any(kind == TOPIC.name for kind, _ in self._damaged)
 
     def lanes(self) -> dict[int, list[int]]:
         """The priorities of which each queue has a lane, ascending."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.here import read_when_here, records_at
+from logstore.broker.producer_ids import DELIVERIES
 from logstore.broker.queues.bits import BIT, BLOCK_SHIFT, Bits, exclude, include
 from logstore.broker.rules import BATCH_BYTES, Rules
 from logstore.broker.schedules.delays import DELAY, DELIVER_AT, due_of, says_nothing
@@ -27,9 +28,6 @@ from logstore.records.decode import decode
 from logstore.records.encode import Columns, encode_columns, encoded_size_max
 from logstore.records.record import Record
 
-# No client has it: plain ids lie below, and those with a check above (``producer_ids.py``). The one
-# above it is of held transactions (``queues/held.py``).
-PRODUCER: Final = 2**32 - 2
 INDEXED_BYTES: Final = 1 << 20  # that are looked at before the index is told
 MOVED_MAX: Final = 1000  # records of one batch
 READ_FIRST: Final = 8  # that are read at once: each may be as large as a record can be
@@ -143,7 +141,7 @@ class Mover:
         while at < self._target.safe:
             batches = read_when_here(self._target, at, INDEXED_BYTES)
             for batch in batches:
-                if (batch.producer_id, batch.base_sequence) == (PRODUCER, moving.number):
+                if (batch.producer_id, batch.base_sequence) == (DELIVERIES, moving.number):
                     return True
             if not batches:
                 return False
@@ -271,7 +269,7 @@ class Mover:
         )  # fmt: skip
         attributes = codec | LOG_APPEND_TIME if stamped else codec
         return encode_columns(
-            columns, attributes, rules.level(codec), producer=(PRODUCER, 0, number)
+            columns, attributes, rules.level(codec), producer=(DELIVERIES, 0, number)
         )
 
     def _forget(self, entries: Sequence[Entry]) -> None:

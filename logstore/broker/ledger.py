@@ -10,6 +10,9 @@ A producer that has begun a transaction here (its batches say so) has it open un
 ends it: the transactions that are open are known by the offset of their first record, and readers
 of what is committed stop at the earliest (KIP-98).
 
+What held transactions bring has a producer of its own, which no client has (``queues/held.py``):
+its last batch says which of it is here, so it is never forgotten.
+
 The ledger is made of the log's batches alone. The log saves it with its recovery point and tells it
 at opening of the batches above, so it survives whatever the batches survive. Where the topic has
 ``deduplication.header``, the ids that it remembers are kept here, too (``deduplication/``).
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
 from logstore.log import Aborted, Log
-from logstore.records.batch import Batch
+from logstore.records.batch import NUMBERED_PRODUCER, Batch
 from logstore.records.control import COMMIT, outcome_of
 from logstore.settings import TopicSettings
 
@@ -118,14 +121,24 @@ class Ledger:
         if known is None:
             return None
         expired = self._clock() - known.seen_ms >= self._expiration_ms
-        return None if expired and producer_id not in self._open else known
+        return None if expired and not self._stays(producer_id) else known
+
+    def _stays(self, producer_id: int) -> bool:
+        """Whether it is remembered, however long it is silent."""
+        return producer_id in self._open or producer_id == NUMBERED_PRODUCER
 
     def producers(self) -> Iterator[tuple[int, Known]]:
-        """Every producer that is not expired."""
+        """Every client's that is not expired."""
         for producer_id in list(self._producers):
             known = self._known(producer_id)
-            if known is not None:
+            if known is not None and producer_id != NUMBERED_PRODUCER:
                 yield producer_id, known
+
+    @property
+    def numbered(self) -> tuple[int, int] | None:
+        """Epoch and base sequence of the last batch that a held transaction brought."""
+        known = self._producers.get(NUMBERED_PRODUCER)
+        return None if known is None else (known.epoch, known.sent[-1].first_sequence)
 
     @property
     def undecided(self) -> int | None:
@@ -218,9 +231,9 @@ class Ledger:
         return Aborted(batch.producer_id, first, base_offset, stable)
 
     def _forget_one(self) -> None:
-        """The one not heard of for longest, but for those that have a transaction open."""
+        """The one not heard of for longest, but for those that stay."""
         for producer_id in self._producers:
-            if producer_id not in self._open:
+            if not self._stays(producer_id):
                 del self._producers[producer_id]
                 return
 
@@ -241,7 +254,7 @@ class Ledger:
         oldest = self._clock() - self._expiration_ms
         parts: list[bytes] = []
         for producer_id, known in producers.items():
-            if known.seen_ms > oldest or producer_id in begun:
+            if known.seen_ms > oldest or producer_id in begun or producer_id == NUMBERED_PRODUCER:
                 parts.append(
                     _PRODUCER.pack(producer_id, known.epoch, known.seen_ms, len(known.sent))
                 )

@@ -40,6 +40,9 @@ CRC_COVERS_FROM = 21  # attributes
 MAX_TIMESTAMP_AT = 35
 PRODUCER_AT = 43
 NO_PRODUCER = (-1, -1, -1)  # id, epoch, base sequence
+# The producer whose epoch and base sequence number each batch as a whole, and not its records
+# (``broker/queues/held.py``).
+NUMBERED_PRODUCER = 2**32 - 1
 MAGIC = 2
 LENGTH_MIN = HEADER_BYTES - LENGTH_END  # 49: a batch whose records were all compacted away
 OFFSET_MAX = 2**63 - 1
@@ -255,9 +258,14 @@ def anonymous(batch: Batch) -> Batch:
 
     Nor is it of a transaction any more. The header and the CRC change; the records do not.
     """
+    return with_producer(batch, NO_PRODUCER)
+
+
+def with_producer(batch: Batch, producer: tuple[int, int, int]) -> Batch:
+    """A copy with this producer: id, epoch, base sequence. It is of no transaction."""
     data, attributes = bytearray(batch.data), batch.attributes & ~TRANSACTIONAL
     _ATTRIBUTES.pack_into(data, CRC_COVERS_FROM, attributes)
-    _PRODUCER.pack_into(data, PRODUCER_AT, *NO_PRODUCER)
+    _PRODUCER.pack_into(data, PRODUCER_AT, *producer)
     crc = crc32c(memoryview(data)[CRC_COVERS_FROM:])
     _CRC_AND_ATTRIBUTES.pack_into(data, CRC_AT, crc, attributes)
     return Batch(data)

@@ -5,7 +5,7 @@ deltas count from the first batch's base then, so these two fields of each recor
 """
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import COMPRESSION_MASK, Batch
+from logstore.records.batch import COMPRESSION_MASK, NUMBERED_PRODUCER, Batch
 from logstore.records.check import whole
 from logstore.records.compression import Compression
 from logstore.records.encode import assembled
@@ -33,6 +33,8 @@ def follows(before: Batch, after: Batch) -> bool:
         return False
     if before.producer_id < 0:
         return True
+    if before.producer_id == NUMBERED_PRODUCER:
+        return False  # the last number would be lost
     following = (before.base_sequence + before.last_offset_delta + 1) % _SEQUENCES
     return before.next_offset == after.base_offset and following == after.base_sequence
 

@@ -7,6 +7,7 @@ from logstore.broker import ledger as module
 from logstore.broker.ledger import BATCHES_KEPT, Ledger
 from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
 from logstore.log import Aborted
+from logstore.records.batch import NUMBERED_PRODUCER
 from logstore.records.control import ABORT, COMMIT, marker
 from logstore.records.encode import encode
 
@@ -109,6 +110,19 @@ def test_a_note_that_is_cut_off_is_told(ledger, clock):
     note = ledger.freeze()()
     with pytest.raises(CorruptStore):
         Ledger(clock, EXPIRATION_MS).load(note[:-1])
+
+
+def test_the_last_that_a_held_transaction_brought_is_never_forgotten(ledger, clock, monkeypatch):
+    monkeypatch.setattr(module, "PRODUCERS_MAX", 3)
+    for number, count in ((4, 3), (9, 1)):
+        ledger.appended(batch(number, count=count, producer=NUMBERED_PRODUCER, epoch=2), number)
+    for n in range(5):
+        add(ledger, 0, 20 + n, producer=n)
+    clock.ms += 2 * EXPIRATION_MS
+    again = Ledger(clock, EXPIRATION_MS)
+    again.load(ledger.freeze()())
+    assert ledger.numbered == again.numbered == (2, 9)
+    assert list(again.producers()) == []  # it is no client's
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3), st.booleans()), max_size=60))

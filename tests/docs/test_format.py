@@ -116,7 +116,8 @@ def test_the_batch_header():
 def test_operations_of_the_journal():
     told = re.findall(r"^\| `(\w)` \|", TEXT, re.MULTILINE)
     at = told.index(held.TO_LANES.decode())
-    of_sessions = {it.encode() for it in told[at + 1 :]}
+    assert told[at + 1] == held.TO_TOPIC.decode()
+    of_sessions = {it.encode() for it in told[at + 2 :]}
     assert of_sessions == handovers._KNOWN | {handovers.GONE}
     told = told[:at]
     assert {ord(it) for it in told} == settled._OPERATIONS.keys() | {ord(settled.GONE)}

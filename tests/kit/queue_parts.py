@@ -10,6 +10,7 @@ from turns_by_hand import Turns
 from logstore.amqp import properties
 from logstore.broker.channel import Channels
 from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.ledger import Ledger
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.limits import QueueFacts
@@ -17,15 +18,17 @@ from logstore.broker.queues.message import Message
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.tables import arguments_of
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Unacked
 from logstore.broker.routing.arguments import NO_ARGUMENTS
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
+from logstore.errors import LogstoreError
 from logstore.open_queues import OpenQueues
 from logstore.open_topics import OpenTopics
 from logstore.records.decode import decode
 from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
-from logstore.storage.kinds import JOURNAL, KINDS, LANE
+from logstore.storage.kinds import JOURNAL, KINDS, LANE, TOPIC
 
 DEADLINE_S = 30
 MANY = 1 << 30
@@ -33,6 +36,7 @@ KINDS_WITH_NOTES = {
     **KINDS,
     LANE.name: replace(LANE, notes=lambda: LaneNotes(Deduplication())),
     JOURNAL.name: replace(JOURNAL, notes=SettlementNotes),
+    TOPIC.name: replace(TOPIC, notes=lambda: Ledger(lambda: NOW_MS, 86_400_000)),
 }
 
 
@@ -196,7 +200,8 @@ class Node:
             for queue in vhost.queues()
             for log in queue.logs()
         ]
-        logs = [*lanes, self.queues._journal]
+        topics = [log for topic in self.topics.used() for _, log in topic.opened]
+        logs = [*lanes, self.queues._journal, *filter(_is_well, topics)]
         return next((log for log in logs if log.safe < log.end), None)
 
     def later(self, ms):
@@ -321,6 +326,43 @@ class Node:
         self.run()
         self.queues.close()
         self.committer.close()
+
+
+def _is_well(log):
+    try:
+        log.check_failure()
+    except LogstoreError:
+        return False
+    return True
+
+
+class Commit:
+    """A held transaction, put together step by step."""
+
+    def __init__(self, node):
+        self.node = node
+        self.held = Transaction()
+        self.answers = []
+
+    def publish(self, key, *bodies, exchange=b"", **given):
+        messages = [Message(exchange, key, props(**given), body) for body in bodies]
+        run = [(self.node.vhost.route(it), it) for it in messages]
+        return self.node.vhost.publish(run, self.held)
+
+    def ack(self, channel, tag, *, multiple=False):
+        unacked = channel.unacked
+        for group in unacked.ack_upto(tag) if multiple else [unacked.ack(tag)]:
+            self.held.settle(group.queue, group.lane, group.first, group.bits)
+
+    def begin(self):
+        self.node.vhost.commit(self.held, self.answers.append)
+
+    def end(self):
+        """Until it is answered; how."""
+        self.begin()
+        self.node.run(until=lambda: self.answers)
+        (answer,) = self.answers
+        return answer
 
 
 class Time:

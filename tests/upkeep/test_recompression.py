@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import logstore
 from logstore import Message
 from logstore.config import Config
+from logstore.records.batch import NUMBERED_PRODUCER
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
 from logstore.records.encode import encode
@@ -181,6 +182,13 @@ class TestLargerBatches:
             batches += self.some(1, at=5 * n, **producer)
         found = self.same(batches)
         assert [(it.base_sequence, it.record_count) for it in found] == [(0, 20), (120, 10)]
+
+    def test_what_held_transactions_brought_stays_apart_since_its_numbers_count_batches(self):
+        batches = []
+        for n in range(3):
+            producer = {"producer_id": NUMBERED_PRODUCER, "producer_epoch": 0}
+            batches += self.some(1, at=n, n=1, base_sequence=n, **producer)
+        assert [it.base_sequence for it in self.same(batches)] == [0, 1, 2]
 
     def test_other_producers_and_markers_stay_apart(self):
         batches = self.some(2) + self.some(

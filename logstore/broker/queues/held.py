@@ -2,13 +2,15 @@
 
 Messages that become safe together, and together with what is settled in the same batch of the
 journal: a batch is whole or absent. Each *body* is one record batch, as it is to stand in the lanes
-that it names. Bodies are numbered through the whole store, in the journal's order; a batch in a
-lane carries its number where an idempotent producer has its epoch and sequence. So a lane knows
-which bodies it has by the last number that it has seen, and what is done again does nothing.
+that it names, or in a partition of a topic. Bodies are numbered through the whole store, in the
+journal's order; a batch in a log carries its number where an idempotent producer has its epoch and
+sequence. So a log knows which bodies it has by the last number that it has seen (a lane by its
+note, a partition by its ledger of producers), and what is done again does nothing.
 
 The key is ``H`` and the number of the first body; the value is operations, each a letter::
 
     L (lanes) (queue | priority)* (size) batch       the next body: it goes to these lanes
+    T (topic id, 16 bytes) (partition) (size) batch  the next body: it goes to this partition
 
 Numbers are as in ``broker/packed.py``. A letter that is not known is refused: it may be what the
 rest depends on.
@@ -21,22 +23,32 @@ from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.state import LANE_MAX
 from logstore.errors import CorruptBatch, SchemaTooNew
 from logstore.kept_queues import Lane
-from logstore.records.batch import Batch
+from logstore.records.batch import NUMBERED_PRODUCER, Batch
 
 HELD: Final = b"H"
 TO_LANES: Final = b"L"
+TO_TOPIC: Final = b"T"
+TOPIC_ID_BYTES: Final = 16
+PARTITION_MAX: Final = 2**31 - 1
 
 # No client has it: plain ids lie below, and those with a check above (``producer_ids.py``).
-PRODUCER: Final = 2**32 - 1
+PRODUCER: Final = NUMBERED_PRODUCER
 SEQUENCE_BITS: Final = 31  # of a batch's base sequence; its epoch has the 15 bits above
 NUMBER_MAX: Final = (1 << SEQUENCE_BITS + 15) - 1  # 400 years of 5,000 a second
 FIRST: Final = 1  # 0: a lane that has none
 
 
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic_id: bytes  # 16 bytes
+    partition: int
+
+
 class Body(NamedTuple):
     """Messages that go the same way."""
 
-    lanes: tuple[Lane, ...]
+    to: tuple[Lane, ...] | Place
     batch: Batch  # with its number
 
 
@@ -50,7 +62,12 @@ def number_of(batch: Batch) -> int:
     """The number of a body; 0: the batch is none."""
     if batch.producer_id != PRODUCER:
         return 0
-    return batch.producer_epoch << SEQUENCE_BITS | batch.base_sequence
+    return number_from(batch.producer_epoch, batch.base_sequence)
+
+
+def number_from(epoch: int, sequence: int) -> int:
+    """The number that a batch's epoch and base sequence stand for."""
+    return epoch << SEQUENCE_BITS | sequence
 
 
 def held_key(first: int) -> bytes:
@@ -70,10 +87,14 @@ def first_of(key: bytes) -> int:
 def encode(bodies: Sequence[Body]) -> bytes:
     """The value of the record."""
     parts: list[bytes | bytearray | memoryview] = []
-    for lanes, batch in bodies:
-        parts += (TO_LANES, packed(len(lanes)))
-        for lane in lanes:
-            parts += (packed(lane.queue), bytes((lane.priority,)))
+    for to, batch in bodies:
+        if isinstance(to, Place):
+            assert len(to.topic_id) == TOPIC_ID_BYTES
+            parts += (TO_TOPIC, to.topic_id, packed(to.partition))
+        else:
+            parts += (TO_LANES, packed(len(to)))
+            for lane in to:
+                parts += (packed(lane.queue), bytes((lane.priority,)))
         parts += (packed(batch.size), batch.data)
     return b"".join(parts)
 
@@ -83,21 +104,27 @@ def decode(value: bytes, first: int) -> list[Body]:
     data = Packed(value, f"transaction {first} of the journal")
     found: list[Body] = []
     while data:
-        letter = data.byte()
-        if letter != ord(TO_LANES):
+        letter = data.bytes(1)
+        to: tuple[Lane, ...] | Place
+        if letter == TO_LANES:
+            to = tuple([Lane(data.number(), data.byte()) for _ in range(data.number())])
+        elif letter == TO_TOPIC:
+            to = Place(data.bytes(TOPIC_ID_BYTES), data.number())
+            if to.partition > PARTITION_MAX:
+                raise data.damaged(f"has the partition {to.partition}")
+        else:
             raise SchemaTooNew(
-                f"transaction {first} of the journal has an operation {bytes((letter,))!r}, which "
+                f"transaction {first} of the journal has an operation {letter!r}, which "
                 f"this logstore does not know: open the store with the one that wrote it"
             )
-        lanes = tuple([Lane(data.number(), data.byte()) for _ in range(data.number())])
         raw = data.bytes(data.number())
         try:
             batch = Batch(raw)
         except CorruptBatch as error:
             raise data.damaged(f"has what is no batch: {error}") from None
-        if not lanes or number_of(batch) != first + len(found):
+        if not to or number_of(batch) != first + len(found):
             raise data.damaged(f"has a body that is not the one with number {first + len(found)}")
-        found.append(Body(lanes, batch))
+        found.append(Body(to, batch))
     if not found:
         raise data.damaged("brings nothing")
     return found

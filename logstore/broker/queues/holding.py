@@ -10,12 +10,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.opening import APPENDS_MAX
+from logstore.broker.queues.partitions import Partitions
 from logstore.broker.queues.pending import Pending, Waiting
-from logstore.broker.queues.transaction import Effect, Record, Transaction
+from logstore.broker.queues.transaction import Ahead, Effect, Record, Transaction
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
 
@@ -53,11 +55,11 @@ class _Ahead:
 
     def __init__(
         self,
-        transaction: Transaction,
+        calls: Sequence[Ahead],
         soon: Callable[[Callable[[], object]], object],
         then: Then,
     ) -> None:
-        self._calls = transaction.ahead
+        self._calls = calls
         self._soon = soon
         self._then: Then | None = then
         self._waiting = Waiting(synced=True)
@@ -91,6 +93,7 @@ class Holding:
         end_soon: Callable[[], None],
     ) -> None:
         """``end_soon``: have ``batches`` asked for at the end of the turn."""
+        self.partitions: Partitions | None = None  # in a process that has topics
         self.bytes = 0  # of bodies that are not where they go
         self._journal = journal
         self._notes = notes
@@ -117,8 +120,13 @@ class Holding:
         If it fails nothing of it has happened, and nothing will; but what goes ahead may be there.
         """
         self.bytes += transaction.body_bytes
-        if transaction.ahead:
-            _Ahead(transaction, self._soon, lambda it: self._went(transaction, then, it)).begin()
+        ahead = transaction.ahead
+        if transaction.entries:
+            assert self.partitions is not None
+            places = {it.place for it in transaction.entries}
+            ahead = [partial(self.partitions.open, places), *ahead]
+        if ahead:
+            _Ahead(ahead, self._soon, lambda it: self._went(transaction, then, it)).begin()
         else:
             self._begin_kept(transaction, then)
 
@@ -243,6 +251,9 @@ class Holding:
         for part, effect in zip(transaction.parts, effects, strict=True):
             transaction.came(part)
             self._append(effect, waiting)
+        for entry in transaction.entries:
+            assert self.partitions is not None
+            self.partitions.append(entry, waiting)
         self.bytes -= transaction.body_bytes
         for queue, lane, first, bits in transaction.endings:
             if not queue.gone:
@@ -250,7 +261,7 @@ class Holding:
                 queue.wake()
         for it in transaction.remembered:
             it.came(None)
-        if any(it.lasts for it in effects):
+        if transaction.entries or any(it.lasts for it in effects):
             self._done.append(_Done(transaction.first, waiting))
         then(None)
 
@@ -289,7 +300,7 @@ class Holding:
                 self._notes.finished(it.first)
             else:
                 log.error(
-                    "what was committed is not in its lane, and will be after the next start: %s",
+                    "what was committed is not where it goes, and will be after the next start: %s",
                     it.waiting.failed,
                 )
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.partitioner import Partitioner
-from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.held import Place
+from logstore.broker.queues.opening import Work
 from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.topic import Portion, Topic
 from logstore.broker.topics import Topics
 from logstore.errors import InvalidRecord, LogstoreError, UnknownTopic
@@ -86,6 +88,19 @@ class IntoTopic:
                 error = self._append(topic, part, waiting.appended)
                 if error is not None:
                     refused.update(dict.fromkeys(part.indexes, error))
+        return refused
+
+    def hold(self, messages: Sequence[Message], held: Transaction) -> dict[int, LogstoreError]:
+        """Have these become a part of a transaction; what it gives is as of ``take``."""
+        topic = self._topics.get(self.name)
+        if topic is None:
+            missing = self.missing()
+            assert missing is not None
+            return dict.fromkeys(range(len(messages)), missing)
+        parts, refused = self._parted(topic, messages)
+        for part in parts:
+            for batch in part.batches:
+                held.append(Place(topic.uuid, part.partition), batch)
         return refused
 
     # Parted

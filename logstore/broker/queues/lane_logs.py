@@ -9,13 +9,13 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from logstore.broker.here import read_when_here
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key
 from logstore.broker.queues.lane_notes import LaneNotes
-from logstore.broker.queues.opening import APPENDS_MAX, Opened, Part
+from logstore.broker.queues.opening import APPENDS_MAX, Opened, Part, Work
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
@@ -32,8 +32,6 @@ SIZED_BYTES: Final = 1 << 20  # that are read at once where bodies are counted
 PART_BYTES: Final = 262_144  # where queues are in use: some thousand messages, looked at in 1 ms
 
 log: Final = logging.getLogger("logstore.queues")
-
-Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 class LaneLogs:

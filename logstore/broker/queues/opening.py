@@ -6,7 +6,7 @@ in it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.settlement import Settlement
@@ -17,6 +17,10 @@ from logstore.log import Log
 APPENDS_MAX: Final = 200
 OPEN_COST: Final = 3  # that to hand a lane to a worker costs, in appends of some 50 us
 MAKE_COST: Final = 20  # that to make a volatile lane costs
+
+
+# Runs the first in another thread, then the second, with what it gave, in this one.
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 class Opened(NamedTuple):

@@ -24,11 +24,13 @@ from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
 from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
 from logstore.broker.queues.lane import Windows
-from logstore.broker.queues.lane_logs import LaneLogs, Work
+from logstore.broker.queues.lane_logs import LaneLogs
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Framing, Showing
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.newest import Hosted, newest
+from logstore.broker.queues.opening import Work
+from logstore.broker.queues.partitions import Partitions
 from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import InvalidQueueArgument
@@ -154,6 +156,10 @@ class Queues:
         self.logs = LaneLogs(
             logs, self._journal, self._holding, clock, soon, work, clean=self._clean
         )
+        if surroundings.topics is not None:
+            self._holding.partitions = Partitions(
+                surroundings.topics, work, clock, self.logs.parked, self.alarm, self._holding.seen
+            )
         self._in_use = not self._clean
         self._to_mark = False
         self._leaving: set[Queue] = set()  # deleted, and not all that died in them is sent
@@ -220,7 +226,10 @@ class Queues:
             queues: dict[int, Holder] = {}
             for vhost in self.vhosts.values():
                 queues |= {it.id: it for it in vhost.with_lanes()} | vhost.holders
-            resume(self._journal, unfinished, queues.get, self._holding, all_known=not kept.damaged)
+            resume(
+                self._journal, unfinished, queues.get, self._holding,
+                all_known=not kept.damaged, topics_known=not self._logs.topics_damaged,
+            )  # fmt: skip
 
     def _drop_streams(self) -> None:
         """Those whose topics were deleted by a process that did not come to forget them."""

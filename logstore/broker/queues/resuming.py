@@ -1,7 +1,7 @@
-"""What was committed before this process began, and may not have come to all lanes.
+"""What was committed before this process began, and may not have come to where it goes.
 
-The journal has the record of each such transaction. What it brings is given to the lanes before
-anything else can come to them; a lane that has it takes nothing.
+The journal has the record of each such transaction. What it brings is given to the lanes, and to
+the partitions of topics, before a later one can come to them; what has it takes nothing.
 """
 
 import logging
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from logstore.broker.here import read_when_here
-from logstore.broker.queues.held import HELD, Body, decode, first_of
+from logstore.broker.queues.held import HELD, Body, Place, decode, first_of
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.pending import Waiting
-from logstore.broker.queues.transaction import Holder
+from logstore.broker.queues.transaction import Entry, Holder
 from logstore.errors import LogstoreError
 from logstore.log import Log
 from logstore.records.batch import Batch
@@ -30,16 +30,25 @@ def resume(
     holding: Holding,
     *,
     all_known: bool,
+    topics_known: bool,
 ) -> None:
     """``unfinished``: as the notes have it. ``queue``: by its number; None: it is deleted.
 
-    Unless not ``all_known``: its row may be damaged. That, and what can't be read, is told, and
-    stays unfinished.
+    Unless not ``all_known``: its row may be damaged; so may a topic's, where not ``topics_known``.
+    That, and what can't be read, is told, and stays unfinished.
     """
     for first, bodies in _transactions(journal, unfinished):
         waiting = Waiting(synced=True)
         for number, body in enumerate(bodies, first):
-            for lane in body.lanes:
+            if isinstance(body.to, Place):
+                entry = Entry(body.to, body.batch)
+                if holding.partitions is None or not topics_known:
+                    log.error("a commit waits for a topic, which is damaged or not to be had here")
+                    waiting.park()
+                else:
+                    holding.partitions.append(entry, waiting, number)
+                continue
+            for lane in body.to:
                 if (holder := queue(lane.queue)) is not None:
                     holder.stock.append_held(
                         lane.priority, body.batch, _body_bytes(body.batch, holder), waiting,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstore.broker.deduplication.deduplication import Deduplication
-from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.opening import Work
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.exchange import ExchangeFacts

@@ -1,11 +1,8 @@
 """The station of an exchange of type x-topic: what ends there is appended to a topic."""
 
-from functools import partial
-
 from logstore.amqp.fields import text
 from logstore.broker.mapping.records import Recording
 from logstore.broker.queues.into_topic import IntoTopic
-from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.station_home import StationHome
 from logstore.broker.routing.arguments import Field
@@ -15,7 +12,6 @@ from logstore.broker.routing.targets import target_of_exchange
 from logstore.broker.topics import check_for_clients
 from logstore.errors import Failed, InvalidName, LogstoreError
 from logstore.names import check_topic
-from logstore.records.record import Message
 
 
 def topic_of(facts: ExchangeFacts) -> str:
@@ -63,19 +59,13 @@ class TopicStation:
             for key, body, its in zip(*parcel, strict=True)
         ]
         if intake.held is None:
-            for number, error in into.take(messages, intake.waiting).items():
-                intake.refuse((number,), error)
-            return
-        intake.lasting.update(range(len(messages)))
-        size = sum(map(len, parcel.bodies))
-        intake.held.before(partial(_go, into, messages), size)
+            refused = into.take(messages, intake.waiting)
+        else:
+            refused = into.hold(messages, intake.held)
+            intake.lasting.update(set(range(len(messages))).difference(refused))
+        for number, error in refused.items():
+            intake.refuse((number,), error)
 
     def drop(self) -> None:
         """As Station.drop. What is parked is appended all the same."""
         self.gone = True
-
-
-def _go(into: IntoTopic, messages: list[Message], waiting: Waiting) -> None:
-    """All of it, or the transaction fails."""
-    for error in into.take(messages, waiting).values():
-        waiting.failed = waiting.failed or error

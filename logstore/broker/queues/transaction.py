@@ -1,15 +1,15 @@
 """A held transaction before it is told to the journal: what it brings, and what it settles.
 
 Nothing of it has happened yet. Either all of it becomes a part of one batch of the journal, or none
-of it does. What goes to logs that the journal does not decide about, those of topics, goes first,
-and is safe before the journal is told: after a crash it may be there, and come again; it is never
+of it does. What nothing of is kept (a channel), or what can't be told apart when it comes again, is
+done first, and is over before the journal is told: after a crash it may come again; it is never
 lost.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from logstore.broker.queues.held import Body, encode, held_key, producer_of
+from logstore.broker.queues.held import Body, Place, encode, held_key, producer_of
 from logstore.broker.queues.journal import queue_key
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Content, Framed, batch_of
@@ -19,7 +19,8 @@ from logstore.broker.queues.stock import Stock
 from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.errors import LogstoreError, Refused
 from logstore.kept_queues import Lane
-from logstore.records.batch import NO_PRODUCER, Batch
+from logstore.log import Log
+from logstore.records.batch import NO_PRODUCER, Batch, with_producer
 
 Record = tuple[bytes, bytes, tuple[()], int]  # of the journal: value, key, headers, time (ms)
 FORGOTTEN: Final = "what was to come with it was not sent after all: send it again"
@@ -75,6 +76,18 @@ class Effect(NamedTuple):
     expires: bool
 
 
+class Entry:
+    """A batch for a partition of a topic, and where it stands once it was appended."""
+
+    __slots__ = ("batch", "log", "mark", "place")
+
+    def __init__(self, place: Place, batch: Batch) -> None:
+        self.place = place
+        self.batch = batch  # with its number, once the journal is told
+        self.log: Log | None = None
+        self.mark = 0
+
+
 class Ending(NamedTuple):
     """Messages of one lane that are out, and are done with: ``first + n`` for each bit of bits."""
 
@@ -101,11 +114,14 @@ class Remembered(Protocol):
 class Transaction:
     """One of them, as it is put together."""
 
-    __slots__ = ("ahead", "body_bytes", "endings", "first", "parts", "remembered")
+    __slots__ = (
+        "ahead", "body_bytes", "endings", "entries", "first", "parts", "remembered",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.ahead: list[Ahead] = []  # called when it begins
         self.parts: list[Part] = []
+        self.entries: list[Entry] = []
         self.endings: list[Ending] = []
         self.remembered: list[Remembered] = []
         self.body_bytes = 0
@@ -113,7 +129,8 @@ class Transaction:
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
-        return bool(self.parts or self.endings or self.ahead or self.remembered)
+        brings = self.parts or self.entries or self.ahead
+        return bool(brings or self.endings or self.remembered)
 
     def bring(self, part: Part) -> None:
         """Messages. Their queues count them from now on, as what is coming."""
@@ -128,6 +145,13 @@ class Transaction:
         for queue, _ in part.targets:
             queue.stock.coming -= len(part.values)
             queue.stock.coming_bytes -= part.body_bytes
+
+    def append(self, place: Place, batch: Batch) -> Entry:
+        """Records for a partition of a topic, as it is to have them."""
+        entry = Entry(place, batch)
+        self.entries.append(entry)
+        self.body_bytes += batch.size
+        return entry
 
     def before(self, call: Ahead, body_bytes: int) -> None:
         """Messages that go ahead."""
@@ -149,6 +173,7 @@ class Transaction:
         """All of the other one, which is none of its own any more."""
         self.ahead += other.ahead
         self.parts += other.parts
+        self.entries += other.entries
         self.endings += other.endings
         self.remembered += other.remembered
         self.body_bytes += other.body_bytes
@@ -159,7 +184,8 @@ class Transaction:
             self.failed(part, Refused(FORGOTTEN))
         for it in self.remembered:
             it.came(Refused(FORGOTTEN))
-        self.ahead, self.parts, self.endings, self.remembered = [], [], [], []
+        self.ahead, self.parts, self.entries = [], [], []
+        self.endings, self.remembered = [], []
         self.body_bytes = 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
@@ -170,7 +196,8 @@ class Transaction:
     def lasts(self) -> bool:
         """Whether any of it outlives the process."""
         return (
-            any(it.queue.facts.lasts for it in self.endings)
+            bool(self.entries)
+            or any(it.queue.facts.lasts for it in self.endings)
             or any(queue.facts.lasts for part in self.parts for queue, _ in part.targets)
             or any(it.lasts for it in self.remembered)
         )
@@ -192,6 +219,9 @@ class Transaction:
             if lanes:
                 bodies.append(Body(lanes, batch))
             effects.append(Effect(part.targets, batch, bool(lanes), part.body_bytes, part.expires))
+        for entry in self.entries:
+            entry.batch = with_producer(entry.batch, producer_of(number + len(bodies)))
+            bodies.append(Body(entry.place, entry.batch))
         records = self._settled(now_ms)
         records += [it.record(now_ms) for it in self.remembered if it.lasts]
         if bodies:

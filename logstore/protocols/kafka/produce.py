@@ -13,6 +13,7 @@ from functools import partial
 from logstore.access.resources import TRANSACTIONAL_ID, WRITE
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
 from logstore.broker.ledger import ids_in, once, producers_of
+from logstore.broker.producer_ids import OWN
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
@@ -505,7 +506,9 @@ def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
     if known is None:
         return None
     producer_id = batch.producer_id
-    if not known.knows(producer_id) and not client.door.topics.knows_producer(producer_id):
+    if producer_id in OWN or not (
+        known.knows(producer_id) or client.door.topics.knows_producer(producer_id)
+    ):
         raise UnknownProducer(
             f"producer id {producer_id} was not given here: ask for one with InitProducerId"
         )

@@ -1,44 +1,13 @@
 """Held transactions over real queues: all of one happens, or nothing, and once."""
 
 import pytest
-from queue_parts import Channel, props
+from queue_parts import Channel, Commit
 from storage_kit import FullDisk, SyncFailsDisk
 
 from logstore.broker.queues import holding
-from logstore.broker.queues.message import Message
 from logstore.broker.queues.tables import arguments_of
-from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.binding import Binding
 from logstore.errors import LogFailed, StorageFull
-
-
-class Commit:
-    """One, put together step by step."""
-
-    def __init__(self, node):
-        self.node = node
-        self.held = Transaction()
-        self.answers = []
-
-    def publish(self, key, *bodies, exchange=b"", **given):
-        messages = [Message(exchange, key, props(**given), body) for body in bodies]
-        run = [(self.node.vhost.route(it), it) for it in messages]
-        return self.node.vhost.publish(run, self.held)
-
-    def ack(self, channel, tag, *, multiple=False):
-        unacked = channel.unacked
-        for group in unacked.ack_upto(tag) if multiple else [unacked.ack(tag)]:
-            self.held.settle(group.queue, group.lane, group.first, group.bits)
-
-    def begin(self):
-        self.node.vhost.commit(self.held, self.answers.append)
-
-    def end(self):
-        """Until it is answered; how."""
-        self.begin()
-        self.node.run(until=lambda: self.answers)
-        (answer,) = self.answers
-        return answer
 
 
 def numbers(*of):

@@ -13,7 +13,9 @@ from logstore.broker.packed import packed
 from logstore.broker.queues import held
 from logstore.broker.queues.held import (
     NUMBER_MAX,
+    PARTITION_MAX,
     Body,
+    Place,
     decode,
     encode,
     first_of,
@@ -39,22 +41,27 @@ lanes = st.lists(
     st.builds(Lane, st.integers(0, 2**62), st.integers(0, 255)), min_size=1, max_size=4
 )
 
+places = st.builds(
+    Place, st.binary(min_size=16, max_size=16), st.integers(0, PARTITION_MAX)
+).map(lambda it: [it])  # fmt: skip
+
 
 def body(number, *to, values=(b"x",)):
     columns = Columns(list(values), [b""] * len(values), [()] * len(values), [NOW_MS] * len(values))
-    return Body(tuple(to), encode_columns(columns, producer=producer_of(number)))
+    where = to[0] if isinstance(to[0], Place) else tuple(to)
+    return Body(where, encode_columns(columns, producer=producer_of(number)))
 
 
 @st.composite
 def transactions(draw):
     first = draw(numbers)
     values = st.lists(st.binary(max_size=40), min_size=1, max_size=3)
-    found = draw(st.lists(st.tuples(lanes, values), min_size=1, max_size=4))
+    found = draw(st.lists(st.tuples(st.one_of(lanes, places), values), min_size=1, max_size=4))
     return first, [body(first + n, *to, values=those) for n, (to, those) in enumerate(found)]
 
 
 def plain(bodies):
-    return [(it.lanes, bytes(it.batch.data)) for it in bodies]
+    return [(it.to, bytes(it.batch.data)) for it in bodies]
 
 
 @given(transactions())
@@ -94,6 +101,11 @@ def test_a_body_with_the_number_of_another_is_refused():
         decode(encode([body(7, Lane(1, 0)), body(9, Lane(1, 0))]), 7)
     with pytest.raises(CorruptStore, match="brings nothing"):
         decode(b"", 7)
+
+
+def test_a_body_for_no_partition_that_there_can_be_is_refused():
+    with pytest.raises(CorruptStore, match="partition 2147483648"):
+        decode(encode([body(7, Place(bytes(16), PARTITION_MAX + 1))]), 7)
 
 
 def test_no_client_has_the_producer_id_of_bodies():

@@ -7,6 +7,8 @@ from clock import NOW_MS
 from door_kit import Talk, a_batch, opened, produce_body, produced
 from far_log import FarLog
 
+from logstore.broker.producer_ids import OWN
+from logstore.records.batch import Batch
 from logstore.records.compression import Compression
 from logstore.records.decode import decode
 
@@ -249,6 +251,16 @@ def test_a_batch_sent_twice_stands_there_once(talk):
     assert idempotent(talk, 9)[0] == 45
     assert idempotent(talk, 7) == (0, 7)
     assert stored(talk) == [b"%d" % n for n in range(8)]
+
+
+@pytest.mark.parametrize("producer", sorted(OWN))
+def test_a_client_that_claims_to_be_the_server_is_refused_also_where_that_has_written(
+    talk, producer
+):
+    batch = a_batch(b"own", producer_id=producer, producer_epoch=0, base_sequence=1)
+    log_of(talk).append(Batch(batch))
+    assert idempotent(talk, 2, producer=producer)[0] == 49
+    assert stored(talk) == [b"own"]
 
 
 def test_a_duplicate_is_acknowledged_only_when_the_first_is_safe(talk):

@@ -16,9 +16,9 @@ from logstore.broker.committed import CommittedLog
 from logstore.broker.mapping.messages import SHORT_BYTES_MAX, Messaging
 from logstore.broker.queues.crossing.feed import Feed
 from logstore.broker.queues.crossing.key_template import KeyTemplate
-from logstore.broker.queues.lane_logs import Work
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Framed
+from logstore.broker.queues.opening import Work
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.station import Route
 from logstore.broker.queues.vhost import Vhost

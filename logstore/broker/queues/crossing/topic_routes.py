@@ -9,7 +9,7 @@ from logstore.broker.committed import CommittedLog
 from logstore.broker.queues.crossing.circles import Node, Ways, circle
 from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
 from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
-from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.opening import Work
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.refusals import NoRoute, NoVhost, RouteDiffers, TooManyRoutes
 from logstore.broker.queues.station_home import Surroundings

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from logstore.amqp.fields import text
 from logstore.broker.committed import whole
 from logstore.broker.policies import Policy
+from logstore.broker.queues.held import Place
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Delivery
@@ -256,23 +257,30 @@ class Stream:
         self._streams.totals.published += total
 
     def _hold(self, messages: Sequence[Message], intake: Intake) -> None:
-        """As a part of a transaction: ahead of it, when it begins."""
+        """As a part of a transaction; ahead of it, when it begins, where its topic is not known."""
         assert intake.held is not None
         refused: dict[int, LogstoreError] = {}
         if self._topic is not None:
-            _, refused = self._encoded(messages)
+            batches, refused = self._encoded(messages)
             for number, error in refused.items():
                 intake.refuse((number,), error)
+            for batch in batches:
+                intake.held.append(Place(self._topic.uuid, 0), batch)
+            intake.held.ahead.append(partial(self._begun, len(messages) - len(refused)))
+        else:
+            intake.held.ahead.append(partial(self._ahead, messages))
         intake.lasting.update(set(range(len(messages))) - set(refused))
-        messages = [it for n, it in enumerate(messages) if n not in refused]
-        intake.held.ahead.append(partial(self._ahead, messages))
+
+    def _begun(self, total: int, waiting: Waiting) -> None:
+        """They come with all that the transaction brings."""
+        self._count(total)
+        if self.kept is not None:
+            waiting.pending(self.kept)
 
     def _ahead(self, messages: Sequence[Message], waiting: Waiting) -> None:
         if self.gone:
             return
-        self._count(len(messages))
-        if self.kept is not None:
-            waiting.pending(self.kept)
+        self._begun(len(messages), waiting)
         if self._log is None:
             self._park(messages, waiting)
         else:

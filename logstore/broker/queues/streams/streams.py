@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from logstore.broker.committed import CommittedLog
 from logstore.broker.mapping.messages import Messaging
 from logstore.broker.mapping.records import Recording
-from logstore.broker.queues.lane_logs import Work
+from logstore.broker.queues.opening import Work
 from logstore.broker.queues.streams.offset_header import OffsetHeader
 from logstore.broker.queues.streams.pages import Pages
 from logstore.broker.topic import Topic

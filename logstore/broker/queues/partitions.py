@@ -1,0 +1,188 @@
+"""The partitions of topics that held transactions bring something to.
+
+Each is open before the journal is told, so that one that can't be opened fails the transaction, and
+nothing of it happens. Once the journal has it safe it is appended, in the journal's order; what the
+disk has no room for is tried again, and what comes for the same partition waits behind it. A topic
+that was deleted meanwhile gets nothing.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from logstore.broker.ledger import producers_of
+from logstore.broker.queues.held import Place, number_from
+from logstore.broker.queues.opening import Work
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.transaction import Entry
+from logstore.broker.topic import Topic
+from logstore.broker.topics import Topics
+from logstore.errors import LogstoreError, StorageFull, UnknownPartition, UnknownTopic
+from logstore.log import Log
+
+RETRY_MS: Final = 1000  # after which what there was no room for is tried again
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class _Left(NamedTuple):
+    """What is to be appended once its partition is open, or there is room."""
+
+    entry: Entry
+    waiting: Waiting
+    again: int  # its number, if it is of an earlier process, and may be there
+
+
+class Partitions:
+    """Of one process that has topics. Everything is in the sessions' thread."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        work: Work,
+        clock: Callable[[], int],
+        parked: Callable[[int], None],
+        alarm: Callable[[Any, int], None],
+        seen: Callable[[int], None],
+    ) -> None:
+        """``parked`` is told how many bytes more, or less, wait; ``seen`` of each number that a
+        partition has. ``alarm``: have ``wake`` called then.
+        """
+        self._topics = topics
+        self._work = work
+        self._clock = clock
+        self._tell_parked = parked
+        self._alarm = alarm
+        self._seen = seen
+        self._left: dict[Place, deque[_Left]] = {}
+        self._opening: dict[Place, list[Callable[[LogstoreError | None], None]]] = {}
+
+    # Before the journal is told
+
+    def open(self, places: Iterable[Place], waiting: Waiting) -> None:
+        """``waiting`` fails where one of these takes nothing; and it waits for those to be opened
+        that nobody has used yet.
+        """
+        for place in places:
+            try:
+                topic, its = self._find(place)
+                if its is not None:
+                    self._check(its)
+            except LogstoreError as error:
+                waiting.failed = waiting.failed or error
+                continue
+            if its is None:
+                waiting.park()
+                self._open(place, topic, lambda error: waiting.unparked(None, 0, error))
+
+    def _find(self, place: Place) -> tuple[Topic, Log | None]:
+        """The log is None: nobody has asked for it yet. Raises UnknownTopic, UnknownPartition."""
+        topic = self._topics.by_uuid(place.topic_id)
+        if topic is None:
+            raise UnknownTopic("a topic that the transaction brings something to was deleted")
+        return topic, topic.at_hand(place.partition)
+
+    def _check(self, its: Log) -> None:
+        its.check_failure()
+        self._seen(last_of(its))
+
+    def _open(
+        self, place: Place, topic: Topic, then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """A worker does."""
+        calls = self._opening.setdefault(place, [])
+        calls.append(then)
+        if len(calls) > 1:
+            return
+
+        def work() -> LogstoreError | None:
+            try:
+                topic.partition(place.partition)
+            except LogstoreError as error:
+                return error
+            return None
+
+        def opened(error: LogstoreError | None) -> None:
+            if error is None:
+                try:
+                    its = topic.at_hand(place.partition)
+                    assert its is not None, "it was opened just now"
+                    self._check(its)
+                except LogstoreError as failed:
+                    error = failed
+            for call in self._opening.pop(place):
+                call(error)
+
+        self._work(work, opened)
+
+    # Once the journal has it
+
+    def append(self, entry: Entry, waiting: Waiting, again: int = 0) -> None:
+        """``again``: its number, where the partition may have it from before the start.
+
+        ``waiting`` fails where the partition takes nothing in this process.
+        """
+        waiting.park()
+        left = _Left(entry, waiting, again)
+        those = self._left.get(entry.place)
+        if those is None:
+            if self._put(left):
+                return
+            those = self._left[entry.place] = deque()
+        those.append(left)
+        self._tell_parked(entry.batch.size)
+
+    def _put(self, it: _Left) -> bool:
+        """Whether there is no more to do about it."""
+        entry, waiting, again = it
+        try:
+            topic, its = self._find(entry.place)
+            if its is None:
+                self._open(entry.place, topic, lambda error: self._opened(entry.place, error))
+                return False
+            if again and again <= last_of(its):
+                waiting.unparked(None, 0)  # recovery has synced it
+                return True
+            mark = its.append(entry.batch)
+        except (UnknownTopic, UnknownPartition):  # deleted
+            waiting.unparked(None, 0)
+            return True
+        except StorageFull as error:
+            log.warning("what was committed to a topic has no room, and is tried again: %s", error)
+            self._alarm(self, self._clock() + RETRY_MS)
+            return False
+        except LogstoreError as error:
+            waiting.unparked(None, 0, error)
+            return True
+        entry.log, entry.mark = its, mark
+        its.sync_soon()
+        waiting.unparked(its, mark + entry.batch.last_offset_delta + 1)
+        return True
+
+    def _opened(self, place: Place, error: LogstoreError | None) -> None:
+        if error is not None and not isinstance(error, (UnknownTopic, UnknownPartition)):
+            for it in self._left.pop(place, ()):
+                self._tell_parked(-it.entry.batch.size)
+                it.waiting.unparked(None, 0, error)
+        self._go_on(place)
+
+    def _go_on(self, place: Place) -> None:
+        those = self._left.get(place)
+        while those:
+            if place in self._opening or not self._put(those[0]):
+                return
+            self._tell_parked(-those.popleft().entry.batch.size)
+        self._left.pop(place, None)
+
+    def wake(self) -> None:
+        """There may be room by now."""
+        for place in list(self._left):
+            self._go_on(place)
+
+
+def last_of(its: Log) -> int:
+    """The number of the last body that a partition has; 0: none."""
+    known = producers_of(its)
+    assert known is not None, "whoever writes a topic knows its producers"
+    return 0 if known.numbered is None else number_from(*known.numbered)
