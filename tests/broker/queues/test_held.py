@@ -121,7 +121,7 @@ def test_no_client_has_the_producer_id_of_bodies():
     [
         (held_key(1), b"Z"),
         (held_key(1), encode([body(1, Lane(1, 0))]) + b"O"),
-        (b"G" + packed(1), b""),
+        (b"Z" + packed(1), b""),
     ],
 )
 def test_a_journal_with_an_operation_that_is_not_known_is_not_opened(tmp_path, key, value):
