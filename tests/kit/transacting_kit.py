@@ -75,7 +75,7 @@ class Node:
                 if not its.gone:
                     _copy(its, self.log(place), lost=lost)
         self.journal.notes.freeze()
-        loaded = load(self.journal, _Logs(self.logs, broken))
+        loaded = load(self.journal, Places(self.logs, broken))
         self.table = Table(loaded.journaled.ids())
         self._ended = False
         telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
@@ -205,8 +205,10 @@ def next_batch(its, producer, value=b"x"):
     )  # fmt: skip
 
 
-class _Logs:
-    def __init__(self, logs, broken):
+class Places:
+    """``Logs`` of a node, but for those that are broken."""
+
+    def __init__(self, logs, broken=()):
         self._logs = logs
         self._broken = broken
 

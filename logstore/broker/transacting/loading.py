@@ -64,8 +64,14 @@ def load(journal: Log, logs: Logs) -> Loaded:
 
     Raises SchemaTooNew, CorruptStore.
     """
-    journaled = settlements_of(journal).transactions()
-    resumed = [_resumed(it, _decision(journal, it), logs) for it in journaled.unfinished()]
+    notes = settlements_of(journal)
+    journaled = notes.transactions()
+    resumed = []
+    for decided in journaled.unfinished():
+        if decided < journal.start:  # that is why it could be trimmed: the note is from before
+            notes.ended(decided)
+        else:
+            resumed.append(_resumed(decided, _decision(journal, decided), logs))
     found = {pid: Open(epoch) for pid, epoch, _ in journaled.staged.producers()}
     for place, its in logs.undecided(recover=bool(journaled)):
         known = producers_of(its)

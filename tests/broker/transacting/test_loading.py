@@ -1,9 +1,11 @@
 """What a start does about what it finds, where that is much, or not all can be reached."""
 
-from transacting_kit import Node, next_batch
+from transacting_kit import HeldLog, Node, Places, next_batch
 from transaction_parts import ABORT, COMMIT, TOPIC
 
+from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.transacting.coordinator import MARKED_AT_ONCE
+from logstore.broker.transacting.loading import load
 from logstore.broker.transactions.operations import Offset
 from logstore.broker.transactions.state import State
 
@@ -73,3 +75,19 @@ def test_offsets_are_committed_that_no_partition_needs():
     again = Node(node)
     assert [it[1] for it in again.offsets.values()] == [55]
     assert again.journal.notes.transactions().committed() == []
+
+
+def test_a_decision_that_was_trimmed_away_was_finished():
+    """A note is saved with a recovery point, and the journal may be trimmed without another one."""
+    node = Node()
+    decided(node, MANY[:1])
+    journal = HeldLog("journal", SettlementNotes())
+    journal.notes.load(node.journal.notes.freeze()())
+    node.settle()
+    [place] = node.done
+    journal.start = journal.end = journal.synced = place + 1
+    journal.notes.freeze()
+    assert journal.notes.transactions().unfinished() == [place]
+    assert load(journal, Places(node.logs)).resumed == []
+    assert journal.notes.transactions().unfinished() == []
+    assert journal.notes.needed_from(journal.start) == journal.start
