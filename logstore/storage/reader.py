@@ -182,10 +182,15 @@ class ReaderDirectory:
             slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
             return slot.shown() if slot else 0
 
+        _, saved = self._saved_mark(name, entry, partition) or (0, 0)
+
         def undecided() -> int | None:
             marks = self._marks_now()
             slot = marks and marks.slot(entry.slots[partition], entry.tag(partition))
-            return slot.undecided() if slot and slot.read() is not None else state().undecided
+            published = slot.read() if slot else None
+            if slot and published is not None and published[1] >= saved:
+                return slot.undecided()
+            return state().undecided  # what is published is behind it, after a power cut
 
         return FollowerLog(directory, chain, mark, self._poller.watch, state, shown, undecided)
 

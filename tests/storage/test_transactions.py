@@ -202,6 +202,19 @@ def test_a_transaction_between_two_syncs_is_not_shown_half(store):
     assert reader.stable == 4
 
 
+def test_readers_go_by_the_catalogue_where_the_watermarks_are_behind_it(store):
+    """As after a power cut: they are never synced."""
+    log = a_log(store)
+    marks = store.path / "watermarks"
+    before = marks.read_bytes()
+    write(log, 7)
+    log.secure()
+    store.crash()
+    marks.write_bytes(before)
+    reader = as_reader(store)
+    assert (reader.safe, reader.stable) == (1, 0)
+
+
 def test_a_full_disk_keeps_readers_elsewhere_back(store):
     disk = FullDisk()
     log = a_log(store, disk, preallocate="false")
