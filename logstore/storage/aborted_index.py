@@ -4,7 +4,7 @@
 
 An entry stands in the segment that has its marker, whose offset is the last one; so last offsets
 rise, first ones need not. The file is made with the first entry. Entries are written as they come,
-for processes that read; they are synced with the other indexes.
+and synced with their markers, before processes that read go by these.
 """
 
 from array import array

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from logstore.errors import CorruptBatch
 from logstore.log import Aborted
@@ -23,6 +24,13 @@ from logstore.storage.names import (
     segment_stem,
 )
 from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
+
+
+class Fresh(NamedTuple):
+    """What was noted of aborted transactions, and may not be durable."""
+
+    bases: frozenset[int]  # segments
+    unnamed: bool  # a file was made, and its name may not be durable
 
 
 class Chain:
@@ -57,6 +65,7 @@ class Chain:
         # Of segments that have any, by base offset, rising; None: not loaded. Replaced, likewise.
         self._aborted: dict[int, AbortedIndex | None] = {}
         self._unnamed = False  # such a file was made, and its name is not durable
+        self._fresh: set[int] = set()  # segments with entries that may not be durable
         self.refresh()
 
     def refresh(self) -> bool:
@@ -199,27 +208,37 @@ class Chain:
             index = AbortedIndex(self._files, segment_stem(self.directory, base))
             self._aborted = dict(sorted({**self._aborted, base: index}.items()))
             self._unnamed = True
+        self._fresh.add(base)
         self._in(base).note(entry)
 
-    def save_aborted(self) -> None:
-        """See that the files have all that is known. Raises OSError."""
-        for index in self._aborted.values():
-            if index is not None:
-                index.save()
+    def take_fresh(self) -> Fresh:
+        """What is to be synced of it before other processes go by it. Raises OSError: no room."""
+        for base in self._fresh & self._aborted.keys():  # others were trimmed, or merged
+            self._in(base).save()
+        fresh = Fresh(frozenset(self._fresh), self._unnamed)
+        self._fresh, self._unnamed = set(), False
+        return fresh
 
-    def name_aborted(self) -> None:
-        """See that the names of their files are durable. Raises OSError."""
-        if self._unnamed:
-            self._unnamed = False
-            try:
+    def put_back(self, fresh: Fresh) -> None:
+        """It could not be synced."""
+        self._fresh.update(fresh.bases)
+        self._unnamed = self._unnamed or fresh.unnamed
+
+    def paths_of(self, fresh: Fresh) -> list[str]:
+        """The files; one may be trimmed away by now."""
+        return [segment_stem(self.directory, base) + TXNINDEX for base in sorted(fresh.bases)]
+
+    def sync(self, fresh: Fresh) -> None:
+        """Make it durable. Raises OSError."""
+        try:
+            for path in self.paths_of(fresh):
+                with suppress(FileNotFoundError):
+                    self._files.sync(path)
+            if fresh.unnamed:
                 self._files.disk.sync_directory(self.directory)
-            except BaseException:
-                self._unnamed = True
-                raise
-
-    def has_aborted(self, base: int) -> bool:
-        """Whether the segment has such a file, or is to have one."""
-        return base in self._aborted
+        except BaseException:
+            self.put_back(fresh)
+            raise
 
     def cut_aborted(self, offset: int) -> None:
         """Forget those whose marker is at or above this offset. Raises OSError, CorruptBatch."""

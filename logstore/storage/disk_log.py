@@ -31,13 +31,13 @@ from logstore.records.batch import Batch
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.active import ActiveSegment
 from logstore.storage.catalog import LogState
-from logstore.storage.chain import Chain
+from logstore.storage.chain import Chain, Fresh
 from logstore.storage.cold import NotHere
 from logstore.storage.disk import failure, refusal, room_or_not
 from logstore.storage.extent import Extent
 from logstore.storage.files import OpenFiles
 from logstore.storage.flusher import Flusher, Unsynced
-from logstore.storage.names import INDEX, LOG, TIMEINDEX, TXNINDEX
+from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Watermark
 from logstore.storage.whole_segment import remove_segment, sweep
@@ -182,10 +182,6 @@ class DiskLog:
     def _show_undecided(self, undecided: int | None) -> None:
         """To processes that read. A marker counts when it is synced: until then it may be lost."""
         if undecided != self._shown_undecided:
-            try:
-                self.chain.save_aborted()
-            except OSError:
-                return
             self._shown_undecided = undecided
             self._slot.publish_undecided(undecided)
 
@@ -249,27 +245,37 @@ class DiskLog:
 
     def begin_sync(self) -> Unsynced:
         with self._lock:
+            aborted = self._take_aborted()
             paths = self._paths_of_sealed()
+            if aborted is not None:
+                paths += self.chain.paths_of(aborted)
             if self._active.position:
                 paths.append(self._active.path)
             # A new segment was begun behind each sealed one: its name must be durable, too.
-            directory = self.chain.directory if self._sealed else None
+            named = self._sealed or (aborted is not None and aborted.unnamed)
+            directory = self.chain.directory if named else None
             assert self.synced <= self.end
             job = Unsynced(
                 tuple(paths), directory, self._device, self._unsynced_bytes,
                 self.end, self._active.base_offset, self._active.position, len(self._sealed),
+                aborted,
             )  # fmt: skip
             self._since_recovery_point += self._unsynced_bytes
             self._begun, self._begun_since = self._freeze(), None
             self._unsynced_bytes = self._unsynced_records = 0
             return job
 
+    def _take_aborted(self) -> Fresh | None:
+        """What other processes need before they go by a marker; None: there is no room for it."""
+        try:
+            return self.chain.take_fresh()
+        except OSError:
+            return None
+
     def _paths_of_sealed(self) -> list[str]:
         paths: list[str] = []
         for segment in self._sealed:
             paths += [segment.stem + ending for ending in (LOG, INDEX, TIMEINDEX)]
-            if self.chain.has_aborted(segment.base_offset):
-                paths.append(segment.stem + TXNINDEX)
         return paths
 
     def _freeze(self) -> "_Frozen":
@@ -278,6 +284,8 @@ class DiskLog:
         return _Frozen(self.notes.freeze(), self.end, self.undecided)
 
     def end_sync(self, job: Unsynced, error: OSError | None) -> None:
+        if error is not None and job.aborted is not None:
+            self.chain.put_back(job.aborted)
         if error is not None and error.errno in NONE_LEFT:
             return  # what is written is still to be synced: whoever waits tries again
         if error is not None:
@@ -296,8 +304,9 @@ class DiskLog:
         if job.upto >= self.synced:
             self._synced_at = job.upto, job.base_offset, job.position
             self._noted = self._begun
-            decided = self._begun.undecided is None
-            self._show_undecided(self._begun_since if decided else self._begun.undecided)
+            if job.aborted is not None:
+                decided = self._begun.undecided is None
+                self._show_undecided(self._begun_since if decided else self._begun.undecided)
         if job.upto > self.synced:
             self.synced = job.upto
             self._slot.publish_synced(job.upto)
@@ -365,15 +374,12 @@ class DiskLog:
                 base_offset, position = offset, 0
             segment = self.chain.segment(base_offset)
             segment.save_index()
-            self.chain.save_aborted()
-            endings = [INDEX, TIMEINDEX]
-            if self.chain.has_aborted(base_offset):
-                endings.append(TXNINDEX)
+            fresh = self.chain.take_fresh()
             aborted = self.chain.count_aborted(offset)
             self._since_recovery_point = 0
             noted = self._noted
-        self.chain.name_aborted()
-        for ending in endings:
+        self.chain.sync(fresh)
+        for ending in (INDEX, TIMEINDEX):
             with suppress(FileNotFoundError):  # trimmed just now, or done without
                 self._files.sync(segment.stem + ending)
         note = noted.note()

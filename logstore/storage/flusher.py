@@ -17,6 +17,7 @@ from typing import Protocol
 from logstore.counts.syncs import Syncs
 from logstore.descriptors import NONE_LEFT
 from logstore.errors import LogFailed, LogstoreError
+from logstore.storage.chain import Fresh
 from logstore.storage.files import OpenFiles
 from logstore.storage.in_place import InPlace, moved
 
@@ -38,6 +39,7 @@ class Unsynced:
     base_offset: int  # of the segment that this end lies in
     position: int  # of this end in that segment
     sealed: int  # how many of the segments have been rolled over
+    aborted: Fresh | None  # what was noted of transactions; None: there was no room for it
 
 
 class Flushable(Protocol):

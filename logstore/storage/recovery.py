@@ -21,7 +21,7 @@ from logstore.storage.catalog import LogState
 from logstore.storage.chain import Chain
 from logstore.storage.disk import room_or_not
 from logstore.storage.files import OpenFiles
-from logstore.storage.names import INDEX, TIMEINDEX, TXNINDEX
+from logstore.storage.names import INDEX, TIMEINDEX
 from logstore.storage.segment import Segment
 from logstore.storage.whole_segment import sweep
 
@@ -309,10 +309,7 @@ def _settle(chain: Chain, files: OpenFiles, segment: Segment) -> None:
     """Make what was found of a segment durable, before anyone is shown it."""
     with room_or_not():  # an index that lacks entries grows as it is used
         segment.index.replace(files, segment.stem)
-        chain.save_aborted()
-    if chain.has_aborted(segment.base_offset):
-        with suppress(FileNotFoundError):  # there was no room
-            files.sync(segment.stem + TXNINDEX)
+        chain.sync(chain.take_fresh())
     for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):
         files.sync(path)
 

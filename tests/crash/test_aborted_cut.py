@@ -5,9 +5,14 @@ batches say that are there. So no reader of what is committed is shown what was 
 import random
 
 import pytest
+from clock import NOW_MS
 from lossy_disk import LossyDisk
 from transactions_kit import Producers, every_batch, transactions_in
 
+from logstore.records.control import ABORT, marker
+from logstore.records.encode import encode
+from logstore.storage.aborted_index import ABORTED_ENTRY
+from logstore.storage.names import TXNINDEX
 from tests.crash.test_producers_cut import Machine
 
 SEED = 16
@@ -44,3 +49,15 @@ def test_what_is_known_of_transactions_is_what_the_log_says(every_sync, bumps):
             tried += 1
     print(f"{tried} states")
     assert tried > 300
+
+
+def test_what_was_aborted_is_durable_before_other_processes_go_by_its_marker():
+    """Else they would be shown it after a power cut, until a writer makes the index anew."""
+    machine = Machine(LossyDisk(), every_sync=False)
+    machine.log.append(encode([(b"x", None, (), NOW_MS)], producer_id=7, transactional=True))
+    machine.log.append(marker(ABORT, 7, 0, NOW_MS))
+    machine.log.wait(machine.log.end)
+    assert (machine.slot.words[1], machine.slot.undecided) == (2, None)
+    disk = machine.disk.freeze().disk(frozenset())
+    [index] = [path for path in disk.names if path.endswith(TXNINDEX)]
+    assert disk.size(index) == ABORTED_ENTRY.size
