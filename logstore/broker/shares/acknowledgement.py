@@ -1,8 +1,10 @@
 """What a member says of the records that it has: batches of offsets, each with types. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import groupby
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from logstore.errors import Refused
@@ -37,11 +39,14 @@ class Said(NamedTuple):
     type: Type
 
 
-def said(batches: Sequence[Acknowledged], start: int, end: int) -> list[Said]:
-    """All that a member says of offsets from ``start`` on, ascending. Raises Refused: nothing is.
+_upto = attrgetter("upto")
 
-    Batches ascend and lie apart, and only what lies below ``end`` was given out. Of what lies below
-    ``start`` all is done with, whatever is said of it (as Kafka has it).
+
+def said(batches: Sequence[Acknowledged], *, renews: bool = True) -> list[Said]:
+    """All that a member says, ascending; neighbours of one type are one.
+
+    Raises Refused, and nothing is said. Batches ascend and lie apart. ``renews``: it may ask for
+    more time.
     """
     found: list[Said] = []
     at = -1
@@ -59,21 +64,43 @@ def said(batches: Sequence[Acknowledged], start: int, end: int) -> list[Said]:
             raise Refused(
                 f"acknowledged offsets {it.first} to {it.last} have a type that is none of 0 to 4"
             )
-        if it.last >= end:
+        if not renews and Type.RENEW in it.types:
             raise Refused(
-                f"offset {it.last} was acknowledged, and only those below {end} were given out"
+                f"acknowledged offsets {it.first} to {it.last} ask for more time, and the request "
+                f"says nothing of that"
             )
-        if it.last >= start:
-            found += _runs(it, max(start, it.first))
+        for one in _runs(it):
+            if found and found[-1].upto == one.first and found[-1].type is one.type:
+                found[-1] = Said(found[-1].first, one.upto, one.type)
+            else:
+                found.append(one)
         at = it.last
     return found
 
 
-def _runs(batch: Acknowledged, first: int) -> Iterator[Said]:
+def _runs(batch: Acknowledged) -> Iterator[Said]:
     if len(batch.types) == 1:
-        yield Said(first, batch.last + 1, Type(batch.types[0]))
+        yield Said(batch.first, batch.last + 1, Type(batch.types[0]))
         return
-    for kind, same in groupby(batch.types[first - batch.first :]):
+    first = batch.first
+    for kind, same in groupby(batch.types):
         upto = first + sum(1 for _ in same)
         yield Said(first, upto, Type(kind))
         first = upto
+
+
+def cut(told: Sequence[Said], start: int, end: int) -> Sequence[Said]:
+    """What is said of offsets from ``start`` on. Raises Refused.
+
+    Only what lies below ``end`` was given out. Of what lies below ``start`` all is done with,
+    whatever is said of it (as Kafka has it).
+    """
+    if told and told[-1].upto > end:
+        raise Refused(
+            f"offset {told[-1].upto - 1} was acknowledged, and only those below {end} were given "
+            f"out"
+        )
+    begin = bisect_right(told, start, key=_upto)
+    if begin < len(told) and told[begin].first < start:
+        return [told[begin]._replace(first=start), *told[begin + 1 :]]
+    return told[begin:]

@@ -6,7 +6,9 @@ There are at most as many as offsets that one partition's group may have out at 
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+NEVER: Final = 2**63 - 1  # a deadline
 
 
 class Lock(NamedTuple):
@@ -31,8 +33,9 @@ class Locks:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When the first of them is over."""
-        return min((it.deadline_ms for it in self._locks), default=None)
+        """When the first of them is over; None: none ever is."""
+        first = min((it.deadline_ms for it in self._locks), default=NEVER)
+        return None if first == NEVER else first
 
     def put(self, lock: Lock) -> None:
         """Offsets that nobody has."""
@@ -54,19 +57,22 @@ class Locks:
                 first = lock.upto
         return first >= upto
 
-    def drop(self, first: int, upto: int) -> list[tuple[int, int]]:
-        """Nobody has these any more: the ranges of them that somebody had."""
+    def drop(self, first: int, upto: int) -> list[Lock]:
+        """Nobody has these any more: those of them that somebody had."""
         begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
         if begin < len(self._locks) and self._locks[begin].upto <= first:
             begin += 1
-        end, left, dropped = begin, [], []
+        end = begin
+        left: list[Lock] = []
+        dropped: list[Lock] = []
         while end < len(self._locks) and self._locks[end].first < upto:
             lock = self._locks[end]
             if lock.first < first:
                 left.append(lock._replace(upto=first))
             if lock.upto > upto:
                 left.append(lock._replace(first=upto))
-            dropped.append((max(first, lock.first), min(upto, lock.upto)))
+            its = max(first, lock.first), min(upto, lock.upto)
+            dropped.append(Lock(*its, lock.owner, lock.deadline_ms))
             end += 1
         self._locks[begin:end] = left
         return dropped

@@ -4,8 +4,10 @@ A record is given to one member at a time, for a while, and then accepted, rejec
 again, until it was delivered too often. Each delivery counts, whatever ended it: a member that
 releases, one that is silent for too long, one whose session ends.
 
-What a member says of a partition is done as a whole or not at all: it is looked at first. Nothing
-waits in between, so there is no state of a record between two states, as Kafka needs.
+What a member says of a partition is done as a whole or not at all: it is looked at first, and then
+those records are nobody's until the journal has it. A record that comes to its end, or fails, by
+what a member says does so once a start would find it so, too; where the journal does not take it
+all is as before.
 
 Deliveries are written nowhere: after a start all that is not settled is available, and whoever had
 it is told that it has not. What is settled and what has failed is told to whoever calls, to be told
@@ -18,10 +20,11 @@ from typing import Final, NamedTuple
 from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, include, runs
 from logstore.broker.queues.counts import ByCount
 from logstore.broker.queues.settlement import Purged, Settlement
-from logstore.broker.shares.acknowledgement import Acknowledged, Type, said
-from logstore.broker.shares.locks import Lock, Locks
+from logstore.broker.shares.acknowledgement import Said, Type, cut
+from logstore.broker.shares.locks import NEVER, Lock, Locks
 from logstore.errors import InvalidRecordState
 
+_NOBODY: Final = ""  # has what waits for the journal; no member is called so
 _POISON_MIN: Final = 2  # deliveries: a record that was delivered once has done nothing yet
 
 
@@ -55,6 +58,15 @@ class Changed(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.settled or self.failed)
+
+
+class Acknowledging(NamedTuple):
+    """What a member has said, until the journal has it."""
+
+    changed: Changed
+    released: Bits
+    limit: int  # of deliveries, by which some of them are dead
+    locks: list[Lock]  # as they were
 
 
 class SharePartition:
@@ -132,6 +144,13 @@ class SharePartition:
     def _poison_from(self) -> int:
         return max(_POISON_MIN, (self.limits.deliveries + 1) // 2)
 
+    def isolated(self, found: Sequence[Acquired]) -> bool:
+        """Whether these are some of which one may be what its members fail at: nothing goes along.
+
+        ``found``: as ``acquire`` gave it.
+        """
+        return any(it.deliveries > self._poison_from for it in found)
+
     def _poison(self) -> list[tuple[int, int, int]]:
         """What is back and was delivered often: ranges, each with how often."""
         if self.settlement.back == 0:
@@ -171,45 +190,85 @@ class SharePartition:
 
     # What members say
 
-    def acknowledge(self, owner: str, batches: Sequence[Acknowledged], now_ms: int) -> Changed:
-        """All of it, or nothing. Raises Refused, InvalidRecordState."""
-        told = said(batches, self.start, self.end)
-        ranges = _joined((it.first, it.upto) for it in told)
-        if not self.limits.renews and any(it.type is Type.RENEW for it in told):
+    def acknowledge(self, owner: str, told: Sequence[Said], now_ms: int) -> Acknowledging:
+        """All of it, or nothing: the journal is to have ``changed``, and then ``done`` is called.
+
+        More time is given at once. Raises Refused, InvalidRecordState.
+        """
+        told = cut(told, self.start, self.end)
+        renewed = _joined((it.first, it.upto) for it in told if it.type is Type.RENEW)
+        others = _joined((it.first, it.upto) for it in told if it.type is not Type.RENEW)
+        if renewed and not self.limits.renews:
             raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
-        for first, upto in ranges:
+        for first, upto in _joined((it.first, it.upto) for it in told):
             if not self._locks.owned(first, upto, owner):
                 raise InvalidRecordState(
                     f"offsets {first} to {upto - 1} are not all the member's: others have them, or "
                     f"they are done with"
                 )
-        for first, upto in ranges:
+        for first, upto in renewed:
             self._locks.drop(first, upto)
+            self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
+        locks: list[Lock] = []
+        for first, upto in others:
+            locks += self._locks.drop(first, upto)
+            self._locks.put(Lock(first, upto, _NOBODY, NEVER))
         settled: Bits = {}
         released: Bits = {}
         for first, upto, kind in told:
-            if kind is Type.RENEW:
-                self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
-            else:
+            if kind is not Type.RENEW:
                 include(released if kind is Type.RELEASE else settled, first, upto - first)
-        for block, mask in settled.items():
+        failed = self._once_more(released)
+        limit = self.limits.deliveries
+        dead: Bits = {}
+        for count, bits in failed.items():
+            if count >= limit:
+                for block, mask in bits.items():
+                    dead[block] = dead.get(block, 0) | mask
+        return Acknowledging(Changed(settled, failed, dead), released, limit, locks)
+
+    def _once_more(self, bits: Bits) -> ByCount:
+        """How often each will have failed."""
+        found: ByCount = {}
+        first = bits.copy()
+        for count, those in self.settlement.failures_of(bits).items():
+            found[count + 1] = those
+            for block, mask in those.items():
+                first[block] &= ~mask
+        if first := {block: mask for block, mask in first.items() if mask}:
+            found[1] = first
+        return found
+
+    def done(self, said: Acknowledging) -> None:
+        """The journal has it. Those that are dead are to be ``bury``-ed."""
+        for it in said.locks:
+            self._locks.drop(it.first, it.upto)
+        for block, mask in said.changed.settled.items():
             self.settlement.settle_bits(block << BLOCK_SHIFT, mask)
-        return self._released(released, settled)
+        for block, mask in said.released.items():
+            self.settlement.release_bits(block << BLOCK_SHIFT, mask, dead_at=said.limit)
+
+    def undo(self, said: Acknowledging) -> None:
+        """The journal has not taken it: the member has them as before, and perhaps too long."""
+        for it in said.locks:
+            self._locks.drop(it.first, it.upto)
+            self._locks.put(it)
 
     def release(self, owner: str) -> Changed:
         """The member's session has ended: all that it has is available again, or dead."""
-        return self._released(_bits(self._locks.take(lambda it: it.owner == owner)), {})
+        assert owner != _NOBODY
+        return self._released(_bits(self._locks.take(lambda it: it.owner == owner)))
 
     def expire(self, now_ms: int) -> Changed:
         """The same of what members have had for too long."""
-        return self._released(_bits(self._locks.take(lambda it: it.deadline_ms <= now_ms)), {})
+        return self._released(_bits(self._locks.take(lambda it: it.deadline_ms <= now_ms)))
 
-    def _released(self, bits: Bits, settled: Bits) -> Changed:
+    def _released(self, bits: Bits) -> Changed:
         dead: Bits = {}
         for block, mask in bits.items():
             first, limit = block << BLOCK_SHIFT, self.limits.deliveries
             dead |= self.settlement.release_bits(first, mask, dead_at=limit)
-        return Changed(settled, self.settlement.failures_of(bits), dead)
+        return Changed({}, self.settlement.failures_of(bits), dead)
 
     def overdue(self) -> Bits:
         """What is available although it was delivered often enough: it is dead, too.
@@ -231,16 +290,19 @@ class SharePartition:
     # What the log says
 
     def pass_over(self, first: int, upto: int) -> Bits:
-        """Of these, what was given out is no record for any member: control, or aborted."""
+        """Of these, what members have is no record for any of them: control, or aborted."""
         passed: Bits = {}
-        for begin, end in self._locks.drop(first, upto):
-            self.settlement.settle(begin, end - begin)
-            include(passed, begin, end - begin)
+        for it in self._locks.drop(first, upto):
+            assert it.owner != _NOBODY, "only what was just given out is passed over"
+            self.settlement.settle(it.first, it.upto - it.first)
+            include(passed, it.first, it.upto - it.first)
         return passed
 
     def trim(self, start: int) -> Purged:
         """The log begins here. What members have from below stays theirs until they are done."""
-        return self.settlement.purge(start)
+        gone = self.settlement.purge(start)
+        self.settlement.removed.forget(start)  # nobody asks
+        return gone
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstore.broker.shares.acknowledgement import Acknowledged, Said, Type, said
+from logstore.broker.shares.acknowledgement import Acknowledged, Said, Type, cut, said
 from logstore.errors import Refused
 from logstore.protocols.kafka.errors import code_of
 
@@ -16,14 +16,27 @@ def test_types_have_kafkas_numbers():
 
 
 def test_one_type_is_for_all_and_many_are_for_each():
-    told = said([Acknowledged(3, 5, [1]), Acknowledged(7, 10, [1, 2, 2, 0])], 0, 11)
+    told = said([Acknowledged(3, 5, [1]), Acknowledged(7, 10, [1, 2, 2, 0])])
     assert told == [
         Said(3, 6, Type.ACCEPT),
         Said(7, 8, Type.ACCEPT),
         Said(8, 10, Type.RELEASE),
         Said(10, 11, Type.GAP),
     ]
-    assert said([], 0, 0) == []
+    assert said([]) == cut([], 0, 0) == []
+
+
+def test_neighbours_of_one_type_are_one():
+    told = [Acknowledged(o, o, [1 + (o > 6)]) for o in range(3, 10)]
+    assert said(told) == [Said(3, 7, Type.ACCEPT), Said(7, 10, Type.RELEASE)]
+    assert cut(said(told), 8, 10) == [Said(8, 10, Type.RELEASE)]
+    assert cut(said(told), 12, 12) == []
+
+
+def test_who_asks_for_more_time_has_to_say_so():
+    with pytest.raises(Refused, match="says nothing of that"):
+        said([Acknowledged(0, 2, [1, 4, 1])], renews=False)
+    assert len(said([Acknowledged(0, 2, [1, 4, 1])])) == 3
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,7 @@ def test_one_type_is_for_all_and_many_are_for_each():
 )
 def test_what_is_none_is_refused(batches, message):
     with pytest.raises(Refused, match=message) as caught:
-        said([Acknowledged(*it) for it in batches], 0, 10)
+        cut(said([Acknowledged(*it) for it in batches]), 0, 10)
     assert code_of(caught.value) == 42
 
 
@@ -57,6 +70,6 @@ def test_each_offset_has_the_type_that_was_said(drawn, start):
         batches.append(Acknowledged(first, first + len(types) - 1, types))
         expected |= dict(enumerate(types, first))
         at = first + len(types) - 1
-    told = said(batches, start, at + 1)
+    told = cut(said(batches), start, at + 1)
     found = {o: it.type for it in told for o in range(it.first, it.upto)}
     assert found == {o: kind for o, kind in expected.items() if o >= start}

@@ -38,7 +38,12 @@ def test_as_one_entry_for_each_offset(steps, asked):
         elif step == "drop":
             dropped = it.drop(first, upto)
             expected = sorted(model.keys() & set(range(first, upto)))
-            assert [offset for one in dropped for offset in range(*one)] == expected
+            found = {
+                o: (one.owner, one.deadline_ms)
+                for one in dropped
+                for o in range(one.first, one.upto)
+            }
+            assert found == {offset: model[offset] for offset in expected}
             for offset in expected:
                 del model[offset]
         elif step in ("owner", "due"):

@@ -8,7 +8,8 @@ from logstore.broker.queues.bits import runs
 from logstore.broker.queues.settled import Settled, apply, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import QueueState
-from logstore.broker.shares.acknowledgement import Acknowledged, Type
+from logstore.broker.shares.acknowledgement import Acknowledged, Type, said
+from logstore.broker.shares.locks import NEVER
 from logstore.broker.shares.partition import Acquired, Changed, Limits, SharePartition
 from logstore.errors import InvalidRecordState, Refused
 from logstore.protocols.kafka.errors import code_of
@@ -35,7 +36,10 @@ def counts(changed):
 
 
 def say(it, owner, first, last, *types, now=0):
-    return it.acknowledge(owner, [Acknowledged(first, last, types)], now)
+    """The journal takes it at once."""
+    acknowledging = it.acknowledge(owner, said([Acknowledged(first, last, types)]), now)
+    it.done(acknowledging)
+    return acknowledging.changed
 
 
 def test_records_are_given_to_one_member_each(it):
@@ -112,6 +116,36 @@ def test_after_the_last_delivery_a_record_is_dead():
     assert (it.start, it.lag(3)) == (2, 1)
 
 
+def acknowledging(it, owner, *told, now=0):
+    return it.acknowledge(owner, said([Acknowledged(*one) for one in told]), now)
+
+
+def test_until_the_journal_has_it_records_are_nobodys(it):
+    """Trap 2 (KAFKA-19476): no deadline comes meanwhile, and nothing else takes them."""
+    it.acquire("a", 4, 4, 0)
+    under_way = acknowledging(it, "a", (0, 2, [ACCEPT, RELEASE, REJECT]))
+    assert (offsets(under_way.changed.settled), counts(under_way.changed)) == ([0, 2], {1: 1})
+    assert counts(it.expire(10 * LOCK_MS)) == {3: 1}
+    assert not it.release("a")
+    assert it.deadline_ms is None
+    with pytest.raises(InvalidRecordState):
+        acknowledging(it, "a", (0, 0, [ACCEPT]))
+    assert it.acquire("b", 9, 4, 0) == [Acquired(3, 3, 2)]
+    assert it.start == 0
+    it.done(under_way)
+    assert it.start == 1
+    assert it.acquire("b", 9, 4, 0) == [Acquired(1, 1, 2)]
+
+
+def test_what_the_journal_does_not_take_has_not_been_said(it):
+    it.acquire("a", 4, 4, 0)
+    it.undo(acknowledging(it, "a", (0, 2, [ACCEPT, RELEASE, RENEW]), now=50))
+    assert it.deadline_ms == LOCK_MS
+    assert it.acquire("b", 9, 4, 0) == []
+    assert counts(it.expire(LOCK_MS)) == {0: 1, 1: 1, 3: 1}
+    assert counts(it.release("a")) == {2: 1}
+
+
 def test_a_lower_limit_makes_records_dead(it):
     """As does a start before they were buried."""
     it.acquire("a", 4, 4, 0)
@@ -129,7 +163,7 @@ def test_a_lower_limit_makes_records_dead(it):
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("told", "error"),
     [
         ([(0, 1, [ACCEPT]), (3, 4, [ACCEPT])], InvalidRecordState),  # another's
         ([(0, 2, [ACCEPT])], InvalidRecordState),
@@ -139,11 +173,11 @@ def test_a_lower_limit_makes_records_dead(it):
         ([(0, 0, [ACCEPT]), (0, 0, [ACCEPT])], Refused),
     ],
 )
-def test_all_that_is_said_is_done_or_nothing(it, said, error):
+def test_all_that_is_said_is_done_or_nothing(it, told, error):
     it.acquire("a", 2, 10, 0)
     it.acquire("b", 4, 10, 0)
     with pytest.raises(error) as caught:
-        it.acknowledge("a", [Acknowledged(*one) for one in said], 0)
+        it.acknowledge("a", said([Acknowledged(*one) for one in told]), 0)
     assert type(caught.value) is error
     assert counts(it.release("a")) == {0: 1, 1: 1}
 
@@ -279,6 +313,8 @@ types = st.lists(st.sampled_from(Type), max_size=6)
 STEPS = st.one_of(
     st.tuples(st.just("acquire"), owners, st.integers(1, 9), st.booleans()),
     st.tuples(st.just("say"), owners, st.integers(0, SIZE), types),
+    st.tuples(st.just("begin"), owners, st.integers(0, SIZE), types),
+    st.tuples(st.just("end"), st.none(), st.none(), st.booleans()),
     st.tuples(st.just("release"), owners, st.none(), st.none()),
     st.tuples(st.just("wait"), st.none(), st.integers(1, LOCK_MS), st.none()),
     st.tuples(st.just("pass"), st.none(), st.integers(0, SIZE), st.integers(1, 4)),
@@ -288,7 +324,7 @@ STEPS = st.one_of(
 
 
 class Naive:
-    """By offset: who has it until when, how often it was delivered; None: done with."""
+    """By offset: who has it until when, how often it was delivered; done with: it is not there."""
 
     def __init__(self, limits):
         self.limits, self.now, self.seen = limits, 0, 0
@@ -346,21 +382,32 @@ class Naive:
             self.has[offset] = "", 0
         return dead
 
-    def say(self, owner, first, types):
-        """Whether it is done."""
-        told = [(o, kind) for o, kind in enumerate(types, first) if o >= self.start]
-        if not types or first + len(types) > self.seen:
-            return False
-        if any(self.has.get(o, ("", 0))[0] != owner for o, _ in told):
-            return False
+    def end(self, told, owners, *, safe):
+        """What was begun is in the journal, or is undone."""
         for offset, kind in told:
-            if kind is RELEASE:
+            if kind is RENEW:
+                continue
+            if not safe:
+                self.has[offset] = owners[offset]
+            elif kind is RELEASE:
                 self.fail(offset)
-            elif kind is RENEW:
-                self.lock(owner, offset)
             else:
                 del self.has[offset]
-        return True
+
+    def begin(self, owner, first, types):
+        """What is to be ended; None: it is refused."""
+        told = [(o, kind) for o, kind in enumerate(types, first) if o >= self.start]
+        if not types or first + len(types) > self.seen:
+            return None
+        if any(self.has.get(o, ("", 0))[0] != owner for o, _ in told):
+            return None
+        owners = {offset: self.has[offset] for offset, _ in told}
+        for offset, kind in told:
+            if kind is RENEW:
+                self.lock(owner, offset)
+            else:
+                self.has[offset] = "the journal", NEVER
+        return told, owners
 
 
 class Both:
@@ -369,6 +416,7 @@ class Both:
     def __init__(self, limits):
         self.it, self.model = SharePartition(Settlement(), limits), Naive(limits)
         self.kept = QueueState()
+        self.under_way = []
 
     def told(self, changed):
         """What the journal has of it. Those that are dead are done with at once."""
@@ -381,6 +429,15 @@ class Both:
         apply(settled.encode(), self.kept)
         self.it.bury(changed.dead)
 
+    def end(self, number, *, safe):
+        acknowledging, begun = self.under_way.pop(number)
+        if safe:
+            self.it.done(acknowledging)
+            self.told(acknowledging.changed)
+        else:
+            self.it.undo(acknowledging)
+        self.model.end(*begun, safe=safe)
+
     def step(self, what, owner, number, more):
         it, model = self.it, self.model
         if what == "acquire":
@@ -388,14 +445,20 @@ class Both:
             found = it.acquire(owner, number, SIZE, model.now, ends)
             flat = [(o, a.deliveries) for a in found for o in range(a.first, a.last + 1)]
             assert flat == model.acquire(owner, number, ends)
-        elif what == "say":
-            batch = Acknowledged(number, number + len(more) - 1, more)
+        elif what in ("say", "begin"):
+            begun = model.begin(owner, number, more)
             try:
-                self.told(it.acknowledge(owner, [batch], model.now))
-                done = True
+                batch = Acknowledged(number, number + len(more) - 1, more)
+                acknowledging = it.acknowledge(owner, said([batch]), model.now)
             except Refused:
-                done = False
-            assert done is model.say(owner, number, more)
+                assert begun is None
+            else:
+                self.under_way.append((acknowledging, begun))
+                if what == "say":
+                    self.end(len(self.under_way) - 1, safe=True)
+        elif what == "end":
+            if self.under_way:
+                self.end(0, safe=more)
         elif what == "release":
             self.told(it.release(owner))
             for offset in [o for o, (who, _) in model.has.items() if who == owner]:
@@ -406,12 +469,15 @@ class Both:
             for offset in [o for o, (who, due) in model.has.items() if who and due <= model.now]:
                 model.fail(offset)
         elif what == "pass":
-            passed = it.pass_over(number, number + more)
-            self.told(Changed(passed, {}, {}))
-            gone = [o for o in range(number, number + more) if model.has.get(o, ("",))[0]]
-            assert offsets(passed) == gone
-            for offset in gone:
-                del model.has[offset]
+            for offset in range(number, number + more):
+                owner = model.has.get(offset, ("",))[0]
+                if owner == "the journal":
+                    continue
+                passed = it.pass_over(offset, offset + 1)
+                self.told(Changed(passed, {}, {}))
+                assert offsets(passed) == [offset] * bool(owner)
+                if owner:
+                    del model.has[offset]
         elif what == "trim":
             gone = it.trim(number)
             settled = Settled()
@@ -425,12 +491,14 @@ class Both:
             state = QueueState.decode(self.kept.encode(), "it")
             settlement = reopened(0, state.lane(0), 0, SIZE, 0, Settled())
             self.it = SharePartition(settlement, it.limits)
+            self.under_way = []
             model.has = dict.fromkeys(model.has, ("", 0))
 
     def check(self):
         it, model = self.it, self.model
         assert (it.start, it.end) == (model.start, model.seen)
-        assert it.deadline_ms == min((due for who, due in model.has.values() if who), default=None)
+        due = [due for who, due in model.has.values() if who and due != NEVER]
+        assert it.deadline_ms == min(due, default=None)
         assert it.lag(SIZE) == SIZE - model.seen + len(model.has)
         back = bool(model.back())
         assert it.available(SIZE) is (back or model.seen < min(SIZE, model.start + it.limits.locks))
