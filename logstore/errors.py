@@ -212,6 +212,18 @@ class InvalidRecordState(Refused):
     """A member of a share group acknowledges a record that it does not have, any more."""
 
 
+class ShareSessionNotFound(Refused):
+    """A member of a share group goes on with a session that it has not, any more."""
+
+
+class InvalidShareSessionEpoch(Refused):
+    """A request of a share session is not the one that comes next in it."""
+
+
+class TooManyShareSessions(Refused):
+    """Members of share groups have as many sessions as there may be."""
+
+
 class UnknownSetting(Refused):
     """No setting has that name; the message names the nearest."""
 

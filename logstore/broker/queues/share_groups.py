@@ -94,6 +94,13 @@ def begun(start: int) -> bytes:
     return settled.encode()
 
 
+def begun_state(start: int) -> bytes:
+    """The state that this record makes."""
+    state = QueueState()
+    apply(begun(start), state)
+    return state.encode()
+
+
 def gone() -> bytes:
     """Of the one by which nothing is known any more."""
     return GONE

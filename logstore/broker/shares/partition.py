@@ -104,6 +104,10 @@ class SharePartition:
         """Whether there is anything to acquire. New offsets only while not too many are out."""
         return self.settlement.back > 0 or self.end < self._below(below)
 
+    def head(self, below: int) -> int | None:
+        """What ``acquire`` would give first; None: nothing."""
+        return self.settlement.head(self._below(below))
+
     def _below(self, below: int) -> int:
         return min(below, max(self.end, self.start + self.limits.locks))
 
@@ -289,14 +293,17 @@ class SharePartition:
 
     # What the log says
 
-    def pass_over(self, first: int, upto: int) -> Bits:
-        """Of these, what members have is no record for any of them: control, or aborted."""
-        passed: Bits = {}
-        for it in self._locks.drop(first, upto):
-            assert it.owner != _NOBODY, "only what was just given out is passed over"
-            self.settlement.settle(it.first, it.upto - it.first)
-            include(passed, it.first, it.upto - it.first)
-        return passed
+    def skip(self, first: int, upto: int) -> Purged:
+        """What is available of these is no record for any member: control, aborted, or a gap.
+
+        What was never given out is settled if ``first`` is not above it.
+        """
+        back: Bits = {}
+        for it in self.settlement.take_between(first, min(upto, self.end)):
+            self.settlement.settle(it.first, it.length)
+            include(back, it.first, it.length)
+        begin = self.end
+        return Purged(back, begin, self.settlement.skip(upto) if first <= begin else 0)
 
     def trim(self, start: int) -> Purged:
         """The log begins here. What members have from below stays theirs until they are done."""

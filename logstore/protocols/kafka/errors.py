@@ -66,6 +66,9 @@ TRANSACTIONAL_ID_NOT_FOUND: Final = 105
 FETCH_SESSION_TOPIC_ID_ERROR: Final = 106
 TRANSACTION_ABORTABLE: Final = 120
 INVALID_RECORD_STATE: Final = 121
+SHARE_SESSION_NOT_FOUND: Final = 122
+INVALID_SHARE_SESSION_EPOCH: Final = 123
+SHARE_SESSION_LIMIT_REACHED: Final = 133
 
 # What a group answers.
 GROUP_CODES: Final = {
@@ -117,6 +120,9 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.CoordinatorLoading, COORDINATOR_LOAD_IN_PROGRESS),
     (errors.InvalidTransactionTimeout, INVALID_TRANSACTION_TIMEOUT),
     (errors.InvalidRecordState, INVALID_RECORD_STATE),
+    (errors.ShareSessionNotFound, SHARE_SESSION_NOT_FOUND),
+    (errors.InvalidShareSessionEpoch, INVALID_SHARE_SESSION_EPOCH),
+    (errors.TooManyShareSessions, SHARE_SESSION_LIMIT_REACHED),
     # To a client the node is what it is: gone, broken, full. It tries again, or elsewhere.
     (errors.Closed, KAFKA_STORAGE_ERROR),
     (errors.ReadOnly, KAFKA_STORAGE_ERROR),

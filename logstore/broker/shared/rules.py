@@ -1,0 +1,54 @@
+"""What a share group goes by, and where it begins in a partition."""
+
+import re
+from typing import Final, NamedTuple
+
+from logstore.broker.committed import isolated
+from logstore.broker.shares.partition import Limits
+from logstore.errors import InvalidSetting
+from logstore.log import Log
+
+LATEST: Final = "latest"
+EARLIEST: Final = "earliest"
+BY_DURATION: Final = "by_duration:"
+
+_DURATION: Final = re.compile(
+    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,9}))?S)?)?"
+)
+
+
+class Rules(NamedTuple):
+    """The settings of a group that count where its members get records."""
+
+    limits: Limits = Limits()
+    committed: bool = False  # share.isolation.level
+    begins: str = LATEST  # share.auto.offset.reset
+
+    def seen(self, log: Log) -> Log:
+        """The log as the group reads it."""
+        return isolated(log, "committed" if self.committed else "uncommitted")
+
+
+def duration_ms(text: str) -> int:
+    """Of ``PnDTnHnMn.nS``, as ISO 8601 has it. Raises InvalidSetting."""
+    found = _DURATION.fullmatch(text)
+    if found is None or not any(found.groups()):
+        raise InvalidSetting(f"{text!r} is no duration: give PnDTnHnMn.nS, as PT1H30M")
+    days, hours, minutes, seconds = (int(it or 0) for it in found.groups()[:4])
+    fraction = int((found[5] or "0").ljust(9, "0")[:3])
+    return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + fraction
+
+
+def beginning(log: Log, rules: Rules, now_ms: int) -> int:
+    """The first offset that the group is given; may take long. Raises CorruptBatch, Refused."""
+    seen = rules.seen(log)
+    if rules.begins == EARLIEST:
+        return seen.start
+    if rules.begins == LATEST:
+        return seen.safe
+    if not rules.begins.startswith(BY_DURATION):
+        raise InvalidSetting(
+            f"a share group begins at {rules.begins!r}: nobody knows where that is"
+        )
+    since_ms = now_ms - duration_ms(rules.begins.removeprefix(BY_DURATION))
+    return seen.find(max(since_ms, 0), damaged=True)

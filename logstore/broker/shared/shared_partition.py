@@ -1,0 +1,274 @@
+"""A partition that a share group reads: records out of its log, and what becomes of them durably.
+
+What a member says of records is told to the journal, and counts once it is safe there. What happens
+by itself is told, too, and nobody waits for that: a record that was returned, or was none. Nothing
+is told of records whose log may lose them yet: at a start others could stand there, and would count
+as settled.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.queues.pending import Waiting
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.settlement import Purged, Settlement
+from logstore.broker.queues.share_groups import LANE, Place, share_key
+from logstore.broker.shared.rules import Rules
+from logstore.broker.shared.taking import Taking
+from logstore.broker.shares.acknowledgement import Said
+from logstore.broker.shares.partition import Acknowledging, Acquired, Changed, SharePartition
+from logstore.errors import InvalidRecordState, LogstoreError
+from logstore.log import Log, Wake
+from logstore.records.batch import Batch
+
+# Batches are read some at a time, and more each time: most of a megabyte would be read for nothing
+# where a member wants few records.
+READ_BYTES: Final = 32 << 10
+READS_AT_ONCE: Final = 12
+
+Done = Callable[[LogstoreError | None], None]
+
+
+class Around(Protocol):
+    """What a share partition has around it."""
+
+    def rules(self, group: str) -> Rules:
+        """Those that count for it now."""
+
+    def now_ms(self) -> int:
+        """By a clock that only goes forward."""
+
+    def lives(self, owner: str) -> bool:
+        """Whether the owner's session goes on."""
+
+    def due(self, partition: "SharedPartition", at_ms: int) -> None:
+        """Have ``expire`` called then, or later."""
+
+    def tell(self, key: bytes, value: bytes, done: Done) -> None:
+        """Have the journal have it; ``done`` is called when it is safe, in order, or is not."""
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Have it called in this thread, from any."""
+
+
+class Taken(NamedTuple):
+    """What a member is given of a partition."""
+
+    batches: Sequence[Batch]  # as they stand in the log; also with records that are not given
+    acquired: Sequence[Acquired]
+    cold: bool = False  # there may be something, and it has to be fetched first
+    more: bool = False  # it was not looked at everything: ask again
+
+
+NOTHING: Final = Taken((), ())
+
+
+class SharedPartition:
+    """Of one group. Used in one thread."""
+
+    def __init__(self, place: Place, log: Log, settlement: Settlement, around: Around) -> None:
+        """``settlement``: as the journal has it."""
+        self.place = place
+        self.log = log
+        self.due_ms: int | None = None  # when it is to be called, at the latest; kept by ``around``
+        self.gone = False  # it begins again elsewhere, or never
+        self._around = around
+        self._rules = around.rules(place.group)
+        self._state = SharePartition(settlement, self._rules.limits)
+        self._looked_at = 0  # the limit of deliveries by which those that are over it were found
+        self._watchers: dict[object, Wake] = {}
+
+    # What there is
+
+    def start(self) -> int:
+        """The first offset that is not done with (SPSO)."""
+        self._follow_log()
+        return self._state.start
+
+    def lag(self) -> int:
+        """How many records of the log are not done with."""
+        self._follow_log()
+        return self._state.lag(self._rules.seen(self.log).safe)
+
+    def available(self) -> bool:
+        """Whether ``take`` may give anything."""
+        self._follow_rules()
+        return not self.gone and self._state.available(self._rules.seen(self.log).safe)
+
+    def watch(self, wake: Wake) -> Wake:
+        """Have it called when there is more to be had than the log tells. Returns "stop"."""
+        key = object()
+        self._watchers[key] = wake
+
+        def stop() -> None:
+            self._watchers.pop(key, None)
+
+        return stop
+
+    def _news(self) -> None:
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def leave(self) -> None:
+        """Nobody is given anything of it any more."""
+        self.gone = True
+        self._news()
+
+    def back(self) -> None:
+        """It was not to be, after all."""
+        self.gone = False
+        self._news()
+
+    # Giving out
+
+    def take(self, owner: str, most: int, bytes_max: int, *, whole: bool, first: bool) -> Taken:
+        """Records that are the owner's from now on, for a while: about ``most``, or fewer.
+
+        ``whole``: new ones come by whole batches. ``first``: at least one batch, however large.
+        Raises LogstoreError where the log can't be read.
+        """
+        self._follow_rules()
+        if self.gone or most <= 0:
+            return NOTHING
+        self._follow_log()
+        seen, now_ms = self._rules.seen(self.log), self._around.now_ms()
+        it = Taking(self._state, owner, most, bytes_max, now_ms, whole=whole, first=first)
+        try:
+            it.more = _read(it, seen)
+        except LogstoreError:
+            if not it.acquired:  # else they are given, and it is told when that comes first
+                raise
+        finally:
+            self._tell(it.passed)
+        if it.acquired:
+            self._around.due(self, now_ms + self._rules.limits.lock_ms)
+        return Taken(it.batches, it.acquired, it.cold, it.more)
+
+    def _follow_rules(self) -> None:
+        rules = self._around.rules(self.place.group)
+        if rules != self._rules:
+            self._rules, self._state.limits = rules, rules.limits
+        if rules.limits.deliveries != self._looked_at:
+            self._looked_at = rules.limits.deliveries
+            self._change(Changed({}, {}, self._state.overdue()))
+
+    def _follow_log(self) -> None:
+        """What the log has lost at its start is done with."""
+        start = self.log.start
+        if self._state.start < start:
+            settled = Settled()
+            _purged(settled, self._state.trim(start))
+            self._tell(settled)
+
+    # What members say
+
+    def acknowledge(self, owner: str, told: Sequence[Said], done: Done) -> None:
+        """All of it, or nothing: InvalidRecordState, Refused, or what the journal says."""
+        try:
+            if self.gone:
+                raise self._anew()
+            said = self._state.acknowledge(owner, told, self._around.now_ms())
+        except LogstoreError as error:
+            done(error)
+            return
+        self._alarm()  # it has more time for some
+        if not said.changed:
+            done(None)
+            return
+        kept = partial(self._said, said, owner, done)
+
+        def safe(error: LogstoreError | None) -> None:
+            if error is None and not self.gone:
+                self._around.tell(share_key(self.place), _told(said.changed).encode(), kept)
+            else:
+                kept(error or self._anew())
+
+        self._once_synced(told[-1].upto, safe)
+
+    def _anew(self) -> InvalidRecordState:
+        return InvalidRecordState(
+            f"share group {self.place.group!r} has begun again in {self.log.name}: nobody has any "
+            f"of its records"
+        )
+
+    def _once_synced(self, upto: int, then: Done) -> None:
+        """Once the log can't lose what is below any more."""
+        if self.log.synced >= upto:
+            then(None)
+            return
+        waiting = Waiting(synced=True)
+        waiting.appended(self.log, upto)
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if not told and waiting.settled():
+                told = True
+                waiting.close()
+                then(waiting.failed)
+
+        waiting.watch(lambda: self._around.soon(look))
+        look()
+
+    def _said(
+        self, said: Acknowledging, owner: str, done: Done, error: LogstoreError | None
+    ) -> None:
+        if error is None:
+            self._state.done(said)
+            self._state.bury(said.changed.dead)
+        else:
+            self._state.undo(said)
+            if not self._around.lives(owner):
+                self._change(self._state.release(owner))
+            if (due_ms := self._state.deadline_ms) is not None:  # perhaps it was over meanwhile
+                self._around.due(self, due_ms)
+        self._news()
+        done(error)
+
+    def _alarm(self) -> None:
+        if self.due_ms is None and (due_ms := self._state.deadline_ms) is not None:
+            self._around.due(self, due_ms)
+
+    def release(self, owner: str) -> None:
+        """The owner's session has ended."""
+        self._change(self._state.release(owner))
+
+    def expire(self) -> None:
+        """Who has had something for too long has it no more."""
+        self._change(self._state.expire(self._around.now_ms()))
+        self._alarm()
+
+    def _change(self, changed: Changed) -> None:
+        """By itself: nobody waits until the journal has it."""
+        if not changed and not changed.dead:
+            return
+        self._state.bury(changed.dead)
+        if not self.gone:
+            self._tell(_told(changed))
+        self._news()
+
+    def _tell(self, settled: Settled) -> None:
+        if settled:
+            self._around.tell(share_key(self.place), settled.encode(), lambda _: None)
+
+
+def _read(it: Taking, log: Log) -> bool:
+    """Whether there may be more."""
+    for n in range(READS_AT_ONCE):
+        if not it.read(log, READ_BYTES << n):
+            return it.more
+    return True
+
+
+def _told(changed: Changed) -> Settled:
+    settled = Settled()
+    settled.settle_set(LANE, changed.settled)
+    settled.settle_set(LANE, changed.dead)
+    settled.failed(LANE, changed.failed)
+    return settled
+
+
+def _purged(settled: Settled, gone: Purged) -> None:
+    settled.settle_set(LANE, gone.back)
+    settled.settle(LANE, gone.first, gone.length)

@@ -1,0 +1,99 @@
+"""What a member is given of a partition: whole batches as they stand, and which records of them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.share_groups import LANE
+from logstore.broker.shares.partition import Acquired, SharePartition
+from logstore.log import Log
+from logstore.records.batch import Batch
+
+PASSED_AT_ONCE: Final = 64  # batches without records, or gaps, that stand between others
+
+
+class Taking:
+    """Of one member, at one time."""
+
+    def __init__(
+        self,
+        state: SharePartition,
+        owner: str,
+        most: int,
+        bytes_max: int,
+        now_ms: int,
+        *,
+        whole: bool,
+        first: bool,
+    ) -> None:
+        """As SharedPartition.take."""
+        self.batches: list[Batch] = []
+        self.acquired: list[Acquired] = []
+        self.passed = Settled()  # what was no record for any member
+        self.cold = False
+        self.more = False
+        self._state = state
+        self._owner = owner
+        self._most = most
+        self._left = bytes_max
+        self._now_ms = now_ms
+        self._whole = whole
+        self._first = first
+        self._passed = 0
+
+    def read(self, log: Log, bytes_max: int) -> bool:
+        """Take out of the next batches; whether to go on. Raises LogstoreError."""
+        below = log.safe
+        head = self._state.head(below)
+        first = self._first and not self.batches
+        if head is None or self._most <= 0 or (self._left <= 0 and not first):
+            return False
+        batches = log.read(head, max(1, min(bytes_max, self._left)))
+        if not batches:
+            log.check_failure()  # else who waits for more would be answered at once, for ever
+            self.cold = True
+            return False
+        if batches[0].size > self._left and not first:
+            return False
+        return self._take(batches, head)
+
+    def _take(self, batches: Sequence[Batch], at: int) -> bool:
+        run: list[Batch] = []
+        for batch in batches:
+            empty = batch.is_control or not batch.record_count
+            if empty or batch.base_offset > at:  # compaction leaves gaps
+                if not self._give(run):
+                    return False
+                run = []
+                if not self._pass_over(at, batch.next_offset if empty else batch.base_offset):
+                    return False
+            if not empty:
+                run.append(batch)
+            at = batch.next_offset
+        return self._give(run)
+
+    def _pass_over(self, first: int, upto: int) -> bool:
+        gone = self._state.skip(first, upto)
+        self.passed.settle_set(LANE, gone.back)
+        self.passed.settle(LANE, gone.first, gone.length)
+        self._passed += 1
+        self.more = self._passed > PASSED_AT_ONCE
+        return not self.more
+
+    def _give(self, run: Sequence[Batch]) -> bool:
+        """What is available of these, which stand side by side."""
+        if not run:
+            return True
+        upto = run[-1].next_offset
+        ends = [it.next_offset for it in run] if self._whole else ()
+        found = self._state.acquire(self._owner, self._most, upto, self._now_ms, ends)
+        self.acquired += found
+        self._most -= sum(it.last - it.first + 1 for it in found)
+        at = 0
+        for batch in run:
+            while at < len(found) and found[at].last < batch.base_offset:
+                at += 1
+            if at < len(found) and found[at].first < batch.next_offset:
+                self.batches.append(batch)
+                self._left -= batch.size
+        return self._most > 0 and self._state.head(upto) is None and not self._state.isolated(found)
