@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, overload
 
-from logstore.broker.coordinator.consumer_member import TopicFacts
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.broker.producer_ids import ProducerIds
 from logstore.broker.rules import check_partition
 from logstore.broker.schedules.companion import (

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from logstore.access.resources import object_name
 from logstore.amqp.fields import data, text
-from logstore.broker.coordinator.consumer_member import TopicFacts
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize, Schedules, Segments, Topics
 from logstore.config import Chosen

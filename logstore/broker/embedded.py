@@ -24,11 +24,11 @@ from logstore.broker.coordinator.consumer import ConsumerGroup
 from logstore.broker.coordinator.consumer_member import (
     ConsumerHead,
     ConsumerLimits,
-    TopicFacts,
     decode_head,
     decode_member,
 )
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.errors import Fenced, Refused
 from logstore.kept import Claim, GroupChange, Groups, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition

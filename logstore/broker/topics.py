@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
-from logstore.broker.coordinator.consumer_member import TopicFacts
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.broker.topic import Topic
 from logstore.config import Chosen, parse
 from logstore.counts.schedules import ScheduleCounts

@@ -4,8 +4,8 @@ import pytest
 from coordinator_parts import REBALANCE_MS, Bench, MemoryKeeper, T
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC, Leaver
-from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.errors import StorageFull
 
 E = GroupError

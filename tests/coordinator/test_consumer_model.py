@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC
-from logstore.broker.coordinator.consumer_member import TopicFacts
+from logstore.broker.coordinator.view import TopicFacts
 
 pytestmark = pytest.mark.long
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.broker.coordinator.calls import LEAVE
-from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.refusal import GroupError
+from logstore.broker.coordinator.view import TopicFacts
 
 pytestmark = pytest.mark.long
 

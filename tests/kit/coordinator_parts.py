@@ -11,9 +11,9 @@ from logstore.broker.coordinator.calls import (
     OffsetCommit,
     Sync,
 )
-from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.translation import Assignment, Speech, Subscription
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.config import Config
 from logstore.errors import GroupBusy, StorageFull, UnknownGroup
 from logstore.kept import Keeping, KeptOffset, OffsetToCommit

@@ -10,8 +10,8 @@ from memory_log import MemoryLog
 
 from logstore.access.access import open_access
 from logstore.access.logins import Nobody
-from logstore.broker.coordinator.consumer_member import TopicFacts
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.view import TopicFacts
 from logstore.broker.ledger import Ledger
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Segments, check_more

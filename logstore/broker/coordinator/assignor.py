@@ -4,11 +4,14 @@ A partition is (topic id, number). ``Wants`` says what a member may be given. Bo
 each partition that anyone wants to exactly one member that wants it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from typing import NamedTuple, TypeVar
 
 Place = tuple[str, int]  # topic id, partition
 Assignment = dict[str, set[Place]]  # by member
+
+_T = TypeVar("_T", bound=Hashable)
+_G = TypeVar("_G", bound=Hashable)
 
 
 class Wants(NamedTuple):
@@ -81,28 +84,39 @@ def _uniform_alike(
     partitions: Mapping[str, int],
     before: Mapping[str, set[Place]],
 ) -> Assignment:
-    """All want the same: each keeps up to its quota of what it had, the rest fills up."""
     wants = next(iter(members.values()))
-    free = dict.fromkeys(_all(wants, partitions))
-    quota, rest = divmod(len(free), len(members))
-    assignment: Assignment = {}
+    shares = shared_out(list(members), _all(wants, partitions), before)
+    return {member: set(shares[member]) for member in members}
+
+
+def shared_out(
+    takers: Sequence[_T], goods: Sequence[_G], before: Mapping[_T, Set[_G]]
+) -> dict[_T, list[_G]]:
+    """Each of the goods to one taker: each keeps up to its quota of what it had, the rest fills up.
+
+    Of what several had, one keeps it. Where it does not come out even, those that had more have one
+    more, then those that come first.
+    """
+    free = {it: nth for nth, it in enumerate(goods)}
+    quota, rest = divmod(len(free), len(takers))
+    shares: dict[_T, list[_G]] = {}
     # Who had most may have one more than the quota: that moves least.
-    for member in sorted(members, key=lambda name: -len(before.get(name, ()))):
-        kept = sorted(place for place in before.get(member, ()) if place in free)
+    for taker in sorted(takers, key=lambda it: -len(before.get(it, ()))):
+        kept = sorted((it for it in before.get(taker, ()) if it in free), key=free.__getitem__)
         limit = quota + (rest > 0 and len(kept) > quota)
         rest -= limit > quota
-        assignment[member] = set(kept[:limit])
-        for place in kept[:limit]:
-            del free[place]
+        shares[taker] = kept[:limit]
+        for it in kept[:limit]:
+            del free[it]
     left = iter(free)
-    for member in members:
-        missing = quota - len(assignment[member])
-        assignment[member].update(next(left) for _ in range(missing))
-    for member in members:
-        if rest and len(assignment[member]) == quota:
-            assignment[member].add(next(left))
+    for taker in takers:
+        missing = quota - len(shares[taker])
+        shares[taker] += [next(left) for _ in range(missing)]
+    for taker in takers:
+        if rest and len(shares[taker]) == quota:
+            shares[taker].append(next(left))
             rest -= 1
-    return {member: assignment[member] for member in members}
+    return shares
 
 
 def _all(wants: Wants, partitions: Mapping[str, int]) -> list[Place]:

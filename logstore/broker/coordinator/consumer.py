@@ -31,29 +31,25 @@ from logstore.broker.coordinator.calls import (
     GroupDescription,
     Identity,
     MemberDescription,
-    Sight,
 )
 from logstore.broker.coordinator.consumer_member import (
     ClassicFacts,
     ConsumerHead,
     ConsumerLimits,
     ConsumerMember,
-    Matching,
-    TopicLookup,
-    said_held_bytes,
 )
 from logstore.broker.coordinator.named import check_instance, known
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import GroupError, Refusal
-from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
+from logstore.broker.coordinator.roll import Roll
+from logstore.broker.coordinator.view import Matching, TopicLookup, TopicView
 from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
-
-# Of a group: what is seen of topics that a pattern stands for, or that are named, each by one user.
-SEEN_MAX: Final = 100
 
 
 class ConsumerGroup:
     """One group; ``changed`` and ``head_changed`` say what must be kept before anyone is told."""
+
+    kind: Final = "consumer"
 
     def __init__(
         self,
@@ -66,19 +62,11 @@ class ConsumerGroup:
     ) -> None:
         self.name = name
         self.limits = limits
-        self._topics = topics
-        self._matching = matching
+        self._view = TopicView(topics, matching)
         self.head = head or ConsumerHead()
-        self.members = {member.id: member for member in members}
-        # Memory that it takes, and each member, as it was when it was kept last.
-        self._held = {name: member.held_bytes for name, member in self.members.items()}
-        self.held_bytes = sum(self._held.values())
+        self.roll = Roll(members)
+        self.members, self.changed = self.roll.members, self.roll.changed
         self.head_changed = False
-        self.changed: set[str] = set()  # members that are other than they were, or gone
-        self._facts_due_ms: int | None = None  # when topics are looked at again
-        # Of members that were heard of in this process; and what is seen of topics, by sight.
-        self._sights: dict[str, Sight | None] = {}
-        self._seen: dict[tuple[frozenset[str], Sight], frozenset[str]] = {}
 
     # A heartbeat
 
@@ -105,7 +93,9 @@ class ConsumerGroup:
 
     def _go_on(self, member: ConsumerMember, beat: Beat, now_ms: int) -> None:
         member.session_ends_ms = now_ms + self._session_ms(member)
-        if self._take_over(member, beat) | self._look_through(member, beat.sight):
+        if self._take_over(member, beat) | self._view.look_through(
+            member, beat.sight, self.head.facts.keys()
+        ):
             self._bump()
         self.make_target(now_ms)
         self._reconcile(member, beat.owned, now_ms)
@@ -153,7 +143,7 @@ class ConsumerGroup:
     def _replace(self, holder: ConsumerMember, member_id: str) -> ConsumerMember:
         """A static member is back, under a new id: what was kept for it is its again."""
         del self.members[holder.id]
-        self._sights.pop(holder.id, None)
+        self._view.forget(holder.id)
         self.changed.add(holder.id)
         member = msgspec.structs.replace(
             holder, id=member_id, epoch=0, previous_epoch=0, revoking=set(), classic=None,
@@ -255,14 +245,6 @@ class ConsumerGroup:
             self.changed.add(member.id)
         return not new.keys().isdisjoint({"topics", "regex", "assignor", "only"})
 
-    def _look_through(self, member: ConsumerMember, sight: Sight | None) -> bool:
-        """Whether the member sees other topics than before, of those that it wants."""
-        if member.id in self._sights and self._sights[member.id] == sight:
-            return False
-        before = self._subscribed(member)
-        self._sights[member.id] = sight
-        return self._subscribed(member) != before
-
     # Leaving
 
     def _leave(self, beat: Beat) -> Beaten:
@@ -284,7 +266,7 @@ class ConsumerGroup:
 
     def _remove(self, member: ConsumerMember) -> None:
         del self.members[member.id]
-        self._sights.pop(member.id, None)
+        self._view.forget(member.id)
         self.changed.add(member.id)
         self._bump()
 
@@ -315,49 +297,20 @@ class ConsumerGroup:
 
     def _look_at_topics(self, now_ms: int) -> None:
         """A topic made, deleted or grown changes the target."""
-        if (
-            self._facts_due_ms is not None
-            and now_ms < self._facts_due_ms
-            and self.head.epoch == self.head.target_epoch
-        ):
-            return
-        self._facts_due_ms = now_ms + self.limits.heartbeat_interval_ms
-        facts = {name: it for name in self._named() if (it := self._topics(name)) is not None}
-        if facts != self.head.facts:
+        facts = self._view.news(
+            self.members.values(), self.head.facts, now_ms, self.limits.heartbeat_interval_ms,
+            at_once=self.head.epoch != self.head.target_epoch,
+        )  # fmt: skip
+        if facts is not None:
             self.head.facts = facts
             self._bump()
 
     def topics_changed(self) -> None:
         """Look at them with the next heartbeat."""
-        self._facts_due_ms = None
-
-    def _named(self) -> set[str]:
-        return set().union(*map(self._subscribed, self.members.values()))
+        self._view.changed()
 
     def _subscribed(self, member: ConsumerMember) -> frozenset[str]:
-        """The topics that the member wants and may know of; its pattern stands for such alone.
-
-        One that it has named is no secret to be had by its partitions (KAFKA-18813), whatever
-        protocol the member speaks, and also when the right was taken since.
-        """
-        if member.id not in self._sights:  # the process began anew: as it was
-            matching = self._matching(member.regex) if member.regex else frozenset()
-            return member.topics | (matching & self.head.facts.keys())
-        sight = self._sights[member.id]
-        named = self._seen_of(member.topics, sight)
-        if not member.regex:
-            return named
-        return named | self._seen_of(self._matching(member.regex), sight)
-
-    def _seen_of(self, topics: frozenset[str], sight: Sight | None) -> frozenset[str]:
-        if sight is None or not topics:
-            return topics
-        known = self._seen.get((topics, sight))
-        if known is None:
-            if len(self._seen) >= SEEN_MAX:
-                self._seen.clear()
-            known = self._seen[topics, sight] = frozenset(filter(sight.sees, topics))
-        return known
+        return self._view.of(member, self.head.facts.keys())
 
     def make_target(self, now_ms: int) -> None:
         """Where anything has changed that it depends on."""
@@ -463,43 +416,20 @@ class ConsumerGroup:
     def subscribes(self, topic: str) -> bool:
         return any(topic in self._subscribed(member) for member in self.members.values())
 
-    def more_bytes(self, member_id: str, says: int) -> int:
-        """What it would take more for a member that says so many bytes of itself."""
-        known = self.members.get(member_id)
-        if known is not None:
-            return said_held_bytes(says - known.said_bytes)
-        return MEMBER_HELD_BYTES + said_held_bytes(says)
+    @property
+    def held_bytes(self) -> int:
+        """The memory that it takes."""
+        return self.roll.held_bytes
 
     def kept(self) -> dict[str, bytes | None]:
         """Each changed member as it must be written (None: gone); then nothing has changed."""
-        members = {
-            name: msgspec.json.encode(self.members[name]) if name in self.members else None
-            for name in self.changed
-        }
-        for name in self.changed:
-            self.held_bytes -= self._held.pop(name, 0)
-            if name in self.members:
-                self._held[name] = self.members[name].held_bytes
-                self.held_bytes += self._held[name]
         self.head_changed = False
-        self.changed = set()
-        return members
+        return self.roll.kept()
 
     def forget_members(self) -> None:
         """The group belongs to others: nobody here is a member."""
-        self.members.clear()
-        self._held.clear()
-        self.held_bytes = 0
-        self.changed.clear()
+        self.roll.clear()
         self.head_changed = False
-
-
-def more_bytes(group: ConsumerGroup, beat: Beat) -> int:
-    """The memory that the group takes more after this: for a member that joins or says more."""
-    if beat.epoch != 0 and beat.member_id not in group.members:
-        return 0
-    says = len(beat.regex or "") + sum(map(len, beat.topics or ()))
-    return group.more_bytes(beat.member_id, says)
 
 
 def check_beat(beat: Beat, limits: ConsumerLimits) -> None:

@@ -1,31 +1,16 @@
 """A member of a group of the new protocol (KIP-848), what of a group is kept, and its bounds."""
 
-from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.decoding import decoder_of
+from logstore.broker.coordinator.roll import said_held_bytes
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
+from logstore.broker.coordinator.view import TopicFacts
 
 PLACE_HELD_BYTES: Final = 128  # of a partition that a member has, or is to have
-
-
-def said_held_bytes(size: int) -> int:
-    """Memory for so many bytes that a member says of itself: here, and as it was kept last."""
-    return 2 * size
-
-
-class TopicFacts(NamedTuple):
-    """What a group must know of a topic."""
-
-    id: str
-    partitions: int
-
-
-TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
-Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
 
 
 class ConsumerLimits(NamedTuple):

@@ -28,7 +28,6 @@ from logstore.broker.coordinator.calls import (
 )
 from logstore.broker.coordinator.classic import ClassicGroup
 from logstore.broker.coordinator.consumer import ConsumerGroup
-from logstore.broker.coordinator.consumer_member import Matching, TopicLookup
 from logstore.broker.coordinator.decoding import decoder_of
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
@@ -36,6 +35,7 @@ from logstore.broker.coordinator.room import Room
 from logstore.broker.coordinator.saves import Saves, meaning
 from logstore.broker.coordinator.timetable import Timetable
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
+from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.errors import InvalidName, LogstoreError
 from logstore.kept import (
@@ -223,7 +223,7 @@ class Coordinator:
         try:
             consumer.check_beat(beat, self._consumer_limits)
             group = self._consumer(beat.group, now_ms, joins=beat.epoch == 0)
-            self._room.check(beat.group, consumer.more_bytes(group, beat), now_ms)
+            self._room.check(beat.group, group.roll.more_bytes_after(beat), now_ms)
             answer = group.heartbeat(beat, now_ms)
         except Refusal as it:
             reply(Beaten(it.error, beat.member_id, message=it.message))
@@ -618,7 +618,7 @@ def _more_bytes(group: ClassicGroup | ConsumerGroup, call: Join) -> int:
     """The memory that the group takes more if a member joins by the classic protocol."""
     if isinstance(group, ClassicGroup):
         return group.more_bytes(call)
-    return group.more_bytes(call.member_id, classic_member.said_bytes(call.protocols))
+    return group.roll.more_bytes(call.member_id, classic_member.said_bytes(call.protocols))
 
 
 def _check_name(name: str) -> None:

@@ -28,9 +28,9 @@ from logstore.broker.coordinator.consumer_member import (
     ClassicFacts,
     ConsumerHead,
     ConsumerMember,
-    TopicLookup,
 )
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.view import TopicLookup
 from logstore.log import TopicPartition
 
 CONSUMERS: Final = "consumer"  # the protocol type of groups of consumers; others don't go over

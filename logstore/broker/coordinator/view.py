@@ -1,0 +1,107 @@
+"""What the members of one group see of topics: those that they want and may know of, as they are.
+
+A member that has named a topic is told nothing of it where it may not know of it (KAFKA-18813),
+whatever protocol it speaks, and also when the right was taken since.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.coordinator.calls import Sight
+
+
+class TopicFacts(NamedTuple):
+    """What a group must know of a topic."""
+
+    id: str
+    partitions: int
+
+
+TopicLookup = Callable[[str], TopicFacts | None]  # by name; None: no such topic
+Matching = Callable[[str], frozenset[str]]  # the names of the topics that match a pattern
+
+# Of a group: what is seen of topics that a pattern stands for, or that are named, each by one user.
+SEEN_MAX: Final = 100
+
+
+class Wanting(Protocol):
+    """A member, by what it asks for: these topics, and those that match its pattern."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def topics(self) -> frozenset[str]: ...
+    @property
+    def regex(self) -> str: ...
+
+
+class TopicView:
+    """Of one group."""
+
+    def __init__(self, topics: TopicLookup, matching: Matching) -> None:
+        self._topics = topics
+        self._matching = matching
+        self._due_ms: int | None = None  # when topics are looked at again
+        # Of members that were heard of in this process; and what is seen of topics, by sight.
+        self._sights: dict[str, Sight | None] = {}
+        self._seen: dict[tuple[frozenset[str], Sight], frozenset[str]] = {}
+
+    def look_through(self, member: Wanting, sight: Sight | None, known: Collection[str]) -> bool:
+        """Whether the member sees other topics than before, of those that it wants."""
+        if member.id in self._sights and self._sights[member.id] == sight:
+            return False
+        before = self.of(member, known)
+        self._sights[member.id] = sight
+        return self.of(member, known) != before
+
+    def forget(self, member_id: str) -> None:
+        """It is no member any more."""
+        self._sights.pop(member_id, None)
+
+    def of(self, member: Wanting, known: Collection[str]) -> frozenset[str]:
+        """The topics that the member wants and may know of; its pattern stands for such alone.
+
+        ``known``: the topics that the group knew last.
+        """
+        if member.id not in self._sights:  # the process began anew: as it was
+            matching = self._matching(member.regex) if member.regex else frozenset()
+            return member.topics | matching.intersection(known)
+        sight = self._sights[member.id]
+        named = self._seen_of(member.topics, sight)
+        if not member.regex:
+            return named
+        return named | self._seen_of(self._matching(member.regex), sight)
+
+    def _seen_of(self, topics: frozenset[str], sight: Sight | None) -> frozenset[str]:
+        if sight is None or not topics:
+            return topics
+        known = self._seen.get((topics, sight))
+        if known is None:
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            known = self._seen[topics, sight] = frozenset(filter(sight.sees, topics))
+        return known
+
+    def changed(self) -> None:
+        """Topics are to be looked at with the next heartbeat."""
+        self._due_ms = None
+
+    def news(
+        self,
+        members: Iterable[Wanting],
+        facts: Mapping[str, TopicFacts],
+        now_ms: int,
+        rest_ms: int,
+        *,
+        at_once: bool,
+    ) -> dict[str, TopicFacts] | None:
+        """What the topics that members see are now; None: they are what they were.
+
+        They are not looked at more often than every ``rest_ms``, unless ``at_once``.
+        """
+        if not at_once and self._due_ms is not None and now_ms < self._due_ms:
+            return None
+        self._due_ms = now_ms + rest_ms
+        seen = set().union(*(self.of(member, facts.keys()) for member in members))
+        found = {name: it for name in seen if (it := self._topics(name)) is not None}
+        return None if found == facts else found
