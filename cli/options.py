@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from logstore.config import Config
     from logstore.doors import Door
     from logstore.errors import StoreLocked
+    from logstore.kept import Groups
     from logstore.store import Store
 
     from .login import Login
@@ -111,7 +112,7 @@ class DataDir:
             server = None if group is None else self.server()
             table = store.internals().groups
             here = server is None or table is None or table.embedded(group or "")
-            if here and not told:
+            if not told and (here or _is_shared(table, group)):
                 yield store
                 return
         if server is None or here:
@@ -274,6 +275,12 @@ class ClusterAt:
 
     def check_new(self, name: str, settings: Mapping[str, str]) -> None:
         """It checks what it is asked for by itself, and may know other settings than a store."""
+
+
+def _is_shared(table: "Groups | None", group: str | None) -> bool:
+    """Whether it is a share group: librdkafka can't look at those, and its members are kept."""
+    entry = None if table is None or group is None else table.load(group)
+    return entry is not None and entry.kind == "share"
 
 
 def by_tls(door: "Door") -> str:

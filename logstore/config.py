@@ -1,7 +1,7 @@
 """Where the value of a setting comes from, and whether it is one; ``settings.py`` declares them.
 
-In falling order: the topic itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES``, or a file
-with the value, which ``LOGSTORE_TOPIC_SEGMENT_BYTES_FILE`` names), the configuration file
+In falling order: the topic or group itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES``, or a
+file with the value, which ``LOGSTORE_TOPIC_SEGMENT_BYTES_FILE`` names), the configuration file
 (``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the nearest
 valid one: configuration cannot be got wrong silently. Of an unknown variable of the environment,
 which others write to as well, it is only warned.
@@ -12,7 +12,7 @@ import difflib
 import logging
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeGuard
@@ -22,12 +22,15 @@ from logstore.errors import Failed, InvalidSetting, UnknownSetting
 from logstore.settings import (
     DAY_MS,
     FILE_SETTINGS,
+    GROUP_PREFIX,
+    GROUP_SETTINGS,
     HOUR_MS,
     KEYS_SYNC,
     STORE_SETTINGS,
     TOPIC_PREFIX,
     TOPIC_SETTINGS,
     ChannelRule,
+    GroupSettings,
     KeysRule,
     MqttRule,
     StoreSettings,
@@ -125,17 +128,39 @@ def check_topic_settings(settings: Mapping[str, str]) -> dict[str, str]:
 
     What is no text becomes the text that stands for it: a number, a flag, a tuple of words.
     """
+    return _checked(settings, topic_setting)
+
+
+def check_group_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """The same of a group's."""
+    return _checked(settings, group_setting)
+
+
+def _checked(
+    settings: Mapping[str, str], declaration: "Callable[[str], dataclasses.Field[Any]]"
+) -> dict[str, str]:
     texts = {name: text_of(value) for name, value in settings.items()}
     for name, text in texts.items():
-        parse(name, topic_setting(name), text)
+        parse(name, declaration(name), text)
     return texts
 
 
 def topic_setting(name: str) -> "dataclasses.Field[Any]":
     """The declaration of a topic setting. Raises UnknownSetting, which names the nearest."""
-    field = TOPIC_SETTINGS.get(name)
+    return _declaration("topic", name, TOPIC_SETTINGS)
+
+
+def group_setting(name: str) -> "dataclasses.Field[Any]":
+    """The declaration of a group's setting. Raises UnknownSetting, which names the nearest."""
+    return _declaration("group", name, GROUP_SETTINGS)
+
+
+def _declaration(
+    kind: str, name: str, settings: "Mapping[str, dataclasses.Field[Any]]"
+) -> "dataclasses.Field[Any]":
+    field = settings.get(name)
     if field is None:
-        raise UnknownSetting(f"no topic setting {name!r}{nearest(name, TOPIC_SETTINGS)}")
+        raise UnknownSetting(f"no {kind} setting {name!r}{nearest(name, settings)}")
     return field
 
 
@@ -145,7 +170,7 @@ class Chosen:
 
     name: str
     value: Any
-    source: str  # "default", "file PATH", "environment NAME", "file of NAME", "topic"
+    source: str  # "default", "file PATH", "environment NAME", "file of NAME", "topic", "group"
     default: Any
     reason: str
 
@@ -231,28 +256,48 @@ class Config:
 
     def topic(self, overrides: Mapping[str, str]) -> TopicSettings:
         """A topic's settings: its own, else what file or environment say, else the defaults."""
-        fields = self._fields(TOPIC_SETTINGS, TOPIC_PREFIX)
+        return TopicSettings(**self._overridden(TOPIC_SETTINGS, TOPIC_PREFIX, overrides))
+
+    def group(self, overrides: Mapping[str, str]) -> GroupSettings:
+        """The same of a group."""
+        return GroupSettings(**self._overridden(GROUP_SETTINGS, GROUP_PREFIX, overrides))
+
+    def _overridden(
+        self,
+        settings: Mapping[str, "dataclasses.Field[Any]"],
+        prefix: str,
+        overrides: Mapping[str, str],
+    ) -> dict[str, Any]:
+        fields = self._fields(settings, prefix)
         for name, text in overrides.items():
-            fields[TOPIC_SETTINGS[name].name] = parse(name, TOPIC_SETTINGS[name], text)
-        return TopicSettings(**fields)
+            fields[settings[name].name] = parse(name, settings[name], text)
+        return fields
 
     def describe(self) -> list[Chosen]:
-        """Every store setting and topic default, with its source."""
+        """Every store setting and the defaults of topics and groups, with their sources."""
         return [self._chosen(name, name, field) for name, field in FILE_SETTINGS.items()]
 
     def describe_topic(self, overrides: Mapping[str, str]) -> list[Chosen]:
         """Every setting of a topic, with its source."""
-        return [
-            self._own(name, field, overrides[name])
-            if name in overrides
-            else self._chosen(name, TOPIC_PREFIX + name, field)
-            for name, field in TOPIC_SETTINGS.items()
-        ]
+        return self._described("topic", TOPIC_SETTINGS, TOPIC_PREFIX, overrides)
 
-    @staticmethod
-    def _own(name: str, field: "dataclasses.Field[Any]", text: str) -> Chosen:
-        value, reason = parse(name, field, text), field.metadata["reason"]
-        return Chosen(name, value, "topic", field.default, reason)
+    def describe_group(self, overrides: Mapping[str, str]) -> list[Chosen]:
+        """Every setting of a group, with its source."""
+        return self._described("group", GROUP_SETTINGS, GROUP_PREFIX, overrides)
+
+    def _described(
+        self,
+        kind: str,
+        settings: Mapping[str, "dataclasses.Field[Any]"],
+        prefix: str,
+        overrides: Mapping[str, str],
+    ) -> list[Chosen]:
+        return [
+            _own(name, field, kind, overrides[name])
+            if name in overrides
+            else self._chosen(name, prefix + name, field)
+            for name, field in settings.items()
+        ]
 
     def _chosen(self, name: str, given_as: str, field: "dataclasses.Field[Any]") -> Chosen:
         value, source = self._given.get(given_as, (field.default, "default"))
@@ -266,6 +311,11 @@ class Config:
             for name, field in settings.items()
             if prefix + name in self._given
         }
+
+
+def _own(name: str, field: "dataclasses.Field[Any]", kind: str, text: str) -> Chosen:
+    value, reason = parse(name, field, text), field.metadata["reason"]
+    return Chosen(name, value, kind, field.default, reason)
 
 
 def _exists(file: Path) -> bool:

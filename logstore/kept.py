@@ -15,7 +15,8 @@ from logstore.log import TopicPartition
 
 _T = TypeVar("_T")
 
-GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded")
+GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded", "share")
+SHARED: Final = "share"  # the kind of Kafka's share groups, which commit no offsets
 
 
 class KeptOffset(NamedTuple):

@@ -1,7 +1,8 @@
 """Every setting, declared once: name, type, unit, default, bounds, reason.
 
 ``TopicSettings`` belong to a topic and carry Kafka's names (``segment.bytes`` is the field
-``segment_bytes``). ``StoreSettings`` belong to the process. ``config.py`` finds their values.
+``segment_bytes``), ``GroupSettings`` to a group of consumers. ``StoreSettings`` belong to the
+process. ``config.py`` finds their values.
 """
 
 import dataclasses
@@ -14,6 +15,12 @@ NEVER_S = 2**32 - 1  # MQTT's session expiry interval that never passes
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TOPIC_PREFIX = "topic."
+GROUP_PREFIX = "group."
+# Where a share group begins: Kafka's words, or so long ago, as ISO 8601 has it.
+STARTS_AT = (
+    r"latest|earliest|by_duration:P(?=\dT?|T\d)(\d{1,7}D)?"
+    r"(T(?=\d)(\d{1,9}H)?(\d{1,9}M)?(\d{1,9}(\.\d{1,9})?S)?)?"
+)
 THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -290,6 +297,72 @@ class MqttRule:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """What a group of consumers can be told, in Kafka's names, units, bounds and defaults.
+
+    All are of share groups (KIP-932).
+    """
+
+    errors_deadletterqueue_copy_record_enable: bool = _setting(
+        False,
+        "copy the records themselves to the dead letter topic; false: their headers alone, which "
+        "say where they are",
+    )
+    errors_deadletterqueue_topic_name: str = _setting(
+        "",
+        "the topic where records of a share group go that are rejected, or were delivered too "
+        "often; empty: nowhere",
+        pattern=r"[a-zA-Z0-9._-]{1,249}",
+    )
+    share_auto_offset_reset: str = _setting(
+        "latest",
+        "where a share group begins in a partition: latest, earliest, or by_duration:PnDTnHnMn.nS, "
+        "which is so long before the time of its beginning",
+        pattern=STARTS_AT,
+    )
+    share_delivery_count_limit: int = _setting(
+        5, "how often a record is delivered to a share group", unit="deliveries", low=2, high=10
+    )
+    share_heartbeat_interval_ms: int = _setting(
+        5000,
+        "how often a member of a share group is told to send a heartbeat",
+        unit="ms",
+        low=5000,
+        high=15_000,
+    )
+    share_isolation_level: str = _setting(
+        "read_uncommitted",
+        "read_committed: a share group gets no records of transactions that are open or were "
+        "aborted",
+        words=("read_uncommitted", "read_committed"),
+    )
+    share_partition_max_record_locks: int = _setting(
+        2000,
+        "records of one partition that members of a share group have at one time",
+        unit="records",
+        low=100,
+        high=4000,
+    )
+    share_record_lock_duration_ms: int = _setting(
+        30_000,
+        "how long a member of a share group may have a record without a word on it",
+        unit="ms",
+        low=15_000,
+        high=60_000,
+    )
+    share_renew_acknowledge_enable: bool = _setting(
+        True, "let members of a share group ask for more time for a record (KIP-1222)"
+    )
+    share_session_timeout_ms: int = _setting(
+        45_000,
+        "how long a member of a share group may be silent",
+        unit="ms",
+        low=45_000,
+        high=60_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """What the process can be told."""
 
@@ -392,6 +465,9 @@ class StoreSettings:
         "which groups with members go over: of the classic protocol to the new one (upgrade), back "
         "(downgrade), both ways (bidirectional), or none (disabled)",
         words=("bidirectional", "upgrade", "downgrade", "disabled"),
+    )
+    group_share_max_size: int = _setting(
+        200, "members of one share group", unit="members", low=1, high=1000
     )
     offset_metadata_max_bytes: int = _setting(
         4096, "metadata beside a committed offset", unit="bytes", low=0, high=1 << 20
@@ -905,11 +981,23 @@ def setting_name(field: str) -> str:
 
 
 def _by_name(
-    kind: type[TopicSettings] | type[StoreSettings],
+    kind: type[TopicSettings] | type[GroupSettings] | type[StoreSettings],
 ) -> dict[str, "dataclasses.Field[Any]"]:
     return {setting_name(field.name): field for field in dataclasses.fields(kind)}
 
 
 TOPIC_SETTINGS = _by_name(TopicSettings)
+GROUP_SETTINGS = _by_name(GroupSettings)
 STORE_SETTINGS = _by_name(StoreSettings)
-FILE_SETTINGS = STORE_SETTINGS | {TOPIC_PREFIX + name: f for name, f in TOPIC_SETTINGS.items()}
+FILE_SETTINGS = (
+    STORE_SETTINGS
+    | {TOPIC_PREFIX + name: f for name, f in TOPIC_SETTINGS.items()}
+    | {GROUP_PREFIX + name: f for name, f in GROUP_SETTINGS.items()}
+)
+assert len(FILE_SETTINGS) == len(STORE_SETTINGS) + len(TOPIC_SETTINGS) + len(GROUP_SETTINGS)
+
+
+def declared(name: str) -> "dataclasses.Field[Any]":
+    """A setting by the name that it has in the file, or that a topic or a group has for it."""
+    names = (name, TOPIC_PREFIX + name, GROUP_PREFIX + name)
+    return next(FILE_SETTINGS[it] for it in names if it in FILE_SETTINGS)

@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
-from logstore.errors import Fenced, GroupBusy, LogstoreError, UnknownTopic
+from logstore.errors import Fenced, GroupBusy, LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
 
 from .admin import Admin
@@ -51,7 +51,7 @@ class ClusterGroup:
 
     def describe(self) -> list[Lag]:
         """As Group.describe."""
-        committed = self.committed()
+        committed = self._committed()
         topics = sorted(read_or_committed(committed, self.members()))
         return lags(committed, {topic: self._as_it_is(topic, committed) for topic in topics})
 
@@ -72,6 +72,16 @@ class ClusterGroup:
             for it in self._admin.committed(self.name)
         }
 
+    def _committed(self) -> dict[TopicPartition, Committed]:
+        """Raises Refused where it is a group that commits nothing: it is there, it is listed."""
+        try:
+            return self.committed()
+        except UnknownGroup:
+            raise Refused(
+                f"group {self.name!r} is a share group, which commits no offsets: see its members "
+                f"at its server, with --data or at /api/v1/groups/{self.name}"
+            ) from None
+
     def _partitions(self, topics: Iterable[str]) -> dict[str, Mapping[int, Held]]:
         found = {}
         for topic in sorted(topics):
@@ -89,7 +99,7 @@ class ClusterGroup:
         dry_run: bool = False,
     ) -> list[Move]:
         """As Group.reset."""
-        committed = self.committed()
+        committed = self._committed()
         found = (
             self._partitions({topic for topic, _ in committed})
             if topics is None

@@ -56,9 +56,18 @@ OWNED: Final = "data directory"  # the mechanism of its owner, who needs no user
 
 def of_topic(name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
     """What was done to a topic's settings."""
+    return _of("topic", name, given, reset)
+
+
+def of_group(name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
+    """The same of a group's."""
+    return _of("group", name, given, reset)
+
+
+def _of(kind: str, name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
     changed = [f"{setting}={text}" for setting, text in given.items()]
     changed += [f"{setting} by default" for setting in reset]
-    return f"of topic {name}: {', '.join(changed)}"
+    return f"of {kind} {name}: {', '.join(changed)}"
 
 
 class Audit(Protocol):

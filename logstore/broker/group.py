@@ -3,10 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.consumer_member import decode_member
+from logstore.broker.coordinator.share_member import decode_share_member
 from logstore.broker.start import Held, Start, is_in_range, offset_of
-from logstore.errors import Damaged, Failed, LogstoreError, UnknownPartition, UnknownTopic
-from logstore.kept import Groups, OffsetToCommit
+from logstore.errors import (
+    Damaged,
+    Failed,
+    GroupBusy,
+    LogstoreError,
+    UnknownPartition,
+    UnknownTopic,
+)
+from logstore.kept import SHARED, Groups, OffsetToCommit
 from logstore.log import TopicPartition
 
 
@@ -98,7 +107,7 @@ class Group:
             GroupMember(
                 member,
                 f"a client of {server}",
-                _partitions(row, names) if entry.kind == "consumer" else (),
+                _reads(entry.kind, row, names),
             )
             for member, row in sorted(entry.members.items())
         ]
@@ -114,7 +123,13 @@ class Group:
         """
         committed = self._table().fetch(self.name)
         topics = read_or_committed(committed, self.members())
-        return lags(committed, {topic: self._logs(topic, committed) for topic in topics})
+        found = lags(committed, {topic: self._logs(topic, committed) for topic in topics})
+        # A share group commits nothing, and yet it is not new everywhere.
+        return [it._replace(lag=None) for it in found] if self._is_shared() else found
+
+    def _is_shared(self) -> bool:
+        entry = self._table().load(self.name)
+        return entry is not None and entry.kind == SHARED
 
     def _logs(
         self, topic: str, committed: Mapping[TopicPartition, Committed]
@@ -139,9 +154,11 @@ class Group:
         """Move the group in its topics (or in those given), in all partitions of each or in these.
 
         ``out_of_range``: only where what it has committed is not in the log any more. All of it
-        or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is consumed,
-        UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
+        or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is consumed, or is a
+        share group, UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
         """
+        if self._is_shared():
+            raise GroupBusy(f"group {self.name!r} is a share group, which has no offsets to move")
         committed = self._table().fetch(self.name)
         wanted = self.topics() if topics is None else topics
         logs = {
@@ -235,7 +252,17 @@ def moves(
     return found
 
 
+def _reads(kind: str, row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
+    """What a client of a server reads, as far as its group knows that."""
+    if kind == SHARED:
+        return _named(decode_share_member(row).assigned, names)
+    return _partitions(row, names) if kind == "consumer" else ()
+
+
 def _partitions(row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
-    """What a member holds, in topics that are there still."""
-    held = decode_member(row).held
+    return _named(decode_member(row).held, names)
+
+
+def _named(held: Iterable[Place], names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
+    """What a member has, in topics that are there still."""
     return tuple(sorted((names[topic], number) for topic, number in held if topic in names))

@@ -10,6 +10,7 @@ from logstore.broker.fresh import Fresh, Work
 from logstore.broker.topic import uuid_of
 from logstore.broker.topics import Topics
 from logstore.errors import UnknownTopic
+from logstore.kept import SHARED
 from logstore.log import TopicPartition
 
 STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on
@@ -75,15 +76,19 @@ class GroupLags:
     def _one(self, name: str, kind: str, ends: dict[str, Sequence[Stands]]) -> Behind | None:
         try:
             group = self._coordinator.describe(name)
-            committed = self._coordinator.fetch(name, 0)
+            if group is None:  # gone meanwhile
+                return None
+            committed = {} if group.kind == SHARED else self._coordinator.fetch(name, 0)
         except Refusal as error:
             return Behind(name, kind, UNREADABLE, 0, {}, None, error.message)
-        if group is None:  # gone meanwhile
-            return None
         offsets = {place: it.offset for place, it in committed.items()}
         read = {topic for topic, _ in offsets}
         for member in group.members:
             read |= {topic for topic, _ in self.places(group, member)}
+        if group.kind == SHARED:  # which commits nothing
+            return Behind(
+                name, group.kind, group.state, len(group.members), dict.fromkeys(sorted(read)), None
+            )
         for topic in read - ends.keys():
             ends[topic] = self._ends(topic)
         lags = {topic: lag_of(topic, offsets, ends[topic]) for topic in sorted(read) if ends[topic]}

@@ -17,11 +17,11 @@ Databases (LMDB), keys and values::
     doomed   directory             its logs are deleted, the files still have to go: why they
                                    could not be removed, or ""
 
-and those of ``groups.py``, ``offsets.py``, ``queues.py``, ``users.py``, ``mqtt.py`` and
-``wills.py``. Schema 2 has other rows of groups and offsets than 1, and reads those; schema 3 has
-kinds, schema 4 queues, schema 5 users, without whom an older logstore would let everyone in, schema
-7 sessions of MQTT and wills. A process that can write raises the number of a store of a lower
-schema, and an older logstore refuses what it would misread.
+and those of ``groups.py``, ``group_settings.py``, ``offsets.py``, ``queues.py``, ``users.py``,
+``mqtt.py`` and ``wills.py``. Schema 2 has other rows of groups and offsets than 1, and reads those;
+schema 3 has kinds, schema 4 queues, schema 5 users, without whom an older logstore would let
+everyone in, schema 7 sessions of MQTT and wills, schema 8 share groups. A process that can write
+raises the number of a store of a lower schema, and an older logstore refuses what it would misread.
 """
 
 import uuid
@@ -38,6 +38,7 @@ from logstore.errors import CorruptStore, Refused, SchemaTooNew, TopicExists, Un
 from logstore.names import check_topic
 from logstore.storage.disk import Disk
 from logstore.storage.environment import TABLES_MAX, Change, Environment
+from logstore.storage.group_settings import TABLES as GROUP_SETTINGS_TABLES
 from logstore.storage.groups import TABLES as GROUP_TABLES
 from logstore.storage.groups import GroupTable
 from logstore.storage.kinds import JOURNAL, KINDS, TOPIC, Kinds
@@ -64,8 +65,9 @@ _PARTITION = Struct(">I")
 _STATE = Struct(">14q")
 _WITH_TIMES_BYTES: Final = 12 * 8  # of a state as it was before transactions
 _TABLES = (
-    _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES, *QUEUE_TABLES,
-    *USER_TABLES, *SCHEDULE_TABLES, *MQTT_TABLES, *WILL_TABLES,
+    _META, _TOPICS, _ENTRIES, _LOGS, _NOTES, _UNRECOVERED, _DOOMED, *GROUP_TABLES,
+    *GROUP_SETTINGS_TABLES, *QUEUE_TABLES, *USER_TABLES, *SCHEDULE_TABLES, *MQTT_TABLES,
+    *WILL_TABLES,
 )  # fmt: skip
 
 assert len(set(_TABLES)) <= TABLES_MAX

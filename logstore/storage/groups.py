@@ -23,7 +23,15 @@ from struct import Struct
 from typing import Final, TypeVar
 
 from logstore.errors import CorruptStore, GroupBusy, ReadOnly, UnknownGroup
-from logstore.kept import GROUP_KINDS, GroupChange, GroupStep, KeptGroup, Offsets, ToCommit
+from logstore.kept import (
+    GROUP_KINDS,
+    SHARED,
+    GroupChange,
+    GroupStep,
+    KeptGroup,
+    Offsets,
+    ToCommit,
+)
 from logstore.log import TopicPartition
 from logstore.names import ROUTE_GROUPS, check_group
 from logstore.owner import Owner
@@ -191,6 +199,8 @@ class GroupTable:
 
         def attempt(transaction: Transaction) -> set[TopicPartition]:
             entry = self._entry(transaction, group)
+            if commit is not None:
+                _check_not_shared(group, entry)
             self._check_idle(group, entry)
             if commit is None:
                 self._delete(transaction, group, entry)
@@ -267,8 +277,8 @@ class GroupTable:
 
     def _expires(self, entry: KeptGroup, offsets: Offsets, before_ms: int) -> bool:
         """Whether anything of the group has to be changed now."""
-        if self._busy(entry) is not None:
-            return False
+        if self._busy(entry) is not None or (entry.kind == SHARED and entry.empty):
+            return False  # a share group goes when it is deleted, as with Kafka
         if not entry.empty:
             return True  # its members died with their process: it is empty from now on
         if entry.empty_since_ms is not None and entry.empty_since_ms > before_ms:
@@ -371,12 +381,22 @@ class GroupTable:
             )
 
     def _check_no_server(self, group: str, entry: KeptGroup | None) -> None:
+        _check_not_shared(group, entry)
         if entry is not None and entry.kind != "embedded":
             self._check_idle(group, entry)
 
     def _check_no_embedded(self, group: str, entry: KeptGroup | None) -> None:
         if entry is not None and entry.kind == "embedded":
             self._check_idle(group, entry)
+
+
+def _check_not_shared(group: str, entry: KeptGroup | None) -> None:
+    """A share group is never another one. Raises GroupBusy."""
+    if entry is not None and entry.kind == SHARED:
+        raise GroupBusy(
+            f"group {group!r} is a share group, which has no offsets: use another group, or delete "
+            f"this one"
+        )
 
 
 class ClaimFile:

@@ -144,10 +144,11 @@ class MemoryKeeper:
 class Bench:
     """A coordinator, its clock, and answers by name."""
 
-    def __init__(self, *, held=False, keeper=None, topics=None, **settings):
+    def __init__(self, *, held=False, keeper=None, topics=None, group_settings=None, **settings):
         given = {name.replace("_", "."): (str(value), "test") for name, value in settings.items()}
         self.settings = Config(given).store
         self.topics = {"t": T} if topics is None else topics
+        self.group_settings = group_settings
         self.keeper = keeper or MemoryKeeper(held=held)
         self.ids = itertools.count(1)
         self.now = 1_000_000
@@ -160,6 +161,7 @@ class Bench:
             self.settings, self.keeper, self.topics.get,
             names=lambda: list(self.topics), speech=SPEECH,
             new_id=lambda prefix: f"{prefix}-{next(self.ids)}",
+            group_settings=self.group_settings,
         )  # fmt: skip
         self.coordinator.start(self.now)
 

@@ -10,6 +10,7 @@ from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
 
 TOPIC, NEW, GROUP, MEMBERS, TXN = "t", "new", "g", "c", "x"  # NEW: there is none
+SHARERS = "s"  # a share group
 NOBODY = (-1, -1)  # a producer's id and epoch
 MINUTE_MS = 60_000
 
@@ -194,4 +195,6 @@ _MESSAGES = {
     69: lambda m, v, _: [m.Request([MEMBERS], True)],
     74: lambda m, v, _: [m.Request()],
     75: lambda m, v, _: [m.Request([m.TopicRequest(TOPIC)]), m.Request()],
+    76: lambda m, v, _: [m.Request(SHARERS + "2", "m", 0, None, [TOPIC])],
+    77: lambda m, v, _: [m.Request([SHARERS], True)],
 }  # fmt: skip

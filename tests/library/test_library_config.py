@@ -8,7 +8,7 @@ import logstore
 from logstore import config as module
 from logstore.config import Config, parse, takes, text_of
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
-from logstore.settings import DAY_MS, STORE_SETTINGS, TOPIC_SETTINGS
+from logstore.settings import DAY_MS, GROUP_SETTINGS, STORE_SETTINGS, TOPIC_SETTINGS
 from logstore.variables import of_a_service, variable
 
 # The topic settings that Kafka's clients and operators use.
@@ -51,7 +51,11 @@ OURS = [
     "compression.sealed", "deduplication.header", "deduplication.window.ms", "delivery.schedule",
     "retention.groups", "retention.groups.max.ms",
 ]  # fmt: skip
-SETTINGS = {**{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()}, **STORE_SETTINGS}
+SETTINGS = {
+    **{f"topic.{name}": f for name, f in TOPIC_SETTINGS.items()},
+    **{f"group.{name}": f for name, f in GROUP_SETTINGS.items()},
+    **STORE_SETTINGS,
+}
 NUMBERS = {
     name: field
     for name, field in SETTINGS.items()

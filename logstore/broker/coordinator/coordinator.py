@@ -10,7 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from logstore.broker.coordinator import classic_member, consumer, consumer_member, translation
+from logstore.broker.coordinator import (
+    classic_member,
+    consumer,
+    consumer_member,
+    share,
+    share_member,
+    translation,
+)
 from logstore.broker.coordinator.calls import (
     SIMPLE,
     Beat,
@@ -29,16 +36,20 @@ from logstore.broker.coordinator.calls import (
 from logstore.broker.coordinator.classic import ClassicGroup
 from logstore.broker.coordinator.consumer import ConsumerGroup
 from logstore.broker.coordinator.decoding import decoder_of
+from logstore.broker.coordinator.group_settings import GroupSettingsTable
 from logstore.broker.coordinator.pattern import Patterns
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.room import Room
 from logstore.broker.coordinator.saves import Saves, meaning
+from logstore.broker.coordinator.share import ShareGroup, ShareGroupSeen
 from logstore.broker.coordinator.timetable import Timetable
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
 from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
+from logstore.config import Config
 from logstore.errors import InvalidName, LogstoreError
 from logstore.kept import (
+    SHARED,
     GroupKeeper,
     Keeping,
     KeptGroup,
@@ -47,13 +58,15 @@ from logstore.kept import (
 )
 from logstore.log import TopicPartition
 from logstore.names import check_group
-from logstore.settings import StoreSettings
+from logstore.settings import GroupSettings, StoreSettings
 
 UNREADABLE: Final = "Unknown"  # the state of a group whose row is damaged, in Kafka's words
 PREFIX_CHARACTERS_MAX: Final = 40  # of a client's own name in the member id that it is given
 
 _T = TypeVar("_T")
 
+AnyGroup = ClassicGroup | ConsumerGroup | ShareGroup
+ModernGroup = ConsumerGroup | ShareGroup
 Results = Mapping[TopicPartition, GroupError | None]
 
 
@@ -77,12 +90,14 @@ class Coordinator:
         new_id: Callable[[str], str] = new_member_id,
         due: Callable[[int], None] = lambda _: None,
         rebalanced: Callable[[str], None] = lambda _: None,
+        group_settings: GroupSettingsTable | None = None,
     ) -> None:
         """``topics(name)``: what a topic is now; it is asked often. ``names()``: of all topics.
         ``speech``: how members of the classic protocol write what they read.
 
         ``due(at_ms)`` is called when ``tick`` may be due earlier than it was told so far;
-        ``rebalanced(group)`` when a new generation or epoch of it is kept.
+        ``rebalanced(group)`` when a new generation or epoch of it is kept. ``group_settings`` None:
+        no group has any of its own.
         """
         self._settings = settings
         self._room = Room(budget or Budget(BUDGET_BYTES_MAX))
@@ -93,7 +108,8 @@ class Coordinator:
         self._new_id = new_id
         # Groups whose offsets have changed, for who wants to know; None: nobody does.
         self.stirred: set[str] | None = None
-        self._groups: dict[str, ClassicGroup | ConsumerGroup] = {}
+        self.group_settings = group_settings or GroupSettingsTable(Config())
+        self._groups: dict[str, AnyGroup] = {}
         self._saves = Saves(keeper, self._room, rebalanced, self._settle)
         self._timetable = Timetable(due)
         self._classic_limits = classic_member.ClassicLimits(
@@ -110,6 +126,9 @@ class Coordinator:
             settings.group_metadata_max_bytes,
             settings.group_consumer_assignors,
         )
+        self._share_limits = share_member.ShareLimits(
+            settings.group_share_max_size, settings.group_metadata_max_bytes
+        )
 
     def start(self, now_ms: int) -> dict[str, str]:
         """Members that were there when the process ended may go on; each has its session anew.
@@ -118,7 +137,7 @@ class Coordinator:
         """
         refused = {}
         for name, kind in self._keeper.kinds().items():
-            if kind in ("classic", "consumer"):
+            if kind in ("classic", "consumer", SHARED):
                 try:
                     self._find(name, now_ms)
                 except Refusal as it:
@@ -152,7 +171,7 @@ class Coordinator:
             assert isinstance(classic, ClassicGroup)
             classic.join(again, now_ms, reply)
             return
-        self._saves.consumer(
+        self._saves.changed(
             group,
             lambda error: reply(joined if error is None else Joined(error, joined.member_id)),
         )
@@ -166,7 +185,7 @@ class Coordinator:
             group = self._of_classic(call.group, now_ms)
             if isinstance(group, ConsumerGroup):
                 synced = self._classic_members(group).sync(call, now_ms)
-                self._saves.consumer(group, lambda it: reply(synced if it is None else Synced(it)))
+                self._saves.changed(group, lambda it: reply(synced if it is None else Synced(it)))
             else:
                 self._room.check(call.group, sum(map(len, given.values())), now_ms)
                 group.sync(call, now_ms, reply)
@@ -188,7 +207,7 @@ class Coordinator:
                 members = self._classic_members(found)
                 done = members.heartbeat(member_id, generation, instance_id, now_ms)
                 quiet = done.error is None and not found.head_changed and group in self._timetable
-                self._saves.consumer(found, lambda _: None)
+                self._saves.changed(found, lambda _: None)
                 if not quiet:
                     self._settle(group)
                 return done
@@ -202,7 +221,7 @@ class Coordinator:
     def leave(self, group: str, leavers: Sequence[Leaver], now_ms: int) -> list[Done]:
         """An answer for each, in order. Members of either protocol can be removed so."""
         try:
-            found = self._find(group, now_ms)
+            found = self._of_consumers(group, now_ms, GroupError.UNKNOWN_MEMBER_ID)
         except Refusal as it:
             return [Done(it.error, it.message)] * len(leavers)
         if isinstance(found, ClassicGroup):
@@ -210,7 +229,7 @@ class Coordinator:
         else:
             answers = [_remove(found, leaver) for leaver in leavers]
             if not self._went_back(found, now_ms):
-                self._saves.consumer(found, lambda _: None)
+                self._saves.changed(found, lambda _: None)
         self._settle(group, measure=True)
         return answers
 
@@ -226,18 +245,32 @@ class Coordinator:
             self._room.check(beat.group, group.roll.more_bytes_after(beat), now_ms)
             answer = group.heartbeat(beat, now_ms)
         except Refusal as it:
-            reply(Beaten(it.error, beat.member_id, message=it.message))
-            self._settle(beat.group)
+            self._refuse(beat, it, reply)
             return
         if self._groups[beat.group] is not group:
             self._go_over(group)
+        self._answer(group, beat, answer, now_ms, reply)
+
+    def _refuse(self, beat: Beat, it: Refusal, reply: Callable[[Beaten], None]) -> None:
+        reply(Beaten(it.error, beat.member_id, message=it.message))
+        self._settle(beat.group)
+
+    def _answer(
+        self,
+        group: ModernGroup,
+        beat: Beat,
+        answer: Beaten,
+        now_ms: int,
+        reply: Callable[[Beaten], None],
+    ) -> None:
+        """Once what the heartbeat has changed is kept."""
         quiet = not group.changed and not group.head_changed and beat.group in self._timetable
 
         def kept(error: GroupError | None) -> None:
             reply(answer if error is None else Beaten(error, beat.member_id))
 
         if not self._went_back(group, now_ms, kept):
-            self._saves.consumer(group, kept)
+            self._saves.changed(group, kept)
         if not quiet:
             self._settle(beat.group, measure=True)
 
@@ -256,8 +289,36 @@ class Coordinator:
         """A topic was made, altered or deleted: members hear of it with their next heartbeat."""
         self._patterns.topics_changed()
         for group in self._groups.values():
-            if isinstance(group, ConsumerGroup):
+            if not isinstance(group, ClassicGroup):
                 group.topics_changed()
+
+    # Share groups
+
+    def share_heartbeat(self, beat: Beat, now_ms: int, reply: Callable[[Beaten], None]) -> None:
+        """KIP-932. Members name themselves."""
+        try:
+            share.check_beat(beat, self._share_limits)
+            group = self._share(beat.group, now_ms, joins=beat.epoch == 0)
+            self._room.check(beat.group, group.roll.more_bytes_after(beat), now_ms)
+            answer = group.heartbeat(beat, now_ms)
+        except Refusal as it:
+            self._refuse(beat, it, reply)
+            return
+        self._answer(group, beat, answer, now_ms, reply)
+
+    def share_group(self, name: str) -> ShareGroupSeen | None:
+        """What it is now; None: there is no share group of that name. Raises Refusal."""
+        held = self._groups.get(name)
+        if held is None:
+            kept = _readable(self._keeper.load, name)
+            if kept is None or kept.kind != SHARED:
+                return None
+            held = self._share_group(name, kept)
+        return ShareGroupSeen(held) if isinstance(held, ShareGroup) else None
+
+    def settings_of(self, group: str) -> GroupSettings:
+        """What counts for a group now, whether there is one or not. From any thread."""
+        return self.group_settings.of(group)
 
     # Offsets
 
@@ -294,7 +355,7 @@ class Coordinator:
         self._keeper.commit(call.group, taken).then(finished)
 
     def _check_commit(self, call: OffsetCommit, now_ms: int) -> None:
-        group = self._find(call.group, now_ms)
+        group = self._of_consumers(call.group, now_ms)
         if isinstance(group, ClassicGroup):
             group.check_commit(call, now_ms)
         elif group.members or call.generation > SIMPLE:
@@ -317,7 +378,18 @@ class Coordinator:
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        return dict(_readable(lambda it: self._keeper.fetch(it, places), group))
+        found = dict(_readable(lambda it: self._keeper.fetch(it, places), group))
+        if not found and self._is_shared(group):
+            raise _shared(group)
+        return found
+
+    def _is_shared(self, group: str) -> bool:
+        """From any thread."""
+        held = self._groups.get(group)
+        if held is not None:
+            return isinstance(held, ShareGroup)
+        kept = _readable(self._keeper.load, group)
+        return kept is not None and kept.kind == SHARED
 
     def delete_offsets(
         self,
@@ -328,7 +400,7 @@ class Coordinator:
     ) -> None:
         """An error, or None, for each partition: what a live group subscribes to stays."""
         try:
-            found = self._find(group, now_ms)
+            found = self._of_consumers(group, now_ms)
             if self._keeper.load(group) is None and self._idle(found):
                 raise Refusal(GroupError.GROUP_ID_NOT_FOUND)
         except Refusal as it:
@@ -391,7 +463,7 @@ class Coordinator:
         if isinstance(held, ClassicGroup):
             return GroupListing(name, "classic", held.state.value, held.protocol_type)
         if held is not None:
-            return GroupListing(name, "consumer", held.state, "consumer")
+            return GroupListing(name, held.kind, held.state, held.kind)
         try:
             found = _readable(self._describe_kept, name)
         except Refusal:
@@ -412,7 +484,11 @@ class Coordinator:
 
     def _describe_kept(self, group: str) -> GroupDescription | None:
         kept = self._keeper.load(group)
-        return None if kept is None else _describe_kept(group, kept, self._consumer_limits)
+        if kept is None:
+            return None
+        if kept.kind == SHARED:
+            return self._share_group(group, kept).describe()
+        return _describe_kept(group, kept, self._consumer_limits)
 
     def given(self, member: MemberDescription) -> frozenset[TopicPartition] | None:
         """What a member of the classic protocol reads, as its clients have written it.
@@ -450,28 +526,33 @@ class Coordinator:
             name = self._timetable.take()
             group = self._groups[name]
             group.tick(now_ms)
-            if isinstance(group, ConsumerGroup) and not self._went_back(group, now_ms):
-                self._saves.consumer(group, lambda _: None)
+            if not isinstance(group, ClassicGroup) and not self._went_back(group, now_ms):
+                self._saves.changed(group, lambda _: None)
             self._settle(name, measure=True)
 
     # Which group
 
-    def _find(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
+    def _find(self, name: str, now_ms: int) -> AnyGroup:
         """The group as it is, or as it was kept; an empty one where there is none."""
         _check_name(name)
         found = self._groups.get(name)
         if found is None:
-            if len(self._groups) >= self._settings.group_max_count:
-                raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
+            self._check_count()
             found = self._groups[name] = _readable(
                 lambda it: self._resumed(it, self._keeper.load(it), now_ms), name
             )
             self._room.hold(name, found.held_bytes)
         return found
 
-    def _resumed(
-        self, name: str, kept: KeptGroup | None, now_ms: int
-    ) -> ClassicGroup | ConsumerGroup:
+    def _check_count(self) -> None:
+        if len(self._groups) >= self._settings.group_max_count:
+            raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
+
+    def _resumed(self, name: str, kept: KeptGroup | None, now_ms: int) -> AnyGroup:
+        if kept is not None and kept.kind == SHARED:
+            shared = self._share_group(name, kept)
+            shared.resume(now_ms)
+            return shared
         if kept is not None and kept.kind == "consumer" and not kept.empty:
             matching = self._patterns.topics
             group = _consumer_group(name, kept, self._consumer_limits, self._topics, matching)
@@ -488,16 +569,50 @@ class Coordinator:
         empty.generation = kept.epoch if kept is not None else 0
         return empty
 
+    def _share_group(self, name: str, kept: KeptGroup | None = None) -> ShareGroup:
+        """As it was kept, or a new one."""
+        members = (
+            [] if kept is None else map(share_member.decode_share_member, kept.members.values())
+        )
+        head = None if kept is None else consumer_member.decode_head(kept.state)
+        settings = partial(self.settings_of, name)
+        return ShareGroup(name, self._share_limits, settings, self._topics, head, members)
+
+    def _share(self, name: str, now_ms: int, *, joins: bool) -> ShareGroup:
+        """Made by the first who joins; no group of another kind becomes one. Raises Refusal."""
+        _check_name(name)
+        if name not in self._groups and _readable(self._keeper.load, name) is None:
+            if not joins:
+                raise Refusal(GroupError.GROUP_ID_NOT_FOUND, f"no group {name!r}")
+            self._check_count()
+            self._groups[name] = self._share_group(name)
+        found = self._find(name, now_ms)
+        if not isinstance(found, ShareGroup):
+            raise Refusal(GroupError.GROUP_ID_NOT_FOUND, f"group {name!r} is not a share group")
+        return found
+
+    def _of_consumers(
+        self, name: str, now_ms: int, else_: GroupError = GroupError.GROUP_ID_NOT_FOUND
+    ) -> ClassicGroup | ConsumerGroup:
+        """The group, unless it is a share group. Raises Refusal: ``else_``."""
+        found = self._find(name, now_ms)
+        if isinstance(found, ShareGroup):
+            self._settle(name)
+            raise _shared(name, else_)
+        return found
+
     def _of_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
         """The group that a member of the classic protocol speaks of. Raises Refusal."""
-        found = self._find(name, now_ms)
+        found = self._of_consumers(name, now_ms, GroupError.UNKNOWN_MEMBER_ID)
         if isinstance(found, ConsumerGroup) and not found.members:
             raise _other_kind(joins=False, message=f"group {name!r} has no members")
         return found
 
     def _joined_by_classic(self, name: str, now_ms: int) -> ClassicGroup | ConsumerGroup:
         """An empty group becomes a classic one by a join. Raises Refusal."""
-        found = self._find(name, now_ms)
+        found: ClassicGroup | ConsumerGroup = self._of_consumers(
+            name, now_ms, GroupError.INCONSISTENT_GROUP_PROTOCOL
+        )
         if isinstance(found, ConsumerGroup) and not found.members:
             epoch = found.head.epoch
             found = ClassicGroup(
@@ -512,7 +627,7 @@ class Coordinator:
         return found
 
     def _consumer(self, name: str, now_ms: int, *, joins: bool) -> ConsumerGroup:
-        found = self._find(name, now_ms)
+        found = self._of_consumers(name, now_ms)
         if isinstance(found, ConsumerGroup):
             return found
         if not joins:
@@ -567,7 +682,7 @@ class Coordinator:
 
     def _went_back(
         self,
-        group: ConsumerGroup,
+        group: ModernGroup,
         now_ms: int,
         kept: Callable[[GroupError | None], None] = lambda _: None,
     ) -> bool:
@@ -579,6 +694,8 @@ class Coordinator:
             self._settings.group_consumer_migration_policy,
             self._classic_limits.members_max,
         )
+        if isinstance(group, ShareGroup):
+            return False
         if not translation.may_go_back(group, policy, members_max):
             return False
         name = group.name
@@ -592,7 +709,7 @@ class Coordinator:
         return True
 
     @staticmethod
-    def _idle(group: ClassicGroup | ConsumerGroup) -> bool:
+    def _idle(group: AnyGroup) -> bool:
         return group.empty if isinstance(group, ClassicGroup) else not group.members
 
     def _settle(self, name: str, *, measure: bool = False) -> None:
@@ -641,6 +758,10 @@ def _other_kind(joins: bool, message: str) -> Refusal:
     return Refusal(error, message)
 
 
+def _shared(name: str, error: GroupError = GroupError.GROUP_ID_NOT_FOUND) -> Refusal:
+    return Refusal(error, f"group {name!r} is a share group")
+
+
 def _remove(group: ConsumerGroup, leaver: Leaver) -> Done:
     try:
         group.leave(leaver.member_id, leaver.instance_id)
@@ -665,8 +786,8 @@ _decode_classic_head = decoder_of(classic_member.KeptHead)
 _decode_classic_member = decoder_of(classic_member.KeptMember)
 
 
-def _describe(group: ClassicGroup | ConsumerGroup) -> GroupDescription:
-    return group.describe() if isinstance(group, ClassicGroup) else group.describe("consumer")
+def _describe(group: AnyGroup) -> GroupDescription:
+    return group.describe(group.kind) if isinstance(group, ConsumerGroup) else group.describe()
 
 
 def _describe_kept(

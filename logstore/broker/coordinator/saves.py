@@ -9,6 +9,7 @@ from logstore.broker.coordinator import classic_member
 from logstore.broker.coordinator.consumer import ConsumerGroup
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.broker.coordinator.room import Room
+from logstore.broker.coordinator.share import ShareGroup
 from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
 from logstore.kept import GroupChange, GroupKeeper, Keeping
 
@@ -63,8 +64,8 @@ class Saves:
         )  # fmt: skip
         self._save(name, change, done)
 
-    def consumer(self, group: ConsumerGroup, done: Told) -> None:
-        """What has changed of a group of the new protocol."""
+    def changed(self, group: ConsumerGroup | ShareGroup, done: Told) -> None:
+        """What has changed of a group of the new protocol, or of a share group."""
         name = group.name
         whole = name in self._owed
         if whole:
@@ -76,7 +77,7 @@ class Saves:
             return
         members = group.kept()
         change = GroupChange(
-            "consumer", group.head.epoch, not group.members, msgspec.json.encode(group.head),
+            group.kind, group.head.epoch, not group.members, msgspec.json.encode(group.head),
             members, replace=whole,
         )  # fmt: skip
 

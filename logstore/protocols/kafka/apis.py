@@ -118,6 +118,12 @@ def _consumer_groups() -> Handlers:
     return HANDLERS
 
 
+def _share_groups() -> Handlers:
+    from logstore.protocols.kafka.share_groups import HANDLERS
+
+    return HANDLERS
+
+
 def _one_node() -> Handlers:
     from logstore.protocols.kafka.one_node import HANDLERS
 
@@ -210,17 +216,32 @@ _TABLE: Final = (
     Api(69, "consumer_group_describe", 0, 1, 0, _consumer_groups),
     Api(74, "list_config_resources", 0, 1, 0, _one_node, slow=True),
     Api(75, "describe_topic_partitions", 0, 0, 0, _topics, slow=True),
+    Api(76, "share_group_heartbeat", 1, 1, 0, _share_groups),
+    Api(77, "share_group_describe", 1, 1, 0, _share_groups),
 )
 
 APIS: Final = {api.key: api for api in _TABLE}
 assert APIS.keys() == ASKS.keys(), "no request is served without a word on which rights it needs"
+
+# KIP-584: what nodes of a cluster have agreed on, and of which one there is no other level here.
+FEATURES: Final = {"share.version": 1}  # KIP-932
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
     """The table, as clients are told it."""
     served = [api_versions_messages.ApiVersion(it.key, it.low, it.high) for it in _TABLE]
     return api_versions_messages.Response(
-        error_code=error_code, api_keys=served, finalized_features_epoch=0
+        error_code=error_code,
+        api_keys=served,
+        supported_features=[
+            api_versions_messages.SupportedFeatureKey(name, level, level)
+            for name, level in FEATURES.items()
+        ],
+        finalized_features_epoch=0,
+        finalized_features=[
+            api_versions_messages.FinalizedFeatureKey(name, level, level)
+            for name, level in FEATURES.items()
+        ],
     )
 
 

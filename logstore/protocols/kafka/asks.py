@@ -169,6 +169,8 @@ ASKS: Final[Mapping[int, Asks]] = MappingProxyType({
     47: (whole(DELETE, GROUP, "group_id"), each(READ, TOPIC)),  # offset_delete
     68: (*_MEMBER, _SEES_TOPIC),  # consumer_group_heartbeat
     69: (each(DESCRIBE, GROUP), _SEES_TOPIC),  # consumer_group_describe
+    76: (*_MEMBER, _SEES_TOPIC),  # share_group_heartbeat
+    77: (each(DESCRIBE, GROUP), _SEES_TOPIC),  # share_group_describe
     # Transactions
     24: (  # add_partitions_to_txn: of a client, or of another node
         each(WRITE, TRANSACTIONAL_ID),

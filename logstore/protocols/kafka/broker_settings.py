@@ -11,7 +11,7 @@ from typing import Final
 from logstore.config import Chosen, text_of
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import NODE_ID
-from logstore.settings import FILE_SETTINGS, HOUR_MS, INT32_MAX, TOPIC_PREFIX
+from logstore.settings import HOUR_MS, INT32_MAX, TOPIC_PREFIX, declared
 
 BOOLEAN, STRING, INT, SHORT, LONG, DOUBLE, LIST, CLASS, PASSWORD = range(1, 10)  # KIP-569
 _KINDS: Final[tuple[tuple[type, int], ...]] = (
@@ -42,7 +42,7 @@ def kind_of(chosen: Chosen) -> int:
     for kind, number in _KINDS:
         if isinstance(chosen.default, kind):
             return number
-    field = FILE_SETTINGS.get(chosen.name) or FILE_SETTINGS[TOPIC_PREFIX + chosen.name]
+    field = declared(chosen.name)
     return INT if field.metadata["high"] <= INT32_MAX else LONG
 
 

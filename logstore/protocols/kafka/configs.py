@@ -1,14 +1,15 @@
-"""Settings of topics and of the node: shown with default and source, topics' also changed."""
+"""Settings of topics, groups and the node: shown with default and source; the node's stay."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from logstore.access.audit import SETTINGS, of_topic
+from logstore.access.audit import SETTINGS, of_group, of_topic
 from logstore.access.resources import ALTER_CONFIGS, CLUSTER, CLUSTER_NAME, DESCRIBE_CONFIGS
 from logstore.access.resources import GROUP as GROUPS
 from logstore.access.resources import TOPIC as TOPICS
+from logstore.broker.topics import Topics
 from logstore.config import Chosen, check_topic_settings, text_of, topic_setting
 from logstore.errors import InvalidSetting, LogstoreError, Refused, UnknownTopic
 from logstore.kafka.messages import (
@@ -33,11 +34,13 @@ from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import NODE_ID, KafkaDoor
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
+from logstore.settings import GROUP_PREFIX
 
 TOPIC, NODE, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32  # kinds of resources
 # What rules call them: what is not named here is the cluster's.
 _RULED: Final = {TOPIC: TOPICS, GROUP: GROUPS}
-OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER = 1, 4, 5, 6  # sources
+OF_TOPIC, OF_NODE, BY_DEFAULT, OF_LOGGER, OF_GROUP = 1, 4, 5, 6, 8  # sources
+_SOURCES: Final = {"topic": OF_TOPIC, "group": OF_GROUP, "default": BY_DEFAULT}
 OF_GROUPS: Final = "group.consumer."
 SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
 
@@ -54,9 +57,7 @@ def _not_allowed(client: KafkaClient, operation: str, kind: int, name: str) -> i
 
 def source_of(chosen: Chosen) -> int:
     """Kafka's number for where a value comes from."""
-    if chosen.source == "topic":
-        return OF_TOPIC
-    return BY_DEFAULT if chosen.source == "default" else OF_NODE
+    return _SOURCES.get(chosen.source, OF_NODE)
 
 
 # Describing
@@ -105,27 +106,28 @@ Shown = describe_messages.ResourceResult
 
 
 def _topic(client: KafkaClient, name: str) -> list[Shown]:
-    return [
-        Shown(
-            it.name,
-            text_of(it.value),
-            config_source=source_of(it),
-            synonyms=_synonyms(it),
-            config_type=kind_of(it),
-            documentation=it.reason,
-        )
-        for it in client.door.topics.describe(name)
-    ]
+    return [_shown(it, SYNONYMS.get(it.name, it.name)) for it in client.door.topics.describe(name)]
 
 
-def _synonyms(chosen: Chosen) -> list[describe_messages.Synonym]:
+def _shown(it: Chosen, node_name: str) -> Shown:
+    """A setting that can be changed; ``node_name``: what the default's is called."""
+    return Shown(
+        it.name,
+        text_of(it.value),
+        config_source=source_of(it),
+        synonyms=_synonyms(it, node_name),
+        config_type=kind_of(it),
+        documentation=it.reason,
+    )
+
+
+def _synonyms(chosen: Chosen, node_name: str) -> list[describe_messages.Synonym]:
     """The value that counts, and the default that it stands before."""
-    broker_name = SYNONYMS.get(chosen.name, chosen.name)
     source = source_of(chosen)
-    name = chosen.name if source == OF_TOPIC else broker_name
+    name = chosen.name if source in (OF_TOPIC, OF_GROUP) else node_name
     found = [describe_messages.Synonym(name, text_of(chosen.value), source)]
     if source != BY_DEFAULT:
-        found.append(describe_messages.Synonym(broker_name, text_of(chosen.default), BY_DEFAULT))
+        found.append(describe_messages.Synonym(node_name, text_of(chosen.default), BY_DEFAULT))
     return found
 
 
@@ -175,10 +177,10 @@ def _loggers(client: KafkaClient, name: str) -> list[Shown]:
 
 
 def _group(client: KafkaClient, name: str) -> list[Shown]:
-    """KIP-1142: what counts for its members, the same for every group."""
+    """KIP-1142: its own, and what counts for members of KIP-848, which is the same everywhere."""
     if not name:
         raise Refused("a group has a name")
-    return [
+    of_consumers = [
         Shown(
             f"consumer.{it.name.removeprefix(OF_GROUPS)}",
             text_of(it.value),
@@ -191,6 +193,8 @@ def _group(client: KafkaClient, name: str) -> list[Shown]:
         for it in client.door.topics.describe_store()
         if it.name.startswith(OF_GROUPS) and it.name.endswith(".ms")
     ]
+    own = client.door.coordinator.group_settings.describe(name)
+    return of_consumers + [_shown(it, GROUP_PREFIX + it.name) for it in own]
 
 
 def _client_metrics(client: KafkaClient, name: str) -> list[Shown]:
@@ -239,7 +243,7 @@ def _attempt(
     kind: int,
     name: str,
     work: Callable[[], None],
-    kinds: Collection[int] = (TOPIC,),
+    kinds: Collection[int] = (TOPIC, GROUP),
 ) -> tuple[int, str | None]:
     code = _not_allowed(client, ALTER_CONFIGS, kind, name)
     if code:
@@ -253,22 +257,48 @@ def _attempt(
     return errors.NONE, None
 
 
-def _change(
-    client: KafkaClient,
-    name: str,
-    settings: Mapping[str, str],
-    reset: Sequence[str],
-    validate_only: bool,
+class Changeable(NamedTuple):
+    """Whose settings are changed: all topics, or all groups, each by its name."""
+
+    given: Callable[[str], Mapping[str, str]]  # those of its own
+    describe: Callable[[str], list[Chosen]]
+    check: Callable[[str, Mapping[str, str], Sequence[str]], None]  # what is set, and reset
+    alter: Callable[[str, Mapping[str, str], Sequence[str]], object]
+    said: Callable[[str, Mapping[str, str], Sequence[str]], str]  # to the audit log
+
+
+def _changeable(door: KafkaDoor, kind: int) -> Changeable:
+    if kind == GROUP:
+        groups = door.coordinator.group_settings
+        return Changeable(groups.given, groups.describe, groups.check, groups.alter, of_group)
+    topics = door.topics
+    check = partial(_check_topic, topics)
+    return Changeable(topics.given, topics.describe, check, topics.alter, of_topic)
+
+
+def _check_topic(
+    topics: Topics, name: str, settings: Mapping[str, str], reset: Sequence[str]
 ) -> None:
-    topics = client.door.topics
+    """Raises UnknownTopic, UnknownSetting, InvalidSetting."""
     if topics.get(name) is None:
         raise UnknownTopic(f"no topic {name!r}")
     check_topic_settings(settings)
     for setting in reset:
         topic_setting(setting)
+
+
+def _change(
+    client: KafkaClient,
+    it: Changeable,
+    name: str,
+    settings: Mapping[str, str],
+    reset: Sequence[str],
+    validate_only: bool,
+) -> None:
+    it.check(name, settings, reset)
     if not validate_only:
-        topics.alter(name, settings, reset)
-        client.did(SETTINGS, of_topic(name, settings, reset))
+        it.alter(name, settings, reset)
+        client.did(SETTINGS, it.said(name, settings, reset))
 
 
 def alter(
@@ -277,9 +307,9 @@ def alter(
     """Key 33: what is not named goes back to its default."""
 
     def replace(it: alter_messages.Resource) -> None:
-        settings = given_settings(it.configs)
-        reset = [one for one in client.door.topics.given(it.resource_name) if one not in settings]
-        _change(client, it.resource_name, settings, reset, request.validate_only)
+        settings, of = given_settings(it.configs), _changeable(client.door, it.resource_type)
+        reset = [one for one in of.given(it.resource_name) if one not in settings]
+        _change(client, of, it.resource_name, settings, reset, request.validate_only)
 
     return alter_messages.Response(
         responses=[
@@ -302,14 +332,19 @@ def alter_incrementally(
         if it.resource_type == LOGGER:
             _change_levels(client, it, validate_only=request.validate_only)
             return
-        settings, reset = _incremental(client.door, it.resource_name, it.configs)
-        _change(client, it.resource_name, settings, reset, request.validate_only)
+        of = _changeable(client.door, it.resource_type)
+        settings, reset = _incremental(of, it.resource_name, it.configs)
+        _change(client, of, it.resource_name, settings, reset, request.validate_only)
 
     return incremental_messages.Response(
         responses=[
             incremental_messages.AlterConfigsResourceResponse(
                 *_attempt(
-                    client, it.resource_type, it.resource_name, partial(change, it), (TOPIC, LOGGER)
+                    client,
+                    it.resource_type,
+                    it.resource_name,
+                    partial(change, it),
+                    (TOPIC, GROUP, LOGGER),
                 ),
                 it.resource_type,
                 it.resource_name,
@@ -337,11 +372,11 @@ def _change_levels(
 
 
 def _incremental(
-    door: KafkaDoor, name: str, asked: Sequence[incremental_messages.AlterableConfig]
+    of: Changeable, name: str, asked: Sequence[incremental_messages.AlterableConfig]
 ) -> tuple[dict[str, str], list[str]]:
     """What is set, and what goes back to its default."""
     _check_once([it.name for it in asked])
-    now = {it.name: it.value for it in door.topics.describe(name)}
+    now = {it.name: it.value for it in of.describe(name)}
     settings: dict[str, str] = {}
     reset: list[str] = []
     for it in asked:

@@ -1,11 +1,11 @@
 """The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from functools import partial
 from typing import Final
 from uuid import UUID
 
-from logstore.access.resources import DESCRIBE, GROUP
+from logstore.access.resources import DESCRIBE
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import (
     Beat,
@@ -13,25 +13,26 @@ from logstore.broker.coordinator.calls import (
     GroupDescription,
     MemberDescription,
 )
-from logstore.broker.coordinator.coordinator import UNREADABLE
-from logstore.broker.coordinator.refusal import Refusal
 from logstore.kafka.messages import consumer_group_describe as describe_messages
 from logstore.kafka.messages import consumer_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
-from logstore.protocols.kafka.asks import NO_TOPIC, TEXTS
-from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
+from logstore.protocols.kafka.asks import NO_TOPIC
+from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.group_admin import DEAD, NOT_ALLOWED, TYPES
+from logstore.protocols.kafka.group_descriptions import (
+    FEW,
+    HIDDEN,
+    by_topic,
+    described,
+    may_see,
+    named,
+)
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.membership import identity_of, sight_of
-from logstore.protocols.kafka.operations import on_group
-from logstore.slices import Steps, parts
+from logstore.slices import Steps
 
-FEW: Final = 100  # partitions that are looked at while others wait
 NAMES_ITSELF: Final = 1  # ConsumerGroupHeartbeat: members make their own ids (KIP-1082)
-# As Kafka says it: names of topics are not to be had by way of groups (KAFKA-18813).
-HIDDEN: Final = "The described group uses topics that the client is not authorized to describe."
 CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1  # a member's type, in ConsumerGroupDescribe
 
 
@@ -58,17 +59,8 @@ def _not_allowed() -> heartbeat_messages.Response:
     )
 
 
-def _may_see(client: KafkaClient, names: Sequence[str]) -> Steps:
-    """Whether it may know of all of these."""
-    for some in parts(names, FEW):
-        if not all(client.may_topic(DESCRIBE, it) for it in some):
-            return False
-        yield ASK_UNITS * len(some)
-    return True
-
-
 def _large_beat(client: KafkaClient, request: heartbeat_messages.Request) -> Steps:
-    if not (yield from _may_see(client, request.subscribed_topic_names or ())):
+    if not (yield from may_see(client, request.subscribed_topic_names or ())):
         return _not_allowed()
     beat = yield made_elsewhere(client.door, partial(_beat_of, client, request))
     done = _heard(client, beat)
@@ -122,7 +114,7 @@ def _beaten(beaten: Beaten) -> heartbeat_messages.Response:
         assignment = heartbeat_messages.Assignment(
             [
                 heartbeat_messages.ResponseTopicPartitions(UUID(topic_id).bytes, numbers)
-                for topic_id, numbers in _by_topic(beaten.assignment).items()
+                for topic_id, numbers in by_topic(beaten.assignment).items()
             ]
         )
     return heartbeat_messages.Response(
@@ -135,48 +127,20 @@ def _beaten(beaten: Beaten) -> heartbeat_messages.Response:
     )
 
 
-def _by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for topic_id, number in sorted(places):
-        found.setdefault(topic_id, []).append(number)
-    return found
-
-
 def describe(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
     """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
-    described = []
-    for name in dict.fromkeys(request.group_ids):  # once, however often it is named
-        if not client.may(DESCRIBE, GROUP, name):
-            described.append(
-                describe_messages.DescribedGroup(NOT_ALLOWED, TEXTS[NOT_ALLOWED], name)
-            )
-            yield ASK_UNITS
-            continue
-        try:
-            found = client.door.coordinator.describe(name)
-        except Refusal as it:
-            described.append(
-                describe_messages.DescribedGroup(group_code(it.error), it.message, name, UNREADABLE)
-            )
-            yield 1
-            continue
-        if found is None or TYPES[found.kind] != "consumer":
-            why = f"no group {name!r}" if found is None else f"group {name!r} is a classic one"
-            code = errors.GROUP_ID_NOT_FOUND
-            described.append(describe_messages.DescribedGroup(code, why, name, DEAD))
-            yield 1 + ASK_UNITS
-        else:
-            described.append((yield from _described(client, found)))
-            if request.include_authorized_operations:
-                described[-1].authorized_operations = on_group(client, name)
-    return describe_messages.Response(groups=described)
+    found = yield from described(
+        client, request.group_ids, "consumer", describe_messages.DescribedGroup, _described,
+        with_operations=request.include_authorized_operations,
+    )  # fmt: skip
+    return describe_messages.Response(groups=found)
 
 
 def _described(client: KafkaClient, found: GroupDescription) -> Steps:
     members = []
     for it in found.members:
         member = _member(client.door, it)
-        if not (yield from _may_see(client, _topics_of(member))):
+        if not (yield from may_see(client, _topics_of(member))):
             return describe_messages.DescribedGroup(
                 errors.TOPIC_AUTHORIZATION_FAILED, HIDDEN, found.group, found.state
             )
@@ -219,8 +183,7 @@ def _assignment(door: KafkaDoor, places: Iterable[Place]) -> describe_messages.A
     return describe_messages.Assignment(
         [
             describe_messages.TopicPartitions(topic.uuid, topic.name, numbers)
-            for topic_id, numbers in _by_topic(places).items()
-            if (topic := door.topics.by_uuid(UUID(topic_id).bytes)) is not None
+            for topic, numbers in named(door, places)
         ]
     )
 

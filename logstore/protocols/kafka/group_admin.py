@@ -36,7 +36,10 @@ TYPES: Final = {
     "classic": "classic",
     "consumer": "consumer",
     "embedded": "consumer",
+    "share": "share",
 }
+# Which request shows a group of each type.
+SHOWN_BY: Final = {"consumer": "ConsumerGroupDescribe", "share": "ShareGroupDescribe"}
 
 
 def describe_groups(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
@@ -76,7 +79,7 @@ def _no_classic(
         group.error_message = (
             f"no group {name!r}"
             if found is None
-            else f"group {name!r} is of the new protocol: ask with ConsumerGroupDescribe"
+            else f"group {name!r} is a {found.kind} one: ask with {SHOWN_BY[TYPES[found.kind]]}"
         )
     return group
 

@@ -242,7 +242,7 @@ def resources(
         NODE: node,
         LOGGER: node,
         CLIENT_METRICS: (),
-        GROUP: (),
+        GROUP: client.door.coordinator.group_settings.names() if version > 0 else (),
     }
     asked = [CLIENT_METRICS] if version == 0 else list(request.resource_types) or list(names)
     if not names.keys() >= set(asked):

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 from door_kit import Talk
-from requests_by_key import GROUP, MEMBERS, TOPIC, answered, bodies
+from requests_by_key import GROUP, MEMBERS, SHARERS, TOPIC, answered, bodies
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.covers import COVERED_BY
@@ -21,6 +21,7 @@ from logstore.kafka.messages import (
     consumer_group_heartbeat,
     sasl_authenticate,
     sasl_handshake,
+    share_group_heartbeat,
 )
 from logstore.kept import OffsetToCommit
 from logstore.kept_users import ANYONE, KeptAccess, KeptRule, KeptUser
@@ -35,7 +36,14 @@ REFUSED = set(CODES.values())
 # There are no transactions: who may do these things is told so by the same code.
 TOLD_ANYHOW = {10: {53}, 22: {53}}
 # What a client may do with an object is told on top, by these requests.
-TELLS = {3: {TOPICS, CLUSTER}, 15: {GROUPS}, 60: {CLUSTER}, 69: {GROUPS}, 75: {TOPICS}}
+TELLS = {
+    3: {TOPICS, CLUSTER},
+    15: {GROUPS},
+    60: {CLUSTER},
+    69: {GROUPS},
+    75: {TOPICS},
+    77: {GROUPS},
+}
 ASKING = [key for key in APIS if ASKS[key]]
 ALSO = {3: {8}}  # versions 8 to 10 tell what may be done with the cluster
 WITH_CODE = {35: 3}  # the first version with a code for all of it
@@ -140,6 +148,8 @@ def _furnished(node):
         topic_partitions=[],
     )  # fmt: skip
     assert root.ask(68, 0, beat, consumer_group_heartbeat.Response).error_code == 0
+    share = share_group_heartbeat.Request(SHARERS, "m", 0, None, [TOPIC])
+    assert root.ask(76, 1, share, share_group_heartbeat.Response).error_code == 0
     return topic
 
 

@@ -12,9 +12,9 @@ from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.group import Move, chosen, moves
 from logstore.broker.start import Start, check_offset
-from logstore.errors import Refused
+from logstore.errors import GroupBusy, Refused
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.kept import KeptOffset, OffsetToCommit
+from logstore.kept import SHARED, KeptOffset, OffsetToCommit
 from logstore.log import Log, TopicPartition
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -61,6 +61,8 @@ def reset(door: HttpDoor, call: Call) -> None:
     name, asked = call.word("name"), call.json(GroupReset)
     _check(asked)
     found = description(door, name)
+    if found.kind == SHARED:
+        raise GroupBusy(f"group {name!r} is a share group, which has no offsets to be moved")
     if found.members and found.kind != "embedded":  # of these whoever moves it finds out
         raise error_of(None, name)
     job = partial(_moves, door, call, name, asked)

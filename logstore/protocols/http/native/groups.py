@@ -13,7 +13,7 @@ from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownGroup
 from logstore.figures.ring import STEP_S
 from logstore.http.faults import UNAVAILABLE, Fault
-from logstore.kept import KeptOffset
+from logstore.kept import SHARED, KeptOffset
 from logstore.log import TopicPartition
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call, Page
@@ -137,9 +137,9 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
 
 
 def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
-    offsets = committed(door, it.group)
+    offsets = {} if it.kind == SHARED else committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
-    owners = {place: member for member, places in members.items() for place in places}
+    owners = _owners(members)
     topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in owners})
     stands = {
         topic: _stands(door, topic) for topic in topics if may_topic(door, call, DESCRIBE, topic)
@@ -149,6 +149,8 @@ def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[
         _partition(door, place, offsets.get(place), stands[place[0]][place[1]], owners, aged)
         for place, aged in _aged(paging.part(places, page))
     ]
+    if it.kind == SHARED:  # where it stands is no committed offset
+        rows = [row | {"lag": None, "oldest_unread_ms": None} for row in rows]
     behind = door.lags.one(it.group)
     lag = None if behind is None else behind.lag
     return {
@@ -166,6 +168,15 @@ def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[
         "page_size": page.size,
         "pages": -(-len(places) // page.size),
     }
+
+
+def _owners(members: Mapping[str, frozenset[TopicPartition]]) -> dict[TopicPartition, str | None]:
+    """Who reads each partition; None: several do, of a share group."""
+    owners: dict[TopicPartition, str | None] = {}
+    for member, places in members.items():
+        for place in places:
+            owners[place] = None if place in owners else member
+    return owners
 
 
 def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
@@ -215,7 +226,7 @@ def _partition(
     place: TopicPartition,
     it: KeptOffset | None,
     stands: Stands,
-    owners: Mapping[TopicPartition, str],
+    owners: Mapping[TopicPartition, str | None],
     aged: bool,
 ) -> dict[str, Any]:
     topic, number = place
@@ -275,7 +286,8 @@ def deleted(door: HttpDoor, call: Call) -> None:
             told = partial(_deleted, door, call, about)
             door.coordinator.delete(name, int(door.timer.now() * 1000), told)
 
-    elsewhere(door, call, partial(committed, door, name), delete)
+    look = dict if found.kind == SHARED else partial(committed, door, name)
+    elsewhere(door, call, look, delete)
 
 
 def _deleted(door: HttpDoor, call: Call, about: Mapping[str, Any], done: Done) -> None:

@@ -15,7 +15,7 @@ from logstore.protocols.http.elsewhere import elsewhere
 from logstore.protocols.http.listing import Columns, show
 from logstore.protocols.http.native.bounds import SettingNames, Settings
 from logstore.protocols.http.native.objects import topic_of
-from logstore.settings import FILE_SETTINGS, TOPIC_PREFIX
+from logstore.settings import declared
 
 COLUMNS: Final = Columns[Chosen](
     name=lambda it: it.name,
@@ -38,7 +38,7 @@ class TopicSettingsChange(msgspec.Struct, forbid_unknown_fields=True):
 
 def row(it: Chosen) -> dict[str, Any]:
     """One setting. Values are texts, as a file has them."""
-    field = FILE_SETTINGS.get(it.name) or FILE_SETTINGS[TOPIC_PREFIX + it.name]
+    field = declared(it.name)
     return {
         "name": it.name,
         "value": text_of(it.value),

@@ -1,0 +1,94 @@
+"""What groups of consumers are told: the settings of their own, and what counts for each.
+
+Looking up is done in any thread; what changes something waits for the disk. A group has its
+settings whether there is one of that name or not, and keeps them when it is deleted, as with Kafka.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from logstore.config import Chosen, Config, check_group_settings, group_setting
+from logstore.errors import LogstoreError, Refused
+from logstore.names import check_group
+from logstore.printable import printable
+from logstore.settings import GroupSettings
+
+GROUPS_MAX: Final = 10_000  # that have settings of their own; each takes about 1 KiB
+
+Given = Mapping[str, str]
+
+_log = logging.getLogger("logstore.groups")
+
+
+def _kept_nowhere(_group: str, _given: Given) -> None:
+    """Of groups that end with their process."""
+
+
+class GroupSettingsTable:
+    """Of every group."""
+
+    def __init__(
+        self,
+        config: Config,
+        kept: Mapping[str, Given] | None = None,
+        keep: Callable[[str, Given], None] = _kept_nowhere,
+    ) -> None:
+        """``kept``: as of the last process; what can't be used is told, and left out.
+
+        ``keep(group, given)``: durable when it returns; with nothing given the group has none.
+        """
+        self._config = config
+        self._keep = keep
+        self._lock = threading.Lock()  # of those who change something
+        self._default = config.group({})
+        self._given: dict[str, Given] = {}
+        self._effective: dict[str, GroupSettings] = {}
+        for group, given in (kept or {}).items():
+            try:
+                self._effective[group] = config.group(check_group_settings(given))
+                self._given[group] = dict(given)
+            except LogstoreError as error:
+                _log.warning("group %s has its settings by default: %s", printable(group), error)
+
+    def of(self, group: str) -> GroupSettings:
+        """What counts for it now."""
+        return self._effective.get(group, self._default)
+
+    def names(self) -> list[str]:
+        """The groups that have settings of their own, sorted."""
+        return sorted(self._given)
+
+    def given(self, group: str) -> Given:
+        """Its own."""
+        return self._given.get(group, {})
+
+    def describe(self, group: str) -> list[Chosen]:
+        """Every setting of it, with its source. Raises InvalidName."""
+        check_group(group)
+        return self._config.describe_group(self.given(group))
+
+    def check(self, group: str, settings: Given, reset: Sequence[str]) -> None:
+        """Raises what ``alter`` does of the same."""
+        check_group(group)
+        check_group_settings(settings)
+        for name in reset:
+            group_setting(name)
+        if settings and group not in self._given and len(self._given) >= GROUPS_MAX:
+            raise Refused(f"{GROUPS_MAX} groups have settings of their own: reset those of others")
+
+    def alter(self, group: str, settings: Given, reset: Sequence[str]) -> None:
+        """Durable on return. Raises InvalidName, UnknownSetting, InvalidSetting, Refused."""
+        with self._lock:
+            self.check(group, settings, reset)
+            before = self.given(group)
+            given = {name: it for name, it in {**before, **settings}.items() if name not in reset}
+            effective = self._config.group(given)
+            if given == before:
+                return
+            self._keep(group, given)
+            if given:
+                self._effective[group], self._given[group] = effective, given
+            else:
+                del self._effective[group], self._given[group]

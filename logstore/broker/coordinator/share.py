@@ -1,0 +1,288 @@
+"""A share group (KIP-932): its members read the same partitions, and share their records.
+
+The group makes the assignment, and a member has it with its next heartbeat: nobody has to give up
+anything first, since a partition may have several members. So there are two states, and an epoch
+that is the assignment's as soon as anyone asks. Who has which record is no matter of membership
+(``broker/shares/``). Times are the caller's; nothing here asks a clock.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from logstore.broker.coordinator.assignor import Place
+from logstore.broker.coordinator.calls import (
+    LEAVE,
+    Beat,
+    Beaten,
+    GroupDescription,
+    Identity,
+    MemberDescription,
+)
+from logstore.broker.coordinator.consumer_member import ConsumerHead
+from logstore.broker.coordinator.named import known
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.roll import Roll
+from logstore.broker.coordinator.share_assignor import SIMPLE, simple
+from logstore.broker.coordinator.share_member import MEMBER_CHARACTERS_MAX, ShareLimits, ShareMember
+from logstore.broker.coordinator.view import TopicLookup, TopicView
+from logstore.settings import GroupSettings
+
+SHARE: Final = "share"  # the type of its protocol, in Kafka's words
+
+
+class ShareGroup:
+    """One group; ``changed`` and ``head_changed`` say what must be kept before anyone is told."""
+
+    kind: Final = "share"
+
+    def __init__(
+        self,
+        name: str,
+        limits: ShareLimits,
+        settings: Callable[[], GroupSettings],
+        topics: TopicLookup,
+        head: ConsumerHead | None = None,
+        members: Iterable[ShareMember] = (),
+    ) -> None:
+        """``settings()``: those of the group now."""
+        self.name = name
+        self.limits = limits
+        self.settings = settings
+        self.head = head or ConsumerHead()
+        self.roll = Roll(members)
+        self.members, self.changed = self.roll.members, self.roll.changed
+        self.head_changed = False
+        self._view = TopicView(topics, lambda _: frozenset())
+
+    # A heartbeat
+
+    def heartbeat(self, beat: Beat, now_ms: int) -> Beaten:
+        """Join, go on, or leave; ``check_beat`` has found nothing wrong with it.
+
+        Raises Refusal; who is refused has changed nothing.
+        """
+        if beat.epoch == LEAVE:
+            self._remove(known(self.members, beat.member_id))
+            return Beaten(None, beat.member_id, beat.epoch)
+        joins = beat.epoch == 0
+        member = self._joining(beat) if joins else self._known(beat)
+        repeated = beat.epoch != member.epoch
+        before = member.assigned
+        settings = self.settings()
+        member.session_ends_ms = now_ms + settings.share_session_timeout_ms
+        if self._take_over(member, beat) | self._view.look_through(
+            member, beat.sight, self.head.facts.keys()
+        ):
+            self._bump()
+        self._make_target(now_ms, settings.share_heartbeat_interval_ms)
+        self._follow(member)
+        tell = joins or repeated or beat.topics is not None or member.assigned != before
+        return Beaten(
+            None,
+            member.id,
+            member.epoch,
+            settings.share_heartbeat_interval_ms,
+            frozenset(member.assigned) if tell else None,
+        )
+
+    def _joining(self, beat: Beat) -> ShareMember:
+        """A new one, or one that begins again: what it was given is its still."""
+        member = self.members.get(beat.member_id)
+        if member is not None:
+            return member
+        if len(self.members) >= self.limits.members_max:
+            raise Refusal(
+                GroupError.GROUP_MAX_SIZE_REACHED,
+                f"share group {self.name!r} has {len(self.members)} members",
+            )
+        member = self.members[beat.member_id] = ShareMember(id=beat.member_id)
+        self.changed.add(member.id)
+        self._bump()
+        return member
+
+    def _known(self, beat: Beat) -> ShareMember:
+        """The member that sends this. Raises Refusal where it is none, or not at this epoch."""
+        member = known(self.members, beat.member_id)
+        # At the one before: the answer that raised its epoch was lost.
+        if beat.epoch not in (member.epoch, member.previous_epoch):
+            raise Refusal(
+                GroupError.FENCED_MEMBER_EPOCH,
+                f"member {member.id!r} is at epoch {member.epoch}, not {beat.epoch}: join again",
+            )
+        return member
+
+    def _take_over(self, member: ShareMember, beat: Beat) -> bool:
+        """What the member says of itself; whether the target depends on what has changed."""
+        told = {
+            "topics": beat.topics,
+            "rack_id": beat.client.rack_id,
+            "client_id": beat.client.id or None,
+            "client_host": beat.client.host or None,
+        }
+        new = {
+            name: value
+            for name, value in told.items()
+            if value is not None and value != getattr(member, name)
+        }
+        for name, value in new.items():
+            setattr(member, name, value)
+        if new:
+            self.changed.add(member.id)
+        return "topics" in new
+
+    # Leaving
+
+    def _remove(self, member: ShareMember) -> None:
+        del self.members[member.id]
+        self._view.forget(member.id)
+        self.changed.add(member.id)
+        self._bump()
+        if not self.members:  # nobody is there who would have a target made
+            self.head.facts, self.head.target_epoch = {}, self.head.epoch
+
+    def tick(self, now_ms: int) -> None:
+        """Remove who was silent for its session."""
+        for member in list(self.members.values()):
+            if member.session_ends_ms <= now_ms:
+                self._remove(member)
+
+    def deadline(self) -> int | None:
+        return min((it.session_ends_ms for it in self.members.values()), default=None)
+
+    def resume(self, now_ms: int) -> None:
+        """The process begins anew, and its clock: everyone has its time once more."""
+        session_ms = self.settings().share_session_timeout_ms
+        for member in self.members.values():
+            member.session_ends_ms = now_ms + session_ms
+
+    # The target
+
+    def _bump(self) -> None:
+        """The target has to be made anew: once for all that changes until then."""
+        self.head.epoch = self.head.target_epoch + 1
+        self.head_changed = True
+
+    def topics_changed(self) -> None:
+        """Look at them with the next heartbeat."""
+        self._view.changed()
+
+    def _make_target(self, now_ms: int, rest_ms: int) -> None:
+        """Where anything has changed that it depends on: a topic made, deleted or grown, too."""
+        facts = self._view.news(
+            self.members.values(), self.head.facts, now_ms, rest_ms,
+            at_once=self.head.epoch != self.head.target_epoch,
+        )  # fmt: skip
+        if facts is not None:
+            self.head.facts = facts
+            self._bump()
+        if self.head.target_epoch == self.head.epoch:
+            return
+        facts = self.head.facts
+        members = [self.members[name] for name in sorted(self.members)]
+        wanted = {
+            it.id: {facts[topic].id for topic in self._subscribed(it) if topic in facts}
+            for it in members
+        }
+        target = simple(wanted, dict(facts.values()), {it.id: it.target for it in members})
+        for it in members:
+            if it.target != target[it.id]:
+                it.target = target[it.id]
+                self.changed.add(it.id)
+        self.head.target_epoch = self.head.epoch
+        self.head_changed = True
+
+    def _subscribed(self, member: ShareMember) -> frozenset[str]:
+        return self._view.of(member, self.head.facts.keys())
+
+    def _follow(self, member: ShareMember) -> None:
+        """It is told the target with this heartbeat."""
+        if member.epoch != self.head.target_epoch:
+            member.previous_epoch, member.epoch = member.epoch, self.head.target_epoch
+            member.assigned = member.target
+            self.changed.add(member.id)
+
+    # Looked at
+
+    @property
+    def state(self) -> str:
+        return "Stable" if self.members else "Empty"
+
+    def describe(self) -> GroupDescription:
+        """From any thread: its members are copied in one step."""
+        members = tuple(_description(member) for member in list(self.members.values()))
+        return GroupDescription(
+            self.name, self.kind, self.state, self.head.epoch, SHARE, SIMPLE,
+            self.head.target_epoch, members,
+        )  # fmt: skip
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that it takes."""
+        return self.roll.held_bytes
+
+    def kept(self) -> dict[str, bytes | None]:
+        """Each changed member as it must be written (None: gone); then nothing has changed."""
+        self.head_changed = False
+        return self.roll.kept()
+
+    def forget_members(self) -> None:
+        """The group belongs to others: nobody here is a member."""
+        self.roll.clear()
+        self.head_changed = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShareGroupSeen:
+    """A share group, to whoever gives records to its members."""
+
+    group: ShareGroup
+
+    @property
+    def members(self) -> Mapping[str, frozenset[Place]]:
+        """The partitions that each member was told to read."""
+        return {it.id: frozenset(it.assigned) for it in self.group.members.values()}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.group.members
+
+    @property
+    def settings(self) -> GroupSettings:
+        """As they are now."""
+        return self.group.settings()
+
+
+def check_beat(beat: Beat, limits: ShareLimits) -> None:
+    """Whether it can be meant at all. Raises Refusal."""
+    wrong = (
+        f"a member id of 1 to {MEMBER_CHARACTERS_MAX} characters is needed"
+        if not 0 < len(beat.member_id) <= MEMBER_CHARACTERS_MAX
+        else f"epoch {beat.epoch} is none"
+        if beat.epoch < LEAVE
+        else "a rack has a name"
+        if beat.client.rack_id == ""
+        else "who joins names topics"
+        if beat.epoch == 0 and not beat.topics
+        else "what the member says of itself is too long"
+        if _says(beat) > limits.metadata_bytes_max
+        else None
+    )
+    if wrong is not None:
+        raise Refusal(GroupError.INVALID_REQUEST, wrong)
+
+
+def _says(beat: Beat) -> int:
+    words = (beat.client.id, beat.client.rack_id or "", *(beat.topics or ()))
+    return sum(map(len, words))
+
+
+def _description(member: ShareMember) -> MemberDescription:
+    return MemberDescription(
+        member.id,
+        Identity(member.client_id, member.client_host, rack_id=member.rack_id),
+        epoch=member.epoch,
+        topics=member.topics,
+        assigned=frozenset(member.assigned),
+        target=frozenset(member.target),
+    )
