@@ -71,6 +71,8 @@ class GroupTable:
         self._disk = disk
         self._path = path
         self._clock = clock
+        # Whether transactions may still commit offsets of a group: then nothing of it expires.
+        self.pending: Callable[[str], bool] = lambda _: False
         self._here: set[str] = set()  # members that this process lives as: nobody looks for these
 
     # Looking
@@ -222,8 +224,12 @@ class GroupTable:
     def commit(
         self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
-        """Raises GroupBusy while embedded members live; gives the partitions refused."""
-        self._check_no_embedded(group, self._entry(transaction, group))
+        """Raises GroupBusy while embedded members live; gives the partitions refused.
+
+        What the journal has, the group has committed, whoever its members are.
+        """
+        if any(it.record < 0 for it in offsets.values()):
+            self._check_no_embedded(group, self._entry(transaction, group))
         return self._commit(transaction, group, offsets)
 
     def delete(self, transaction: Transaction, group: str) -> None:
@@ -245,9 +251,9 @@ class GroupTable:
         """Drop the offsets whose time is over, and groups that have none left; their names.
 
         Counted from when the group became empty; of a group that never had members, from each
-        commit. A group with members keeps all, and so does a topic route. Durable on return. A
-        group that is damaged keeps all, too, and no other one from this: CorruptStore names it
-        when all others are done.
+        commit. A group with members keeps all, and so does a topic route, and a group that has
+        offsets pending in transactions. Durable on return. A group that is damaged keeps all, too,
+        and no other one from this: CorruptStore names it when all others are done.
         """
         if retention_minutes < 0:
             return []
@@ -268,6 +274,8 @@ class GroupTable:
 
     def _expire_one(self, group: str, before_ms: int) -> bool:
         """Whether the whole group has gone."""
+        if self.pending(group):
+            return False
         entry = self.load(group)
         # Most groups have nothing to expire: they should cost no transaction.
         if entry is None or not self._expires(entry, self.offsets.fetch(group), before_ms):

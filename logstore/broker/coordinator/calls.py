@@ -165,6 +165,12 @@ class OffsetCommit:
     member_id: str = ""
     instance_id: str | None = None
 
+    @property
+    def names_nobody(self) -> bool:
+        """Whether it does not say which member commits."""
+        nobody = self.generation == SIMPLE and not self.member_id
+        return nobody and self.instance_id is None
+
 
 # Looked at from outside
 

@@ -596,6 +596,15 @@ class ClassicGroup:
         if self.state is State.COMPLETING:
             raise Refusal(GroupError.REBALANCE_IN_PROGRESS)
 
+    def check_pending(self, call: OffsetCommit) -> None:
+        """Whether the commit may be within a transaction. Raises Refusal.
+
+        Also while members join: who reads them goes on only when the transaction has ended.
+        """
+        if (call.generation <= SIMPLE and not self._members) or call.names_nobody:
+            return
+        self._of_generation(call.member_id, call.generation, call.instance_id)
+
     # Looked at, and kept
 
     def describe(self) -> GroupDescription:

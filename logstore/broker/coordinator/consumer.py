@@ -123,6 +123,7 @@ class ConsumerGroup:
             # Its first join, answered and not heard, or a start from nothing: it owns nothing.
             known.epoch = known.previous_epoch = 0
             known.assigned, known.revoking = set(), set()
+            known.has_changed()
             known.classic = known.call_ends_ms = None
             self._become(known, "stable")
             self.changed.add(known.id)
@@ -352,6 +353,7 @@ class ConsumerGroup:
         giving_up = member.assigned - member.target
         if giving_up and (owned is None or owned & giving_up):
             member.assigned, member.revoking = kept, giving_up
+            member.has_changed()
             self.changed.add(member.id)
             self._become(member, "unrevoked", now_ms + member.rebalance_timeout_ms)
             return
@@ -362,6 +364,7 @@ class ConsumerGroup:
             self.changed.add(member.id)
         if (assigned := kept | (wanted - busy)) != member.assigned or member.revoking:
             member.assigned, member.revoking = assigned, set()
+            member.has_changed()
             self.changed.add(member.id)
         self._become(member, "unreleased" if busy else "stable")
 
@@ -381,15 +384,26 @@ class ConsumerGroup:
     # Offsets
 
     def check_epoch(self, member_id: str, epoch: int, instance_id: str | None = None) -> None:
-        """Whether this member may commit and fetch. Raises Refusal."""
+        """Whether this member may fetch. Raises Refusal."""
         member = self.member(member_id, instance_id)
         if member.epoch != epoch:
-            raise Refusal(
-                GroupError.STALE_MEMBER_EPOCH
-                if member.classic is None
-                else GroupError.ILLEGAL_GENERATION,
-                f"member {member_id!r} is at epoch {member.epoch}, not {epoch}",
-            )
+            raise _stale(member, epoch)
+
+    def check_commit(
+        self, member_id: str, epoch: int, instance_id: str | None, places: Iterable[Place]
+    ) -> None:
+        """Whether this member may commit in these partitions (KIP-1251). Raises Refusal.
+
+        An epoch before its own is good enough for what it has held ever since: nobody else has
+        read that meanwhile.
+        """
+        member = self.member(member_id, instance_id)
+        if member.epoch == epoch:
+            return
+        if epoch > member.epoch or member.classic is not None:
+            raise _stale(member, epoch)
+        if not all(member.holds_since(place, epoch) for place in places):
+            raise _stale(member, epoch)
 
     # Looked at
 
@@ -464,6 +478,13 @@ def check_beat(beat: Beat, limits: ConsumerLimits) -> None:
             GroupError.UNSUPPORTED_ASSIGNOR,
             f"no assignor {beat.assignor!r}: there are {', '.join(limits.assignors)}",
         )
+
+
+def _stale(member: ConsumerMember, epoch: int) -> Refusal:
+    kind = GroupError.STALE_MEMBER_EPOCH
+    if member.classic is not None:
+        kind = GroupError.ILLEGAL_GENERATION
+    return Refusal(kind, f"member {member.id!r} is at epoch {member.epoch}, not {epoch}")
 
 
 def _description(member: ConsumerMember) -> MemberDescription:

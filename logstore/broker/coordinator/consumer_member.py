@@ -49,6 +49,8 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
     assigned: set[Place] = msgspec.field(default_factory=set)
     revoking: set[Place] = msgspec.field(default_factory=set)  # held until it says otherwise
     target: set[Place] = msgspec.field(default_factory=set)
+    # What it holds, by the epoch at which it came to; what is missing came at its own.
+    came: dict[int, set[Place]] = msgspec.field(default_factory=dict)
     session_ends_ms: int = 0
     revoke_ends_ms: int | None = None
     classic: ClassicFacts | None = None  # None: it speaks the new protocol
@@ -69,6 +71,21 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
     @property
     def held(self) -> set[Place]:
         return self.assigned | self.revoking
+
+    def has_changed(self) -> None:
+        """It holds other partitions than before: those that are new came at this epoch."""
+        held = self.held
+        known = set().union(*self.came.values())
+        self.came = {at: left for at, places in self.came.items() if (left := places & held)}
+        if new := held - known:
+            self.came.setdefault(self.epoch, set()).update(new)
+
+    def holds_since(self, place: Place, epoch: int) -> bool:
+        """Whether it has held the partition from this epoch on, or from an earlier one."""
+        if place not in self.held:
+            return False
+        came = next((at for at, places in self.came.items() if place in places), self.epoch)
+        return came <= epoch
 
     @property
     def ends_ms(self) -> int:

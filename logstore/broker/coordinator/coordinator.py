@@ -5,7 +5,7 @@ of this; ``reply`` must not call back into it.
 """
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from logstore.broker.coordinator import (
     share_member,
     translation,
 )
+from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.calls import (
     SIMPLE,
     Beat,
@@ -44,6 +45,7 @@ from logstore.broker.coordinator.saves import Saves, meaning
 from logstore.broker.coordinator.share import ShareGroup, ShareGroupSeen
 from logstore.broker.coordinator.timetable import Timetable
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
+from logstore.broker.coordinator.undecided import Undecided, Unstable
 from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.config import Config
@@ -55,6 +57,7 @@ from logstore.kept import (
     KeptGroup,
     KeptOffset,
     OffsetToCommit,
+    ToCommit,
 )
 from logstore.log import TopicPartition
 from logstore.names import check_group
@@ -108,6 +111,8 @@ class Coordinator:
         self._new_id = new_id
         # Groups whose offsets have changed, for who wants to know; None: nobody does.
         self.stirred: set[str] | None = None
+        # What is pending in transactions; None: there are none.
+        self.undecided: Undecided | None = None
         self.group_settings = group_settings or GroupSettingsTable(Config())
         self._groups: dict[str, AnyGroup] = {}
         self._saves = Saves(keeper, self._room, rebalanced, self._settle)
@@ -331,14 +336,7 @@ class Coordinator:
             return
         finally:
             self._settle(call.group)
-        bytes_max = self._settings.offset_metadata_max_bytes
-        results: dict[TopicPartition, GroupError | None] = {}
-        taken: dict[TopicPartition, OffsetToCommit] = {}
-        for place, offset in call.offsets.items():
-            if len(offset.metadata.encode()) > bytes_max:
-                results[place] = GroupError.OFFSET_METADATA_TOO_LARGE
-            else:
-                taken[place] = offset
+        results, taken = self._fitting(call.offsets)
         if not taken:
             reply(results)
             return
@@ -348,18 +346,128 @@ class Coordinator:
             for place in taken:
                 gone = told is None and place in kept.refused
                 results[place] = GroupError.UNKNOWN_TOPIC_OR_PARTITION if gone else told
-            if self.stirred is not None:
-                self.stirred.add(call.group)
+            self._stir(call.group)
             reply(results)
 
-        self._keeper.commit(call.group, taken).then(finished)
+        try:
+            self._commit(call.group, taken).then(finished)
+        except Refusal as it:
+            reply(results | dict.fromkeys(taken, it.error))
+
+    def _fitting(
+        self, offsets: ToCommit
+    ) -> tuple[dict[TopicPartition, GroupError | None], dict[TopicPartition, OffsetToCommit]]:
+        """What is wrong with some of them; and the others."""
+        bytes_max = self._settings.offset_metadata_max_bytes
+        results: dict[TopicPartition, GroupError | None] = {}
+        taken: dict[TopicPartition, OffsetToCommit] = {}
+        for place, offset in offsets.items():
+            if len(offset.metadata.encode()) > bytes_max:
+                results[place] = GroupError.OFFSET_METADATA_TOO_LARGE
+            else:
+                taken[place] = offset
+        return results, taken
+
+    def _commit(self, group: str, offsets: ToCommit) -> Keeping:
+        """In no transaction. Raises Refusal."""
+        undecided = self.undecided
+        if undecided is None or not undecided.overtakes(group, offsets):
+            return self._keeper.commit(group, offsets)
+        if self._keeper.embedded(group):  # it is refused, and must have overtaken nothing
+            return self._keeper.commit(group, offsets)
+        return undecided.overtake(group, offsets)
+
+    def _stir(self, group: str) -> None:
+        if self.stirred is not None:
+            self.stirred.add(group)
 
     def _check_commit(self, call: OffsetCommit, now_ms: int) -> None:
         group = self._of_consumers(call.group, now_ms)
         if isinstance(group, ClassicGroup):
             group.check_commit(call, now_ms)
         elif group.members or call.generation > SIMPLE:
-            group.check_epoch(call.member_id, call.generation, call.instance_id)
+            group.check_commit(
+                call.member_id, call.generation, call.instance_id, self._by_id(call.offsets)
+            )
+
+    def _by_id(self, places: Iterable[TopicPartition]) -> Iterator[Place]:
+        """Of topics that there are."""
+        for name, number in places:
+            facts = self._topics(name)
+            if facts is not None:
+                yield facts.id, number
+
+    # Offsets of transactions
+
+    def check_pending(self, call: OffsetCommit, now_ms: int) -> Results:
+        """Whether these may be committed within a transaction: an error, or None, for each."""
+        try:
+            self._check_pending(call, now_ms)
+        except Refusal as it:
+            stale = it.error is GroupError.STALE_MEMBER_EPOCH  # which these clients don't know
+            error = GroupError.ILLEGAL_GENERATION if stale else it.error
+            return dict.fromkeys(call.offsets, error)
+        finally:
+            self._settle(call.group)
+        results, taken = self._fitting(call.offsets)
+        return results | dict.fromkeys(taken)
+
+    def _check_pending(self, call: OffsetCommit, now_ms: int) -> None:
+        """Raises Refusal."""
+        group = self._of_consumers(call.group, now_ms)
+        idle = self._idle(group)
+        if idle and call.generation > SIMPLE and self._keeper.load(call.group) is None:
+            raise Refusal(GroupError.ILLEGAL_GENERATION, f"there is no group {call.group!r}")
+        if idle and self._keeper.embedded(call.group):
+            raise _other_kind(
+                joins=False, message=f"group {call.group!r} is consumed in the directory itself"
+            )
+        if isinstance(group, ClassicGroup):
+            group.check_pending(call)
+        elif not call.names_nobody and (group.members or call.generation > SIMPLE):
+            group.check_commit(
+                call.member_id, call.generation, call.instance_id, self._by_id(call.offsets)
+            )
+
+    def decided(self, group: str, offsets: ToCommit, then: Callable[[Keeping], None]) -> None:
+        """The group has committed these for good: the journal has it so, and nobody is asked.
+
+        ``then`` is called when they are durable where other offsets are, too.
+        """
+
+        def finished(kept: Keeping) -> None:
+            self._stir(group)
+            then(kept)
+
+        self._keeper.commit(group, offsets).then(finished)
+
+    def unstable(self, group: str) -> Unstable:
+        """The partitions whose committed offset may be about to change. Raises Refusal.
+
+        Who fetches asks this first: what is committed meanwhile may be shown, or not.
+        """
+        return () if self.undecided is None else self.undecided.unstable(group)
+
+    def _drop(
+        self,
+        group: str,
+        places: Collection[TopicPartition] | None,
+        then: Callable[[GroupError | None], None],
+    ) -> None:
+        """Nothing that is pending of these (None: of the group) is to be committed any more."""
+        if self.undecided is None:
+            then(None)
+            return
+
+        def dropped(error: LogstoreError | None) -> None:
+            then(None if error is None else meaning(error, GroupError.NON_EMPTY_GROUP))
+
+        try:
+            self.undecided.drop(group, places, dropped)
+        except Refusal as it:
+            then(it.error)
+
+    # Offsets, looked at and deleted
 
     def fetch(
         self,
@@ -421,11 +529,16 @@ class Coordinator:
 
         def finished(kept: Keeping) -> None:
             told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
-            if self.stirred is not None:
-                self.stirred.add(group)
+            self._stir(group)
             reply(results | dict.fromkeys(free, told))
 
-        self._keeper.delete_offsets(group, free).then(finished)
+        def dropped(error: GroupError | None) -> None:
+            if error is None:
+                self._keeper.delete_offsets(group, free).then(finished)
+            else:
+                reply(results | dict.fromkeys(free, error))
+
+        self._drop(group, free, dropped)
 
     def _subscribed(
         self, group: ClassicGroup | ConsumerGroup, topics: Collection[str]
@@ -501,19 +614,34 @@ class Coordinator:
     def delete(self, group: str, now_ms: int, reply: Callable[[Done], None]) -> None:
         """Forget a group without members, and its offsets."""
         try:
-            if not self._idle(self._find(group, now_ms)):
-                raise Refusal(GroupError.NON_EMPTY_GROUP, f"group {group!r} has members")
+            self._check_idle(group, now_ms)
         except Refusal as it:
             reply(Done(it.error, it.message))
             return
-        finally:
-            self._settle(group)
 
         def finished(kept: Keeping) -> None:
             told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(Done(told, "" if kept.error is None else str(kept.error)))
 
-        self._keeper.delete_group(group).then(finished)
+        def dropped(error: GroupError | None) -> None:
+            try:
+                if error is not None:
+                    raise Refusal(error)
+                self._check_idle(group, now_ms)  # somebody may have joined meanwhile
+            except Refusal as it:
+                reply(Done(it.error, it.message))
+            else:
+                self._keeper.delete_group(group).then(finished)
+
+        self._drop(group, None, dropped)
+
+    def _check_idle(self, group: str, now_ms: int) -> None:
+        """Raises Refusal where it has members."""
+        try:
+            if not self._idle(self._find(group, now_ms)):
+                raise Refusal(GroupError.NON_EMPTY_GROUP, f"group {group!r} has members")
+        finally:
+            self._settle(group)
 
     # Time
 

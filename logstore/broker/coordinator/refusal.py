@@ -7,6 +7,7 @@ from enum import Enum, auto, unique
 class GroupError(Enum):
     """One kind of refusal each. What a client does about it differs, hence so many."""
 
+    COORDINATOR_LOAD_IN_PROGRESS = auto()  # transactions of before are being read: try again
     COORDINATOR_NOT_AVAILABLE = auto()  # it could not be made durable: try again
     FENCED_INSTANCE_ID = auto()  # another process is this static member now
     FENCED_MEMBER_EPOCH = auto()  # KIP-848: join again, with nothing

@@ -51,6 +51,7 @@ from logstore.log import Log
 from logstore.records.control import marker
 
 MARKED_AT_ONCE: Final = 64  # partitions, before others have their turn
+ENDED_AT_ONCE: Final = 500  # offsets of groups, likewise
 FENCED_AT_ONCE: Final = 100  # transactions that have taken too long, likewise
 AGAIN_MS: Final = 1000  # after a partition, say, that was full
 
@@ -77,7 +78,10 @@ class Around(Protocol):
         """Have ``look_at_times`` called then, or earlier."""
 
     def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
-        """Groups have these now, but for what they have of a later place; told when durable."""
+        """Groups have these now, but for what they have of a later place; told when durable.
+
+        Called more than once for a place with many.
+        """
 
     def finished(self, place: int) -> None:
         """The journal needs the record at this place no more."""
@@ -106,6 +110,7 @@ class TransactionCoordinator:
         self._around = around
         self.counts = TransactionCounts()
         self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
+        self._ending: deque[_Deciding] = deque()  # with offsets that are pending still
         self._unmarked: deque[_Deciding] = deque()
         self._unsynced: deque[_Deciding] = deque()
 
@@ -303,8 +308,20 @@ class TransactionCoordinator:
         else:
             self.counts.aborted += 1
         deciding.place = place
-        self._commit(deciding, self.staged.end(deciding.decision, place))
-        self._mark(deciding)
+        self._ending.append(deciding)
+        if len(self._ending) == 1:
+            self._end_some()
+
+    def _end_some(self) -> None:
+        """Some of the offsets that the first has; with the last of them it goes on."""
+        deciding = self._ending[0]
+        found, more = self.staged.end_some(deciding.decision, deciding.place, ENDED_AT_ONCE)
+        self._commit(deciding, found)
+        if not more:
+            self._ending.popleft()
+            self._mark(deciding)
+        if self._ending:
+            self._around.soon(self._end_some)
 
     def _commit(self, deciding: _Deciding, committed: Sequence[Committed]) -> None:
         if committed:

@@ -27,6 +27,8 @@ from logstore.broker.transactions.operations import (
     OVERTAKEN,
     STAGED,
     Decision,
+    Offset,
+    Place,
     decode_decision,
     decode_dropped,
     decode_known,
@@ -58,6 +60,8 @@ class Journaled:
         self._names: dict[int, str] = {}  # by producer id
         self._decisions: set[int] = set()
         self._committed: dict[int, list[Committed]] = {}  # by place
+        # What was dropped while there were some, with the place: to be left out of those before.
+        self._drops: list[tuple[str, Sequence[Place], int]] = []
         self._early: set[int] = set()  # finished before they were read here
         self._next = 0  # the place after the last that was read
 
@@ -78,8 +82,10 @@ class Journaled:
     def committed(self) -> list[tuple[int, Committed]]:
         """Offsets that groups may not have yet, in their order, each with its record's place.
 
-        What a group has committed behind that place, and has, stays.
+        What a group has committed behind that place, and has, stays. What was dropped behind it is
+        left out, for the group may have had and lost it.
         """
+        self._leave_out()
         return [(place, it) for place, those in sorted(self._committed.items()) for it in those]
 
     def finish(self, place: int) -> None:
@@ -145,7 +151,29 @@ class Journaled:
                 "the journal drops all offsets of all groups: restore the store from a backup"
             )
         self.staged.drop(group, places, place)
+        if self._committed:
+            self._drops.append((group, places, place))
         return []
+
+    def _leave_out(self) -> None:
+        """Of what was committed, all that was dropped later."""
+        drops, self._drops = self._drops, []
+        dropped: dict[tuple[str, bytes | None, int | None], int] = {}  # the last place of each
+        for group, places, place in drops:
+            for it in places:
+                dropped[group, it.topic_id, it.partition] = place
+            if not places:
+                dropped[group, None, None] = place
+        for place, those in list(self._committed.items()) if dropped else ():
+            left = []
+            for group, offsets in those:
+                stay = tuple(it for it in offsets if _dropped_at(dropped, group, it) < place)
+                if stay:
+                    left.append(Committed(group, stay))
+            if left:
+                self._committed[place] = left
+            else:
+                del self._committed[place]
 
     def _decided(self, key: bytes, value: bytes, place: int) -> list[Committed]:
         pid = pid_of(key)
@@ -198,6 +226,7 @@ class Journaled:
 
     def encode(self) -> bytes:
         """As bytes."""
+        self._leave_out()
         parts = [bytes((FORMAT,)), packed(len(self._ids))]
         for name, it in sorted(self._ids.items()):
             raw = name.encode()
@@ -240,6 +269,20 @@ class Journaled:
         if data:
             raise data.damaged("is too long")
         return new
+
+
+def _dropped_at(
+    dropped: Mapping[tuple[str, bytes | None, int | None], int], group: str, it: Offset
+) -> int:
+    """The place where it was last; -1: it was not."""
+    topic_id, partition = it.topic_id, it.partition
+    whole = dropped.get((group, None, None), -1)
+    return max(
+        whole, *(
+            dropped.get((name, topic_id, number), -1)
+            for name in (group, "") for number in (partition, None)
+        ),
+    )  # fmt: skip
 
 
 def _rising(places: Iterable[int]) -> list[bytes]:

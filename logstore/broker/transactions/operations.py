@@ -7,7 +7,9 @@ The key is a letter and what the record is about, the value what is from then on
     P pid     epoch | time (ms) | (group) | offsets        committed in the open transaction
     O group   offsets                                      committed outside, while some are pending
     F group   (topic id, 16 bytes | partition + 1, 0: all of them)*
-                                                           what is pending is dropped; nothing: all
+                                                           what is pending is dropped; nothing: all;
+                                                           and, where it is replayed, what was
+                                                           committed before and is not known as done
     D pid     epoch i16 | outcome u8 | version u8 | next pid i64 | next epoch i16 | time i64 (ms) |
               (topic id, 16 bytes | partition | first offset)*
                                                            decided; where its data begins

@@ -11,6 +11,7 @@ it is known does nothing to what came after it. Pure.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final, NamedTuple
 
 from logstore.broker.packed import Packed, packed
@@ -79,6 +80,10 @@ class Staged:
         """Whether anything of the group is pending."""
         return group in self._groups
 
+    def partitions(self, group: str) -> Collection[_Partition]:
+        """Those of the group that are unstable."""
+        return self._groups.get(group, {}).keys()
+
     def overtakes(self, group: str, partitions: Collection[_Partition]) -> bool:
         """Whether offsets that the group commits in no transaction are to be told to ``overtake``.
 
@@ -137,32 +142,45 @@ class Staged:
 
     def end(self, decision: Decision, place: int) -> list[Committed]:
         """A transaction has ended: what its groups have committed with that."""
+        return self.end_some(decision, place)[0]
+
+    def end_some(
+        self, decision: Decision, place: int, most: int | None = None
+    ) -> tuple[list[Committed], bool]:
+        """The same, of so many of its offsets; and whether there are more.
+
+        Where there are, nothing else may end, and its producer stage nothing, before they have.
+        """
         known = self._transactions.get(decision.pid)
         if known is None or known.epoch != decision.producer_epoch:
-            return []
-        ended = self._forget(decision.pid, place)
+            return [], False
+        ended = self._forget(decision.pid, place, most)
+        more = bool(ended) and decision.pid in self._transactions and known.place < place
         if decision.outcome is Outcome.ABORT:
-            return []
+            return [], more
         by_group: dict[str, list[Offset]] = {}
         for group, partition, it in ended:
             if it.overtaken:
                 continue
             by_group.setdefault(group, []).append(it.offset)
             self._overtake(self._groups.get(group, {}).get(partition, {}), it.place)
-        return [Committed(group, tuple(offsets)) for group, offsets in sorted(by_group.items())]
+        found = [Committed(group, tuple(offsets)) for group, offsets in sorted(by_group.items())]
+        return found, more
 
-    def _forget(self, pid: int, place: int) -> list[tuple[str, _Partition, _Pending]]:
-        """What the producer has staged before this place, which is pending no more."""
+    def _forget(
+        self, pid: int, place: int, most: int | None = None
+    ) -> list[tuple[str, _Partition, _Pending]]:
+        """What the producer has staged before this place, so much of it, is pending no more."""
         known = self._transactions.get(pid)
         if known is None:
             return []
         found = []
-        for group, partition in sorted(known.keys):
+        for group, partition in sorted(islice(known.keys, most)):
             it = self._groups[group][partition][pid]
             if it.place < place:
                 found.append((group, partition, it))
                 self._remove(group, partition, pid)
-        if known.place < place:
+        if known.place < place and not known.keys:
             del self._transactions[pid]
         return found
 

@@ -1,0 +1,71 @@
+"""Offsets that groups commit within transactions, as far as the groups must know of them.
+
+Until its transaction ends such an offset is *pending*: nobody sees it, and the partition is
+*unstable*, for what is committed may be about to change (KIP-447).
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
+
+from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.errors import LogstoreError
+from logstore.kept import Keeping, ToCommit
+from logstore.log import TopicPartition
+
+Unstable = Collection[tuple[bytes, int]]  # each its topic's id and its number
+
+
+class Undecided(Protocol):
+    """What transactions and groups have to do with each other. In the sessions' thread."""
+
+    def unstable(self, group: str) -> Unstable:
+        """The partitions of the group that are. Raises Refusal."""
+
+    def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
+        """Whether what is committed outside is to be given to ``overtake``. Raises Refusal."""
+
+    def overtake(self, group: str, offsets: ToCommit) -> Keeping:
+        """Commit these, and have none of what is pending be taken for newer."""
+
+    def drop(
+        self,
+        group: str,
+        places: Collection[TopicPartition] | None,
+        then: Callable[[LogstoreError | None], None],
+    ) -> None:
+        """Nothing that is pending of these (None: of the group) is to be committed any more.
+
+        Told once that is durable, or of what went wrong. Raises Refusal.
+        """
+
+
+class Unread:
+    """``Undecided`` of a process that has not read yet which offsets were pending at its start."""
+
+    def unstable(self, group: str) -> Unstable:
+        """As Undecided.unstable."""
+        raise self._refusal(group)
+
+    def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
+        """As Undecided.overtakes."""
+        raise self._refusal(group)
+
+    def overtake(self, group: str, offsets: ToCommit) -> Keeping:
+        """As Undecided.overtake."""
+        raise self._refusal(group)
+
+    def drop(
+        self,
+        group: str,
+        places: Collection[TopicPartition] | None,
+        then: Callable[[LogstoreError | None], None],
+    ) -> None:
+        """As Undecided.drop."""
+        raise self._refusal(group)
+
+    @staticmethod
+    def _refusal(group: str) -> Refusal:
+        return Refusal(
+            GroupError.COORDINATOR_LOAD_IN_PROGRESS,
+            f"group {group!r}: what is pending in transactions is being read: ask again",
+        )

@@ -1,0 +1,259 @@
+"""Committed offsets, where transactions and groups themselves commit them: which of them counts.
+
+The order in the journal decides. What a transaction has staged is newer than all that was committed
+before it was staged, and older than all that was committed later, whenever the transaction ends. So
+while something is pending, what a group commits outside goes into the journal, too; and so does
+that offsets were deleted, lest a start that reads the journal again brings them back. Groups have
+an offset (``kept.py``) only after the journal has it, each with its place there, in its order.
+
+A partition is *unstable* until what has become of it in the journal is what its group has: while
+something is pending, and then until that is durable.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+from uuid import UUID
+
+from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.topic import Topic
+from logstore.broker.transacting.telling import Telling
+from logstore.broker.transactions.operations import (
+    NO_LEADER_EPOCH,
+    Offset,
+    Place,
+    dropped_key,
+    encode_dropped,
+    encode_offsets,
+    overtaken_key,
+)
+from logstore.broker.transactions.staged import Committed, Staged
+from logstore.errors import Closed, LogstoreError
+from logstore.kept import Keeping, OffsetToCommit, ToCommit
+from logstore.log import TopicPartition
+
+log: Final = logging.getLogger("logstore.transactions")
+
+Done = Callable[[LogstoreError | None], None]
+_Partition = tuple[bytes, int]  # topic id, number
+
+
+class TopicsByName(Protocol):
+    """Of the topics that there are."""
+
+    def get(self, name: str) -> Topic | None: ...
+    def by_uuid(self, uuid: bytes) -> Topic | None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Due:
+    """What the journal has of a group, and the group may not have yet."""
+
+    group: str
+    offsets: dict[_Partition, Offset]
+    place: int
+    tried: Callable[[Keeping | None], None]  # told of each attempt; None: there was nothing to do
+    ended: Done
+
+
+class GroupOffsets:
+    """``Undecided``, and what the coordinator of transactions commits with. Used in one thread."""
+
+    def __init__(
+        self,
+        groups: Coordinator,
+        staged: Staged,
+        telling: Telling,
+        topics: TopicsByName,
+        finished: Callable[[int], None],
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """``finished``: as that of Around; ``later`` has something called in a second, say."""
+        self._groups = groups
+        self._staged = staged
+        self._telling = telling
+        self._topics = topics
+        self._finished = finished
+        self._later = later
+        self._due: dict[str, list[_Due]] = {}  # by group
+        self._owed: list[_Due] = []  # of those: what is to be tried again
+
+    # What groups ask
+
+    def unstable(self, group: str) -> Collection[_Partition]:
+        """As Undecided.unstable."""
+        pending, due = self._staged.partitions(group), self._due.get(group, ())
+        if not pending and not due:
+            return ()
+        return frozenset(pending).union(*(it.offsets for it in due))
+
+    def has_pending(self, group: str) -> bool:
+        """Whether the group is not to be forgotten. From any thread."""
+        return self._staged.has(group) or group in self._due
+
+    def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
+        """As Undecided.overtakes."""
+        due = self._due.get(group, ())
+        if not due and not self._staged.has(group):
+            return False
+        partitions = [partition for _, partition in self._by_id(places)]
+        return self._staged.overtakes(group, partitions) or any(
+            partition in it.offsets for it in due for partition in partitions
+        )
+
+    def _by_id(self, places: Iterable[TopicPartition]) -> list[tuple[TopicPartition, _Partition]]:
+        """Of topics that there are."""
+        found = []
+        for place in places:
+            topic = self._topics.get(place[0])
+            if topic is not None:
+                found.append((place, (topic.uuid, place[1])))
+        return found
+
+    def overtake(self, group: str, offsets: ToCommit) -> Keeping:
+        """As Undecided.overtake."""
+        result = Keeping()
+        found: dict[TopicPartition, Offset] = {}
+        for place, (topic_id, number) in self._by_id(offsets):
+            it = offsets[place]
+            if it.topic_id in (None, str(UUID(bytes=topic_id))):
+                epoch = max(it.leader_epoch, NO_LEADER_EPOCH)
+                found[place] = Offset(topic_id, number, it.offset, epoch, it.metadata)
+        gone = offsets.keys() - found.keys()
+        if not found:
+            result.finish(None, gone)
+            return result
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                result.finish(place)
+                return
+            there = [(it.topic_id, it.partition) for it in found.values()]
+            self._staged.overtake(group, there, place)
+            self._keep(group, [*found.values()], place, kept, partial(self._end, place))
+
+        def kept(keeping: Keeping | None) -> None:
+            if not result.done:  # later attempts nobody waits for
+                if keeping is None:
+                    result.finish(None, offsets.keys())
+                else:
+                    result.finish(keeping.error, gone.union(keeping.refused))
+
+        self._telling.tell(overtaken_key(group), encode_offsets([*found.values()]), told)
+        return result
+
+    def _end(self, place: int, error: LogstoreError | None) -> None:
+        if error is None:
+            self._finished(place)
+
+    def drop(
+        self,
+        group: str,
+        places: Collection[TopicPartition] | None,
+        then: Done,
+    ) -> None:
+        """As Undecided.drop. The journal is told, whether anything is pending or not."""
+        partitions = [it for _, it in self._by_id(places or ())]
+        found = [Place(*it) for it in partitions]
+        if places is not None and not found:
+            then(None)
+            return
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                then(place)
+                return
+            self._staged.drop(group, found, place)
+            self._owe_no_more(group, partitions)
+            then(None)
+
+        self._telling.tell(dropped_key(group), encode_dropped(found), told)
+
+    def _owe_no_more(self, group: str, partitions: Collection[_Partition]) -> None:
+        """Without partitions: nothing of the group."""
+        for due in self._due.get(group, ()):
+            for it in partitions if partitions else list(due.offsets):
+                due.offsets.pop(it, None)
+
+    def topic_deleted(self, topic_id: bytes) -> None:
+        """What is pending of it nobody will have."""
+        places = [Place(topic_id)]
+        if not self._staged.drops("", places):
+            return
+
+        def told(place: int | LogstoreError) -> None:
+            if isinstance(place, LogstoreError):
+                log.warning("offsets of a deleted topic stay in their transactions: %s", place)
+            else:
+                self._staged.drop("", places, place)
+
+        self._telling.tell(dropped_key(), encode_dropped(places), told)
+
+    # What transactions commit
+
+    def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
+        """As Around.commit. It is tried again, and not told, where the disk is full."""
+        left = len(committed)
+        failed: LogstoreError | None = None
+
+        def ended(error: LogstoreError | None) -> None:
+            nonlocal left, failed
+            left, failed = left - 1, failed or error
+            if not left:
+                done(failed)
+
+        for group, offsets in committed:
+            self._keep(group, offsets, place, lambda _: None, ended)
+
+    def _keep(
+        self,
+        group: str,
+        offsets: Sequence[Offset],
+        place: int,
+        tried: Callable[[Keeping | None], None],
+        ended: Done,
+    ) -> None:
+        due = _Due(group, {(it.topic_id, it.partition): it for it in offsets}, place, tried, ended)
+        self._due.setdefault(group, []).append(due)
+        self._try(due)
+
+    def _try(self, due: _Due) -> None:
+        named: dict[TopicPartition, OffsetToCommit] = {}
+        for it in due.offsets.values():
+            topic = self._topics.by_uuid(it.topic_id)
+            if topic is not None:  # one that has its name since begins without
+                named[topic.name, it.partition] = OffsetToCommit(
+                    it.offset, it.metadata, it.leader_epoch, topic.id, due.place
+                )
+        if not named:
+            self._kept(due, None)
+            return
+        try:
+            self._groups.decided(due.group, named, partial(self._kept, due))
+        except Closed as error:
+            self._end_due(due, error)
+
+    def _kept(self, due: _Due, keeping: Keeping | None) -> None:
+        due.tried(keeping)
+        error = None if keeping is None else keeping.error
+        if error is None or isinstance(error, Closed):
+            self._end_due(due, error)
+            return
+        log.warning("offsets of group %r are tried to be kept again: %s", due.group, error)
+        self._owed.append(due)
+        if len(self._owed) == 1:
+            self._later(self._try_again)
+
+    def _try_again(self) -> None:
+        owed, self._owed = self._owed, []
+        for due in sorted(owed, key=lambda it: it.place):
+            self._try(due)
+
+    def _end_due(self, due: _Due, error: LogstoreError | None) -> None:
+        its = self._due[due.group]
+        its.remove(due)
+        if not its:
+            del self._due[due.group]
+        due.ended(error)
