@@ -160,9 +160,7 @@ class Node:
                 groups.queues_changed,
             )  # fmt: skip
             journal = NodeJournal(turn, queues, work)
-            transactions = NodeTransactions(
-                turn, self._store, journal, queues, work, groups.commit_of_transaction
-            )
+            transactions = NodeTransactions(turn, self._store, journal, queues, work, groups)
             keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,10 @@ from logstore.broker.coordinator.group_settings import GroupSettingsTable
 from logstore.broker.topics import Change
 from logstore.budget import Budget
 from logstore.config import Config
-from logstore.errors import Failed, LogstoreError
+from logstore.errors import Failed
 from logstore.internals import Internals
-from logstore.kept import Keeping, OffsetToCommit
 from logstore.protocols.kafka.subscription import SPEECH
-from logstore.queue_topics import QueueTopics
+from logstore.queue_topics import QueueTopics, topic_id
 from logstore.storage import group_settings
 from logstore.storage.committer import Committer, GroupCommitter
 from logstore.storage.environment import Environment
@@ -23,8 +22,9 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:  # models that a server does without which has none
     from logstore.broker.queues.queue import Queue
-    from logstore.broker.transacting.coordinator import Done
-    from logstore.broker.transactions.staged import Committed
+    from logstore.broker.transacting.group_offsets import GroupOffsets
+    from logstore.broker.transacting.telling import Telling
+    from logstore.broker.transactions.journaled import Journaled
 
 log = logging.getLogger("logstore.node")
 
@@ -81,11 +81,12 @@ class Groups:
         self._alarm = Alarm(turn, partial(turn.when_heard, self._tick))
         self._over = False
         self.committer = Committer(table.environment, self._deliver, loop.call_soon)
-        self._topics = store.topics
-        self._positions = GroupCommitter(self.committer, table)
+        self._table = table
+        self._topics = topics
+        self._offsets: GroupOffsets | None = None  # None: there are no transactions
         self.coordinator = Coordinator(
             store.directory.config.store,
-            self._positions,
+            GroupCommitter(self.committer, table),
             topics.facts,
             budget=budget,
             names=topics.names,
@@ -101,29 +102,23 @@ class Groups:
         for group, why in self.coordinator.start(self._now_ms()).items():
             log.warning("group %r is not served: %s", group, why)
 
-    def commit_of_transaction(
-        self, committed: "Sequence[Committed]", place: int, done: "Done"
-    ) -> None:
-        """As Around.commit of transactions."""
-        left = len(committed)
-        failed: LogstoreError | None = None
+    def let_transactions_commit(
+        self,
+        journaled: "Journaled",
+        telling: "Telling",
+        finished: Callable[[int], None],
+        later: Callable[[Callable[[], None]], object],
+    ) -> "GroupOffsets":
+        """From now on: with what the journal has of before, and as GroupOffsets."""
+        from logstore.broker.transacting.group_offsets import GroupOffsets
 
-        def kept(keeping: Keeping) -> None:
-            nonlocal left, failed
-            left -= 1
-            failed = failed or keeping.error
-            if not left:
-                done(failed)
-
-        for group, offsets in committed:
-            found = {}
-            for it in offsets:
-                topic = self._topics.by_uuid(it.topic_id)
-                if topic is not None:
-                    found[topic.name, it.partition] = OffsetToCommit(
-                        it.offset, it.metadata, it.leader_epoch, topic.id, place
-                    )
-            self._positions.commit(group, found).then(kept)
+        offsets = self._offsets = GroupOffsets(
+            self.coordinator, journaled.staged, telling, self._topics, finished, later
+        )
+        self.coordinator.undecided = offsets
+        self._table.pending = offsets.has_pending
+        offsets.begin(journaled.committed())
+        return offsets
 
     def _now_ms(self) -> int:
         return int(self._turn.now() * 1000)  # as sessions have it
@@ -140,11 +135,19 @@ class Groups:
         """From any thread."""
         if change.event != "altered":
             self._turn.soon(self.coordinator.topics_changed)
+        if change.event == "deleted":
+            self._turn.soon(partial(self._topic_deleted, change.topic.uuid))
+
+    def _topic_deleted(self, topic_id: bytes) -> None:
+        if self._offsets is not None and not self._over:
+            self._offsets.topic_deleted(topic_id)
 
     def queues_changed(self, queue: "Queue") -> None:
         """In the sessions' thread: a group may read it as a topic, or did."""
         if queue.facts.lasts and not self._over:
             self._turn.soon(self.coordinator.topics_changed)
+            if queue.gone:
+                self._topic_deleted(topic_id(queue.id))
 
     def _tick(self) -> None:
         if self._over:

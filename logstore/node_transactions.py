@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.topic import uuid_of
 from logstore.clock import now_ms
 from logstore.errors import CoordinatorLoading, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
-from logstore.node_groups import Alarm
+from logstore.node_groups import Alarm, Groups
 from logstore.node_journal import NodeJournal
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import Work
@@ -25,16 +26,17 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.transacting.coordinator import Done, TransactionCoordinator
+    from logstore.broker.transacting.group_offsets import GroupOffsets
     from logstore.broker.transacting.loading import Loaded
     from logstore.broker.transacting.telling import Telling
+    from logstore.broker.transactions.journaled import Journaled
     from logstore.broker.transactions.staged import Committed
     from logstore.broker.transactions.table import Now
 
 PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
 EXPIRY_EVERY_MS: Final = 60_000
 TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
-
-Commit = Callable[[Sequence["Committed"], int, "Done"], None]
+LATER_S: Final = 1.0  # what the disk did not take is tried again
 
 log: Final = logging.getLogger("logstore.transactions")
 
@@ -42,7 +44,7 @@ log: Final = logging.getLogger("logstore.transactions")
 class NodeTransactions:
     """``TransactionsOf`` of a server, and ``Around`` of its coordinator. For the sessions' thread.
 
-    ``commit``: as Around.commit.
+    As soon as the journal is read, groups know what is pending; until then they are not served.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class NodeTransactions:
         journal: NodeJournal,
         queues: NodeQueues,
         work: Work,
-        commit: Commit,
+        groups: Groups,
     ) -> None:
-        self.commit = commit
+        self._groups = groups
+        self._offsets: GroupOffsets | None = None
+        self._journaled: Journaled | None = None  # as it was read at the start
         self._turn = turn
         self._store = store
         self._journal = journal
@@ -92,6 +96,7 @@ class NodeTransactions:
     def start(self) -> None:
         """Go on with what the last process has left."""
         if self._journal.is_there:
+            self._groups.coordinator.undecided = Unread()
             self._load()
 
     def _load(self) -> None:
@@ -102,15 +107,33 @@ class NodeTransactions:
     def _journal_opened(self, telling: "Telling | LogstoreError") -> None:
         if isinstance(telling, LogstoreError):
             self._failed(telling)
+        elif self._journaled is not None:  # it was the logs that could not be read
+            self._journal_read(telling, self._journaled)
         else:
-            self._work(partial(self._read, telling), partial(self._was_read, telling))
+            self._work(partial(_read_journal, telling), partial(self._journal_read, telling))
 
-    def _read(self, telling: "Telling") -> "Loaded | LogstoreError":
+    def _journal_read(self, telling: "Telling", found: "Journaled | LogstoreError") -> None:
+        if self._over:
+            return
+        if isinstance(found, LogstoreError):
+            self._failed(found)
+            return
+        if self._offsets is None:
+            from logstore.broker.queues.journal import settlements_of
+
+            self._ended = settlements_of(telling.journal).ended
+            self._journaled = found
+            self._offsets = self._groups.let_transactions_commit(
+                found, telling, self.finished, self._call_later
+            )
+        self._work(partial(self._read, telling, found), partial(self._was_read, telling))
+
+    def _read(self, telling: "Telling", journaled: "Journaled") -> "Loaded | LogstoreError":
         from logstore.broker.transacting.loading import load
 
         try:
             self._pids += self._claimed()
-            return load(telling.journal, _Partitions(self._store))
+            return load(telling.journal, journaled, _Partitions(self._store))
         except LogstoreError as error:
             return error
 
@@ -125,12 +148,10 @@ class NodeTransactions:
         if isinstance(loaded, LogstoreError):
             self._failed(loaded)
             return
-        from logstore.broker.queues.journal import settlements_of
         from logstore.broker.transacting.coordinator import TransactionCoordinator
         from logstore.broker.transacting.loading import start
         from logstore.broker.transactions.table import Table
 
-        self._ended = settlements_of(telling.journal).ended
         settings = self._store.directory.config.store
         table = Table(loaded.journaled.ids(), settings.transaction_max_timeout_ms)
         self._making = TransactionCoordinator(table, loaded.journaled.staged, telling, self)
@@ -181,6 +202,14 @@ class NodeTransactions:
         self._ended(place)
         self._trim_soon()
 
+    def commit(self, committed: "Sequence[Committed]", place: int, done: "Done") -> None:
+        """As Around.commit."""
+        assert self._offsets is not None, "the journal was read before anything could end"
+        self._offsets.commit(committed, place, done)
+
+    def _call_later(self, call: Callable[[], None]) -> None:
+        self._turn.call_at(self._turn.now() + LATER_S, lambda: None if self._over else call())
+
     # Its timers
 
     def _look(self) -> None:
@@ -217,6 +246,15 @@ class NodeTransactions:
         self._coordinator = None
         for it in (self._alarm, self._alarm_expiry, self._alarm_trim):
             it.stop()
+
+
+def _read_journal(telling: "Telling") -> "Journaled | LogstoreError":
+    from logstore.broker.queues.journal import settlements_of
+
+    try:
+        return settlements_of(telling.journal).transactions()
+    except LogstoreError as error:
+        return error
 
 
 class _Partitions:

@@ -60,6 +60,11 @@ def topic_name(vhost: bytes, queue: bytes, number: int) -> str:
     return f"{QUEUE_PREFIX}{name}" if plain else f"{QUEUE_PREFIX}id.{number}"
 
 
+def topic_id(queue: int) -> bytes:
+    """The id of the topic of a queue, by its number."""
+    return _ID + queue.to_bytes(8, "big")
+
+
 class Size(NamedTuple):
     """As PartitionSize."""
 
@@ -289,8 +294,7 @@ class QueueTopic(Topic):
         self, name: str, queue: "Queue", open_: Callable[["Queue"], None], settings: TopicSettings
     ) -> None:
         self.lanes = _Lanes(name, queue, open_)
-        number = queue.id.to_bytes(8, "big")
-        super().__init__(name, str(UUID(bytes=_ID + number)), self.lanes, settings, 0)
+        super().__init__(name, str(UUID(bytes=topic_id(queue.id))), self.lanes, settings, 0)
 
     def at_hand(self, number: int) -> Log | None:
         """As Topic.at_hand: one that there is no log of needs none."""

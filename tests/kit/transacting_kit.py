@@ -75,7 +75,8 @@ class Node:
                 if not its.gone:
                     _copy(its, self.log(place), lost=lost)
         self.journal.notes.freeze()
-        loaded = load(self.journal, Places(self.logs, broken))
+        journaled = self.journal.notes.transactions()
+        loaded = load(self.journal, journaled, Places(self.logs, broken))
         self.table = Table(loaded.journaled.ids())
         self._ended = False
         telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
@@ -84,7 +85,11 @@ class Node:
             self.table, loaded.journaled.staged, telling, self
         )
         self.started = False  # whether something new may begin
+        self.begin(loaded.journaled)
         start(loaded, self.coordinator, self._begin)
+
+    def begin(self, journaled):
+        """What comes before anything else."""
 
     def _begin(self):
         self.started = True

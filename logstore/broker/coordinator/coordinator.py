@@ -49,7 +49,7 @@ from logstore.broker.coordinator.undecided import Undecided, Unstable
 from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.config import Config
-from logstore.errors import InvalidName, LogstoreError
+from logstore.errors import InvalidName, LogstoreError, UnknownGroup
 from logstore.kept import (
     SHARED,
     GroupKeeper,
@@ -416,7 +416,7 @@ class Coordinator:
         """Raises Refusal."""
         group = self._of_consumers(call.group, now_ms)
         idle = self._idle(group)
-        if idle and call.generation > SIMPLE and self._keeper.load(call.group) is None:
+        if idle and call.generation > SIMPLE and not self._is_known(call.group):
             raise Refusal(GroupError.ILLEGAL_GENERATION, f"there is no group {call.group!r}")
         if idle and self._keeper.embedded(call.group):
             raise _other_kind(
@@ -440,6 +440,13 @@ class Coordinator:
             then(kept)
 
         self._keeper.commit(group, offsets).then(finished)
+
+    def _is_known(self, group: str) -> bool:
+        """Whether there is more than its name; of one that has members it is. Raises Refusal."""
+        return self._keeper.load(group) is not None or self._has_pending(group)
+
+    def _has_pending(self, group: str) -> bool:
+        return self.undecided is not None and self.undecided.has_pending(group)
 
     def unstable(self, group: str) -> Unstable:
         """The partitions whose committed offset may be about to change. Raises Refusal.
@@ -509,7 +516,7 @@ class Coordinator:
         """An error, or None, for each partition: what a live group subscribes to stays."""
         try:
             found = self._of_consumers(group, now_ms)
-            if self._keeper.load(group) is None and self._idle(found):
+            if self._idle(found) and not self._is_known(group):
                 raise Refusal(GroupError.GROUP_ID_NOT_FOUND)
         except Refusal as it:
             reply(dict.fromkeys(places, it.error))
@@ -615,11 +622,15 @@ class Coordinator:
         """Forget a group without members, and its offsets."""
         try:
             self._check_idle(group, now_ms)
+            was_pending = self._has_pending(group)
         except Refusal as it:
             reply(Done(it.error, it.message))
             return
 
         def finished(kept: Keeping) -> None:
+            if was_pending and isinstance(kept.error, UnknownGroup):
+                reply(Done())  # that was all that there was of it
+                return
             told = None if kept.error is None else meaning(kept.error, GroupError.NON_EMPTY_GROUP)
             reply(Done(told, "" if kept.error is None else str(kept.error)))
 

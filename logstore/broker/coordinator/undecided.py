@@ -21,6 +21,9 @@ class Undecided(Protocol):
     def unstable(self, group: str) -> Unstable:
         """The partitions of the group that are. Raises Refusal."""
 
+    def has_pending(self, group: str) -> bool:
+        """Whether anything of the group is, so that it is there. Raises Refusal."""
+
     def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
         """Whether what is committed outside is to be given to ``overtake``. Raises Refusal."""
 
@@ -44,6 +47,10 @@ class Unread:
 
     def unstable(self, group: str) -> Unstable:
         """As Undecided.unstable."""
+        raise self._refusal(group)
+
+    def has_pending(self, group: str) -> bool:
+        """As Undecided.has_pending."""
         raise self._refusal(group)
 
     def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:

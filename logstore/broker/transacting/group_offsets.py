@@ -77,6 +77,8 @@ class GroupOffsets:
         self._topics = topics
         self._finished = finished
         self._later = later
+        self._replayable = False  # whether the journal has offsets that a start may read again
+        self._before: dict[int, Keeping] = {}  # what ``begin`` was given, by place
         self._due: dict[str, list[_Due]] = {}  # by group
         self._owed: list[_Due] = []  # of those: what is to be tried again
 
@@ -90,7 +92,7 @@ class GroupOffsets:
         return frozenset(pending).union(*(it.offsets for it in due))
 
     def has_pending(self, group: str) -> bool:
-        """Whether the group is not to be forgotten. From any thread."""
+        """As Undecided.has_pending. From any thread."""
         return self._staged.has(group) or group in self._due
 
     def overtakes(self, group: str, places: Iterable[TopicPartition]) -> bool:
@@ -154,10 +156,11 @@ class GroupOffsets:
         places: Collection[TopicPartition] | None,
         then: Done,
     ) -> None:
-        """As Undecided.drop. The journal is told, whether anything is pending or not."""
+        """As Undecided.drop. The journal is told, too, if it could bring back what is deleted."""
         partitions = [it for _, it in self._by_id(places or ())]
         found = [Place(*it) for it in partitions]
-        if places is not None and not found:
+        nothing = places is not None and not found
+        if nothing or not (self._replayable or self._staged.drops(group, found)):
             then(None)
             return
 
@@ -193,8 +196,27 @@ class GroupOffsets:
 
     # What transactions commit
 
+    def begin(self, committed: Iterable[tuple[int, Committed]]) -> None:
+        """What the journal has of an earlier process, each with its place, in order: first of all.
+
+        It is committed at once. Who commits with one of these places later is told of this.
+        """
+        by_place: dict[int, list[Committed]] = {}
+        for place, it in committed:
+            by_place.setdefault(place, []).append(it)
+        for place, those in by_place.items():
+            self._before[place] = Keeping()
+            self._commit(those, place, self._before[place].finish)
+
     def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
         """As Around.commit. It is tried again, and not told, where the disk is full."""
+        before = self._before.pop(place, None)
+        if before is not None:
+            before.then(lambda it: done(it.error))
+        else:
+            self._commit(committed, place, done)
+
+    def _commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
         left = len(committed)
         failed: LogstoreError | None = None
 
@@ -217,6 +239,7 @@ class GroupOffsets:
     ) -> None:
         due = _Due(group, {(it.topic_id, it.partition): it for it in offsets}, place, tried, ended)
         self._due.setdefault(group, []).append(due)
+        self._replayable = True
         self._try(due)
 
     def _try(self, due: _Due) -> None:

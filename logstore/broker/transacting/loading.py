@@ -59,13 +59,13 @@ class Loaded(NamedTuple):
     open: dict[int, Open]  # by producer
 
 
-def load(journal: Log, logs: Logs) -> Loaded:
-    """Read it; may take long, in any thread, while nothing of transactions happens.
+def load(journal: Log, journaled: Journaled, logs: Logs) -> Loaded:
+    """What there is beside the journal, which has these; may take long, in any thread.
 
+    Meanwhile nothing of transactions happens, but that groups overtake or drop what is pending.
     Raises SchemaTooNew, CorruptStore.
     """
     notes = settlements_of(journal)
-    journaled = notes.transactions()
     resumed = []
     for decided in journaled.unfinished():
         if decided < journal.start:  # that is why it could be trimmed: the note is from before
