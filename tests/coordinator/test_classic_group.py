@@ -3,7 +3,7 @@
 import pytest
 from coordinator_parts import REBALANCE_MS, SESSION_MS, Bench, MemoryKeeper
 
-from logstore.broker.coordinator.calls import MemberMetadata
+from logstore.broker.coordinator.calls import MemberMetadata, OffsetCommit
 from logstore.broker.coordinator.classic_member import TRANSITIONS, Event, State
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.errors import StorageFull
@@ -386,6 +386,69 @@ def test_offsets_of_topics_that_a_group_reads_are_not_deleted(bench):
     assert (answers[-1], bench.committed()) == ({("t", 0): None}, {})
     bench.coordinator.delete_offsets("nosuch", places, bench.now, answers.append)
     assert answers[-1] == dict.fromkeys(places, E.GROUP_ID_NOT_FOUND)
+
+
+class TestWithinATransaction:
+    def test_members_commit_in_their_generation(self, bench):
+        _, follower = bench.members(2)
+        generation = follower.generation
+        assert bench.pending(generation, follower.member_id) is None
+        assert bench.pending(generation - 1, follower.member_id) is E.ILLEGAL_GENERATION
+        assert bench.pending(generation, "other") is E.UNKNOWN_MEMBER_ID
+        assert bench.pending(-1, follower.member_id) is E.ILLEGAL_GENERATION
+        assert bench.pending(generation, "") is E.UNKNOWN_MEMBER_ID
+        assert bench.committed() == {}
+
+    def test_an_instance_that_is_another_member_now_does_not(self, bench):
+        [old] = bench.members(1, instance="i")
+        assert bench.pending(old.generation, old.member_id, instance="i") is None
+        bench.join(instance="i")
+        assert bench.pending(old.generation, old.member_id, instance="i") is E.FENCED_INSTANCE_ID
+        assert bench.pending(instance="none") is E.UNKNOWN_MEMBER_ID
+
+    def test_who_says_nothing_of_members_may_whatever_the_group_does(self, bench):
+        """Clients of before KIP-447."""
+        assert bench.pending() is None
+        [joined] = bench.join()
+        assert state(bench) == "CompletingRebalance"
+        assert bench.pending() is None
+        bench.sync(joined, {joined.member_id: b"mine"})
+        assert bench.pending() is None
+
+    def test_a_rebalance_keeps_no_member_from_it(self, bench):
+        [joined] = bench.join()
+        assert bench.pending(joined.generation, joined.member_id) is None
+        bench.leave(joined.member_id)
+        leader, _ = bench.members(2)
+        bench.join(client="third")
+        assert state(bench) == "PreparingRebalance"
+        assert bench.pending(leader.generation, leader.member_id) is None
+
+    def test_of_a_group_that_is_not_there_nobody_is_a_member(self, bench):
+        assert bench.pending(0, "a") is E.ILLEGAL_GENERATION
+        bench.commit(1)
+        assert bench.pending(0, "a") is E.UNKNOWN_MEMBER_ID
+        assert bench.pending(-2, "a") is None
+        assert bench.coordinator._groups == {}
+
+    def test_it_is_no_sign_of_life(self, bench):
+        [joined] = bench.members(1)
+        bench.pass_ms(SESSION_MS - 1)
+        assert bench.pending(joined.generation, joined.member_id) is None
+        bench.pass_ms(1)
+        assert bench.pending(joined.generation, joined.member_id) is E.UNKNOWN_MEMBER_ID
+
+    def test_a_group_that_is_consumed_in_the_directory_is_left_alone(self, bench):
+        bench.keeper.living.add("g")
+        assert bench.pending() is E.UNKNOWN_MEMBER_ID
+
+    def test_metadata_is_bounded(self, bench):
+        assert bench.pending(metadata="x" * 4097) is E.OFFSET_METADATA_TOO_LARGE
+        assert bench.pending(metadata="x" * 4096) is None
+
+    def test_a_group_of_a_name_that_cant_be(self, bench):
+        answers = bench.coordinator.check_pending(OffsetCommit("", {("t", 0): None}), bench.now)
+        assert answers == {("t", 0): E.INVALID_GROUP_ID}
 
 
 # From outside

@@ -315,6 +315,63 @@ def test_only_a_member_at_its_epoch_commits(bench):
     assert bench.commit(3) is None
 
 
+def test_an_older_epoch_is_good_enough_for_what_is_held_since(bench):
+    """KIP-1251: the member has not heard of the epoch that it is at."""
+    epochs, owned = settled(bench, "a", "b")
+    [mine, *_] = sorted(number for _, number in owned["a"])
+    [theirs, *_] = sorted(number for _, number in owned["b"])
+    old = epochs["a"]
+    bench.beat("c", 0, topics=["other"])
+    new = bench.beat("a", old).epoch
+    assert new == old + 1
+    assert bench.commit(1, old, "a", ("t", mine)) is None
+    assert bench.commit(1, new + 1, "a", ("t", mine)) is E.STALE_MEMBER_EPOCH
+    assert bench.commit(1, old, "a", ("t", theirs)) is E.STALE_MEMBER_EPOCH
+    bench.beat("b", LEAVE)
+    bench.beat("c", LEAVE)
+    epochs, owned = settled(bench, "a", epochs={"a": new}, owned={"a": owned["a"]})
+    assert owned["a"] == ALL
+    assert bench.commit(1, old, "a", ("t", mine)) is None
+    assert bench.commit(1, new, "a", ("t", theirs)) is E.STALE_MEMBER_EPOCH
+    assert bench.commit(1, epochs["a"], "a", ("t", theirs)) is None
+
+
+def test_what_is_to_be_given_up_is_held_still(bench):
+    first = bench.beat("a", 0)
+    bench.beat("b", 0)
+    bench.beat("a", first.epoch)
+    bench.start()  # also when the process begins anew
+    assert bench.commit(1, first.epoch, "a", ("t", 3)) is None
+    assert bench.commit(1, first.epoch - 1, "a", ("t", 3)) is E.STALE_MEMBER_EPOCH
+
+
+class TestWithinATransaction:
+    def test_only_a_member_at_its_epoch_commits(self, bench):
+        epoch = bench.beat("a", 0).epoch
+        assert bench.pending(epoch, "a") is None
+        assert bench.pending(epoch - 1, "a") is E.ILLEGAL_GENERATION  # clients know no other
+        assert bench.pending(epoch + 1, "a") is E.ILLEGAL_GENERATION
+        assert bench.pending(epoch, "b") is E.UNKNOWN_MEMBER_ID
+        assert bench.pending(-1, "b") is E.UNKNOWN_MEMBER_ID
+        assert bench.pending(-1, "", instance="i") is E.UNKNOWN_MEMBER_ID
+        assert bench.committed() == {}
+
+    def test_t25_who_says_nothing_of_members_may(self, bench):
+        """KAFKA-18060: clients of before KIP-447."""
+        bench.beat("a", 0)
+        assert bench.pending() is None
+
+    def test_an_older_epoch_is_good_enough_for_what_is_held_since(self, bench):
+        epochs, owned = settled(bench, "a", "b")
+        [mine, *_] = sorted(number for _, number in owned["a"])
+        bench.beat("c", 0, topics=["other"])
+        assert bench.beat("a", epochs["a"]).epoch == epochs["a"] + 1
+        assert bench.pending(epochs["a"], "a", ("t", mine)) is None
+
+    def test_metadata_is_bounded(self, bench):
+        assert bench.pending(metadata="x" * 4097) is E.OFFSET_METADATA_TOO_LARGE
+
+
 def test_offsets_of_what_is_subscribed_stay(bench):
     bench.commit(1)
     bench.beat("a", 0)

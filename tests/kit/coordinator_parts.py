@@ -257,6 +257,12 @@ class Bench:
         self.coordinator.commit(call, self.now, answers.append)
         return answers[0][place] if answers else answers
 
+    def pending(self, generation=-1, member="", place=("t", 0), metadata="", instance=None):
+        """What is wrong with a commit within a transaction."""
+        offsets = {place: OffsetToCommit(1, metadata)}
+        call = OffsetCommit("g", offsets, generation, member, instance)
+        return self.coordinator.check_pending(call, self.now)[place]
+
     def delete_offsets(self, places):
         answers = []
         self.coordinator.delete_offsets("g", places, self.now, answers.append)

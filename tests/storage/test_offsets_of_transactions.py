@@ -1,8 +1,12 @@
 """Offsets that transactions commit: what the journal says again at a start undoes nothing."""
 
+from functools import partial
+
 import pytest
 
-from logstore.kept import OffsetToCommit
+from logstore.errors import GroupBusy
+from logstore.kept import GroupChange, GroupStep, OffsetToCommit
+from logstore.storage.groups import TABLES
 
 PLACE = "t", 0
 
@@ -51,3 +55,32 @@ def test_a_topic_that_was_made_anew_begins_without(store, groups):
     directory.create_topic("t", 2, {})
     assert groups.fetch("g") == {}
     assert commit(groups, 1, record=3) == (1, 3)
+
+
+def test_what_the_journal_has_is_kept_whoever_the_members_are(groups):
+    """A decision can't be refused any more."""
+    groups.act(
+        "g", lambda *_: (GroupStep(GroupChange("embedded", 1, False, b"", {"m": b""})), None)
+    )
+    claim = groups.claim_member("m")
+    commit_here = partial(groups.commit, group="g")
+
+    def within(offset):
+        return groups.environment.transact(TABLES, partial(commit_here, offsets={PLACE: offset}))
+
+    with pytest.raises(GroupBusy):
+        within(OffsetToCommit(5))
+    assert groups.fetch("g") == {}
+    within(OffsetToCommit(5, record=7))
+    assert groups.fetch("g")[PLACE].offset == 5
+    claim.release()
+
+
+def test_nothing_expires_of_a_group_that_has_offsets_in_transactions(groups):
+    commit(groups, 5)
+    pending = {"g"}
+    groups.pending = pending.__contains__
+    assert groups.expire(0) == []
+    assert groups.fetch("g")[PLACE].offset == 5
+    pending.clear()
+    assert groups.expire(0) == ["g"]
