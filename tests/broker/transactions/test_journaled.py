@@ -6,7 +6,7 @@ import pytest
 from clock import NOW_MS
 from hypothesis import given
 from hypothesis import strategies as st
-from transaction_parts import ABORT, COMMIT, TOPIC, Pids, an_id, no_pid
+from transaction_parts import ABORT, COMMIT, OTHER_TOPIC, TOPIC, Pids, an_id, no_pid
 
 from logstore.broker.transactions.journaled import FORMAT, Journaled
 from logstore.broker.transactions.operations import (
@@ -166,6 +166,30 @@ def test_what_is_dropped_is_not_committed(journal):
     assert not journal.it.staged.has("h")
     with pytest.raises(CorruptStore, match="all offsets of all groups"):
         journal.write(dropped_key(), b"")
+
+
+@pytest.mark.parametrize(
+    ("group", "places", "left"),
+    [
+        ("g", [], []),
+        ("g", [Place(TOPIC, 0)], [1]),
+        ("g", [Place(TOPIC, 1), Place(OTHER_TOPIC, 0)], [0]),
+        ("g", [Place(TOPIC)], []),
+        ("", [Place(TOPIC)], []),
+        ("", [Place(OTHER_TOPIC)], [0, 1]),
+        ("h", [], [0, 1]),
+    ],
+)
+def test_what_was_committed_and_deleted_does_not_come_back(journal, group, places, left):
+    it = journal.known(an_id(pending=True))
+    journal.staged(it)
+    journal.staged(it, OFFSET._replace(partition=1))
+    journal.end(it, COMMIT)
+    journal.write(dropped_key(group), encode_dropped(places))
+    journal.write(overtaken_key("g"), encode_offsets([OFFSET]))  # later, so it stays
+    for known in (Journaled.decode(journal.it.encode()), journal.it):
+        found = [(place, [o.partition for o in it.offsets]) for place, it in known.committed()]
+        assert found == [(3, left)] * bool(left) + [(5, [0])]
 
 
 def test_what_is_abandoned_changes_no_producer(journal):
