@@ -88,6 +88,6 @@ def test_a_decision_that_was_trimmed_away_was_finished():
     journal.start = journal.end = journal.synced = place + 1
     journal.notes.freeze()
     assert journal.notes.transactions().unfinished() == [place]
-    assert load(journal, Places(node.logs)).resumed == []
+    assert load(journal, journal.notes.transactions(), Places(node.logs)).resumed == []
     assert journal.notes.transactions().unfinished() == []
     assert journal.notes.needed_from(journal.start) == journal.start
