@@ -91,12 +91,24 @@ class AbortedIndex:
             self._saved = len(self)
 
     def cut(self, offset: int) -> None:
-        """Forget those whose marker is at or above this offset. Raises OSError."""
+        """Forget those whose marker is at or above this offset; the file has them until ``end``.
+
+        So what stands there, and may be gone by, is at no time missing while it is noted again.
+        """
         keep = bisect_left(self._lasts, offset)
-        if self._saved > keep:
-            self._files.truncate(self.path, keep * ABORTED_ENTRY.size)
-            self._saved = keep
+        self._saved = min(self._saved, keep)
         del self._lasts[keep:], self._entries[_NUMBERS * keep :]
+
+    def end(self) -> bool:
+        """The file ends with what is known; whether it did not. Raises OSError."""
+        size = len(self) * ABORTED_ENTRY.size
+        try:
+            if self._files.disk.size(self.path) <= size:
+                return False
+            self._files.truncate(self.path, size)
+        except FileNotFoundError:  # there was no room for it
+            return False
+        return True
 
     def count(self, below: int) -> int:
         """Those whose marker is below this offset."""

@@ -241,11 +241,21 @@ class Chain:
             raise
 
     def cut_aborted(self, offset: int) -> None:
-        """Forget those whose marker is at or above this offset. Raises OSError, CorruptBatch."""
+        """Forget those whose marker is at or above this offset, until they are noted again.
+
+        Then ``end_aborted`` is called. Raises OSError, CorruptBatch.
+        """
         for base in list(self._aborted)[::-1]:
             self._in(base).cut(offset)
             if base <= offset:
                 return
+
+    def end_aborted(self) -> None:
+        """What was not noted again goes from the files; all is durable. Raises OSError."""
+        for base, index in self._aborted.items():
+            if index is not None and index.end():
+                self._fresh.add(base)
+        self.sync(self.take_fresh())
 
     def count_aborted(self, below: int) -> int:
         """Entries of all segments whose marker is below this offset. Raises OSError."""

@@ -81,6 +81,8 @@ def recover(
         sentence = sentence or f"{segment.path}: ends at offset {check.end}"
         return _damaged(sentence, check.end, check.position, known_safe)
     cut = _cut_after(chain, files, check.place, check.position)
+    with room_or_not():
+        chain.end_aborted()
     if cut or check.bytes_read:
         _settle(chain, files, segment)
     # A crash, or a failure, may have come between a file's creation and its name's sync: then
@@ -309,7 +311,6 @@ def _settle(chain: Chain, files: OpenFiles, segment: Segment) -> None:
     """Make what was found of a segment durable, before anyone is shown it."""
     with room_or_not():  # an index that lacks entries grows as it is used
         segment.index.replace(files, segment.stem)
-        chain.sync(chain.take_fresh())
     for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):
         files.sync(path)
 

@@ -51,13 +51,50 @@ def test_what_is_known_of_transactions_is_what_the_log_says(every_sync, bumps):
     assert tried > 300
 
 
-def test_what_was_aborted_is_durable_before_other_processes_go_by_its_marker():
-    """Else they would be shown it after a power cut, until a writer makes the index anew."""
+def index_of(disk):
+    [path] = [path for path in disk.names if path.endswith(TXNINDEX)]
+    return bytes(disk.names[path].data)
+
+
+def an_abort():
     machine = Machine(LossyDisk(), every_sync=False)
     machine.log.append(encode([(b"x", None, (), NOW_MS)], producer_id=7, transactional=True))
     machine.log.append(marker(ABORT, 7, 0, NOW_MS))
+    return machine
+
+
+def test_what_was_aborted_is_durable_before_other_processes_go_by_its_marker():
+    """Else they would be shown it after a power cut, until a writer makes the index anew."""
+    machine = an_abort()
     machine.log.wait(machine.log.end)
     assert (machine.slot.words[1], machine.slot.undecided) == (2, None)
+    assert len(index_of(machine.disk.freeze().disk(frozenset()))) == ABORTED_ENTRY.size
+
+
+def test_what_was_aborted_stays_while_a_start_looks_for_it_again():
+    """For other processes, whatever a power cut leaves of the start."""
+    machine, tried = an_abort(), 0
+    machine.log.wait(machine.log.end)
     disk = machine.disk.freeze().disk(frozenset())
-    [index] = [path for path in disk.names if path.endswith(TXNINDEX)]
-    assert disk.size(index) == ABORTED_ENTRY.size
+    entry = index_of(disk)
+    again = Machine(disk, machine.state, machine.note, machine.slot.words)
+    for moment in again.moments:
+        for left in moment.disk.survivors(random.Random(SEED), 64):
+            assert index_of(left) == entry
+            tried += 1
+    assert tried > 4
+
+
+def test_an_entry_whose_marker_was_lost_never_comes_back():
+    """Where it was, there may be another transaction by then."""
+    machine, tried = an_abort(), 0
+    for disk in machine.disk.freeze().survivors(random.Random(SEED), 64):
+        again = Machine(disk, machine.state, machine.note, machine.slot.words)
+        for _ in range(3 - again.log.end):
+            again.log.append(encode([(b"y", None, (), NOW_MS)]))
+        again.log.secure()
+        last = again.disk.freeze().disk(frozenset())
+        third = Machine(last, again.state, again.note, again.slot.words)
+        check(third.log)
+        tried += 1
+    assert tried > 4
