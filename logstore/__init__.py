@@ -37,17 +37,19 @@ from logstore.version import VERSION
 if TYPE_CHECKING:
     from logstore.broker.queues.handles import Exchange, Queue, QueueBinding, QueueCounts, Routed
     from logstore.broker.queues.received import QueueConsumer, QueueMessage
+    from logstore.store_transaction import Transaction
 
 __version__ = VERSION
 
 _OF_QUEUES = {
-    "Exchange": "handles",
-    "Queue": "handles",
-    "QueueBinding": "handles",
-    "QueueConsumer": "received",
-    "QueueCounts": "handles",
-    "QueueMessage": "received",
-    "Routed": "handles",
+    "Exchange": "broker.queues.handles",
+    "Queue": "broker.queues.handles",
+    "QueueBinding": "broker.queues.handles",
+    "QueueConsumer": "broker.queues.received",
+    "QueueCounts": "broker.queues.handles",
+    "QueueMessage": "broker.queues.received",
+    "Routed": "broker.queues.handles",
+    "Transaction": "store_transaction",
 }
 
 
@@ -60,7 +62,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name in _OF_QUEUES:
         from importlib import import_module
 
-        return getattr(import_module(f"logstore.broker.queues.{_OF_QUEUES[name]}"), name)
+        return getattr(import_module(f"logstore.{_OF_QUEUES[name]}"), name)
     raise AttributeError(f"module 'logstore' has no attribute {name!r}")
 
 
@@ -97,6 +99,7 @@ __all__ = [
     "Status",
     "Store",
     "Topic",
+    "Transaction",
     "Trim",
     "open",
 ]

@@ -29,6 +29,7 @@
     │   ├── InvalidTransactionState what was asked does not fit the state of the transaction
     │   │   └── TransactionAbortable    the same, but it can be aborted, and begun anew
     │   ├── ConcurrentTransactions  the one before is not finished: try again
+    │   ├── TransactionTooLarge     it holds more than one may
     │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
     │   ├── InvalidRecordState      a record of a share group that the member does not have
     │   ├── UnknownSetting          no setting has that name
@@ -171,6 +172,10 @@ class InvalidTimestamp(InvalidRecord):
 
 class OutOfSequence(Refused):
     """An idempotent producer's batch is not the one that comes next."""
+
+
+class TransactionTooLarge(Refused):
+    """A transaction of the library holds more than one may: nothing of it has happened."""
 
 
 class FencedProducer(Refused):

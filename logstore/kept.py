@@ -181,6 +181,9 @@ class GroupKeeper(Protocol):
 
     def save(self, group: str, change: GroupChange) -> Keeping: ...
     def commit(self, group: str, offsets: ToCommit) -> Keeping: ...
+    def decided(self, group: str, offsets: ToCommit) -> Keeping:
+        """As ``commit``, of what the journal has: whoever the group's members are."""
+
     def delete_group(self, group: str) -> Keeping:
         """The group and its offsets. Ends with UnknownGroup where there is none."""
 

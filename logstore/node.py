@@ -247,6 +247,7 @@ class Node:
         try:
             groups.start()
             transactions.start()
+            queues.resume()
             addresses = self._open_all(server, house, tls)
             tls.start(work)
             self._wire_channels(turn)

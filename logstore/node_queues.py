@@ -5,6 +5,7 @@ it waits for the first who asks.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.queues import Queues
 
+
+log: Final = logging.getLogger("logstore.queues")
 
 ARRIVE_S: Final = 5.0  # a disk that hangs holds the stop no longer
 LOOK_S: Final = 0.005
@@ -160,6 +163,25 @@ class NodeQueues:
         except LogstoreError as error:
             return error
 
+    def resume(self) -> None:
+        """Have what was committed before come to its topics, although there are no queues."""
+        if self._queues is None and self._logs.has_journal:
+            self._work(self._left, self._resume)
+
+    def _left(self) -> "bool | LogstoreError":
+        from logstore.broker.queues.journal import settlements_of  # in a worker, as ``prepare``
+
+        try:
+            return bool(settlements_of(self.journal()).unfinished())
+        except LogstoreError as error:
+            return error
+
+    def _resume(self, left: "bool | LogstoreError") -> None:
+        if isinstance(left, LogstoreError):
+            log.error("what was committed does not come to its topics: %s", left)
+        elif left:
+            self.when_open(_tell_of_failure)
+
     # Its timer
 
     def _alarmed(self, at_ms: int | None) -> None:
@@ -196,3 +218,8 @@ class NodeQueues:
             self._closed = True
         if self._queues is not None:
             self._queues.close()
+
+
+def _tell_of_failure(found: "Queues | LogstoreError") -> None:
+    if isinstance(found, LogstoreError):
+        log.error("what was committed does not come to its topics: %s", found)

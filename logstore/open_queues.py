@@ -22,6 +22,14 @@ from logstore.storage.kinds import JOURNAL, LANE, TOPIC
 from logstore.upkeep.lanes import among, as_there_is_room, keep_notes, retain
 
 
+def journal_there(directory: WritableDirectory) -> Log | None:
+    """The journal, opened, if there is one. May take long. Raises SchemaTooNew, Damaged, Failed."""
+    for name, entry in directory.entries():
+        if entry.kind == JOURNAL.name and name == JOURNAL_NAME:
+            return directory.log(name, entry, 0)
+    return None
+
+
 class OpenQueues:
     """Of one data directory, in the process that writes it."""
 

@@ -76,6 +76,7 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.definitions.planning import Plan
     from logstore.deliveries import Deliveries
     from logstore.store_queues import StoreQueues
+    from logstore.store_transaction import Transaction
 
 
 # Users and permissions of definitions that the audit log is told of one by one, each synced; of
@@ -105,7 +106,7 @@ class Store:
         self._topics.scheduled_by(_Schedules(self))
         self._channels = Channels()
         self._groups = KnownGroups(
-            directory.path, lambda: self._open().groups, self._open_topics, self._group_deleted
+            directory.path, lambda: self._resumed().groups, self._open_topics, self._group_deleted
         )
         self._consuming = Consuming(
             self._open_topics, self._groups.table, self.config.store,
@@ -116,6 +117,10 @@ class Store:
         self._upkeep = Upkeep(directory, clock)
         self._queues: StoreQueues | None = None
         self._queues_lock = threading.Lock()
+        # Whether an earlier process may have committed what is not where it goes.
+        self._unresumed = mode == "write" and any(
+            entry.kind == JOURNAL.name for _, entry in directory.writable().entries()
+        )
         if mode == "write" and self.config.channels:
             self._channels.keep(self.config.channels, self._topics)
         if mode == "write":
@@ -216,8 +221,16 @@ class Store:
         return self._open_topics().topic(name)
 
     def _open_topics(self) -> OpenTopics:
-        self._open()
+        self._resumed()
         return self._topics
+
+    def _resumed(self) -> LocalDirectory:
+        """With all that earlier processes have committed."""
+        directory = self._open()
+        if self._unresumed:
+            self._store_queues().resume()
+            self._unresumed = False
+        return directory
 
     def _deliver(self) -> "Deliveries":
         """Have records moved to their topics when they are due."""
@@ -387,6 +400,19 @@ class Store:
 
     def _consumer(self, wish: Wish, chores: Chores) -> Consumer:
         return self._handles.consumer(self._consuming.consumer(wish, chores))
+
+    def transaction(self) -> "Transaction":
+        """What its ``with`` block does happens as a whole, or not at all: durable when it ends.
+
+        Records for topics, messages for exchanges, acknowledgements, and offsets of consumers'
+        groups; all of it is held until then, 16 MiB at most. An exception in the block: nothing has
+        happened. It is seen a moment later; ``positions`` waits for that. Raises ReadOnly.
+        """
+        if self.mode == "read":
+            raise ReadOnly(f"{self.path}: the store is open for reading")
+        from logstore.store_transaction import Transaction
+
+        return Transaction(self._store_queues(), self.topic, self._handles.flush_producers)
 
     # Channels
 

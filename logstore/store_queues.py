@@ -7,16 +7,18 @@ the same store, its model is the only one: see ``lend``.
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from logstore.access.resources import object_name
 from logstore.amqp.fields import text
 from logstore.broker.channel import Channels
 from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.queues.journal import settlements_of
 from logstore.broker.queues.served_turn import NotNow, ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly
 from logstore.kept_queues import DEFAULT_VHOST
-from logstore.open_queues import OpenQueues
+from logstore.open_queues import OpenQueues, journal_there
 from logstore.open_topics import OpenTopics
 from logstore.slices import Slices, Steps
 from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
@@ -82,6 +84,11 @@ class StoreQueues:
             self._turn.forked(error)
 
     # As Desk
+
+    @property
+    def home(self) -> "StoreQueues":
+        """As Desk.home."""
+        return self
 
     @property
     def hands(self) -> "Hands":
@@ -204,6 +211,13 @@ class StoreQueues:
         """As Owner.did."""
         self._did(kind, f"{what} {object_name(text(vhost), name)}")
 
+    def journal_soon(self) -> None:
+        """Have the journal synced by this thread, which waits for that anyway."""
+        turn, queues = self._turn, self._queues
+        if queues is not None and not isinstance(turn, ServedTurn):
+            with suppress(LogstoreError):  # whoever has told it something is told
+                queues.wait_for_journal()
+
     # As Desk
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
@@ -276,7 +290,34 @@ class StoreQueues:
             committer.close()
             raise
         turn.begin(queues)
+        turn.do(queues.keep_offsets)
         self._committer, self._queues, self._turn = committer, queues, turn
+
+    # What earlier processes have left
+
+    def resume(self) -> None:
+        """What they have committed comes to its topics and groups; returns when it is there.
+
+        Where there is nothing of it nothing is opened but the journal.
+        """
+        if self._served is not None:
+            return  # the server does it
+        if self._turn is None and not self._left():
+            return
+        turn = self._opened()
+        if not isinstance(turn, ServedTurn):
+            turn.wait(lambda: not self._model().resuming)
+            for log in turn.do(lambda: list(self._model().brought_again)):
+                with suppress(LogstoreError):  # whoever uses it is told
+                    log.wait(log.end)
+
+    def _left(self) -> bool:
+        """Whether there is any."""
+        journal = journal_there(self._directory.writable())
+        if journal is None:
+            return False
+        notes = settlements_of(journal)
+        return bool(notes.unfinished() or notes.transactions().committed())
 
     # Lent to a server
 
@@ -348,6 +389,7 @@ class InVhost:
     def __init__(self, queues: StoreQueues, vhost: bytes) -> None:
         self._queues = queues
         self._vhost = vhost
+        self.home = queues
         self.run, self.wait, self.poke = queues.run, queues.wait, queues.poke
         self.consumer = queues.consumer
 

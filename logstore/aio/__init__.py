@@ -25,6 +25,7 @@ from logstore.aio.topic import Topic
 
 if TYPE_CHECKING:
     from logstore.aio.queues import Exchange, Queue, QueueConsumer, QueueMessage
+    from logstore.aio.transaction import Transaction
 
 _OF_QUEUES = ("Exchange", "Queue", "QueueConsumer", "QueueMessage")
 
@@ -35,6 +36,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         from logstore.aio import queues
 
         return getattr(queues, name)
+    if name == "Transaction":
+        from logstore.aio.transaction import Transaction
+
+        return Transaction
     raise AttributeError(f"module 'logstore.aio' has no attribute {name!r}")
 
 
@@ -51,5 +56,6 @@ __all__ = [
     "Store",
     "Stream",
     "Topic",
+    "Transaction",
     "open",
 ]

@@ -43,6 +43,11 @@ class Consumer(Opened["Consumer"]):
         self._left: Iterator[Record] = iter(_NONE)  # of the chunk, to be handed out in a row
         self._step: Outlasting[Iterator[Record] | float | None] = Outlasting(ground.workers)
 
+    @property
+    def behind(self) -> Behind | None:
+        """The library's own consumer; None before it is opened."""
+        return self._consumer
+
     # Opened
 
     async def _opened(self) -> "Consumer":

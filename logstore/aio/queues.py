@@ -64,6 +64,11 @@ class QueueMessage:
         return f"<aio {self._message!r}>"
 
     @property
+    def behind(self) -> Behind:
+        """The library's own message."""
+        return self._message
+
+    @property
     def queue(self) -> str:
         return self._message.queue
 
@@ -242,7 +247,7 @@ class _Desk:
     """A ``Desk`` for one consumer: it alone is told of what comes to it."""
 
     def __init__(self, owner: Owner, poke: Callable[[], None]) -> None:
-        self.do, self.run, self.wait = owner.do, owner.run, owner.wait
+        self.do, self.run, self.wait, self.home = owner.do, owner.run, owner.wait, owner.home
         self.poke = poke
 
 

@@ -37,6 +37,7 @@ from logstore.store import open_store
 
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues
     from logstore.aio.queues import Exchange, Queue
+    from logstore.aio.transaction import Transaction
 
 
 class Store(Face[Behind]):
@@ -173,6 +174,12 @@ class Store(Face[Behind]):
             sleep=pauses.append, on_damage=on_damage,
         )  # fmt: skip
         return Replay(make, self.slow, pauses, sleep)
+
+    def transaction(self) -> "Transaction":
+        """As Store.transaction."""
+        from logstore.aio.transaction import Transaction
+
+        return Transaction(self.behind.transaction(), self._ground)
 
     # Channels
 
@@ -313,6 +320,7 @@ class Opening:
             store = self._make()
             if store.mode == "write":
                 store.internals().queues()  # imported here, not in the loop
+                store.topics()  # what an earlier process has committed comes to them
             return store
 
         return Store(await workers.run(work, Behind.close))

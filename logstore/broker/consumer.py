@@ -3,7 +3,8 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, islice
 from operator import length_hint
 from types import TracebackType
@@ -33,6 +34,14 @@ class Membership(Protocol):
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
         """Durable on return. Raises Fenced where others have the partitions by now."""
+
+    def owning(
+        self, places: Collection[TopicPartition]
+    ) -> AbstractContextManager[Mapping[TopicPartition, str]]:
+        """None of these goes to others meanwhile; the ids of their topics. Raises Fenced."""
+
+    def decided(self, kept: Callable[[], None]) -> None:
+        """A transaction has committed some. ``kept`` returns once that is kept with the group's."""
 
     @property
     def late(self) -> bool:
@@ -129,6 +138,7 @@ class Consumer:
         self._next = dict(positions)  # what to read next
         self._done = dict(positions)  # all below is done
         self._committed = dict(committed or {})
+        self._in_transactions: set[TopicPartition] = set()  # these are not committed by itself
         self._chunk: _Chunk | None = None
         self._one_by_one = True  # iterated, not polled
         self._membership = membership
@@ -459,6 +469,35 @@ class Consumer:
         self._lost = None  # on demand: whoever asks has heard of it
         self._commit(last_done=True, metadata=metadata)
 
+    @property
+    def group(self) -> str | None:
+        """The name of its group; None: it has none."""
+        return self._group
+
+    @contextmanager
+    def committing(
+        self, offsets: Mapping[TopicPartition, int]
+    ) -> Iterator[Mapping[TopicPartition, str]]:
+        """For a transaction that commits these: the ids of their topics.
+
+        Nobody else commits for it, or has the partitions, meanwhile. Raises Fenced, Closed.
+        """
+        self._check_open()
+        assert self._membership is not None, "who has no group is refused before"
+        with self._membership.owning(offsets.keys()) as ids, self._committing:
+            yield ids
+
+    def committed(self, offsets: Mapping[TopicPartition, int], kept: Callable[[], None]) -> None:
+        """A transaction has, within ``committing``; ``kept`` as Membership.decided has it.
+
+        From now on the consumer does not commit in these partitions by itself.
+        """
+        assert self._membership is not None
+        self._membership.decided(kept)
+        with self._lock:
+            self._in_transactions |= offsets.keys()
+            self._committed.update(offsets)
+
     def _positions(self, *, last_done: bool) -> dict[TopicPartition, int]:
         """Where each partition is done; with ``last_done`` including what was handed out last."""
         with self._lock:
@@ -472,7 +511,8 @@ class Consumer:
                     positions[chunk.place] = max(positions[chunk.place], done)
             return positions
 
-    def _commit(self, *, last_done: bool, metadata: str = "") -> None:
+    def _commit(self, *, last_done: bool, metadata: str = "", all_: bool = True) -> None:
+        """``all_``: also in partitions where transactions do it."""
         if self._membership is None:
             return
         with self._committing:
@@ -480,7 +520,8 @@ class Consumer:
             moved = {
                 place: offset
                 for place, offset in positions.items()
-                if metadata or offset != self._committed.get(place)
+                if (metadata or offset != self._committed.get(place))
+                and (all_ or place not in self._in_transactions)
             }
             if not moved:
                 return
@@ -495,7 +536,7 @@ class Consumer:
 
     def _commit_what_is_done(self, *, last_done: bool) -> None:
         if self._auto_commit:
-            self._commit(last_done=last_done)
+            self._commit(last_done=last_done, all_=False)
 
     def lose_output(self, topic: str, error: BaseException) -> None:
         """A producer of this store was closed before all was written: commit no more by itself.

@@ -12,7 +12,7 @@ lock that the kernel lets go of, and a member without is dead whatever its lease
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -164,6 +164,15 @@ class EmbeddedMember:
 
         strange, gone = self._table.act(self.group, work)
         return strange | gone
+
+    def check_owns(self, places: Collection[Place]) -> None:
+        """Raises Fenced where it does not have all of these, or may not have them for long."""
+        entry = self._table.load(self.group)
+        row = None if entry is None else entry.members.get(self._id)
+        if entry is None or entry.kind != "embedded" or row is None or self.late:
+            raise self._fenced()
+        if not decode_member(row).held.issuperset(places):
+            raise self._fenced()
 
     def leave(self) -> None:
         """Its partitions are others' at once."""

@@ -5,7 +5,8 @@ given up when what was handed out of it is done and committed; until then the ot
 """
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.chores import OWN_THREADS, Chore, Chores
@@ -63,6 +64,7 @@ class Sharing:
         self._settled = False
         self._lock = threading.Lock()  # one look at a time
         self._leaving = False
+        self._deciding: list[Callable[[], None]] = []  # waits until a transaction's are kept
         self._chores = chores
         self._chore: Chore | None = None
 
@@ -136,12 +138,32 @@ class Sharing:
                 f"group {self._member.group!r}: metadata of {size} bytes, "
                 f"{self._metadata_bytes_max} at most"
             )
+        self._settle()
         places = self._places
         self._member.commit({
             place: OffsetToCommit(offset, metadata, topic_id=places[place][0])
             for place, offset in offsets.items()
             if place in places
         })  # fmt: skip
+
+    @contextmanager
+    def owning(self, places: Collection[TopicPartition]) -> Iterator[Mapping[TopicPartition, str]]:
+        """As Membership.owning."""
+        with self._lock:
+            consumer = self._consumer
+            owned = {} if consumer is None else self._owned(consumer)
+            self._member.check_owns([owned.get(it, ("", it[1])) for it in places])
+            yield {it: owned[it][0] for it in places}
+
+    def decided(self, kept: Callable[[], None]) -> None:
+        """As Membership.decided."""
+        self._deciding.append(kept)
+
+    def _settle(self) -> None:
+        """What transactions have committed is kept: what is committed now comes behind it."""
+        while self._deciding:
+            self._deciding[0]()
+            del self._deciding[0]
 
     @property
     def late(self) -> bool:
@@ -167,4 +189,5 @@ class Sharing:
         self._leaving = True
         if self._chore is not None:
             self._chore.join()
+        self._settle()
         self._member.leave()

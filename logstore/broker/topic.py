@@ -107,6 +107,13 @@ class Topic:
 
     # Appending
 
+    def choose(self, key: bytes | None) -> int:
+        """The partition that a record with this key goes to; any, where it has none."""
+        partition = self._partitioner.partition(key)
+        if key is None:
+            self._partitioner.batch_full()
+        return partition
+
     def _no_companion(self) -> "Topic":
         raise Refused(
             f"topic {self.name!r}: nothing waits for its time there; set delivery.schedule=true"

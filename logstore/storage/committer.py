@@ -186,6 +186,9 @@ class GroupCommitter:
     def commit(self, group: str, offsets: ToCommit) -> Keeping:
         return self._committer.keep(TABLES, lambda it: self._table.commit(it, group, offsets))
 
+    def decided(self, group: str, offsets: ToCommit) -> Keeping:
+        return self._committer.keep(TABLES, lambda it: self._table.decided(it, group, offsets))
+
     def delete_group(self, group: str) -> Keeping:
         return self._committer.keep(TABLES, lambda it: self._table.delete(it, group))
 

@@ -232,6 +232,12 @@ class GroupTable:
             self._check_no_embedded(group, self._entry(transaction, group))
         return self._commit(transaction, group, offsets)
 
+    def decided(
+        self, transaction: Transaction, group: str, offsets: ToCommit
+    ) -> set[TopicPartition]:
+        """The same, whoever its members are: the journal has it."""
+        return self._commit(transaction, group, offsets)
+
     def delete(self, transaction: Transaction, group: str) -> None:
         """Raises GroupBusy while embedded members live, UnknownGroup."""
         entry = self._entry(transaction, group)

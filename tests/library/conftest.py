@@ -21,6 +21,13 @@ BOTH = {
         # Ctrl-C comes to the thread that syncs: here a thread that never gets it.
         "test_ctrl_c_in_a_sync_neither_hangs_the_close_nor_loses_what_was_acknowledged",
     ),
+    "test_library_transactions": (
+        # In threads of a test: here all is in the loop's.
+        "test_threads_have_transactions_at_once",
+        "test_is_refused",
+        "test_of_another_store_is_not",
+        "test_every_error_is_one_of_ours",
+    ),
     "test_library_upkeep": (),
     "test_queue_upkeep": (
         "test_by_a_process_that_uses_no_queues",  # a loop watches them from the start

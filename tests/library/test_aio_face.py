@@ -12,14 +12,16 @@ from logstore.store import open_store
 INSIDE = {
     "Store": {"forked"},
     "Topic": {
-        "all_at_hand", "at_hand", "change", "grow", "opened", "portions", "put",
+        "all_at_hand", "at_hand", "change", "choose", "grow", "opened", "portions", "put",
         "put_many", "read_only", "waiting",
     },
     "Producer": {"behind", "forked", "pushed", "take"},
     "Consumer": {
-        "fail", "forked", "give_up", "look", "lose", "lose_output", "quick", "release", "take",
+        "committed", "committing", "fail", "forked", "give_up", "group", "look", "lose",
+        "lose_output", "quick", "release", "take",
     },
     "Group": set(),
+    "Transaction": {"begin", "commit", "end"},
     "Channel": {"check", "open", "opened", "put"},
     "Listener": {"closed", "deliver", "deliver_kept", "forked"},
     "Exchange": {"message", "run", "taken"},
@@ -28,7 +30,7 @@ INSIDE = {
         "arguments", "begin", "can_take", "cancelled", "end", "no_ack", "push", "tag", "take",
         "timeout_ms",
     },
-    "QueueMessage": set(),
+    "QueueMessage": {"store", "taken", "unsettled"},
 }  # fmt: skip
 FIELDS = {"created_ms", "id", "mode", "name", "partitions", "sent"}  # which objects have
 OWN = {"behind", "slow", "workers"}  # what this face stands on

@@ -39,6 +39,7 @@ class _Begun(NamedTuple):
 
 
 class _Told(NamedTuple):
+    first: int  # the mark of the transaction's first record; until it is told, within its batch
     upto: int  # the mark after the journal's batch
     transaction: Transaction
     effects: list[Effect]
@@ -103,6 +104,7 @@ class Holding:
         self._begun: deque[_Begun] = deque()
         self._waiting = 0  # for declarations
         self._telling: list[_Told] = []  # in a batch that is being appended
+        self._records = 0  # in that batch
         self._told: deque[_Told] = deque()
         self._done: deque[_Done] = deque()
         self._stop: Wake | None = None
@@ -174,6 +176,8 @@ class Holding:
             transaction.failed(part, error)
         for it in transaction.remembered:
             it.came(error)
+        for of_group in transaction.commits:
+            of_group.failed(error)
         then(error)
 
     # Telling the journal
@@ -192,9 +196,10 @@ class Holding:
         while self._begun and size < BATCH_BYTES:
             transaction, then = self._begun.popleft()
             more, effects, self._next_number = transaction.tell(self._next_number, now_ms)
+            self._telling.append(_Told(len(records), 0, transaction, effects, then))
             records = records + more
             size += transaction.body_bytes
-            self._telling.append(_Told(0, transaction, effects, then))
+        self._records = len(records)
         return records
 
     def told(self, upto: int) -> bool:
@@ -203,7 +208,8 @@ class Holding:
         """
         if not self._telling:
             return False
-        self._told += [it._replace(upto=upto) for it in self._telling]
+        base = upto - self._records
+        self._told += [it._replace(first=base + it.first, upto=upto) for it in self._telling]
         self._telling = []
         if self._stop is None:
             self._stop = self._journal.watch(self._wake)
@@ -230,6 +236,7 @@ class Holding:
         safe, before = self._journal.done, len(self._done)
         while self._told and self._told[0].upto <= safe:
             it = self._told.popleft()
+            self._happened(it)
             self._do(it.transaction, it.effects, it.then)
         if self._told:
             try:
@@ -245,6 +252,11 @@ class Holding:
             # What they settle stays out: else it could come again, having been settled.
             it.transaction.endings.clear()
             self._fail(it.transaction, it.then, error)
+
+    def _happened(self, it: _Told) -> None:
+        at = it.first + it.transaction.commits_at
+        for n, of_group in enumerate(it.transaction.commits):
+            of_group.happened(self._journal.offset_of(at + n))
 
     def _do(self, transaction: Transaction, effects: Sequence[Effect], then: Then) -> None:
         waiting = Waiting(synced=True)

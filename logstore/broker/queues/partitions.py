@@ -56,7 +56,13 @@ class Partitions:
         self._alarm = alarm
         self._seen = seen
         self._left: dict[Place, deque[_Left]] = {}
+        self.again: set[Log] = set()  # that had to be brought something of earlier processes
         self._opening: dict[Place, list[Callable[[LogstoreError | None], None]]] = {}
+
+    @property
+    def opening(self) -> bool:
+        """Whether some are being opened."""
+        return bool(self._opening)
 
     # Before the journal is told
 
@@ -146,6 +152,7 @@ class Partitions:
                 return True
             mark = its.append(entry.batch)
         except (UnknownTopic, UnknownPartition):  # deleted
+            entry.gone = True
             waiting.unparked(None, 0)
             return True
         except StorageFull as error:
@@ -153,9 +160,12 @@ class Partitions:
             self._alarm(self, self._clock() + RETRY_MS)
             return False
         except LogstoreError as error:
+            entry.gone = True
             waiting.unparked(None, 0, error)
             return True
         entry.log, entry.mark = its, mark
+        if again:
+            self.again.add(its)
         its.sync_soon()
         waiting.unparked(its, mark + entry.batch.last_offset_delta + 1)
         return True

@@ -11,7 +11,7 @@ were a queue of its own, with the number 0, which no queue has; ``close`` takes 
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from logstore.amqp import fields
 from logstore.broker.policies import STREAM, check
+from logstore.broker.queues.decided_offsets import DecidedOffsets
 from logstore.broker.queues.handovers import HandOvers
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
@@ -51,6 +52,7 @@ from logstore.broker.routing.topology import Topology
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogFailed, LogstoreError, Refused, UnknownPartition
+from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptQueue,
@@ -60,6 +62,7 @@ from logstore.kept_queues import (
     QueueLogs,
 )
 from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
+from logstore.log import Log, TopicPartition
 from logstore.records.encode import encode
 
 if TYPE_CHECKING:  # most have none
@@ -147,6 +150,7 @@ class Queues:
         self._notes = notes
         self._holding = Holding(self._journal, notes, soon, self._end_soon)
         self.commit = self._holding.begin
+        self._keeping = 0  # offsets of groups, of earlier processes
         self._routes: TopicRoutes | None = None
         kept = logs.keeper.load()
         for error in kept.damaged:
@@ -432,6 +436,70 @@ class Queues:
         """The sessions of which it knows anything."""
         return self._notes.sessions()
 
+    # Offsets of groups
+
+    def offsets(self, group: str, offsets: Mapping[TopicPartition, OffsetToCommit]) -> DecidedOffsets:
+        """As a part of a held transaction."""
+        keeper = self._surroundings.positions
+        assert keeper is not None, "who has groups keeps their offsets"
+        return DecidedOffsets(group, offsets, keeper, self._notes.ended)
+
+    def keep_offsets(self) -> None:
+        """At the start of a process that has no transactions of topics: keep those that an earlier
+        one has committed, and groups may not have. Those of topics that are gone are forgotten.
+        """
+        keeper, topics = self._surroundings.positions, self._surroundings.topics
+        if keeper is None or topics is None:
+            return
+        by_place: dict[int, dict[str, dict[TopicPartition, OffsetToCommit]]] = {}
+        for place, (group, offsets) in self._notes.transactions().committed():
+            those = by_place.setdefault(place, {}).setdefault(group, {})
+            for it in offsets:
+                topic = topics.by_uuid(it.topic_id)
+                if topic is not None:
+                    those[topic.name, it.partition] = OffsetToCommit(
+                        it.offset, it.metadata, it.leader_epoch, topic.id, place
+                    )
+        for place, groups in by_place.items():
+            self._keep_again(keeper, place, groups)
+
+    def _keep_again(
+        self,
+        keeper: GroupKeeper,
+        place: int,
+        groups: Mapping[str, Mapping[TopicPartition, OffsetToCommit]],
+    ) -> None:
+        left = len(groups)
+        self._keeping += left
+
+        def kept(keeping: Keeping) -> None:
+            nonlocal left
+            self._keeping -= 1
+            if keeping.error is not None:
+                log.error("offsets that were committed are not kept yet: %s", keeping.error)
+                return
+            left -= 1
+            if not left:
+                self._notes.ended(place)
+
+        for group, offsets in groups.items():
+            keeper.decided(group, offsets).then(kept)
+
+    @property
+    def resuming(self) -> bool:
+        """Whether what earlier processes have committed is still on its way to topics and groups.
+
+        Not where something keeps it from coming there in this process.
+        """
+        partitions = self._holding.partitions
+        return bool(self._keeping or (partitions is not None and partitions.opening))
+
+    @property
+    def brought_again(self) -> Collection[Log]:
+        """The partitions that had to be brought something of earlier processes."""
+        partitions = self._holding.partitions
+        return () if partitions is None else partitions.again
+
     def keeps_history(self, name: str) -> bool:
         """As Host.keeps_history."""
         channels = self._surroundings.channels
@@ -669,6 +737,10 @@ class Queues:
         retry = self.clock() + RETRY_MS if self._failing else NO_TIME
         first = min(first, retry, self._trimming.due_ms)
         return None if first == NO_TIME else first
+
+    def wait_for_journal(self) -> None:
+        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        self._journal.wait(self._journal.end)
 
     def tick(self, now_ms: int) -> None:
         """That time has come."""

@@ -30,6 +30,10 @@ Group = Delivered[Any, Any]
 class Desk(Protocol):
     """Where calls are made: in the turn of whoever has the model. From any thread."""
 
+    @property
+    def home(self) -> object:
+        """The store's queues, all virtual hosts of them."""
+
     def do(self, call: Callable[[Vhost], _T]) -> _T:
         """Call it, and end the turn. Raises what it raises; Closed, Forked, ReadOnly."""
 
@@ -112,6 +116,28 @@ class QueueMessage:
         """How often it came back, having failed."""
         return int(self.headers.get(COUNT_HEADER, 0))
 
+    @property
+    def store(self) -> object:
+        """What has its queue: a store's queues."""
+        return self._desk.home
+
+    def unsettled(self) -> Group:
+        """Where it is, within the model. Raises Refused where it was settled before."""
+        group = self._hands.unacked.find(self._tag)
+        if group is None:
+            raise self._settled()
+        return group
+
+    def taken(self) -> None:
+        """The same, and it is nobody's any more."""
+        self._hands.unacked.ack(self._tag)
+
+    def _settled(self) -> Refused:
+        return Refused(
+            f"a message of queue {self.queue!r} was settled or given back before; "
+            f"settle each once, while its consumer is open"
+        )
+
     def ack(self) -> None:
         """It is done with. Not yet synced when this returns; when the store is closed it is.
 
@@ -149,10 +175,7 @@ def settle_now(messages: Sequence[QueueMessage], call: Callable[[Group], None]) 
     for message in messages:
         group = message._hands.unacked.ack(message._tag)
         if group is None:
-            raise Refused(
-                f"a message of queue {message.queue!r} was settled or given back before; "
-                f"settle each once, while its consumer is open"
-            )
+            raise message._settled()
         call(group)
 
 

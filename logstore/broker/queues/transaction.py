@@ -79,13 +79,14 @@ class Effect(NamedTuple):
 class Entry:
     """A batch for a partition of a topic, and where it stands once it was appended."""
 
-    __slots__ = ("batch", "log", "mark", "place")
+    __slots__ = ("batch", "gone", "log", "mark", "place")
 
     def __init__(self, place: Place, batch: Batch) -> None:
         self.place = place
         self.batch = batch  # with its number, once the journal is told
         self.log: Log | None = None
         self.mark = 0
+        self.gone = False  # it never will be appended by this process
 
 
 class Ending(NamedTuple):
@@ -111,11 +112,25 @@ class Remembered(Protocol):
         """It has happened; or it never will."""
 
 
+class Commits(Protocol):
+    """Offsets of a group, which count once the journal has them."""
+
+    def record(self, now_ms: int) -> Record:
+        """What the journal is told."""
+
+    def happened(self, place: int) -> None:
+        """It has that safe, at this offset."""
+
+    def failed(self, error: LogstoreError) -> None:
+        """It never will."""
+
+
 class Transaction:
     """One of them, as it is put together."""
 
     __slots__ = (
-        "ahead", "body_bytes", "endings", "entries", "first", "parts", "remembered",
+        "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "parts",
+        "remembered",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -124,13 +139,15 @@ class Transaction:
         self.entries: list[Entry] = []
         self.endings: list[Ending] = []
         self.remembered: list[Remembered] = []
+        self.commits: list[Commits] = []
+        self.commits_at = 0  # of its records, the first of those: once it is told
         self.body_bytes = 0
         self.first = 0  # the number of its first body, once it is told
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
         brings = self.parts or self.entries or self.ahead
-        return bool(brings or self.endings or self.remembered)
+        return bool(brings or self.endings or self.remembered or self.commits)
 
     def bring(self, part: Part) -> None:
         """Messages. Their queues count them from now on, as what is coming."""
@@ -176,6 +193,7 @@ class Transaction:
         self.entries += other.entries
         self.endings += other.endings
         self.remembered += other.remembered
+        self.commits += other.commits
         self.body_bytes += other.body_bytes
 
     def forget(self) -> None:
@@ -184,8 +202,10 @@ class Transaction:
             self.failed(part, Refused(FORGOTTEN))
         for it in self.remembered:
             it.came(Refused(FORGOTTEN))
+        for of_group in self.commits:
+            of_group.failed(Refused(FORGOTTEN))
         self.ahead, self.parts, self.entries = [], [], []
-        self.endings, self.remembered = [], []
+        self.endings, self.remembered, self.commits = [], [], []
         self.body_bytes = 0
 
     def settle(self, queue: Holder, lane: int, first: int, bits: int) -> None:
@@ -196,7 +216,7 @@ class Transaction:
     def lasts(self) -> bool:
         """Whether any of it outlives the process."""
         return (
-            bool(self.entries)
+            bool(self.entries or self.commits)
             or any(it.queue.facts.lasts for it in self.endings)
             or any(queue.facts.lasts for part in self.parts for queue, _ in part.targets)
             or any(it.lasts for it in self.remembered)
@@ -224,6 +244,8 @@ class Transaction:
             bodies.append(Body(entry.place, entry.batch))
         records = self._settled(now_ms)
         records += [it.record(now_ms) for it in self.remembered if it.lasts]
+        self.commits_at = len(records)
+        records += [it.record(now_ms) for it in self.commits]
         if bodies:
             records.append((encode(bodies), held_key(number), (), now_ms))
         return records, effects, number + len(bodies)

@@ -24,6 +24,7 @@ from logstore.amqp.replies import (
 from logstore.broker.queues.message import Message, without_blind_copies
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.settling import Outgoing
 from logstore.broker.queues.subscription import Whose
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.errors import LogstoreError
@@ -33,7 +34,6 @@ from logstore.protocols.amqp.subscription import AmqpSubscription, content_frame
 from logstore.protocols.amqp.transaction import Transaction
 from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_refusals import refusal_of
-from logstore.protocols.rabbit_settling import Outgoing
 from logstore.records.encode import Pieces
 
 CHANNEL_BYTES: Final = 768  # that an open one takes: a client may have 2,047

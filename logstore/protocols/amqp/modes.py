@@ -5,6 +5,7 @@ from functools import partial
 from logstore.amqp import methods
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
 from logstore.broker.queues.queue import Queue
+from logstore.broker.queues.settling import Settling
 from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.channel import AmqpChannel
@@ -12,7 +13,6 @@ from logstore.protocols.amqp.confirm import Confirms
 from logstore.protocols.amqp.publish import check_again, counted, send_back
 from logstore.protocols.amqp.settle import take
 from logstore.protocols.amqp.transaction import Transaction
-from logstore.protocols.rabbit_settling import Settling
 
 
 def select_confirms(channel: AmqpChannel, method: methods.ConfirmSelect) -> None:

@@ -22,6 +22,7 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.message import Message
+from logstore.broker.queues.settling import BODIES_BYTES_MAX, Outgoing, bytes_of
 from logstore.broker.queues.station import Route
 from logstore.errors import LogstoreError
 from logstore.protocols.amqp.carrier import NO_LAST, Last, Publishing
@@ -29,7 +30,6 @@ from logstore.protocols.amqp.channel import AmqpChannel
 from logstore.protocols.amqp.door import REPLY_TO, reply_address
 from logstore.protocols.amqp.subscription import returned_frames
 from logstore.protocols.rabbit_permits import AskKey, is_topic
-from logstore.protocols.rabbit_settling import BODIES_BYTES_MAX, Outgoing, bytes_of
 from logstore.records.encode import Pieces
 
 IDS: Final = Struct(">HH").pack(*METHOD_IDS[methods.BasicPublish])  # how its frames begin

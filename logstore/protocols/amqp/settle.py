@@ -8,10 +8,7 @@ from logstore.amqp import methods
 from logstore.amqp.frames import METHOD
 from logstore.amqp.methods import IDS as METHOD_IDS
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
-from logstore.errors import LogstoreError
-from logstore.protocols.amqp.channel import AmqpChannel
-from logstore.protocols.amqp.transaction import Settlement
-from logstore.protocols.rabbit_settling import (
+from logstore.broker.queues.settling import (
     SETTLEMENT_BYTES,
     Group,
     Verdict,
@@ -19,6 +16,9 @@ from logstore.protocols.rabbit_settling import (
     released,
     settled,
 )
+from logstore.errors import LogstoreError
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.transaction import Settlement
 
 _ACK: Final = METHOD_IDS[methods.BasicAck]
 IDS: Final = Struct(">HH").pack(*_ACK)  # how the frames of an Ack begin

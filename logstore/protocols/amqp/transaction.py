@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from logstore.broker.queues.named import Named
-from logstore.broker.queues.unacked import Unacked
-from logstore.protocols.rabbit_settling import (
+from logstore.broker.queues.settling import (
     BODIES_BYTES_MAX,
     SETTLEMENT_BYTES,
     Outgoing,
     Verdict,
     bytes_of,
 )
+from logstore.broker.queues.unacked import Unacked
 
 
 class Settlement(NamedTuple):

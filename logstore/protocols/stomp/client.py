@@ -11,6 +11,7 @@ from logstore.amqp.fields import text
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.settling import Outgoing
 from logstore.broker.queues.subscription import Whose
 from logstore.broker.queues.unacked import Unacked
 from logstore.broker.queues.vhost import Vhost
@@ -20,7 +21,6 @@ from logstore.protocols.rabbit_login import Admitted
 from logstore.protocols.rabbit_parting import part
 from logstore.protocols.rabbit_permits import Ask, AskKey, Permits, Unless, is_topic
 from logstore.protocols.rabbit_refusals import refusal_of
-from logstore.protocols.rabbit_settling import Outgoing
 from logstore.protocols.session import Link
 from logstore.protocols.stomp.door import StompDoor
 from logstore.protocols.stomp.outbox import Outbox

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from logstore.amqp.replies import PRECONDITION_FAILED, Refusal
+from logstore.broker.queues.settling import Group, Settling, Verdict
 from logstore.broker.queues.transaction import Transaction as Held
 from logstore.errors import LogstoreError
-from logstore.protocols.rabbit_settling import Group, Settling, Verdict
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.phase import OPEN
 from logstore.protocols.stomp.receipts import Slot

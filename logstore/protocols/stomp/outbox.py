@@ -7,11 +7,11 @@ opened that may refuse messages, it is kept back.
 from collections.abc import Callable
 from typing import Final
 
+from logstore.broker.queues.settling import Outgoing, bytes_of
 from logstore.broker.queues.vhost import Vhost
 from logstore.counts.doors import DoorCounts
 from logstore.counts.publishes import AmqpCounts
 from logstore.errors import LogstoreError
-from logstore.protocols.rabbit_settling import Outgoing, bytes_of
 from logstore.protocols.stomp.receipts import Receipts, Run
 
 KEPT_BACK_BYTES_MAX: Final = 1 << 20  # then nothing more is taken

@@ -8,10 +8,10 @@ from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.settling import Outgoing
 from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.protocols.rabbit_asks import to_consume, to_declare
 from logstore.protocols.rabbit_permits import Ask
-from logstore.protocols.rabbit_settling import Outgoing
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.mapping import (
     arguments,

@@ -3,8 +3,8 @@
 from typing import Final
 
 from logstore.broker.queues.named import Named
+from logstore.broker.queues.settling import Verdict, rejected, released, settled
 from logstore.broker.queues.unacked import Delivered
-from logstore.protocols.rabbit_settling import Verdict, rejected, released, settled
 from logstore.protocols.stomp import commit
 from logstore.protocols.stomp.client import StompClient
 from logstore.protocols.stomp.mapping import flag

@@ -3,14 +3,14 @@
 from typing import Any, Final, NamedTuple
 
 from logstore.broker.queues.named import Named
-from logstore.broker.queues.unacked import Unacked
-from logstore.protocols.rabbit_settling import (
+from logstore.broker.queues.settling import (
     BODIES_BYTES_MAX,
     SETTLEMENT_BYTES,
     Outgoing,
     Verdict,
     bytes_of,
 )
+from logstore.broker.queues.unacked import Unacked
 from logstore.stomp.faults import StompFault
 
 AT_ONCE_MAX: Final = 16  # transactions of one connection, as in RabbitMQ

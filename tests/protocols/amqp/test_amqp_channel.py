@@ -25,7 +25,7 @@ from logstore.broker.topics import Space
 from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
 from logstore.protocols.rabbit_alarm import free_bytes
-from logstore.protocols.rabbit_settling import BODIES_BYTES_MAX
+from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.records.decode import decode as records_of
 
 # Declaring

@@ -5,7 +5,7 @@ from stomp_kit import Door, bodies
 from stomp_wire import frame
 
 from logstore.errors import StorageFull
-from logstore.protocols.rabbit_settling import BODIES_BYTES_MAX
+from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.protocols.stomp.transaction import ACTIONS_MAX
 
 

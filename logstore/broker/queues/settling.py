@@ -1,5 +1,5 @@
-"""What transactions of all doors to the queues have in common: what is held back, and what becomes
-of delivered messages that are settled in one.
+"""What transactions of all doors to the queues, and of the library, have in common: what is held
+back, and what becomes of delivered messages that are settled in one.
 """
 
 from collections.abc import Callable, Iterable, Sequence

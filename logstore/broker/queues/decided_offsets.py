@@ -1,0 +1,61 @@
+"""Offsets of one group, as a part of a held transaction.
+
+They are a record of the journal, as those are that are committed in transactions of topics
+(``transactions/operations.py``); once that is safe they are kept where those of groups are, by its
+place: what the group has of a later one stays.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.transaction import Record
+from logstore.broker.topic import uuid_of
+from logstore.broker.transactions.operations import Offset, encode_offsets, overtaken_key
+from logstore.errors import LogstoreError
+from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
+from logstore.log import TopicPartition
+
+
+class DecidedOffsets:
+    """Of one transaction."""
+
+    def __init__(
+        self,
+        group: str,
+        offsets: Mapping[TopicPartition, OffsetToCommit],
+        keeper: GroupKeeper,
+        ended: Callable[[int], None],
+    ) -> None:
+        """Each has the id of its topic. ``ended`` is told of the place of their record when they
+        are kept.
+        """
+        self.group = group
+        self.kept = Pending()  # where those of groups are
+        self._offsets = offsets
+        self._keeper = keeper
+        self._ended = ended
+
+    def record(self, now_ms: int) -> Record:
+        """What the journal is told."""
+        offsets = []
+        for (_, partition), it in self._offsets.items():
+            assert it.topic_id is not None
+            offsets.append(
+                Offset(uuid_of(it.topic_id), partition, it.offset, it.leader_epoch, it.metadata)
+            )
+        return encode_offsets(offsets), overtaken_key(self.group), (), now_ms
+
+    def happened(self, place: int) -> None:
+        """The journal has it safe, there."""
+        offsets = {key: replace(it, record=place) for key, it in self._offsets.items()}
+        self._keeper.decided(self.group, offsets).then(lambda it: self._done(place, it))
+
+    def _done(self, place: int, keeping: Keeping) -> None:
+        if keeping.error is None:
+            self._ended(place)  # else the next process keeps them
+        self.kept.finish(keeping.error)
+
+    def failed(self, error: LogstoreError) -> None:
+        """Nothing of the transaction has happened."""
+        self.kept.finish(error)
