@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from logstore.broker.consumer import Consumer
-from logstore.broker.queues.given import Table, message_of, name_of
 from logstore.broker.queues.decided_offsets import DecidedOffsets
+from logstore.broker.queues.given import Table, message_of, name_of
 from logstore.broker.queues.held import Place
 from logstore.broker.queues.message import Message as QueueBound
 from logstore.broker.queues.queue import Queue

@@ -108,6 +108,9 @@ class MemoryKeeper:
 
         return self._do(group, work, refused)
 
+    def decided(self, group, offsets):
+        return self.commit(group, offsets)
+
     def delete_group(self, group):
         def work():
             if group not in self.kept:

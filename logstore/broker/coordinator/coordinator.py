@@ -439,7 +439,7 @@ class Coordinator:
             self._stir(group)
             then(kept)
 
-        self._keeper.commit(group, offsets).then(finished)
+        self._keeper.decided(group, offsets).then(finished)
 
     def _is_known(self, group: str) -> bool:
         """Whether there is more than its name; of one that has members it is. Raises Refusal."""

@@ -438,7 +438,9 @@ class Queues:
 
     # Offsets of groups
 
-    def offsets(self, group: str, offsets: Mapping[TopicPartition, OffsetToCommit]) -> DecidedOffsets:
+    def offsets(
+        self, group: str, offsets: Mapping[TopicPartition, OffsetToCommit]
+    ) -> DecidedOffsets:
         """As a part of a held transaction."""
         keeper = self._surroundings.positions
         assert keeper is not None, "who has groups keeps their offsets"

@@ -21,11 +21,11 @@ from logstore import open_queues
 from logstore.amqp import frames, methods, properties
 from logstore.amqp.frames import method_frame
 from logstore.amqp.properties import Properties
+from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.broker.topics import Space
 from logstore.errors import Failed, StorageFull
 from logstore.protocols.amqp.channel import CHANNEL_BYTES, WORK_AT_ONCE
 from logstore.protocols.rabbit_alarm import free_bytes
-from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.records.decode import decode as records_of
 
 # Declaring

@@ -4,8 +4,8 @@ import pytest
 from stomp_kit import Door, bodies
 from stomp_wire import frame
 
-from logstore.errors import StorageFull
 from logstore.broker.queues.settling import BODIES_BYTES_MAX
+from logstore.errors import StorageFull
 from logstore.protocols.stomp.transaction import ACTIONS_MAX
 
 
