@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from uuid import UUID
 
 from coordinator_parts import Kept, MemoryKeeper
+from door_kit import MemoryTopics, Talk
 from memory_log import MemoryLog
 from transacting_kit import Node
 
@@ -14,6 +15,7 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.transacting.group_offsets import GroupOffsets
 from logstore.broker.transactions.operations import Offset
 from logstore.config import Config
+from logstore.errors import CoordinatorLoading
 from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.records.decode import decode
 
@@ -48,8 +50,8 @@ class NamedTopics:
 class Keeper(MemoryKeeper):
     """Offsets as the catalogue keeps them: of the topic that there is as they are written."""
 
-    def __init__(self, topics):
-        super().__init__(held=True)
+    def __init__(self, topics, *, held=True):
+        super().__init__(held=held)
         self._topics = topics
 
     def commit(self, group, offsets):
@@ -82,15 +84,19 @@ class Keeper(MemoryKeeper):
 class GroupsNode(Node):
     """With groups, whose offsets are durable once ``settle`` was called."""
 
-    def __init__(self, before=None, **more):
+    def __init__(self, before=None, groups=None):
+        """``groups``: a coordinator of theirs, with its topics and its keeper."""
         self.topics = NamedTopics("t", "u") if before is None else before.topics
         self.keeper = Keeper(self.topics) if before is None else before.keeper
+        if groups is not None:
+            self.groups, self.topics, self.keeper = groups
+        else:
+            self.groups = Coordinator(Config().store, self.keeper, self.topics.facts)
         self.keeper.waiting.clear()
         self.later = []
-        super().__init__(before, **more)
+        super().__init__(before)
 
     def begin(self, journaled):
-        self.groups = Coordinator(Config().store, self.keeper, self.topics.facts)
         self.kept = GroupOffsets(
             self.groups, journaled.staged, self.telling, self.topics, self.finished,
             self.later.append,
@@ -149,3 +155,33 @@ class GroupsNode(Node):
         """The letters of the journal's records."""
         batches = MemoryLog.read(self.journal, 0, 1 << 30)
         return "".join(chr(it.key[0]) for batch in batches for it in decode(batch))
+
+
+class TransactionsOfNode:
+    """``TransactionsOf`` a node; with ``loading`` what it knows is being read."""
+
+    def __init__(self, node):
+        self.node = node
+        self.loading = False
+
+    @property
+    def opened(self):
+        return None if self.loading else self.node.coordinator
+
+    def coordinator(self):
+        if self.loading:
+            raise CoordinatorLoading("not yet")
+        return self.node.coordinator
+
+
+class PendingTalk(Talk):
+    """A Kafka session, with transactions; what groups change is durable at once."""
+
+    def __init__(self, **facts):
+        topics = MemoryTopics(lambda: self.clock_ms)
+        super().__init__(topics=topics, keeper=Keeper(topics, held=False), **facts)
+        for name in ("t", "u"):
+            self.topics.create(name, 3, {})
+        self.node = GroupsNode(groups=(self.coordinator, self.topics, self.keeper))
+        self.transactions = TransactionsOfNode(self.node)
+        object.__setattr__(self.door, "transactions_of", self.transactions)

@@ -76,6 +76,12 @@ def _commits() -> Handlers:
     return HANDLERS
 
 
+def _pending_offsets() -> Handlers:
+    from logstore.protocols.kafka.pending_offsets import HANDLERS
+
+    return HANDLERS
+
+
 def _membership() -> Handlers:
     from logstore.protocols.kafka.membership import HANDLERS
 
@@ -184,7 +190,7 @@ _TABLE: Final = (
     Api(24, "add_partitions_to_txn", 0, 5, 3, _refusals, free=True),
     Api(25, "add_offsets_to_txn", 0, 4, 3, _refusals),
     Api(26, "end_txn", 0, 5, 3, _refusals),
-    Api(28, "txn_offset_commit", 0, 5, 3, _refusals, free=True),
+    Api(28, "txn_offset_commit", 0, 5, 3, _pending_offsets),
     Api(29, "describe_acls", 1, 3, 2, _acls),
     Api(30, "create_acls", 1, 3, 2, _acls),
     Api(31, "delete_acls", 1, 3, 2, _acls),

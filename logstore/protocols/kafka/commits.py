@@ -9,10 +9,12 @@ from logstore.access.resources import DESCRIBE, GROUP, READ
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.coordinator.refusal import GroupError, Refusal
+from logstore.broker.coordinator.undecided import Unstable
 from logstore.broker.topic import Topic
 from logstore.kafka.messages import offset_commit as commit_messages
 from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
+from logstore.kafka.messages import txn_offset_commit as pending_messages
 from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
@@ -37,7 +39,7 @@ NOTHING: Final = -1  # the offset where nothing is committed
 
 def offset_commit(client: KafkaClient, version: int, request: commit_messages.Request) -> Steps:
     """Key 8. Durable when answered."""
-    many = _are_many(request.topics)
+    many = are_many(request.topics)
     if many:
         work = partial(_to_commit, client, version, request)
         topics, offsets = yield made_elsewhere(client.door, work)
@@ -52,7 +54,12 @@ def offset_commit(client: KafkaClient, version: int, request: commit_messages.Re
     return _committed(version, request.topics, topics, results)
 
 
-def _are_many(topics: Sequence[commit_messages.Topic] | Sequence[delete_messages.Topic]) -> bool:
+def are_many(
+    topics: Sequence[commit_messages.Topic]
+    | Sequence[delete_messages.Topic]
+    | Sequence[pending_messages.Topic],
+) -> bool:
+    """Whether looking them up takes long."""
     return len(topics) > AT_ONCE or sum(len(it.partitions) for it in topics) > AT_ONCE
 
 
@@ -73,7 +80,7 @@ def _to_commit(
         )
         for asked, topic in zip(request.topics, topics, strict=True)
         for it in asked.partitions
-        if isinstance(topic, Topic) and _unfit(topic, it) is None
+        if isinstance(topic, Topic) and unfit(topic, it) is None
     }
     return topics, list(offsets.items())
 
@@ -112,7 +119,9 @@ def _topic(
     return errors.UNKNOWN_TOPIC_OR_PARTITION if topic is None else topic
 
 
-def _unfit(topic: Topic, asked: commit_messages.Partition) -> int | None:
+def unfit(
+    topic: Topic, asked: commit_messages.Partition | pending_messages.Partition
+) -> int | None:
     """The code of what can't be committed, whatever the group says."""
     if not 0 <= asked.partition_index < len(topic.partitions):
         return errors.UNKNOWN_TOPIC_OR_PARTITION
@@ -150,9 +159,9 @@ def _outcome(
     unknown = errors.UNKNOWN_TOPIC_ID if version >= BY_ID else errors.UNKNOWN_TOPIC_OR_PARTITION
     if isinstance(topic, int):
         return topic
-    unfit = _unfit(topic, asked)
-    if unfit is not None:
-        return unfit
+    code = unfit(topic, asked)
+    if code is not None:
+        return code
     # Deleted since, perhaps, and the partition is another one's.
     error = results.get((topic.name, asked.partition_index), GroupError.UNKNOWN_TOPIC_OR_PARTITION)
     if error is GroupError.UNKNOWN_TOPIC_OR_PARTITION:
@@ -165,12 +174,19 @@ def _outcome(
 # OffsetFetch
 
 
-def offset_fetch(
-    client: KafkaClient, version: int, request: fetch_messages.Request
-) -> fetch_messages.Response | InWorker:
-    """Key 9. There are no transactions, so every offset is stable."""
-    whole = partial(_offsets_fetched, client, version, request)
-    groups = request.groups if version >= MANY_GROUPS else [request]
+def offset_fetch(client: KafkaClient, version: int, request: fetch_messages.Request) -> Steps:
+    """Key 9."""
+    groups: Sequence[fetch_messages.Group | fetch_messages.Request] = (
+        request.groups if version >= MANY_GROUPS else [request]
+    )
+    unstable: dict[str, Unstable | Refusal] = {}
+    if request.require_stable:  # first: what is committed meanwhile may be shown, or not
+        for some in parts(groups, AT_ONCE):
+            for it in some:
+                if it.group_id not in unstable:
+                    unstable[it.group_id] = _unstable(client, it.group_id)
+            yield len(some)
+    whole = partial(_offsets_fetched, client, version, request, unstable)
     many = len(groups) > 1 or any(
         it.topics is None
         or len(it.topics) > AT_ONCE
@@ -180,18 +196,30 @@ def offset_fetch(
     return InWorker(whole) if many else whole()
 
 
+def _unstable(client: KafkaClient, group: str) -> Unstable | Refusal:
+    """The partitions that are; the refusal where that is not known yet."""
+    try:
+        return client.door.coordinator.unstable(group)
+    except Refusal as it:
+        return it
+
+
 def _offsets_fetched(
-    client: KafkaClient, version: int, request: fetch_messages.Request
+    client: KafkaClient,
+    version: int,
+    request: fetch_messages.Request,
+    unstable: Mapping[str, Unstable | Refusal],
 ) -> fetch_messages.Response:
     if version >= MANY_GROUPS:
         return fetch_messages.Response(
-            groups=[_fetched(client, version, it) for it in request.groups]
+            groups=[_fetched(client, version, it, unstable) for it in request.groups]
         )
     topics = None if request.topics is None else [
         fetch_messages.Topics(name=it.name, partition_indexes=it.partition_indexes)
         for it in request.topics
     ]  # fmt: skip
-    found = _fetched(client, version, fetch_messages.Group(request.group_id, topics=topics))
+    group = fetch_messages.Group(request.group_id, topics=topics)
+    found = _fetched(client, version, group, unstable)
     if version < GROUP_ERROR and found.error_code and topics:
         found.topics = [_nowhere(it, found.error_code) for it in topics]
     return fetch_messages.Response(
@@ -213,13 +241,19 @@ def _offsets_fetched(
 
 
 def _fetched(
-    client: KafkaClient, version: int, asked: fetch_messages.Group
+    client: KafkaClient,
+    version: int,
+    asked: fetch_messages.Group,
+    unstable: Mapping[str, Unstable | Refusal],
 ) -> fetch_messages.ResponseGroup:
     answer = fetch_messages.ResponseGroup(asked.group_id)
     if not client.may(DESCRIBE, GROUP, asked.group_id):
         answer.error_code = errors.GROUP_AUTHORIZATION_FAILED
         return answer
+    unready = unstable.get(asked.group_id, ())
     try:
+        if isinstance(unready, Refusal):
+            raise unready
         kept = client.door.coordinator.fetch(
             asked.group_id,
             client.now_ms,
@@ -231,9 +265,9 @@ def _fetched(
         answer.error_code = group_code(it.error)
         return answer
     answer.topics = (
-        list(_all(client, version, kept))
+        list(_all(client, version, kept, unready))
         if asked.topics is None
-        else [_some(client, version, it, kept) for it in asked.topics]
+        else [_some(client, version, it, kept, unready) for it in asked.topics]
     )
     return answer
 
@@ -249,19 +283,25 @@ def _places(
 
 
 def _all(
-    client: KafkaClient, version: int, kept: Mapping[TopicPartition, KeptOffset]
+    client: KafkaClient,
+    version: int,
+    kept: Mapping[TopicPartition, KeptOffset],
+    unstable: Unstable,
 ) -> Iterator[fetch_messages.ResponseTopics]:
-    by_topic: dict[str, list[fetch_messages.Partitions]] = {}
+    by_topic: dict[str, list[tuple[int, KeptOffset]]] = {}
     for (name, number), it in sorted(kept.items(), key=lambda item: item[0]):
-        by_topic.setdefault(name, []).append(_partition(number, it))
-    for name, partitions in by_topic.items():
+        by_topic.setdefault(name, []).append((number, it))
+    for name, offsets in by_topic.items():
         if not client.sees_topic(DESCRIBE, name):
             continue
         topic = client.door.topics.get(name)
         if topic is not None:
-            yield fetch_messages.ResponseTopics(topic.uuid, name, partitions)
+            uuid = topic.uuid
+            found = [_partition(it, known, (uuid, it) in unstable) for it, known in offsets]
+            yield fetch_messages.ResponseTopics(uuid, name, found)
         elif version < BY_ID:  # just being deleted
-            yield fetch_messages.ResponseTopics(name=name, partitions=partitions)
+            found = [_partition(it, known) for it, known in offsets]
+            yield fetch_messages.ResponseTopics(name=name, partitions=found)
 
 
 def _some(
@@ -269,29 +309,39 @@ def _some(
     version: int,
     asked: fetch_messages.Topics,
     kept: Mapping[TopicPartition, KeptOffset],
+    unstable: Unstable,
 ) -> fetch_messages.ResponseTopics:
     topic = _topic(client, DESCRIBE, version, asked)
-    if isinstance(topic, int) and (version >= BY_ID or topic != UNKNOWN):
-        return _nowhere(asked, topic)
-    name = asked.name if isinstance(topic, int) else topic.name  # of one that is gone: no offsets
-    return fetch_messages.ResponseTopics(
-        asked.topic_id,
-        name,
-        [_partition(number, kept.get((name, number))) for number in asked.partition_indexes],
-    )
+    if isinstance(topic, int):
+        if version >= BY_ID or topic != UNKNOWN:
+            return _nowhere(asked, topic)
+        found = [_partition(number, None) for number in asked.partition_indexes]
+        return fetch_messages.ResponseTopics(asked.topic_id, asked.name, found)
+    uuid, name = topic.uuid, topic.name
+    found = [
+        _partition(it, kept.get((name, it)), (uuid, it) in unstable)
+        for it in asked.partition_indexes
+    ]
+    return fetch_messages.ResponseTopics(asked.topic_id, name, found)
 
 
 def _nowhere(asked: fetch_messages.Topics, code: int) -> fetch_messages.ResponseTopics:
-    partitions = [_partition(number, None, code) for number in asked.partition_indexes]
+    partitions = [_no_offset(number, code) for number in asked.partition_indexes]
     return fetch_messages.ResponseTopics(asked.topic_id, asked.name, partitions)
 
 
 def _partition(
-    number: int, kept: KeptOffset | None, code: int = errors.NONE
+    number: int, kept: KeptOffset | None, unstable: bool = False
 ) -> fetch_messages.Partitions:
+    if unstable:
+        return _no_offset(number, errors.UNSTABLE_OFFSET_COMMIT)
     if kept is None:
-        return fetch_messages.Partitions(number, NOTHING, metadata="", error_code=code)
+        return _no_offset(number)
     return fetch_messages.Partitions(number, kept.offset, kept.leader_epoch, kept.metadata)
+
+
+def _no_offset(number: int, code: int = errors.NONE) -> fetch_messages.Partitions:
+    return fetch_messages.Partitions(number, NOTHING, metadata="", error_code=code)
 
 
 # OffsetDelete
@@ -299,7 +349,7 @@ def _partition(
 
 def offset_delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Steps:
     """Key 47. Durable when answered."""
-    many = _are_many(request.topics)
+    many = are_many(request.topics)
     if many:
         work = partial(_to_delete, client, request)
         places, refused = yield made_elsewhere(client.door, work)

@@ -9,7 +9,6 @@ from logstore.access.resources import (
     CLUSTER,
     CLUSTER_ACTION,
     DESCRIBE,
-    READ,
     TRANSACTIONAL_ID,
     WRITE,
 )
@@ -33,9 +32,6 @@ from logstore.kafka.messages import (
 )
 from logstore.kafka.messages import (
     sasl_handshake as handshake_messages,
-)
-from logstore.kafka.messages import (
-    txn_offset_commit as commit_messages,
 )
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import CODES
@@ -132,32 +128,6 @@ def end_txn(
     return end_messages.Response(error_code=errors.INVALID_TXN_STATE)
 
 
-def txn_offset_commit(
-    client: KafkaClient, version: int, request: commit_messages.Request
-) -> commit_messages.Response:
-    """Key 28."""
-    codes = {
-        it.name: (
-            errors.INVALID_TXN_STATE
-            if client.may_topic(READ, it.name)
-            else errors.TOPIC_AUTHORIZATION_FAILED
-        )
-        for it in request.topics
-    }
-    return commit_messages.Response(
-        topics=[
-            commit_messages.ResponseTopic(
-                topic.name,
-                [
-                    commit_messages.ResponsePartition(it.partition_index, codes[topic.name])
-                    for it in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
-    )
-
-
 def describe_transactions(
     client: KafkaClient, version: int, request: describe_transactions_messages.Request
 ) -> describe_transactions_messages.Response:
@@ -189,7 +159,6 @@ HANDLERS: Final = {
     ),
     25: handler(add_offsets_messages.Request, add_offsets_messages.Response, add_offsets_to_txn),
     26: handler(end_messages.Request, end_messages.Response, end_txn),
-    28: handler(commit_messages.Request, commit_messages.Response, txn_offset_commit),
     36: handler(authenticate_messages.Request, authenticate_messages.Response, sasl_authenticate),
     65: handler(
         describe_transactions_messages.Request,
