@@ -5,7 +5,7 @@ import pytest
 from logstore.broker.coordinator import group_settings
 from logstore.broker.coordinator.group_settings import GroupSettingsTable
 from logstore.config import Config
-from logstore.errors import InvalidName, InvalidSetting, Refused, StorageFull, UnknownSetting
+from logstore.errors import InvalidSetting, Refused, StorageFull, UnknownSetting
 from logstore.settings import GROUP_SETTINGS
 
 LOCK, LIMIT, RESET = (
@@ -84,8 +84,8 @@ def test_other_places_are_refused(text):
         ("g", {"share.isolation.level": "serializable"}, (), InvalidSetting),
         ("g", {"share.renew.acknowledge.enable": "maybe"}, (), InvalidSetting),
         ("g", {"errors.deadletterqueue.topic.name": "a b"}, (), InvalidSetting),
-        ("", {LIMIT: "3"}, (), InvalidName),
-        ("g" * 256, {LIMIT: "3"}, (), InvalidName),
+        ("", {LIMIT: "3"}, (), Refused),
+        ("g" * 256, {LIMIT: "3"}, (), Refused),
     ],
 )
 def test_what_cant_be_changes_nothing(group, settings, reset, error):

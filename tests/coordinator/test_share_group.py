@@ -4,9 +4,10 @@ import pytest
 from coordinator_parts import Bench, Kept, T
 from share_clients import beat, share_state
 
-from logstore.broker.coordinator.calls import LEAVE, Leaver
+from logstore.broker.coordinator.calls import LEAVE, Leaver, Sight
 from logstore.broker.coordinator.group_settings import GroupSettingsTable
 from logstore.broker.coordinator.refusal import GroupError
+from logstore.broker.coordinator.share_member import SUBSCRIBED_MAX
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.config import Config
 from logstore.kept import GroupChange
@@ -99,6 +100,32 @@ def test_a_group_has_so_many_members_at_the_most():
     assert beat(bench, "m").error is None
     beat(bench, "m", LEAVE)
     assert beat(bench, "o").error is None
+
+
+def test_members_ask_for_no_more_topics_than_can_be_looked_at_in_a_turn():
+    bench = Bench()
+    many = [f"t{n}" for n in range(SUBSCRIBED_MAX)]
+    assert [beat(bench, it, topics=many).error for it in "mn"] == [None] * 2  # it counts once
+    refused = beat(bench, "o", topics=["t"])
+    assert refused.error is GroupError.GROUP_MAX_SIZE_REACHED
+    assert beat(bench, "n", 2, topics=["t"]).error is GroupError.GROUP_MAX_SIZE_REACHED
+    beat(bench, "m", LEAVE)
+    assert beat(bench, "n", 2, topics=["t"]).error is None
+    assert beat(bench, "o", topics=["t"]).error is None
+
+
+def test_what_differs_is_what_members_may_know_of_too():
+    bench = Bench()
+    half = [f"t{n}" for n in range(SUBSCRIBED_MAX // 2)]
+    sights = [Sight((n,), lambda topic: True) for n in range(3)]
+    assert beat(bench, "m", topics=half, sight=sights[0]).error is None
+    assert beat(bench, "n", topics=half, sight=sights[0]).error is None
+    assert beat(bench, "n", 2, topics=None, sight=sights[1]).error is None
+    refused = beat(bench, "o", topics=half, sight=sights[2])
+    assert refused.error is GroupError.GROUP_MAX_SIZE_REACHED
+    assert beat(bench, "o", topics=half, sight=sights[1]).error is None
+    refused = beat(bench, "o", 3, topics=None, sight=sights[2])
+    assert refused.error is GroupError.GROUP_MAX_SIZE_REACHED
 
 
 def test_who_leaves_or_is_silent_leaves_its_partitions_to_the_others():

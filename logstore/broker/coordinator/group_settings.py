@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from logstore.config import Chosen, Config, check_group_settings, group_setting
-from logstore.errors import LogstoreError, Refused
+from logstore.errors import InvalidName, LogstoreError, Refused
 from logstore.names import check_group
 from logstore.printable import printable
 from logstore.settings import GroupSettings
@@ -24,6 +24,13 @@ _log = logging.getLogger("logstore.groups")
 
 def _kept_nowhere(_group: str, _given: Given) -> None:
     """Of groups that end with their process."""
+
+
+def _check_name(group: str) -> None:
+    try:
+        check_group(group)
+    except InvalidName as error:  # to clients that is an error about a topic
+        raise Refused(str(error)) from None
 
 
 class GroupSettingsTable:
@@ -65,13 +72,13 @@ class GroupSettingsTable:
         return self._given.get(group, {})
 
     def describe(self, group: str) -> list[Chosen]:
-        """Every setting of it, with its source. Raises InvalidName."""
-        check_group(group)
+        """Every setting of it, with its source. Raises Refused."""
+        _check_name(group)
         return self._config.describe_group(self.given(group))
 
     def check(self, group: str, settings: Given, reset: Sequence[str]) -> None:
         """Raises what ``alter`` does of the same."""
-        check_group(group)
+        _check_name(group)
         check_group_settings(settings)
         for name in reset:
             group_setting(name)
@@ -79,7 +86,7 @@ class GroupSettingsTable:
             raise Refused(f"{GROUPS_MAX} groups have settings of their own: reset those of others")
 
     def alter(self, group: str, settings: Given, reset: Sequence[str]) -> None:
-        """Durable on return. Raises InvalidName, UnknownSetting, InvalidSetting, Refused."""
+        """Durable on return. Raises UnknownSetting, InvalidSetting, Refused."""
         with self._lock:
             self.check(group, settings, reset)
             before = self.given(group)

@@ -24,7 +24,12 @@ from logstore.broker.coordinator.named import known
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.roll import Roll
 from logstore.broker.coordinator.share_assignor import SIMPLE, simple
-from logstore.broker.coordinator.share_member import MEMBER_CHARACTERS_MAX, ShareLimits, ShareMember
+from logstore.broker.coordinator.share_member import (
+    MEMBER_CHARACTERS_MAX,
+    SUBSCRIBED_MAX,
+    ShareLimits,
+    ShareMember,
+)
 from logstore.broker.coordinator.view import TopicLookup, TopicView
 from logstore.settings import GroupSettings
 
@@ -52,6 +57,8 @@ class ShareGroup:
         self.head = head or ConsumerHead()
         self.roll = Roll(members)
         self.members, self.changed = self.roll.members, self.roll.changed
+        for member in self.members.values():
+            member.topics = self._same(member.topics)
         self.head_changed = False
         self._view = TopicView(topics, lambda _: frozenset())
 
@@ -66,6 +73,7 @@ class ShareGroup:
             self._remove(known(self.members, beat.member_id))
             return Beaten(None, beat.member_id, beat.epoch)
         joins = beat.epoch == 0
+        self._check_topics(beat)
         member = self._joining(beat) if joins else self._known(beat)
         repeated = beat.epoch != member.epoch
         before = member.assigned
@@ -85,6 +93,25 @@ class ShareGroup:
             settings.share_heartbeat_interval_ms,
             frozenset(member.assigned) if tell else None,
         )
+
+    def _check_topics(self, beat: Beat) -> None:
+        """Raises Refusal where it asks for more topics than the group may have to look at."""
+        known = self.members.get(beat.member_id)
+        topics = beat.topics
+        if topics is None:
+            if known is None or beat.sight == self._view.sight(beat.member_id):
+                return
+            topics = known.topics
+        sets = {
+            (it.topics, self._view.sight(it.id)) for it in self.members.values() if it is not known
+        }
+        count = sum(len(it) for it, _ in {*sets, (topics, beat.sight)})
+        if count > SUBSCRIBED_MAX:
+            raise Refusal(
+                GroupError.GROUP_MAX_SIZE_REACHED,
+                f"members of share group {self.name!r} would subscribe to {count} topics in ways "
+                f"of their own, {SUBSCRIBED_MAX} at most",
+            )
 
     def _joining(self, beat: Beat) -> ShareMember:
         """A new one, or one that begins again: what it was given is its still."""
@@ -115,7 +142,7 @@ class ShareGroup:
     def _take_over(self, member: ShareMember, beat: Beat) -> bool:
         """What the member says of itself; whether the target depends on what has changed."""
         told = {
-            "topics": beat.topics,
+            "topics": None if beat.topics is None else self._same(beat.topics),
             "rack_id": beat.client.rack_id,
             "client_id": beat.client.id or None,
             "client_host": beat.client.host or None,
@@ -130,6 +157,10 @@ class ShareGroup:
         if new:
             self.changed.add(member.id)
         return "topics" in new
+
+    def _same(self, topics: frozenset[str]) -> frozenset[str]:
+        """The set that another member has, if it is equal: to be told apart without a look in."""
+        return next((it.topics for it in self.members.values() if it.topics == topics), topics)
 
     # Leaving
 
@@ -180,10 +211,13 @@ class ShareGroup:
             return
         facts = self.head.facts
         members = [self.members[name] for name in sorted(self.members)]
-        wanted = {
-            it.id: {facts[topic].id for topic in self._subscribed(it) if topic in facts}
-            for it in members
-        }
+        ids: dict[frozenset[str], frozenset[str]] = {}  # of topics, for their names
+        wanted = {}
+        for it in members:
+            names = self._view.of(it, facts.keys())
+            if names not in ids:
+                ids[names] = frozenset(facts[topic].id for topic in names if topic in facts)
+            wanted[it.id] = ids[names]
         target = simple(wanted, dict(facts.values()), {it.id: it.target for it in members})
         for it in members:
             if it.target != target[it.id]:
@@ -191,9 +225,6 @@ class ShareGroup:
                 self.changed.add(it.id)
         self.head.target_epoch = self.head.epoch
         self.head_changed = True
-
-    def _subscribed(self, member: ShareMember) -> frozenset[str]:
-        return self._view.of(member, self.head.facts.keys())
 
     def _follow(self, member: ShareMember) -> None:
         """It is told the target with this heartbeat."""

@@ -4,7 +4,7 @@ Each partition that anyone wants has at least one member that wants it, and each
 any has one of these. Where there are more members than partitions, several have the same one.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from logstore.broker.coordinator.assignor import Assignment, Place, shared_out
@@ -13,36 +13,56 @@ SIMPLE: Final = "simple"  # its name, which is Kafka's
 
 
 def simple(
-    wanted: Mapping[str, Set[str]], partitions: Mapping[str, int], before: Mapping[str, Set[Place]]
+    wanted: Mapping[str, frozenset[str]],
+    partitions: Mapping[str, int],
+    before: Mapping[str, Set[Place]],
 ) -> Assignment:
     """Topics that the same members want are shared out evenly among these, with few moves.
 
     ``wanted``: the topics of each member, by id; ``before``: what it had. Of partitions and members
     whichever there is more of is shared out: so nobody of the others is left out.
     """
-    wanting: dict[str, list[str]] = {}
+    sets: dict[frozenset[str], list[str]] = {}
     for member, topics in wanted.items():
+        sets.setdefault(topics, []).append(member)
+    members_of = list(sets.values())
+    wanting: dict[str, list[int]] = {}  # the sets that a topic is in, by number
+    for number, topics in enumerate(sets):
         for topic in topics:
-            wanting.setdefault(topic, []).append(member)
-    alike: dict[tuple[str, ...], list[Place]] = {}
-    for topic in sorted(wanting.keys() & partitions.keys()):
+            wanting.setdefault(topic, []).append(number)
+    kind = {topic: tuple(wanting[topic]) for topic in wanting.keys() & partitions.keys()}
+    alike: dict[tuple[int, ...], list[Place]] = {}
+    for topic in sorted(kind):
         places = [(topic, number) for number in range(partitions[topic])]
-        alike.setdefault(tuple(wanting[topic]), []).extend(places)
+        alike.setdefault(kind[topic], []).extend(places)
+    had: dict[tuple[int, ...], dict[str, set[Place]]] = {}
+    for member in wanted.keys() & before.keys():
+        for place in before[member]:
+            if (numbers := kind.get(place[0])) is not None:
+                had.setdefault(numbers, {}).setdefault(member, set()).add(place)
     assignment: Assignment = {member: set() for member in wanted}
-    for members, places in alike.items():
+    for numbers, places in alike.items():
         # Who has least yet is the first to get one more.
-        takers = sorted(members, key=lambda it: len(assignment[it]))
-        if len(takers) <= len(places):
-            kept = {member: before.get(member, set()) for member in takers}
-            for member, given in shared_out(takers, places, kept).items():
-                assignment[member].update(given)
-        else:
-            having: dict[Place, set[str]] = {place: set() for place in places}
-            for member in takers:
-                for place in before.get(member, ()):
-                    if place in having:
-                        having[place].add(member)
-            for place, given_to in shared_out(places, takers, having).items():
-                for member in given_to:
-                    assignment[member].add(place)
+        takers = sorted(
+            (member for number in numbers for member in members_of[number]),
+            key=lambda it: len(assignment[it]),
+        )
+        for member, place in _shared(takers, places, had.get(numbers, {})):
+            assignment[member].add(place)
     return assignment
+
+
+def _shared(
+    members: Sequence[str], places: Sequence[Place], had: Mapping[str, set[Place]]
+) -> Iterator[tuple[str, Place]]:
+    """Who has what of places that all of these members want."""
+    if len(members) <= len(places):
+        for member, given in shared_out(members, places, had).items():
+            yield from ((member, place) for place in given)
+        return
+    having: dict[Place, set[str]] = {}
+    for member in members:
+        for place in had.get(member, ()):
+            having.setdefault(place, set()).add(member)
+    for place, given_to in shared_out(places, members, having).items():
+        yield from ((member, place) for member in given_to)

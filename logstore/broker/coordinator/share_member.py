@@ -11,6 +11,9 @@ from logstore.broker.coordinator.roll import said_held_bytes
 from logstore.broker.coordinator.room import MEMBER_HELD_BYTES
 
 MEMBER_CHARACTERS_MAX: Final = 36  # of an id, which the client makes: a UUID
+# Of a group: names in all its subscriptions that differ, or are of members that may not know of the
+# same topics; more would take too long at once.
+SUBSCRIBED_MAX: Final = 5000
 
 
 class ShareLimits(NamedTuple):

@@ -54,6 +54,10 @@ class TopicView:
         self._sights[member.id] = sight
         return self.of(member, known) != before
 
+    def sight(self, member_id: str) -> Sight | None:
+        """What the member may know of; None: of every topic, or nothing was heard of it yet."""
+        return self._sights.get(member_id)
+
     def forget(self, member_id: str) -> None:
         """It is no member any more."""
         self._sights.pop(member_id, None)
@@ -102,6 +106,6 @@ class TopicView:
         if not at_once and self._due_ms is not None and now_ms < self._due_ms:
             return None
         self._due_ms = now_ms + rest_ms
-        seen = set().union(*(self.of(member, facts.keys()) for member in members))
+        seen = set().union(*{self.of(member, facts.keys()) for member in members})
         found = {name: it for name in seen if (it := self._topics(name)) is not None}
         return None if found == facts else found

@@ -3,6 +3,7 @@
 Fetching is a conversation of its own, which asks no membership.
 """
 
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from logstore.kafka.messages import share_group_heartbeat as heartbeat_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import KafkaDoor, Later
+from logstore.protocols.kafka.door import KafkaDoor, Later, made_elsewhere
 from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.group_descriptions import (
     FEW,
@@ -37,7 +38,7 @@ def heartbeat(
         return _large_beat(client, request)
     if not all(client.may_topic(DESCRIBE, it) for it in names):
         return _not_allowed()
-    return _beat(client, request)
+    return _beat(client, _beat_of(client, request))
 
 
 def _not_allowed() -> heartbeat_messages.Response:
@@ -49,12 +50,13 @@ def _not_allowed() -> heartbeat_messages.Response:
 def _large_beat(client: KafkaClient, request: heartbeat_messages.Request) -> Steps:
     if not (yield from may_see(client, request.subscribed_topic_names or ())):
         return _not_allowed()
-    return _beat(client, request)
+    beat = yield made_elsewhere(client.door, partial(_beat_of, client, request))
+    return _beat(client, beat)
 
 
-def _beat(client: KafkaClient, request: heartbeat_messages.Request) -> Later:
+def _beat_of(client: KafkaClient, request: heartbeat_messages.Request) -> Beat:
     names = request.subscribed_topic_names
-    beat = Beat(
+    return Beat(
         request.group_id,
         request.member_id,
         request.member_epoch,
@@ -62,6 +64,9 @@ def _beat(client: KafkaClient, request: heartbeat_messages.Request) -> Later:
         topics=None if names is None else frozenset(names),
         sight=sight_of(client),
     )
+
+
+def _beat(client: KafkaClient, beat: Beat) -> Later:
     later = Later()
     client.door.coordinator.share_heartbeat(
         beat, client.now_ms, lambda beaten: later.give(_beaten(beaten))

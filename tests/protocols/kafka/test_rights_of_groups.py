@@ -12,6 +12,8 @@ from logstore.kafka.messages import (
     consumer_group_describe,
     consumer_group_heartbeat,
     join_group,
+    share_group_describe,
+    share_group_heartbeat,
     sync_group,
 )
 from logstore.kept_users import KeptAccess, KeptRule, KeptUser
@@ -129,6 +131,50 @@ def test_a_group_with_a_topic_that_one_may_not_know_of_shows_no_members(by):
     assert (group.error_code, group.error_message, group.members) == (NOT_ALLOWED, HIDDEN, [])
     node.access.change(sees("al", "secret"))
     [group] = node.as_("al").ask(69, 1, request, consumer_group_describe.Response).groups
+    assert (group.error_code, len(group.members)) == (0, 1)
+
+
+class ShareMember:
+    """One of a share group, by its user."""
+
+    def __init__(self, node, user):
+        self._node, self._user, self._epoch = node, user, 0
+
+    def beat(self, *names):
+        """The error code, and the topics that it has; None: as before."""
+        self._node.talk.pass_time(EVERY_S)
+        request = share_group_heartbeat.Request(
+            "g", self._user, self._epoch, None, list(names) or None
+        )
+        told = self._node.as_(self._user).ask(76, 1, request, share_group_heartbeat.Response)
+        self._epoch = told.member_epoch
+        if told.assignment is None:
+            return told.error_code, None
+        assigned = told.assignment.topic_partitions
+        return told.error_code, {self._node.names[it.topic_id] for it in assigned}
+
+
+def test_a_member_of_a_share_group_has_what_it_may_know_of_now():
+    node = Node(*sees("al", "logs.a", "logs.b"))
+    al, root = ShareMember(node, "al"), ShareMember(node, "root")
+    assert al.beat("logs.a", "secret") == (NOT_ALLOWED, None)
+    assert al.beat("none") == (NOT_ALLOWED, None)
+    assert al.beat("logs.a", "logs.b") == (0, {"logs.a", "logs.b"})
+    node.access.change(forget=sees("al", "logs.a"))
+    assert al.beat() == (0, {"logs.b"})
+    assert root.beat("logs.a", "secret") == (0, {"logs.a", "secret"})
+    node.access.change(sees("al", "logs.a"))
+    assert al.beat() == (0, {"logs.a", "logs.b"})
+
+
+def test_a_share_group_with_a_topic_that_one_may_not_know_of_shows_no_members():
+    node = Node(*sees("al", "logs.a"))
+    ShareMember(node, "root").beat("logs.a", "secret")
+    request = share_group_describe.Request(["g"])
+    [group] = node.as_("al").ask(77, 1, request, share_group_describe.Response).groups
+    assert (group.error_code, group.error_message, group.members) == (NOT_ALLOWED, HIDDEN, [])
+    node.access.change(sees("al", "secret"))
+    [group] = node.as_("al").ask(77, 1, request, share_group_describe.Response).groups
     assert (group.error_code, len(group.members)) == (0, 1)
 
 
