@@ -235,6 +235,14 @@ class Admin:
             raise refused(error_in(error), self.address, "list the groups")
         return sorted(it.group_id for it in found.valid)
 
+    def has_group(self, group: str) -> bool:
+        """Of whatever type: ``groups`` leaves out share groups, and is the faster one."""
+        try:
+            found = self._client.list_groups(timeout=ANSWER_S)
+        except KafkaException as error:
+            raise refused(error_in(error), self.address, f"find group {group!r}") from None
+        return any(it.id == group for it in found)
+
     def members(self, group: str) -> Sequence[Any]:
         """Who is in the group, as confluent-kafka's MemberDescription."""
         futures = self._client.describe_consumer_groups([group], request_timeout=ANSWER_S)

@@ -307,7 +307,7 @@ class Cluster:
 
     def group(self, name: str) -> ClusterGroup:
         """Raises UnknownGroup."""
-        if name not in self.groups():
+        if name not in self.groups() and not self.admin.has_group(name):
             raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
         return self.group_of(name)
 

@@ -76,6 +76,46 @@ def consumer(api, group="g"):
     assert told[0].error is None
 
 
+def share(api, *members, group="g"):
+    """Members of a share group that reads all of t."""
+    told = []
+    for member in members * 2:  # once more, so that each has heard of all
+        beat = Beat(group, member, 0, Identity("client", "/192.0.2.7"), topics=frozenset(["t"]))
+        api.coordinator.share_heartbeat(beat, api.timer_ms, told.append)
+    assert {it.error for it in told} == {None}
+
+
+def test_a_share_group_shows_its_members_and_no_offsets(api):
+    share(api, "m", "n", "o")
+    found = api.ask("GET", "groups/g")
+    assert (found["kind"], found["state"], found["protocol"]) == ("share", "Stable", "simple")
+    assert (found["lag"], found["members_total"]) == (None, 3)
+    numbers = sorted(
+        n for it in found["members"] for at in it["assignment"] for n in at["partitions"]
+    )
+    assert numbers in ([0, 0, 1], [0, 1, 1])
+    rows = [(it["partition"], it["committed"], it["lag"]) for it in found["partitions"]]
+    assert rows == [(0, None, None), (1, None, None)]
+    assert [it["owner"] is None for it in found["partitions"]] in ([True, False], [False, True])
+    [row] = api.ask("GET", "groups")["items"]
+    assert (row["kind"], row["members"], row["topics"], row["lag"]) == ("share", 3, 1, None)
+    assert row["error"] is None
+    assert [it["name"] for it in api.ask("GET", "topics/t/groups")["items"]] == ["g"]
+
+
+def test_a_share_group_can_be_deleted_and_not_moved(api):
+    share(api, "m")
+    assert api.ask("DELETE", "groups/g", None, 409)["kind"] == "GroupBusy"
+    body = {"to": "earliest", "topics": ["t"]}
+    assert "'g' is a share group" in api.ask("POST", "groups/g/reset", body, 409)["error"]
+    beat = Beat("g", "m", -1)
+    api.coordinator.share_heartbeat(beat, api.timer_ms, lambda _: None)
+    assert api.ask("DELETE", "groups/g") == {
+        "name": "g", "kind": "share", "offsets": 0, "topics": [], "dry_run": False,
+    }  # fmt: skip
+    assert api.ask("GET", "groups")["items"] == []
+
+
 def test_a_group_shows_how_far_it_is_in_each_partition(api):
     api.commit("g", {("t", 0): 1})
     found = api.ask("GET", "groups/g")
