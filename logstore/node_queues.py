@@ -16,6 +16,7 @@ from logstore.clock import now_ms
 from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
+from logstore.kept import Keeping, ToCommit
 from logstore.log import Log
 from logstore.node_groups import Alarm
 from logstore.open_queues import OpenQueues
@@ -32,6 +33,18 @@ log: Final = logging.getLogger("logstore.queues")
 
 ARRIVE_S: Final = 5.0  # a disk that hangs holds the stop no longer
 LOOK_S: Final = 0.005
+
+
+class _Positions(GroupCommitter):
+    """What queues, and transactions of the library, commit for groups."""
+
+    told: Callable[[str, ToCommit], object] | None = None  # what the journal has, before it is kept
+
+    def decided(self, group: str, offsets: ToCommit) -> Keeping:
+        """As GroupKeeper.decided."""
+        if self.told is not None:
+            self.told(group, offsets)
+        return super().decided(group, offsets)
 
 
 class NodeQueues:
@@ -61,7 +74,7 @@ class NodeQueues:
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
         keeper = QueueCommitter(committer, table.environment)
-        self._positions = GroupCommitter(committer, table)
+        self._positions = _Positions(committer, table)
         self._logs = OpenQueues(store.directory.writable(), keeper)
         self._path = store.directory.path
         self._soon = turn.soon
@@ -121,6 +134,10 @@ class NodeQueues:
 
         with suppress(Closed):
             self.journal()
+
+    def tell_decided(self, told: Callable[[str, ToCommit], object]) -> None:
+        """Have it called with what a group has committed by way of the journal."""
+        self._positions.told = told
 
     @property
     def has_journal(self) -> bool:

@@ -126,6 +126,7 @@ class NodeTransactions:
             self._offsets = self._groups.let_transactions_commit(
                 found, telling, self.finished, self._call_later
             )
+            self._queues.tell_decided(self._offsets.overtaken)
         self._work(partial(self._read, telling, found), partial(self._was_read, telling))
 
     def _read(self, telling: "Telling", journaled: "Journaled") -> "Loaded | LogstoreError":

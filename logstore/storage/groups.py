@@ -224,12 +224,8 @@ class GroupTable:
     def commit(
         self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
-        """Raises GroupBusy while embedded members live; gives the partitions refused.
-
-        What the journal has, the group has committed, whoever its members are.
-        """
-        if any(it.record < 0 for it in offsets.values()):
-            self._check_no_embedded(group, self._entry(transaction, group))
+        """Raises GroupBusy while embedded members live; gives the partitions refused."""
+        self._check_no_embedded(group, self._entry(transaction, group))
         return self._commit(transaction, group, offsets)
 
     def decided(

@@ -111,9 +111,11 @@ class GroupsNode(Node):
 
     def settle(self):
         """All that was asked for is durable, and told."""
-        for _ in range(6):
+        self.turn()
+        while self.keeper.waiting or self.journal.synced < self.journal.end:
             self.sync()
             self.keeper.settle()
+            self.turn()
 
     def offset(self, offset, place=("t", 0), metadata=""):
         return Offset(self.topics.get(place[0]).uuid, place[1], offset, metadata=metadata)

@@ -59,19 +59,18 @@ def test_a_topic_that_was_made_anew_begins_without(store, groups):
 
 def test_what_the_journal_has_is_kept_whoever_the_members_are(groups):
     """A decision can't be refused any more."""
-    groups.act(
-        "g", lambda *_: (GroupStep(GroupChange("embedded", 1, False, b"", {"m": b""})), None)
-    )
+    change = GroupChange("embedded", 1, False, b"", {"m": b""})
+    groups.act("g", lambda *_: (GroupStep(change), None))
     claim = groups.claim_member("m")
-    commit_here = partial(groups.commit, group="g")
 
-    def within(offset):
-        return groups.environment.transact(TABLES, partial(commit_here, offsets={PLACE: offset}))
+    def within(commit, offset):
+        work = partial(commit, group="g", offsets={PLACE: offset})
+        groups.environment.transact(TABLES, work)
 
     with pytest.raises(GroupBusy):
-        within(OffsetToCommit(5))
+        within(groups.commit, OffsetToCommit(5))
     assert groups.fetch("g") == {}
-    within(OffsetToCommit(5, record=7))
+    within(groups.decided, OffsetToCommit(5, record=7))
     assert groups.fetch("g")[PLACE].offset == 5
     claim.release()
 

@@ -146,6 +146,14 @@ class GroupOffsets:
         self._telling.tell(overtaken_key(group), encode_offsets([*found.values()]), told)
         return result
 
+    def overtaken(self, group: str, offsets: ToCommit) -> None:
+        """The same was done in another way, and the journal has it: each says where."""
+        self._replayable = True
+        for (_, number), it in offsets.items():
+            if it.topic_id is not None:
+                partition = UUID(it.topic_id).bytes, number
+                self._staged.overtake(group, [partition], it.record)
+
     def _end(self, place: int, error: LogstoreError | None) -> None:
         if error is None:
             self._finished(place)

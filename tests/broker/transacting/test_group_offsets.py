@@ -9,7 +9,9 @@ from transaction_parts import ABORT, COMMIT
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.transacting import coordinator as module
+from logstore.broker.transactions.operations import encode_offsets, overtaken_key
 from logstore.errors import Closed, StorageFull
+from logstore.kept import OffsetToCommit
 
 T0, T1, U0 = ("t", 0), ("t", 1), ("u", 0)
 
@@ -204,6 +206,25 @@ class TestPlainCommits:
         node.settle()
         assert heard == [GroupError.UNKNOWN_MEMBER_ID]
         assert node.told() == told
+
+    def test_one_that_came_to_the_journal_in_another_way_counts_as_well(self, node):
+        """As the library's transactions do it."""
+        producer = node.producer()
+        staged(node, producer, node.offset(5), node.offset(6, T1))
+        place = []
+        key, value = overtaken_key("g"), encode_offsets([node.offset(9)])
+        node.telling.tell(key, value, place.append)
+        node.settle()
+        offset = OffsetToCommit(9, topic_id=node.topics.get("t").id, record=place[0])
+        node.kept.overtaken("g", {T0: offset})
+        node.keeper.decided("g", {T0: offset})
+        ended(node, producer, COMMIT)
+        assert node.committed() == {T0: 9, T1: 6}
+        node.delete_group()
+        node.settle()
+        again = GroupsNode(node)
+        again.settle()
+        assert again.committed() == {}
 
 
 class TestDeleting:

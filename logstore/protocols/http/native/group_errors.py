@@ -8,6 +8,7 @@ from logstore.errors import GroupBusy, InvalidName, LogstoreError, UnknownGroup,
 from logstore.http.faults import CONFLICT, UNAVAILABLE, Fault
 
 _BUSY: Final = (GroupError.NON_EMPTY_GROUP, GroupError.UNKNOWN_MEMBER_ID)
+_LATER: Final = (GroupError.COORDINATOR_NOT_AVAILABLE, GroupError.COORDINATOR_LOAD_IN_PROGRESS)
 _KINDS: Final[Mapping[GroupError, type[LogstoreError]]] = {
     **dict.fromkeys(_BUSY, GroupBusy),
     GroupError.GROUP_ID_NOT_FOUND: UnknownGroup,
@@ -20,7 +21,7 @@ def error_of(error: GroupError | None, group: str, message: str = "") -> Logstor
     """``error`` None: it is in use."""
     if error is None or error in _BUSY:
         return GroupBusy(f"group {group!r} has members: stop its consumers first")
-    if error is GroupError.COORDINATOR_NOT_AVAILABLE:
+    if error in _LATER:
         return Fault(UNAVAILABLE, message or f"group {group!r}: the change could not be kept")
     kind = _KINDS.get(error)
     if kind is not None:
