@@ -4,6 +4,7 @@ import pytest
 from http_topics import Topical
 
 from logstore.broker.coordinator.calls import Beat, Identity, Join, Sync
+from logstore.broker.coordinator.undecided import Unread
 from logstore.errors import StorageFull
 from logstore.figures.ring import STEP_S, STEPS
 from logstore.kept import OffsetToCommit
@@ -303,6 +304,14 @@ def test_a_change_that_cannot_be_kept_is_said(api):
     api.keeper.error = None
     assert offsets(api, "g") == {("t", 0): 1}
     assert list(api.audit) == []
+
+
+def test_until_it_is_known_what_is_pending_in_transactions_it_is_said(api):
+    api.commit("g", {("t", 0): 1})
+    api.coordinator.undecided = Unread()
+    assert "error" in api.ask("POST", "groups/g/reset", {"to": "latest"}, 503)
+    assert "error" in api.ask("DELETE", "groups/g", None, 503)
+    assert offsets(api, "g") == {("t", 0): 1}
 
 
 def test_a_group_is_deleted_with_its_offsets(api):
