@@ -33,6 +33,12 @@ log: Final = logging.getLogger("logstore.queues")
 Then = Callable[[LogstoreError | None], None]
 
 
+class _Opening(NamedTuple):
+    transaction: Transaction
+    then: Then
+    waiting: Waiting  # for partitions
+
+
 class _Begun(NamedTuple):
     transaction: Transaction
     then: Then
@@ -101,6 +107,7 @@ class Holding:
         self._soon = soon
         self._end_soon = end_soon
         self._next_number = notes.next_number
+        self._opening: deque[_Opening] = deque()
         self._begun: deque[_Begun] = deque()
         self._waiting = 0  # for declarations
         self._telling: list[_Told] = []  # in a batch that is being appended
@@ -122,13 +129,33 @@ class Holding:
         If it fails nothing of it has happened, and nothing will; but what goes ahead may be there.
         """
         self.bytes += transaction.body_bytes
-        ahead = transaction.ahead
-        if transaction.entries:
-            assert self.partitions is not None
-            places = {it.place for it in transaction.entries}
-            ahead = [partial(self.partitions.open, places), *ahead]
-        if ahead:
-            _Ahead(ahead, self._soon, lambda it: self._went(transaction, then, it)).begin()
+        if not transaction.entries:
+            self._begin_ahead(transaction, then)
+            return
+        assert self.partitions is not None
+        waiting = Waiting()
+        self.partitions.open({it.place for it in transaction.entries}, waiting)
+        self._opening.append(_Opening(transaction, then, waiting))
+        waiting.watch(self._look_at_opening_soon)
+        self._look_at_opening()
+
+    def _look_at_opening_soon(self) -> None:
+        self._soon(self._look_at_opening)
+
+    def _look_at_opening(self) -> None:
+        """In their order, though some wait for partitions that others do not need."""
+        while self._opening and self._opening[0].waiting.settled():
+            transaction, then, waiting = self._opening.popleft()
+            waiting.close()
+            if waiting.failed is None:
+                self._begin_ahead(transaction, then)
+            else:
+                self._fail(transaction, then, waiting.failed)
+
+    def _begin_ahead(self, transaction: Transaction, then: Then) -> None:
+        if transaction.ahead:
+            went = partial(self._went, transaction, then)
+            _Ahead(transaction.ahead, self._soon, went).begin()
         else:
             self._begin_kept(transaction, then)
 
