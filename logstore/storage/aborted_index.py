@@ -30,15 +30,19 @@ class AbortedIndex:
 
     __slots__ = ("_entries", "_files", "_lasts", "_saved", "path")
 
-    def __init__(self, files: OpenFiles, stem: str) -> None:
-        """As the file has it; without one, empty. Raises OSError, CorruptBatch."""
+    def __init__(self, files: OpenFiles, stem: str, *, load: bool = True) -> None:
+        """As the file has it; without one, empty. Not ``load``: as after ``cut`` of all.
+
+        Raises OSError, CorruptBatch.
+        """
         self.path = stem + TXNINDEX
         self._files = files
         self._lasts = array("q")
         self._entries = array("q")
         self._saved = 0  # entries that are in the file
-        with suppress(FileNotFoundError):
-            self.refresh()
+        if load:
+            with suppress(FileNotFoundError):
+                self.refresh()
 
     def __len__(self) -> int:
         return len(self._lasts)

@@ -268,13 +268,11 @@ class Chain:
         )
 
     def restart_aborted(self) -> None:
-        """Remove all of it: it is to be made anew. Raises OSError."""
-        for base in self._aborted:
-            path = segment_stem(self.directory, base) + TXNINDEX
-            self._files.forget(path)
-            with suppress(FileNotFoundError):
-                self._files.disk.remove(path)
-        self._aborted = {}
+        """All of it is to be noted anew; then ``end_aborted`` is called."""
+        self._aborted = {
+            base: AbortedIndex(self._files, segment_stem(self.directory, base), load=False)
+            for base in self._aborted
+        }
 
     def holding(self, offset: int) -> int:
         """Where in ``bases`` the segment stands that holds this offset."""

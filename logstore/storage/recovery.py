@@ -72,7 +72,7 @@ def recover(
         for base in chain.bases[place:]:
             files.forget_cached(chain.segment(base).path, position if base == place else 0)
     whole = _cut_aborted(chain, end)
-    check = _Check(chain, files, end, position, notes)
+    check = _Check(chain, files, end, position, notes, aborts=whole)
     sentence = check.run(place)
     if not whole or chain.count_aborted(state.recovery_offset) < state.aborted:
         _find_aborted(chain, check.end, new_notes)
@@ -182,9 +182,18 @@ class _Check:
     """A walk over the batches above the recovery point: how far they are whole."""
 
     def __init__(
-        self, chain: Chain, files: OpenFiles, end: int, position: int, notes: Notes | None
+        self,
+        chain: Chain,
+        files: OpenFiles,
+        end: int,
+        position: int,
+        notes: Notes | None,
+        *,
+        aborts: bool,
     ) -> None:
+        """``aborts``: the indexes of aborted transactions take more; else they are made anew."""
         self._notes = notes
+        self._aborts = aborts
         self._chain = chain
         self._files = files
         self.place = 0
@@ -232,7 +241,7 @@ class _Check:
             segment.note(position, batch, batch.last_offset)
             if self._notes is not None:
                 aborted = self._notes.appended(batch, batch.base_offset)
-                if aborted is not None:
+                if aborted is not None and self._aborts:
                     with room_or_not():  # it is known, and written when there is room
                         self._chain.note_aborted(aborted)
             self.end, self.position = batch.next_offset, position + batch.size

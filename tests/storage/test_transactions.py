@@ -177,6 +177,21 @@ def test_an_index_that_lacks_something_is_made_anew_at_a_start(store, damage, cr
     assert log.aborted(0, log.safe) == before
 
 
+@pytest.mark.parametrize("left", [68, 34, 17, 0])
+def test_no_batch_is_cut_off_for_what_a_power_cut_has_left_of_an_index(store, left):
+    log = a_log(store)
+    for n in range(3):
+        write(log, 7, sequence=n)
+        end(log, ABORT, 7)
+    before = log.aborted(0, log.safe)
+    store.crash()
+    index = store.segment(0, ".txnindex")
+    index.write_bytes(index.read_bytes()[:34] + bytes(left))
+    log = a_log(store)
+    assert (log.end, log.damage, log.aborted(0, log.safe)) == (6, None, before)
+    assert as_reader(store).aborted(0, log.safe) == before
+
+
 def test_readers_elsewhere_are_shown_no_more_than_what_is_synced(store):
     log = a_log(store, flush_messages=1000)
     write(log, 7)
