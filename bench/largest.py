@@ -33,6 +33,9 @@ FACTS = {
     "generation_id_or_member_epoch": -1,
 }  # fmt: skip
 
+# Requests that were others up to this version: of clients, not of nodes.
+ANOTHER_BEFORE = {"add_partitions_to_txn": 3}
+
 
 @dataclass(frozen=True, slots=True)
 class Large:
@@ -51,10 +54,17 @@ def kafka(elements: int = wire.ELEMENTS_MAX) -> Iterator[Large]:
         if api.raw is not None:
             yield from _RAW[api.name](api, elements)
             continue
-        request = api.handler().request
-        paths = list(_lists(request, api.high)) or [()]
-        for path in paths:
-            yield Large(" ".join((api.name, *path[-1:])), _frame(api, _body(api, path, elements)))
+        yield from _with_lists(api, elements)
+        if api.name in ANOTHER_BEFORE:
+            yield from _with_lists(
+                dataclasses.replace(api, high=ANOTHER_BEFORE[api.name]), elements
+            )
+
+
+def _with_lists(api: Api, elements: int) -> Iterator[Large]:
+    paths = list(_lists(api.handler().request, api.high)) or [()]
+    for path in paths:
+        yield Large(" ".join((api.name, *path[-1:])), _frame(api, _body(api, path, elements)))
 
 
 def _wires(message: type, version: int) -> Iterator[tuple[str, Any]]:

@@ -92,17 +92,23 @@ def admit(rules: Rules, data: Buffer) -> Batch:
             f"a batch of producer {batch.producer_id} has epoch {batch.producer_epoch} and "
             f"sequence {batch.base_sequence}, expected 0 or more"
         )
-    if batch.is_transactional and settings.deduplication_header:
-        raise InvalidRecord(
-            f"topic {rules.topic!r} has deduplication.header, and takes no transactional batches: "
-            f"whether a record is a repeat is decided when it comes, not when others are committed"
-        )
+    if batch.is_transactional:
+        check_transactional(rules)
     if batch.is_log_append_time and settings.message_timestamp_type == "LogAppendTime":
         raise InvalidTimestamp(
             f"topic {rules.topic!r} has message.timestamp.type LogAppendTime, which a client must "
             f"not claim for its batches"
         )
     return batch
+
+
+def check_transactional(rules: Rules) -> None:
+    """Raises InvalidRecord where the topic takes no batches of transactions."""
+    if rules.settings.deduplication_header:
+        raise InvalidRecord(
+            f"topic {rules.topic!r} has deduplication.header, and takes no transactional batches: "
+            f"whether a record is a repeat is decided when it comes, not when others are committed"
+        )
 
 
 def _too_large(rules: Rules, size: int, how: str = "") -> RecordTooLarge:

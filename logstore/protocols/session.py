@@ -28,6 +28,10 @@ class Link(Protocol):
     """What a session may ask of its connection."""
 
     @property
+    def id(self) -> int:
+        """A number that is higher than those of all connections before it."""
+
+    @property
     def peer(self) -> str:
         """``host:port`` of the other end, for people."""
 

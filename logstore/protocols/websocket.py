@@ -52,6 +52,10 @@ class WithinLink:
         self._opcode = opcode
 
     @property
+    def id(self) -> int:
+        return self._link.id
+
+    @property
     def peer(self) -> str:
         return self._link.peer
 

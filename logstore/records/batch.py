@@ -219,6 +219,17 @@ def batch_size(buffer: Buffer, at: int) -> int | None:
     return length + LENGTH_END
 
 
+def transaction_of(buffer: Buffer) -> tuple[int, int] | None:
+    """The producer's id and epoch of a batch that is transactional, and else may be anything."""
+    if len(buffer) < HEADER_BYTES:
+        return None
+    [attributes] = _ATTRIBUTES.unpack_from(buffer, CRC_COVERS_FROM)
+    if not attributes & TRANSACTIONAL:
+        return None
+    producer_id, epoch, _ = _PRODUCER.unpack_from(buffer, PRODUCER_AT)
+    return producer_id, epoch
+
+
 def split(buffer: Buffer, at: int = 0) -> Iterator[Batch]:
     """The consecutive batches of ``buffer`` from ``at``: views, no copies.
 

@@ -1,5 +1,6 @@
 """A Kafka session without sockets, disk or clock: logs in memory that are safe when a test says."""
 
+import itertools
 import struct
 import uuid
 from types import SimpleNamespace
@@ -19,11 +20,14 @@ from logstore.config import Config, check_topic_settings
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import InvalidName, LogFailed, TopicExists, UnknownTopic
 from logstore.kafka.schema import codec
+from logstore.protocols.house import NoTransactions
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.session import KafkaSession
 from logstore.protocols.kafka.subscription import SPEECH
 from logstore.records.encode import encode
+
+NUMBERS = itertools.count(1)  # of connections
 
 
 class HeldLog(MemoryLog):
@@ -207,7 +211,7 @@ class Talk:
 
     def __init__(
         self, topics=None, settings=None, work=None, keeper=None, beside=None, access=None,
-        logins=None, certificate=None, tokens=None,
+        logins=None, certificate=None, tokens=None, transactions=None,
     ):  # fmt: skip
         self.woken = 0
         if beside is not None:
@@ -227,12 +231,14 @@ class Talk:
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
                 access=access or open_access(), logins=logins or Nobody(), tokens=tokens,
+                transactions_of=transactions or NoTransactions(),
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
         self.cuts = []
         self.session = KafkaSession(
-            self.door, self._wake, address, peer, certificate, cut=self.cuts.append
-        )
+            self.door, self._wake, address, peer, certificate, cut=self.cuts.append,
+            number=next(NUMBERS),
+        )  # fmt: skip
         self._correlation = 0
         self._left = b""
 

@@ -156,6 +156,7 @@ _MESSAGES = {
     24: _add_partitions,
     25: lambda m, v, _: [m.Request(TXN, *NOBODY, GROUP)],
     26: lambda m, v, _: [m.Request(TXN, *NOBODY, True)],
+    27: lambda m, v, _: [m.Request([m.Marker(*NOBODY, topics=[m.Topic(TOPIC, [0])])])],
     28: lambda m, v, _: [
         m.Request(
             TXN, GROUP, *NOBODY, topics=[m.Topic(TOPIC, [m.Partition(0, 0, committed_metadata="")])]
@@ -191,6 +192,7 @@ _MESSAGES = {
     61: lambda m, v, _: [m.Request([m.TopicRequest(TOPIC, [0])])],
     64: lambda m, v, _: [m.Request(1)],
     65: lambda m, v, _: [m.Request([TXN])],
+    66: lambda m, v, _: [m.Request()],
     68: _consumer_heartbeat,
     69: lambda m, v, _: [m.Request([MEMBERS], True)],
     74: lambda m, v, _: [m.Request()],

@@ -11,6 +11,7 @@ from counted_turns import Thread
 from door_kit import Talk
 from http_kit import HttpPeer
 from resp_kit import FakeDoor, boss, user
+from transacting_talk import NAME, TransactingTalk
 
 from bench import largest, largest_http
 from logstore.access.access import ADMINISTRATOR, Access, Unkept, open_access
@@ -24,10 +25,15 @@ from logstore.access.resources import (
     TOPIC,
     TRANSACTIONAL_ID,
 )
+from logstore.broker.transactions.table import _Entry
+from logstore.broker.transactions.transactional_id import TransactionalId
 from logstore.http.routes import Router
 from logstore.kafka.messages import describe_groups as describe_messages
+from logstore.kafka.messages import describe_transactions as describe_transactions_messages
 from logstore.kafka.messages import join_group as join_messages
+from logstore.kafka.messages import list_transactions as list_transactions_messages
 from logstore.kafka.messages import sync_group as sync_messages
+from logstore.kafka.schema import codec
 from logstore.kept_users import PREFIX, KeptAccess, KeptRule, KeptUser
 from logstore.protocols.http.routes import ROUTES
 from logstore.protocols.kafka.apis import APIS
@@ -75,13 +81,7 @@ def test_no_kafka_request_does_more_in_a_turn(thread, name, access):
     it = large(largest.kafka)[name]
     talk = Talk(work=thread.work, access=access())
     talk.topics.create("t", 3, {})
-    talk.door = replace(talk.door, slices=Slices(thread.soon))
-    session = talk.session = KafkaSession(
-        talk.door, talk._wake, ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
-    )
-    if talk.door.access.required:
-        session._login = None
-        session._client.become(Identity("al", "192.0.2.1", "PLAIN", "kafka"))
+    session = counted(thread, talk)
     assert thread.turn(lambda: talk.feed(it.data)) == len(it.data)
     answered = 0
     for _ in range(ELEMENTS):
@@ -95,6 +95,49 @@ def test_no_kafka_request_does_more_in_a_turn(thread, name, access):
     assert not session.busy
     assert answered or session.closed
     assert thread.most <= CALLS_MAX
+
+
+@pytest.mark.parametrize("access", [open_access, a_user_of_everything])
+@pytest.mark.parametrize("name", ["list", "describe", "describe one of many partitions"])
+def test_no_request_about_many_transactions_does_more_in_a_turn(thread, name, access):
+    talk = TransactingTalk(work=thread.work, access=access())
+    for number in range(ELEMENTS):
+        talk.node.table._put(_Entry(TransactionalId(f"{number:x}", number, 0, 1, 1), None))
+    names = [f"{it:x}" for it in range(ELEMENTS - 1)]
+    if name == "describe one of many partitions":
+        names = [NAME]
+        topic, producer = talk.topics.create("t", 1, {}), talk.node.producer()
+        talk.node.write(producer, (topic.uuid, 0))
+        for number in range(ELEMENTS):
+            talk.node.coordinator.wrote(producer.pid, (topic.uuid, number), talk.log())
+    key, version, request = 65, 0, describe_transactions_messages.Request(names)
+    if name == "list":
+        key, version = 66, 2
+        request = list_transactions_messages.Request(transactional_id_pattern=".*")
+    session, body = counted(thread, talk), bytearray()
+    codec(type(request), version, True).write(body, request)
+    frame = talk.frame(key, version, body)
+    thread.turn(lambda: talk.feed(frame))
+    answered = 0
+    while session.busy:
+        went_on = thread.go_on()
+        out = thread.turn(lambda: session.outgoing(1 << 20))
+        answered += sum(map(len, out))
+        assert went_on or out
+    assert answered > 4 * ELEMENTS  # bytes
+    assert thread.most <= CALLS_MAX
+
+
+def counted(thread, talk):
+    """A session whose work is done in turns of the thread."""
+    talk.door = replace(talk.door, slices=Slices(thread.soon))
+    session = talk.session = KafkaSession(
+        talk.door, talk._wake, ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
+    )
+    if talk.door.access.required:
+        session._login = None
+        session._client.become(Identity("al", "192.0.2.1", "PLAIN", "kafka"))
+    return session
 
 
 @pytest.mark.parametrize("name", [it for it in OF_REDIS if it not in TRANSACTIONS])

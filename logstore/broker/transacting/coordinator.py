@@ -166,6 +166,10 @@ class TransactionCoordinator:
         self._alarm()
         return it
 
+    def verify(self, name: str, producer: Producer, missing: Missing) -> None:
+        """Whether a batch of the producer would be admitted. Raises as Table.admit."""
+        self.table.verify(name, producer, missing, self._around.now())
+
     def wrote(self, pid: int, place: Place, log: Log) -> None:
         """A batch of the producer's transaction was appended there."""
         self._logs.setdefault(pid, {})[place] = log
@@ -238,8 +242,20 @@ class TransactionCoordinator:
         elif it.state is not State.ONGOING:
             then(InvalidTransactionState(f"transactional id {name!r} has no open transaction"))
         else:
-            self.counts.abandoned += 1
-            self._decide(self.table.fence(name, self._around.new_pid, self._around.now()), then)
+            self._abandon(name, then)
+
+    def _abandon(self, name: str, then: Answer) -> None:
+        try:
+            it = self.table.fence(name, self._around.new_pid, self._around.now())
+        except LogstoreError as error:  # there is no producer id, and the epochs are used
+            then(error)
+            return
+        self.counts.abandoned += 1
+        self._decide(it, then)
+
+    def logs_of(self, pid: int) -> dict[Place, Log]:
+        """Where the producer has written to, and may have a transaction open."""
+        return dict(self._logs.get(pid, {}))
 
     def partitions(self, pid: int) -> int:
         """How many the producer's open transaction has written to."""
@@ -460,9 +476,15 @@ class TransactionCoordinator:
                 break
             it = self.table.get(name)
             if it is not None and it.state is State.ONGOING and not it.pending:
-                self.counts.abandoned += 1
-                self._decide(self.table.fence(name, self._around.new_pid, now), _nobody)
+                self._abandon(name, partial(self._timed_out, name))
         self._alarm()
+
+    def _timed_out(self, name: str, found: TransactionalId | LogstoreError) -> None:
+        it = self.table.get(name)
+        if isinstance(found, LogstoreError) and it is not None and it.state is State.ONGOING:
+            log.warning("a transaction took too long, and is not aborted yet: %s", found)
+            self.table.put_off(name, self._around.now())
+            self._alarm()
 
     def expire(self, expiration_ms: int) -> None:
         """Forget ids that were not used for so long, some of them."""
@@ -472,10 +494,6 @@ class TransactionCoordinator:
             if name is None:
                 return
             self._telling.tell(known_key(name), b"", lambda _: None)
-
-
-def _nobody(_: TransactionalId | LogstoreError) -> None:
-    """Waits for it."""
 
 
 def first_of(its: Log, pid: int) -> int | None:

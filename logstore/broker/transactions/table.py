@@ -10,7 +10,7 @@ goes back for how long a transaction may take.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from logstore.broker.transactions.deadlines import Deadlines
@@ -30,6 +30,7 @@ from logstore.errors import (
     Superseded,
     UnknownProducer,
 )
+from logstore.slices import parts
 
 NAME_BYTES_MAX: Final = 1024  # those of Kafka Streams, Connect and Flink have some 100
 TIMEOUT_MS_MAX: Final = 900_000  # transaction.max.timeout.ms
@@ -91,6 +92,20 @@ class Table:
     def ids(self) -> list[TransactionalId]:
         """All of them."""
         return [it.it for it in self._entries.values()]
+
+    def ids_in_parts(self, most: int) -> Iterator[list[TransactionalId]]:
+        """The same, so many at a time; they may change meanwhile."""
+        twice: set[str] = set()  # those that have another producer id before are found by both
+        for pids in parts(list(self._names), most):
+            found = []
+            for pid in pids:
+                it = self.of_pid(pid)
+                if it is None or it.name in twice:
+                    continue
+                if it.previous_pid != NO_PID:
+                    twice.add(it.name)
+                found.append(it)
+            yield found
 
     def open_ids(self) -> list[TransactionalId]:
         """Those that have a transaction, sorted by name."""
@@ -169,6 +184,10 @@ class Table:
         self._check_room(entry)
         return self._become(entry, it, now)
 
+    def verify(self, name: str, producer: Producer, missing: Missing, now: Now) -> None:
+        """Raises what ``admit`` would; nothing begins."""
+        self._entry(name, producer).it.admitted(producer, missing, now.ms)
+
     def end(
         self,
         name: str,
@@ -241,6 +260,12 @@ class Table:
     def next_due_ms(self) -> int | None:
         """When ``due`` has something next, by the clock that never goes back."""
         return self._deadlines.next
+
+    def put_off(self, name: str, now: Now) -> None:
+        """It was due, and can't be fenced now: it is due again, a little later."""
+        entry = self._entries[name]
+        entry.deadline_ms = now.ticks_ms + AGAIN_MS
+        self._deadlines.set(name, entry.deadline_ms)
 
     def due(self, now: Now) -> str | None:
         """An id whose transaction has taken too long, once: it is to be fenced. None: none has."""

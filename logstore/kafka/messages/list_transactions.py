@@ -1,4 +1,4 @@
-"""ListTransactions (key 66), versions 0 to 1."""
+"""ListTransactions (key 66), versions 0 to 2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ class Request:
     state_filters: Sequence[str] = array(string)
     producer_id_filters: Sequence[int] = array(int64)
     duration_filter: int = int64(since=1, default=-1)
+    transactional_id_pattern: str | None = string(since=2, nullable=True, default=None)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from logstore.kafka.messages import api_versions as api_versions_messages
 from logstore.protocols.kafka import errors, fetch, produce
 from logstore.protocols.kafka.asks import ASKS, Asks
 from logstore.protocols.kafka.client import KafkaClient
+from logstore.protocols.kafka.features import FEATURES
 from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
 
 PRODUCE: Final = 0
@@ -112,6 +113,18 @@ def _producers() -> Handlers:
     return HANDLERS
 
 
+def _transactions() -> Handlers:
+    from logstore.protocols.kafka.transactions import HANDLERS
+
+    return HANDLERS
+
+
+def _transaction_admin() -> Handlers:
+    from logstore.protocols.kafka.transaction_admin import HANDLERS
+
+    return HANDLERS
+
+
 def _configs() -> Handlers:
     from logstore.protocols.kafka.configs import HANDLERS
 
@@ -185,11 +198,12 @@ _TABLE: Final = (
     Api(19, "create_topics", 2, 7, 5, _topics, slow=True),
     Api(20, "delete_topics", 1, 6, 4, _topics, slow=True),
     Api(21, "delete_records", 0, 2, 2, _offsets, slow=True),
-    Api(22, "init_producer_id", 0, 5, 2, _producers, slow=True),
+    Api(22, "init_producer_id", 0, 5, 2, _producers),
     Api(23, "offset_for_leader_epoch", 2, 4, 4, _offsets, free=True),
-    Api(24, "add_partitions_to_txn", 0, 5, 3, _refusals, free=True),
-    Api(25, "add_offsets_to_txn", 0, 4, 3, _refusals),
-    Api(26, "end_txn", 0, 5, 3, _refusals),
+    Api(24, "add_partitions_to_txn", 0, 5, 3, _transactions),
+    Api(25, "add_offsets_to_txn", 0, 4, 3, _transactions),
+    Api(26, "end_txn", 0, 5, 3, _transactions),
+    Api(27, "write_txn_markers", 1, 2, 1, _transaction_admin),
     Api(28, "txn_offset_commit", 0, 5, 3, _pending_offsets),
     Api(29, "describe_acls", 1, 3, 2, _acls),
     Api(30, "create_acls", 1, 3, 2, _acls),
@@ -216,8 +230,8 @@ _TABLE: Final = (
     Api(60, "describe_cluster", 0, 2, 0, _cluster),
     Api(61, "describe_producers", 0, 0, 0, _producers, slow=True),
     Api(64, "unregister_broker", 0, 0, 0, _one_node),
-    Api(65, "describe_transactions", 0, 0, 0, _refusals, free=True),
-    Api(66, "list_transactions", 0, 1, 0, _refusals),
+    Api(65, "describe_transactions", 0, 0, 0, _transaction_admin),
+    Api(66, "list_transactions", 0, 2, 0, _transaction_admin),
     Api(68, "consumer_group_heartbeat", 0, 1, 0, _consumer_groups),
     Api(69, "consumer_group_describe", 0, 1, 0, _consumer_groups),
     Api(74, "list_config_resources", 0, 1, 0, _one_node, slow=True),
@@ -228,9 +242,6 @@ _TABLE: Final = (
 
 APIS: Final = {api.key: api for api in _TABLE}
 assert APIS.keys() == ASKS.keys(), "no request is served without a word on which rights it needs"
-
-# KIP-584: what nodes of a cluster have agreed on, and of which one there is no other level here.
-FEATURES: Final = {"share.version": 1}  # KIP-932
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:

@@ -179,9 +179,10 @@ ASKS: Final[Mapping[int, Asks]] = MappingProxyType({
     ),
     25: (_TRANSACTION, whole(READ, GROUP, "group_id")),  # add_offsets_to_txn
     26: (_TRANSACTION,),  # end_txn
+    27: (each(CLUSTER_ACTION, CLUSTER, (ALTER, CLUSTER)),),  # write_txn_markers
     28: (_TRANSACTION, whole(READ, GROUP, "group_id"), each(READ, TOPIC)),  # txn_offset_commit
     65: (each(DESCRIBE, TRANSACTIONAL_ID),),  # describe_transactions
-    66: NOTHING,  # list_transactions: there are none to be shown
+    66: (shown(DESCRIBE, TRANSACTIONAL_ID),),  # list_transactions
     # Users, rules, quotas
     29: _SEES_CLUSTER,  # describe_acls
     30: _ALTERS_CLUSTER,  # create_acls

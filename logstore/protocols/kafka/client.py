@@ -38,16 +38,18 @@ class KafkaClient:
         *,
         secure: bool = False,
         cut: Callable[[str], None] | None = None,
+        number: int = 0,
     ) -> None:
         """``wake``: have the server look at this connection again; from any thread.
 
         ``address``: where this node is reached, as clients are to be told. ``secure``: by TLS.
-        ``cut``: end it at once, for this reason.
+        ``cut``: end it at once, for this reason. ``number``: higher than those of all before it.
         """
         self.door = door
         self.wake = wake
         self.address = address
         self.peer = peer
+        self.number = number
         self._secure = secure
         self._cut = cut
         # Who it is, and what it may do: nobody, until it has said so.

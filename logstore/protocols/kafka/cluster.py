@@ -193,7 +193,7 @@ def describe_cluster(
 def find_coordinator(
     client: KafkaClient, version: int, request: find_coordinator_messages.Request
 ) -> find_coordinator_messages.Response:
-    """Key 10: this node, for every group."""
+    """Key 10: this node, for every group and every transactional id."""
     found = [
         _coordinator(client, request.key_type, key)
         for key in (request.coordinator_keys if version >= MANY_KEYS else [request.key])
@@ -214,19 +214,14 @@ def _coordinator(
     client: KafkaClient, key_type: int, key: str
 ) -> find_coordinator_messages.Coordinator:
     kind = COORDINATED.get(key_type)
-    if kind is None:
-        code, message = errors.INVALID_REQUEST, "there are groups of consumers here, and no others"
-    elif not client.may(DESCRIBE, kind, key):
+    if kind is None:  # of share groups' own state, say, which is no client's business
+        code, message = errors.INVALID_REQUEST, f"there are no coordinators of type {key_type} here"
+        return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address, code, message)
+    if not client.may(DESCRIBE, kind, key):
         return find_coordinator_messages.Coordinator(
             key, NOWHERE, "", NOWHERE, CODES[kind], TEXTS[CODES[kind]]
         )
-    elif kind == TRANSACTIONAL_ID:
-        # The one code that makes every client give up at once, with the message where it is shown.
-        code = errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-        message = "there are no transactions here"
-    else:
-        return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address)
-    return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address, code, message)
+    return find_coordinator_messages.Coordinator(key, NODE_ID, *client.address)
 
 
 def describe_log_dirs(

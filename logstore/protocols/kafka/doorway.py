@@ -43,8 +43,9 @@ def open(house: House) -> Doorway:
         told = (secured if link.secure else advertised) or link.address
         peer = link.peer_address
         return KafkaSession(
-            door, link.wake, told, peer, link.certificate, secure=link.secure, cut=link.cut
-        )
+            door, link.wake, told, peer, link.certificate,
+            secure=link.secure, cut=link.cut, number=link.id,
+        )  # fmt: skip
 
     idle_s = settings.connections_max_idle_ms / 1000
     limits = Limits(settings.max_connections, idle_s)

@@ -17,6 +17,7 @@ COORDINATOR_LOAD_IN_PROGRESS: Final = 14
 COORDINATOR_NOT_AVAILABLE: Final = 15
 NOT_COORDINATOR: Final = 16
 INVALID_TOPIC_EXCEPTION: Final = 17
+NOT_ENOUGH_REPLICAS: Final = 19
 INVALID_REQUIRED_ACKS: Final = 21
 INCONSISTENT_GROUP_PROTOCOL: Final = 23
 INVALID_GROUP_ID: Final = 24
@@ -70,6 +71,7 @@ TRANSACTION_ABORTABLE: Final = 120
 INVALID_RECORD_STATE: Final = 121
 SHARE_SESSION_NOT_FOUND: Final = 122
 INVALID_SHARE_SESSION_EPOCH: Final = 123
+INVALID_REGULAR_EXPRESSION: Final = 128
 SHARE_SESSION_LIMIT_REACHED: Final = 133
 
 # What a group answers.
@@ -84,7 +86,7 @@ GROUP_CODES: Final = {
     GroupError.ILLEGAL_GENERATION: 22,
     GroupError.INCONSISTENT_GROUP_PROTOCOL: INCONSISTENT_GROUP_PROTOCOL,
     GroupError.INVALID_GROUP_ID: INVALID_GROUP_ID,
-    GroupError.INVALID_REGULAR_EXPRESSION: 128,
+    GroupError.INVALID_REGULAR_EXPRESSION: INVALID_REGULAR_EXPRESSION,
     GroupError.INVALID_REQUEST: INVALID_REQUEST,
     GroupError.INVALID_SESSION_TIMEOUT: 26,
     GroupError.MEMBER_ID_REQUIRED: 79,
@@ -140,15 +142,22 @@ def code_of(error: errors.LogstoreError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN_SERVER_ERROR)
 
 
-def coordinator_code(error: errors.LogstoreError, *, knows_fenced: bool) -> int:
+def coordinator_code(
+    error: errors.LogstoreError, *, knows_fenced: bool, knows_abortable: bool = True
+) -> int:
     """The same, of what the coordinator of transactions answers.
 
     ``knows_fenced``: the request's version is of KIP-588 or later, which tells a producer that was
     fenced there from one whose batch was refused. Clients before it know only the latter.
+    ``knows_abortable``: it is of KIP-890 or later.
     """
     if knows_fenced and isinstance(error, errors.FencedProducer):
         return PRODUCER_FENCED
-    return code_of(error)
+    if not knows_abortable and isinstance(error, errors.TransactionAbortable):
+        return INVALID_TXN_STATE
+    code = code_of(error)
+    # A producer that is told of the storage gives up; of a coordinator, it asks again.
+    return COORDINATOR_NOT_AVAILABLE if code == KAFKA_STORAGE_ERROR else code
 
 
 def group_code(error: GroupError | None) -> int:

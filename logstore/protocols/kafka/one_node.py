@@ -34,9 +34,11 @@ from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.configs import CLIENT_METRICS, GROUP, LOGGER, NODE, TOPIC
 from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, KafkaDoor
+from logstore.protocols.kafka.features import FEATURES
 from logstore.protocols.kafka.handler import handler
 
 ELECTIONS: Final = (0, 1)  # of the preferred leader, of any (KIP-460)
+FIRST_WITH_ONE_RESULT: Final = 2  # UpdateFeatures: of all features that were named
 METADATA_TOPIC: Final = "__cluster_metadata"
 COPIES: Final = (NODE_ID,)  # of every partition
 
@@ -202,20 +204,31 @@ def quorum(
 def update_features(
     client: KafkaClient, version: int, request: features_messages.Request
 ) -> features_messages.Response:
-    """Key 57: there are no features that could be switched (KIP-584)."""
+    """Key 57: every feature stays at the level that it has (KIP-584)."""
     told = [
-        features_messages.UpdatableFeatureResult(
-            it.feature,
-            errors.INVALID_UPDATE_VERSION,
-            f"there is no feature {it.feature!r} here",
-        )
+        features_messages.UpdatableFeatureResult(it.feature, *_updated(it))
         for it in request.feature_updates
     ]
-    if version < 2 or not told:
+    if version < FIRST_WITH_ONE_RESULT:
         return features_messages.Response(results=told)
+    failed = next((it for it in told if it.error_code), None)
+    if failed is None:
+        return features_messages.Response()
     return features_messages.Response(
-        error_code=told[0].error_code, error_message=told[0].error_message
+        error_code=failed.error_code, error_message=failed.error_message
     )
+
+
+def _updated(asked: features_messages.FeatureUpdateKey) -> Told:
+    level = FEATURES.get(asked.feature)
+    if level is None:
+        return errors.INVALID_UPDATE_VERSION, f"there is no feature {asked.feature!r} here"
+    if asked.max_version_level != level:
+        return (
+            errors.INVALID_UPDATE_VERSION,
+            f"feature {asked.feature!r} has level {level} here, and no other",
+        )
+    return FINE
 
 
 def unregister(

@@ -9,6 +9,7 @@ log meanwhile waits in the log's line, nothing else does.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from logstore.access.resources import TRANSACTIONAL_ID, WRITE
 from logstore.broker.admission import GLANCE_MAX, admit, glance, inspect
@@ -16,7 +17,13 @@ from logstore.broker.ledger import ids_in, once, producers_of
 from logstore.broker.producer_ids import OWN
 from logstore.broker.topic import Topic
 from logstore.broker.unsafe import Unsafe
-from logstore.errors import CorruptBatch, InvalidRecord, LogstoreError, UnknownProducer
+from logstore.errors import (
+    CorruptBatch,
+    InvalidRecord,
+    InvalidTransactionState,
+    LogstoreError,
+    UnknownProducer,
+)
 from logstore.kafka.produce_codec import (
     Part,
     ProduceRequest,
@@ -31,10 +38,13 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.lines import Place
 from logstore.protocols.kafka.slots import Ready, Slot, Unfolding
 from logstore.protocols.session import Buffer
-from logstore.records.batch import Batch
+from logstore.records.batch import Batch, transaction_of
 from logstore.records.compression import Compression
 from logstore.slices import UNITS, Steps
 from logstore.slices import parts as parts_of
+
+if TYPE_CHECKING:
+    from logstore.protocols.kafka.within import Within
 
 # Of a request: clients send some tens of batches; one with more does not hold up the others.
 PARTS_AT_ONCE = 500
@@ -62,10 +72,16 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
         client.hold(slot)
         client.door.slices.begin(_many(client, version, client.keep(frame), at), slot.give)
         return slot
-    if _refused_as_a_whole(client, request):
+    transaction = None
+    if request.transactional_id is not None:
+        transaction = _transaction(client, version, request, _several_producers(request))
+    if _refused_as_a_whole(request, transaction):
         return _answer(client, version, request, [])
+    assert not isinstance(transaction, int), "else it is refused"
     arrivals = [
-        it for topic, parts in request.topics for it in _arrivals(client, version, topic, parts)
+        it
+        for topic, parts in request.topics
+        for it in _arrivals(client, version, topic, parts, transaction)
     ]
     _let_go(request)
     return _arrived_all(client, version, request, arrivals)
@@ -101,11 +117,16 @@ def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Step
     request = yield made_elsewhere(door, partial(read_request, version, frame, at))
     arrivals: list[Arrival] = []
     unsafe = Unsafe()
-    if not _refused_as_a_whole(client, request):
+    transaction = None
+    if request.transactional_id is not None:
+        several = yield made_elsewhere(door, partial(_several_producers, request))
+        transaction = _transaction(client, version, request, several)
+    if not _refused_as_a_whole(request, transaction):
+        assert not isinstance(transaction, int), "else it is refused"
         for topic, all_parts in request.topics:
             for some in _steps_of(all_parts):
                 client.glances_left = GLANCES_A_STEP
-                found = _arrivals(client, version, topic, some)
+                found = _arrivals(client, version, topic, some, transaction)
                 if request.acks == -1:
                     for it in _written(found):
                         wait_for(client, unsafe, it)
@@ -174,14 +195,39 @@ class _AnsweredElsewhere:
         self._slot.finish()
 
 
-def _refused_as_a_whole(client: KafkaClient, request: ProduceRequest) -> bool:
-    """Whether nothing of it can be taken; each part has the code then."""
-    code = errors.NONE
+def _several_producers(request: ProduceRequest) -> bool:
+    """Whether its batches are of transactions of more than one. From any thread."""
+    found = {
+        transaction_of(part.records)
+        for _, parts in request.topics
+        for part in parts
+        if part.records is not None
+    }
+    return len(found - {None}) > 1
+
+
+def _transaction(
+    client: KafkaClient, version: int, request: ProduceRequest, several_producers: bool
+) -> "Within | int":
+    """That of the request's transactional id; or why nothing of the request can be taken."""
+    from logstore.protocols.kafka.within import within  # few have one
+
+    assert request.transactional_id is not None
+    if not client.may(WRITE, TRANSACTIONAL_ID, request.transactional_id):
+        return errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if several_producers:
+        return errors.INVALID_PRODUCER_ID_MAPPING
+    return within(client.door, version, request.transactional_id)
+
+
+def _refused_as_a_whole(request: ProduceRequest, transaction: "Within | int | None") -> bool:
+    """Whether nothing of it can be taken; each part has the code then.
+
+    ``transaction``: or the code of what is wrong with it.
+    """
+    code = transaction if isinstance(transaction, int) else errors.NONE
     if request.acks not in (-1, 0, 1):
         code = errors.INVALID_REQUIRED_ACKS
-    elif request.transactional_id is not None:
-        may = client.may(WRITE, TRANSACTIONAL_ID, request.transactional_id)
-        code = errors.INVALID_TXN_STATE if may else errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     if code:
         for _, parts in request.topics:
             for part in parts:
@@ -235,7 +281,11 @@ def _answer(
 
 
 def _arrivals(
-    client: KafkaClient, version: int, name: str | bytes, parts: Sequence[Part]
+    client: KafkaClient,
+    version: int,
+    name: str | bytes,
+    parts: Sequence[Part],
+    transaction: "Within | None",
 ) -> "list[Arrival]":
     topics = client.door.topics
     topic = topics.get(name) if isinstance(name, str) else topics.by_uuid(name)
@@ -245,7 +295,7 @@ def _arrivals(
             part.error_code = code
         return []
     assert topic is not None, "there is no code for it"
-    found = [_arrived(client, version, topic, part) for part in parts]
+    found = [_arrived(client, version, topic, part, transaction) for part in parts]
     return [it for it in found if it is not None]
 
 
@@ -260,15 +310,20 @@ def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None)
     return errors.INVALID_TOPIC_EXCEPTION if topic.read_only else errors.NONE
 
 
-def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Arrival | None":
+def _arrived(
+    client: KafkaClient, version: int, topic: Topic, part: Part, transaction: "Within | None"
+) -> "Arrival | None":
     """The batch for one partition: in its log, or in the log's line. None: it is refused."""
     door = client.door
     now_ms = door.clock()
     try:
         log = topic.at_hand(part.partition)
         batch = admit(topic.rules, part.records or b"")
-        if batch.is_transactional:
-            _refuse(part, errors.INVALID_TXN_STATE, "there are no transactions here")
+        if not batch.is_transactional:
+            transaction = None
+        elif transaction is None:
+            code = errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+            _refuse(part, code, "a batch of a transaction, in a request without transactional id")
             return None
         if batch.compression == Compression.ZSTD and version < FIRST_WITH_ZSTD:
             code = errors.UNSUPPORTED_COMPRESSION_TYPE
@@ -279,13 +334,28 @@ def _arrived(client: KafkaClient, version: int, topic: Topic, part: Part) -> "Ar
         _refuse_for(part, error)
         return None
     client.glances_left -= seen.cost
-    arrival = Arrival(client, part, topic, seen.batch or batch, now_ms)
+    arrival = (
+        Arrival(client, part, topic, seen.batch or batch, now_ms)
+        if transaction is None
+        else InTransaction(client, part, topic, seen.batch or batch, now_ms, transaction)
+    )
     if log is None or seen.batch is None or door.lines.stands_before(arrival.place):
+        if transaction is not None and not _is_let_in(transaction, part, batch):
+            return None
         arrival.wait(looked_into=log is not None and seen.batch is not None)
     else:
         arrival.append(log)
         client.sync(log)
     return arrival
+
+
+def _is_let_in(transaction: "Within", part: Part, batch: Batch) -> bool:
+    try:
+        transaction.let_in(batch)
+    except LogstoreError as error:
+        _refuse(part, transaction.code_of(error), str(error))
+        return False
+    return True
 
 
 def _refuse(part: Part, code: int, message: str) -> None:
@@ -371,7 +441,8 @@ class Arrival:
             return
         try:
             log = self._topic.partition(self._part.partition)
-            self._batch = once(log, self._batch)
+            if not self._batch.is_transactional:
+                self._batch = once(log, self._batch)
         except LogstoreError as error:
             _refuse(self._part, _storage_code(error), str(error))
 
@@ -402,6 +473,35 @@ class Arrival:
         """Into the log by a worker: what comes for it meanwhile waits in its line."""
         self.looked_into = False
         self._client.door.work(lambda: self.append(log), self.looked)
+
+
+class InTransaction(Arrival):
+    """A batch of a transaction, on its way into its log."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(
+        self,
+        client: KafkaClient,
+        part: Part,
+        topic: Topic,
+        batch: Batch,
+        now_ms: int,
+        transaction: "Within",
+    ) -> None:
+        super().__init__(client, part, topic, batch, now_ms)
+        self._transaction = transaction
+
+    def _put(self, log: Log, batch: Batch) -> None:
+        part, transaction = self._part, self._transaction
+        try:
+            transaction.check(self._topic, log, batch)
+        except LogstoreError as error:
+            _refuse(part, transaction.code_of(error), str(error))
+            return
+        super()._put(log, batch)
+        if self.written is not None:
+            transaction.wrote(self._topic, part.partition, log, batch.producer_id)
 
 
 def _look_into(arrivals: "Sequence[Arrival]") -> bool:
@@ -497,7 +597,8 @@ def _written(arrivals: Sequence[Arrival]) -> list[Written]:
 def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
     """The mark of an idempotent producer's batch that is there already.
 
-    Raises UnknownProducer: who may choose an id could choose that of another.
+    Raises UnknownProducer: who may choose an id could choose that of another;
+    InvalidTransactionState of one that its producer's open transaction would have around it.
     It is its offset: a log with such notes is one that this process alone writes.
     """
     if batch.producer_id < 0:
@@ -512,7 +613,12 @@ def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
         raise UnknownProducer(
             f"producer id {producer_id} was not given here: ask for one with InitProducerId"
         )
-    return known.check(batch)
+    standing = known.check(batch)
+    if standing is None and producer_id in known.open and not batch.is_transactional:
+        raise InvalidTransactionState(
+            f"producer {producer_id} has a transaction open here, and its batch is not of it"
+        )
+    return standing
 
 
 def _storage_code(error: LogstoreError) -> int:

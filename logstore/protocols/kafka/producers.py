@@ -1,8 +1,9 @@
 """Idempotent producers: their ids, and what the partitions know of them."""
 
+from functools import partial
 from typing import Final
 
-from logstore.access.resources import IDEMPOTENT_WRITE, READ, TRANSACTIONAL_ID, WRITE
+from logstore.access.resources import IDEMPOTENT_WRITE, READ, WRITE
 from logstore.broker.ledger import producers_of
 from logstore.errors import LogstoreError
 from logstore.kafka.messages import (
@@ -14,30 +15,29 @@ from logstore.kafka.messages import (
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import NO_TOPIC
 from logstore.protocols.kafka.client import KafkaClient
-from logstore.protocols.kafka.door import KafkaDoor
+from logstore.protocols.kafka.door import InWorker, KafkaDoor, Later
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.offsets import log_of
+from logstore.protocols.kafka.transactions import initialize, no_producer
 
 
 def init_producer_id(
     client: KafkaClient, version: int, request: init_messages.Request
-) -> init_messages.Response:
-    """Key 22: an id that nobody had before."""
+) -> init_messages.Response | Later | InWorker:
+    """Key 22: an id that nobody had before; or the next producer of a transactional id."""
     if request.transactional_id is not None:
-        client.may(WRITE, TRANSACTIONAL_ID, request.transactional_id)  # else that is what is told
-        return _refused(errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        return initialize(client, version, request.transactional_id, request)
     if not (client.sees_some_topic(WRITE) or client.may_cluster(IDEMPOTENT_WRITE)):
-        return _refused(errors.CLUSTER_AUTHORIZATION_FAILED)
+        return no_producer(errors.CLUSTER_AUTHORIZATION_FAILED)
+    return InWorker(partial(_new_id, client.door))
+
+
+def _new_id(door: KafkaDoor) -> init_messages.Response:
     try:
-        return init_messages.Response(producer_id=client.door.topics.new_producer_id())
+        return init_messages.Response(producer_id=door.topics.new_producer_id())
     except LogstoreError as error:
-        return _refused(code_of(error))
-
-
-def _refused(error_code: int) -> init_messages.Response:
-    """Without an id, and without an epoch: 0 would be one."""
-    return init_messages.Response(error_code=error_code, producer_epoch=-1)
+        return no_producer(code_of(error))
 
 
 def describe_producers(

@@ -72,14 +72,15 @@ class KafkaSession:
         *,
         secure: bool = False,
         cut: Callable[[str], None] | None = None,
+        number: int = 0,
     ) -> None:
         """``address``: where this node is reached, as clients are to be told.
 
         ``certificate``: what the client has shown, verified. ``secure``: it has come by TLS.
-        ``cut``: as Link.cut.
+        ``cut``: as Link.cut. ``number``: as Link.id.
         """
         self.wants = 0
-        self._client = KafkaClient(door, wake, address, peer, secure=secure, cut=cut)
+        self._client = KafkaClient(door, wake, address, peer, secure=secure, cut=cut, number=number)
         door.clients.add(self._client)
         self._slots = self._client.slots
         self._frame_bytes_max = min(

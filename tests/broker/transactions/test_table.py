@@ -8,6 +8,7 @@ from logstore.broker.transactions.state import State
 from logstore.broker.transactions.table import AGAIN_MS, NAME_BYTES_MAX, TIMEOUT_MS_MAX, Table
 from logstore.broker.transactions.transactional_id import (
     EXHAUSTED,
+    NO_PID,
     TV1,
     TV2,
     Missing,
@@ -354,3 +355,17 @@ def test_ids_that_are_unused_for_longest_are_known_after_a_start():
     late, early = an_id(name="a", pid=1, since_ms=2), an_id(name="b", pid=2, since_ms=1)
     table = Table([late, early])
     assert [it.name for it in table.ids()] == ["b", "a"]
+
+
+def test_all_are_gone_through_in_parts_each_once_though_they_change_meanwhile(pids):
+    made = [an_id(name=f"n{it}", pid=it, previous_pid=10 + it, epoch=0) for it in range(5)]
+    table = Table(made)
+    parts = table.ids_in_parts(2)
+    found = next(parts)
+    producer = Producer(4, 0)
+    table.add("n4", producer, at())  # it has no producer id before any more
+    assert table.get("n4").previous_pid == NO_PID
+    for some in parts:
+        assert len(some) <= 2
+        found += some
+    assert sorted(it.name for it in found) == [it.name for it in made]

@@ -204,8 +204,8 @@ def test_the_coordinator_of_every_group_is_this_node(talk, version):
     assert len(told) == (2 if version >= 4 else 1)
 
 
-@pytest.mark.parametrize(("key_type", "code"), [(1, 53), (2, 42), (-1, 42)])
-def test_there_are_no_coordinators_but_of_consumer_groups(talk, key_type, code):
+@pytest.mark.parametrize(("key_type", "code"), [(1, 0), (2, 42), (-1, 42)])
+def test_there_are_no_coordinators_but_of_consumer_groups_and_transactions(talk, key_type, code):
     request = find_coordinator.Request("x", key_type, ["x"])
     found = checked(talk, 10, 6, request, find_coordinator.Response)
     assert [it.error_code for it in found.coordinators] == [code]

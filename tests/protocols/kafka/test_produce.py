@@ -133,7 +133,7 @@ GOOD = a_batch(b"a", b"b")
         (with_crc(changed(GOOD, 57, struct.pack(">i", 3))), 87, "3 records"),
         (changed(GOOD, 0, struct.pack(">q", 5)), 87, "offsets 5 to 6"),
         (with_crc(changed(GOOD, 21, b"\0\x20")), 87, "control"),
-        (with_crc(changed(GOOD, 21, b"\0\x10")), 48, "transactions"),
+        (with_crc(changed(GOOD, 21, b"\0\x10")), 53, "transactional id"),
         (with_crc(changed(GOOD, 21, b"\0\x07")), 87, "compression 7"),
         (a_batch(b"a", at_ms=NOW_MS + DAY_MS), 32, "message.timestamp.after.max.ms"),
         (a_batch(b"a", producer_id=5), 87, "producer 5"),

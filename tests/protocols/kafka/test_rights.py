@@ -8,7 +8,8 @@ from functools import cache
 
 import pytest
 from door_kit import Talk
-from requests_by_key import GROUP, MEMBERS, SHARERS, TOPIC, answered, bodies
+from requests_by_key import GROUP, MEMBERS, SHARERS, TOPIC, TXN, answered, bodies
+from transacting_talk import TransactingTalk
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.covers import COVERED_BY
@@ -33,8 +34,6 @@ AL = "al"
 HANDSHAKE, AUTHENTICATE = 17, 36
 USERS = (KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser(AL))
 REFUSED = set(CODES.values())
-# There are no transactions: who may do these things is told so by the same code.
-TOLD_ANYHOW = {10: {53}, 22: {53}}
 # What a client may do with an object is told on top, by these requests.
 TELLS = {
     3: {TOPICS, CLUSTER},
@@ -112,11 +111,12 @@ class Outcome:
     def __init__(self, key, version, rules, user=AL):
         self.key, self.version = key, version
         self._access, self._told = Recorded(rules), Told()
-        node = Talk(access=self._access)
+        node = TransactingTalk(access=self._access)
         object.__setattr__(node.door, "refusals", self._told)
         topic = _furnished(node)
         self.answers = [
-            self._answer(Talk(beside=node), it, user) for it in bodies(key, version, topic.uuid)
+            self._answer(TransactingTalk(beside=node), it, user)
+            for it in bodies(key, version, topic.uuid)
         ]
         self.asked = self._access.asked
         self.told = {(operation, kind) for _, operation, kind, _ in self._told.lines}
@@ -125,6 +125,7 @@ class Outcome:
     def _answer(self, talk, body, user):
         log_in(talk, user)
         talk.send(self.key, self.version, body)
+        talk.node.settle()
         [(_, answer)] = talk.replies()
         assert talk.session.closed is None
         return answered(self.key, self.version, answer)
@@ -137,12 +138,13 @@ def log_in(talk, user):
 
 
 def _furnished(node):
-    """A topic with a record, a group with an offset of it, and one that has a member."""
+    """A topic, a group with an offset of it, one that has a member; a transactional id."""
     topic = node.topics.create(TOPIC, 1, {})
     offsets = {(TOPIC, 0): OffsetToCommit(0)}
     node.coordinator.commit(OffsetCommit(GROUP, offsets, -1, "", None), 0, lambda _: None)
-    root = Talk(beside=node)
+    root = TransactingTalk(beside=node)
     log_in(root, "root")
+    root.producer(TXN)
     beat = consumer_group_heartbeat.Request(
         MEMBERS, "m", 0, rebalance_timeout_ms=60_000, subscribed_topic_names=[TOPIC],
         topic_partitions=[],
@@ -173,7 +175,7 @@ def test_whoever_has_the_rights_is_served_and_is_asked_for_no_others(key, versio
         named |= {(operation, it) for operation, _ in named for it in (CHANNEL, QUEUE)}
     for version in versions:
         outcome = with_all(key, version)
-        assert outcome.codes <= TOLD_ANYHOW.get(key, set())
+        assert outcome.codes == set()
         assert outcome.told == set()
         assert {it for it in outcome.asked - named if it[1] not in TELLS.get(key, ())} == set()
 
@@ -227,7 +229,7 @@ def _without(key, operation, kind):
 def test_another_right_that_is_enough_is_enough(key, ask, enough):
     others = [a_rule(it.operation, it.kind) for it in ASKS[key] if enough not in it.enough]
     outcome = Outcome(key, APIS[key].high, [*others, a_rule(*enough)])
-    assert outcome.codes <= TOLD_ANYHOW.get(key, set())
+    assert outcome.codes == set()
     assert outcome.told == set()
 
 
@@ -252,15 +254,16 @@ def test_whoever_has_no_right_is_not_told_whether_it_is_there(key, versions):
 def _told_of(key, version, *, there):
     """What is answered to who may do everything with other objects."""
     rules = [KeptRule(AL, ALL, TOPICS, "u"), KeptRule(AL, ALL, GROUPS, "h")]
-    node = Talk(access=Access(Unkept(KeptAccess(USERS, rules))))
+    node = TransactingTalk(access=Access(Unkept(KeptAccess(USERS, rules))))
     node.topics.create("u", 1, {})
     if there:
         _furnished(node)
     answers = []
     for body in bodies(key, version, bytes(16)):
-        talk = Talk(beside=node)
+        talk = TransactingTalk(beside=node)
         log_in(talk, AL)
         talk.send(key, version, body)
+        talk.node.settle()
         answers += [answer for _, answer in talk.replies()]
     assert answers
     return answers
@@ -270,7 +273,7 @@ def _told_of(key, version, *, there):
 def test_a_super_user_passes_every_check(key, versions):
     for version in versions:
         outcome = Outcome(key, version, [a_rule(ALL, TOPICS, allow=False)], user="root")
-        assert outcome.codes <= TOLD_ANYHOW.get(key, set())
+        assert outcome.codes == set()
         assert outcome.told == set()
 
 

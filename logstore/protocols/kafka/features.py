@@ -1,0 +1,15 @@
+"""The features that clients may rely on, and the level of each (KIP-584).
+
+The nodes of a cluster agree on these; one node has no other level of a feature than its own.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+FEATURES: Final[Mapping[str, int]] = MappingProxyType({
+    "share.version": 1,  # KIP-932
+    # Each end of a transaction raises its producer's epoch, and what is produced is added to the
+    # transaction by that alone (KIP-890). Clients that know less of it are served as they ask.
+    "transaction.version": 2,
+})  # fmt: skip
