@@ -186,7 +186,7 @@ _TABLE: Final = (
     Api(3, "metadata", 0, 13, 9, _cluster, free=True),
     Api(8, "offset_commit", 2, 10, 8, _commits),
     Api(9, "offset_fetch", 1, 10, 6, _commits),
-    Api(10, "find_coordinator", 0, 6, 3, _cluster, free=True),
+    Api(10, "find_coordinator", 0, 6, 3, _cluster),
     Api(11, "join_group", 0, 9, 6, _membership),
     Api(12, "heartbeat", 0, 4, 4, _membership),
     Api(13, "leave_group", 0, 5, 4, _membership),

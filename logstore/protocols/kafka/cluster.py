@@ -1,6 +1,7 @@
 """What clients ask of the cluster: the one node, its topics, its versions, its disk."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -34,6 +35,7 @@ PARTITIONS_AT_ONCE: Final = 100  # described while others wait
 MADE_AT_ONCE: Final = 100  # topics, by one Metadata request
 BROKERS: Final = 1  # what DescribeCluster may be asked for (KIP-919)
 MANY_KEYS: Final = 4  # FindCoordinator (KIP-699)
+KEYS_AT_ONCE: Final = 100  # looked up while others wait
 NOWHERE: Final = -1  # the node and port of a coordinator that is not told
 COORDINATED: Final = {0: GROUP, 1: TRANSACTIONAL_ID}  # what a coordinator is asked for
 
@@ -192,12 +194,20 @@ def describe_cluster(
 
 def find_coordinator(
     client: KafkaClient, version: int, request: find_coordinator_messages.Request
-) -> find_coordinator_messages.Response:
+) -> find_coordinator_messages.Response | InWorker:
     """Key 10: this node, for every group and every transactional id."""
-    found = [
-        _coordinator(client, request.key_type, key)
-        for key in (request.coordinator_keys if version >= MANY_KEYS else [request.key])
-    ]
+    if COORDINATED.get(request.key_type) == TRANSACTIONAL_ID:
+        with suppress(LogstoreError):  # whoever asks for anything is told
+            client.door.transactions_of.coordinator()  # is read, until its first request comes
+    keys = request.coordinator_keys if version >= MANY_KEYS else [request.key]
+    work = partial(_found, client, version, request.key_type, keys)
+    return InWorker(work) if len(keys) > KEYS_AT_ONCE else work()
+
+
+def _found(
+    client: KafkaClient, version: int, key_type: int, keys: Sequence[str]
+) -> find_coordinator_messages.Response:
+    found = [_coordinator(client, key_type, key) for key in keys]
     if version >= MANY_KEYS:
         return find_coordinator_messages.Response(coordinators=found)
     [it] = found
