@@ -140,7 +140,7 @@ def test_the_topic_of_kafkas_metadata_can_not_be_created(client):
 
 
 def test_an_answer_without_a_producer_id_has_no_epoch_either(client):
-    request = init_producer_id.Request("transactional", 60_000)
+    request = init_producer_id.Request("transactional", 0)
     answer = client.ask(22, 4, request, init_producer_id.Response)
     assert answer.error_code != 0
     assert (answer.producer_id, answer.producer_epoch) == (-1, -1)

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -175,11 +175,3 @@ def test_the_latest_timestamp_is_found(server, topic):
     asked = {TopicPartition(topic, 0): OffsetSpec.max_timestamp()}
     [done] = admin(server).list_offsets(asked).values()
     assert (done.result().offset, done.result().timestamp) == (1, times[1])
-
-
-@pytest.mark.long
-def test_a_transactional_producer_is_told_that_there_are_none(server):
-    producer = Producer({"bootstrap.servers": server.address, "transactional.id": "t"})
-    with pytest.raises(KafkaException) as refused:
-        producer.init_transactions(DEADLINE_S)
-    assert refused.value.args[0].name() == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
