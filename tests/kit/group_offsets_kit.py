@@ -146,8 +146,10 @@ class GroupsNode(Node):
         self.kept.topic_deleted(uuid)
         self.turn()
 
-    def committed(self, group="g"):
-        return {place: it.offset for place, it in self.groups.fetch(group, 0).items()}
+    def committed(self, group="g", *, due=True):
+        """As clients see it; not ``due``: only what is kept."""
+        due = self.groups.due(group) if due else {}
+        return {place: it.offset for place, it in self.groups.fetch(group, 0, due=due).items()}
 
     def unstable(self, group="g"):
         found = self.groups.unstable(group)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from logstore.broker.coordinator import (
@@ -56,6 +57,7 @@ from logstore.kept import (
     Keeping,
     KeptGroup,
     KeptOffset,
+    Offsets,
     OffsetToCommit,
     ToCommit,
 )
@@ -455,6 +457,10 @@ class Coordinator:
         """
         return () if self.undecided is None else self.undecided.unstable(group)
 
+    def due(self, group: str) -> Offsets:
+        """What the group has committed within transactions, and may not be kept yet."""
+        return {} if self.undecided is None else self.undecided.due(group)
+
     def _drop(
         self,
         group: str,
@@ -483,17 +489,23 @@ class Coordinator:
         places: Collection[TopicPartition] | None = None,
         member_id: str | None = None,
         epoch: int = SIMPLE,
+        due: Offsets = MappingProxyType({}),
     ) -> dict[TopicPartition, KeptOffset]:
         """What is committed, of these partitions or of all; others are left out. Raises Refusal.
 
         Looks only, so it may be called from any thread, for it takes long where there is much.
         ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
+        ``due``: as that was before.
         """
         _check_name(group)
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
         found = dict(_readable(lambda it: self._keeper.fetch(it, places), group))
+        wanted = due.keys() if places is None or not due else due.keys() & set(places)
+        for place in wanted:
+            if place not in found or found[place].record < due[place].record:
+                found[place] = due[place]
         if not found and self._is_shared(group):
             raise _shared(group)
         return found

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.errors import LogstoreError
-from logstore.kept import Keeping, ToCommit
+from logstore.kept import Keeping, Offsets, ToCommit
 from logstore.log import TopicPartition
 
 Unstable = Collection[tuple[bytes, int]]  # each its topic's id and its number
@@ -20,6 +20,9 @@ class Undecided(Protocol):
 
     def unstable(self, group: str) -> Unstable:
         """The partitions of the group that are. Raises Refusal."""
+
+    def due(self, group: str) -> Offsets:
+        """What the group has committed for good, and may not be kept yet; each with its place."""
 
     def has_pending(self, group: str) -> bool:
         """Whether anything of the group is, so that it is there. Raises Refusal."""
@@ -48,6 +51,10 @@ class Unread:
     def unstable(self, group: str) -> Unstable:
         """As Undecided.unstable."""
         raise self._refusal(group)
+
+    def due(self, group: str) -> Offsets:
+        """As Undecided.due."""
+        return {}
 
     def has_pending(self, group: str) -> bool:
         """As Undecided.has_pending."""

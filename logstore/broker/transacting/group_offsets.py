@@ -6,8 +6,8 @@ while something is pending, what a group commits outside goes into the journal, 
 that offsets were deleted, lest a start that reads the journal again brings them back. Groups have
 an offset (``kept.py``) only after the journal has it, each with its place there, in its order.
 
-A partition is *unstable* until what has become of it in the journal is what its group has: while
-something is pending, and then until that is durable.
+A partition is *unstable* while something is pending. From the end of the transaction on, what it
+has committed is seen; until the group has it, that is *due*.
 """
 
 import logging
@@ -30,8 +30,9 @@ from logstore.broker.transactions.operations import (
     overtaken_key,
 )
 from logstore.broker.transactions.staged import Committed, Staged
+from logstore.broker.transactions.transactional_id import NEVER
 from logstore.errors import Closed, LogstoreError
-from logstore.kept import Keeping, OffsetToCommit, ToCommit
+from logstore.kept import Keeping, KeptOffset, Offsets, OffsetToCommit, ToCommit
 from logstore.log import TopicPartition
 
 log: Final = logging.getLogger("logstore.transactions")
@@ -86,10 +87,18 @@ class GroupOffsets:
 
     def unstable(self, group: str) -> Collection[_Partition]:
         """As Undecided.unstable."""
-        pending, due = self._staged.partitions(group), self._due.get(group, ())
-        if not pending and not due:
-            return ()
-        return frozenset(pending).union(*(it.offsets for it in due))
+        pending = self._staged.partitions(group)
+        return frozenset(pending) if pending else ()
+
+    def due(self, group: str) -> Offsets:
+        """As Undecided.due."""
+        found: dict[TopicPartition, KeptOffset] = {}
+        for due in sorted(self._due.get(group, ()), key=lambda it: it.place):
+            for place, it in self._named(due).items():
+                found[place] = KeptOffset(
+                    it.offset, NEVER, it.metadata, it.leader_epoch, it.topic_id, it.record
+                )
+        return found
 
     def has_pending(self, group: str) -> bool:
         """As Undecided.has_pending. From any thread."""
@@ -250,14 +259,19 @@ class GroupOffsets:
         self._replayable = True
         self._try(due)
 
-    def _try(self, due: _Due) -> None:
+    def _named(self, due: _Due) -> dict[TopicPartition, OffsetToCommit]:
+        """By the names of topics that there are; one that has its name since begins without."""
         named: dict[TopicPartition, OffsetToCommit] = {}
         for it in due.offsets.values():
             topic = self._topics.by_uuid(it.topic_id)
-            if topic is not None:  # one that has its name since begins without
+            if topic is not None:
                 named[topic.name, it.partition] = OffsetToCommit(
                     it.offset, it.metadata, it.leader_epoch, topic.id, due.place
                 )
+        return named
+
+    def _try(self, due: _Due) -> None:
+        named = self._named(due)
         if not named:
             self._kept(due, None)
             return

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from logstore.access import audit
 from logstore.access.resources import DESCRIBE, GROUP, READ
@@ -16,6 +17,7 @@ from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.kafka.messages import txn_offset_commit as pending_messages
 from logstore.kept import KeptOffset, OffsetToCommit
+from logstore.kept import Offsets as KeptOffsets
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
@@ -179,14 +181,13 @@ def offset_fetch(client: KafkaClient, version: int, request: fetch_messages.Requ
     groups: Sequence[fetch_messages.Group | fetch_messages.Request] = (
         request.groups if version >= MANY_GROUPS else [request]
     )
-    unstable: dict[str, Unstable | Refusal] = {}
-    if request.require_stable:  # first: what is committed meanwhile may be shown, or not
-        for some in parts(groups, AT_ONCE):
-            for it in some:
-                if it.group_id not in unstable:
-                    unstable[it.group_id] = _unstable(client, it.group_id)
-            yield len(some)
-    whole = partial(_offsets_fetched, client, version, request, unstable)
+    undecided: dict[str, _Undecided] = {}
+    for some in parts(groups, AT_ONCE):
+        for it in some:
+            if it.group_id not in undecided:
+                undecided[it.group_id] = _look(client, it.group_id, stable=request.require_stable)
+        yield len(some)
+    whole = partial(_offsets_fetched, client, version, request, undecided)
     many = len(groups) > 1 or any(
         it.topics is None
         or len(it.topics) > AT_ONCE
@@ -196,30 +197,40 @@ def offset_fetch(client: KafkaClient, version: int, request: fetch_messages.Requ
     return InWorker(whole) if many else whole()
 
 
-def _unstable(client: KafkaClient, group: str) -> Unstable | Refusal:
-    """The partitions that are; the refusal where that is not known yet."""
+class _Undecided(NamedTuple):
+    """What transactions do to the offsets of a group; looked at before the offsets are."""
+
+    unstable: Unstable = ()
+    due: KeptOffsets = MappingProxyType({})
+    refusal: Refusal | None = None  # it is not known yet
+
+
+def _look(client: KafkaClient, group: str, *, stable: bool) -> _Undecided:
+    """``stable``: the client does not want what may be about to change."""
+    coordinator = client.door.coordinator
     try:
-        return client.door.coordinator.unstable(group)
+        unstable = coordinator.unstable(group) if stable else ()
     except Refusal as it:
-        return it
+        return _Undecided(refusal=it)
+    return _Undecided(unstable, coordinator.due(group))
 
 
 def _offsets_fetched(
     client: KafkaClient,
     version: int,
     request: fetch_messages.Request,
-    unstable: Mapping[str, Unstable | Refusal],
+    undecided: Mapping[str, _Undecided],
 ) -> fetch_messages.Response:
     if version >= MANY_GROUPS:
         return fetch_messages.Response(
-            groups=[_fetched(client, version, it, unstable) for it in request.groups]
+            groups=[_fetched(client, version, it, undecided[it.group_id]) for it in request.groups]
         )
     topics = None if request.topics is None else [
         fetch_messages.Topics(name=it.name, partition_indexes=it.partition_indexes)
         for it in request.topics
     ]  # fmt: skip
     group = fetch_messages.Group(request.group_id, topics=topics)
-    found = _fetched(client, version, group, unstable)
+    found = _fetched(client, version, group, undecided[request.group_id])
     if version < GROUP_ERROR and found.error_code and topics:
         found.topics = [_nowhere(it, found.error_code) for it in topics]
     return fetch_messages.Response(
@@ -244,30 +255,30 @@ def _fetched(
     client: KafkaClient,
     version: int,
     asked: fetch_messages.Group,
-    unstable: Mapping[str, Unstable | Refusal],
+    undecided: _Undecided,
 ) -> fetch_messages.ResponseGroup:
     answer = fetch_messages.ResponseGroup(asked.group_id)
     if not client.may(DESCRIBE, GROUP, asked.group_id):
         answer.error_code = errors.GROUP_AUTHORIZATION_FAILED
         return answer
-    unready = unstable.get(asked.group_id, ())
     try:
-        if isinstance(unready, Refusal):
-            raise unready
+        if undecided.refusal is not None:
+            raise undecided.refusal
         kept = client.door.coordinator.fetch(
             asked.group_id,
             client.now_ms,
             None if asked.topics is None else list(_places(client.door, version, asked.topics)),
             asked.member_id,
             asked.member_epoch,
+            undecided.due,
         )
     except Refusal as it:
         answer.error_code = group_code(it.error)
         return answer
     answer.topics = (
-        list(_all(client, version, kept, unready))
+        list(_all(client, version, kept, undecided.unstable))
         if asked.topics is None
-        else [_some(client, version, it, kept, unready) for it in asked.topics]
+        else [_some(client, version, it, kept, undecided.unstable) for it in asked.topics]
     )
     return answer
 

@@ -34,17 +34,18 @@ def ended(node, producer, outcome, name="copier"):
 
 
 class TestCommit:
-    def test_is_seen_once_it_is_durable_and_unstable_until_then(self, node):
+    def test_is_seen_once_it_is_decided_and_kept_later(self, node):
         producer = node.producer()
         staged(node, producer, node.offset(5), node.offset(6, T1))
         assert (node.committed(), node.unstable()) == ({}, {T0, T1})
         heard = node.end(producer, COMMIT)
+        assert (heard, node.committed(), node.unstable()) == ([], {}, {T0, T1})
         node.sync()
-        node.sync()
-        assert len(heard) == 1, "the decision is durable, and answered"
-        assert (node.committed(), node.unstable()) == ({}, {T0, T1})
-        node.keeper.settle()
+        assert len(heard) == 1, "who is answered finds it there"
         assert (node.committed(), node.unstable()) == ({T0: 5, T1: 6}, set())
+        assert node.committed(due=False) == {}
+        node.keeper.settle()
+        assert node.committed() == node.committed(due=False) == {T0: 5, T1: 6}
         assert node.keeper.load("g").kind == "simple"
 
     def test_an_abort_leaves_nothing(self, node):
@@ -102,9 +103,9 @@ class TestCommit:
         node.end(producer, COMMIT)
         node.sync()
         again = GroupsNode(node)
-        assert (again.committed(), again.unstable()) == ({}, {T0})
+        assert (again.committed(due=False), again.committed()) == ({}, {T0: 5})
         again.settle()
-        assert (again.committed(), again.unstable()) == ({T0: 5}, set())
+        assert again.committed(due=False) == {T0: 5}
         assert len(again.done) == 1
 
     def test_a_large_transaction_ends_some_at_a_time(self, node, monkeypatch):
@@ -149,7 +150,7 @@ class TestPlainCommits:
         node.keeper.settle()
         assert (heard, node.committed()) == ([], {}), "the journal has to have it first"
         node.sync()
-        assert heard == []
+        assert (heard, node.committed()) == ([], {T0: 9})
         node.keeper.settle()
         assert (heard, node.committed()) == ([None], {T0: 9})
         assert node.unstable() == {T0, T1}
@@ -175,8 +176,11 @@ class TestPlainCommits:
         node.end(producer, COMMIT)
         node.sync()
         node.plain(9)
-        node.settle()
+        assert node.committed() == {T0: 5}
+        node.sync()
         assert node.committed() == {T0: 9}
+        node.keeper.settle()
+        assert node.committed() == node.committed(due=False) == {T0: 9}
 
     def test_it_is_told_as_it_went(self, node):
         producer = node.producer()
@@ -331,12 +335,12 @@ class TestDeleting:
 
 
 class TestAFullDisk:
-    def test_it_is_tried_again_and_unstable_until_then(self, node):
+    def test_it_is_tried_again(self, node):
         producer = node.producer()
         staged(node, producer, node.offset(5))
         node.keeper.error = StorageFull("full")
         ended(node, producer, COMMIT)
-        assert (node.committed(), node.unstable(), node.done) == ({}, {T0}, [])
+        assert (node.committed(), node.committed(due=False), node.done) == ({T0: 5}, {}, [])
         for _ in range(2):
             [again] = node.later
             node.later.clear()
@@ -345,7 +349,7 @@ class TestAFullDisk:
         node.keeper.error = None
         node.later.pop()()
         node.settle()
-        assert (node.committed(), node.unstable()) == ({T0: 5}, set())
+        assert node.committed(due=False) == {T0: 5}
         assert len(node.done) == 1
 
     def test_what_the_group_commits_meanwhile_is_newer(self, node):

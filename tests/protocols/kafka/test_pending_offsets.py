@@ -292,16 +292,28 @@ def test_partitions_with_pending_offsets_are_unstable(talk, version):
     assert stable(talk, version, numbers=None) == {0: (5, 7, 0), 1: (2, 7, 0), 2: (3, 7, 0)}
 
 
-def test_they_are_until_what_was_committed_is_durable(talk):
+@pytest.mark.parametrize("version", range(1, 11))
+def test_who_has_committed_sees_it_at_once(talk, version):
+    """Before it is kept where other offsets are: the journal has it."""
+    committed(talk, [("t", 0, 1, ""), ("t", 1, 2, "")])
     producer = talk.node.producer()
     assert staged(talk, producer, T0) == [0]
     talk.keeper.held = True
-    talk.node.end(producer, COMMIT)
+    heard = talk.node.end(producer, COMMIT)
     talk.node.sync()
-    talk.node.sync()
-    assert stable(talk, 9, numbers=[0]) == {0: (-1, -1, UNSTABLE)}
+    assert len(heard) == 1
+    key = id_of(talk, "t") if version >= 10 else "t"
+    named = [offset_fetch.Topics(id_of(talk, "t"), "t", [0, 1])]
+    seen = {(key, 0): (5, "why", 0), (key, 1): (2, "", 0)}
+    assert fetched(talk, version, topics=named) == (0, seen)
+    if version >= 2:
+        assert fetched(talk, version) == (0, seen)
+    if version >= 7:
+        assert stable(talk, version) == {0: (5, 7, 0), 1: (2, 7, 0)}
+    named = [offset_fetch.Topics(id_of(talk, "t"), "t", [1])]
+    assert fetched(talk, version, topics=named) == (0, {(key, 1): (2, "", 0)})
     talk.keeper.settle()
-    assert stable(talk, 9, numbers=[0]) == {0: (5, 7, 0)}
+    assert fetched(talk, version, topics=named) == (0, {(key, 1): (2, "", 0)})
 
 
 @pytest.mark.parametrize("version", range(7, 11))
