@@ -59,6 +59,7 @@ COMPRESSION_MASK = 0b0111
 LOG_APPEND_TIME = 0b0000_1000
 TRANSACTIONAL = 0b0001_0000
 CONTROL = 0b0010_0000
+DELETE_HORIZON = 0b0100_0000
 
 Buffer = bytes | bytearray | memoryview
 
@@ -186,6 +187,11 @@ class Batch:
     @property
     def is_control(self) -> bool:
         return self.attributes & CONTROL != 0
+
+    @property
+    def delete_horizon_ms(self) -> int | None:
+        """From when on compaction may take it (KIP-534); None: that is not decided."""
+        return self.base_timestamp_ms if self.attributes & DELETE_HORIZON else None
 
     def check(self) -> None:
         """Compare the CRC-32C over attributes to end. Raises CorruptBatch."""

@@ -6,15 +6,20 @@ ControlRecordType)::
     key    int16 version 0, int16 type: 0 abort, 1 commit
     value  int16 version 0, int32 coordinator epoch
 
-Readers pass over types that they do not know.
+Readers pass over types that they do not know. Compaction gives a marker a time from which on it may
+go (KIP-534), and then the batch is longer: its timestamp counts from there. Kafka's leaves of some
+an empty batch.
 """
 
 from struct import Struct
 from typing import Final
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import CONTROL, HEADER_BYTES, TRANSACTIONAL, Batch
+from logstore.records.batch import CONTROL, DELETE_HORIZON, HEADER_BYTES, TRANSACTIONAL, Batch
+from logstore.records.check import whole
 from logstore.records.encode import assembled
+from logstore.records.merge import shifted
+from logstore.records.varint import decoded, signed
 
 ABORT: Final = 0
 COMMIT: Final = 1
@@ -25,7 +30,8 @@ _RECORD: Final = Struct(">B3xBhhBhiB")
 _LENGTH: Final = 32  # zigzag of 16
 _KEY_LENGTH: Final = 8
 _VALUE_LENGTH: Final = 12
-_TYPE_AT: Final = HEADER_BYTES + 7
+_KEY_END: Final = HEADER_BYTES + 32  # the varints before a key take 25 bytes at the most
+_TYPE: Final = Struct(">2xh")  # of a key
 
 assert HEADER_BYTES + _RECORD.size == MARKER_BYTES
 
@@ -42,11 +48,33 @@ def marker(
 
 
 def outcome_of(batch: Batch) -> int | None:
-    """ABORT or COMMIT, of a control batch; None for a type that ends no transaction.
+    """ABORT or COMMIT, of a control batch; None for a type that ends no transaction, or none left.
 
     Raises CorruptBatch where it has no such record.
     """
-    if batch.compression or len(batch.data) < _TYPE_AT + 2:
+    if not batch.record_count:
+        return None
+    record = bytes(memoryview(batch.data)[HEADER_BYTES:_KEY_END])
+    try:
+        _, at = decoded(record, 0)
+        _, at = decoded(record, at + 1, 10)  # behind the attributes
+        _, at = decoded(record, at)
+        key_bytes, at = decoded(record, at)
+    except (CorruptBatch, IndexError):
+        key_bytes = at = 0
+    if batch.compression or signed(key_bytes) < _TYPE.size or at + _TYPE.size > len(record):
         raise CorruptBatch(f"control batch at offset {batch.base_offset} has no marker")
-    kind = int.from_bytes(memoryview(batch.data)[_TYPE_AT : _TYPE_AT + 2], "big")
+    [kind] = _TYPE.unpack_from(record, at)
     return kind if kind in (ABORT, COMMIT) else None
+
+
+def with_delete_horizon(batch: Batch, horizon_ms: int) -> Batch:
+    """The batch, its records and their timestamps, to go from this time on. Raises CorruptBatch."""
+    batch.check()
+    records = shifted(whole(batch), batch.record_count, 0, batch.base_timestamp_ms - horizon_ms)
+    fields = (
+        batch.base_offset, batch.leader_epoch, batch.attributes | DELETE_HORIZON,
+        batch.last_offset_delta, horizon_ms, batch.max_timestamp_ms,
+        batch.producer_id, batch.producer_epoch, batch.base_sequence, batch.record_count,
+    )  # fmt: skip
+    return assembled(fields, b"".join(records))

@@ -5,15 +5,13 @@ deltas count from the first batch's base then, so these two fields of each recor
 """
 
 from logstore.errors import CorruptBatch
-from logstore.records.batch import COMPRESSION_MASK, NUMBERED_PRODUCER, Batch
+from logstore.records.batch import COMPRESSION_MASK, DELETE_HORIZON, NUMBERED_PRODUCER, Batch
 from logstore.records.check import whole
 from logstore.records.compression import Compression
 from logstore.records.encode import assembled
 from logstore.records.latest import latest
 from logstore.records.varint import decoded, encoded, signed, wrapped64
 
-# The base timestamp of a batch with this attribute is none (KIP-534).
-_DELETE_HORIZON = 0b0100_0000
 _DELTA_MAX = 2**31 - 1
 _SEQUENCES = 2**31  # KIP-98: after 2**31 - 1 comes 0
 
@@ -24,7 +22,7 @@ def follows(before: Batch, after: Batch) -> bool:
         return False  # an empty one is there for its producer's sake
     if (before.attributes ^ after.attributes) & ~COMPRESSION_MASK:
         return False
-    if before.attributes & _DELETE_HORIZON or before.leader_epoch != after.leader_epoch:
+    if before.attributes & DELETE_HORIZON or before.leader_epoch != after.leader_epoch:
         return False
     if before.is_log_append_time and before.max_timestamp_ms != after.max_timestamp_ms:
         return False
@@ -62,7 +60,7 @@ class Merge:
         offsets = batch.base_offset - first.base_offset
         times = batch.base_timestamp_ms - first.base_timestamp_ms
         try:
-            self._parts += _shifted(data, batch.record_count, offsets, times)
+            self._parts += shifted(data, batch.record_count, offsets, times)
         except IndexError:
             sentence = f"batch at offset {batch.base_offset}: records are cut off"
             raise CorruptBatch(sentence) from None
@@ -86,7 +84,7 @@ class Merge:
         )  # fmt: skip
 
 
-def _shifted(data: bytes, count: int, offsets: int, times: int) -> list[bytes]:
+def shifted(data: bytes, count: int, offsets: int, times: int) -> list[bytes]:
     """The records with so much added to their deltas. Raises CorruptBatch, IndexError."""
     if not offsets and not times:
         return [data]
