@@ -28,7 +28,7 @@ _NUMBERS: Final = 4  # of an entry, in memory
 class AbortedIndex:
     """What is known of one segment."""
 
-    __slots__ = ("_entries", "_files", "_lasts", "_saved", "path")
+    __slots__ = ("_entries", "_file", "_files", "_lasts", "_saved", "path")
 
     def __init__(self, files: OpenFiles, stem: str, *, load: bool = True) -> None:
         """As the file has it; without one, empty. Not ``load``: as after ``cut`` of all.
@@ -40,6 +40,7 @@ class AbortedIndex:
         self._lasts = array("q")
         self._entries = array("q")
         self._saved = 0  # entries that are in the file
+        self._file: tuple[int, int] | None = None  # which one it was when it was read
         if load:
             with suppress(FileNotFoundError):
                 self.refresh()
@@ -47,10 +48,17 @@ class AbortedIndex:
     def __len__(self) -> int:
         return len(self._lasts)
 
-    def refresh(self) -> None:
-        """Take what another process has added to the file. Raises OSError, CorruptBatch."""
-        size = self._files.disk.size(self.path)
+    def refresh(self) -> bool:
+        """Take what another process has added to the file. Raises OSError, CorruptBatch.
+
+        False where it has put another one in its place, or cut it: begin anew, with that.
+        """
+        disk = self._files.disk
+        file, size = disk.identity(self.path), disk.size(self.path)
         at = self._saved * ABORTED_ENTRY.size
+        if self._file not in (None, file) or size < at:
+            return False
+        self._file = file
         data = self._files.read(self.path, size // ABORTED_ENTRY.size * ABORTED_ENTRY.size - at, at)
         for version, *numbers in ABORTED_ENTRY.iter_unpack(data):
             entry = Aborted(*numbers)
@@ -61,6 +69,7 @@ class AbortedIndex:
                 )
             self._add(entry)
         self._saved = len(self)
+        return True
 
     def _follows(self, entry: Aborted) -> bool:
         return not self._lasts or entry.last > self._lasts[-1]
@@ -121,7 +130,7 @@ class AbortedIndex:
     def _entry(self, number: int) -> Aborted:
         return Aborted(*self._entries[_NUMBERS * number : _NUMBERS * (number + 1)])
 
-    def since(self, at: int) -> Iterator[Aborted]:
-        """Those whose marker is at or above this offset, in the order of the markers."""
-        for number in range(bisect_left(self._lasts, at), len(self._lasts)):
+    def since(self, at: int, below: int) -> Iterator[Aborted]:
+        """Those whose marker is at or above one offset, and below another, in their order."""
+        for number in range(bisect_left(self._lasts, at), bisect_left(self._lasts, below)):
             yield self._entry(number)

@@ -1,7 +1,7 @@
 """The segments of one log, in order: finds and reads across them. Knows nothing of syncing."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -73,7 +73,8 @@ class Chain:
         names = self._files.disk.list(self.directory)
         bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
         before = self.bases
-        aborted = sorted(base for name in names if (base := parse_aborted(name)) is not None)
+        known = set(bases)
+        aborted = sorted(base for name in names if (base := parse_aborted(name)) in known)
         if aborted != list(self._aborted):
             self._aborted = {base: self._aborted.get(base) for base in aborted}
         if bases == before:
@@ -87,6 +88,11 @@ class Chain:
             self.renew(base)  # what is gone from behind it was merged into it
         self.bases = bases
         return True
+
+    @property
+    def listed(self) -> tuple[list[int], list[int]]:
+        """The segments, and those of them in which something was aborted, at the last look."""
+        return self.bases, list(self._aborted)
 
     def segment(self, base_offset: int) -> Segment:
         segment = self._segments.get(base_offset)
@@ -107,35 +113,67 @@ class Chain:
         if base_offset in self._aborted:
             self._aborted = {**self._aborted, base_offset: None}
 
-    def put(self, stem: str, bases: Sequence[int]) -> None:
+    def put(self, stem: str, bases: Sequence[int], aborts_gone: Container[int] = ()) -> None:
         """Rename a segment that was written anew to the first of these; the others still stand.
 
-        It is as old as the youngest of them. Raises OSError.
+        It is as old as the youngest of them. ``aborts_gone``: markers that it lacks.
+        Raises OSError.
         """
         disk, first = self._files.disk, self.segment(bases[0])
         paths = [self.segment(base).path for base in bases]
         disk.set_modified(stem + LOG, max(map(disk.modified_ms, paths)))
-        self._put_aborted(stem, bases)
+        self._put_aborted(stem, bases, aborts_gone)
         try:
             for ending in (LOG, INDEX, TIMEINDEX):  # an index of the old file is found out
                 disk.rename(stem + ending, first.stem + ending)
         finally:
             self.renew(bases[0])
 
-    def _put_aborted(self, stem: str, bases: Sequence[int]) -> None:
+    def _put_aborted(self, stem: str, bases: Sequence[int], aborts_gone: Container[int]) -> None:
         """What was aborted in any of these stands in the first one.
 
-        Before the batches do: an entry whose marker is not there yet hides nothing. Raises OSError.
+        Before the batches do: an entry whose marker is not there yet hides nothing, nor does one
+        that is gone, of which nothing else is left. One that outlives its marker would hide, from
+        clients, what its producer wrote later. Raises OSError.
         """
-        found = [it for base in bases if base in self._aborted for it in self._in(base).since(0)]
+        known = list(self._entries(bases))
+        found = [it for it in known if it.last not in aborts_gone]
+        if len(found) == len(known) and len(bases) == 1:
+            return
+        first = segment_stem(self.directory, bases[0]) + TXNINDEX
+        rest = {base: it for base, it in self._aborted.items() if base != bases[0]}
         if found:
             index = AbortedIndex(self._files, stem)
             index.put(found)
             self._files.sync(index.path)
             self._files.forget(index.path)
-            first = segment_stem(self.directory, bases[0])
-            self._files.disk.rename(index.path, first + TXNINDEX)
-            self._aborted = dict(sorted({**self._aborted, bases[0]: None}.items()))
+            self._files.disk.rename(index.path, first)
+            rest[bases[0]] = None
+        elif bases[0] in self._aborted:
+            with suppress(FileNotFoundError):  # there was no room for it
+                self._files.disk.remove(first)
+        self._files.forget(first)
+        self._aborted = dict(sorted(rest.items()))
+        if len(found) < len(known):
+            self._files.disk.sync_directory(self.directory)
+
+    def count_gone(self, bases: Sequence[int], aborts_gone: Container[int]) -> int:
+        """Entries of these segments with one of these markers. Raises OSError, CorruptBatch."""
+        return sum(it.last in aborts_gone for it in self._entries(bases))
+
+    def _entries(self, bases: Sequence[int]) -> Iterator[Aborted]:
+        for base in bases:
+            if base in self._aborted:
+                yield from self._in(base).since(0, self._following(base))
+
+    def _following(self, base: int) -> int:
+        """Where the next segment begins. A merge that was cut off leaves its entries in this one.
+
+        There they mean nothing, as its batches do: compaction may have taken their markers since.
+        """
+        bases = self.bases
+        place = bisect_right(bases, base)
+        return bases[place] if place < len(bases) else EVERYTHING
 
     def let_go(self) -> None:
         """Keep nothing of the segments in memory."""
@@ -166,7 +204,8 @@ class Chain:
             self._segments.pop(segment.base_offset, None)
             segment.remove()
             if segment.base_offset in self._aborted:
-                self._files.disk.remove(segment.stem + TXNINDEX)
+                with suppress(FileNotFoundError):  # there was no room for it
+                    self._files.disk.remove(segment.stem + TXNINDEX)
                 self._files.forget(segment.stem + TXNINDEX)
         if not self._aborted.keys().isdisjoint(bases):
             self._aborted = {base: it for base, it in self._aborted.items() if base not in bases}
@@ -186,17 +225,17 @@ class Chain:
         """As Log.aborted. ``refresh``: another process writes. Raises OSError, CorruptBatch."""
         first = self.bases[self.holding(at)] if self._aborted else 0
         found: list[Aborted] = []
-        seen = -1  # a merge that was cut off leaves an entry in two segments
         for base in self._aborted:
             if base < first:
                 continue
             index = self._in(base)
-            if refresh:
-                index.refresh()
-            for entry in index.since(max(at, seen + 1)):
+            if refresh and not index.refresh():
+                self._files.forget(index.path)
+                self._aborted[base] = None
+                index = self._in(base)
+            for entry in index.since(at, self._following(base)):
                 if entry.first < below:
                     found.append(entry)
-                    seen = entry.last
                 if entry.stable >= below or len(found) == most:
                     return found
         return found
@@ -257,15 +296,38 @@ class Chain:
                 self._fresh.add(base)
         self.sync(self.take_fresh())
 
-    def count_aborted(self, below: int) -> int:
-        """Entries of all segments whose marker is below this offset. Raises OSError."""
-        size = self._files.disk.size
+    def count_aborted(self, below: int, bases: Collection[int] | None = None) -> int:
+        """Entries whose marker is below this offset: of these segments, or all. Raises OSError."""
         return sum(
-            size(segment_stem(self.directory, base) + TXNINDEX) // ABORTED_ENTRY.size
+            self._size_of_aborted(base)
             if index is None
-            else index.count(below)
+            else index.count(min(below, self._following(base)))
             for base, index in self._aborted.items()
+            if bases is None or base in bases
         )
+
+    def _size_of_aborted(self, base: int) -> int:
+        path = segment_stem(self.directory, base) + TXNINDEX
+        try:
+            return self._files.disk.size(path) // ABORTED_ENTRY.size
+        except FileNotFoundError:  # there was no room for it
+            return 0
+
+    def end_merge(self, base: int) -> None:
+        """Forget what a merge that was cut off has left beside this segment.
+
+        Then ``end_aborted`` is called. Raises OSError, CorruptBatch.
+        """
+        if base in self._aborted:
+            self._in(base).cut(self._following(base))
+
+    def drop_strays(self) -> None:
+        """Remove what was aborted in segments that are not there any more. Raises OSError."""
+        for name in self._files.disk.list(self.directory):
+            base = parse_aborted(name)
+            if base is not None and base not in self.bases:
+                self._files.disk.remove(f"{self.directory}/{name}")
+                self._files.forget(f"{self.directory}/{name}")
 
     def restart_aborted(self) -> None:
         """All of it is to be noted anew; then ``end_aborted`` is called."""

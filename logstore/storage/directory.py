@@ -79,7 +79,7 @@ class SegmentedLog(Log, Protocol):
     def sweep(self) -> None:
         """Remove what is left of segments that were being written anew."""
 
-    def swap(self, bases: Sequence[int], stem: str) -> bool:
+    def swap(self, bases: Sequence[int], stem: str, aborts_gone: Sequence[int] = ()) -> bool:
         """Put a segment written anew, ``stem``, in the place of these adjacent sealed ones.
 
         One rename does it. False where one of them was trimmed since: nothing is changed then.

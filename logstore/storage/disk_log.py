@@ -7,7 +7,7 @@ watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unles
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -375,7 +375,6 @@ class DiskLog:
             segment = self.chain.segment(base_offset)
             segment.save_index()
             fresh = self.chain.take_fresh()
-            aborted = self.chain.count_aborted(offset)
             self._since_recovery_point = 0
             noted = self._noted
         self.chain.sync(fresh)
@@ -391,7 +390,7 @@ class DiskLog:
                 self.note = note
                 self.state = replace(
                     self.state, recovery_offset=offset, recovery_base=base_offset,
-                    recovery_position=position, aborted=aborted,
+                    recovery_position=position, aborted=self.chain.count_aborted(offset),
                     undecided_above=0 if noted.undecided is None else noted.undecided + 1,
                 )  # fmt: skip
             return self.state
@@ -598,15 +597,17 @@ class DiskLog:
         with suppress(OSError):  # it means nothing: the next recovery removes it
             sweep(self._files.disk, self.chain.directory)
 
-    def swap(self, bases: Sequence[int], stem: str) -> bool:
+    def swap(self, bases: Sequence[int], stem: str, aborts_gone: Sequence[int] = ()) -> bool:
         """Put a segment that was written anew in the place of these adjacent sealed ones.
+
+        ``aborts_gone``: markers of aborted transactions that it lacks, of which nothing is left.
 
         One rename does it. Whoever reads them meanwhile reads on in the old files. The age of the
         youngest is kept. False, and nothing is changed, where one of them was trimmed since.
         Raises Failed, StorageFull, UnknownPartition.
         """
         try:
-            swapped = self._rename(bases, stem)
+            swapped = self._rename(bases, stem, set(aborts_gone))
             if swapped:
                 self._drop_merged(bases)
         except OSError as error:
@@ -615,7 +616,7 @@ class DiskLog:
             remove_segment(self._files.disk, stem)  # what was renamed is not there any more
         return swapped
 
-    def _rename(self, bases: Sequence[int], stem: str) -> bool:
+    def _rename(self, bases: Sequence[int], stem: str, aborts_gone: Set[int]) -> bool:
         self._flusher.check_in_place()
         with self._lock:
             if self._deleted is not None:
@@ -628,7 +629,10 @@ class DiskLog:
             assert known[place + len(bases)] <= self.state.recovery_base  # what recovery reads
             if len(bases) > 1:
                 self.mark(merged_base=bases[0], merged_below=known[place + len(bases)])
-            self.chain.put(stem, bases)
+            if gone := self.chain.count_gone(bases, aborts_gone):
+                # First: a start that finds fewer than were counted makes all of them anew.
+                self.mark(aborted=max(self.state.aborted - gone, 0))
+            self.chain.put(stem, bases, aborts_gone)
             return True
 
     def _drop_merged(self, bases: Sequence[int]) -> None:
@@ -659,13 +663,18 @@ class DiskLog:
             if before <= self.start:
                 return
             self._flusher.check_in_place()
-            state = replace(self.state, start=before)
+            gone = [base for base, after in pairwise(self.chain.bases) if after <= before]
+            try:
+                aborted = self.chain.count_aborted(self.state.recovery_offset, gone)
+            except OSError as error:
+                raise failure(error, "look at what was aborted", self.chain.directory) from None
+            # Else a start would miss them, and look for them in all that is there.
+            left = max(self.state.aborted - aborted, 0)
+            state = replace(self.state, start=before, aborted=left)
             self._save(self, state)
             self.state, self.start = state, before
             self._check_law()
             self._slot.publish_start(before)
-            bases = self.chain.bases
-            gone = [base for base, after in pairwise(bases) if after <= before]
             try:
                 self.chain.drop(gone)
                 self._files.disk.sync_directory(self.chain.directory)

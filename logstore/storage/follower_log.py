@@ -92,11 +92,13 @@ class FollowerLog:
 
     def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> list[Aborted]:
         """As Log.aborted."""
+        self.chain.refresh()
+        known = self.chain.listed
         try:
-            self.chain.refresh()
             return self.chain.aborted(at, below, most, refresh=True)
         except FileNotFoundError:
-            if at < self.start or self._changed(self.chain.bases):  # trimmed, or merged meanwhile
+            self.chain.refresh()
+            if self.chain.listed != known:  # trimmed, merged, or compacted meanwhile
                 return self.aborted(at, below, most)
             raise CorruptBatch(f"{self.name}: a file of aborted transactions is missing") from None
         except OSError as error:
@@ -238,7 +240,7 @@ class FollowerLog:
     def sweep(self) -> None:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
-    def swap(self, bases: Sequence[int], stem: str) -> bool:
+    def swap(self, bases: Sequence[int], stem: str, aborts_gone: Sequence[int] = ()) -> bool:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
     def rebuild_index(self, base_offset: int) -> None:

@@ -55,6 +55,7 @@ def recover(
     if crashed:
         _finish_upkeep(chain, files, state)
         _finish_trim(chain, files, state)
+        chain.drop_strays()
     if not chain.bases:
         return _begin(chain, files, state, known_safe)
     place, end, position = _starting_point(chain, state)
@@ -124,9 +125,10 @@ def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
     try:
         upto = chain.segment(state.merged_base).last_offset()
         covered = [base for base in behind if chain.segment(base).last_offset() <= upto]
+        chain.drop(covered)
+        chain.end_merge(state.merged_base)
     except CorruptBatch:
         return  # whoever reads it is told; both copies stay
-    chain.drop(covered)
 
 
 def _finish_trim(chain: Chain, files: OpenFiles, state: LogState) -> None:

@@ -287,8 +287,45 @@ def test_a_merge_that_is_cut_off_shows_nothing_twice(store):
         end(log, ABORT, 7)
     log.secure()
     before, bases = log.aborted(0, log.safe), log.bases()[:3]
-    log.chain._put_aborted(cleaned_stem(str(store.path / "t-0"), bases[0], 1), bases)
+    log.chain._put_aborted(cleaned_stem(str(store.path / "t-0"), bases[0], 1), bases, ())
     assert log.aborted(0, log.safe) == before
+
+
+def test_what_a_crash_brings_back_of_a_merged_segment_is_told_of_nowhere(store):
+    log = a_log(store, segment_bytes=200)
+    for n in range(8):
+        write(log, 7, sequence=n)
+        end(log, ABORT, 7)
+    log.secure()
+    before, [first, second, *_] = log.aborted(0, log.safe), log.bases()
+    stray = store.segment(second, ".txnindex")
+    told = stray.read_bytes()
+    stem = cleaned_stem(str(store.path / "t-0"), first, 1)
+    batches = [batch for base in (first, second) for _, batch in log.segment(base).walk()]
+    write_segment(Disk(), stem, first, 4096, batches)
+    assert log.swap([first, second], stem)
+    store.crash()
+    stray.write_bytes(told)  # its removal was not on disk, that of the other files was
+    assert as_reader(store).aborted(0, log.safe) == before
+    assert a_log(store).aborted(0, log.safe) == before
+    assert not stray.exists()
+
+
+def test_what_a_merge_that_is_cut_off_leaves_beside_a_segment_goes_at_the_next_start(store):
+    log = a_log(store, segment_bytes=200)
+    for n in range(8):
+        write(log, 7, sequence=n)
+        end(log, ABORT, 7)
+    log.secure()
+    before, bases = log.aborted(0, log.safe), log.bases()[:3]
+    log.mark(merged_base=bases[0], merged_below=log.bases()[3])
+    path = store.segment(bases[0], ".txnindex")
+    size = path.stat().st_size
+    log.chain._put_aborted(cleaned_stem(str(store.path / "t-0"), bases[0], 1), bases, ())
+    assert path.stat().st_size == 3 * size
+    store.crash()
+    assert a_log(store).aborted(0, log.safe) == before
+    assert path.stat().st_size == size
 
 
 def test_verify_finds_an_index_that_is_none(store):
