@@ -109,7 +109,11 @@ class TopicSettings:
         high=FOREVER,
     )
     delete_retention_ms: int = _setting(
-        DAY_MS, "how long compaction keeps a tombstone", unit="ms", low=0, high=FOREVER
+        DAY_MS,
+        "how long compaction keeps a tombstone, and a marker of a transaction that is gone",
+        unit="ms",
+        low=0,
+        high=FOREVER,
     )
     delivery_schedule: bool = _setting(
         False,

@@ -32,11 +32,9 @@ from logstore.upkeep.work import (
     Compacting,
     Ended,
     Merging,
-    Passed,
     Recompressing,
     Step,
     Thinning,
-    Went,
     Work,
     Worker,
 )
@@ -46,7 +44,7 @@ _NICENESS: Final = 19  # the lowest priority: it gets what others leave
 
 _encode = msgspec.json.Encoder().encode
 _decode_work = msgspec.json.Decoder(Work).decode
-_decode_step = msgspec.json.Decoder(Cleaned | Went | Passed | Broke | Ended).decode
+_decode_step = msgspec.json.Decoder(Step | Broke | Ended).decode
 
 
 def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:

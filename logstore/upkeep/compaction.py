@@ -7,10 +7,11 @@ and a further pass begins, with an empty set, where it was full. Kafka's cleaner
 offsets from old to new; the set needs half of the memory.
 
 A record that stays keeps its bytes: deltas count from the batch's own base, which stays too. Only
-header fields that say how many records there are change. Control batches stay, records without a
-key stay, and of each producer the last batch does, if only as an empty one (its sequence numbers go
-on from there). Of an aborted transaction no record stays, and its keys count for nothing; what is
-of an open one, or behind it, is not looked at.
+header fields that say how many records there are change. Records without a key stay, and of each
+producer that is active the last batch does, if only as an empty one (its sequence numbers go on
+from there). Of an aborted transaction no record stays, and its keys count for nothing; what is of
+an open one, or behind it, is not looked at. Control batches have no part in this: which of them go
+is seen at the end (``markers.py``).
 
 A tombstone (a key without a value) stays until one whole compaction has gone over it, so that no
 older record of its key is left, and ``delete.retention.ms`` after that: who reads from the start
@@ -31,6 +32,7 @@ from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import LogState
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts
+from logstore.upkeep.markers import outlived
 from logstore.upkeep.sealed import Sealed
 from logstore.upkeep.work import Cleaned, Compacting, Passed, SegmentPart, Step, Went
 
@@ -67,7 +69,7 @@ def plan(
     dirty = [it for it in chosen if it.end_offset > state.clean_below]
     if not dirty:
         if state.tombstones_below and state.tombstones_until_ms <= now_ms:
-            return chosen, "tombstones are due"
+            return chosen, "tombstones or markers are due"
         rest = left_out(segments, state, now_ms, settings)
         return [], f"everything {'else ' if rest else ''}is compacted"
     total, unclean = sum(it.bytes for it in chosen), sum(it.bytes for it in dirty)
@@ -164,6 +166,8 @@ def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
     while below is not None:
         below = yield from run.one_pass(below)
         yield Passed(run.tombstones)
+    if run.has_markers:
+        yield from outlived(work, sealed)
 
 
 class _Run:
@@ -172,7 +176,7 @@ class _Run:
     def __init__(self, work: Compacting, sealed: Sealed) -> None:
         self._work = work
         self._sealed = sealed
-        self._producers: set[int] = set()
+        self.has_markers = False
         self._aborted = AbortedBatches(work.aborted)
         self._removed = 0  # from the segment at hand
         self.tombstones = 0  # that stay, of batches that are not gone over again
@@ -205,8 +209,9 @@ class _Run:
         keeps_last = self._work.keeps_end and part is self._work.parts[-1]
         self._removed = 0
         for position, batch in self._sealed.backwards(part):
-            if batch.producer_id >= 0 and batch.producer_id not in self._producers:
-                self._producers.add(batch.producer_id)
+            if batch.is_control:
+                self.has_markers = True
+            elif self._is_last_of_its_producer(batch):
                 empty.add(position)
             if batch.base_offset >= below:
                 continue
@@ -217,17 +222,21 @@ class _Run:
                 self.tombstones += self._tombstones
             if keys.full and full_at is None:
                 full_at = batch.base_offset
-            if stays is not None:
+            if stays is not None and (batch.record_count or position not in empty):
                 kept[position] = stays
                 self._removed += batch.record_count - len(stays) // 2
         return kept, empty, full_at
+
+    def _is_last_of_its_producer(self, batch: Batch) -> bool:
+        last = self._work.last_written.get(batch.producer_id, -1)
+        return batch.base_offset <= last < batch.next_offset
 
     def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> "array[int] | None":
         """Where those of its records stand that stay (``keyed.thinned``); None: all stay."""
         if batch.is_control or not batch.record_count:
             batch.check()
             whole(batch)
-            return None
+            return None if batch.is_control or keeps_last else array("I")
         if batch in self._aborted:
             batch.check()
             return array("I")

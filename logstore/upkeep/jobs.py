@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
+from logstore.broker.ledger import producers_of
 from logstore.broker.rules import level_of
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
@@ -48,6 +49,7 @@ from logstore.upkeep.work import (
     Recompressing,
     SegmentPart,
     Thinning,
+    Waiting,
     Went,
     Work,
     Worker,
@@ -415,7 +417,7 @@ class Rewrite:
         self._memory_bytes = memory_bytes
         self._bytes_per_second = bytes_per_second
         self._now_ms = now_ms
-        self._records_removed = self._passes = self._tombstones = 0
+        self._records_removed = self._passes = self._tombstones = self._markers = 0
         self._bytes_done = self._bytes_total = 0
 
     def run(self, job: Job) -> Rewritten:
@@ -516,7 +518,9 @@ class Rewrite:
         self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
     ) -> None:
         upto, due = chosen[-1].end_offset, state.tombstones_until_ms <= self._now_ms
+        until_ms = min(self._now_ms + self._settings.delete_retention_ms, FOREVER)
         self._log.mark(gaps_below=max(upto, state.gaps_below))
+        last_written, epochs = self._producers()
         self._do(
             Compacting(
                 self._place, _parts(chosen, self._log.state), self._memory_bytes,
@@ -525,14 +529,24 @@ class Rewrite:
                 levels=self._levels,
                 expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
                 aborted=tuple(self._log.aborted(chosen[0].base_offset, upto)),
+                last_written=last_written, epochs=epochs,
+                markers_until_ms=until_ms,
             )
         )  # fmt: skip
         self._log.mark(clean_below=upto)
-        if due and self._tombstones:
-            until_ms = self._now_ms + self._settings.delete_retention_ms
+        if due and (self._tombstones or self._markers):
             self._log.mark(tombstones_below=upto, tombstones_until_ms=until_ms)
         elif due:  # there is nothing to come back for
             self._log.mark(tombstones_below=0, tombstones_until_ms=0)
+
+    def _producers(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Of those that are active: where each has written last, or the epoch that it has then."""
+        ledger = producers_of(self._log)
+        found = [] if ledger is None else list(ledger.producers())
+        return (
+            {pid: it.sent[-1].base_offset for pid, it in found if it.sent},
+            {pid: it.epoch for pid, it in found if not it.sent},
+        )
 
     def _thin(self, chosen: Sequence[SegmentFacts], lane: "LaneState") -> None:
         upto, state = chosen[-1].end_offset, self._log.state
@@ -582,7 +596,7 @@ class Rewrite:
         for step in self._worker.steps(work):
             match step:
                 case Cleaned():
-                    if self._log.swap(step.bases, step.stem):
+                    if self._log.swap(step.bases, step.stem, step.aborts_gone):
                         self._records_removed += step.records_removed
                     done(step)
                 case Went():
@@ -590,6 +604,8 @@ class Rewrite:
                 case Passed():
                     self._passes += 1
                     self._tombstones = step.tombstones
+                case Waiting():
+                    self._markers = step.markers
             self._tell(
                 Progress(
                     self._topic, self._partition, min(self._bytes_done, self._bytes_total),

@@ -47,6 +47,11 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     expires: str = ""
     now_ms: int = 0
     aborted: tuple[Aborted, ...] = ()  # transactions with something in the parts
+    # Of producers that are active: an offset in the last batch that each has written, if only one
+    # of its epoch counts; else that epoch, which its last marker has.
+    last_written: dict[int, int] = {}
+    epochs: dict[int, int] = {}
+    markers_until_ms: int = 0  # until when markers stay whose transactions are gone just now
 
 
 class Thinning(msgspec.Struct, frozen=True, tag=True):
@@ -83,6 +88,7 @@ class Cleaned(msgspec.Struct, frozen=True, tag=True):
     bases: tuple[int, ...]
     stem: str  # its path without endings
     records_removed: int = 0
+    aborts_gone: tuple[int, ...] = ()  # markers of aborted transactions that it lacks: offsets
 
 
 class Went(msgspec.Struct, frozen=True, tag=True):
@@ -95,6 +101,12 @@ class Passed(msgspec.Struct, frozen=True, tag=True):
     """A pass over the keys has ended."""
 
     tombstones: int = 0  # that are left of what was gone over, by all passes so far
+
+
+class Waiting(msgspec.Struct, frozen=True, tag=True):
+    """All markers were gone over."""
+
+    markers: int  # that only wait for their time
 
 
 class Broke(msgspec.Struct, frozen=True, tag=True):
@@ -117,7 +129,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     """All was done."""
 
 
-Step = Cleaned | Went | Passed
+Step = Cleaned | Went | Passed | Waiting
 
 
 class Worker(Protocol):

@@ -53,7 +53,7 @@ class Machine:
         settings = TopicSettings(segment_bytes=300, index_interval_bytes=60)
         disk.changed = self._picture
         files = OpenFiles(disk, 16, write=True)
-        chain = Chain("t-0", files, Indexes(), 60, gaps_below=lambda: 0)
+        chain = Chain("t-0", files, Indexes(), 60, gaps_below=lambda: self.state.gaps_below)
         ledger = a_ledger()
         ledger.load(note)
         found = recover(

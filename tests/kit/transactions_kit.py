@@ -61,3 +61,25 @@ def transactions_in(batches):
             stable = min(begun.values(), default=batch.next_offset)
             aborted.append((batch.producer_id, first, batch.base_offset, stable))
     return begun, aborted
+
+
+def read_as_kafka(log, at, bytes_max):
+    """The batches from ``at`` on that Kafka's consumer shows of what is committed.
+
+    Fetch by fetch, by the list of aborted transactions that each answer has (CompletedFetch); no
+    answer has a batch that is not stable.
+    """
+    stable = log.stable
+    while batches := [it for it in log.read(at, bytes_max) if it.next_offset <= stable]:
+        upper = batches[-1].next_offset
+        begun = sorted((it.first, it.producer_id) for it in log.aborted(at, upper))
+        aborted = set()
+        for batch in batches:
+            while begun and begun[0][0] <= batch.last_offset:
+                aborted.add(begun.pop(0)[1])
+            if batch.is_control:
+                if outcome_of(batch) == ABORT:
+                    aborted.discard(batch.producer_id)
+            elif not (batch.is_transactional and batch.producer_id in aborted):
+                yield batch
+        at = upper

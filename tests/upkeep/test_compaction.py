@@ -193,7 +193,7 @@ class TestTombstones:
         clock.ms += DAY_MS - 1
         assert run(store).why == "everything is compacted"
         clock.ms += 1
-        assert run(store).why == "tombstones are due"
+        assert run(store).why == "tombstones or markers are due"
         assert {row[1] for row in rows(store)} == {f"k{n}" for n in range(20)} - {"k3"}
 
     def test_one_that_came_later_waits_its_own_time(self, store, clock):

@@ -1,0 +1,94 @@
+"""Which markers of transactions compaction takes: those of which nothing else is left.
+
+As Kafka's cleaner does it (KIP-534). The log is gone over from its oldest segment to its newest,
+once what is superseded or aborted has gone from it. A marker stays as long as a batch of its
+transaction is there, if only an empty one: without it that would be open for ever, or what was
+aborted be shown. Then it is given a time, ``delete.retention.ms`` from now, which stands in the
+batch itself, and when that is over it goes. So whoever has read a part of the transaction meanwhile
+learns how it ended. The last marker of a producer that is active stays, where only that has its
+epoch.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from logstore.records.batch import Batch
+from logstore.records.control import ABORT, outcome_of, with_delete_horizon
+from logstore.upkeep.sealed import Sealed
+from logstore.upkeep.work import Cleaned, Compacting, SegmentPart, Step, Waiting, Went
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What becomes of the markers of one segment."""
+
+    changes: bool = False
+    aborts_gone: list[int] = field(default_factory=list)  # offsets
+    waiting: int = 0
+
+
+def outlived(work: Compacting, sealed: Sealed) -> Iterator[Step]:
+    """Write the segments anew in which a marker changes. Raises CorruptBatch, OSError."""
+    begun, waiting = set[int](), 0
+    for part in work.parts:
+        seen, before = _Seen(), begun.copy()
+        with sealed.named(part):
+            for _ in _judged(work, part, _batches(sealed, part), begun, seen):
+                pass
+        waiting += seen.waiting
+        yield Went(part.bytes)
+        if seen.changes:
+            with sealed.named(part):
+                kept = _judged(work, part, _batches(sealed, part), before, _Seen())
+                stem = sealed.write(part.base_offset, _checked(kept))
+            yield Cleaned((part.base_offset,), stem, aborts_gone=tuple(seen.aborts_gone))
+    yield Waiting(waiting)
+
+
+def _batches(sealed: Sealed, part: SegmentPart) -> Iterator[Batch]:
+    return (batch for _, batch in sealed.walk(part))
+
+
+def _checked(batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        batch.check()
+        yield batch
+
+
+def _judged(
+    work: Compacting, part: SegmentPart, batches: Iterable[Batch], begun: set[int], seen: _Seen
+) -> Iterator[Batch]:
+    """The batches as they are to stand in the segment.
+
+    ``begun``: the producers that have something of a transaction below that is not ended below.
+    Raises CorruptBatch.
+    """
+    end = work.parts[-1].end_offset if work.keeps_end else None
+    for batch in batches:
+        if not batch.is_control:
+            if batch.is_transactional:
+                begun.add(batch.producer_id)
+            yield batch
+            continue
+        outcome = outcome_of(batch)
+        if outcome is None and batch.record_count:
+            yield batch  # whatever it says, it ends no transaction
+            continue
+        if batch.producer_id in begun:
+            begun.discard(batch.producer_id)
+            yield batch
+            continue
+        horizon_ms = batch.delete_horizon_ms
+        if horizon_ms is None and batch.record_count:
+            seen.changes = True
+            seen.waiting += 1
+            yield with_delete_horizon(batch, work.markers_until_ms)
+        elif horizon_ms is not None and horizon_ms > work.now_ms:
+            seen.waiting += 1
+            yield batch
+        elif work.epochs.get(batch.producer_id) == batch.producer_epoch or batch.next_offset == end:
+            yield batch
+        else:
+            seen.changes = True
+            if outcome == ABORT:
+                seen.aborts_gone.append(batch.base_offset)
