@@ -8,6 +8,7 @@ from coordinator_parts import Kept, MemoryKeeper
 from door_kit import MemoryTopics, Talk
 from memory_log import MemoryLog
 from transacting_kit import Node
+from transacting_talk import Transactions
 
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.consumer_member import TopicFacts
@@ -15,7 +16,6 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.transacting.group_offsets import GroupOffsets
 from logstore.broker.transactions.operations import Offset
 from logstore.config import Config
-from logstore.errors import CoordinatorLoading
 from logstore.kept import KeptOffset, OffsetToCommit
 from logstore.records.decode import decode
 
@@ -161,23 +161,6 @@ class GroupsNode(Node):
         return "".join(chr(it.key[0]) for batch in batches for it in decode(batch))
 
 
-class TransactionsOfNode:
-    """``TransactionsOf`` a node; with ``loading`` what it knows is being read."""
-
-    def __init__(self, node):
-        self.node = node
-        self.loading = False
-
-    @property
-    def opened(self):
-        return None if self.loading else self.node.coordinator
-
-    def coordinator(self):
-        if self.loading:
-            raise CoordinatorLoading("not yet")
-        return self.node.coordinator
-
-
 class PendingTalk(Talk):
     """A Kafka session, with transactions; what groups change is durable at once."""
 
@@ -187,5 +170,5 @@ class PendingTalk(Talk):
         for name in ("t", "u"):
             self.topics.create(name, 3, {})
         self.node = GroupsNode(groups=(self.coordinator, self.topics, self.keeper))
-        self.transactions = TransactionsOfNode(self.node)
+        self.transactions = Transactions(self.node)
         object.__setattr__(self.door, "transactions_of", self.transactions)

@@ -11,6 +11,7 @@ from transaction_parts import ABORT, COMMIT
 from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.transactions.staged import Staged
 from logstore.broker.transactions.transactional_id import Producer
+from logstore.errors import CoordinatorLoading
 from logstore.kafka.messages import offset_commit, offset_fetch, txn_offset_commit
 from logstore.protocols.kafka import commits, pending_offsets
 
@@ -141,7 +142,7 @@ class TestTheTransaction:
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_until_transactions_are_read_it_is_asked_again(self, talk, version):
-        talk.transactions.loading = True
+        talk.transactions.error = CoordinatorLoading("not yet")
         expected = LOADING if version >= 2 else UNAVAILABLE
         assert staged(talk, Producer(1, 0), T0, version=version) == [expected]
 
@@ -204,7 +205,7 @@ class TestTheGroup:
         assert fetched(talk, 9)[1].keys() == {("t", 0)}
 
     def test_nothing_fit_asks_nobody(self, talk):
-        talk.transactions.loading = True
+        talk.transactions.error = CoordinatorLoading("not yet")
         assert staged(talk, Producer(1, 0), ("none", 0, 1, "")) == [UNKNOWN_TOPIC]
         assert staged(talk, Producer(1, 0)) == []
 
