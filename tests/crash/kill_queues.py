@@ -3,14 +3,16 @@
     python -m tests.crash.kill_queues --rounds 100 [--seed 7]
 
 In each round a client publishes numbered messages with confirms, fetches, acknowledges, requeues
-and rejects them, and moves some to another queue by transactions; it waits for little of that.
+and rejects them, and moves some to another queue, and a topic, by transactions; it waits for little
+of that.
 After a random number of such steps and a random fraction of a moment the server is killed. Then the
 store is opened and read:
 
     what was confirmed is there, once, until it was acknowledged; what was acknowledged before a
     commit that succeeded never comes back; what has been fetched comes again as redelivered, in its
-    place; a rejected message is in its queue or where dead letters go; a commit is whole or absent;
-    nothing is there that was never sent; and verify finds nothing damaged.
+    place; a rejected message is in its queue or where dead letters go; a commit is whole or absent,
+    in the topic as in the queue, and there once; nothing is there that was never sent; and verify
+    finds nothing damaged.
 """
 
 import random
@@ -31,6 +33,7 @@ STEPS_MOST = 40
 EXTRA_S = 0.004  # and then at most so long until the server is killed
 SIZE_MOST = 30_000  # of a body: some dozens fill the smallest segment of a queue
 WORK, DEAD, MOVED = "work", "dead", "moved"
+BOTH, TOPIC = "both", "copies"  # the exchange of MOVED and of the topic
 PLAIN, IN_COMMITS = 1, 2  # channels
 SETTINGS = {"queue_segment_bytes": 1 << 20, "queue_retention_ms": 0}
 PERSISTENT = Properties(delivery_mode=2)
@@ -89,9 +92,10 @@ class Round:
             self.sent.append(number)
             self._publish(PLAIN, WORK, number)
 
-    def _publish(self, channel, queue, number):
+    def _publish(self, channel, queue, number, exchange=""):
         body = b"%d|" % number + bytes(self.choose.randrange(SIZE_MOST))
-        self.line.tell(channel, methods.BasicPublish(0, "", queue, False, False), PERSISTENT, body)
+        publish = methods.BasicPublish(0, exchange, queue, False, False)
+        self.line.tell(channel, publish, PERSISTENT, body)
 
     def hear(self):
         """Confirms that have come."""
@@ -146,7 +150,7 @@ class Round:
         self.commits.append(numbers)
         for number in numbers:
             self.known[number].may = frozenset([WORK, MOVED])
-            self._publish(IN_COMMITS, MOVED, number)
+            self._publish(IN_COMMITS, MOVED, number, BOTH)
         for tag in self.out[IN_COMMITS]:
             self.line.tell(IN_COMMITS, methods.BasicAck(tag, False))
         self.out[IN_COMMITS] = {}
@@ -203,7 +207,11 @@ def contents(path):
             while (message := store.queue(name).get()) is not None:
                 messages.append((int(message.body.split(b"|")[0]), message.redelivered))
             found[name] = messages
+        with store.consumer(TOPIC) as consumer:
+            copies = sorted(int(it.value.split(b"|")[0]) for it in consumer)
         check_undamaged(store)
+    moved = sorted(number for number, _ in found[MOVED])
+    assert copies == moved, f"{MOVED} has {moved}, topic {TOPIC} has {copies}"
     return found
 
 
@@ -237,11 +245,16 @@ def run(rounds, seed, path):
     choose, known, totals = random.Random(seed), {}, Totals()
     with logstore.open(path) as store:
         store.queue(DEAD)
-        store.queue(MOVED)
+        store.create_topic(TOPIC, partitions=2)
+        store.queue(MOVED).bind(store.exchange(BOTH, "fanout"))
+        store.exchange(BOTH).lead(f"topic:{TOPIC}")
         store.queue(WORK, dead_letter_exchange="", dead_letter_routing_key=DEAD)
     for number in range(rounds):
         try:
             commits = killed(path, choose, known, totals)
+            if choose.random() < 0.3:  # what was committed comes to the topic by a server
+                code, errors = Serving(path, resp_port=-1, amqp_port=0, **SETTINGS).stop()
+                assert code == 0, errors
             found = contents(path)
             check(known, commits, found)
         except AssertionError as error:
