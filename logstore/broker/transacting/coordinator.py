@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
 from logstore.broker.ledger import producers_of
@@ -50,7 +51,8 @@ from logstore.errors import (
 from logstore.log import Log
 from logstore.records.control import marker
 
-MARKED_AT_ONCE: Final = 64  # partitions, before others have their turn
+GATHERED_AT_ONCE: Final = 1000  # partitions, before others have their turn
+MARKED_AT_ONCE: Final = 64  # likewise
 ENDED_AT_ONCE: Final = 500  # offsets of groups, likewise
 FENCED_AT_ONCE: Final = 100  # transactions that have taken too long, likewise
 AGAIN_MS: Final = 1000  # after a partition, say, that was full
@@ -270,10 +272,34 @@ class TransactionCoordinator:
     def _decide(self, it: TransactionalId, then: Answer) -> None:
         logs = self._logs.pop(it.pid, {})
         waiting = Waiting(synced=True)
-        if it.outcome is Outcome.COMMIT:  # of what is aborted nothing has to be there
-            for its in logs.values():
-                if first_of(its, it.pid) is not None:
+        parts: deque[tuple[Part, Log]] = deque()
+        left = iter(logs.items())
+
+        def gather() -> None:
+            some = list(islice(left, GATHERED_AT_ONCE))
+            for place, its in some:
+                first = first_of(its, it.pid)
+                if first is None:
+                    continue
+                parts.append((Part(*place, first), its))
+                # Of what is aborted nothing has to be there.
+                if it.outcome is Outcome.COMMIT and its.synced < its.end:
                     waiting.appended(its, its.end)
+            if len(some) == GATHERED_AT_ONCE:
+                self._around.soon(gather)
+            else:
+                self._when_safe(it, logs, parts, waiting, then)
+
+        gather()
+
+    def _when_safe(
+        self,
+        it: TransactionalId,
+        logs: dict[Place, Log],
+        parts: deque[tuple[Part, Log]],
+        waiting: Waiting,
+        then: Answer,
+    ) -> None:
         told = False
 
         def look() -> None:
@@ -283,7 +309,7 @@ class TransactionCoordinator:
             told = True
             waiting.close()
             if waiting.failed is None:
-                self._tell(it, logs, then)
+                self._tell(it, logs, parts, then)
             else:
                 self._undo(it, logs)
                 then(
@@ -302,8 +328,13 @@ class TransactionCoordinator:
         self._logs[it.pid] = logs
         self._alarm()
 
-    def _tell(self, it: TransactionalId, logs: dict[Place, Log], then: Answer) -> None:
-        parts = deque(_parts(it.pid, logs))
+    def _tell(
+        self,
+        it: TransactionalId,
+        logs: dict[Place, Log],
+        parts: deque[tuple[Part, Log]],
+        then: Answer,
+    ) -> None:
         decision = decision_of(it, [part for part, _ in parts])
         deciding = _Deciding(decision, parts, lambda: then(self.table.completed(it.name)))
 

@@ -298,3 +298,25 @@ class TestAbortedByOthers:
         node.settle()
         assert node.markers() == [(COMMIT, 1)]
         assert node.coordinator.counts.committed == 1
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 3, 4, 5])
+def test_a_transaction_in_many_partitions_is_gathered_in_parts(monkeypatch, partitions):
+    monkeypatch.setattr(module, "GATHERED_AT_ONCE", 2)
+    node = Node()
+    producer = node.producer()
+    places = [(TOPIC, number) for number in range(partitions)]
+    for place in places:
+        node.write(producer, place)
+    heard = []
+    node.coordinator.end("copier", producer, COMMIT, 2, 0, heard.append)
+    steps = 0
+    while node.calls:
+        with pytest.raises(ConcurrentTransactions):
+            node.coordinator.admit("copier", producer, Missing.ADDED)
+        node.calls.popleft()()
+        steps += 1
+    assert steps == partitions // 2
+    node.settle()
+    assert heard[0].state is State.COMPLETE_COMMIT
+    assert all(node.markers(place) == [(COMMIT, 1)] for place in places)
