@@ -4,7 +4,12 @@ from contextlib import ExitStack
 import pytest
 
 pytest.register_assert_rewrite(
-    "matrix_records", "matrix_admin", "matrix_groups", "speaking", "exercising"
+    "matrix_records",
+    "matrix_admin",
+    "matrix_groups",
+    "matrix_transactions",
+    "speaking",
+    "exercising",
 )
 
 import workshop  # noqa: E402  after what it imports is to be rewritten

@@ -1,8 +1,10 @@
-"""Kafka Streams: the word count, at least once."""
+"""Kafka Streams: the word count, at least once; and exactly once, whoever is killed meanwhile."""
 
 import json
+import signal
 import struct
 from collections import Counter
+from typing import Final
 
 import librdkafka
 import pytest
@@ -18,9 +20,9 @@ def word_count(server, built, topic, tmp_path):
     command = built("java")
     running = []
 
-    def start(number):
+    def start(number, **more):
         told = {"application": f"count-{topic}", "from": topic, "into": f"{topic}-counts",
-                "state": str(tmp_path / str(number))}  # fmt: skip
+                "state": str(tmp_path / str(number)), **more}  # fmt: skip
         running.append(Streams([*command, server.address, "wordcount", json.dumps(told)]))
         return running[-1]
 
@@ -33,7 +35,10 @@ class Counts:
     """The latest count of each word, as far as it has been written."""
 
     def __init__(self, server, topic):
-        self._consumer = Consumer({"bootstrap.servers": server.address, "group.id": "none"})
+        self._consumer = Consumer({
+            "bootstrap.servers": server.address, "group.id": "none",
+            "isolation.level": "read_committed",
+        })  # fmt: skip
         self._consumer.assign([TopicPartition(topic, 0, 0)])
         self._known = {}
 
@@ -99,3 +104,53 @@ def test_another_instance_takes_over_from_a_killed_one(write, counts, word_count
     write()
     # At least once: what was counted but not yet committed is counted again.
     until(lambda: all(counts.now()[word] >= n for word, n in counted(2).items()), second)
+
+
+# Exactly once
+
+EXACTLY: Final = {"guarantee": "exactly_once_v2", "commit_ms": 100}
+
+
+def test_words_are_counted_once_over_kills_of_the_application(write, counts, word_count):
+    first = word_count(1, **EXACTLY)
+    for _ in range(20):
+        write()
+    until(lambda: counts.now(), first)
+    first.kill()  # in the middle of a transaction, as like as not
+    for _ in range(20):
+        write()
+    second = word_count(2, **EXACTLY)
+    until(lambda: sum(counts.now().values()) > sum(counted(25).values()), second)
+    second.kill()
+    third = word_count(3, **EXACTLY)
+    until(lambda: counts.now() == counted(40), third)
+    write()
+    until(lambda: counts.now() == counted(41), third)
+
+
+def test_words_are_counted_once_over_a_kill_of_the_server(start, built, tmp_path):
+    server = start()
+    librdkafka.create(server, "t", 2)
+    librdkafka.create(server, "t-counts")
+    told = {"application": "count", "from": "t", "into": "t-counts", "state": str(tmp_path / "1"),
+            **EXACTLY}  # fmt: skip
+    running = Streams([*built("java"), server.address, "wordcount", json.dumps(told)])
+    reading = Counts(server, "t-counts")
+
+    def write(times):
+        for _ in range(times):
+            for n, line in enumerate(LINES):
+                assert librdkafka.produce(server, "t", [line.encode()], partition=n % 2) == []
+
+    try:
+        for kill in range(1, 4):
+            write(10)
+            until(lambda n=kill: sum(reading.now().values()) > sum(counted(10 * n - 8).values()),
+                  running)  # fmt: skip
+            server.stop(signal.SIGKILL)
+            server = start(kafka_port=server.kafka[1])
+        write(1)
+        until(lambda: reading.now() == counted(31), running)
+    finally:
+        reading.close()
+        running.close()

@@ -44,6 +44,12 @@ type told struct {
 	Assignor      string             `json:"assignor"`
 	Pattern       string             `json:"pattern"`
 	Instance      string             `json:"instance"`
+	ID            string             `json:"id"`
+	As            string             `json:"as"`
+	TimeoutMs     int                `json:"timeout_ms"`
+	Commit        bool               `json:"commit"`
+	From          string             `json:"from"`
+	Into          string             `json:"into"`
 }
 
 func main() {
@@ -60,6 +66,7 @@ func main() {
 	defer client.Close()
 	deeds := map[string]deed{"produce": producing(address), "consume": consuming(address)}
 	administering(kadm.NewClient(client), deeds)
+	transacting(address, deeds)
 	lines := bufio.NewReader(os.Stdin)
 	for {
 		line, err := lines.ReadBytes('\n')

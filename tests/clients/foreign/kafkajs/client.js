@@ -225,6 +225,81 @@ const deeds = {
   },
 }
 
+// Transactional producers, each known by its id, step by step; two of one id are told apart by `as`.
+const producers = new Map()
+const one = (told) => producers.get(told.as ?? told.id)
+
+function transactional({ id, timeout_ms: transactionTimeout = 60_000 }) {
+  return kafka.producer({ transactionalId: id, idempotent: true, maxInFlightRequests: 1, transactionTimeout })
+}
+
+Object.assign(deeds, {
+  tx_init: async (told) => {
+    const producer = transactional(told)
+    await producer.connect()
+    producers.set(told.as ?? told.id, { producer })
+    return {}
+  },
+  tx_begin: async (told) => {
+    one(told).transaction = await one(told).producer.transaction()
+    return {}
+  },
+  tx_send: async (told) => {
+    const offsets = []
+    for (const it of told.records) {
+      const [{ baseOffset }] = await one(told).transaction.send({ topic: told.topic, acks: -1, messages: [message(it)] })
+      offsets.push(Number(baseOffset))
+    }
+    return { offsets }
+  },
+  tx_offsets: async (told) => {
+    const partitions = [{ partition: told.partition ?? 0, offset: String(told.offset) }]
+    await one(told).transaction.sendOffsets({ consumerGroupId: told.group, topics: [{ topic: told.topic, partitions }] })
+    return {}
+  },
+  tx_end: async (told) => {
+    await (told.commit ? one(told).transaction.commit() : one(told).transaction.abort())
+    return {}
+  },
+  tx_close: async (told) => {
+    await one(told).producer.disconnect()
+    producers.delete(told.as ?? told.id)
+    return {}
+  },
+  // Consume, transform, produce: until so many records of a topic are copied.
+  tx_copy: async (told) => {
+    const consumer = kafka.consumer({ groupId: told.group, readUncommitted: false })
+    const producer = transactional(told)
+    await producer.connect()
+    await consumer.connect()
+    await consumer.subscribe({ topic: told.from, fromBeginning: true })
+    let left = told.count
+    let transactions = 0
+    await new Promise((resolve, reject) => {
+      setTimeout(resolve, 40_000).unref()
+      consumer.run({
+        autoCommit: false,
+        eachBatch: async ({ batch, resolveOffset }) => {
+          const transaction = await producer.transaction()
+          const messages = batch.messages.map((it) => ({ partition: batch.partition, key: it.key, value: `copied ${it.value}` }))
+          await transaction.send({ topic: told.into, acks: -1, messages })
+          const offset = String(Number(batch.messages.at(-1).offset) + 1)
+          const partitions = [{ partition: batch.partition, offset }]
+          await transaction.sendOffsets({ consumerGroupId: told.group, topics: [{ topic: told.from, partitions }] })
+          await transaction.commit()
+          for (const it of batch.messages) resolveOffset(it.offset)
+          left -= messages.length
+          transactions++
+          if (left <= 0) resolve()
+        },
+      }).catch(reject)
+    })
+    await consumer.disconnect()
+    await producer.disconnect()
+    return { left, transactions }
+  },
+})
+
 // Under the names of several wrappers stands what the server said.
 function innermost(error) {
   const inner =

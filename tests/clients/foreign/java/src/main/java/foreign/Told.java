@@ -36,6 +36,7 @@ public final class Told {
   private static void listen(String address) throws Exception {
     Map<String, Deed> deeds = new HashMap<>();
     new Records(address).offer(deeds);
+    new Transactions(address).offer(deeds);
     try (Cluster cluster = new Cluster(address)) {
       cluster.offer(deeds);
       BufferedReader lines =

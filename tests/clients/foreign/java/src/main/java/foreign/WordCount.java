@@ -13,7 +13,7 @@ import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 
-/** Kafka Streams' word count, at least once: from one topic into another, until its input ends. */
+/** Kafka Streams' word count: from one topic into another, until its input ends. */
 final class WordCount {
   private WordCount() {}
 
@@ -23,8 +23,8 @@ final class WordCount {
     config.put("state.dir", told.get("state").asText());
     config.put("default.key.serde", Serdes.StringSerde.class);
     config.put("default.value.serde", Serdes.StringSerde.class);
-    config.put("processing.guarantee", "at_least_once");
-    config.put("commit.interval.ms", 500);
+    config.put("processing.guarantee", told.path("guarantee").asText("at_least_once"));
+    config.put("commit.interval.ms", told.path("commit_ms").asInt(500));
     config.put("session.timeout.ms", 6000);
     config.put("auto.offset.reset", "earliest");
     StreamsBuilder builder = new StreamsBuilder();
