@@ -148,7 +148,7 @@ def test_words_are_counted_once_over_a_kill_of_the_server(start, built, tmp_path
             until(lambda n=kill: sum(reading.now().values()) > sum(counted(10 * n - 8).values()),
                   running)  # fmt: skip
             server.stop(signal.SIGKILL)
-            server = start(kafka_port=server.kafka[1])
+            server = start(port=server.address.rpartition(":")[2])
         write(1)
         until(lambda: reading.now() == counted(31), running)
     finally:

@@ -56,14 +56,14 @@ def test_a_producer_goes_on_after_its_server_was_killed(start, speak, name):
     client("tx_begin", id="tx")
     client("tx_send", id="tx", topic="t", records=records(1))
     server.stop(signal.SIGKILL)
-    again = start(kafka_port=server.kafka[1])
+    again = start(port=server.address.rpartition(":")[2])
     client("tx_send", id="tx", topic="t", records=records(2))
     client("tx_end", id="tx", commit=True)
     assert committed(again, "t", 2) == ["v1", "v2"]
     client("tx_begin", id="tx")
     client("tx_send", id="tx", topic="t", records=records(3))
     again.stop(signal.SIGKILL)
-    third = start(kafka_port=server.kafka[1])
+    third = start(port=server.address.rpartition(":")[2])
     client("tx_end", id="tx", commit=False)
     client("tx_begin", id="tx")
     client("tx_send", id="tx", topic="t", records=records(4))
@@ -183,6 +183,6 @@ def test_transactional_message_copier(server, built, topic, speak):
         )
         for partition in (0, 1)
     ]  # fmt: skip
-    assert all("shutdown_complete" in it for it in said)
+    assert all("ShutdownComplete" in it for it in said), said
     found = committed(server, f"{topic}-copy", 500) + committed(server, f"{topic}-copy", 500, 1)
     assert sorted(map(int, found)) == list(range(1000))

@@ -237,6 +237,8 @@ Object.assign(deeds, {
   tx_init: async (told) => {
     const producer = transactional(told)
     await producer.connect()
+    const first = await producer.transaction() // it asks for its id with the first one
+    await first.abort()
     producers.set(told.as ?? told.id, { producer })
     return {}
   },
