@@ -177,6 +177,7 @@ class _Run:
         self._work = work
         self._sealed = sealed
         self.has_markers = False
+        self._own_last: dict[int, int] = {}  # offsets
         self._aborted = AbortedBatches(work.aborted)
         self._removed = 0  # from the segment at hand
         self.tombstones = 0  # that stay, of batches that are not gone over again
@@ -228,6 +229,9 @@ class _Run:
         return kept, empty, full_at
 
     def _is_last_of_its_producer(self, batch: Batch) -> bool:
+        if batch.producer_id in self._work.own:
+            last = self._own_last.setdefault(batch.producer_id, batch.base_offset)
+            return batch.base_offset == last
         last = self._work.last_written.get(batch.producer_id, -1)
         return batch.base_offset <= last < batch.next_offset
 

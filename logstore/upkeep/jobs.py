@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from logstore.broker.ledger import producers_of
+from logstore.broker.producer_ids import OWN
 from logstore.broker.rules import level_of
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
@@ -529,7 +530,7 @@ class Rewrite:
                 levels=self._levels,
                 expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
                 aborted=tuple(self._log.aborted(chosen[0].base_offset, upto)),
-                last_written=last_written, epochs=epochs,
+                last_written=last_written, epochs=epochs, own=tuple(OWN),
                 markers_until_ms=until_ms,
             )
         )  # fmt: skip

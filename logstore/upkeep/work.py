@@ -51,6 +51,7 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
     # of its epoch counts; else that epoch, which its last marker has.
     last_written: dict[int, int] = {}
     epochs: dict[int, int] = {}
+    own: tuple[int, ...] = ()  # producers of the server, whose last batch stays at any rate
     markers_until_ms: int = 0  # until when markers stay whose transactions are gone just now
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import logstore
 from logstore import Message
+from logstore.broker.producer_ids import OWN
 from logstore.config import Config
 from logstore.errors import CorruptBatch, ReadOnly
 from logstore.names import KEYS_EXPIRE
@@ -391,6 +392,34 @@ def test_of_each_producer_the_last_batch_stays_if_only_an_empty_one(store):
         (10, 0, 0, 10), (11, 1, 1, 11), (12, 1, -1, -1),
     ]  # fmt: skip
     assert [row[0] for row in rows(store)] == [11, 12]
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("producer", sorted(OWN))
+def test_the_last_batch_that_the_server_has_brought_stays_however_old_it_is(
+    store, clock, producer, memory_bytes
+):
+    topic = store.create_topic("t", settings=SETTINGS)
+    log = topic.partition(0)
+    for n in range(3):
+        log.append(
+            encode([(pad(n).encode(), b"k%d" % n, (), NOW_MS)], producer_id=producer,
+                   producer_epoch=0, base_sequence=n)
+        )  # fmt: skip
+    for n in range(6):
+        log.append(encode([(pad(n).encode(), b"k%d" % (n % 3), (), NOW_MS)]))
+    log.sync()
+    log.roll()
+    clock.ms += 100 * DAY_MS
+    for _ in range(2):
+        compact(log, topic.settings, clock(), memory_bytes)
+        put(topic, ("end", "x"))
+        log.roll()
+    left, at = [], 0
+    while batches := log.read(at, 1 << 20):
+        left += [(it.base_offset, it.record_count) for it in batches if it.producer_id == producer]
+        at = batches[-1].next_offset
+    assert left == [(2, 0)]
 
 
 def test_control_batches_stay(store):
