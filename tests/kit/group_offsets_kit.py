@@ -148,8 +148,13 @@ class GroupsNode(Node):
 
     def committed(self, group="g", *, due=True):
         """As clients see it; not ``due``: only what is kept."""
-        due = self.groups.due(group) if due else {}
-        return {place: it.offset for place, it in self.groups.fetch(group, 0, due=due).items()}
+        found = dict(self.groups.fetch(group, 0))
+        for (uuid, number), it in self.groups.due(group).items() if due else ():
+            topic = self.topics.by_uuid(uuid)
+            known = topic and found.get((topic.name, number))
+            if topic and (known is None or known.record < it.record):
+                found[topic.name, number] = it
+        return {place: it.offset for place, it in found.items()}
 
     def unstable(self, group="g"):
         found = self.groups.unstable(group)

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Final, TypeVar
 
 from logstore.broker.coordinator import (
@@ -46,7 +45,7 @@ from logstore.broker.coordinator.saves import Saves, meaning
 from logstore.broker.coordinator.share import ShareGroup, ShareGroupSeen
 from logstore.broker.coordinator.timetable import Timetable
 from logstore.broker.coordinator.translation import ClassicMembers, Speech
-from logstore.broker.coordinator.undecided import Undecided, Unstable
+from logstore.broker.coordinator.undecided import Due, Undecided, Unstable
 from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.config import Config
@@ -57,7 +56,6 @@ from logstore.kept import (
     Keeping,
     KeptGroup,
     KeptOffset,
-    Offsets,
     OffsetToCommit,
     ToCommit,
 )
@@ -457,8 +455,11 @@ class Coordinator:
         """
         return () if self.undecided is None else self.undecided.unstable(group)
 
-    def due(self, group: str) -> Offsets:
-        """What the group has committed within transactions, and may not be kept yet."""
+    def due(self, group: str) -> Due:
+        """What the group has committed within transactions, and may not be kept yet.
+
+        Who fetches asks this first, too: what is kept by then, of an earlier record, is older.
+        """
         return {} if self.undecided is None else self.undecided.due(group)
 
     def _drop(
@@ -489,23 +490,17 @@ class Coordinator:
         places: Collection[TopicPartition] | None = None,
         member_id: str | None = None,
         epoch: int = SIMPLE,
-        due: Offsets = MappingProxyType({}),
     ) -> dict[TopicPartition, KeptOffset]:
         """What is committed, of these partitions or of all; others are left out. Raises Refusal.
 
         Looks only, so it may be called from any thread, for it takes long where there is much.
         ``member_id`` and ``epoch`` (v9 on) are checked where the group is of the new protocol.
-        ``due``: as that was before.
         """
         _check_name(group)
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
         found = dict(_readable(lambda it: self._keeper.fetch(it, places), group))
-        wanted = due.keys() if places is None or not due else due.keys() & set(places)
-        for place in wanted:
-            if place not in found or found[place].record < due[place].record:
-                found[place] = due[place]
         if not found and self._is_shared(group):
             raise _shared(group)
         return found

@@ -4,25 +4,27 @@ Until its transaction ends such an offset is *pending*: nobody sees it, and the 
 *unstable*, for what is committed may be about to change (KIP-447).
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.errors import LogstoreError
-from logstore.kept import Keeping, Offsets, ToCommit
+from logstore.kept import Keeping, KeptOffset, ToCommit
 from logstore.log import TopicPartition
 
-Unstable = Collection[tuple[bytes, int]]  # each its topic's id and its number
+Partition = tuple[bytes, int]  # its topic's id, and its number
+Unstable = Collection[Partition]
+Due = Mapping[Partition, KeptOffset]
 
 
 class Undecided(Protocol):
     """What transactions and groups have to do with each other. In the sessions' thread."""
 
     def unstable(self, group: str) -> Unstable:
-        """The partitions of the group that are. Raises Refusal."""
+        """The partitions of the group that are, for this turn. Raises Refusal."""
 
-    def due(self, group: str) -> Offsets:
-        """What the group has committed for good, and may not be kept yet; each with its place."""
+    def due(self, group: str) -> Due:
+        """What the group has committed for good, and may not be kept yet; each with its record."""
 
     def has_pending(self, group: str) -> bool:
         """Whether anything of the group is, so that it is there. Raises Refusal."""
@@ -52,7 +54,7 @@ class Unread:
         """As Undecided.unstable."""
         raise self._refusal(group)
 
-    def due(self, group: str) -> Offsets:
+    def due(self, group: str) -> Due:
         """As Undecided.due."""
         return {}
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from logstore.broker.coordinator.coordinator import Coordinator
+from logstore.broker.coordinator.undecided import Due, Partition
 from logstore.broker.topic import Topic
 from logstore.broker.transacting.telling import Telling
 from logstore.broker.transactions.operations import (
@@ -32,13 +33,12 @@ from logstore.broker.transactions.operations import (
 from logstore.broker.transactions.staged import Committed, Staged
 from logstore.broker.transactions.transactional_id import NEVER
 from logstore.errors import Closed, LogstoreError
-from logstore.kept import Keeping, KeptOffset, Offsets, OffsetToCommit, ToCommit
+from logstore.kept import Keeping, KeptOffset, OffsetToCommit, ToCommit
 from logstore.log import TopicPartition
 
 log: Final = logging.getLogger("logstore.transactions")
 
 Done = Callable[[LogstoreError | None], None]
-_Partition = tuple[bytes, int]  # topic id, number
 
 
 class TopicsByName(Protocol):
@@ -53,7 +53,7 @@ class _Due:
     """What the journal has of a group, and the group may not have yet."""
 
     group: str
-    offsets: dict[_Partition, Offset]
+    offsets: dict[Partition, KeptOffset]
     place: int
     tried: Callable[[Keeping | None], None]  # told of each attempt; None: there was nothing to do
     ended: Done
@@ -85,19 +85,15 @@ class GroupOffsets:
 
     # What groups ask
 
-    def unstable(self, group: str) -> Collection[_Partition]:
+    def unstable(self, group: str) -> Collection[Partition]:
         """As Undecided.unstable."""
-        pending = self._staged.partitions(group)
-        return frozenset(pending) if pending else ()
+        return self._staged.partitions(group)
 
-    def due(self, group: str) -> Offsets:
+    def due(self, group: str) -> Due:
         """As Undecided.due."""
-        found: dict[TopicPartition, KeptOffset] = {}
+        found: dict[Partition, KeptOffset] = {}
         for due in sorted(self._due.get(group, ()), key=lambda it: it.place):
-            for place, it in self._named(due).items():
-                found[place] = KeptOffset(
-                    it.offset, NEVER, it.metadata, it.leader_epoch, it.topic_id, it.record
-                )
+            found |= due.offsets
         return found
 
     def has_pending(self, group: str) -> bool:
@@ -114,7 +110,7 @@ class GroupOffsets:
             partition in it.offsets for it in due for partition in partitions
         )
 
-    def _by_id(self, places: Iterable[TopicPartition]) -> list[tuple[TopicPartition, _Partition]]:
+    def _by_id(self, places: Iterable[TopicPartition]) -> list[tuple[TopicPartition, Partition]]:
         """Of topics that there are."""
         found = []
         for place in places:
@@ -191,7 +187,7 @@ class GroupOffsets:
 
         self._telling.tell(dropped_key(group), encode_dropped(found), told)
 
-    def _owe_no_more(self, group: str, partitions: Collection[_Partition]) -> None:
+    def _owe_no_more(self, group: str, partitions: Collection[Partition]) -> None:
         """Without partitions: nothing of the group."""
         for due in self._due.get(group, ()):
             for it in partitions if partitions else list(due.offsets):
@@ -199,6 +195,9 @@ class GroupOffsets:
 
     def topic_deleted(self, topic_id: bytes) -> None:
         """What is pending of it nobody will have."""
+        for due in [it for those in self._due.values() for it in those]:
+            for it in [it for it in due.offsets if it[0] == topic_id]:
+                del due.offsets[it]
         places = [Place(topic_id)]
         if not self._staged.drops("", places):
             return
@@ -254,24 +253,20 @@ class GroupOffsets:
         tried: Callable[[Keeping | None], None],
         ended: Done,
     ) -> None:
-        due = _Due(group, {(it.topic_id, it.partition): it for it in offsets}, place, tried, ended)
+        found = {(it.topic_id, it.partition): _kept(it, place) for it in offsets}
+        due = _Due(group, found, place, tried, ended)
         self._due.setdefault(group, []).append(due)
         self._replayable = True
         self._try(due)
 
-    def _named(self, due: _Due) -> dict[TopicPartition, OffsetToCommit]:
-        """By the names of topics that there are; one that has its name since begins without."""
-        named: dict[TopicPartition, OffsetToCommit] = {}
-        for it in due.offsets.values():
-            topic = self._topics.by_uuid(it.topic_id)
-            if topic is not None:
-                named[topic.name, it.partition] = OffsetToCommit(
-                    it.offset, it.metadata, it.leader_epoch, topic.id, due.place
-                )
-        return named
-
     def _try(self, due: _Due) -> None:
-        named = self._named(due)
+        named: dict[TopicPartition, OffsetToCommit] = {}
+        for (topic_id, number), it in due.offsets.items():
+            topic = self._topics.by_uuid(topic_id)
+            if topic is not None:  # one that has its name since begins without
+                named[topic.name, number] = OffsetToCommit(
+                    it.offset, it.metadata, it.leader_epoch, it.topic_id, it.record
+                )
         if not named:
             self._kept(due, None)
             return
@@ -302,3 +297,9 @@ class GroupOffsets:
         if not its:
             del self._due[due.group]
         due.ended(error)
+
+
+def _kept(it: Offset, place: int) -> KeptOffset:
+    """As it will be."""
+    topic_id = str(UUID(bytes=it.topic_id))
+    return KeptOffset(it.offset, NEVER, it.metadata, it.leader_epoch, topic_id, place)

@@ -10,14 +10,13 @@ from logstore.access.resources import DESCRIBE, GROUP, READ
 from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.coordinator import Results
 from logstore.broker.coordinator.refusal import GroupError, Refusal
-from logstore.broker.coordinator.undecided import Unstable
+from logstore.broker.coordinator.undecided import Due, Unstable
 from logstore.broker.topic import Topic
 from logstore.kafka.messages import offset_commit as commit_messages
 from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.kafka.messages import txn_offset_commit as pending_messages
 from logstore.kept import KeptOffset, OffsetToCommit
-from logstore.kept import Offsets as KeptOffsets
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
@@ -181,19 +180,20 @@ def offset_fetch(client: KafkaClient, version: int, request: fetch_messages.Requ
     groups: Sequence[fetch_messages.Group | fetch_messages.Request] = (
         request.groups if version >= MANY_GROUPS else [request]
     )
-    undecided: dict[str, _Undecided] = {}
-    for some in parts(groups, AT_ONCE):
-        for it in some:
-            if it.group_id not in undecided:
-                undecided[it.group_id] = _look(client, it.group_id, stable=request.require_stable)
-        yield len(some)
-    whole = partial(_offsets_fetched, client, version, request, undecided)
     many = len(groups) > 1 or any(
         it.topics is None
         or len(it.topics) > AT_ONCE
         or sum(len(topic.partition_indexes) for topic in it.topics) > AT_ONCE
         for it in groups
     )
+    undecided: dict[str, _Undecided] = {}
+    for some in parts(groups, AT_ONCE):
+        for it in some:
+            if it.group_id not in undecided:
+                found = _look(client, it.group_id, stable=request.require_stable)
+                undecided[it.group_id] = found.copy() if many else found
+        yield len(some)
+    whole = partial(_offsets_fetched, client, version, request, undecided)
     return InWorker(whole) if many else whole()
 
 
@@ -201,8 +201,12 @@ class _Undecided(NamedTuple):
     """What transactions do to the offsets of a group; looked at before the offsets are."""
 
     unstable: Unstable = ()
-    due: KeptOffsets = MappingProxyType({})
+    due: Due = MappingProxyType({})
     refusal: Refusal | None = None  # it is not known yet
+
+    def copy(self) -> "_Undecided":
+        """For another thread."""
+        return self._replace(unstable=frozenset(self.unstable)) if self.unstable else self
 
 
 def _look(client: KafkaClient, group: str, *, stable: bool) -> _Undecided:
@@ -270,15 +274,14 @@ def _fetched(
             None if asked.topics is None else list(_places(client.door, version, asked.topics)),
             asked.member_id,
             asked.member_epoch,
-            undecided.due,
         )
     except Refusal as it:
         answer.error_code = group_code(it.error)
         return answer
     answer.topics = (
-        list(_all(client, version, kept, undecided.unstable))
+        list(_all(client, version, kept, undecided))
         if asked.topics is None
-        else [_some(client, version, it, kept, undecided.unstable) for it in asked.topics]
+        else [_some(client, version, it, kept, undecided) for it in asked.topics]
     )
     return answer
 
@@ -297,22 +300,33 @@ def _all(
     client: KafkaClient,
     version: int,
     kept: Mapping[TopicPartition, KeptOffset],
-    unstable: Unstable,
+    undecided: _Undecided,
 ) -> Iterator[fetch_messages.ResponseTopics]:
-    by_topic: dict[str, list[tuple[int, KeptOffset]]] = {}
-    for (name, number), it in sorted(kept.items(), key=lambda item: item[0]):
-        by_topic.setdefault(name, []).append((number, it))
-    for name, offsets in by_topic.items():
+    by_topic: dict[str, dict[int, KeptOffset]] = {}
+    for (name, number), it in kept.items():
+        by_topic.setdefault(name, {})[number] = it
+    for (uuid, number), it in undecided.due.items():
+        topic = client.door.topics.by_uuid(uuid)
+        if topic is not None:
+            of_topic = by_topic.setdefault(topic.name, {})
+            of_topic[number] = _newer(of_topic.get(number), it)
+    for name, offsets in sorted(by_topic.items()):
         if not client.sees_topic(DESCRIBE, name):
             continue
         topic = client.door.topics.get(name)
         if topic is not None:
-            uuid = topic.uuid
-            found = [_partition(it, known, (uuid, it) in unstable) for it, known in offsets]
-            yield fetch_messages.ResponseTopics(uuid, name, found)
+            found = [
+                _partition(number, it, (topic.uuid, number) in undecided.unstable)
+                for number, it in sorted(offsets.items())
+            ]
+            yield fetch_messages.ResponseTopics(topic.uuid, name, found)
         elif version < BY_ID:  # just being deleted
-            found = [_partition(it, known) for it, known in offsets]
+            found = [_partition(number, it) for number, it in sorted(offsets.items())]
             yield fetch_messages.ResponseTopics(name=name, partitions=found)
+
+
+def _newer(kept: KeptOffset | None, due: KeptOffset) -> KeptOffset:
+    return due if kept is None or kept.record < due.record else kept
 
 
 def _some(
@@ -320,7 +334,7 @@ def _some(
     version: int,
     asked: fetch_messages.Topics,
     kept: Mapping[TopicPartition, KeptOffset],
-    unstable: Unstable,
+    undecided: _Undecided,
 ) -> fetch_messages.ResponseTopics:
     topic = _topic(client, DESCRIBE, version, asked)
     if isinstance(topic, int):
@@ -328,12 +342,13 @@ def _some(
             return _nowhere(asked, topic)
         found = [_partition(number, None) for number in asked.partition_indexes]
         return fetch_messages.ResponseTopics(asked.topic_id, asked.name, found)
-    uuid, name = topic.uuid, topic.name
-    found = [
-        _partition(it, kept.get((name, it)), (uuid, it) in unstable)
-        for it in asked.partition_indexes
-    ]
-    return fetch_messages.ResponseTopics(asked.topic_id, name, found)
+    found = []
+    for number in asked.partition_indexes:
+        place = topic.uuid, number
+        it, due = kept.get((topic.name, number)), undecided.due.get(place)
+        it = it if due is None else _newer(it, due)
+        found.append(_partition(number, it, place in undecided.unstable))
+    return fetch_messages.ResponseTopics(asked.topic_id, topic.name, found)
 
 
 def _nowhere(asked: fetch_messages.Topics, code: int) -> fetch_messages.ResponseTopics:
