@@ -16,6 +16,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from librdkafka import admin, create, produce
+from waiting import until
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources
@@ -198,3 +199,64 @@ def test_kafka_python_commits_what_it_has_read_with_what_it_writes(server, topic
     assert committed(server, group, topic, stable=True) == 4
     consumer.close()
     producer.close()
+
+
+def test_a_group_with_pending_offsets_is_not_forgotten(start):
+    server = start(offsets_retention_minutes=0, upkeep_interval_ms=50)
+    create(server, "t")
+    producer = a_producer(server, "copier")
+
+    def stage(group):
+        reader = a_consumer(server, group)
+        places = [TopicPartition("t", 0, 7)]
+        producer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), DEADLINE_S)
+        reader.close()
+
+    def groups():
+        return {it.group_id for it in admin(server).list_consumer_groups().result().valid}
+
+    def commit(group):
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition("t", 0, 1)])]
+        [future] = admin(server).alter_consumer_group_offsets(asked).values()
+        future.result()
+
+    producer.begin_transaction()
+    stage("pending")
+    commit("pending")
+    commit("z")  # which is looked at later
+    until(lambda: "z" not in groups())
+    assert "pending" in groups()
+    producer.commit_transaction(DEADLINE_S)
+    until(lambda: "pending" not in groups())
+
+
+def test_who_deletes_a_group_deletes_what_is_pending(server, topic):
+    create(server, topic)
+    producer, group = a_producer(server, topic), f"g-{topic}"
+    reader = a_consumer(server, group)
+    producer.begin_transaction()
+    places = [TopicPartition(topic, 0, 7)]
+    producer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), DEADLINE_S)
+    reader.close()
+    [future] = admin(server).delete_consumer_groups([group]).values()
+    future.result()
+    producer.commit_transaction(DEADLINE_S)
+    assert committed(server, group, topic, stable=True) is None
+
+
+def test_t16_a_topic_that_is_deleted_holds_no_commit_up(server, topic):
+    other = f"{topic}-other"
+    create(server, topic)
+    create(server, other)
+    producer, group = a_producer(server, topic), f"g-{topic}"
+    reader = a_consumer(server, group)
+    producer.begin_transaction()
+    places = [TopicPartition(topic, 0, 7), TopicPartition(other, 0, 8)]
+    producer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), DEADLINE_S)
+    reader.close()
+    [future] = admin(server).delete_topics([topic]).values()
+    future.result()
+    create(server, topic)
+    producer.commit_transaction(DEADLINE_S)
+    assert committed(server, group, other, stable=True) == 8
+    assert committed(server, group, topic, stable=True) is None

@@ -261,6 +261,8 @@ def test_a_share_group_is_never_a_group_of_another_kind():
         assert bench.beat("k", 0).error is GroupError.GROUP_ID_NOT_FOUND
         assert bench.beat("k", 3).error is GroupError.GROUP_ID_NOT_FOUND
         assert bench.commit(5) is GroupError.GROUP_ID_NOT_FOUND
+        assert bench.pending() is GroupError.GROUP_ID_NOT_FOUND
+        assert bench.pending(1, "m") is GroupError.GROUP_ID_NOT_FOUND
         assert bench.delete_offsets([("t", 0)]) == {("t", 0): GroupError.GROUP_ID_NOT_FOUND}
         with pytest.raises(Exception, match="'g' is a share group"):
             bench.committed()

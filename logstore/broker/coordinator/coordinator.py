@@ -727,7 +727,7 @@ class Coordinator:
     def _share(self, name: str, now_ms: int, *, joins: bool) -> ShareGroup:
         """Made by the first who joins; no group of another kind becomes one. Raises Refusal."""
         _check_name(name)
-        if name not in self._groups and _readable(self._keeper.load, name) is None:
+        if name not in self._groups and not _readable(self._is_known, name):
             if not joins:
                 raise Refusal(GroupError.GROUP_ID_NOT_FOUND, f"no group {name!r}")
             self._check_count()

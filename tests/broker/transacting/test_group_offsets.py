@@ -1,11 +1,15 @@
 """Which offset of a group counts, where transactions and the group itself commit some."""
 
+from types import SimpleNamespace
+
 import pytest
 from group_offsets_kit import GroupsNode
 from hypothesis import given, note
 from hypothesis import strategies as st
+from share_clients import beat
 from transaction_parts import ABORT, COMMIT
 
+from logstore.broker.coordinator.calls import OffsetCommit
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.transacting import coordinator as module
@@ -411,6 +415,21 @@ def test_a_group_with_pending_offsets_is_not_forgotten(node):
     assert node.kept.has_pending("g")
     node.settle()
     assert not node.kept.has_pending("g")
+
+
+def test_a_group_with_pending_offsets_is_there(node):
+    producer = node.producer()
+    staged(node, producer, node.offset(5))
+    call = OffsetCommit("g", {T0: OffsetToCommit(1)}, 3, "m")
+    assert node.groups.check_pending(call, 0) == {T0: GroupError.UNKNOWN_MEMBER_ID}
+    assert node.delete_offsets(T1) == []
+    refused = beat(SimpleNamespace(coordinator=node.groups, now=0), "m")
+    assert refused.error is GroupError.GROUP_ID_NOT_FOUND
+    node.settle()
+    heard = node.delete_group()
+    node.settle()
+    assert [it.error for it in heard] == [None]
+    assert node.unstable() == set()
 
 
 def test_until_the_journal_is_read_nobody_knows():
