@@ -22,6 +22,8 @@ from logstore.broker.queues import (
     share_groups,
     state,
 )  # fmt: skip
+from logstore.broker.transactions import journaled, operations
+from logstore.broker.transactions.state import IDLE, Outcome
 from logstore.kept import GROUP_KINDS
 from logstore.kept_queues import KeptVhost
 from logstore.names import KEYS_TOPICS, RETAINED_TOPIC
@@ -127,6 +129,22 @@ def test_operations_of_the_journal():
     assert f"key `{share_groups.SHARE.decode()}`, a share group's name" in TEXT
     shares = f"what they have settled: a format (a byte, {share_groups.FORMAT})"
     assert shares in TEXT.replace("\n", " ")
+
+
+def test_records_about_transactions():
+    text = TEXT.replace("\n", " ")
+    section = TEXT.partition("Records about Kafka's transactions")[2]
+    section = section.partition("The journal's note")[0]
+    told = re.findall(r"^\| `(\w)`, .*? \| (.*?) \|", section, re.MULTILINE)
+    assert {letter.encode() for letter, _ in told} == operations.LETTERS == journal.OF_TRANSACTIONS
+    values = {letter: re.findall(r"`>(\w+)`", value) for letter, value in told}
+    assert values["T"] == [operations._PRODUCER.format[1:]]
+    assert values["D"] == [operations._DECISION.format[1:]]
+    assert f"(0 abort, {Outcome.COMMIT:d} commit)" in section
+    states = ", ".join(f"{it:d}" for it in sorted(IDLE)).replace(", 5", " or 5")
+    assert f"as in Kafka's transaction log: {states})" in text
+    key, number = journal.TRANSACTIONS.decode(), journaled.FORMAT
+    assert f"the key `{key}` comes with a format (a byte, {number})" in text
 
 
 def test_headers_of_messages():
