@@ -307,10 +307,13 @@ class Cluster:
 
     def group(self, name: str) -> ClusterGroup:
         """Raises UnknownGroup."""
-        if name not in self.groups() and not self.admin.has_group(name):
+        commits = name in self.groups()
+        if not commits and not self.admin.has_group(name):
             raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
-        return self.group_of(name)
+        return self.group_of(name, commits=commits)
 
-    def group_of(self, name: str) -> ClusterGroup:
-        """The same, whether there is one or not."""
-        return ClusterGroup(name, self.admin, self.partitions, self.partitions_or_errors)
+    def group_of(self, name: str, *, commits: bool = True) -> ClusterGroup:
+        """The same, whether there is one or not; ``commits``: it is a group of consumers."""
+        return ClusterGroup(
+            name, self.admin, self.partitions, self.partitions_or_errors, commits=commits
+        )

@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
-from logstore.errors import Fenced, GroupBusy, LogstoreError, Refused, UnknownGroup, UnknownTopic
+from logstore.errors import Fenced, GroupBusy, LogstoreError, Refused, UnknownTopic
 from logstore.log import TopicPartition
 
 from .admin import Admin
@@ -31,12 +31,18 @@ class ClusterGroup:
         admin: Admin,
         partitions_of: Callable[[str], Mapping[int, Held]],
         partitions_or_errors: Callable[[str], Mapping[int, Held | LogstoreError]],
+        *,
+        commits: bool = True,
     ) -> None:
-        """``partitions_or_errors(topic)``: the same where some may be broken."""
+        """``partitions_or_errors(topic)``: the same where some may be broken.
+
+        ``commits``: it is a group of consumers, and no share group.
+        """
         self.name = name
         self._admin = admin
         self._partitions_of = partitions_of
         self._partitions_or_errors = partitions_or_errors
+        self._commits = commits
 
     def members(self) -> list[GroupMember]:
         """Who consumes as this group now, in order of their ids."""
@@ -51,7 +57,8 @@ class ClusterGroup:
 
     def describe(self) -> list[Lag]:
         """As Group.describe."""
-        committed = self._committed()
+        self._check_commits()
+        committed = self.committed()
         topics = sorted(read_or_committed(committed, self.members()))
         return lags(committed, {topic: self._as_it_is(topic, committed) for topic in topics})
 
@@ -72,15 +79,13 @@ class ClusterGroup:
             for it in self._admin.committed(self.name)
         }
 
-    def _committed(self) -> dict[TopicPartition, Committed]:
-        """Raises Refused where it is a group that commits nothing: it is there, it is listed."""
-        try:
-            return self.committed()
-        except UnknownGroup:
+    def _check_commits(self) -> None:
+        """Raises Refused where it is no group of consumers: librdkafka can't look at others."""
+        if not self._commits:
             raise Refused(
-                f"group {self.name!r} is a share group, which commits no offsets: see its members "
-                f"at its server, with --data or at /api/v1/groups/{self.name}"
-            ) from None
+                f"group {self.name!r} is no group of consumers: if it is a share group, see its "
+                f"members at its server, with --data or at /api/v1/groups/{self.name}"
+            )
 
     def _partitions(self, topics: Iterable[str]) -> dict[str, Mapping[int, Held]]:
         found = {}
@@ -99,7 +104,8 @@ class ClusterGroup:
         dry_run: bool = False,
     ) -> list[Move]:
         """As Group.reset."""
-        committed = self._committed()
+        self._check_commits()
+        committed = self.committed()
         found = (
             self._partitions({topic for topic, _ in committed})
             if topics is None

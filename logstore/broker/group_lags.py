@@ -78,7 +78,7 @@ class GroupLags:
             group = self._coordinator.describe(name)
             if group is None:  # gone meanwhile
                 return None
-            committed = {} if group.kind == SHARED else self._coordinator.fetch(name, 0)
+            committed = self._coordinator.fetch(name, 0)
         except Refusal as error:
             return Behind(name, kind, UNREADABLE, 0, {}, None, error.message)
         offsets = {place: it.offset for place, it in committed.items()}

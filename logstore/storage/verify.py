@@ -17,7 +17,7 @@ from itertools import pairwise
 from logstore.errors import CorruptBatch, Failed, LogstoreError, ReadOnly, UnknownPartition
 from logstore.records.batch import Batch
 from logstore.records.latest import latest, recorded
-from logstore.storage import mqtt, users, wills
+from logstore.storage import group_settings, mqtt, users, wills
 from logstore.storage.aborted_index import AbortedIndex
 from logstore.storage.catalog import LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
@@ -96,8 +96,17 @@ def verify(
                 yield _repaired(log, report) if repair else report
     if only is None:
         yield from _unlisted(directory)
+        yield from _group_settings(directory)
         yield from _users(directory)
         yield from _mqtt(directory)
+
+
+def _group_settings(directory: LocalDirectory) -> Iterator[Report]:
+    """Rows of settings of groups that are damaged."""
+    table = directory.groups
+    path = os.path.join(directory.path, CATALOG)
+    for error in () if table is None else group_settings.load(table.environment)[1]:
+        yield Report(path, findings=(Finding(path, _without(path, error)),))
 
 
 def _users(directory: LocalDirectory) -> Iterator[Report]:

@@ -114,6 +114,19 @@ def test_resources_other_than_this_node_are_told_apart(client, topic):
     assert of_group["consumer.heartbeat.interval.ms"].value == "5000"
 
 
+def test_bounds_of_settings_of_share_groups_are_told_by_kafkas_names(client):
+    _, settings = ask(client, NODE, "1")
+    for name, low, high in (
+        ("heartbeat.interval.ms", 5000, 15_000), ("session.timeout.ms", 45_000, 60_000),
+        ("record.lock.duration.ms", 15_000, 60_000), ("delivery.count.limit", 2, 10),
+        ("partition.max.record.locks", 100, 4000),
+    ):  # fmt: skip
+        bounds = [settings[f"group.share.{end}.{name}"].value for end in ("min", "max")]
+        assert bounds == [str(low), str(high)]
+        assert low <= int(settings[f"group.share.{name}"].value) <= high
+    assert settings["group.share.max.size"].value == "200"
+
+
 def change_levels(client, *changes, name="1", **more):
     """(error code, message)"""
     configs = [incremental_alter_configs.AlterableConfig(*it) for it in changes]

@@ -2,6 +2,7 @@
 
 import logstore
 from logstore.storage import group_settings
+from logstore.storage.names import CATALOG
 
 
 def test_they_are_there_until_nothing_is_given(tmp_path):
@@ -18,5 +19,6 @@ def test_they_are_there_until_nothing_is_given(tmp_path):
         table = group_settings.GROUP_SETTINGS
         environment(store).commit([(table, b"bad", b"?"), (table, b"\xff", b"{}")])
         found, damaged = group_settings.load(environment(store))
-    assert (set(found), len(damaged)) == ({"g"}, 2)
+        reports = [it for it in store.verify() if it.path.endswith(CATALOG)]
+    assert (set(found), len(damaged), len(reports)) == ({"g"}, 2, 2)
     assert all("settings of group" in str(it) for it in damaged)

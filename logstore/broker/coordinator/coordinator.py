@@ -501,17 +501,7 @@ class Coordinator:
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
         found = dict(_readable(lambda it: self._keeper.fetch(it, places), group))
-        if not found and self._is_shared(group):
-            raise _shared(group)
         return found
-
-    def _is_shared(self, group: str) -> bool:
-        """From any thread."""
-        held = self._groups.get(group)
-        if held is not None:
-            return isinstance(held, ShareGroup)
-        kept = _readable(self._keeper.load, group)
-        return kept is not None and kept.kind == SHARED
 
     def delete_offsets(
         self,

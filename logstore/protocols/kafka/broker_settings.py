@@ -11,7 +11,7 @@ from typing import Final
 from logstore.config import Chosen, text_of
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import NODE_ID
-from logstore.settings import HOUR_MS, INT32_MAX, TOPIC_PREFIX, declared
+from logstore.settings import GROUP_SETTINGS, HOUR_MS, INT32_MAX, TOPIC_PREFIX, declared
 
 BOOLEAN, STRING, INT, SHORT, LONG, DOUBLE, LIST, CLASS, PASSWORD = range(1, 10)  # KIP-569
 _KINDS: Final[tuple[tuple[type, int], ...]] = (
@@ -106,7 +106,7 @@ _FACTS: Final[dict[str, tuple[int, Callable[[KafkaClient], str | None]]]] = {
     "broker.id": (INT, lambda _: str(NODE_ID)),
     "default.replication.factor": (INT, lambda _: "1"),
     "delete.topic.enable": (BOOLEAN, lambda _: "true"),
-    "group.coordinator.rebalance.protocols": (LIST, lambda _: "classic,consumer"),
+    "group.coordinator.rebalance.protocols": (LIST, lambda _: "classic,consumer,share"),
     "inter.broker.listener.name": (STRING, lambda client: client.listener),
     "listener.security.protocol.map": (STRING, lambda it: f"{it.listener}:{it.listener}"),
     "listeners": (STRING, _endpoint),
@@ -130,6 +130,15 @@ _FACTS: Final[dict[str, tuple[int, Callable[[KafkaClient], str | None]]]] = {
     "transaction.state.log.replication.factor": (SHORT, lambda _: "1"),
 }
 _FACT: Final = "follows from what this node is"
+
+
+def _bounds() -> Iterator[tuple[str, int]]:
+    """Kafka's names of the bounds of settings of share groups, which are Kafka's own here."""
+    for name, field in GROUP_SETTINGS.items():
+        for end, bound in (("min", field.metadata["low"]), ("max", field.metadata["high"])):
+            if bound is not None:
+                yield f"group.share.{end}.{name.removeprefix('share.')}", bound
+
 
 # Kafka's default, without a meaning here.
 _DEFAULTS: Final[dict[str, tuple[int, str | None]]] = {
@@ -243,6 +252,8 @@ def _every(client: KafkaClient, ours: Sequence[Chosen]) -> Iterator[BrokerSettin
         yield _in_units(by_name[TOPIC_PREFIX + setting], name, unit_ms)
     for name, (kind, value) in _FACTS.items():
         yield BrokerSetting(name, value(client), kind, FIXED, None, _FACT)
+    for name, bound in _bounds():
+        yield BrokerSetting(name, str(bound), INT, FIXED, None, _FACT)
     for name, (kind, default) in _DEFAULTS.items():
         yield BrokerSetting(name, default, kind, "default", default, _NO_EFFECT)
     for name in _PASSWORDS:

@@ -18,7 +18,7 @@ from logstore.protocols.kafka.asks import TEXTS
 from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.errors import group_code
-from logstore.protocols.kafka.group_admin import DEAD, NOT_ALLOWED, TYPES
+from logstore.protocols.kafka.group_admin import NOT_ALLOWED, TYPES
 from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps, parts
 
@@ -63,7 +63,7 @@ def described(
             continue
         if it is None or TYPES[it.kind] != kind:
             why = f"no group {name!r}" if it is None else f"group {name!r} is a {it.kind} one"
-            found.append(refused(errors.GROUP_ID_NOT_FOUND, why, name, DEAD))
+            found.append(refused(errors.GROUP_ID_NOT_FOUND, why, name, ""))
             yield 1 + ASK_UNITS
             continue
         found.append((yield from one(client, it)))

@@ -17,6 +17,7 @@ from logstore.kafka.messages import (
     offset_delete,
     share_group_describe,
     share_group_heartbeat,
+    update_features,
 )
 from logstore.protocols.kafka.client import ASK_UNITS
 from logstore.protocols.kafka.group_descriptions import FEW
@@ -74,7 +75,7 @@ def test_a_member_gets_its_partitions_with_its_heartbeat(talk):
         ({"member": "x" * 37}, INVALID),
         ({"topics": None}, INVALID),
         ({"rack": ""}, INVALID),
-        ({"group": ""}, 24),
+        ({"group": ""}, INVALID),
         ({"group": "x" * 256}, 24),
     ],
 )
@@ -118,7 +119,7 @@ def test_each_kind_of_group_is_described_by_its_own_request(talk):
     names = "shared", "new", "g", "none"
     found = described(talk, *names)
     assert [it.error_code for it in found] == [0, *[NOT_FOUND] * 3]
-    assert [it.group_state for it in found] == ["Stable", *["Dead"] * 3]
+    assert [it.group_state for it in found] == ["Stable", *[""] * 3]
     request = consumer_group_describe.Request(names)
     answer = checked(talk, 69, 1, request, consumer_group_describe.Response)
     assert [it.error_code for it in answer.groups] == [NOT_FOUND, 0, NOT_FOUND, NOT_FOUND]
@@ -162,7 +163,7 @@ def test_an_empty_share_group_can_be_deleted(talk):
 def test_a_share_group_commits_no_offsets(talk):
     beat(talk)
     assert committed(talk, [("t", 0, 1, "")]) == [NOT_FOUND]
-    assert fetched(talk, 9)[0] == NOT_FOUND
+    assert fetched(talk, 9)[0] == 0  # as Kafka has it: there are none
     request = offset_delete.Request("g", [offset_delete.Topic("t", [offset_delete.Partition(0)])])
     answer = checked(talk, 47, 0, request, offset_delete.Response)
     assert (answer.error_code, answer.topics) == (NOT_FOUND, [])
@@ -184,6 +185,17 @@ def test_the_feature_is_finalized(talk, version):
     assert answer.finalized_features_epoch >= 0
     served = {it.api_key: (it.min_version, it.max_version) for it in answer.api_keys}
     assert served[76] == served[77] == (1, 1)
+
+
+@pytest.mark.parametrize(("level", "code"), [(1, 0), (0, 95), (2, 95)])
+def test_the_feature_stays_at_its_level(talk, level, code):
+    asked = [update_features.FeatureUpdateKey("share.version", level)]
+    for version in (1, 2):
+        answer = talk.ask(
+            57, version, update_features.Request(1000, asked), update_features.Response
+        )
+        told = answer if version == 2 else answer.results[0]
+        assert (told.error_code, told.error_message is None) == (code, code == 0)
 
 
 def test_a_subscription_to_many_topics_is_looked_at_in_parts(talk):

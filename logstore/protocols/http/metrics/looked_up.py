@@ -12,7 +12,6 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.topics import Space, Topics
 from logstore.errors import Failed, LogstoreError
-from logstore.kept import SHARED
 
 SERIES_MAX: Final = 100_000  # of a kind, in any scrape: each takes some 150 bytes of memory
 
@@ -129,7 +128,7 @@ def _look_at_groups(
         if listing is None:  # gone meanwhile
             continue
         try:
-            committed = {} if listing.kind == SHARED else coordinator.fetch(name, now_ms)
+            committed = coordinator.fetch(name, now_ms)
         except (Refusal, LogstoreError):
             found.damaged_groups += 1
             continue

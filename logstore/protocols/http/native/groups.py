@@ -137,7 +137,7 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
 
 
 def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
-    offsets = {} if it.kind == SHARED else committed(door, it.group)
+    offsets = committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
     owners = _owners(members)
     topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in owners})
@@ -286,8 +286,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
             told = partial(_deleted, door, call, about)
             door.coordinator.delete(name, int(door.timer.now() * 1000), told)
 
-    look = dict if found.kind == SHARED else partial(committed, door, name)
-    elsewhere(door, call, look, delete)
+    elsewhere(door, call, partial(committed, door, name), delete)
 
 
 def _deleted(door: HttpDoor, call: Call, about: Mapping[str, Any], done: Done) -> None:
