@@ -3,7 +3,7 @@
 import pytest
 from coordinator_parts import REBALANCE_MS, Bench, MemoryKeeper, T
 
-from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC, Leaver
+from logstore.broker.coordinator.calls import LEAVE, LEAVE_STATIC, Leaver, Sight
 from logstore.broker.coordinator.refusal import GroupError
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.errors import StorageFull
@@ -474,3 +474,11 @@ def test_what_is_given_up_twice_in_one_millisecond_is_kept_twice(bench):
     before = {it.id: it.assigned for it in describe(bench).members}
     bench.start()
     assert {it.id: it.assigned for it in describe(bench).members} == before
+
+
+def test_who_is_shown_a_topic_after_a_start_gets_it():
+    bench = Bench()
+    blind = Sight((0,), lambda topic: False)
+    assert bench.beat("m", 0, sight=blind).assignment == frozenset()
+    bench.start()
+    assert len(bench.beat("m", 1).assignment) == T.partitions

@@ -221,6 +221,17 @@ def test_members_go_on_after_a_start_at_their_epochs():
     assert bench.coordinator.share_group("g").is_empty
 
 
+def test_who_is_shown_a_topic_after_a_start_gets_it():
+    bench = Bench()
+    beat(bench, "m")
+    blind = Sight((0,), lambda topic: False)
+    assert beat(bench, "n", sight=blind).assignment == frozenset()
+    assert beat(bench, "m", 1, topics=None).epoch == 2
+    bench.start()
+    assert len(beat(bench, "n", 2, topics=None).assignment) == 2
+    assert len(beat(bench, "m", 2, topics=None).assignment) == 2
+
+
 def test_nothing_is_told_before_it_is_kept_and_what_failed_is_kept_with_the_next():
     bench = Bench(held=True)
     assert beat(bench, "m") == []

@@ -97,6 +97,10 @@ class ConsumerGroup:
             member, beat.sight, self.head.facts.keys()
         ):
             self._bump()
+            unseen = self._view.unseen(member, self.head.facts.keys())
+            if unseen != member.unseen:  # after a start it is as it was
+                member.unseen = unseen
+                self.changed.add(member.id)
         self.make_target(now_ms)
         self._reconcile(member, beat.owned, now_ms)
 

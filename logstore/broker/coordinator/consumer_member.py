@@ -39,6 +39,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
     client_id: str = ""
     client_host: str = ""
     topics: frozenset[str] = frozenset()  # names
+    unseen: frozenset[str] = frozenset()  # of them, those that it might not know of
     regex: str = ""  # and the topics that match it
     only: frozenset[int] | None = None
     assignor: str | None = None

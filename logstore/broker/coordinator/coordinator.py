@@ -500,8 +500,7 @@ class Coordinator:
         held = self._groups.get(group)
         if isinstance(held, ConsumerGroup) and held.members and epoch > SIMPLE:
             held.check_epoch(member_id or "", epoch)
-        found = dict(_readable(lambda it: self._keeper.fetch(it, places), group))
-        return found
+        return dict(_readable(lambda it: self._keeper.fetch(it, places), group))
 
     def delete_offsets(
         self,

@@ -83,6 +83,10 @@ class ShareGroup:
             member, beat.sight, self.head.facts.keys()
         ):
             self._bump()
+            unseen = self._view.unseen(member, self.head.facts.keys())
+            if unseen != member.unseen:  # after a start it is as it was
+                member.unseen = unseen
+                self.changed.add(member.id)
         self._make_target(now_ms, settings.share_heartbeat_interval_ms)
         self._follow(member)
         tell = joins or repeated or beat.topics is not None or member.assigned != before

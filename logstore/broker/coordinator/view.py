@@ -33,6 +33,9 @@ class Wanting(Protocol):
     def topics(self) -> frozenset[str]: ...
     @property
     def regex(self) -> str: ...
+    @property
+    def unseen(self) -> frozenset[str]:
+        """Of the topics, those that it might not know of when it was heard of last."""
 
 
 class TopicView:
@@ -69,12 +72,16 @@ class TopicView:
         """
         if member.id not in self._sights:  # the process began anew: as it was
             matching = self._matching(member.regex) if member.regex else frozenset()
-            return member.topics | matching.intersection(known)
+            return (member.topics - member.unseen) | matching.intersection(known)
         sight = self._sights[member.id]
         named = self._seen_of(member.topics, sight)
         if not member.regex:
             return named
         return named | self._seen_of(self._matching(member.regex), sight)
+
+    def unseen(self, member: Wanting, known: Collection[str]) -> frozenset[str]:
+        """Of the topics that it names, those that it may not know of."""
+        return member.topics - self.of(member, known)
 
     def _seen_of(self, topics: frozenset[str], sight: Sight | None) -> frozenset[str]:
         if sight is None or not topics:
