@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from logstore.broker.shares.sessions import PARTITIONS_MAX as SHARED_MAX
 from logstore.kafka import fetch_codec, wire
+from logstore.kafka.messages import share_acknowledge, share_fetch
 from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS, Api
 from logstore.protocols.kafka.session import OTHER_BYTES_MAX
@@ -166,7 +168,32 @@ def _fetch(api: Api, elements: int) -> Iterator[Large]:
         yield Large(name, _frame(old, body))
 
 
-_RAW = {"produce": _produce, "fetch": _fetch}
+def _share_fetch(api: Api, elements: int) -> Iterator[Large]:
+    """Many partitions to read; many of which something is said; much that is said of one."""
+    places = min(elements, SHARED_MAX)
+    asked = [share_fetch.FetchPartition(it) for it in range(places)]
+    told = [share_fetch.FetchPartition(it, _batches(1)) for it in range(places)]
+    much = [share_fetch.FetchPartition(0, _batches(elements))]
+    for name, epoch, partitions in (
+        ("share_fetch", 0, asked),
+        ("share_fetch acknowledgements", 1, told),
+        ("share_fetch batches", 1, much),
+    ):
+        topics = [share_fetch.FetchTopic(bytes(16), partitions)]
+        request = share_fetch.Request(
+            "g", "m", epoch, 500, 1, 1 << 20, 500, 500, 0, False, topics, ()
+        )
+        body = bytearray()
+        codec(share_fetch.Request, api.high, True).write(body, request)
+        assert len(body) <= OTHER_BYTES_MAX - HEADER_BYTES
+        yield Large(name, _frame(api, bytes(body)))
+
+
+def _batches(count: int) -> Sequence[share_acknowledge.AcknowledgementBatch]:
+    return [share_acknowledge.AcknowledgementBatch(2 * it, 2 * it, [1]) for it in range(count)]
+
+
+_RAW = {"produce": _produce, "fetch": _fetch, "share_fetch": _share_fetch}
 
 
 # Redis

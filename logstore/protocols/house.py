@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from logstore.broker.keys.keys import Keys
     from logstore.broker.mqtt.mqtt import Mqtt
     from logstore.broker.queues.queues import Queues  # made when there is a use for it
+    from logstore.broker.shared.shares import Shares
     from logstore.broker.transacting.coordinator import TransactionCoordinator
 
 
@@ -108,6 +109,27 @@ class NoTransactions:
     def coordinator(self) -> "TransactionCoordinator":
         """As TransactionsOf.coordinator."""
         raise Failed("this process has no transactions")
+
+
+class SharesOf(Protocol):
+    """The share partitions of a node: the journal is read when somebody asks for them first."""
+
+    @property
+    def opened(self) -> "Shares | None":
+        """None: nobody has asked, and there are none from before; or it is not read yet."""
+
+    def when_open(self, then: "Callable[[Shares | LogstoreError], None]") -> None:
+        """``then`` gets them, or why that can't be: now, or in a later turn."""
+
+
+class NoShares:
+    """``SharesOf`` of a process that has none."""
+
+    opened = None
+
+    def when_open(self, then: "Callable[[Shares | LogstoreError], None]") -> None:
+        """As SharesOf.when_open."""
+        then(Failed("this process has no share groups"))
 
 
 class Alarm(Protocol):
@@ -240,6 +262,7 @@ class House:
     keys_of: KeysOf = field(default_factory=NoKeys)
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
+    shares_of: SharesOf = field(default_factory=NoShares)
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})

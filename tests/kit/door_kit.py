@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from clock import NOW_MS
 from coordinator_parts import MemoryKeeper
 from memory_log import MemoryLog
+from shared_door import SharesOfDoor
 
 from logstore.access.access import open_access
 from logstore.access.logins import Nobody
@@ -50,6 +51,10 @@ class HeldLog(MemoryLog):
         if not self.held:
             self._safe = self.end
         return base_offset
+
+    @property
+    def synced(self):
+        return self.safe
 
     def read(self, at, bytes_max):
         return [it for it in super().read(at, bytes_max) if it.base_offset < self.safe]
@@ -227,11 +232,13 @@ class Talk:
                 settings, self.keeper, self._facts, names=self.topics.names, speech=SPEECH,
                 due=self._set_timer,
             )  # fmt: skip
+            self.shares_of = SharesOfDoor(self, HeldLog("journal", lambda: self.clock_ms))
             self.door = KafkaDoor(
                 self.topics, self.coordinator, settings, "store", "/data", lambda: self.clock_ms,
                 work or (lambda job, done: done(job())),
                 access=access or open_access(), logins=logins or Nobody(), tokens=tokens,
                 transactions_of=transactions or NoTransactions(),
+                shares_of=self.shares_of,
             )  # fmt: skip
         address, peer = ("127.0.0.1", 9092), ("192.0.2.1", 50_000)
         self.cuts = []
@@ -242,7 +249,7 @@ class Talk:
         self._correlation = 0
         self._left = b""
 
-    SHARED = ("clock_ms", "_time", "topics", "keeper", "coordinator", "door")
+    SHARED = ("clock_ms", "_time", "topics", "keeper", "coordinator", "shares_of", "door")
 
     @property
     def now(self):
@@ -275,6 +282,7 @@ class Talk:
 
     def out(self, bytes_max=1 << 30):
         """What the session has to send now."""
+        self.shares_of.turn()
         parts = []
         while buffers := self.session.outgoing(bytes_max):
             parts += map(bytes, buffers)
@@ -320,6 +328,8 @@ class Talk:
             self.coordinator.tick(now_ms)
             if (due_ms := self.coordinator.deadline()) is not None:
                 self._set_timer(due_ms)
+        if self.shares_of.opened is not None:
+            self.shares_of.opened.look_at_times()
         self.session.wake(self.now)
 
     def _set_timer(self, due_ms):

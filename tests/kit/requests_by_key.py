@@ -10,7 +10,7 @@ from logstore.kafka.schema import codec
 from logstore.protocols.kafka.apis import APIS
 
 TOPIC, NEW, GROUP, MEMBERS, TXN = "t", "new", "g", "c", "x"  # NEW: there is none
-SHARERS = "s"  # a share group
+SHARERS, LEFT = "s", "e"  # share groups; LEFT: without members
 NOBODY = (-1, -1)  # a producer's id and epoch
 MINUTE_MS = 60_000
 
@@ -33,7 +33,7 @@ def answered(key, version, body):
         return produce_codec.read_response(version, memoryview(body), 0)
     if key == 1:
         return fetch_codec.read_response(version, memoryview(body), 0)
-    kind = APIS[key].handler().response
+    kind = kio.ours(APIS[key].name).Response
     return codec(kind, version, version >= APIS[key].flexible).read(body, 0)[0]
 
 
@@ -130,6 +130,17 @@ def _consumer_heartbeat(m, version, _):
     ]  # fmt: skip
 
 
+def share_fetch(m, topic_id, group=SHARERS):
+    """Of a session that begins."""
+    topics = [m.FetchTopic(topic_id, [m.FetchPartition(0)])]
+    return m.Request(group, "m", 0, max_bytes=1000, max_records=10, topics=topics)
+
+
+def _share_acknowledge(m, version, topic_id):
+    batch = m.AcknowledgementBatch(0, 0, [1])
+    return [m.Request(SHARERS, "m", 1, topics=[m.Topic(topic_id, [m.Partition(0, [batch])])])]
+
+
 def _any_acl(kind):
     return kind(1, None, 1, None, None, 1, 1)
 
@@ -199,4 +210,11 @@ _MESSAGES = {
     75: lambda m, v, _: [m.Request([m.TopicRequest(TOPIC)]), m.Request()],
     76: lambda m, v, _: [m.Request(SHARERS + "2", "m", 0, None, [TOPIC])],
     77: lambda m, v, _: [m.Request([SHARERS], True)],
+    78: lambda m, v, topic_id: [share_fetch(m, topic_id)],
+    79: _share_acknowledge,
+    90: lambda m, v, _: [
+        m.Request([m.RequestGroup(SHARERS, it)]) for it in ([m.RequestTopic(TOPIC, [0])], None)
+    ],
+    91: lambda m, v, _: [m.Request(LEFT, [m.RequestTopic(TOPIC, [m.RequestPartition(0, 0)])])],
+    92: lambda m, v, _: [m.Request(LEFT, [m.RequestTopic(TOPIC)])],
 }  # fmt: skip

@@ -81,14 +81,16 @@ def test_no_kafka_request_does_more_in_a_turn(thread, name, access):
     it = large(largest.kafka)[name]
     talk = Talk(work=thread.work, access=access())
     talk.topics.create("t", 3, {})
+    talk.shares_of.work = thread.work
     session = counted(thread, talk)
     assert thread.turn(lambda: talk.feed(it.data)) == len(it.data)
     answered = 0
     for _ in range(ELEMENTS):
         went_on = thread.go_on()
+        thread.turn(talk.shares_of.step)
         out = thread.turn(lambda: session.outgoing(1 << 20))
         answered += sum(map(len, out))
-        if not went_on and not out:
+        if not went_on and not out and not talk.shares_of.busy:
             talk.pass_time(1)  # a fetch waits for news
             if not session.busy:
                 break

@@ -1,12 +1,14 @@
 """What a share group goes by, and where it begins in a partition."""
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from logstore.broker.committed import isolated
 from logstore.broker.shares.partition import Limits
 from logstore.errors import InvalidSetting
 from logstore.log import Log
+from logstore.settings import GroupSettings
 
 LATEST: Final = "latest"
 EARLIEST: Final = "earliest"
@@ -27,6 +29,19 @@ class Rules(NamedTuple):
     def seen(self, log: Log) -> Log:
         """The log as the group reads it."""
         return isolated(log, "committed" if self.committed else "uncommitted")
+
+
+@lru_cache(1000)
+def rules_of(settings: GroupSettings) -> Rules:
+    """Those that the settings of a group say."""
+    limits = Limits(
+        settings.share_delivery_count_limit,
+        settings.share_partition_max_record_locks,
+        settings.share_record_lock_duration_ms,
+        settings.share_renew_acknowledge_enable,
+    )
+    committed = settings.share_isolation_level == "read_committed"
+    return Rules(limits, committed, settings.share_auto_offset_reset)
 
 
 def duration_ms(text: str) -> int:

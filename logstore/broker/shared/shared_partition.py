@@ -23,9 +23,9 @@ from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 
 # Batches are read some at a time, and more each time: most of a megabyte would be read for nothing
-# where a member wants few records.
+# where a member wants few records, or records far apart.
 READ_BYTES: Final = 32 << 10
-READS_AT_ONCE: Final = 12
+READS_AT_ONCE: Final = 8  # 8 MiB in all, before others have their turn
 
 Done = Callable[[LogstoreError | None], None]
 
@@ -95,6 +95,19 @@ class SharedPartition:
         """Whether ``take`` may give anything."""
         self._follow_rules()
         return not self.gone and self._state.available(self._rules.seen(self.log).safe)
+
+    def available_bytes(self, upto: int) -> int:
+        """How many bytes there are to be taken, about, at least 1 where there are any.
+
+        Counted to so many, of batches that follow what comes first. Raises LogstoreError.
+        """
+        if not self.available():
+            return 0
+        seen = self._rules.seen(self.log)
+        head = self._state.head(seen.safe)
+        if upto <= 1 or head is None or head < seen.start:
+            return 1
+        return max(1, sum(it.size for it in seen.read(head, upto)))
 
     def watch(self, wake: Wake) -> Wake:
         """Have it called when there is more to be had than the log tells. Returns "stop"."""
@@ -168,6 +181,7 @@ class SharedPartition:
         try:
             if self.gone:
                 raise self._anew()
+            self._follow_rules()
             said = self._state.acknowledge(owner, told, self._around.now_ms())
         except LogstoreError as error:
             done(error)

@@ -93,6 +93,7 @@ class Shares:
         self._kept = dict(kept)  # of partitions that nobody has asked for yet
         self._live: dict[Place, SharedPartition] = {}
         self._opening: dict[Place, list[Then]] = {}
+        self._suspended: set[Place] = set()  # of those: that begin again, or never
         self._topics: dict[bytes, set[Place]] = {}  # all that are kept or live
         self._groups: dict[str, set[Place]] = {}
         for place in self._kept:
@@ -141,7 +142,8 @@ class Shares:
             raise UnknownTopic(f"topic {topic_id.hex()}: there is none that can be shared")
         if not 0 <= number < len(topic.partitions):
             raise UnknownPartition(f"topic {topic.name!r} has no partition {number}")
-        if place not in self._kept and self._count() >= PARTITIONS_MAX:
+        known = place in self._kept or place in self._live
+        if not known and self._count() >= PARTITIONS_MAX:
             raise TooManyPartitions(
                 f"share groups have begun with {PARTITIONS_MAX} partitions, and there may be no "
                 f"more: delete groups, or their offsets in topics"
@@ -318,32 +320,39 @@ class Shares:
             if live is not None:
                 live.leave()
             self._leave(place)
+            self._suspended.discard(place)
             self._answer(place, UnknownTopic(f"topic {topic_id.hex()} was deleted"))
 
     def group_gone(self, group: str, done: Done) -> None:
         """A group was deleted."""
         opening = {it for it in self._opening if it.group == group}
         places = self._groups.get(group, set()) | opening
-        self._anew(Place(group), places, None, done)
+        self._anew(Place(group), places, None, done, partial(self.group_gone, group, done))
 
     def forget(self, group: str, topic_id: bytes, done: Done) -> None:
         """The group is to begin anew in a topic, as if it had never read it."""
         whole = Place(group, topic_id)
         opening = {it for it in self._opening if it[:2] == whole[:2]}
         places = {it for it in self._groups.get(group, ()) if it.topic_id == topic_id} | opening
-        self._anew(whole, places, None, done)
+        self._anew(whole, places, None, done, partial(self.forget, group, topic_id, done))
 
     def begin_at(self, place: Place, start: int, done: Done) -> None:
         """The group is to begin there in a partition, whatever is settled of it."""
         try:
-            if place not in self._live:
-                self._check(place)
+            self._check(place)
         except LogstoreError as error:
             done(error)
             return
-        self._anew(place, {place}, start, done)
+        self._anew(place, {place}, start, done, partial(self.begin_at, place, start, done))
 
-    def _anew(self, whole: Place, places: Set[Place], start: int | None, done: Done) -> None:
+    def _anew(
+        self,
+        whole: Place,
+        places: Set[Place],
+        start: int | None,
+        done: Done,
+        again: Callable[[], None],
+    ) -> None:
         """Nothing is known of these any more, once the journal has it; ``start``: but that.
 
         Whoever asks for one meanwhile waits. Where the journal does not take it, all is as before.
@@ -351,6 +360,11 @@ class Shares:
         if not places:
             done(None)
             return
+        busy = next(iter(places & self._suspended), None)
+        if busy is not None:
+            self._opening[busy].append(lambda _: again())
+            return
+        self._suspended |= places
         before: dict[Place, tuple[bytes | None, SharedPartition | None]] = {}
         waiting: dict[Place, list[Then]] = {}
         for place in places:
@@ -360,6 +374,7 @@ class Shares:
             waiting[place] = self._opening[place] = [*self._opening.get(place, ())]
 
         def told(error: LogstoreError | None) -> None:
+            self._suspended.difference_update(places)
             for place, (kept, live) in before.items():
                 if self._opening.get(place) is not waiting[place]:  # its topic is gone, too
                     continue

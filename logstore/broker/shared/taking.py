@@ -9,7 +9,9 @@ from logstore.broker.shares.partition import Acquired, SharePartition
 from logstore.log import Log
 from logstore.records.batch import Batch
 
+# Others have their turn after so much, and the rest is given the next time.
 PASSED_AT_ONCE: Final = 64  # batches without records, or gaps, that stand between others
+GIVEN_AT_ONCE: Final = 1000  # batches
 
 
 class Taking:
@@ -60,16 +62,16 @@ class Taking:
     def _take(self, batches: Sequence[Batch], at: int) -> bool:
         run: list[Batch] = []
         for batch in batches:
-            empty = batch.is_control or not batch.record_count
-            if empty or batch.base_offset > at:  # compaction leaves gaps
+            empty, base, following = _lacks_records(batch), batch.base_offset, batch.next_offset
+            if empty or base > at:  # compaction leaves gaps
                 if not self._give(run):
                     return False
                 run = []
-                if not self._pass_over(at, batch.next_offset if empty else batch.base_offset):
+                if not self._pass_over(at, following if empty else base):
                     return False
             if not empty:
                 run.append(batch)
-            at = batch.next_offset
+            at = following
         return self._give(run)
 
     def _pass_over(self, first: int, upto: int) -> bool:
@@ -96,4 +98,14 @@ class Taking:
             if at < len(found) and found[at].first < batch.next_offset:
                 self.batches.append(batch)
                 self._left -= batch.size
-        return self._most > 0 and self._state.head(upto) is None and not self._state.isolated(found)
+        self.more = len(self.batches) >= GIVEN_AT_ONCE
+        return (
+            not self.more
+            and self._most > 0
+            and self._state.head(upto) is None
+            and not self._state.isolated(found)
+        )
+
+
+def _lacks_records(batch: Batch) -> bool:
+    return batch.is_control or not batch.record_count

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -21,6 +20,7 @@ class Type(IntEnum):
 
 
 _TYPES: Final = frozenset(map(int, Type))
+_BY_NUMBER: Final = tuple(Type)
 
 
 class Acknowledged(NamedTuple):
@@ -79,14 +79,15 @@ def said(batches: Sequence[Acknowledged], *, renews: bool = True) -> list[Said]:
 
 
 def _runs(batch: Acknowledged) -> Iterator[Said]:
-    if len(batch.types) == 1:
-        yield Said(batch.first, batch.last + 1, Type(batch.types[0]))
+    types = batch.types
+    if len(types) == 1:
+        yield Said(batch.first, batch.last + 1, _BY_NUMBER[types[0]])
         return
-    first = batch.first
-    for kind, same in groupby(batch.types):
-        upto = first + sum(1 for _ in same)
-        yield Said(first, upto, Type(kind))
-        first = upto
+    begin = 0
+    for at in range(1, len(types) + 1):
+        if at == len(types) or types[at] != types[begin]:
+            yield Said(batch.first + begin, batch.first + at, _BY_NUMBER[types[begin]])
+            begin = at
 
 
 def cut(told: Sequence[Said], start: int, end: int) -> Sequence[Said]:

@@ -4,7 +4,7 @@ There are at most as many as offsets that one partition's group may have out at 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -59,22 +59,27 @@ class Locks:
 
     def drop(self, first: int, upto: int) -> list[Lock]:
         """Nobody has these any more: those of them that somebody had."""
+        return self.swap(first, upto, ())
+
+    def swap(self, first: int, upto: int, new: Iterable[Lock]) -> list[Lock]:
+        """In their place come others, apart and ascending."""
         begin = max(0, bisect_right(self._locks, first, key=_first) - 1)
         if begin < len(self._locks) and self._locks[begin].upto <= first:
             begin += 1
         end = begin
         left: list[Lock] = []
+        right: list[Lock] = []
         dropped: list[Lock] = []
         while end < len(self._locks) and self._locks[end].first < upto:
             lock = self._locks[end]
             if lock.first < first:
                 left.append(lock._replace(upto=first))
             if lock.upto > upto:
-                left.append(lock._replace(first=upto))
+                right.append(lock._replace(first=upto))
             its = max(first, lock.first), min(upto, lock.upto)
             dropped.append(Lock(*its, lock.owner, lock.deadline_ms))
             end += 1
-        self._locks[begin:end] = left
+        self._locks[begin:end] = [*left, *new, *right]
         return dropped
 
     def take(self, which: Callable[[Lock], bool]) -> list[Lock]:

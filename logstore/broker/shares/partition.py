@@ -14,6 +14,7 @@ it is told that it has not. What is settled and what has failed is told to whoev
 to the journal.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -200,23 +201,22 @@ class SharePartition:
         More time is given at once. Raises Refused, InvalidRecordState.
         """
         told = cut(told, self.start, self.end)
-        renewed = _joined((it.first, it.upto) for it in told if it.type is Type.RENEW)
-        others = _joined((it.first, it.upto) for it in told if it.type is not Type.RENEW)
-        if renewed and not self.limits.renews:
+        if not self.limits.renews and any(it.type is Type.RENEW for it in told):
             raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
-        for first, upto in _joined((it.first, it.upto) for it in told):
+        ranges = _joined((first, upto) for first, upto, _ in told)
+        for first, upto in ranges:
             if not self._locks.owned(first, upto, owner):
                 raise InvalidRecordState(
                     f"offsets {first} to {upto - 1} are not all the member's: others have them, or "
                     f"they are done with"
                 )
-        for first, upto in renewed:
-            self._locks.drop(first, upto)
-            self._locks.put(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
         locks: list[Lock] = []
-        for first, upto in others:
-            locks += self._locks.drop(first, upto)
-            self._locks.put(Lock(first, upto, _NOBODY, NEVER))
+        new = deque(self._locked(owner, told, now_ms))
+        for first, upto in ranges:
+            its = []
+            while new and new[0].first < upto:
+                its.append(new.popleft())
+            locks += _within(self._locks.swap(first, upto, its), its)
         settled: Bits = {}
         released: Bits = {}
         for first, upto, kind in told:
@@ -230,6 +230,18 @@ class SharePartition:
                 for block, mask in bits.items():
                     dead[block] = dead.get(block, 0) | mask
         return Acknowledging(Changed(settled, failed, dead), released, limit, locks)
+
+    def _locked(self, owner: str, told: Sequence[Said], now_ms: int) -> list[Lock]:
+        """Who has what after that: the member what it has more time for, and nobody the others."""
+        locks: list[Lock] = []
+        for first, upto, kind in told:
+            if kind is Type.RENEW:
+                locks.append(Lock(first, upto, owner, now_ms + self.limits.lock_ms))
+            elif locks and locks[-1].upto == first and locks[-1].owner == _NOBODY:
+                locks[-1] = Lock(locks[-1].first, upto, _NOBODY, NEVER)
+            else:
+                locks.append(Lock(first, upto, _NOBODY, NEVER))
+        return locks
 
     def _once_more(self, bits: Bits) -> ByCount:
         """How often each will have failed."""
@@ -319,6 +331,23 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
             found[-1] = found[-1][0], upto
         else:
             found.append((first, upto))
+    return found
+
+
+def _within(locks: Sequence[Lock], new: Sequence[Lock]) -> list[Lock]:
+    """What of the locks is nobody's now; both are of the same offsets in a row."""
+    found: list[Lock] = []
+    at = 0
+    for first, upto, owner, _ in new:
+        while at < len(locks) and locks[at].upto <= first:
+            at += 1
+        if owner != _NOBODY:
+            continue
+        for n in range(at, len(locks)):
+            if (lock := locks[n]).first >= upto:
+                break
+            its = max(first, lock.first), min(upto, lock.upto)
+            found.append(Lock(*its, lock.owner, lock.deadline_ms))
     return found
 
 

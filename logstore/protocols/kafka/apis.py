@@ -17,6 +17,7 @@ from logstore.protocols.kafka.asks import ASKS, Asks
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.features import FEATURES
 from logstore.protocols.kafka.handler import Handler, Handlers, Raw, handler
+from logstore.protocols.kafka.slots import Slot
 
 PRODUCE: Final = 0
 SASL_HANDSHAKE: Final = 17
@@ -143,6 +144,24 @@ def _share_groups() -> Handlers:
     return HANDLERS
 
 
+def _share_acknowledge() -> Handlers:
+    from logstore.protocols.kafka.share_acknowledge import HANDLERS
+
+    return HANDLERS
+
+
+def _share_offsets() -> Handlers:
+    from logstore.protocols.kafka.share_offsets import HANDLERS
+
+    return HANDLERS
+
+
+def _share_fetch(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
+    from logstore.protocols.kafka.share_fetch import take
+
+    return take(client, version, frame, at)
+
+
 def _one_node() -> Handlers:
     from logstore.protocols.kafka.one_node import HANDLERS
 
@@ -238,6 +257,11 @@ _TABLE: Final = (
     Api(75, "describe_topic_partitions", 0, 0, 0, _topics, slow=True),
     Api(76, "share_group_heartbeat", 1, 1, 0, _share_groups),
     Api(77, "share_group_describe", 1, 1, 0, _share_groups),
+    Api(78, "share_fetch", 1, 2, 0, raw=_share_fetch),
+    Api(79, "share_acknowledge", 1, 2, 0, _share_acknowledge),
+    Api(90, "describe_share_group_offsets", 0, 1, 0, _share_offsets),
+    Api(91, "alter_share_group_offsets", 0, 0, 0, _share_offsets),
+    Api(92, "delete_share_group_offsets", 0, 0, 0, _share_offsets),
 )
 
 APIS: Final = {api.key: api for api in _TABLE}

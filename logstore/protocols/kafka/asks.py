@@ -54,8 +54,8 @@ class Ask:
         if self.kind == CLUSTER:
             return CLUSTER_NAME
         name = getattr(request, self.of)
-        assert isinstance(name, str)
-        return name
+        assert name is None or isinstance(name, str)
+        return name or ""
 
 
 Asks = tuple[Ask, ...]
@@ -171,6 +171,11 @@ ASKS: Final[Mapping[int, Asks]] = MappingProxyType({
     69: (each(DESCRIBE, GROUP), _SEES_TOPIC),  # consumer_group_describe
     76: (*_MEMBER, _SEES_TOPIC),  # share_group_heartbeat
     77: (each(DESCRIBE, GROUP), _SEES_TOPIC),  # share_group_describe
+    78: (*_MEMBER, each(READ, TOPIC)),  # share_fetch
+    79: (*_MEMBER, each(READ, TOPIC)),  # share_acknowledge
+    90: (each(DESCRIBE, GROUP), _SEES_TOPIC, _SHOWN_TOPIC),  # describe_share_group_offsets
+    91: (*_MEMBER, each(READ, TOPIC)),  # alter_share_group_offsets
+    92: (whole(DELETE, GROUP, "group_id"), each(READ, TOPIC)),  # delete_share_group_offsets
     # Transactions
     24: (  # add_partitions_to_txn: of a client, or of another node
         each(WRITE, TRANSACTIONAL_ID),

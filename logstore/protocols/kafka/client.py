@@ -63,6 +63,8 @@ class KafkaClient:
         self.muted_until = 0.0  # nothing is taken of it before, for it has used too much
         self.answer_at: float | None = None  # when the answer that was just made may be sent
         self.fetching: FetchSession | None = None
+        self.sharing_bytes = 0  # of its share sessions
+        self._leavers: dict[object, Callable[[], object]] = {}  # called once it is gone
         self.closed: str | None = None  # why nothing more is taken of it
         self.kept = False  # a view of what is being received
         # The requests under way, in order, each with its correlation id, None where its answer has
@@ -97,6 +99,19 @@ class KafkaClient:
         self.end(reason)
         if self._cut is not None:
             self._cut(reason)
+
+    def when_gone(self, key: object, call: Callable[[], object] | None) -> None:
+        """Have it called when the connection is gone; None: not any more."""
+        if call is None:
+            self._leavers.pop(key, None)
+        else:
+            self._leavers[key] = call
+
+    def gone(self) -> None:
+        """The connection is."""
+        leavers, self._leavers = self._leavers, {}
+        for call in leavers.values():
+            call()
 
     def keep(self, frame: memoryview) -> memoryview:
         """The request's bytes, for as long as they are needed."""

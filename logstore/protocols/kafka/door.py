@@ -15,7 +15,7 @@ from logstore.broker.topics import Topics
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.doors import DoorCounts
 from logstore.errors import LogstoreError
-from logstore.protocols.house import NoTransactions, TransactionsOf, Work
+from logstore.protocols.house import NoShares, NoTransactions, SharesOf, TransactionsOf, Work
 from logstore.protocols.kafka.lines import Lines
 from logstore.protocols.kafka.objects import Objects
 from logstore.protocols.rounds import Round, Told
@@ -49,6 +49,7 @@ class KafkaDoor:
     clients: set[Told] = field(default_factory=set)  # that are there
     counts: DoorCounts = field(default_factory=DoorCounts)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
+    shares_of: SharesOf = field(default_factory=NoShares)
 
     def __post_init__(self) -> None:
         self.access.watch(Round(self.clients, self.slices, self.access).begin)

@@ -33,6 +33,7 @@ def open(house: House) -> Doorway:
         audit=house.audit,
         counts=house.figures.door(NAME),
         transactions_of=house.transactions_of,
+        shares_of=house.shares_of,
     )
     advertised = _address(settings.kafka_advertised_address)
     secured = _address(settings.kafka_tls_advertised_address)

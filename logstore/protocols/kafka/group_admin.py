@@ -1,14 +1,15 @@
 """Groups seen from outside: DescribeGroups, ListGroups, DeleteGroups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from logstore.access import audit
 from logstore.access.resources import DELETE, DESCRIBE, GROUP
 from logstore.broker.coordinator.calls import Done, GroupDescription
 from logstore.broker.coordinator.coordinator import UNREADABLE
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.errors import LogstoreError
 from logstore.kafka.messages import delete_groups as delete_messages
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
@@ -20,6 +21,9 @@ from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps, parts
+
+if TYPE_CHECKING:  # few nodes have any
+    from logstore.broker.shared.shares import Shares
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
 STABLE: Final = "Stable"
@@ -149,16 +153,47 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
     later = Later()
     codes: dict[str, int] = {}
 
-    def told(name: str, done: Done) -> None:
-        codes[name] = group_code(done.error)
-        if done.error is None:
+    def ended(name: str, code: int) -> None:
+        codes[name] = code
+        if code == errors.NONE:
             client.did(audit.GROUP, f"deleted {name}")
         if len(codes) == len(names):
             later.give(codes)
 
+    def told(name: str, shared: bool, done: Done) -> None:
+        code = group_code(done.error)
+        if shared and code in (errors.NONE, errors.GROUP_ID_NOT_FOUND):
+            _forget_shares(client, name, partial(ended, name))
+        else:
+            ended(name, code)
+
     for name in names:
-        client.door.coordinator.delete(name, client.now_ms, partial(told, name))
+        shared = _is_shared(client, name)
+        client.door.coordinator.delete(name, client.now_ms, partial(told, name, shared))
     return later
+
+
+def _is_shared(client: KafkaClient, name: str) -> bool:
+    """Whether anything may be known of what a share group of that name has settled."""
+    opened = client.door.shares_of.opened
+    if opened is not None and opened.places(name):
+        return True
+    try:
+        return client.door.coordinator.share_group(name) is not None
+    except Refusal:  # whoever deletes it is told
+        return False
+
+
+def _forget_shares(client: KafkaClient, name: str, then: Callable[[int], None]) -> None:
+    def found(shares: "Shares | LogstoreError") -> None:
+        if isinstance(shares, LogstoreError):
+            then(errors.code_of(shares))
+        else:
+            shares.group_gone(
+                name, lambda error: then(errors.NONE if error is None else errors.code_of(error))
+            )
+
+    client.door.shares_of.when_open(found)
 
 
 HANDLERS: Final = {

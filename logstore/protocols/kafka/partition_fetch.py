@@ -237,7 +237,7 @@ def _in_place_of(empty: Batch) -> Buffer:
     return encode([row], base_offset=empty.last_offset, control=True).data
 
 
-def _readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
+def readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
     """The topic of that name or id, or the code of why it can't be read."""
     if isinstance(asked, str):
         name, topic = asked, client.door.topics.get(asked)
@@ -262,7 +262,7 @@ def fetches_of(
     for it in asked:
         if it.topic != last:
             last = it.topic
-            topic, code = _readable(client, it.topic)
+            topic, code = readable(client, it.topic)
         found.append(PartitionFetch(it, topic, code, committed=committed))
     return found
 
@@ -273,7 +273,7 @@ def ask_again(client: KafkaClient, fetches: Sequence[PartitionFetch]) -> bool:
     for fetch in fetches:
         if fetch.asked.topic != last:
             last = fetch.asked.topic
-            _, code = _readable(client, last)
+            _, code = readable(client, last)
             allowed = code != errors.TOPIC_AUTHORIZATION_FAILED
         if not allowed and fetch.error_code != errors.TOPIC_AUTHORIZATION_FAILED:
             fetch.refuse()

@@ -127,6 +127,7 @@ class KafkaSession:
             self._held_bytes
             + (0 if held is None else held.held_bytes)
             + (0 if fetching is None else fetching.held_bytes)
+            + self._client.sharing_bytes
         )
 
     @property
@@ -275,6 +276,7 @@ class KafkaSession:
         self._client.door.clients.discard(self._client)
         self._client.seat.close()
         self._client.unwatch()
+        self._client.gone()
         for slot, _, _ in self._slots:
             if isinstance(slot, Late):
                 slot.drop()

@@ -612,6 +612,36 @@ def test_where_the_journal_does_not_take_that_all_is_as_before(shop, topic):
     assert partition.start() == 6
 
 
+def test_who_moves_a_group_while_another_does_comes_after_him(shop, topic):
+    partition = shop.partition(topic)
+    shop.quick = False
+    heard = []
+    for start in (3, 7):
+        shop.shares.begin_at(partition.place, start, heard.append)
+    shop.shares.group_gone("g", heard.append)
+    shop.turn()
+    assert heard == []
+    for _ in range(6):
+        shop.sync()
+    assert heard == [None] * 3
+    assert shop.kept() == {}
+    shop.quick = True
+    assert shop.partition(topic).start() == 0
+
+
+def test_a_topic_that_goes_while_a_group_is_moved_in_it(shop, topic):
+    partition = shop.partition(topic)
+    shop.quick = False
+    heard = []
+    for start in (3, 7):
+        shop.shares.begin_at(partition.place, start, heard.append)
+    shop.delete(topic)
+    shop.sync()
+    assert [type(it) for it in heard] == [UnknownTopic, type(None)]
+    assert shop.kept() == {}
+    assert shop.shares.places("g") == []
+
+
 def test_a_place_that_is_not_there_is_none_to_begin_at(shop, topic):
     heard = []
     shop.shares.begin_at(Place("g", topic.uuid, 5), 3, heard.append)

@@ -8,7 +8,8 @@ from functools import cache
 
 import pytest
 from door_kit import Talk
-from requests_by_key import GROUP, MEMBERS, SHARERS, TOPIC, TXN, answered, bodies
+from requests_by_key import GROUP, LEFT, MEMBERS, SHARERS, TOPIC, TXN, answered, bodies
+from requests_by_key import share_fetch as shares_begin
 from transacting_talk import TransactingTalk
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
@@ -22,6 +23,7 @@ from logstore.kafka.messages import (
     consumer_group_heartbeat,
     sasl_authenticate,
     sasl_handshake,
+    share_fetch,
     share_group_heartbeat,
 )
 from logstore.kept import OffsetToCommit
@@ -138,7 +140,7 @@ def log_in(talk, user):
 
 
 def _furnished(node):
-    """A topic, a group with an offset of it, one that has a member; a transactional id."""
+    """A topic, groups with offsets or members, share sessions, and a transactional id."""
     topic = node.topics.create(TOPIC, 1, {})
     offsets = {(TOPIC, 0): OffsetToCommit(0)}
     node.coordinator.commit(OffsetCommit(GROUP, offsets, -1, "", None), 0, lambda _: None)
@@ -152,6 +154,9 @@ def _furnished(node):
     assert root.ask(68, 0, beat, consumer_group_heartbeat.Response).error_code == 0
     share = share_group_heartbeat.Request(SHARERS, "m", 0, None, [TOPIC])
     assert root.ask(76, 1, share, share_group_heartbeat.Response).error_code == 0
+    for group in (SHARERS, LEFT):
+        fetch = shares_begin(share_fetch, topic.uuid, group)
+        assert root.ask(78, 2, fetch, share_fetch.Response).error_code == 0
     return topic
 
 
