@@ -34,7 +34,7 @@ from logstore.broker.transactions.operations import (
     known_key,
     staged_key,
 )
-from logstore.broker.transactions.staged import Committed, Staged
+from logstore.broker.transactions.staged import Committed, Staged, size_of
 from logstore.broker.transactions.state import PREPARING, Outcome, State
 from logstore.broker.transactions.table import Now, Table
 from logstore.broker.transactions.transactional_id import Missing, Producer, TransactionalId
@@ -112,6 +112,7 @@ class TransactionCoordinator:
         self._around = around
         self.counts = TransactionCounts()
         self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
+        self._staging_bytes = 0  # of offsets that the journal does not have safe yet
         self._ending: deque[_Deciding] = deque()  # with offsets that are pending still
         self._unmarked: deque[_Deciding] = deque()
         self._unsynced: deque[_Deciding] = deque()
@@ -186,9 +187,10 @@ class TransactionCoordinator:
         done: Done,
     ) -> None:
         """Offsets that count once the transaction is committed (TxnOffsetCommit)."""
+        size = size_of(offsets)
         try:
             it = self.table.admit(name, producer, missing, self._around.now())
-            if not self.staged.has_room(offsets):
+            if not self.staged.has_room(self._staging_bytes + size):
                 raise ConcurrentTransactions(
                     f"group {group!r}: as many offsets are pending in transactions as may be"
                 )
@@ -198,7 +200,10 @@ class TransactionCoordinator:
         self._alarm()
         staged = Offsets(it.epoch, self._around.now().ms, group, tuple(offsets))
 
+        self._staging_bytes += size
+
         def told(place: int | LogstoreError) -> None:
+            self._staging_bytes -= size
             if isinstance(place, LogstoreError):
                 done(place)
             else:

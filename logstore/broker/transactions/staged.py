@@ -68,9 +68,9 @@ class Staged:
 
     # What there is
 
-    def has_room(self, offsets: Sequence[Offset]) -> bool:
-        """Whether these may be staged, too."""
-        return self.bytes + sum(map(_size, offsets)) <= BYTES_MAX
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes may be staged, too."""
+        return self.bytes + size <= BYTES_MAX
 
     def is_unstable(self, group: str, topic_id: bytes, partition: int) -> bool:
         """Whether the committed offset may be about to change (KIP-447)."""
@@ -281,6 +281,11 @@ def _entries(data: Packed, upto: int) -> Iterator[tuple[str, _Pending]]:
         if not group or place > upto or overtaken > 1:
             raise data.damaged("has an offset of no group, or out of place")
         yield group, _Pending(read_offset(data), place, bool(overtaken))
+
+
+def size_of(offsets: Sequence[Offset]) -> int:
+    """The memory that they take."""
+    return sum(map(_size, offsets))
 
 
 def _size(offset: Offset) -> int:

@@ -6,6 +6,7 @@ from transaction_parts import ABORT, COMMIT, OTHER_TOPIC, TOPIC
 
 from logstore.broker.transacting import coordinator as module
 from logstore.broker.transactions.operations import Offset
+from logstore.broker.transactions.staged import BYTES_MAX
 from logstore.broker.transactions.state import State
 from logstore.broker.transactions.transactional_id import Missing, Producer
 from logstore.errors import (
@@ -89,6 +90,21 @@ class TestCommit:
         node.settle()
         assert [it[1] for it in node.offsets.values()] == [55]
         assert not node.coordinator.staged.is_unstable("g", TOPIC, 1)
+
+    def test_offsets_that_are_on_their_way_to_the_journal_take_their_room(self, node):
+        producer = node.producer()
+        large = Offset(TOPIC, 1, 55, metadata="x" * (BYTES_MAX // 2))
+        heard = node.stage(producer, large)
+        assert [type(it) for it in node.stage(producer, large)] == [ConcurrentTransactions]
+        node.journal.full = True
+        node.settle()
+        assert heard == [None]
+        part = Offset(TOPIC, 0, 1, metadata="x" * (BYTES_MAX // 4))
+        for _ in range(3):  # what is refused takes none
+            [error] = node.stage(producer, part)
+            assert isinstance(error, StorageFull)
+        node.journal.full = False
+        assert node.stage(producer, part) == []
 
     def test_a_log_that_has_failed_lets_nothing_be_committed(self, node):
         producer = node.producer()

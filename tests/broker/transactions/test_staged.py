@@ -11,7 +11,7 @@ from transaction_parts import ABORT, COMMIT, OTHER_TOPIC, TOPIC
 
 from logstore.broker.packed import Packed
 from logstore.broker.transactions.operations import Decision, Offset, Offsets, Place
-from logstore.broker.transactions.staged import BYTES_MAX, Committed, Staged
+from logstore.broker.transactions.staged import BYTES_MAX, Committed, Staged, size_of
 from logstore.broker.transactions.transactional_id import TV1, TV2
 from logstore.errors import CorruptStore
 
@@ -166,12 +166,13 @@ def test_t16_a_topic_made_anew_has_nothing_pending(it):
 
 def test_memory_has_a_bound(it):
     large = Offset(TOPIC, 0, 5, metadata="x" * (BYTES_MAX // 2))
-    assert it.has_room([large])
+    assert it.has_room(size_of([large]))
+    assert not it.has_room(size_of([large] * 2))
     it.stage(A, staged(large), 1)
-    assert not it.has_room([large])
-    assert it.has_room([one(5)])
+    assert not it.has_room(size_of([large]))
+    assert it.has_room(size_of([one(5)]))
     it.stage(A, staged(one(5)), 2)  # in the place of the large one
-    assert it.has_room([large])
+    assert it.has_room(size_of([large]))
 
 
 def test_replay_that_begins_too_early_does_nothing_to_what_came_after(it):
