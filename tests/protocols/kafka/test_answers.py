@@ -5,6 +5,7 @@ import random
 import pytest
 from door_kit import Talk, a_batch
 from every_request import a_request, check_answer
+from transacting_talk import TransactingTalk, batch
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.identity import Identity
@@ -41,6 +42,25 @@ SCHEMAS = [
     for version in range(api.low, api.high + 1)
 ]
 EVERY = SCHEMAS + [(0, version) for version in range(3, 14)] + [(1, v) for v in range(4, 19)]
+
+
+OF_TRANSACTIONS = [it for it in SCHEMAS if it[0] in (22, 24, 25, 26, 27, 28, 61, 65, 66)]
+
+
+@pytest.mark.parametrize(("key", "version"), OF_TRANSACTIONS)
+def test_any_request_about_transactions_is_answered_where_there_are_some(key, version):
+    rng = random.Random(f"{key} {version}")
+    talk = TransactingTalk()
+    talk.topics.create("topic", 8, {})
+    for name in ("topic", "Größe"):  # as names in requests are
+        producer = talk.producer(name)
+        assert talk.produce(("topic", 0, batch(producer)), name=name) == [0]
+    for _ in range(20):
+        talk.send(key, version, a_request(key, version, rng))
+        talk.node.settle()
+        [(_, body)] = talk.replies()
+        check_answer(key, version, body)
+    assert talk.session.closed is None
 
 
 def a_talk(access=None):
