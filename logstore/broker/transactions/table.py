@@ -30,7 +30,6 @@ from logstore.errors import (
     Superseded,
     UnknownProducer,
 )
-from logstore.slices import parts
 
 NAME_BYTES_MAX: Final = 1024  # those of Kafka Streams, Connect and Flink have some 100
 TIMEOUT_MS_MAX: Final = 900_000  # transaction.max.timeout.ms
@@ -93,19 +92,16 @@ class Table:
         """All of them."""
         return [it.it for it in self._entries.values()]
 
-    def ids_in_parts(self, most: int) -> Iterator[list[TransactionalId]]:
-        """The same, so many at a time; they may change meanwhile."""
+    def each(self) -> Iterator[TransactionalId]:
+        """The same, one after the other; from any thread, and they may change meanwhile."""
         twice: set[str] = set()  # those that have another producer id before are found by both
-        for pids in parts(list(self._names), most):
-            found = []
-            for pid in pids:
-                it = self.of_pid(pid)
-                if it is None or it.name in twice:
-                    continue
-                if it.previous_pid != NO_PID:
-                    twice.add(it.name)
-                found.append(it)
-            yield found
+        for pid in list(self._names):
+            it = self.of_pid(pid)
+            if it is None or it.name in twice:
+                continue
+            if it.previous_pid != NO_PID:
+                twice.add(it.name)
+            yield it
 
     def open_ids(self) -> list[TransactionalId]:
         """Those that have a transaction, sorted by name."""
@@ -322,8 +318,16 @@ class Table:
             )
 
     def _set(self, entry: _Entry, it: TransactionalId) -> TransactionalId:
-        self._remove(it.name)
-        entry.it = it
+        """It is never away meanwhile: others may list them all."""
+        before, entry.it = entry.it, it
+        for pid in (before.pid, before.previous_pid):
+            if pid not in (NO_PID, it.pid, it.previous_pid):
+                del self._names[pid]
+        if not it.is_open:
+            self._open.discard(it.name)
+        if it.state is not State.ONGOING:
+            self._deadlines.drop(it.name)
+        self._entries.move_to_end(it.name)
         self._put(entry)
         return it
 

@@ -14,7 +14,8 @@ from logstore.access.resources import (
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.transacting.coordinator import TransactionCoordinator, first_of
-from logstore.broker.transactions.listing import Asked, asked
+from logstore.broker.transactions.listing import asked
+from logstore.broker.transactions.table import Table
 from logstore.broker.transactions.transactional_id import (
     NO_EPOCH,
     NO_PID,
@@ -28,7 +29,7 @@ from logstore.kafka.messages import write_txn_markers as markers_messages
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import CODES
 from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
-from logstore.protocols.kafka.door import InWorker, made_elsewhere
+from logstore.protocols.kafka.door import InWorker
 from logstore.protocols.kafka.errors import coordinator_code
 from logstore.protocols.kafka.handler import handler
 from logstore.slices import GoOn, Steps, parts
@@ -106,40 +107,37 @@ def _topics_of(
 # ListTransactions
 
 
-def list_transactions(client: KafkaClient, version: int, request: list_messages.Request) -> Steps:
+def list_transactions(
+    client: KafkaClient, version: int, request: list_messages.Request
+) -> list_messages.Response | InWorker:
     """Key 66. No filter lets all through; the others are joined by and."""
     try:
         coordinator = client.door.transactions_of.coordinator()
     except LogstoreError as error:
         return list_messages.Response(error_code=_code(error))
-    wanted = yield made_elsewhere(client.door, partial(_wanted, request))  # compiles a pattern
-    if wanted is None:
-        return list_messages.Response(error_code=errors.INVALID_REGULAR_EXPRESSION)
-    those, unknown = wanted
-    listed = []
-    now_ms = client.door.clock()
-    for some in coordinator.table.ids_in_parts(AT_ONCE):
-        found = list(those.of(some, now_ms))
-        listed += [
-            list_messages.TransactionState(it.name, it.pid, it.state.wire_name)
-            for it in found
-            if client.sees(DESCRIBE, TRANSACTIONAL_ID, it.name)
-        ]
-        yield len(some) + ASK_UNITS * len(found)
-    return list_messages.Response(unknown_state_filters=unknown, transaction_states=listed)
+    return InWorker(partial(_listed, client, request, coordinator.table))
 
 
-def _wanted(request: list_messages.Request) -> tuple[Asked, list[str]] | None:
-    """And those of the states that nobody knows. None: the pattern is none."""
+def _listed(
+    client: KafkaClient, request: list_messages.Request, table: Table
+) -> list_messages.Response:
     try:
         pattern = compiled(request.transactional_id_pattern or "")
     except Refusal:
-        return None
-    return asked(
+        return list_messages.Response(error_code=errors.INVALID_REGULAR_EXPRESSION)
+    wanted, unknown = asked(
         request.state_filters,
         request.producer_id_filters,
         request.duration_filter,
         pattern if request.transactional_id_pattern else None,
+    )
+    return list_messages.Response(
+        unknown_state_filters=unknown,
+        transaction_states=[
+            list_messages.TransactionState(it.name, it.pid, it.state.wire_name)
+            for it in wanted.of(table.each(), client.door.clock())
+            if client.sees(DESCRIBE, TRANSACTIONAL_ID, it.name)
+        ],
     )
 
 

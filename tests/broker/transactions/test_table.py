@@ -357,15 +357,35 @@ def test_ids_that_are_unused_for_longest_are_known_after_a_start():
     assert [it.name for it in table.ids()] == ["b", "a"]
 
 
-def test_all_are_gone_through_in_parts_each_once_though_they_change_meanwhile(pids):
-    made = [an_id(name=f"n{it}", pid=it, previous_pid=10 + it, epoch=0) for it in range(5)]
-    table = Table(made)
-    parts = table.ids_in_parts(2)
-    found = next(parts)
-    producer = Producer(4, 0)
-    table.add("n4", producer, at())  # it has no producer id before any more
-    assert table.get("n4").previous_pid == NO_PID
-    for some in parts:
-        assert len(some) <= 2
-        found += some
-    assert sorted(it.name for it in found) == [it.name for it in made]
+def test_each_is_gone_through_once_though_they_change_meanwhile(pids):
+    made = [an_id(name=f"n{it}", pid=it, previous_pid=10 + it, epoch=0) for it in range(4)]
+    table = Table([*made, an_id(name="n4", pid=4, epoch=EXHAUSTED), an_id(name="n5", pid=5)])
+    each = table.each()
+    found = [next(each)]
+    table.add("n3", Producer(3, 0), at())  # it has no producer id before any more
+    assert table.get("n3").previous_pid == NO_PID
+    assert table.initialize("n4", 1000, ANYONE, pids, at()).pid != 4
+    found += each
+    assert sorted(it.name for it in found) == [f"n{it}" for it in range(6)]
+
+
+def test_an_id_is_never_away_while_it_changes(monkeypatch, pids):
+    """Others may list them all, in another thread."""
+    table = Table([an_id(epoch=EXHAUSTED)])
+    seen = []
+
+    class Looked(dict):
+        def __setitem__(self, pid, name):
+            super().__setitem__(pid, name)
+            seen.append([it.name for it in table.each()])
+
+        def __delitem__(self, pid):
+            super().__delitem__(pid)
+            seen.append([it.name for it in table.each()])
+
+    table._names = Looked(table._names)
+    table.initialize("copier", 1000, ANYONE, pids, at())
+    table.kept("copier")
+    table.add("copier", table.get("copier").producer, at())
+    assert len(seen) > 3
+    assert all(it == ["copier"] for it in seen)
