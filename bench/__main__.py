@@ -20,6 +20,7 @@ QUESTIONS = [
     "append",
     "produce_batches",
     "produce_single",
+    "together",
     "consume",
     "visibility",
     "cli_produce",

@@ -12,7 +12,7 @@ lock that the kernel lets go of, and a member without is dead whatever its lease
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -94,6 +94,8 @@ class EmbeddedMember:
         self._version = 0
         self._others: frozenset[str] = frozenset()
         self._renewed_ms = 0
+        self._looked = "", 0  # which member, at which version of the group,
+        self._held: Set[Place] = frozenset()  # has these
 
     @property
     def late(self) -> bool:
@@ -167,11 +169,14 @@ class EmbeddedMember:
 
     def check_owns(self, places: Collection[Place]) -> None:
         """Raises Fenced where it does not have all of these, or may not have them for long."""
-        entry = self._table.load(self.group)
-        row = None if entry is None else entry.members.get(self._id)
-        if entry is None or entry.kind != "embedded" or row is None or self.late:
-            raise self._fenced()
-        if not decode_member(row).held.issuperset(places):
+        seen = self._id, self._table.version(self.group)
+        if self._looked != seen:  # else nothing has changed since
+            entry = self._table.load(self.group)
+            row = None if entry is None else entry.members.get(self._id)
+            there = entry is not None and entry.kind == "embedded" and row is not None
+            self._held = decode_member(row).held if there and row is not None else frozenset()
+            self._looked = seen
+        if self.late or not self._held >= frozenset(places):
             raise self._fenced()
 
     def leave(self) -> None:

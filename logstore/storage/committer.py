@@ -29,6 +29,9 @@ _log = logging.getLogger("logstore.committer")
 
 # So many changes go into one transaction: a longer one keeps other processes out for too long.
 BATCH_MAX: Final = 4096
+# So long others are waited for where nobody waits for what is there: a commit takes as long as the
+# sync of the journal that has it already.
+LINGER_S: Final = 0.01
 
 Refusals = Collection[TopicPartition]
 Outcome = tuple[LogstoreError | None, Refusals]
@@ -40,6 +43,7 @@ class _Item(NamedTuple):
     work: Work
     keeping: Keeping
     frees: bool  # it takes no room, so a full disk is no reason to refuse it
+    lazy: bool  # it is durable elsewhere
 
 
 class Committer:
@@ -71,10 +75,12 @@ class Committer:
         work: Callable[[Transaction], Refusals | None],
         *,
         frees: bool = False,
+        lazy: bool = False,
     ) -> Keeping:
         """Have this change made of these tables, in its turn's transaction.
 
-        ``frees``: it only takes away, and is done in the room that is kept for that.
+        ``frees``: it only takes away, and is done in the room that is kept for that. ``lazy``: it
+        is durable elsewhere, and may wait a moment for others.
 
         ``work`` may be called again, and changes nothing but the transaction. What it raises that
         is Refused or CorruptStore must come before its first change.
@@ -82,7 +88,7 @@ class Committer:
         if self._closed:
             raise Closed("the store is closed")
         keeping = Keeping()
-        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping, frees))
+        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping, frees, lazy))
         if len(self._turn) == 1:
             self._soon(self._end_turn)
         return keeping
@@ -108,10 +114,14 @@ class Committer:
             with self._news:
                 while not self._queue and not self._closed:
                     self._news.wait()
+                self._news.wait_for(self._hurries, LINGER_S)
                 batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
             if not batch:
                 return
             self._deliver(self._write(batch))
+
+    def _hurries(self) -> bool:
+        return self._closed or not all(it.lazy for it in self._queue)
 
     def _write(self, batch: list[_Item]) -> Callable[[], None]:
         """Write them; the call that tells so."""
@@ -187,7 +197,9 @@ class GroupCommitter:
         return self._committer.keep(TABLES, lambda it: self._table.commit(it, group, offsets))
 
     def decided(self, group: str, offsets: ToCommit) -> Keeping:
-        return self._committer.keep(TABLES, lambda it: self._table.decided(it, group, offsets))
+        return self._committer.keep(
+            TABLES, lambda it: self._table.decided(it, group, offsets), lazy=True
+        )
 
     def delete_group(self, group: str) -> Keeping:
         return self._committer.keep(TABLES, lambda it: self._table.delete(it, group))

@@ -212,3 +212,28 @@ def test_offsets_of_some_places_are_looked_up_whatever_their_names(kept, store):
     store.delete_topic("u")
     store.create_topic("u", 3)
     assert kept.fetch("g", [("u", 2)]) == {}
+
+
+def test_what_the_journal_has_waits_for_others_and_goes_with_them(kept, monkeypatch):
+    monkeypatch.setattr("logstore.storage.committer.LINGER_S", 3 * DEADLINE_S)
+    transactions, told = [], []
+    transact = kept.table.environment.transact
+    monkeypatch.setattr(
+        kept.table.environment, "transact",
+        lambda *given: transactions.append(given) or transact(*given),
+    )  # fmt: skip
+    for n in range(5):
+        kept.decided("g", {("t", 0): OffsetToCommit(n, record=n)}).then(told.append)
+        end_turn(kept)
+    assert (told, transactions) == ([], [])
+    kept.commit("g", {("t", 0): OffsetToCommit(9)}).then(told.append)
+    heard(kept, 6, told)
+    assert len(transactions) == 1
+    assert kept.fetch("g")["t", 0].offset == 9
+
+
+def test_closing_waits_for_no_others(kept, monkeypatch):
+    monkeypatch.setattr("logstore.storage.committer.LINGER_S", 3 * DEADLINE_S)
+    kept.decided("g", {("t", 0): OffsetToCommit(5, record=1)})
+    kept.close()
+    assert kept.fetch("g")["t", 0].offset == 5
