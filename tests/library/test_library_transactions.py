@@ -5,13 +5,29 @@ import sys
 import threading
 
 import pytest
+from clock import NOW_MS
 from library_parts import CountingDisk
 from storage_kit import FullDisk, SyncFailsDisk
 from waiting import until
 
 import logstore
+from logstore.broker.queues.journal import settlements_of
 from logstore.broker.queues.settling import BODIES_BYTES_MAX
 from logstore.broker.routing.refusals import NoExchange
+from logstore.broker.transactions.operations import (
+    Offset,
+    Offsets,
+    Part,
+    decided_key,
+    decision_of,
+    encode_decision,
+    encode_known,
+    encode_staged,
+    known_key,
+    staged_key,
+)
+from logstore.broker.transactions.state import Outcome
+from logstore.broker.transactions.transactional_id import TV2, TransactionalId
 from logstore.config import Config
 from logstore.errors import (
     Fenced,
@@ -25,6 +41,8 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
+from logstore.open_queues import journal_there
+from logstore.records.encode import encode
 from logstore.store import open_store
 
 
@@ -398,6 +416,34 @@ def test_the_next_process_has_all_of_it_whatever_it_asks_for_first(tmp_path, fir
             assert store.queue("jobs").get() is None
             with store.consumer("in", group="g") as consumer:
                 assert list(consumer) == []
+
+
+def test_of_a_servers_transaction_the_offsets_alone_are_kept(tmp_path):
+    """Its markers are not there yet: the next server has to know of it."""
+
+    def journal(store):
+        return journal_there(store.internals().directory.writable())
+
+    path = tmp_path / "data"
+    with open_store(path) as store:
+        uuid = store.create_topic("in").uuid
+        store.queue("jobs").publish(b"1")
+        it = TransactionalId.new("copier", 7, 60_000, NOW_MS).kept().begun(NOW_MS)
+        ended = it.ended(it.producer, Outcome.COMMIT, TV2, lambda: 8, NOW_MS)
+        records = [
+            (known_key("copier"), encode_known(it)),
+            (staged_key(7), encode_staged(Offsets(0, NOW_MS, "g", (Offset(uuid, 0, 5),)))),
+            (decided_key(7), encode_decision(decision_of(ended, [Part(uuid, 0, 3)]))),
+        ]
+        place = 2 + journal(store).append(
+            encode([(value, key, (), NOW_MS) for key, value in records])
+        )
+        journal(store).wait(place + 1)
+    for _ in range(2):
+        with open_store(path) as store:
+            assert committed(store) == 5
+            known = settlements_of(journal(store)).transactions()
+            assert known.unfinished() == [place]
 
 
 def test_every_error_is_one_of_ours():

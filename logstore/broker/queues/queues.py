@@ -454,7 +454,10 @@ class Queues:
         if keeper is None or topics is None:
             return
         by_place: dict[int, dict[str, dict[TopicPartition, OffsetToCommit]]] = {}
-        for place, (group, offsets) in self._notes.transactions().committed():
+        known = self._notes.transactions()
+        # Their markers are a server's to write: for it the journal must know of them still.
+        decisions = frozenset(known.unfinished())
+        for place, (group, offsets) in known.committed():
             those = by_place.setdefault(place, {}).setdefault(group, {})
             for it in offsets:
                 topic = topics.by_uuid(it.topic_id)
@@ -463,13 +466,15 @@ class Queues:
                         it.offset, it.metadata, it.leader_epoch, topic.id, place
                     )
         for place, groups in by_place.items():
-            self._keep_again(keeper, place, groups)
+            self._keep_again(keeper, place, groups, ends=place not in decisions)
 
     def _keep_again(
         self,
         keeper: GroupKeeper,
         place: int,
         groups: Mapping[str, Mapping[TopicPartition, OffsetToCommit]],
+        *,
+        ends: bool,
     ) -> None:
         left = len(groups)
         self._keeping += left
@@ -481,7 +486,7 @@ class Queues:
                 log.error("offsets that were committed are not kept yet: %s", keeping.error)
                 return
             left -= 1
-            if not left:
+            if not left and ends:
                 self._notes.ended(place)
 
         for group, offsets in groups.items():
