@@ -21,14 +21,17 @@ from logstore.upkeep.doing import TOTALS
 
 
 class Groups:
-    """A coordinator of groups that have committed this: {group: {(topic, partition): offset}}."""
+    """A coordinator of groups that have committed this: {group: {(topic, partition): offset}}.
+
+    A group called ``shared`` is a share group.
+    """
 
     def __init__(self, committed=(), damaged=()):
         self.committed = dict(committed)
         self.damaged = damaged
 
     def kinds(self):
-        return dict.fromkeys(self.committed, "classic")
+        return {it: "share" if it == "shared" else "classic" for it in self.committed}
 
     def group_names(self, kept):
         return sorted(kept)

@@ -72,7 +72,7 @@ function one(view, group) {
       number("end", "End"),
       number("lag", "Lag"),
       number("oldest_unread_ms", "Oldest unread", (it) => ago(it)),
-      column("owner", "Read by", (it) => (it ? named(it) : dim("nobody"))),
+      column("", "Read by", (it) => (it.owner ? named(it.owner) : it.readers > 1 ? counted(it.readers, "member") : dim("nobody"))),
       column("", "", (it) => button("Set …", () => reset(group, about, it), { class: "small", "aria-label": `Set the offset of ${it.topic} ${it.partition}` })),
     ],
     empty: ["It has committed nothing yet."],
@@ -126,7 +126,8 @@ function reset(group, about, row) {
     title: `Reset the offsets of ${visible(group)}`,
     verb: "Reset offsets",
     danger: true,
-    about: about?.members.length ? "It has members: it cannot be moved until they have left." : "The group goes on reading from there.",
+    about: about?.kind === "share" ? "A share group has no committed offsets that could be moved."
+      : about?.members.length ? "It has members: it cannot be moved until they have left." : "The group goes on reading from there.",
     fields: [
       { name: "to", label: "To", type: "select", value: row ? "offset" : "earliest", options: PLACES },
       { name: "value", label: "Offset, time or number", value: row?.committed ?? row?.start ?? "", help: "Only where one is asked for: 1200, 2026-11-28 14:00, -100." },

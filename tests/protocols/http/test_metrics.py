@@ -463,6 +463,18 @@ def test_kminions_names_are_for_those_who_ask():
     assert not [name for name, _ in Asker(kafka()).samples() if name.startswith("kminion")]
 
 
+def test_a_share_group_is_told_apart_by_its_protocol():
+    metered = Metered(groups={"shared": {}, "billing": {}})
+    found = Asker(metered).samples("/metrics/detailed?family=kminion")
+    rest = {"protocol": "", "state": "Empty", "coordinator_id": "1"}
+    name = "kminion_kafka_consumer_group_info"
+    assert_says(
+        found,
+        labelled(name, 0, group_id="shared", protocol_type="share", **rest),
+        labelled(name, 0, group_id="billing", protocol_type="consumer", **rest),
+    )
+
+
 def test_a_group_that_there_is_not_is_refused_with_the_nearest():
     status, _, text, _ = Asker(Metered()).ask("/metrics/detailed?family=queue_coarse_metric")
     assert status == 400

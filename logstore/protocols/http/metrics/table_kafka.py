@@ -7,6 +7,7 @@ shown to who asks for the group "kminion".
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from logstore.kept import SHARED
 from logstore.protocols.http.metrics.exposition import GAUGE, INFO, Family, Sample, labels
 from logstore.protocols.http.metrics.looked_up import FoundGroup, FoundTopic, Place, Summed
 from logstore.protocols.http.metrics.rows import DETAILED, Row
@@ -133,7 +134,8 @@ def _kminion_groups(scene: Scene) -> Iterator[Sample]:
     """1 of those that are stable."""
     if _few(scene, len(scene.found.groups)):
         for it in scene.found.groups:
-            facts = {"group_id": it.name, "protocol": "", "protocol_type": "consumer"}
+            kind = SHARED if it.kind == SHARED else "consumer"
+            facts = {"group_id": it.name, "protocol": "", "protocol_type": kind}
             rest = {"state": it.state, "coordinator_id": str(NODE_ID)}
             yield labels({**facts, **rest}), it.state == STABLE
 

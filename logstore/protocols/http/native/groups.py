@@ -139,14 +139,14 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
 def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
     offsets = committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
-    owners = _owners(members)
-    topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in owners})
+    readers = _readers(members)
+    topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in readers})
     stands = {
         topic: _stands(door, topic) for topic in topics if may_topic(door, call, DESCRIBE, topic)
     }
     places = [(topic, number) for topic, them in stands.items() for number in range(len(them))]
     rows = [
-        _partition(door, place, offsets.get(place), stands[place[0]][place[1]], owners, aged)
+        _partition(door, place, offsets.get(place), stands[place[0]][place[1]], readers, aged)
         for place, aged in _aged(paging.part(places, page))
     ]
     if it.kind == SHARED:  # where it stands is no committed offset
@@ -170,13 +170,15 @@ def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[
     }
 
 
-def _owners(members: Mapping[str, frozenset[TopicPartition]]) -> dict[TopicPartition, str | None]:
-    """Who reads each partition; None: several do, of a share group."""
-    owners: dict[TopicPartition, str | None] = {}
+def _readers(
+    members: Mapping[str, frozenset[TopicPartition]],
+) -> dict[TopicPartition, list[str]]:
+    """The members that read each partition: one, or of a share group several."""
+    readers: dict[TopicPartition, list[str]] = {}
     for member, places in members.items():
         for place in places:
-            owners[place] = None if place in owners else member
-    return owners
+            readers.setdefault(place, []).append(member)
+    return readers
 
 
 def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
@@ -226,10 +228,11 @@ def _partition(
     place: TopicPartition,
     it: KeptOffset | None,
     stands: Stands,
-    owners: Mapping[TopicPartition, str | None],
+    readers: Mapping[TopicPartition, Sequence[str]],
     aged: bool,
 ) -> dict[str, Any]:
     topic, number = place
+    them = readers.get(place, ())
     start, end = stands or (0, None)
     at = max(start, 0 if it is None else it.offset)
     lag = None if end is None else max(end - at, 0)
@@ -242,7 +245,8 @@ def _partition(
         "start": None if end is None else str(start),
         "end": None if end is None else str(end),
         "lag": None if lag is None else str(lag),
-        "owner": owners.get(place),
+        "owner": them[0] if len(them) == 1 else None,
+        "readers": len(them),
         "oldest_unread_ms": _time_at(door, place, at) if aged and lag else None,
     }
 
