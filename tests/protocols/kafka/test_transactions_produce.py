@@ -22,6 +22,7 @@ from logstore.kafka.messages import end_txn as end_messages
 from logstore.protocols.kafka import produce as produce_module
 from logstore.records.control import ABORT, COMMIT, marker
 
+UNKNOWN_TOPIC = 3
 NONE, TOO_FEW, INVALID_REQUEST, OUT_OF_ORDER, OLD_EPOCH = 0, 19, 42, 45, 47
 INVALID_STATE, UNKNOWN_PID, CONCURRENT, NOT_ALLOWED, STORAGE = 48, 49, 51, 53, 56
 INVALID_RECORD, ABORTABLE = 87, 120
@@ -167,6 +168,30 @@ def test_a_batch_that_comes_twice_stands_there_once(talk, producer):
     for _ in range(2):
         assert talk.produce(("t", 0, batch(producer))) == [NONE]
     assert talk.log().end == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"compression.type": "gzip"}, {"message.timestamp.type": "LogAppendTime"}]
+)
+def test_a_batch_that_its_topic_changes_stays_one_of_its_transaction(talk, worker, settings):
+    talk.topics.create("changes", 1, settings)
+    producer = talk.producer()
+    talk.say_produce(("changes", 0, batch(producer, records=3)))
+    worker.work()
+    assert talk.produced() == [NONE]
+    [stored] = talk.log("changes").read(0, 1 << 20)
+    assert stored.is_transactional
+    assert (stored.producer_id, stored.producer_epoch) == producer
+    assert talk.open_in("changes") == [producer.pid]
+
+
+def test_a_batch_whose_topic_is_deleted_while_it_waits(talk, producer, worker, monkeypatch):
+    monkeypatch.setattr(admission, "GLANCE_BYTES_MAX", 1)
+    talk.say_produce(("t", 0, batch(producer)))
+    talk.topics.delete("t")
+    worker.work()
+    assert talk.produced() == [UNKNOWN_TOPIC]
+    assert talk.end(producer, committed=True)[0] == NONE
 
 
 def test_t29_a_marker_as_a_batch_is_refused(talk, producer):
