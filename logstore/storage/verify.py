@@ -1,7 +1,8 @@
 """Reading everything to see whether it is what was written. Repairs what is derived, if asked to.
 
 Of every segment: each batch's header, offset, CRC and records, offsets without a gap (in a store:
-what comes out of Kafka may be compacted), and each index entry against the batch that it names. Of
+what comes out of Kafka may be compacted), and each index entry against the batch that it names; of
+transactions that each has an end, and that those which were aborted stand in the indexes. Of
 the directory: the catalogue against the partition directories. What is above ``safe`` is not looked
 at: it is being written.
 """
@@ -36,6 +37,7 @@ from logstore.storage.names import (
     segment_stem,
 )
 from logstore.storage.segment import EVERYTHING, Indexes, Segment
+from logstore.storage.transactions_seen import TransactionsSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def verify(
             try:
                 log = directory.log(name, entry, partition)
                 damage = directory.size(name, entry, partition).damage
-                reports = _settled(directory.disk, path, log)
+                reports = _settled(directory, path, log)
             except UnknownPartition:
                 continue  # deleted since
             except LogstoreError as error:
@@ -187,12 +189,15 @@ def _is_empty(disk: Disk, path: str) -> bool:
         return False
 
 
-def _settled(disk: Disk, path: str, log: SegmentedLog) -> list[Report]:
+def _settled(directory: LocalDirectory, path: str, log: SegmentedLog) -> list[Report]:
     """The reports of one log; once more where upkeep has exchanged its files meanwhile."""
+    disk = directory.disk
     while True:
         before = _identities(disk, path)
         state = replace(log.state, gaps_below=log.chain.gaps_below())
-        reports = list(_verify_log(disk, path, log.start, log.safe, state))
+        # Before: what is decided meanwhile is above.
+        stable = log.stable if directory.schema is not None else None
+        reports = list(_verify_log(disk, path, log.start, log.safe, state, stable))
         if not any(report.findings for report in reports) or _identities(disk, path) == before:
             return reports
 
@@ -205,8 +210,11 @@ def _identities(disk: Disk, path: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _verify_log(disk: Disk, path: str, start: int, safe: int, state: LogState) -> Iterator[Report]:
-    gaps_below = state.gaps_below
+def _verify_log(
+    disk: Disk, path: str, start: int, safe: int, state: LogState, stable: int | None
+) -> Iterator[Report]:
+    """``stable``: as the log says; None: it is of no store, and nobody does."""
+    gaps_below, transactions = state.gaps_below, TransactionsSeen()
     files = OpenFiles(disk, 16, write=False)
     try:
         names = disk.list(path)
@@ -217,11 +225,13 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int, state: LogState) -
         for base, following in pairwise([*bases, EVERYTHING]):
             if base >= safe and safe > bases[0]:
                 return
-            report, end = verify_segment(files, path, base, min(safe, following), gaps_below)
+            below = min(safe, following)
+            report, end = verify_segment(files, path, base, below, gaps_below, transactions)
             findings = list(report.findings)
             if expected is not None and not expected <= base <= max(expected, gaps_below):
                 sentence = f"begins at {base}, the segment before ends at {expected}"
                 findings.insert(0, Finding(report.path, sentence))
+                transactions.break_off()
             merging = base == state.merged_base and following < state.merged_below
             foreign = None if merging else _left_over(disk, report)
             if following <= safe and foreign and end is not None:
@@ -229,6 +239,8 @@ def _verify_log(disk: Disk, path: str, start: int, safe: int, state: LogState) -
                 end = None
             if following == EVERYTHING and end is not None and end < safe:
                 findings.append(Finding(report.path, f"ends at offset {end}, expected {safe}"))
+            if following >= safe and stable is not None:
+                findings += [Finding(*it) for it in transactions.open_below(stable)]
             yield Report(report.path, report.batches, report.records, report.bytes, tuple(findings))
             expected = end
     finally:
@@ -245,11 +257,17 @@ def _left_over(disk: Disk, report: Report) -> Finding | None:
 
 
 def verify_segment(
-    files: OpenFiles, directory: str, base_offset: int, below: int, gaps_below: int
+    files: OpenFiles,
+    directory: str,
+    base_offset: int,
+    below: int,
+    gaps_below: int,
+    transactions: TransactionsSeen,
 ) -> tuple[Report, int | None]:
     """One segment up to ``below``, and the offset that follows; None where reading broke off.
 
-    ``gaps_below``: compaction may have taken offsets below.
+    ``gaps_below``: compaction may have taken offsets below. ``transactions``: of the segments
+    before; this one's are added.
     """
     stem = segment_stem(directory, base_offset)
     segment = Segment(directory, base_offset, files, Indexes(), 0)
@@ -261,6 +279,7 @@ def verify_segment(
             if batch.base_offset > max(end, gaps_below):
                 sentence = f"at position {position}: offsets {end} to {batch.base_offset - 1}"
                 findings.append(Finding(stem + LOG, f"{sentence} are missing"))
+                transactions.break_off()
             try:
                 batch.check()
                 newest = recorded(batch)
@@ -269,6 +288,7 @@ def verify_segment(
                 sentence = f"at position {position}: {error}"
                 findings.append(Finding(stem + LOG, sentence))
             seen.add(position, batch, newest)
+            transactions.add(batch, stem + LOG)
             end = batch.next_offset
         is_whole = True
     except CorruptBatch as error:
@@ -278,10 +298,13 @@ def verify_segment(
         sentence = f"after offset {end - 1}: can't be read: {error.strerror}"
         findings.append(Finding(stem + LOG, sentence))
     findings += seen.wrong_headers(stem)
+    if not is_whole:
+        transactions.break_off()
     try:
         findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
         findings += _unusable(files, stem)
-        AbortedIndex(files, stem)
+        entries = AbortedIndex(files, stem).since(base_offset, below)
+        findings += [Finding(stem + TXNINDEX, it) for it in transactions.end_segment(entries)]
     except CorruptBatch as error:
         sentence = str(error).removeprefix(f"{stem}{TXNINDEX}: ")
         findings.append(Finding(stem + TXNINDEX, sentence))

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import sys
 from array import array
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from storage_kit import FullDisk, add, fill
 from transactions_kit import Producers, a_ledger, every_batch, transactions_in
 
+import logstore
 from logstore.errors import CorruptBatch
 from logstore.log import Aborted
 from logstore.records.control import ABORT, COMMIT, marker
@@ -341,6 +343,102 @@ def test_verify_finds_an_index_that_is_none(store):
     [finding] = report.findings
     assert finding.path.endswith(".txnindex")
     assert finding.message.startswith("entry 0 is no aborted transaction: remove the file")
+
+
+def messages(store):
+    """What verify says of what stands in which kind of file; nothing of a store that is whole."""
+    reports = list(verify(store.reader(kinds=KINDS)))
+    return [(it.path[-9:], it.message) for report in reports for it in report.findings]
+
+
+class TestVerify:
+    """Of transactions: each finding says what readers see for it."""
+
+    @pytest.fixture
+    def entries(self, store):
+        """What is written anew of the index of the only segment."""
+        log = a_log(store)
+        for n, outcome in enumerate([ABORT, COMMIT, ABORT]):
+            fill(log, 1)
+            write(log, 7, sequence=n)
+            write(log, 8, sequence=n)
+            end(log, outcome, 7)
+            end(log, outcome, 8)
+        store.close()
+        assert messages(store) == []
+        path = store.segment(ending=".txnindex")
+        found = [Aborted(*it[1:]) for it in ABORTED_ENTRY.iter_unpack(path.read_bytes())]
+        assert [(it.producer_id, it.first, it.last) for it in found] == [
+            (7, 1, 3), (8, 2, 4), (7, 11, 13), (8, 12, 14),
+        ]  # fmt: skip
+
+        def put(*entries):
+            path.write_bytes(b"".join([ABORTED_ENTRY.pack(0, *it) for it in entries]))
+            return messages(store)
+
+        return put, found
+
+    def test_an_index_without_an_entry(self, entries):
+        put, [first, second, *rest] = entries
+        [(path, message)] = put(first, *rest)
+        assert path == ".txnindex"
+        assert message == (
+            "lacks the transaction of producer 8 from offset 2 on, which was aborted at 4: its "
+            "records are shown as if they were committed; remove the file, the next start of a "
+            "writer makes it anew"
+        )
+        assert len(put()) == 4
+        assert put(first, second, *rest) == []
+
+    def test_an_entry_without_a_marker(self, entries):
+        put, [first, *rest] = entries
+        [(_, message)] = put(first, *rest[:1], Aborted(7, 6, 8, 9), *rest[1:])
+        assert message.startswith(
+            "has a transaction of producer 7 aborted at offset 8, where no such marker is: clients "
+            "are not shown what it wrote behind that; remove the file"
+        )
+
+    def test_an_entry_that_begins_too_late(self, entries):
+        put, [*others, last] = entries
+        [(_, message)] = put(*others, last._replace(first=13))
+        assert message.startswith(
+            "has the transaction that producer 8 aborted at offset 14 begin at 13, its records "
+            "begin at 12: its records are shown"
+        )
+        assert put(*others, last._replace(first=5)) == []  # of what compaction has taken
+
+    def test_a_transaction_without_an_end(self, store, monkeypatch):
+        log = a_log(store, segment_bytes=200)
+        fill(log, 3)
+        write(log, 7)
+        fill(log, 3)
+        store.close()
+        assert messages(store) == []
+        monkeypatch.setattr(type(as_reader(store)), "stable", property(lambda log: log.safe))
+        [(_, message)] = messages(store)
+        assert message == (
+            "the transaction that producer 7 begins at offset 3 has no end, though the log is "
+            "stable up to 7: its records are shown as if they were committed; restore the log from "
+            "a backup"
+        )
+
+    def test_what_is_behind_a_damage_is_not_judged(self, entries, store):
+        put, [first, *_] = entries
+        path = store.segment()
+        data = bytearray(path.read_bytes())
+        data[16] = 9  # of the first batch: no magic
+        path.write_bytes(data)
+        assert [it for it in put(first) if it[0] == ".txnindex"] == []
+
+    def test_a_directory_of_partitions_alone_has_no_end_of_what_is_undecided(self, store, tmp_path):
+        log = a_log(store)
+        write(log, 7)
+        fill(log, 1)
+        store.close()
+        (tmp_path / "bare").mkdir()
+        shutil.copytree(store.path / "t-0", tmp_path / "bare" / "t-0")
+        with logstore.open(tmp_path / "bare", "read") as bare:
+            assert [it for report in bare.verify() for it in report.findings] == []
 
 
 def test_a_reader_goes_over_to_watermarks_that_a_writer_has_made_anew(store):

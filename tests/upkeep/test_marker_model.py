@@ -291,6 +291,7 @@ def test_whatever_happens_readers_see_what_is_committed(tmp_path_factory, acts, 
             history.compact(1000)
             history.clock.ms += 1000
             history.check(share)
+        assert [it for report in history.store.verify() for it in report.findings] == []
         left = list(every_batch(history.log))
         numbers = {it.offset: it.transaction for it in history.rows}
         alive = {numbers[it.base_offset] for it in left if not it.is_control}
