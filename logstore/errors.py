@@ -292,6 +292,10 @@ class Failed(LogstoreError):
     """The machine could not do it."""
 
 
+class ClusterUnreachable(Failed):
+    """A broker of the cluster does not answer, or not in a way that is understood here."""
+
+
 class StorageFull(Failed):
     """No space is left; nothing of the append was kept."""
 

@@ -1,0 +1,57 @@
+"""Answers out of what a socket brings, without copying large ones.
+
+What is read goes into one buffer that all connections share, and whole answers are taken out of it;
+one that is not whole yet gets a buffer of its own, and the rest of it is read into that.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from logstore.errors import BrokenProtocol
+
+BYTES_MAX: Final = 256 << 20  # of an answer
+SHARED_BYTES: Final = 64 << 10
+
+_SIZE: Final = Struct(">i")
+
+
+class Frames:
+    """Of one connection; ``shared``: the buffer, whose contents nobody needs between two calls."""
+
+    def __init__(self, shared: memoryview) -> None:
+        self._shared = shared
+        self._head = b""  # of an answer, whose size is not all there
+        self._body: bytearray | None = None  # of one that is not whole
+        self._have = 0  # bytes of it
+
+    def room(self) -> memoryview:
+        """Where the next bytes are to be read to."""
+        if self._body is not None:
+            return memoryview(self._body)[self._have :]
+        self._shared[: len(self._head)] = self._head
+        return self._shared[len(self._head) :]
+
+    def taken(self, count: int) -> Iterator[memoryview]:
+        """So many bytes were read there: the answers that are whole now. Raises BrokenProtocol."""
+        if self._body is not None:
+            self._have += count
+            if self._have == len(self._body):
+                body, self._body = self._body, None
+                yield memoryview(body)
+            return
+        have = len(self._head) + count
+        self._head, at = b"", 0
+        while have - at >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(self._shared, at)
+            if not 0 <= size <= BYTES_MAX:
+                raise BrokenProtocol(f"an answer of {size} bytes: at most {BYTES_MAX} are taken")
+            at += _SIZE.size
+            there = self._shared[at : min(at + size, have)]
+            at += len(there)
+            if len(there) < size:
+                self._body, self._have = bytearray(size), len(there)
+                self._body[: len(there)] = there
+                return
+            yield memoryview(bytes(there))
+        self._head = bytes(self._shared[at:have])

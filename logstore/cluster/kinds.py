@@ -1,0 +1,81 @@
+"""The requests that are sent to brokers: how each travels, in the versions that are spoken here.
+
+The version of a request is the highest that both sides know. Topics have ids from some version on
+(``with_ids``); before that, names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+from logstore.kafka import fetch_codec, produce_codec
+from logstore.kafka.schema import codec
+from logstore.kafka.wire import Buffer
+
+Write = Callable[[int, Any], Sequence[Buffer]]  # version, request: the body, in parts
+Read = Callable[[int, memoryview, int], Any]  # version, frame, where the body begins
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of them."""
+
+    key: int
+    name: str  # of its module in ``kafka/messages``; Kafka's own name in snake case
+    low: int
+    high: int
+    flexible: int  # from this version on (KIP-482)
+    write: Write
+    read: Read
+    messages: Callable[[], Any]  # the module of its Request, imported when it is used first
+
+    def __repr__(self) -> str:
+        return f"<Kind {self.name}>"
+
+
+def _module(name: str) -> Callable[[], Any]:
+    return cache(lambda: import_module(name))
+
+
+def _kind(key: int, name: str, low: int, high: int, flexible: int) -> Kind:
+    """One that is described in ``kafka/messages``."""
+    messages = _module(f"logstore.kafka.messages.{name}")
+
+    def write(version: int, request: Any) -> Sequence[Buffer]:  # noqa: ANN401
+        out = bytearray()
+        codec(messages().Request, version, version >= flexible).write(out, request)
+        return (out,)
+
+    def read(version: int, frame: memoryview, at: int) -> Any:  # noqa: ANN401
+        return codec(messages().Response, version, version >= flexible).read(frame, at)[0]
+
+    return Kind(key, name, low, high, flexible, write, read, messages)
+
+
+API_VERSIONS: Final = _kind(18, "api_versions", 0, 3, 3)
+SASL_HANDSHAKE: Final = _kind(17, "sasl_handshake", 1, 1, 99)
+SASL_AUTHENTICATE: Final = _kind(36, "sasl_authenticate", 0, 2, 2)
+METADATA: Final = _kind(3, "metadata", 7, 12, 9)
+FIND_COORDINATOR: Final = _kind(10, "find_coordinator", 1, 4, 3)
+INIT_PRODUCER_ID: Final = _kind(22, "init_producer_id", 1, 4, 2)
+LIST_OFFSETS: Final = _kind(2, "list_offsets", 2, 7, 6)
+CREATE_TOPICS: Final = _kind(19, "create_topics", 2, 7, 5)
+CREATE_PARTITIONS: Final = _kind(37, "create_partitions", 0, 3, 2)
+DELETE_TOPICS: Final = _kind(20, "delete_topics", 1, 5, 4)
+DELETE_RECORDS: Final = _kind(21, "delete_records", 0, 2, 2)
+DESCRIBE_CONFIGS: Final = _kind(32, "describe_configs", 1, 4, 4)
+ALTER_CONFIGS: Final = _kind(44, "incremental_alter_configs", 0, 1, 1)
+DESCRIBE_CLUSTER: Final = _kind(60, "describe_cluster", 0, 1, 0)
+GROUP_HEARTBEAT: Final = _kind(68, "consumer_group_heartbeat", 0, 0, 0)
+
+PRODUCE: Final = Kind(
+    0, "produce", 7, produce_codec.WITH_TOPIC_IDS, produce_codec.FLEXIBLE,
+    produce_codec.write_request, produce_codec.read_response, lambda: produce_codec,
+)  # fmt: skip
+FETCH: Final = Kind(
+    1, "fetch", fetch_codec.WITH_RACK, 17, fetch_codec.FLEXIBLE,
+    lambda version, request: (fetch_codec.write_request(version, request),),
+    fetch_codec.read_response, lambda: fetch_codec,
+)  # fmt: skip

@@ -1,0 +1,256 @@
+"""One connection to a broker, without its socket: requests in their order, and who is answered.
+
+It begins with which versions the broker speaks, and logs in where that is asked; requests that come
+earlier wait for that. A broker works on one request of a connection at a time, so what waits long
+(a fetch) has a connection of its own.
+
+Whoever has asked is told once: the answer, or why there is none. A link that was lost sends nothing
+any more; whether what it had sent was done nobody knows.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from logstore.cluster import kinds
+from logstore.cluster.kinds import Kind
+from logstore.cluster.login import Conversation, Credentials
+from logstore.errors import BrokenProtocol, ClusterUnreachable, LogstoreError
+from logstore.kafka.wire import Buffer, skip_tags
+from logstore.version import VERSION
+
+ANSWER_S: Final = 30.0  # for what nobody has said how long it may take
+FRAME_BYTES_MAX: Final = 256 << 20
+IN_FLIGHT_MAX: Final = 100  # requests; others wait here
+UNSUPPORTED_VERSION: Final = 35
+
+_SIZE: Final = Struct(">i")
+_HEAD: Final = Struct(">hhi")  # key, version, number
+_NUMBER: Final = Struct(">i")
+
+Answer = Callable[[Any], None]  # the answer, or a LogstoreError
+
+
+class _Asked(NamedTuple):
+    kind: Kind
+    request: Any
+    then: Answer
+    seconds: float
+
+
+class _Sent(NamedTuple):
+    number: int
+    version: int
+    kind: Kind
+    then: Answer
+    deadline: float
+
+
+class Link:
+    """Of one connection. Used in one thread."""
+
+    def __init__(
+        self,
+        name: str,
+        now: Callable[[], float],
+        wake: Callable[[], None],
+        client_id: str = "logstore",
+        credentials: Credentials | None = None,
+    ) -> None:
+        """``name``: of the broker, for people; ``wake``: there is something to send."""
+        self.name = name
+        self.failure: LogstoreError | None = None
+        self.ready = False
+        self.when_ready: Callable[[], None] = lambda: None
+        self._now = now
+        self._wake = wake
+        raw = client_id.encode()
+        self._client = len(raw).to_bytes(2) + raw
+        self._credentials = credentials
+        self._conversation: Conversation | None = None
+        self._versions: dict[int, tuple[int, int]] = {}
+        self._number = 0
+        self._waiting: deque[_Asked] = deque()
+        self._sent: deque[_Sent] = deque()
+        self._out: list[Buffer] = []
+        request = kinds.API_VERSIONS
+        self._send(request, request.high, _software(), self._versions_known, ANSWER_S)
+
+    # Asking
+
+    def ask(self, kind: Kind, request: Any, then: Answer, seconds: float = ANSWER_S) -> None:  # noqa: ANN401
+        """``seconds``: until the answer has to be there."""
+        if self.failure is not None:
+            then(self.failure)
+        elif self.ready and not self._waiting and len(self._sent) < IN_FLIGHT_MAX:
+            self._send_spoken(_Asked(kind, request, then, seconds))
+        else:
+            self._waiting.append(_Asked(kind, request, then, seconds))
+
+    def version_of(self, kind: Kind) -> int:
+        """The highest that both know; once it is ready. Raises ClusterUnreachable."""
+        low, high = self._versions.get(kind.key, (0, -1))
+        version = min(kind.high, high)
+        if version < max(kind.low, low):
+            raise ClusterUnreachable(
+                f"broker {self.name} speaks {kind.name} in versions {low} to {high}, and "
+                f"{kind.low} to {kind.high} are known here: another version of it is needed"
+            )
+        return version
+
+    def _send_spoken(self, asked: _Asked) -> None:
+        try:
+            version = self.version_of(asked.kind)
+        except ClusterUnreachable as error:
+            asked.then(error)
+            return
+        self._send(asked.kind, version, asked.request, asked.then, asked.seconds)
+
+    def _send(
+        self,
+        kind: Kind,
+        version: int,
+        request: Any,  # noqa: ANN401
+        then: Answer,
+        seconds: float,
+    ) -> None:
+        self._number = (self._number + 1) & 0x7FFFFFFF
+        flexible = version >= kind.flexible
+        body = kind.write(version, request)
+        head = _HEAD.pack(kind.key, version, self._number) + self._client + b"\0" * flexible
+        self._out += (_SIZE.pack(len(head) + sum(map(len, body))) + head, *body)
+        self._sent.append(_Sent(self._number, version, kind, then, self._now() + seconds))
+        self._wake()
+
+    def outgoing(self) -> list[Buffer]:
+        """What is to be sent, in order; it is the caller's then."""
+        out, self._out = self._out, []
+        return out
+
+    # Answers
+
+    def received(self, frame: memoryview) -> None:
+        """An answer, without its size. It is the link's from now on: records stay views of it."""
+        if self.failure is not None:
+            return
+        try:
+            sent, answer = self._answer(frame)
+        except LogstoreError as error:
+            self.lose(BrokenProtocol(f"broker {self.name}: {error}"))
+            return
+        while self._waiting and self.ready and len(self._sent) < IN_FLIGHT_MAX:
+            self._send_spoken(self._waiting.popleft())
+        sent.then(answer)
+
+    def _answer(self, frame: memoryview) -> tuple[_Sent, Any]:
+        if not self._sent or len(frame) < _NUMBER.size:
+            raise BrokenProtocol("sends what nobody has asked for")
+        sent = self._sent[0]
+        (number,) = _NUMBER.unpack_from(frame)
+        if number != sent.number:
+            raise BrokenProtocol(f"answers request {number} before {sent.number}")
+        at = _NUMBER.size
+        version = sent.version
+        if sent.kind is kinds.API_VERSIONS:  # whose answer's head is never flexible
+            (code,) = _CODE.unpack_from(frame, at) if len(frame) >= at + _CODE.size else (0,)
+            version = 0 if code == UNSUPPORTED_VERSION else version
+        elif version >= sent.kind.flexible:
+            at = skip_tags(frame, at)
+        answer = sent.kind.read(version, frame, at)
+        self._sent.popleft()
+        return sent, answer
+
+    # Its beginning
+
+    def _versions_known(self, answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer, LogstoreError):
+            return  # whoever asks is told why
+        if answer.error_code == UNSUPPORTED_VERSION:  # it says which it knows, in the oldest way
+            self._send(kinds.API_VERSIONS, 0, _software(), self._versions_known, ANSWER_S)
+            return
+        if answer.error_code:
+            why = f"broker {self.name} does not say its versions: error {answer.error_code}"
+            self.lose(ClusterUnreachable(why))
+            return
+        self._versions = {it.api_key: (it.min_version, it.max_version) for it in answer.api_keys}
+        if self._credentials is None:
+            self._begin()
+            return
+        request = kinds.SASL_HANDSHAKE.messages().Request(self._credentials.mechanism)
+        self._send_spoken(_Asked(kinds.SASL_HANDSHAKE, request, self._may_log_in, ANSWER_S))
+
+    def _may_log_in(self, answer: Any) -> None:  # noqa: ANN401
+        assert self._credentials is not None
+        if isinstance(answer, LogstoreError):
+            self.lose(answer)
+        elif answer.error_code:
+            self.lose(
+                ClusterUnreachable(
+                    f"broker {self.name} does not let in by {self._credentials.mechanism}, but by "
+                    f"{', '.join(answer.mechanisms) or 'nothing'}"
+                )
+            )
+        else:
+            self._conversation = self._credentials.conversation()
+            self._say(next(self._conversation))
+
+    def _say(self, words: bytes) -> None:
+        request = kinds.SASL_AUTHENTICATE.messages().Request(words)
+        self._send_spoken(_Asked(kinds.SASL_AUTHENTICATE, request, self._said, ANSWER_S))
+
+    def _said(self, answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer, LogstoreError):
+            self.lose(answer)
+            return
+        if answer.error_code:
+            why = answer.error_message or f"error {answer.error_code}"
+            self.lose(ClusterUnreachable(f"broker {self.name} does not let this process in: {why}"))
+            return
+        assert self._conversation is not None
+        try:
+            self._say(self._conversation.send(answer.auth_bytes))
+        except StopIteration:
+            self._conversation = None
+            self._begin()
+        except LogstoreError as error:
+            self.lose(error)
+
+    def _begin(self) -> None:
+        self.ready = True
+        self.when_ready()
+        while self._waiting and len(self._sent) < IN_FLIGHT_MAX:
+            self._send_spoken(self._waiting.popleft())
+
+    # Its end
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``look`` has something to do."""
+        return min((it.deadline for it in self._sent), default=None)
+
+    def look(self) -> None:
+        """An answer that is overdue ends the link: those behind it would come later still."""
+        deadline = self.deadline
+        if deadline is not None and deadline <= self._now():
+            late = min(self._sent, key=lambda it: it.deadline)
+            self.lose(ClusterUnreachable(f"broker {self.name} does not answer {late.kind.name}"))
+
+    def lose(self, why: LogstoreError) -> None:
+        """The connection is gone, or is to be ended: whoever waits for an answer is told."""
+        if self.failure is not None:
+            return
+        self.failure, self.ready = why, False
+        sent, self._sent = self._sent, deque()
+        waiting, self._waiting = self._waiting, deque()
+        self._out = []
+        for then in [*(it.then for it in sent), *(it.then for it in waiting)]:
+            then(why)
+        self._wake()
+
+
+_CODE: Final = Struct(">h")
+
+
+def _software() -> Any:  # noqa: ANN401
+    return kinds.API_VERSIONS.messages().Request("logstore", VERSION)

@@ -1,0 +1,72 @@
+"""How this process logs in at brokers: the client's side of PLAIN and SCRAM (RFC 4616, 5802)."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Final
+
+from logstore.errors import Failed
+
+PLAIN: Final = "PLAIN"
+HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
+NONCE_BYTES: Final = 18
+# A broker that asks for more would have this process compute for longer than a second.
+ITERATIONS_MAX: Final = 1_000_000
+
+Conversation = Generator[bytes, bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A name and a password, and by which mechanism they are said."""
+
+    mechanism: str
+    user: str
+    password: str = field(repr=False)
+
+    def conversation(self) -> Conversation:
+        """Of one connection: gives what is said, and is sent what the broker answers.
+
+        Raises Failed where that is not the broker that knows the password.
+        """
+        if self.mechanism == PLAIN:
+            return self._plain()
+        return self._scram(secrets.token_urlsafe(NONCE_BYTES))
+
+    def _plain(self) -> Conversation:
+        yield b"\0".join((b"", self.user.encode(), self.password.encode()))
+
+    def _scram(self, nonce: str) -> Conversation:
+        name = HASHES[self.mechanism]
+        user = self.user.replace("=", "=3D").replace(",", "=2C")
+        bare = f"n={user},r={nonce}"
+        first = yield f"n,,{bare}".encode()
+        salt, rounds, both = _first(first, nonce)
+        salted = hashlib.pbkdf2_hmac(name, self.password.encode(), salt, rounds)
+        client_key = hmac.digest(salted, b"Client Key", name)
+        stored_key = hashlib.new(name, client_key).digest()
+        unproven = f"c=biws,r={both}"
+        said = b",".join((bare.encode(), first, unproven.encode()))
+        signature = hmac.digest(stored_key, said, name)
+        proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+        final = yield f"{unproven},p={base64.b64encode(proof).decode()}".encode()
+        expected = hmac.digest(hmac.digest(salted, b"Server Key", name), said, name)
+        if not hmac.compare_digest(final, b"v=" + base64.b64encode(expected)):
+            raise Failed("the broker does not know the password: it is not the one it says it is")
+
+
+def _first(said: bytes, nonce: str) -> tuple[bytes, int, str]:
+    """Salt, rounds and the nonce of both, as the broker says them. Raises Failed."""
+    parts = dict(it.split("=", 1) for it in said.decode(errors="replace").split(",") if "=" in it)
+    try:
+        salt, rounds, both = base64.b64decode(parts["s"]), int(parts["i"]), parts["r"]
+    except (KeyError, ValueError):
+        raise Failed(f"the broker answers a login with {said[:60]!r}, which is no SCRAM") from None
+    if not both.startswith(nonce) or both == nonce:
+        raise Failed("the broker answers another login than this one")
+    if not 0 < rounds <= ITERATIONS_MAX:
+        raise Failed(f"the broker wants {rounds} rounds, at most {ITERATIONS_MAX} are computed")
+    return salt, rounds, both

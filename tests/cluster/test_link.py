@@ -1,0 +1,126 @@
+"""One connection to a broker: versions, logins, answers in order, and how it ends."""
+
+import struct
+
+import pytest
+from door_kit import Talk, a_batch
+from linked import Linked
+from sasl_kit import Stranger
+
+from logstore.cluster import kinds
+from logstore.cluster.login import Credentials
+from logstore.errors import BrokenProtocol, ClusterUnreachable
+from logstore.kafka.fetch_codec import Asked, FetchRequest
+from logstore.kafka.messages import metadata
+from logstore.kafka.produce_codec import Part, ProduceRequest
+
+
+def all_topics():
+    return metadata.Request(None)
+
+
+def test_requests_wait_until_the_versions_are_known():
+    linked, heard = Linked(), []
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append)
+    assert not linked.link.ready
+    linked.pump()
+    [answer] = heard
+    assert linked.link.ready
+    assert [it.node_id for it in answer.brokers] == [1]
+
+
+@pytest.mark.parametrize("kind", [it for it in vars(kinds).values() if isinstance(it, kinds.Kind)])
+def test_our_own_server_speaks_a_version_of_each(kind):
+    linked = Linked()
+    linked.pump()
+    version = linked.link.version_of(kind)
+    assert kind.low <= version <= kind.high
+
+
+def test_records_go_over_as_they_are():
+    linked = Linked()
+    topic = linked.talk.topics.create("t", 1, {})
+    batch = memoryview(a_batch(b"one", b"two"))
+    wanted = ProduceRequest(None, -1, 1000, [(topic.uuid, [Part(0, batch)])])
+    [(_, [part])] = linked.ask(kinds.PRODUCE, wanted)
+    assert (part.error_code, part.base_offset) == (0, 0)
+    request = FetchRequest(0, 1, 1 << 20, 0, 0, -1, [Asked(topic.uuid, 0, 0, 1 << 20)], [], True)
+    [got] = linked.ask(kinds.FETCH, request).got
+    assert bytes(got.records) == bytes(batch)
+
+
+def test_answers_come_to_whoever_has_asked():
+    linked, heard = Linked(), []
+    for number in range(300):
+        linked.link.ask(kinds.METADATA, all_topics(), lambda it, n=number: heard.append((n, it)))
+    linked.pump()
+    assert [number for number, _ in heard] == list(range(300))
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_it_logs_in(mechanism):
+    linked = Linked(Stranger(), credentials=Credentials(mechanism, "al", "pencil"))
+    assert [it.node_id for it in linked.ask(kinds.METADATA, all_topics()).brokers] == [1]
+
+
+def test_a_wrong_password_is_told_to_whoever_asks():
+    stranger = Stranger()
+    linked = Linked(stranger, credentials=Credentials("PLAIN", "al", "crayon"))
+    heard = []
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append)
+    linked.pump()
+    stranger.pass_time(0.11)
+    linked.pump()
+    [error] = heard
+    assert isinstance(error, ClusterUnreachable)
+    assert "does not let this process in" in str(error)
+    assert "crayon" not in repr(linked.link) + str(error)
+
+
+def test_an_answer_that_is_overdue_ends_the_link():
+    linked, heard = Linked(), []
+    linked.pump()
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=5)
+    linked.talk._time.now += 4.9
+    linked.link.look()
+    assert heard == []
+    linked.talk._time.now += 0.2
+    linked.link.look()
+    [error] = heard
+    assert "does not answer metadata" in str(error)
+    assert linked.ask(kinds.METADATA, all_topics()) is error
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\0\0\0\x07", struct.pack(">ih", 1, 0), struct.pack(">ihi", 1, 0, 1 << 30)]
+)
+def test_a_broker_that_speaks_nonsense_is_left(frame):
+    linked, heard = Linked(), []
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append)
+    linked.link.received(memoryview(frame))
+    [error] = heard
+    assert isinstance(error, BrokenProtocol)
+    assert linked.link.failure is error
+
+
+def test_a_version_that_nobody_knows_is_told_to_whoever_asks():
+    linked = Linked()
+    linked.pump()
+    linked.link._versions[3] = (20, 30)
+    error = linked.ask(kinds.METADATA, all_topics())
+    assert isinstance(error, ClusterUnreachable)
+    assert "versions 20 to 30" in str(error)
+    assert linked.link.failure is None
+
+
+def test_a_broker_that_knows_only_the_oldest_way_is_asked_again():
+    linked = Linked(Talk())
+    sent, *_ = linked.link.outgoing()
+    assert struct.unpack_from(">hh", sent, 4) == (18, 3)
+    answer = struct.pack(">ihi", 1, 35, 1) + struct.pack(">hhh", 18, 0, 2)
+    linked.link.received(memoryview(answer))
+    assert struct.unpack_from(">hh", linked.link.outgoing()[0], 4) == (18, 0)
+    answer = struct.pack(">ihi", 2, 0, 2) + struct.pack(">hhhhhh", 18, 0, 0, 3, 0, 9)
+    linked.link.received(memoryview(answer))
+    assert linked.link.ready
+    assert linked.link.version_of(kinds.METADATA) == 9
