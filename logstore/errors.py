@@ -300,5 +300,9 @@ class StorageFull(Failed):
     """No space is left; nothing of the append was kept."""
 
 
+class ClusterBehind(StorageFull):
+    """The cluster has not acknowledged what was appended before, and no more is held here."""
+
+
 class LogFailed(Failed):
     """A write or sync failed for good: this log takes no more appends until it is opened anew."""

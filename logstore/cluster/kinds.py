@@ -1,7 +1,7 @@
 """The requests that are sent to brokers: how each travels, in the versions that are spoken here.
 
-The version of a request is the highest that both sides know. Topics have ids from some version on
-(``with_ids``); before that, names.
+The version of a request is the highest that both sides know. Records are sent and asked for by the
+names of topics: whoever reads sees by the epoch that a topic was made anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -71,11 +71,11 @@ DESCRIBE_CLUSTER: Final = _kind(60, "describe_cluster", 0, 1, 0)
 GROUP_HEARTBEAT: Final = _kind(68, "consumer_group_heartbeat", 0, 0, 0)
 
 PRODUCE: Final = Kind(
-    0, "produce", 7, produce_codec.WITH_TOPIC_IDS, produce_codec.FLEXIBLE,
+    0, "produce", 7, produce_codec.WITH_TOPIC_IDS - 1, produce_codec.FLEXIBLE,
     produce_codec.write_request, produce_codec.read_response, lambda: produce_codec,
 )  # fmt: skip
 FETCH: Final = Kind(
-    1, "fetch", fetch_codec.WITH_RACK, 17, fetch_codec.FLEXIBLE,
+    1, "fetch", fetch_codec.WITH_RACK, fetch_codec.WITH_TOPIC_IDS - 1, fetch_codec.FLEXIBLE,
     lambda version, request: (fetch_codec.write_request(version, request),),
     fetch_codec.read_response, lambda: fetch_codec,
 )  # fmt: skip

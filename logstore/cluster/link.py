@@ -63,6 +63,7 @@ class Link:
         self.failure: LogstoreError | None = None
         self.ready = False
         self.when_ready: Callable[[], None] = lambda: None
+        self.when_lost: Callable[[], None] = lambda: None  # called before those who wait are told
         self._now = now
         self._wake = wake
         raw = client_id.encode()
@@ -244,6 +245,7 @@ class Link:
         sent, self._sent = self._sent, deque()
         waiting, self._waiting = self._waiting, deque()
         self._out = []
+        self.when_lost()
         for then in [*(it.then for it in sent), *(it.then for it in waiting)]:
             then(why)
         self._wake()

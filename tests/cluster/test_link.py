@@ -39,12 +39,12 @@ def test_our_own_server_speaks_a_version_of_each(kind):
 
 def test_records_go_over_as_they_are():
     linked = Linked()
-    topic = linked.talk.topics.create("t", 1, {})
+    linked.talk.topics.create("t", 1, {})
     batch = memoryview(a_batch(b"one", b"two"))
-    wanted = ProduceRequest(None, -1, 1000, [(topic.uuid, [Part(0, batch)])])
+    wanted = ProduceRequest(None, -1, 1000, [("t", [Part(0, batch)])])
     [(_, [part])] = linked.ask(kinds.PRODUCE, wanted)
     assert (part.error_code, part.base_offset) == (0, 0)
-    request = FetchRequest(0, 1, 1 << 20, 0, 0, -1, [Asked(topic.uuid, 0, 0, 1 << 20)], [], True)
+    request = FetchRequest(0, 1, 1 << 20, 0, 0, -1, [Asked("t", 0, 0, 1 << 20)], [], False)
     [got] = linked.ask(kinds.FETCH, request).got
     assert bytes(got.records) == bytes(batch)
 

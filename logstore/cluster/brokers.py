@@ -1,0 +1,262 @@
+"""The connections to a cluster's brokers: one for each node and use, made when somebody asks.
+
+A broker works on one request of a connection after another, so those that take long have one of
+their own (``Use``). A connection that was lost is made again, when somebody asks, after a while
+that grows; what it had not answered is told to whoever has asked: only he knows whether to ask
+again.
+
+And what is known of the cluster (``view``): asked for every so often, and when somebody finds it
+wrong.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from random import Random
+from typing import Any, Final, Protocol
+
+from logstore.cluster import kinds
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.kinds import Kind
+from logstore.cluster.link import ANSWER_S, Answer, Link
+from logstore.cluster.login import Credentials
+from logstore.cluster.view import View
+from logstore.errors import ClusterUnreachable, LogstoreError
+
+REFRESH_S: Final = 30.0
+AGAIN_S: Final = 0.1  # at the least, between two looks at the cluster
+METADATA_S: Final = 10.0
+
+Address = tuple[str, int]
+
+
+class Use(Enum):
+    """What a connection is for."""
+
+    DATA = auto()  # what is answered soon, in its order
+    FETCH = auto()  # what waits for news
+    SLOW = auto()  # what changes something, and takes long
+
+
+class Alarm(Protocol):
+    """A call that is due."""
+
+    def cancel(self) -> None: ...
+
+
+class Around(Protocol):
+    """What it has around it."""
+
+    def now(self) -> float:
+        """Seconds; only goes forward."""
+
+    def call_at(self, at: float, call: Callable[[], object]) -> Alarm:
+        """Have it called at that time."""
+
+    def connect(self, address: Address, link: Link) -> Callable[[], None]:
+        """Make a connection for the link; gives what is called when there is something to send.
+
+        The link is lost when it can't be made, or ends; and a link that is lost ends it.
+        """
+
+
+@dataclass(slots=True)
+class _Line:
+    backoff: Backoff
+    link: Link | None = None
+    not_before: float = 0.0
+
+
+class Brokers:
+    """Of one cluster. Used in one thread."""
+
+    def __init__(
+        self,
+        bootstrap: Sequence[Address],
+        around: Around,
+        random: Random,
+        credentials: Credentials | None = None,
+        client_id: str = "logstore",
+    ) -> None:
+        self.view = View()
+        self.failure: LogstoreError | None = None  # why the cluster was not to be asked last
+        self._bootstrap = list(bootstrap)
+        self._around = around
+        self._random = random
+        self._credentials = credentials
+        self._client_id = client_id
+        self._lines: dict[tuple[Address, Use], _Line] = {}
+        self._wanted: set[str] = set()
+        self._told: list[Callable[[], object]] = []
+        self._asking = self._again = False
+        self._looked_at = float("-inf")
+        self._alarm: Alarm | None = None
+        self._backoff = Backoff(random, AGAIN_S)
+        self._soon = Backoff(random, AGAIN_S)  # of looks that have not shown what was looked for
+        self._turn = 0
+        self._over = False
+
+    # Asking
+
+    def ask(
+        self,
+        node: int,
+        kind: Kind,
+        request: Any,  # noqa: ANN401
+        then: Answer,
+        use: Use = Use.DATA,
+        seconds: float = ANSWER_S,
+    ) -> None:
+        """A node. ``then`` gets the answer, or why there is none."""
+        known = self.view.nodes.get(node)
+        if known is None:
+            then(ClusterUnreachable(f"the cluster has no broker {node} now"))
+            return
+        self._link((known.host, known.port), known.name, use).ask(kind, request, then, seconds)
+
+    def ask_any(
+        self,
+        kind: Kind,
+        request: Any,  # noqa: ANN401
+        then: Answer,
+        use: Use = Use.DATA,
+        seconds: float = ANSWER_S,
+    ) -> None:
+        """Whichever answers; one that is connected, if any is."""
+        addresses = [(it.host, it.port) for it in self.view.nodes.values()]
+        if self.failure is not None or not addresses:  # they may all be other ones by now
+            addresses += self._bootstrap
+        there = [it for it in addresses if self._is_ready(it, use)] or addresses
+        self._turn += 1
+        address = there[self._turn % len(there)]
+        name = f"{address[0]}:{address[1]}"
+        self._link(address, name, use).ask(kind, request, then, seconds)
+
+    def ask_controller(self, kind: Kind, request: Any, then: Answer, seconds: float) -> None:  # noqa: ANN401
+        """Whoever makes and changes topics."""
+        if self.view.controller in self.view.nodes:
+            self.ask(self.view.controller, kind, request, then, Use.SLOW, seconds)
+        else:
+            self.ask_any(kind, request, then, Use.SLOW, seconds)
+
+    def _is_ready(self, address: Address, use: Use) -> bool:
+        line = self._lines.get((address, use))
+        return line is not None and line.link is not None and line.link.ready
+
+    def _link(self, address: Address, name: str, use: Use) -> Link:
+        line = self._lines.get((address, use))
+        if line is None:
+            line = self._lines[address, use] = _Line(Backoff(self._random))
+        if line.link is None or line.link.failure is not None:
+            line.link = self._new_link(address, name, line)
+        return line.link
+
+    def _new_link(self, address: Address, name: str, line: _Line) -> Link:
+        flush: Callable[[], None] | None = None
+
+        def wake() -> None:
+            if flush is not None:
+                flush()
+
+        link = Link(name, self._around.now, wake, self._client_id, self._credentials)
+
+        def connect() -> None:
+            nonlocal flush
+            if link.failure is None:
+                flush = self._around.connect(address, link)
+
+        def lost() -> None:
+            line.not_before = self._around.now() + line.backoff.failed()
+
+        link.when_ready = line.backoff.succeeded
+        link.when_lost = lost
+        if self._over:
+            link.lose(ClusterUnreachable("this process is stopping"))
+        elif line.not_before > self._around.now():
+            self._around.call_at(line.not_before, connect)
+        else:
+            connect()
+        return link
+
+    def look(self) -> None:
+        """Called once in a while: brokers that do not answer are given up."""
+        for line in list(self._lines.values()):
+            if line.link is not None:
+                line.link.look()
+
+    # What is known
+
+    def watch(self, call: Callable[[], object]) -> None:
+        """Have it called whenever something of the view has changed."""
+        self._told.append(call)
+
+    def want(self, topic: str) -> None:
+        """From now on this topic is looked at, too."""
+        if topic not in self._wanted:
+            self._wanted.add(topic)
+            self.refresh()
+
+    def unwant(self, topic: str) -> None:
+        """It is not looked at any more."""
+        self._wanted.discard(topic)
+
+    def refresh(self) -> None:
+        """Somebody has found it wrong: look again, soon."""
+        if self._asking:
+            self._again = True
+            return
+        self._look_at(max(self._around.now(), self._looked_at + AGAIN_S))
+
+    def _look_at(self, at: float) -> None:
+        if self._over:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._around.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        if self._over or self._asking:
+            return
+        self._asking, self._again = True, False
+        self._looked_at = self._around.now()
+        messages = kinds.METADATA.messages()
+        asked = sorted(self._wanted)
+        request = messages.Request(
+            [messages.Topic(name=it) for it in asked], allow_auto_topic_creation=False
+        )
+        self.ask_any(kinds.METADATA, request, partial(self._looked, asked), seconds=METADATA_S)
+
+    def _looked(self, asked: Sequence[str], answer: Any) -> None:  # noqa: ANN401
+        self._asking = False
+        now = self._around.now()
+        if isinstance(answer, LogstoreError):
+            self.failure = answer
+            self._look_at(now + self._backoff.failed())
+            return
+        self.failure = None
+        self._backoff.succeeded()
+        changed = self.view.take(answer, asked)
+        if self._again or not all(map(self._is_led, asked)):
+            self._look_at(now + self._soon.failed())
+        else:
+            self._soon.succeeded()
+            self._look_at(now + REFRESH_S)
+        if changed:
+            for call in self._told:
+                call()
+
+    def _is_led(self, topic: str) -> bool:
+        """Whether it is there, and each of its partitions has a leader."""
+        seen = self.view.topics.get(topic)
+        return seen is not None and all(it.leader in self.view.nodes for it in seen.partitions)
+
+    def close(self) -> None:
+        """All connections end; whoever waits is told."""
+        self._over = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for line in self._lines.values():
+            if line.link is not None:
+                line.link.lose(ClusterUnreachable("this process is stopping"))

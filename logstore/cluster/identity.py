@@ -1,0 +1,93 @@
+"""Who appends to a partition, as its leader knows it: a producer's id, epoch and next number.
+
+A leader keeps the last five batches of each producer, so with no more than five under way a batch
+that is sent twice stands there once, and what comes out of its order is refused (KIP-98).
+
+With a name (a transactional id, of batches that are of no transaction) whoever asks for it next is
+given the epoch above, and what was given before is refused from the first batch of that one on: a
+fence. Nothing but the name needs to be agreed upon.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from logstore.cluster import kinds
+from logstore.cluster.brokers import Brokers
+from logstore.errors import ClusterUnreachable, FencedProducer, LogstoreError
+from logstore.records.batch import Batch, with_producer
+
+SEQUENCE_MAX: Final = 2**31 - 1
+TIMEOUT_MS: Final = 60_000  # of transactions, of which there are none
+TRANSACTION: Final = 1  # of a coordinator: what it coordinates
+FENCED: Final = frozenset({47, 90})
+
+Then = Callable[["Identity | LogstoreError"], None]
+
+
+class Identity:
+    """One producer, of one partition."""
+
+    __slots__ = ("epoch", "pid", "sequence")
+
+    def __init__(self, pid: int, epoch: int) -> None:
+        self.pid = pid
+        self.epoch = epoch
+        self.sequence = 0  # of the next record
+
+    def stamp(self, batch: Batch) -> Batch:
+        """A copy that has the next numbers."""
+        stamped = with_producer(batch, (self.pid, self.epoch, self.sequence))
+        self.sequence = (self.sequence + batch.last_offset_delta + 1) & SEQUENCE_MAX
+        return stamped
+
+
+class Identities:
+    """Asks the cluster for them. Used in one thread."""
+
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+
+    def anybody(self, then: Then) -> None:
+        """One that nobody had before."""
+        request = kinds.INIT_PRODUCER_ID.messages().Request(None, TIMEOUT_MS)
+        self._brokers.ask_any(
+            kinds.INIT_PRODUCER_ID, request, lambda answer: then(_given(answer, "a producer"))
+        )
+
+    def named(self, name: str, then: Then, before: "Identity | None" = None) -> None:
+        """The next of this name; with ``before`` only if that one is the last there was (KIP-360).
+
+        Else FencedProducer is told.
+        """
+        messages = kinds.FIND_COORDINATOR.messages()
+        request = messages.Request(key=name, key_type=TRANSACTION, coordinator_keys=[name])
+
+        def found(answer: Any) -> None:  # noqa: ANN401
+            if isinstance(answer, LogstoreError):
+                then(answer)
+                return
+            it = answer.coordinators[0] if answer.coordinators else answer
+            if it.error_code:
+                then(ClusterUnreachable(f"no broker coordinates {name!r}: error {it.error_code}"))
+                return
+            self._init(it.node_id, name, then, before)
+
+        self._brokers.ask_any(kinds.FIND_COORDINATOR, request, found)
+
+    def _init(self, node: int, name: str, then: Then, before: "Identity | None") -> None:
+        request = kinds.INIT_PRODUCER_ID.messages().Request(name, TIMEOUT_MS)
+        if before is not None:
+            request.producer_id, request.producer_epoch = before.pid, before.epoch
+        self._brokers.ask(
+            node, kinds.INIT_PRODUCER_ID, request, lambda answer: then(_given(answer, repr(name)))
+        )
+
+
+def _given(answer: Any, what: str) -> "Identity | LogstoreError":  # noqa: ANN401
+    if isinstance(answer, LogstoreError):
+        return answer
+    if answer.error_code in FENCED:
+        return FencedProducer(f"{what}: another process has taken it over")
+    if answer.error_code:
+        return ClusterUnreachable(f"the cluster gives no id for {what}: error {answer.error_code}")
+    return Identity(answer.producer_id, answer.producer_epoch)

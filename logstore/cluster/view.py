@@ -1,0 +1,109 @@
+"""What is known of a cluster: its nodes, its topics, and which node leads each partition. Pure.
+
+Nodes are asked in turn, and one may know less than another: what a partition's leader epoch says is
+older than what is known is not believed (KIP-320), unless the topic is another one by its id.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from logstore.kafka.wire import NIL_UUID
+
+NO_NODE: Final = -1
+NO_EPOCH: Final = -1
+
+
+class Node(NamedTuple):
+    """A broker."""
+
+    id: int
+    host: str
+    port: int
+    rack: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.id} ({host}:{self.port})"
+
+
+class Led(NamedTuple):
+    """A partition."""
+
+    leader: int  # -1: nobody, for now
+    epoch: int
+
+
+class TopicSeen(NamedTuple):
+    """A topic."""
+
+    name: str
+    id: bytes  # 16 bytes; all 0: the cluster gives topics none
+    partitions: tuple[Led, ...]
+
+
+class View:
+    """Of one cluster."""
+
+    def __init__(self) -> None:
+        self.cluster_id = ""
+        self.controller = NO_NODE
+        self.nodes: dict[int, Node] = {}
+        self.topics: dict[str, TopicSeen] = {}
+        self.missing: set[str] = set()  # topics that were asked for, and are not there
+
+    def leader(self, topic: str, partition: int) -> int | None:
+        """The node that leads it; None: that is not known, or there is none."""
+        seen = self.topics.get(topic)
+        if seen is None or not 0 <= partition < len(seen.partitions):
+            return None
+        leader = seen.partitions[partition].leader
+        return leader if leader in self.nodes else None
+
+    def take(self, answer: Any, asked: Iterable[str] | None) -> bool:  # noqa: ANN401
+        """What a node answers to Metadata; ``asked``: for which topics, None: for all.
+
+        Whether anything is other than it was.
+        """
+        nodes = {
+            it.node_id: Node(it.node_id, it.host, it.port, it.rack or "") for it in answer.brokers
+        }
+        found: dict[str, TopicSeen] = {}
+        failing: set[str] = set()
+        for it in answer.topics:
+            if it.error_code == 0 and it.name is not None:
+                found[it.name] = self._seen(it)
+            elif it.error_code not in _NOT_THERE:
+                failing.add(it.name or "")
+        topics, missing = self.topics, self.missing
+        if asked is None:
+            kept = {name: seen for name, seen in topics.items() if name in failing}
+            self.topics, self.missing = kept | found, missing - found.keys()
+        else:
+            gone = set(asked) - found.keys() - failing
+            self.topics = {it: seen for it, seen in topics.items() if it not in gone} | found
+            self.missing = (missing | gone) - found.keys()
+        before = self.nodes, topics, missing, self.controller
+        self.nodes, self.controller = nodes, answer.controller_id
+        self.cluster_id = answer.cluster_id or self.cluster_id
+        return before != (self.nodes, self.topics, self.missing, self.controller)
+
+    def _seen(self, it: Any) -> TopicSeen:  # noqa: ANN401
+        known = self.topics.get(it.name)
+        id_ = it.topic_id or NIL_UUID
+        if known is not None and known.id != id_:
+            known = None
+        count = 1 + max((one.partition_index for one in it.partitions), default=-1)
+        partitions = [Led(NO_NODE, NO_EPOCH)] * count
+        for one in it.partitions:
+            led = Led(one.leader_id, one.leader_epoch)
+            number = one.partition_index
+            if known is not None and number < len(known.partitions):
+                before = known.partitions[number]
+                led = before if before.epoch > led.epoch >= 0 else led
+            partitions[number] = led
+        return TopicSeen(it.name, id_, tuple(partitions))
+
+
+_NOT_THERE: Final = frozenset({3, 17, 29, 100})  # unknown; a name that is none; not allowed to know

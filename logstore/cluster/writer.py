@@ -1,0 +1,349 @@
+"""What this process appends to partitions of a cluster: in its order, each batch once.
+
+A batch waits for its partition's leader, is sent with those of other partitions that the same node
+leads, and is done when that node says so (acks=all). At most five of a partition are under way.
+What was sent and is not answered, or is refused for now, is sent again, the same bytes with the
+same numbers, in order, for as long as it takes: the leader knows what it has. So nothing is ever
+sent as new that may be there already, and ``done`` stands still meanwhile.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from logstore.cluster import kinds
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.brokers import Brokers
+from logstore.cluster.identity import Identity, Then
+from logstore.errors import ClusterBehind, FencedProducer, LogFailed, LogstoreError
+from logstore.kafka.produce_codec import Part, ProduceRequest
+from logstore.log import MARKS_KEPT, NOT_KNOWN
+from logstore.records.batch import Batch
+
+UNDER_WAY_MAX: Final = 5  # batches of a partition: as many as its leader knows
+TIMEOUT_MS: Final = 10_000  # of a leader, for the others to have it
+ANSWER_S: Final = 30.0
+PARTITION_BYTES_MAX: Final = 16 << 20  # that are not done
+ALL_BYTES_MAX: Final = 64 << 20
+REQUEST_BYTES_MAX: Final = 8 << 20
+
+# What a leader says that is about now, or about who leads: the same may be asked again.
+AGAIN: Final = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 19, 20, 56, 74, 75, 76, 89, 100})
+OUT_OF_ORDER: Final = frozenset({45, 59})  # or the leader has forgotten the producer
+NO_ANSWER: Final = 7  # as a leader says that it has waited for too long
+DUPLICATE: Final = 46
+FENCED: Final = 47
+
+
+Identify = Callable[[Then], None]  # asks for who appends to a partition from now on
+News = Callable[[], object]
+
+
+class _Unanswered:
+    """A batch that is not done."""
+
+    __slots__ = ("batch", "count", "is_there", "mark", "offset", "sent")
+
+    def __init__(self, mark: int, batch: Batch) -> None:
+        self.mark = mark
+        self.batch = batch  # with its producer, once that is known
+        self.count = batch.last_offset_delta + 1
+        self.sent = False  # and not answered
+        self.is_there = False  # although something before it may not be
+        self.offset = NOT_KNOWN  # where; a leader may have forgotten that
+
+
+class _Done(NamedTuple):
+    mark: int
+    offset: int
+
+
+class PartitionWriter:
+    """Of one partition. ``news`` is called when ``done`` has moved, or it has failed."""
+
+    def __init__(
+        self, writer: "Writer", topic: str, partition: int, identify: Identify, news: News
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.name = f"{topic}-{partition}"
+        self.next_mark = 0
+        self.failure: LogstoreError | None = None
+        self.bytes = 0  # that are not done
+        self._writer = writer
+        self._identify = identify
+        self._news = news
+        self._identity: Identity | None = None
+        self._asking = False  # who appends
+        self._pending: deque[_Unanswered] = deque()
+        self._under_way = 0
+        self._held_until = 0.0
+        self._again = (
+            False  # something has to be sent again: once all that is under way is answered
+        )
+        self._backoff = writer.backoff()
+        self._done: list[_Done] = []  # where appends stand, by their marks
+
+    @property
+    def done(self) -> int:
+        """The mark below which all that was appended is acknowledged."""
+        return self._pending[0].mark if self._pending else self.next_mark
+
+    def offset_of(self, mark: int) -> int:
+        """As Log.offset_of."""
+        at = bisect_right(self._done, mark, key=attrgetter("mark")) - 1
+        if at < 0 or mark >= self.done:
+            return NOT_KNOWN
+        it = self._done[at]
+        return NOT_KNOWN if it.offset < 0 else it.offset + mark - it.mark
+
+    def append(self, batch: Batch) -> int:
+        """As Log.append. Raises ClusterBehind, LogFailed, FencedProducer."""
+        if self.failure is not None:
+            raise self.failure
+        self._writer.take_room(self, batch.size)
+        if self._identity is None:
+            it = _Unanswered(self.next_mark, Batch(bytes(batch.data)))
+        else:
+            it = _Unanswered(self.next_mark, self._identity.stamp(batch))
+        self._pending.append(it)
+        self.next_mark += it.count
+        self._writer.ready(self)
+        return it.mark
+
+    # Sending
+
+    def next_batch(self, now: float) -> _Unanswered | None:
+        """What is to be sent now; it counts as sent."""
+        if self._identity is None:
+            if not self._asking and self._pending and now >= self._held_until:
+                self._asking = True
+                self._identify(self._identified)
+            return None
+        if self._again:
+            if self._under_way or now < self._held_until:
+                return None
+            self._again = False
+        if self._under_way >= UNDER_WAY_MAX:
+            return None
+        it = next((it for it in self._pending if not it.sent and not it.is_there), None)
+        if it is not None:
+            it.sent = True
+            self._under_way += 1
+        return it
+
+    def unsent(self, it: _Unanswered) -> None:
+        """It was not sent after all."""
+        it.sent = False
+        self._under_way -= 1
+
+    @property
+    def waits_until(self) -> float | None:
+        """When ``next_batch`` may have something again that it has not now."""
+        held = self._pending and (self._again or self._identity is None) and not self._under_way
+        return self._held_until if held and not self._asking else None
+
+    def _identified(self, found: Identity | LogstoreError) -> None:
+        self._asking = False
+        if isinstance(found, FencedProducer):
+            self.fail(found)
+        elif isinstance(found, LogstoreError):
+            self._hold()
+        else:
+            self._backoff.succeeded()
+            self._identity = found
+            for it in self._pending:
+                it.batch = found.stamp(it.batch)
+        self._writer.ready(self)
+
+    # Answers
+
+    def answered(self, it: _Unanswered, code: int, offset: int, why: str | None) -> None:
+        """By the leader; ``code`` 7, say, where there was no answer."""
+        it.sent = False
+        self._under_way -= 1
+        if self.failure is not None:
+            return
+        if code in (0, DUPLICATE):
+            self._stands(it, offset)
+        elif code in OUT_OF_ORDER and it is self._pending[0]:
+            self._forgotten()
+        elif code in AGAIN or code in OUT_OF_ORDER:
+            self._again = True
+            if code in AGAIN:
+                self._hold()
+                self._writer.brokers.refresh()
+        elif code == FENCED:
+            self.fail(FencedProducer(f"{self.name}: another process appends to it by now"))
+        else:
+            text = f": {why}" if why else ""
+            self.fail(
+                LogFailed(f"{self.name}: the cluster refuses what is appended, error {code}{text}")
+            )
+        self._writer.ready(self)
+
+    def _stands(self, it: _Unanswered, offset: int) -> None:
+        self._backoff.succeeded()
+        it.is_there, it.offset = True, offset
+        moved = False
+        while self._pending and self._pending[0].is_there:
+            first = self._pending.popleft()
+            self._done.append(_Done(first.mark, first.offset))
+            self._writer.give_room(self, first.batch.size)
+            moved = True
+        if len(self._done) > 2 * MARKS_KEPT:
+            del self._done[:-MARKS_KEPT]
+        if moved:
+            self._news()
+
+    def _forgotten(self) -> None:
+        """The leader does not know any more what was appended last: another producer goes on.
+
+        What was sent and not answered may be there, and be there twice then.
+        """
+        self._identity = None
+        self._again = True
+        self._hold()
+
+    def _hold(self) -> None:
+        self._held_until = self._writer.now() + self._backoff.failed()
+
+    def fail(self, why: LogstoreError) -> None:
+        """What is not done never will be."""
+        if self.failure is None:
+            self.failure = why
+            self._writer.give_room(self, self.bytes)
+            self._news()
+
+
+class Writer:
+    """Of one process and cluster. Used in one thread."""
+
+    def __init__(
+        self,
+        brokers: Brokers,
+        now: Callable[[], float],
+        soon: Callable[[Callable[[], object]], object],
+        call_at: Callable[[float, Callable[[], object]], object],
+        random: Random,
+    ) -> None:
+        """``soon`` has something called once, at the end of this turn."""
+        self.brokers = brokers
+        self.now = now
+        self.bytes = 0
+        self._soon = soon
+        self._call_at = call_at
+        self._random = random
+        self._ready: dict[PartitionWriter, None] = {}
+        self._waiting: dict[PartitionWriter, None] = {}  # for a leader
+        self._alarm_at = float("inf")
+        brokers.watch(self._led)
+
+    def backoff(self) -> Backoff:
+        """Of one partition."""
+        return Backoff(self._random)
+
+    # Room
+
+    def take_room(self, its: PartitionWriter, size: int) -> None:
+        """Raises ClusterBehind. One batch always has room."""
+        if its.bytes and (
+            its.bytes + size > PARTITION_BYTES_MAX or self.bytes + size > ALL_BYTES_MAX
+        ):
+            raise ClusterBehind(
+                f"{its.name}: {its.bytes} bytes are not acknowledged by the cluster, and no more "
+                f"are held: try again"
+            )
+        its.bytes += size
+        self.bytes += size
+
+    def give_room(self, its: PartitionWriter, size: int) -> None:
+        """So much is done with."""
+        its.bytes -= size
+        self.bytes -= size
+
+    # Sending
+
+    def ready(self, its: PartitionWriter) -> None:
+        """There may be something to send."""
+        self._ready[its] = None
+        self._soon(self.flush)
+
+    def _led(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for its in waiting:
+            self.ready(its)
+
+    def flush(self) -> None:
+        """Send what can be: to each node one request after another, of a batch a partition."""
+        ready, self._ready = self._ready, {}
+        now = self.now()
+        while ready:
+            left: dict[PartitionWriter, None] = {}
+            requests: dict[int, list[tuple[PartitionWriter, _Unanswered]]] = {}
+            for its in ready:
+                node = self.brokers.view.leader(its.topic, its.partition)
+                if node is None:
+                    self._waiting[its] = None
+                    self.brokers.want(its.topic)
+                    self.brokers.refresh()
+                    continue
+                it = its.next_batch(now)
+                if it is not None:
+                    requests.setdefault(node, []).append((its, it))
+                    left[its] = None
+                elif (until := its.waits_until) is not None:
+                    self._wake_at(until, its)
+            for node, parts in requests.items():
+                for some in _in_requests(parts):
+                    self._send(node, some)
+            ready = left
+
+    def _wake_at(self, at: float, its: PartitionWriter) -> None:
+        self._call_at(at, partial(self.ready, its))
+
+    def _send(self, node: int, parts: "Sequence[tuple[PartitionWriter, _Unanswered]]") -> None:
+        by_topic: dict[str, list[Part]] = {}
+        for its, it in parts:
+            part = Part(its.partition, memoryview(it.batch.data))
+            by_topic.setdefault(its.topic, []).append(part)
+        request = ProduceRequest(None, -1, TIMEOUT_MS, list(by_topic.items()))
+        self.brokers.ask(
+            node, kinds.PRODUCE, request, partial(self._answered, parts), seconds=ANSWER_S
+        )
+
+    def _answered(
+        self,
+        parts: "Sequence[tuple[PartitionWriter, _Unanswered]]",
+        answer: Any,  # noqa: ANN401
+    ) -> None:
+        if isinstance(answer, LogstoreError):
+            for its, it in parts:
+                its.answered(it, NO_ANSWER, NOT_KNOWN, None)
+            return
+        said = {(topic, part.partition): part for topic, some in answer for part in some}
+        for its, it in parts:
+            part = said.get((its.topic, its.partition))
+            if part is None:
+                its.answered(it, NO_ANSWER, NOT_KNOWN, None)
+            else:
+                its.answered(it, part.error_code, part.base_offset, part.message)
+
+
+def _in_requests(
+    parts: "Sequence[tuple[PartitionWriter, _Unanswered]]",
+) -> "Iterator[Sequence[tuple[PartitionWriter, _Unanswered]]]":
+    """None of more bytes than a broker takes, unless it is one batch."""
+    some: list[tuple[PartitionWriter, _Unanswered]] = []
+    size = 0
+    for its, it in parts:
+        if some and size + it.batch.size > REQUEST_BYTES_MAX:
+            yield some
+            some, size = [], 0
+        some.append((its, it))
+        size += it.batch.size
+    yield some

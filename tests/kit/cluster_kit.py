@@ -1,0 +1,106 @@
+"""A cluster of one node, our own Kafka door, and what is around its client, without sockets."""
+
+import heapq
+import itertools
+from random import Random
+from types import SimpleNamespace
+
+from door_kit import Talk
+
+from logstore.cluster.brokers import Brokers
+from logstore.cluster.frames import SHARED_BYTES, Frames
+from logstore.cluster.identity import Identities
+from logstore.cluster.writer import Writer
+from logstore.errors import ClusterUnreachable
+
+ADDRESS = ("127.0.0.1", 9092)
+
+
+class OneNode:
+    """``Around`` of its client; time passes, and bytes go over, when a test says so."""
+
+    def __init__(self, seed=0):
+        self.first = Talk()
+        self.topics = self.first.topics
+        self.random = Random(seed)
+        self.up = True  # whether it can be reached
+        self.deaf = False  # whether its answers are lost, although what is asked is done
+        self._calls, self._numbers = [], itertools.count()
+        self._ends = []  # (link, talk, frames)
+        self._soon = {}
+        self.brokers = Brokers([ADDRESS], self, self.random)
+        self.identities = Identities(self.brokers)
+        self.writer = Writer(self.brokers, self.now, self.soon, self.call_at, self.random)
+
+    # Around
+
+    def now(self):
+        return self.first.now
+
+    def call_at(self, at, call):
+        due = [at, next(self._numbers), call]
+        heapq.heappush(self._calls, due)
+        return SimpleNamespace(cancel=lambda: due.__setitem__(2, lambda: None))
+
+    def connect(self, address, link):
+        assert address == ADDRESS
+        if not self.up:
+            self.soon(lambda: link.lose(ClusterUnreachable("connection refused")))
+            return lambda: None
+        self._ends.append(
+            (link, Talk(beside=self.first), Frames(memoryview(bytearray(SHARED_BYTES))))
+        )
+        return lambda: None
+
+    def soon(self, call):
+        self._soon[call] = None
+
+    # What a test does
+
+    def run(self):
+        """Until nobody has anything to say; no time passes."""
+        moved = True
+        while moved:
+            moved = bool(self._soon)
+            calls, self._soon = self._soon, {}
+            for call in calls:
+                call()
+            while self._calls and self._calls[0][0] <= self.now():
+                moved = True
+                heapq.heappop(self._calls)[2]()
+            for link, talk, frames in list(self._ends):
+                moved |= self._pump(link, talk, frames)
+
+    def _pump(self, link, talk, frames):
+        if link.failure is not None:
+            self._ends = [it for it in self._ends if it[0] is not link]
+            return False
+        sent = b"".join(map(bytes, link.outgoing()))
+        talk.feed(sent)
+        answered = talk.out()
+        if self.deaf:
+            answered = b""
+        while answered:
+            room = frames.room()
+            count = min(len(room), len(answered))
+            room[:count] = answered[:count]
+            for frame in frames.taken(count):
+                link.received(frame)
+            answered = answered[count:]
+            sent = sent or b"something"
+        return bool(sent)
+
+    def cut(self):
+        """All connections are lost."""
+        for link, _, _ in self._ends:
+            link.lose(ClusterUnreachable("connection lost"))
+        self._ends = []
+
+    def pass_time(self, seconds):
+        """In steps, in each of which all that is due is done."""
+        end = self.now() + seconds
+        while self.now() < end - 1e-9:
+            self.first._time.now += min(0.05, end - self.now())
+            self.run()
+            self.brokers.look()
+            self.run()
