@@ -25,6 +25,9 @@ from logstore.log import MARKS_KEPT, NOT_KNOWN
 from logstore.records.batch import Batch
 
 UNDER_WAY_MAX: Final = 5  # batches of a partition: as many as its leader knows
+# A leader that knows nothing of a producer takes any batch of it for the first one. So that goes
+# alone, and so does one after a long time: leaders forget producers that send nothing.
+ALONE_AFTER_S: Final = 600.0
 TIMEOUT_MS: Final = 10_000  # of a leader, for the others to have it
 ANSWER_S: Final = 30.0
 PARTITION_BYTES_MAX: Final = 16 << 20  # that are not done
@@ -81,10 +84,8 @@ class PartitionWriter:
         self._asking = False  # who appends
         self._pending: deque[_Unanswered] = deque()
         self._under_way = 0
+        self._known_at = float("-inf")  # when the leader has taken a batch of this producer last
         self._held_until = 0.0
-        self._again = (
-            False  # something has to be sent again: once all that is under way is answered
-        )
         self._backoff = writer.backoff()
         self._done: list[_Done] = []  # where appends stand, by their marks
 
@@ -124,11 +125,10 @@ class PartitionWriter:
                 self._asking = True
                 self._identify(self._identified)
             return None
-        if self._again:
-            if self._under_way or now < self._held_until:
-                return None
-            self._again = False
-        if self._under_way >= UNDER_WAY_MAX:
+        if now < self._held_until:
+            return None
+        alone = now - self._known_at > ALONE_AFTER_S
+        if self._under_way >= (1 if alone else UNDER_WAY_MAX):
             return None
         it = next((it for it in self._pending if not it.sent and not it.is_there), None)
         if it is not None:
@@ -136,16 +136,11 @@ class PartitionWriter:
             self._under_way += 1
         return it
 
-    def unsent(self, it: _Unanswered) -> None:
-        """It was not sent after all."""
-        it.sent = False
-        self._under_way -= 1
-
     @property
     def waits_until(self) -> float | None:
         """When ``next_batch`` may have something again that it has not now."""
-        held = self._pending and (self._again or self._identity is None) and not self._under_way
-        return self._held_until if held and not self._asking else None
+        waits = self._pending and not self._asking and self._held_until > self._writer.now()
+        return self._held_until if waits else None
 
     def _identified(self, found: Identity | LogstoreError) -> None:
         self._asking = False
@@ -173,7 +168,6 @@ class PartitionWriter:
         elif code in OUT_OF_ORDER and it is self._pending[0]:
             self._forgotten()
         elif code in AGAIN or code in OUT_OF_ORDER:
-            self._again = True
             if code in AGAIN:
                 self._hold()
                 self._writer.brokers.refresh()
@@ -188,6 +182,7 @@ class PartitionWriter:
 
     def _stands(self, it: _Unanswered, offset: int) -> None:
         self._backoff.succeeded()
+        self._known_at = self._writer.now()
         it.is_there, it.offset = True, offset
         moved = False
         while self._pending and self._pending[0].is_there:
@@ -206,7 +201,7 @@ class PartitionWriter:
         What was sent and not answered may be there, and be there twice then.
         """
         self._identity = None
-        self._again = True
+        self._known_at = float("-inf")
         self._hold()
 
     def _hold(self) -> None:
@@ -240,7 +235,7 @@ class Writer:
         self._random = random
         self._ready: dict[PartitionWriter, None] = {}
         self._waiting: dict[PartitionWriter, None] = {}  # for a leader
-        self._alarm_at = float("inf")
+        self._alarmed: set[PartitionWriter] = set()  # that are called again when they may send
         brokers.watch(self._led)
 
     def backoff(self) -> Backoff:
@@ -304,7 +299,13 @@ class Writer:
             ready = left
 
     def _wake_at(self, at: float, its: PartitionWriter) -> None:
-        self._call_at(at, partial(self.ready, its))
+        if its not in self._alarmed:
+            self._alarmed.add(its)
+            self._call_at(at, partial(self._due, its))
+
+    def _due(self, its: PartitionWriter) -> None:
+        self._alarmed.discard(its)
+        self.ready(its)
 
     def _send(self, node: int, parts: "Sequence[tuple[PartitionWriter, _Unanswered]]") -> None:
         by_topic: dict[str, list[Part]] = {}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.cluster import writer as module
-from logstore.cluster.writer import UNDER_WAY_MAX, PartitionWriter
-from logstore.errors import ClusterBehind, LogFailed
+from logstore.cluster.writer import ALONE_AFTER_S, UNDER_WAY_MAX, PartitionWriter
+from logstore.errors import ClusterBehind, LogFailed, StorageFull
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 
@@ -32,6 +32,21 @@ def opened(node, topic="t", partition=0, partitions=1):
 def values(node, topic="t", partition=0):
     log = node.topics.get(topic).partition(partition)
     return [it.value for found in log.read(0, 1 << 30) for it in decode(found)]
+
+
+def refuse(node, times, topic="t", partition=0):
+    """The next appends there, and those behind them are out of their order then."""
+    log = node.topics.get(topic).partition(partition)
+    append = type(log).append
+    left = [times]
+
+    def refusing(batch):
+        if left[0]:
+            left[0] -= 1
+            raise StorageFull("no room for now")
+        return append(log, batch)
+
+    log.append = refusing
 
 
 @pytest.fixture
@@ -104,6 +119,49 @@ def test_what_was_done_and_not_answered_stands_there_once(node):
     node.pass_time(3)
     assert (its.done, values(node)) == (3, [b"a", b"b", b"c"])
     assert [its.offset_of(it) for it in range(3)] == [0, 1, 2]
+
+
+def test_what_is_refused_for_now_comes_before_what_was_sent_behind_it(node):
+    its = opened(node)
+    its.append(batch(b"first"))
+    node.pass_time(1)
+    identity = its._identity
+    refuse(node, 1)
+    for number in range(7):
+        its.append(batch(b"%d" % number))
+    node.run()
+    assert its.done == 1
+    node.pass_time(2)
+    assert its.done == 8
+    assert values(node) == [b"first", *(b"%d" % it for it in range(7))]
+    assert its._identity is identity  # nobody has forgotten it
+
+
+def test_the_first_batch_goes_alone(node):
+    """To a leader that does not know a producer, any number would be the first."""
+    its = opened(node)
+    for _ in range(2):
+        refuse(node, 1)
+        for number in range(3):
+            its.append(batch(b"%d" % number))
+        node.run()
+        assert its._under_way <= 1
+        node.pass_time(2)
+        node.first._time.now += ALONE_AFTER_S + 1
+        node.cut()
+    assert values(node) == [b"0", b"1", b"2"] * 2
+
+
+def test_a_leader_that_has_forgotten_the_producer_is_sent_another_one(node):
+    its = opened(node)
+    its.append(batch(b"a"))
+    node.pass_time(1)
+    its._identity.sequence += 5  # as if what is between had been lost there
+    before = its._identity.pid
+    its.append(batch(b"b"))
+    node.pass_time(2)
+    assert (its.done, values(node)) == (2, [b"a", b"b"])
+    assert its._identity.pid != before
 
 
 def test_a_node_that_cannot_be_reached_is_waited_for(node):
@@ -193,6 +251,10 @@ class WriterModel(RuleBasedStateMachine):
         self.node.run()
         self.node.cut()
         self.node.deaf = False
+
+    @rule(which=st.integers(0, 1), times=st.integers(1, 3))
+    def refuse(self, which, times):
+        refuse(self.node, times, partition=which)
 
     @rule()
     def toggle(self):
