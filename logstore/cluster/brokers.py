@@ -88,7 +88,7 @@ class Brokers:
         self._client_id = client_id
         self._lines: dict[tuple[Address, Use], _Line] = {}
         self._wanted: set[str] = set()
-        self._told: list[Callable[[], object]] = []
+        self._told: dict[object, Callable[[], object]] = {}
         self._asking = self._again = False
         self._looked_at = float("-inf")
         self._alarm: Alarm | None = None
@@ -187,9 +187,15 @@ class Brokers:
 
     # What is known
 
-    def watch(self, call: Callable[[], object]) -> None:
-        """Have it called whenever something of the view has changed."""
-        self._told.append(call)
+    def watch(self, call: Callable[[], object]) -> Callable[[], None]:
+        """Have it called whenever something of the view has changed. Gives "stop that"."""
+        key = object()
+        self._told[key] = call
+
+        def stop() -> None:
+            self._told.pop(key, None)
+
+        return stop
 
     def want(self, topic: str) -> None:
         """From now on this topic is looked at, too."""
@@ -244,7 +250,7 @@ class Brokers:
             self._soon.succeeded()
             self._look_at(now + REFRESH_S)
         if changed:
-            for call in self._told:
+            for call in list(self._told.values()):
                 call()
 
     def _is_led(self, topic: str) -> bool:

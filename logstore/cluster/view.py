@@ -61,6 +61,12 @@ class View:
         leader = seen.partitions[partition].leader
         return leader if leader in self.nodes else None
 
+    def epoch(self, topic: str, partition: int) -> int:
+        """Since when the leader leads; -1: that is not known."""
+        seen = self.topics.get(topic)
+        known = seen is not None and 0 <= partition < len(seen.partitions)
+        return seen.partitions[partition].epoch if seen is not None and known else NO_EPOCH
+
     def take(self, answer: Any, asked: Iterable[str] | None) -> bool:  # noqa: ANN401
         """What a node answers to Metadata; ``asked``: for which topics, None: for all.
 

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 from door_kit import Talk
 
 from logstore.cluster.brokers import Brokers
+from logstore.cluster.cluster_log import ClusterLog
+from logstore.cluster.fetcher import Fetcher
 from logstore.cluster.frames import SHARED_BYTES, Frames
 from logstore.cluster.identity import Identities
+from logstore.cluster.offsets import EARLIEST, LATEST, Offsets
 from logstore.cluster.writer import Writer
-from logstore.errors import ClusterUnreachable
+from logstore.errors import ClusterUnreachable, LogstoreError
 
 ADDRESS = ("127.0.0.1", 9092)
 
@@ -30,7 +33,10 @@ class OneNode:
         self._soon = {}
         self.brokers = Brokers([ADDRESS], self, self.random)
         self.identities = Identities(self.brokers)
-        self.writer = Writer(self.brokers, self.now, self.soon, self.call_at, self.random)
+        around = self.now, self.soon, self.call_at, self.random
+        self.writer = Writer(self.brokers, *around)
+        self.fetcher = Fetcher(self.brokers, *around)
+        self.offsets = Offsets(self.brokers, self.now, self.call_at, self.random)
 
     # Around
 
@@ -56,6 +62,33 @@ class OneNode:
         self._soon[call] = None
 
     # What a test does
+
+    def log(self, topic="t", partition=0, partitions=1):
+        """The partition, as a log; its topic is made where there is none."""
+        if self.topics.get(topic) is None:
+            self.topics.create(topic, partitions, {})
+        place = topic, partition
+        start, safe = (
+            self.wait_for(lambda then, it=it: self.offsets.at_time(place, it, then))[0]
+            for it in (EARLIEST, LATEST)
+        )
+        return ClusterLog(
+            place, self.writer, self.fetcher, self.offsets, self.identities.anybody,
+            self.wait_for, start, safe,
+        )  # fmt: skip
+
+    def wait_for(self, begin):
+        """As WaitFor: time passes meanwhile."""
+        heard = []
+        begin(heard.append)
+        for _ in range(1000):
+            if heard:
+                break
+            self.pass_time(0.05)
+        [found] = heard
+        if isinstance(found, LogstoreError):
+            raise found
+        return found
 
     def run(self):
         """Until nobody has anything to say; no time passes."""

@@ -10,6 +10,7 @@ import tempfile
 
 import pytest
 from clock import NOW_MS
+from cluster_kit import OneNode
 from far_log import FarLog
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -317,6 +318,49 @@ class FarModel(LogModel):
         assert self.log.safe <= len(self.records)
 
 
+class ClusterModel(FarModel):
+    """Over a broker: our own door."""
+
+    def open(self):
+        self.node = OneNode()
+        self.log = self.node.log()
+        self.under_way = []
+
+    @rule()
+    def arrive(self):
+        own = len(self.placed) - len(self.under_way)
+        self.placed[own:] = range(len(self.records), len(self.records) + len(self.under_way))
+        self.records += [(message[3], message[0]) for message in self.under_way]
+        self.under_way = []
+        self.node.pass_time(1)
+        assert self.log.safe == len(self.records)
+
+    bring = arrive
+
+    @rule(given=values)
+    def append_elsewhere(self, given):
+        self.arrive()  # or nobody knows which comes first
+        messages = [(value, None, (), self.clock_ms) for value in given]
+        self.node.topics.get("t").partition(0).append(encode(messages).with_base_offset(0))
+        self.records += [(message[3], message[0]) for message in messages]
+
+    @rule(part=st.floats(0, 1))
+    def trim(self, part):
+        self.arrive()  # time passes in it
+        super().trim(part)
+
+    @rule(back_ms=st.integers(-5_000, 60_000))
+    def find(self, back_ms):
+        self.arrive()
+        super().find(back_ms)
+
+    @rule()
+    def lose_connections(self):
+        self.node.cut()
+
+
+TestClusterLog = ClusterModel.TestCase
+TestClusterLog.settings = settings(max_examples=25, stateful_step_count=20)
 TestFarLog = FarModel.TestCase
 TestFarLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestMemoryLog = MemoryModel.TestCase

@@ -1,0 +1,342 @@
+"""A partition of a cluster, as a log: the waist over brokers.
+
+It is shared: any process, and any Kafka client, may append. What this process appends goes through
+a ``PartitionWriter``; what anyone has appended comes from the fetcher, as it comes, and the last of
+it is kept here. What lies before that is fetched when somebody reads it.
+
+Readers see what is of no open transaction (Kafka's last stable offset is both ``safe`` and
+``stable``), so ``safe`` may stand still while ``done`` goes on. Acknowledged means: by all replicas
+that are in sync, of which the topic says how many there are at the least.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from logstore.cluster.fetcher import Fetcher, Place
+from logstore.cluster.offsets import LARGEST_TIME, Offsets
+from logstore.cluster.tail import Tail
+from logstore.cluster.writer import Identify, PartitionWriter, Writer
+from logstore.errors import (
+    CorruptBatch,
+    LogFailed,
+    LogstoreError,
+    OffsetAboveEnd,
+    OffsetBelowStart,
+)
+from logstore.kafka.fetch_codec import Got
+from logstore.log import ABORTED_MAX, Aborted, Extent, Wake
+from logstore.records.batch import Batch, split
+
+TAIL_BYTES: Final = 4 << 20
+EARLIER_BYTES: Final = 1 << 20  # of one fetch of what is not in the tail
+EARLIER_MAX: Final = 4  # such stretches that are kept: each reader that is behind goes on in one
+FRAME_SHARE: Final = 4  # records that are less of what they came in are copied out of it
+
+# Begins something whose answer comes by the call that it is given, and waits for that. In a thread
+# that may wait.
+WaitFor = Callable[[Callable[[Callable[[Any], None]], None]], Any]
+
+
+class ClusterLog:
+    """As Log. Made in the loop's thread."""
+
+    notes = None
+
+    def __init__(
+        self,
+        place: Place,
+        writer: Writer,
+        fetcher: Fetcher,
+        offsets: Offsets,
+        identify: Identify,
+        wait_for: WaitFor,
+        start: int,
+        safe: int,
+    ) -> None:
+        """``start``, ``safe``: as ``offsets`` has found them."""
+        self.place = place
+        self.name = f"{place[0]}-{place[1]}"
+        self.start = start
+        self.safe = safe
+        self._high = safe  # as far as anything is known to stand
+        self._fetcher = fetcher
+        self._offsets = offsets
+        self._wait_for = wait_for
+        self._failure: LogstoreError | None = None
+        self._watchers: dict[object, Wake] = {}
+        self._lock = threading.Lock()  # of what follows: readers may be in other threads
+        self._tail = Tail(TAIL_BYTES, safe)
+        self._earlier: OrderedDict[int, Tail] = OrderedDict()  # the last used is last
+        self._asked: set[int] = set()
+        self._writer = PartitionWriter(writer, *place, identify, self._acknowledged)
+        self._view = fetcher.brokers.view
+        self._id = self._topic_id()
+        self._stop = fetcher.brokers.watch(self._look)
+        fetcher.follow(self)
+
+    def _topic_id(self) -> bytes | None:
+        seen = self._view.topics.get(self.place[0])
+        return None if seen is None else seen.id
+
+    def _look(self) -> None:
+        """The view has changed."""
+        now = self._topic_id()
+        if self._id is None:
+            self._id = now
+        elif now not in (None, self._id):
+            self._fail(LogFailed(f"{self.name}: its topic was deleted, and is another one by now"))
+
+    def __repr__(self) -> str:
+        return f"<ClusterLog {self.name} {self.start}..{self.safe}..{self.end}>"
+
+    # Where it stands
+
+    @property
+    def stable(self) -> int:
+        """As Log.stable."""
+        return self.safe
+
+    @property
+    def end(self) -> int:
+        """As Log.end, as far as that is known."""
+        return self._high + self._writer.next_mark - self._writer.done
+
+    @property
+    def done(self) -> int:
+        """As Log.done."""
+        return self._writer.done
+
+    @property
+    def synced(self) -> int:
+        """As Log.synced, as far as replicas that are in sync do not all lose power at one time."""
+        return self._writer.done
+
+    # Appending
+
+    def append(self, batch: Batch) -> int:
+        """As Log.append. Raises ClusterBehind, LogFailed, FencedProducer."""
+        self.check_failure()
+        return self._writer.append(batch)
+
+    def offset_of(self, mark: int) -> int:
+        """As Log.offset_of."""
+        return self._writer.offset_of(mark)
+
+    def _acknowledged(self) -> None:
+        last = self._writer.done - 1
+        if last >= 0:
+            self._high = max(self._high, self._writer.offset_of(last) + 1)
+        self._wake()
+
+    def check_failure(self) -> None:
+        """As Log.check_failure."""
+        failure = self._failure or self._writer.failure
+        if failure is not None:
+            raise failure
+
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
+        """As Log.sync_soon: what is appended is on its way already."""
+
+    def wait(self, upto: int) -> None:
+        """As Log.wait. Not in the loop's thread."""
+
+        def begin(then: Callable[[Any], None]) -> None:
+            def look() -> None:
+                if self.done >= upto or self._failure or self._writer.failure:
+                    stop()
+                    then(True)
+
+            stop = self.watch(look)
+            look()
+
+        if self.done < upto:
+            self._wait_for(begin)
+        if self.done < upto:
+            self.check_failure()
+
+    # What comes
+
+    @property
+    def position(self) -> int:
+        """As Follower.position."""
+        return self._tail.end
+
+    def fetched(self, got: Got) -> None:
+        """As Follower.fetched."""
+        try:
+            batches = list(split(_kept(got.records)))
+        except CorruptBatch as error:
+            self._fail(LogFailed(f"{self.name}: a broker sends what is no batch: {error}"))
+            return
+        with self._lock:
+            self._tail.add(batches, got.aborted)
+            self.start = max(self.start, got.log_start)
+            if self._tail.end < self.start:  # trimmed meanwhile
+                self._tail.reset(self.start)
+            # What is shown is here: a reader that is up to date never waits for another fetch.
+            safe = max(self.safe, min(got.last_stable, self._tail.end))
+            moved = safe > self.safe or bool(batches)
+            self.safe = safe
+            self._high = max(self._high, got.high_watermark)
+        if moved:
+            self._wake()
+
+    def refused(self, code: int) -> None:
+        """As Follower.refused."""
+        if code != OFFSET_OUT_OF_RANGE:
+            self._fail(LogFailed(f"{self.name}: it can't be read, error {code}"))
+            return
+        self._fetcher.leave(self)
+        self._offsets.at_time(self.place, EARLIEST, self._begins_at)
+
+    def _begins_at(self, found: Any) -> None:  # noqa: ANN401
+        """What was to be read is gone: retention, or somebody else, has trimmed it."""
+        if isinstance(found, LogstoreError):
+            self._fail(found)
+            return
+        begins, _ = found
+        if begins < self.position:
+            self._fail(
+                LogFailed(
+                    f"{self.name}: the cluster has lost what stood at {begins} to {self.position}, "
+                    f"or the topic was made anew: begin again from its start"
+                )
+            )
+            return
+        with self._lock:
+            self._tail.reset(begins)
+            self.start = max(self.start, begins)
+            self.safe = max(self.safe, begins)
+            self._high = max(self._high, begins)
+        self._fetcher.follow(self)
+        self._wake()
+
+    def _fail(self, why: LogstoreError) -> None:
+        self._failure = self._failure or why
+        self._stop()
+        self._fetcher.leave(self)
+        self._writer.fail(why)
+        self._wake()
+
+    # Reading
+
+    def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
+        """As Log.read."""
+        with self._lock:
+            if at < self.start:
+                raise OffsetBelowStart(f"{self.name}: offset {at} is below the start, {self.start}")
+            if at > self.end:
+                raise OffsetAboveEnd(f"{self.name}: offset {at} is above the end, {self.end}")
+            if at >= self.safe:
+                return ()
+            stretch = self._stretch(at)
+            if stretch is not None:
+                return stretch.read(at, bytes_max, self.safe)
+            if at in self._asked:
+                return ()
+            self._asked.add(at)
+        self._fetcher.soon(partial(self._ask_for, at))
+        return ()
+
+    def _stretch(self, at: int) -> Tail | None:
+        """What has it, if anything does. With the lock held."""
+        if self._tail.start <= at < self._tail.end:
+            return self._tail
+        for begins, it in self._earlier.items():
+            if it.start <= at < it.end:
+                self._earlier.move_to_end(begins)
+                return it
+        return None
+
+    def _ask_for(self, at: int) -> None:
+        self._fetcher.fetch(self.place, at, EARLIER_BYTES, partial(self._earlier_came, at))
+
+    def _earlier_came(self, at: int, got: Any) -> None:  # noqa: ANN401
+        self._asked.discard(at)
+        if isinstance(got, Got) and not got.error_code and len(got.records):
+            it = Tail(2**62, at)
+            try:
+                it.add(split(_kept(got.records)), got.aborted)
+            except CorruptBatch as error:
+                self._fail(LogFailed(f"{self.name}: a broker sends what is no batch: {error}"))
+                return
+            with self._lock:
+                self._earlier[at] = it
+                while len(self._earlier) > EARLIER_MAX:
+                    self._earlier.popitem(last=False)
+        elif isinstance(got, Got) and got.error_code == OFFSET_OUT_OF_RANGE:
+            self.start = max(self.start, got.log_start)
+        self._wake()  # where nothing came, whoever reads asks again
+
+    def extent(self, at: int, bytes_max: int) -> Extent | None:
+        """As Log.extent: there is no file."""
+        return None
+
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
+        """As Log.aborted, of what is here."""
+        with self._lock:
+            stretch = self._stretch(at)
+            return () if stretch is None else stretch.aborted(at, below, most)
+
+    def where(self, offset: int) -> str:
+        """As Log.where."""
+        return f"the cluster's {self.name}"
+
+    def following(self, at: int) -> int | None:
+        """As Log.following: brokers keep what is whole."""
+        return None
+
+    # What may wait
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
+        """As Log.find."""
+        offset, _ = self._wait_for(partial(self._offsets.at_time, self.place, timestamp_ms))
+        return self.safe if offset < 0 else min(offset, self.safe)
+
+    def latest_timestamp(self) -> int:
+        """As Log.latest_timestamp."""
+        _, timestamp = self._wait_for(partial(self._offsets.at_time, self.place, LARGEST_TIME))
+        found: int = timestamp
+        return found
+
+    def trim(self, before: int) -> None:
+        """As Log.trim."""
+        if before > self.safe:
+            raise OffsetAboveEnd(f"{self.name}: can't trim to {before}, above {self.safe}")
+        if before <= self.start:
+            return
+        start = self._wait_for(partial(self._offsets.delete_below, self.place, before))
+        with self._lock:
+            self.start = max(self.start, start)
+            if self._tail.end < self.start:
+                self._tail.reset(self.start)
+
+    # News
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+        key = object()
+        self._watchers[key] = wake
+        return lambda: self._watchers.pop(key, None) and None
+
+    def _wake(self) -> None:
+        for wake in list(self._watchers.values()):
+            wake()
+
+    def close(self) -> None:
+        """Nothing comes any more, and nothing is appended."""
+        self._fail(LogFailed(f"{self.name}: it is closed"))
+
+
+OFFSET_OUT_OF_RANGE: Final = 1
+EARLIEST: Final = -2
+
+
+def _kept(records: memoryview) -> memoryview:
+    """Copied, where keeping it would keep much else that came with it."""
+    whole = records.obj
+    size = len(whole) if isinstance(whole, bytes | bytearray) else len(records)
+    return memoryview(bytes(records)) if len(records) * FRAME_SHARE < size else records

@@ -1,0 +1,98 @@
+"""Links over sockets: what there is to send goes once a turn, what comes is taken as it comes."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+
+from logstore.cluster.brokers import Address
+from logstore.cluster.frames import SHARED_BYTES, Frames
+from logstore.cluster.link import Link
+from logstore.errors import BrokenProtocol, ClusterUnreachable
+
+CONNECT_S: Final = 10.0
+
+
+class Sockets:
+    """Makes connections; of one loop, whose links share one buffer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None) -> None:
+        self._loop = loop
+        self._tls = tls
+        self._shared = memoryview(bytearray(SHARED_BYTES))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connect(self, address: Address, link: Link) -> Callable[[], None]:
+        """As brokers.Around.connect."""
+        line = _Line(self._loop, link, Frames(self._shared))
+        task = self._loop.create_task(self._connect(address, link, line))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return line.wake
+
+    async def _connect(self, address: Address, link: Link, line: "_Line") -> None:
+        host, port = address
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._loop.create_connection(
+                    lambda: line, host, port, ssl=self._tls,
+                    server_hostname=host if self._tls is not None else None,
+                )  # fmt: skip
+        except (OSError, TimeoutError, ssl.SSLError) as error:
+            why = str(error) or f"no answer in {CONNECT_S:g} s"
+            link.lose(ClusterUnreachable(f"broker {link.name}: {why}"))
+
+
+class _Line(asyncio.BufferedProtocol):
+    """One connection."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link, frames: Frames) -> None:
+        self._loop = loop
+        self._link = link
+        self._frames = frames
+        self._transport: asyncio.Transport | None = None
+        self._waking = False
+
+    def wake(self) -> None:
+        """The link has something to send, or is lost."""
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._waking = False
+        transport = self._transport
+        if transport is None:
+            return
+        if self._link.failure is not None:
+            self._transport = None
+            transport.abort()
+            return
+        out = self._link.outgoing()
+        if out:
+            transport.writelines(out)
+
+    # As asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As Protocol.connection_made."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base
+        self._flush()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """As BufferedProtocol.get_buffer."""
+        return self._frames.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """As BufferedProtocol.buffer_updated."""
+        try:
+            for frame in self._frames.taken(nbytes):
+                self._link.received(frame)
+        except BrokenProtocol as error:
+            self._link.lose(BrokenProtocol(f"broker {self._link.name}: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As Protocol.connection_lost."""
+        self._transport = None
+        why = str(exc) if exc is not None else "it has closed the connection"
+        self._link.lose(ClusterUnreachable(f"broker {self._link.name}: {why}"))

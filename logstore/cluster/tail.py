@@ -1,0 +1,99 @@
+"""Whole batches of a partition that are here: a stretch of it without gaps, in memory. Pure.
+
+What is fetched behind it is added; of more bytes than it may have the first go. Beside the batches
+it knows which transactions were aborted, as far as they touch the stretch: a broker names the first
+offsets, and the markers stand among the batches.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import Final
+
+from logstore.log import ABORTED_MAX, Aborted
+from logstore.records.batch import Batch
+from logstore.records.control import ABORT, outcome_of
+
+UNENDED: Final = 2**63 - 1  # the offset of a marker that is not here
+
+_base_offset = attrgetter("base_offset")
+
+
+class Tail:
+    """Of one partition."""
+
+    def __init__(self, bytes_max: int, at: int = 0) -> None:
+        self.start = self.end = at  # of what is here
+        self.bytes = 0
+        self._bytes_max = bytes_max
+        self._batches: deque[Batch] = deque()
+        self._aborted: list[Aborted] = []  # whose markers were here, by these
+        self._begun: dict[int, int] = {}  # whose markers are to come: first offsets, by producer
+
+    def reset(self, at: int) -> None:
+        """Nothing is here; what comes next begins there."""
+        self.start = self.end = at
+        self.bytes = 0
+        self._batches.clear()
+        self._aborted.clear()
+        self._begun.clear()
+
+    def add(self, batches: Iterable[Batch], aborted: Iterable[tuple[int, int]] = ()) -> None:
+        """What was fetched from ``end`` on; ``aborted``: of it, producers and first offsets."""
+        for producer, first in aborted:
+            known = any(
+                it.producer_id == producer and it.first == first for it in reversed(self._aborted)
+            )
+            if not known:
+                self._begun[producer] = min(first, self._begun.get(producer, first))
+        for batch in batches:
+            if batch.next_offset <= self.end:
+                continue  # a broker gives whole batches, also where a later offset was asked for
+            if not self._batches:
+                self.start = min(batch.base_offset, self.end)
+            self._batches.append(batch)
+            self.bytes += batch.size
+            self.end = batch.next_offset
+            if batch.is_control:
+                self._ended(batch)
+        while self.bytes > self._bytes_max and len(self._batches) > 1:
+            gone = self._batches.popleft()
+            self.bytes -= gone.size
+            self.start = gone.next_offset
+        if self._aborted and self._aborted[0].last < self.start:
+            del self._aborted[: bisect_left(self._aborted, self.start, key=attrgetter("last"))]
+
+    def _ended(self, marker: Batch) -> None:
+        first = self._begun.pop(marker.producer_id, None)
+        if first is None or outcome_of(marker) != ABORT:
+            return
+        at = marker.base_offset
+        self._aborted.append(Aborted(marker.producer_id, first, at, at + 1))
+
+    def read(self, at: int, bytes_max: int, below: int) -> Sequence[Batch]:
+        """Those from ``at`` on that end at ``below`` or before; none where ``at`` is not here."""
+        if not self.start <= at < self.end:
+            return ()
+        number = max(bisect_right(self._batches, at, key=_base_offset) - 1, 0)
+        if self._batches[number].next_offset <= at:
+            number += 1
+        found: list[Batch] = []
+        for batch in islice(self._batches, number, None):
+            if batch.next_offset > below or (found and bytes_max < batch.size):
+                break
+            found.append(batch)
+            bytes_max -= batch.size
+        return found
+
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> list[Aborted]:
+        """As Log.aborted, of what is here."""
+        number = bisect_left(self._aborted, at, key=attrgetter("last"))
+        found = [it for it in islice(self._aborted, number, None) if it.first < below]
+        found += [
+            Aborted(producer, first, UNENDED, UNENDED)
+            for producer, first in self._begun.items()
+            if first < below
+        ]
+        return found[:most]
