@@ -38,6 +38,8 @@ QUESTIONS = [
     "kafka_consume",
     "kafka_latency",
     "kafka_partitions",
+    "kafka_transactions",
+    "kafka_committed",
     "kafka_start",
     "rabbit_queue",
     "rabbit_routes",

@@ -84,8 +84,8 @@ def logstore(scratch: Path, name: str = "logstore", tls: Tls | None = None) -> S
     return Server(name, scratch, port, command, settings)
 
 
-def kafka(scratch: Path, tls: Tls | None = None) -> Server:
-    """Raises NotHere where it cannot be had."""
+def kafka(scratch: Path, tls: Tls | None = None, *, synced: bool = False) -> Server:
+    """Raises NotHere where it cannot be had. ``synced``: its own topics, too, at each append."""
     port, classes, properties = free_port(), f"{jars()}/*", scratch / "server.properties"
     listener = settings = ""
     if tls is not None:
@@ -100,6 +100,7 @@ def kafka(scratch: Path, tls: Tls | None = None) -> Server:
             port=port, controller=free_port(), data=scratch / "Kafka", tls_listener=listener,
             tls_settings=settings,
         )
+        + ("log.flush.interval.messages=1\n" if synced else "")
     )  # fmt: skip
     cluster = urlsafe_b64encode(b"logstore" + secrets.token_bytes(8)).decode().rstrip("=")
     tool = ["-cp", classes, "kafka.tools.StorageTool", "format", "-t", cluster]
@@ -109,9 +110,10 @@ def kafka(scratch: Path, tls: Tls | None = None) -> Server:
 
 
 @contextmanager
-def both(scratch: Path) -> Iterator[list[Server]]:
+def both(scratch: Path, *, synced: bool = False) -> Iterator[list[Server]]:
     """One of each, on new data directories. Raises NotHere where Kafka cannot be had."""
-    brokers = [logstore(scratch), logstore(scratch, "Kafka") if TINY else kafka(scratch)]
+    theirs = logstore(scratch, "Kafka") if TINY else kafka(scratch, synced=synced)
+    brokers = [logstore(scratch), theirs]
     with ExitStack() as stack:
         for broker in brokers:
             stack.callback(broker.stop)

@@ -23,7 +23,7 @@ def each(taken: Mapping[str, Sequence[Found]], value: Callable[[Found], float]) 
     return {name: [value(found) for found in runs] for name, runs in taken.items()}
 
 
-def speed(what: str, taken: Mapping[str, Sequence[Found]], bar: float = 1.0) -> list[Figure]:
+def speed(what: str, taken: Mapping[str, Sequence[Found]], bar: float | None = 1.0) -> list[Figure]:
     """MB/s with its bar, and the processor time that a GB costs the server."""
     fast = each(taken, lambda it: it["bytes"] / 1e6 / max(it["seconds"], STEP_S))
     cost = each(taken, lambda it: it["server_cpu"] / (it["bytes"] / 1e9))

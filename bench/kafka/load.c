@@ -1,6 +1,6 @@
 /* One client's load on a Kafka broker, by librdkafka, so that the client is not the limit.
  *
- *     load create|delete|produce|consume|latency|first ADDRESS TOPIC [NAME=NUMBER ...]
+ *     load create|delete|produce|transact|consume|latency|first ADDRESS TOPIC [NAME=NUMBER ...]
  *
  * Prints what it measured as one line of JSON. load.py says what the numbers mean, and has the
  * same program for machines without a C compiler (load_child.py): what one takes, the other does.
@@ -30,6 +30,7 @@ struct options {
 	const char *address, *topic;
 	long partitions, bytes, count, linger_ms, batch_bytes, bytes_per_s, flush_messages;
 	long messages_per_s, warm, acks, mixed, codec;
+	long messages, transactions_per_s, aborted, committed;
 };
 
 static long delivered, failed; /* by the producer's callback, in the thread that polls */
@@ -120,9 +121,11 @@ static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf, const str
 	return made;
 }
 
-static rd_kafka_t *producer(const struct options *to)
+static rd_kafka_t *producer(const struct options *to, const char *transactional_id)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	if (transactional_id)
+		set(conf, "transactional.id", transactional_id);
 	set_number(conf, "acks", to->acks);
 	set_number(conf, "linger.ms", to->linger_ms);
 	set_number(conf, "batch.size", to->batch_bytes);
@@ -140,6 +143,7 @@ static rd_kafka_t *consumer(const struct options *to)
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	set(conf, "group.id", "load"); /* asked for, not used: partitions are assigned by hand */
 	set(conf, "enable.auto.commit", "false");
+	set(conf, "isolation.level", to->committed ? "read_committed" : "read_uncommitted");
 	set(conf, "queued.min.messages", "1000000");
 	set(conf, "fetch.message.max.bytes", "10000000");
 	rd_kafka_t *made = client(RD_KAFKA_CONSUMER, conf, to);
@@ -244,7 +248,7 @@ static void create_or_delete(const struct options *to, int create)
 /* Messages to all partitions in turn; at a rate, if one is given. */
 static void produce(const struct options *to)
 {
-	rd_kafka_t *client = producer(to);
+	rd_kafka_t *client = producer(to, NULL);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
 	int worded = to->mixed || to->codec;
 	char *value = worded ? words(WORDS_BYTES + 2 * to->bytes) : value_of(to->bytes);
@@ -271,6 +275,74 @@ static void produce(const struct options *to)
 	double took = now() - begun;
 	printf("{\"seconds\": %.6f, \"bytes\": %.0f, \"client_cpu\": %.3f}\n", took,
 	       total, cpu_seconds() - cpu);
+}
+
+static int by_size(const void *one, const void *other)
+{
+	double a = *(const double *)one, b = *(const double *)other;
+	return (a > b) - (a < b);
+}
+
+/* Of a call that ends or begins something: whether it has to be made again. */
+static int again(const char *what, rd_kafka_error_t *error)
+{
+	if (!error)
+		return 0;
+	if (!rd_kafka_error_is_retriable(error))
+		give_up(what, rd_kafka_error_string(error));
+	rd_kafka_error_destroy(error);
+	return 1;
+}
+
+static void print_delays(const char *what, double *delays, long count)
+{
+	qsort(delays, count, sizeof(double), by_size);
+	printf("\"%sp50_ms\": %.4f, \"%sp99_ms\": %.4f, \"%smax_ms\": %.4f", what, delays[count / 2] * 1e3,
+	       what, delays[count * 99 / 100] * 1e3, what, delays[count - 1] * 1e3);
+}
+
+/* Transactions one after another, at a rate if one is given. */
+static void transact(const struct options *to)
+{
+	rd_kafka_t *client = producer(to, to->topic); /* a topic of its own has an id of its own */
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
+	double *ends = calloc(to->count, sizeof(double)), *wholes = calloc(to->count, sizeof(double));
+	double cpu = 0, first = 0, begun = 0;
+	char *value = value_of(to->bytes);
+	while (again("init_transactions", rd_kafka_init_transactions(client, PATIENCE_S * 1000)))
+		;
+	for (long i = -to->warm; i < to->count; i++) {
+		if (i == -to->warm)
+			first = now();
+		if (i == 0) {
+			cpu = cpu_seconds();
+			begun = now();
+		}
+		if (to->transactions_per_s)
+			sleep_until(first + (to->warm + i) / (double)to->transactions_per_s);
+		double began = now();
+		again("begin_transaction", rd_kafka_begin_transaction(client));
+		for (long n = 0; n < to->messages; n++)
+			send_one(client, topic, n % to->partitions, value, to->bytes);
+		rd_kafka_flush(client, PATIENCE_S * 1000);
+		double asked = now();
+		if (to->aborted && (i + to->warm + 1) % to->aborted == 0)
+			while (again("abort_transaction", rd_kafka_abort_transaction(client, -1)))
+				;
+		else
+			while (again("commit_transaction", rd_kafka_commit_transaction(client, -1)))
+				;
+		if (i >= 0) {
+			ends[i] = now() - asked;
+			wholes[i] = now() - began;
+		}
+	}
+	printf("{\"seconds\": %.6f, \"bytes\": %.0f, \"client_cpu\": %.3f, ", now() - begun,
+	       (double)to->count * to->messages * to->bytes, cpu_seconds() - cpu);
+	print_delays("end_", ends, to->count);
+	printf(", ");
+	print_delays("whole_", wholes, to->count);
+	printf("}\n");
 }
 
 /* All messages from the first offset on; timed from the first one that comes. */
@@ -331,18 +403,12 @@ static void *read_delays(void *argument)
 	return NULL;
 }
 
-static int by_size(const void *one, const void *other)
-{
-	double a = *(const double *)one, b = *(const double *)other;
-	return (a > b) - (a < b);
-}
-
 static void latency(const struct options *to)
 {
 	struct reading reading = {to, calloc(to->count, sizeof(double))};
 	pthread_t reader;
 	pthread_create(&reader, NULL, read_delays, &reading);
-	rd_kafka_t *client = producer(to);
+	rd_kafka_t *client = producer(to, NULL);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
 	char *value = value_of(to->bytes);
 	double begun = now() + 0.5, every = 1.0 / to->messages_per_s;
@@ -355,16 +421,15 @@ static void latency(const struct options *to)
 	}
 	wait_delivered(client, to->warm + to->count);
 	pthread_join(reader, NULL);
-	qsort(reading.delays, to->count, sizeof(double), by_size);
-	printf("{\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
-	       reading.delays[to->count / 2] * 1e3, reading.delays[to->count * 99 / 100] * 1e3,
-	       reading.delays[to->count - 1] * 1e3);
+	printf("{");
+	print_delays("", reading.delays, to->count);
+	printf("}\n");
 }
 
 /* One message, to a broker that may not be there yet; the clock that all processes share. */
 static void first(const struct options *to)
 {
-	rd_kafka_t *client = producer(to);
+	rd_kafka_t *client = producer(to, NULL);
 	rd_kafka_topic_t *topic = rd_kafka_topic_new(client, to->topic, NULL);
 	char *value = value_of(to->bytes);
 	send_one(client, topic, 0, value, to->bytes);
@@ -386,7 +451,9 @@ static void read_options(struct options *to, int count, char **given)
 		{"linger_ms", &to->linger_ms}, {"batch_bytes", &to->batch_bytes},
 		{"bytes_per_s", &to->bytes_per_s}, {"flush_messages", &to->flush_messages},
 		{"messages_per_s", &to->messages_per_s}, {"warm", &to->warm}, {"acks", &to->acks},
-		{"mixed", &to->mixed}, {"codec", &to->codec},
+		{"mixed", &to->mixed}, {"codec", &to->codec}, {"messages", &to->messages},
+		{"transactions_per_s", &to->transactions_per_s}, {"aborted", &to->aborted},
+		{"committed", &to->committed},
 	};
 	for (int i = 0; i < count; i++) {
 		size_t length = strcspn(given[i], "=");
@@ -404,10 +471,11 @@ static void read_options(struct options *to, int count, char **given)
 int main(int count, char **given)
 {
 	if (count < 4)
-		give_up("usage", "load create|delete|produce|consume|latency|first ADDRESS TOPIC [NAME=NUMBER ...]");
+		give_up("usage", "load create|delete|produce|transact|consume|latency|first ADDRESS TOPIC [NAME=NUMBER ...]");
 	struct options to = {
 		.address = given[2], .topic = given[3], .partitions = 1, .bytes = 100, .count = 1000,
 		.batch_bytes = 1000000, .messages_per_s = 1000, .flush_messages = 1, .acks = -1,
+		.messages = 1000,
 	};
 	read_options(&to, count - 4, given + 4);
 	const char *what = given[1];
@@ -422,6 +490,8 @@ int main(int count, char **given)
 		create_or_delete(&to, 0);
 	else if (!strcmp(what, "produce"))
 		produce(&to);
+	else if (!strcmp(what, "transact"))
+		transact(&to);
 	else if (!strcmp(what, "consume"))
 		consume(&to);
 	else if (!strcmp(what, "latency"))

@@ -8,7 +8,12 @@ delete     the topic
 produce    ``count`` messages of ``bytes`` to all partitions in turn, until all are acknowledged;
            at ``bytes_per_s`` if given, in words and of ``mixed`` sizes (half to one and a half of
            ``bytes``), compressed by ``codec`` (Kafka's number): seconds, bytes, client_cpu
-consume    ``count`` messages from the first offset on: the same, and first_s (until the first)
+transact   ``count`` transactions of ``messages`` each, to all partitions in turn; every
+           ``aborted``-th is aborted; at ``transactions_per_s`` if given; ``warm`` more before that
+           do not count: seconds, bytes, client_cpu; p50_ms, p99_ms, max_ms of their ends (end_),
+           once all is acknowledged, and from their beginnings (whole_)
+consume    ``count`` messages from the first offset on; ``committed``: only such: seconds, bytes,
+           client_cpu, and first_s (until the first)
 latency    ``count`` messages at ``messages_per_s``, from when each was due to when a consumer has
            it; ``warm`` more before that do not count: p50_ms, p99_ms, max_ms
 first      one message, to a broker that may not be there yet: says when it begins to look for it;

@@ -25,7 +25,8 @@ WORDS = b"order placed by customer 42 8817 ok total= 19.90 eur shipped from ware
 OPTIONS = {
     "partitions": 1, "bytes": 100, "count": 1000, "linger_ms": 0, "batch_bytes": 1_000_000,
     "bytes_per_s": 0, "flush_messages": 1, "messages_per_s": 1000, "warm": 0, "acks": -1,
-    "mixed": 0, "codec": 0,
+    "mixed": 0, "codec": 0, "messages": 1000, "transactions_per_s": 0, "aborted": 0,
+    "committed": 0,
 }  # fmt: skip
 
 
@@ -39,13 +40,16 @@ def at(address: str) -> dict[str, str]:
 class Sender:
     """A producer, and how much of what it was given is acknowledged."""
 
-    def __init__(self, address: str, topic: str, given: dict[str, int]) -> None:
+    def __init__(
+        self, address: str, topic: str, given: dict[str, int], transactional_id: str | None = None
+    ) -> None:
         self.topic = topic
         self.partitions = given["partitions"]
         self.delivered = 0
-        self._producer = Producer(
+        own = {"transactional.id": transactional_id} if transactional_id else {}
+        self.producer = Producer(
             {
-                **at(address), "socket.nagle.disable": True, "acks": given["acks"],
+                **at(address), **own, "socket.nagle.disable": True, "acks": given["acks"],
                 "compression.codec": CODECS[given["codec"]],
                 "linger.ms": given["linger_ms"], "batch.size": given["batch_bytes"],
                 "batch.num.messages": 1_000_000, "queue.buffering.max.messages": 1_000_000,
@@ -62,22 +66,22 @@ class Sender:
     def send(self, number: int, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(
+                self.producer.produce(
                     self.topic, value, partition=number % self.partitions,
                     on_delivery=self._on_delivery,
                 )  # fmt: skip
             except BufferError:  # its queue is full
-                self._producer.poll(0.01)
+                self.producer.poll(0.01)
             else:
                 return
 
     def poll(self) -> None:
-        self._producer.poll(0)
+        self.producer.poll(0)
 
     def wait(self, count: int) -> None:
         patience = time.monotonic() + PATIENCE_S
         while self.delivered < count:
-            self._producer.poll(0.1)
+            self.producer.poll(0.1)
             if time.monotonic() > patience:
                 raise SystemExit("load: produce: not everything was acknowledged")
 
@@ -88,6 +92,7 @@ def consumer(address: str, topic: str, given: dict[str, int]) -> Consumer:
             **at(address), "socket.nagle.disable": True, "group.id": "load",
             "enable.auto.commit": False, "queued.min.messages": 1_000_000,
             "fetch.message.max.bytes": 10_000_000,
+            "isolation.level": "read_committed" if given["committed"] else "read_uncommitted",
         }
     )  # fmt: skip
     made.assign([TopicPartition(topic, number, 0) for number in range(given["partitions"])])
@@ -155,6 +160,57 @@ def produce(address: str, topic: str, given: dict[str, int]) -> dict[str, float]
     }
 
 
+def again(end: Callable[[], None]) -> None:
+    """Until it is done: what may be tried again is."""
+    while True:
+        try:
+            end()
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+        else:
+            return
+
+
+def transact(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
+    # A topic of its own has an id of its own.
+    sender, count, warm = Sender(address, topic, given, topic), given["count"], given["warm"]
+    producer, value, ends, wholes = sender.producer, bytes(given["bytes"]), [], []
+    rate, aborted = given["transactions_per_s"], given["aborted"]
+    again(producer.init_transactions)
+    first = begun = time.monotonic()
+    cpu = time.process_time()
+    for number in range(warm + count):
+        if number == warm:
+            cpu, begun = time.process_time(), time.monotonic()
+        if rate:
+            time.sleep(max(first + number / rate - time.monotonic(), 0))
+        began = time.monotonic()
+        producer.begin_transaction()
+        for n in range(given["messages"]):
+            sender.send(n, value)
+        producer.flush()
+        asked = time.monotonic()
+        again(
+            producer.abort_transaction
+            if aborted and (number + 1) % aborted == 0
+            else producer.commit_transaction
+        )
+        ends.append(time.monotonic() - asked)
+        wholes.append(time.monotonic() - began)
+    return {
+        "seconds": time.monotonic() - begun, "bytes": count * given["messages"] * len(value),
+        "client_cpu": time.process_time() - cpu,
+        **quantiles_ms(ends[warm:], "end_"), **quantiles_ms(wholes[warm:], "whole_"),
+    }  # fmt: skip
+
+
+def quantiles_ms(delays: list[float], what: str = "") -> dict[str, float]:
+    late, count = sorted(delays), len(delays)
+    found = {"p50_ms": late[count // 2], "p99_ms": late[count * 99 // 100], "max_ms": late[-1]}
+    return {what + name: delay * 1000 for name, delay in found.items()}
+
+
 def consume(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
     reader, asked, cpu = consumer(address, topic, given), time.monotonic(), time.process_time()
     first, got, total = 0.0, 0, 0
@@ -194,11 +250,9 @@ def latency(address: str, topic: str, given: dict[str, int]) -> dict[str, float]
         sender.poll()
     sender.wait(warm + count)
     thread.join()
-    late = sorted(delays[warm:])
-    if len(late) < count:
+    if len(delays) < warm + count:
         raise SystemExit("load: latency: not everything came")
-    found = {"p50_ms": late[count // 2], "p99_ms": late[count * 99 // 100], "max_ms": late[-1]}
-    return {name: delay * 1000 for name, delay in found.items()}
+    return quantiles_ms(delays[warm:])
 
 
 def first(address: str, topic: str, given: dict[str, int]) -> dict[str, float]:
@@ -223,8 +277,8 @@ def wait_for_broker(address: str) -> None:
 
 
 LOADS: dict[str, Callable[[str, str, dict[str, int]], dict[str, float]]] = {
-    "create": create, "delete": delete, "produce": produce, "consume": consume,
-    "latency": latency, "first": first,
+    "create": create, "delete": delete, "produce": produce, "transact": transact,
+    "consume": consume, "latency": latency, "first": first,
 }  # fmt: skip
 
 
