@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients lint bench crash clean lock
+.PHONY: help demo quick test test-all test-page test-clients lint bench crash transactions-kill clean lock
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -50,7 +50,7 @@ lint: $(READY)        ## check style, types and import contracts
 bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 	$(BIN)/python -m bench
 
-crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 900 rounds of kill -9
+crash: $(READY)       ## run the long crash tests: power cuts, failures and flips everywhere, 950 rounds of kill -9
 	CRASH_SURVIVORS=2000 $(PYTEST) -m "not foreign" -rP tests/crash | tee .crash.txt | grep -E "states|passed|failed"
 	@awk '/states$$/ {count += $$(NF-1)} END {print count " states tried"}' .crash.txt
 	$(BIN)/python -m tests.crash.kill --rounds 250
@@ -67,6 +67,10 @@ crash: $(READY)       ## run the long crash tests: power cuts, failures and flip
 	$(BIN)/python -m tests.crash.kill_mqtt --rounds 50
 	$(BIN)/python -m tests.crash.kill_exact --rounds 50
 	$(BIN)/python -m tests.crash.kill_stomp --rounds 25
+	$(BIN)/python -m tests.crash.kill_transactions --rounds 50
+
+transactions-kill: $(READY)  ## kill -9 while Kafka clients have transactions; ROUNDS=200 SEED=7
+	$(BIN)/python -m tests.crash.kill_transactions --rounds $(or $(ROUNDS),50) $(if $(SEED),--seed $(SEED))
 
 lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools

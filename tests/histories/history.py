@@ -63,6 +63,11 @@ class Operation:
     def polls(self) -> list[Poll]:
         return [it for it in self.steps if isinstance(it, Poll)]
 
+    def __str__(self) -> str:
+        asked = "" if self.asked is None else f", asked {self.asked:.4f}"
+        when = f"{self.begun:.4f} - {self.ended:.4f}{asked}"
+        return f"{when} {self.client} {self.outcome.value}: {'; '.join(map(str, self.steps))}"
+
     def commits(self) -> list[Commit]:
         return [it for it in self.steps if isinstance(it, Commit)]
 
