@@ -40,6 +40,7 @@ from logstore.node_journal import NodeJournal
 from logstore.node_keys import NodeKeys
 from logstore.node_mqtt import NodeMqtt
 from logstore.node_queues import NodeQueues
+from logstore.node_shares import NodeShares
 from logstore.node_tls import NodeTls
 from logstore.node_transactions import NodeTransactions
 from logstore.protocols.house import Found, House, TakeFound, Work, no_file
@@ -161,6 +162,7 @@ class Node:
             )  # fmt: skip
             journal = NodeJournal(turn, queues, work)
             transactions = NodeTransactions(turn, self._store, journal, queues, work, groups)
+            sharing = NodeShares(turn, self._store, journal, queues, work, groups)
             keys = NodeKeys(turn, self._store, work)
         except BaseException:
             groups.close()
@@ -243,6 +245,7 @@ class Node:
             connections=server,
             mqtt_of=mqtt,
             transactions_of=transactions,
+            shares_of=sharing,
         )
         try:
             groups.start()
@@ -276,6 +279,7 @@ class Node:
                 tls.close()
                 mqtt.close()
                 keys.close()
+                sharing.close()
                 transactions.close()
                 journal.close()
                 queues.close()
