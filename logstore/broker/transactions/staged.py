@@ -29,6 +29,7 @@ from logstore.broker.transactions.transactional_id import EXHAUSTED
 
 BYTES_MAX: Final = 32 << 20  # 80,000 that say nothing more: 8 for each transaction that can be open
 _OFFSET_BYTES: Final = 400  # beside its metadata
+_KEY_BYTES: Final = 150  # of them, in the transaction that it is of
 
 _Partition = tuple[bytes, int]  # topic id, partition
 
@@ -46,6 +47,64 @@ class _Pending(NamedTuple):
     overtaken: bool = False
 
 
+class _OfTopic:
+    """Of one group and topic: what each producer has pending, by partition."""
+
+    __slots__ = ("bytes", "count", "last", "partitions")
+
+    def __init__(self) -> None:
+        self.partitions: dict[int, dict[int, _Pending]] = {}
+        self.count = self.bytes = 0
+        self.last = -1  # the highest place that any has, or had
+
+    def put(self, pid: int, it: _Pending) -> _Pending | None:
+        """What the producer had before."""
+        of_partition = self.partitions.setdefault(it.offset.partition, {})
+        before = of_partition.get(pid)
+        of_partition[pid] = it
+        self.count += before is None
+        self.bytes += _size(it.offset) - (0 if before is None else _size(before.offset))
+        self.last = max(self.last, it.place)
+        return before
+
+    def take(self, pid: int, partition: int) -> _Pending:
+        """The same, which is pending no more."""
+        of_partition = self.partitions[partition]
+        it = of_partition.pop(pid)
+        if not of_partition:
+            del self.partitions[partition]
+        self.count -= 1
+        self.bytes -= _size(it.offset)
+        return it
+
+    def copy(self) -> "_OfTopic":
+        new = _OfTopic()
+        new.partitions = {number: those.copy() for number, those in self.partitions.items()}
+        new.count, new.bytes, new.last = self.count, self.bytes, self.last
+        return new
+
+
+_Group = dict[bytes, _OfTopic]  # by topic id
+
+
+class _Partitions(Collection[_Partition]):
+    """Those of a group that are unstable, as they are at the moment."""
+
+    def __init__(self, group: _Group) -> None:
+        self._group = group
+
+    def __contains__(self, partition: object) -> bool:
+        assert isinstance(partition, tuple)
+        topic = self._group.get(partition[0])
+        return topic is not None and partition[1] in topic.partitions
+
+    def __iter__(self) -> Iterator[_Partition]:
+        return ((uuid, it) for uuid, topic in self._group.items() for it in topic.partitions)
+
+    def __len__(self) -> int:
+        return sum(len(it.partitions) for it in self._group.values())
+
+
 @dataclass(slots=True)
 class _Transaction:
     """Of one producer."""
@@ -53,48 +112,48 @@ class _Transaction:
     epoch: int
     since_ms: int
     place: int  # of its last step
+    # Those that it has staged; some may have been dropped since, all of a topic at once.
     keys: set[tuple[str, _Partition]] = field(default_factory=set)
 
 
 class Staged:
     """All that are pending."""
 
-    __slots__ = ("_groups", "_transactions", "bytes")
+    __slots__ = ("_dropped", "_groups", "_transactions", "bytes")
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._groups: dict[str, dict[_Partition, dict[int, _Pending]]] = {}
+        self._dropped = 0  # keys of transactions of which nothing is pending any more
+        self._groups: dict[str, _Group] = {}
         self._transactions: dict[int, _Transaction] = {}  # by producer id
 
     # What there is
 
     def has_room(self, size: int) -> bool:
         """Whether so many bytes may be staged, too."""
-        return self.bytes + size <= BYTES_MAX
+        return self.bytes + self._dropped * _KEY_BYTES + size <= BYTES_MAX
 
     def is_unstable(self, group: str, topic_id: bytes, partition: int) -> bool:
         """Whether the committed offset may be about to change (KIP-447)."""
-        return (topic_id, partition) in self._groups.get(group, ())
+        return bool(self._of(group, (topic_id, partition)))
 
     def has(self, group: str) -> bool:
         """Whether anything of the group is pending."""
         return group in self._groups
 
     def partitions(self, group: str) -> Collection[_Partition]:
-        """Those of the group that are unstable."""
-        return self._groups.get(group, {}).keys()
+        """Those of the group that are unstable, as long as nothing changes."""
+        return _Partitions(self._groups.get(group, {}))
 
     def overtakes(self, group: str, partitions: Collection[_Partition]) -> bool:
         """Whether offsets that the group commits in no transaction are to be told to ``overtake``.
 
         Each partition is its topic's id and its number.
         """
-        pending = self._groups.get(group)
-        return pending is not None and any(
+        return group in self._groups and any(
             not it.overtaken
             for partition in partitions
-            if partition in pending
-            for it in pending[partition].values()
+            for it in self._of(group, partition).values()
         )
 
     def producers(self) -> list[tuple[int, int, int]]:
@@ -104,7 +163,13 @@ class Staged:
     def groups_of(self, pid: int) -> list[str]:
         """Those of which the producer's transaction has offsets, sorted."""
         known = self._transactions.get(pid)
-        return [] if known is None else sorted({group for group, _ in known.keys})
+        keys = () if known is None else known.keys
+        return sorted({group for group, partition in keys if pid in self._of(group, partition)})
+
+    def _of(self, group: str, partition: _Partition) -> dict[int, _Pending]:
+        """By producer."""
+        topic = self._groups.get(group, {}).get(partition[0])
+        return {} if topic is None else topic.partitions.get(partition[1], {})
 
     # Steps
 
@@ -118,22 +183,27 @@ class Staged:
             known = _Transaction(staged.epoch, staged.at_ms, place)
             self._transactions[pid] = known
         known.place = max(known.place, place)
-        pending = self._groups.setdefault(staged.group, {})
         for it in staged.offsets:
-            partition = it.topic_id, it.partition
-            of_partition = pending.setdefault(partition, {})
-            before = of_partition.pop(pid, None)
-            if before is not None:
-                self.bytes -= _size(before.offset)
-            self.bytes += _size(it)
-            of_partition[pid] = _Pending(it, place)
-            known.keys.add((staged.group, partition))
+            self._put(known, pid, staged.group, _Pending(it, place))
+
+    def _put(self, known: _Transaction, pid: int, group: str, it: _Pending) -> None:
+        topics = self._groups.setdefault(group, {})
+        topic = topics.get(it.offset.topic_id)
+        if topic is None:
+            topic = topics[it.offset.topic_id] = _OfTopic()
+        before = topic.put(pid, it)
+        key = group, (it.offset.topic_id, it.offset.partition)
+        self.bytes += _size(it.offset)
+        if before is not None:
+            self.bytes -= _size(before.offset)
+        elif key in known.keys:
+            self._dropped -= 1
+        known.keys.add(key)
 
     def overtake(self, group: str, partitions: Collection[_Partition], place: int) -> None:
         """The group has committed other offsets of these, in no transaction."""
-        pending = self._groups.get(group, {})
         for partition in partitions:
-            self._overtake(pending.get(partition, {}), place)
+            self._overtake(self._of(group, partition), place)
 
     def _overtake(self, pending: dict[int, _Pending], place: int) -> None:
         for pid, it in pending.items():
@@ -155,7 +225,7 @@ class Staged:
         if known is None or known.epoch != decision.producer_epoch:
             return [], False
         ended = self._forget(decision.pid, place, most)
-        more = bool(ended) and decision.pid in self._transactions and known.place < place
+        more = decision.pid in self._transactions and known.place < place
         if decision.outcome is Outcome.ABORT:
             return [], more
         by_group: dict[str, list[Offset]] = {}
@@ -163,7 +233,7 @@ class Staged:
             if it.overtaken:
                 continue
             by_group.setdefault(group, []).append(it.offset)
-            self._overtake(self._groups.get(group, {}).get(partition, {}), it.place)
+            self._overtake(self._of(group, partition), it.place)
         found = [Committed(group, tuple(offsets)) for group, offsets in sorted(by_group.items())]
         return found, more
 
@@ -176,8 +246,11 @@ class Staged:
             return []
         found = []
         for group, partition in sorted(islice(known.keys, most)):
-            it = self._groups[group][partition][pid]
-            if it.place < place:
+            it = self._of(group, partition).get(pid)
+            if it is None:
+                known.keys.discard((group, partition))
+                self._dropped -= 1
+            elif it.place < place:
                 found.append((group, partition, it))
                 self._remove(group, partition, pid)
         if known.place < place and not known.keys:
@@ -191,43 +264,62 @@ class Staged:
         ``places``: all, as the group is gone.
         """
         topics = {it.topic_id for it in places if it.partition is None}
-        partitions = {(it.topic_id, it.partition) for it in places if it.partition is not None}
+        partitions = [(it.topic_id, it.partition) for it in places if it.partition is not None]
         for name in [group] if group else list(self._groups):
-            pending = self._groups.get(name, {})
-            for partition in list(pending):
-                if places and partition[0] not in topics and partition not in partitions:
-                    continue
-                for pid, it in list(pending[partition].items()):
-                    if it.place < place:
-                        self._remove(name, partition, pid)
+            for topic_id in topics if places else list(self._groups.get(name, ())):
+                self._drop_topic(name, topic_id, place)
+            for partition in partitions:
+                self._drop_partition(name, partition, place)
+
+    def _drop_topic(self, group: str, topic_id: bytes, place: int) -> None:
+        topics = self._groups.get(group, {})
+        topic = topics.get(topic_id)
+        if topic is None:
+            return
+        if topic.last < place:  # as it is, but where what is known is replayed
+            self.bytes -= topic.bytes
+            self._dropped += topic.count
+            del topics[topic_id]
+            if not topics:
+                del self._groups[group]
+            return
+        for number in list(topic.partitions):
+            self._drop_partition(group, (topic_id, number), place)
+
+    def _drop_partition(self, group: str, partition: _Partition, place: int) -> None:
+        for pid, it in list(self._of(group, partition).items()):
+            if it.place < place:
+                self._remove(group, partition, pid)
 
     def drops(self, group: str, places: Collection[Place]) -> bool:
         """Whether there is anything for ``drop`` to do, and so to be told to the journal."""
-        topics = {it.topic_id for it in places if it.partition is None}
-        partitions = {(it.topic_id, it.partition) for it in places if it.partition is not None}
-        return any(
-            not places or partition[0] in topics or partition in partitions
-            for name in ([group] if group else self._groups)
-            for partition in self._groups.get(name, ())
-        )
+        for name in [group] if group else self._groups:
+            topics = self._groups.get(name, {})
+            if topics and not places:
+                return True
+            for topic_id, partition in places:
+                topic = topics.get(topic_id)
+                if topic is not None and (partition is None or partition in topic.partitions):
+                    return True
+        return False
 
     def _remove(self, group: str, partition: _Partition, pid: int) -> None:
-        pending = self._groups[group]
-        it = pending[partition].pop(pid)
-        self.bytes -= _size(it.offset)
+        topics = self._groups[group]
+        topic = topics[partition[0]]
+        self.bytes -= _size(topic.take(pid, partition[1]).offset)
         self._transactions[pid].keys.discard((group, partition))
-        if not pending[partition]:
-            del pending[partition]
-            if not pending:
+        if not topic.count:
+            del topics[partition[0]]
+            if not topics:
                 del self._groups[group]
 
     def copy(self) -> "Staged":
         """The same, apart from this one."""
         new = Staged()
-        new.bytes = self.bytes
+        new.bytes, new._dropped = self.bytes, self._dropped
         new._groups = {
-            group: {partition: those.copy() for partition, those in pending.items()}
-            for group, pending in self._groups.items()
+            group: {topic_id: topic.copy() for topic_id, topic in topics.items()}
+            for group, topics in self._groups.items()
         }
         new._transactions = {
             pid: replace(it, keys=it.keys.copy()) for pid, it in self._transactions.items()
@@ -245,9 +337,13 @@ class Staged:
         parts = [packed(len(self._transactions))]
         for pid, it in sorted(self._transactions.items()):
             parts += (packed(pid), packed(it.epoch), packed(it.since_ms), packed(it.place))
-            parts.append(packed(len(it.keys)))
-            for group, partition in sorted(it.keys):
-                pending, name = self._groups[group][partition][pid], group.encode()
+            found = [
+                (group.encode(), pending)
+                for group, partition in sorted(it.keys)
+                if (pending := self._of(group, partition).get(pid)) is not None
+            ]
+            parts.append(packed(len(found)))
+            for name, pending in found:
                 parts += (packed(len(name)), name, packed(pending.place))
                 parts += (bytes((pending.overtaken,)), *encode_offset(pending.offset))
         return b"".join(parts)
@@ -268,10 +364,7 @@ class Staged:
                 partition = pending.offset.topic_id, pending.offset.partition
                 if (group, partition) in it.keys:
                     raise data.damaged(f"has partition {partition[1]} of a topic twice")
-                it.keys.add((group, partition))
-                of_partition = new._groups.setdefault(group, {}).setdefault(partition, {})
-                of_partition[pid] = pending
-                new.bytes += _size(pending.offset)
+                new._put(it, pid, group, pending)
         return new
 
 

@@ -175,6 +175,52 @@ def test_memory_has_a_bound(it):
     assert it.has_room(size_of([large]))
 
 
+@pytest.mark.parametrize("places", [[], [Place(TOPIC)]])
+def test_what_is_deleted_again_and_again_takes_memory_until_its_transaction_ends(it, places):
+    for number in range(3):
+        it.stage(A, staged(one(5), one(6, 1), group=f"g{number}"), 2 * number)
+        it.drop(f"g{number}", places, 2 * number + 1)
+    assert (it.bytes, it.groups_of(A)) == (0, [])
+    assert not it.has_room(BYTES_MAX)
+    it.stage(A, staged(one(7), group="g1"), 7)  # one of them is pending again
+    assert it.groups_of(A) == ["g1"]
+    assert read(it).encode() == it.encode()
+    found, more = it.end_some(decided(A, COMMIT), 8, 2)
+    while more:
+        committed, more = it.end_some(decided(A, COMMIT), 8, 2)
+        found += committed
+    assert found == [Committed("g1", (one(7),))]
+    assert it.producers() == []
+    assert it.has_room(BYTES_MAX)
+
+
+def test_partitions_of_a_group_are_looked_at_as_they_are(it):
+    it.stage(A, staged(one(5), one(6, 1), one(7, 0, OTHER_TOPIC)), 1)
+    it.stage(B, staged(one(5)), 2)
+    found = it.partitions("g")
+    assert set(found) == {(TOPIC, 0), (TOPIC, 1), (OTHER_TOPIC, 0)}
+    assert (len(found), (TOPIC, 1) in found, (TOPIC, 2) in found) == (3, True, False)
+    assert not it.partitions("h")
+
+
+@given(st.integers(1, 4), st.lists(st.integers(0, 9), min_size=1, max_size=12), st.booleans())
+def test_an_end_in_parts_comes_to_what_one_at_once_does(most, partitions, aborts):
+    it = Staged()
+    for place, number in enumerate(partitions):
+        it.stage(A, staged(one(place, number), group="gh"[number % 2]), place)
+    it.stage(B, staged(one(50), one(51, 1)), 20)
+    whole, decision = it.copy(), decided(A, ABORT if aborts else COMMIT)
+    expected = {(group, offset) for group, offsets in whole.end(decision, 30) for offset in offsets}
+    found, more, parts = set(), True, 0
+    while more:
+        committed, more = it.end_some(decision, 30, most)
+        found |= {(group, offset) for group, offsets in committed for offset in offsets}
+        parts += 1
+    assert found == expected
+    assert parts == -(-len(set(partitions)) // most)
+    assert (it.encode(), it.bytes) == (whole.encode(), whole.bytes)
+
+
 def test_replay_that_begins_too_early_does_nothing_to_what_came_after(it):
     it.stage(A, staged(one(5)), 10)
     assert it.end(decided(A, COMMIT), 8) == []  # of the transaction before, of the same epoch
