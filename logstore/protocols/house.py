@@ -132,6 +132,20 @@ class NoShares:
         then(Failed("this process has no share groups"))
 
 
+def forget_shares(
+    shares_of: SharesOf, group: str, done: "Callable[[LogstoreError | None], None]"
+) -> None:
+    """Have what a share group has settled forgotten: it was deleted."""
+
+    def found(shares: "Shares | LogstoreError") -> None:
+        if isinstance(shares, LogstoreError):
+            done(shares)
+        else:
+            shares.group_gone(group, done)
+
+    shares_of.when_open(found)
+
+
 class Alarm(Protocol):
     """A call that is due."""
 

@@ -201,8 +201,7 @@ class GroupTable:
 
         def attempt(transaction: Transaction) -> set[TopicPartition]:
             entry = self._entry(transaction, group)
-            if commit is not None:
-                _check_not_shared(group, entry)
+            _check_not_shared(group, entry)
             self._check_idle(group, entry)
             if commit is None:
                 self._delete(transaction, group, entry)
@@ -401,11 +400,11 @@ class GroupTable:
 
 
 def _check_not_shared(group: str, entry: KeptGroup | None) -> None:
-    """A share group is never another one. Raises GroupBusy."""
+    """A share group is its server's alone, which knows what it has settled. Raises GroupBusy."""
     if entry is not None and entry.kind == SHARED:
         raise GroupBusy(
             f"group {group!r} is a share group, which has no offsets: use another group, or delete "
-            f"this one"
+            f"this one while a server runs"
         )
 
 

@@ -29,8 +29,10 @@ from logstore.protocols.house import (
     NoConnections,
     NoKeys,
     NoMqtt,
+    NoShares,
     NoTransactions,
     QueuesOf,
+    SharesOf,
     TakeFound,
     Timer,
     TransactionsOf,
@@ -92,6 +94,7 @@ class HttpDoor:
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
     keys_of: KeysOf = field(default_factory=NoKeys)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
+    shares_of: SharesOf = field(default_factory=NoShares)
     meter: Meter = field(default_factory=Meter)
     news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
@@ -153,5 +156,6 @@ class HttpDoor:
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
             keys_of=house.keys_of, transactions_of=house.transactions_of,
+            shares_of=house.shares_of,
             doorways=house.doorways,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Groups seen from outside: DescribeGroups, ListGroups, DeleteGroups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from logstore.access import audit
 from logstore.access.resources import DELETE, DESCRIBE, GROUP
@@ -13,6 +13,7 @@ from logstore.errors import LogstoreError
 from logstore.kafka.messages import delete_groups as delete_messages
 from logstore.kafka.messages import describe_groups as describe_messages
 from logstore.kafka.messages import list_groups as list_messages
+from logstore.protocols.house import forget_shares
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.asks import CODES, TEXTS
 from logstore.protocols.kafka.client import ASK_UNITS, KafkaClient
@@ -21,9 +22,6 @@ from logstore.protocols.kafka.errors import group_code
 from logstore.protocols.kafka.handler import handler
 from logstore.protocols.kafka.operations import on_group
 from logstore.slices import Steps, parts
-
-if TYPE_CHECKING:  # few nodes have any
-    from logstore.broker.shared.shares import Shares
 
 TELLS_UNKNOWN: Final = 6  # DescribeGroups: a group that is not there is an error (KIP-1043)
 STABLE: Final = "Stable"
@@ -160,10 +158,13 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
         if len(codes) == len(names):
             later.give(codes)
 
+    def forgotten(name: str, error: LogstoreError | None) -> None:
+        ended(name, errors.NONE if error is None else errors.code_of(error))
+
     def told(name: str, shared: bool, done: Done) -> None:
         code = group_code(done.error)
         if shared and code in (errors.NONE, errors.GROUP_ID_NOT_FOUND):
-            _forget_shares(client, name, partial(ended, name))
+            forget_shares(client.door.shares_of, name, partial(forgotten, name))
         else:
             ended(name, code)
 
@@ -182,18 +183,6 @@ def _is_shared(client: KafkaClient, name: str) -> bool:
         return client.door.coordinator.share_group(name) is not None
     except Refusal:  # whoever deletes it is told
         return False
-
-
-def _forget_shares(client: KafkaClient, name: str, then: Callable[[int], None]) -> None:
-    def found(shares: "Shares | LogstoreError") -> None:
-        if isinstance(shares, LogstoreError):
-            then(errors.code_of(shares))
-        else:
-            shares.group_gone(
-                name, lambda error: then(errors.NONE if error is None else errors.code_of(error))
-            )
-
-    client.door.shares_of.when_open(found)
 
 
 HANDLERS: Final = {

@@ -105,6 +105,27 @@ def test_a_share_group_shows_its_members_and_no_offsets(api):
     assert [it["name"] for it in api.ask("GET", "topics/t/groups")["items"]] == ["g"]
 
 
+class Forgetful:
+    """Shares that are there, and say what they are to forget."""
+
+    def __init__(self, error=None):
+        self.error, self.forgotten = error, []
+
+    def when_open(self, then):
+        then(self)
+
+    def group_gone(self, group, done):
+        self.forgotten.append(group)
+        done(self.error)
+
+
+def test_a_share_group_whose_past_can_not_be_forgotten_is_told_of(api):
+    share(api, "m")
+    api.coordinator.share_heartbeat(Beat("g", "m", -1), api.timer_ms, lambda _: None)
+    api.peer = api.new_peer(shares_of=Forgetful(StorageFull("the disk is full")))
+    assert "the disk is full" in api.ask("DELETE", "groups/g", None, 503)["error"]
+
+
 def test_a_share_group_can_be_deleted_and_not_moved(api):
     share(api, "m")
     assert api.ask("DELETE", "groups/g", None, 409)["kind"] == "GroupBusy"
@@ -112,9 +133,12 @@ def test_a_share_group_can_be_deleted_and_not_moved(api):
     assert "'g' is a share group" in api.ask("POST", "groups/g/reset", body, 409)["error"]
     beat = Beat("g", "m", -1)
     api.coordinator.share_heartbeat(beat, api.timer_ms, lambda _: None)
+    shares = Forgetful()
+    api.peer = api.new_peer(shares_of=shares)
     assert api.ask("DELETE", "groups/g") == {
         "name": "g", "kind": "share", "offsets": 0, "topics": [], "dry_run": False,
     }  # fmt: skip
+    assert shares.forgotten == ["g"]
     assert api.ask("GET", "groups")["items"] == []
 
 

@@ -474,6 +474,7 @@ class GroupPartition(Struct):
     lag: str | None
     owner: str | None
     oldest_unread_ms: int | None
+    readers: int  # members; more than one read it in a share group alone
 
 
 class GroupLag(Struct):

@@ -15,6 +15,7 @@ from logstore.figures.ring import STEP_S
 from logstore.http.faults import UNAVAILABLE, Fault
 from logstore.kept import SHARED, KeptOffset
 from logstore.log import TopicPartition
+from logstore.protocols.house import forget_shares
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call, Page
 from logstore.protocols.http.door import HttpDoor
@@ -299,4 +300,14 @@ def _deleted(door: HttpDoor, call: Call, about: Mapping[str, Any], done: Done) -
         return
     door.audit.tell(audit.GROUP, call.who, f"deleted {about['name']}")
     door.lags.forget()
-    call.answer(about)
+    if about["kind"] != SHARED:
+        call.answer(about)
+        return
+
+    def forgotten(error: LogstoreError | None) -> None:
+        if error is None:
+            call.answer(about)
+        else:
+            call.fail(error)
+
+    forget_shares(door.shares_of, about["name"], forgotten)
