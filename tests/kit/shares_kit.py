@@ -74,7 +74,6 @@ class Shop:
             for topic in before.topics.values():
                 copied = self.topic(topic.name, len(topic.partitions), topic.id)
                 for old, new in zip(topic.partitions, copied.partitions, strict=True):
-                    new.start = new.end = old.start
                     _copy(old, new, lost=lost)
         self.journal.notes.freeze()
         self._ended = False
@@ -203,7 +202,10 @@ def mark(topic, outcome, pid, partition=0):
 
 
 def _copy(old, new, *, lost):
-    for batch in super(HeldLog, old).read(old.start, 1 << 30):
+    batches = super(HeldLog, old).read(old.start, 1 << 30)
+    new.end = batches[0].base_offset if batches else old.end
+    for batch in batches:
         if not lost or batch.next_offset <= old.synced:
             new.append(batch)
+    new.start = old.start
     new.sync()

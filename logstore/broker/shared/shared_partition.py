@@ -18,7 +18,7 @@ from logstore.broker.shared.rules import Rules
 from logstore.broker.shared.taking import Taking
 from logstore.broker.shares.acknowledgement import Said
 from logstore.broker.shares.partition import Acknowledging, Acquired, Changed, SharePartition
-from logstore.errors import InvalidRecordState, LogstoreError
+from logstore.errors import InvalidRecordState, LogstoreError, OffsetBelowStart
 from logstore.log import Log, Wake
 from logstore.records.batch import Batch
 
@@ -244,14 +244,18 @@ class SharedPartition:
         if self.due_ms is None and (due_ms := self._state.deadline_ms) is not None:
             self._around.due(self, due_ms)
 
-    def release(self, owner: str) -> None:
-        """The owner's session has ended."""
+    def release(self, owner: str) -> int:
+        """The owner's session has ended; how many runs of records there were to be looked at."""
+        runs = self._state.runs
         self._change(self._state.release(owner))
+        return runs
 
-    def expire(self) -> None:
-        """Who has had something for too long has it no more."""
+    def expire(self) -> int:
+        """Who has had something for too long has it no more; returns as ``release``."""
+        runs = self._state.runs
         self._change(self._state.expire(self._around.now_ms()))
         self._alarm()
+        return runs
 
     def _change(self, changed: Changed) -> None:
         """By itself: nobody waits until the journal has it."""
@@ -270,8 +274,11 @@ class SharedPartition:
 def _read(it: Taking, log: Log) -> bool:
     """Whether there may be more."""
     for n in range(READS_AT_ONCE):
-        if not it.read(log, READ_BYTES << n):
-            return it.more
+        try:
+            if not it.read(log, READ_BYTES << n):
+                return it.more
+        except OffsetBelowStart:  # it has lost its start this very moment
+            break
     return True
 
 

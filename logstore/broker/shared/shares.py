@@ -26,6 +26,7 @@ from logstore.broker.queues.share_groups import (
 )
 from logstore.broker.shared.rules import Rules, beginning
 from logstore.broker.shared.shared_partition import Done, SharedPartition
+from logstore.broker.shares.sessions import PARTITIONS_MAX as SESSION_PARTITIONS_MAX
 from logstore.broker.shares.sessions import Sessions, ShareSession
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Change
@@ -34,7 +35,9 @@ from logstore.log import Log
 from logstore.names import check_group
 
 PARTITIONS_MAX: Final = 50_000  # of all groups; one that is read takes 2 KiB
-ENDED_AT_ONCE: Final = 50  # partitions where somebody's records are released, or are overdue
+# Where somebody's records are released, or are overdue, before others have their turn.
+ENDED_AT_ONCE: Final = 50  # partitions
+LOCKS_AT_ONCE: Final = 1000  # runs of records that somebody has
 
 log: Final = logging.getLogger("logstore.shares")
 
@@ -227,7 +230,10 @@ class Shares:
 
     def use(self, session: ShareSession, partition: SharedPartition) -> None:
         """The session's owner may have records of it."""
-        self._used.setdefault(session.owner, set()).add(partition)
+        its = self._used.setdefault(session.owner, set())
+        its.add(partition)
+        if len(its) > SESSION_PARTITIONS_MAX:  # topics come and go, and sessions stay
+            its -= {it for it in its if it.gone}
 
     def end(self, session: ShareSession) -> None:
         """It is over, and all that its member has is available again."""
@@ -238,13 +244,12 @@ class Shares:
 
     def _release(self) -> None:
         """Some of what was left, each turn."""
-        for _ in range(ENDED_AT_ONCE):
-            if not self._ended:
-                return
-            owner, partitions = self._ended[0]
-            if partitions:
-                partitions.pop().release(owner)
-            if not partitions:
+        locks = partitions = 0
+        while self._ended and locks < LOCKS_AT_ONCE and partitions < ENDED_AT_ONCE:
+            owner, those = self._ended[0]
+            if those:
+                locks, partitions = locks + those.pop().release(owner), partitions + 1
+            if not those:
                 self._ended.popleft()
         if self._ended:
             self._around.soon(self._release)
@@ -259,13 +264,14 @@ class Shares:
     def look_at_times(self) -> None:
         """Take back what members have had for too long, some of it."""
         now_ms = self._around.now_ms()
-        for _ in range(ENDED_AT_ONCE):
-            if not self._due or self._due[0][0] > now_ms:
+        locks = partitions = 0
+        while self._due and self._due[0][0] <= now_ms:
+            if locks >= LOCKS_AT_ONCE or partitions >= ENDED_AT_ONCE:
                 break
             at_ms, _, partition = heappop(self._due)
             if partition.due_ms == at_ms:
                 partition.due_ms = None
-                partition.expire()
+                locks, partitions = locks + partition.expire(), partitions + 1
         if self._due:
             self._around.alarm(self._due[0][0])
 

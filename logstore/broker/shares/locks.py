@@ -31,6 +31,9 @@ class Locks:
     def __init__(self) -> None:
         self._locks: list[Lock] = []
 
+    def __len__(self) -> int:
+        return len(self._locks)
+
     @property
     def deadline_ms(self) -> int | None:
         """When the first of them is over; None: none ever is."""

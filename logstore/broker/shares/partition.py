@@ -97,6 +97,11 @@ class SharePartition:
         """When ``expire`` has something to do."""
         return self._locks.deadline_ms
 
+    @property
+    def runs(self) -> int:
+        """How many runs of records are out: what a look at all of them costs."""
+        return len(self._locks)
+
     def lag(self, end: int) -> int:
         """How many are not done with, of a log that ends here."""
         return self.settlement.ready(end) + self.settlement.out

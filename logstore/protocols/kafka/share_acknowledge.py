@@ -19,7 +19,7 @@ from logstore.protocols.kafka.door import (
 )
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.handler import handler
-from logstore.protocols.kafka.share_acks import Acknowledgements, Outcome
+from logstore.protocols.kafka.share_acks import Acknowledgements, Outcome, count_sessions
 from logstore.protocols.kafka.share_asked import Asked, asked_by
 from logstore.slices import Steps
 
@@ -50,6 +50,7 @@ def _acknowledged(client: KafkaClient, request: messages.Request) -> Steps:
         yield given(later)
     if asked.epoch == FINAL_EPOCH:
         shares.end(session)
+        count_sessions(client, shares)
     lock_ms = shares.rules(asked.group).limits.lock_ms
     answer = partial(_answer, asked.places, acks.outcomes, lock_ms)
     return InWorker(answer) if len(asked.places) > MANY else answer()

@@ -15,6 +15,7 @@ from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.partition_fetch import readable
 from logstore.slices import Steps
 
+PLACE_HELD_BYTES: Final = 256  # of a partition in a session
 SAID_A_UNIT: Final = 10  # runs of offsets, in a unit of work
 
 
@@ -82,3 +83,9 @@ class Acknowledgements:
         if self.settled and self._done is not None:
             done, self._done = self._done, None
             done()
+
+
+def count_sessions(client: KafkaClient, shares: Shares) -> None:
+    """What the client's sessions hold has changed."""
+    places = sum(len(it.places) for it in shares.sessions.of(client))
+    client.sharing_bytes = PLACE_HELD_BYTES * places

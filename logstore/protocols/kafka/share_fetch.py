@@ -33,7 +33,7 @@ from logstore.protocols.kafka.door import LEADER_EPOCH, NODE_ID, Later, elsewher
 from logstore.protocols.kafka.errors import code_of
 from logstore.protocols.kafka.fetch import FETCH_HELD_BYTES, RESPONSE_BYTES
 from logstore.protocols.kafka.partition_fetch import readable
-from logstore.protocols.kafka.share_acks import Acknowledgements, Outcome
+from logstore.protocols.kafka.share_acks import Acknowledgements, Outcome, count_sessions
 from logstore.protocols.kafka.share_asked import Asked, asked_by
 from logstore.protocols.kafka.slots import Slot
 from logstore.protocols.session import Buffer
@@ -50,7 +50,14 @@ TAKE_UNITS: Final = 10  # of records that are taken of a partition
 MANY_TOLD: Final = 500  # partitions of an answer, which a worker makes then
 # However much a client wants to wait for: to count more would take long at each piece of news.
 COUNTED_BYTES: Final = 64 << 10
-PLACE_HELD_BYTES: Final = 256  # of a partition in a session
+# What Kafka's client knows for a partition; it ends with any other.
+PARTITION_CODES: Final = {
+    errors.CORRUPT_MESSAGE,
+    errors.KAFKA_STORAGE_ERROR,
+    errors.TOPIC_AUTHORIZATION_FAILED,
+    errors.UNKNOWN_TOPIC_ID,
+    errors.UNKNOWN_TOPIC_OR_PARTITION,
+}
 
 
 def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot:
@@ -83,7 +90,9 @@ class _Reading:
         self.taken: Taken = NOTHING
 
     def fail(self, error: LogstoreError) -> None:
-        self.outcome = Outcome(code_of(error), str(error))
+        code = code_of(error)
+        known = code if code in PARTITION_CODES else errors.UNKNOWN_SERVER_ERROR
+        self.outcome = Outcome(known, str(error))
         self.partition = None
 
 
@@ -148,6 +157,7 @@ class ShareFetching:
         acks.then(client.wake)
         if asked.epoch == FINAL_EPOCH:
             shares.end(session)
+            count_sessions(client, shares)
         elif self._request.max_records > 0 and self._request.max_bytes > 0:
             yield from self._open(shares, session)
 
@@ -175,8 +185,7 @@ class ShareFetching:
         else:
             session = sessions.go_on(asked.group, asked.member, asked.epoch)
             session.change(asked.places, asked.forgotten)
-        held = sum(len(it.places) for it in sessions.of(client))
-        client.sharing_bytes = PLACE_HELD_BYTES * held
+        count_sessions(client, shares)
         return session
 
     def _open(self, shares: Shares, session: ShareSession) -> Steps:

@@ -18,11 +18,16 @@ from share_kit import (
     parts_of,
 )
 
+from logstore.access.access import ADMINISTRATOR, Access, Unkept
+from logstore.access.identity import Identity
+from logstore.access.resources import ALL, GROUP, TOPIC
+from logstore.broker.shared import shares as shares_module
 from logstore.broker.shares import sessions as sessions_module
 from logstore.broker.shares.sessions import EPOCH_MAX
 from logstore.errors import LogFailed, StorageFull
 from logstore.kafka.messages import share_fetch
 from logstore.kafka.schema import codec
+from logstore.kept_users import KeptAccess, KeptQuota, KeptRule, KeptUser
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka import share_fetch as module
 from logstore.records.batch import split
@@ -556,6 +561,71 @@ def test_a_session_that_ends_with_an_acknowledgement(a):
     a.fetch([(topic, 0)])
     assert a.fetch([(topic, 0)], epoch=-1).error_code == INVALID_REQUEST  # it reads nothing more
     assert a.fetch(epoch=-1).error_code == 0
+
+
+# Rights, quotas, memory
+
+
+def test_rights_that_are_taken_while_it_waits():
+    rules = [KeptRule("al", ALL, kind, "*") for kind in (TOPIC, GROUP)]
+    users = KeptUser("root", tags=(ADMINISTRATOR,)), KeptUser("al")
+    access = Access(Unkept(KeptAccess(users, rules)))
+    a = Sharer(talk=Talk(access=access))
+    a.talk.session._login = None
+    a.talk.session._client.become(Identity("al", "192.0.2.1", "PLAIN", "kafka"))
+    topic, other = a.topic(), a.topic("other")
+    a.fetch([(topic, 0), (other, 0)])
+    a.send(wait_ms=500)
+    assert a.heard() is None
+    access.change([KeptRule("al", ALL, TOPIC, "t", allow=False)])
+    append(topic, 1)
+    assert a.heard() is None
+    append(other, 1)
+    parts = parts_of(a.heard())
+    assert parts[topic.uuid, 0].error_code == errors.TOPIC_AUTHORIZATION_FAILED
+    assert len(parts[other.uuid, 0].acquired_records) == 1
+    a.send(wait_ms=500)
+    assert a.heard() is None
+    access.change([KeptRule("al", ALL, GROUP, "g", allow=False)])
+    assert a.heard().error_code == errors.GROUP_AUTHORIZATION_FAILED
+
+
+def test_a_quota_gives_a_windows_worth_and_then_the_client_waits(a):
+    quota = KeptQuota((("client-id", "test"),), {"consumer_byte_rate": 20.0})
+    assert a.talk.door.access.change([quota]).error is None
+    topic = a.topic()
+    for _ in range(10):
+        append(topic, 1)
+    size = topic.partitions[0].read(0, 1)[0].size
+    answer = a.fetch([(topic, 0)])
+    assert acquired(answer, topic) == [(0, 200 // size - 1, 1)]  # a window of 10 s
+    assert answer.throttle_time_ms == 0
+    answer = a.fetch()
+    assert acquired(answer, topic) == [(200 // size, 2 * (200 // size) - 1, 1)]
+    assert answer.throttle_time_ms > 0
+    a.send()
+    assert a.heard() is None  # nothing is taken of it meanwhile
+    a.talk.pass_time(answer.throttle_time_ms / 1000)
+    a.talk.feed(b"")
+    assert a.heard().error_code == 0
+
+
+def test_sessions_are_held_for_their_connection(a):
+    topic = a.topic(partitions=5)
+    before = a.talk.session.held_bytes
+    a.fetch([(topic, number) for number in range(5)])
+    assert a.talk.session.held_bytes == before + 5 * 256
+    a.fetch(epoch=-1)
+    assert a.talk.session.held_bytes == before
+
+
+def test_a_partition_is_told_of_by_codes_that_clients_know(a, monkeypatch):
+    """Kafka's ends with any other."""
+    monkeypatch.setattr(shares_module, "PARTITIONS_MAX", 0)
+    topic = a.topic()
+    [part] = parts_of(a.fetch([(topic, 0)])).values()
+    assert part.error_code == errors.UNKNOWN_SERVER_ERROR
+    assert "there may be no more" in part.error_message
 
 
 # Work of a turn
