@@ -46,7 +46,12 @@ def describe_transactions(
 ) -> Steps:
     """Key 65."""
     found = []
-    for name in dict.fromkeys(request.transactional_ids):  # once, however often it is named
+    named: set[str] = set()
+    for name in request.transactional_ids:
+        if name in named:  # it is told once
+            yield 1
+            continue
+        named.add(name)
         if not client.may(DESCRIBE, TRANSACTIONAL_ID, name):
             found.append(_undescribed(CODES[TRANSACTIONAL_ID], name))
             yield ASK_UNITS
