@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # models that a server does without which has none
     from logstore.broker.queues.queue import Queue
     from logstore.broker.transacting.group_offsets import GroupOffsets
     from logstore.broker.transacting.telling import Telling
-    from logstore.broker.transactions.journaled import Journaled
+    from logstore.broker.transactions.staged import Committed, Staged
 
 log = logging.getLogger("logstore.node")
 
@@ -104,7 +104,8 @@ class Groups:
 
     def let_transactions_commit(
         self,
-        journaled: "Journaled",
+        staged: "Staged",
+        newest: "Sequence[tuple[int, Committed]]",
         telling: "Telling",
         finished: Callable[[int], None],
         later: Callable[[Callable[[], None]], object],
@@ -113,11 +114,11 @@ class Groups:
         from logstore.broker.transacting.group_offsets import GroupOffsets
 
         offsets = self._offsets = GroupOffsets(
-            self.coordinator, journaled.staged, telling, self._topics, finished, later
+            self.coordinator, staged, telling, self._topics, finished, later
         )
         self.coordinator.undecided = offsets
         self._table.pending = offsets.has_pending
-        offsets.begin(journaled.committed())
+        offsets.begin(newest)
         return offsets
 
     def _now_ms(self) -> int:

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.topic import uuid_of
@@ -108,25 +108,27 @@ class NodeTransactions:
         if isinstance(telling, LogstoreError):
             self._failed(telling)
         elif self._journaled is not None:  # it was the logs that could not be read
-            self._journal_read(telling, self._journaled)
+            self._load_from(telling, self._journaled)
         else:
             self._work(partial(_read_journal, telling), partial(self._journal_read, telling))
 
-    def _journal_read(self, telling: "Telling", found: "Journaled | LogstoreError") -> None:
+    def _journal_read(self, telling: "Telling", found: "_Read | LogstoreError") -> None:
         if self._over:
             return
         if isinstance(found, LogstoreError):
             self._failed(found)
             return
-        if self._offsets is None:
-            from logstore.broker.queues.journal import settlements_of
+        from logstore.broker.queues.journal import settlements_of
 
-            self._ended = settlements_of(telling.journal).ended
-            self._journaled = found
-            self._offsets = self._groups.let_transactions_commit(
-                found, telling, self.finished, self._call_later
-            )
-            self._queues.tell_decided(self._offsets.overtaken)
+        self._ended = settlements_of(telling.journal).ended
+        self._journaled = found.journaled
+        self._offsets = self._groups.let_transactions_commit(
+            found.journaled.staged, found.newest, telling, self.finished, self._call_later
+        )
+        self._queues.tell_decided(self._offsets.overtaken)
+        self._load_from(telling, found.journaled)
+
+    def _load_from(self, telling: "Telling", found: "Journaled") -> None:
         self._work(partial(self._read, telling, found), partial(self._was_read, telling))
 
     def _read(self, telling: "Telling", journaled: "Journaled") -> "Loaded | LogstoreError":
@@ -249,13 +251,21 @@ class NodeTransactions:
             it.stop()
 
 
-def _read_journal(telling: "Telling") -> "Journaled | LogstoreError":
+class _Read(NamedTuple):
+    """What the journal has."""
+
+    journaled: "Journaled"
+    newest: "Sequence[tuple[int, Committed]]"
+
+
+def _read_journal(telling: "Telling") -> _Read | LogstoreError:
     from logstore.broker.queues.journal import settlements_of
 
     try:
-        return settlements_of(telling.journal).transactions()
+        journaled = settlements_of(telling.journal).transactions()
     except LogstoreError as error:
         return error
+    return _Read(journaled, journaled.newest())
 
 
 class _Partitions:

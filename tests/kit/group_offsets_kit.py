@@ -102,7 +102,7 @@ class GroupsNode(Node):
             self.later.append,
         )  # fmt: skip
         self.groups.undecided = self.kept
-        self.kept.begin(journaled.committed())
+        self.kept.begin(journaled.newest())
 
     def commit(self, committed, place, done):
         self.kept.commit(committed, place, done)

@@ -79,7 +79,9 @@ class GroupOffsets:
         self._finished = finished
         self._later = later
         self._replayable = False  # whether the journal has offsets that a start may read again
-        self._before: dict[int, Keeping] = {}  # what ``begin`` was given, by place
+        self._begun_upto = -1  # the last place that ``begin`` was given
+        self._when_begun: list[Done] | None = []  # None: that is durable, or never will be
+        self._begin_error: LogstoreError | None = None
         self._due: dict[str, list[_Due]] = {}  # by group
         self._owed: list[_Due] = []  # of those: what is to be tried again
 
@@ -212,25 +214,39 @@ class GroupOffsets:
 
     # What transactions commit
 
-    def begin(self, committed: Iterable[tuple[int, Committed]]) -> None:
-        """What the journal has of an earlier process, each with its place, in order: first of all.
+    def begin(self, newest: Sequence[tuple[int, Committed]]) -> None:
+        """What the journal has of an earlier process (``Journaled.newest``): first of all.
 
-        It is committed at once. Who commits with one of these places later is told of this.
+        It is committed at once. Who commits with a place of these, or of one before, is told then.
         """
-        by_place: dict[int, list[Committed]] = {}
-        for place, it in committed:
-            by_place.setdefault(place, []).append(it)
-        for place, those in by_place.items():
-            self._before[place] = Keeping()
-            self._commit(those, place, self._before[place].finish)
+        self._begun_upto = max((place for place, _ in newest), default=-1)
+        left = len(newest)
+
+        def ended(error: LogstoreError | None) -> None:
+            nonlocal left
+            left -= 1
+            self._begin_error = self._begin_error or error
+            if not left:
+                self._begun()
+
+        for place, (group, offsets) in newest:
+            self._keep(group, offsets, place, lambda _: None, ended)
+        if not newest:
+            self._begun()
+
+    def _begun(self) -> None:
+        waiting, self._when_begun = self._when_begun or [], None
+        for done in waiting:
+            done(self._begin_error)
 
     def commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
         """As Around.commit. It is tried again, and not told, where the disk is full."""
-        before = self._before.pop(place, None)
-        if before is not None:
-            before.then(lambda it: done(it.error))
-        else:
+        if place > self._begun_upto:
             self._commit(committed, place, done)
+        elif self._when_begun is None:
+            done(self._begin_error)
+        else:
+            self._when_begun.append(done)
 
     def _commit(self, committed: Sequence[Committed], place: int, done: Done) -> None:
         left = len(committed)

@@ -88,6 +88,17 @@ class Journaled:
         self._leave_out()
         return [(place, it) for place, those in sorted(self._committed.items()) for it in those]
 
+    def newest(self) -> list[tuple[int, Committed]]:
+        """The same, but for what groups have committed again."""
+        found, known = list[tuple[int, Committed]](), set[tuple[str, bytes, int]]()
+        for place, (group, offsets) in reversed(self.committed()):
+            new = {(group, it.topic_id, it.partition): it for it in offsets}
+            left = tuple(it for key, it in new.items() if key not in known)
+            known.update(new)
+            if left:
+                found.append((place, Committed(group, left)))
+        return found[::-1]
+
     def finish(self, place: int) -> None:
         """What the record says is done. It may not be read yet.
 

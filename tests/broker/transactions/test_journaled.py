@@ -192,6 +192,21 @@ def test_what_was_committed_and_deleted_does_not_come_back(journal, group, place
         assert found == [(3, left)] * bool(left) + [(5, [0])]
 
 
+def test_what_a_group_has_committed_again_is_not_the_newest(journal):
+    it = journal.known(an_id(pending=True))
+    for _ in range(2):
+        journal.staged(it)
+        journal.staged(it, OFFSET._replace(partition=1), "h")
+        it = journal.end(it, COMMIT)
+    last = OFFSET._replace(offset=9)
+    journal.write(overtaken_key("g"), encode_offsets([last, OFFSET._replace(partition=2)]))
+    assert [place for place, _ in journal.it.committed()] == [3, 3, 6, 6, 7]
+    assert journal.it.newest() == [
+        (6, Committed("h", (OFFSET._replace(partition=1),))),
+        (7, Committed("g", (last, OFFSET._replace(partition=2)))),
+    ]
+
+
 def test_what_is_abandoned_changes_no_producer(journal):
     it = journal.known(an_id(pending=True))
     for pid, epoch in ((it.pid, 4), (99, 0)):
