@@ -3,10 +3,12 @@
 import json
 import signal
 import subprocess
+import time
 import urllib.request
 
 import pytest
-from librdkafka import create
+from confluent_kafka import ShareConsumer
+from librdkafka import create, produce
 from serving import COMMAND, DEADLINE_S
 from wire_client import WireClient
 
@@ -29,6 +31,12 @@ def beat(client, member, epoch=0, topics=("t",)):
 
 def numbers(answer):
     return {n for it in answer.assignment.topic_partitions for n in it.partitions}
+
+
+def group_of(server):
+    host, port = server.http
+    with urllib.request.urlopen(f"http://{host}:{port}/api/v1/groups/g") as answer:
+        return json.load(answer)
 
 
 def said(server, *words):
@@ -73,6 +81,27 @@ def test_members_and_settings_are_there_when_the_server_is_back(start, how):
     assert "Traceback" not in errors
 
 
+def test_the_api_shows_how_far_librdkafkas_share_consumer_is(start):
+    server = start(http_port=0, group_share_auto_offset_reset="earliest")
+    create(server, "t")
+    produce(server, "t", [b"%d" % n for n in range(10)])
+    consumer = ShareConsumer({"bootstrap.servers": server.address, "group.id": "g"})
+    consumer.subscribe(["t"])
+    found, deadline = [], time.monotonic() + DEADLINE_S
+    while len(found) < 10 and time.monotonic() < deadline:
+        found += [it.value() for it in consumer.poll(0.5)]
+    assert (len(found), group_of(server)["members_total"]) == (10, 1)
+    consumer.commit_sync(10.0)
+    consumer.close()
+    produce(server, "t", [b"10"])
+    group = group_of(server)
+    assert [(it["committed"], it["lag"]) for it in group["partitions"]] == [("10", "1")]
+    assert (group["lag"], group["members"], group["state"]) == ("1", [], "Empty")
+    code, errors = server.stop()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
 def test_commands_and_the_api_show_who_is_there(start):
     server = start(http_port=0)
     create(server, "t", 4)
@@ -83,9 +112,7 @@ def test_commands_and_the_api_show_who_is_there(start):
         assert [it["id"] for it in found["members"]] == ["m"]
         assert found["members"][0]["partitions"] == [["t", n] for n in range(4)]
         assert {(it["committed"], it["lag"]) for it in found["partitions"]} == {(None, None)}
-        host, port = server.http
-        with urllib.request.urlopen(f"http://{host}:{port}/api/v1/groups/g") as answer:
-            group = json.load(answer)
+        group = group_of(server)
         assert (group["kind"], group["members_total"]) == ("share", 1)
         moved = said(server, "group", "reset-offsets", "g", "--to", "earliest", "--topic", "t")
         assert (moved.returncode, "is a share group" in moved.stderr) == (1, True)

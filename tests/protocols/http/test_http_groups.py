@@ -5,7 +5,8 @@ from http_topics import Topical
 
 from logstore.broker.coordinator.calls import Beat, Identity, Join, Sync
 from logstore.broker.coordinator.undecided import Unread
-from logstore.errors import StorageFull
+from logstore.broker.queues.share_groups import Place
+from logstore.errors import CorruptStore, StorageFull
 from logstore.figures.ring import STEP_S, STEPS
 from logstore.kept import OffsetToCommit
 from logstore.protocols.kafka.subscription import assigned
@@ -103,6 +104,40 @@ def test_a_share_group_shows_its_members_and_no_offsets(api):
     assert (row["kind"], row["members"], row["topics"], row["lag"]) == ("share", 3, 1, None)
     assert row["error"] is None
     assert [it["name"] for it in api.ask("GET", "topics/t/groups")["items"]] == ["g"]
+
+
+class Settled:
+    """Shares of a group that has done with this of t: {partition: (start, lag)}."""
+
+    def __init__(self, topic, standings):
+        self.topic, self.standings, self.opened = topic, standings, self
+
+    def places(self, group):
+        return [Place(group, self.topic.uuid, number) for number in self.standings]
+
+    def standing(self, place, end):
+        assert (place.group, place.topic_id, end) == ("g", self.topic.uuid, 4)
+        found = self.standings.get(place.partition)
+        if found == "damaged":
+            raise CorruptStore("damaged")
+        return found
+
+
+@pytest.mark.parametrize(
+    ("standings", "rows", "lag"),
+    [
+        ({0: (1, 2), 1: (4, 0)}, [("1", "2"), ("4", "0")], "2"),
+        ({1: (3, 1)}, [(None, None), ("3", "1")], None),
+        ({0: "damaged", 1: (3, 1)}, [(None, None), ("3", "1")], None),
+    ],
+)
+def test_a_share_group_shows_what_it_has_not_done_with(api, standings, rows, lag):
+    share(api, "m")
+    api.coordinator.share_heartbeat(Beat("g", "m", -1), api.timer_ms, lambda _: None)
+    api.peer = api.new_peer(shares_of=Settled(api.topics.get("t"), standings))
+    found = api.ask("GET", "groups/g")
+    assert [(it["committed"], it["lag"]) for it in found["partitions"]] == rows
+    assert (found["lag"], found["partitions_total"], found["members"]) == (lag, 2, [])
 
 
 class Forgetful:

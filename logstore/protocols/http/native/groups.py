@@ -113,9 +113,21 @@ def described(door: HttpDoor, call: Call) -> None:
     """One, with its members and a page of its partitions. Raises UnknownGroup."""
     name, page = call.word("name"), call.page()
     found = description(door, name)
+    shares = door.shares_of.opened if found.kind == SHARED else None
+    if shares is None:
+        look = partial(_look, door, call, found, page)
+        elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
+        return
+    # Where there are share groups, it has been imported already.
+    from logstore.protocols.http.native.shared import topics_begun, with_standings
 
-    look = partial(_look, door, call, found, page)
-    elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
+    look = partial(_look, door, call, found, page, topics_begun(door.topics, shares, name))
+    elsewhere(
+        door, call, look,
+        lambda about: call.answer(
+            with_standings(door.topics, shares, about) | _watched(door, name)
+        ),
+    )  # fmt: skip
 
 
 def description(door: HttpDoor, name: str) -> GroupDescription:
@@ -137,11 +149,18 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
         raise error_of(it.error, name, it.message) from None
 
 
-def _look(door: HttpDoor, call: Call, it: GroupDescription, page: Page) -> dict[str, Any]:
+def _look(
+    door: HttpDoor,
+    call: Call,
+    it: GroupDescription,
+    page: Page,
+    begun: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """``begun``: topics that a share group has to do with, whether it has members or not."""
     offsets = committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
     readers = _readers(members)
-    topics = sorted({topic for topic, _ in offsets} | {topic for topic, _ in readers})
+    topics = sorted({topic for topic, _ in (*offsets, *readers)} | begun)
     stands = {
         topic: _stands(door, topic) for topic in topics if may_topic(door, call, DESCRIBE, topic)
     }
