@@ -28,14 +28,14 @@ def init_producer_id(
     """Key 22: an id that nobody had before; or the next producer of a transactional id."""
     if request.transactional_id is not None:
         return initialize(client, version, request.transactional_id, request)
+    return InWorker(partial(_new_id, client))
+
+
+def _new_id(client: KafkaClient) -> init_messages.Response:
     if not (client.sees_some_topic(WRITE) or client.may_cluster(IDEMPOTENT_WRITE)):
         return no_producer(errors.CLUSTER_AUTHORIZATION_FAILED)
-    return InWorker(partial(_new_id, client.door))
-
-
-def _new_id(door: KafkaDoor) -> init_messages.Response:
     try:
-        return init_messages.Response(producer_id=door.topics.new_producer_id())
+        return init_messages.Response(producer_id=client.door.topics.new_producer_id())
     except LogstoreError as error:
         return no_producer(code_of(error))
 
