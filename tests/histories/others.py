@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import warnings
+from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError as AioKafkaError
@@ -117,7 +118,8 @@ class Python(Other):
         except KafkaError:
             pass  # a new one
         finally:
-            producer.close(timeout=0)
+            with suppress(KafkaTimeoutError):  # it has gone all the same
+                producer.close(timeout=0)
 
     def transact(self, producer):
         operation, sends, asked = self.recorder.begin(self.name), [], math.inf
