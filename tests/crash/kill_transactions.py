@@ -4,10 +4,10 @@ of them by the histories of all clients.
     python -m tests.crash.kill_transactions --rounds 50 [--seed 7]
 
 Transactions of sends by librdkafka, aiokafka and kafka-python, a group of two that consumes,
-transforms and produces, readers of committed records and of all. They stay while the server is
-killed, stopped, or paused for longer than a transaction may take, and while others take their
-transactional ids. Then, with all transactions at an end, everything is read, and nothing of what
-``tests.histories.findings`` looks for may be found.
+transforms and produces, AMQP's transactions of messages to topics, readers of committed records and
+of all. They stay while the server is killed, stopped, or paused for longer than a transaction may
+take, and while others take their transactional ids. Then, with all transactions at an end,
+everything is read, and nothing of what ``tests.histories.findings`` looks for may be found.
 """
 
 import random
@@ -20,6 +20,7 @@ import logstore
 from tests.histories import confluent
 from tests.histories.confluent import TRANSACTION_MS, Reader, Sender, Worker
 from tests.histories.findings import findings
+from tests.histories.held import Amqp
 from tests.histories.history import History, Outcome
 from tests.histories.others import Aio, Python
 from tests.histories.recorder import Recorder
@@ -30,6 +31,8 @@ from tests.kit.waiting import until
 ROUNDS_OF_A_STORE = 10  # all that was ever sent is checked at their end
 INPUTS = [("in", 0), ("in", 1)]
 OUTPUTS = [("out", 0), ("out", 1), ("out", 2)]
+HELD = [("held-0", 0), ("held-1", 0), ("held-2", 0)]  # AMQP's alone, by exchanges of these names
+PLACES = INPUTS + OUTPUTS + HELD
 GROUP = "workers"
 SHOWN = 20  # findings
 QUIET_MOST_S = 2  # without anybody who commits
@@ -59,12 +62,15 @@ def prepare(path):
     with logstore.open(path) as store:
         for topic, places in (("in", INPUTS), ("out", OUTPUTS)):
             store.create_topic(topic, len(places), SEGMENTS)
+        for topic, _ in HELD:
+            store.create_topic(topic, settings=SEGMENTS)
+            store.exchange(topic, "x-topic")
 
 
 class Crowd:
     """All clients."""
 
-    def __init__(self, address, choose):
+    def __init__(self, address, amqp, choose):
         self.address, self.choose, self.recorder = address, choose, Recorder()
         self.clients, self.zombies = [], 0
         for name, places in (("feeder", INPUTS), ("sender", OUTPUTS), ("both", INPUTS + OUTPUTS)):
@@ -73,11 +79,14 @@ class Crowd:
             self.add(Worker, f"worker-{number}", OUTPUTS, GROUP, "in")
         self.add(Aio, "aio", OUTPUTS)
         self.add(Python, "python", OUTPUTS)
-        self.add(Reader, "committed", INPUTS + OUTPUTS, True)
-        self.add(Reader, "all", INPUTS + OUTPUTS, False)
+        for number in range(2):
+            self.add(Amqp, f"amqp-{number}", HELD, address=amqp)
+        self.add(Reader, "committed", PLACES, True)
+        self.add(Reader, "all", PLACES, False)
 
-    def add(self, kind, name, *more):
-        client = kind(name, self.recorder, random.Random(self.choose.random()), self.address, *more)
+    def add(self, kind, name, *more, address=None):
+        choose = random.Random(self.choose.random())
+        client = kind(name, self.recorder, choose, address or self.address, *more)
         self.clients.append(client)
         client.start()
 
@@ -110,12 +119,12 @@ class Trial:
     def __init__(self, path, choose):
         self.path, self.choose = path, choose
         self.faults = []  # when, and which
-        self.server = self.serve(0)
-        self.port = self.server.endpoint[1]
-        self.crowd = Crowd(self.server.address, choose)
+        self.server = self.serve(0, 0)
+        self.ports = self.server.endpoint[1], self.server.amqp[1]
+        self.crowd = Crowd(self.server.address, self.server.amqp, choose)
 
-    def serve(self, port):
-        return Serving(self.path, port=port, resp_port=-1, **SETTINGS)
+    def serve(self, port, amqp_port):
+        return Serving(self.path, port=port, resp_port=-1, amqp_port=amqp_port, **SETTINGS)
 
     def end_life(self, number):
         code, errors = self.server.stop(number)
@@ -138,7 +147,7 @@ class Trial:
         else:
             self.end_life(signal.SIGKILL if fault == "kill" else signal.SIGTERM)
             time.sleep(self.choose.choice([0, 0, 0.5]))
-            self.server = self.serve(self.port)
+            self.server = self.serve(*self.ports)
         if self.choose.random() < 0.5:
             self.crowd.banish()
 
@@ -147,12 +156,12 @@ class Trial:
         self.crowd.banish()
         self.crowd.check_that_all_go_on()
         self.crowd.stop()
-        address, places = self.server.address, INPUTS + OUTPUTS
+        address = self.server.address
         until(
-            lambda: confluent.ends(address, places, True) == confluent.ends(address, places, False),
+            lambda: confluent.ends(address, PLACES, True) == confluent.ends(address, PLACES, False),
             complain=lambda: "a transaction does not come to an end",
         )
-        last = {place: confluent.all_committed(address, place) for place in places}
+        last = {place: confluent.all_committed(address, place) for place in PLACES}
         stands = confluent.stands(address, GROUP, INPUTS)
         groups = {(GROUP, place): offset for place, offset in stands.items()}
         return History(tuple(self.crowd.recorder.operations), last, groups)
@@ -169,7 +178,7 @@ def run(rounds, seed, path):
         history = trial.history()
     finally:
         trial.end_life(signal.SIGTERM)
-    found = findings(history)
+    found = findings(history) + findings(history.only(HELD), held=True)
     if found:
         shown = "\n".join(map(str, found[:SHOWN]))
         kept = keep(history, trial)

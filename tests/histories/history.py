@@ -4,7 +4,8 @@ Every value is sent once, so that whoever reads it tells which operation wrote i
 says is the order in its log: no order of writes has to be guessed.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 Place = tuple[str, int]  # topic, partition
@@ -79,3 +80,14 @@ class History:
     last: dict[Place, tuple[tuple[int, Value], ...]] = field(default_factory=dict)
     # Where groups stood in the end, of logs of which nobody else has committed offsets.
     groups: dict[tuple[str, Place], int] = field(default_factory=dict)
+
+    def only(self, places: Collection[Place]) -> "History":
+        """What there is of these logs alone."""
+        kept = []
+        for it in self.operations:
+            steps = tuple(step for step in it.steps if step.place in places)
+            if steps:
+                kept.append(replace(it, steps=steps))
+        last = {place: read for place, read in self.last.items() if place in places}
+        groups = {of: offset for of, offset in self.groups.items() if of[1] in places}
+        return History(tuple(kept), last, groups)

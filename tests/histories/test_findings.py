@@ -173,6 +173,20 @@ def test_streaming_transactions_may_interleave():
         assert kinds(CASES[kind][0], held=False) == set()
 
 
+def test_a_part_of_the_logs_is_a_history_of_its_own():
+    whole = history(
+        txn(Send(A, "x", 0), Send(B, "y", 1), client="p"),
+        txn(Send(A, "v", 1), Send(B, "w", 0), client="q"),
+        reader(Poll(B, ((0, "w"),))),
+        last={A: (), B: ()}, groups={("g", A): 1, ("g", B): 1},
+    )  # fmt: skip
+    part = whole.only([A])
+    assert [it.steps for it in part.operations] == [(Send(A, "x", 0),), (Send(A, "v", 1),)]
+    assert (part.last, part.groups) == ({A: ()}, {("g", A): 1})
+    assert "G0" in kinds(whole)
+    assert "G0" not in kinds(part)
+
+
 def test_what_was_read_has_to_stay():
     info = txn(Send(A, "x", 0), outcome=INFO)
     assert kinds(history(info, reader(Poll(A, ((0, "x"),))), last={A: ()})) == {"unseen", "torn"}
