@@ -309,13 +309,12 @@ class GroupSettings:
 
     errors_deadletterqueue_copy_record_enable: bool = _setting(
         False,
-        "copy the records themselves to the dead letter topic; false: their headers alone, which "
-        "say where they are",
+        "taken, and has no effect, as errors.deadletterqueue.topic.name has none",
     )
     errors_deadletterqueue_topic_name: str = _setting(
         "",
-        "the topic where records of a share group go that are rejected, or were delivered too "
-        "often; empty: nowhere",
+        "taken, and has no effect: records of a share group that are rejected, or were delivered "
+        "too often, stay in their topic alone",
         pattern=r"[a-zA-Z0-9._-]{1,249}",
     )
     share_auto_offset_reset: str = _setting(
