@@ -111,6 +111,19 @@ def test_settings_of_topics_are_told():
     assert not talk.told()
 
 
+def test_settings_of_groups_are_told_as_those_of_topics_are():
+    talk = Audited()
+    m = incremental_alter_configs
+    configs = [
+        m.AlterableConfig("share.delivery.count.limit", 0, "3"),
+        m.AlterableConfig("share.isolation.level", 1),
+    ]
+    request = m.Request([m.AlterConfigsResource(32, "g", configs)])
+    talk.ask(44, 1, request, m.Response)
+    said = "of group g: share.delivery.count.limit=3, share.isolation.level by default"
+    assert talk.told() == [did(audit.SETTINGS, said)]
+
+
 def test_groups_and_offsets_that_are_deleted_are_told():
     talk = Audited()
     offsets = {("t", 0): OffsetToCommit(0)}
