@@ -184,6 +184,7 @@ def test_a_group_shows_how_far_it_is_in_each_partition(api):
     assert first == {
         "topic": "t", "partition": 0, "committed": "1", "commit_ms": 0, "metadata": "",
         "start": "0", "end": "4", "lag": "3", "owner": None, "oldest_unread_ms": 1000,
+        "pending": False,
         "readers": 0,
     }  # fmt: skip
     assert (second["committed"], second["start"], second["lag"]) == (None, "2", "2")
@@ -365,6 +366,18 @@ def test_a_change_that_cannot_be_kept_is_said(api):
     api.keeper.error = None
     assert offsets(api, "g") == {("t", 0): 1}
     assert list(api.audit) == []
+
+
+def test_partitions_with_offsets_in_open_transactions_are_told(api):
+    class OneOfThem(Unread):
+        def unstable(self, group):
+            return {(api.topics.get("t").uuid, 1)} if group == "g" else ()
+
+    api.commit("g", {("t", 0): 1, ("t", 1): 1})
+    api.coordinator.undecided = OneOfThem()
+    assert [it["pending"] for it in api.ask("GET", "groups/g")["partitions"]] == [False, True]
+    api.coordinator.undecided = Unread()
+    assert [it["pending"] for it in api.ask("GET", "groups/g")["partitions"]] == [False, False]
 
 
 def test_until_it_is_known_what_is_pending_in_transactions_it_is_said(api):

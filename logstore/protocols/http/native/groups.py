@@ -1,6 +1,7 @@
 """Groups: how far they are, who is in them; deleted."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from logstore.access import audit
 from logstore.access.resources import DESCRIBE
 from logstore.broker.coordinator.calls import Done, GroupDescription, MemberDescription
 from logstore.broker.coordinator.refusal import Refusal
+from logstore.broker.coordinator.undecided import Partition
 from logstore.broker.group_lags import Behind, Stands
 from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownGroup
@@ -115,7 +117,7 @@ def described(door: HttpDoor, call: Call) -> None:
     found = description(door, name)
     shares = door.shares_of.opened if found.kind == SHARED else None
     if shares is None:
-        look = partial(_look, door, call, found, page)
+        look = partial(_look, door, call, found, page, pending=_pending(door, name))
         elsewhere(door, call, look, lambda about: call.answer(about | _watched(door, name)))
         return
     # Where there are share groups, it has been imported already.
@@ -149,14 +151,25 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
         raise error_of(it.error, name, it.message) from None
 
 
+def _pending(door: HttpDoor, name: str) -> frozenset[Partition]:
+    """For another thread; nothing, as long as it is not known."""
+    with suppress(Refusal):
+        return frozenset(door.coordinator.unstable(name))
+    return frozenset()
+
+
 def _look(
     door: HttpDoor,
     call: Call,
     it: GroupDescription,
     page: Page,
     begun: frozenset[str] = frozenset(),
+    pending: frozenset[Partition] = frozenset(),
 ) -> dict[str, Any]:
-    """``begun``: topics that a share group has to do with, whether it has members or not."""
+    """``begun``: topics that a share group has to do with, whether it has members or not.
+
+    ``pending``: partitions with offsets in transactions that are open.
+    """
     offsets = committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
     readers = _readers(members)
@@ -169,6 +182,9 @@ def _look(
         _partition(door, place, offsets.get(place), stands[place[0]][place[1]], readers, aged)
         for place, aged in _aged(paging.part(places, page))
     ]
+    for row in rows if pending else ():
+        topic = door.topics.get(row["topic"])
+        row["pending"] = topic is not None and (topic.uuid, row["partition"]) in pending
     if it.kind == SHARED:  # where it stands is no committed offset
         rows = [row | {"lag": None, "oldest_unread_ms": None} for row in rows]
     behind = door.lags.one(it.group)
@@ -268,6 +284,7 @@ def _partition(
         "owner": them[0] if len(them) == 1 else None,
         "readers": len(them),
         "oldest_unread_ms": _time_at(door, place, at) if aged and lag else None,
+        "pending": False,
     }
 
 
