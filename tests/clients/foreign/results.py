@@ -23,6 +23,7 @@ OTHERS = {
     "test_restart": "When the server is killed and comes back",
     "test_java_tools": "Kafka's command-line tools, {java}",
     "test_java_rules": "Rules by Kafka's command-line tools over TLS, {java}",
+    "test_java_sharers": "Share groups (KIP-932): members and tools of {java}",
     "test_streams": "Kafka Streams, {java}",
     "test_gmqtt": "gmqtt, a client of MQTT",
     "test_dump_log": "kafka-dump-log {java} over our files",

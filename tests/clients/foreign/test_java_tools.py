@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import librdkafka
 import pytest
 import tools
-from cannot import Cannot, the_step_that_fails
 from speaking import until
 
 from logstore.protocols.kafka.apis import APIS
@@ -264,9 +263,12 @@ def test_kafka_transactions_are_none(tool):
     assert len(tool("kafka-transactions", "list").splitlines()) == 1  # the head
 
 
-@pytest.mark.xfail(strict=True, raises=Cannot, reason="the server has no share groups")
 def test_the_console_share_consumer(tool, server, topic):
-    assert librdkafka.produce(server, topic, numbered(1)) == []
-    words = ["--topic", topic, "--max-messages", 1, "--timeout-ms", 5000]
-    with the_step_that_fails():
-        assert tool("kafka-console-share-consumer", *words).split() == ["0"]
+    assert librdkafka.produce(server, topic, numbered(2)) == []
+    group = f"group-of-{topic}"
+    tool(
+        "kafka-configs", "--entity-type", "groups", "--entity-name", group, "--alter",
+        "--add-config", "share.auto.offset.reset=earliest",
+    )  # fmt: skip
+    words = ["--topic", topic, "--group", group, "--max-messages", 2, "--timeout-ms", 20_000]
+    assert tool("kafka-console-share-consumer", *words).split() == ["0", "1"]

@@ -18,6 +18,10 @@ JVM = [
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 ]  # fmt: skip
 JAVA_VERSIONS = {"java": "4.3.1", "java-3.9": "3.9.1"}  # of Apache Kafka
+JAVA_WITHOUT = {
+    "java": "nothing",
+    "java-3.9": "**/Sharer.java",
+}  # what that version has no classes for
 
 
 # How each tool tells its version, and the oldest that will do.
@@ -73,6 +77,7 @@ def java(client="java"):
         _run([
             "mvn", "-q", "-B", "-f", source / "pom.xml", f"-Dmaven.repo.local={CACHE / 'maven'}",
             f"-Dbuilt.in={folder}", f"-Dkafka.version={JAVA_VERSIONS[client]}",
+            f"-Dwithout={JAVA_WITHOUT[client]}",
             f"-Dmdep.outputFile={folder / 'classpath'}",
             "compile", "dependency:build-classpath",
         ])  # fmt: skip
@@ -90,6 +95,11 @@ def _has_jars(folder):
 def java_client(client="java"):
     """The command that runs the Java program."""
     return ["java", *JVM, "-cp", java(client), "foreign.Told"]
+
+
+def java_sharer():
+    """The command that runs a member of a share group."""
+    return ["java", *JVM, "-cp", java(), "foreign.Sharer"]
 
 
 @functools.cache
@@ -261,6 +271,7 @@ def of_ruby(*libraries):
 
 
 CLIENTS = {
+    "java sharer": java_sharer,
     "lapin": lapin,
     "rabbitmq-java": amqp_java,
     "rabbitmq-java user": functools.partial(amqp_java, "amqp.User"),
