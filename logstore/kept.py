@@ -36,7 +36,8 @@ class OffsetToCommit:
     """One partition's offset. ``topic_id`` None: whatever topic has the name now.
 
     ``record``: of the journal, by which a transaction commits it; nothing is changed where that
-    one's, or a later one's, was kept before. -1: no transaction does.
+    one's, or a later one's, was kept before. -1: no transaction does. ``replayed``: a start has
+    read that record once more; nothing is changed either where it was kept, and deleted.
     """
 
     offset: int
@@ -44,6 +45,7 @@ class OffsetToCommit:
     leader_epoch: int = -1
     topic_id: str | None = None
     record: int = -1
+    replayed: bool = False
 
 
 Offsets = Mapping[TopicPartition, KeptOffset]

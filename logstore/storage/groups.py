@@ -39,13 +39,13 @@ from logstore.storage.disk import Disk, refusal
 from logstore.storage.environment import Environment, Transaction
 from logstore.storage.lock import LockFile, owner_of
 from logstore.storage.names import CLAIMS, COORDINATOR, member_file
-from logstore.storage.offsets import OFFSETS, TOPICS, CommittedOffsets, intact
+from logstore.storage.offsets import META, OFFSETS, TOPICS, CommittedOffsets, intact
 
 _T = TypeVar("_T")
 
 GROUPS: Final = b"groups"
 MEMBERS: Final = b"members"
-TABLES: Final = (GROUPS, MEMBERS, OFFSETS, TOPICS)
+TABLES: Final = (GROUPS, MEMBERS, OFFSETS, TOPICS, META)
 _NUMBERS: Final = {kind: number for number, kind in enumerate(GROUP_KINDS)}  # as on disk
 
 _CREATED = Struct(">q")

@@ -5,6 +5,9 @@
 
 Where a transaction has committed, another tag says so, and between topic id and metadata stands the
 journal's record that has: so a start that finds the record again does not undo what came after it.
+What is deleted of these leaves the highest of their records in ``meta``: so neither does such a
+start bring back what was deleted. The catalogue follows the journal in its order, so what a record
+below that one has committed is here, or was deleted, too.
 
 Any process may commit, for LMDB serialises writers; who may commit for a group is decided above
 (``groups.py``). An offset counts for the topic whose id stands in it: a topic made anew under the
@@ -30,6 +33,8 @@ _T = TypeVar("_T")
 OFFSETS: Final = b"offsets"
 TOPICS: Final = b"topics"
 QUEUES: Final = b"queues"
+META: Final = b"meta"
+_DELETED: Final = b"offsets_deleted"
 _NUMBER_AT: Final = 8  # of a queue, in the id of its topic (``queue_topics.py``)
 PARTITION_MAX: Final = 2**31 - 1
 _PARTITION = Struct(">I")
@@ -95,11 +100,15 @@ class CommittedOffsets:
         offsets: ToCommit,
         now_ms: int,
     ) -> set[TopicPartition]:
-        """Write them; those whose topic is gone, or is another now, are left out and returned."""
+        """Write them; those whose topic is gone, or is another now, are left out and returned.
+
+        So are those that were deleted.
+        """
         ids = self._ids(
             {topic for topic, _ in offsets}, lambda topic: transaction.get(TOPICS, topic)
         )
         refused = set()
+        deleted = _deleted(transaction)
         for place, it in offsets.items():
             assert it.offset >= 0
             assert 0 <= place[1] <= PARTITION_MAX
@@ -110,9 +119,15 @@ class CommittedOffsets:
                 refused.add(place)
                 continue
             key = _key(group, place)
-            record = _record_of(transaction.get(OFFSETS, key), uuid.UUID(topic_id).bytes)
+            known = transaction.get(OFFSETS, key)
+            record = _record_of(known, uuid.UUID(topic_id).bytes)
             if 0 <= it.record <= record:
                 continue
+            if known is None and it.record <= deleted:
+                if it.replayed:
+                    refused.add(place)
+                    continue
+                record = deleted if it.record < 0 else -1  # it is newer than what was deleted
             record = max(it.record, record)
             tag = _TAG if record < 0 else _TAG_WITH_RECORD
             value = _VALUE.pack(tag, it.leader_epoch, it.offset, now_ms, uuid.UUID(topic_id).bytes)
@@ -125,13 +140,19 @@ class CommittedOffsets:
         self, transaction: Transaction, group: str, places: Iterable[TopicPartition] | None = None
     ) -> None:
         """These, or all of the group."""
-        keys = (
-            [key for key, _ in transaction.items(OFFSETS, _prefix(group))]
+        rows: list[tuple[bytes, bytes | None]] = (
+            list(transaction.items(OFFSETS, _prefix(group)))
             if places is None
-            else [_key(group, place) for place in places]
+            else [
+                (key, transaction.get(OFFSETS, key)) for key in (_key(group, it) for it in places)
+            ]
         )
-        for key in keys:
+        record = -1
+        for key, value in rows:
+            record = max(record, _record_of(value))
             transaction.change(OFFSETS, key, None)
+        if record > _deleted(transaction):
+            transaction.change(META, _DELETED, _RECORD.pack(record))
 
     def without_topic(self, topic: str) -> list[Change]:
         """The changes that drop what all groups have committed in a topic."""
@@ -216,11 +237,20 @@ def parse_committed(value: bytes) -> KeptOffset:
     return intact("a group's committed offset", _parse_committed, value)
 
 
-def _record_of(value: bytes | None, topic_id: bytes) -> int:
-    """The journal's record in a row of this topic; -1 without."""
+def _deleted(transaction: Transaction) -> int:
+    """The highest record of those that were in rows which are gone; -1: there was none."""
+    value = transaction.get(META, _DELETED)
+    if value is None:
+        return -1
+    record: int = intact("the record of deleted offsets", _RECORD.unpack, value)[0]
+    return record
+
+
+def _record_of(value: bytes | None, topic_id: bytes | None = None) -> int:
+    """The journal's record in a row, of this topic, or of any; -1 without."""
     if value is None or value[0] != _TAG_WITH_RECORD or len(value) < _VALUE.size + _RECORD.size:
         return -1
-    if value[_VALUE.size - len(topic_id) : _VALUE.size] != topic_id:
+    if topic_id is not None and value[_VALUE.size - len(topic_id) : _VALUE.size] != topic_id:
         return -1
     record: int = _RECORD.unpack_from(value, _VALUE.size)[0]
     return record

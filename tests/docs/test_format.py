@@ -24,7 +24,7 @@ from logstore.broker.queues import (
 )  # fmt: skip
 from logstore.broker.transactions import journaled, operations
 from logstore.broker.transactions.state import IDLE, Outcome
-from logstore.kept import GROUP_KINDS
+from logstore.kept import GROUP_KINDS, OffsetToCommit
 from logstore.kept_queues import KeptVhost
 from logstore.names import KEYS_TOPICS, RETAINED_TOPIC
 from logstore.records import batch
@@ -67,6 +67,10 @@ def test_every_fact_about_the_store_has_its_row(tmp_path):
         environment = store._directory._catalog.environment
         environment.transact(queues.TABLES, lambda it: queues.change(it, [KeptVhost(1, "/")], []))
         environment.transact(mqtt.TABLES, lambda it: mqtt.change(it, (), (), alive_ms=1))
+        store.create_topic("t")
+        committed = {("t", 0): OffsetToCommit(1, record=1)}
+        store.internals().groups.change_idle("g", committed)
+        store.group("g").delete()
         kept = {key.decode() for key, _ in environment.items(b"meta")}
     assert {name for row in rows()["meta"] for name in re.findall(r"`(\w+)`", row[0])} == kept
 

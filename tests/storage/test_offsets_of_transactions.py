@@ -57,6 +57,42 @@ def test_a_topic_that_was_made_anew_begins_without(store, groups):
     assert commit(groups, 1, record=3) == (1, 3)
 
 
+@pytest.mark.parametrize("how", ["group", "offsets", "time"])
+def test_what_was_deleted_is_not_brought_back(store, groups, how):
+    """By whatever process: the journal may know nothing of it."""
+
+    def within(work):
+        return groups.environment.transact(TABLES, work)
+
+    commit(groups, 5, record=7)
+    if how == "group":
+        groups.change_idle("g", None)
+    elif how == "offsets":
+        within(lambda it: groups.delete_offsets(it, "g", [PLACE, ("t", 1)]))
+    else:
+        groups.expire(0)
+    store.close()
+    groups = store.writer().groups
+    for record in (6, 7):
+        offset = OffsetToCommit(5, record=record, replayed=True)
+        within(lambda it, offset=offset: groups.decided(it, "g", {PLACE: offset}))
+        assert (groups.fetch("g"), "g" in groups.names()) == ({}, how == "offsets")
+    assert commit(groups, 1) == (1, 7)
+    within(lambda it: groups.decided(it, "g", {PLACE: OffsetToCommit(5, record=7, replayed=True)}))
+    assert groups.fetch("g")[PLACE].offset == 1
+    assert commit(groups, 6, record=8) == (6, 8)
+    within(lambda it: groups.decided(it, "h", {PLACE: OffsetToCommit(3, record=8, replayed=True)}))
+    assert groups.fetch("h")[PLACE].record == 8
+    within(lambda it: groups.decided(it, "i", {PLACE: OffsetToCommit(3, record=6)}))
+    assert groups.fetch("i")[PLACE].record == 6, "it was not read again, so it is not deleted"
+
+
+def test_what_is_deleted_without_a_record_leaves_nothing(groups):
+    commit(groups, 5)
+    groups.change_idle("g", None)
+    assert commit(groups, 6, record=0) == (6, 0)
+
+
 def test_what_the_journal_has_is_kept_whoever_the_members_are(groups):
     """A decision can't be refused any more."""
     change = GroupChange("embedded", 1, False, b"", {"m": b""})

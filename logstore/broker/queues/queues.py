@@ -463,7 +463,7 @@ class Queues:
                 topic = topics.by_uuid(it.topic_id)
                 if topic is not None:
                     those[topic.name, it.partition] = OffsetToCommit(
-                        it.offset, it.metadata, it.leader_epoch, topic.id, place
+                        it.offset, it.metadata, it.leader_epoch, topic.id, place, replayed=True
                     )
         for place, groups in by_place.items():
             self._keep_again(keeper, place, groups, ends=place not in decisions)

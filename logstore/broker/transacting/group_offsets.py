@@ -57,6 +57,7 @@ class _Due:
     place: int
     tried: Callable[[Keeping | None], None]  # told of each attempt; None: there was nothing to do
     ended: Done
+    replayed: bool = False  # it was read at the start
 
 
 class GroupOffsets:
@@ -230,7 +231,7 @@ class GroupOffsets:
                 self._begun()
 
         for place, (group, offsets) in newest:
-            self._keep(group, offsets, place, lambda _: None, ended)
+            self._keep(group, offsets, place, lambda _: None, ended, replayed=True)
         if not newest:
             self._begun()
 
@@ -268,9 +269,11 @@ class GroupOffsets:
         place: int,
         tried: Callable[[Keeping | None], None],
         ended: Done,
+        *,
+        replayed: bool = False,
     ) -> None:
         found = {(it.topic_id, it.partition): _kept(it, place) for it in offsets}
-        due = _Due(group, found, place, tried, ended)
+        due = _Due(group, found, place, tried, ended, replayed)
         self._due.setdefault(group, []).append(due)
         self._replayable = True
         self._try(due)
@@ -281,7 +284,7 @@ class GroupOffsets:
             topic = self._topics.by_uuid(topic_id)
             if topic is not None:  # one that has its name since begins without
                 named[topic.name, number] = OffsetToCommit(
-                    it.offset, it.metadata, it.leader_epoch, it.topic_id, it.record
+                    it.offset, it.metadata, it.leader_epoch, it.topic_id, it.record, due.replayed
                 )
         if not named:
             self._kept(due, None)
