@@ -164,7 +164,7 @@ class DiskLog:
             self._flusher.written(self)
             if self.settings.flush_messages > 1:
                 self._show_unsynced()
-        if self.settings.flush_messages > 1:
+        if self.settings.flush_messages > 1 or batch.is_control:  # which may have moved ``stable``
             self._wake()
         return base_offset
 

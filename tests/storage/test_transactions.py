@@ -61,6 +61,16 @@ def test_a_log_is_stable_up_to_its_first_open_transaction(store):
     assert log.aborted(0, 7) == []
 
 
+def test_whoever_watches_hears_of_a_marker_before_it_is_synced(store):
+    log = a_log(store)
+    write(log, 7)
+    told = []
+    stop = log.watch(lambda: told.append((log.stable, log.safe)))
+    log.append(marker(COMMIT, 7, 0, 0))
+    assert told == [(1, 1)]  # what it has decided about is shown
+    stop()
+
+
 def test_what_is_not_safe_is_not_stable(store):
     log = a_log(store)
     fill(log, 1)
