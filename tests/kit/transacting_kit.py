@@ -8,7 +8,7 @@ from transaction_parts import TIMEOUT_MS, TOPIC, Pids
 from transactions_kit import a_ledger
 
 from logstore.broker.queues.journal import SettlementNotes
-from logstore.broker.transacting.coordinator import TransactionCoordinator
+from logstore.broker.transacting.coordinator import SYNCED_WITHIN_MS, TransactionCoordinator
 from logstore.broker.transacting.loading import load, start
 from logstore.broker.transacting.telling import Telling
 from logstore.broker.transactions.table import Now, Table
@@ -143,10 +143,11 @@ class Node:
                 self.telling.end_turn()
 
     def sync(self, *logs):
-        """These, or all."""
+        """These, or all; then as much time passes as markers have until they are to be synced."""
         for its in logs or (*self.logs.values(), self.journal):
             its.sync()
         self.turn()
+        self.pass_time(SYNCED_WITHIN_MS)
 
     def settle(self):
         for _ in range(6):

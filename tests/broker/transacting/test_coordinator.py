@@ -5,6 +5,7 @@ from transacting_kit import Node
 from transaction_parts import ABORT, COMMIT, OTHER_TOPIC, TOPIC
 
 from logstore.broker.transacting import coordinator as module
+from logstore.broker.transacting.coordinator import SYNCED_WITHIN_MS
 from logstore.broker.transactions.operations import Offset
 from logstore.broker.transactions.staged import BYTES_MAX
 from logstore.broker.transactions.state import State
@@ -69,6 +70,26 @@ class TestCommit:
         node.sync(node.log(THERE))
         assert node.done == [told]
         assert node.log(HERE).stable == node.log(HERE).safe == 2
+
+    def test_markers_are_synced_with_what_comes_next_or_a_moment_later(self, node):
+        producer = node.producer()
+        for place in (HERE, THERE):
+            node.write(producer, place)
+            node.log(place).sync()
+        node.end(producer, COMMIT)
+        node.journal.sync()
+        node.turn()
+        assert node.markers(HERE) == node.markers(THERE) == [(COMMIT, 1)]
+        node.log(HERE).sync()  # for another's batch
+        asked = node.log(HERE).soon, node.log(THERE).soon
+        node.pass_time(SYNCED_WITHIN_MS - 1)
+        assert (node.log(HERE).soon, node.log(THERE).soon) == asked
+        assert node.alarms[-1] == node.ms + 1
+        node.pass_time(1)
+        assert (node.log(HERE).soon, node.log(THERE).soon) == (asked[0], asked[1] + 1)
+        assert node.done == []
+        node.sync(node.log(THERE))
+        assert len(node.done) == 1
 
     def test_what_is_not_written_needs_no_marker(self, node):
         producer = node.producer()

@@ -76,8 +76,8 @@ class TestCommit:
     def test_t26_a_producer_that_died_holds_its_partitions_until_its_time_is_over(self, node):
         producer = node.producer()
         staged(node, producer, node.offset(5))
-        node.pass_time(node.table.get("copier").timeout_ms - 1)
-        node.settle()
+        node.pass_time(node.table.next_due_ms - node.ms - 1)
+        node.turn()
         assert node.unstable() == {T0}
         node.pass_time(1)
         node.settle()
