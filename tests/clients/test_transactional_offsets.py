@@ -18,6 +18,8 @@ from confluent_kafka import (
 from librdkafka import admin, create, produce
 from waiting import until
 
+import logstore
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources
     import kafka
@@ -260,3 +262,23 @@ def test_t16_a_topic_that_is_deleted_holds_no_commit_up(server, topic):
     producer.commit_transaction(DEADLINE_S)
     assert committed(server, group, other, stable=True) == 8
     assert committed(server, group, topic, stable=True) is None
+
+
+def test_a_group_that_is_deleted_after_a_kill_stays_so(start):
+    server = start()
+    create(server, "t")
+    producer = a_producer(server, "copier")
+    for group in ("g", "h"):
+        reader = a_consumer(server, group)
+        producer.begin_transaction()
+        producer.produce("t", b"x")
+        places = [TopicPartition("t", 0, 7)]
+        producer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), DEADLINE_S)
+        producer.commit_transaction(DEADLINE_S)
+        reader.close()
+    server.stop(signal.SIGKILL)
+    with logstore.open(server.data) as store:
+        store.group("g").delete()
+    server = start()
+    until(lambda: committed(server, "h", "t") == 7)
+    assert committed(server, "g", "t") is None
