@@ -1,7 +1,8 @@
 """Backup and restore: a consistent copy of a store, made while it is written.
 
 The catalogue is copied first, in one LMDB transaction, then each log as far as it is safe by then:
-so no group has committed an offset that its log does not reach. What is kept beside a log is told
+so no group has committed an offset that its log does not reach. Of Kafka's transactions that end
+meanwhile nothing is in the copy that counts (``before.py``). What is kept beside a log is told
 of the batches that the catalogue does not know yet; the journal's copy is replayed by whoever opens
 it, from where the catalogue's copy says, so the journal is not trimmed meanwhile (``pin.py``). The
 .log of a sealed segment never changes, and is hard-linked where the file system allows; all else is
@@ -36,9 +37,11 @@ from logstore.records.crc import crc32c
 from logstore.storage.catalog import Catalog, Entry, LogState
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.disk import Disk, failure, make_directories, refusal
-from logstore.storage.kinds import JOURNAL
+from logstore.storage.kinds import JOURNAL, TOPIC
 from logstore.storage.names import CATALOG, INDEX, LOCK_ENDING, LOG, TIMEINDEX, TXNINDEX
 from logstore.storage.segment import make_indexes
+from logstore.storage.whole_segment import write_segment
+from logstore.upkeep.before import Before, ledger_of
 
 _T = TypeVar("_T")
 
@@ -118,6 +121,7 @@ class _Backup:
         kinds = self._directory.kinds
         catalog = Catalog(self._disk, path, create=False, write=True, kinds=kinds)
         try:
+            self._catalog, self._before = catalog, Before(self._directory)
             states: dict[bytes, LogState] = {}
             notes: dict[bytes, bytes] = {}
             # The journal last: what it has decided is done in the copy, too, where it is missing.
@@ -209,7 +213,11 @@ class _Backup:
             log = self._directory.log(name, entry, partition)
             # Now: what is removed of the log is known to what is kept beside it by then.
             known, note = self._directory.standing(entry, partition)
-            start, safe, bases, copied = log.start, log.safe, _bases(log), []
+            safe = self._end(log, entry, partition)
+            if safe < known.recovery_offset:  # it knows of what is not copied
+                key = entry.log_key(partition)
+                known, note = self._catalog.log_state(key), self._catalog.note(key)
+            start, bases, copied = min(log.start, safe), _bases(log), []
             try:
                 state = replace(
                     known,
@@ -219,7 +227,11 @@ class _Backup:
                     recovery_position=0,
                 )
                 for stem, base, upto in _parts(log, bases, start, safe):
-                    part = list(self._copy_part(stem, folder, base, upto))
+                    end = next((it for it in bases if base < it < safe), safe)
+                    if entry.kind == JOURNAL.name and not self._before.has(end):
+                        part = list(self._copy_aborted(log, folder, base, end))
+                    else:
+                        part = list(self._copy_part(stem, folder, base, upto))
                     copied += part
                     state = replace(state, recovery_base=base, recovery_position=part[0].bytes)
             except FileNotFoundError as error:
@@ -234,6 +246,31 @@ class _Backup:
             # What was compacted since the catalogue was copied has gaps that it does not know.
             gaps_below = max(known.gaps_below, log.chain.gaps_below())
             return replace(state, gaps_below=gaps_below), known, note
+
+    def _end(self, log: SegmentedLog, entry: Entry, partition: int) -> int:
+        """Up to where the log is copied."""
+        make = self._directory.kinds[entry.kind].notes
+        if (
+            entry.kind != TOPIC.name
+            or make is None
+            or not self._before.ends_something(log, entry, partition)
+        ):
+            return log.safe
+        key, ledger = entry.log_key(partition), make()
+        ledger.load(self._catalog.note(key))
+        state = self._catalog.log_state(key)
+        return self._before.end(log, entry, partition, state.recovery_offset, ledger_of(ledger))
+
+    def _copy_aborted(
+        self, log: SegmentedLog, folder: str, base: int, end: int
+    ) -> Iterator[Copied]:
+        """A segment of the journal, in which what was decided meanwhile is aborted."""
+        path = f"{folder}/{base:020d}"
+        target = os.path.join(self._target, path)
+        batches = (self._before.aborted(it) for _, it in log.segment(base).walk(0, end))
+        write_segment(self._disk, target, base, log.chain.interval, batches)
+        for ending in (LOG, INDEX, TIMEINDEX):
+            yield self._noted(path + ending)
 
     def _note(
         self, name: str, entry: Entry, partition: int,
