@@ -249,6 +249,7 @@ class Node:
         )
         try:
             groups.start()
+            sharing.start()
             transactions.start()
             queues.resume()
             addresses = self._open_all(server, house, tls)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from logstore.broker.topic import Topic
+from logstore.broker.topic import Topic, uuid_of
 from logstore.clock import now_ms
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
@@ -17,6 +17,8 @@ from logstore.node_groups import Alarm, Groups
 from logstore.node_journal import NodeJournal
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import Work
+from logstore.slices import parts
+from logstore.storage.kinds import TOPIC
 from logstore.turn import Turn
 
 if TYPE_CHECKING:  # few stores have any
@@ -26,6 +28,8 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.transacting.telling import Telling
 
 TRIM_BYTES: Final = 1 << 20  # that the journal was told: a trim is a commit of the catalogue
+
+CLIPPED_AT_ONCE: Final = 1000  # partitions, of one batch
 
 log: Final = logging.getLogger("logstore.shares")
 
@@ -47,6 +51,7 @@ class NodeShares:
         self._turn = turn
         self._topics = store.topics
         self._path = store.directory.path
+        self._directory = store.directory.writable()
         self._journal = journal
         self._queues = queues
         self._work = work
@@ -58,6 +63,45 @@ class NodeShares:
         self._shares: Shares | None = None
         self._end_news: Callable[[], None] = lambda: None
         self._over = False
+
+    def start(self) -> None:
+        """Forget what is settled beyond the ends of logs: other records will stand there.
+
+        A backup has such, as its journal is copied last. Called before there is any door. Logs that
+        a crash has left to be recovered have lost nothing that was settled.
+        """
+        if not self._journal.is_there:
+            return
+        from logstore.broker.queues.journal import settlements_of
+        from logstore.broker.queues.share_groups import clipped, decode_state, share_key
+        from logstore.records.encode import encode
+
+        try:
+            journal = self._queues.journal()
+            kept = list(settlements_of(journal).shares().partitions())
+            ends = self._ends() if kept else {}
+            rows = [
+                (clipped(end), share_key(place), (), now_ms())
+                for place, state in kept
+                if (end := ends.get((place.topic_id, place.partition))) is not None
+                and decode_state(state, place).cursor > end
+            ]
+            for some in parts(rows, CLIPPED_AT_ONCE):
+                journal.wait(journal.append(encode(some)) + len(some))
+        except LogstoreError as error:  # whoever asks for them is told
+            log.warning("share groups may miss records behind the ends of their logs: %s", error)
+
+    def _ends(self) -> dict[tuple[bytes | None, int | None], int]:
+        """Where logs end that no crash has left to be recovered."""
+        found: dict[tuple[bytes | None, int | None], int] = {}
+        for name, entry in self._directory.entries():
+            if entry.kind != TOPIC.name:
+                continue
+            topic_id = uuid_of(entry.id)
+            for partition, stands in enumerate(self._topics.offsets(name)):
+                if stands is not None and self._directory.is_recovered(entry, partition):
+                    found[topic_id, partition] = stands[1]
+        return found
 
     # As SharesOf
 

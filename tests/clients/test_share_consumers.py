@@ -11,6 +11,9 @@ from librdkafka import create, produce
 from serving import DEADLINE_S
 from wire_client import WireClient
 
+import logstore
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.share_groups import Place, begun, share_key
 from logstore.kafka.messages import (
     alter_share_group_offsets,
     delete_groups,
@@ -20,6 +23,9 @@ from logstore.kafka.messages import (
     share_acknowledge,
     share_fetch,
 )
+from logstore.open_queues import OpenQueues
+from logstore.records.encode import encode
+from logstore.records.record import Message
 
 pytestmark = pytest.mark.long
 
@@ -159,6 +165,37 @@ def test_offsets_are_moved_and_a_deleted_group_begins_anew(start):
     server.stop(signal.SIGKILL)
     server = start()
     assert standing(server) == {}
+    assert server.stop()[0] == 0
+
+
+def test_what_is_settled_behind_a_logs_end_is_not_of_records_that_come_there(start, tmp_path):
+    """A backup's journal is copied last, and may know of records that the copy lacks."""
+    with logstore.open(tmp_path / "data") as store:
+        internals = store.internals()
+        topic = internals.topics.create("t", 2, {})
+        for number in (0, 1):
+            topic.append_many([Message(b"before")] * 3, number)
+        journal = OpenQueues(internals.directory.writable(), keeper=None).journal()
+        settled = Settled()
+        settled.settle(0, 0, 10)
+        rows = [
+            (value, share_key(Place("g", topic.uuid, number)), (), 0)
+            for number, values in enumerate([[begun(0), settled.encode()], [begun(2)]])
+            for value in values
+        ]
+        journal.wait(journal.append(encode(rows)) + len(rows))
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        server = start()
+        assert standing(server) == {
+            ("t", 0): (3, 0 if how == signal.SIGKILL else 5),
+            ("t", 1): (2, 1),
+        }
+        if how == signal.SIGKILL:
+            produce(server, "t", [b"after"] * 5)
+        server.stop(how)
+    server = start()
+    with Member(server, topic.uuid) as member:
+        assert member.fetch() == {3: (7, 1)}
     assert server.stop()[0] == 0
 
 

@@ -101,6 +101,13 @@ def begun_state(start: int) -> bytes:
     return state.encode()
 
 
+def clipped(end: int) -> bytes:
+    """Of the one by which the partition's log ends here, below what was settled."""
+    settled = Settled()
+    settled.clip(LANE, end)
+    return settled.encode()
+
+
 def gone() -> bytes:
     """Of the one by which nothing is known any more."""
     return GONE

@@ -15,6 +15,7 @@ from logstore.broker.queues.share_groups import (
     JournaledShares,
     Place,
     begun,
+    clipped,
     decode_state,
     gone,
     place_of,
@@ -58,6 +59,11 @@ def test_a_group_begins_where_it_is_told():
 def test_what_is_settled_and_what_has_failed():
     state = known(told((PLACE, begun(5)), (PLACE, settling((5, 1), (7, 2), failed=(6, 3)))))[PLACE]
     assert (state.cursor, state.held, state.counts.of(6), state.floor) == (9, {0: 1 << 6}, 3, 6)
+
+
+def test_what_is_settled_behind_the_end_of_a_log_is_forgotten():
+    state = known(told((PLACE, begun(0)), (PLACE, settling((1, 9))), (PLACE, clipped(3))))[PLACE]
+    assert (state.cursor, state.held) == (3, {0: 1})
 
 
 def test_it_may_begin_again_far_below():
