@@ -21,6 +21,8 @@ def load(environment: Environment) -> tuple[dict[str, dict[str, str]], list[Corr
     """By group; and what is wrong with rows that can't be read, which are left where they are."""
     found: dict[str, dict[str, str]] = {}
     damaged: list[CorruptStore] = []
+    if not environment.has(GROUP_SETTINGS):  # else a look would make the table
+        return found, damaged
     for key, value in environment.items(GROUP_SETTINGS):
         try:
             found[key.decode()] = _decode(value)
