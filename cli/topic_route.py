@@ -167,7 +167,7 @@ def route(
 ) -> None:
     """Have a topic feed an exchange.
 
-    Its records are published to the exchange as messages, in order and at least once, by the server
+    Its records are published to the exchange as messages, in order and once, by the server
     of the directory. What waits, and how far behind, `topic routes` shows.
 
     $ logstore topic route flights --to exchange:events --key '{header:carrier}.{key}'

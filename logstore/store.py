@@ -564,7 +564,7 @@ class Store:
 
         ``key`` makes their routing keys: {key}, {topic}, {partition}, {header:NAME}, each with a
         text instead as ``{header:NAME|none}``; ``fallback``: the routing key where something is
-        missing. They arrive at least once, in the order of their partition; the position is kept
+        missing. They arrive once, in the order of their partition; the position is kept
         as a group's offsets. The same again is the same. A server goes on with it by itself; in a
         process without one it goes on while exchanges and queues are used.
 

@@ -317,7 +317,7 @@ class StoreQueues:
         if journal is None:
             return False
         notes = settlements_of(journal)
-        return bool(notes.unfinished() or notes.transactions().committed())
+        return bool(notes.unfinished() or notes.committed())
 
     # Lent to a server
 

@@ -230,7 +230,12 @@ class GroupTable:
     def decided(
         self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
-        """The same, whoever its members are: the journal has it."""
+        """The same, whoever its members are: the journal has it.
+
+        A topic route has its group from the beginning: without one it was removed meanwhile.
+        """
+        if group.startswith(ROUTE_GROUPS) and transaction.get(GROUPS, group.encode()) is None:
+            return set(offsets)
         return self._commit(transaction, group, offsets)
 
     def delete(self, transaction: Transaction, group: str) -> None:

@@ -362,6 +362,7 @@ class TestOneWithinAnother:
             with store.transaction() as tx, other.transaction() as its:
                 tx.append("out", b"x")
                 its.append("out", b"y")
+            assert len(tx.positions()) == len(its.positions()) == 1
             assert (values(store, "out"), values(other, "out")) == ([b"x"], [b"y"])
 
     def test_a_message_of_another_store_is_refused(self, store, tmp_path):

@@ -14,7 +14,7 @@ Then = Callable[[LogstoreError | None], None]
 class Hands(Protocol):
     """The queues of the process, as those see them who hand messages over exactly once."""
 
-    def commit(self, transaction: Transaction, then: Then) -> None:
+    def commit(self, transaction: Transaction, then: Then) -> bool:
         """As ``Holding.begin``."""
 
     def handovers(self, session: int) -> HandOvers:

@@ -39,7 +39,7 @@ class Sent(NamedTuple):
 
 # With a transaction: they become a part of it, and are not on their way yet.
 Send = Callable[[Sequence[DeadLetter], Transaction | None], Sent]
-Commit = Callable[[Transaction, Callable[[LogstoreError | None], None]], None]
+Commit = Callable[[Transaction, Callable[[LogstoreError | None], None]], object]
 
 
 class _Part(NamedTuple):

@@ -108,6 +108,7 @@ class Holding:
         self._end_soon = end_soon
         self._next_number = notes.next_number
         self._opening: deque[_Opening] = deque()
+        self._last: Transaction | None = None  # that came into the journal's line
         self._begun: deque[_Begun] = deque()
         self._waiting = 0  # for declarations
         self._telling: list[_Told] = []  # in a batch that is being appended
@@ -123,12 +124,19 @@ class Holding:
 
     # Beginning
 
-    def begin(self, transaction: Transaction, then: Then) -> None:
+    def begin(self, transaction: Transaction, then: Then) -> bool:
         """``then`` is called in this thread, later or at once, when it is safe, or has failed.
 
         If it fails nothing of it has happened, and nothing will; but what goes ahead may be there.
+        Gives whether it is in the journal's line: what is begun after it happens only if it does.
+        Else it waits for something first, or has failed.
         """
         self.bytes += transaction.body_bytes
+        self._last = None
+        self._begin_opening(transaction, then)
+        return self._last is transaction
+
+    def _begin_opening(self, transaction: Transaction, then: Then) -> None:
         if not transaction.entries:
             self._begin_ahead(transaction, then)
             return
@@ -190,6 +198,7 @@ class Holding:
             pending.then(kept)
 
     def _begin(self, transaction: Transaction, then: Then) -> None:
+        self._last = transaction
         if transaction.lasts:
             self._begun.append(_Begun(transaction, then))
             self._end_soon()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.queues.seen import Seen
     from logstore.broker.queues.share_groups import JournaledShares
     from logstore.broker.transactions.journaled import Journaled
+    from logstore.broker.transactions.staged import Committed
 
 FORMAT: Final = 2
 WITHOUT_REMOVED: Final = 1  # the format before: what was purged was not told apart
@@ -291,6 +292,12 @@ class SettlementNotes:
             self._read_all()
             known, made = self._transactions, _journaled()
             return made() if known is None else made.decode(known.encode())
+
+    def committed(self) -> "list[tuple[int, Committed]]":
+        """Offsets that groups may not have, as Journaled.committed. Raises as ``state``."""
+        with self._reading:
+            self._read_all()
+            return [] if self._transactions is None else self._transactions.committed()
 
     def ended(self, place: int) -> None:
         """What the record at this place says is done (``Journaled.finish``). At once."""

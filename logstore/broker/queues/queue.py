@@ -84,7 +84,7 @@ class Home(Protocol):
 
     def commit(
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
-    ) -> None:
+    ) -> bool:
         """As ``Holding.begin``."""
 
     def goes(self, queue: "Queue") -> None:

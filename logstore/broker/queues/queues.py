@@ -49,6 +49,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
 from logstore.broker.routing.topology import Topology
+from logstore.broker.transactions.operations import Offset
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogFailed, LogstoreError, Refused, UnknownPartition
@@ -415,8 +416,9 @@ class Queues:
             from logstore.broker.queues.crossing.topic_routes import routes_of  # few have any
 
             self._routes = routes_of(
-                self._surroundings, self._work, self._soon, self.alarm, lambda: self.crowded
-            )
+                self._surroundings, self.offsets, self.journaled, self._work, self._soon,
+                self.alarm, lambda: self.crowded,
+            )  # fmt: skip
         return self._routes
 
     def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
@@ -445,6 +447,13 @@ class Queues:
         keeper = self._surroundings.positions
         assert keeper is not None, "who has groups keeps their offsets"
         return DecidedOffsets(group, offsets, keeper, self._notes.ended)
+
+    def journaled(self, group: str) -> list[tuple[int, Offset]]:
+        """Those of a group that the journal has, and the group may not have, each with the place of
+        its record, in order. From any thread. Raises SchemaTooNew, CorruptStore.
+        """
+        committed = self._notes.committed()
+        return [(place, it) for place, (name, those) in committed if name == group for it in those]
 
     def keep_offsets(self) -> None:
         """At the start of a process that has no transactions of topics: keep those that an earlier

@@ -107,7 +107,9 @@ class Host(Protocol):
 
     def commit(
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
-    ) -> None: ...
+    ) -> bool:
+        """As Holding.begin."""
+
     def declared(self, queue: Queue) -> None:
         """There is a queue that is to last."""
 

@@ -27,6 +27,7 @@ class Flight(NamedTuple):
 
     upto: int  # the offset after its last record
     waiting: Waiting
+    alone: bool
 
 
 class Feed:
@@ -38,6 +39,7 @@ class Feed:
         """``at``: the position that was kept."""
         self.number, self.log = number, log
         self.committed = self.safe = self.next = at
+        self.keeping = 0  # positions that are on their way to where those of groups are
         self.skipped = 0  # records that retention removed before they were read
         self.flights: deque[Flight] = deque()
         self._place = topic, number
@@ -50,7 +52,14 @@ class Feed:
     @property
     def has_more(self) -> bool:
         """Whether something can be read now, and sent."""
+        if self.flights and self.flights[-1].alone:
+            return False
         return len(self.flights) < FLIGHTS_MAX and self.next < self.log.safe
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is kept is how far it is."""
+        return not self.keeping and self.safe == self.committed
 
     @property
     def has_read(self) -> bool:
@@ -68,12 +77,16 @@ class Feed:
         some = self._records[:most]
         return some, self._upto if len(some) == len(self._records) else some[-1].offset + 1
 
-    def went(self, count: int, upto: int, waiting: Waiting | None) -> None:
-        """So many of them are on their way; None: there is nothing to wait for."""
+    def went(self, count: int, upto: int, waiting: Waiting | None, *, alone: bool = False) -> None:
+        """So many of them are on their way; None: there is nothing to wait for.
+
+        ``alone``: the next must not be sent before they have arrived: it could arrive though they
+        do not, and its position counts for all below it.
+        """
         self._records = self._records[count:]
         self.next = upto
         if waiting is not None:
-            self.flights.append(Flight(upto, waiting))
+            self.flights.append(Flight(upto, waiting, alone))
         elif not self.flights:
             self.safe = upto
 

@@ -1,13 +1,13 @@
 """One topic route: the records of a topic, on their way to an exchange as messages.
 
-It reads on as fast as the queues take it, a run of some hundred records in a turn, and keeps its
-position as a group's offsets once all below is safe where it went. What does not go on says why,
-and is tried again; the position stays until then. So each record arrives at least once, and those
-of a partition in their order.
+It reads on as fast as the queues take it, a run of some hundred records in a turn. A run is a held
+transaction with the position behind it, which is kept as a group's offset: so each record arrives
+once, and those of a partition in their order. What does not go on says why, and is tried again; the
+position stays until then.
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -16,19 +16,23 @@ from logstore.broker.committed import CommittedLog
 from logstore.broker.mapping.messages import SHORT_BYTES_MAX, Messaging
 from logstore.broker.queues.crossing.feed import Feed
 from logstore.broker.queues.crossing.key_template import KeyTemplate
+from logstore.broker.queues.decided_offsets import DecidedOffsets
 from logstore.broker.queues.limits import REJECT_PUBLISH_DLX
 from logstore.broker.queues.message import Framed
 from logstore.broker.queues.opening import Work
+from logstore.broker.queues.pending import Pending, Waiting
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.station import Route
+from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.refusals import NoExchange
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Topics
+from logstore.broker.transactions.operations import Offset
 from logstore.errors import LogstoreError
 from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
 from logstore.kept_queues import KeptTopicRoute
-from logstore.log import Log
+from logstore.log import Log, TopicPartition
 from logstore.names import ROUTE_GROUPS
 from logstore.records.record import Record
 
@@ -64,6 +68,10 @@ class Around:
 
     topics: Topics
     positions: GroupKeeper
+    # A position that is to be kept with what a transaction brings.
+    offsets: Callable[[str, Mapping[TopicPartition, OffsetToCommit]], DecidedOffsets]
+    # Of a group: what the journal has, and it may not have, each with its record's place.
+    journaled: Callable[[str], Sequence[tuple[int, Offset]]]
     work: Work
     soon: Callable[[Callable[[], object]], object]
     alarm: Callable[[Any, int], None]
@@ -224,9 +232,7 @@ class TopicRoute:
 
     def _is_kept(self) -> bool:
         """Whether what is kept is how far it is."""
-        return not self._committing and all(
-            not it.flights and it.safe == it.committed for it in self._feeds
-        )
+        return not self._committing and all(not it.flights and it.is_kept for it in self._feeds)
 
     def _leave(self) -> None:
         """Its topic was deleted, and perhaps made again."""
@@ -242,15 +248,21 @@ class TopicRoute:
             return
         self._opening = True
         first, group, positions = len(self._feeds), self.group, self._around.positions
+        journaled = self._around.journaled
 
         def work() -> tuple[Sequence[Log], dict[int, int]] | LogstoreError:
             try:
                 numbers = range(first, len(topic.partitions))
                 logs = [CommittedLog(topic.partition(n)) for n in numbers]
-                kept = positions.fetch(group)
+                known = positions.fetch(group)
+                kept = {place[1]: it.offset for place, it in known.items()}
+                for place, it in journaled(group):
+                    row = known.get((topic.name, it.partition))
+                    if it.topic_id == topic.uuid and (row is None or row.record < place):
+                        kept[it.partition] = it.offset
             except LogstoreError as error:
                 return error
-            return logs, {place[1]: it.offset for place, it in kept.items()}
+            return logs, kept
 
         def opened(found: tuple[Sequence[Log], dict[int, int]] | LogstoreError) -> None:
             self._opening = False
@@ -314,17 +326,40 @@ class TopicRoute:
         if circular is not None:
             self._stay(str(circular))
             return False
-        published = self.vhost.publish_columns(*run)
+        held = Transaction()
+        published = self.vhost.publish_columns(*run, held=held)
         if published.error is not None:
-            published.waiting.close()
+            held.forget()
             self._failed(str(published.error), now_ms)
             return False
-        published.waiting.watch(self.wake)
         self.sent += len(run.keys)
         self.unrouted += len(published.unrouted)
-        feed.went(len(run.keys), upto, published.waiting)
+        waiting, alone = self._sent(feed, held, upto)
+        feed.went(len(run.keys), upto, waiting, alone=alone)
         self.stuck, self._tries = None, 0
         return True
+
+    def _sent(self, feed: Feed, held: Transaction, upto: int) -> tuple[Waiting, bool]:
+        """A run, with the position behind it: until it has arrived; whether it goes alone."""
+        assert self._topic is not None
+        place = self.topic, feed.number
+        position = OffsetToCommit(upto, topic_id=self._topic.id)
+        offsets = self._around.offsets(self.group, {place: position})
+        held.commits.append(offsets)
+        feed.keeping += 1
+        offsets.kept.then(lambda it: self._kept(feed, upto, it))
+        waiting = Waiting()
+        waiting.park()
+        waiting.watch(self.wake)
+        in_line = self.vhost.commit(held, lambda error: waiting.unparked(None, 0, error))
+        return waiting, not in_line
+
+    def _kept(self, feed: Feed, upto: int, kept: Pending) -> None:
+        feed.keeping -= 1
+        if kept.error is None:
+            feed.committed = upto
+        if not self.gone:
+            self.wake()
 
     def _run(self, records: Sequence[Record]) -> _Run:
         """As many of them as are one run. Raises what Vhost.route_of raises."""
@@ -410,7 +445,7 @@ class TopicRoute:
     def _commit(self, now_ms: int) -> None:
         if self._committing or self._topic is None or now_ms < self._not_before_ms:
             return
-        moved = [it for it in self._feeds if it.safe != it.committed]
+        moved = [it for it in self._feeds if it.safe != it.committed and not it.keeping]
         if not moved:
             return
         flows = any(it.flights or it.has_more for it in self._feeds)
@@ -472,7 +507,7 @@ class TopicRoute:
             return
         for feed in self._feeds:
             feed.settle()
-        moved = [it for it in self._feeds if it.safe != it.committed]
+        moved = [it for it in self._feeds if it.safe != it.committed and not it.keeping]
         if moved and self._topic is not None:
             self._keep(moved)
         self._end()

@@ -9,6 +9,7 @@ from logstore.broker.committed import CommittedLog
 from logstore.broker.queues.crossing.circles import Node, Ways, circle
 from logstore.broker.queues.crossing.key_template import PLAIN, KeyTemplate
 from logstore.broker.queues.crossing.topic_route import Around, TopicRoute, group_of
+from logstore.broker.queues.decided_offsets import DecidedOffsets
 from logstore.broker.queues.opening import Work
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.refusals import NoRoute, NoVhost, RouteDiffers, TooManyRoutes
@@ -19,9 +20,11 @@ from logstore.broker.routing.exchange import DEFAULT_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
 from logstore.broker.routing.targets import TO_CHANNEL, TYPES, target_of_exchange
 from logstore.broker.start import Start, offset_of
+from logstore.broker.transactions.operations import Offset
 from logstore.errors import Failed, LogstoreError, Refused, UnknownTopic
 from logstore.kept import OffsetToCommit
 from logstore.kept_queues import KeptTopicRoute
+from logstore.log import TopicPartition
 from logstore.names import check_topic
 
 ROUTES_MAX: Final = 1000  # each looks at its topic, and keeps its partitions open
@@ -33,6 +36,8 @@ VhostNamed = Callable[[bytes], Vhost | None]
 
 def routes_of(
     surroundings: Surroundings,
+    offsets: Callable[[str, Mapping[TopicPartition, OffsetToCommit]], DecidedOffsets],
+    journaled: Callable[[str], Sequence[tuple[int, Offset]]],
     work: Work,
     soon: Callable[[Callable[[], object]], object],
     alarm: Callable[[Any, int], None],
@@ -42,7 +47,7 @@ def routes_of(
     topics, positions = surroundings.topics, surroundings.positions
     if topics is None or positions is None:
         raise Failed("no topic can feed an exchange in this process: it has no topics")
-    routes = TopicRoutes(Around(topics, positions, work, soon, alarm, crowded))
+    routes = TopicRoutes(Around(topics, positions, offsets, journaled, work, soon, alarm, crowded))
     if surroundings.tell is not None:
         # From any thread: topics are made by workers.
         routes.stop = surroundings.tell(lambda _: soon(routes.changed))
