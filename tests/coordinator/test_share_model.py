@@ -26,6 +26,7 @@ class Client:
 
     def __init__(self, topics):
         self.epoch, self.topics, self.has = 0, topics, None
+        self.at, self.unheard = 0, 0  # its epoch, and how often that rose and it was not heard
         self.heard_ms = None
 
 
@@ -53,9 +54,15 @@ class ShareModel(RuleBasedStateMachine):
     def _hear(self, client, answer):
         assert answer.error is None
         assert answer.epoch >= client.epoch
-        client.epoch = answer.epoch
+        client.epoch = client.at = answer.epoch
+        client.unheard = 0
         if answer.assignment is not None:
             client.has = answer.assignment
+
+    @staticmethod
+    def _miss(client, answer):
+        client.unheard += answer.epoch != client.at
+        client.at = answer.epoch
 
     @rule(member=members, topics=names, lost=st.booleans())
     def join(self, member, topics, lost):
@@ -67,8 +74,7 @@ class ShareModel(RuleBasedStateMachine):
         assert (answer.error, answer.assignment is None) == (None, False)
         client = self.clients[member] = Client(topics)
         client.heard_ms = self.bench.now
-        if not lost:
-            self._hear(client, answer)
+        (self._miss if lost else self._hear)(client, answer)
 
     @rule(member=members, topics=st.none() | names, lost=st.booleans())
     def go_on(self, member, topics, lost):
@@ -82,15 +88,22 @@ class ShareModel(RuleBasedStateMachine):
             del self.clients[member]
             return
         if answer.error is GroupError.FENCED_MEMBER_EPOCH:
-            assert client.epoch < there.epoch  # more than one answer was lost
+            assert client.unheard > 1
             client.epoch = 0
             return
         client.heard_ms = self.bench.now
         client.topics = topics or client.topics
         if lost:
+            self._miss(client, answer)
             return
         self._hear(client, answer)
         assert client.has == self.server[member].assigned
+
+    @rule(member=members, topics=st.none() | names)
+    def repeat(self, member, topics):
+        """An answer is lost, and the client asks again as before."""
+        self.go_on(member, topics, True)
+        self.go_on(member, topics, False)
 
     @rule(member=members)
     def leave(self, member):
