@@ -409,7 +409,9 @@ class TransactionCoordinator:
         decision, now_ms = deciding.decision, self._around.now().ms
         for _ in range(min(len(deciding.logs), MARKED_AT_ONCE)):
             part, its = deciding.logs[0]
-            if first_of(its, decision.pid) == part.first:  # else it stands there
+            # Else it stands there. Where a power cut has taken what was to be aborted, the marker
+            # takes its place: no later transaction of the producer may begin there.
+            if first_of(its, decision.pid) == part.first or its.end <= part.first:
                 batch = marker(decision.outcome, decision.pid, decision.epoch, now_ms)
                 try:
                     deciding.waiting.appended(its, its.append(batch) + 1)
