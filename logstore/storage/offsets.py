@@ -123,7 +123,7 @@ class CommittedOffsets:
             record = _record_of(known, uuid.UUID(topic_id).bytes)
             if 0 <= it.record <= record:
                 continue
-            if known is None and it.record <= deleted:
+            if known is None and it.record <= deleted and deleted >= 0:
                 if it.replayed:
                     refused.add(place)
                     continue

@@ -86,6 +86,7 @@ class At(NamedTuple):
     leader_epoch: int = -1
     topic_id: str | None = None
     record: int = -1
+    replayed: bool = False
 
 
 def commit(directory, group, offsets, metadata=""):
