@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import pytest
 from clock import NOW_MS
 from lossy_queues import kinds
-from queue_parts import Channel, Node, Time
+from queue_parts import KINDS_WITH_NOTES, Channel, Commit, Node, Time
 from storage_kit import Opened, add
 
 from logstore.broker.queues.trimming import EVERY_MS
 from logstore.storage.disk import Disk
+from logstore.storage.kinds import TOPIC
 from logstore.upkeep.backup import backup, restore
 
 MANY = 60
+KINDS_WITH_TOPICS = {**kinds(), TOPIC.name: KINDS_WITH_NOTES[TOPIC.name]}
 
 
 @dataclass
@@ -132,6 +134,43 @@ def copied_upto(steps, folder):
     """Until something of it is copied."""
     while not next(steps).path.startswith(folder):
         pass
+
+
+def test_what_is_committed_beside_the_backup_is_in_the_copy_once_or_not_at_all(places):
+    """The topic was copied before it had what the journal says; another has had it, too."""
+    node = Node(places.opened.writer(kinds=KINDS_WITH_TOPICS), places.clock)
+    for name in ("early", "late"):
+        node.topic(name)
+        node.exchange(name.encode(), "x-topic")
+    node.declare(b"q")
+    node.publish(b"q", b"1", b"2")
+    first = Commit(node)
+    first.publish(b"k", b"before", exchange=b"early")
+    assert first.end() is None
+    steps = places.copied(node.directory)
+    copied_upto(steps, "early-0/")
+    channel = Channel()
+    node.get(b"q", channel, no_ack=False)
+    commit = Commit(node)
+    for name in (b"early", b"late"):
+        commit.publish(b"k", b"copy", exchange=name)
+    commit.ack(channel, 1)
+    assert commit.end() is None
+    list(steps)
+    node.close()
+    copy = places.restored()
+    for _ in range(2):
+        node = Node(copy.writer(kinds=KINDS_WITH_TOPICS), places.clock)
+        node.ready(b"q")
+        node.run()
+        found = [[it.value for it in node.records(name)[0]] for name in ("early", "late")]
+        assert found == [[b"before", b"copy"], [b"copy"]]
+        node.close()
+        copy.close()
+    node = Node(copy.writer(kinds=KINDS_WITH_TOPICS), places.clock)
+    assert node.bodies(b"q") == [b"2"]
+    node.close()
+    copy.close_all()
 
 
 def test_a_dead_letter_that_moves_beside_the_backup_is_in_one_of_the_two(places):
