@@ -69,7 +69,7 @@ house = SimpleNamespace(
     budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
     tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
     keys_of=SimpleNamespace(open=None, loading=None), keep_settings=None, mqtt_of=None,
-        transactions_of=None,
+        transactions_of=None, shares_of=None,
         space=None, doorways={},
 )
 opened = [door.open(house) for door in DOORS]
@@ -115,7 +115,7 @@ def test_a_door_opened_has_the_limits_of_its_settings():
         budget=SimpleNamespace(request_bytes_max=1 << 30), access=open_access(), logins=Nobody(),
         tokens=None, audit=Unheard(), figures=Figures(), amqp_clients=AmqpClients(),
         keys_of=SimpleNamespace(open=None, loading=None), keep_settings=None, mqtt_of=None,
-        transactions_of=None,
+        transactions_of=None, shares_of=None,
         space=None, doorways={},
     )  # fmt: skip
     opened = {door.name: door.open(house) for door in DOORS}

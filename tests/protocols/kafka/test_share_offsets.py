@@ -9,6 +9,7 @@ from logstore.kafka.messages import (
     delete_groups,
     delete_share_group_offsets,
     describe_share_group_offsets,
+    share_group_describe,
     share_group_heartbeat,
 )
 from logstore.protocols.kafka import errors
@@ -109,6 +110,17 @@ def test_a_journal_that_can_not_be_opened_is_told(a, topic):
     assert describe(a, None).error_code == errors.KAFKA_STORAGE_ERROR
     assert alter(a, (0, 1)).error_code == errors.KAFKA_STORAGE_ERROR
     assert delete(a).error_code == errors.KAFKA_STORAGE_ERROR
+
+
+def test_trap_7_the_assignments_epoch_of_an_empty_group_is_the_groups(a, topic):
+    """kafka#22046: whoever moves its offsets would wait for ever."""
+    join(a)
+    join(a, epoch=-1)
+    request = share_group_describe.Request(["g"])
+    [group] = a.talk.ask(77, 1, request, share_group_describe.Response).groups
+    assert (group.group_state, group.members) == ("Empty", [])
+    assert group.assignment_epoch == group.group_epoch > 1
+    assert codes(alter(a, (0, 0))) == [0]
 
 
 # Moved
