@@ -133,16 +133,12 @@ class Staged:
         """Whether so many bytes may be staged, too."""
         return self.bytes + self._dropped * _KEY_BYTES + size <= BYTES_MAX
 
-    def is_unstable(self, group: str, topic_id: bytes, partition: int) -> bool:
-        """Whether the committed offset may be about to change (KIP-447)."""
-        return bool(self._of(group, (topic_id, partition)))
-
     def has(self, group: str) -> bool:
         """Whether anything of the group is pending."""
         return group in self._groups
 
     def partitions(self, group: str) -> Collection[_Partition]:
-        """Those of the group that are unstable, as long as nothing changes."""
+        """Those of the group whose committed offset may be about to change (KIP-447), for now."""
         return _Partitions(self._groups.get(group, {}))
 
     def overtakes(self, group: str, partitions: Collection[_Partition]) -> bool:

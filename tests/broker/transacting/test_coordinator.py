@@ -106,11 +106,11 @@ class TestCommit:
         assert heard == []
         node.sync()
         assert heard == [None]
-        assert node.coordinator.staged.is_unstable("g", TOPIC, 1)
+        assert (TOPIC, 1) in node.coordinator.staged.partitions("g")
         node.end(producer, COMMIT)
         node.settle()
         assert [it[1] for it in node.offsets.values()] == [55]
-        assert not node.coordinator.staged.is_unstable("g", TOPIC, 1)
+        assert (TOPIC, 1) not in node.coordinator.staged.partitions("g")
 
     def test_offsets_that_are_on_their_way_to_the_journal_take_their_room(self, node):
         producer = node.producer()

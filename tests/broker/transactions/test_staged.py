@@ -46,10 +46,10 @@ def it():
 def test_a_commit_shows_offsets_and_an_abort_none(it):
     it.stage(A, staged(one(5), one(6, 1)), 1)
     it.stage(B, staged(one(9, 2)), 2)
-    assert it.is_unstable("g", TOPIC, 0)
-    assert not it.is_unstable("g", TOPIC, 3)
-    assert not it.is_unstable("g", OTHER_TOPIC, 0)
-    assert not it.is_unstable("h", TOPIC, 0)
+    assert (TOPIC, 0) in it.partitions("g")
+    assert (TOPIC, 3) not in it.partitions("g")
+    assert (OTHER_TOPIC, 0) not in it.partitions("g")
+    assert (TOPIC, 0) not in it.partitions("h")
     assert it.end(decided(A, COMMIT), 3) == [Committed("g", (one(5), one(6, 1)))]
     assert it.has("g")
     assert it.end(decided(B, ABORT), 4) == []
@@ -70,9 +70,9 @@ def test_t27_a_commit_outside_overtakes_what_is_pending(it):
     assert not it.overtakes("h", [(TOPIC, 0)])
     it.overtake("g", [(TOPIC, 0)], 2)
     assert not it.overtakes("g", [(TOPIC, 0)])
-    assert it.is_unstable("g", TOPIC, 0)  # until the transaction ends
+    assert (TOPIC, 0) in it.partitions("g")  # until the transaction ends
     assert it.end(decided(A, COMMIT), 3) == [Committed("g", (one(6, 1),))]
-    assert not it.is_unstable("g", TOPIC, 0)
+    assert (TOPIC, 0) not in it.partitions("g")
 
 
 def test_t27_what_was_staged_later_stays_whoever_commits_first(it):
@@ -97,8 +97,8 @@ def test_t26_each_partition_is_unstable_by_itself(it):
     it.stage(A, staged(one(5)), 1)
     it.stage(B, staged(one(5, 1)), 2)
     it.end(decided(A, ABORT), 3)
-    assert not it.is_unstable("g", TOPIC, 0)
-    assert it.is_unstable("g", TOPIC, 1)
+    assert (TOPIC, 0) not in it.partitions("g")
+    assert (TOPIC, 1) in it.partitions("g")
 
 
 def test_groups_have_nothing_to_do_with_each_other(it):
@@ -127,7 +127,7 @@ def test_the_end_of_another_epoch_ends_nothing(it):
 def test_offsets_of_an_epoch_before_go_with_it(it):
     it.stage(A, staged(one(5), epoch=3), 1)
     it.stage(A, staged(one(6, 1), epoch=4), 2)
-    assert not it.is_unstable("g", TOPIC, 0)
+    assert (TOPIC, 0) not in it.partitions("g")
     assert it.end(decided(A, COMMIT, 4), 3) == [Committed("g", (one(6, 1),))]
 
 
@@ -159,7 +159,7 @@ def test_what_is_deleted_is_not_committed(it, group, places, left):
 def test_t16_a_topic_made_anew_has_nothing_pending(it):
     it.stage(A, staged(one(5)), 1)
     it.drop("", [Place(TOPIC)], 2)
-    assert not it.is_unstable("g", TOPIC, 0)
+    assert (TOPIC, 0) not in it.partitions("g")
     it.stage(A, staged(one(1, 0, OTHER_TOPIC)), 3)
     assert it.end(decided(A, COMMIT), 4) == [Committed("g", (one(1, 0, OTHER_TOPIC),))]
 
@@ -306,7 +306,7 @@ def test_as_a_list_of_all_that_was_done(steps):
         unstable = set().union(*(model.pending(it) for it in (A, B, 9)))
         for name in ("g", "h"):
             for key in ((t, p) for t in (TOPIC, OTHER_TOPIC) for p in (0, 1)):
-                assert it.is_unstable(name, *key) is ((name, key) in unstable)
+                assert (key in it.partitions(name)) is ((name, key) in unstable)
                 assert shown.get((name, key), -1) == model.committed_at((name, key))
             assert it.has(name) is any(group == name for group, _ in unstable)
         replayed = read(it) if n % 2 else it.copy()
