@@ -23,6 +23,7 @@
     │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
     │   ├── NotWaiting              it was delivered before, or cancelled
     │   ├── OutOfSequence           an idempotent producer's batch is not its next one
+    │   ├── OfEndedTransaction      a batch has the sequence of one of a transaction that has ended
     │   ├── FencedProducer          a newer epoch of the producer has written
     │   │   └── Superseded              a newer connection speaks for its transactional id
     │   ├── UnknownProducer         the store has not given the producer its id
@@ -172,6 +173,13 @@ class InvalidTimestamp(InvalidRecord):
 
 class OutOfSequence(Refused):
     """An idempotent producer's batch is not the one that comes next."""
+
+
+class OfEndedTransaction(Refused):
+    """A batch has the sequence of one that its producer has sent in a transaction before.
+
+    It may be another one: a producer that was not told of the first may number anew after an abort.
+    """
 
 
 class TransactionTooLarge(Refused):

@@ -24,7 +24,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.errors import CorruptStore, FencedProducer, OfEndedTransaction, OutOfSequence
 from logstore.log import Aborted, Log
 from logstore.records.batch import NUMBERED_PRODUCER, Batch
 from logstore.records.control import COMMIT, outcome_of
@@ -84,7 +84,7 @@ class Ledger:
     def check(self, batch: Batch) -> int | None:
         """None if the batch is the next of its producer; its offset if it is here already.
 
-        Raises OutOfSequence, FencedProducer.
+        Raises OutOfSequence, OfEndedTransaction, FencedProducer.
         """
         known = self._known(batch.producer_id)
         if known is None:
@@ -104,6 +104,12 @@ class Ledger:
             return None
         for sent in known.sent:
             if sent.first_sequence == first and sent.last_sequence == last:
+                begun = self._open.get(batch.producer_id)
+                if batch.is_transactional and (begun is None or sent.base_offset < begun):
+                    raise OfEndedTransaction(
+                        f"producer {batch.producer_id}: sequence {first} is of a transaction that "
+                        f"has ended: begin another one with a new epoch"
+                    )
                 return sent.base_offset
         expected = _after(known.sent[-1].last_sequence)
         if first != expected:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from logstore.broker import ledger as module
 from logstore.broker.ledger import BATCHES_KEPT, Ledger
-from logstore.errors import CorruptStore, FencedProducer, OutOfSequence
+from logstore.errors import CorruptStore, FencedProducer, OfEndedTransaction, OutOfSequence
 from logstore.log import Aborted
 from logstore.records.batch import NUMBERED_PRODUCER
 from logstore.records.control import ABORT, COMMIT, marker
@@ -143,11 +143,14 @@ def test_a_note_holds_all_that_counts(steps):
 
 
 class TestTransactions:
-    def begin(self, ledger, producer, offset, sequence=0, epoch=0):
-        it = encode(
+    def batch(self, producer, sequence=0, epoch=0):
+        return encode(
             [(b"x", None, (), 5)], producer_id=producer, producer_epoch=epoch,
             base_sequence=sequence, transactional=True,
         )  # fmt: skip
+
+    def begin(self, ledger, producer, offset, sequence=0, epoch=0):
+        it = self.batch(producer, sequence, epoch)
         assert ledger.check(it) is None
         assert ledger.appended(it, offset) is None
 
@@ -166,6 +169,21 @@ class TestTransactions:
         ledger.appended(marker(COMMIT, 1, 0, 0), 11)
         assert ledger.check(batch(0)) == 10
         assert ledger.check(batch(1)) is None
+
+    @pytest.mark.parametrize("outcome", [ABORT, COMMIT])
+    def test_what_has_the_numbers_of_a_transaction_that_has_ended_is_no_repeat(
+        self, ledger, outcome
+    ):
+        self.begin(ledger, 1, 10)
+        assert ledger.check(self.batch(1)) == 10
+        ledger.appended(marker(outcome, 1, 0, 0), 11)
+        for offset in (None, 12):
+            if offset is not None:  # nor while the next one is open
+                self.begin(ledger, 1, offset, sequence=1)
+            with pytest.raises(OfEndedTransaction, match="sequence 0 is of a transaction"):
+                ledger.check(self.batch(1))
+        assert ledger.check(self.batch(1, 1)) == 12
+        assert ledger.check(self.batch(1, 2)) is None
 
     def test_with_the_epoch_that_a_marker_raises_numbers_begin_anew(self, ledger):
         self.begin(ledger, 1, 10)

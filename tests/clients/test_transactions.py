@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import uuid
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,35 @@ def test_librdkafka_goes_on_in_its_transaction_after_a_kill(start, topic, name):
     send(made, topic, b"after")
     made.commit_transaction(DEADLINE_S)
     assert committed(again, topic)[0] == [b"before", b"after"]
+
+
+def test_what_librdkafka_was_not_told_of_does_not_hide_what_it_sends_next(start, topic, name):
+    """It gives the same number again, after an abort: Kafka takes that for a repeat."""
+    server = start(port=0)
+    make(server, topic)
+    made = producer(server, name, **{"socket.timeout.ms": 1000})
+    made.begin_transaction()
+    send(made, topic, b"aborted")
+    server.process.send_signal(signal.SIGSTOP)
+    made.produce(topic, b"aborted, too", partition=0)
+    assert made.flush(2) == 1  # its request takes too long
+    goes_on = threading.Timer(0.2, server.process.send_signal, [signal.SIGCONT])
+    goes_on.start()
+    made.abort_transaction(DEADLINE_S)
+    goes_on.join()
+    sent = 0
+    while sent < 2:
+        made.begin_transaction()
+        made.produce(topic, b"%d" % sent, partition=0)
+        try:
+            made.commit_transaction(DEADLINE_S)
+        except KafkaException as error:
+            if not error.args[0].txn_requires_abort():
+                raise
+            made.abort_transaction(DEADLINE_S)
+        else:
+            sent += 1
+    assert committed(server, topic)[0] == [b"0", b"1"]
 
 
 def test_aiokafka(server, topic, name):

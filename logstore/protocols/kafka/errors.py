@@ -48,6 +48,7 @@ OPERATION_NOT_ATTEMPTED: Final = 55
 KAFKA_STORAGE_ERROR: Final = 56
 LOG_DIR_NOT_FOUND: Final = 57
 SASL_AUTHENTICATION_FAILED: Final = 58
+UNKNOWN_PRODUCER_ID: Final = 59
 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED: Final = 64
 GROUP_ID_NOT_FOUND: Final = 69
 FETCH_SESSION_ID_NOT_FOUND: Final = 70
@@ -115,6 +116,9 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
     (errors.UnknownSetting, INVALID_CONFIG),
     (errors.InvalidSetting, INVALID_CONFIG),
     (errors.OutOfSequence, OUT_OF_ORDER_SEQUENCE_NUMBER),
+    # Clients abort, raise the epoch and number anew. Taken for a repeat it would be lost, as with
+    # Kafka: librdkafka 2.16 gives the numbers of what it was not told of again, after an abort.
+    (errors.OfEndedTransaction, UNKNOWN_PRODUCER_ID),
     (errors.FencedProducer, INVALID_PRODUCER_EPOCH),
     # Clients ask for another id, or end: told of UNKNOWN_PRODUCER_ID, Kafka's Java client would
     # raise its epoch and try again with the same id, for ever.
