@@ -51,7 +51,7 @@ def test_the_promised_names_are_there_and_nothing_else():
         "Lag", "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position",
         "Producer", "Progress", "Published", "Queue", "QueueBinding", "QueueConsumer",
         "QueueCounts", "QueueMessage", "Record", "Report", "Retained", "Rewritten", "Routed",
-        "Status", "Store", "Topic", "Trim", "open",
+        "Status", "Store", "Topic", "Transaction", "Trim", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
 
@@ -66,7 +66,7 @@ def test_the_face_has_these_names_and_no_others():
         "internals", "leftovers", "listen", "offset_for", "path", "policies", "producer",
         "queue", "queues", "recompression", "replay", "retention", "route_topic",
         "scheduled", "set_policy", "sizes", "status", "topic", "topic_routes", "topics",
-        "trim", "unroute_topic", "users", "verify", "vhosts",
+        "transaction", "trim", "unroute_topic", "users", "verify", "vhosts",
     }  # fmt: skip
 
 
