@@ -32,7 +32,11 @@
     │   ├── ConcurrentTransactions  the one before is not finished: try again
     │   ├── TransactionTooLarge     it holds more than one may
     │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
+    │   ├── CoordinatorLoading      what is known of transactions is being read: ask again
     │   ├── InvalidRecordState      a record of a share group that the member does not have
+    │   ├── ShareSessionNotFound    a share session that is no more
+    │   ├── InvalidShareSessionEpoch    its request is not the one that comes next
+    │   ├── TooManyShareSessions    there are as many as there may be
     │   ├── UnknownSetting          no setting has that name
     │   ├── InvalidSetting          a value that the setting does not take
     │   ├── NotAStore               the directory holds no store
@@ -48,7 +52,9 @@
     │   └── CorruptStore            the catalogue or a directory is not as it should be
     └── Failed                  the machine could not do it
         ├── StorageFull             no space left; nothing was written
-        └── LogFailed               a write or sync failed for good: the log takes no more appends
+        │   └── ClusterBehind           a cluster takes no more for now
+        ├── LogFailed               a write or sync failed for good: the log takes no more appends
+        └── ClusterUnreachable      a broker of a cluster does not answer
 
 A message is one line: what happened, to what (name, offset, file), what to do.
 TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
