@@ -37,6 +37,7 @@ from logstore.version import VERSION
 if TYPE_CHECKING:
     from logstore.broker.queues.handles import Exchange, Queue, QueueBinding, QueueCounts, Routed
     from logstore.broker.queues.received import QueueConsumer, QueueMessage
+    from logstore.broker.shared.share_consumer import ShareConsumer, ShareRecord
     from logstore.store_transaction import Transaction
 
 __version__ = VERSION
@@ -49,6 +50,8 @@ _OF_QUEUES = {
     "QueueCounts": "broker.queues.handles",
     "QueueMessage": "broker.queues.received",
     "Routed": "broker.queues.handles",
+    "ShareConsumer": "broker.shared.share_consumer",
+    "ShareRecord": "broker.shared.share_consumer",
     "Transaction": "store_transaction",
 }
 
@@ -96,6 +99,8 @@ __all__ = [
     "Retained",
     "Rewritten",
     "Routed",
+    "ShareConsumer",
+    "ShareRecord",
     "Status",
     "Store",
     "Topic",

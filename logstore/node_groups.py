@@ -7,17 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from logstore.broker.coordinator.coordinator import Coordinator
-from logstore.broker.coordinator.group_settings import GroupSettingsTable
 from logstore.broker.topics import Change
 from logstore.budget import Budget
-from logstore.config import Config
 from logstore.errors import Failed
 from logstore.internals import Internals
+from logstore.open_groups import open_group_settings
 from logstore.protocols.kafka.subscription import SPEECH
 from logstore.queue_topics import QueueTopics, topic_id
-from logstore.storage import group_settings
 from logstore.storage.committer import Committer, GroupCommitter
-from logstore.storage.environment import Environment
 from logstore.turn import Turn
 
 if TYPE_CHECKING:  # models that a server does without which has none
@@ -93,7 +90,7 @@ class Groups:
             speech=SPEECH,
             due=self._alarm.set,
             rebalanced=partial(store.channels.tell, "groups", "group-rebalanced"),
-            group_settings=_settings(store.directory.config, table.environment),
+            group_settings=open_group_settings(store.directory.config, table.environment),
         )
         self._tell_no_more = store.topics.tell(self._topics_changed)
 
@@ -165,11 +162,3 @@ class Groups:
         self._alarm.stop()
         self.committer.close()
         self._claim.release()
-
-
-def _settings(config: Config, environment: Environment) -> GroupSettingsTable:
-    """What groups were told, which are kept in this environment."""
-    kept, damaged = group_settings.load(environment)
-    for error in damaged:
-        log.warning("a group has its settings by default: %s", error)
-    return GroupSettingsTable(config, kept, partial(group_settings.keep, environment))

@@ -5,11 +5,11 @@ them can change, but for topics that are deleted: that is seen then.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from logstore.broker.topic import Topic, uuid_of
+from logstore.broker.topic import Topic
 from logstore.clock import now_ms
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
@@ -17,19 +17,14 @@ from logstore.node_groups import Alarm, Groups
 from logstore.node_journal import NodeJournal
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import Work
-from logstore.slices import parts
-from logstore.storage.kinds import TOPIC
 from logstore.turn import Turn
 
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.queues.share_groups import Place
+    from logstore.broker.shared.kept import TrimmedTelling
     from logstore.broker.shared.rules import Rules
     from logstore.broker.shared.shares import Shares
     from logstore.broker.transacting.telling import Telling
-
-TRIM_BYTES: Final = 1 << 20  # that the journal was told: a trim is a commit of the catalogue
-
-CLIPPED_AT_ONCE: Final = 1000  # partitions, of one batch
 
 log: Final = logging.getLogger("logstore.shares")
 
@@ -57,8 +52,7 @@ class NodeShares:
         self._work = work
         self._coordinator = groups.coordinator
         self._alarm = Alarm(turn, partial(turn.when_heard, self._look))
-        self._telling: Telling | None = None
-        self._told_bytes = 0  # since it was last trimmed
+        self._telling: TrimmedTelling | None = None
         self._waiting: list[Then] = []
         self._shares: Shares | None = None
         self._end_news: Callable[[], None] = lambda: None
@@ -67,41 +61,18 @@ class NodeShares:
     def start(self) -> None:
         """Forget what is settled beyond the ends of logs: other records will stand there.
 
-        A backup has such, as its journal is copied last. Called before there is any door. Logs that
-        a crash has left to be recovered have lost nothing that was settled.
+        Called before there is any door.
         """
         if not self._journal.is_there:
             return
-        from logstore.broker.queues.journal import settlements_of
-        from logstore.broker.queues.share_groups import clipped, decode_state, share_key
-        from logstore.records.encode import encode
+        from logstore.clipped_shares import clip_shares
 
         try:
             journal = self._queues.journal()
-            kept = list(settlements_of(journal).shares().partitions())
-            ends = self._ends() if kept else {}
-            rows = [
-                (clipped(end), share_key(place), (), now_ms())
-                for place, state in kept
-                if (end := ends.get((place.topic_id, place.partition))) is not None
-                and decode_state(state, place).cursor > end
-            ]
-            for some in parts(rows, CLIPPED_AT_ONCE):
-                journal.wait(journal.append(encode(some)) + len(some))
-        except LogstoreError as error:  # whoever asks for them is told
-            log.warning("share groups may miss records behind the ends of their logs: %s", error)
-
-    def _ends(self) -> dict[tuple[bytes | None, int | None], int]:
-        """Where logs end that no crash has left to be recovered."""
-        found: dict[tuple[bytes | None, int | None], int] = {}
-        for name, entry in self._directory.entries():
-            if entry.kind != TOPIC.name:
-                continue
-            topic_id = uuid_of(entry.id)
-            for partition, stands in enumerate(self._topics.offsets(name)):
-                if stands is not None and self._directory.is_recovered(entry, partition):
-                    found[topic_id, partition] = stands[1]
-        return found
+        except LogstoreError as error:  # whoever asks for it is told
+            log.warning("share groups are not looked at: %s", error)
+        else:
+            clip_shares(journal, self._directory, self._topics)
 
     # As SharesOf
 
@@ -128,16 +99,17 @@ class NodeShares:
             self._work(partial(_read, telling), partial(self._was_read, telling))
 
     def _was_read(
-        self, telling: "Telling", found: "list[tuple[Place, bytes]] | LogstoreError"
+        self, telling: "Telling", found: "Iterable[tuple[Place, bytes]] | LogstoreError"
     ) -> None:
         if self._over:
             return
         if isinstance(found, LogstoreError):
             self._answer(found)
             return
+        from logstore.broker.shared.kept import TrimmedTelling
         from logstore.broker.shared.shares import Shares
 
-        self._telling = telling
+        self._telling = TrimmedTelling(telling, lambda: self._work(self._trim, lambda _: None))
         shares = self._shares = Shares(found, self)
         self._end_news = self._topics.tell(shares.topics_changed)
         shares.forget_topics()
@@ -174,10 +146,6 @@ class NodeShares:
             then(Closed(f"{self._path}: the server has stopped"))
             return
         self._telling.tell(key, value, then)
-        self._told_bytes += len(key) + len(value)
-        if self._told_bytes > TRIM_BYTES:
-            self._told_bytes = 0
-            self._work(self._trim, lambda _: None)
 
     def soon(self, call: Callable[[], object]) -> None:
         """As Surroundings.soon."""
@@ -209,10 +177,10 @@ class NodeShares:
         self._alarm.stop()
 
 
-def _read(telling: "Telling") -> "list[tuple[Place, bytes]] | LogstoreError":
-    from logstore.broker.queues.journal import settlements_of
+def _read(telling: "Telling") -> "Iterable[tuple[Place, bytes]] | LogstoreError":
+    from logstore.broker.shared.kept import kept_of
 
     try:
-        return list(settlements_of(telling.journal).shares().partitions())
+        return kept_of(telling.journal)
     except LogstoreError as error:
         return error

@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
     from logstore.broker.policies import Policy
     from logstore.broker.queues.crossing.about import RouteAbout
     from logstore.broker.queues.handles import Exchange, Queue
+    from logstore.broker.shared.share_consumer import ShareConsumer
     from logstore.broker.topics import Scheduled
     from logstore.definitions.exporting import Exported
     from logstore.definitions.planning import Plan
@@ -400,6 +401,43 @@ class Store:
 
     def _consumer(self, wish: Wish, chores: Chores) -> Consumer:
         return self._handles.consumer(self._consuming.consumer(wish, chores))
+
+    def share_consumer(
+        self,
+        *topics: str,
+        group: str,
+        explicit: bool = False,
+        prefetch: int = 100,
+        auto_offset_reset: str | None = None,
+        isolation: Isolation | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> "ShareConsumer":
+        """Reads ``topics`` as a member of a share group (KIP-932): records are given one by one.
+
+        Each record is this consumer's for a while (share.record.lock.duration.ms), and then
+        accepted, rejected, or given to any of the group once more; up to
+        share.delivery.count.limit times. Only in the process that writes the store; where a server
+        has it, clients of Kafka are members.
+
+        ``explicit``: ``accept``, ``release`` or ``reject`` says what becomes of a record. Else
+        those that were handed out are accepted when more is asked for, durable with ``flush``, or
+        at the end, without the last that were handed out.
+
+        ``prefetch``: so many are taken at once. ``auto_offset_reset`` (where the group begins:
+        earliest, latest, ``by_duration:PT1H``), ``isolation`` and ``settings`` (Kafka's names) are
+        kept as the group's; None: as they are.
+
+        Raises UnknownTopic, GroupBusy where the name is that of a group that commits offsets,
+        UnknownSetting, InvalidSetting, ReadOnly, StorageFull; Refused.
+        """
+        if self.mode == "read":
+            raise ReadOnly(f"{self.path}: the store is open for reading")
+        from logstore.store_shares import settings_of
+
+        found = [self.topic(it) for it in dict.fromkeys(topics)]
+        given = settings_of(auto_offset_reset, isolation, settings or {})
+        shares = self._store_queues().shares()
+        return shares.consumer(found, group, prefetch, given, explicit=explicit)
 
     def transaction(self) -> "Transaction":
         """What its ``with`` block does happens as a whole, or not at all: durable when it ends.

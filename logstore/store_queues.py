@@ -16,8 +16,9 @@ from logstore.broker.channel import Channels
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.journal import settlements_of
 from logstore.broker.queues.served_turn import NotNow, ServedTurn
-from logstore.errors import Closed, LogstoreError, ReadOnly
+from logstore.errors import Closed, LogstoreError, ReadOnly, Refused
 from logstore.kept_queues import DEFAULT_VHOST
+from logstore.log import Log
 from logstore.open_queues import OpenQueues, journal_there
 from logstore.open_topics import OpenTopics
 from logstore.slices import Slices, Steps
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the model, which a server that has no queues does without
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.received import Hands, QueueConsumer
     from logstore.broker.queues.vhost import Vhost
+    from logstore.store_shares import StoreShares
 
 DEFAULT: Final = DEFAULT_VHOST.encode()
 
@@ -71,6 +73,9 @@ class StoreQueues:
         self._queues: Queues | None = None  # the own ones; a server's once they were asked for
         self._served: Served | None = None
         self._committer: Committer | None = None
+        self._logs: OpenQueues | None = None  # the own ones
+        self._shares: StoreShares | None = None
+        self._clipped = False  # what share groups have settled behind the ends of logs
         self._consumers: weakref.WeakSet[QueueConsumer] = weakref.WeakSet()
         self._within: dict[bytes, InVhost] = {}
         self._watchers: list[Callable[[], None]] = []
@@ -279,6 +284,8 @@ class StoreQueues:
         committer = Committer(table.environment, turn.soon, turn.soon)
         try:
             logs = OpenQueues(directory, QueueCommitter(committer, table.environment))
+            if logs.has_journal:
+                self._clip_shares(logs.journal())
             queues = Queues(
                 logs, self._clock, turn.soon, turn.work, turn.alarmed,
                 surroundings=Surroundings(
@@ -292,6 +299,34 @@ class StoreQueues:
         turn.begin(queues)
         turn.do(queues.keep_offsets)
         self._committer, self._queues, self._turn = committer, queues, turn
+        self._logs = logs
+
+    def shares(self) -> "StoreShares":
+        """The share groups of the store, opened. Raises Refused where a server has them; ReadOnly,
+        SchemaTooNew, CorruptStore, StorageFull.
+        """
+        turn = self._opened()
+        if isinstance(turn, ServedTurn):
+            raise Refused(
+                f"{self._directory.path}: a server in this process has the share groups: consume "
+                f"by a Kafka client"
+            )
+        return turn.do(lambda: self._own_shares(turn))
+
+    def _own_shares(self, turn: "OwnTurn") -> "StoreShares":
+        if self._shares is None:
+            from logstore.store_shares import StoreShares
+
+            assert self._logs is not None
+            assert self._queues is not None
+            assert self._committer is not None
+            table = self._directory.groups
+            assert table is not None, "a store that is written has a catalogue"
+            self._shares = StoreShares(
+                self, turn, self._queues, self._directory, self._topics, self._logs,
+                GroupCommitter(self._committer, table), self._did,
+            )  # fmt: skip
+        return self._shares
 
     # What earlier processes have left
 
@@ -316,8 +351,17 @@ class StoreQueues:
         journal = journal_there(self._directory.writable())
         if journal is None:
             return False
+        self._clip_shares(journal)
         notes = settlements_of(journal)
         return bool(notes.unfinished() or notes.committed())
+
+    def _clip_shares(self, journal: Log) -> None:
+        """Before anything is appended to topics, by whichever way."""
+        if not self._clipped:
+            from logstore.clipped_shares import clip_shares
+
+            self._clipped = True
+            clip_shares(journal, self._directory.writable(), self._topics)
 
     # Lent to a server
 
@@ -329,9 +373,15 @@ class StoreQueues:
                 assert turn is not None
                 assert not isinstance(turn, ServedTurn)
                 turn.do(self._end)
+                self._close_shares()
                 turn.close(Closed(f"{self._directory.path}: a server has the queues"),
                            committer.close)  # fmt: skip
-            self._turn = self._queues = self._committer = None
+            self._turn = self._queues = self._committer = self._logs = None
+
+    def _close_shares(self) -> None:
+        if self._shares is not None:
+            self._shares.close()
+            self._shares = None
 
     def serve(
         self, served: Served, soon: Callable[[Callable[[], object]], object]
@@ -365,6 +415,7 @@ class StoreQueues:
                 return
         try:
             turn.do(self._end)
+            self._close_shares()
             assert self._committer is not None
             turn.close(why, self._committer.close)
         finally:
@@ -374,6 +425,8 @@ class StoreQueues:
         """Nobody has any of it any more."""
         if self._queues is None:  # a server's, and never asked for
             return
+        if self._shares is not None:
+            self._shares.end()
         for consumer in list(self._consumers):
             consumer.end()
         for group in self._hands.unacked.drain() if self._hands is not None else ():

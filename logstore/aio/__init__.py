@@ -25,6 +25,7 @@ from logstore.aio.topic import Topic
 
 if TYPE_CHECKING:
     from logstore.aio.queues import Exchange, Queue, QueueConsumer, QueueMessage
+    from logstore.aio.shares import ShareConsumer
     from logstore.aio.transaction import Transaction
 
 _OF_QUEUES = ("Exchange", "Queue", "QueueConsumer", "QueueMessage")
@@ -36,6 +37,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         from logstore.aio import queues
 
         return getattr(queues, name)
+    if name == "ShareConsumer":
+        from logstore.aio.shares import ShareConsumer
+
+        return ShareConsumer
     if name == "Transaction":
         from logstore.aio.transaction import Transaction
 
@@ -53,6 +58,7 @@ __all__ = [
     "Queue",
     "QueueConsumer",
     "QueueMessage",
+    "ShareConsumer",
     "Store",
     "Stream",
     "Topic",

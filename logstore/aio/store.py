@@ -37,6 +37,7 @@ from logstore.store import open_store
 
 if TYPE_CHECKING:  # imported when there is one: few programs use both topics and queues
     from logstore.aio.queues import Exchange, Queue
+    from logstore.aio.shares import ShareConsumer
     from logstore.aio.transaction import Transaction
 
 
@@ -156,6 +157,25 @@ class Store(Face[Behind]):
             isolation,
         )  # fmt: skip
         return Consumer(wish, self._ground)
+
+    def share_consumer(
+        self,
+        *topics: str,
+        group: str,
+        explicit: bool = False,
+        prefetch: int = 100,
+        auto_offset_reset: str | None = None,
+        isolation: Isolation | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> "ShareConsumer":
+        """As Store.share_consumer, opened at its first use: that raises what the other does."""
+        from logstore.aio.shares import ShareConsumer
+
+        make = partial(
+            self.behind.share_consumer, *topics, group=group, explicit=explicit, prefetch=prefetch,
+            auto_offset_reset=auto_offset_reset, isolation=isolation, settings=settings,
+        )  # fmt: skip
+        return ShareConsumer(make, self._ground)
 
     def replay(
         self,

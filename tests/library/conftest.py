@@ -13,6 +13,12 @@ BOTH = {
     "test_library_damage": (),
     "test_library_queues": ("test_a_fork_has_no_queues",),  # nor has it the loop
     "test_library_deduplication": (),
+    "test_library_shares": (
+        "test_what_is_settled_behind_a_logs_end_is_not_of_records_that_come_there",
+        # In threads of a test: here all is in the loop's.
+        "test_who_waits_hears_of_records_and_of_what_others_give_back",
+        "test_what_was_settled_before_a_kill_does_not_come_again_and_all_else_does",
+    ),
     "test_library_store": (
         # Of what a topic is: here each is a handle of its own.
         "test_a_reader_sees_topics_partitions_and_settings_as_they_change",

@@ -31,6 +31,10 @@ INSIDE = {
         "timeout_ms",
     },
     "QueueMessage": {"store", "taken", "unsettled"},
+    "ShareConsumer": {
+        "answered", "check", "end", "flushing", "follow", "listen", "opened", "put_back", "say",
+        "take",
+    },
 }  # fmt: skip
 FIELDS = {"created_ms", "id", "mode", "name", "partitions", "sent"}  # which objects have
 OWN = {"behind", "slow", "workers"}  # what this face stands on

@@ -51,7 +51,7 @@ def test_the_promised_names_are_there_and_nothing_else():
         "Lag", "Listener", "LogSize", "LogstoreError", "Message", "Move", "Owner", "Position",
         "Producer", "Progress", "Published", "Queue", "QueueBinding", "QueueConsumer",
         "QueueCounts", "QueueMessage", "Record", "Report", "Retained", "Rewritten", "Routed",
-        "Status", "Store", "Topic", "Transaction", "Trim", "open",
+        "ShareConsumer", "ShareRecord", "Status", "Store", "Topic", "Transaction", "Trim", "open",
     ]  # fmt: skip
     assert all(hasattr(logstore, name) for name in logstore.__all__)
 
@@ -65,8 +65,8 @@ def test_the_face_has_these_names_and_no_others():
         "export_definitions", "forked", "group", "groups", "import_definitions",
         "internals", "leftovers", "listen", "offset_for", "path", "policies", "producer",
         "queue", "queues", "recompression", "replay", "retention", "route_topic",
-        "scheduled", "set_policy", "sizes", "status", "topic", "topic_routes", "topics",
-        "transaction", "trim", "unroute_topic", "users", "verify", "vhosts",
+        "scheduled", "set_policy", "share_consumer", "sizes", "status", "topic", "topic_routes",
+        "topics", "transaction", "trim", "unroute_topic", "users", "verify", "vhosts",
     }  # fmt: skip
 
 
