@@ -143,11 +143,12 @@ class Node:
                 self.telling.end_turn()
 
     def sync(self, *logs):
-        """These, or all; then as much time passes as markers have until they are to be synced."""
+        """These, or all; then the time passes that markers have until they are to be synced."""
         for its in logs or (*self.logs.values(), self.journal):
             its.sync()
         self.turn()
-        self.pass_time(SYNCED_WITHIN_MS)
+        if any(self.ms < it <= self.ms + SYNCED_WITHIN_MS for it in self.alarms):
+            self.pass_time(SYNCED_WITHIN_MS)
 
     def settle(self):
         for _ in range(6):
