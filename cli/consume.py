@@ -46,7 +46,17 @@ POLL_RECORDS_MAX = 5000  # some MB of output, and soon enough printed that a sig
 POLL_S = 0.1  # how long a signal may go unheard while nothing comes
 
 
+_NOT_SHARED = {
+    "group": "--group",
+    "partition": "--partition",
+    "on_damage": "--on-damage",
+    "on_out_of_range": "--on-out-of-range",
+}
+SHARED_PLACES = ("earliest", "latest")  # where a share group begins
+
+
 def consume(
+    ctx: typer.Context,
     topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", show_default=False)],
     group: Annotated[
         str | None,
@@ -54,6 +64,15 @@ def consume(
             "--group",
             metavar="GROUP",
             help="Go on where this consumer group stopped, and commit what is printed.",
+        ),
+    ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            "--share",
+            metavar="GROUP",
+            help="Consume as a member of this share group: each record is accepted once it is"
+            " printed. --from (earliest or latest) and --isolation are kept as the group's.",
         ),
     ] = None,
     format_: Format = "raw",
@@ -112,6 +131,27 @@ def consume(
     if len(set(topics)) < len(topics):
         raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
 
+    if share is not None:
+        given = {name for name in ctx.params if _is_given(ctx, name)}
+        for name, option in _NOT_SHARED.items():
+            if name in given:
+                raise typer.BadParameter("does not go with --share", param_hint=option)
+        if "from_" in given and from_ not in SHARED_PLACES:
+            raise typer.BadParameter("with --share: earliest or latest", param_hint="--from")
+        from .share import consume_shared
+
+        consume_shared(
+            data,
+            topics,
+            share,
+            lines,
+            begins=from_ if "from_" in given else None,
+            isolation=isolation.value if "isolation" in given else None,
+            records_max=max_,
+            follow=follow,
+        )
+        return
+
     from .output import Output
     from .stop import Stop
 
@@ -130,6 +170,11 @@ def consume(
             print_records(consumer, lines, output, stop, records_max=max_, follow=follow)
         output.check()
         stop.check()
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def print_records(

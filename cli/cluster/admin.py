@@ -163,6 +163,18 @@ class Admin:
             f"alter topic {name!r}",
         )
 
+    def alter_group(self, name: str, settings: Mapping[str, str]) -> None:
+        """Settings of a group. Raises InvalidSetting, Refused."""
+        changes = [
+            ConfigEntry(key, text, incremental_operation=AlterConfigOpType.SET)
+            for key, text in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, name, incremental_configs=changes)
+        self._one(
+            self._client.incremental_alter_configs([resource], request_timeout=ANSWER_S),
+            f"alter group {name!r}",
+        )
+
     # Offsets
 
     def starts(self, topic: str, numbers: Collection[int]) -> dict[int, int]:

@@ -24,6 +24,7 @@ from .consumer import ClusterConsumer
 from .group import ClusterGroup
 from .producer import ClusterProducer
 from .refusal import ANSWER_S
+from .share import ShareMember
 from .streams import Streams
 from .topic import ClusterTopic
 
@@ -265,6 +266,29 @@ class Cluster:
             on_out_of_range=on_out_of_range,
             isolation=isolation,
         )
+
+    def share_member(
+        self,
+        topics: Sequence[str],
+        group: str,
+        begins: str | None,
+        isolation: Isolation | None,
+        records_max: int | None,
+    ) -> ShareMember:
+        """A member of a share group. ``begins`` and ``isolation``: settings of the group, or None.
+
+        Raises UnknownTopic, Refused.
+        """
+        for name in topics:
+            self.topic(name)
+        given = {
+            "share.auto.offset.reset": begins,
+            "share.isolation.level": None if isolation is None else f"read_{isolation}",
+        }
+        settings = {name: text for name, text in given.items() if text is not None}
+        if settings:
+            self.admin.alter_group(group, settings)
+        return ShareMember(self.address, topics, group, records_max)
 
     def replay(
         self,
