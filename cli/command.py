@@ -19,8 +19,8 @@ HEADING_OF: Final = {
     for heading, names in {
         INPUT: (
             "--key-field --timestamp-field --value-field --header --header-field --key --from --to "
-            "--topic --group --partition --before --max --follow --records --from-stdin --speed "
-            "--database --type --open"
+            "--topic --group --share --partition --before --max --follow --records --from-stdin "
+            "--speed --database --type --open"
         ),
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "

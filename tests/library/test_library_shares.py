@@ -394,6 +394,30 @@ def test_a_consumer_that_is_closed_gives_nothing_and_ends_its_loop(store):
             consumer.get()
 
 
+def test_a_server_in_the_process_takes_the_groups_over(store):
+    fill(store, 2)
+    queues = store.internals().queues()
+    consumer = member(store, explicit=True)
+    consumer.accept(consumer.get())
+    queues.lend()
+    with pytest.raises(Closed):
+        consumer.get(0)
+    assert left(store) == {1: 2}  # no server came
+    queues.lend()
+    end = queues.serve(Served(), lambda call: call())
+    with pytest.raises(Refused, match="a server in this process"), member(store) as consumer:
+        consumer.get(0)
+    end()
+    assert left(store) == {1: 3}
+
+
+class Served:
+    """The queues of a server that nobody uses."""
+
+    def prepare(self):
+        pass
+
+
 def test_what_is_settled_behind_a_logs_end_is_not_of_records_that_come_there(tmp_path):
     """A backup's journal is copied last, and may know of records that the copy lacks."""
     with open_store(tmp_path / "data") as store:

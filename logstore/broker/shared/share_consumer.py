@@ -124,7 +124,7 @@ class ShareConsumer:
         self._came: deque[ShareRecord] = deque()
         self._came_until_ms = 0  # then others may have them
         self._damage: CorruptBatch | None = None  # behind those
-        self._handed: list[ShareRecord] = []  # and nothing was said of them
+        self._handed: list[ShareRecord] = []  # and to be accepted by themselves
         self._done: list[ShareRecord] = []  # likewise, and more was asked for
         self._done_ms = 0  # the first of those
         self._accepting = Saying()
@@ -257,7 +257,7 @@ class ShareConsumer:
     def take(self, most: int) -> list[ShareRecord]:
         """As ``get_many`` within the model, without waiting."""
         self._check_open()
-        if not self._explicit and self._handed:
+        if self._handed:
             if not self._done:
                 self._done_ms = self._now_ms()
             self._done += self._handed
@@ -272,7 +272,8 @@ class ShareConsumer:
             damage, self._damage = self._damage, None
             raise damage
         found = [self._came.popleft() for _ in range(min(most, len(self._came)))]
-        self._handed += found
+        if not self._explicit:
+            self._handed += found
         return found
 
     def put_back(self, records: Sequence[ShareRecord]) -> None:
@@ -383,7 +384,7 @@ class ShareConsumer:
         self._check_open()
         saying = Saying()
         self._tell_of(records, kind, saying)
-        if kind is not Type.RENEW:
+        if self._handed and kind is not Type.RENEW:
             said = set(records)
             self._handed = [it for it in self._handed if it not in said]
         return saying
@@ -423,9 +424,8 @@ class ShareConsumer:
     def flushing(self) -> Saying:
         """As ``flush``, within the model."""
         self._check_open()
-        if not self._explicit:
-            self._done += self._handed
-            self._handed = []
+        self._done += self._handed
+        self._handed = []
         return self._all_accepted()
 
     def _all_accepted(self) -> Saying:
