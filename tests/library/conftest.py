@@ -14,6 +14,7 @@ BOTH = {
     "test_library_queues": ("test_a_fork_has_no_queues",),  # nor has it the loop
     "test_library_deduplication": (),
     "test_library_shares": (
+        "test_a_fork_has_no_share_groups",
         "test_a_server_in_the_process_takes_the_groups_over",
         "test_what_is_settled_behind_a_logs_end_is_not_of_records_that_come_there",
         # In threads of a test: here all is in the loop's.

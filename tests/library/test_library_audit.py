@@ -76,6 +76,14 @@ def test_groups_are_told(store):
     assert told(store) == [("group", "deleted g")]
 
 
+def test_settings_of_share_groups_are_told_once(store):
+    add_a_user(store)
+    for _ in range(2):
+        with store.share_consumer("orders", group="g", auto_offset_reset="earliest") as consumer:
+            assert consumer.get(0) is None
+    assert told(store) == [("settings", "of group g: share.auto.offset.reset=earliest")]
+
+
 def test_queues_exchanges_and_virtual_hosts_are_told(store):
     add_a_user(store)
     mail = store.queue("mail")

@@ -1,6 +1,7 @@
 """Consumers of share groups in the library: records are given, and settled, one by one."""
 
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from logstore.clock import now_ms
 from logstore.errors import (
     Closed,
     CorruptBatch,
+    Forked,
     GroupBusy,
     InvalidRecordState,
     InvalidSetting,
@@ -392,6 +394,24 @@ def test_a_consumer_that_is_closed_gives_nothing_and_ends_its_loop(store):
             consumer.close()
         with pytest.raises(Closed):
             consumer.get()
+
+
+def test_a_fork_has_no_share_groups(store):
+    fill(store, 2)
+    with member(store, explicit=True) as consumer:
+        record = consumer.get()
+        child = os.fork()
+        if not child:
+            refused = 0
+            for call in (consumer.get, lambda: consumer.accept(record), lambda: member(store)):
+                try:
+                    call()
+                except Forked:
+                    refused += 1
+            os._exit(refused)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        consumer.accept(record)
+    assert left(store) == {1: 2}
 
 
 def test_a_server_in_the_process_takes_the_groups_over(store):
