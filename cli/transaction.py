@@ -62,7 +62,7 @@ def _time(ms: int | None) -> str | None:
 
 @app.command(cls=Command)
 def describe(id_: Id, json_: Json = False, data: Data = HERE) -> None:
-    """Show one, where its transaction has data, and whom it holds back.
+    """Show one, and whom it holds back.
 
     Readers of committed records of a partition wait for its earliest open transaction.
 
@@ -94,7 +94,9 @@ def abort(
     ids: Annotated[list[str], typer.Argument(metavar="TRANSACTIONAL_ID...", show_default=False)],
     data: Data = HERE,
 ) -> None:
-    """Abort open transactions: all of each, in all partitions.
+    """Abort open transactions.
+
+    All of each is aborted, in all partitions.
 
     Their producers are fenced, and hear of it with their next request.
 

@@ -28,8 +28,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_PARTS = (
     "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "committer", "config",
     "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt", "node",
-    "queues", "reading", "resp", "server", "slices", "stomp", "storage", "supervisor", "tls",
-    "transactions", "turn", "upkeep",
+    "queues", "reading", "resp", "server", "shares", "slices", "stomp", "storage", "supervisor",
+    "tls", "transactions", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 
