@@ -120,6 +120,8 @@ class PartitionWriter:
 
     def next_batch(self, now: float) -> _Unanswered | None:
         """What is to be sent now; it counts as sent."""
+        if self.failure is not None:
+            return None
         if self._identity is None:
             if not self._asking and self._pending and now >= self._held_until:
                 self._asking = True
