@@ -97,7 +97,8 @@ class Fetcher:
 
     def leave(self, follower: Follower) -> None:
         """It wants nothing more."""
-        self._followers.pop(follower.place, None)
+        if self._followers.get(follower.place) is follower:  # or another follows it by now
+            del self._followers[follower.place]
 
     # Asking
 

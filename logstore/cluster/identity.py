@@ -20,6 +20,7 @@ SEQUENCE_MAX: Final = 2**31 - 1
 TIMEOUT_MS: Final = 60_000  # of transactions, of which there are none
 TRANSACTION: Final = 1  # of a coordinator: what it coordinates
 FENCED: Final = frozenset({47, 90})
+TRIES: Final = 3
 
 Then = Callable[["Identity | LogstoreError"], None]
 
@@ -54,10 +55,17 @@ class Identities:
             kinds.INIT_PRODUCER_ID, request, lambda answer: then(_given(answer, "a producer"))
         )
 
-    def named(self, name: str, then: Then, before: "Identity | None" = None) -> None:
+    def named(
+        self,
+        name: str,
+        then: Then,
+        before: "Identity | None" = None,
+        tries: int = TRIES,
+    ) -> None:
         """The next of this name; with ``before`` only if that one is the last there was (KIP-360).
 
-        Else FencedProducer is told.
+        Else FencedProducer is told. Where a connection is lost it is tried again: a broker may end
+        one that is older than another's which has spoken for the name.
         """
         messages = kinds.FIND_COORDINATOR.messages()
         request = messages.Request(key=name, key_type=TRANSACTION, coordinator_keys=[name])
@@ -70,7 +78,13 @@ class Identities:
             if it.error_code:
                 then(ClusterUnreachable(f"no broker coordinates {name!r}: error {it.error_code}"))
                 return
-            self._init(it.node_id, name, then, before)
+            self._init(it.node_id, name, answered, before)
+
+        def answered(given: "Identity | LogstoreError") -> None:
+            if isinstance(given, ClusterUnreachable) and tries > 1:
+                self.named(name, then, before, tries - 1)
+            else:
+                then(given)
 
         self._brokers.ask_any(kinds.FIND_COORDINATOR, request, found)
 

@@ -175,6 +175,15 @@ def test_it_goes_on_where_connections_were_lost(node, there):
     assert read_all(node, log) == given
 
 
+def test_one_that_is_closed_takes_nothing_from_the_next(node, there):
+    before, log = node.log(), node.log()
+    before.close()
+    there.append(batch(b"a"))
+    node.pass_time(1)
+    assert log.safe == 1
+    assert before.safe == 0
+
+
 def test_a_hundred_partitions_are_one_fetch(node):
     logs = [node.log("many", it, 100) for it in range(100)]
     node.pass_time(2)

@@ -6,6 +6,7 @@ from random import Random
 from types import SimpleNamespace
 
 from door_kit import Talk
+from transacting_talk import TransactingTalk
 
 from logstore.cluster.brokers import Brokers
 from logstore.cluster.cluster_log import ClusterLog
@@ -22,8 +23,9 @@ ADDRESS = ("127.0.0.1", 9092)
 class OneNode:
     """``Around`` of its client; time passes, and bytes go over, when a test says so."""
 
-    def __init__(self, seed=0):
-        self.first = Talk()
+    def __init__(self, seed=0, beside=None, transactions=False):
+        """``beside``: another client of the same; ``transactions``: its broker has these."""
+        self.first = beside.first if beside else TransactingTalk() if transactions else Talk()
         self.topics = self.first.topics
         self.random = Random(seed)
         self.up = True  # whether it can be reached
@@ -53,9 +55,8 @@ class OneNode:
         if not self.up:
             self.soon(lambda: link.lose(ClusterUnreachable("connection refused")))
             return lambda: None
-        self._ends.append(
-            (link, Talk(beside=self.first), Frames(memoryview(bytearray(SHARED_BYTES))))
-        )
+        talk = type(self.first)(beside=self.first)
+        self._ends.append((link, talk, Frames(memoryview(bytearray(SHARED_BYTES)))))
         return lambda: None
 
     def soon(self, call):
@@ -110,7 +111,12 @@ class OneNode:
             return False
         sent = b"".join(map(bytes, link.outgoing()))
         talk.feed(sent)
+        if sent and isinstance(talk, TransactingTalk):
+            talk.node.settle()
         answered = talk.out()
+        if talk.session.closed is not None and not answered:
+            link.lose(ClusterUnreachable(f"it closes the connection: {talk.session.closed}"))
+            return True
         if self.deaf:
             answered = b""
         while answered:

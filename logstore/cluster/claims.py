@@ -1,0 +1,112 @@
+"""Who owns a partition that one process at a time appends to: claims, among its records. Pure.
+
+A process that takes a partition over gets the next epoch of its name (``identity.py``) and appends
+a *claim*: its first batch with that epoch. From there on the leader refuses whoever owned the
+partition before. What that one has appended up to there stands below the claim, and is the new
+owner's to read.
+
+A *beat* says that the owner is still there: leaders forget producers that send nothing, and what
+they have forgotten they do not refuse. So a record of the owner always stands in the partition,
+and a beat comes before all records are deleted.
+
+Claims and beats are records with the key ``__owner`` and a value in JSON. Readers go by the
+producer and epoch in the header of each batch, too: what comes behind a claim with an older epoch,
+of a leader that has not known better, is not there for them.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from logstore.errors import CorruptStore
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+KEY: Final = b"__owner"
+CLAIM: Final = "claim"
+BEAT: Final = "beat"
+FORMAT: Final = 1
+
+
+class Word(msgspec.Struct, frozen=True):
+    """What a claim or a beat says."""
+
+    kind: str
+    node: str  # who owns it, by the name that nodes call each other by
+    address: str  # where other nodes reach it
+    at_ms: int
+    snapshot: int = -1  # offset of the last record that has the whole state; -1: there is none
+    format: int = FORMAT
+
+
+class Claim(NamedTuple):
+    """One that stands in the partition."""
+
+    offset: int
+    pid: int
+    epoch: int
+    word: Word
+
+
+def batch_of(word: Word) -> Batch:
+    """The batch that says it, without its producer."""
+    return encode([(msgspec.json.encode(word), KEY, (), word.at_ms)])
+
+
+def word_of(batch: Batch) -> Word | None:
+    """What it says of its owner; None: it has other records. Raises CorruptStore, CorruptBatch."""
+    if batch.record_count != 1:
+        return None
+    [record] = decode(batch)
+    if record.key != KEY:
+        return None
+    try:
+        word = msgspec.json.decode(record.value or b"", type=Word)
+    except msgspec.DecodeError as error:
+        raise CorruptStore(f"offset {record.offset} names no owner: {error}") from None
+    if word.format > FORMAT:
+        raise CorruptStore(
+            f"offset {record.offset} names an owner in format {word.format}, known is {FORMAT}: "
+            f"update this node"
+        )
+    return word
+
+
+class Claims:
+    """What a reader of the partition goes by, from its start on."""
+
+    def __init__(self) -> None:
+        self.owner: Claim | None = None  # the last that has claimed it
+        self.snapshot = -1  # as the owner has said last
+        self.seen_ms = 0  # when the owner has said something last, by its own clock
+
+    def admits(self, batch: Batch) -> bool:
+        """Whether the batch, the next one, is there for readers; claims and beats are not.
+
+        Raises CorruptStore, CorruptBatch.
+        """
+        if batch.is_control or not batch.record_count:
+            return False
+        word = word_of(batch)
+        if word is None:
+            return self._is_owners(batch)
+        if word.kind == CLAIM and self._is_newer(batch):
+            self.owner = Claim(batch.base_offset, batch.producer_id, batch.producer_epoch, word)
+        if self._is_owners(batch):
+            self.snapshot = max(self.snapshot, word.snapshot)
+            self.seen_ms = max(self.seen_ms, word.at_ms)
+        return False
+
+    def _is_owners(self, batch: Batch) -> bool:
+        owner = self.owner
+        return owner is not None and (batch.producer_id, batch.producer_epoch) == (
+            owner.pid, owner.epoch,
+        )  # fmt: skip
+
+    def _is_newer(self, batch: Batch) -> bool:
+        """A name whose epochs are used up, or that was forgotten, gets another producer id."""
+        owner = self.owner
+        if owner is None or batch.producer_id != owner.pid:
+            return True
+        return batch.producer_epoch > owner.epoch
