@@ -59,6 +59,7 @@ class _Session:
         self.epoch = 0
         self.told: dict[Place, int] = {}  # positions that the node knows
         self.asking = False
+        self.waking = False  # looked at again when it may be asked
         self.not_before = 0.0
         self.backoff = backoff
 
@@ -108,8 +109,12 @@ class Fetcher:
             session = self._sessions.get(node)
             if session is None:
                 session = self._sessions[node] = _Session(Backoff(self._random))
-            if not session.asking and self._now() >= session.not_before:
+            if session.asking:
+                continue
+            if self._now() >= session.not_before:
                 self._ask(node, session, wanted)
+            else:  # a loop's timer may ring a moment too early
+                self._look_at(session)
 
     def _by_node(self) -> dict[int, dict[Place, Follower]]:
         found: dict[int, dict[Place, Follower]] = {}
@@ -186,7 +191,17 @@ class Fetcher:
 
     def _hold(self, session: _Session) -> None:
         session.not_before = self._now() + session.backoff.failed()
-        self._call_at(session.not_before, self._look)
+        self._look_at(session)
+
+    def _look_at(self, session: _Session) -> None:
+        if not session.waking:
+            session.waking = True
+
+            def wake() -> None:
+                session.waking = False
+                self._look()
+
+            self._call_at(session.not_before, wake)
 
     # Once
 
