@@ -69,6 +69,7 @@ class NodeTransactions:
         self._alarm_trim = Alarm(turn, self._trim)
         self._trimming = False
         self._pids: deque[int] = deque()
+        self._claiming = False  # more of them
         self._loading = False
         self._error: LogstoreError | None = None  # why it can't be read
         self._ended: Callable[[int], None] = lambda _: None
@@ -168,8 +169,9 @@ class NodeTransactions:
 
     def new_pid(self) -> int:
         """As Around.new_pid."""
-        if len(self._pids) == PIDS // 2:
-            self._work(self._claim, lambda _: None)
+        if len(self._pids) <= PIDS // 2 and not self._claiming:
+            self._claiming = True
+            self._work(self._claim, self._claim_done)
         return self._pids.popleft() if self._pids else self._store.topics.new_producer_id()
 
     def _claimed(self) -> list[int]:
@@ -181,6 +183,9 @@ class NodeTransactions:
             self._pids += self._claimed()
         except LogstoreError as error:  # told to whoever needs one, once there is none left
             log.warning("no producer ids are claimed ahead: %s", error)
+
+    def _claim_done(self, _: object) -> None:
+        self._claiming = False
 
     def now(self) -> "Now":
         """As Around.now."""
@@ -231,9 +236,9 @@ class NodeTransactions:
             self._alarm_trim.set(self._ticks_ms + TRIM_EVERY_MS)
 
     def _trim(self) -> None:
-        self._work(self._trimmed, lambda _: self._trim_done())
+        self._work(self._trimmed, self._trim_done)
 
-    def _trim_done(self) -> None:
+    def _trim_done(self, _: object) -> None:
         self._trimming = False
 
     def _trimmed(self) -> None:

@@ -21,7 +21,6 @@ from logstore.kafka.wire import Buffer, skip_tags
 from logstore.version import VERSION
 
 ANSWER_S: Final = 30.0  # for what nobody has said how long it may take
-FRAME_BYTES_MAX: Final = 256 << 20
 IN_FLIGHT_MAX: Final = 100  # requests; others wait here
 UNSUPPORTED_VERSION: Final = 35
 

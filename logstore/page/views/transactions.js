@@ -33,7 +33,7 @@ function all(view) {
       column("began_ms", "Open since", (it) => (it === null ? dim("–") : when(it))),
       number("timeout_ms", "Timeout", seconds, { help: "After which it is aborted" }),
       column("producer_id", "Producer", (it, row) => [mono(it), dim(` epoch ${row.epoch}`)]),
-      column("", "", (_, it) => (it.state === "Ongoing" ? button("Abort …", () => abort(it, rows), { class: "small danger", "aria-label": `Abort the transaction of ${visible(it.id)}` }) : null)),
+      column("", "", (it) => (it.state === "Ongoing" ? button("Abort …", () => abort(it, rows), { class: "small danger", "aria-label": `Abort the transaction of ${visible(it.id)}` }) : null)),
     ],
     empty: ["No Kafka client with a transactional id has come."],
   });
