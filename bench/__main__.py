@@ -40,6 +40,7 @@ QUESTIONS = [
     "kafka_partitions",
     "kafka_transactions",
     "kafka_committed",
+    "kafka_shares",
     "kafka_start",
     "rabbit_queue",
     "rabbit_routes",
