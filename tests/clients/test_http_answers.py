@@ -6,6 +6,7 @@ from contextlib import closing
 import msgspec
 import pika
 import pytest
+from confluent_kafka import Producer
 from mqtt_client import MqttClient
 from redis_parts import Raw, request
 from serving import COMMAND, Serving
@@ -16,7 +17,7 @@ from logstore.server_socket import ServerSocket
 NAMES = {
     "topics": "t", "groups": "g", "partitions": "0", "records": "0", "vhosts": "/", "users": "root",
     "exchanges": "events", "queues": "mail", "messages": "0", "policies": "mail", "history": "0",
-    "sessions": "thermometer", "keys": "0",
+    "sessions": "thermometer", "keys": "0", "transactions": "mover",
 }  # fmt: skip
 FIRST = {"{offset}": "0", "{id}": "1", "{key}": "visits"}
 ROOT = {"name": "root", "password": "secret", "tags": ["administrator"], "iterations": 4096}
@@ -88,10 +89,8 @@ def path_of(path):
     segments = path.strip("/").split("/")
     place = ""
     for at, segment in enumerate(segments):
-        if segment in FIRST:
-            segments[at] = FIRST[segment]
-        elif segment.startswith("{"):
-            segments[at] = NAMES[place]
+        if segment.startswith("{"):
+            segments[at] = NAMES[place] if place in NAMES else FIRST[segment]
         place = segments[at]
     return segments
 
@@ -107,6 +106,7 @@ def test_real_answers_are_what_is_described(tmp_path):
                 msgspec.convert(found, ANSWERS[key])
             if key == "POST /topics/{name}/records":
                 read_by_a_group(server)
+        begin_transaction(server)
         redis = Raw(server)
         redis.send(request("AUTH", "root", "other") + request("SET", "visits", "7"))
         redis.until(b"+OK\r\n+OK\r\n")
@@ -142,6 +142,20 @@ def test_real_answers_are_what_is_described(tmp_path):
 
 
 EMPTY = {"/channels", "/damaged-rules", "/topics/{name}/groups", "/topics/{name}/schedule"}
+
+
+def begin_transaction(server):
+    producer = Producer(
+        {
+            "bootstrap.servers": server.address,
+            "transactional.id": NAMES["transactions"],
+            "security.protocol": "sasl_plaintext",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": "root",
+            "sasl.password": "other",
+        }
+    )
+    producer.init_transactions()
 
 
 def read_by_a_group(server):

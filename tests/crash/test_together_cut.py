@@ -4,17 +4,13 @@ at all, and once; whatever was confirmed has; and what upkeep does to the topics
 """
 
 import random
-from dataclasses import replace
 
-import lossy_queues
 import pytest
-from clock import NOW_MS
 from lossy_disk import SURVIVORS_MOST, some
 from lossy_queues import GENERATION, Machine
 from lossy_store import StoreDisk
-from queue_parts import props
+from queue_parts import Channel, props
 
-from logstore.broker.ledger import Ledger
 from logstore.broker.queues.held import Place
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
@@ -27,7 +23,6 @@ from logstore.open_topics import OpenTopics
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.storage.committer import GroupCommitter
-from logstore.storage.kinds import TOPIC
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Jobs
 
@@ -65,9 +60,7 @@ class Together(Machine):
     """A machine whose transactions take from a queue, and bring to all else."""
 
     def __init__(self, disk, choose, *, known=None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lossy_queues, "kinds", kinds)
-            super().__init__(disk, choose, known=Promised() if known is None else known)
+        super().__init__(disk, choose, known=Promised() if known is None else known)
         self.queues.keep_offsets()
 
     def surroundings(self):
@@ -76,9 +69,7 @@ class Together(Machine):
         return Surroundings(self.topics, None, self.work, positions=positions)
 
     def again(self):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lossy_queues, "kinds", kinds)
-            super().again()
+        super().again()
         self.queues.keep_offsets()
 
     def made(self):
@@ -147,7 +138,7 @@ class Together(Machine):
 
     def taken_again(self, name):
         """Numbers of all that is ready; they are ready again."""
-        queue, channel = self.vhost.queue(name), lossy_queues.Channel()
+        queue, channel = self.vhost.queue(name), Channel()
         found = [int(it.body) for it in self.fetched(queue, channel)]
         for it in channel.unacked.drain():
             it.queue.release(it, failed=False)
@@ -163,11 +154,6 @@ class Together(Machine):
             found += [it.value for batch in batches for it in decode(batch)]
             at = batches[-1].next_offset
         return found
-
-
-def kinds(*, lax=False, of_queues=lossy_queues.kinds):
-    topics = replace(TOPIC, notes=lambda: Ledger(lambda: NOW_MS, 1000), recovery_bytes=300)
-    return {**of_queues(lax=lax), TOPIC.name: topics}
 
 
 # Histories

@@ -16,6 +16,7 @@ from queue_parts import Channel, props
 from turns_by_hand import Turns
 
 from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.ledger import Ledger
 from logstore.broker.queues import past
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.lane_notes import LaneNotes
@@ -29,7 +30,7 @@ from logstore.broker.queues.trimming import EVERY_MS
 from logstore.errors import LogstoreError, UnknownPartition
 from logstore.open_queues import OpenQueues
 from logstore.storage.committer import Committer, QueueCommitter
-from logstore.storage.kinds import JOURNAL, KINDS, LANE
+from logstore.storage.kinds import JOURNAL, KINDS, LANE, TOPIC
 from logstore.storage.writer import WriterDirectory
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Jobs
@@ -53,6 +54,7 @@ def kinds(*, lax=False):
         JOURNAL.name: replace(
             JOURNAL, notes=SettlementNotes, recovery_bytes=300, settings=lambda store: small
         ),
+        TOPIC.name: replace(TOPIC, notes=lambda: Ledger(lambda: NOW_MS, 1000), recovery_bytes=300),
     }
 
 
