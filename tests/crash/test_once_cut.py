@@ -96,7 +96,7 @@ def history(machine, choose):
         machine.send(choose.choice([EXCHANGE, QUEUE]), ids)
         machine.some()
         if choose.random() < 0.15:
-            machine.queues._journal.secure()
+            machine.queues._journaling.log.secure()
             machine.queues._logs.trim_journal()
         if choose.random() < 0.1:
             machine.sync_lanes()

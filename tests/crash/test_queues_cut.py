@@ -195,7 +195,7 @@ def test_a_commit_is_whole_although_the_recovery_point_has_passed_it_before_its_
     machine.get(b"a", 2)
     machine.run()
     machine.commit([(b"a", 1), (b"b", 2)], [(b"a", 2)])
-    journal, flusher = machine.queues._journal, machine.directory._flusher
+    journal, flusher = machine.queues._journaling.log, machine.directory._flusher
     while machine.known.commits:
         assert machine.step()
     lanes = [it.stock.lanes[0].log for it in machine.vhost.queues()]

@@ -116,7 +116,7 @@ class Node:
         """Whether something that was appended is not safe; then there is news when it is."""
         queues = [it for vhost in self.queues.vhosts.values() for it in vhost.queues()]
         lanes = [log for queue in queues for log in queue.logs()]
-        logs = [*lanes, self.queues._journal]
+        logs = [*lanes, self.queues._journaling.log]
         for log in logs:
             if log.safe < log.end:
                 log.watch(lambda: self._deliver(lambda: None))

@@ -340,14 +340,14 @@ class Machine:
 
     def _is_told(self):
         """Whether all that was settled so far is in the journal, and safe."""
-        journal = self.queues._journal
+        journal = self.queues._journaling.log
         return (
             not self.turns.left
             and not self.calls
             and journal.safe == journal.end
             and not any(it.stock.settled or it.dead_letters for it in self.vhost.queues())
             and not any(lane.done for it in self.vhost.queues() for lane in it.stock.order)
-            and not self.queues._failing
+            and not self.queues._journaling.failing
         )
 
     def _begin(self, is_done, finish):

@@ -201,7 +201,7 @@ class Node:
             for log in queue.logs()
         ]
         topics = [log for topic in self.topics.used() for _, log in topic.opened]
-        logs = [*lanes, self.queues._journal, *filter(_is_well, topics)]
+        logs = [*lanes, self.queues._journaling.log, *filter(_is_well, topics)]
         return next((log for log in logs if log.safe < log.end), None)
 
     def later(self, ms):

@@ -83,7 +83,7 @@ def left(places, *names):
 def test_nothing_settled_comes_back_although_the_journal_is_trimmed_beside_the_backup(places, by):
     node = places.open()
     channel = published(node)
-    journal = node.queues._journal
+    journal = node.queues._journaling.log
     directory = node.directory
     if by == "another process":
         directory = places.opened.reader(kinds=kinds())

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from logstore.broker.here import read_when_here
-from logstore.broker.queues.holding import Holding
-from logstore.broker.queues.journal import SettlementNotes, queue_key
+from logstore.broker.queues.journal import queue_key
+from logstore.broker.queues.journaling import Journaling
 from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.opening import APPENDS_MAX, Opened, Part, Work
 from logstore.broker.queues.pending import Waiting
@@ -40,26 +40,21 @@ class LaneLogs:
     def __init__(
         self,
         logs: QueueLogs,
-        journal: Log,
-        holding: Holding,
+        journaling: Journaling,
         clock: Callable[[], int],
         soon: Callable[[Callable[[], object]], object],
         work: Work,
-        *,
-        clean: bool,
     ) -> None:
-        """``soon``, ``work``: as of Queues. ``clean``: the last process has closed the queues."""
+        """``soon``, ``work``: as of Queues."""
         self.parked_bytes = 0
         self._logs = logs
-        self._journal = journal
-        notes = journal.notes
-        assert isinstance(notes, SettlementNotes)
-        self._notes = notes
-        self._holding = holding
+        self._journal = journaling.log
+        self._notes = journaling.notes
+        self._holding = journaling.holding
+        self._clean = journaling.clean
         self._clock = clock
         self._soon = soon
         self._work = work
-        self._clean = clean
         self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
         self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
         self._closed = False

@@ -1,12 +1,7 @@
 """All queues of a process: its virtual hosts, the journal, and the times that they wait for.
 
-At the end of a turn that has settled anything, one batch goes to the journal, with a record for
-each queue; nobody waits for it. Everything is in the sessions' thread, but what ``work`` takes to
-another one: opening lanes and deleting them.
-
-A process that does not close the queues may have given out messages that the journal does not know
-of. So the first message that is given out has the journal say that the queues are in use, as if it
-were a queue of its own, with the number 0, which no queue has; ``close`` takes it back.
+Everything is in the sessions' thread, but what ``work`` takes to another one: opening lanes and
+deleting them.
 """
 
 import logging
@@ -21,8 +16,7 @@ from logstore.amqp import fields
 from logstore.broker.policies import STREAM, check
 from logstore.broker.queues.decided_offsets import DecidedOffsets
 from logstore.broker.queues.handovers import HandOvers
-from logstore.broker.queues.holding import Holding
-from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
+from logstore.broker.queues.journaling import IN_USE, RETRY_MS, Journaling, Touched
 from logstore.broker.queues.keeping import Rows, exchange_facts, policy_of, queue_facts
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.lane_logs import LaneLogs
@@ -36,7 +30,6 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import InvalidQueueArgument
 from logstore.broker.queues.resuming import resume
-from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
 from logstore.broker.queues.stations import MAKERS
@@ -52,7 +45,7 @@ from logstore.broker.routing.topology import Topology
 from logstore.broker.transactions.operations import Offset
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
-from logstore.errors import LogFailed, LogstoreError, Refused, UnknownPartition
+from logstore.errors import LogstoreError, Refused, UnknownPartition
 from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
 from logstore.kept_queues import (
     DEFAULT_VHOST,
@@ -64,7 +57,6 @@ from logstore.kept_queues import (
 )
 from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
 from logstore.log import Log, TopicPartition
-from logstore.records.encode import encode
 
 if TYPE_CHECKING:  # most have none
     from logstore.broker.queues.crossing.topic_routes import TopicRoutes
@@ -77,10 +69,8 @@ FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are g
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
 CLOCK_MS: Final = 1000  # between looks at the clock while messages wait for it
 CLOCK_BACK_MS: Final = 1000  # a step back that is worth a line
-RETRY_MS: Final = 1000  # after which what the journal did not take is told again
 NO_SURROUNDINGS: Final = Surroundings()
 NO_CROSSINGS: Final = Crossings()
-IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -136,37 +126,26 @@ class Queues:
         self.scheduled = ScheduleCounts()
         self._numbers = count()
         self._last_ms = 0  # at the last tick
-        self._touched: dict[Queue, None] = {}
-        self._forgotten: list[int] = []  # queues whose end is to be told to the journal
-        self._unseen: list[int] = []  # exchanges whose ids the journal may forget
         self._trimming = Trimming()
         self._trims_fail = False
         self._short: list[Callable[[], object]] = []  # who waits for room on the disk
-        self._ending = False
-        self._failing = False
         self._closed = False
-        self._journal = logs.journal()
-        notes = self._journal.notes
-        assert isinstance(notes, SettlementNotes)
-        self._notes = notes
-        self._holding = Holding(self._journal, notes, soon, self._end_soon)
+        self._journaling = Journaling(logs.journal(), self)
+        self._notes = self._journaling.notes
+        self._holding = self._journaling.holding
         self.commit = self._holding.begin
+        self.touched, self.used = self._journaling.touched, self._journaling.used
         self._keeping = 0  # offsets of groups, of earlier processes
         self._routes: TopicRoutes | None = None
         kept = logs.keeper.load()
         for error in kept.damaged:
             log.error("%s", error)
         self._next_id = self._unused(kept)
-        self._clean = notes.state(IN_USE) is None  # the last process has closed the queues
-        self.logs = LaneLogs(
-            logs, self._journal, self._holding, clock, soon, work, clean=self._clean
-        )
+        self.logs = LaneLogs(logs, self._journaling, clock, soon, work)
         if surroundings.topics is not None:
             self._holding.partitions = Partitions(
                 surroundings.topics, work, clock, self.logs.parked, self.alarm, self._holding.seen
             )
-        self._in_use = not self._clean
-        self._to_mark = False
         self._leaving: set[Queue] = set()  # deleted, and not all that died in them is sent
         self.told_deleted: list[Callable[[Queue], object]] = []  # who hears that a queue is gone
         self.told_declared: list[Callable[[Queue], object]] = []  # or that one is made that lasts
@@ -216,13 +195,13 @@ class Queues:
         if left:
             self.logs.delete(left)
         known = {number for vhost in self.vhosts.values() for number in vhost.numbers()}
-        self._forgotten += [it for it in self._notes.queues() if it not in known and it != IN_USE]
+        self._journaling.forget(
+            it for it in self._notes.queues() if it not in known and it != IN_USE
+        )
         for scheduled in self._scheduled():
             if (number := exchange_of(scheduled)) is not None and number not in known:
                 self._forget_schedule(scheduled)
-        self._unseen += [it for it in self._notes.exchanges() if it not in known]
-        if self._forgotten or self._unseen:
-            self._end_soon()
+        self._journaling.forget_seen(it for it in self._notes.exchanges() if it not in known)
 
     def _resume(self, kept: KeptRouting) -> None:
         """Before anything else comes to the lanes."""
@@ -232,7 +211,7 @@ class Queues:
             for vhost in self.vhosts.values():
                 queues |= {it.id: it for it in vhost.with_lanes()} | vhost.holders
             resume(
-                self._journal, unfinished, queues.get, self._holding,
+                self._journaling.log, unfinished, queues.get, self._holding,
                 all_known=not kept.damaged, topics_known=not self._logs.topics_damaged,
             )  # fmt: skip
 
@@ -427,8 +406,7 @@ class Queues:
 
     def forget_seen(self, exchange: int) -> None:
         """As Host.forget_seen."""
-        self._unseen.append(exchange)
-        self._end_soon()
+        self._journaling.forget_seen((exchange,))
 
     def handovers(self, session: int) -> HandOvers:
         """What the journal knows of what a session is handing over."""
@@ -534,18 +512,6 @@ class Queues:
             )
         return self._streams
 
-    def used(self) -> None:
-        """Something that lasts was given out."""
-        if not self._in_use:
-            self._in_use = self._to_mark = True
-            self._end_soon()
-
-    def touched(self, queue: Queue) -> None:
-        """What was settled of it is to be told to the journal."""
-        self._touched[queue] = None
-        if not self._ending:
-            self._end_soon()
-
     def declared(self, queue: Queue) -> None:
         """A queue is made that lasts."""
         for tell in self.told_declared:
@@ -556,7 +522,7 @@ class Queues:
         self.totals.deleted += 1
         for tell in self.told_deleted:
             tell(queue)
-        self._touched.pop(queue, None)
+        self._journaling.leave_out(queue)
         self._is_known(queue)
         self._trimming.gone(queue)
         self._leaving.add(queue)
@@ -565,7 +531,7 @@ class Queues:
     def _left(self, queue: Queue, forgotten: Pending | None) -> None:
         """What died in it is where it goes."""
         self._leaving.discard(queue)
-        self._touched.pop(queue, None)
+        self._journaling.leave_out(queue)
         self._alarms.pop(queue, None)
         self._trimming.gone(queue)
         lanes = [Lane(queue.id, it) for it in queue.stock.names()]
@@ -623,61 +589,18 @@ class Queues:
 
     def _forget(self, queue: Holder, lanes: list[Lane], forgotten: Pending) -> None:
         if forgotten.error is None:  # else it is there again at the next start
-            self._forgotten.append(queue.id)
-            self._end_soon()
+            self._journaling.forget((queue.id,))
             queue.stock.when_still(lambda: self.logs.delete(lanes))
 
-    # The end of a turn
+    # What the journal asks
 
-    def _end_soon(self) -> None:
-        if not self._ending:
-            self._ending = True
-            self._soon(self.end_turn)
+    def settled(self, queues: Sequence[Touched]) -> None:
+        """As Around.settled of ``Journaling``."""
+        self._may_trim(cast("Sequence[Holder]", queues))
 
-    def end_turn(self) -> None:
-        """Tell the journal what was settled."""
-        self._ending = False
-        touched = [it for it in self._touched if not it.gone]
-        records: list[tuple[bytes, bytes, tuple[()], int]] = []
-        now_ms = self.clock()
-        told = []
-        for queue in touched:
-            queue.stock.flush()
-            if queue.stock.settled:
-                told.append(queue)
-                records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
-        self._may_trim([*told, *(it for it in touched if not it.facts.lasts)])
-        gone = Settled()
-        gone.gone()
-        records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
-        records += [(b"", seen_key(it), (), now_ms) for it in self._unseen]
-        if self._to_mark:
-            mark = Settled()
-            mark.given_out(0, 1)
-            records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
-        while records or self._holding.has_begun:
-            try:
-                self._journal.append(encode(self._holding.fill(records, now_ms)))
-            except LogstoreError as error:
-                self._holding.refused(error)
-                self._untold(error)
-                return
-            # Whoever has committed waits for it; nobody waits for what is only settled.
-            self._journal.sync_soon(hurry=self._holding.told(self._journal.end))
-            records = []
-        self._failing = self._to_mark = False
-        self._forgotten, self._unseen = [], []
-        self._touched.clear()
-        for queue in told:
-            queue.stock.settled = Settled()
-
-    def _untold(self, error: LogstoreError) -> None:
-        """What was settled comes again after a restart, unless it can be told until then."""
-        if not self._failing:
-            log.error("what was settled can't be kept: %s", error)
-        self._failing = True
-        if not isinstance(error, LogFailed):
-            self._alarmed(self.deadline_ms())
+    def try_again(self) -> None:
+        """As Around.try_again of ``Journaling``."""
+        self._alarmed(self.deadline_ms())
 
     # Trimming
 
@@ -750,13 +673,13 @@ class Queues:
         first = self._times[0][0] if self._times else NO_TIME
         if self._times and any(vhost.holders for vhost in self.vhosts.values()):
             first = min(first, self.clock() + CLOCK_MS)  # it may be moved forward
-        retry = self.clock() + RETRY_MS if self._failing else NO_TIME
+        retry = self.clock() + RETRY_MS if self._journaling.failing else NO_TIME
         first = min(first, retry, self._trimming.due_ms)
         return None if first == NO_TIME else first
 
     def wait_for_journal(self) -> None:
         """Return when all that it was told is safe. From any thread. Raises LogFailed."""
-        self._journal.wait(self._journal.end)
+        self._journaling.wait()
 
     def tick(self, now_ms: int) -> None:
         """That time has come."""
@@ -771,8 +694,7 @@ class Queues:
             if self._alarms.get(queue) == at_ms:
                 del self._alarms[queue]
                 queue.wake()
-        if self._failing:
-            self._end_soon()
+        self._journaling.retry()
         if self._trimming.due_ms <= now_ms and not self._closed:
             self._trim()
         if (deadline := self.deadline_ms()) is not None:
@@ -800,26 +722,20 @@ class Queues:
             self._routes.close()
         self.logs.close()
         self._finish_held()
-        known = not self._unopened or self._clean
-        for vhost in self.vhosts.values():
-            for queue in vhost.with_lanes():
-                queue.stock.flush()
-                known = queue.stock.tell_cursors() and known
-                self._touched[queue] = None
+        known = not self._unopened or self._journaling.clean
+        queues = [it for vhost in self.vhosts.values() for it in vhost.with_lanes()]
+        for queue in queues:
+            queue.stock.flush()
+            known = queue.stock.tell_cursors() and known
         if self._streams is not None:
             self._streams.close()
-        if self._in_use and known:
-            self._forgotten.append(IN_USE)
-            self._to_mark = False
-        self.end_turn()
-        if not self._failing:
-            self._journal.wait(self._journal.end)
+        self._journaling.close(queues, known=known)
 
     def _finish_held(self) -> None:
         """What was committed is where it goes, as far as can be; the rest is in the journal."""
-        self.end_turn()
+        self._journaling.end_turn()
         with suppress(LogstoreError):  # those who wait for it are told
-            self._journal.wait(self._journal.end)
+            self._journaling.wait()
         self._holding.look()
         self.logs.finish()
         self._holding.finish()

@@ -99,14 +99,14 @@ def test_a_commit_of_what_does_not_last_waits_for_nothing(node):
     node.declare(b"q", durable=False)
     node.publish(b"q", b"1")
     channel = taken(node, b"q", 1)
-    end = node.queues._journal.end
+    end = node.queues._journaling.log.end
     commit = Commit(node)
     commit.publish(b"q", b"2")
     commit.ack(channel, 1)
     commit.begin()
     assert commit.answers == [None]
     assert node.bodies(b"q") == [b"2"]
-    assert node.queues._journal.end == end
+    assert node.queues._journaling.log.end == end
 
 
 def test_a_commit_of_acknowledgements_alone_is_no_record_of_its_own(node):
@@ -124,9 +124,9 @@ def test_many_commits_of_one_turn_are_one_batch_of_the_journal(node, monkeypatch
     node.declare(b"q")
     node.publish(b"q", b"0")
     appended = []
-    append = node.queues._journal.append
+    append = node.queues._journaling.log.append
     monkeypatch.setattr(
-        node.queues._journal, "append", lambda it: appended.append(it) or append(it)
+        node.queues._journaling.log, "append", lambda it: appended.append(it) or append(it)
     )
     commits = [Commit(node) for _ in range(20)]
     for n, commit in enumerate(commits, 1):
@@ -141,12 +141,12 @@ def test_large_commits_of_one_turn_are_several_batches_of_the_journal(node, monk
     monkeypatch.setattr(holding, "BATCH_BYTES", 100)
     node.declare(b"q")
     commits = [Commit(node) for _ in range(6)]
-    end = node.queues._journal.end
+    end = node.queues._journaling.log.end
     for n, commit in enumerate(commits):
         commit.publish(b"q", b"%d" % n * 60)
         commit.begin()
     node.run(until=lambda: all(it.answers for it in commits))
-    assert node.queues._journal.end == end + 6
+    assert node.queues._journaling.log.end == end + 6
     assert node.bodies(b"q") == [b"%d" % n * 60 for n in range(6)]
 
 
@@ -167,7 +167,7 @@ def test_a_commit_waits_for_a_declaration_that_is_not_durable_yet(node):
     commit = Commit(node)
     commit.publish(b"new", b"1")
     commit.begin()
-    node.queues.end_turn()
+    node.queues._journaling.end_turn()
     assert node.queues._notes.next_number == 1
     node.run(until=lambda: commit.answers)
     assert (pending.done, commit.answers, queue.ready) == (True, [None], 1)
@@ -315,8 +315,8 @@ def test_a_full_disk_delays_what_is_brought_and_no_other_queue(lives):
     commit.publish(b"a", b"1")
     commit.publish(b"b", b"2")
     commit.begin()
-    node.queues.end_turn()
-    node.queues._journal.wait(node.queues._journal.end)
+    node.queues._journaling.end_turn()
+    node.queues._journaling.log.wait(node.queues._journaling.log.end)
     disk.writes = 1  # enough for one of the two lanes
     while not commit.answers:
         node.turn()
@@ -343,8 +343,8 @@ def test_a_kill_while_the_disk_is_full_loses_nothing_of_a_commit(lives):
     commit.publish(b"a", b"1")
     commit.publish(b"b", b"2")
     commit.begin()
-    node.queues.end_turn()
-    node.queues._journal.wait(node.queues._journal.end)
+    node.queues._journaling.end_turn()
+    node.queues._journaling.log.wait(node.queues._journaling.log.end)
     disk.writes = 1
     while not commit.answers:
         node.turn()

@@ -240,7 +240,7 @@ def test_ids_are_known_after_the_journal_was_trimmed(lives):
     node.declare(b"q")
     once(node, b"x", b"q", x_cache_size=10_000)
     send(node, b"1")
-    log = node.queues._journal
+    log = node.queues._journaling.log
     log.secure()
     log.roll()
     log.secure()

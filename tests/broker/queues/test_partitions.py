@@ -106,7 +106,7 @@ def test_the_partition_stays_with_the_key(two):
 
 def test_nothing_of_it_is_in_a_topic_before_the_journal_has_it_safe(two, monkeypatch):
     commit = moved(two, "a")
-    journal, appended = two.queues._journal, []
+    journal, appended = two.queues._journaling.log, []
     log = two.topics.topic("a").partition(0)
     append = log.append
     monkeypatch.setattr(
@@ -123,7 +123,7 @@ def test_a_topic_that_is_deleted_meanwhile(lives, two, when):
     if when == "before it is safe":
         assert node.topics.topic("a").partition(0).end == 0  # it is open
         commit.begin()
-        node.queues.end_turn()
+        node.queues._journaling.end_turn()
         node.topics.delete("a")
         node.run(until=lambda: commit.answers)
         assert commit.answers == [None]
@@ -172,8 +172,8 @@ def test_a_full_disk_delays_what_is_brought_and_keeps_its_order(lives, two):
     for n, commit in enumerate(commits, 1):
         commit.publish(b"k", b"%d" % n, exchange=b"a")
         commit.begin()
-        node.queues.end_turn()
-    node.queues._journal.wait(node.queues._journal.end)
+        node.queues._journaling.end_turn()
+    node.queues._journaling.log.wait(node.queues._journaling.log.end)
     disk.writes = 0
     while not all(commit.answers for commit in commits):
         node.turn()
@@ -200,8 +200,8 @@ def test_a_kill_while_the_disk_is_full_loses_nothing_of_a_commit(lives, two):
     for number in range(3):
         node.topics.topic("b").partition(number)
     commit.begin()
-    node.queues.end_turn()
-    node.queues._journal.wait(node.queues._journal.end)
+    node.queues._journaling.end_turn()
+    node.queues._journaling.log.wait(node.queues._journaling.log.end)
     disk.writes = 0
     while not commit.answers:
         node.turn()

@@ -380,7 +380,7 @@ def test_what_a_journal_cannot_take_is_told_later(lives, monkeypatch, caplog):
     node = lives.node
     node.declare(b"q")
     node.publish(b"q", b"1", b"2")
-    journal = node.queues._journal
+    journal = node.queues._journaling.log
     append = journal.append
     from logstore.errors import StorageFull
 
@@ -421,7 +421,7 @@ def test_a_transaction_can_wait_for_what_it_has_settled(lives):
 
 def test_a_journal_that_is_synced_before_it_is_watched_keeps_no_commit_waiting(node, monkeypatch):
     node.declare(b"q")
-    journal = node.queues._journal
+    journal = node.queues._journaling.log
     append = journal.append
 
     def appended_and_synced(batch):

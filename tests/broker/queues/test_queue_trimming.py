@@ -105,7 +105,7 @@ def test_the_journal_loses_what_lies_below_its_recovery_point(machine):
         machine.later(1000)
         machine.run()
     assert len(files(machine, "/journal/")) <= 4
-    assert machine.queues._journal.start > 40
+    assert machine.queues._journaling.log.start > 40
     machine.again()
     assert machine.contents()[b"q"][1] == []
 

@@ -561,7 +561,7 @@ def test_t35_a_commit_that_the_journal_does_not_take_does_nothing(door, peer, mo
     peer.send(methods.BasicAck(1, False))
     door.run()
     with monkeypatch.context() as patched:
-        patched.setattr(door.node.queues._journal, "append", full)
+        patched.setattr(door.node.queues._journaling.log, "append", full)
         close = peer.ask(methods.TxCommit())
         door.run()
     assert (type(close), "no space left" in close.reply_text) == (methods.ConnectionClose, True)
@@ -674,9 +674,9 @@ def test_t35_what_a_commit_rejects_dies_with_it(door, peer, monkeypatch, durable
     peer.publish(b"new", key="plain")
     door.run()
     assert (queues[b"q"].out, queues[b"plain"].out, queues[b"dead"].ready) == (3, 1, 0)
-    appended, append = [], door.node.queues._journal.append
+    appended, append = [], door.node.queues._journaling.log.append
     monkeypatch.setattr(
-        door.node.queues._journal, "append", lambda it: appended.append(it) or append(it)
+        door.node.queues._journaling.log, "append", lambda it: appended.append(it) or append(it)
     )
     assert peer.ask(methods.TxCommit()) == methods.TxCommitOk()
     assert appended[0].record_count == 3  # of two queues what is settled, and what is brought
@@ -697,7 +697,7 @@ def test_t35_a_commit_that_fails_leaves_what_it_rejects(door, peer, monkeypatch)
     peer.ask(get())
     peer.send(methods.BasicReject(1, False))
     with monkeypatch.context() as patched:
-        patched.setattr(door.node.queues._journal, "append", full)
+        patched.setattr(door.node.queues._journaling.log, "append", full)
         assert type(peer.ask(methods.TxCommit())) is methods.ConnectionClose
     door.run()
     assert (door.node.ready(b"q"), door.node.ready(b"dead")) == (1, 0)

@@ -1,0 +1,192 @@
+"""What one journal is told: at the end of a turn that has settled anything, one batch of records.
+
+Nobody waits for what is only settled; who has committed a transaction (``holding.py``) waits until
+it is safe. What the journal does not take is told again, until it does.
+
+A process that does not close the queues may have given out messages that the journal does not know
+of. So the first message that is given out has the journal say that the queues are in use, as if it
+were a queue of its own, with the number 0, which no queue has; ``close`` takes it back.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from logstore.broker.queues.holding import Holding
+from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.settled import Settled
+from logstore.errors import LogFailed, LogstoreError
+from logstore.log import Log
+from logstore.records.encode import encode
+
+RETRY_MS: Final = 1000  # after which what the journal did not take is told again
+IN_USE: Final = 0  # the number of no queue: what stands for the queues being in use
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class Stocked(Protocol):
+    """The messages of a queue, as far as its journal is concerned."""
+
+    settled: Settled
+
+    def flush(self) -> object:
+        """What was settled is gathered in ``settled``."""
+
+
+class Touched(Protocol):
+    """A queue of which something is settled."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def facts(self) -> QueueFacts: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def stock(self) -> Stocked: ...
+
+
+class Around(Protocol):
+    """What it has around it."""
+
+    def clock(self) -> int:
+        """Ms since 1970."""
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Have it called in this thread when its turn ends, once for equal ones."""
+
+    def settled(self, queues: Sequence[Touched]) -> None:
+        """The journal is about to be told of what is settled of these, or they do not last."""
+
+    def try_again(self) -> None:
+        """``retry`` is to be called in a while."""
+
+
+class Journaling:
+    """Of one journal. In the sessions' thread."""
+
+    def __init__(self, journal: Log, around: Around) -> None:
+        """Raises SchemaTooNew, CorruptStore."""
+        self.log = journal
+        notes = journal.notes
+        assert isinstance(notes, SettlementNotes)
+        self.notes = notes
+        self.holding = Holding(journal, notes, around.soon, self.end_soon)
+        self.clean = notes.state(IN_USE) is None  # the last process has closed the queues
+        self.failing = False
+        self._around = around
+        self._touched: dict[Touched, None] = {}
+        self._forgotten: list[int] = []  # queues whose end is to be told
+        self._unseen: list[int] = []  # exchanges whose ids it may forget
+        self._in_use = not self.clean
+        self._to_mark = False
+        self._ending = False
+
+    # What is to be told
+
+    def touched(self, queue: Touched) -> None:
+        """What was settled of it."""
+        self._touched[queue] = None
+        if not self._ending:
+            self.end_soon()
+
+    def leave_out(self, queue: Touched) -> None:
+        """Nothing of this queue any more."""
+        self._touched.pop(queue, None)
+
+    def forget(self, queues: Iterable[int]) -> None:
+        """These queues are gone."""
+        self._forgotten += queues
+        if self._forgotten:
+            self.end_soon()
+
+    def forget_seen(self, exchanges: Iterable[int]) -> None:
+        """These exchanges are gone: nobody asks for the ids that they have let pass."""
+        self._unseen += exchanges
+        if self._unseen:
+            self.end_soon()
+
+    def used(self) -> None:
+        """Something that lasts was given out."""
+        if not self._in_use:
+            self._in_use = self._to_mark = True
+            self.end_soon()
+
+    # The end of a turn
+
+    def end_soon(self) -> None:
+        """Have it told when this turn ends."""
+        if not self._ending:
+            self._ending = True
+            self._around.soon(self.end_turn)
+
+    def end_turn(self) -> None:
+        """Tell it what was settled."""
+        self._ending = False
+        touched = [it for it in self._touched if not it.gone]
+        records: list[tuple[bytes, bytes, tuple[()], int]] = []
+        now_ms = self._around.clock()
+        told = []
+        for queue in touched:
+            queue.stock.flush()
+            if queue.stock.settled:
+                told.append(queue)
+                records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
+        self._around.settled([*told, *(it for it in touched if not it.facts.lasts)])
+        gone = Settled()
+        gone.gone()
+        records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
+        records += [(b"", seen_key(it), (), now_ms) for it in self._unseen]
+        if self._to_mark:
+            mark = Settled()
+            mark.given_out(0, 1)
+            records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
+        while records or self.holding.has_begun:
+            try:
+                self.log.append(encode(self.holding.fill(records, now_ms)))
+            except LogstoreError as error:
+                self.holding.refused(error)
+                self._untold(error)
+                return
+            # Whoever has committed waits for it; nobody waits for what is only settled.
+            self.log.sync_soon(hurry=self.holding.told(self.log.end))
+            records = []
+        self.failing = self._to_mark = False
+        self._forgotten, self._unseen = [], []
+        self._touched.clear()
+        for queue in told:
+            queue.stock.settled = Settled()
+
+    def _untold(self, error: LogstoreError) -> None:
+        """What was settled comes again after a restart, unless it can be told until then."""
+        if not self.failing:
+            log.error("what was settled can't be kept: %s", error)
+        self.failing = True
+        if not isinstance(error, LogFailed):
+            self._around.try_again()
+
+    def retry(self) -> None:
+        """What it did not take, it may take now."""
+        if self.failing:
+            self.end_soon()
+
+    # The end
+
+    def wait(self) -> None:
+        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        self.log.wait(self.log.end)
+
+    def close(self, queues: Iterable[Touched], *, known: bool) -> None:
+        """Tell it of all these, and that they are in use no more.
+
+        ``known``: all that was given out of them is. Raises LogFailed.
+        """
+        self._touched.update(dict.fromkeys(queues))
+        if self._in_use and known:
+            self._forgotten.append(IN_USE)
+            self._to_mark = False
+        self.end_turn()
+        if not self.failing:
+            self.wait()
