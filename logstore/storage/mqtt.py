@@ -17,6 +17,7 @@ from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
 from logstore.errors import CorruptStore
 from logstore.kept_mqtt import Kept, KeptMqtt, KeptSession, KeptSubscription
+from logstore.kept_queue_rows import ROW_DEEP
 from logstore.records.crc import crc32c
 from logstore.storage import queues
 from logstore.storage.environment import Environment, Transaction
@@ -123,7 +124,7 @@ def _table(key: bytes, value: bytes) -> dict[str, Any]:
     table = value[_CRC.size :]
     if value[: _CRC.size] != _CRC.pack(crc32c(key + table)):
         raise ValueError("the checksum does not match")
-    row, end = fields.read_table(table, 0, queues.ROW_DEEP)
+    row, end = fields.read_table(table, 0, ROW_DEEP)
     if end != len(table):
         raise ValueError(f"{len(table) - end} bytes too many")
     return row

@@ -14,6 +14,7 @@ from lossy_queues import HandCommitter
 from lossy_store import CONFIG, FaultyStoreDisk, StoreDisk
 
 import logstore
+from logstore import kept_user_rows
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.kept_users import (
     SHA_256,
@@ -50,7 +51,7 @@ HISTORY = (
 
 
 def identity(fact):
-    return users._key(fact)
+    return kept_user_rows.key_of(fact)
 
 
 def worlds():
