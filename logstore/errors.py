@@ -55,6 +55,7 @@
         │   └── ClusterBehind           a cluster takes no more for now
         ├── LogFailed               a write or sync failed for good: the log takes no more appends
         └── ClusterUnreachable      a broker of a cluster does not answer
+            └── NotSpoken               it does not know what is asked, in no version known here
 
 A message is one line: what happened, to what (name, offset, file), what to do.
 TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
@@ -308,6 +309,10 @@ class Failed(LogstoreError):
 
 class ClusterUnreachable(Failed):
     """A broker of the cluster does not answer, or not in a way that is understood here."""
+
+
+class NotSpoken(ClusterUnreachable):
+    """It does not know what it is asked for, or in no version that is known here."""
 
 
 class StorageFull(Failed):

@@ -37,6 +37,7 @@ class Use(Enum):
     DATA = auto()  # what is answered soon, in its order
     FETCH = auto()  # what waits for news
     SLOW = auto()  # what changes something, and takes long
+    GROUP = auto()  # what a group's coordinator is asked, some of which waits for other members
 
 
 class Alarm(Protocol):

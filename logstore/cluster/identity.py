@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from logstore.cluster import kinds
 from logstore.cluster.brokers import Brokers
+from logstore.cluster.coordinators import TRANSACTION, find
 from logstore.errors import ClusterUnreachable, FencedProducer, LogstoreError
 from logstore.records.batch import Batch, with_producer
 
 SEQUENCE_MAX: Final = 2**31 - 1
 TIMEOUT_MS: Final = 60_000  # of transactions, of which there are none
-TRANSACTION: Final = 1  # of a coordinator: what it coordinates
 FENCED: Final = frozenset({47, 90})
 TRIES: Final = 3
 
@@ -67,18 +67,12 @@ class Identities:
         Else FencedProducer is told. Where a connection is lost it is tried again: a broker may end
         one that is older than another's which has spoken for the name.
         """
-        messages = kinds.FIND_COORDINATOR.messages()
-        request = messages.Request(key=name, key_type=TRANSACTION, coordinator_keys=[name])
 
-        def found(answer: Any) -> None:  # noqa: ANN401
-            if isinstance(answer, LogstoreError):
-                then(answer)
-                return
-            it = answer.coordinators[0] if answer.coordinators else answer
-            if it.error_code:
-                then(ClusterUnreachable(f"no broker coordinates {name!r}: error {it.error_code}"))
-                return
-            self._init(it.node_id, name, answered, before)
+        def found(node: int | LogstoreError) -> None:
+            if isinstance(node, LogstoreError):
+                then(node)
+            else:
+                self._init(node, name, answered, before)
 
         def answered(given: "Identity | LogstoreError") -> None:
             if isinstance(given, ClusterUnreachable) and tries > 1:
@@ -86,7 +80,7 @@ class Identities:
             else:
                 then(given)
 
-        self._brokers.ask_any(kinds.FIND_COORDINATOR, request, found)
+        find(self._brokers, name, TRANSACTION, found)
 
     def _init(self, node: int, name: str, then: Then, before: "Identity | None") -> None:
         request = kinds.INIT_PRODUCER_ID.messages().Request(name, TIMEOUT_MS)

@@ -68,7 +68,11 @@ DELETE_RECORDS: Final = _kind(21, "delete_records", 0, 2, 2)
 DESCRIBE_CONFIGS: Final = _kind(32, "describe_configs", 1, 4, 4)
 ALTER_CONFIGS: Final = _kind(44, "incremental_alter_configs", 0, 1, 1)
 DESCRIBE_CLUSTER: Final = _kind(60, "describe_cluster", 0, 1, 0)
-GROUP_HEARTBEAT: Final = _kind(68, "consumer_group_heartbeat", 0, 0, 0)
+GROUP_HEARTBEAT: Final = _kind(68, "consumer_group_heartbeat", 0, 1, 0)
+JOIN_GROUP: Final = _kind(11, "join_group", 1, 9, 6)
+SYNC_GROUP: Final = _kind(14, "sync_group", 0, 5, 4)
+HEARTBEAT: Final = _kind(12, "heartbeat", 0, 4, 4)
+LEAVE_GROUP: Final = _kind(13, "leave_group", 0, 5, 4)
 
 PRODUCE: Final = Kind(
     0, "produce", 7, produce_codec.WITH_TOPIC_IDS - 1, produce_codec.FLEXIBLE,

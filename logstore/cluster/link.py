@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from logstore.cluster import kinds
 from logstore.cluster.kinds import Kind
 from logstore.cluster.login import Conversation, Credentials
-from logstore.errors import BrokenProtocol, ClusterUnreachable, LogstoreError
+from logstore.errors import BrokenProtocol, ClusterUnreachable, LogstoreError, NotSpoken
 from logstore.kafka.wire import Buffer, skip_tags
 from logstore.version import VERSION
 
@@ -89,11 +89,11 @@ class Link:
             self._waiting.append(_Asked(kind, request, then, seconds))
 
     def version_of(self, kind: Kind) -> int:
-        """The highest that both know; once it is ready. Raises ClusterUnreachable."""
+        """The highest that both know; once it is ready. Raises NotSpoken."""
         low, high = self._versions.get(kind.key, (0, -1))
         version = min(kind.high, high)
         if version < max(kind.low, low):
-            raise ClusterUnreachable(
+            raise NotSpoken(
                 f"broker {self.name} speaks {kind.name} in versions {low} to {high}, and "
                 f"{kind.low} to {kind.high} are known here: another version of it is needed"
             )
@@ -102,7 +102,7 @@ class Link:
     def _send_spoken(self, asked: _Asked) -> None:
         try:
             version = self.version_of(asked.kind)
-        except ClusterUnreachable as error:
+        except NotSpoken as error:
             asked.then(error)
             return
         self._send(asked.kind, version, asked.request, asked.then, asked.seconds)

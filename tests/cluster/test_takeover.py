@@ -87,12 +87,8 @@ def nodes():
 
 
 def pass_time(nodes, seconds=1):
-    for _ in range(int(seconds / 0.05)):
-        for it in nodes:
-            it.client.run()
-        nodes[0].client.pass_time(0.05)
-        for it in nodes:
-            it.client.run()
+    first, *others = (it.client for it in nodes)
+    first.pass_time(seconds, others)
 
 
 def take(nodes, which):

@@ -23,9 +23,11 @@ ADDRESS = ("127.0.0.1", 9092)
 class OneNode:
     """``Around`` of its client; time passes, and bytes go over, when a test says so."""
 
-    def __init__(self, seed=0, beside=None, transactions=False):
+    def __init__(self, seed=0, beside=None, transactions=False, talk=None):
         """``beside``: another client of the same; ``transactions``: its broker has these."""
-        self.first = beside.first if beside else TransactingTalk() if transactions else Talk()
+        self.first = (
+            beside.first if beside else TransactingTalk() if transactions else talk or Talk()
+        )
         self.topics = self.first.topics
         self.random = Random(seed)
         self.up = True  # whether it can be reached
@@ -135,11 +137,14 @@ class OneNode:
             link.lose(ClusterUnreachable("connection lost"))
         self._ends = []
 
-    def pass_time(self, seconds):
-        """In steps, in each of which all that is due is done."""
+    def pass_time(self, seconds, beside=()):
+        """In steps, in each of which all that is due is done; ``beside``: other clients, too."""
         end = self.now() + seconds
+        clients = self, *beside
         while self.now() < end - 1e-9:
-            self.first._time.now += min(0.05, end - self.now())
-            self.run()
-            self.brokers.look()
-            self.run()
+            self.first.pass_time(min(0.05, end - self.now()))
+            for it in (*clients, *clients):
+                it.run()
+                it.brokers.look()
+            for it in clients:
+                it.run()

@@ -101,9 +101,9 @@ class MemoryTopics:
 
     schedules = NothingWaits()
 
-    def __init__(self, clock):
+    def __init__(self, clock, config=None):
         self._clock = clock
-        self._config = Config()
+        self._config = config or Config()
         self._topics = {}
         self._given = {}
         self._next_id = 0
@@ -224,10 +224,11 @@ class Talk:
         else:
             self.clock_ms = NOW_MS
             self._time = SimpleNamespace(now=1000.0, due_ms=None)
-            self.topics = topics or MemoryTopics(lambda: self.clock_ms)
-            self.keeper = keeper or MemoryKeeper()
             given = {name: (str(value), "test") for name, value in (settings or {}).items()}
-            settings = Config(given).store
+            config = Config(given)
+            settings = config.store
+            self.topics = topics or MemoryTopics(lambda: self.clock_ms, config)
+            self.keeper = keeper or MemoryKeeper()
             self.coordinator = Coordinator(
                 settings, self.keeper, self._facts, names=self.topics.names, speech=SPEECH,
                 due=self._set_timer,

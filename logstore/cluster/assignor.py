@@ -1,0 +1,59 @@
+"""Which node of a group should own which partitions, where the nodes decide themselves. Pure.
+
+Even, and sticky: no two nodes differ by more than one partition, and no more partitions move than
+that needs. A partition moves in two steps, as its old owner gives it up first: it is nobody's
+(``given``) while another still holds it, and once that one holds it no more the nodes join again.
+"""
+
+from collections.abc import Mapping, Set
+from typing import NamedTuple
+
+
+class Holding(NamedTuple):
+    """What a member has, as it says."""
+
+    partitions: Set[int]
+    generation: int  # of the group in which it was told so
+
+
+def holders(members: Mapping[str, Holding], partitions: int) -> dict[int, str]:
+    """Who has each: of several that say so the one that was told last."""
+    found: dict[int, str] = {}
+    for name in sorted(members, key=lambda it: (members[it].generation, it)):
+        for number in members[name].partitions:
+            if 0 <= number < partitions:
+                found[number] = name
+    return found
+
+
+def assign(members: Mapping[str, Holding], partitions: int) -> dict[str, set[int]]:
+    """Who should have each of them at last."""
+    target: dict[str, set[int]] = {name: set() for name in members}
+    if not target:
+        return target
+    held: dict[str, list[int]] = {name: [] for name in members}
+    for number, name in sorted(holders(members, partitions).items()):
+        held[name].append(number)
+    least, more = divmod(partitions, len(target))
+    rest = set(range(partitions))
+    # Those that have most are the ones that may have one more.
+    order = sorted(held, key=lambda it: (-len(held[it]), it))
+    for place, name in enumerate(order):
+        target[name].update(held[name][: least + (place < more)])
+        rest -= target[name]
+    for place, name in enumerate(order):
+        for _ in range(least + (place < more) - len(target[name])):
+            number = min(rest)
+            rest.remove(number)
+            target[name].add(number)
+    assert not rest
+    return target
+
+
+def given(members: Mapping[str, Holding], partitions: int) -> dict[str, set[int]]:
+    """What each is told to have now: what it should have, but nothing that another holds."""
+    holder = holders(members, partitions)
+    return {
+        name: {it for it in numbers if holder.get(it, name) == name}
+        for name, numbers in assign(members, partitions).items()
+    }

@@ -1,0 +1,278 @@
+"""A member of a group that assigns itself, where a cluster has no other: join, sync, heartbeats.
+
+One of the members leads: it is told what each has, and says what each should have (``assignor``).
+Members keep what they have while they join again, so a rebalance costs nothing that does not move;
+what is to move is given up first, and then whoever gave it up has all join again. The session is as
+short as the cluster allows.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from logstore.cluster import assignor, kinds
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.brokers import Alarm, Around
+from logstore.cluster.coordinators import GroupCoordinator
+from logstore.cluster.group_member import (
+    ANSWER_S,
+    INTERVAL_S,
+    LEAVE_S,
+    LOADING,
+    NO_COORDINATOR,
+    OTHER_PROTOCOL,
+    REBALANCE_MS,
+    SLOWLY_S,
+    Told,
+)
+from logstore.cluster.kinds import Kind
+from logstore.errors import CorruptStore, Failed, LogstoreError, NotSpoken
+
+PROTOCOL_TYPE: Final = "logstore"
+PROTOCOL: Final = "logstore-1"  # of what stands in metadata and assignments
+SESSION_MS: Final = 6000
+SESSION_MAX_MS: Final = 300_000
+JOIN_S: Final = REBALANCE_MS / 1000 + 5  # others have so long to join
+NOBODY: Final = ""
+NO_GENERATION: Final = -1
+
+ILLEGAL_GENERATION: Final = 22
+UNKNOWN_MEMBER: Final = 25
+INVALID_SESSION: Final = 26
+REBALANCING: Final = 27
+ID_REQUIRED: Final = 79
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a member has, as it says when it joins."""
+
+    partitions: list[int]
+    generation: int  # in which it was told so
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """What a member should have, as the leader says."""
+
+    partitions: list[int]
+
+
+class ClassicMember:
+    """One life of it. Used in one thread."""
+
+    def __init__(
+        self,
+        coordinator: GroupCoordinator,
+        topic: str,
+        told: Told,
+        around: Around,
+        random: Random,
+    ) -> None:
+        self.failure: LogstoreError | None = None
+        self._coordinator = coordinator
+        self._topic = topic
+        self._told = told
+        self._around = around
+        self._backoff = Backoff(random)
+        self._slowly = Backoff(random, 1.0, SLOWLY_S)
+        self._session_ms = SESSION_MS
+        self._id = NOBODY
+        self._generation = NO_GENERATION
+        self._told_in = NO_GENERATION  # what it has
+        self._counted: int | None = None  # partitions, as a leader has assigned them
+        self._said: frozenset[int] = frozenset()  # to have, when it has joined
+        self._wanted: frozenset[int] | None = None  # once no more is held, all are to join again
+        self._joined = False  # whether it beats; else it joins
+        self._asking = self._over = False
+        self._alarm: Alarm | None = None
+        self._stop = coordinator.brokers.watch(self._count)
+        self._step_in(0)
+
+    @property
+    def _group(self) -> str:
+        return self._coordinator.group
+
+    def _step_in(self, seconds: float) -> None:
+        if self._over:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._around.call_at(self._around.now() + seconds, self._step)
+
+    def _step(self) -> None:
+        """The next thing to ask for."""
+        if self._over or self._asking:
+            return
+        if self._joined:
+            self._beat()
+        else:
+            self._join()
+
+    def _ask(self, kind: Kind, request: Any, then: Callable[[Any], None], seconds: float) -> None:  # noqa: ANN401
+        self._asking = True
+
+        def answered(answer: Any) -> None:  # noqa: ANN401
+            self._asking = False
+            if self._over:
+                return
+            if isinstance(answer, NotSpoken):
+                self._end(answer)
+            elif isinstance(answer, LogstoreError):
+                self._again(answer)
+            elif answer.error_code:
+                self._refused(answer)
+            else:
+                self.failure = None
+                self._backoff.succeeded()
+                self._slowly.succeeded()
+                then(answer)
+
+        self._coordinator.ask(kind, request, answered, seconds)
+
+    # Joining
+
+    def _join(self) -> None:
+        messages = kinds.JOIN_GROUP.messages()
+        self._said = self._told.held
+        said = msgspec.json.encode(Held(sorted(self._said), self._told_in))
+        request = messages.Request(
+            self._group, self._session_ms, REBALANCE_MS, self._id, None, PROTOCOL_TYPE,
+            [messages.Protocol(PROTOCOL, said)],
+        )  # fmt: skip
+        self._ask(kinds.JOIN_GROUP, request, self._sync, JOIN_S)
+
+    def _sync(self, joined: Any) -> None:  # noqa: ANN401
+        self._id, self._generation = joined.member_id, joined.generation_id
+        messages = kinds.SYNC_GROUP.messages()
+        leads = joined.leader == joined.member_id
+        self._counted = self._partitions() if leads else None
+        assignments = [
+            messages.Assignment(name, msgspec.json.encode(it))
+            for name, it in (self._decide(joined.members) if leads else {}).items()
+        ]
+        request = messages.Request(
+            self._group, self._generation, self._id, None, PROTOCOL_TYPE, PROTOCOL, assignments
+        )
+        self._ask(kinds.SYNC_GROUP, request, self._synced, JOIN_S)
+
+    def _partitions(self) -> int:
+        seen = self._coordinator.brokers.view.topics.get(self._topic)
+        return 0 if seen is None else len(seen.partitions)
+
+    def _decide(self, members: Any) -> dict[str, Assigned]:  # noqa: ANN401
+        """As the leader, for all."""
+        assert self._counted is not None
+        holdings = {it.member_id: _holding(it.metadata) for it in members}
+        return {
+            name: Assigned(sorted(numbers))
+            for name, numbers in assignor.given(holdings, self._counted).items()
+        }
+
+    def _synced(self, answer: Any) -> None:  # noqa: ANN401
+        try:
+            said = msgspec.json.decode(answer.assignment, type=Assigned)
+        except msgspec.DecodeError as error:
+            self._again(
+                CorruptStore(
+                    f"group {self._group!r}: what its leader assigns is no assignment: {error}: "
+                    f"only nodes of logstore may be in it"
+                ),
+                self._slowly,
+            )
+            return
+        self._joined = True
+        self._told_in = self._generation
+        assigned = frozenset(said.partitions)
+        self._wanted = assigned if self._said - assigned else None
+        self._told.assign(assigned)
+        self._step_in(INTERVAL_S)
+        self.changed()
+        self._count()
+
+    def changed(self) -> None:
+        """The node has given something up: others are to have it."""
+        if self._joined and self._wanted is not None and self._told.held == self._wanted:
+            self._join_again()
+
+    def _count(self) -> None:
+        """The view has changed: a leader assigns all partitions that there are."""
+        if self._joined and self._counted not in (None, self._partitions()):
+            self._join_again()
+
+    def _join_again(self) -> None:
+        self._joined = False
+        self._wanted = None
+        if not self._asking:
+            self._step_in(0)
+
+    # Heartbeats
+
+    def _beat(self) -> None:
+        request = kinds.HEARTBEAT.messages().Request(self._group, self._generation, self._id)
+        self._ask(kinds.HEARTBEAT, request, self._beaten, ANSWER_S)
+
+    def _beaten(self, answer: Any) -> None:  # noqa: ANN401
+        self._step_in(INTERVAL_S if self._joined else 0)
+
+    # Refusals
+
+    def _refused(self, answer: Any) -> None:  # noqa: ANN401
+        code = answer.error_code
+        error = Failed(f"group {self._group!r}: no part in it: error {code}")
+        if code in OTHER_PROTOCOL:
+            self._end(error)
+        elif code == ID_REQUIRED and not self._joined:
+            self._id = answer.member_id
+            self._step_in(0)
+        elif code == REBALANCING:
+            self._joined = False
+            self._step_in(0)
+        elif code == INVALID_SESSION and self._session_ms < SESSION_MAX_MS:
+            self._session_ms = min(2 * self._session_ms, SESSION_MAX_MS)
+            self._step_in(0)
+        elif code in (UNKNOWN_MEMBER, ILLEGAL_GENERATION):
+            self._id = NOBODY if code == UNKNOWN_MEMBER else self._id
+            self._joined = False
+            self._again(error)
+        elif code in NO_COORDINATOR:
+            self._coordinator.forget()
+            self._again(error)
+        else:
+            self._again(error, None if code == LOADING else self._slowly)
+
+    def _again(self, why: LogstoreError, backoff: Backoff | None = None) -> None:
+        self.failure = why
+        self._step_in((backoff or self._backoff).failed())
+
+    # Its end
+
+    def _end(self, why: LogstoreError) -> None:
+        self._close()
+        self._told.refuse(why)
+
+    def _close(self) -> None:
+        self._over = True
+        self._stop()
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def leave(self, then: Callable[[], None]) -> None:
+        """What it has may go to others at once; ``then``, when that is known or takes too long."""
+        was_in = bool(self._id) and not self._over
+        self._close()
+        if not was_in:
+            then()
+            return
+        messages = kinds.LEAVE_GROUP.messages()
+        request = messages.Request(self._group, [messages.MemberIdentity(self._id)], self._id)
+        self._coordinator.ask(kinds.LEAVE_GROUP, request, lambda _: then(), LEAVE_S)
+
+
+def _holding(metadata: bytes) -> assignor.Holding:
+    """What is no metadata of ours holds nothing."""
+    try:
+        it = msgspec.json.decode(metadata, type=Held)
+    except msgspec.DecodeError:
+        return assignor.Holding(frozenset(), NO_GENERATION)
+    return assignor.Holding(frozenset(it.partitions), it.generation)

@@ -1,0 +1,72 @@
+"""Which broker coordinates a group, or a transactional id; and what is asked of a group's.
+
+A coordinator is looked for when it is needed, and again when it does not answer, or says that it is
+none: whoever has asked is told, and asks again.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from logstore.cluster import kinds
+from logstore.cluster.brokers import Brokers, Use
+from logstore.cluster.kinds import Kind
+from logstore.cluster.link import Answer
+from logstore.errors import ClusterUnreachable, LogstoreError, NotSpoken
+
+GROUP: Final = 0
+TRANSACTION: Final = 1
+
+
+def find(
+    brokers: Brokers, name: str, kind: int, then: Callable[[int | LogstoreError], None]
+) -> None:
+    """The node that coordinates it."""
+    request = kinds.FIND_COORDINATOR.messages().Request(
+        key=name, key_type=kind, coordinator_keys=[name]
+    )
+
+    def found(answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer, LogstoreError):
+            then(answer)
+            return
+        it = answer.coordinators[0] if answer.coordinators else answer
+        if it.error_code:
+            then(ClusterUnreachable(f"no broker coordinates {name!r}: error {it.error_code}"))
+        else:
+            then(it.node_id)
+
+    brokers.ask_any(kinds.FIND_COORDINATOR, request, found)
+
+
+class GroupCoordinator:
+    """Of one group. Used in one thread."""
+
+    def __init__(self, brokers: Brokers, group: str) -> None:
+        self.group = group
+        self.brokers = brokers
+        self._node: int | None = None
+
+    def ask(self, kind: Kind, request: Any, then: Answer, seconds: float) -> None:  # noqa: ANN401
+        """``then`` gets the answer, or why there is none: after that it is looked for anew."""
+
+        def found(node: int | LogstoreError) -> None:
+            if isinstance(node, LogstoreError):
+                answered(node)
+                return
+            self._node = node
+            self.brokers.ask(node, kind, request, answered, Use.GROUP, seconds)
+
+        def answered(answer: Any) -> None:  # noqa: ANN401
+            if isinstance(answer, LogstoreError) and not isinstance(answer, NotSpoken):
+                self.forget()
+            then(answer)
+
+        if self._node is None:
+            find(self.brokers, self.group, GROUP, found)
+        else:
+            found(self._node)
+
+    def forget(self) -> None:
+        """It is none any more."""
+        self._node = None
+        self.brokers.refresh()

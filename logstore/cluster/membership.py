@@ -1,0 +1,211 @@
+"""Which partitions of a topic this node should own, as the group of all nodes says.
+
+It says who should, and no more: what keeps two nodes from appending at one time is the fence
+(``takeover.py``). So nothing is given up because a coordinator does not answer, only because it
+says so; and what is to go to another node is the group's to give once this one has given it up.
+
+A node that is gone is to be found out within seconds, so the group gets a short session. Where the
+cluster refuses that, or knows no groups that assign (KIP-848), the members assign themselves, whose
+sessions are their own to choose. Nodes of one group that begin in different ways come together: a
+group knows one way, and refuses the other.
+"""
+
+from collections.abc import Callable, Mapping, Set
+from enum import Enum
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from logstore.cluster import kinds
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.brokers import Around, Brokers, Use
+from logstore.cluster.classic_member import ClassicMember
+from logstore.cluster.coordinators import GroupCoordinator
+from logstore.cluster.group_member import GroupMember
+from logstore.errors import Failed, LogstoreError, NotSpoken
+
+SESSION: Final = "consumer.session.timeout.ms"
+HEARTBEAT: Final = "consumer.heartbeat.interval.ms"
+WANTED_MS: Final = {SESSION: 6000, HEARTBEAT: 1000}
+GROUP_RESOURCE: Final = 32
+SET: Final = 0
+ANSWER_S: Final = 10.0
+FOR_NOW: Final = frozenset({7, 13, 14, 15, 41})  # what is said of a change that may be asked again
+
+
+class Protocol(Enum):
+    """Who assigns."""
+
+    GROUP = "group"  # the coordinator (KIP-848)
+    CLASSIC = "classic"  # the members
+
+
+class Membership:
+    """Of one node. Used in one thread."""
+
+    def __init__(
+        self,
+        brokers: Brokers,
+        around: Around,
+        random: Random,
+        group: str,
+        topic: str,
+        changed: Callable[[], object],
+        rack: str = "",
+    ) -> None:
+        """``changed``: ``assigned`` is another one. It begins at once."""
+        self.assigned: frozenset[int] = frozenset()
+        self.protocol: Protocol | None = None  # None: that is not known yet
+        self.why_classic: LogstoreError | None = None
+        self._giving: set[int] = set()
+        self._brokers = brokers
+        self._around = around
+        self._random = random
+        self._group = group
+        self._topic = topic
+        self._changed = changed
+        self._rack = rack
+        self._coordinator = GroupCoordinator(brokers, group)
+        self._backoff = Backoff(random)
+        self._member: GroupMember | ClassicMember | None = None
+        self._failure: LogstoreError | None = None
+        self._over = False
+        brokers.want(topic)
+        self._look()
+
+    @property
+    def failure(self) -> LogstoreError | None:
+        """Why it has no part in the group now."""
+        return self._failure if self._member is None else self._member.failure
+
+    # Its session
+
+    def _look(self) -> None:
+        """At what counts for the group; it may be as it should be."""
+        messages = kinds.DESCRIBE_CONFIGS.messages()
+        request = messages.Request(
+            [messages.Resource(GROUP_RESOURCE, self._group, sorted(WANTED_MS))]
+        )
+        self._brokers.ask_any(
+            kinds.DESCRIBE_CONFIGS, request, self._looked, Use.SLOW, seconds=ANSWER_S
+        )
+
+    def _looked(self, answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer, LogstoreError) and not isinstance(answer, NotSpoken):
+            self._again(self._look, answer)
+            return
+        results = () if isinstance(answer, LogstoreError) else answer.results
+        if _is_short({it.name: it.value for result in results for it in result.configs}):
+            self._begin(Protocol.GROUP)
+        else:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        messages = kinds.ALTER_CONFIGS.messages()
+        configs = [
+            messages.AlterableConfig(name, SET, str(value)) for name, value in WANTED_MS.items()
+        ]
+        request = messages.Request(
+            [messages.AlterConfigsResource(GROUP_RESOURCE, self._group, configs)]
+        )
+        self._brokers.ask_any(
+            kinds.ALTER_CONFIGS, request, self._shortened, Use.SLOW, seconds=ANSWER_S
+        )
+
+    def _shortened(self, answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer, NotSpoken):
+            self._classic(answer)
+            return
+        if isinstance(answer, LogstoreError):
+            self._again(self._shorten, answer)
+            return
+        code, text = next(((it.error_code, it.error_message) for it in answer.responses), (0, ""))
+        if code == 0:
+            self._begin(Protocol.GROUP)
+            return
+        why = Failed(
+            f"group {self._group!r}: the cluster refuses {SESSION}={WANTED_MS[SESSION]}: "
+            f"{text or f'error {code}'}: lower group.consumer.min.session.timeout.ms and "
+            f"group.consumer.min.heartbeat.interval.ms of its brokers"
+        )
+        if code in FOR_NOW:
+            self._again(self._shorten, why)
+        else:
+            self._classic(why)
+
+    def _classic(self, why: LogstoreError) -> None:
+        self.why_classic = why
+        self._begin(Protocol.CLASSIC)
+
+    def _again(self, call: Callable[[], None], why: LogstoreError) -> None:
+        self._failure = why
+        self._in(call)
+
+    def _in(self, call: Callable[[], None]) -> None:
+        """After a while."""
+
+        def due() -> None:
+            if not self._over:
+                call()
+
+        self._around.call_at(self._around.now() + self._backoff.failed(), due)
+
+    # Its member
+
+    def _begin(self, protocol: Protocol) -> None:
+        if self._over:
+            return
+        self.protocol = protocol
+        around, random = self._around, self._random
+        if protocol is Protocol.GROUP:
+            self._member = GroupMember(
+                self._coordinator, self._topic, self._rack, self, around, random
+            )
+        else:
+            self._member = ClassicMember(self._coordinator, self._topic, self, around, random)
+
+    def refuse(self, why: LogstoreError) -> None:
+        """As Told.refuse: the others of the group, or the cluster, know the other way only."""
+        self._member, self._failure = None, why
+        other = Protocol.GROUP if self.protocol is Protocol.CLASSIC else Protocol.CLASSIC
+        self.why_classic = why if other is Protocol.CLASSIC else None
+        self._in(partial(self._begin, other))
+
+    # What it is told
+
+    @property
+    def held(self) -> frozenset[int]:
+        """As Told.held."""
+        return self.assigned | self._giving
+
+    def assign(self, numbers: Set[int]) -> None:
+        """As Told.assign."""
+        if numbers != self.assigned:
+            self._backoff.succeeded()
+            self._giving |= self.assigned - numbers
+            self.assigned = frozenset(numbers)
+            self._changed()
+
+    def gave_up(self, number: int) -> None:
+        """Of what is assigned no more: this node appends nothing to it from now on."""
+        if number in self._giving:
+            self._giving.discard(number)
+            if self._member is not None:
+                self._member.changed()
+
+    def leave(self, then: Callable[[], None]) -> None:
+        """A clean end: what this node has, and should have given up by now, is others' at once."""
+        self._over = True
+        member, self._member = self._member, None
+        if member is None:
+            then()
+        else:
+            member.leave(then)
+
+
+def _is_short(settings: Mapping[str, str | None]) -> bool:
+    """Whether a node that is gone is found out soon, and one that is there is not taken for it."""
+    session, heartbeat = (settings.get(it) or "" for it in (SESSION, HEARTBEAT))
+    if not (session.isdecimal() and heartbeat.isdecimal()):
+        return False
+    return 3 * int(heartbeat) <= int(session) <= WANTED_MS[SESSION]
