@@ -86,6 +86,10 @@ class Topic:
             check_partition(self.name, self.partitions, number)
         return log
 
+    def forget(self, number: int) -> None:
+        """Its log has failed, where another one may do better: that is opened at the next use."""
+        self._opened.pop(number, None)
+
     @property
     def opened(self) -> list[tuple[int, Log]]:
         """The partitions that somebody has asked for, and their logs."""

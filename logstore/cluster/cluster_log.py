@@ -326,9 +326,9 @@ class ClusterLog:
         for wake in list(self._watchers.values()):
             wake()
 
-    def close(self) -> None:
+    def close(self, why: str = "it is closed") -> None:
         """Nothing comes any more, and nothing is appended."""
-        self._fail(LogFailed(f"{self.name}: it is closed"))
+        self._fail(LogFailed(f"{self.name}: {why}"))
 
 
 OFFSET_OUT_OF_RANGE: Final = 1

@@ -4,9 +4,10 @@ The version of a request is the highest that both sides know. Records are sent a
 names of topics: whoever reads sees by the epoch that a topic was made anew.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -58,10 +59,14 @@ API_VERSIONS: Final = _kind(18, "api_versions", 0, 3, 3)
 SASL_HANDSHAKE: Final = _kind(17, "sasl_handshake", 1, 1, 99)
 SASL_AUTHENTICATE: Final = _kind(36, "sasl_authenticate", 0, 2, 2)
 METADATA: Final = _kind(3, "metadata", 7, 12, 9)
+# Of all topics: its answer is a function that reads it, for another thread.
+ALL_TOPICS: Final = dataclasses.replace(
+    METADATA, read=lambda version, frame, at: partial(METADATA.read, version, frame, at)
+)
 FIND_COORDINATOR: Final = _kind(10, "find_coordinator", 1, 4, 3)
 INIT_PRODUCER_ID: Final = _kind(22, "init_producer_id", 1, 4, 2)
 LIST_OFFSETS: Final = _kind(2, "list_offsets", 2, 7, 6)
-CREATE_TOPICS: Final = _kind(19, "create_topics", 2, 7, 5)
+CREATE_TOPICS: Final = _kind(19, "create_topics", 4, 7, 5)  # 4: as many as brokers say (KIP-464)
 CREATE_PARTITIONS: Final = _kind(37, "create_partitions", 0, 3, 2)
 DELETE_TOPICS: Final = _kind(20, "delete_topics", 1, 5, 4)
 DELETE_RECORDS: Final = _kind(21, "delete_records", 0, 2, 2)

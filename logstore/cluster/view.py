@@ -11,6 +11,7 @@ from logstore.kafka.wire import NIL_UUID
 
 NO_NODE: Final = -1
 NO_EPOCH: Final = -1
+NOT_THERE: Final = frozenset({3, 17, 29, 100})  # unknown; a name that is none; not allowed to know
 
 
 class Node(NamedTuple):
@@ -80,7 +81,7 @@ class View:
         for it in answer.topics:
             if it.error_code == 0 and it.name is not None:
                 found[it.name] = self._seen(it)
-            elif it.error_code not in _NOT_THERE:
+            elif it.error_code not in NOT_THERE:
                 failing.add(it.name or "")
         topics, missing = self.topics, self.missing
         if asked is None:
@@ -110,6 +111,3 @@ class View:
                 led = before if before.epoch > led.epoch >= 0 else led
             partitions[number] = led
         return TopicSeen(it.name, id_, tuple(partitions))
-
-
-_NOT_THERE: Final = frozenset({3, 17, 29, 100})  # unknown; a name that is none; not allowed to know

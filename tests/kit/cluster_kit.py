@@ -8,13 +8,9 @@ from types import SimpleNamespace
 from door_kit import Talk
 from transacting_talk import TransactingTalk
 
-from logstore.cluster.brokers import Brokers
-from logstore.cluster.cluster_log import ClusterLog
-from logstore.cluster.fetcher import Fetcher
+from logstore.cluster.client import Client
 from logstore.cluster.frames import SHARED_BYTES, Frames
-from logstore.cluster.identity import Identities
-from logstore.cluster.offsets import EARLIEST, LATEST, Offsets
-from logstore.cluster.writer import Writer
+from logstore.cluster.offsets import EARLIEST, LATEST
 from logstore.errors import ClusterUnreachable, LogstoreError
 
 ADDRESS = ("127.0.0.1", 9092)
@@ -31,16 +27,14 @@ class OneNode:
         self.topics = self.first.topics
         self.random = Random(seed)
         self.up = True  # whether it can be reached
+        self.worked = 0  # jobs that another thread was given
         self.deaf = False  # whether its answers are lost, although what is asked is done
         self._calls, self._numbers = [], itertools.count()
         self._ends = []  # (link, talk, frames)
         self._soon = {}
-        self.brokers = Brokers([ADDRESS], self, self.random)
-        self.identities = Identities(self.brokers)
-        around = self.now, self.soon, self.call_at, self.random
-        self.writer = Writer(self.brokers, *around)
-        self.fetcher = Fetcher(self.brokers, *around)
-        self.offsets = Offsets(self.brokers, self.now, self.call_at, self.random)
+        self.client = client = Client([ADDRESS], self, self.random)
+        self.brokers, self.identities = client.brokers, client.identities
+        self.writer, self.fetcher, self.offsets = client.writer, client.fetcher, client.offsets
 
     # Around
 
@@ -64,6 +58,10 @@ class OneNode:
     def soon(self, call):
         self._soon[call] = None
 
+    def work(self, job, done):
+        self.worked += 1
+        done(job())
+
     # What a test does
 
     def log(self, topic="t", partition=0, partitions=1):
@@ -75,10 +73,7 @@ class OneNode:
             self.wait_for(lambda then, it=it: self.offsets.at_time(place, it, then))[0]
             for it in (EARLIEST, LATEST)
         )
-        return ClusterLog(
-            place, self.writer, self.fetcher, self.offsets, self.identities.anybody,
-            self.wait_for, start, safe,
-        )  # fmt: skip
+        return self.client.shared_log(place, start, safe, self.wait_for)
 
     def wait_for(self, begin):
         """As WaitFor: time passes meanwhile."""

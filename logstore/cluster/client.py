@@ -1,0 +1,90 @@
+"""All by which this process speaks to one cluster, in one thread."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Final, Protocol
+
+from logstore.cluster import brokers
+from logstore.cluster.admin import Admin
+from logstore.cluster.brokers import Address, Brokers
+from logstore.cluster.catalogue import Catalogue
+from logstore.cluster.cluster_log import ClusterLog, WaitFor
+from logstore.cluster.fetcher import Fetcher, Place
+from logstore.cluster.identity import Identities
+from logstore.cluster.login import Credentials
+from logstore.cluster.offsets import Offsets
+from logstore.cluster.writer import Writer
+from logstore.errors import ClusterUnreachable, LogstoreError
+
+START_S: Final = 30.0
+
+
+class Around(brokers.Around, Protocol):
+    """What it has around it."""
+
+    def soon(self, call: Callable[[], object]) -> object:
+        """Have it called once, at the end of this turn; from any thread."""
+
+    def work(self, job: Callable[[], Any], done: Callable[[Any], None]) -> object:
+        """Run the first in another thread, then the second, with what it gave, in this one."""
+
+
+class Client:
+    """Of one cluster."""
+
+    def __init__(
+        self,
+        bootstrap: Sequence[Address],
+        around: Around,
+        random: Random,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.around = around
+        self.random = random
+        self.brokers = Brokers(bootstrap, around, random, credentials)
+        self.identities = Identities(self.brokers)
+        facts = around.now, around.soon, around.call_at, random
+        self.writer = Writer(self.brokers, *facts)
+        self.fetcher = Fetcher(self.brokers, *facts)
+        self.offsets = Offsets(self.brokers, around.now, around.call_at, random)
+        self.admin = Admin(self.brokers, around.now, around.call_at, random)
+        self.catalogue = Catalogue(self.brokers, around.now, around.call_at, random, around.work)
+
+    def begin_start(self, then: Callable[[LogstoreError | None], object]) -> None:
+        """``then`` gets None once brokers and topics are known, and why where they are not."""
+        waiting = [then]
+        stop = self.brokers.watch(lambda: look())
+        late = self.around.call_at(self.around.now() + START_S, lambda: tell(self._silent()))
+
+        def tell(found: LogstoreError | None) -> None:
+            if waiting:
+                stop()
+                late.cancel()
+                waiting.pop()(found)
+
+        def look() -> None:
+            if self.catalogue.ready and self.brokers.view.nodes:
+                tell(None)
+
+        if not self.brokers.view.nodes:
+            self.brokers.refresh()
+        if not self.catalogue.ready:
+            self.catalogue.look()
+        self.catalogue.when_ready(look)
+        look()
+
+    def _silent(self) -> LogstoreError:
+        why = self.brokers.failure or "no broker says which topics there are"
+        return ClusterUnreachable(f"the cluster can't be reached: {why}")
+
+    def shared_log(self, place: Place, start: int, safe: int, wait_for: WaitFor) -> ClusterLog:
+        """A partition that anybody appends to."""
+        return ClusterLog(
+            place, self.writer, self.fetcher, self.offsets, self.identities.anybody, wait_for,
+            start, safe,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """All connections end; whoever waits is told."""
+        self.catalogue.close()
+        self.brokers.close()

@@ -1,0 +1,82 @@
+"""The settings of topics that are used, as brokers tell them: asked for, and looked at again."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from logstore.cluster import topic_settings
+from logstore.cluster.admin import Admin
+from logstore.cluster.brokers import Around
+from logstore.cluster.topic_settings import Told
+from logstore.errors import LogstoreError
+
+AGAIN_S: Final = 30.0
+TOPICS_MAX: Final = 50  # of one request
+
+
+class SettingsSeen:
+    """Of one cluster's topics. Used in one thread, but for ``told``."""
+
+    def __init__(
+        self, admin: Admin, around: Around, changed: Callable[[str, Sequence[Told], bool], object]
+    ) -> None:
+        """``changed`` is called with what is told of a topic, and whether somebody altered it."""
+        self._admin = admin
+        self._around = around
+        self._changed = changed
+        self._told: dict[str, Sequence[Told]] = {}
+        self._over = False
+        self._look_later()
+
+    def told(self, name: str) -> Sequence[Told]:
+        """Nothing of a topic that nobody has used."""
+        return self._told.get(name, ())
+
+    def when_known(self, name: str, then: Callable[[], object]) -> None:
+        """``then`` is called once the settings are known, or nobody tells them."""
+        if name in self._told:
+            then()
+        else:
+            self.look([name], then)
+
+    def look(self, names: Sequence[str], then: Callable[[], object], *, news: bool = True) -> None:
+        """Ask for the settings of these, now; ``news``: whoever asks did not alter them."""
+
+        def answered(found: Mapping[str, Sequence[Told] | LogstoreError] | LogstoreError) -> None:
+            # Where nothing is told, what is known stays: brokers know the rules themselves.
+            if not isinstance(found, LogstoreError):
+                for name, told in found.items():
+                    if not isinstance(told, LogstoreError):
+                        self._take(name, sorted(told), news)
+            then()
+
+        self._admin.settings(names, topic_settings.ASKED, answered)
+
+    def _take(self, name: str, told: Sequence[Told], news: bool) -> None:
+        known = self._told.get(name)
+        self._told[name] = told
+        if known != told:
+            self._changed(name, told, news and known is not None)
+
+    def _look_later(self) -> None:
+        self._around.call_at(self._around.now() + AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self._over:
+            self._look_at_some(list(self._told))
+
+    def _look_at_some(self, names: Sequence[str]) -> None:
+        if names:
+            some, rest = names[:TOPICS_MAX], names[TOPICS_MAX:]
+            self.look(some, partial(self._look_at_some, rest))
+        else:
+            self._look_later()
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Nobody uses these any more."""
+        for name in names:
+            self._told.pop(name, None)
+
+    def close(self) -> None:
+        """Nothing is asked for any more."""
+        self._over = True
