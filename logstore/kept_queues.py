@@ -113,6 +113,18 @@ class KeptRouting:
     routes: Sequence[KeptTopicRoute] = ()
 
 
+class KeptNews(NamedTuple):
+    """What has changed of what is kept, where others may change it.
+
+    ``came`` and ``changed`` are in an order in which each refers to what is there; ``gone`` is in
+    the reverse one, as it was.
+    """
+
+    came: Sequence[Kept] = ()
+    changed: Sequence[Kept] = ()
+    gone: Sequence[Kept] = ()
+
+
 class QueueKeeper(Protocol):
     """What a process that has the queues in its memory keeps them with.
 

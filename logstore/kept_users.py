@@ -125,6 +125,14 @@ class KeptAccess(Struct, frozen=True):
     damaged: Sequence[Unreadable] = ()
 
 
+class AccessNews(Struct, frozen=True):
+    """What has changed of what is kept, where others may change it."""
+
+    keep: Sequence[Kept] = ()
+    forget: Sequence[Kept] = ()
+    damage: bool = False  # something is damaged, or is no more
+
+
 class UserKeeper(Protocol):
     """What a process that has the users in its memory keeps them with.
 

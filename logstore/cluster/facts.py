@@ -1,0 +1,377 @@
+"""What the records of the topic of facts come to: vhosts, exchanges, queues, users and so on. Pure.
+
+All nodes of a cluster read one compacted partition, and each comes to the same. A record's key is a
+letter and what the fact is known by (a number that no other fact of the cluster ever has; of users
+and rules, the key of their row), its value a head and the fact's row (``kept_queue_rows.py``,
+``kept_user_rows.py``); one without a value forgets the fact. The last record of a key is all that
+counts of it, so that compaction changes nothing.
+
+Several nodes may make facts of one name. Of these the one whose first record stands before the
+others' counts, and the others are *second*; a later record of a fact says in its head where the
+first one stood. What refers to a fact that does not count does not count either, until that does.
+A user, rule, permission or quota is its name, so of these the last record counts.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple, cast
+
+from logstore import kept_user_rows
+from logstore.amqp import fields
+from logstore.errors import CorruptStore, SchemaTooNew
+from logstore.kept_queue_rows import (
+    BINDINGS,
+    DAMAGE,
+    EXCHANGES,
+    ID,
+    POLICIES,
+    QUEUES,
+    VHOSTS,
+    encode,
+    parse,
+    place,
+)
+from logstore.kept_queues import (
+    Kept,
+    KeptBinding,
+    KeptExchange,
+    KeptNews,
+    KeptPolicy,
+    KeptQueue,
+    KeptRouting,
+    KeptVhost,
+)
+from logstore.kept_users import AccessNews, KeptAccess
+from logstore.kept_users import Kept as KeptOfAccess
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+
+TOPIC: Final = "__logstore-facts"
+FORMAT: Final = 1
+NEW: Final = -1  # where the first record of a fact stands: it is this one
+
+_HEAD: Final = Struct(">Bq")  # format; offset of the fact's first record, or NEW
+_LETTERS: Final = {
+    VHOSTS: b"v", EXCHANGES: b"x", QUEUES: b"q", BINDINGS: b"b", POLICIES: b"p",
+}  # fmt: skip
+_KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
+_ACCESS: Final = b"a"  # users, rules, permissions and quotas
+_LEADS: Final = {BINDINGS: ID.size}  # what stands in a row's key before its number
+# What refers to others comes after them.
+_LEVELS: Final = {b"v": 0, b"x": 1, b"q": 1, b"p": 1, b"b": 2}
+
+Known = Kept | KeptOfAccess
+
+
+def takes(fact: Kept) -> bool:
+    """Whether it is of a kind that the topic has."""
+    return place(fact)[0] in _LETTERS
+
+
+def key_of(fact: Known) -> bytes:
+    """The key of its records. Raises InvalidName."""
+    if not isinstance(fact, Kept):
+        return access_key(kept_user_rows.key_of(fact))
+    kind, row_key = place(fact)
+    return _LETTERS[kind] + row_key[_LEADS.get(kind, 0) :]
+
+
+def access_key(row_key: bytes) -> bytes:
+    """The key of records of a row of users, rules, permissions or quotas."""
+    return _ACCESS + row_key
+
+
+def value_of(fact: Known, first: int = NEW) -> bytes:
+    """The value of a record; ``first``: where the first one of the fact stands."""
+    if not isinstance(fact, Kept):
+        return _HEAD.pack(FORMAT, NEW) + kept_user_rows.encode(fact)[1]
+    kind, row_key = place(fact)
+    return _HEAD.pack(FORMAT, first) + row_key[: _LEADS.get(kind, 0)] + encode(fact)
+
+
+def _number(letter: bytes, number: int) -> bytes:
+    return letter + ID.pack(number)
+
+
+class _Said(NamedTuple):
+    """What the last record of a fact says."""
+
+    fact: Kept
+    first: int  # offset of its first record
+    name: Hashable
+    needs: tuple[tuple[bytes, ...], ...]  # of each of these one is to count: keys
+
+
+class Changes(NamedTuple):
+    """What a batch has changed of what counts."""
+
+    routing: KeptNews
+    access: AccessNews
+
+
+class Facts:
+    """Of one topic, as far as it was read."""
+
+    def __init__(self, where: str = TOPIC) -> None:
+        """``where``: the partition, for people."""
+        self.damaged: dict[bytes, CorruptStore] = {}  # records that can't be read, by their keys
+        self._where = where
+        self._said: dict[bytes, _Said] = {}
+        self._named: dict[Hashable, dict[bytes, None]] = {}
+        self._referring: dict[bytes, dict[bytes, None]] = {}  # by what is referred to
+        self._counting: dict[bytes, Kept] = {}
+        self._rows: dict[bytes, bytes] = {}  # of users and so on, by their own keys
+
+    # What is read
+
+    def apply(self, batch: Batch) -> Changes:
+        """The next one. Raises SchemaTooNew, with which nothing more can be read; CorruptBatch."""
+        if batch.is_control:
+            return Changes(KeptNews(), AccessNews())
+        records = [(it.key or b"", it.value, it.offset) for it in decode(batch)]
+        for key, value, offset in records:
+            self._check_known(key, value, offset)
+        touched: dict[bytes, None] = {}
+        rows: dict[bytes, bytes | None] = {}  # as they were, where they are other ones now
+        for key, value, offset in records:
+            if key[:1] == _ACCESS:
+                rows.setdefault(key[1:], self._rows.get(key[1:]))
+                self._put_row(key, value)
+                continue
+            self._remove(key, touched)
+            try:
+                said = None if value is None else _said(key, value, offset)
+            except DAMAGE as error:
+                self.damaged[key] = self._damage(key, offset, error)
+            else:
+                self.damaged.pop(key, None)
+                if said is not None:
+                    self._put(key, said, touched)
+        return Changes(self._counted(touched), self._access_news(rows))
+
+    def _check_known(self, key: bytes, value: bytes | None, offset: int) -> None:
+        letter = key[:1]
+        if letter and letter != _ACCESS and letter not in _KINDS:
+            raise SchemaTooNew(
+                f"{self._where}: offset {offset} has a fact of the kind {letter!r}, which this "
+                f"logstore does not know: update this node"
+            )
+        if value and value[0] > FORMAT:
+            raise SchemaTooNew(
+                f"{self._where}: offset {offset} has format {value[0]}, known is {FORMAT}: update "
+                f"this node"
+            )
+
+    def _damage(self, key: bytes, offset: int, error: Exception) -> CorruptStore:
+        return CorruptStore(
+            f"{self._where}: {_KINDS.get(key[:1], b'fact').decode()} {key[1:].hex()} at offset "
+            f"{offset} is damaged: {error!r}: it is left out"
+        )
+
+    def _put(self, key: bytes, said: _Said, touched: dict[bytes, None]) -> None:
+        self._said[key] = said
+        named = self._named.setdefault(said.name, {})
+        named[key] = None
+        touched.update(named)
+        for needed in said.needs:
+            for it in needed:
+                self._referring.setdefault(it, {})[key] = None
+
+    def _remove(self, key: bytes, touched: dict[bytes, None]) -> None:
+        said = self._said.pop(key, None)
+        if said is None:
+            return
+        named = self._named[said.name]
+        touched.update(named)
+        _drop(self._named, said.name, key)
+        for needed in said.needs:
+            for it in needed:
+                _drop(self._referring, it, key)
+
+    # What counts
+
+    def _counted(self, touched: dict[bytes, None]) -> KeptNews:
+        came: list[tuple[int, bytes]] = []
+        changed: list[tuple[int, bytes]] = []
+        gone: list[tuple[bytes, Kept]] = []
+        for level in sorted(set(_LEVELS.values())):
+            for key in [it for it in touched if _LEVELS.get(it[:1]) == level]:
+                before, now = self._counting.get(key), self._counts(key)
+                if before == now:
+                    continue
+                if now is None:
+                    gone.append((key, self._counting.pop(key)))
+                else:
+                    (changed if before is not None else came).append((level, key))
+                    self._counting[key] = now
+                touched.update(self._referring.get(key, ()))
+        gone.sort(key=lambda it: -_LEVELS[it[0][:1]])
+        return KeptNews(self._in_order(came), self._in_order(changed), [it for _, it in gone])
+
+    def _in_order(self, found: list[tuple[int, bytes]]) -> list[Kept]:
+        found.sort(key=lambda it: (it[0], self._said[it[1]].first, it[1]))
+        return [self._counting[key] for _, key in found]
+
+    def _counts(self, key: bytes) -> Kept | None:
+        """The fact, if it counts. Of what it needs that is known."""
+        said = self._said.get(key)
+        if said is None or self._first(said.name) != key or not self._has_needs(said):
+            return None
+        return said.fact
+
+    def _first(self, name: Hashable) -> bytes:
+        return min(self._named[name], key=lambda it: (self._said[it].first, it))
+
+    def _has_needs(self, said: _Said) -> bool:
+        found: set[int] = set()  # of bindings: the hosts of both ends
+        for needed in said.needs:
+            there = [self._counting[it] for it in needed if it in self._counting]
+            if not there:
+                return False
+            found.update(it.vhost for it in there if isinstance(it, KeptExchange | KeptQueue))
+        return len(found) <= 1
+
+    # Users and so on
+
+    def _put_row(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._rows.pop(key[1:], None)
+        else:
+            self._rows[key[1:]] = value[_HEAD.size :]
+
+    def _access_news(self, before: Mapping[bytes, bytes | None]) -> AccessNews:
+        keep: list[KeptOfAccess] = []
+        forget: list[KeptOfAccess] = []
+        damage = False
+        for key, row in before.items():
+            was, now = _access(key, row), _access(key, self._rows.get(key))
+            damage = damage or (was is None) != (row is None)
+            damage = damage or (now is None) != (key not in self._rows)
+            if now is not None:
+                if now != was:
+                    keep.append(now)
+            elif was is not None:
+                forget.append(was)
+        return AccessNews(keep, forget, damage)
+
+    # What there is
+
+    def routing(self) -> KeptRouting:
+        """All that counts."""
+        found: dict[type[Any], list[Any]] = {}
+        for fact in self._counting.values():
+            found.setdefault(type(fact), []).append(fact)
+        most = max((ID.unpack(it[1:])[0] for it in self._said), default=0)
+        return KeptRouting(
+            found.get(KeptVhost, []), found.get(KeptExchange, []), found.get(KeptQueue, []),
+            found.get(KeptBinding, []), most + 1, list(self.damaged.values()),
+            found.get(KeptPolicy, []),
+        )  # fmt: skip
+
+    def access(self) -> KeptAccess:
+        """The same of users and so on."""
+        return kept_user_rows.access_of(self._where, self._rows.items())
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is a record of it, whether or not it counts."""
+        if key[:1] == _ACCESS:
+            return key[1:] in self._rows
+        return key in self._said or key in self.damaged
+
+    def row(self, key: bytes) -> bytes | None:
+        """The row of a user and so on, by its own key."""
+        return self._rows.get(key)
+
+    def counting(self, key: bytes) -> Kept | None:
+        """The fact, if it counts."""
+        return self._counting.get(key)
+
+    def first(self, key: bytes) -> int:
+        """Where its first record stands; NEW: there is none."""
+        said = self._said.get(key)
+        return NEW if said is None else said.first
+
+    def namesakes(self, key: bytes) -> Sequence[bytes]:
+        """The others of its name, the one that comes before them all first."""
+        said = self._said.get(key)
+        if said is None:
+            return ()
+        named = sorted(self._named[said.name], key=lambda it: (self._said[it].first, it))
+        return [it for it in named if it != key]
+
+    def referring(self, keys: Iterable[bytes]) -> Sequence[bytes]:
+        """What refers to these, or to what refers to them; what refers most first."""
+        found: dict[bytes, None] = {}
+        left = list(keys)  # grows while it is gone through
+        for key in left:
+            those = [it for it in self._referring.get(key, ()) if it not in found]
+            found.update(dict.fromkeys(those))
+            left += those
+        return sorted(found, key=lambda it: -_LEVELS[it[:1]])
+
+
+def _drop(of: dict[Any, dict[bytes, None]], name: Any, key: bytes) -> None:  # noqa: ANN401
+    those = of[name]
+    del those[key]
+    if not those:
+        del of[name]
+
+
+def _said(key: bytes, value: bytes, offset: int) -> _Said:
+    """Raises what ``DAMAGE`` has."""
+    if len(value) < _HEAD.size or len(key) != 1 + ID.size:
+        raise ValueError(f"a key of {len(key)} bytes and a value of {len(value)}")
+    _, first = _HEAD.unpack_from(value)
+    kind = _KINDS[key[:1]]
+    row = _HEAD.size + _LEADS.get(kind, 0)
+    fact = parse(kind, value[_HEAD.size : row] + key[1:], value[row:])
+    if not NEW <= first < offset:
+        raise ValueError(f"its first record is at offset {first}")
+    return _Said(fact, offset if first == NEW else first, _name(fact), _needs(fact))
+
+
+def _name(fact: Kept) -> Hashable:
+    match fact:
+        case KeptVhost():
+            return "vhost", fact.name
+        case KeptBinding():
+            table = fields.table(fact.arguments)
+            return "binding", fact.source, fact.destination, fact.key, table
+        case KeptExchange() | KeptQueue() | KeptPolicy():
+            return type(fact).__name__, fact.vhost, fact.name
+    raise AssertionError(fact)
+
+
+def _needs(fact: Kept) -> tuple[tuple[bytes, ...], ...]:
+    match fact:
+        case KeptVhost():
+            return ()
+        case KeptBinding():
+            to = fact.destination
+            return (_number(b"x", fact.source),), (_number(b"q", to), _number(b"x", to))
+        case _:
+            return ((_number(b"v", fact.vhost),),)
+
+
+def _access(key: bytes, row: bytes | None) -> KeptOfAccess | None:
+    """None: there is none, or it is damaged."""
+    if row is None:
+        return None
+    try:
+        return kept_user_rows.parse(key, row)
+    except kept_user_rows.DAMAGE:
+        return None
+
+
+def named(fact: Kept) -> str:
+    """What it is, for people."""
+    match fact:
+        case KeptVhost():
+            return f"virtual host {fact.name!r}"
+        case KeptExchange():
+            return f"exchange {fact.name!r}"
+        case KeptQueue():
+            return f"queue {fact.name!r}"
+        case KeptPolicy():
+            return f"policy {fact.name!r}"
+    return f"binding with key {cast(KeptBinding, fact).key!r}"
