@@ -951,6 +951,56 @@ class StoreSettings:
         low=0,
         high=2000,
     )
+    cluster_bootstrap_servers: tuple[str, ...] = _setting(
+        (),
+        "some brokers of the Kafka cluster that topics, channels, queues and keys are kept in, "
+        "which tell of the others; empty: they are kept in the data directory",
+        names=True,
+        pattern=r"[^\s:,\[\]/@]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}",
+        shape="host:port, IPv6 in brackets",
+    )
+    cluster_security_protocol: str = _setting(
+        "PLAINTEXT",
+        "how brokers are spoken to, in Kafka's words: as is or with TLS (SSL), and each with a "
+        "login (SASL)",
+        words=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    cluster_sasl_mechanism: str = _setting(
+        "SCRAM-SHA-512",
+        "how the password is shown to brokers; PLAIN sends it as it is: have TLS with it",
+        words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    )
+    cluster_sasl_user: str = _setting("", "who logs in at brokers")
+    cluster_sasl_password_file: str = _setting(
+        "",
+        "file with the password of cluster.sasl.user, one line; or LOGSTORE_CLUSTER_SASL_PASSWORD "
+        "of the environment has it",
+        path=True,
+    )
+    cluster_tls_ca: str = _setting(
+        "",
+        "file with the certificates of those who sign the brokers' certificates, in PEM; without "
+        "it those that the system trusts",
+        path=True,
+    )
+    cluster_tls_cert: str = _setting(
+        "", "file with the certificate that is shown to brokers which ask for one, in PEM",
+        path=True,
+    )  # fmt: skip
+    cluster_tls_key: str = _setting(
+        "",
+        "file with its private key, not encrypted; without it the key is in cluster.tls.cert, too",
+        path=True,
+    )
+    cluster_tls_server_name: str = _setting(
+        "", "the name that brokers' certificates have; without it the host of each broker"
+    )
+    cluster_client_rack: str = _setting(
+        "",
+        "the rack, or zone, that this process is in, as brokers' broker.rack: partitions are read "
+        "from a replica there, where brokers have replica.selector.class for it",
+        pattern=r"[\x21-\x7e]{1,255}",
+    )
     memory_clients_max_bytes: int = _setting(
         0,
         "memory that all clients together may make a server hold: half-sent requests, requests "

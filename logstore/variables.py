@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 PREFIX = "LOGSTORE_"
+CLUSTER_PASSWORD = "LOGSTORE_CLUSTER_SASL_PASSWORD"  # no setting: these are shown
 # Read before any configuration is, to find it; not settings themselves.
 RESERVED = frozenset(
     {
         "LOGSTORE_DATA", "LOGSTORE_CONFIG", "LOGSTORE_PROFILE",
         # What `logstore serve` makes its first user of.
-        "LOGSTORE_ADMIN_USER", "LOGSTORE_ADMIN_PASSWORD_FILE",
+        "LOGSTORE_ADMIN_USER", "LOGSTORE_ADMIN_PASSWORD_FILE", CLUSTER_PASSWORD,
     }
 )  # fmt: skip
 # LOGSTORE_KAFKA_PORT_FILE names a file with the value of LOGSTORE_KAFKA_PORT, as in the images of

@@ -16,9 +16,16 @@ CONNECT_S: Final = 10.0
 class Sockets:
     """Makes connections; of one loop, whose links share one buffer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+    ) -> None:
+        """``server_name``: that brokers' certificates have; "": the host of each."""
         self._loop = loop
         self._tls = tls
+        self._server_name = server_name
         self._shared = memoryview(bytearray(SHARED_BYTES))
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -36,7 +43,7 @@ class Sockets:
             async with asyncio.timeout(CONNECT_S):
                 await self._loop.create_connection(
                     lambda: line, host, port, ssl=self._tls,
-                    server_hostname=host if self._tls is not None else None,
+                    server_hostname=(self._server_name or host) if self._tls is not None else None,
                 )  # fmt: skip
         except (OSError, TimeoutError, ssl.SSLError) as error:
             why = str(error) or f"no answer in {CONNECT_S:g} s"

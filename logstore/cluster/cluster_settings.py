@@ -1,0 +1,194 @@
+"""Where a cluster is, and how this process shows who it is there: out of the settings, checked.
+
+The password is in a file, or in the environment, and in no setting: settings are shown. Nothing
+here says it again.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Final
+
+from logstore.cluster.brokers import Address
+from logstore.cluster.login import Credentials
+from logstore.errors import Failed, InvalidSetting
+from logstore.names import PASSWORD_BYTES_MAX
+from logstore.settings import StoreSettings
+from logstore.variables import CLUSTER_PASSWORD
+
+SERVERS_MAX: Final = 100  # any of them tells the others
+_SERVER: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:,\[\]/@]+)):([0-9]{1,5})", re.ASCII)
+WITH_TLS: Final = frozenset({"SSL", "SASL_SSL"})
+WITH_LOGIN: Final = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Of one cluster."""
+
+    bootstrap: Sequence[Address]
+    credentials: Credentials | None
+    tls: ssl.SSLContext | None
+    server_name: str  # that brokers' certificates have; "": the host of each
+    rack: str  # where this process is, as brokers know racks; "": that is not said
+
+    @classmethod
+    def of(
+        cls, settings: StoreSettings, environment: Mapping[str, str], directory: Path
+    ) -> "ClusterSettings | None":
+        """None: there is no cluster. Relative paths are in the directory.
+
+        Raises InvalidSetting, Failed.
+        """
+        if not settings.cluster_bootstrap_servers:
+            return None
+        _check_used(settings)
+        protocol = settings.cluster_security_protocol
+        return cls(
+            addresses_of(settings.cluster_bootstrap_servers),
+            _credentials(settings, environment, directory) if protocol in WITH_LOGIN else None,
+            _tls(settings, directory) if protocol in WITH_TLS else None,
+            settings.cluster_tls_server_name,
+            settings.cluster_client_rack,
+        )
+
+
+def addresses_of(servers: Sequence[str]) -> list[Address]:
+    """``host:port`` each, IPv6 in brackets. Raises InvalidSetting."""
+    if len(servers) > SERVERS_MAX:
+        raise InvalidSetting(
+            f"cluster.bootstrap.servers: {len(servers)} addresses, at most {SERVERS_MAX} are taken"
+        )
+    return [_address(it) for it in servers]
+
+
+def _address(text: str) -> Address:
+    found = _SERVER.fullmatch(text)
+    port = 0 if found is None else int(found[3])
+    if found is None or not 1 <= port <= 65_535 or not (found[2] or _is_v6(found[1])):
+        raise InvalidSetting(
+            f"cluster.bootstrap.servers: {text[:100]!r} is not host:port, such as kafka-1:9092 or "
+            f"[::1]:9092"
+        )
+    return found[1] or found[2], port
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_used(settings: StoreSettings) -> None:
+    """Raises InvalidSetting where something is set that would have no effect: it is a mistake."""
+    protocol = settings.cluster_security_protocol
+    if protocol not in WITH_TLS:
+        for name in ("ca", "cert", "key", "server_name"):
+            if getattr(settings, f"cluster_tls_{name}"):
+                raise InvalidSetting(
+                    f"cluster.tls.{name.replace('_', '.')} is set, and cluster.security.protocol "
+                    f"is {protocol}: for TLS it is SSL or SASL_SSL"
+                )
+    if protocol not in WITH_LOGIN:
+        for name in ("user", "password_file"):
+            if getattr(settings, f"cluster_sasl_{name}"):
+                raise InvalidSetting(
+                    f"cluster.sasl.{name.replace('_', '.')} is set, and cluster.security.protocol "
+                    f"is {protocol}: for a login it is SASL_SSL or SASL_PLAINTEXT"
+                )
+
+
+# Who this process is
+
+
+def _credentials(
+    settings: StoreSettings, environment: Mapping[str, str], directory: Path
+) -> Credentials:
+    if not settings.cluster_sasl_user:
+        raise InvalidSetting(
+            f"cluster.security.protocol is {settings.cluster_security_protocol}, and "
+            f"cluster.sasl.user is not set: who logs in?"
+        )
+    password = _password(settings.cluster_sasl_password_file, environment, directory)
+    return Credentials(settings.cluster_sasl_mechanism, settings.cluster_sasl_user, password)
+
+
+def _password(file: str, environment: Mapping[str, str], directory: Path) -> str:
+    given = environment.get(CLUSTER_PASSWORD)
+    if file and given is not None:
+        raise InvalidSetting(
+            f"cluster.sasl.password.file and {CLUSTER_PASSWORD} are both set: leave one of them out"
+        )
+    if given is not None:
+        return _checked(CLUSTER_PASSWORD, given.encode(errors="surrogateescape"))
+    if not file:
+        raise InvalidSetting(
+            f"the cluster wants a password: name its file in cluster.sasl.password.file, or set "
+            f"{CLUSTER_PASSWORD}"
+        )
+    content = _read(directory / file, PASSWORD_BYTES_MAX + 2)
+    return _checked(str(directory / file), content.removesuffix(b"\n").removesuffix(b"\r"))
+
+
+def _checked(where: str, raw: bytes) -> str:
+    """The password; the error does not have it."""
+    try:
+        password = raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{where}: the password is not UTF-8") from None
+    if not 0 < len(raw) <= PASSWORD_BYTES_MAX or not password.isprintable():
+        raise InvalidSetting(
+            f"{where}: a password is one line of 1 to {PASSWORD_BYTES_MAX} bytes, and nothing else "
+            f"is in its file"
+        )
+    return password
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(bytes_max)
+    except OSError as error:
+        raise Failed(f"{path}: can't be read: {error.strerror}") from None
+
+
+# TLS
+
+
+def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext:
+    """Without an own authority those that the system trusts."""
+    ca = directory / settings.cluster_tls_ca if settings.cluster_tls_ca else None
+    if ca is not None:
+        _read(ca, 1)  # which says why, where it can't be
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (ssl.SSLError, OSError) as error:
+        raise Failed(f"{ca}: is no certificate in PEM: {_words(error)}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not settings.cluster_tls_cert:
+        if settings.cluster_tls_key:
+            raise InvalidSetting("cluster.tls.key is set, and cluster.tls.cert is not")
+        return context
+    cert = directory / settings.cluster_tls_cert
+    key = directory / (settings.cluster_tls_key or settings.cluster_tls_cert)
+    for path in (cert, key):
+        _read(path, 1)
+    try:
+        # Asked for a password it would ask at the terminal.
+        context.load_cert_chain(cert, key, password=lambda: b"")
+    except (ssl.SSLError, ValueError, OSError) as error:
+        raise Failed(
+            f"{cert} and {key} are not a certificate and its own private key, not encrypted, in "
+            f"PEM: {_words(error)}"
+        ) from None
+    return context
+
+
+def _words(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return reason.replace("_", " ").lower() if isinstance(reason, str) else "not understood"
