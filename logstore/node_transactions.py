@@ -2,7 +2,7 @@
 
 What the store knows of them is read by a worker: at the start where there is a journal, else when
 somebody asks first. Until then, and until what was decided before is everywhere, whoever asks is to
-ask again.
+ask again; who asks for a producer, which is what a client begins with, waits for a while.
 """
 
 import logging
@@ -37,8 +37,14 @@ PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
 EXPIRY_EVERY_MS: Final = 60_000
 TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
 LATER_S: Final = 1.0  # what the disk did not take is tried again
+# So long who asks for a producer waits while all is being read: then it is to ask again. Reading a
+# new store takes some milliseconds, and clients that are to ask again do so after a second.
+OPEN_WAIT_MS: Final = 5000
 
 log: Final = logging.getLogger("logstore.transactions")
+
+
+Then = Callable[["TransactionCoordinator | LogstoreError"], None]
 
 
 class NodeTransactions:
@@ -72,6 +78,8 @@ class NodeTransactions:
         self._claiming = False  # more of them
         self._loading = False
         self._error: LogstoreError | None = None  # why it can't be read
+        self._waiting: deque[tuple[int, Then]] = deque()  # until it is read, or until then
+        self._alarm_waiting = Alarm(turn, self._wait_no_more)
         self._ended: Callable[[int], None] = lambda _: None
         self._making: TransactionCoordinator | None = None  # or made, and not open yet
         self._coordinator: TransactionCoordinator | None = None
@@ -90,7 +98,30 @@ class NodeTransactions:
             return self._coordinator
         error, self._error = self._error, None  # it is tried anew
         self._load()
-        raise error or CoordinatorLoading("what is known of transactions is being read: try again")
+        raise error or _loading()
+
+    def when_open(self, then: Then) -> None:
+        """As TransactionsOf.when_open."""
+        try:
+            found = self.coordinator()
+        except CoordinatorLoading:
+            self._waiting.append((self._ticks_ms + OPEN_WAIT_MS, then))
+            self._alarm_waiting.set(self._waiting[0][0])
+        except LogstoreError as error:
+            then(error)
+        else:
+            then(found)
+
+    def _wait_no_more(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._ticks_ms:
+            self._waiting.popleft()[1](_loading())
+        if self._waiting:
+            self._alarm_waiting.set(self._waiting[0][0])
+
+    def _tell(self, found: "TransactionCoordinator | LogstoreError") -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for _, then in waiting:
+            then(found)
 
     # Its start
 
@@ -145,6 +176,7 @@ class NodeTransactions:
         self._loading = False
         self._error = error
         log.error("transactions are not served: %s", error)
+        self._tell(error)
 
     def _was_read(self, telling: "Telling", loaded: "Loaded | LogstoreError") -> None:
         if self._over:
@@ -162,8 +194,10 @@ class NodeTransactions:
         start(loaded, self._making, self._open)
 
     def _open(self) -> None:
+        assert self._making is not None, "it was begun with"
         self._coordinator = self._making
         self._expire()
+        self._tell(self._coordinator)
 
     # As Around
 
@@ -252,8 +286,13 @@ class NodeTransactions:
         """What is not decided stays open: the next process goes on with it."""
         self._over = True
         self._coordinator = None
-        for it in (self._alarm, self._alarm_expiry, self._alarm_trim):
+        self._waiting.clear()
+        for it in (self._alarm, self._alarm_expiry, self._alarm_trim, self._alarm_waiting):
             it.stop()
+
+
+def _loading() -> CoordinatorLoading:
+    return CoordinatorLoading("what is known of transactions is being read: try again")
 
 
 class _Read(NamedTuple):

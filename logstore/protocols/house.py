@@ -100,6 +100,12 @@ class TransactionsOf(Protocol):
     def opened(self) -> "TransactionCoordinator | None":
         """None: nobody has asked, and there are none from before; or it is not read yet."""
 
+    def when_open(self, then: "Callable[[TransactionCoordinator | LogstoreError], None]") -> None:
+        """``then`` gets it, or what ``coordinator`` raises: now, or once all is read.
+
+        Where that takes long, CoordinatorLoading after a while.
+        """
+
 
 class NoTransactions:
     """``TransactionsOf`` of a process that has none."""
@@ -108,7 +114,15 @@ class NoTransactions:
 
     def coordinator(self) -> "TransactionCoordinator":
         """As TransactionsOf.coordinator."""
-        raise Failed("this process has no transactions")
+        raise self._there_are_none()
+
+    def when_open(self, then: "Callable[[TransactionCoordinator | LogstoreError], None]") -> None:
+        """As TransactionsOf.when_open."""
+        then(self._there_are_none())
+
+    @staticmethod
+    def _there_are_none() -> Failed:
+        return Failed("this process has no transactions")
 
 
 class SharesOf(Protocol):

@@ -14,7 +14,12 @@ from confluent_kafka.admin import NewTopic
 from librdkafka import DEADLINE_S, admin, outcome
 from wire_client import WireClient
 
-from logstore.kafka.messages import describe_transactions, end_txn, list_transactions
+from logstore.kafka.messages import (
+    describe_transactions,
+    end_txn,
+    init_producer_id,
+    list_transactions,
+)
 from logstore.kafka.messages import write_txn_markers as markers_messages
 
 with warnings.catch_warnings():
@@ -67,6 +72,13 @@ def committed(server, topic, partitions=2, isolation="read_committed"):
             left -= 1
     consumer.close()
     return found
+
+
+def test_the_first_producer_of_a_new_server_is_not_to_ask_again(start):
+    with WireClient(start().endpoint) as client:
+        request = init_producer_id.Request("first", 60_000, -1, -1)
+        answer = client.ask(22, 4, request, init_producer_id.Response)
+    assert (answer.error_code, answer.producer_epoch) == (0, 0)
 
 
 def test_librdkafka_commits_and_aborts(server, topic, name):

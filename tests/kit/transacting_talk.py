@@ -7,7 +7,7 @@ from door_kit import MemoryTopics, Talk, a_batch
 from transacting_kit import Node
 
 from logstore.broker.transactions.transactional_id import Producer
-from logstore.errors import CoordinatorLoading
+from logstore.errors import CoordinatorLoading, LogstoreError
 from logstore.kafka import produce_codec
 from logstore.kafka.messages import (
     add_offsets_to_txn,
@@ -61,6 +61,7 @@ class Transactions:
     def __init__(self, node):
         self._node = node
         self.error = None  # why there are none
+        self.waiting = []
 
     @property
     def opened(self):
@@ -72,6 +73,21 @@ class Transactions:
         if not self._node.started:
             raise CoordinatorLoading("not yet")
         return self._node.coordinator
+
+    def when_open(self, then):
+        try:
+            then(self.coordinator())
+        except CoordinatorLoading:
+            self.waiting.append(then)
+        except LogstoreError as error:
+            then(error)
+
+    def read(self, error=None):
+        """It was, or that it can't be."""
+        self.error = error
+        waiting, self.waiting = self.waiting, []
+        for then in waiting:
+            then(self.error or self._node.coordinator)
 
 
 class TransactingTalk(Talk):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from logstore.access.resources import CLUSTER, CLUSTER_ACTION, TRANSACTIONAL_ID, WRITE
+from logstore.broker.transacting.coordinator import TransactionCoordinator
 from logstore.broker.transactions.state import Outcome
 from logstore.broker.transactions.transactional_id import (
     TV1,
@@ -91,12 +92,14 @@ def initialize(
         else:
             later.give(init_messages.Response(producer_id=found.pid, producer_epoch=found.epoch))
 
-    try:
-        coordinator = client.door.transactions_of.coordinator()
-    except LogstoreError as error:
-        return no_producer(_code(error, version, _INIT))
-    timeout_ms = request.transaction_timeout_ms
-    coordinator.initialize(name, timeout_ms, asked, client.number, told)
+    def opened(found: TransactionCoordinator | LogstoreError) -> None:
+        if isinstance(found, LogstoreError):
+            told(found)
+        else:
+            timeout_ms = request.transaction_timeout_ms
+            found.initialize(name, timeout_ms, asked, client.number, told)
+
+    client.door.transactions_of.when_open(opened)
     return later
 
 

@@ -58,6 +58,23 @@ def ended(talk, *, committed=True, version=TV2):
 
 
 @pytest.mark.parametrize("version", range(6))
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, NONE), (CoordinatorLoading("for long"), LOADING), (Failed("broken"), NOT_AVAILABLE)],
+    ids=["read", "read for long", "broken"],
+)
+def test_a_producer_waits_until_transactions_are_read(talk, version, error, code):
+    """A client that is to ask again does so a second later."""
+    talk.transactions.error = CoordinatorLoading("not yet")
+    request = init_messages.Request(NAME, 60_000, -1, -1)
+    talk.say(22, version, request)
+    assert talk.replies() == []
+    talk.transactions.read(error)
+    answer = talk.answer(22, version, init_messages.Response)
+    assert (answer.error_code, answer.producer_epoch) == (code, 0 if code == NONE else -1)
+
+
+@pytest.mark.parametrize("version", range(6))
 def test_a_new_id_has_epoch_0_and_each_other_producer_the_next(talk, version):
     first, second = (talk.initialize(version=version) for _ in range(2))
     assert (first.error_code, first.producer_epoch) == (NONE, 0)
