@@ -8,7 +8,7 @@ from typing import Any
 from logstore.errors import Closed, LogstoreError
 
 
-class Waiting:
+class Waiters:
     """``WaitFor`` of one loop, in whose thread it is made."""
 
     def __init__(self, call_soon: Callable[[Callable[[], object]], object]) -> None:

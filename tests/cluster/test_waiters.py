@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from logstore.cluster.waiting import Waiting
+from logstore.cluster.waiters import Waiters
 from logstore.errors import Closed, Failed
 
 WITHIN_S = 20
@@ -38,7 +38,7 @@ def calls():
 
 
 def test_it_gets_what_comes_of_it_in_the_loop(calls):
-    waiting = Waiting(calls.put)
+    waiting = Waiters(calls.put)
     assert not waiting.may_wait()
     threads = []
 
@@ -54,13 +54,13 @@ def test_it_gets_what_comes_of_it_in_the_loop(calls):
 
 
 def test_an_error_is_raised(calls):
-    other = Elsewhere(Waiting(calls.put), lambda then: then(Failed("no broker")))
+    other = Elsewhere(Waiters(calls.put), lambda then: then(Failed("no broker")))
     calls.get(timeout=WITHIN_S)()
     assert str(other.end()) == "no broker"
 
 
 def test_nobody_waits_longer_than_the_loop_runs(calls):
-    waiting = Waiting(calls.put)
+    waiting = Waiters(calls.put)
     other = Elsewhere(waiting, lambda then: None)
     calls.get(timeout=WITHIN_S)()
     waiting.close()
@@ -70,4 +70,4 @@ def test_nobody_waits_longer_than_the_loop_runs(calls):
 
 def test_the_loop_does_not_wait_for_itself(calls):
     with pytest.raises(AssertionError, match="wait for itself"):
-        Waiting(calls.put)(lambda then: then(1))
+        Waiters(calls.put)(lambda then: then(1))
