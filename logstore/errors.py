@@ -33,6 +33,7 @@
     │   ├── TransactionTooLarge     it holds more than one may
     │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
     │   ├── CoordinatorLoading      what is known of transactions is being read: ask again
+    │   ├── NotOwned                no node of a cluster, or another one, has what is asked for
     │   ├── InvalidRecordState      a record of a share group that the member does not have
     │   ├── ShareSessionNotFound    a share session that is no more
     │   ├── InvalidShareSessionEpoch    its request is not the one that comes next
@@ -122,6 +123,10 @@ class UnknownUser(NoneOfThatName):
 
 class UserExists(Refused):
     """A user of that name already exists."""
+
+
+class NotOwned(Refused):
+    """Another node of the cluster has it now, or none has; ask again."""
 
 
 class GroupBusy(Refused):

@@ -129,12 +129,15 @@ class Node:
         self.channels.attach(self.soon)
         self.queues = Queues(
             self.logs, self.clock, self.soon, self.work, self.alarms.append,
-            surroundings=Surroundings(
-                self.topics, self.channels, self.work,
-                positions=GroupCommitter(self.committer, directory.groups), tell=self.topics.tell,
-            ),
+            surroundings=self.surroundings(),
         )  # fmt: skip
         self.vhost = self.queues.vhosts[b"/"]
+
+    def surroundings(self):
+        positions = GroupCommitter(self.committer, self.directory.groups)
+        return Surroundings(
+            self.topics, self.channels, self.work, positions=positions, tell=self.topics.tell
+        )
 
     def soon(self, call):
         if threading.get_ident() == self.here:

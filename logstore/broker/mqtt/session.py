@@ -26,7 +26,6 @@ from logstore.broker.mqtt.packet_ids import PID_MAX
 from logstore.broker.mqtt.telling import Hands, tell_gone
 from logstore.broker.queues.handovers import Sent
 from logstore.broker.queues.limits import QueueFacts
-from logstore.broker.queues.named import plain
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.vhost import Vhost
@@ -444,13 +443,13 @@ class Session:
             vhost.goes(there)  # of a session that is gone
             there = None
         if there is not None and self.lasts and there.facts.lasts:
-            return plain(there, "subscriptions of MQTT")
+            return there.plain("subscriptions of MQTT")
         client = Field("S", fields.data(self.client))
         arguments = Arguments.of([*self._home.queue_arguments, (CLIENT, client)])
         facts = QueueFacts(name, True, not self.lasts, False, arguments)
         self.queue_made_ms = self._home.clock()
         queue, _ = vhost.declare_queue(facts, self)
-        return plain(queue, "subscriptions of MQTT")
+        return queue.plain("subscriptions of MQTT")
 
     def _has(self, queue: Queue) -> None:
         self._queue = queue

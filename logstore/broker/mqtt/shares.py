@@ -19,7 +19,6 @@ from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.outlet import Outlet
 from logstore.broker.mqtt.session import SHARED, Home, Session
 from logstore.broker.queues.limits import QueueFacts
-from logstore.broker.queues.named import plain
 from logstore.broker.queues.queue import Queue
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.errors import LogstoreError
@@ -138,10 +137,10 @@ class Shares:
         vhost, name = self._home.vhost, queue_name(filter)
         there = vhost.topology.queue(name)
         if there is not None and there.facts.lasts and there.facts.arguments.get(SHARED):
-            return plain(there, "subscriptions of MQTT")  # from before the start
+            return there.plain("subscriptions of MQTT")  # from before the start
         arguments = Arguments.of([*self._home.queue_arguments, (SHARED, Field("S", filter))])
         queue, _ = vhost.declare_queue(QueueFacts(name, True, False, False, arguments), None)
-        return plain(queue, "subscriptions of MQTT")
+        return queue.plain("subscriptions of MQTT")
 
     def _lost(self, group: Group, outlet: Outlet) -> None:
         """Somebody has deleted the queue, or its consumers: there is a new one from now on."""

@@ -1,9 +1,9 @@
 """The messages of one queue that die in it: they go to its dead letter exchange, or nowhere.
 
 A dying message is out, and stays so, until it is safe wherever it went. From a queue that lasts it
-goes by a held transaction, which settles it and brings the copy: after a crash it is in its queue,
-or where it went, and never in both. A hundred go at once, one such step in a turn, and few are on
-their way, so that a million that expire in one moment keep nobody waiting.
+goes by a held transaction, where there are any, which settles it and brings the copy: after a crash
+it is in its queue, or where it went, and never in both. A hundred go at once, one such step in a
+turn, and few are on their way, so that a million that expire in one moment keep nobody waiting.
 """
 
 from collections import deque
@@ -68,9 +68,10 @@ class DeadLetters:
         limits: Limits,
         showing: Showing,
         send: Send,
-        commit: Commit,
+        commit: Commit | None,
         wake: Callable[[], None],
     ) -> None:
+        """``commit``: None where there are no held transactions."""
         self.dropped = 0  # that no queue took, or that one refused
         self._queue = queue
         self._limits = limits
@@ -127,6 +128,8 @@ class DeadLetters:
         Else nothing was done: one must be read first, is to be tried again and again, or goes to a
         queue that does not last.
         """
+        if self._commit is None:
+            return False
         letters: list[DeadLetter] = []
         with_them, size = Transaction(), held.body_bytes
         for offset, _ in _one_by_one(_Part(lane, first, bits, reason)):
@@ -229,7 +232,7 @@ class DeadLetters:
         )
 
     def _sent(self, letters: list[DeadLetter], places: list[_Part], now_ms: int) -> None:
-        held = Transaction() if self._queue.facts.lasts else None
+        held = None if self._commit is None or not self._queue.facts.lasts else Transaction()
         while True:
             sent = self._send(letters, held)
             # A full disk is no queue's wish: what it did not take stays here.
@@ -292,6 +295,7 @@ class DeadLetters:
                     self._stock.settle(part.lane.number, part.first, part.bits)
             self._wake()
 
+        assert self._commit is not None
         self._commit(held, done)
 
 

@@ -20,7 +20,7 @@ from logstore.broker.queues.given import (
 )
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.named import Named, plain
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.peeking import Peek, Spot
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import Published
@@ -144,7 +144,7 @@ def peek(desk: Desk, name: str, begin: Spot | None, most: int) -> Peek:
     found: list[tuple[Model, peeking.Places]] = []
 
     def look(vhost: Vhost) -> None:
-        queue = plain(vhost.queue(name_of(name), desk), "messages of its own")
+        queue = vhost.queue(name_of(name), desk).plain("messages of its own")
 
         def known() -> None:
             found.append((queue, peeking.places(queue, begin, most)))

@@ -67,14 +67,18 @@ class Around(Protocol):
 class Journaling:
     """Of one journal. In the sessions' thread."""
 
-    def __init__(self, journal: Log, around: Around) -> None:
-        """Raises SchemaTooNew, CorruptStore."""
+    def __init__(self, journal: Log, around: Around, *, alone: bool = True) -> None:
+        """``alone``: no other process ever gives out what its queues have.
+
+        Raises SchemaTooNew, CorruptStore.
+        """
         self.log = journal
         notes = journal.notes
         assert isinstance(notes, SettlementNotes)
         self.notes = notes
         self.holding = Holding(journal, notes, around.soon, self.end_soon)
-        self.clean = notes.state(IN_USE) is None  # the last process has closed the queues
+        # The last process has closed the queues.
+        self.clean = alone and notes.state(IN_USE) is None
         self.failing = False
         self._around = around
         self._touched: dict[Touched, None] = {}
@@ -83,6 +87,7 @@ class Journaling:
         self._in_use = not self.clean
         self._to_mark = False
         self._ending = False
+        self._upto = journal.done  # the mark below which is what it was told
 
     # What is to be told
 
@@ -145,13 +150,14 @@ class Journaling:
             records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
         while records or self.holding.has_begun:
             try:
-                self.log.append(encode(self.holding.fill(records, now_ms)))
+                batch = encode(self.holding.fill(records, now_ms))
+                self._upto = self.log.append(batch) + batch.record_count
             except LogstoreError as error:
                 self.holding.refused(error)
                 self._untold(error)
                 return
             # Whoever has committed waits for it; nobody waits for what is only settled.
-            self.log.sync_soon(hurry=self.holding.told(self.log.end))
+            self.log.sync_soon(hurry=self.holding.told(self._upto))
             records = []
         self.failing = self._to_mark = False
         self._forgotten, self._unseen = [], []
@@ -176,7 +182,7 @@ class Journaling:
 
     def wait(self) -> None:
         """Return when all that it was told is safe. From any thread. Raises LogFailed."""
-        self.log.wait(self.log.end)
+        self.log.wait(self._upto)
 
     def close(self, queues: Iterable[Touched], *, known: bool) -> None:
         """Tell it of all these, and that they are in use no more.

@@ -1,7 +1,7 @@
 """What is under a queue's name: a queue, or a stream. What doors need of either.
 
 A queue's messages are settled, a stream's stay; whoever declares, consumes, lists or deletes them
-need not know which it is. Who goes into lanes and settlements asks for a ``Queue`` (``plain``).
+need not know which it is. Who goes into lanes and settlements asks for the ``Queue`` (``plain``).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.queue import Queue, Then
-from logstore.broker.queues.refusals import NotOfStreams
 from logstore.broker.queues.subscription import Channel, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.counts.queues import QueueCounts
@@ -142,12 +141,11 @@ class Named(Protocol):
     def reject(self, delivered: Group) -> None:
         """Nobody wants it."""
 
+    def plain(self, act: str) -> Queue:
+        """The queue, for what only queues do, and only where they are given out.
+
+        Raises NotOfStreams: it has no ``act``; NotOwned.
+        """
+
     def drop(self) -> None:
         """It is gone: consumers are told, and nobody waits for it any more."""
-
-
-def plain(it: Named, act: str) -> Queue:
-    """The queue, for what only queues do. Raises NotOfStreams: it has no ``act``."""
-    if not isinstance(it, Queue):
-        raise NotOfStreams(it.facts.name, act)
-    return it

@@ -54,6 +54,17 @@ def of(column: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:
     return [column[n] for n in numbers]
 
 
+def in_batches(bodies: Sequence[Content], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The messages with these numbers, as many at a time as a batch is to hold."""
+    ends = list(accumulate(map(len, of(bodies, numbers))))
+    begin = 0
+    while begin < len(ends):
+        full = BATCH_BYTES + (ends[begin - 1] if begin else 0)
+        end = min(bisect_left(ends, full, begin) + 1, begin + BATCH_MAX, len(ends))
+        yield numbers[begin:end]
+        begin = end
+
+
 class Run(NamedTuple):
     """Messages by column: the n-th entry of each belongs to the n-th message."""
 
@@ -78,13 +89,7 @@ class Run(NamedTuple):
     def batches(self, numbers: Numbers) -> Iterator[Sequence[int]]:
         """These messages, as many at a time as a batch is to hold."""
         flat = [n for it in numbers for n in it] if len(numbers) > 1 else numbers[0]
-        ends = list(accumulate(map(len, of(self.bodies, flat))))
-        begin = 0
-        while begin < len(ends):
-            full = BATCH_BYTES + (ends[begin - 1] if begin else 0)
-            end = min(bisect_left(ends, full, begin) + 1, begin + BATCH_MAX, len(ends))
-            yield flat[begin:end]
-            begin = end
+        return in_batches(self.bodies, flat)
 
 
 class Publishing:

@@ -17,7 +17,7 @@ from logstore.broker.queues.chunk import Chunk
 from logstore.broker.queues.consumers import Consumers
 from logstore.broker.queues.deaths import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from logstore.broker.queues.delays import Delayed, Delays
-from logstore.broker.queues.dying import RETRY_MS, DeadLetters, Sent
+from logstore.broker.queues.dying import RETRY_MS, Commit, DeadLetters, Sent
 from logstore.broker.queues.in_order import InOrder
 from logstore.broker.queues.lane import Lane, Windows
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
@@ -82,10 +82,9 @@ class Home(Protocol):
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """Publish dead letters, or make them a part of a transaction."""
 
-    def commit(
-        self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
-    ) -> bool:
-        """As ``Holding.begin``."""
+    @property
+    def commit(self) -> Commit | None:
+        """As ``Holding.begin``; None where there are no held transactions."""
 
     def goes(self, queue: "Queue") -> None:
         """Delete it: its time is over, or its last consumer has gone."""
@@ -247,6 +246,10 @@ class Queue:
         """It is not forgotten (x-expires): declared again, or fetched from."""
         self._used_ms = self._home.clock()
         self._arm()
+
+    def plain(self, act: str) -> "Queue":
+        """As Named.plain."""
+        return self
 
     # Its policy
 
@@ -771,6 +774,19 @@ class Queue:
             self._getters.pop(0).then(None)
         self.dead_letters.leave()
         self._leave()
+
+    def vacate(self) -> Sequence[Subscription]:
+        """Another process serves it from now on: nothing of it counts here, and nobody is told.
+
+        Who was served, to be served there.
+        """
+        self.gone = True
+        while self._getters:
+            self._getters.pop(0).then(None)
+        self.dead_letters.close()
+        self.stock.drop()
+        self._has_left = True
+        return self._consumers.clear()
 
     def _leave(self) -> None:
         dead_letters = self.dead_letters

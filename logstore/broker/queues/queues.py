@@ -30,6 +30,7 @@ from logstore.broker.queues.pending import NO_TIME, Pending
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import InvalidQueueArgument
 from logstore.broker.queues.resuming import resume
+from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
 from logstore.broker.queues.stations import MAKERS
@@ -60,6 +61,7 @@ from logstore.log import Log, TopicPartition
 
 if TYPE_CHECKING:  # most have none
     from logstore.broker.queues.crossing.topic_routes import TopicRoutes
+    from logstore.broker.queues.roaming.roamers import Roamers
     from logstore.broker.queues.streams.stream import Stream
     from logstore.broker.queues.streams.streams import Streams
 
@@ -221,7 +223,7 @@ class Queues:
             return
         for vhost in self.vhosts.values():
             for it in list(vhost.queues()):
-                if isinstance(it, Queue):
+                if it.topic_name is None:
                     continue
                 stream = cast("Stream", it)
                 if self._streams.missing(stream.topic_name):
@@ -286,6 +288,8 @@ class Queues:
         facts = queue_facts(row)
         if facts.type_name == STREAM:
             return self._restored_stream(row, facts, vhost)
+        if self._surroundings.roamers is not None:
+            return self._restored_roaming(row, facts, vhost, self._surroundings.roamers)
         there = lanes.pop(row.id, [])
         try:
             queue = Queue(row.id, facts, vhost, lanes=there, policy=vhost.policy_of(facts))
@@ -299,6 +303,16 @@ class Queues:
                 self.uncounted.add(queue)
         queue.used()
         return queue
+
+    @staticmethod
+    def _restored_roaming(
+        row: KeptQueue, facts: QueueFacts, vhost: Vhost, roamers: "Roamers"
+    ) -> Named:
+        try:
+            return roamers.make(row.id, facts, vhost, vhost.policy_of(facts))
+        except LogstoreError as error:  # as of any queue
+            log.error("queue %r has none of its arguments: %s", row.name, error)  # noqa: TRY400
+            return roamers.make(row.id, facts._replace(arguments=Arguments()), vhost, None)
 
     def _restored_stream(self, row: KeptQueue, facts: QueueFacts, vhost: Vhost) -> Named:
         from logstore.broker.queues.streams.made import restored
@@ -364,7 +378,9 @@ class Queues:
     @property
     def crowded(self) -> bool:
         """Whether too much waits for lanes, or for the journal: read no more publishes now."""
-        return self.logs.crowded or self._holding.crowded
+        roamers = self._surroundings.roamers
+        crowded = roamers is not None and roamers.crowded
+        return crowded or self.logs.crowded or self._holding.crowded
 
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called when the turn ends; from any thread."""
@@ -372,6 +388,8 @@ class Queues:
 
     def next_id(self) -> int:
         """A number that none has had."""
+        if self._surroundings.next_id is not None:
+            return self._surroundings.next_id()
         number, self._next_id = self._next_id, self._next_id + 1
         return number
 
@@ -511,6 +529,15 @@ class Queues:
                 topics, self._work, self._soon, self.clock, self.totals, self.logs.parked
             )
         return self._streams
+
+    def new_queue(
+        self, vhost: Vhost, number: int, facts: QueueFacts, owner: object | None
+    ) -> Queue | RoamingQueue:
+        """As Host.new_queue."""
+        policy, roamers = vhost.policy_of(facts), self._surroundings.roamers
+        if facts.lasts and roamers is not None:
+            return roamers.make(number, facts, vhost, policy)
+        return Queue(number, facts, vhost, owner, policy=policy)
 
     def declared(self, queue: Queue) -> None:
         """A queue is made that lasts."""

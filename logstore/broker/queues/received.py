@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from logstore.amqp import fields, properties
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.message import COUNT_HEADER, Delivery
-from logstore.broker.queues.named import Named, plain
+from logstore.broker.queues.named import Named
 from logstore.broker.queues.unacked import Delivered, Unacked
 from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS
@@ -246,7 +246,7 @@ class QueueConsumer:
     def begin(self, queue: Named) -> None:
         """It is subscribed. Raises NotOfStreams: the library has its topic; Closed."""
         self._check_open()  # whoever closed it may have come first
-        plain(queue, "consumers in the library").subscribe(self)
+        queue.plain("consumers in the library").subscribe(self)
         self._queue = queue
 
     def can_take(self) -> int:

@@ -15,6 +15,7 @@ Refused
 │   ├── NotOfType           an argument that queues of this type do not have
 │   ├── NoSuchStream        declared otherwise than a stream can be: not durable, for instance
 │   ├── NoTopicForIt        a stream whose topic can't be had: its name is none, for instance
+│   ├── NotAmongNodes       a queue of several nodes, and asked for what only one of one node does
 │   ├── NotOfStreams        a stream, and asked for what only a queue does
 │   ├── NoGlobalQos         a stream's consumer on a channel with one limit for all
 │   └── Unlimited           a stream's consumer without a prefetch count
@@ -171,6 +172,14 @@ class NoTopicForIt(QueueRefused):
     def __init__(self, queue: bytes, why: str) -> None:
         super().__init__(queue, f"can't be a stream: {why}")
         self.why = why
+
+
+class NotAmongNodes(QueueRefused):
+    """What can't be had of a queue that several nodes share."""
+
+    def __init__(self, queue: bytes, what: str) -> None:
+        super().__init__(queue, f"is shared by the nodes of a cluster, which have no {what}")
+        self.what = what
 
 
 class NotOfStreams(QueueRefused):

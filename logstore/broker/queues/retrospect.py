@@ -10,7 +10,6 @@ from logstore.amqp.replies import Refusal
 from logstore.broker.mapping.records import Recording
 from logstore.broker.queues import past, replaying
 from logstore.broker.queues.given import name_of
-from logstore.broker.queues.named import plain
 from logstore.broker.queues.past import STATES, Cut, Found, Order, Page, Track, Wanted
 from logstore.broker.queues.peeking import Spot, spot_of
 from logstore.broker.queues.queue import Queue as Model
@@ -136,7 +135,7 @@ class Reading:
         found: list[tuple[Model, list[Cut] | LogstoreError]] = []
 
         def look(vhost: Vhost) -> None:
-            queue = plain(vhost.queue(self._name, self._desk), "past: its messages stay")
+            queue = vhost.queue(self._name, self._desk).plain("past: its messages stay")
 
             def known() -> None:
                 try:

@@ -12,6 +12,7 @@ from logstore.broker.routing.exchange import ExchangeFacts
 
 if TYPE_CHECKING:  # a store without queues does without these
     from logstore.broker.channel import Channels
+    from logstore.broker.queues.roaming.roamers import Roamers
     from logstore.broker.topics import Topics
     from logstore.kept import GroupKeeper
 
@@ -27,6 +28,8 @@ class Surroundings:
     positions: "GroupKeeper | None" = None  # of topic routes
     # Has it called after each change of a topic, from any thread; what is returned ends that.
     tell: "Callable[[Callable[[object], object]], Callable[[], None]] | None" = None
+    roamers: "Roamers | None" = None  # where nodes share the queues that last
+    next_id: Callable[[], int] | None = None  # of what several nodes make; None: one process does
 
 
 class StationHome(NamedTuple):

@@ -33,6 +33,7 @@ from logstore.broker.queues.pending import Pending, Waiting, both
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
 from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
+from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.station import Route, Station, part, passes_on
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.waited import Waited
@@ -109,6 +110,11 @@ class Host(Protocol):
         self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
     ) -> bool:
         """As Holding.begin."""
+
+    def new_queue(
+        self, vhost: "Vhost", number: int, facts: QueueFacts, owner: object | None
+    ) -> Queue | RoamingQueue:
+        """One that is to be there. Raises InvalidQueueArgument, NotAmongNodes."""
 
     def declared(self, queue: Queue) -> None:
         """There is a queue that is to last."""
@@ -194,7 +200,8 @@ class Vhost:
         )  # fmt: skip
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
         self._sending = 0
-        self._has_streams = False  # or has had some
+        # Streams, or queues of several nodes; or has had some.
+        self._has_stations = False
         # Exchanges by their names, and bindings, that are not kept yet.
         self._making: dict[bytes | Binding, Pending] = {}
 
@@ -393,15 +400,14 @@ class Vhost:
             if limits.quorum:
                 raise Nameless(facts.type_name)
             facts = facts._replace(name=self.new_name())
-        queue = Queue(
-            self._host.next_id(), facts, self, owner if facts.exclusive else None,
-            policy=self.policy_of(facts),
-        )  # fmt: skip
+        owner = owner if facts.exclusive else None
+        queue = self._host.new_queue(self, self._host.next_id(), facts, owner)
         self._add(queue)
         if facts.lasts:
             queue.kept = self._rows.keep(queue)
             queue.kept.then(lambda it: self._declared(queue, it))
-            self._host.declared(queue)
+            if isinstance(queue, Queue):
+                self._host.declared(queue)
         queue.used()
         return queue, queue.kept
 
@@ -414,7 +420,6 @@ class Vhost:
         stream, opening = made(streams, self._host.next_id, facts, self)
         stream.kept = kept = Pending()
         self._add(stream)
-        self._has_streams = True
         kept.then(lambda it: self._declared(stream, it))
 
         def made_(opening: Pending) -> None:
@@ -449,12 +454,13 @@ class Vhost:
     def _add(self, queue: Named) -> None:
         self.totals.created += 1
         self.topology.add_queue(queue.facts.name, queue, durable=queue.facts.lasts)
+        self._has_stations = self._has_stations or not isinstance(queue, Queue)
         self._rows.queues[queue.id] = queue
         if queue.owner is not None:
             assert isinstance(queue, Queue)
             self._owned.setdefault(id(queue.owner), []).append(queue)
 
-    def _declared(self, queue: "Queue | Stream", kept: Pending) -> None:
+    def _declared(self, queue: "Queue | RoamingQueue | Stream", kept: Pending) -> None:
         queue.kept = None
         if kept.error is not None and not queue.gone:
             self._delete(queue, undone=True)
@@ -476,7 +482,7 @@ class Vhost:
             if queue.ready:
                 raise NotEmpty(queue.facts.name)
         # Of a stream nobody can say how many would have been read: RabbitMQ says none.
-        return queue.ready if isinstance(queue, Queue) else 0, self._delete(queue)
+        return 0 if queue.topic_name is not None else queue.ready, self._delete(queue)
 
     def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
         """``undone``: it could not be made."""
@@ -499,13 +505,13 @@ class Vhost:
             self._host.deleted(queue, forgotten)
             return forgotten
         self.totals.deleted += 1
-        gone = cast("Stream", queue).delete_topic(undone=undone)
+        gone = cast("RoamingQueue | Stream", queue).delete_topic(undone=undone)
         return gone if forgotten is None else both(forgotten, gone)
 
     def named(self) -> None:
         """Its rows find queues by the names that its topology has."""
         self._rows.named_by(self.topology.queue)
-        self._has_streams = any(it.topic_name is not None for it in self.queues())
+        self._has_stations = not all(isinstance(it, Queue) for it in self.queues())
 
     def drop(self) -> Pending:
         """It is gone, with all that it has: its guests are told, and it is forgotten."""
@@ -625,7 +631,7 @@ class Vhost:
         bodies: Sequence[Content],
         framed: Sequence[Framed],
     ) -> Run:
-        if not (self.topology.stations or self._has_streams):
+        if not (self.topology.stations or self._has_stations):
             return Run(cast("Sequence[tuple[Queue, ...]]", routes), keys, bodies, framed)
         queues, stations = part(routes)
         return Run(queues, keys, bodies, framed, stations)
@@ -703,7 +709,8 @@ class Vhost:
         round_again = [
             it
             for it in route
-            if isinstance(it, Queue) and goes_in_circles(letter.deaths, it.facts.name)
+            if isinstance(it, (Queue, RoamingQueue))
+            and goes_in_circles(letter.deaths, it.facts.name)
         ]
         return tuple(it for it in route if it not in round_again) if round_again else route
 

@@ -445,9 +445,7 @@ class Within:
 
     def _plain(self, named: "Named", act: str) -> "Queue":
         """Raises NotOfStreams."""
-        from logstore.broker.queues.named import plain
-
-        return plain(named, act)
+        return named.plain(act)
 
     def open_queue(self, name: bytes) -> "Queue":
         """One whose messages he may look at: who may do everything, in others' exclusive ones, too.

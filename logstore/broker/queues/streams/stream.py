@@ -18,7 +18,7 @@ from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
 from logstore.broker.queues.message import Delivery
 from logstore.broker.queues.pending import Pending, Waiting
-from logstore.broker.queues.queue import Then
+from logstore.broker.queues.queue import Queue, Then
 from logstore.broker.queues.refusals import NotOfStreams
 from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.streams.asked import Asked, asked
@@ -123,6 +123,10 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {self.facts.name!r} {self.id}>"
+
+    def plain(self, act: str) -> Queue:
+        """As Named.plain. Raises NotOfStreams."""
+        raise NotOfStreams(self.facts.name, act)
 
     # Its topic
 

@@ -1,0 +1,80 @@
+"""The seat of a queue that no node is known to serve: consumers wait, who fetches is told."""
+
+from collections.abc import Callable, Sequence
+
+from logstore.amqp.fields import text
+from logstore.broker.policies import Policy
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.queue import Then
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.errors import LogstoreError, NotOwned
+from logstore.log import Log
+
+
+class Nowhere:
+    """A ``Seat``."""
+
+    ready = out = dropped = dying = 0
+    failed: LogstoreError | None = None
+    opened = True
+    lanes: Sequence[Lane] = ()
+    active: Subscription | None = None
+
+    def __init__(self, name: bytes) -> None:
+        self.subscriptions: list[Subscription] = []
+        self._name = name
+
+    def _refusal(self) -> NotOwned:
+        return NotOwned(f"queue {text(self._name)!r}: no node serves it for now; try again")
+
+    def is_open(self) -> bool:
+        """There is nothing to be known."""
+        return True
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """At once."""
+        call()
+
+    def logs(self) -> Sequence[Log]:
+        """None."""
+        return ()
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """None."""
+        return ()
+
+    def used(self) -> None:
+        """It is not forgotten meanwhile."""
+
+    def govern(self, policy: Policy | None) -> None:
+        """Nothing dies here."""
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """It waits."""
+        self.subscriptions.append(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """It waits no more."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+
+    def wake(self) -> None:
+        """There is nothing to be given out."""
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """Raises NotOwned."""
+        raise self._refusal()
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """Raises NotOwned."""
+        raise self._refusal()
+
+    def drop(self) -> None:
+        """The queue is gone."""
+        for it in self.vacate():
+            it.cancelled()
+
+    def vacate(self) -> Sequence[Subscription]:
+        """As Seat.vacate."""
+        found, self.subscriptions = self.subscriptions, []
+        return found

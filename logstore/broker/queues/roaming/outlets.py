@@ -1,0 +1,100 @@
+"""Where messages for a roaming queue go: the logs of its lanes, to be appended to and no more.
+
+Each is opened when the first message for it comes; what comes until then waits, and is counted.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from logstore.broker.queues.pending import Waiting
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.records.batch import Batch
+
+BATCH_BYTES: Final = 256  # of a batch that waits, beside what it holds
+
+
+class Opener(Protocol):
+    """Where the logs come from."""
+
+    def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
+        """Have it opened, or made; ``then`` is called in this thread, later or at once."""
+
+    def parked(self, size: int) -> None:
+        """So many bytes more, or less, wait for logs that are being opened."""
+
+
+class _Parked(NamedTuple):
+    batch: Batch
+    waiting: Waiting
+
+
+class _Outlet:
+    """One lane."""
+
+    __slots__ = ("log", "parked")
+
+    def __init__(self) -> None:
+        self.log: Log | None = None
+        self.parked: list[_Parked] = []
+
+
+class Outlets:
+    """Of one queue. In the sessions' thread."""
+
+    def __init__(self, queue: int, opener: Opener) -> None:
+        self._queue = queue
+        self._opener = opener
+        self._lanes: dict[int, _Outlet] = {}
+        self._dropped = False
+
+    def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
+        """Raises ClusterBehind, LogFailed."""
+        outlet = self._lanes.get(lane)
+        if outlet is None:
+            outlet = self._lanes[lane] = _Outlet()
+            self._park(outlet, batch, waiting)
+            self._opener.open(self._queue, lane, lambda found: self._opened(lane, found))
+        elif outlet.log is None:
+            self._park(outlet, batch, waiting)
+        else:
+            try:
+                outlet.log.check_failure()
+            except LogstoreError:  # it was closed, or made anew: the next message opens it again
+                del self._lanes[lane]
+                raise
+            waiting.appended(outlet.log, outlet.log.append(batch) + batch.record_count)
+
+    def _park(self, outlet: _Outlet, batch: Batch, waiting: Waiting) -> None:
+        waiting.park()
+        outlet.parked.append(_Parked(batch, waiting))
+        self._opener.parked(batch.size + BATCH_BYTES)
+
+    def _opened(self, lane: int, found: Log | LogstoreError) -> None:
+        outlet = self._lanes[lane]
+        parked, outlet.parked = outlet.parked, []
+        if self._dropped or isinstance(found, LogstoreError):
+            del self._lanes[lane]  # the next message tries again
+        else:
+            outlet.log = found
+        for batch, waiting in parked:
+            self._opener.parked(-batch.size - BATCH_BYTES)
+            if self._dropped:  # of a queue that is gone nobody waits for anything
+                waiting.unparked(None, 0)
+            elif isinstance(found, LogstoreError):
+                waiting.unparked(None, 0, found)
+            else:
+                self._put(found, batch, waiting)
+
+    @staticmethod
+    def _put(log: Log, batch: Batch, waiting: Waiting) -> None:
+        try:
+            mark = log.append(batch)
+        except LogstoreError as error:
+            waiting.unparked(None, 0, error)
+        else:
+            waiting.unparked(log, mark + batch.record_count)
+
+    def drop(self) -> None:
+        """The queue is gone."""
+        self._dropped = True

@@ -1,0 +1,231 @@
+"""One partition of the queues' journal that this node owns, and the queues whose journal it is.
+
+What is settled of them is told to it; what the journal had of them before is what they begin with.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, cast
+
+from logstore.broker.deduplication.deduplication import Deduplication
+from logstore.broker.queues.deaths import DeadLetter
+from logstore.broker.queues.dying import Sent
+from logstore.broker.queues.journaling import RETRY_MS, Journaling, Touched
+from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.lane_logs import LaneLogs
+from logstore.broker.queues.message import Showing
+from logstore.broker.queues.opening import Logs, Work
+from logstore.broker.queues.pending import NO_TIME
+from logstore.broker.queues.queue import Home, Queue, Then
+from logstore.broker.queues.roaming.queue import RoamingQueue
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.transaction import Holder, Transaction
+from logstore.broker.queues.trimming import Trimming
+from logstore.counts.queues import QueueTotals
+from logstore.errors import LogstoreError
+from logstore.kept_queues import QueueLogs
+from logstore.log import Log
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class Around(NamedTuple):
+    """What a partition has around it."""
+
+    clock: Callable[[], int]
+    soon: Callable[[Callable[[], object]], object]
+    alarm: Callable[["Alarmed", int], None]  # has its ``wake`` called then, at the latest
+    work: Work
+    logs: QueueLogs
+
+
+class Alarmed:
+    """What waits for a time."""
+
+    def wake(self) -> object:
+        """It has come."""
+
+
+class JournalPartition(Alarmed):
+    """In the sessions' thread, but for what workers do."""
+
+    def __init__(self, number: int, journal: Log, around: Around) -> None:
+        """``journal``: it is this node's alone, and its notes have all that it had before.
+
+        Raises SchemaTooNew, CorruptStore.
+        """
+        self.number = number
+        self._around = around
+        self._journaling = Journaling(journal, self, alone=False)
+        self._lane_logs = LaneLogs(
+            around.logs, self._journaling, around.clock, around.soon, around.work
+        )
+        self._trimming = Trimming()
+        self._seats: dict[RoamingQueue, _Seat] = {}
+        self._lost = False
+
+    # Its queues
+
+    def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
+        """Have the queue served here. ``lanes``: the priorities that there are messages of."""
+        its = _Home(home, self._lane_logs, self._journaling.touched, queue)
+        seat = _Seat(queue.id, queue.facts, its, None, lanes, queue.policy)
+        seat.counts = queue.counts
+        self._seats[queue] = seat
+        seat.used()
+        return seat
+
+    def lanes_came(self, queue: RoamingQueue, lanes: Sequence[int]) -> None:
+        """There are messages of these priorities, if there were none."""
+        self._seats[queue].found(lanes)
+
+    def unseat(self, queue: RoamingQueue) -> None:
+        """It is deleted."""
+        seat = self._seats.pop(queue, None)
+        if seat is None:
+            return
+        self._journaling.leave_out(seat)
+        self._trimming.gone(seat)
+        seat.when_left(lambda: self._journaling.forget((queue.id,)))
+
+    def forget_all_but(self, known: Sequence[int]) -> None:
+        """Queues that are gone without the journal having been told of it."""
+        kept = {*known}
+        self._journaling.forget(it for it in self._journaling.notes.queues() if it not in kept)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits for lanes, or for the journal."""
+        return self._lane_logs.crowded
+
+    def wait(self) -> None:
+        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        self._journaling.wait()
+
+    def close(self) -> None:
+        """All that was settled is told: another node is to have it, or none."""
+        self._lost = True
+        for seat in self._seats.values():
+            seat.stock.flush()
+        self._lane_logs.close()
+        self._journaling.end_turn()
+
+    def lose(self) -> None:
+        """Another node has it: nothing is told any more."""
+        self._lost = True
+        self._lane_logs.close()
+
+    # As Around of Journaling
+
+    def clock(self) -> int:
+        """Ms since 1970."""
+        return self._around.clock()
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """At the end of the turn; from any thread."""
+        self._around.soon(call)
+
+    def settled(self, queues: Sequence[Touched]) -> None:
+        """Something that they have is settled, and the journal knows it."""
+        if queues and self._trimming.touched(cast("Sequence[Holder]", queues), self.clock()):
+            self._around.alarm(self, self._trimming.due_ms)
+
+    def try_again(self) -> None:
+        """The journal did not take something."""
+        self._around.alarm(self, self.clock() + RETRY_MS)
+
+    # Its times
+
+    def wake(self) -> None:
+        """As Alarmed.wake."""
+        if self._lost:
+            return
+        self._journaling.retry()
+        if self._trimming.due_ms <= self.clock():
+            self._trim()
+
+    def _trim(self) -> None:
+        found, now_ms, logs = self._trimming.look(), self.clock(), self._around.logs
+
+        def trim() -> LogstoreError | None:
+            failed = None
+            for it in found:
+                try:
+                    logs.trim(it.lanes, now_ms)
+                except LogstoreError as error:
+                    failed = error
+            return failed
+
+        def trimmed(error: LogstoreError | None) -> None:
+            if error is not None:
+                log.warning("what is settled of queues takes room still: %s", error)
+            self._trimming.done(self.clock())
+            if self._trimming.due_ms != NO_TIME and not self._lost:
+                self._around.alarm(self, self._trimming.due_ms)
+
+        self._around.work(trim, trimmed)
+
+
+class _Seat(Queue):
+    """The queue, where it is served."""
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """As Queue.subscribe."""
+        super().subscribe(subscription)
+        self._open_all()
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """As Queue.get."""
+        self._open_all()
+        super().get(channel, no_ack, then)
+
+    def _open_all(self) -> None:
+        """Other nodes bring messages of any priority, and nobody tells of the first of one."""
+        for number in range(self.limits.max_priority or 0, -1, -1):
+            self.stock.lane(number)
+
+    def found(self, lanes: Sequence[int]) -> None:
+        """There are messages of these priorities, if there were none."""
+        for number in lanes:
+            self.stock.lane(number)
+        self.wake()
+
+
+class _Home:
+    """The home of a seat: that of its queue, but for the journal and the logs."""
+
+    commit = None
+
+    def __init__(
+        self,
+        home: Home,
+        logs: Logs,
+        touched: Callable[[Queue], None],
+        queue: RoamingQueue,
+    ) -> None:
+        self.logs = logs
+        self.touched = touched
+        self.windows: Windows = home.windows
+        self.showing: Showing = home.showing
+        self.totals: QueueTotals = home.totals
+        self.deduplication: Deduplication = home.deduplication
+        self.clock, self.soon, self.alarm = home.clock, home.soon, home.alarm
+        self._home = home
+        self._queue = queue
+
+    @property
+    def gone(self) -> bool:
+        """As Home.gone."""
+        return self._home.gone
+
+    def used(self) -> None:
+        """What is out when a node dies comes again, whatever the journal says."""
+
+    def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
+        """As Home.send."""
+        return self._home.send(letters, held)
+
+    def goes(self, queue: Queue) -> None:
+        """As Home.goes: the queue of all nodes."""
+        if not queue.gone:
+            self._home.goes(self._queue)  # type: ignore[arg-type]

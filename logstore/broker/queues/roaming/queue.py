@@ -1,0 +1,264 @@
+"""One queue of several nodes, as any of them has it.
+
+What is published to it is appended to its logs here, whoever gives it out. Consumers and those who
+fetch have to do with its *seat* (``seat.py``), which changes when another node comes to own it;
+consumers follow it there, and learn nothing of that.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from logstore.amqp.fields import text
+from logstore.broker.policies import Policy
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.limits import NO_DEFINITION, Limits, QueueFacts, limits_of
+from logstore.broker.queues.message import batch_of
+from logstore.broker.queues.pending import Pending
+from logstore.broker.queues.publishing import in_batches, of
+from logstore.broker.queues.queue import Queue, Then
+from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.roaming.outlets import Opener, Outlets
+from logstore.broker.queues.roaming.seat import Seat
+from logstore.broker.queues.station import Intake, Parcel
+from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.unacked import Delivered
+from logstore.counts.queues import QueueCounts, QueueTotals
+from logstore.errors import LogstoreError, NotOwned
+from logstore.log import Log
+
+Group = Delivered[Any, Any]
+
+
+class Roamers(Protocol):
+    """All roaming queues of a process, as each of them knows that."""
+
+    @property
+    def opener(self) -> Opener: ...
+    @property
+    def totals(self) -> QueueTotals: ...
+    def nowhere(self, queue: "RoamingQueue") -> Seat:
+        """The seat of one that no node is known to serve."""
+
+    def left(self, queue: "RoamingQueue") -> None:
+        """It is gone."""
+
+    def delete_topic(
+        self, queue: "RoamingQueue", then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """Have its messages deleted."""
+
+
+def check(facts: QueueFacts, limits: Limits) -> None:
+    """Raises NotAmongNodes for what a queue of several nodes can't be."""
+    if limits.rejects:
+        raise NotAmongNodes(facts.name, "overflow reject-publish: no node knows how many there are")
+    if limits.once is not None:
+        raise NotAmongNodes(facts.name, "deduplication: any node takes messages for it")
+
+
+class RoamingQueue:
+    """A ``Named``, and a ``Station``: it takes messages where a queue would."""
+
+    topic_name: str | None = None  # as Named.topic_name
+    owner = None
+
+    def __init__(
+        self, number: int, facts: QueueFacts, roamers: Roamers, policy: Policy | None
+    ) -> None:
+        """Raises InvalidQueueArgument, NotAmongNodes."""
+        self.id = number
+        self.facts = facts
+        self.policy = policy
+        self.limits = _limits(facts, policy)
+        check(facts, self.limits)
+        self.kept: Pending | None = None
+        self.gone = False
+        self.counts = QueueCounts()
+        self._roamers = roamers
+        self._outlets = Outlets(number, roamers.opener)
+        self.seat: Seat = roamers.nowhere(self)
+
+    def __repr__(self) -> str:
+        return f"<RoamingQueue {self.facts.name!r} {self.id}>"
+
+    def sit(self, seat: Seat) -> None:
+        """It is served there from now on: its consumers go over."""
+        before, self.seat = self.seat, seat
+        for it in before.vacate():
+            try:
+                seat.subscribe(it)
+            except LogstoreError:  # another has it for itself there
+                it.cancelled()
+
+    def plain(self, act: str) -> Queue:
+        """As Named.plain. Raises NotOwned."""
+        if isinstance(self.seat, Queue):
+            return self.seat
+        raise NotOwned(
+            f"queue {text(self.facts.name)!r}: its {act} can be had at the node that serves it"
+        )
+
+    # What comes
+
+    def take(self, parcel: Parcel, intake: Intake) -> None:
+        """As Station.take."""
+        total = len(parcel.keys)
+        if intake.held is not None:
+            error = NotAmongNodes(self.facts.name, "messages that come by a transaction")
+            intake.refuse(range(total), error)
+            return
+        if self.kept is not None:
+            intake.waiting.pending(self.kept)
+        most = self.limits.max_priority or 0
+        by_lane: dict[int, list[int]] = {}
+        for number, framed in enumerate(parcel.framed):
+            by_lane.setdefault(min(framed.priority, most), []).append(number)
+        for lane, numbers in by_lane.items():
+            self._append(lane, numbers, parcel, intake)
+        published = total - len(intake.rejected)
+        self.counts.published += published
+        self._roamers.totals.published += published
+
+    def _append(self, lane: int, numbers: Sequence[int], parcel: Parcel, intake: Intake) -> None:
+        for some in in_batches(parcel.bodies, numbers):
+            batch = batch_of(
+                of(parcel.bodies, some), of(parcel.keys, some), of(parcel.framed, some),
+                intake.now_ms,
+            )  # fmt: skip
+            try:
+                self._outlets.append(lane, batch, intake.waiting)
+            except LogstoreError as error:
+                intake.refuse(some, error)
+
+    # Its policy
+
+    def govern(self, policy: Policy | None) -> None:
+        """As Named.govern."""
+        self.policy = policy
+        self.limits = _limits(self.facts, policy)
+        self.seat.govern(policy)
+
+    def lifetimes(self) -> tuple[int, ...]:
+        """As Named.lifetimes: they are as its arguments and policies say now."""
+        return ()
+
+    # What its seat says
+
+    @property
+    def ready(self) -> int:
+        """As Named.ready."""
+        return self.seat.ready
+
+    @property
+    def out(self) -> int:
+        """As Named.out."""
+        return self.seat.out
+
+    @property
+    def dropped(self) -> int:
+        """As Named.dropped."""
+        return self.seat.dropped
+
+    @property
+    def dying(self) -> int:
+        """As Named.dying."""
+        return self.seat.dying
+
+    @property
+    def failed(self) -> LogstoreError | None:
+        """As Named.failed."""
+        return self.seat.failed
+
+    @property
+    def opened(self) -> bool:
+        """As Named.opened."""
+        return self.seat.opened
+
+    def is_open(self) -> bool:
+        """As Named.is_open."""
+        return self.seat.is_open()
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """As Named.when_open."""
+        self.seat.when_open(call)
+
+    def logs(self) -> Sequence[Log]:
+        """As Named.logs."""
+        return self.seat.logs()
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """As Named.lanes."""
+        return self.seat.lanes
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """As Named.heads."""
+        return self.seat.heads()
+
+    def used(self) -> None:
+        """As Named.used."""
+        self.seat.used()
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """As Named.subscriptions: those of this node, and where it is served here, of all."""
+        return self.seat.subscriptions
+
+    @property
+    def active(self) -> Subscription | None:
+        """As Named.active."""
+        return self.seat.active
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """As Named.subscribe."""
+        self.seat.subscribe(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """As Named.unsubscribe."""
+        self.seat.unsubscribe(subscription)
+
+    def wake(self) -> None:
+        """As Named.wake."""
+        self.seat.wake()
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """As Named.get."""
+        self.seat.get(channel, no_ack, then)
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """As Named.purge."""
+        self.seat.purge(then)
+
+    # Deliveries are their seat's; these are of nobody's any more.
+
+    def settle(self, delivered: Group) -> None:
+        """As Named.settle."""
+
+    def count_acked(self, delivered: Group) -> None:
+        """As Named.count_acked."""
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """As Named.release."""
+
+    def reject(self, delivered: Group) -> None:
+        """As Named.reject."""
+
+    # Its end
+
+    def drop(self) -> None:
+        """As Named.drop."""
+        if not self.gone:
+            self.gone = True
+            self.seat.drop()
+            self._outlets.drop()
+            self._roamers.left(self)
+
+    def delete_topic(self, *, undone: bool) -> Pending:
+        """Have its messages deleted, now that it is gone itself."""
+        pending = Pending()
+        self._roamers.delete_topic(self, pending.finish)
+        return pending
+
+
+def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:
+    return limits_of(facts, NO_DEFINITION if policy is None else policy.definition)

@@ -1,0 +1,211 @@
+"""All roaming queues of a process: of which partition of the journal each is, and who serves it.
+
+A queue is of the partition that its number says. Where this node owns that, the queue is seated
+here; where another does, with that one; else nowhere, and its consumers wait.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, Protocol
+
+from logstore.broker.policies import Policy
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.queue import Home
+from logstore.broker.queues.roaming.nowhere import Nowhere
+from logstore.broker.queues.roaming.outlets import Opener
+from logstore.broker.queues.roaming.partition import Around, JournalPartition
+from logstore.broker.queues.roaming.queue import RoamingQueue
+from logstore.broker.queues.roaming.seat import Seat
+from logstore.counts.queues import QueueTotals
+from logstore.errors import LogstoreError
+from logstore.kept_queues import Lane
+from logstore.log import Log
+
+PARKED_BYTES_MAX: Final = 16 << 20  # of messages that wait for logs which are being opened
+
+log: Final = logging.getLogger("logstore.queues")
+
+
+class Elsewhere(Protocol):
+    """What is known of other nodes."""
+
+    def seat(self, queue: RoamingQueue, partition: int, home: Home) -> Seat | None:
+        """The queue, as the node has it that owns the partition; None: no other is known to."""
+
+
+class Lanes(Protocol):
+    """What is known of the logs of queues."""
+
+    def lanes_of(self, queue: int) -> Sequence[int]:
+        """The priorities of those that there are."""
+
+    def delete_all(self, queue: int) -> None:
+        """Its messages. May take long. Raises LogstoreError."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the cluster is behind with what was appended."""
+
+
+class Roamers:
+    """In the sessions' thread, but for what workers do."""
+
+    def __init__(
+        self, around: Around, lanes: Lanes, elsewhere: Elsewhere, partitions: int,
+        totals: QueueTotals,
+    ) -> None:  # fmt: skip
+        """``partitions``: of the journal."""
+        self.totals = totals
+        self._around = around
+        self._lanes = lanes
+        self._elsewhere = elsewhere
+        self._partitions = partitions
+        self._owned: dict[int, JournalPartition] = {}
+        self._homes: dict[RoamingQueue, Home] = {}
+        self._parked = 0
+        self._opening: dict[Lane, list[Callable[[Log | LogstoreError], None]]] = {}
+
+    def partition_of(self, queue: int) -> int:
+        """Of the journal, by the queue's number."""
+        return queue % self._partitions
+
+    def make(
+        self, number: int, facts: QueueFacts, home: Home, policy: Policy | None
+    ) -> RoamingQueue:
+        """One that is new here; it is seated. Raises InvalidQueueArgument, NotAmongNodes."""
+        queue = RoamingQueue(number, facts, self, policy)
+        self._homes[queue] = home
+        self._seat(queue)
+        return queue
+
+    def queues(self) -> Sequence[RoamingQueue]:
+        """All there are."""
+        return list(self._homes)
+
+    # Who owns what
+
+    @property
+    def owned(self) -> Mapping[int, JournalPartition]:
+        """The partitions that are this node's, by number."""
+        return self._owned
+
+    def own(self, number: int, journal: Log) -> None:
+        """The node owns a partition from now on. Raises SchemaTooNew, CorruptStore."""
+        self._owned[number] = partition = JournalPartition(number, journal, self._around)
+        partition.forget_all_but([it.id for it in self._homes])
+        self._seat_all(number)
+
+    def lose(self, number: int, *, told: bool = False) -> None:
+        """It owns it no more. ``told``: what was settled can be told to the journal still."""
+        partition = self._owned.pop(number, None)
+        if partition is None:
+            return
+        if told:
+            partition.close()
+        self._seat_all(number)
+        if not told:
+            partition.lose()
+
+    def moved(self, number: int) -> None:
+        """Another node owns it now, or the node that does is reached, or lost."""
+        if number not in self._owned:
+            self._seat_all(number)
+
+    def _seat_all(self, number: int) -> None:
+        for queue in list(self._homes):
+            if self.partition_of(queue.id) == number:
+                self._seat(queue)
+
+    def _seat(self, queue: RoamingQueue) -> None:
+        number, home = self.partition_of(queue.id), self._homes[queue]
+        partition = self._owned.get(number)
+        if partition is not None:
+            queue.sit(partition.seat(queue, home, self._lanes.lanes_of(queue.id)))
+            return
+        queue.sit(self._elsewhere.seat(queue, number, home) or Nowhere(queue.facts.name))
+
+    def lanes_came(self, numbers: Collection[int]) -> None:
+        """There are logs of these queues that there were not."""
+        for queue in self._homes:
+            if queue.id in numbers and (its := self._owned.get(self.partition_of(queue.id))):
+                its.lanes_came(queue, self._lanes.lanes_of(queue.id))
+
+    # What queues ask
+
+    @property
+    def opener(self) -> Opener:
+        """As ``Roamers`` of a queue."""
+        return self
+
+    def nowhere(self, queue: RoamingQueue) -> Seat:
+        """As ``Roamers`` of a queue."""
+        return Nowhere(queue.facts.name)
+
+    def left(self, queue: RoamingQueue) -> None:
+        """As ``Roamers`` of a queue."""
+        self._homes.pop(queue, None)
+        partition = self._owned.get(self.partition_of(queue.id))
+        if partition is not None:
+            partition.unseat(queue)
+
+    def delete_topic(
+        self, queue: RoamingQueue, then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """As ``Roamers`` of a queue."""
+
+        def delete() -> LogstoreError | None:
+            try:
+                self._lanes.delete_all(queue.id)
+            except LogstoreError as error:
+                return error
+            return None
+
+        self._around.work(delete, then)
+
+    # As Opener
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits: read no more publishes now."""
+        return (
+            self._parked > PARKED_BYTES_MAX
+            or self._lanes.crowded
+            or any(it.crowded for it in self._owned.values())
+        )
+
+    def parked(self, size: int) -> None:
+        """As Opener.parked."""
+        self._parked += size
+
+    def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
+        """As Opener.open: one worker for each lane, for all who ask meanwhile."""
+        its = Lane(queue, lane)
+        waiting = self._opening.setdefault(its, [])
+        waiting.append(then)
+        if len(waiting) > 1:
+            return
+
+        def work() -> Log | LogstoreError:
+            try:
+                return self._around.logs.open(its, {})
+            except LogstoreError as error:
+                return error
+
+        def opened(found: Log | LogstoreError) -> None:
+            for call in self._opening.pop(its):
+                call(found)
+
+        self._around.work(work, opened)
+
+    # Its end
+
+    def close(self) -> None:
+        """What was settled is told to the journals, and safe. Consumers were cancelled."""
+        for partition in self._owned.values():
+            partition.close()
+        for partition in self._owned.values():
+            try:
+                partition.wait()
+            except LogstoreError as error:
+                log.warning("what was settled may come again: %s", error)
+        self._owned.clear()

@@ -1,0 +1,246 @@
+"""A partition that this process alone appends to, as a log, with what is kept beside it.
+
+Beside a log on disk its notes lie in a file; here they are records of it: now and then the whole
+state is appended (a *snapshot*, in as many records as it takes), the owner's next beat says where
+it begins, and what stands below is deleted. Who takes the partition over reads it from its start:
+the last whole snapshot, and what follows.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Final
+
+from logstore.cluster.takeover import Takeover
+from logstore.errors import CorruptStore, LogstoreError, SchemaTooNew
+from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
+from logstore.records.batch import Batch
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+SNAPSHOT: Final = b"__snapshot"
+FORMAT: Final = 1
+PART_BYTES: Final = 512 << 10  # of a snapshot: brokers take records of 1 MiB
+EVERY_BYTES: Final = 1 << 20  # that were appended since the last one
+_HEAD: Final = Struct(">BIII")  # format, number of the snapshot, of the part, how many parts
+
+log: Final = logging.getLogger("logstore.cluster")
+
+
+class Replayed:
+    """What the records below a claim come to: a ``State`` of a takeover."""
+
+    def __init__(self, make: Callable[[], Notes]) -> None:
+        """``make`` makes notes that know of nothing."""
+        self._make = make
+        self.notes = make()
+        self.number = 0  # of the last snapshot
+        self._parts: list[bytes] = []
+
+    def apply(self, batch: Batch) -> None:
+        """Raises CorruptStore, CorruptBatch, SchemaTooNew."""
+        if batch.record_count == 1:
+            [record] = decode(batch)
+            if record.key == SNAPSHOT:
+                self._part(record.offset, record.value or b"")
+                return
+        self.notes.appended(batch, batch.base_offset)
+
+    def _part(self, offset: int, value: bytes) -> None:
+        if len(value) < _HEAD.size:
+            raise CorruptStore(f"offset {offset} is a part of a snapshot, and cut off")
+        form, number, part, parts = _HEAD.unpack_from(value)
+        if form > FORMAT:
+            raise SchemaTooNew(
+                f"offset {offset} is a snapshot in format {form}, known is {FORMAT}: update this "
+                f"node"
+            )
+        if part == 0:
+            self._parts = []
+        elif part != len(self._parts) or number != self.number:
+            self._parts = []  # its beginning was deleted: a later one is whole
+            return
+        self.number = number
+        self._parts.append(value[_HEAD.size :])
+        if len(self._parts) == parts:
+            notes = self._make()
+            notes.load(b"".join(self._parts))
+            self.notes, self._parts = notes, []
+
+
+class OwnedLog:
+    """As Log, over a takeover that has come to own its partition. In the loop's thread."""
+
+    def __init__(
+        self,
+        takeover: Takeover,
+        replayed: Replayed,
+        now_ms: Callable[[], int],
+        elsewhere: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """``elsewhere``: has something done by a thread that may wait. Raises as notes do."""
+        assert takeover.log is not None
+        self.notes = replayed.notes
+        self.notes.freeze()  # reads all that was replayed, or says why it can't be
+        self._takeover = takeover
+        self._log: Log = takeover.log
+        self._number = replayed.number
+        self._now_ms = now_ms
+        self._elsewhere = elsewhere
+        self._since = 0  # bytes that were appended since the last snapshot
+        self._end = self._log.end  # nobody else appends
+        # The snapshot that is on its way: where it begins, the mark of its last part; of the beat.
+        self._snapshot: tuple[int, int] | None = None
+        self._beat: tuple[int, int] | None = None
+        self._stop = self._log.watch(self._look)
+
+    def __repr__(self) -> str:
+        return f"<OwnedLog of {self._log!r}>"
+
+    # Appending
+
+    def append(self, batch: Batch) -> int:
+        """As Log.append. Raises FencedProducer, ClusterBehind, LogFailed."""
+        mark = self._put(batch)
+        self.notes.appended(batch, self._end - batch.record_count)
+        self._since += batch.size
+        if self._since > EVERY_BYTES and self._snapshot is None and self._beat is None:
+            self._save()
+        return mark
+
+    def _put(self, batch: Batch) -> int:
+        mark = self._takeover.append(batch)
+        self._end += batch.record_count
+        return mark
+
+    def _save(self) -> None:
+        """Append the whole state. What was appended of it without its end counts for nothing."""
+        note = self.notes.freeze()()
+        parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
+        self._number += 1
+        begin, mark = self._end, 0
+        try:
+            for part, data in enumerate(parts):
+                head = _HEAD.pack(FORMAT, self._number, part, len(parts))
+                mark = self._put(encode([(head + data, SNAPSHOT, (), self._now_ms())]))
+        except LogstoreError as error:
+            log.warning("%s: its state could not be saved: %s", self.name, error)
+            return
+        self._since = 0
+        self._snapshot = begin, mark
+
+    def _look(self) -> None:
+        """There is news of the log."""
+        if self._snapshot is not None and self.done > self._snapshot[1]:
+            begin, _ = self._snapshot
+            self._snapshot = None
+            try:
+                self._beat = begin, self._takeover.say_beat(begin)
+                self._end += 1
+            except LogstoreError as error:
+                log.warning("%s: what was saved is not told: %s", self.name, error)
+        elif self._beat is not None and self.done > self._beat[1]:
+            begin, _ = self._beat
+            self._beat = None
+            self._elsewhere(lambda: self._trim(begin))
+
+    def _trim(self, before: int) -> None:
+        try:
+            self._log.trim(before)
+        except LogstoreError as error:
+            log.warning("%s: what was saved takes room still: %s", self.name, error)
+
+    # Where it stands, and all else: as the partition has it
+
+    @property
+    def name(self) -> str:
+        """As Log.name."""
+        return self._log.name
+
+    @property
+    def start(self) -> int:
+        """As Log.start."""
+        return self._log.start
+
+    @property
+    def safe(self) -> int:
+        """As Log.safe."""
+        return self._log.safe
+
+    @property
+    def stable(self) -> int:
+        """As Log.stable."""
+        return self._log.stable
+
+    @property
+    def end(self) -> int:
+        """As Log.end."""
+        return self._end
+
+    @property
+    def done(self) -> int:
+        """As Log.done."""
+        return self._log.done
+
+    @property
+    def synced(self) -> int:
+        """As Log.synced."""
+        return self._log.synced
+
+    def offset_of(self, mark: int) -> int:
+        """As Log.offset_of."""
+        return self._log.offset_of(mark)
+
+    def check_failure(self) -> None:
+        """As Log.check_failure. Raises FencedProducer, too."""
+        if self._takeover.failure is not None:
+            raise self._takeover.failure
+        self._log.check_failure()
+
+    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
+        """As Log.sync_soon."""
+        self._log.sync_soon(hurry=hurry, always=always)
+
+    def wait(self, upto: int) -> None:
+        """As Log.wait."""
+        self._log.wait(upto)
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+        return self._log.watch(wake)
+
+    def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
+        """As Log.read."""
+        return self._log.read(at, bytes_max)
+
+    def extent(self, at: int, bytes_max: int) -> Extent | None:
+        """As Log.extent."""
+        return self._log.extent(at, bytes_max)
+
+    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
+        """As Log.aborted."""
+        return self._log.aborted(at, below, most)
+
+    def where(self, offset: int) -> str:
+        """As Log.where."""
+        return self._log.where(offset)
+
+    def following(self, at: int) -> int | None:
+        """As Log.following."""
+        return self._log.following(at)
+
+    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
+        """As Log.find."""
+        return self._log.find(timestamp_ms, damaged=damaged)
+
+    def latest_timestamp(self) -> int:
+        """As Log.latest_timestamp."""
+        return self._log.latest_timestamp()
+
+    def trim(self, before: int) -> None:
+        """As Log.trim."""
+        self._log.trim(before)
+
+    def close(self) -> None:
+        """Nobody looks after it any more."""
+        self._stop()

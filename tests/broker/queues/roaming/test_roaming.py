@@ -1,0 +1,226 @@
+"""Queues of several nodes: who gives them out changes, and what is acknowledged stays so."""
+
+import random
+
+import pytest
+from queue_parts import KINDS_WITH_NOTES, Channel, Consumer, Time
+from roaming_parts import Common, RoamingNode
+from storage_kit import Opened
+
+from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.transaction import Transaction
+from logstore.errors import NotOwned
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    """Two of them."""
+    common, clock = Common(), Time()
+    opened = [Opened(tmp_path / name) for name in ("a", "b")]
+    found = [RoamingNode(it.writer(kinds=KINDS_WITH_NOTES), clock, common) for it in opened]
+    yield found
+    for node, its in zip(found, opened, strict=True):
+        node.close()
+        its.close_all()
+
+
+def declared(nodes, name=b"q", **given):
+    return [node.declare(name, **given) for node in nodes]
+
+
+def test_any_node_takes_messages_and_the_owner_gives_them_out(nodes):
+    a, b = nodes
+    declared(nodes)
+    a.own_all()
+    a.publish(b"q", b"1")
+    b.publish(b"q", b"2", b"3")
+    assert a.bodies(b"q") == [b"1", b"2", b"3"]
+
+
+def test_a_consumer_of_the_owner_gets_what_comes_to_another_node(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes)
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.run()
+    b.publish(b"q", b"1")
+    a.run(until=lambda: consumer.had)
+    assert consumer.bodies == [b"1"]
+
+
+def test_what_is_settled_stays_so_with_the_next_owner(nodes):
+    a, b = nodes
+    declared(nodes)
+    a.own_all()
+    b.publish(b"q", *(b"%d" % n for n in range(6)))
+    channel = Channel()
+    for _ in range(4):
+        a.get(b"q", channel, no_ack=False)
+    channel.ack(1)
+    channel.ack(3)
+    a.run()
+    a.lose_all()
+    b.own_all()
+    again = [b.get(b"q", Channel(), no_ack=False) for _ in range(4)]
+    assert [it.delivery.body for it in again] == [b"1", b"3", b"4", b"5"]
+    assert [it.delivery.redelivered for it in again] == [True, True, True, True]
+    assert b.get(b"q") is None
+
+
+def test_what_is_said_to_an_owner_that_lost_it_has_no_effect(nodes):
+    a, b = nodes
+    declared(nodes)
+    a.own_all()
+    a.publish(b"q", b"1", b"2")
+    channel = Channel()
+    a.get(b"q", channel, no_ack=False)
+    a.lose_all()
+    b.own_all()
+    channel.ack(1)
+    a.run()
+    assert b.bodies(b"q") == [b"1", b"2"]
+
+
+def test_consumers_follow_their_queue(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes)
+    consumer = Consumer(prefetch=2)
+    queue.subscribe(consumer)
+    b.publish(b"q", b"1", b"2", b"3")
+    a.own_all()
+    a.run(until=lambda: len(consumer.had) == 2)
+    a.lose_all()
+    assert queue.subscriptions == [consumer]
+    a.own_all()
+    a.run()
+    assert consumer.bodies == [b"1", b"2"], "its prefetch count is used up by what it has still"
+    consumer.channel.ack(2, multiple=True)
+    queue.wake()
+    a.run(until=lambda: len(consumer.had) == 4)
+    assert consumer.bodies == [b"1", b"2", b"1", b"2"]
+    assert not consumer.is_cancelled
+
+
+def test_who_fetches_where_no_node_serves_is_told(nodes):
+    queue, _ = declared(nodes)
+    with pytest.raises(NotOwned, match=r"queue 'q': no node serves it for now; try again"):
+        queue.get(Channel(), True, print)
+    with pytest.raises(NotOwned):
+        queue.plain("past")
+
+
+def test_priorities_have_logs_of_their_own(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes, max_priority=3)
+    for priority in (0, 3, 9, 1):
+        b.publish(b"q", b"%d" % priority, priority=priority)
+    assert b.common.bodies(queue.id) == {0: [b"0"], 1: [b"1"], 3: [b"3", b"9"]}
+    a.own_all()
+    assert a.bodies(b"q") == [b"3", b"9", b"1", b"0"]
+
+
+def test_logs_that_came_meanwhile_are_found(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes)
+    a.own_all()
+    b.publish(b"q", b"1")
+    assert queue.ready == 0, "nobody has told of the first message"
+    a.roamers.lanes_came({queue.id})
+    a.run()
+    assert queue.ready == 1
+
+
+def test_dead_letters_go_on_once_they_are_safe(nodes):
+    a, b = nodes
+    declared(nodes, b"q", dead_letter_exchange=b"", dead_letter_routing_key=b"dead")
+    declared(nodes, b"dead")
+    a.own_all()
+    b.publish(b"q", b"1", b"2")
+    channel = Channel()
+    a.get(b"q", channel, no_ack=False)
+    channel.reject(1)
+    a.run()
+    assert a.bodies(b"dead") == [b"1"]
+    assert a.bodies(b"q") == [b"2"]
+    a.lose_all()
+    b.own_all()
+    assert b.bodies(b"q") == b.bodies(b"dead") == []
+
+
+def test_a_queue_that_is_deleted_takes_its_logs_along(nodes):
+    a, b = nodes
+    _, other = declared(nodes)
+    a.own_all()
+    consumer = Consumer()
+    b.publish(b"q", b"1")
+    other.subscribe(consumer)
+    a.delete(b"q")
+    assert a.common.logs == {}
+    b.vhost.goes(other)
+    assert consumer.is_cancelled
+    b.own_all()
+    assert [it for it in b.common.journals if it.notes.queues()] == []
+
+
+def test_what_needs_one_node_is_refused(nodes):
+    a, _ = nodes
+    with pytest.raises(NotAmongNodes, match="overflow reject-publish"):
+        a.declare(b"r", max_length=1, overflow=b"reject-publish")
+    declared(nodes)
+    held = Transaction()
+    message = a.message(b"q", b"1")
+    published = a.vhost.publish([(a.vhost.route(message), message)], held)
+    assert published.rejected == [0]
+    assert isinstance(published.error, NotAmongNodes)
+
+
+def test_too_many_are_dropped_by_the_owner(nodes):
+    a, b = nodes
+    queue, _ = declared(nodes, max_length=2)
+    a.own_all()
+    consumer = Consumer()
+    consumer.takes = 0
+    queue.subscribe(consumer)
+    b.publish(b"q", b"1", b"2", b"3")
+    a.run(until=lambda: queue.ready == 2)
+    assert a.bodies(b"q") == [b"2", b"3"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_message_is_given_out_until_it_is_settled(nodes, seed):
+    chance = random.Random(seed)
+    declared(nodes, b"q", max_priority=1)
+    sent, settled, owner, channel = [], set(), None, None
+    for _ in range(40):
+        act = chance.choice(["publish", "own", "lose", "get", "get", "ack", "nack"])
+        if act == "publish":
+            node = chance.choice(nodes)
+            bodies = [b"%d" % n for n in range(len(sent), len(sent) + chance.randrange(1, 5))]
+            sent += bodies
+            node.publish(b"q", *bodies, priority=chance.randrange(2))
+        elif act == "own" and owner is None:
+            owner, channel = chance.choice(nodes), Channel()
+            owner.own_all()
+        elif owner is None:
+            continue
+        elif act == "lose":
+            owner.run()
+            owner.lose_all(told=chance.random() < 0.5)
+            owner = None
+        elif act == "get" and (got := owner.get(b"q", channel, no_ack=False)) is not None:
+            assert got.delivery.body not in settled
+            channel.had = {**getattr(channel, "had", {}), got.tag: got.delivery.body}
+        elif act in ("ack", "nack") and (had := getattr(channel, "had", {})):
+            tag = chance.choice(list(had))
+            body = had.pop(tag)
+            if act == "ack":
+                settled.add(body)
+                channel.ack(tag)
+            else:
+                channel.requeue(tag)
+            owner.run()
+    if owner is not None:
+        owner.lose_all()
+    nodes[0].own_all()
+    assert sorted(nodes[0].bodies(b"q")) == sorted(set(sent) - settled)
