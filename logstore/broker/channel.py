@@ -84,6 +84,7 @@ class Channels:
         self.came: Callable[[], object] | None = None  # told that the first who listens is coming
         # Told of what is published here, but not by who passes it on from there.
         self.onward: Callable[[bytes, Sequence[bytes]], object] | None = None
+        self.onward_apart: Callable[[bytes, Sequence[bytes]], object] | None = None  # likewise
         self._routes_apart: dict[bytes, Route] = {}
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
@@ -365,6 +366,12 @@ class Channels:
 
     def publish_apart(self, channel: bytes, payload: bytes) -> int:
         """How many get it, of those that listen to this channel apart."""
+        if self.onward_apart is not None:
+            self.onward_apart(channel, [payload])
+        return self.hand_out_apart(channel, [payload])
+
+    def hand_out_apart(self, channel: bytes, payloads: Sequence[bytes]) -> int:
+        """As ``publish_apart`` of each, and nowhere else."""
         route = self._routes_apart.get(channel)
         if route is None:
             if channel not in self.apart:
@@ -374,8 +381,8 @@ class Channels:
                 self.apart.subscribers(channel), (match,)
             )
             route = _remember(self._routes_apart, channel, route_of(matches))
-        self._turn.append(route)
-        self._payloads.append(payload)
+        self._turn += [route] * len(payloads)
+        self._payloads += payloads
         return route.receivers
 
     def is_quick(self, channel: bytes) -> bool:

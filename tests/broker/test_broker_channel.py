@@ -8,37 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from naive_patterns import matches
 from turns_by_hand import Turns
+from written_chunks import FORMS, Listener
 
 from logstore.broker import channel
 from logstore.broker.channel import Channels
 from logstore.broker.unsafe import Unsafe
 
 NOTHING = Unsafe()  # no channel here keeps a history
-
-
-class Written:
-    """A form whose chunks are lists of (kind, pattern, channel, payload)."""
-
-    def opening(self, source):
-        return source
-
-    def chunk(self, openings, payloads):
-        return [(self, source, payload) for payload in payloads for source in openings]
-
-    def join(self, chunks):
-        return [message for chunk in chunks for message in chunk]
-
-
-FORMS = [Written(), Written()]
-
-
-class Listener:
-    def __init__(self, form=FORMS[0]):
-        self.form, self.got, self.chunks = form, [], []
-
-    def deliver(self, chunk):
-        self.chunks.append(chunk)
-        self.got += [(source.channel, source.pattern, payload) for _, source, payload in chunk]
 
 
 @pytest.fixture

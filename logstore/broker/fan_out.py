@@ -1,0 +1,156 @@
+"""Channels without a history, between nodes: what is published at one reaches listeners at all.
+
+What is published in a turn is appended, a batch for each log, and each node hands out what others
+have appended, as if it were published there. Nobody waits for it, and nobody is told how many got
+it elsewhere: at most once, as channels are. The messages of one channel go by one log, so those of
+one node come in their order.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Final
+from zlib import crc32
+
+from logstore.broker.channel import Channels
+from logstore.broker.history import EVENTS
+from logstore.broker.unsafe import Unsafe
+from logstore.errors import CorruptBatch, LogstoreError
+from logstore.log import Log
+from logstore.records.decode import decode
+from logstore.records.encode import Stamped, encode
+from logstore.records.record import Headers, Record
+
+READ_BYTES: Final = 1 << 20  # of one log, handed out before others have their turn
+BATCH_BYTES: Final = 512 << 10  # beside a batch's last message
+MESSAGE_BYTES_MAX: Final = 8 << 20  # a larger one stays at its node
+FROM: Final = "from"  # the header that names the node
+APART: Final = "apart"  # and that of a channel apart (``Channels``)
+
+log: Final = logging.getLogger("logstore.channels")
+
+
+class FanOut:
+    """Of one node. In the sessions' thread, but for ``publish``."""
+
+    def __init__(
+        self,
+        logs: Sequence[Log],
+        channels: Channels,
+        node: bytes,
+        soon: Callable[[Callable[[], object]], object],
+        clock: Callable[[], int],
+    ) -> None:
+        """``node``: what no other is called. ``soon``: at the end of a turn, from any thread."""
+        self.lost = 0  # messages that the logs did not take
+        self._logs = logs
+        self._channels = channels
+        self._node = node
+        self._soon = soon
+        self._clock = clock
+        self._headers: dict[bool, Headers] = {
+            False: ((FROM, node),), True: ((FROM, node), (APART, None)),
+        }  # fmt: skip
+        self._out: dict[int, list[Stamped]] = {}
+        self._next = [it.safe for it in logs]
+        self._telling = False  # since something was lost
+        self._stops = [it.watch(self._news) for it in logs]
+        channels.onward = self.publish
+        channels.onward_apart = partial(self.publish, apart=True)
+
+    def close(self) -> None:
+        """Nothing leaves the node any more, nor comes."""
+        self._channels.onward = self._channels.onward_apart = None
+        for stop in self._stops:
+            stop()
+
+    # Out
+
+    def publish(self, channel: bytes, payloads: Sequence[bytes], *, apart: bool = False) -> None:
+        """As Channels.onward. From any thread, with the channels' lock."""
+        if channel.startswith(EVENTS):
+            return
+        if not apart and channel.isascii() and self._channels.keeps_history(channel.decode()):
+            return  # that goes by its topic
+        now_ms, headers = self._clock(), self._headers[apart]
+        out = self._out.setdefault(crc32(channel) % len(self._logs), [])
+        out += [(it, channel, headers, now_ms) for it in payloads if len(it) <= MESSAGE_BYTES_MAX]
+        self._soon(self.end_turn)
+
+    def end_turn(self) -> None:
+        """Append what was published in it."""
+        with self._channels.lock:
+            out, self._out = self._out, {}
+        for number, messages in out.items():
+            for some in _batches(messages):
+                try:
+                    self._logs[number].append(encode(some))
+                except LogstoreError as error:
+                    self._lose(len(some), error)
+                else:
+                    self._telling = False
+
+    def _lose(self, count: int, error: LogstoreError) -> None:
+        self.lost += count
+        if not self._telling:
+            self._telling = True
+            log.warning("messages of channels do not reach other nodes: %s", error)
+
+    # In
+
+    def _news(self) -> None:
+        """From any thread."""
+        self._soon(self._look)
+
+    def _look(self) -> None:
+        """There is news of some log."""
+        unsafe, more = Unsafe(), False
+        with self._channels.lock:
+            for number, its in enumerate(self._logs):
+                more = self._pull(number, its, unsafe) or more
+            self._channels.settle()
+        if more:
+            self._soon(self._look)
+
+    def _pull(self, number: int, its: Log, unsafe: Unsafe) -> bool:
+        """Whether there may be more of this log at once."""
+        at = max(self._next[number], its.start)
+        if at >= its.safe:
+            return False
+        try:
+            batches = its.read(at, READ_BYTES)
+        except LogstoreError as error:
+            log.warning("messages of channels at other nodes are lost: %s", error)
+            self._next[number] = its.safe
+            return False
+        for batch in batches:
+            self._next[number] = batch.next_offset
+            try:
+                self._hand_out([it for it in decode(batch) if it.offset >= at], unsafe)
+            except CorruptBatch as error:
+                log.warning("messages of channels at other nodes are lost: %s", error)
+        return bool(batches)
+
+    def _hand_out(self, records: Sequence[Record], unsafe: Unsafe) -> None:
+        for (channel, headers), those in groupby(records, lambda it: (it.key, it.headers)):
+            if channel is None or dict(headers).get(FROM) == self._node:
+                continue
+            payloads = [it.value or b"" for it in those]
+            if any(name == APART for name, _ in headers):
+                self._channels.hand_out_apart(channel, payloads)
+            else:
+                self._channels.put(self._channels.route(channel), payloads, unsafe)
+
+
+def _batches(messages: Sequence[Stamped]) -> Sequence[Sequence[Stamped]]:
+    """As many messages at a time as a batch is to hold."""
+    found: list[list[Stamped]] = []
+    size = BATCH_BYTES
+    for it in messages:
+        if size >= BATCH_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(it)
+        size += len(it[0] or b"")
+    return found

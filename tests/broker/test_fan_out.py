@@ -1,0 +1,126 @@
+"""What is published at one node reaches those who listen at another."""
+
+import pytest
+from memory_log import MemoryLog
+from turns_by_hand import Turns
+from written_chunks import Listener
+
+from logstore.broker.channel import Channels
+from logstore.broker.fan_out import MESSAGE_BYTES_MAX, FanOut
+from logstore.broker.unsafe import Unsafe
+from logstore.errors import ClusterBehind
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+NOTHING = Unsafe()
+
+
+class Node:
+    def __init__(self, name, logs):
+        self.turns = Turns()
+        self.channels = Channels()
+        self.channels.attach(self.turns.soon)
+        self.fan_out = FanOut(logs, self.channels, name, self.turns.soon, lambda: 1000)
+
+    def listen(self, name, *, pattern=False, apart=False):
+        listener = Listener()
+        listen = self.channels.subscribe_pattern if pattern else self.channels.subscribe
+        (self.channels.subscribe_apart if apart else listen)(listener, name)
+        return listener
+
+    def publish(self, channel, *payloads):
+        count = self.channels.publish_many(channel, payloads, NOTHING)
+        self.channels.settle()
+        return count
+
+
+@pytest.fixture
+def logs():
+    return [MemoryLog(f"channels-{n}") for n in range(4)]
+
+
+@pytest.fixture
+def nodes(logs):
+    return [Node(b"a", logs), Node(b"b", logs)]
+
+
+def run(nodes):
+    while any(it.turns.left for it in nodes):
+        for it in nodes:
+            it.turns.over()
+
+
+def test_listeners_at_all_nodes_get_it_once(nodes):
+    listeners = [it.listen(b"news") for it in nodes]
+    byp = nodes[1].listen(b"n*", pattern=True)
+    assert nodes[0].publish(b"news", b"1", b"2") == 1, "those of this node are counted"
+    run(nodes)
+    for it in listeners:
+        assert it.got == [(b"news", None, b"1"), (b"news", None, b"2")]
+    assert byp.got == [(b"news", b"n*", b"1"), (b"news", b"n*", b"2")]
+
+
+def test_what_a_turn_has_published_to_channels_of_one_log_is_one_batch(nodes, logs):
+    appended = []
+    for it in logs:
+        it.watch(lambda it=it: appended.append(it.name))
+    for n in range(100):
+        nodes[0].publish(b"c%d" % (n % 8), b"%d" % n)
+    run(nodes)
+    assert len(appended) == len(set(appended)) <= len(logs)
+
+
+def test_channels_apart_stay_apart(nodes):
+    apart = nodes[1].listen(b"news", apart=True)
+    other = nodes[1].listen(b"news")
+    assert nodes[0].channels.publish_apart(b"news", b"1") == 0
+    run(nodes)
+    assert apart.got == [(b"news", None, b"1")]
+    assert other.got == []
+
+
+def test_what_a_store_tells_of_itself_stays_at_its_node(nodes, logs):
+    nodes[0].publish(b"__logstore__:topics", b"made")
+    run(nodes)
+    assert not any(it.end for it in logs)
+
+
+def test_what_is_too_large_for_a_record_stays_at_its_node(nodes, logs):
+    listener = nodes[0].listen(b"news")
+    nodes[0].publish(b"news", bytes(MESSAGE_BYTES_MAX + 1), b"1")
+    run(nodes)
+    assert len(listener.got) == 2
+    assert [it.value for log in logs for b in log.read(0, 1 << 30) for it in decode(b)] == [b"1"]
+
+
+def test_messages_that_a_log_does_not_take_are_lost_and_told_once(nodes, logs, caplog):
+    for it in logs:
+
+        def refuse(batch):
+            raise ClusterBehind("no more is held")
+
+        it.append = refuse
+    listener = nodes[0].listen(b"news")
+    for _ in range(3):
+        nodes[0].publish(b"news", b"1")
+        run(nodes)
+    assert len(listener.got) == nodes[0].fan_out.lost == 3
+    assert len(caplog.records) == 1
+
+
+def test_records_that_others_wrote_by_mistake_do_no_harm(nodes, logs):
+    listener = nodes[0].listen(b"news")
+    for it in logs:
+        it.append(encode([(b"1", None, (), 0), (None, b"news", (), 0)]))
+    run(nodes)
+    assert [it[2] for it in listener.got] == [b""] * len(logs)
+
+
+def test_nothing_goes_on_after_the_end(nodes, logs):
+    listener = nodes[1].listen(b"news")
+    nodes[0].fan_out.close()
+    nodes[0].publish(b"news", b"1")
+    nodes[1].fan_out.close()
+    run(nodes)
+    assert listener.got == []
+    assert not any(it.end for it in logs)
