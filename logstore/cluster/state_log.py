@@ -68,7 +68,7 @@ class Replayed:
             self.notes, self._parts = notes, []
 
 
-class OwnedLog:
+class StateLog:
     """As Log, over a takeover that has come to own its partition. In the loop's thread."""
 
     def __init__(
@@ -95,7 +95,7 @@ class OwnedLog:
         self._stop = self._log.watch(self._look)
 
     def __repr__(self) -> str:
-        return f"<OwnedLog of {self._log!r}>"
+        return f"<StateLog of {self._log!r}>"
 
     # Appending
 
