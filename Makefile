@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients lint bench crash transactions-kill clean lock
+.PHONY: help demo quick test test-all test-page test-clients test-cluster lint bench crash transactions-kill clean lock
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ test: $(READY)        ## run the default tests: under two minutes, before a comm
 	$(PYTEST)
 
 test-all: $(READY)    ## run the rest of the tests that a change must pass
-	$(PYTEST) -m "(long or hypothesis) and not foreign" --hypothesis-profile all
+	$(PYTEST) -m "(long or hypothesis) and not foreign and not brokers" --hypothesis-profile all
 
 test-page: $(READY)    ## test the page in a browser; skips it where chromium, node or npm is missing
 	$(PYTEST) --dist loadfile -m foreign tests/page
@@ -40,6 +40,9 @@ test-clients: $(READY)  ## test clients in other languages; skips those for whic
 	$(PYTEST) -m foreign tests/clients/test_rabbit_same.py
 	$(PYTEST) --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
 	$(BIN)/python -m tests.clients.foreign.results .clients/results.xml > tests/clients/foreign/RESULTS.md
+
+test-cluster: $(READY)  ## test against three Kafka brokers of its own; skips it where java or Kafka's jars are missing
+	$(BIN)/python -m pytest -n 0 -m brokers tests/brokers
 
 lint: $(READY)        ## check style, types and import contracts
 	$(BIN)/ruff check .

@@ -18,15 +18,19 @@ def version() -> str:
 
 
 def jars() -> Path:
-    """The directory that holds them. Raises NotHere without Java or Maven."""
-    for needed in ("java", "mvn"):
-        if shutil.which(needed) is None:
-            raise NotHere(f"Kafka needs `{needed}`, which is not on this machine")
+    """The directory that holds them. Raises NotHere without Java, or Maven where it is needed."""
+    _need("java")
     kept = (SCRATCH / f"kafka-{version()}").resolve()
     if not kept.exists():
+        _need("mvn")
         fetched = kept.with_suffix(".fetching")
         shutil.rmtree(fetched, ignore_errors=True)
         command = ["mvn", "-q", "-B", "-f", POM, "dependency:copy-dependencies"]
         subprocess.run([*command, f"-DoutputDirectory={fetched}"], check=True)
         fetched.rename(kept)  # whole, or not there
     return kept
+
+
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
+        raise NotHere(f"Kafka needs `{program}`, which is not on this machine")

@@ -1,0 +1,65 @@
+"""One cluster for all tests here; each finds it whole, whatever the one before has done to it."""
+
+import itertools
+from contextlib import ExitStack
+
+import pytest
+from cluster_client import ClusterClient
+from confluent_kafka.admin import AdminClient, NewTopic
+from kafka_cluster import KafkaCluster
+
+_numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items):
+    for it in items:
+        if "brokers" in it.path.parts:
+            it.add_marker("brokers")
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory):
+    running = KafkaCluster(tmp_path_factory.mktemp("kafka"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def cluster(brokers):
+    yield brokers
+    brokers.heal()
+
+
+@pytest.fixture(scope="session")
+def admin(brokers):
+    """librdkafka's."""
+    return AdminClient({"bootstrap.servers": brokers.address, "log_level": 0})
+
+
+@pytest.fixture
+def make_topic(cluster, admin):
+    """make_topic(partitions, **config) -> the name of a new topic of three replicas, in sync."""
+
+    def make(partitions=1, name=None, **config):
+        name = name or f"topic-{next(_numbers)}"
+        config = {key.replace("_", "."): it for key, it in config.items()}
+        [done] = admin.create_topics([NewTopic(name, partitions, 3, config=config)]).values()
+        done.result()
+        cluster.wait_in_sync()
+        return name
+
+    return make
+
+
+@pytest.fixture
+def connect(cluster):
+    """connect() -> a client of our own, by the proxies; ``direct``: without."""
+    with ExitStack() as stack:
+
+        def client(direct=False):
+            addresses = cluster.endpoints if direct else cluster.proxied
+            made = ClusterClient(addresses, next(_numbers))
+            stack.callback(made.close)
+            return made
+
+        yield client

@@ -1,0 +1,147 @@
+"""What a node has around a cluster, over sockets, in a loop of its own thread.
+
+A test is in another thread: what it calls of a log goes through ``call``, and what it waits for
+through ``told`` and ``until``, whose conditions are looked at in the loop, when there is news.
+"""
+
+import asyncio
+import random
+import threading
+from types import SimpleNamespace
+
+import uvloop
+from clock import NOW_MS
+from loop_thread import DEADLINE_S, LoopThread
+
+from logstore.cluster.brokers import Brokers
+from logstore.cluster.cluster_log import ClusterLog
+from logstore.cluster.fetcher import Fetcher
+from logstore.cluster.identity import Identities
+from logstore.cluster.offsets import EARLIEST, LATEST, Offsets
+from logstore.cluster.sockets import Sockets
+from logstore.cluster.writer import Writer
+from logstore.errors import LogstoreError
+from logstore.records.decode import decode
+from logstore.records.encode import encode
+
+LOOK_EVERY_S = 0.5
+
+
+class ClusterClient:
+    """Of one cluster."""
+
+    def __init__(self, addresses, seed=1):
+        self._soon, self._soon_lock = {}, threading.Lock()
+        self._thread = LoopThread(f"client {seed}", uvloop.new_event_loop)
+        self.loop, self.call = self._thread.loop, self._thread.call
+        self.call(lambda: self._begin(addresses, random.Random(seed)))
+
+    def _begin(self, addresses, rng):
+        sockets = Sockets(self.loop)
+        self.around = SimpleNamespace(
+            now=self.loop.time, call_at=self.loop.call_at, connect=sockets.connect
+        )
+        self.brokers = Brokers(addresses, self.around, rng)
+        self.identities = Identities(self.brokers)
+        around = self.loop.time, self.soon, self.loop.call_at, rng
+        self.writer = Writer(self.brokers, *around)
+        self.fetcher = Fetcher(self.brokers, *around)
+        self.offsets = Offsets(self.brokers, self.loop.time, self.loop.call_at, rng)
+        self._look()
+
+    def _look(self):
+        self.brokers.look()
+        self._looking = self.loop.call_later(LOOK_EVERY_S, self._look)
+
+    def soon(self, call):
+        """Once, at the end of the loop's turn; from any thread."""
+        with self._soon_lock:
+            first = not self._soon
+            self._soon[call] = None
+        if first:
+            self.loop.call_soon_threadsafe(self._end_turn)
+
+    def _end_turn(self):
+        with self._soon_lock:
+            calls, self._soon = self._soon, {}
+        for call in calls:
+            call()
+
+    # From the test's thread
+
+    def told(self, begin):
+        """As WaitFor."""
+
+        async def heard():
+            future = self.loop.create_future()
+            begin(lambda found: future.done() or future.set_result(found))
+            return await asyncio.wait_for(future, DEADLINE_S)
+
+        found = self._thread.run(heard())
+        if isinstance(found, LogstoreError):
+            raise found
+        return found
+
+    def until(self, watched, met):
+        """Until ``met()``, asked at each news of a log, or of the brokers' view."""
+
+        async def waits():
+            news = asyncio.Event()
+            stop = watched.watch(news.set)
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    while not met():
+                        await news.wait()
+                        news.clear()
+            finally:
+                stop()
+
+        self._thread.run(waits())
+
+    def bounds(self, place):
+        """(start, safe), as the partition's leader says."""
+        return [
+            self.told(lambda then, it=it: self.offsets.at_time(place, it, then))[0]
+            for it in (EARLIEST, LATEST)
+        ]
+
+    def log(self, topic, partition=0, identify=None):
+        place = topic, partition
+        start, safe = self.bounds(place)
+        return self.call(
+            lambda: ClusterLog(
+                place, self.writer, self.fetcher, self.offsets,
+                identify or self.identities.anybody, self.told, start, safe,
+            )
+        )  # fmt: skip
+
+    def append(self, log, *values, **facts):
+        """One batch; its mark."""
+        given = encode([(it, None, (), NOW_MS) for it in values], **facts)
+        return self.call(log.append, given)
+
+    def read_all(self, log, at=None):
+        """Its values up to ``safe``, as a reader has them that is woken by news."""
+        found, at = [], log.start if at is None else at
+        while at < log.safe:
+            batches = []
+
+            def came(at=at, batches=batches):
+                batches[:] = log.read(at, 1 << 20)
+                return batches
+
+            self.until(log, came)
+            found += [
+                it.value for one in batches if not one.is_control for it in decode(one)
+                if it.offset >= at
+            ]  # fmt: skip
+            at = batches[-1].next_offset
+        return found
+
+    def close(self):
+        """Fails where something was raised in the loop."""
+        self.call(self._looking.cancel)
+        self.call(self.brokers.close)
+        self.call(lambda: None)  # connections end in a turn
+        self._thread.close()
+        assert not self._thread.wrong, self._thread.wrong
