@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # few stores have any
 
 PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
 EXPIRY_EVERY_MS: Final = 60_000
+EXPIRY_NEXT_MS: Final = 10  # until there are no more
 TRIM_EVERY_MS: Final = 1000  # a trim is a commit of the catalogue
 LATER_S: Final = 1.0  # what the disk did not take is tried again
 # So long who asks for a producer waits while all is being read: then it is to ask again. Reading a
@@ -261,8 +262,8 @@ class NodeTransactions:
     def _expire(self) -> None:
         if self._coordinator is not None and not self._over:
             expiration_ms = self._store.directory.config.store.transactional_id_expiration_ms
-            self._coordinator.expire(expiration_ms)
-            self._alarm_expiry.set(self._ticks_ms + EXPIRY_EVERY_MS)
+            more = self._coordinator.expire(expiration_ms)
+            self._alarm_expiry.set(self._ticks_ms + (EXPIRY_NEXT_MS if more else EXPIRY_EVERY_MS))
 
     def _trim_soon(self) -> None:
         if not self._trimming and not self._over:

@@ -6,7 +6,9 @@ crash harmless at every step: what a transaction has written is synced before it
 markers are synced. Who has decided is answered once the markers stand; nobody waits for their sync.
 
 Which logs a transaction has written to, their ledgers know; here only stands where to look.
-Used in one thread.
+
+Transactions may be large, and many may end at once: whatever is done about them is done some of it
+in a turn, and none of them waits for all that another is about. Used in one thread.
 """
 
 import logging
@@ -18,7 +20,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from logstore.broker.ledger import producers_of
-from logstore.broker.queues.pending import Waiting
+from logstore.broker.transacting.syncing import Syncing
 from logstore.broker.transacting.telling import Telling
 from logstore.broker.transactions.operations import (
     Decision,
@@ -30,6 +32,7 @@ from logstore.broker.transactions.operations import (
     decision_of,
     encode_decision,
     encode_known,
+    encode_parts,
     encode_staged,
     known_key,
     staged_key,
@@ -51,10 +54,14 @@ from logstore.errors import (
 from logstore.log import Log
 from logstore.records.control import marker
 
-GATHERED_AT_ONCE: Final = 1000  # partitions, before others have their turn
-MARKED_AT_ONCE: Final = 64  # likewise
-ENDED_AT_ONCE: Final = 500  # offsets of groups, likewise
-FENCED_AT_ONCE: Final = 100  # transactions that have taken too long, likewise
+# Of all transactions together, before others have their turn:
+GATHERED_AT_ONCE: Final = 500  # partitions
+MARKED_AT_ONCE: Final = 200  # likewise: each is a write
+MARKED_OF_ONE: Final = 64  # of these, before the next transaction
+ENDED_AT_ONCE: Final = 500  # offsets of groups
+LOOKED_AT_ONCE: Final = 1000  # logs, whether they are synced
+FENCED_AT_ONCE: Final = 100  # transactions that have taken too long
+EXPIRED_AT_ONCE: Final = 1000  # ids, whether they are to be forgotten
 AGAIN_MS: Final = 1000  # after a partition, say, that was full
 # Nobody waits for markers' sync but the journal's trimming. What comes next in their partitions is
 # synced soon, and they with it: so a producer that goes on has two syncs a transaction, not three.
@@ -93,17 +100,30 @@ class Around(Protocol):
 
 
 @dataclass(slots=True)
+class _Gathering:
+    """What a transaction has written that is to end, as it is looked for."""
+
+    it: TransactionalId
+    logs: dict[Place, Log]  # where it may have written
+    then: Answer
+    parts: deque[tuple[Part, Log]] = field(default_factory=deque)
+    encoded: list[bytes] = field(default_factory=list)  # of those
+    syncing: Syncing = field(default_factory=Syncing)  # what has to be there
+
+
+@dataclass(slots=True)
 class _Deciding:
     """A decision on its way to its partitions."""
 
-    decision: Decision
+    decision: Decision  # its parts may be left out
     logs: deque[tuple[Part, Log]]  # that have no marker yet
     done: Callable[[], None]  # called once all have it
     place: int = -1
-    waiting: Waiting = field(default_factory=lambda: Waiting(synced=True))  # for the markers
+    syncing: Syncing = field(default_factory=Syncing)  # the markers
+    synced: bool = False  # they are, or never will be
     offsets: int = 0  # commits of groups that are not durable
     failed: LogstoreError | None = None  # why it does not come to some partition in this process
-    due_ms: int | None = None  # when its markers' sync is asked for; None: it is
+    due_ms: int = 0  # when its markers' sync is asked for
 
 
 class TransactionCoordinator:
@@ -117,9 +137,13 @@ class TransactionCoordinator:
         self.counts = TransactionCounts()
         self._logs: dict[int, dict[Place, Log]] = {}  # by producer: where something of it may be
         self._staging_bytes = 0  # of offsets that the journal does not have safe yet
+        # Decisions, as they go from one to the next:
         self._ending: deque[_Deciding] = deque()  # with offsets that are pending still
         self._unmarked: deque[_Deciding] = deque()
-        self._unsynced: deque[_Deciding] = deque()
+        self._unsynced: deque[_Deciding] = deque()  # until that is asked for
+        self._syncing: deque[_Deciding] = deque()
+        self._full: list[_Deciding] = []  # unmarked, and there was no room
+        self._carried = False  # some of them in this turn, and the next is to come
 
     # Requests
 
@@ -279,56 +303,61 @@ class TransactionCoordinator:
     # Deciding
 
     def _decide(self, it: TransactionalId, then: Answer) -> None:
-        logs = self._logs.pop(it.pid, {})
-        waiting = Waiting(synced=True)
-        parts: deque[tuple[Part, Log]] = deque()
-        left = iter(logs.items())
+        gathering = _Gathering(it, self._logs.pop(it.pid, {}), then)
+        left = iter(gathering.logs.items())
 
         def gather() -> None:
             some = list(islice(left, GATHERED_AT_ONCE))
-            for place, its in some:
-                first = first_of(its, it.pid)
-                if first is None:
-                    continue
-                parts.append((Part(*place, first), its))
-                # Of what is aborted nothing has to be there.
-                if it.outcome is Outcome.COMMIT and its.synced < its.end:
-                    waiting.appended(its, its.end)
+            self._gather(gathering, some)
             if len(some) == GATHERED_AT_ONCE:
                 self._around.soon(gather)
             else:
-                self._when_safe(it, logs, parts, waiting, then)
+                self._once_safe(gathering)
 
         gather()
 
-    def _when_safe(
-        self,
-        it: TransactionalId,
-        logs: dict[Place, Log],
-        parts: deque[tuple[Part, Log]],
-        waiting: Waiting,
-        then: Answer,
-    ) -> None:
-        told = False
+    @staticmethod
+    def _gather(gathering: _Gathering, some: Iterable[tuple[Place, Log]]) -> None:
+        it, found = gathering.it, list[Part]()
+        for place, its in some:
+            first = first_of(its, it.pid)
+            if first is None:
+                continue
+            found.append(Part(*place, first))
+            gathering.parts.append((found[-1], its))
+            # Of what is aborted nothing has to be there.
+            if it.outcome is Outcome.COMMIT and its.synced < its.end:
+                gathering.syncing.add(its, its.end)
+        gathering.encoded.append(encode_parts(found))
+        gathering.syncing.ask(GATHERED_AT_ONCE)
+
+    def _once_safe(self, gathering: _Gathering) -> None:
+        syncing, it, over = gathering.syncing, gathering.it, False
 
         def look() -> None:
-            nonlocal told
-            if told or not waiting.settled():
+            nonlocal over
+            if over:
                 return
-            told = True
-            waiting.close()
-            if waiting.failed is None:
-                self._tell(it, logs, parts, then)
+            looked = syncing.look(LOOKED_AT_ONCE, news)
+            if not syncing.done:
+                if looked == LOOKED_AT_ONCE:
+                    self._around.soon(look)
+                return
+            over = True
+            if syncing.failed is None:
+                self._tell(gathering)
             else:
-                self._undo(it, logs)
-                then(
+                self._undo(it, gathering.logs)
+                gathering.then(
                     TransactionAbortable(
                         f"transactional id {it.name!r}: what it has written is not safe: "
-                        f"{waiting.failed}"
+                        f"{syncing.failed}"
                     )
                 )
 
-        waiting.watch(lambda: self._around.soon(look))
+        def news() -> None:
+            self._around.soon(look)
+
         look()
 
     def _undo(self, it: TransactionalId, logs: dict[Place, Log]) -> None:
@@ -337,25 +366,25 @@ class TransactionCoordinator:
         self._logs[it.pid] = logs
         self._alarm()
 
-    def _tell(
-        self,
-        it: TransactionalId,
-        logs: dict[Place, Log],
-        parts: deque[tuple[Part, Log]],
-        then: Answer,
-    ) -> None:
-        decision = decision_of(it, [part for part, _ in parts])
-        deciding = _Deciding(decision, parts, lambda: then(self.table.completed(it.name)))
+    def _tell(self, gathering: _Gathering) -> None:
+        it, then = gathering.it, gathering.then
+        decision = decision_of(it)
+        done = partial(self._complete, it.name, then)
+        deciding = _Deciding(decision, gathering.parts, done)
 
         def told(place: int | LogstoreError) -> None:
             if isinstance(place, LogstoreError):
-                self._undo(it, logs)
+                self._undo(it, gathering.logs)
                 then(place)
             else:
                 self.table.kept(it.name)
                 self._carry_out(deciding, place)
 
-        self._telling.tell(decided_key(it.pid), encode_decision(decision), told)
+        value = encode_decision(decision, gathering.encoded)
+        self._telling.tell(decided_key(it.pid), value, told)
+
+    def _complete(self, name: str, then: Answer) -> None:
+        then(self.table.completed(name))
 
     def _carry_out(self, deciding: _Deciding, place: int) -> None:
         """The journal has it safe: it is so, whatever comes."""
@@ -365,19 +394,35 @@ class TransactionCoordinator:
             self.counts.aborted += 1
         deciding.place = place
         self._ending.append(deciding)
-        if len(self._ending) == 1:
-            self._end_some()
+        self._carry()
+
+    def _carry(self) -> None:
+        """Go on with what is decided: once in a turn."""
+        if self._carried:
+            return
+        self._carried = True
+        self._end_some()
+        self._mark_some()
+        self._around.soon(self._carry_on)
+
+    def _carry_on(self) -> None:
+        self._carried = False
+        if self._ending or self._unmarked:
+            self._carry()
 
     def _end_some(self) -> None:
-        """Some of the offsets that the first has; with the last of them it goes on."""
-        deciding = self._ending[0]
-        found, more = self.staged.end_some(deciding.decision, deciding.place, ENDED_AT_ONCE)
-        self._commit(deciding, found)
-        if not more:
-            self._ending.popleft()
-            self._mark(deciding)
-        if self._ending:
-            self._around.soon(self._end_some)
+        """Some of the offsets that the first ones have; with the last of them they go on."""
+        left = ENDED_AT_ONCE
+        while self._ending and left > 0:
+            deciding = self._ending[0]
+            pid = deciding.decision.pid
+            before = self.staged.count(pid)
+            found, more = self.staged.end_some(deciding.decision, deciding.place, left)
+            self._commit(deciding, found)
+            left -= 1 + before - self.staged.count(pid)
+            if more:
+                return
+            self._unmarked.append(self._ending.popleft())
 
     def _commit(self, deciding: _Deciding, committed: Sequence[Committed]) -> None:
         if committed:
@@ -387,34 +432,35 @@ class TransactionCoordinator:
     def _durable(self, deciding: _Deciding, error: LogstoreError | None) -> None:
         deciding.offsets -= 1
         deciding.failed = deciding.failed or error
-        self.tidy()
+        self._finish(deciding)
 
-    def _mark(self, deciding: _Deciding) -> None:
-        """A marker to some of its partitions. Once all have it that is told."""
-        full = self._mark_some(deciding)
-        if deciding.logs:
-            self._unmarked.append(deciding)
-            if full:
+    def _mark_some(self) -> None:
+        """A marker to some of the partitions. Once all of a transaction's have it that is told."""
+        left = MARKED_AT_ONCE
+        while self._unmarked and left > 0:
+            deciding = self._unmarked.popleft()
+            before = len(deciding.logs)
+            full = self._mark(deciding, min(left, MARKED_OF_ONE))
+            left -= 1 + before - len(deciding.logs)
+            if not deciding.logs:
+                self._marked(deciding)
+            elif full:
+                self._full.append(deciding)
                 self._around.alarm(self._around.now().ticks_ms + AGAIN_MS)
             else:
-                self._around.soon(self._mark_on)
-            return
-        self._unsynced.append(deciding)
-        deciding.due_ms = self._around.now().ticks_ms + SYNCED_WITHIN_MS
-        self._around.alarm(deciding.due_ms)
-        deciding.done()
+                self._unmarked.append(deciding)
 
-    def _mark_some(self, deciding: _Deciding) -> bool:
-        """Whether there is no room for one."""
+    def _mark(self, deciding: _Deciding, most: int) -> bool:
+        """So many of one; whether there is no room."""
         decision, now_ms = deciding.decision, self._around.now().ms
-        for _ in range(min(len(deciding.logs), MARKED_AT_ONCE)):
+        for _ in range(min(len(deciding.logs), most)):
             part, its = deciding.logs[0]
             # Else it stands there. Where a power cut has taken what was to be aborted, the marker
             # takes its place: no later transaction of the producer may begin there.
             if first_of(its, decision.pid) == part.first or its.end <= part.first:
                 batch = marker(decision.outcome, decision.pid, decision.epoch, now_ms)
                 try:
-                    deciding.waiting.appended(its, its.append(batch) + 1)
+                    deciding.syncing.add(its, its.append(batch) + 1)
                 except UnknownPartition:
                     pass  # its topic was deleted
                 except StorageFull as error:
@@ -425,35 +471,56 @@ class TransactionCoordinator:
             deciding.logs.popleft()
         return False
 
-    def _mark_on(self) -> None:
-        for _ in range(len(self._unmarked)):
-            self._mark(self._unmarked.popleft())
+    def _marked(self, deciding: _Deciding) -> None:
+        deciding.due_ms = self._around.now().ticks_ms + SYNCED_WITHIN_MS
+        self._unsynced.append(deciding)
+        if len(self._unsynced) == 1:
+            self._around.alarm(deciding.due_ms)
+        deciding.done()
 
-    def _sync_markers(self) -> None:
-        """Of those whose time has come."""
-        ticks_ms = self._around.now().ticks_ms
-        for it in self._unsynced:
-            if it.due_ms is None:
-                continue
-            if it.due_ms > ticks_ms:
-                self._around.alarm(it.due_ms)
+    def _sync_some(self) -> None:
+        """Of the markers whose time has come."""
+        left, ticks_ms = LOOKED_AT_ONCE, self._around.now().ticks_ms
+        while self._unsynced and left > 0:
+            deciding = self._unsynced[0]
+            if deciding.due_ms > ticks_ms:
+                break
+            left -= 1 + deciding.syncing.ask(left)
+            if deciding.syncing.asked:
+                self._syncing.append(self._unsynced.popleft())
+                if len(self._syncing) == 1:
+                    self._around.soon(self._tidy)
+        if self._unsynced:
+            self._around.alarm(self._unsynced[0].due_ms)
+
+    def _tidy(self) -> None:
+        """Let the journal know which are everywhere: they are synced in about their order."""
+        left = LOOKED_AT_ONCE
+        while self._syncing and left > 0:
+            deciding = self._syncing[0]
+            looked = deciding.syncing.look(left, self._news)
+            if deciding.syncing.done:
+                deciding.synced = True
+                self._syncing.popleft()
+                self._finish(deciding)
+            elif looked < left:
                 return
-            it.due_ms = None
-            if not it.waiting.settled():
-                it.waiting.watch(lambda: self._around.soon(self.tidy))
+            left -= 1 + looked
+        if self._syncing:
+            self._around.soon(self._tidy)
 
-    def tidy(self) -> None:
-        """Let the journal know which are everywhere."""
-        for _ in range(len(self._unsynced)):
-            it = self._unsynced.popleft()
-            if not it.waiting.settled() or it.offsets:
-                self._unsynced.append(it)
-                continue
-            failed = it.failed or it.waiting.failed
-            if failed is None:
-                self._around.finished(it.place)
-            else:
-                log.error("a decision is not everywhere, and will be after a start: %s", failed)
+    def _news(self) -> None:
+        """From any thread."""
+        self._around.soon(self._tidy)
+
+    def _finish(self, deciding: _Deciding) -> None:
+        if not deciding.synced or deciding.offsets:
+            return
+        failed = deciding.failed or deciding.syncing.failed
+        if failed is None:
+            self._around.finished(deciding.place)
+        else:
+            log.error("a decision is not everywhere, and will be after a start: %s", failed)
 
     # At a start
 
@@ -479,7 +546,8 @@ class TransactionCoordinator:
         )
         deciding = _Deciding(decision, parts, then, place, failed=failed)
         self._commit(deciding, committed)
-        self._mark(deciding)
+        self._unmarked.append(deciding)
+        self._carry()
 
     def commit_again(self, place: int, committed: Sequence[Committed]) -> None:
         """Groups may not have these, of an earlier process, and there is no more to it."""
@@ -523,16 +591,19 @@ class TransactionCoordinator:
 
     def look_at_times(self) -> None:
         """Abort what has taken too long, some of it; go on where there was no room."""
-        self._mark_on()
-        self._sync_markers()
-        self.tidy()
-        now = self._around.now()
+        self._unmarked += self._full
+        self._full.clear()
+        if self._unmarked:
+            self._carry()
+        self._sync_some()
+        now, written = self._around.now(), 0
         for _ in range(FENCED_AT_ONCE):
-            name = self.table.due(now)
+            name = self.table.due(now) if written < GATHERED_AT_ONCE else None
             if name is None:
                 break
             it = self.table.get(name)
             if it is not None and it.state is State.ONGOING and not it.pending:
+                written += self.partitions(it.pid)
                 self._abandon(name, partial(self._timed_out, name))
         self._alarm()
 
@@ -543,14 +614,12 @@ class TransactionCoordinator:
             self.table.put_off(name, self._around.now())
             self._alarm()
 
-    def expire(self, expiration_ms: int) -> None:
-        """Forget ids that were not used for so long, some of them."""
-        now = self._around.now()
-        for _ in range(FENCED_AT_ONCE):
-            name = self.table.expired(now, expiration_ms)
-            if name is None:
-                return
+    def expire(self, expiration_ms: int) -> bool:
+        """Forget ids that were not used for so long, some of them; whether there may be more."""
+        names = self.table.expire(self._around.now(), expiration_ms, EXPIRED_AT_ONCE)
+        for name in names:
             self._telling.tell(known_key(name), b"", lambda _: None)
+        return bool(names)
 
 
 def first_of(its: Log, pid: int) -> int | None:

@@ -6,11 +6,17 @@ record has; or with the error, where the journal does not take it.
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from time import monotonic
+from typing import Final, NamedTuple
 
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
 from logstore.records.encode import encode
+
+# Of those who have told something, before others have their turn; and seconds, where what they do
+# then is more than it should be (as ``slices.SLICE_S``).
+CALLED_AT_ONCE: Final = 100
+CALLED_S: Final = 0.005
 
 Then = Callable[[int | LogstoreError], None]
 
@@ -23,6 +29,11 @@ class _Record(NamedTuple):
 
 class _Told(NamedTuple):
     mark: int  # of its record
+    then: Then
+
+
+class _Refused(NamedTuple):
+    error: LogstoreError
     then: Then
 
 
@@ -43,6 +54,7 @@ class Telling:
         self._end_soon = end_soon
         self._records: list[_Record] = []
         self._told: deque[_Told] = deque()
+        self._refused: deque[_Refused] = deque()  # before those
         self._stop: Wake | None = None
 
     def tell(self, key: bytes, value: bytes, then: Then) -> None:
@@ -60,8 +72,8 @@ class Telling:
         try:
             mark = self.journal.append(encode([(it.value, it.key, (), now_ms) for it in records]))
         except LogstoreError as error:
-            for it in records:
-                it.then(error)
+            self._refused += [_Refused(error, it.then) for it in records]
+            self.look()
             return
         self._told += [_Told(mark + number, it.then) for number, it in enumerate(records)]
         if self._stop is None:
@@ -76,22 +88,38 @@ class Telling:
             self._soon(self.look)
 
     def look(self) -> None:
-        """Call who has told what is safe by now."""
-        journal = self.journal
-        while self._told and self._told[0].mark < journal.synced:
-            it = self._told.popleft()
-            it.then(journal.offset_of(it.mark))
-        if self._told:
+        """Call who has told what is safe by now, or never will be: some of them in a turn."""
+        until = monotonic() + CALLED_S
+        for _ in range(CALLED_AT_ONCE):
+            if not self._call_one():
+                return
+            if monotonic() > until:
+                break
+        if self._told or self._refused:
+            self._soon(self.look)
+
+    def _call_one(self) -> bool:
+        """Whether there was one to be called."""
+        if not self._refused and self._told and self._told[0].mark >= self.journal.synced:
             try:
-                journal.check_failure()
+                self.journal.check_failure()
             except LogstoreError as error:
-                told, self._told = self._told, deque()
-                for it in told:
-                    it.then(error)
+                self._refused += [_Refused(error, it.then) for it in self._told]
+                self._told.clear()
+        if self._refused:
+            refused = self._refused.popleft()
+            refused.then(refused.error)
+        elif self._told and self._told[0].mark < self.journal.synced:
+            told = self._told.popleft()
+            told.then(self.journal.offset_of(told.mark))
+        else:
+            return False
+        return True
 
     def close(self) -> None:
         """Nobody is called any more."""
         self._told.clear()
+        self._refused.clear()
         if self._stop is not None:
             self._stop()
             self._stop = None

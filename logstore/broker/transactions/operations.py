@@ -314,17 +314,21 @@ def decode_dropped(value: bytes, what: str) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def encode_decision(it: Decision) -> bytes:
-    """How a transaction ends."""
-    parts = [
-        _DECISION.pack(
-            it.epoch, it.outcome, it.version, it.next_pid, it.next_epoch, it.at_ms
-        )
-    ]  # fmt: skip
-    for part in it.parts:
-        assert len(part.topic_id) == TOPIC_ID_BYTES
-        parts += (part.topic_id, packed(part.partition), packed(part.first))
-    return b"".join(parts)
+def encode_decision(it: Decision, more: Sequence[bytes] = ()) -> bytes:
+    """How a transaction ends. ``more``: parts that ``it`` lacks, as ``encode_parts`` gives them."""
+    head = _DECISION.pack(
+        it.epoch, it.outcome, it.version, it.next_pid, it.next_epoch, it.at_ms
+    )  # fmt: skip
+    return b"".join((head, encode_parts(it.parts), *more))
+
+
+def encode_parts(parts: Sequence[Part]) -> bytes:
+    """Where a transaction has written, or some of it."""
+    found: list[bytes] = []
+    for topic_id, partition, first in parts:
+        assert len(topic_id) == TOPIC_ID_BYTES
+        found += (topic_id, packed(partition), packed(first))
+    return b"".join(found)
 
 
 def decode_decision(value: bytes, pid: int, what: str) -> Decision:

@@ -156,6 +156,11 @@ class Staged:
         """Those whose transactions have had offsets: id, epoch, and since when (ms)."""
         return [(pid, it.epoch, it.since_ms) for pid, it in self._transactions.items()]
 
+    def count(self, pid: int) -> int:
+        """How many offsets the producer's transaction has staged, those that were dropped too."""
+        known = self._transactions.get(pid)
+        return 0 if known is None else len(known.keys)
+
     def groups_of(self, pid: int) -> list[str]:
         """Those of which the producer's transaction has offsets, sorted."""
         known = self._transactions.get(pid)

@@ -267,21 +267,22 @@ class Table:
         """An id whose transaction has taken too long, once: it is to be fenced. None: none has."""
         return self._deadlines.due(now.ticks_ms)
 
-    def expired(self, now: Now, expiration_ms: int) -> str | None:
-        """An id that was not used for this long, or for longest where too many are known.
+    def expire(self, now: Now, expiration_ms: int, most: int) -> list[str]:
+        """Forget ids that were not used for this long, or for longest where too many are known.
 
-        It is forgotten, and the journal is to be told. None: there is none.
+        Looks at so many. Which these are the journal is to be told.
         """
-        for _ in range(len(self._entries)):
+        found: list[str] = []
+        for _ in range(min(most, len(self._entries))):
             name, entry = next(iter(self._entries.items()))
             if entry.it.pending or entry.it.is_open:
                 self._entries.move_to_end(name)  # its change is to come
-                continue
-            if entry.it.is_expired(now.ms, expiration_ms) or len(self._entries) > IDS_MAX:
+            elif entry.it.is_expired(now.ms, expiration_ms) or len(self._entries) > IDS_MAX:
                 self._remove(name)
-                return name
-            return None
-        return None
+                found.append(name)
+            else:
+                break
+        return found
 
     # Changes
 

@@ -13,7 +13,11 @@ from logstore.access.resources import (
 )
 from logstore.broker.coordinator.pattern import compiled
 from logstore.broker.coordinator.refusal import Refusal
-from logstore.broker.transacting.coordinator import TransactionCoordinator, first_of
+from logstore.broker.transacting.coordinator import (
+    GATHERED_AT_ONCE,
+    TransactionCoordinator,
+    first_of,
+)
 from logstore.broker.transactions.listing import asked
 from logstore.broker.transactions.table import Table
 from logstore.broker.transactions.transactional_id import (
@@ -35,7 +39,7 @@ from logstore.protocols.kafka.handler import handler
 from logstore.slices import GoOn, Steps, parts
 
 AT_ONCE: Final = 100  # ids, or partitions, that are looked at while others wait
-ABORT_UNITS: Final = 20  # to have a transaction aborted takes some 50 us, and 25 a partition
+ABORT_UNITS: Final = 20  # to have a transaction aborted takes some 50 us, and a few a partition
 
 
 # DescribeTransactions
@@ -174,8 +178,7 @@ def write_txn_markers(
         codes, is_open = yield from _named(client, marker)
         refused = aborts.refusal(marker, producer)
         if is_open and not refused:
-            aborts.begin(producer)
-            yield ABORT_UNITS
+            yield ABORT_UNITS + aborts.begin(producer)
         yield ASK_UNITS
         found.append(_Named(marker, producer, codes, refused))
     yield aborts.over
@@ -257,16 +260,18 @@ class _Aborts:
         is_of_it = producer.pid == it.pid and producer.epoch >= it.epoch
         return errors.NONE if is_of_it else errors.INVALID_PRODUCER_EPOCH
 
-    def begin(self, producer: Producer) -> None:
-        """Have it aborted, once."""
+    def begin(self, producer: Producer) -> int:
+        """Have it aborted, once; how many partitions are looked at now for that."""
         if producer in self.codes:
-            return
+            return 0
         coordinator = self._door.transactions_of.coordinator()
         it = coordinator.table.of_pid(producer.pid)
         assert it is not None, "else it is refused"
         self.codes[producer] = errors.NONE
         self._left += 1
+        looked_at = min(coordinator.partitions(it.pid), GATHERED_AT_ONCE)
         coordinator.abort(it.name, partial(self._told, producer))
+        return looked_at
 
     def _told(self, producer: Producer, found: TransactionalId | LogstoreError) -> None:
         self._left -= 1

@@ -270,23 +270,34 @@ def test_transactions_are_due_in_the_order_of_their_ends(table, pids):
 
 def test_t21_an_id_that_is_expired_is_unknown_and_can_be_used_again(table, pids):
     producer = ready(table, pids)
-    assert table.expired(at(WEEK_MS - 1), WEEK_MS) is None
-    assert table.expired(at(WEEK_MS), WEEK_MS) == "copier"
-    assert table.expired(at(WEEK_MS), WEEK_MS) is None
+    assert table.expire(at(WEEK_MS - 1), WEEK_MS, 9) == []
+    assert table.expire(at(WEEK_MS), WEEK_MS, 9) == ["copier"]
+    assert table.expire(at(WEEK_MS), WEEK_MS, 9) == []
     with pytest.raises(UnknownProducer):
         table.admit("copier", producer, Missing.ADDED, at())
     it = table.initialize("copier", TIMEOUT_MS, producer, pids, at())
     assert it.producer == (1001, 0)
 
 
+def test_only_so_many_are_looked_at(table, pids):
+    for name in "ab":
+        table.add(name, ready(table, pids, name), at())
+    for name in "cde":
+        ready(table, pids, name)
+    assert table.expire(at(WEEK_MS), WEEK_MS, 1) == []  # a is open
+    assert table.expire(at(WEEK_MS), WEEK_MS, 3) == ["c", "d"]
+    assert table.expire(at(WEEK_MS), WEEK_MS, 3) == ["e"]
+    assert [it.name for it in table.open_ids()] == ["a", "b"]
+
+
 def test_what_is_open_does_not_expire_and_hides_nothing_that_does(table, pids):
     open_one, _ = ready(table, pids, "open"), ready(table, pids, "idle")
     table.add("open", open_one, at())
     ready(table, pids, "idle")
-    assert table.expired(at(WEEK_MS), WEEK_MS) == "idle"
-    assert table.expired(at(WEEK_MS), WEEK_MS) is None
+    assert table.expire(at(WEEK_MS), WEEK_MS, 9) == ["idle"]
+    assert table.expire(at(WEEK_MS), WEEK_MS, 9) == []
     table.initialize("pending", TIMEOUT_MS, ANYONE, pids, at())
-    assert table.expired(at(WEEK_MS), WEEK_MS) is None
+    assert table.expire(at(WEEK_MS), WEEK_MS, 9) == []
 
 
 def test_ids_have_a_bound(table, pids, monkeypatch):
@@ -297,8 +308,8 @@ def test_ids_have_a_bound(table, pids, monkeypatch):
     ready(table, pids, "a")
     with pytest.raises(ConcurrentTransactions, match="being forgotten"):
         table.initialize("e", TIMEOUT_MS, ANYONE, pids, at())
-    assert table.expired(at(), WEEK_MS) == "b"  # unused for longest
-    assert table.expired(at(), WEEK_MS) is None
+    assert table.expire(at(), WEEK_MS, 9) == ["b"]  # unused for longest
+    assert table.expire(at(), WEEK_MS, 9) == []
     ready(table, pids, "e")
 
 

@@ -1,0 +1,75 @@
+"""Logs that are to be synced up to their marks, of which there may be very many.
+
+All are asked for together, and then waited for one after the other: so each is looked at once,
+however often there is news, and some in a turn. Used in one thread.
+"""
+
+from logstore.errors import LogstoreError, UnknownPartition
+from logstore.log import Log, Wake
+
+
+class Syncing:
+    """All that one decision waits for, of one kind."""
+
+    __slots__ = ("_asked", "_at", "_logs", "_stop", "failed")
+
+    def __init__(self) -> None:
+        self.failed: LogstoreError | None = None  # why one of them never will be: no other counts
+        self._logs: list[tuple[Log, int]] = []  # each with the mark below which all is to be synced
+        self._asked = 0  # of those: how many
+        self._at = 0  # that is waited for
+        self._stop: Wake | None = None  # for that one
+
+    def add(self, log: Log, upto: int) -> None:
+        """Wait for this, too."""
+        self._logs.append((log, upto))
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it is synced, or some of it never will be: see ``failed``."""
+        return self.failed is not None or self._at == len(self._logs)
+
+    def ask(self, most: int) -> int:
+        """Have the next ones synced soon, so many; how many these were."""
+        some = self._logs[self._asked : self._asked + most]
+        for log, upto in some:
+            if log.synced < upto:
+                log.sync_soon(always=True)
+        self._asked += len(some)
+        return len(some)
+
+    @property
+    def asked(self) -> bool:
+        """Whether all are to be synced soon."""
+        return self._asked == len(self._logs)
+
+    def look(self, most: int, wake: Wake) -> int:
+        """Go over those that are synced by now, so many; how many these were.
+
+        Where they are fewer, and it is not ``done``, ``wake`` is called, from any thread, when to
+        look again.
+        """
+        for count in range(most):
+            if self.done:
+                return count
+            log, upto = self._logs[self._at]
+            if log.synced < upto:
+                try:
+                    log.check_failure()
+                except UnknownPartition:  # what was deleted nobody waits for
+                    pass
+                except LogstoreError as error:
+                    self.failed = error
+                else:
+                    if self._stop is None:
+                        self._stop = log.watch(wake)
+                    if log.synced < upto:  # else its news came before it was watched
+                        return count
+            self._leave()
+            self._at += 1
+        return most
+
+    def _leave(self) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
