@@ -205,6 +205,22 @@ class Unacked(Generic[Queue, Consumer]):
             found += self._take(number, self._pages[number], mask)
         return found
 
+    def take_between(self, first: int, last: int) -> list[Delivered[Queue, Consumer]]:
+        """Take out those of these deliveries that are unacked, in order; of a few pages."""
+        found: list[Delivered[Queue, Consumer]] = []
+        low, high = first >> PAGE_SHIFT, last >> PAGE_SHIFT
+        for number in range(low, high + 1):
+            page = self._pages.get(number)
+            if page is None:
+                continue
+            mask = page.bits
+            if number == low:
+                mask &= -1 << (first & PAGE_TAGS - 1)
+            if number == high:
+                mask &= (2 << (last & PAGE_TAGS - 1)) - 1
+            found += self._take(number, page, mask)
+        return found
+
     def ack_upto(self, tag: int) -> list[Delivered[Queue, Consumer]] | None:
         """Take out all deliveries up to this one, in order; 0 stands for all there are.
 

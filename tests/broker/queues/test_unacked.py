@@ -73,6 +73,13 @@ class UnackedModel(RuleBasedStateMachine):
             else:
                 assert found is None
 
+    @rule(data=st.data(), count=st.sampled_from([1, 5, 3000]))
+    def take_between(self, data, count):
+        first = self.some_tag(data)
+        groups = self.it.take_between(first, first + count - 1)
+        gone = sorted(tag for tag in self.known if first <= tag < first + count)
+        assert messages(groups) == [self.known.pop(tag) for tag in gone]
+
     @rule(data=st.data())
     def ack_upto(self, data):
         tag = self.some_tag(data)

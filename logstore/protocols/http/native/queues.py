@@ -12,13 +12,13 @@ from msgspec import Struct, field
 
 from logstore.access.resources import DELETE, READ
 from logstore.amqp import fields
+from logstore.broker.queues.heads import oldest_ms
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.refusals import ConsumersThere, NotEmpty
 from logstore.broker.routing.refusals import NoQueue
 from logstore.counts.queues import NAMES
 from logstore.errors import LogstoreError
 from logstore.figures.ring import STEP_S
-from logstore.log import Log
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -305,17 +305,7 @@ def _with_ages(
     if not any(heads):
         then([None] * len(heads))
         return
-    door.work(lambda: [_oldest(it) for it in heads], then)
-
-
-def _oldest(heads: Sequence[tuple[Log, int]]) -> int | None:
-    found = []
-    for log, head in heads:
-        try:
-            found += [it.base_timestamp_ms for it in log.read(head, 1)[:1]]
-        except LogstoreError:  # trimmed or deleted meanwhile; what is damaged is told elsewhere
-            continue
-    return min(found, default=None)
+    door.work(lambda: [oldest_ms(it) for it in heads], then)
 
 
 # Changing them

@@ -1,0 +1,17 @@
+"""When the first message of a queue was published. For a thread that may wait for a disk."""
+
+from collections.abc import Sequence
+
+from logstore.errors import LogstoreError
+from logstore.log import Log
+
+
+def oldest_ms(heads: Sequence[tuple[Log, int]]) -> int | None:
+    """``heads``: as ``Named.heads``. None: not known, or there is none."""
+    found = []
+    for log, head in heads:
+        try:
+            found += [it.base_timestamp_ms for it in log.read(head, 1)[:1]]
+        except LogstoreError:  # trimmed or deleted meanwhile; what is damaged is told elsewhere
+            continue
+    return min(found, default=None)
