@@ -1,0 +1,1 @@
+"""Queues that another node owns, over the link to that node. See ``owner.py``."""

@@ -1,0 +1,140 @@
+"""One consumer of a queue that another node owns: how far that may give, and what waits here.
+
+The owner gives no more than there is room for, as this node has said last. Room may have shrunk
+meanwhile (other consumers of the channel had messages, the client does not read): what has come
+then waits here, and is given to the client as soon as it has room.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from logstore.broker.queues.message import Delivery
+from logstore.broker.queues.subscription import Subscription
+from logstore.errors import BrokenProtocol
+from logstore.relay.messages import FIRST, PASSED_BYTES, Credit
+
+CREDIT_MAX: Final = 2000  # messages that may be under way to one consumer, or wait here
+
+
+class Wanted(NamedTuple):
+    """A queue of the owner's."""
+
+    vhost: bytes
+    queue: bytes
+    number: int  # another queue of that name is not meant
+
+
+class FarConsumer:
+    """Made by an ``Owner``; once it is not ``attached`` any more nothing comes by it."""
+
+    __slots__ = (
+        "_bytes", "_most", "_passed_bytes", "_sizes", "_told", "_waiting", "attached", "id", "left",
+        "noted", "out", "passed", "received", "subscription", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, id: int, wanted: Wanted, noted: object, subscription: Subscription) -> None:
+        """``noted``: the queue, as it stands in the channel's Unacked."""
+        self.id = id
+        self.wanted = wanted
+        self.noted = noted
+        self.subscription = subscription
+        self.attached = True
+        self.left = False  # the owner gives nothing more
+        self.received = FIRST  # the number of what comes next
+        self.passed = FIRST  # numbers below have gone to the client
+        self.out = 0  # of those, how many are not settled
+        self._waiting: deque[Delivery] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()  # as they came: number after, bytes
+        self._passed_bytes = 0  # since the owner was told
+        self._told = self._most = FIRST + self._window()
+
+    def __repr__(self) -> str:
+        return f"<FarConsumer {self.id} of {self.wanted.queue!r}>"
+
+    @property
+    def waiting(self) -> int:
+        """How many messages have come that the client had no room for."""
+        return len(self._waiting)
+
+    @property
+    def below(self) -> int:
+        """The number below which the owner may give, as it was told last."""
+        return self._told
+
+    def room(self) -> int:
+        """How many more the client may be given now; as a queue here would see it."""
+        of = self.subscription
+        room, of_channel = of.can_take(), of.channel.room()
+        if of_channel <= 0:
+            return 0
+        if not of.no_ack:
+            room = min(room, of_channel)
+            if of.prefetch:
+                room = min(room, of.prefetch - of.channel.unacked.of(of))
+        return max(room, 0)
+
+    def _window(self) -> int:
+        return min(self.room(), CREDIT_MAX)
+
+    # What comes
+
+    def take(self, first: int, deliveries: Sequence[Delivery], size: int) -> None:
+        """``size``: of the frame. Raises BrokenProtocol."""
+        if first != self.received:
+            raise BrokenProtocol(f"message {first} of a consumer comes before {self.received}")
+        self.received += len(deliveries)
+        if self.received > self._most:
+            raise BrokenProtocol(f"a consumer is given messages beyond {self._most}")
+        self._waiting += deliveries
+        self._sizes.append((self.received, size))
+
+    def give(self, most: int) -> int:
+        """Hand on what there is room for, so many at the most; how many that were.
+
+        What needs no acknowledgement is to be settled by whoever calls this.
+        """
+        of, waiting, given = self.subscription, self._waiting, 0
+        while waiting and given < most and self.attached:
+            count = min(self.room(), len(waiting), most - given)
+            if not count:
+                break
+            some = [waiting.popleft() for _ in range(count)]
+            unacked = of.channel.unacked
+            if of.no_ack:
+                tag = unacked.pass_over(count)
+            else:
+                tag = unacked.add(self.noted, self.id, self.passed, count, of)
+            self.passed += count
+            self.out += count
+            given += count
+            of.push(tag, some)
+        self._count_passed()
+        return given
+
+    def _count_passed(self) -> None:
+        sizes = self._sizes
+        while sizes and sizes[0][0] <= self.passed:
+            self._passed_bytes += sizes.popleft()[1]
+
+    def drop(self) -> int:
+        """Forget what waits, which the client has not seen; how many that were."""
+        count = len(self._waiting)
+        self._waiting.clear()
+        self._sizes.clear()
+        self.passed = self.received
+        return count
+
+    # What the owner is told
+
+    def credit(self) -> Credit | None:
+        """What it is to be told now: nothing, as long as it can go on and nearly all is used."""
+        below = self.passed + self._window()
+        left, wanted = max(0, self._told - self.received), max(0, below - self.received)
+        more = wanted > left and 2 * left <= wanted
+        less = wanted < left and 2 * wanted <= left
+        if not more and not less and 2 * self._passed_bytes < PASSED_BYTES:
+            return None
+        self._told, self._passed_bytes = below, 0
+        self._most = max(self._most, below)
+        return Credit(self.id, below, self.passed)

@@ -1,0 +1,504 @@
+"""The node that owns queues that clients of this node use, as this node sees it.
+
+``Owner`` is what a queue that is away needs; ``FarOwner`` does it over the link. For whoever makes
+both: a ``FarOwner`` is the ``Told`` of a ``relay.talk.Talk`` with ``to`` = that node, and lasts
+while links to that node come and go (``cluster/peer.py`` makes them). In short::
+
+    owner = FarOwner(ids, soon, showing, lost)     # ids: one count(1) for the process
+    peer = Peer(address, around, Identity(...), owner)     # logstore.cluster.peer
+    ...
+    consumer = owner.subscribe(Wanted(vhost, name, number), queue, subscription, then)
+    owner.wake(consumer)            # its client has room again: as Named.wake
+    owner.settle(delivered)         # as Named.settle, release, reject, by ``queue``
+    owner.unsubscribe(consumer)
+
+``queue`` is any object: it is noted in the channel's ``Unacked`` as the queue of what is given out,
+so that doors call its ``settle``, ``release`` and ``reject``, which hand the group to the owner. Of
+such a group ``lane`` is the consumer's id and ``first`` the number within it: no offsets. No two
+consumers of a process have one id, so a group is known to be of the link by which it came; one of
+another link is without effect.
+
+**A lost link.** What was out is not settled, and is given out again by the owner, redelivered; what
+the client says about it later is without effect, though it stays in its Unacked until then, as the
+client sees it. ``lost`` gets the consumers that were attached: they are to be subscribed anew,
+which makes a new ``FarConsumer`` of each. The same happens to a single one whose queue has another
+owner.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.amqp import fields
+from logstore.broker.queues.away.carried import deliveries
+from logstore.broker.queues.away.consumer import FarConsumer, Wanted
+from logstore.broker.queues.away.refusals import error_of
+from logstore.broker.queues.bits import Bits, include, parts, runs
+from logstore.broker.queues.message import Delivery, Showing
+from logstore.broker.queues.refusals import NotOwner
+from logstore.broker.queues.subscription import Channel, Got, Subscription
+from logstore.broker.queues.tables import table_of
+from logstore.broker.queues.unacked import Delivered
+from logstore.errors import BrokenProtocol, ClusterUnreachable, Failed, LogstoreError
+from logstore.relay import messages
+from logstore.relay.messages import Message
+from logstore.relay.talk import Talk
+from logstore.relay.wire import RUN_MAX, RUNS_MAX, Run
+
+ASKS_MAX: Final = 10_000  # that have no answer yet
+LOOK_MAX: Final = 1000  # messages that are given to clients in a turn
+
+Group = Delivered[Any, Any]
+Done = Callable[[LogstoreError | None], None]
+TakeGot = Callable[[Got | LogstoreError | None], None]
+TakeTotal = Callable[[int | LogstoreError], None]
+TakeCounts = Callable[[messages.Counts | LogstoreError], None]
+TakeContent = Callable[[bytes | LogstoreError], None]
+Lost = Callable[[Sequence[FarConsumer], LogstoreError], None]
+
+
+class Owner(Protocol):
+    """Whatever is passed as ``then`` is called once, now or later."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a link; else all that is asked for fails."""
+
+    def subscribe(
+        self,
+        wanted: Wanted,
+        noted: object,
+        subscription: Subscription,
+        then: Done,
+    ) -> FarConsumer:
+        """Be a consumer; messages may come before ``then`` is told."""
+
+    def unsubscribe(self, consumer: FarConsumer) -> None:
+        """What its client has stays out."""
+
+    def wake(self, consumer: FarConsumer) -> None:
+        """Its client may take more."""
+
+    def settle(self, delivered: Group) -> None:
+        """It is done with."""
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """It is ready again, at its own place."""
+
+    def reject(self, delivered: Group) -> None:
+        """Nobody wants it."""
+
+    def get(
+        self,
+        wanted: Wanted,
+        noted: object,
+        channel: Channel,
+        no_ack: bool,
+        then: TakeGot,
+    ) -> None:
+        """As Queue.get."""
+
+    def purge(self, wanted: Wanted, then: TakeTotal) -> None:
+        """As Queue.purge."""
+
+    def look(self, wanted: Wanted, then: TakeCounts) -> None:
+        """What there is in it."""
+
+    def ask(self, kind: int, content: bytes, then: TakeContent) -> None:
+        """Anything else, whose kinds owner and asker agree on."""
+
+
+class _Asked(NamedTuple):
+    """What has no answer yet."""
+
+    wanted: type[Message]
+    then: Callable[[Any], None]  # the answer, or a LogstoreError
+
+
+# What becomes of messages; in this order they are told.
+_SETTLE, _REJECT, _FAILED, _RELEASE = range(4)
+
+
+def _settled(verdict: int, id: int, those: tuple[Run, ...]) -> Message:
+    if verdict == _SETTLE:
+        return messages.Settle(id, those)
+    if verdict == _REJECT:
+        return messages.Reject(id, those)
+    return messages.Release(id, verdict == _FAILED, those)
+
+
+class FarOwner:
+    """An ``Owner``, and the ``Told`` of the link to it. Used in one thread."""
+
+    def __init__(
+        self,
+        ids: Iterator[int],
+        soon: Callable[[Callable[[], object]], object],
+        showing: Showing,
+        lost: Lost,
+    ) -> None:
+        """``ids``: ascending, never the same in this process. ``soon``: as Turn.soon."""
+        self._ids = ids
+        self._soon = soon
+        self._showing = showing
+        self._when_lost = lost
+        self._talk: Talk | None = None  # while it is open
+        self._consumers: dict[int, FarConsumer] = {}  # of this link, as long as they have any out
+        self._attached: dict[Subscription, FarConsumer] = {}
+        self._gets = 0  # the id under which fetched messages are out
+        self._asked: dict[int, _Asked] = {}
+        self._woken: dict[FarConsumer, None] = {}
+        self._verdicts: tuple[dict[int, Bits], ...] = ({}, {}, {}, {})
+        self._looking = False  # at the end of this turn
+
+    @property
+    def ready(self) -> bool:
+        """As Owner.ready."""
+        return self._talk is not None
+
+    # The link, as relay.talk.Told
+
+    def opened(self, talk: Talk) -> None:
+        """As Told.opened."""
+        self._talk = talk
+        self._gets = next(self._ids)
+
+    def drained(self) -> None:
+        """As Told.drained."""
+        self._look_soon()
+
+    def lost(self, why: LogstoreError) -> None:
+        """As Told.lost."""
+        self._talk = None
+        consumers, self._consumers = self._consumers, {}
+        asked, self._asked = self._asked, {}
+        self._woken.clear()
+        self._verdicts = ({}, {}, {}, {})
+        # Those that wait for an answer are told by that.
+        there = [it for it in consumers.values() if it.attached and it.id not in asked]
+        for it in consumers.values():
+            self._detach(it)
+        for question in asked.values():
+            question.then(why)
+        if there:
+            self._when_lost(there, why)
+
+    def _detach(self, consumer: FarConsumer) -> None:
+        if consumer.attached:
+            consumer.attached = False
+            self._attached.pop(consumer.subscription, None)
+        consumer.left = True
+        consumer.drop()
+
+    def heard(self, message: Message) -> None:
+        """As Told.heard."""
+        match message:
+            case messages.Deliver():
+                self._deliver(message)
+            case messages.Cancelled():
+                self._cancelled(message)
+            case messages.Unsubscribed():
+                self._left(self._consumers.get(message.id))
+            case messages.Refused():
+                error = error_of(message)
+                self._asked_for(message.id, None).then(error)
+            case (
+                messages.Subscribed() | messages.Got() | messages.Purged() | messages.Counts()
+                | messages.Answer()
+            ):  # fmt: skip
+                self._asked_for(message.id, type(message)).then(message)
+            case _:
+                raise BrokenProtocol(f"an owner sends {type(message).__name__}")
+
+    def _asked_for(self, id: int, kind: type[Message] | None) -> _Asked:
+        found = self._asked.pop(id, None)
+        if found is None or kind not in (None, found.wanted):
+            raise BrokenProtocol(f"it answers what nobody has asked for: {id}")
+        return found
+
+    # Asking
+
+    def _ask(
+        self,
+        id: int,
+        question: Message,
+        wanted: type[Message],
+        then: Callable[[Any], None],
+    ) -> None:
+        talk = self._talk
+        if talk is None:
+            then(ClusterUnreachable("there is no link to the node that owns the queue now"))
+        elif len(self._asked) >= ASKS_MAX:
+            then(Failed(f"{talk.peer} has {ASKS_MAX} questions to answer: try again later"))
+        else:
+            self._asked[id] = _Asked(wanted, then)
+            self._tell_verdicts(talk)  # what was settled before is so for what is asked
+            talk.put(question)
+
+    def get(
+        self,
+        wanted: Wanted,
+        noted: object,
+        channel: Channel,
+        no_ack: bool,
+        then: TakeGot,
+    ) -> None:
+        """As Owner.get."""
+        id, out = next(self._ids), self._gets
+
+        def got(answer: messages.Got | LogstoreError) -> None:
+            if isinstance(answer, LogstoreError) or not answer.batch:
+                then(answer if isinstance(answer, LogstoreError) else None)
+                return
+            try:
+                found = self._one(answer)
+            except BrokenProtocol as error:
+                then(error)
+                raise
+            if no_ack:
+                tag = channel.unacked.pass_over(1)
+                self._note(_SETTLE, out, answer.taken, 1)
+            else:
+                tag = channel.unacked.add(noted, out, answer.taken, 1, None)
+            then(Got(tag, found, answer.ready))
+
+        self._ask(id, messages.Get(id, out, *wanted), messages.Got, got)
+
+    def _one(self, answer: messages.Got) -> Delivery:
+        """Raises BrokenProtocol."""
+        found = deliveries(answer.batch, bytes((answer.again,)), self._showing)
+        if len(found) != 1:
+            raise BrokenProtocol(f"{len(found)} messages, and one was to be fetched")
+        return found[0]
+
+    def purge(self, wanted: Wanted, then: TakeTotal) -> None:
+        """As Owner.purge."""
+        id = next(self._ids)
+
+        def purged(answer: messages.Purged | LogstoreError) -> None:
+            then(answer if isinstance(answer, LogstoreError) else answer.total)
+
+        self._ask(id, messages.Purge(id, *wanted), messages.Purged, purged)
+
+    def look(self, wanted: Wanted, then: TakeCounts) -> None:
+        """As Owner.look."""
+        id = next(self._ids)
+        self._ask(id, messages.Look(id, *wanted), messages.Counts, then)
+
+    def ask(self, kind: int, content: bytes, then: TakeContent) -> None:
+        """As Owner.ask."""
+        id = next(self._ids)
+
+        def answered(answer: messages.Answer | LogstoreError) -> None:
+            then(answer if isinstance(answer, LogstoreError) else bytes(answer.content))
+
+        self._ask(id, messages.Ask(id, kind, content), messages.Answer, answered)
+
+    # Consumers
+
+    def subscribe(
+        self,
+        wanted: Wanted,
+        noted: object,
+        subscription: Subscription,
+        then: Done,
+    ) -> FarConsumer:
+        """As Owner.subscribe."""
+        id, no_ack = next(self._ids), subscription.no_ack
+        consumer = FarConsumer(id, wanted, noted, subscription)
+
+        def answered(answer: messages.Subscribed | LogstoreError) -> None:
+            if isinstance(answer, LogstoreError):
+                self._detach(consumer)
+                self._consumers.pop(id, None)
+                then(answer)
+            else:
+                then(None)
+
+        question = messages.Subscribe(
+            id, *wanted, subscription.tag, subscription.channel.name.encode(),
+            subscription.exclusive, subscription.priority, 0 if no_ack else subscription.prefetch,
+            0 if no_ack else subscription.timeout_ms,  # it has a message only on its way here
+            fields.table(table_of(subscription.arguments)), consumer.below,
+        )  # fmt: skip
+        if self._talk is not None:
+            self._consumers[id] = self._attached[subscription] = consumer
+        self._ask(id, question, messages.Subscribed, answered)
+        return consumer
+
+    def unsubscribe(self, consumer: FarConsumer) -> None:
+        """As Owner.unsubscribe."""
+        talk = self._talk
+        if not consumer.attached or talk is None:
+            return
+        consumer.attached = False
+        del self._attached[consumer.subscription]
+        self._woken.pop(consumer, None)
+        self._give_back(consumer)
+        self._tell_verdicts(talk)
+        talk.put(messages.Unsubscribe(consumer.id))
+
+    def _give_back(self, consumer: FarConsumer) -> None:
+        """What has come, and its client has not seen."""
+        first, count = consumer.passed, consumer.drop()
+        if count:
+            self._note(_RELEASE, consumer.id, first, count)
+
+    def wake(self, consumer: FarConsumer) -> None:
+        """As Owner.wake."""
+        if consumer.attached:
+            self._woken[consumer] = None
+            self._look_soon()
+
+    def _deliver(self, message: messages.Deliver) -> None:
+        some = deliveries(message.batch, message.again, self._showing)
+        consumer = self._consumers.get(message.id)
+        if consumer is None:
+            raise BrokenProtocol(f"it gives messages to nobody: {message.id}")
+        consumer.take(message.first, some, len(message.batch))
+        if consumer.attached:
+            self.wake(consumer)
+        else:  # it was on its way when its client went
+            self._give_back(consumer)
+
+    def _cancelled(self, message: messages.Cancelled) -> None:
+        consumer = self._consumers.get(message.id)
+        if consumer is None:
+            raise BrokenProtocol(f"it cancels what is no consumer: {message.id}")
+        was_attached, of = consumer.attached, consumer.subscription
+        self._woken.pop(consumer, None)
+        self._detach(consumer)
+        self._left(consumer)
+        if not was_attached:
+            return
+        if message.why == messages.MOVED:
+            self._when_lost([consumer], NotOwner(consumer.wanted.queue))
+            return
+        if message.why == messages.LATE:  # the owner has taken back what it had
+            of.channel.unacked.drain_consumer(of)
+        of.cancelled()
+
+    def _left(self, consumer: FarConsumer | None) -> None:
+        if consumer is None:
+            raise BrokenProtocol("it ends what is no consumer")
+        consumer.left = True
+        self._tidy(consumer)
+
+    def _tidy(self, consumer: FarConsumer) -> None:
+        """One whose messages are settled need not be known any more."""
+        if consumer.left and not consumer.out:
+            self._consumers.pop(consumer.id, None)
+
+    # What becomes of messages
+
+    def settle(self, delivered: Group) -> None:
+        """As Owner.settle."""
+        self._say(_SETTLE, delivered)
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """As Owner.release."""
+        self._say(_FAILED if failed else _RELEASE, delivered)
+
+    def reject(self, delivered: Group) -> None:
+        """As Owner.reject."""
+        self._say(_REJECT, delivered)
+
+    def called(self, delivered: Group) -> tuple[int, Sequence[Run]] | None:
+        """As what the owner knows these: their id and numbers, for a question that settles them.
+
+        They are not settled otherwise from then on. None: they are of a link that is no more.
+        """
+        if not self._is_of_this_link(delivered):
+            self._old(delivered)
+            return None
+        those: Bits = {}
+        for block, mask in parts(delivered.first, delivered.bits):
+            those[block] = those.get(block, 0) | mask
+        self._less(delivered)
+        return delivered.lane, list(runs(those))
+
+    def _is_of_this_link(self, delivered: Group) -> bool:
+        id = delivered.lane
+        return self._talk is not None and (id == self._gets or id in self._consumers)
+
+    def _old(self, delivered: Group) -> None:
+        """Of a link that is no more; but its client has room for others now."""
+        consumer = self._attached.get(delivered.consumer)
+        if consumer is not None:
+            self.wake(consumer)
+
+    def _less(self, delivered: Group) -> None:
+        """These are not its consumer's any more: it may have room."""
+        consumer = self._consumers.get(delivered.lane)
+        if consumer is not None:
+            consumer.out -= delivered.size
+            self._tidy(consumer)
+            self.wake(consumer)
+
+    def _say(self, verdict: int, delivered: Group) -> None:
+        if not self._is_of_this_link(delivered):
+            self._old(delivered)
+            return
+        those = self._verdicts[verdict].setdefault(delivered.lane, {})
+        for block, mask in parts(delivered.first, delivered.bits):
+            those[block] = those.get(block, 0) | mask
+        self._less(delivered)
+        self._look_soon()
+
+    def _note(self, verdict: int, id: int, first: int, count: int) -> None:
+        include(self._verdicts[verdict].setdefault(id, {}), first, count)
+        self._look_soon()
+
+    def _tell_verdicts(self, talk: Talk) -> None:
+        """Neighbours of a turn are one run."""
+        verdicts, self._verdicts = self._verdicts, ({}, {}, {}, {})
+        for verdict, by_id in enumerate(verdicts):
+            for id, those in by_id.items():
+                for some in _framed(runs(those)):
+                    talk.put(_settled(verdict, id, some))
+
+    # The end of a turn
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._soon(self._look)
+
+    def _look(self) -> None:
+        """Give clients what has come, and tell the owner what has become of it."""
+        self._looking = False
+        talk, left = self._talk, LOOK_MAX
+        if talk is None or talk.full:  # an owner that does not read hears of it once it does
+            return
+        woken, self._woken = self._woken, {}
+        credits: list[messages.Credit] = []
+        for consumer in woken:
+            if not consumer.attached:
+                continue
+            if left <= 0:
+                self.wake(consumer)
+                continue
+            first, given = consumer.passed, consumer.give(left)
+            left -= given
+            if given and consumer.subscription.no_ack:
+                self._note(_SETTLE, consumer.id, first, given)
+                consumer.out -= given
+            if left <= 0 and consumer.waiting:
+                self.wake(consumer)
+            if (credit := consumer.credit()) is not None:
+                credits.append(credit)
+        self._tell_verdicts(talk)
+        for it in credits:
+            talk.put(it)
+
+
+def _framed(those: Iterable[Run]) -> Iterator[tuple[Run, ...]]:
+    """As many runs to a frame as it may have."""
+    some: list[Run] = []
+    for first, count in those:
+        for begin in range(first, first + count, RUN_MAX):
+            some.append((begin, min(RUN_MAX, first + count - begin)))
+            if len(some) == RUNS_MAX:
+                yield tuple(some)
+                some = []
+    if some:
+        yield tuple(some)

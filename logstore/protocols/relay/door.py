@@ -1,0 +1,53 @@
+"""What all links of other nodes to this one share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from secrets import token_bytes
+from typing import Protocol
+
+from logstore.access.failures import Failures
+from logstore.broker.queues.named import Group, Named
+from logstore.counts.doors import DoorCounts
+from logstore.errors import LogstoreError
+from logstore.protocols.house import Work
+from logstore.relay.proof import NONCE_BYTES
+from logstore.relay.wire import Run
+from logstore.slices import Slices
+
+Answered = Callable[[bytes | LogstoreError], None]
+# A question of a kind that the link does not know itself: who asks, what, and who gets the answer,
+# once, now or later.
+Asked = Callable[["Asker", bytes, Answered], None]
+
+
+class Asker(Protocol):
+    """A node that asks, as far as answers need it."""
+
+    @property
+    def node(self) -> bytes:
+        """Its name."""
+
+    def take(self, id: int, those: Sequence[Run]) -> list[Group]:
+        """Messages that it has, by their numbers under this id; they are the caller's to settle.
+
+        Raises Refused where it does not have all of them: none is taken, then.
+        """
+
+
+@dataclass(slots=True)
+class RelayDoor:
+    """A node, its queues, and what it is asked for."""
+
+    node: bytes  # its name
+    secret: bytes  # that all nodes have
+    # A queue that this node owns. Raises NoVhost, NoQueue, NotOwner.
+    find: Callable[[bytes, bytes, int], Named]
+    work: Work
+    # Whether a queue that is gone here is another node's now, so that its consumers go there.
+    moved: Callable[[Named], bool] = lambda _: False
+    asked: dict[int, Asked] = field(default_factory=dict)  # by kind
+    stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
+    nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES)
+    slices: Slices = field(default_factory=Slices)
+    failures: Failures = field(default_factory=lambda: Failures(0.0))
+    traffic: DoorCounts = field(default_factory=DoorCounts)

@@ -1,0 +1,347 @@
+"""What another node is given of this one's queues, by the messages of the link to it.
+
+All that is out to it goes back when the link ends, before its consumers do: a queue's next consumer
+begins with what goes back.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from logstore.broker.queues.away.carried import Carrying
+from logstore.broker.queues.away.refusals import told
+from logstore.broker.queues.heads import oldest_ms
+from logstore.broker.queues.named import Group, Named
+from logstore.broker.queues.settling import Verdict, rejected, released, settled
+from logstore.broker.queues.subscription import Got
+from logstore.errors import BrokenProtocol, LogstoreError, Refused
+from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.relay.lent import Fetched, Lent
+from logstore.relay import messages
+from logstore.relay.messages import Message
+from logstore.relay.talk import OUT_BYTES_MAX, Talk
+from logstore.relay.wire import Run
+from logstore.slices import Steps
+
+CONSUMERS_MAX: Final = 65_536  # of one node
+OUT_MAX: Final = 1 << 20  # messages that one node has, of all queues; then it is given no more
+ASKS_MAX: Final = 10_000  # that have no answer yet; the other side keeps to it
+LENT_BYTES: Final = 2048  # that one consumer takes
+OUT_BYTES: Final = 32  # that one message takes which is out, at the most as a rule
+ASK_BYTES: Final = 512
+END_UNITS: Final = 3  # of work in slices: to give back some messages, to end a consumer
+AT_ONCE: Final = 300
+
+
+class Lending:
+    """To one node; the ``Told`` of its link."""
+
+    def __init__(self, door: RelayDoor, unsent: Callable[[], int]) -> None:
+        """``unsent``: bytes that the connection has, and the node has not read."""
+        self.carrying = Carrying()
+        self.lents: dict[int, Lent] = {}  # also those that have ended, while they have any out
+        self.out = 0  # messages
+        self.asks: set[int] = set()  # that are not answered
+        self._door = door
+        self._unsent = unsent
+        self._talk: Talk | None = None
+        self._fetched: Fetched | None = None
+        self._fetched_id = 0
+        self._last = 0  # the highest number that something was asked with
+        self._starved: dict[Named, None] = {}  # may have more than there was room for
+
+    # The link, as relay.talk.Told
+
+    def opened(self, talk: Talk) -> None:
+        """As Told.opened."""
+        self._talk = talk
+
+    def drained(self) -> None:
+        """As Told.drained; ``feed`` sees to it, once the connection has sent it."""
+
+    def heard(self, message: Message) -> None:
+        """As Told.heard."""
+        carry_out = _ACTS.get(type(message))
+        if carry_out is None:
+            raise BrokenProtocol(f"one that asks sends {type(message).__name__}")
+        carry_out(self, message)
+
+    def lost(self, why: LogstoreError) -> None:
+        """As Told.lost: all that it has goes back, in their order; its consumers end."""
+        self._talk = None
+        lents, self.lents = list(self.lents.values()), {}
+        fetched, self._fetched = self._fetched, None
+        live = [it for it in lents if not it.ended]
+        for it in lents:
+            it.ended = True  # it takes nothing
+        self._door.slices.begin(_ending(lents, fetched, live), lambda _: None, AT_ONCE)
+        self.out = 0
+
+    # As what is lent sees it
+
+    @property
+    def held_bytes(self) -> int:
+        """As Session.held_bytes."""
+        held = LENT_BYTES * len(self.lents) + OUT_BYTES * self.out + ASK_BYTES * len(self.asks)
+        return held + (0 if self._talk is None else self._talk.out_bytes)
+
+    def put(self, message: Message) -> None:
+        """To the node, if it is still there."""
+        if self._talk is not None:
+            self._talk.put(message)
+
+    def has_room(self, queue: Named) -> bool:
+        """As Lender.has_room."""
+        talk = self._talk
+        good = (
+            talk is not None
+            and self.out < OUT_MAX
+            and talk.out_bytes + self._unsent() < OUT_BYTES_MAX
+        )
+        if not good:
+            self._starved[queue] = None
+        return good
+
+    def feed(self) -> None:
+        """Some is sent, or settled: queues that had more than there was room for go on."""
+        starved, self._starved = self._starved, {}
+        for queue in starved:
+            if self.has_room(queue):
+                queue.wake()
+
+    def given(self, count: int) -> None:
+        """As Lender.given."""
+        self._door.traffic.messages_out += count
+
+    def recount(self, lent: Lent | Fetched) -> None:
+        """As Lender.recount."""
+        has = len(lent.unacked)
+        self.out += has - lent.counted
+        lent.counted = has
+
+    def moved(self, queue: Named) -> bool:
+        """As Lender.moved."""
+        return self._door.moved(queue)
+
+    def tidy(self, lent: Lent | Fetched) -> None:
+        """One that has ended and has nothing is forgotten."""
+        if isinstance(lent, Lent) and lent.ended and not lent.unacked:
+            self.lents.pop(lent.id, None)
+
+    # What is asked
+
+    def new(self, id: int) -> None:
+        """Something is asked for. Raises BrokenProtocol."""
+        if id <= self._last:
+            raise BrokenProtocol(f"it asks with the number {id} after {self._last}")
+        if len(self.asks) >= ASKS_MAX:
+            raise BrokenProtocol(f"it asks for more than {ASKS_MAX} things at once")
+        self._last = id
+        self.asks.add(id)
+
+    def answer(self, id: int, message: Message) -> None:
+        """One of those has its answer."""
+        self.asks.discard(id)
+        self.put(message)
+
+    def refuse(self, id: int, error: LogstoreError) -> None:
+        """There is none."""
+        self.answer(id, told(id, error))
+
+    def subscribe(self, asked: messages.Subscribe) -> None:
+        """Raises BrokenProtocol, LogstoreError."""
+        if len(self.lents) >= CONSUMERS_MAX:
+            raise Refused(f"a node has {CONSUMERS_MAX} consumers of another at the most")
+        queue = self._door.find(asked.vhost, asked.queue, asked.number)
+        lent = Lent(self, queue, asked)
+        queue.subscribe(lent)
+        self.lents[asked.id] = lent
+        self.answer(asked.id, messages.Subscribed(asked.id))
+
+    def unsubscribe(self, asked: messages.Unsubscribe) -> None:
+        """Raises BrokenProtocol."""
+        lent = self._lent(asked.id)
+        if lent is None or lent.ended:  # it was cancelled just now, and is told so
+            return
+        lent.ended = True
+        lent.queue.unsubscribe(lent)
+        self.put(messages.Unsubscribed(asked.id))
+        self.tidy(lent)
+
+    def credit(self, given: messages.Credit) -> None:
+        """Raises BrokenProtocol."""
+        lent = self._lent(given.id)
+        if lent is not None:
+            lent.credit(given.below, given.passed)
+            if not lent.ended:
+                lent.queue.wake()
+
+    def _lent(self, id: int) -> Lent | None:
+        """None: it has gone meanwhile. Raises BrokenProtocol."""
+        found = self.lents.get(id)
+        if found is None and id > self._last:
+            raise BrokenProtocol(f"it means {id}, which it has not begun")
+        return found
+
+    def get(self, asked: messages.Get) -> None:
+        """Raises BrokenProtocol, LogstoreError."""
+        fetched = self._fetching(asked.out)
+        queue = self._door.find(asked.vhost, asked.queue, asked.number)
+
+        def got(found: Got | None) -> None:
+            if self._talk is None:  # it has gone while it waited
+                _give_back(fetched.unacked.drain())
+            elif found is None:
+                self.answer(asked.id, messages.Got(asked.id, 0, 0, False, b""))
+            else:
+                it = found.delivery
+                batch = self.carrying.batch([it])
+                self.recount(fetched)
+                self.given(1)
+                again = it.redelivered
+                self.answer(asked.id, messages.Got(asked.id, found.tag, found.ready, again, batch))
+
+        queue.get(fetched, False, got)
+
+    def _fetching(self, id: int) -> Fetched:
+        """Raises BrokenProtocol."""
+        if self._fetched is None:
+            assert self._talk is not None
+            if id in self.lents:
+                raise BrokenProtocol(f"{id} is a consumer, and nothing else")
+            self._fetched, self._fetched_id = Fetched(self._talk.peer), id
+        if id != self._fetched_id:
+            raise BrokenProtocol(f"what it fetches is out as {self._fetched_id}, not as {id}")
+        return self._fetched
+
+    def purge(self, asked: messages.Purge) -> None:
+        """Raises LogstoreError."""
+        queue = self._door.find(asked.vhost, asked.queue, asked.number)
+        queue.purge(lambda total: self.answer(asked.id, messages.Purged(asked.id, total)))
+
+    def look(self, asked: messages.Look) -> None:
+        """Raises LogstoreError."""
+        queue = self._door.find(asked.vhost, asked.queue, asked.number)
+
+        def open() -> None:
+            if queue.failed is not None:
+                self.refuse(asked.id, queue.failed)
+                return
+            heads = queue.heads()
+            if heads:
+                self._door.work(partial(oldest_ms, heads), known)
+            else:
+                known(None)
+
+        def known(head_ms: int | None) -> None:
+            counts = queue.ready, queue.out, len(queue.subscriptions)
+            self.answer(asked.id, messages.Counts(asked.id, *counts, head_ms))
+
+        queue.when_open(open)
+
+    def ask(self, asked: messages.Ask) -> None:
+        """Raises LogstoreError."""
+        found = self._door.asked.get(asked.kind)
+        if found is None:
+            raise Refused(
+                f"this node does not know questions of kind {asked.kind}: bring all nodes to the "
+                f"same release"
+            )
+
+        def answered(answer: bytes | LogstoreError) -> None:
+            if isinstance(answer, LogstoreError):
+                self.refuse(asked.id, answer)
+            else:
+                self.answer(asked.id, messages.Answer(asked.id, answer))
+
+        found(self, bytes(asked.content), answered)
+
+    # What becomes of messages
+
+    def verdict(self, id: int, those: Sequence[Run], verdict: Verdict) -> None:
+        """Raises BrokenProtocol."""
+        holder = self._holder(id)
+        if holder is None:
+            return
+        first, count = those[-1]
+        if first + count > holder.unacked.next_tag:
+            raise BrokenProtocol(f"it says what becomes of {first + count - 1}, which is not out")
+        for first, count in those:
+            for group in holder.unacked.take_between(first, first + count - 1):
+                verdict(group)
+        self.recount(holder)
+        self.tidy(holder)
+
+    def _holder(self, id: int) -> Lent | Fetched | None:
+        return self._fetched if id == self._fetched_id and id else self._lent(id)
+
+    @property
+    def node(self) -> bytes:
+        """As Asker.node."""
+        return b"" if self._talk is None else self._talk.node
+
+    def take(self, id: int, those: Sequence[Run]) -> list[Group]:
+        """As Asker.take."""
+        holder = self._holder(id)
+        tags = [tag for first, count in those for tag in range(first, first + count)]
+        if holder is None or not all(tag in holder.unacked for tag in tags):
+            raise Refused("the node does not have all of these messages, any more")
+        found: list[Group] = []
+        for first, count in those:
+            found += holder.unacked.take_between(first, first + count - 1)
+        self.recount(holder)
+        self.tidy(holder)
+        return found
+
+
+def _put_back(group: Group) -> None:
+    """Nobody has failed with it."""
+    group.queue.release(group, failed=False)
+
+
+def _give_back(groups: Sequence[Group]) -> None:
+    for group in groups:
+        _put_back(group)
+
+
+def _ending(lents: Sequence[Lent], fetched: Fetched | None, live: Sequence[Lent]) -> Steps:
+    for it in (*lents, *(() if fetched is None else (fetched,))):
+        for group in it.unacked.drain():
+            _put_back(group)
+            yield END_UNITS
+    for lent in live:
+        lent.queue.unsubscribe(lent)
+        yield END_UNITS
+
+
+def _asked(act: Callable[[Lending, Any], None]) -> Callable[[Lending, Any], None]:
+    """What has an answer: why there is none, is one."""
+
+    def carry_out(of: Lending, message: Any) -> None:  # noqa: ANN401
+        of.new(message.id)
+        try:
+            act(of, message)
+        except BrokenProtocol:
+            raise
+        except LogstoreError as error:
+            of.refuse(message.id, error)
+
+    return carry_out
+
+
+def _release(of: Lending, message: messages.Release) -> None:
+    of.verdict(message.id, message.runs, released if message.failed else _put_back)
+
+
+_ACTS: Final[dict[type[Message], Callable[[Lending, Any], None]]] = {
+    messages.Subscribe: _asked(Lending.subscribe),
+    messages.Get: _asked(Lending.get),
+    messages.Purge: _asked(Lending.purge),
+    messages.Look: _asked(Lending.look),
+    messages.Ask: _asked(Lending.ask),
+    messages.Unsubscribe: Lending.unsubscribe,
+    messages.Credit: Lending.credit,
+    messages.Settle: lambda of, it: of.verdict(it.id, it.runs, settled),
+    messages.Reject: lambda of, it: of.verdict(it.id, it.runs, rejected),
+    messages.Release: _release,
+}

@@ -1,0 +1,166 @@
+"""The link of one node to this one: bytes in, bytes out, and its time.
+
+Who has shown that it has the secret may subscribe, fetch and settle; what it asks for is carried
+out by ``lending.py``. One that has another secret is told so, and closed, after as long as a wrong
+password is held back.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from logstore.errors import BrokenProtocol
+from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.relay.lending import Lending
+from logstore.protocols.session import About, Buffer, Link
+from logstore.relay.messages import SIZE
+from logstore.relay.talk import Talk, WrongSecret
+
+READ_S: Final = 0.004  # that taking messages may take, in one turn
+SESSION_BYTES: Final = 2048
+STOPPING: Final = "it stops"
+
+
+class RelaySession:
+    """A ``Session``."""
+
+    __slots__ = ("_door", "_due", "_lending", "_link", "_now", "_wants", "closed", "kept", "talk")
+
+    busy = False
+
+    def __init__(self, door: RelayDoor, link: Link) -> None:
+        self.kept = False
+        self.closed: str | None = None
+        self._door = door
+        self._link = link
+        self._now = 0.0
+        self._wants = 0
+        self._due: float | None = None  # when it is closed, having another secret
+        self._lending = Lending(door, lambda: link.unsent)
+        self.talk = Talk(
+            door.node, door.secret, door.nonce(), self._lending, lambda: self._now, link.wake
+        )
+        link.wake()  # the time in which it has to begin, begins then
+
+    def about(self) -> About:
+        """As Doorway.about."""
+        it = self._lending
+        return About(
+            client=self.talk.node.decode("utf-8", "backslashreplace"),
+            state=self.talk.phase.name.lower(),
+            facts={"consumers": len(it.lents), "unacked": it.out, "questions": len(it.asks)},
+        )
+
+    @property
+    def wants(self) -> int:
+        return self._wants
+
+    @property
+    def held_bytes(self) -> int:
+        return SESSION_BYTES + self._lending.held_bytes
+
+    @property
+    def deadline(self) -> float | None:
+        if self.talk.failure is None:
+            return self.talk.deadline
+        return self._due
+
+    def _begin(self, now: float) -> None:
+        if not self._now:
+            self._now = now
+            self.talk.begin()
+        self._now = now
+
+    def receive(self, data: memoryview, now: float) -> int:
+        """As Session.receive."""
+        self._begin(now)
+        if self.talk.failure is not None:
+            return len(data)
+        self.talk.came()
+        taken = self._take(data)
+        self._look()
+        return len(data) if self.talk.failure is not None else taken
+
+    def _take(self, data: memoryview) -> int:
+        """Whole messages from the front; how many bytes they were."""
+        talk, at, until = self.talk, 0, self._door.stopwatch() + READ_S
+        self._wants = 0
+        while talk.failure is None and len(data) - at >= SIZE.size:
+            (size,) = SIZE.unpack_from(data, at)
+            if not 0 < size <= talk.frame_bytes_max:
+                most = talk.frame_bytes_max
+                talk.lose(
+                    BrokenProtocol(f"{talk.peer}: a message of {size} bytes, not 1 to {most}")
+                )
+                break
+            end = at + SIZE.size + size
+            if end > len(data):
+                self._wants = SIZE.size + size
+                break
+            talk.received(memoryview(bytes(data[at + SIZE.size : end])))
+            at = end
+            if self._door.stopwatch() > until:
+                self._link.wake()  # others first
+                break
+        return at
+
+    def wake(self, now: float) -> None:
+        """As Session.wake."""
+        self._begin(now)
+        if self._link.unread:  # it has said something that was not taken yet
+            self.talk.came()
+        self.talk.look()
+        self._look()
+
+    def _look(self) -> None:
+        """Whether it has ended, or may be given more."""
+        failure = self.talk.failure
+        if failure is None:
+            self._lending.feed()
+        elif isinstance(failure, WrongSecret):
+            if self._due is None:
+                self._due = self._now + self._door.failures.add(
+                    self._link.peer_address[0], self._now
+                )
+            if self._now >= self._due:
+                self._end(str(failure))
+        else:
+            self._end(str(failure))
+
+    def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
+        """As Session.outgoing."""
+        if self._due is not None:  # it is told later
+            return ()
+        out = self.talk.outgoing()
+        if not out:
+            self._lending.feed()
+            return ()
+        return out if len(out) == 1 else (b"".join(out),)
+
+    def finish(self, now: float) -> None:
+        """As Session.finish."""
+        self._now = now
+        self.talk.end("it reads no more")
+        self._end("")
+
+    def leave(self, now: float) -> bool:
+        """As Session.leave: others take over what is this one's."""
+        self._begin(now)
+        self.talk.end(STOPPING)
+        self._end("")
+        return False
+
+    def end_by(self, reason: str) -> None:
+        """As Doorway.end."""
+        self.talk.end(reason)
+        self._end(reason)
+        self._link.wake()
+
+    def close(self) -> None:
+        """As Session.close."""
+        self.talk.end("the connection is gone")
+        self._end("")
+
+    def _end(self, reason: str) -> None:
+        self._due = None
+        if self.closed is None:
+            self.closed = reason

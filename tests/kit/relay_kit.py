@@ -1,0 +1,172 @@
+"""Two nodes and the link between them without sockets: bytes go over when a test says so.
+
+The owner has real queues; the node that asks has channels and consumers as queues see them.
+"""
+
+from itertools import count
+
+from amqp_kit import FakeLink
+from queue_parts import Channel, Consumer
+from turns_by_hand import Turns
+
+from logstore.access.failures import Failures
+from logstore.broker.queues.away.consumer import Wanted
+from logstore.broker.queues.away.owner import FarOwner
+from logstore.broker.queues.message import Showing
+from logstore.broker.queues.refusals import NotOwner
+from logstore.errors import ClusterUnreachable
+from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.relay.session import RelaySession
+from logstore.relay.talk import Talk
+
+SECRET = b"that all nodes have"
+NONCES = (number.to_bytes(32) for number in count(1))
+
+
+class FarChannel(Channel):
+    """A channel of a client that is connected to the node that asks."""
+
+    name = "127.0.0.1:4711 -> 127.0.0.1:5672 (1)"
+
+
+class FarClient(Consumer):
+    """Its consumer."""
+
+    def __init__(self, channel=None, prefetch=0, **given):
+        super().__init__(FarChannel() if channel is None else channel, prefetch, **given)
+
+
+class Away:
+    """A queue as it is noted in channels of the node that asks."""
+
+    def __init__(self, owner):
+        self.settle, self.release, self.reject = owner.settle, owner.release, owner.reject
+
+
+class Stream:
+    """Bytes on their way, cut into messages by whoever receives them."""
+
+    def __init__(self):
+        self.data = b""
+
+    def frames(self):
+        while len(self.data) >= 4:
+            end = 4 + int.from_bytes(self.data[:4])
+            if len(self.data) < end:
+                return
+            frame, self.data = self.data[4:end], self.data[end:]
+            yield memoryview(frame)
+
+
+class Joined:
+    """``node``: as of ``queue_parts``, which owns the queues."""
+
+    def __init__(self, node, **door):
+        self.node = node
+        self.now = 100.0
+        self.door = RelayDoor(
+            b"owner", SECRET, self._find, node.work, nonce=lambda: next(NONCES),
+            failures=Failures(1.0), **door,
+        )  # fmt: skip
+        self.ids = count(1)
+        self.turns = Turns()  # of the node that asks
+        self.lost = []  # consumers, and why
+        self.owner = FarOwner(
+            self.ids, self.turns.soon, Showing(), lambda *those: self.lost.append(those)
+        )
+        self.away = Away(self.owner)
+        self.links = 0
+        self.talk = self.session = None
+
+    def _find(self, vhost, name, number):
+        found = self.node.queues.vhost(vhost).queue(name)
+        if found.id != number:
+            raise NotOwner(name)
+        return found
+
+    def wanted(self, name=b"q"):
+        return Wanted(b"/", name, self.node.vhost.queue(name).id)
+
+    # The link
+
+    def connect(self, secret=SECRET, to=b"owner", me=b"asker", *, run=True):
+        self.links += 1
+        self.link = FakeLink(self.node.turns, 5000 + self.links)
+        self.link.look = self._look
+        self.session = RelaySession(self.door, self.link)
+        self.talk = Talk(me, secret, next(NONCES), self.owner, lambda: self.now, lambda: None, to)
+        self.there, self.back = b"", Stream()  # on their way to the owner, and from it
+        if run:
+            self.run()
+
+    def _look(self):
+        if self.session is not None:
+            self.session.wake(self.now)
+
+    def send(self, most=None):
+        """What the node that asks has to say, so many bytes of it; how many those were."""
+        self.there += b"".join(self.talk.outgoing())
+        some = self.there if most is None else self.there[:most]
+        if not some or self.session.closed is not None:
+            return 0
+        taken = self.session.receive(memoryview(some), self.now)
+        self.there = self.there[taken:]
+        return taken
+
+    def take(self, most=None):
+        """What the owner has to say, so many bytes of it; how many those were."""
+        if self.link.unsent:
+            return 0
+        said = b"".join(map(bytes, self.session.outgoing(1 << 20)))
+        self.back.data += said
+        some = len(self.back.data) if most is None else most
+        late = self.back.data[some:]
+        self.back.data = self.back.data[:some]
+        taken = 0
+        for frame in self.back.frames():
+            taken += len(frame) + 4
+            self.talk.received(frame)
+        self.back.data += late
+        return taken or len(said)
+
+    def run(self):
+        """Until nobody has anything to say or to do."""
+        moved = True
+        while moved:
+            self.node.run()
+            moved = bool(self.turns.left)
+            self.turns.over()
+            if self.session is not None:
+                moved = bool(self.send()) or moved
+                self.node.run()
+                moved = bool(self.take()) or moved
+
+    def cut(self):
+        """The connection is gone; what was on its way is, too."""
+        session, talk = self.session, self.talk
+        self.session = self.talk = None
+        if session is not None:
+            session.close()
+            talk.lose(ClusterUnreachable("cut"))
+
+    # Clients
+
+    def subscribe(self, client, name=b"q"):
+        """What it is told, if it has been told; and its far consumer."""
+        told = []
+        client.far = self.owner.subscribe(self.wanted(name), self.away, client, told.append)
+        client.told = told
+        return client
+
+    def consume(self, name=b"q", **given):
+        client = self.subscribe(FarClient(**given), name)
+        self.run()
+        assert client.told == [None]
+        return client
+
+    def fetch(self, channel, *, no_ack=False, name=b"q"):
+        told = []
+        self.owner.get(self.wanted(name), self.away, channel, no_ack, told.append)
+        self.run()
+        [got] = told
+        return got
