@@ -20,7 +20,10 @@ from logstore.protocols.house import Work
 from logstore.turn import Turn
 
 if TYPE_CHECKING:  # few stores have any
+    from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.share_groups import Place
+    from logstore.broker.queues.transaction import Transaction
+    from logstore.broker.shared.dead_letters import Done
     from logstore.broker.shared.kept import TrimmedTelling
     from logstore.broker.shared.rules import Rules
     from logstore.broker.shared.shares import Shares
@@ -47,6 +50,7 @@ class NodeShares:
         self._topics = store.topics
         self._path = store.directory.path
         self._directory = store.directory.writable()
+        self._settings = store.directory.config.store
         self._journal = journal
         self._queues = queues
         self._work = work
@@ -132,6 +136,14 @@ class NodeShares:
         """As Surroundings.by_id: of those that queues have none."""
         return self._topics.by_uuid(topic_id)
 
+    def by_name(self, name: str) -> Topic | None:
+        """As Surroundings.by_name: likewise."""
+        return self._topics.get(name)
+
+    def letters_prefix(self) -> str:
+        """As Surroundings.letters_prefix."""
+        return self._settings.errors_deadletterqueue_topic_name_prefix
+
     def now_ms(self) -> int:
         """As Surroundings.now_ms: it stands still while nobody is heard."""
         return int(self._turn.now() * 1000)
@@ -146,6 +158,23 @@ class NodeShares:
             then(Closed(f"{self._path}: the server has stopped"))
             return
         self._telling.tell(key, value, then)
+
+    def hold(self, held: "Transaction", then: "Done") -> None:
+        """As Surroundings.hold: by the queues, which are opened for it."""
+        self._queues.when_open(partial(self._hold, held, then))
+
+    def _hold(self, held: "Transaction", then: "Done", found: "Queues | LogstoreError") -> None:
+        if self._over:
+            then(Closed(f"{self._path}: the server has stopped"))
+        elif isinstance(found, LogstoreError):
+            then(found)
+        else:
+            found.commit(held, then)
+
+    def crowded(self) -> bool:
+        """As Surroundings.crowded."""
+        queues = self._queues.opened
+        return queues is not None and queues.crowded
 
     def soon(self, call: Callable[[], object]) -> None:
         """As Surroundings.soon."""

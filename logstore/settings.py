@@ -120,6 +120,9 @@ class TopicSettings:
         "have a topic NAME.delayed whose records are moved here when they are due, by their "
         "x-delay or x-deliver-at; counts as the topic's own setting alone",
     )
+    errors_deadletterqueue_group_enable: bool = _setting(
+        False, "share groups may name it as the topic for their dead letters (KIP-1191)"
+    )
     file_delete_delay_ms: int = _setting(
         60_000,
         "taken, and not needed: a dropped segment's files go at once, and readers that have them "
@@ -309,12 +312,12 @@ class GroupSettings:
 
     errors_deadletterqueue_copy_record_enable: bool = _setting(
         False,
-        "taken, and has no effect, as errors.deadletterqueue.topic.name has none",
+        "a dead letter has the key, the value and the headers of its record, too",
     )
     errors_deadletterqueue_topic_name: str = _setting(
         "",
-        "taken, and has no effect: records of a share group that are rejected, or were delivered "
-        "too often, stay in their topic alone",
+        "the topic that gets a dead letter for each record that a member rejects, or that was "
+        "delivered too often (KIP-1191); it must permit that (errors.deadletterqueue.group.enable)",
         pattern=r"[a-zA-Z0-9._-]{1,249}",
     )
     share_auto_offset_reset: str = _setting(
@@ -468,6 +471,12 @@ class StoreSettings:
         "which groups with members go over: of the classic protocol to the new one (upgrade), back "
         "(downgrade), both ways (bidirectional), or none (disabled)",
         words=("bidirectional", "upgrade", "downgrade", "disabled"),
+    )
+    errors_deadletterqueue_topic_name_prefix: str = _setting(
+        "dlq.",
+        "how the name of a topic begins that share groups may name for their dead letters; empty: "
+        "as it likes",
+        pattern=r"[a-zA-Z0-9._-]{1,249}",
     )
     group_share_max_size: int = _setting(
         200, "members of one share group", unit="members", low=1, high=1000

@@ -16,6 +16,8 @@ from logstore.broker.committed import Isolation
 from logstore.broker.coordinator.consumer_member import ConsumerHead
 from logstore.broker.queues.given import number
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.transaction import Transaction
+from logstore.broker.shared.dead_letters import Done
 from logstore.broker.shared.kept import TrimmedTelling, kept_of
 from logstore.broker.shared.rules import Rules, rules_of
 from logstore.broker.shared.share_consumer import PREFETCH_MAX, ShareConsumer
@@ -88,6 +90,7 @@ class StoreShares:
         table = directory.groups
         assert table is not None, "a store that is written has a catalogue"
         self._settings = open_group_settings(directory.config, table.environment)
+        self._store_settings = directory.config.store
         self._consumers: weakref.WeakSet[ShareConsumer] = weakref.WeakSet()
         journal = logs.journal()
         self._journal = Telling(
@@ -166,6 +169,22 @@ class StoreShares:
     def by_id(self, topic_id: bytes) -> Topic | None:
         """As Surroundings.by_id."""
         return self._topics.by_uuid(topic_id)
+
+    def by_name(self, name: str) -> Topic | None:
+        """As Surroundings.by_name."""
+        return self._topics.get(name)
+
+    def letters_prefix(self) -> str:
+        """As Surroundings.letters_prefix."""
+        return self._store_settings.errors_deadletterqueue_topic_name_prefix
+
+    def hold(self, held: Transaction, then: Done) -> None:
+        """As Surroundings.hold."""
+        self._queues.commit(held, then)
+
+    def crowded(self) -> bool:
+        """As Surroundings.crowded."""
+        return self._queues.crowded
 
     def now_ms(self) -> int:
         """As Surroundings.now_ms."""

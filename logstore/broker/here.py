@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from logstore.errors import CorruptBatch, OffsetBelowStart
@@ -36,11 +36,23 @@ def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
     """The records at these offsets; None: it is damaged; no entry: there is none. Waits for what
     has to be fetched. Raises LogFailed, Failed, UnknownPartition.
     """
-    found: dict[int, Record | None] = {}
+    return {
+        offset: record for _, found in looked_up(source, those) for offset, record in found.items()
+    }
+
+
+def looked_up(
+    source: Log, those: Sequence[int]
+) -> Iterator[tuple[Sequence[int], Mapping[int, Record | None]]]:
+    """The same, batch by batch: some of these offsets, ascending, and what ``records_at`` has of
+    them. All of them come.
+    """
     offsets = sorted(those)
     while offsets:
+        found: dict[int, Record | None] = {}
         at = offsets[0]
         if at >= source.safe:
+            yield offsets, found
             break
         some = offsets[:1]
         try:
@@ -52,5 +64,5 @@ def records_at(source: Log, those: Sequence[int]) -> dict[int, Record | None]:
         except (CorruptBatch, IndexError) as error:
             log.error("the record at offset %d can't be read: %s", at, error)  # noqa: TRY400
             found[at] = None
+        yield some, found
         del offsets[: len(some)]
-    return found

@@ -106,6 +106,7 @@ class Metered:
             mqtt_of=SimpleNamespace(opened=None),
             keys_of=SimpleNamespace(opened=None),
             transactions_of=SimpleNamespace(opened=None),
+            shares_of=SimpleNamespace(opened=None),
             space=SimpleNamespace(counts=SpaceCounts()),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),

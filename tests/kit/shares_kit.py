@@ -8,7 +8,10 @@ from clock import NOW_MS
 from transacting_kit import HeldLog
 from transactions_kit import a_ledger
 
+from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.partitions import Partitions
+from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.share_groups import Place
 from logstore.broker.shared.rules import EARLIEST, Rules
 from logstore.broker.shared.shared_partition import SharedPartition
@@ -72,20 +75,30 @@ class Shop:
             self.ms = before.ms
             _copy(before.journal, self.journal, lost=lost)
             for topic in before.topics.values():
-                copied = self.topic(topic.name, len(topic.partitions), topic.id)
+                its = len(topic.partitions), topic.id, topic.settings
+                copied = self.topic(topic.name, *its)
                 for old, new in zip(topic.partitions, copied.partitions, strict=True):
                     _copy(old, new, lost=lost)
         self.journal.notes.freeze()
         self._ended = False
+        self.prefix = ""
+        notes = self.journal.notes
+        self.holding = Holding(self.journal, notes, self.soon, self._end_soon)
+        self.holding.partitions = Partitions(
+            self, self.work, self.wall_ms, lambda _: None, lambda *_: None, self.holding.seen
+        )
+        unfinished = notes.unfinished()
+        resume(self.journal, unfinished, {}.get, self.holding, all_known=True, topics_known=True)
         self.telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
         sessions = Sessions() if sessions_max is None else Sessions(sessions_max)
         self.shares = Shares(self.journal.notes.shares().partitions(), self, sessions)
         self.shares.forget_topics()
         self.turn()
 
-    def topic(self, name="t", partitions=1, topic_id=None):
+    def topic(self, name="t", partitions=1, topic_id=None, settings=None):
         logs = [PartitionLog(f"{name}-{n}") for n in range(partitions)]
-        made = Topic(name, topic_id or str(uuid.uuid4()), logs, Config().topic({}), NOW_MS)
+        settings = Config().topic({}) if settings is None else settings
+        made = Topic(name, topic_id or str(uuid.uuid4()), logs, settings, NOW_MS, self.wall_ms)
         self.topics[made.uuid] = made
         return made
 
@@ -101,6 +114,20 @@ class Shop:
 
     def by_id(self, topic_id):
         return self.topics.get(topic_id)
+
+    by_uuid = by_id
+
+    def by_name(self, name):
+        return next((it for it in self.topics.values() if it.name == name), None)
+
+    def letters_prefix(self):
+        return self.prefix
+
+    def hold(self, held, then):
+        self.holding.begin(held, then)
+
+    def crowded(self):
+        return self.holding.crowded
 
     def now_ms(self):
         return self.ms
@@ -140,8 +167,18 @@ class Shop:
             if self._ended:
                 self._ended = False
                 self.telling.end_turn()
+                self._end_holding()
                 if self.quick:
                     self.journal.sync()
+
+    def _end_holding(self):
+        while self.holding.has_begun:
+            try:
+                self.journal.append(encode(self.holding.fill([], self.wall_ms())))
+            except LogstoreError as error:
+                self.holding.refused(error)
+            else:
+                self.holding.told(self.journal.end)
 
     def sync(self):
         self.journal.sync()

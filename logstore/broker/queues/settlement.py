@@ -328,6 +328,12 @@ class Settlement:
         """The bits of one block that are back."""
         return self._back.get(block, 0)
 
+    def failed(self, bits: Bits, count: int) -> None:
+        """These, all of them out, have failed so often by now, and stay out."""
+        for block, mask in bits.items():
+            assert self._held[block] & ~self._back.get(block, 0) & mask == mask, (block, mask)
+            self._counts.put(block, mask, count)
+
     def put_back(self, first: int, bits: int) -> None:
         """What was taken and given to nobody is ready, as before: the offsets ``first + n``."""
         self._release(parts(first, bits), False, 0)

@@ -25,6 +25,8 @@ class Rules(NamedTuple):
     limits: Limits = Limits()
     committed: bool = False  # share.isolation.level
     begins: str = LATEST  # share.auto.offset.reset
+    dead_letters: str = ""  # errors.deadletterqueue.topic.name
+    copies: bool = False  # errors.deadletterqueue.copy.record.enable
 
     def seen(self, log: Log) -> Log:
         """The log as the group reads it."""
@@ -39,9 +41,15 @@ def rules_of(settings: GroupSettings) -> Rules:
         settings.share_partition_max_record_locks,
         settings.share_record_lock_duration_ms,
         settings.share_renew_acknowledge_enable,
+        bool(settings.errors_deadletterqueue_topic_name),
     )
-    committed = settings.share_isolation_level == "read_committed"
-    return Rules(limits, committed, settings.share_auto_offset_reset)
+    return Rules(
+        limits,
+        settings.share_isolation_level == "read_committed",
+        settings.share_auto_offset_reset,
+        settings.errors_deadletterqueue_topic_name,
+        settings.errors_deadletterqueue_copy_record_enable,
+    )
 
 
 def duration_ms(text: str) -> int:

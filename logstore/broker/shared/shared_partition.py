@@ -4,12 +4,16 @@ What a member says of records is told to the journal, and counts once it is safe
 by itself is told, too, and nobody waits for that: a record that was returned, or was none. Nothing
 is told of records whose log may lose them yet: at a start others could stand there, and would count
 as settled.
+
+What is dead, and has to go elsewhere first, is out until somebody else has seen to that
+(``dead_letters.py``).
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+from logstore.broker.queues.bits import Bits, size
 from logstore.broker.queues.pending import Waiting
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.settlement import Purged, Settlement
@@ -17,7 +21,14 @@ from logstore.broker.queues.share_groups import LANE, Place, share_key
 from logstore.broker.shared.rules import Rules
 from logstore.broker.shared.taking import Taking
 from logstore.broker.shares.acknowledgement import Said
-from logstore.broker.shares.partition import Acknowledging, Acquired, Changed, SharePartition
+from logstore.broker.shares.partition import (
+    Acknowledging,
+    Acquired,
+    Changed,
+    Death,
+    SharePartition,
+    join,
+)
 from logstore.errors import InvalidRecordState, LogstoreError, OffsetBelowStart
 from logstore.log import Log, Wake
 from logstore.records.batch import Batch
@@ -48,6 +59,9 @@ class Around(Protocol):
     def tell(self, key: bytes, value: bytes, done: Done) -> None:
         """Have the journal have it; ``done`` is called when it is safe, in order, or is not."""
 
+    def dying(self, partition: "SharedPartition") -> None:
+        """Some of its records are dead, and are to go elsewhere."""
+
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called in this thread, from any."""
 
@@ -77,6 +91,8 @@ class SharedPartition:
         self._rules = around.rules(place.group)
         self._state = SharePartition(settlement, self._rules.limits)
         self._looked_at = 0  # the limit of deliveries by which those that are over it were found
+        self._dying: Bits = {}  # dead, and not gone where they are to go
+        self._still: list[Callable[[], object]] | None = None  # who waits until those have gone
         self._watchers: dict[object, Wake] = {}
 
     # What there is
@@ -131,6 +147,7 @@ class SharedPartition:
     def back(self) -> None:
         """It was not to be, after all."""
         self.gone = False
+        self.look_at_dead()
         self._news()
 
     # Giving out
@@ -164,7 +181,7 @@ class SharedPartition:
             self._rules, self._state.limits = rules, rules.limits
         if rules.limits.deliveries != self._looked_at:
             self._looked_at = rules.limits.deliveries
-            self._change(Changed({}, {}, self._state.overdue()))
+            self._change(self._state.overdue())
 
     def _follow_log(self) -> None:
         """What the log has lost at its start is done with."""
@@ -230,7 +247,7 @@ class SharedPartition:
     ) -> None:
         if error is None:
             self._state.done(said)
-            self._state.bury(said.changed.dead)
+            self._die(said.changed)
         else:
             self._state.undo(said)
             if not self._around.lives(owner):
@@ -255,13 +272,14 @@ class SharedPartition:
         runs = self._state.runs
         self._change(self._state.expire(self._around.now_ms()))
         self._alarm()
+        self.look_at_dead()
         return runs
 
     def _change(self, changed: Changed) -> None:
         """By itself: nobody waits until the journal has it."""
         if not changed and not changed.dead:
             return
-        self._state.bury(changed.dead)
+        self._die(changed)
         if not self.gone:
             self._tell(_told(changed))
         self._news()
@@ -269,6 +287,61 @@ class SharedPartition:
     def _tell(self, settled: Settled) -> None:
         if settled:
             self._around.tell(share_key(self.place), settled.encode(), lambda _: None)
+
+    # What is dead
+
+    def _die(self, changed: Changed) -> None:
+        if not changed.letters:
+            self._state.bury(changed.dead)
+        elif changed.dead:
+            join(self._dying, changed.dead)
+            self.look_at_dead()
+
+    def look_at_dead(self) -> None:
+        """Have those go that are dead, if there are any."""
+        if self._dying and not self.gone:
+            self._around.dying(self)
+
+    @property
+    def dying(self) -> int:
+        """How many are dead, and not gone where they are to go."""
+        return size(self._dying)
+
+    def deaths(self, most: int) -> list[Death]:
+        """The first of those, about so many, ascending."""
+        some: Bits = {}
+        for block in sorted(self._dying):
+            if size(some) >= most:
+                break
+            some[block] = self._dying[block]
+        return self._state.deaths(some)[:most]
+
+    def move(self) -> None:
+        """Some are told to the journal, with what goes elsewhere; ``moved`` is called next."""
+        assert self._still is None
+        self._still = []
+
+    def moved(self, dead: Bits) -> None:
+        """These are safe where they went, and done with; none: it was in vain."""
+        still, self._still = self._still, None
+        assert still is not None, "move was called before"
+        for block, mask in dead.items():
+            if left := self._dying[block] & ~mask:
+                self._dying[block] = left
+            else:
+                del self._dying[block]
+        self._state.bury(dead)
+        if dead:
+            self._news()
+        for call in still:
+            call()
+
+    def when_still(self, call: Callable[[], object]) -> None:
+        """Call it when the journal is told of none: at once, or later."""
+        if self._still is None:
+            call()
+        else:
+            self._still.append(call)
 
 
 def _read(it: Taking, log: Log) -> bool:
@@ -285,7 +358,8 @@ def _read(it: Taking, log: Log) -> bool:
 def _told(changed: Changed) -> Settled:
     settled = Settled()
     settled.settle_set(LANE, changed.settled)
-    settled.settle_set(LANE, changed.dead)
+    if not changed.letters:
+        settled.settle_set(LANE, changed.dead)
     settled.failed(LANE, changed.failed)
     return settled
 

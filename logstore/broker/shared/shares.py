@@ -24,6 +24,7 @@ from logstore.broker.queues.share_groups import (
     gone,
     share_key,
 )
+from logstore.broker.shared.dead_letters import Around, DeadLetters
 from logstore.broker.shared.rules import Rules, beginning
 from logstore.broker.shared.shared_partition import Done, SharedPartition
 from logstore.broker.shares.sessions import PARTITIONS_MAX as SESSION_PARTITIONS_MAX
@@ -44,14 +45,8 @@ log: Final = logging.getLogger("logstore.shares")
 Then = Callable[[SharedPartition | LogstoreError], None]
 
 
-class Surroundings(Protocol):
+class Surroundings(Around, Protocol):
     """What the process gives."""
-
-    def rules(self, group: str) -> Rules:
-        """Those that count for the group now."""
-
-    def by_id(self, topic_id: bytes) -> Topic | None:
-        """The topic of that id, if there is one."""
 
     def now_ms(self) -> int:
         """By a clock that only goes forward."""
@@ -59,17 +54,11 @@ class Surroundings(Protocol):
     def wall_ms(self) -> int:
         """Since 1970."""
 
-    def tell(self, key: bytes, value: bytes, then: Callable[[int | LogstoreError], None]) -> None:
-        """As Telling.tell."""
-
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called in this thread, from any."""
 
     def alarm(self, at_ms: int) -> None:
         """Have ``look_at_times`` called then, or earlier."""
-
-    def work(self, job: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """As house.Work."""
 
 
 class _Found(NamedTuple):
@@ -105,6 +94,9 @@ class Shares:
         self._due: list[tuple[int, int, SharedPartition]] = []
         self._numbers = count()
         self._ended: deque[tuple[str, set[SharedPartition]]] = deque()
+        self._letters = DeadLetters(around, self._dead_again)
+        self.dying = self._letters.add
+        self.counts = self._letters.counts
 
     def forget_topics(self) -> None:
         """Of topics that were deleted, while nobody was there to tell, nothing is kept."""
@@ -297,6 +289,9 @@ class Shares:
             if self._due[0][2] is partition:
                 self._around.alarm(at_ms)
 
+    def _dead_again(self, partition: SharedPartition, after_ms: int) -> None:
+        self.due(partition, self._around.now_ms() + after_ms)
+
     def tell(self, key: bytes, value: bytes, done: Done) -> None:
         """As Around.tell."""
         self._around.tell(
@@ -318,16 +313,23 @@ class Shares:
         """A topic was deleted; one that is made anew under its name has another id."""
         opening = {it for it in self._opening if it.topic_id == topic_id}
         places = self._topics.get(topic_id, set()) | opening
-        for group in sorted({it.group for it in places}):
-            self._around.tell(share_key(Place(group, topic_id)), gone(), _nobody)
+        lives: list[SharedPartition] = []
         for place in places:
             self._kept.pop(place, None)
             live = self._live.pop(place, None)
             if live is not None:
                 live.leave()
+                lives.append(live)
             self._leave(place)
             self._suspended.discard(place)
             self._answer(place, UnknownTopic(f"topic {topic_id.hex()} was deleted"))
+        groups = sorted({it.group for it in places})
+
+        def tell() -> None:
+            for group in groups:
+                self._around.tell(share_key(Place(group, topic_id)), gone(), _nobody)
+
+        _once_still(lives, tell)
 
     def group_gone(self, group: str, done: Done) -> None:
         """A group was deleted."""
@@ -392,10 +394,13 @@ class Shares:
                     self.find(place, then)
             done(error)
 
-        last = told if start is None else lambda _: None
-        self.tell(share_key(whole), gone(), last)
-        if start is not None:  # of the same batch
-            self.tell(share_key(whole), begun(start), told)
+        def tell() -> None:
+            last = told if start is None else lambda _: None
+            self.tell(share_key(whole), gone(), last)
+            if start is not None:  # of the same batch
+                self.tell(share_key(whole), begun(start), told)
+
+        _once_still([live for _, live in before.values() if live is not None], tell)
 
     def _put(self, place: Place, kept: bytes | None, live: SharedPartition | None) -> None:
         if live is not None:
@@ -413,6 +418,22 @@ def _of(place: Place) -> tuple[bytes, int]:
     assert place.topic_id is not None
     assert place.partition is not None
     return place.topic_id, place.partition
+
+
+def _once_still(lives: Sequence[SharedPartition], then: Callable[[], None]) -> None:
+    """Once the journal is told nothing more of these: it would come behind their end."""
+    left = 1
+
+    def one() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            then()
+
+    for it in lives:
+        left += 1
+        it.when_still(one)
+    one()
 
 
 def _discard(index: dict[Any, set[Place]], key: object, place: Place) -> None:

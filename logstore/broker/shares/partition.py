@@ -12,13 +12,17 @@ all is as before.
 Deliveries are written nowhere: after a start all that is not settled is available, and whoever had
 it is told that it has not. What is settled and what has failed is told to whoever calls, to be told
 to the journal.
+
+Where a group has a dead-letter topic (KIP-1191), what a member rejects is not settled yet: it has
+failed, more often than any record may, and is dead like those that were delivered too often. So
+they are also after a start, until it is safe where they went.
 """
 
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, include, runs
+from logstore.broker.queues.bits import BLOCK_SHIFT, Bits, include, offsets_of, runs
 from logstore.broker.queues.counts import ByCount
 from logstore.broker.queues.settlement import Purged, Settlement
 from logstore.broker.shares.acknowledgement import Said, Type, cut
@@ -27,6 +31,8 @@ from logstore.errors import InvalidRecordState
 
 _NOBODY: Final = ""  # has what waits for the journal; no member is called so
 _POISON_MIN: Final = 2  # deliveries: a record that was delivered once has done nothing yet
+# Failures, beside its deliveries, of a record that was rejected and has not gone where it is to go.
+REJECTED: Final = 1 << 15
 
 
 class Limits(NamedTuple):
@@ -36,6 +42,7 @@ class Limits(NamedTuple):
     locks: int = 2000  # share.partition.max.record.locks
     lock_ms: int = 30_000  # share.record.lock.duration.ms
     renews: bool = True  # share.renew.acknowledge.enable
+    letters: bool = False  # there is an errors.deadletterqueue.topic.name
 
 
 class Acquired(NamedTuple):
@@ -56,9 +63,18 @@ class Changed(NamedTuple):
     settled: Bits
     failed: ByCount  # those that are available again, or dead: how often they were delivered
     dead: Bits
+    letters: bool = False  # of those that are dead something is to go elsewhere first
 
     def __bool__(self) -> bool:
         return bool(self.settled or self.failed)
+
+
+class Death(NamedTuple):
+    """A record that is dead, and why."""
+
+    offset: int
+    deliveries: int
+    rejected: bool  # by a member; else it was delivered too often
 
 
 class Acknowledging(NamedTuple):
@@ -222,19 +238,22 @@ class SharePartition:
             while new and new[0].first < upto:
                 its.append(new.popleft())
             locks += _within(self._locks.swap(first, upto, its), its)
+        limit, letters = self.limits.deliveries, self.limits.letters
         settled: Bits = {}
         released: Bits = {}
+        rejected: Bits = {}
+        bits_of = {Type.RELEASE: released, Type.REJECT: rejected if letters else settled}
         for first, upto, kind in told:
             if kind is not Type.RENEW:
-                include(released if kind is Type.RELEASE else settled, first, upto - first)
+                include(bits_of.get(kind, settled), first, upto - first)
         failed = self._once_more(released)
-        limit = self.limits.deliveries
+        for count, bits in self._once_more(rejected).items():
+            failed[REJECTED + count] = bits
         dead: Bits = {}
         for count, bits in failed.items():
             if count >= limit:
-                for block, mask in bits.items():
-                    dead[block] = dead.get(block, 0) | mask
-        return Acknowledging(Changed(settled, failed, dead), released, limit, locks)
+                join(dead, bits)
+        return Acknowledging(Changed(settled, failed, dead, letters), released, limit, locks)
 
     def _locked(self, owner: str, told: Sequence[Said], now_ms: int) -> list[Lock]:
         """Who has what after that: the member what it has more time for, and nobody the others."""
@@ -266,6 +285,9 @@ class SharePartition:
             self._locks.drop(it.first, it.upto)
         for block, mask in said.changed.settled.items():
             self.settlement.settle_bits(block << BLOCK_SHIFT, mask)
+        for count, bits in said.changed.failed.items():
+            if count >= REJECTED:
+                self.settlement.failed(bits, count)
         for block, mask in said.released.items():
             self.settlement.release_bits(block << BLOCK_SHIFT, mask, dead_at=said.limit)
 
@@ -289,10 +311,10 @@ class SharePartition:
         for block, mask in bits.items():
             first, limit = block << BLOCK_SHIFT, self.limits.deliveries
             dead |= self.settlement.release_bits(first, mask, dead_at=limit)
-        return Changed({}, self.settlement.failures_of(bits), dead)
+        return Changed({}, self.settlement.failures_of(bits), dead, self.limits.letters)
 
-    def overdue(self) -> Bits:
-        """What is available although it was delivered often enough: it is dead, too.
+    def overdue(self) -> Changed:
+        """What is available although it has failed often enough: it is dead, too.
 
         So it is after a start in which nobody had buried it, and where the limit is lower now.
         """
@@ -301,7 +323,16 @@ class SharePartition:
             if count >= self.limits.deliveries:
                 self.settlement.take_between(first, upto)
                 include(dead, first, upto - first)
-        return dead
+        return Changed({}, {}, dead, self.limits.letters)
+
+    def deaths(self, dead: Bits) -> list[Death]:
+        """Why each of these died, ascending."""
+        found: list[Death] = []
+        for count, bits in self.settlement.failures_of(dead).items():
+            rejected = count >= REJECTED
+            deliveries = count - REJECTED if rejected else count
+            found += [Death(it, deliveries, rejected) for it in offsets_of(bits)]
+        return sorted(found)
 
     def bury(self, dead: Bits) -> None:
         """Those that were dead are done with."""
@@ -327,6 +358,12 @@ class SharePartition:
         gone = self.settlement.purge(start)
         self.settlement.removed.forget(start)  # nobody asks
         return gone
+
+
+def join(bits: Bits, more: Bits) -> None:
+    """Put all of the other set into the first."""
+    for block, mask in more.items():
+        bits[block] = bits.get(block, 0) | mask
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

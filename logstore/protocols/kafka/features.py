@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 FEATURES: Final[Mapping[str, int]] = MappingProxyType({
-    "share.version": 1,  # KIP-932
+    "share.version": 2,  # KIP-932, with dead letters (KIP-1191)
     # Each end of a transaction raises its producer's epoch, and what is produced is added to the
     # transaction by that alone (KIP-890). Clients that know less of it are served as they ask.
     "transaction.version": 2,

@@ -10,7 +10,14 @@ from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import QueueState
 from logstore.broker.shares.acknowledgement import Acknowledged, Type, said
 from logstore.broker.shares.locks import NEVER
-from logstore.broker.shares.partition import Acquired, Changed, Limits, SharePartition
+from logstore.broker.shares.partition import (
+    REJECTED,
+    Acquired,
+    Changed,
+    Death,
+    Limits,
+    SharePartition,
+)
 from logstore.errors import InvalidRecordState, Refused
 from logstore.protocols.kafka.errors import code_of
 
@@ -153,13 +160,44 @@ def test_a_lower_limit_makes_records_dead(it):
         say(it, "a", 1, 2, RELEASE)
         it.acquire("a", 2, 4, 0)
     it.release("a")
-    assert it.overdue() == {}
+    assert it.overdue().dead == {}
     it.limits = it.limits._replace(deliveries=2)
-    dead = it.overdue()
+    dead = it.overdue().dead
     assert offsets(dead) == [1, 2]
-    assert it.overdue() == {}
+    assert it.overdue().dead == {}
     it.bury(dead)
     assert it.acquire("a", 4, 4, 0) == [Acquired(0, 0, 2), Acquired(3, 3, 2)]
+
+
+def test_with_letters_what_is_rejected_stays_dead_until_it_is_buried():
+    it = partition(letters=True)
+    it.acquire("a", 6, 6, 0)
+    say(it, "a", 2, 2, RELEASE)
+    it.acquire("a", 1, 6, 0)
+    changed = say(it, "a", 0, 3, ACCEPT, REJECT, REJECT, RELEASE)
+    assert (offsets(changed.settled), offsets(changed.dead)) == ([0], [1, 2])
+    assert counts(changed) == {1: REJECTED + 1, 2: REJECTED + 2, 3: 1}
+    assert changed.letters
+    assert it.deaths(changed.dead) == [Death(1, 1, True), Death(2, 2, True)]
+    assert (it.start, it.lag(6)) == (1, 5)
+    assert it.acquire("b", 9, 6, 0) == [Acquired(3, 3, 2)]
+    it.bury(changed.dead)
+    assert (it.start, it.lag(6)) == (3, 3)
+
+
+def test_a_start_finds_what_was_rejected_dead_whatever_the_limit():
+    it = partition(letters=True)
+    it.acquire("a", 3, 3, 0)
+    told = Settled()
+    told.failed(0, say(it, "a", 1, 1, REJECT).failed)
+    state = QueueState()
+    apply(told.encode(), state)
+    lane = state.lane(0)
+    lane.hold(3)
+    again = SharePartition(reopened(0, lane, 0, 3, 0, Settled()), Limits(10, letters=True))
+    changed = again.overdue()
+    assert again.deaths(changed.dead) == [Death(1, 1, True)]
+    assert again.acquire("a", 9, 3, 0) == [Acquired(0, 0, 1), Acquired(2, 2, 1)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from transaction_parts import COMMIT
 from logstore.broker.routing.refusals import NoExchange
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.counts.mqtt_space import SpaceCounts
+from logstore.counts.shares import ShareCounts
 from logstore.errors import Failed
 from logstore.protocols.http.common.scrapes import SCRAPES_MAX, UNREAD_S, Scrapes
 from logstore.protocols.http.metrics.exposition import (
@@ -410,6 +411,17 @@ def test_transactions_are_counted():
         labelled("logstore_transactions_committed_total", 1),
         labelled("logstore_transactions_aborted_total", 1),
         labelled("logstore_transactions_abandoned_total", 1),
+    )
+
+
+def test_dead_letters_of_share_groups_are_counted():
+    metered, shares = Metered(), SimpleNamespace(counts=ShareCounts(5, 2))
+    assert_says(Asker(metered).samples(), labelled("logstore_share_dead_letters_total", 0))
+    metered.house.shares_of = SimpleNamespace(opened=shares)
+    assert_says(
+        Asker(metered).samples(),
+        labelled("logstore_share_dead_letters_total", 5),
+        labelled("logstore_share_dead_letters_dropped_total", 2),
     )
 
 

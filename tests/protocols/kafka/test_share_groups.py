@@ -181,13 +181,13 @@ def test_the_feature_is_finalized(talk, version):
     answer = talk.ask(18, version, api_versions.Request("x", "1"), api_versions.Response)
     levels = {it.name: it.max_version_level for it in answer.finalized_features}
     supported = {it.name: (it.min_version, it.max_version) for it in answer.supported_features}
-    assert (levels["share.version"], supported["share.version"]) == (1, (1, 1))
+    assert (levels["share.version"], supported["share.version"]) == (2, (2, 2))
     assert answer.finalized_features_epoch >= 0
     served = {it.api_key: (it.min_version, it.max_version) for it in answer.api_keys}
     assert served[76] == served[77] == (1, 1)
 
 
-@pytest.mark.parametrize(("level", "code"), [(1, 0), (0, 95), (2, 95)])
+@pytest.mark.parametrize(("level", "code"), [(2, 0), (1, 95), (3, 95)])
 def test_the_feature_stays_at_its_level(talk, level, code):
     asked = [update_features.FeatureUpdateKey("share.version", level)]
     for version in (1, 2):

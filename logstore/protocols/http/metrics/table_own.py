@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from logstore.broker.transacting.coordinator import TransactionCoordinator
     from logstore.counts.histogram import Histogram
     from logstore.counts.schedules import ScheduleCounts
+    from logstore.counts.shares import ShareCounts
     from logstore.figures.figures import DoorTotals
 
 
@@ -60,6 +61,14 @@ def _of_transactions(value: "Callable[[TransactionCoordinator], Value]") -> Samp
     def samples(scene: Scene) -> Iterator[Sample]:
         model = scene.house.transactions_of.opened
         yield "", 0 if model is None else value(model)
+
+    return samples
+
+
+def _of_shares(value: "Callable[[ShareCounts], Value]") -> Samples:
+    def samples(scene: Scene) -> Iterator[Sample]:
+        model = scene.house.shares_of.opened
+        yield "", 0 if model is None else value(model.counts)
 
     return samples
 
@@ -240,6 +249,11 @@ ROWS: Final = (
     _row("transactions_abandoned", COUNTER, "Those of them that their producers have not ended: "
          "they took too long, or others have aborted them.",
          _of_transactions(lambda it: it.counts.abandoned)),
+    _row("share_dead_letters", COUNTER, "Records that share groups have given up on, and that have "
+         "a dead letter in a topic.", _of_shares(lambda it: it.dead_letters)),
+    _row("share_dead_letters_dropped", COUNTER, "Records of groups with such a topic that have "
+         "none: the topic is missing, does not permit it, or takes no such record.",
+         _of_shares(lambda it: it.dropped)),
     _row("unrecovered_logs", GAUGE, "Logs that a crash has left and that are not recovered yet.",
          one(lambda it: it.house.unrecovered())),
     _row("recovered_logs", COUNTER, "Logs that a crash had left and that were looked at since.",

@@ -1,0 +1,366 @@
+"""What is dead in share partitions, on its way to dead-letter topics (KIP-1191).
+
+Some of one partition go at once, and few partitions at one time, so that thousands that die in one
+moment keep nobody waiting, and take little memory. A worker reads them, if more than their place is
+wanted, and makes the letters; those go by a held transaction, which settles the records, too. So
+after a crash a record is dead still, or done with, and its letter is there: never both, and once.
+
+Where there can be no letter (no topic, one that does not permit it, one that the record comes from)
+the record is done with all the same, as Kafka has it: that is counted, and said. What the disk has
+no room for is tried again; those records stay dead until then, and hold up their partition once it
+has as many out as there may be.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+from logstore.broker.here import looked_up
+from logstore.broker.queues.bits import Bits, include, size
+from logstore.broker.queues.held import Place as Target
+from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.share_groups import LANE, share_key
+from logstore.broker.queues.transaction import Record as Told
+from logstore.broker.queues.transaction import Transaction
+from logstore.broker.shared.letter import Letter, Origin, circular, letter_of, path_of
+from logstore.broker.shared.rules import Rules
+from logstore.broker.shared.shared_partition import SharedPartition
+from logstore.broker.shares.partition import Death
+from logstore.broker.topic import Topic
+from logstore.counts.shares import ShareCounts
+from logstore.errors import (
+    Closed,
+    InvalidRecord,
+    LogFailed,
+    LogstoreError,
+    RecordTooLarge,
+    Refused,
+    UnknownTopic,
+)
+from logstore.log import Log
+from logstore.records.batch import Batch
+from logstore.records.record import Record
+
+STEP_MAX: Final = 500  # letters that go at once: each takes 20 us of a worker
+STEP_BYTES: Final = 1 << 20  # of what is copied into them, beside the last
+STEPS_MAX: Final = 4  # that are on their way, of all partitions
+RETRY_MS: Final = 1000  # after which what could not go is tried again
+SERVERS: Final = "__"  # names of topics begin so that no group's letters may go to
+SAID_MAX: Final = 1000  # groups of which it is known what was said last
+
+log: Final = logging.getLogger("logstore.shares")
+
+Done = Callable[[LogstoreError | None], None]
+
+
+class Around(Protocol):
+    """What they have around them."""
+
+    def rules(self, group: str) -> Rules:
+        """Those that count for the group now."""
+
+    def by_id(self, topic_id: bytes) -> Topic | None:
+        """The topic of that id, if there is one."""
+
+    def by_name(self, name: str) -> Topic | None:
+        """The topic of that name, if there is one."""
+
+    def letters_prefix(self) -> str:
+        """Of the names of topics that letters may go to."""
+
+    def tell(self, key: bytes, value: bytes, then: Callable[[int | LogstoreError], None]) -> None:
+        """As Telling.tell."""
+
+    def hold(self, held: Transaction, then: Done) -> None:
+        """Begin it (``Holding.begin``): ``then`` is called when it is safe, or is not to be."""
+
+    def crowded(self) -> bool:
+        """Whether too much is on its way by such."""
+
+    def work(self, job: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """As house.Work."""
+
+
+class _Step(NamedTuple):
+    """Some that go together."""
+
+    origin: Origin
+    log: Log
+    deaths: Sequence[Death]
+    to: Topic
+    copies: bool
+    chained: bool  # they may be dead letters themselves
+
+    @property
+    def target(self) -> Target:
+        """As Kafka has it: by the partition that they come from."""
+        return Target(self.to.uuid, self.origin.partition % len(self.to.partitions))
+
+
+class _Written(NamedTuple):
+    """What goes, of the first so many of a step."""
+
+    batches: Sequence[Batch]
+    upto: int
+    dropped: int = 0  # of these
+    why: str = ""  # they have no letter
+
+
+class DeadLetters:
+    """Of one process. Used in one thread."""
+
+    def __init__(self, around: Around, again: Callable[[SharedPartition, int], object]) -> None:
+        """``again``: has a partition look at its dead after so many ms."""
+        self.counts = ShareCounts()
+        self._around = around
+        self._again = again
+        self._waiting: deque[SharedPartition] = deque()
+        self._known: set[SharedPartition] = set()  # that wait, or have a step on its way
+        self._steps = 0
+        self._going = False
+        self._lost = False  # the journal has failed: what it has of them is known at a start
+        self._said: dict[str, str] = {}
+
+    def add(self, partition: SharedPartition) -> None:
+        """Something is dead there."""
+        if partition not in self._known:
+            self._known.add(partition)
+            self._waiting.append(partition)
+            self._go()
+
+    def _go(self) -> None:
+        if self._going or self._lost:
+            return
+        self._going = True
+        try:
+            while self._waiting and self._steps < STEPS_MAX:
+                self._steps += 1
+                self._begin(self._waiting.popleft())
+        finally:
+            self._going = False
+
+    def _over(self, partition: SharedPartition, *, later: bool = False) -> None:
+        """A step; others of the same partition come after those of others."""
+        self._steps -= 1
+        self._known.discard(partition)
+        if later:
+            self._again(partition, RETRY_MS)
+        else:
+            partition.look_at_dead()
+        self._go()
+
+    def _begin(self, partition: SharedPartition) -> None:
+        if partition.gone:
+            self._over(partition)
+            return
+        if self._around.crowded():
+            self._over(partition, later=True)
+            return
+        place, deaths = partition.place, partition.deaths(STEP_MAX)
+        rules = self._around.rules(place.group)
+        assert place.topic_id is not None
+        assert place.partition is not None
+        topic = self._around.by_id(place.topic_id)
+        if not rules.dead_letters or topic is None:  # the setting was withdrawn; or all is gone
+            self._tell(partition, deaths, _Written((), len(deaths)), None)
+            return
+        try:
+            to = self._topic(rules.dead_letters, topic)
+        except LogstoreError as error:
+            count = len(deaths)
+            self._tell(partition, deaths, _Written((), count, count, str(error)), None)
+            return
+        origin = Origin(topic.name, place.partition, place.group)
+        chained = topic.settings.errors_deadletterqueue_group_enable
+        step = _Step(origin, partition.log, deaths, to, rules.copies, chained)
+        self._around.work(partial(_or_error, step), partial(self._was_written, partition, step))
+
+    def _topic(self, name: str, source: Topic) -> Topic:
+        """Where letters of a topic are to go. Raises UnknownTopic, Refused."""
+        prefix, to = self._around.letters_prefix(), self._around.by_name(name)
+        if to is None:
+            raise UnknownTopic(f"there is no topic {name!r}: create it", name)
+        if name.startswith(SERVERS) or to.read_only:
+            raise Refused(f"topic {name!r} is the server's own: name another one")
+        if not name.startswith(prefix):
+            raise Refused(
+                f"topic {name!r} has not the prefix {prefix!r} "
+                f"(errors.deadletterqueue.topic.name.prefix)"
+            )
+        if not to.settings.errors_deadletterqueue_group_enable:
+            raise Refused(
+                f"topic {name!r} does not permit it: set its errors.deadletterqueue.group.enable"
+            )
+        if to.uuid == source.uuid:
+            raise Refused(f"topic {name!r} is where they are")
+        return to
+
+    def _was_written(
+        self, partition: SharedPartition, step: _Step, written: "_Written | LogstoreError"
+    ) -> None:
+        if isinstance(written, LogstoreError):
+            self._say(step.origin.group, f"{written}; it is tried again")
+            self._over(partition, later=True)
+        elif partition.gone:
+            self._over(partition)
+        else:
+            self._tell(partition, step.deaths, written, step)
+
+    def _tell(
+        self,
+        partition: SharedPartition,
+        deaths: Sequence[Death],
+        written: _Written,
+        step: _Step | None,
+    ) -> None:
+        dead: Bits = {}
+        for it in deaths[: written.upto]:
+            include(dead, it.offset, 1)
+        settled = Settled()
+        settled.settle_set(LANE, dead)
+        key, value = share_key(partition.place), settled.encode()
+        moved = partial(self._moved, partition, dead, written)
+        partition.move()
+        if step is None or not written.batches:
+            self._around.tell(
+                key, value, lambda told: moved(told if isinstance(told, LogstoreError) else None)
+            )
+            return
+        held = Transaction()
+        for batch in written.batches:
+            held.append(step.target, batch)
+        held.remember(_Buried(key, value))
+        self._around.hold(held, moved)
+
+    def _moved(
+        self,
+        partition: SharedPartition,
+        dead: Bits,
+        written: _Written,
+        error: LogstoreError | None,
+    ) -> None:
+        group = partition.place.group
+        if error is not None:
+            partition.moved({})
+            self._lost = isinstance(error, (LogFailed, Closed))
+            self._say(group, str(error) if self._lost else f"{error}; it is tried again")
+            self._over(partition, later=True)
+            return
+        partition.moved(dead)
+        self.counts.dead_letters += size(dead) - written.dropped
+        self.counts.dropped += written.dropped
+        if written.dropped:
+            self._say(group, written.why)
+        self._over(partition)
+
+    def _say(self, group: str, why: str) -> None:
+        """Once, until it is something else."""
+        if self._said.get(group) != why:
+            if len(self._said) >= SAID_MAX:
+                self._said.clear()
+            self._said[group] = why
+            log.warning("share group %r: records that died have no dead letter: %s", group, why)
+
+
+class _Buried:
+    """A ``Remembered``: that records are done with, as the journal is told."""
+
+    lasts = True
+
+    def __init__(self, key: bytes, value: bytes) -> None:
+        self._key, self._value = key, value
+
+    def record(self, now_ms: int) -> Told:
+        """As Remembered.record."""
+        return self._value, self._key, (), now_ms
+
+    def came(self, error: LogstoreError | None) -> None:
+        """As Remembered.came. Whoever has begun the transaction is told."""
+
+
+def _or_error(step: _Step) -> _Written | LogstoreError:
+    try:
+        return _write(step)
+    except LogstoreError as error:
+        return error
+
+
+def _write(step: _Step) -> _Written:
+    """In a worker. Raises LogstoreError."""
+    letters = _Letters(step)
+    if not (step.copies or step.chained):
+        for death in step.deaths:
+            letters.add(death, None)
+    else:
+        by_offset = {it.offset: it for it in step.deaths}
+        for offsets, found in looked_up(step.log, list(by_offset)):
+            if not letters.add_some([by_offset[it] for it in offsets], found):
+                break
+    return letters.written()
+
+
+class _Letters:
+    """Of one step, as they are made."""
+
+    def __init__(self, step: _Step) -> None:
+        self._step = step
+        self._count = self._bytes = self._dropped = 0
+        self._why = ""
+        self._letters: list[Letter] = []
+        self._bare: list[Letter] = []  # the same without what is copied
+
+    def add_some(self, deaths: Sequence[Death], records: Mapping[int, Record | None]) -> bool:
+        """Whether there is room for more."""
+        for death in deaths:
+            self.add(death, records.get(death.offset))
+            if self._bytes >= STEP_BYTES:
+                return False
+        return True
+
+    def add(self, death: Death, record: Record | None) -> None:
+        """``record``: None where it is not to be had, or nobody wants it."""
+        step = self._step
+        self._count += 1
+        path = path_of(record) if step.chained and record is not None else ()
+        if circular(path, step.to.name):
+            self._drop(f"it would go round: a record has died in topic {step.to.name!r} before")
+            return
+        copied = record if step.copies else None
+        if copied is not None:
+            headers = sum(len(name) + len(value or b"") for name, value in copied.headers)
+            self._bytes += len(copied.value or b"") + len(copied.key or b"") + headers
+        bare = letter_of(death, step.origin, None, path)
+        self._bare.append(bare)
+        self._letters.append(bare if copied is None else letter_of(death, step.origin, copied))
+
+    def _drop(self, why: str) -> None:
+        self._dropped += 1
+        self._why = why
+
+    def written(self) -> _Written:
+        """As batches that the topic takes."""
+        rules, letters = self._step.to.rules, self._letters
+        try:
+            batches = rules.encode(rules.columns(letters)) if letters else []
+        except InvalidRecord:
+            taken = [self._taken(*it) for it in zip(letters, self._bare, strict=True)]
+            letters = [it for it in taken if it is not None]
+            batches = rules.encode(rules.columns(letters)) if letters else []
+        return _Written(batches, self._count, self._dropped, self._why)
+
+    def _taken(self, letter: Letter, bare: Letter) -> Letter | None:
+        """As the topic takes it: one that is too large for it comes without what is copied."""
+        rules = self._step.to.rules
+        try:
+            rules.columns([letter])
+        except RecordTooLarge as error:
+            if letter is not bare:
+                return self._taken(bare, bare)
+            self._drop(str(error))
+        except InvalidRecord as error:
+            self._drop(str(error))
+        else:
+            return letter
+        return None
