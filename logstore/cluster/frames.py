@@ -1,10 +1,10 @@
-"""Answers out of what a socket brings, without copying large ones.
+"""Frames out of what a socket brings, without copying large ones: a size, and so many bytes.
 
-What is read goes into one buffer that all connections share, and whole answers are taken out of it;
+What is read goes into one buffer that all connections share, and whole frames are taken out of it;
 one that is not whole yet gets a buffer of its own, and the rest of it is read into that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -19,8 +19,12 @@ _SIZE: Final = Struct(">i")
 class Frames:
     """Of one connection; ``shared``: the buffer, whose contents nobody needs between two calls."""
 
-    def __init__(self, shared: memoryview) -> None:
+    def __init__(
+        self, shared: memoryview, bytes_max: Callable[[], int] = lambda: BYTES_MAX
+    ) -> None:
+        """``bytes_max``: that a frame may have now."""
         self._shared = shared
+        self._bytes_max = bytes_max
         self._head = b""  # of an answer, whose size is not all there
         self._body: bytearray | None = None  # of one that is not whole
         self._have = 0  # bytes of it
@@ -44,8 +48,9 @@ class Frames:
         self._head, at = b"", 0
         while have - at >= _SIZE.size:
             (size,) = _SIZE.unpack_from(self._shared, at)
-            if not 0 <= size <= BYTES_MAX:
-                raise BrokenProtocol(f"an answer of {size} bytes: at most {BYTES_MAX} are taken")
+            most = self._bytes_max()
+            if not 0 <= size <= most:
+                raise BrokenProtocol(f"an answer of {size} bytes: at most {most} are taken")
             at += _SIZE.size
             there = self._shared[at : min(at + size, have)]
             at += len(there)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from logstore.cluster import kinds
+from logstore.cluster import frames, kinds
 from logstore.cluster.kinds import Kind
 from logstore.cluster.login import Conversation, Credentials
 from logstore.errors import BrokenProtocol, ClusterUnreachable, LogstoreError, NotSpoken
@@ -47,7 +47,9 @@ class _Sent(NamedTuple):
 
 
 class Link:
-    """Of one connection. Used in one thread."""
+    """Of one connection, a ``Spoken``. Used in one thread."""
+
+    frame_bytes_max = frames.BYTES_MAX
 
     def __init__(
         self,
@@ -76,6 +78,14 @@ class Link:
         self._out: list[Buffer] = []
         request = kinds.API_VERSIONS
         self._send(request, request.high, _software(), self._versions_known, ANSWER_S)
+
+    @property
+    def peer(self) -> str:
+        """As Spoken.peer."""
+        return f"broker {self.name}"
+
+    def came(self) -> None:
+        """As Spoken.came: an answer counts once it is whole."""
 
     # Asking
 

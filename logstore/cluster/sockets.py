@@ -1,4 +1,7 @@
-"""Links over sockets: what there is to send goes once a turn, what comes is taken as it comes."""
+"""Links over sockets: what there is to send goes once a turn, what comes is taken as it comes.
+
+A peer that does not read is not written to: what there is to send stays with the link.
+"""
 
 import asyncio
 import ssl
@@ -7,7 +10,7 @@ from typing import Final, cast
 
 from logstore.cluster.brokers import Address
 from logstore.cluster.frames import SHARED_BYTES, Frames
-from logstore.cluster.link import Link
+from logstore.cluster.spoken import Spoken
 from logstore.errors import BrokenProtocol, ClusterUnreachable
 
 CONNECT_S: Final = 10.0
@@ -29,15 +32,15 @@ class Sockets:
         self._shared = memoryview(bytearray(SHARED_BYTES))
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def connect(self, address: Address, link: Link) -> Callable[[], None]:
+    def connect(self, address: Address, link: Spoken) -> Callable[[], None]:
         """As brokers.Around.connect."""
-        line = _Line(self._loop, link, Frames(self._shared))
+        line = _Line(self._loop, link, Frames(self._shared, lambda: link.frame_bytes_max))
         task = self._loop.create_task(self._connect(address, link, line))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return line.wake
 
-    async def _connect(self, address: Address, link: Link, line: "_Line") -> None:
+    async def _connect(self, address: Address, link: Spoken, line: "_Line") -> None:
         host, port = address
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -47,18 +50,19 @@ class Sockets:
                 )  # fmt: skip
         except (OSError, TimeoutError, ssl.SSLError) as error:
             why = str(error) or f"no answer in {CONNECT_S:g} s"
-            link.lose(ClusterUnreachable(f"broker {link.name}: {why}"))
+            link.lose(ClusterUnreachable(f"{link.peer}: {why}"))
 
 
 class _Line(asyncio.BufferedProtocol):
     """One connection."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link, frames: Frames) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: Spoken, frames: Frames) -> None:
         self._loop = loop
         self._link = link
         self._frames = frames
         self._transport: asyncio.Transport | None = None
         self._waking = False
+        self._paused = False  # the peer does not read
 
     def wake(self) -> None:
         """The link has something to send, or is lost."""
@@ -71,13 +75,13 @@ class _Line(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return
-        if self._link.failure is not None:
-            self._transport = None
-            transport.abort()
-            return
-        out = self._link.outgoing()
+        lost = self._link.failure is not None
+        out = self._link.outgoing() if lost or not self._paused else ()
         if out:
             transport.writelines(out)
+        if lost:
+            self._transport = None
+            transport.abort()
 
     # As asyncio.BufferedProtocol
 
@@ -86,20 +90,30 @@ class _Line(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base
         self._flush()
 
+    def pause_writing(self) -> None:
+        """As BaseProtocol.pause_writing."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """As BaseProtocol.resume_writing."""
+        self._paused = False
+        self.wake()
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """As BufferedProtocol.get_buffer."""
         return self._frames.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         """As BufferedProtocol.buffer_updated."""
+        self._link.came()
         try:
             for frame in self._frames.taken(nbytes):
                 self._link.received(frame)
         except BrokenProtocol as error:
-            self._link.lose(BrokenProtocol(f"broker {self._link.name}: {error}"))
+            self._link.lose(BrokenProtocol(f"{self._link.peer}: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As Protocol.connection_lost."""
         self._transport = None
         why = str(exc) if exc is not None else "it has closed the connection"
-        self._link.lose(ClusterUnreachable(f"broker {self._link.name}: {why}"))
+        self._link.lose(ClusterUnreachable(f"{self._link.peer}: {why}"))

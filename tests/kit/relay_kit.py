@@ -13,14 +13,47 @@ from logstore.access.failures import Failures
 from logstore.broker.queues.away.consumer import Wanted
 from logstore.broker.queues.away.owner import FarOwner
 from logstore.broker.queues.message import Showing
-from logstore.broker.queues.refusals import NotOwner
-from logstore.errors import ClusterUnreachable
+from logstore.errors import BrokenProtocol, ClusterUnreachable, NotOwned
 from logstore.protocols.relay.door import RelayDoor
 from logstore.protocols.relay.session import RelaySession
+from logstore.relay.messages import SIZE
 from logstore.relay.talk import Talk
 
 SECRET = b"that all nodes have"
 NONCES = (number.to_bytes(32) for number in count(1))
+
+
+class Heard:
+    """``Told`` that keeps what it is told."""
+
+    def __init__(self):
+        self.talk = self.why = None
+        self.messages = []
+        self.refuses = False
+        self.drains = 0
+
+    def opened(self, talk):
+        self.talk = talk
+
+    def heard(self, message):
+        if self.refuses:
+            raise BrokenProtocol("none of that")
+        self.messages.append(message)
+
+    def drained(self):
+        self.drains += 1
+
+    def lost(self, why):
+        self.why = why
+
+
+def frames(pieces):
+    """Whole messages, each without its size."""
+    data = b"".join(pieces)
+    while data:
+        (size,) = SIZE.unpack_from(data)
+        yield memoryview(data[SIZE.size : SIZE.size + size])
+        data = data[SIZE.size + size :]
 
 
 class FarChannel(Channel):
@@ -81,7 +114,7 @@ class Joined:
     def _find(self, vhost, name, number):
         found = self.node.queues.vhost(vhost).queue(name)
         if found.id != number:
-            raise NotOwner(name)
+            raise NotOwned(f"queue {name!r} is another one")
         return found
 
     def wanted(self, name=b"q"):

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from relay_kit import Heard, frames
 
 from logstore.errors import BrokenProtocol, ClusterUnreachable
 from logstore.relay import proof
@@ -22,29 +23,6 @@ from logstore.relay.messages import (
 from logstore.relay.talk import ANSWER_S, BEGIN_S, PING_S, Phase, Talk, WrongSecret
 
 NONCE = bytes(32)
-
-
-class Heard:
-    def __init__(self):
-        self.talk = self.why = None
-        self.messages = []
-        self.refuses = False
-        self.drains = 0
-
-    def opened(self, talk):
-        self.talk = talk
-
-    def heard(self, message):
-        if self.refuses:
-            raise BrokenProtocol("none of that")
-        self.messages.append(message)
-
-    def drained(self):
-        self.drains += 1
-
-    def lost(self, why):
-        assert self.why is None
-        self.why = why
 
 
 class Pair:
@@ -69,14 +47,6 @@ class Pair:
         while self.step():
             pass
         return self
-
-
-def frames(pieces):
-    data = b"".join(pieces)
-    while data:
-        (size,) = SIZE.unpack_from(data)
-        yield memoryview(data[SIZE.size : SIZE.size + size])
-        data = data[SIZE.size + size :]
 
 
 def said(talk):

@@ -10,7 +10,6 @@ Refused
 │   ├── ConsumersThere      to be deleted only if unused, and it has consumers
 │   ├── NotEmpty            to be deleted only if empty
 │   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
-│   ├── NotOwner            another node of the cluster owns it, or nobody does for now
 │   ├── SingleActive        fetched from, and has a single active consumer
 │   ├── InvalidConsumerArgument
 │   ├── NotOfType           an argument that queues of this type do not have
@@ -121,13 +120,6 @@ class ExclusiveUse(QueueRefused):
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "is in exclusive use; cancel its consumers first")
-
-
-class NotOwner(QueueRefused):
-    """Its messages are given out elsewhere."""
-
-    def __init__(self, queue: bytes) -> None:
-        super().__init__(queue, "is not owned by this node; ask the one that owns it by now")
 
 
 class SingleActive(QueueRefused):

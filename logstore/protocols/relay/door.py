@@ -40,7 +40,7 @@ class RelayDoor:
 
     node: bytes  # its name
     secret: bytes  # that all nodes have
-    # A queue that this node owns. Raises NoVhost, NoQueue, NotOwner.
+    # A queue that this node owns. Raises NoVhost, NoQueue, NotOwned.
     find: Callable[[bytes, bytes, int], Named]
     work: Work
     # Whether a queue that is gone here is another node's now, so that its consumers go there.

@@ -34,11 +34,10 @@ from logstore.broker.queues.away.consumer import FarConsumer, Wanted
 from logstore.broker.queues.away.refusals import error_of
 from logstore.broker.queues.bits import Bits, include, parts, runs
 from logstore.broker.queues.message import Delivery, Showing
-from logstore.broker.queues.refusals import NotOwner
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.tables import table_of
 from logstore.broker.queues.unacked import Delivered
-from logstore.errors import BrokenProtocol, ClusterUnreachable, Failed, LogstoreError
+from logstore.errors import BrokenProtocol, ClusterUnreachable, Failed, LogstoreError, NotOwned
 from logstore.relay import messages
 from logstore.relay.messages import Message
 from logstore.relay.talk import Talk
@@ -371,7 +370,9 @@ class FarOwner:
         if not was_attached:
             return
         if message.why == messages.MOVED:
-            self._when_lost([consumer], NotOwner(consumer.wanted.queue))
+            name = fields.text(consumer.wanted.queue)
+            why = NotOwned(f"queue {name!r} is served by another node by now")
+            self._when_lost([consumer], why)
             return
         if message.why == messages.LATE:  # the owner has taken back what it had
             of.channel.unacked.drain_consumer(of)

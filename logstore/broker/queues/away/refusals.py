@@ -15,7 +15,6 @@ from logstore.broker.queues.refusals import (
     Locked,
     NotOfStreams,
     NotOfType,
-    NotOwner,
     NoVhost,
     SingleActive,
 )
@@ -27,6 +26,7 @@ from logstore.errors import (
     Failed,
     LogFailed,
     LogstoreError,
+    NotOwned,
     Refused,
     StorageFull,
 )
@@ -68,7 +68,7 @@ def _worded(kind: type[LogstoreError]) -> _Row:
 _ROWS: Final[dict[type[LogstoreError], _Row]] = {
     **{
         kind: _of_queue(kind)
-        for kind in (ExclusiveUse, SingleActive, Locked, NoQueue, NotOwner)
+        for kind in (ExclusiveUse, SingleActive, Locked, NoQueue)
     },
     NoVhost: _Row(lambda error: (error.vhost,), NoVhost),
     NotOfType: _Row(
@@ -80,7 +80,10 @@ _ROWS: Final[dict[type[LogstoreError], _Row]] = {
         lambda queue, act: NotOfStreams(queue, _text(act)),
     ),
     InvalidConsumerArgument: _Row(_argument, _invalid),
-    **{kind: _worded(kind) for kind in (StorageFull, LogFailed, Failed, Damaged, Refused)},
+    **{
+        kind: _worded(kind)
+        for kind in (StorageFull, LogFailed, Failed, Damaged, NotOwned, Refused)
+    },
 }  # fmt: skip
 _BY_NAME: Final = {kind.__name__.encode(): row for kind, row in _ROWS.items()}
 

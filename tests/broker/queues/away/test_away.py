@@ -5,10 +5,10 @@ from queue_parts import Consumer
 from relay_kit import FarChannel, FarClient, Joined
 
 from logstore.broker.queues.message import Message
-from logstore.broker.queues.refusals import ExclusiveUse, NotOfType, NotOwner
+from logstore.broker.queues.refusals import ExclusiveUse, NotOfType
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.refusals import NoQueue
-from logstore.errors import ClusterUnreachable, Failed
+from logstore.errors import ClusterUnreachable, Failed, NotOwned
 from logstore.relay import messages
 
 
@@ -271,7 +271,7 @@ def test_consumers_of_a_queue_that_moves_wait_for_its_new_owner(shared, queue):
     assert not client.is_cancelled
     [([consumer], why)] = joined.lost
     assert consumer is client.far
-    assert isinstance(why, NotOwner)
+    assert isinstance(why, NotOwned)
     joined.cut()
     assert len(joined.lost) == 1
 
@@ -339,7 +339,7 @@ def test_another_queue_of_the_name_is_not_meant(joined, queue):
     joined.owner.purge(wanted._replace(number=wanted.number + 1), told.append)
     joined.owner.purge(wanted._replace(queue=b"none"), told.append)
     joined.run()
-    assert [type(it) for it in told] == [NotOwner, NoQueue]
+    assert [type(it) for it in told] == [NotOwned, NoQueue]
 
 
 def test_an_owner_is_not_asked_without_end(joined, monkeypatch):

@@ -1,0 +1,162 @@
+"""One other node that this one asks: a link to it as long as it is wanted, made anew with backoff.
+
+Whoever speaks over the link (``told``) is told each time that it is open, and each time that it is
+lost. A node that can't be reached is told of once for each reason.
+"""
+
+import logging
+from collections.abc import Callable
+from random import Random
+from secrets import token_bytes
+from typing import Final, NamedTuple, Protocol
+
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.brokers import Address, Alarm
+from logstore.cluster.spoken import Spoken
+from logstore.errors import LogstoreError
+from logstore.relay.messages import Message
+from logstore.relay.proof import NONCE_BYTES
+from logstore.relay.talk import Talk, Told
+
+log: Final = logging.getLogger("logstore.cluster")
+
+
+class Around(Protocol):
+    """What it has around it; as ``brokers.Around``, for any that is spoken to."""
+
+    def now(self) -> float: ...
+    def call_at(self, at: float, call: Callable[[], object]) -> Alarm: ...
+    def connect(self, address: Address, link: Spoken) -> Callable[[], None]: ...
+
+
+class Identity(NamedTuple):
+    """Who this node is to others."""
+
+    node: bytes
+    secret: bytes  # that all nodes have
+
+
+class Peer:
+    """Used in one thread."""
+
+    def __init__(
+        self,
+        node: bytes,
+        address: Address,
+        me: Identity,
+        told: Told,
+        around: Around,
+        random: Random,
+        nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES),
+    ) -> None:
+        """``node``: who is to be there. ``random``: of the backoff alone."""
+        self.node = node
+        self.failure: LogstoreError | None = None  # why there is no link now
+        self._address = address
+        self._me = me
+        self._told = told
+        self._around = around
+        self._nonce = nonce
+        self._backoff = Backoff(random)
+        self._talk: Talk | None = None
+        self._alarm: Alarm | None = None
+        self._said = ""  # why it could not be reached, as it was told last
+        self._over = False
+        self._connect()
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return self._address
+
+    def move(self, address: Address) -> None:
+        """It is there from now on."""
+        if address != self._address:
+            self._address = address
+            if self._talk is not None:
+                self._talk.end("its address is another one by now")
+            else:
+                self._at(self._around.now(), self._connect)
+
+    def close(self) -> None:
+        """It is not asked any more."""
+        self._over = True
+        self._disarm()
+        if self._talk is not None:
+            self._talk.end("it is not asked any more")
+
+    # The link
+
+    def _connect(self) -> None:
+        flush: Callable[[], None] | None = None
+
+        def wake() -> None:
+            if flush is not None:
+                flush()
+
+        told = _Between(self, self._told)
+        around = self._around
+        self._talk = talk = Talk(
+            self._me.node, self._me.secret, self._nonce(), told, around.now, wake, self.node
+        )
+        self._look()
+        flush = around.connect(self._address, talk)
+
+    def _look(self) -> None:
+        """Whether it is still there."""
+        talk = self._talk
+        if talk is not None:
+            talk.look()
+        if self._talk is not None:  # it has not just been lost
+            self._at(self._talk.deadline, self._look)
+
+    def _at(self, at: float, call: Callable[[], object]) -> None:
+        self._disarm()
+        self._alarm = self._around.call_at(at, call)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def opened(self) -> None:
+        """The link is open."""
+        self._backoff.succeeded()
+        if self._said:
+            log.info("node %s is reached again", _shown(self.node))
+        self.failure, self._said = None, ""
+        self._look()
+
+    def lost(self, why: LogstoreError) -> None:
+        """It is made again in a while."""
+        self._talk, self.failure = None, why
+        if self._over:
+            return
+        if str(why) != self._said:
+            self._said = str(why)
+            log.warning("no link to another node: %s", why)
+        self._at(self._around.now() + self._backoff.failed(), self._connect)
+
+
+class _Between:
+    """``Told`` of one link: the peer hears of its beginning and its end, too."""
+
+    def __init__(self, peer: Peer, told: Told) -> None:
+        self._peer = peer
+        self._told = told
+        self.heard: Callable[[Message], None] = told.heard
+        self.drained: Callable[[], None] = told.drained
+
+    def opened(self, talk: Talk) -> None:
+        """As Told.opened."""
+        self._peer.opened()
+        self._told.opened(talk)
+
+    def lost(self, why: LogstoreError) -> None:
+        """As Told.lost."""
+        self._peer.lost(why)
+        self._told.lost(why)
+
+
+def _shown(node: bytes) -> str:
+    return node.decode("utf-8", "backslashreplace")
