@@ -160,7 +160,8 @@ class Brokers:
             if flush is not None:
                 flush()
 
-        link = Link(name, self._around.now, wake, self._client_id, self._credentials)
+        around = self._around
+        link = Link(name, around.now, wake, self._client_id, self._credentials, around.call_at)
 
         def connect() -> None:
             nonlocal flush

@@ -38,14 +38,16 @@ class Client:
         around: Around,
         random: Random,
         credentials: Credentials | None = None,
+        rack: str = "",
     ) -> None:
+        """``rack``: where this process is, as brokers know racks."""
         self.around = around
         self.random = random
         self.brokers = Brokers(bootstrap, around, random, credentials)
         self.identities = Identities(self.brokers)
         facts = around.now, around.soon, around.call_at, random
         self.writer = Writer(self.brokers, *facts)
-        self.fetcher = Fetcher(self.brokers, *facts)
+        self.fetcher = Fetcher(self.brokers, *facts, rack)
         self.offsets = Offsets(self.brokers, around.now, around.call_at, random)
         self.admin = Admin(self.brokers, around.now, around.call_at, random)
         self.catalogue = Catalogue(self.brokers, around.now, around.call_at, random, around.work)

@@ -2,16 +2,21 @@
 
 A node is told once which partitions are followed, and from where; then only what has changed goes
 over (fetch sessions, KIP-227). It answers as soon as any of them has news.
+
+A partition is read from its leader, who may name a replica that is nearer (KIP-392), by the rack
+that it is told. That one is read from for a while, and as long as it answers.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from logstore.cluster import kinds
+from logstore.cluster import by_id, kinds
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Brokers, Use
+from logstore.cluster.by_id import Fetch
+from logstore.cluster.view import NO_NODE
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
     FINAL_EPOCH,
@@ -30,7 +35,10 @@ EPOCH_MAX: Final = 2**31 - 1
 SESSION_LOST: Final = frozenset({70, 71, 106})
 
 # What a node says that is about now, or about who leads.
-AGAIN: Final = frozenset({3, 5, 6, 9, 13, 56, 74, 75, 76, 78, 100})
+AGAIN: Final = frozenset({3, 5, 6, 9, 13, 56, 74, 75, 76, 78, 100, 103})
+OUT_OF_RANGE: Final = 1
+NOWHERE: Final = -1  # a position that nobody asks for
+PREFERRED_S: Final = 300.0  # then the leader is asked again whom to read from
 
 Place = tuple[str, int]
 
@@ -51,13 +59,29 @@ class Follower(Protocol):
         """There is nothing to be had from that position on, for good."""
 
 
+class _Told(NamedTuple):
+    """What a node knows of a partition, and for whom."""
+
+    position: int
+    id: bytes
+    follower: Follower
+
+
+class _Preferred(NamedTuple):
+    """The node that a partition is read from."""
+
+    node: int
+    until: float
+
+
 class _Session:
     """With one node."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.id = NO_SESSION
         self.epoch = 0
-        self.told: dict[Place, int] = {}  # positions that the node knows
+        self.by_id = False  # topics are told by their ids, where the node can do that
+        self.told: dict[Place, _Told] = {}
         self.asking = False
         self.waking = False  # looked at again when it may be asked
         self.not_before = 0.0
@@ -79,9 +103,15 @@ class Fetcher:
         soon: Callable[[Callable[[], object]], object],
         call_at: Callable[[float, Callable[[], object]], object],
         random: Random,
+        rack: str = "",
     ) -> None:
-        """``soon`` has something called once, at the end of this turn; from any thread."""
+        """``soon`` has something called once, at the end of this turn; from any thread.
+
+        ``rack``: where this process is; "": that is not said.
+        """
         self.brokers = brokers
+        self._rack = rack
+        self._preferred: dict[Place, _Preferred] = {}
         self._now = now
         self.soon = soon  # from any thread
         self._call_at = call_at
@@ -119,34 +149,67 @@ class Fetcher:
     def _by_node(self) -> dict[int, dict[Place, Follower]]:
         found: dict[int, dict[Place, Follower]] = {}
         for place, follower in self._followers.items():
-            node = self.brokers.view.leader(*place)
+            node = self._node_of(place)
             if node is not None:
                 found.setdefault(node, {})[place] = follower
         return found
 
+    def _node_of(self, place: Place) -> int | None:
+        """Whom to read it from; None: that is not known, or there is nobody."""
+        preferred = self._preferred.get(place)
+        if preferred is not None:
+            if preferred.node in self.brokers.view.nodes and self._now() < preferred.until:
+                return preferred.node
+            del self._preferred[place]
+        return self.brokers.view.leader(*place)
+
+    def _is_preferred(self, place: Place, node: int) -> bool:
+        preferred = self._preferred.get(place)
+        return preferred is not None and preferred.node == node
+
     def _ask(self, node: int, session: _Session, wanted: dict[Place, Follower]) -> None:
         session.asking = True
-        positions = {place: it.position for place, it in wanted.items()}
-        changed = {p: at for p, at in positions.items() if session.told.get(p) != at}
-        gone = [it for it in session.told if it not in positions]
-        session.told = positions
         view = self.brokers.view
+        told = {place: _Told(it.position, view.id_of(place[0]), it) for place, it in wanted.items()}
+        self._check_session(session, told)
+        changed = {place: it for place, it in told.items() if session.told.get(place) != it}
+        gone = [it for it in session.told if it not in told]
+        ids = {place[0]: it.id for place, it in (*session.told.items(), *told.items())}
+        session.told = told
         request = FetchRequest(
             WAIT_MS, 1, BYTES_MAX, READ_COMMITTED, session.id, session.epoch,
             [
-                Asked(topic, number, at, PARTITION_BYTES_MAX, view.epoch(topic, number))
-                for (topic, number), at in _grouped(changed.items())
+                Asked(*place, it.position, PARTITION_BYTES_MAX, view.epoch(*place))
+                for place, it in sorted(changed.items(), key=_place_of)
             ],
-            list(gone), by_id=False,
+            sorted(gone), by_id=False, rack=self._rack,
         )  # fmt: skip
-        self.brokers.ask(
-            node, kinds.FETCH, request, partial(self._answered, node, session), Use.FETCH, ANSWER_S
-        )
+        then = partial(self._answered, node, session, by_id.names_of(ids))
+        self.brokers.ask(node, kinds.FETCH, Fetch(request, ids), then, Use.FETCH, ANSWER_S)
 
-    def _answered(self, node: int, session: _Session, answer: Any) -> None:  # noqa: ANN401
+    @staticmethod
+    def _check_session(session: _Session, told: Mapping[Place, _Told]) -> None:
+        """One session names topics in one way; and one that is made anew is not the same."""
+        ids_known = by_id.are_known({place[0]: it.id for place, it in told.items()})
+        made_anew = any(
+            (before := session.told.get(place)) is not None and before.id != it.id
+            for place, it in told.items()
+        )
+        if ids_known != session.by_id or made_anew:
+            session.forget()
+            session.by_id = ids_known
+
+    def _answered(
+        self,
+        node: int,
+        session: _Session,
+        names: Mapping[str | bytes, str],
+        answer: Any,  # noqa: ANN401
+    ) -> None:
         session.asking = False
         if isinstance(answer, LogstoreError):
             session.forget()
+            self._back_to_leaders(node)
             self._hold(session)
             self.brokers.refresh()
             return
@@ -160,34 +223,48 @@ class Fetcher:
             return
         session.id = answer.session_id
         session.epoch = 1 if session.epoch >= EPOCH_MAX else session.epoch + 1
+        told = session.told
         if session.id == NO_SESSION:  # the node has as many as it bears
             session.forget()
-        if self._take(session, answer.got):
+        fine = True
+        for it in answer.got:
+            place = names.get(it.topic, ""), it.partition
+            known, follower = told.get(place), self._followers.get(place)
+            if known is None:
+                continue  # nobody has asked for it
+            if it.error_code and place in session.told:  # it is told anew, or forgotten, next
+                session.told[place] = known._replace(position=NOWHERE)
+            if follower is known.follower:  # or another follows it by now, from elsewhere
+                fine &= self._take(node, place, follower, it)
+        if fine:
             session.backoff.succeeded()
             self.soon(self._look)
         else:
+            self.brokers.refresh()
             self._hold(session)
 
-    def _take(self, session: _Session, got: Iterable[Got]) -> bool:
+    def _take(self, node: int, place: Place, follower: Follower, got: Got) -> bool:
         """Whether nothing has to be waited for."""
-        fine = True
-        for it in got:
-            assert isinstance(it.topic, str)
-            place = it.topic, it.partition
-            follower = self._followers.get(place)
-            if it.error_code:
-                session.told.pop(place, None)  # the node forgets it, too
-            if follower is None:
-                continue
-            if it.error_code == 0:
-                follower.fetched(it)
-            elif it.error_code in AGAIN:
-                fine = False
-            else:
-                follower.refused(it.error_code)
-        if not fine:
-            self.brokers.refresh()
-        return fine
+        code = got.error_code
+        if code == 0:
+            if got.preferred not in (NO_NODE, node):
+                self._preferred[place] = _Preferred(got.preferred, self._now() + PREFERRED_S)
+            follower.fetched(got)
+        elif self._is_preferred(place, node) and (code in AGAIN or code == OUT_OF_RANGE):
+            del self._preferred[place]  # its leader knows better
+        elif code in AGAIN:
+            return False
+        else:
+            follower.refused(code)
+        return True
+
+    def _back_to_leaders(self, node: int) -> None:
+        """It does not answer."""
+        places = [it for it in self._preferred if self._is_preferred(it, node)]
+        for place in places:
+            del self._preferred[place]
+        if places:
+            self.soon(self._look)
 
     def _hold(self, session: _Session) -> None:
         session.not_before = self._now() + session.backoff.failed()
@@ -208,7 +285,7 @@ class Fetcher:
     def fetch(self, place: Place, at: int, bytes_max: int, then: Callable[[Any], None]) -> None:
         """What stands from an offset on, without waiting; ``then`` gets a Got, or an error."""
         topic, number = place
-        node = self.brokers.view.leader(topic, number)
+        node = self._node_of(place)
         if node is None:
             self.brokers.want(topic)
             self.brokers.refresh()
@@ -218,14 +295,27 @@ class Fetcher:
         request = FetchRequest(
             0, 1, bytes_max, READ_COMMITTED, NO_SESSION, FINAL_EPOCH, [asked], [], by_id=False
         )
+        ids = {topic: self.brokers.view.id_of(topic)}
+        answered = partial(self._once_answered, node, place, then)
+        self.brokers.ask(node, kinds.FETCH, Fetch(request, ids), answered)
 
-        def answered(answer: Any) -> None:  # noqa: ANN401
-            failed = isinstance(answer, LogstoreError) or answer.error_code or not answer.got
-            then(answer if isinstance(answer, LogstoreError) else None if failed else answer.got[0])
+    def _once_answered(
+        self,
+        node: int,
+        place: Place,
+        then: Callable[[Any], None],
+        answer: Any,  # noqa: ANN401
+    ) -> None:
+        failed = isinstance(answer, LogstoreError) or answer.error_code or not answer.got
+        if self._is_preferred(place, node) and (failed or answer.got[0].error_code):
+            del self._preferred[place]  # its leader knows better, and is asked next
+            then(None)
+        elif failed:
+            then(answer if isinstance(answer, LogstoreError) else None)
+        else:
+            then(answer.got[0])
 
-        self.brokers.ask(node, kinds.FETCH, request, answered)
 
-
-def _grouped(positions: Iterable[tuple[Place, int]]) -> list[tuple[Place, int]]:
-    """Partitions of one topic behind each other."""
-    return sorted(positions)
+def _place_of(told: tuple[Place, _Told]) -> Place:
+    """Partitions of one topic stand behind each other."""
+    return told[0]

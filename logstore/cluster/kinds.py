@@ -1,7 +1,6 @@
 """The requests that are sent to brokers: how each travels, in the versions that are spoken here.
 
-The version of a request is the highest that both sides know. Records are sent and asked for by the
-names of topics: whoever reads sees by the epoch that a topic was made anew.
+The version of a request is the highest that both sides know, and in which it can be said.
 """
 
 import dataclasses
@@ -11,6 +10,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final
 
+from logstore.cluster import by_id
 from logstore.kafka import fetch_codec, produce_codec
 from logstore.kafka.schema import codec
 from logstore.kafka.wire import Buffer
@@ -31,6 +31,7 @@ class Kind:
     write: Write
     read: Read
     messages: Callable[[], Any]  # the module of its Request, imported when it is used first
+    most: Callable[[Any], int] | None = None  # the highest version in which a request can be said
 
     def __repr__(self) -> str:
         return f"<Kind {self.name}>"
@@ -79,12 +80,14 @@ SYNC_GROUP: Final = _kind(14, "sync_group", 0, 5, 4)
 HEARTBEAT: Final = _kind(12, "heartbeat", 0, 4, 4)
 LEAVE_GROUP: Final = _kind(13, "leave_group", 0, 5, 4)
 
+# Requests of ``by_id``: topics by ids from a version on.
 PRODUCE: Final = Kind(
-    0, "produce", 7, produce_codec.WITH_TOPIC_IDS - 1, produce_codec.FLEXIBLE,
-    produce_codec.write_request, produce_codec.read_response, lambda: produce_codec,
+    0, "produce", 7, by_id.PRODUCE_MAX, produce_codec.FLEXIBLE,
+    lambda version, it: it.write(version), produce_codec.read_response, lambda: produce_codec,
+    by_id.Produce.most,
 )  # fmt: skip
 FETCH: Final = Kind(
-    1, "fetch", fetch_codec.WITH_RACK, fetch_codec.WITH_TOPIC_IDS - 1, fetch_codec.FLEXIBLE,
-    lambda version, request: (fetch_codec.write_request(version, request),),
-    fetch_codec.read_response, lambda: fetch_codec,
+    1, "fetch", fetch_codec.WITH_EPOCH, by_id.FETCH_MAX, fetch_codec.FLEXIBLE,
+    lambda version, it: it.write(version), fetch_codec.read_response, lambda: fetch_codec,
+    by_id.Fetch.most,
 )  # fmt: skip

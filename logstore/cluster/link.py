@@ -22,6 +22,7 @@ from logstore.version import VERSION
 
 ANSWER_S: Final = 30.0  # for what nobody has said how long it may take
 IN_FLIGHT_MAX: Final = 100  # requests; others wait here
+THROTTLE_MAX_S: Final = 60.0
 UNSUPPORTED_VERSION: Final = 35
 
 _SIZE: Final = Struct(">i")
@@ -58,6 +59,7 @@ class Link:
         wake: Callable[[], None],
         client_id: str = "logstore",
         credentials: Credentials | None = None,
+        call_at: Callable[[float, Callable[[], object]], object] = lambda at, call: None,
     ) -> None:
         """``name``: of the broker, for people; ``wake``: there is something to send."""
         self.name = name
@@ -72,6 +74,8 @@ class Link:
         self._credentials = credentials
         self._conversation: Conversation | None = None
         self._versions: dict[int, tuple[int, int]] = {}
+        self._call_at = call_at
+        self._quiet_until = float("-inf")  # nothing is sent, but to log in
         self._number = 0
         self._waiting: deque[_Asked] = deque()
         self._sent: deque[_Sent] = deque()
@@ -93,15 +97,24 @@ class Link:
         """``seconds``: until the answer has to be there."""
         if self.failure is not None:
             then(self.failure)
-        elif self.ready and not self._waiting and len(self._sent) < IN_FLIGHT_MAX:
-            self._send_spoken(_Asked(kind, request, then, seconds))
         else:
             self._waiting.append(_Asked(kind, request, then, seconds))
+            self._send_waiting()
 
-    def version_of(self, kind: Kind) -> int:
-        """The highest that both know; once it is ready. Raises NotSpoken."""
+    def _send_waiting(self) -> None:
+        if self._now() < self._quiet_until:
+            return
+        while self._waiting and self.ready and len(self._sent) < IN_FLIGHT_MAX:
+            self._send_spoken(self._waiting.popleft())
+
+    def version_of(self, kind: Kind, request: Any = None) -> int:  # noqa: ANN401
+        """The highest that both know, and in which the request can be said; once it is ready.
+
+        Raises NotSpoken.
+        """
         low, high = self._versions.get(kind.key, (0, -1))
-        version = min(kind.high, high)
+        most = kind.high if kind.most is None or request is None else kind.most(request)
+        version = min(most, high)
         if version < max(kind.low, low):
             raise NotSpoken(
                 f"broker {self.name} speaks {kind.name} in versions {low} to {high}, and "
@@ -111,7 +124,7 @@ class Link:
 
     def _send_spoken(self, asked: _Asked) -> None:
         try:
-            version = self.version_of(asked.kind)
+            version = self.version_of(asked.kind, asked.request)
         except NotSpoken as error:
             asked.then(error)
             return
@@ -149,9 +162,26 @@ class Link:
         except LogstoreError as error:
             self.lose(BrokenProtocol(f"broker {self.name}: {error}"))
             return
-        while self._waiting and self.ready and len(self._sent) < IN_FLIGHT_MAX:
-            self._send_spoken(self._waiting.popleft())
+        self._obey(getattr(answer, "throttle_time_ms", 0))
+        self._send_waiting()
         sent.then(answer)
+
+    def _obey(self, throttle_ms: int) -> None:
+        """A broker that throttles reads nothing more for so long (KIP-219): what was sent to it
+        meanwhile would only become overdue.
+        """
+        if throttle_ms > 0:
+            quiet_s = min(throttle_ms / 1000, THROTTLE_MAX_S)
+            self._quiet_until = max(self._quiet_until, self._now() + quiet_s)
+            self._call_at(self._quiet_until, self._quiet_over)
+
+    def _quiet_over(self) -> None:
+        if self._now() < self._quiet_until and self.failure is None:
+            self._call_at(
+                self._quiet_until, self._quiet_over
+            )  # a timer may ring a moment too early
+        else:
+            self._send_waiting()
 
     def _answer(self, frame: memoryview) -> tuple[_Sent, Any]:
         if not self._sent or len(frame) < _NUMBER.size:
@@ -229,8 +259,7 @@ class Link:
     def _begin(self) -> None:
         self.ready = True
         self.when_ready()
-        while self._waiting and len(self._sent) < IN_FLIGHT_MAX:
-            self._send_spoken(self._waiting.popleft())
+        self._send_waiting()
 
     # Its end
 

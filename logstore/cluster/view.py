@@ -68,6 +68,11 @@ class View:
         known = seen is not None and 0 <= partition < len(seen.partitions)
         return seen.partitions[partition].epoch if seen is not None and known else NO_EPOCH
 
+    def id_of(self, topic: str) -> bytes:
+        """16 bytes; all 0: it has none, or it is not known."""
+        seen = self.topics.get(topic)
+        return NIL_UUID if seen is None else seen.id
+
     def take(self, answer: Any, asked: Iterable[str] | None) -> bool:  # noqa: ANN401
         """What a node answers to Metadata; ``asked``: for which topics, None: for all.
 

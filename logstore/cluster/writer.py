@@ -9,15 +9,16 @@ sent as new that may be there already, and ``done`` stands still meanwhile.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from logstore.cluster import kinds
+from logstore.cluster import by_id, kinds
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Brokers
+from logstore.cluster.by_id import Produce
 from logstore.cluster.identity import Identity, Then
 from logstore.errors import ClusterBehind, FencedProducer, LogFailed, LogstoreError
 from logstore.kafka.produce_codec import Part, ProduceRequest
@@ -35,7 +36,7 @@ ALL_BYTES_MAX: Final = 64 << 20
 REQUEST_BYTES_MAX: Final = 8 << 20
 
 # What a leader says that is about now, or about who leads: the same may be asked again.
-AGAIN: Final = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 19, 20, 56, 74, 75, 76, 89, 100})
+AGAIN: Final = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 19, 20, 56, 74, 75, 76, 89, 100, 103})
 OUT_OF_ORDER: Final = frozenset({45, 59})  # or the leader has forgotten the producer
 NO_ANSWER: Final = 7  # as a leader says that it has waited for too long
 DUPLICATE: Final = 46
@@ -314,21 +315,26 @@ class Writer:
         for its, it in parts:
             part = Part(its.partition, memoryview(it.batch.data))
             by_topic.setdefault(its.topic, []).append(part)
-        request = ProduceRequest(None, -1, TIMEOUT_MS, list(by_topic.items()))
-        self.brokers.ask(
-            node, kinds.PRODUCE, request, partial(self._answered, parts), seconds=ANSWER_S
-        )
+        ids = {it: self.brokers.view.id_of(it) for it in by_topic}
+        request = Produce(ProduceRequest(None, -1, TIMEOUT_MS, list(by_topic.items())), ids)
+        then = partial(self._answered, parts, by_id.names_of(ids))
+        self.brokers.ask(node, kinds.PRODUCE, request, then, seconds=ANSWER_S)
 
     def _answered(
         self,
         parts: "Sequence[tuple[PartitionWriter, _Unanswered]]",
+        names: Mapping[str | bytes, str],
         answer: Any,  # noqa: ANN401
     ) -> None:
         if isinstance(answer, LogstoreError):
             for its, it in parts:
                 its.answered(it, NO_ANSWER, NOT_KNOWN, None)
             return
-        said = {(topic, part.partition): part for topic, some in answer for part in some}
+        said = {
+            (names.get(topic), part.partition): part
+            for topic, some in answer.topics
+            for part in some
+        }
         for its, it in parts:
             part = said.get((its.topic, its.partition))
             if part is None:

@@ -54,6 +54,7 @@ class FetchRequest:
     asked: Sequence[Asked]
     forgotten: Sequence[tuple[Topic, int]]
     by_id: bool  # topics are named by their ids
+    rack: str = ""  # where the client is
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Got:
     log_start: int
     aborted: Sequence[tuple[int, int]]  # transactions: the producer's id, the first offset
     records: memoryview
+    preferred: int = -1  # a replica that is to be read from instead; -1: none
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class FetchResponse:
     error_code: int
     session_id: int
     got: Sequence[Got]
+    throttle_time_ms: int  # nothing more is to be sent for so long
 
 
 Placed = TypeVar("Placed", Asked, Given)
@@ -120,15 +123,16 @@ def read_request(version: int, data: memoryview, at: int) -> FetchRequest:
         forgotten: list[tuple[Topic, int]] = []
         if version >= WITH_SESSIONS:
             forgotten, at = _read_forgotten(version, data, at, flexible)
+        rack: str | None = ""
         if version >= WITH_RACK:
-            _, at = _names[flexible](data, at)
+            rack, at = _names[flexible](data, at)
         if flexible:
             wire.skip_tags(data, at)
     except StructError:
         raise wire.cut_off() from None
     return FetchRequest(
         wait_ms, min_bytes, max_bytes, isolation, session_id, session_epoch, asked, forgotten,
-        version >= WITH_TOPIC_IDS,
+        version >= WITH_TOPIC_IDS, rack or "",
     )  # fmt: skip
 
 
@@ -205,7 +209,7 @@ def write_request(version: int, request: FetchRequest) -> bytearray:
     if version >= WITH_SESSIONS:
         _write_topics(out, version, [Asked(*it, 0, 0) for it in request.forgotten], None)
     if version >= WITH_RACK:
-        _write_names[flexible](out, "")
+        _write_names[flexible](out, request.rack)
     if flexible:
         out.append(0)
     return out
@@ -341,9 +345,10 @@ def read_response(version: int, data: memoryview, at: int) -> FetchResponse:
     error_code, session_id = 0, NO_SESSION
     try:
         if version >= WITH_SESSIONS:
-            _, error_code, session_id = _TOP_7.unpack_from(data, at)
+            throttle_time_ms, error_code, session_id = _TOP_7.unpack_from(data, at)
             at += _TOP_7.size
         else:
+            (throttle_time_ms,) = _TOP_4.unpack_from(data, at)
             at += _TOP_4.size
         got: list[Got] = []
         topics, at = wire.read_count(data, at, flexible)
@@ -359,7 +364,7 @@ def read_response(version: int, data: memoryview, at: int) -> FetchResponse:
             wire.skip_tags(data, at)
     except StructError:
         raise wire.cut_off() from None
-    return FetchResponse(error_code, session_id, got)
+    return FetchResponse(error_code, session_id, got, throttle_time_ms)
 
 
 def _read_got(version: int, data: memoryview, at: int, topic: Topic) -> tuple[Got, int]:
@@ -377,12 +382,15 @@ def _read_got(version: int, data: memoryview, at: int, topic: Topic) -> tuple[Go
         at += _ABORTED.size
         if flexible:
             at = wire.skip_tags(data, at)
+    preferred = -1
     if version >= WITH_RACK:
-        _, at = wire.read_int32(data, at)  # the replica to read from
+        preferred, at = wire.read_int32(data, at)
     size, at = wire.read_size(data, at, flexible)
     records = data[at : at + max(size, 0)]
     at += len(records)
     if flexible:
         at = wire.skip_tags(data, at)
-    got = Got(topic, partition, code, high_watermark, stable, log_start, aborted, records)
+    got = Got(
+        topic, partition, code, high_watermark, stable, log_start, aborted, records, preferred
+    )
     return got, at

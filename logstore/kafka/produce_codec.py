@@ -178,7 +178,15 @@ def _write_part(out: bytearray, version: int, part: Part) -> None:
         out.append(0)
 
 
-def read_response(version: int, data: memoryview, at: int) -> Topics:
+@dataclass(slots=True)
+class ProduceResponse:
+    """What became of the records of a request, and how long nothing more is to be sent."""
+
+    topics: Topics
+    throttle_time_ms: int
+
+
+def read_response(version: int, data: memoryview, at: int) -> ProduceResponse:
     """What became of the records of a request. Raises BrokenProtocol."""
     flexible = version >= FLEXIBLE
     topics: list[tuple[str | bytes, Sequence[Part]]] = []
@@ -193,10 +201,10 @@ def read_response(version: int, data: memoryview, at: int) -> Topics:
         if flexible:
             at = wire.skip_tags(data, at)
         topics.append((topic, parts))
-    _, at = wire.read_int32(data, at)  # throttle time
+    throttle_time_ms, at = wire.read_int32(data, at)
     if flexible:
         wire.skip_tags(data, at)
-    return topics
+    return ProduceResponse(topics, throttle_time_ms)
 
 
 def _read_part(version: int, data: memoryview, at: int) -> tuple[Part, int]:

@@ -8,11 +8,14 @@ from linked import Linked
 from sasl_kit import Stranger
 
 from logstore.cluster import kinds
+from logstore.cluster.by_id import Fetch, Produce
+from logstore.cluster.link import THROTTLE_MAX_S
 from logstore.cluster.login import Credentials
 from logstore.errors import BrokenProtocol, ClusterUnreachable
 from logstore.kafka.fetch_codec import Asked, FetchRequest
 from logstore.kafka.messages import metadata
 from logstore.kafka.produce_codec import Part, ProduceRequest
+from logstore.kafka.wire import NIL_UUID
 
 
 def all_topics():
@@ -37,16 +40,47 @@ def test_our_own_server_speaks_a_version_of_each(kind):
     assert kind.low <= version <= kind.high
 
 
-def test_records_go_over_as_they_are():
+@pytest.mark.parametrize("by_id", [False, True])
+def test_records_go_over_as_they_are(by_id):
     linked = Linked()
-    linked.talk.topics.create("t", 1, {})
+    topic = linked.talk.topics.create("t", 1, {})
+    id_ = topic.uuid if by_id else NIL_UUID
     batch = memoryview(a_batch(b"one", b"two"))
     wanted = ProduceRequest(None, -1, 1000, [("t", [Part(0, batch)])])
-    [(_, [part])] = linked.ask(kinds.PRODUCE, wanted)
-    assert (part.error_code, part.base_offset) == (0, 0)
+    [(name, [part])] = linked.ask(kinds.PRODUCE, Produce(wanted, {"t": id_})).topics
+    assert (name, part.error_code, part.base_offset) == (id_ if by_id else "t", 0, 0)
     request = FetchRequest(0, 1, 1 << 20, 0, 0, -1, [Asked("t", 0, 0, 1 << 20)], [], False)
-    [got] = linked.ask(kinds.FETCH, request).got
-    assert bytes(got.records) == bytes(batch)
+    [got] = linked.ask(kinds.FETCH, Fetch(request, {"t": id_})).got
+    assert (got.topic, bytes(got.records)) == (name, bytes(batch))
+
+
+def test_nothing_is_sent_while_a_broker_throttles():
+    linked = Linked()
+    linked.pump()
+    rung = []
+    linked.link._call_at = lambda at, call: rung.append((at, call))
+    answer = linked.ask(kinds.METADATA, all_topics())
+    linked.link._obey(3000)
+    heard = []
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=5)
+    linked.pump()
+    [(at, call)] = rung
+    assert (heard, at, linked.link.deadline) == ([], linked.talk.now + 3, None)
+    linked.talk._time.now = at - 0.001
+    call()  # too early
+    linked.pump()
+    assert (heard, len(rung)) == ([], 2)
+    linked.talk._time.now = at
+    call()
+    linked.pump()
+    assert heard == [answer]
+
+
+def test_a_broker_is_obeyed_for_a_minute_at_the_most():
+    linked = Linked()
+    linked.pump()
+    linked.link._obey(2**31 - 1)
+    assert linked.link._quiet_until == linked.talk.now + THROTTLE_MAX_S
 
 
 def test_answers_come_to_whoever_has_asked():

@@ -27,6 +27,7 @@ class OneNode:
         self.topics = self.first.topics
         self.random = Random(seed)
         self.up = True  # whether it can be reached
+        self.speaks = {}  # the highest version of requests, by key, where its broker is older
         self.worked = 0  # jobs that another thread was given
         self.deaf = False  # whether its answers are lost, although what is asked is done
         self._calls, self._numbers = [], itertools.count()
@@ -52,8 +53,16 @@ class OneNode:
             self.soon(lambda: link.lose(ClusterUnreachable("connection refused")))
             return lambda: None
         talk = type(self.first)(beside=self.first)
+        ready = link.when_ready
+        link.when_ready = lambda: (self._grow_old(link), ready())
         self._ends.append((link, talk, Frames(memoryview(bytearray(SHARED_BYTES)))))
         return lambda: None
+
+    def _grow_old(self, link):
+        """The broker knows only so much."""
+        for key, high in self.speaks.items():
+            low, known = link._versions[key]
+            link._versions[key] = low, min(known, high)
 
     def soon(self, call):
         self._soon[call] = None

@@ -177,7 +177,7 @@ class TransactingTalk(Talk):
         [(_, body)] = self.replies()
         body = body[1:] if version >= produce_codec.FLEXIBLE else body
         answer = produce_codec.read_response(version, memoryview(body), 0)
-        return [part.error_code for _, parts in answer for part in parts]
+        return [part.error_code for _, parts in answer.topics for part in parts]
 
     def log(self, topic="t", partition=0):
         return self.topics.get(topic).partitions[partition]

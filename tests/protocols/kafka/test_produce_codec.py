@@ -139,8 +139,11 @@ def test_a_produce_response_is_read_as_kio_writes_it(version):
     for _ in range(30):
         said = a_produce_response(version, rng)
         data = kio.written_by_kio(said)
-        found = produce_codec.read_response(version, memoryview(data), 0)
-        plain = kio.plain(said, "")["responses"]
+        read = produce_codec.read_response(version, memoryview(data), 0)
+        found = read.topics
+        plain = kio.plain(said, "")
+        assert read.throttle_time_ms == plain["throttle_time_ms"]
+        plain = plain["responses"]
         assert [topic for topic, _ in found] == [
             it["topic_id"] if version >= 13 else it["name"] for it in plain
         ]
@@ -219,6 +222,7 @@ def test_a_fetch_request_is_read_as_kio_writes_it(version):
         ] == expected
         if version >= 7:
             assert len(found.forgotten) == 2 * len(asked.forgotten_topics_data)
+        assert found.rack == ("rack" if version >= 11 else "")
         for end in range(len(data) - 1):
             with pytest.raises(BrokenProtocol):
                 fetch_codec.read_request(version, memoryview(data)[:end], 0)
@@ -288,7 +292,7 @@ def a_fetch_response(version, rng):
         return fitting(
             module.PartitionData, partition_index=number, error_code=one_of(rng, 0, 1, 6),
             high_watermark=rng.randrange(10**12), last_stable_offset=rng.randrange(10**12),
-            log_start_offset=rng.randrange(99), preferred_read_replica=-1,
+            log_start_offset=rng.randrange(99), preferred_read_replica=rng.choice([-1, 3]),
             aborted_transactions=rng.choice([None, tuple(aborted)]),
             records=rng.choice([None, b"", rng.randbytes(rng.randrange(300))]), **facts,
         )  # fmt: skip
@@ -315,6 +319,7 @@ def test_a_fetch_response_is_read_as_kio_writes_it(version):
         found = fetch_codec.read_response(version, memoryview(data), 0)
         plain = kio.plain(said, "")
         assert (found.error_code, found.session_id) == (0, plain.get("session_id", 0))
+        assert found.throttle_time_ms == plain["throttle_time_ms"] == 5
         expected = [
             (topic["topic_id"] if version >= 13 else topic["topic"], it)
             for topic in plain["responses"]
@@ -326,6 +331,7 @@ def test_a_fetch_response_is_read_as_kio_writes_it(version):
             assert got.high_watermark == it["high_watermark"]
             assert got.last_stable == it["last_stable_offset"]
             assert got.log_start == it.get("log_start_offset", -1)
+            assert got.preferred == it.get("preferred_read_replica", -1)
             assert got.aborted == [
                 (one["producer_id"], one["first_offset"])
                 for one in it["aborted_transactions"] or ()

@@ -208,7 +208,7 @@ def test_a_produce_asks_once_for_a_topic_however_many_partitions_it_writes(asked
     request = produce_codec.ProduceRequest(None, -1, 1000, [("t", parts)])
     talk.send(0, 8, b"".join(produce_codec.write_request(8, request)))
     [(_, body)] = talk.replies()
-    [(_, written)] = produce_codec.read_response(8, memoryview(body), 0)
+    [(_, written)] = produce_codec.read_response(8, memoryview(body), 0).topics
     assert {it.error_code for it in written} == {0}
     assert asked == ["t"]
 

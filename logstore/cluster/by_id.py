@@ -1,0 +1,69 @@
+"""Records sent and asked for by the ids of topics, where both sides can, else by their names. Pure.
+
+An id is one topic's alone: what was meant for a topic that was deleted does not reach the one that
+has its name now (KIP-516). Which of the two a link says is known when it says it, so a request has
+names, and the ids beside them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from logstore.kafka import fetch_codec, produce_codec
+from logstore.kafka.fetch_codec import FetchRequest
+from logstore.kafka.produce_codec import ProduceRequest
+from logstore.kafka.wire import NIL_UUID, Buffer
+
+PRODUCE_MAX: Final = 13
+FETCH_MAX: Final = 18
+
+Ids = Mapping[str, bytes]  # of topics; all 0 where a topic has none, or it is not known
+
+
+def names_of(ids: Ids) -> Mapping[str | bytes, str]:
+    """The names of topics as an answer has them, by ids or by names."""
+    return {name: name for name in ids} | {id_: name for name, id_ in ids.items()}
+
+
+def are_known(ids: Ids) -> bool:
+    """Whether all have one."""
+    return NIL_UUID not in ids.values()
+
+
+class Produce(NamedTuple):
+    """A request; its topics are names, of which each has its id, or all 0."""
+
+    request: ProduceRequest
+    ids: Ids
+
+    def most(self) -> int:
+        """The highest version in which it can be said."""
+        return PRODUCE_MAX if are_known(self.ids) else produce_codec.WITH_TOPIC_IDS - 1
+
+    def write(self, version: int) -> list[Buffer]:
+        """Its body."""
+        request = self.request
+        if version >= produce_codec.WITH_TOPIC_IDS:
+            topics = [(self.ids[str(name)], parts) for name, parts in request.topics]
+            request = replace(request, topics=topics)
+        return produce_codec.write_request(version, request)
+
+
+class Fetch(NamedTuple):
+    """A request; its topics are names, of which each has its id, or all 0."""
+
+    request: FetchRequest
+    ids: Ids
+
+    def most(self) -> int:
+        """The highest version in which it can be said."""
+        return FETCH_MAX if are_known(self.ids) else fetch_codec.WITH_TOPIC_IDS - 1
+
+    def write(self, version: int) -> list[Buffer]:
+        """Its body."""
+        request = self.request
+        if version >= fetch_codec.WITH_TOPIC_IDS:
+            asked = [replace(it, topic=self.ids[str(it.topic)]) for it in request.asked]
+            forgotten = [(self.ids[str(topic)], number) for topic, number in request.forgotten]
+            request = replace(request, asked=asked, forgotten=forgotten)
+        return [fetch_codec.write_request(version, request)]
