@@ -125,6 +125,16 @@ class KeptNews(NamedTuple):
     gone: Sequence[Kept] = ()
 
 
+class Numbers(Protocol):
+    """Where facts have their numbers from, where others make facts, too."""
+
+    def next(self) -> int:
+        """One that no fact has. Raises ClusterUnreachable."""
+
+    def within(self, vhost: int, place: int) -> int:
+        """Of the ``place``-th of the things that each host has from its beginning."""
+
+
 class QueueKeeper(Protocol):
     """What a process that has the queues in its memory keeps them with.
 
@@ -134,6 +144,10 @@ class QueueKeeper(Protocol):
 
     @property
     def schedules(self) -> ScheduleKeeper: ...
+    @property
+    def numbers(self) -> Numbers | None:
+        """None: no other process makes facts, and this one counts."""
+
     def used(self) -> bool:
         """Whether anything was ever kept."""
 

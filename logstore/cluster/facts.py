@@ -8,8 +8,10 @@ counts of it, so that compaction changes nothing.
 
 Several nodes may make facts of one name. Of these the one whose first record stands before the
 others' counts, and the others are *second*; a later record of a fact says in its head where the
-first one stood. What refers to a fact that does not count does not count either, until that does.
-A user, rule, permission or quota is its name, so of these the last record counts.
+first one stood. A fact that was forgotten never counts again: what a node still says of it that has
+not known that is a *stray*, and whoever reads one forgets it once more. What refers to a fact that
+does not count does not count either, until that does. A user, rule, permission or quota is its
+name, so of these the last record counts.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -49,6 +51,8 @@ from logstore.records.decode import decode
 TOPIC: Final = "__logstore-facts"
 FORMAT: Final = 1
 NEW: Final = -1  # where the first record of a fact stands: it is this one
+FORGOTTEN_KEPT: Final = 65_536  # keys of which strays are known: they are not much later
+BY: Final = "by"  # the header of a batch's first record that says who has made it
 
 _HEAD: Final = Struct(">Bq")  # format; offset of the fact's first record, or NEW
 _LETTERS: Final = {
@@ -81,16 +85,35 @@ def access_key(row_key: bytes) -> bytes:
     return _ACCESS + row_key
 
 
+def number_of(key: bytes) -> int | None:
+    """The number of the fact of this key; None: it has none."""
+    if key[:1] == _ACCESS:
+        return None
+    number: int = ID.unpack(key[1:])[0]
+    return number
+
+
+def with_number(key: bytes, number: int) -> bytes:
+    """The key of another fact of the same kind."""
+    return key[:1] + ID.pack(number)
+
+
 def value_of(fact: Known, first: int = NEW) -> bytes:
     """The value of a record; ``first``: where the first one of the fact stands."""
+    return headed(row_of(fact), first)
+
+
+def row_of(fact: Known) -> bytes:
+    """What its value has behind the head."""
     if not isinstance(fact, Kept):
-        return _HEAD.pack(FORMAT, NEW) + kept_user_rows.encode(fact)[1]
+        return kept_user_rows.encode(fact)[1]
     kind, row_key = place(fact)
-    return _HEAD.pack(FORMAT, first) + row_key[: _LEADS.get(kind, 0)] + encode(fact)
+    return row_key[: _LEADS.get(kind, 0)] + encode(fact)
 
 
-def _number(letter: bytes, number: int) -> bytes:
-    return letter + ID.pack(number)
+def headed(row: bytes, first: int) -> bytes:
+    """The value with such a row."""
+    return _HEAD.pack(FORMAT, first) + row
 
 
 class _Said(NamedTuple):
@@ -101,12 +124,18 @@ class _Said(NamedTuple):
     name: Hashable
     needs: tuple[tuple[bytes, ...], ...]  # of each of these one is to count: keys
 
+    @property
+    def refers_to(self) -> set[bytes]:
+        return {it for needed in self.needs for it in needed}
+
 
 class Changes(NamedTuple):
     """What a batch has changed of what counts."""
 
-    routing: KeptNews
-    access: AccessNews
+    routing: KeptNews = KeptNews()
+    access: AccessNews = AccessNews()
+    by: bytes = b""  # who has made it, as the header ``BY`` says
+    strays: Sequence[bytes] = ()  # keys
 
 
 class Facts:
@@ -120,18 +149,22 @@ class Facts:
         self._named: dict[Hashable, dict[bytes, None]] = {}
         self._referring: dict[bytes, dict[bytes, None]] = {}  # by what is referred to
         self._counting: dict[bytes, Kept] = {}
+        self._forgotten: dict[bytes, None] = {}  # keys, the last ones
+        self._strays: set[bytes] = set()  # keys
         self._rows: dict[bytes, bytes] = {}  # of users and so on, by their own keys
 
     # What is read
 
     def apply(self, batch: Batch) -> Changes:
         """The next one. Raises SchemaTooNew, with which nothing more can be read; CorruptBatch."""
-        if batch.is_control:
-            return Changes(KeptNews(), AccessNews())
-        records = [(it.key or b"", it.value, it.offset) for it in decode(batch)]
+        if batch.is_control or not batch.record_count:
+            return Changes()
+        found = decode(batch)
+        records = [(it.key or b"", it.value, it.offset) for it in found]
         for key, value, offset in records:
             self._check_known(key, value, offset)
         touched: dict[bytes, None] = {}
+        strays: dict[bytes, None] = {}
         rows: dict[bytes, bytes | None] = {}  # as they were, where they are other ones now
         for key, value, offset in records:
             if key[:1] == _ACCESS:
@@ -139,6 +172,12 @@ class Facts:
                 self._put_row(key, value)
                 continue
             self._remove(key, touched)
+            if value is None:
+                self._forget(key)
+            elif key in self._forgotten:
+                strays[key] = None
+                self._strays.add(key)
+                continue
             try:
                 said = None if value is None else _said(key, value, offset)
             except DAMAGE as error:
@@ -147,7 +186,8 @@ class Facts:
                 self.damaged.pop(key, None)
                 if said is not None:
                     self._put(key, said, touched)
-        return Changes(self._counted(touched), self._access_news(rows))
+        by = dict(found[0].headers).get(BY) or b""
+        return Changes(self._counted(touched), self._access_news(rows), by, list(strays))
 
     def _check_known(self, key: bytes, value: bytes | None, offset: int) -> None:
         letter = key[:1]
@@ -173,9 +213,8 @@ class Facts:
         named = self._named.setdefault(said.name, {})
         named[key] = None
         touched.update(named)
-        for needed in said.needs:
-            for it in needed:
-                self._referring.setdefault(it, {})[key] = None
+        for it in said.refers_to:
+            self._referring.setdefault(it, {})[key] = None
 
     def _remove(self, key: bytes, touched: dict[bytes, None]) -> None:
         said = self._said.pop(key, None)
@@ -184,9 +223,15 @@ class Facts:
         named = self._named[said.name]
         touched.update(named)
         _drop(self._named, said.name, key)
-        for needed in said.needs:
-            for it in needed:
-                _drop(self._referring, it, key)
+        for it in said.refers_to:
+            _drop(self._referring, it, key)
+
+    def _forget(self, key: bytes) -> None:
+        self._strays.discard(key)
+        self._forgotten.pop(key, None)
+        self._forgotten[key] = None
+        if len(self._forgotten) > FORGOTTEN_KEPT:
+            del self._forgotten[next(iter(self._forgotten))]
 
     # What counts
 
@@ -276,7 +321,11 @@ class Facts:
         """Whether there is a record of it, whether or not it counts."""
         if key[:1] == _ACCESS:
             return key[1:] in self._rows
-        return key in self._said or key in self.damaged
+        return key in self._said or key in self.damaged or key in self._strays
+
+    def is_forgotten(self, key: bytes) -> bool:
+        """Whether it was forgotten not long ago: it never counts again."""
+        return key in self._forgotten
 
     def row(self, key: bytes) -> bytes | None:
         """The row of a user and so on, by its own key."""
@@ -348,9 +397,9 @@ def _needs(fact: Kept) -> tuple[tuple[bytes, ...], ...]:
             return ()
         case KeptBinding():
             to = fact.destination
-            return (_number(b"x", fact.source),), (_number(b"q", to), _number(b"x", to))
+            return (with_number(b"x", fact.source),), (with_number(b"q", to), with_number(b"x", to))
         case _:
-            return ((_number(b"v", fact.vhost),),)
+            return ((with_number(b"v", fact.vhost),),)
 
 
 def _access(key: bytes, row: bytes | None) -> KeptOfAccess | None:

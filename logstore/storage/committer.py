@@ -235,6 +235,8 @@ class ScheduleCommitter:
 class QueueCommitter:
     """``QueueKeeper`` of the tables in LMDB."""
 
+    numbers = None
+
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer
         self._environment = environment

@@ -1,0 +1,92 @@
+"""Numbers of facts that no two nodes give: of blocks that begin with a producer id of the cluster.
+
+The cluster gives each producer id once, and this process asks for one where others would ask for a
+producer. Some blocks are asked for ahead, since a fact is made at once. What each virtual host has
+from its beginning is made by several nodes, and is one: its number is worked out of the host's.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from logstore.cluster.backoff import Backoff
+from logstore.cluster.identity import Identity, Then
+from logstore.errors import ClusterUnreachable, Failed, LogstoreError
+
+BLOCK_BITS: Final = 20
+AHEAD: Final = 2  # blocks that are here beside the one that is used
+DEFAULT_HOST: Final = 1  # below all blocks: the number of the host ``/``
+WITHIN: Final = 1 << 61  # above all blocks: numbers that are worked out
+PLACE_BITS: Final = 4
+_HOST_MOST: Final = (WITHIN >> PLACE_BITS) - 1
+assert (WITHIN | _HOST_MOST << PLACE_BITS) < 1 << 62
+
+
+class Ids:
+    """As Numbers. Used in one thread."""
+
+    def __init__(
+        self,
+        ask: Callable[[Then], None],
+        again_after: Callable[[float, Callable[[], object]], object],
+        backoff: Backoff,
+    ) -> None:
+        """``ask``: as ``Identities.anybody``. ``again_after`` has something called in a while."""
+        self._ask = ask
+        self._again_after = again_after
+        self._backoff = backoff
+        self._next = self._end = 0
+        self._blocks: deque[int] = deque()  # not begun
+        self._asking = False
+        self._failure: LogstoreError | None = None  # why the last that was asked for did not come
+        self._waiting: list[Callable[[LogstoreError | None], object]] = []
+
+    def begin(self, then: Callable[[LogstoreError | None], object]) -> None:
+        """``then`` is called once there are numbers, or with why none came."""
+        self._waiting.append(then)
+        self._fill()
+
+    def next(self) -> int:
+        """As Numbers.next."""
+        if self._next == self._end:
+            if not self._blocks:
+                self._fill()
+                why = self._failure or "it is being asked for some"
+                raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
+            self._next = self._blocks.popleft()
+            self._end = self._next + (1 << BLOCK_BITS)
+            self._fill()
+        self._next += 1
+        return self._next - 1
+
+    def within(self, vhost: int, place: int) -> int:
+        """As Numbers.within."""
+        assert 0 < vhost <= _HOST_MOST
+        assert 0 <= place < 1 << PLACE_BITS
+        return WITHIN | vhost << PLACE_BITS | place
+
+    def _fill(self) -> None:
+        if not self._asking and len(self._blocks) < AHEAD:
+            self._asking = True
+            self._ask(self._given)
+
+    def _given(self, found: Identity | LogstoreError) -> None:
+        self._asking = False
+        if isinstance(found, Identity):
+            start = (found.pid + 1) << BLOCK_BITS
+            if 0 < start <= _HOST_MOST - (1 << BLOCK_BITS):
+                self._backoff.succeeded()
+                self._failure = None
+                self._blocks.append(start)
+                self._tell(None)
+                self._fill()
+                return
+            found = Failed(f"the cluster gives the producer id {found.pid}, which is too large")
+        self._failure = found
+        self._tell(found)
+        self._again_after(self._backoff.failed(), self._fill)
+
+    def _tell(self, error: LogstoreError | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then(error)

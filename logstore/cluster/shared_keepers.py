@@ -1,0 +1,90 @@
+"""What the models keep what all nodes share with: exchanges and queues, and users.
+
+As what a data directory has for them (``storage/committer.py``). What waits for its time is in no
+index of a cluster: who has a message scheduled is refused.
+"""
+
+from collections.abc import Sequence
+
+from logstore.cluster.facts_keeper import FactsKeeper
+from logstore.errors import Refused
+from logstore.kept import Keeping
+from logstore.kept_queues import Kept, KeptRouting, Numbers
+from logstore.kept_schedules import Entry
+from logstore.kept_users import Forgotten, KeptAccess
+from logstore.kept_users import Kept as KeptOfAccess
+
+
+class NoIndex:
+    """``ScheduleIndex`` without anything."""
+
+    def logs(self) -> Sequence[bytes]:
+        """As ScheduleIndex.logs."""
+        return ()
+
+    def mark(self, log: bytes) -> int:
+        """As ScheduleIndex.mark."""
+        return 0
+
+    def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]:
+        """As ScheduleIndex.page."""
+        return (), False
+
+
+class NoSchedules:
+    """``ScheduleKeeper`` where nothing can be scheduled."""
+
+    def __init__(self) -> None:
+        self.index = NoIndex()
+
+    def write(self, log: bytes, put: Sequence[Entry], gone: Sequence[Entry], mark: int) -> Keeping:
+        """As ScheduleKeeper.write: refused."""
+        keeping = Keeping()
+        keeping.finish(
+            Refused("messages can't be delayed in front of a cluster: publish them without a delay")
+        )
+        return keeping
+
+    def forget(self, log: bytes, most: int) -> Keeping:
+        """As ScheduleKeeper.forget: there is nothing."""
+        keeping = Keeping()
+        keeping.finish(None)
+        return keeping
+
+
+class SharedQueues:
+    """``QueueKeeper`` over the topic of facts."""
+
+    def __init__(self, keeper: FactsKeeper, numbers: Numbers) -> None:
+        self.schedules = NoSchedules()
+        self.numbers = numbers
+        self._keeper = keeper
+
+    def used(self) -> bool:
+        """As QueueKeeper.used: what others keep is here, too."""
+        return True
+
+    def load(self) -> KeptRouting:
+        """As QueueKeeper.load, of what is read by now."""
+        return self._keeper.routing()
+
+    def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
+        """As QueueKeeper.change."""
+        return self._keeper.change(keep, forget)
+
+
+class SharedUsers:
+    """``UserKeeper`` over the topic of facts."""
+
+    def __init__(self, keeper: FactsKeeper) -> None:
+        self._keeper = keeper
+
+    def load(self) -> KeptAccess:
+        """As UserKeeper.load, of what is read by now."""
+        return self._keeper.access()
+
+    def change(
+        self, keep: Sequence[KeptOfAccess] = (), forget: Sequence[Forgotten] = ()
+    ) -> Keeping:
+        """As UserKeeper.change."""
+        return self._keeper.change(keep, forget)
