@@ -1,9 +1,9 @@
 """A partition that this process alone appends to, as a log, with what is kept beside it.
 
 Beside a log on disk its notes lie in a file; here they are records of it: now and then the whole
-state is appended (a *snapshot*, in as many records as it takes), the owner's next beat says where
-it begins, and what stands below is deleted. Who takes the partition over reads it from its start:
-the last whole snapshot, and what follows.
+state is appended behind a beat (a *snapshot*, in as many records as it takes), and what stands
+below the beat is deleted. Who takes the partition over reads it from its start: the last whole
+snapshot, and what follows.
 """
 
 import logging
@@ -88,10 +88,8 @@ class StateLog:
         self._now_ms = now_ms
         self._elsewhere = elsewhere
         self._since = 0  # bytes that were appended since the last snapshot
-        self._end = self._log.end  # nobody else appends
-        # The snapshot that is on its way: where it begins, the mark of its last part; of the beat.
-        self._snapshot: tuple[int, int] | None = None
-        self._beat: tuple[int, int] | None = None
+        # Of the snapshot that is on its way: the marks of the beat before it, and of its last part.
+        self._saving: tuple[int, int] | None = None
         self._stop = self._log.watch(self._look)
 
     def __repr__(self) -> str:
@@ -101,16 +99,12 @@ class StateLog:
 
     def append(self, batch: Batch) -> int:
         """As Log.append. Raises FencedProducer, ClusterBehind, LogFailed."""
-        mark = self._put(batch)
-        self.notes.appended(batch, self._end - batch.record_count)
-        self._since += batch.size
-        if self._since > EVERY_BYTES and self._snapshot is None and self._beat is None:
-            self._save()
-        return mark
-
-    def _put(self, batch: Batch) -> int:
+        at = self._log.end  # nobody else appends
         mark = self._takeover.append(batch)
-        self._end += batch.record_count
+        self.notes.appended(batch, at)
+        self._since += batch.size
+        if self._since > EVERY_BYTES and self._saving is None:
+            self._save()
         return mark
 
     def _save(self) -> None:
@@ -118,31 +112,25 @@ class StateLog:
         note = self.notes.freeze()()
         parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
         self._number += 1
-        begin, mark = self._end, 0
+        mark = 0
         try:
+            beat = self._takeover.say_beat()
             for part, data in enumerate(parts):
                 head = _HEAD.pack(FORMAT, self._number, part, len(parts))
-                mark = self._put(encode([(head + data, SNAPSHOT, (), self._now_ms())]))
+                batch = encode([(head + data, SNAPSHOT, (), self._now_ms())])
+                mark = self._takeover.append(batch)
         except LogstoreError as error:
             log.warning("%s: its state could not be saved: %s", self.name, error)
             return
         self._since = 0
-        self._snapshot = begin, mark
+        self._saving = beat, mark
 
     def _look(self) -> None:
         """There is news of the log."""
-        if self._snapshot is not None and self.done > self._snapshot[1]:
-            begin, _ = self._snapshot
-            self._snapshot = None
-            try:
-                self._beat = begin, self._takeover.say_beat(begin)
-                self._end += 1
-            except LogstoreError as error:
-                log.warning("%s: what was saved is not told: %s", self.name, error)
-        elif self._beat is not None and self.done > self._beat[1]:
-            begin, _ = self._beat
-            self._beat = None
-            self._elsewhere(lambda: self._trim(begin))
+        if self._saving is not None and self.done > self._saving[1]:
+            before = self.offset_of(self._saving[0])
+            self._saving = None
+            self._elsewhere(lambda: self._trim(before))
 
     def _trim(self, before: int) -> None:
         try:
@@ -175,7 +163,7 @@ class StateLog:
     @property
     def end(self) -> int:
         """As Log.end."""
-        return self._end
+        return self._log.end
 
     @property
     def done(self) -> int:
