@@ -13,6 +13,7 @@ from .ends import CommandFailed, say, tell
 from .options import HERE, Data
 
 if TYPE_CHECKING:
+    from logstore.cluster.cluster_settings import ClusterSettings
     from logstore.config import Config
     from logstore.doors import Entrance
     from logstore.node import Addresses
@@ -31,6 +32,16 @@ Host = Annotated[
         "--host",
         metavar="ADDRESS",
         help="The address to listen on; defaults to listen.host, 127.0.0.1.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="HOST:PORT,...",
+        help="Serve from a Kafka cluster, of which these are some brokers, instead of the data"
+        " directory; defaults to cluster.bootstrap.servers, none.",
+        rich_help_panel=CONNECTION,
     ),
 ]
 Insecure = Annotated[
@@ -112,6 +123,7 @@ def _port_option(it: "Entrance") -> TyperOption:
 def serve(
     context: typer.Context,
     host: Host = None,
+    cluster: Cluster = None,
     insecure: Insecure = False,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
@@ -132,7 +144,11 @@ def serve(
 
     # A signal that comes before there is a loop to hear it is one, too.
     with Stop(ignored=[signal.SIGHUP]) as stop:
-        asked = {"log.format": log_format, **_levels(log_level or [])}
+        asked = {
+            "log.format": log_format,
+            "cluster.bootstrap.servers": cluster,
+            **_levels(log_level or []),
+        }
         if insecure:
             asked["listen.insecure"] = "true"
         with _log_of(log_format) as log:
@@ -147,6 +163,7 @@ OPTIONS = {
     "log.level": "--log-level",
     "log.levels": "--log-level",
     "listen.insecure": "--insecure",
+    "cluster.bootstrap.servers": "--cluster",
 }
 
 
@@ -208,6 +225,7 @@ def _serve(
         ),
         exposed=not is_loopback(address) and not insecure,
     )
+    cluster = _cluster(config, data)
     take_own_number(data.path)  # before there is another thread
     supervisor = Supervisor(os.environ, os.getpid(), os.getppid())
     done_waiting = supervisor.waited_for()
@@ -218,7 +236,7 @@ def _serve(
     with data.open("write", create=True, config=config) as store:
         if first is not None:
             first.add_to(store)
-        node = Node(store, listen, supervisor)
+        node = Node(store, listen, supervisor, cluster)
 
         def ready(addresses: "Addresses") -> None:
             done_waiting()
@@ -229,6 +247,17 @@ def _serve(
         finally:
             supervisor.waited_for()  # until the process ends
             stop.hear()  # one more ends nothing half-way
+
+
+def _cluster(config: "Config", data: "DataDir") -> "ClusterSettings | None":
+    """Raises InvalidSetting, Failed."""
+    if not config.store.cluster_bootstrap_servers:
+        return None
+    from pathlib import Path
+
+    from logstore.cluster.cluster_settings import ClusterSettings
+
+    return ClusterSettings.of(config.store, os.environ, Path(data.path))
 
 
 def _first_user(address: str, data: "DataDir", config: "Config") -> "FirstUser | None":

@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.broker.topic import Topic
@@ -39,9 +39,6 @@ from logstore.errors import (
 from logstore.kafka.wire import NIL_UUID
 from logstore.names import check_no_queue, check_topic
 from logstore.settings import TopicSettings
-
-SHOWN_S: Final = 30.0  # until a broker shows a topic that was made
-LOOK_S: Final = 1.0  # whether one does
 
 Then = Callable[[Any], None]  # gets what was asked for, or a LogstoreError
 
@@ -303,7 +300,7 @@ class ClusterTopics:
     def _made(self, name: str, then: Then, made: Made | LogstoreError) -> None:
         if isinstance(made, LogstoreError):
             if isinstance(made, TopicExists):  # which was not known here
-                self._catalogue.find(name, lambda _: then(made))
+                self._catalogue.find_made(name, lambda _: then(made))
             else:
                 then(made)
             return
@@ -311,26 +308,10 @@ class ClusterTopics:
             self._catalogue.made(name, Entry(made.id, made.partitions))
             then(self._known(name))
             return
-        self._await(name, then)
-
-    def _await(self, name: str, then: Then) -> None:
-        """A broker that is older does not say all of what it has made: until it shows it."""
-        around = self._client.around
-        until = around.now() + SHOWN_S
-
-        def look() -> None:
-            self._catalogue.find(name, found)
-
-        def found(it: Entry | LogstoreError | None) -> None:
-            if isinstance(it, Entry):
-                self._catalogue.made(name, it)
-                then(self._known(name))
-            elif around.now() < until:
-                around.call_at(around.now() + LOOK_S, look)
-            else:
-                then(Failed(f"topic {name!r} was made, and no broker shows it: look for it later"))
-
-        look()
+        # A broker that is older does not say all of what it has made.
+        self._catalogue.find_made(
+            name, lambda it: then(it if isinstance(it, LogstoreError) else self._known(name))
+        )
 
     def begin_grow(self, name: str, partitions: int, then: Then) -> None:
         """``then`` gets the topic."""

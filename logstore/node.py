@@ -55,7 +55,10 @@ from logstore.turn import Turn
 from logstore.upkeep.upkeep import facts_of
 
 if TYPE_CHECKING:
+    from logstore.broker.topics import Topics
     from logstore.certificates import Certificates
+    from logstore.cluster.cluster_settings import ClusterSettings
+    from logstore.node_cluster import NodeCluster
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
@@ -95,11 +98,20 @@ def allow_many_files() -> None:
 class Node:
     """Serves a store that is open for writing."""
 
-    def __init__(self, store: Store, listen: Listen, supervisor: Supervisor | None = None) -> None:
-        """``supervisor`` is told how it goes."""
+    def __init__(
+        self,
+        store: Store,
+        listen: Listen,
+        supervisor: Supervisor | None = None,
+        cluster: "ClusterSettings | None" = None,
+    ) -> None:
+        """``supervisor`` is told how it goes. ``cluster``: what clients see is there, and not in
+        the store.
+        """
         self._store = store.internals()
         self._listen = listen
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
+        self._cluster = cluster
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._stopping: asyncio.Event
 
@@ -140,19 +152,20 @@ class Node:
         turn = Turn(loop)
         settings = self._store.directory.config.store
         budget = budget_of(settings)
-        topics = self._store.topics
+        work = partial(self._work, turn)
+        cluster = self._node_cluster(loop, turn, work)
+        topics: Topics = self._store.topics if cluster is None else cluster.topics
         queue_topics = QueueTopics(
             topics, lambda: queues.opened, turn.soon, lambda log: queues.log_bytes(log),
             listed=settings.queue_topics_listed,
         )  # fmt: skip
         groups = Groups(loop, turn, self._store, budget, queue_topics)
-        work = partial(self._work, turn)
         directory = self._store.directory.writable()
         figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs, directory.recoveries)
         try:
             access = self._access(groups)
             tokens = self._tokens(work, turn.stopwatch)
-            audit = access.audit = NodeAudit(topics, access, turn, work, now_ms)
+            audit = access.audit = NodeAudit(self._store.topics, access, turn, work, now_ms)
             space = Space(
                 self._store.channels, turn.soon, work, keep_for_away=settings.mqtt_queue_qos0
             )
@@ -248,11 +261,14 @@ class Node:
             shares_of=sharing,
         )
         try:
+            if cluster is not None and not await self._start(cluster):
+                return
             groups.start()
             sharing.start()
             transactions.start()
             queues.resume()
-            addresses = self._open_all(server, house, tls)
+            refused = {} if cluster is None else cluster.refusals()
+            addresses = self._open_all(server, house, tls, refused)
             tls.start(work)
             self._wire_channels(turn)
             mqtt.start()
@@ -276,8 +292,10 @@ class Node:
                 looks.close()
                 audit.close()
                 # What workers are at still, nobody waits for any more.
-                topics.refuse("the server stops")
+                self._store.topics.refuse("the server stops")
                 tls.close()
+                if cluster is not None:
+                    cluster.close()
                 mqtt.close()
                 keys.close()
                 sharing.close()
@@ -287,6 +305,27 @@ class Node:
                 groups.close()
                 self._store.channels.detach()
                 turn.stop()
+
+    def _node_cluster(
+        self, loop: asyncio.AbstractEventLoop, turn: Turn, work: Work
+    ) -> "NodeCluster | None":
+        if self._cluster is None:
+            return None
+        from logstore.node_cluster import NodeCluster  # most servers have none
+
+        return NodeCluster(loop, turn, work, self._cluster, self._store)
+
+    async def _start(self, cluster: "NodeCluster") -> bool:
+        """False: it is to stop before the cluster was reached. Raises as NodeCluster.start."""
+        start, stop = asyncio.ensure_future(cluster.start()), self._stopping.wait()
+        stopping = asyncio.ensure_future(stop)
+        await asyncio.wait([start, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if start.done():
+            start.result()
+            return True
+        start.cancel()
+        return False
 
     def _unready(self, work: Work) -> Callable[[Callable[[Mapping[str, str]], None]], None]:
         """What a worker finds."""
@@ -378,9 +417,14 @@ class Node:
         known = self._listen.ports.get(KAFKA.tls.name, -1) >= 0 and host not in ("0.0.0.0", "::")
         return NodeTls(loop, directory.config.store, directory.path, [host] if known else [])
 
-    def _open_all(self, server: Server, house: House, tls: NodeTls) -> Addresses:
-        """Raises Failed where there is no door left for anyone."""
-        wanted = [it for it in ENTRANCES if self._wants(it, tls)]
+    def _open_all(
+        self, server: Server, house: House, tls: NodeTls, refused: Mapping[str, str]
+    ) -> Addresses:
+        """``refused``: why some doors are not to be opened, by their names.
+
+        Raises Failed where there is no door left for anyone.
+        """
+        wanted = [it for it in ENTRANCES if self._wants(it, tls, refused)]
         doorways = {it.door.name: it.door for it in wanted}
         opened = house.doorways
         opened.update({name: door.open(house) for name, door in doorways.items()})
@@ -407,7 +451,7 @@ class Node:
         found: dict[str, tuple[str, int]] = {}
         for it in SOCKETS:
             port: int = getattr(house.settings, it.port_setting.replace(".", "_"))
-            if port < 0:
+            if port < 0 or it.door not in house.doorways:
                 continue
             from logstore.protocols.http import doorway
 
@@ -421,9 +465,15 @@ class Node:
                 ) from None
         return found
 
-    def _wants(self, it: Entrance, tls: NodeTls) -> bool:
-        """Raises Failed where somebody has chosen a port for TLS, and there is none."""
+    def _wants(self, it: Entrance, tls: NodeTls, refused: Mapping[str, str]) -> bool:
+        """Raises Failed where somebody has chosen a port that can't be, or one for TLS, and there
+        is none.
+        """
         if self._listen.ports.get(it.name, -1) < 0:
+            return False
+        if it.door.name in refused:
+            if it.name not in self._listen.by_default:
+                raise Failed(f"{it.port_setting} is set: {refused[it.door.name]}; leave it out")
             return False
         if it.tls and tls.tls is None:
             if it.name not in self._listen.by_default:

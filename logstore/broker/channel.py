@@ -175,6 +175,15 @@ class Channels:
             for name, make in needed:
                 self._histories.open(name, make=make)
 
+    def follow(self, name: bytes) -> None:
+        """A channel with a history has come whose log is open: who listens gets all of it."""
+        with self.lock:
+            history = self.history(name)
+            if history is not None:
+                history.rewind()
+                self.forget_route(name)
+                self.wake(history)
+
     # Who listens
 
     def subscribe(self, subscriber: Subscriber, name: bytes) -> None:

@@ -4,6 +4,9 @@ What is published in a turn is appended, a batch for each log, and each node han
 have appended, as if it were published there. Nobody waits for it, and nobody is told how many got
 it elsewhere: at most once, as channels are. The messages of one channel go by one log, so those of
 one node come in their order.
+
+By the same logs a node says that it has made something which others find out by themselves only
+after a while (``announce``).
 """
 
 import logging
@@ -26,7 +29,8 @@ READ_BYTES: Final = 1 << 20  # of one log, handed out before others have their t
 BATCH_BYTES: Final = 512 << 10  # beside a batch's last message
 MESSAGE_BYTES_MAX: Final = 8 << 20  # a larger one stays at its node
 FROM: Final = "from"  # the header that names the node
-APART: Final = "apart"  # and that of a channel apart (``Channels``)
+APART: Final = "apart"  # that of a channel apart (``Channels``)
+MADE: Final = "made"  # that of what was made: it is no message
 
 log: Final = logging.getLogger("logstore.channels")
 
@@ -41,8 +45,12 @@ class FanOut:
         node: bytes,
         soon: Callable[[Callable[[], object]], object],
         clock: Callable[[], int],
+        made: Callable[[bytes], object] = lambda name: None,
     ) -> None:
-        """``node``: what no other is called. ``soon``: at the end of a turn, from any thread."""
+        """``node``: what no other is called. ``soon``: at the end of a turn, from any thread.
+
+        ``made`` is told what another node has announced.
+        """
         self.lost = 0  # messages that the logs did not take
         self._logs = logs
         self._channels = channels
@@ -52,6 +60,7 @@ class FanOut:
         self._headers: dict[bool, Headers] = {
             False: ((FROM, node),), True: ((FROM, node), (APART, None)),
         }  # fmt: skip
+        self._made = made
         self._out: dict[int, list[Stamped]] = {}
         self._next = [it.safe for it in logs]
         self._telling = False  # since something was lost
@@ -76,6 +85,13 @@ class FanOut:
         now_ms, headers = self._clock(), self._headers[apart]
         out = self._out.setdefault(crc32(channel) % len(self._logs), [])
         out += [(it, channel, headers, now_ms) for it in payloads if len(it) <= MESSAGE_BYTES_MAX]
+        self._soon(self.end_turn)
+
+    def announce(self, name: bytes) -> None:
+        """The node has made what has this name."""
+        made = (None, name, ((FROM, self._node), (MADE, None)), self._clock())
+        with self._channels.lock:
+            self._out.setdefault(crc32(name) % len(self._logs), []).append(made)
         self._soon(self.end_turn)
 
     def end_turn(self) -> None:
@@ -136,8 +152,11 @@ class FanOut:
         for (channel, headers), those in groupby(records, lambda it: (it.key, it.headers)):
             if channel is None or dict(headers).get(FROM) == self._node:
                 continue
+            kinds = {name for name, _ in headers}
             payloads = [it.value or b"" for it in those]
-            if any(name == APART for name, _ in headers):
+            if MADE in kinds:
+                self._soon(partial(self._made, channel))
+            elif APART in kinds:
                 self._channels.hand_out_apart(channel, payloads)
             else:
                 self._channels.put(self._channels.route(channel), payloads, unsafe)

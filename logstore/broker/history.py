@@ -62,7 +62,8 @@ class History:
     def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
         """``wake(self)``: there is more that is safe; from any thread."""
         self.name = name
-        self.log: Log = CommittedLog(topic.partition(0))
+        self._whole = topic.partition(0)
+        self.log: Log = CommittedLog(self._whole)
         self.next = self.log.safe  # what subscribers get next
         self.followers: set[Callable[[], None]] = set()  # called when there is more
         self.topic = topic
@@ -128,6 +129,15 @@ class History:
         records, end = self.read(self.next, PULL_BYTES, large=False)
         self.next = max(end, self.next)
         return records
+
+    def rewind(self) -> None:
+        """Subscribers get what there is from its start on: it has just been made."""
+        self.next = self.log.start
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its topic has this log still, and no other one since it failed."""
+        return self.topic.at_hand(0) in (self._whole, None)
 
     def skip(self) -> None:
         """Nobody is there to be given it."""
@@ -241,7 +251,7 @@ class Histories:
             return None
         topic = self._topics.get(name.decode())
         if found is not None:
-            if topic is found.topic:
+            if topic is found.topic and found.is_current:
                 return found
             found.close()  # deleted, and perhaps made again
             del self._by_name[name]

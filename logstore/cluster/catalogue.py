@@ -17,7 +17,7 @@ from logstore.cluster import kinds
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Alarm, Brokers, Use
 from logstore.cluster.view import NOT_THERE
-from logstore.errors import ClusterBehind, ClusterUnreachable, LogstoreError
+from logstore.errors import ClusterBehind, ClusterUnreachable, Failed, LogstoreError
 from logstore.kafka.wire import NIL_UUID
 
 LIST_S: Final = 30.0
@@ -25,6 +25,8 @@ ANSWER_S: Final = 60.0  # of all topics
 BELIEVED_S: Final = 10.0  # brokers learn of a change so soon
 CHANGES_MAX: Final = 200  # that are told in one turn
 NAMES_MAX: Final = 500  # of one request
+SHOWN_S: Final = 30.0  # until a broker shows a topic that was made
+SHOWN_LOOK_S: Final = 0.2  # whether one does
 WAITING_MAX: Final = 10_000  # names that are looked for at one time
 MISSING_S: Final = 1.0  # a name that was not there is not looked for again so soon
 MISSING_MAX: Final = 10_000  # such names
@@ -188,6 +190,25 @@ class Catalogue:
             then(ClusterBehind(f"{WAITING_MAX} topics are being looked for: try again"))
         else:
             self._look_for(name, then)
+
+    def find_made(self, name: str, then: Found) -> None:
+        """The same of one that was made just now, by whomever: until some broker shows it."""
+        until = self._now() + SHOWN_S
+
+        def look() -> None:
+            self._missing.pop(name, None)
+            self.find(name, found)
+
+        def found(it: Any) -> None:  # noqa: ANN401
+            if isinstance(it, Entry):
+                self.made(name, it)
+                then(it)
+            elif self._now() < until and not self._over:
+                self._call_at(self._now() + SHOWN_LOOK_S, look)
+            else:
+                then(Failed(f"topic {name!r} was made, and no broker shows it: look for it later"))
+
+        look()
 
     def _is_missing(self, name: str) -> bool:
         at = self._missing.get(name)

@@ -49,10 +49,17 @@ class OwnTopics:
         def made(name: str, it: Made | LogstoreError) -> None:
             if isinstance(it, LogstoreError) and not isinstance(it, TopicExists):
                 then(it)
-                return
-            if isinstance(it, Made) and it.partitions > 0:
+            elif isinstance(it, Made) and it.partitions > 0:
                 self._client.catalogue.made(name, Entry(it.id, it.partitions))
-            following()
+                following()
+            else:  # another node was quicker, or the broker does not say
+                self._client.catalogue.find_made(name, shown)
+
+        def shown(it: Entry | LogstoreError) -> None:
+            if isinstance(it, LogstoreError):
+                then(it)
+            else:
+                following()
 
         self._client.begin_start(lambda error: following() if error is None else then(error))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from logstore.errors import Closed, LogstoreError
+from logstore.errors import Closed, Failed, LogstoreError
 
 
 class Waiters:
@@ -23,8 +23,11 @@ class Waiters:
         return threading.get_ident() != self._thread
 
     def __call__(self, begin: Callable[[Callable[[Any], None]], None]) -> Any:  # noqa: ANN401
-        """What comes of it. Raises LogstoreError where that is one; Closed."""
-        assert self.may_wait(), "the loop's thread would wait for itself"
+        """What comes of it. Raises LogstoreError where that is one; Closed; Failed in the loop's
+        thread, which would wait for itself.
+        """
+        if not self.may_wait():
+            raise Failed("it has to be asked of the cluster first: try again")
         future: Future[Any] = Future()
         with self._lock:
             if self._waited_for is None:

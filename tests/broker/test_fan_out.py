@@ -20,7 +20,10 @@ class Node:
         self.turns = Turns()
         self.channels = Channels()
         self.channels.attach(self.turns.soon)
-        self.fan_out = FanOut(logs, self.channels, name, self.turns.soon, lambda: 1000)
+        self.made = []
+        self.fan_out = FanOut(
+            logs, self.channels, name, self.turns.soon, lambda: 1000, self.made.append
+        )
 
     def listen(self, name, *, pattern=False, apart=False):
         listener = Listener()
@@ -114,6 +117,14 @@ def test_records_that_others_wrote_by_mistake_do_no_harm(nodes, logs):
         it.append(encode([(b"1", None, (), 0), (None, b"news", (), 0)]))
     run(nodes)
     assert [it[2] for it in listener.got] == [b""] * len(logs)
+
+
+def test_what_one_has_made_the_others_are_told(nodes):
+    listener = nodes[1].listen(b"t")
+    nodes[0].fan_out.announce(b"t")
+    run(nodes)
+    assert [it.made for it in nodes] == [[], [b"t"]]
+    assert listener.got == []
 
 
 def test_nothing_goes_on_after_the_end(nodes, logs):

@@ -69,5 +69,5 @@ def test_nobody_waits_longer_than_the_loop_runs(calls):
 
 
 def test_the_loop_does_not_wait_for_itself(calls):
-    with pytest.raises(AssertionError, match="wait for itself"):
+    with pytest.raises(Failed, match="asked of the cluster first"):
         Waiters(calls.put)(lambda then: then(1))

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.pending import Waiting
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, RecordTooLarge
 from logstore.log import Log
 from logstore.records.batch import Batch
 
 BATCH_BYTES: Final = 256  # of a batch that waits, beside what it holds
+BATCH_BYTES_MAX: Final = 16 << 20  # the cluster takes none that is larger
 
 
 class Opener(Protocol):
@@ -49,7 +50,12 @@ class Outlets:
         self._dropped = False
 
     def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
-        """Raises ClusterBehind, LogFailed."""
+        """Raises RecordTooLarge, ClusterBehind, LogFailed."""
+        if batch.size > BATCH_BYTES_MAX:
+            raise RecordTooLarge(
+                f"a message of {batch.size} bytes, with what is around it; at most "
+                f"{BATCH_BYTES_MAX} go into a queue that nodes share"
+            )
         outlet = self._lanes.get(lane)
         if outlet is None:
             outlet = self._lanes[lane] = _Outlet()
