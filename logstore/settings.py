@@ -26,10 +26,10 @@ THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 LOG_LEVELS = ("debug", "info", "warning", "error")
 # Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
 LOG_PARTS = (
-    "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "cluster", "committer", "config",
-    "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt", "node",
-    "queues", "reading", "resp", "server", "shares", "slices", "stomp", "storage", "supervisor",
-    "tls", "transactions", "turn", "upkeep",
+    "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "cluster", "committer",
+    "config", "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt",
+    "node", "queues", "reading", "resp", "server", "shares", "slices", "stomp", "storage",
+    "supervisor", "tls", "transactions", "turn", "upkeep",
 )  # fmt: skip
 PART_LEVEL = rf"({'|'.join(LOG_PARTS)})=({'|'.join(LOG_LEVELS)})"
 
