@@ -6,6 +6,7 @@ from cluster_kit import OneNode
 
 from logstore.broker.committed import CommittedLog
 from logstore.cluster import cluster_log as module
+from logstore.cluster import kinds
 from logstore.errors import LogFailed, OffsetBelowStart
 from logstore.records.control import ABORT, COMMIT, marker
 from logstore.records.decode import decode
@@ -193,3 +194,28 @@ def test_a_hundred_partitions_are_one_fetch(node):
     node.run()
     assert [it.safe for it in logs] == [int(it in (3, 50)) for it in range(100)]
     assert sum(link._number for link, _, _ in node._ends) - before <= 2
+
+
+def test_a_log_that_begins_later_than_it_is_followed_from_is_not_asked_for_at_every_turn():
+    node = OneNode()
+    log = node.log(partitions=2)
+    log.append(batch(*[b"x"] * 5))
+    node.pass_time(0.1)
+    node.topics.get("t").partition(0).trim(3)
+    other = OneNode(1, beside=node)
+    asked = []
+    ask = other.brokers.ask
+    other.brokers.ask = lambda node_id, kind, *more, **named: (
+        asked.append(kind), ask(node_id, kind, *more, **named),
+    )[1]  # fmt: skip
+    late, _ = (
+        module.ClusterLog(
+            ("t", it), other.writer, other.fetcher, other.offsets, other.identities.anybody,
+            other.wait_for, 0, 0,
+        )
+        for it in (0, 1)
+    )  # fmt: skip
+    node.pass_time(1, [other])
+    assert (late.start, late.safe) == (3, 5)
+    assert asked.count(kinds.LIST_OFFSETS) == 1
+    assert asked.count(kinds.FETCH) < 8
