@@ -15,8 +15,8 @@ from logstore.cluster import own_rules
 from logstore.cluster.admin import Made
 from logstore.cluster.catalogue import Entry
 from logstore.cluster.client import Client
-from logstore.cluster.cluster_log import WaitFor
 from logstore.cluster.own_rules import OwnTopic
+from logstore.cluster.waiters import WaitFor
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import Failed, LogstoreError, TopicExists, UnknownTopic
 from logstore.kept_queues import Lane, LaneTrim, QueueKeeper

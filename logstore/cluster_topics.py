@@ -21,11 +21,12 @@ from logstore.cluster import topic_settings
 from logstore.cluster.admin import Made
 from logstore.cluster.catalogue import Entry, Event
 from logstore.cluster.client import Client
-from logstore.cluster.cluster_log import ClusterLog, WaitFor
+from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.own_rules import is_own
 from logstore.cluster.partitions import DELETED, Partitions
 from logstore.cluster.settings_seen import SettingsSeen
 from logstore.cluster.topic_settings import Told
+from logstore.cluster.waiters import WaitFor
 from logstore.config import Chosen
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import (

@@ -6,14 +6,20 @@ partition before. What that one has appended up to there stands below the claim,
 owner's to read.
 
 A *beat* says that the owner is still there: leaders forget producers that send nothing, and what
-they have forgotten they do not refuse. So a record of the owner always stands in the partition,
-and a beat comes before all records are deleted.
+they have forgotten they do not refuse. So a record of the owner always stands in the partition. And
+what stands first is a claim or a beat of the owner: records are deleted up to one of these and no
+further, so a reader that begins there knows whose the next ones are.
+
+A name that was not used for a week is forgotten by the cluster, and has another producer then; the
+one before is refused by nobody. A *fence*, with that one's next epoch, has it refused, and the
+claim comes after.
 
 Claims and beats are records with the key ``__owner`` and a value in JSON. Readers go by the
 producer and epoch in the header of each batch, too: what comes behind a claim with an older epoch,
 of a leader that has not known better, is not there for them.
 """
 
+from collections import deque
 from typing import Final, NamedTuple
 
 import msgspec
@@ -26,7 +32,9 @@ from logstore.records.encode import encode
 KEY: Final = b"__owner"
 CLAIM: Final = "claim"
 BEAT: Final = "beat"
+FENCE: Final = "fence"
 FORMAT: Final = 1
+WORDS_KEPT: Final = 1024
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -36,6 +44,7 @@ class Word(msgspec.Struct, frozen=True):
     node: str  # who owns it, by the name that nodes call each other by
     address: str  # where other nodes reach it
     at_ms: int
+    since_ms: int = 0  # when it was claimed
     snapshot: int = -1  # offset of the last record that has the whole state; -1: there is none
     format: int = FORMAT
 
@@ -78,8 +87,10 @@ class Claims:
 
     def __init__(self) -> None:
         self.owner: Claim | None = None  # the last that has claimed it
+        self.words: deque[int] = deque(maxlen=WORDS_KEPT)  # where that one's words stand
         self.snapshot = -1  # as the owner has said last
         self.seen_ms = 0  # when the owner has said something last, by its own clock
+        self._before: set[int] = set()  # producers that owned it, and never will again
 
     def admits(self, batch: Batch) -> bool:
         """Whether the batch, the next one, is there for readers; claims and beats are not.
@@ -91,9 +102,13 @@ class Claims:
         word = word_of(batch)
         if word is None:
             return self._is_owners(batch)
-        if word.kind == CLAIM and self._is_newer(batch):
+        if self._claims(word, batch):
+            if self.owner is not None and self.owner.pid != batch.producer_id:
+                self._before.add(self.owner.pid)
             self.owner = Claim(batch.base_offset, batch.producer_id, batch.producer_epoch, word)
+            self.words.clear()
         if self._is_owners(batch):
+            self.words.append(batch.base_offset)
             self.snapshot = max(self.snapshot, word.snapshot)
             self.seen_ms = max(self.seen_ms, word.at_ms)
         return False
@@ -104,9 +119,11 @@ class Claims:
             owner.pid, owner.epoch,
         )  # fmt: skip
 
-    def _is_newer(self, batch: Batch) -> bool:
+    def _claims(self, word: Word, batch: Batch) -> bool:
         """A name whose epochs are used up, or that was forgotten, gets another producer id."""
         owner = self.owner
-        if owner is None or batch.producer_id != owner.pid:
-            return True
-        return batch.producer_epoch > owner.epoch
+        if owner is None:
+            return word.kind in (CLAIM, BEAT)
+        if word.kind != CLAIM or batch.producer_id in self._before:
+            return False
+        return batch.producer_id != owner.pid or batch.producer_epoch > owner.epoch

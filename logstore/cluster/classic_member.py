@@ -213,6 +213,7 @@ class ClassicMember:
         self._ask(kinds.HEARTBEAT, request, self._beaten, ANSWER_S)
 
     def _beaten(self, answer: Any) -> None:  # noqa: ANN401
+        self._told.confirm()
         self._step_in(INTERVAL_S if self._joined else 0)
 
     # Refusals

@@ -8,11 +8,12 @@ from logstore.cluster import brokers
 from logstore.cluster.admin import Admin
 from logstore.cluster.brokers import Address, Brokers
 from logstore.cluster.catalogue import Catalogue
-from logstore.cluster.cluster_log import ClusterLog, WaitFor
+from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.fetcher import Fetcher, Place
 from logstore.cluster.identity import Identities
 from logstore.cluster.login import Credentials
 from logstore.cluster.offsets import Offsets
+from logstore.cluster.waiters import WaitFor
 from logstore.cluster.writer import Writer
 from logstore.errors import ClusterUnreachable, LogstoreError
 

@@ -11,13 +11,14 @@ that are in sync, of which the topic says how many there are at the least.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 from logstore.cluster.fetcher import Fetcher, Place
 from logstore.cluster.offsets import LARGEST_TIME, Offsets
 from logstore.cluster.tail import Tail
+from logstore.cluster.waiters import WaitFor, wait_until_done
 from logstore.cluster.writer import Identify, PartitionWriter, Writer
 from logstore.errors import (
     CorruptBatch,
@@ -34,10 +35,6 @@ TAIL_BYTES: Final = 4 << 20
 EARLIER_BYTES: Final = 1 << 20  # of one fetch of what is not in the tail
 EARLIER_MAX: Final = 4  # such stretches that are kept: each reader that is behind goes on in one
 FRAME_SHARE: Final = 4  # records that are less of what they came in are copied out of it
-
-# Begins something whose answer comes by the call that it is given, and waits for that. In a thread
-# that may wait.
-WaitFor = Callable[[Callable[[Callable[[Any], None]], None]], Any]
 
 
 class ClusterLog:
@@ -142,20 +139,7 @@ class ClusterLog:
 
     def wait(self, upto: int) -> None:
         """As Log.wait. Not in the loop's thread."""
-
-        def begin(then: Callable[[Any], None]) -> None:
-            def look() -> None:
-                if self.done >= upto or self._failure or self._writer.failure:
-                    stop()
-                    then(True)
-
-            stop = self.watch(look)
-            look()
-
-        if self.done < upto:
-            self._wait_for(begin)
-        if self.done < upto:
-            self.check_failure()
+        wait_until_done(self, upto, self._wait_for)
 
     # What comes
 

@@ -46,6 +46,9 @@ class Told(Protocol):
     def assign(self, numbers: Set[int]) -> None:
         """It should have these."""
 
+    def confirm(self) -> None:
+        """What it was told last still holds."""
+
     def refuse(self, why: LogstoreError) -> None:
         """The protocol is not to be had: the member has ended."""
 
@@ -136,6 +139,7 @@ class GroupMember:
         self.failure = None
         self._backoff.succeeded()
         self._slowly.succeeded()
+        joins = self._epoch == 0  # and what it was told before does not count any more
         self._epoch, self._said, self._whole = answer.member_epoch, held, False
         told_s = answer.heartbeat_interval_ms / 1000
         self._interval_s = min(max(told_s, INTERVAL_MIN_S), INTERVAL_MAX_S)
@@ -144,6 +148,8 @@ class GroupMember:
                 it.topic_id: frozenset(it.partitions) for it in answer.assignment.topic_partitions
             }
             self._tell()
+        elif self._assigned is None and not joins:
+            self._told.confirm()
         self._beat_in(0 if self._told.held != held else self._interval_s)
 
     def _refused(self, code: int, why: str) -> None:

@@ -53,8 +53,9 @@ class Membership:
         changed: Callable[[], object],
         rack: str = "",
     ) -> None:
-        """``changed``: ``assigned`` is another one. It begins at once."""
+        """``changed``: it was heard what is assigned; perhaps the same again. Begins at once."""
         self.assigned: frozenset[int] = frozenset()
+        self.heard = 0  # how often the group has said what it is
         self.protocol: Protocol | None = None  # None: that is not known yet
         self.why_classic: LogstoreError | None = None
         self._giving: set[int] = set()
@@ -180,11 +181,15 @@ class Membership:
 
     def assign(self, numbers: Set[int]) -> None:
         """As Told.assign."""
-        if numbers != self.assigned:
-            self._backoff.succeeded()
-            self._giving |= self.assigned - numbers
-            self.assigned = frozenset(numbers)
-            self._changed()
+        self._backoff.succeeded()
+        self._giving |= self.assigned - numbers
+        self.assigned = frozenset(numbers)
+        self.confirm()
+
+    def confirm(self) -> None:
+        """As Told.confirm."""
+        self.heard += 1
+        self._changed()
 
     def gave_up(self, number: int) -> None:
         """Of what is assigned no more: this node appends nothing to it from now on."""

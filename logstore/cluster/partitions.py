@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Final, overload
 
 from logstore.cluster.client import Client
-from logstore.cluster.cluster_log import ClusterLog, WaitFor
+from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.offsets import EARLIEST, LATEST
+from logstore.cluster.waiters import WaitFor
 from logstore.errors import LogFailed, LogstoreError
 
 Then = Callable[[Any], None]  # gets the log, or a LogstoreError

@@ -99,7 +99,7 @@ class StateLog:
 
     def append(self, batch: Batch) -> int:
         """As Log.append. Raises FencedProducer, ClusterBehind, LogFailed."""
-        at = self._log.end  # nobody else appends
+        at = self._takeover.next_offset
         mark = self._takeover.append(batch)
         self.notes.appended(batch, at)
         self._since += batch.size
@@ -163,7 +163,7 @@ class StateLog:
     @property
     def end(self) -> int:
         """As Log.end."""
-        return self._log.end
+        return self._takeover.next_offset
 
     @property
     def done(self) -> int:

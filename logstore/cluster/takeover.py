@@ -3,9 +3,13 @@
 ::
 
     naming      the next epoch of the partition's name is asked for
+    looking     who has claimed it last, of what stands now
+    fencing     that was another producer, whose epochs the name does not go on with: it is refused
+                once its next epoch stands, which is said for it
     claiming    a claim is on its way; whoever owned it before is refused once it stands
     reading     what stands below the claim is read
     owned       it is served; this process alone appends
+    ending      nothing is appended any more; what was is waited for
     lost        somebody else has claimed it, or it could not be read: what was appended and is not
                 done is not to be told of as done
 
@@ -18,23 +22,26 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from logstore.cluster.claims import BEAT, CLAIM, Claims, Word, batch_of
+from logstore.cluster.claims import BEAT, CLAIM, FENCE, Claim, Claims, Word, batch_of
 from logstore.cluster.identity import Identity, Then
-from logstore.errors import FencedProducer, LogstoreError
+from logstore.errors import ClusterBehind, FencedProducer, LogstoreError
 from logstore.log import Log
 from logstore.records.batch import Batch
 
-BEAT_EVERY_MS: Final = 3_600_000  # leaders forget producers that send nothing for a day
-READ_BYTES: Final = 1 << 20
+BEAT_EVERY_S: Final = 3600.0  # leaders forget producers that send nothing for a day
+READ_BYTES: Final = 1 << 18  # in one turn
 
 
 class Stage(Enum):
     """Where it is."""
 
     NAMING = auto()
+    LOOKING = auto()
+    FENCING = auto()
     CLAIMING = auto()
     READING = auto()
     OWNED = auto()
+    ENDING = auto()
     LOST = auto()
 
 
@@ -51,8 +58,14 @@ class Around(Protocol):
     def named(self, then: Then) -> None:
         """The next identity of the partition's name."""
 
+    def last_claim(self, then: Callable[[Claim | LogstoreError | None], None]) -> None:
+        """The last claim of all that stands when it is asked for."""
+
     def opened(self, identify: Callable[[Then], None]) -> Log:
-        """The partition, for one who appends as ``identify`` says."""
+        """The partition, for one who appends as ``identify`` says. Raises LogstoreError."""
+
+    def now(self) -> float:
+        """Seconds; only goes forward."""
 
     def now_ms(self) -> int:
         """Since 1970."""
@@ -72,26 +85,73 @@ class Takeover:
         self.stage = Stage.NAMING
         self.failure: LogstoreError | None = None
         self.claims = Claims()
+        self.claim: Claim | None = None  # of this takeover, once it was read
         self.log: Log | None = None
         self._around = around
         self._node = node
         self._address = address
         self._state = state
-        self._mark = 0  # of the claim
+        self._identity: Identity | None = None
+        self._before: Claim | None = None
+        self._mark = 0  # of the claim, or the fence
+        self._upto = 0  # the mark after all that was appended
         self._at = 0  # what is read next
-        self._said_ms = 0
-        self._stop: Callable[[], None] = lambda: None
+        self._since_ms = 0
+        self._said_at = 0.0
+        self._stop: Callable[[], object] = lambda: None
         around.named(self._named)
+
+    @property
+    def next_offset(self) -> int:
+        """Where the next record stands; once it was owned. Nobody else appends."""
+        assert self.claim is not None
+        return self.claim.offset + self._upto - self._mark
 
     # Its way
 
-    def _named(self, found: Identity | LogstoreError) -> None:
+    def _try(self, step: Callable[[], None]) -> None:
+        """A step that is due; where it can't be done it is lost."""
         if self.stage is Stage.LOST:
             return
-        if isinstance(found, LogstoreError):
-            self._lose(found)
-            return
-        given: list[Identity] = [found]
+        try:
+            step()
+        except LogstoreError as error:
+            self._lose(error)
+
+    def _named(self, found: Identity | LogstoreError) -> None:
+        def step() -> None:
+            if isinstance(found, LogstoreError):
+                raise found
+            self._identity = found
+            self._become(Stage.LOOKING)
+            self._around.last_claim(self._looked)
+
+        self._try(step)
+
+    def _looked(self, found: Claim | LogstoreError | None) -> None:
+        def step() -> None:
+            assert self._identity is not None
+            if isinstance(found, LogstoreError):
+                raise found
+            self._before = found
+            if found is not None and found.pid != self._identity.pid:
+                self._open(Identity(found.pid, found.epoch + 1))
+                self._become(Stage.FENCING)
+                self._mark = self._say(FENCE)
+            else:
+                self._claim_it()
+
+        self._try(step)
+
+    def _claim_it(self) -> None:
+        assert self._identity is not None
+        self._open(self._identity)
+        self._since_ms = self._around.now_ms()
+        self._become(Stage.CLAIMING)
+        self._mark = self._say(CLAIM)
+
+    def _open(self, identity: Identity) -> None:
+        given: list[Identity] = [identity]
 
         def identify(then: Then) -> None:
             if given:
@@ -99,76 +159,122 @@ class Takeover:
             else:
                 then(FencedProducer("its leader does not know any more who appended last"))
 
+        self._stop()
         self.log = self._around.opened(identify)
         self._stop = self.log.watch(self._wake)
-        self._become(Stage.CLAIMING)
-        self._mark = self._say(CLAIM)
 
     def _wake(self) -> None:
         self._around.soon(self._look)
 
     def _say(self, kind: str) -> int:
+        word = Word(
+            kind, self._node, self._address, self._around.now_ms(), self._since_ms,
+            self.claims.snapshot,
+        )  # fmt: skip
+        mark = self._append(batch_of(word))
+        self._said_at = self._around.now()
+        return mark
+
+    def _append(self, batch: Batch) -> int:
         assert self.log is not None
-        self._said_ms = self._around.now_ms()
-        word = Word(kind, self._node, self._address, self._said_ms, self.claims.snapshot)
-        return self.log.append(batch_of(word))
+        mark = self.log.append(batch)
+        self._upto = mark + batch.last_offset_delta + 1
+        return mark
 
     def _look(self) -> None:
         """There is news of the log."""
+        self._try(self._go_on)
+
+    def _go_on(self) -> None:
         log = self.log
-        if log is None or self.stage is Stage.LOST:
-            return
-        try:
-            log.check_failure()
-            if self.stage is Stage.CLAIMING and log.done > self._mark:
-                self._at = log.start
-                self._become(Stage.READING)
-            if self.stage is Stage.READING:
-                self._read(log)
-        except LogstoreError as error:
-            self._lose(error)
+        assert log is not None
+        log.check_failure()
+        if self.stage is Stage.FENCING and log.done > self._mark:
+            self._claim_it()
+        elif self.stage is Stage.CLAIMING and log.done > self._mark:
+            self._at = log.start
+            self._become(Stage.READING)
+        if self.stage is Stage.READING:
+            self._read(log)
+        elif self.stage is Stage.ENDING and log.done >= self._upto:
+            self.leave()
 
     def _read(self, log: Log) -> None:
         claim = log.offset_of(self._mark)
-        while self._at <= claim:
-            batches = log.read(max(self._at, log.start), READ_BYTES)
-            if not batches:
-                return  # it wakes when there is more
-            for batch in batches:
-                if batch.base_offset > claim:
-                    break
-                if self.claims.admits(batch):
-                    self._state.apply(batch)
-                self._at = batch.next_offset
+        if claim < 0:
+            raise FencedProducer("its leader does not know any more where the claim stands")
+        batches = log.read(max(self._at, log.start), READ_BYTES)
+        for batch in batches:
+            if batch.base_offset >= claim:
+                self._found(batch, claim)
+                return
+            if self.claims.admits(batch):
+                self._state.apply(batch)
+            self._at = batch.next_offset
+        if batches:
+            self._around.soon(self._look)  # else it wakes when there is more
+
+    def _found(self, batch: Batch, claim: int) -> None:
+        """All below the claim is read: whether it counts, as others read it, too."""
+        assert self._identity is not None
+        before, pid = self.claims.owner, self._identity.pid
+        self.claims.admits(batch)
+        now = self.claims.owner
+        if now is None or (now.offset, now.word.node) != (claim, self._node):
+            raise FencedProducer("another node has claimed it")
+        fenced = pid if self._before is None else self._before.pid
+        if before is not None and before.pid not in (pid, fenced):
+            raise FencedProducer("another producer has claimed it meanwhile, and is not refused")
+        self.claim = now
         self._become(Stage.OWNED)
 
     # Owned
 
     def append(self, batch: Batch) -> int:
         """As Log.append. Raises FencedProducer where it is not owned."""
-        if self.stage is not Stage.OWNED or self.log is None:
+        if self.stage is not Stage.OWNED:
             raise FencedProducer("this node does not own the partition")
-        self._said_ms = self._around.now_ms()
-        return self.log.append(batch)
+        return self._append(batch)
 
     def beat(self) -> None:
         """Called once in a while: leaders are to remember who appends."""
-        if self.stage is Stage.OWNED and self._around.now_ms() >= self._said_ms + BEAT_EVERY_MS:
+        if self.stage is not Stage.OWNED or self._around.now() < self._said_at + BEAT_EVERY_S:
+            return
+        try:
             self.say_beat()
+        except ClusterBehind:
+            return  # the next call says it: what is under way is heard of as well
+        except LogstoreError as error:
+            self._lose(error)
 
     def say_beat(self, snapshot: int = -1) -> int:
-        """A beat now, as before all that stands is deleted; its mark.
+        """A beat now, as before all that stands is deleted; its mark. Raises as ``append``.
 
         ``snapshot``: where the whole state stands.
         """
+        if self.stage is not Stage.OWNED:
+            raise FencedProducer("this node does not own the partition")
         self.claims.snapshot = max(self.claims.snapshot, snapshot)
         return self._say(BEAT)
 
+    # Its end
+
+    def finish(self) -> None:
+        """Another process is to own it: nothing more is appended, and what was is waited for."""
+        if self.stage is Stage.OWNED:
+            self._become(Stage.ENDING)
+            self._look()
+        elif self.stage is not Stage.ENDING:
+            self.leave()
+
     def leave(self) -> None:
-        """Another process is to own it."""
+        """Another process is to own it, now."""
         self._lose(FencedProducer("this node has given the partition up"))
 
-    # Its end
+    def seen(self, claim: Claim) -> None:
+        """What a reader has read last: another's claim above this one ends it."""
+        if self.claim is not None and claim.offset > self.claim.offset:
+            self._lose(FencedProducer(f"node {claim.word.node} has claimed it"))
 
     def _lose(self, why: LogstoreError) -> None:
         if self.stage is not Stage.LOST:

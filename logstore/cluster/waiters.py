@@ -1,11 +1,16 @@
-"""How another thread waits for what is begun in the loop's."""
+"""How another thread waits for what is begun in the loop's, and for what a log has to say."""
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from logstore.errors import Closed, Failed, LogstoreError
+from logstore.log import Wake
+
+# Begins something whose answer comes by the call that it is given, and waits for that. In a thread
+# that may wait.
+WaitFor = Callable[[Callable[[Callable[[Any], None]], None]], Any]
 
 
 class Waiters:
@@ -56,3 +61,43 @@ class Waiters:
         for future in waited_for:
             if not future.done():
                 future.set_result(Closed("this process is stopping"))
+
+
+class Appended(Protocol):
+    """What is waited for of a log."""
+
+    @property
+    def done(self) -> int:
+        """As Log.done."""
+
+    def check_failure(self) -> None:
+        """As Log.check_failure."""
+
+    def watch(self, wake: Wake) -> Wake:
+        """As Log.watch."""
+
+
+def wait_until_done(log: Appended, upto: int, wait_for: WaitFor) -> None:
+    """As Log.wait. Not in the loop's thread."""
+
+    def begin(then: Callable[[Any], None]) -> None:
+        def look() -> None:
+            if log.done >= upto or _has_failed(log):
+                stop()
+                then(True)
+
+        stop = log.watch(look)
+        look()
+
+    if log.done < upto:
+        wait_for(begin)
+    if log.done < upto:
+        log.check_failure()
+
+
+def _has_failed(log: Appended) -> bool:
+    try:
+        log.check_failure()
+    except LogstoreError:
+        return True
+    return False

@@ -27,7 +27,8 @@ class Node:
         self.member = Membership(client.brokers, client, client.random, GROUP, TOPIC, self.changed)
 
     def changed(self):
-        self.told.append(self.member.assigned)
+        if self.told[-1:] != [self.member.assigned]:
+            self.told.append(self.member.assigned)
         self.kept |= self.member.assigned
         if not self.slow:
             self.give_up()

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from logstore.cluster.claims import CLAIM, Claims, Word, batch_of, word_of
 from logstore.cluster.cluster_log import ClusterLog
-from logstore.cluster.takeover import BEAT_EVERY_MS, Stage, Takeover
+from logstore.cluster.takeover import BEAT_EVERY_S, Stage, Takeover
 from logstore.errors import CorruptStore, FencedProducer
 from logstore.records.batch import with_producer
 from logstore.records.decode import decode
@@ -54,6 +54,15 @@ class Node:
             *self._bounds,
         )  # fmt: skip
 
+    def last_claim(self, then):
+        claims = Claims()
+        for it in super(type(self.broker), self.broker).read(self.broker.start, 1 << 30):
+            claims.admits(it)
+        then(claims.owner)
+
+    def now(self):
+        return self.client.now()
+
     def now_ms(self):
         return int(self.client.now() * 1000)
 
@@ -69,6 +78,10 @@ class Node:
         self.found += [it.value for it in decode(found)]
 
     # What a test does
+
+    @property
+    def broker(self):
+        return self.client.topics.get("t").partition(0)
 
     @property
     def stage(self):
@@ -185,7 +198,7 @@ def test_an_owner_that_has_nothing_to_say_says_so(nodes):
     first.taking.beat()
     pass_time(nodes)
     before = log.end
-    first.client.first._time.now += BEAT_EVERY_MS / 1000
+    first.client.first._time.now += BEAT_EVERY_S
     first.taking.beat()
     pass_time(nodes)
     assert log.end == before + 1

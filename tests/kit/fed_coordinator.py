@@ -21,7 +21,7 @@ class FedCoordinator:
         self.asked = []  # (kind, request, then), not answered yet
         self.due = []
         self.watchers = []
-        self.forgotten = self.refreshes = 0
+        self.forgotten = self.refreshes = self.confirmed = 0
         self.assigned, self.giving, self.refusals = frozenset(), set(), []
         if partitions:
             self.know(partitions)
@@ -68,6 +68,9 @@ class FedCoordinator:
     def assign(self, numbers):
         self.giving |= self.assigned - numbers
         self.assigned = frozenset(numbers)
+
+    def confirm(self):
+        self.confirmed += 1
 
     def refuse(self, why):
         self.refusals.append(why)

@@ -1,0 +1,90 @@
+"""An owned partition with what is kept beside it: what the next owner finds of that."""
+
+import json
+
+import pytest
+from owning_nodes import batch, pass_time, some_nodes, words
+
+from logstore.cluster import state_log
+from logstore.cluster.state_log import Replayed, StateLog
+from logstore.records.decode import decode
+
+
+class Values:
+    """``Notes``: where each value stands."""
+
+    def __init__(self):
+        self.at = {}
+
+    def appended(self, it, base_offset):
+        for number, record in enumerate(decode(it)):
+            self.at[record.value.decode()] = base_offset + number
+
+    def load(self, note):
+        self.at = json.loads(note)
+
+    def freeze(self):
+        return lambda: json.dumps(self.at).encode()
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    monkeypatch.setattr(state_log, "EVERY_BYTES", 400)
+    found = some_nodes(2)
+    for it in found:
+        it.found = {}
+        it.owns.new_state = lambda number, it=it: it.found.setdefault(number, Replayed(Values))
+    return found
+
+
+def owned(nodes, which):
+    """The partition, as the node's."""
+    for it in nodes:
+        it.group.say()
+    pass_time(nodes)
+    node = nodes[which]
+    node.found.clear()
+    node.group.say(0)
+    pass_time(nodes)
+    taking = node.owns.served(0)
+    return StateLog(taking, node.found[0], lambda: 1, lambda call: node.jobs.append(call))
+
+
+def fill(nodes, log, count, begin=0):
+    """Appends, and lets what they begin be done."""
+    [node] = [it for it in nodes if it.owned()]
+    node.jobs = []
+    for number in range(begin, begin + count):
+        log.append(batch(b"%d" % number))
+        pass_time(nodes, 0.1)
+        for job in node.jobs:
+            job()
+        node.jobs.clear()
+
+
+def test_the_next_owner_finds_what_was_saved_and_what_came_after(nodes):
+    log = owned(nodes, 0)
+    fill(nodes, log, 20)
+    assert log.start > 0
+    assert words(nodes[0], 0)[0] == ("beat", "0")
+    after = owned(nodes, 1)
+    assert after.notes.at == log.notes.at
+    assert sorted(after.notes.at, key=int) == [str(it) for it in range(20)]
+
+
+def test_offsets_are_what_they_will_be_though_beats_are_said_between(nodes):
+    log = owned(nodes, 0)
+    fill(nodes, log, 3)
+    nodes[0].owns.served(0).say_beat()
+    fill(nodes, log, 12, 3)
+    pass_time(nodes)
+    assert log.end == nodes[0].broker(0).end
+    after = owned(nodes, 1)
+    fill(nodes, after, 2, 15)
+    standing = {
+        record.value.decode(): record.offset
+        for it in nodes[1].broker(0).read(after.start, 1 << 20) for record in decode(it)
+        if record.key is None
+    }  # fmt: skip
+    assert standing.items() <= after.notes.at.items()
+    assert "16" in standing
