@@ -258,6 +258,10 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any, str], Worded]]] = {
             f"{it.act} not supported by stream queues {place('queue', it.queue, vhost)}"
         ),
     ),
+    queues.NotAmongNodes: _soft(
+        NOT_IMPLEMENTED,
+        lambda it, vhost: f"{it.what} not supported by {place('queue', it.queue, vhost)}",
+    ),
     queues.NoGlobalQos: _soft(
         NOT_IMPLEMENTED,
         lambda it, vhost: f"{place('queue', it.queue, vhost)} does not support global qos",

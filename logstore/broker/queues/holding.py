@@ -133,7 +133,10 @@ class Holding:
         """
         self.bytes += transaction.body_bytes
         self._last = None
-        self._begin_opening(transaction, then)
+        if transaction.refused is not None:
+            self._fail(transaction, then, transaction.refused)
+        else:
+            self._begin_opening(transaction, then)
         return self._last is transaction
 
     def _begin_opening(self, transaction: Transaction, then: Then) -> None:

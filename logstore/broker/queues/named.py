@@ -46,6 +46,9 @@ class Named(Protocol):
 
     @property
     def gone(self) -> bool: ...
+    @property
+    def not_in_transactions(self) -> LogstoreError | None:
+        """Why what was delivered of it can't be settled in one; None: it can."""
 
     # Its policy
 

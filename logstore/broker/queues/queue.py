@@ -103,6 +103,7 @@ class Queue:
     """Of one virtual host, which makes it."""
 
     topic_name: str | None = None  # as Named.topic_name
+    not_in_transactions: LogstoreError | None = None  # as Named.not_in_transactions
 
     def __init__(
         self,

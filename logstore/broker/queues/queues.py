@@ -35,7 +35,7 @@ from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
 from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
-from logstore.broker.queues.transaction import Holder
+from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
 from logstore.broker.queues.vhost import Crossings, Vhost
 from logstore.broker.queues.vhosts import Vhosts
@@ -135,7 +135,8 @@ class Queues:
         self._journaling = Journaling(logs.journal(), self)
         self._notes = self._journaling.notes
         self._holding = self._journaling.holding
-        self.commit = self._holding.begin
+        roamers = surroundings.roamers
+        self.commit = self._holding.begin if roamers is None else self._commit
         self.touched, self.used = self._journaling.touched, self._journaling.used
         self._keeping = 0  # offsets of groups, of earlier processes
         self._routes: TopicRoutes | None = None
@@ -392,6 +393,14 @@ class Queues:
             return self._surroundings.next_id()
         number, self._next_id = self._next_id, self._next_id + 1
         return number
+
+    def _commit(
+        self, transaction: Transaction, then: Callable[[LogstoreError | None], None]
+    ) -> bool:
+        """As Host.commit: the journal is told of it whose all is that it settles."""
+        assert self._surroundings.roamers is not None
+        holding = self._surroundings.roamers.holding_of(transaction) or self._holding
+        return holding.begin(transaction, then)
 
     def station_of(
         self, vhost: Vhost, facts: ExchangeFacts, number: Callable[[], int], lanes: Sequence[int]

@@ -55,7 +55,10 @@ class Settling:
         for verdict, group in verdicts:
             if group.queue.gone:
                 continue
-            if not isinstance(group.queue, Queue):  # of a stream nothing is kept
+            if group.queue.not_in_transactions is not None:
+                held.refused = group.queue.not_in_transactions
+                self._ended.append(group)
+            elif not isinstance(group.queue, Queue):  # of a stream nothing is kept
                 self._after.append((verdict, group))
             elif verdict is settled:
                 held.settle(group.queue, group.lane, group.first, group.bits)

@@ -130,7 +130,7 @@ class Transaction:
 
     __slots__ = (
         "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "parts",
-        "remembered",
+        "refused", "remembered",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -143,11 +143,12 @@ class Transaction:
         self.commits_at = 0  # of its records, the first of those: once it is told
         self.body_bytes = 0
         self.first = 0  # the number of its first body, once it is told
+        self.refused: LogstoreError | None = None  # why it can't happen
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
         brings = self.parts or self.entries or self.ahead
-        return bool(brings or self.endings or self.remembered or self.commits)
+        return bool(brings or self.endings or self.remembered or self.commits or self.refused)
 
     def bring(self, part: Part) -> None:
         """Messages. Their queues count them from now on, as what is coming."""
@@ -195,6 +196,7 @@ class Transaction:
         self.remembered += other.remembered
         self.commits += other.commits
         self.body_bytes += other.body_bytes
+        self.refused = self.refused or other.refused
 
     def forget(self) -> None:
         """None of it is to happen."""

@@ -15,6 +15,7 @@ from logstore.broker.queues.away.owner import Owner
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import Limits, QueueFacts
 from logstore.broker.queues.queue import Then
+from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.unacked import Delivered
@@ -52,6 +53,9 @@ class Away:
         self.limits = limits
         self.counts = counts
         self.gone = False
+        self.not_in_transactions = NotAmongNodes(
+            facts.name, "transactions at a node that does not own the queue"
+        )
         self._wanted = wanted
         self._owner = owner
         self._later = later

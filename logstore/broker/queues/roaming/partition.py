@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.deaths import DeadLetter
 from logstore.broker.queues.dying import Sent
+from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journaling import RETRY_MS, Journaling, Touched
 from logstore.broker.queues.lane import Windows
 from logstore.broker.queues.lane_logs import LaneLogs
@@ -64,7 +65,16 @@ class JournalPartition(Alarmed):
         self._seats: dict[RoamingQueue, _Seat] = {}
         self._lost = False
 
+    @property
+    def holding(self) -> Holding:
+        """Its held transactions."""
+        return self._journaling.holding
+
     # Its queues
+
+    def has(self, seat: Holder) -> bool:
+        """Whether it is that of a queue, now."""
+        return any(it is seat for it in self._seats.values())
 
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""

@@ -61,6 +61,7 @@ class RoamingQueue:
 
     topic_name: str | None = None  # as Named.topic_name
     owner = None
+    not_in_transactions: LogstoreError | None = None
 
     def __init__(
         self, number: int, facts: QueueFacts, roamers: Roamers, policy: Policy | None
@@ -104,8 +105,7 @@ class RoamingQueue:
         """As Station.take."""
         total = len(parcel.keys)
         if intake.held is not None:
-            error = NotAmongNodes(self.facts.name, "messages that come by a transaction")
-            intake.refuse(range(total), error)
+            intake.held.refused = NotAmongNodes(self.facts.name, "messages of a transaction")
             return
         if self.kept is not None:
             intake.waiting.pending(self.kept)

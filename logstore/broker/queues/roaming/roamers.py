@@ -9,13 +9,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from logstore.broker.policies import Policy
+from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queue import Home
+from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.nowhere import Nowhere
 from logstore.broker.queues.roaming.outlets import Opener
 from logstore.broker.queues.roaming.partition import Around, JournalPartition
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.seat import Seat
+from logstore.broker.queues.transaction import Transaction
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError
 from logstore.kept_queues import Lane
@@ -45,6 +48,11 @@ class Lanes(Protocol):
     @property
     def crowded(self) -> bool:
         """Whether the cluster is behind with what was appended."""
+
+
+def _lasts(transaction: Transaction) -> bool:
+    """Whether it brings something that outlives the process."""
+    return any(it.facts.lasts for part in transaction.parts for it, _ in part.targets)
 
 
 class Roamers:
@@ -129,6 +137,27 @@ class Roamers:
         for queue in self._homes:
             if queue.id in numbers and (its := self._owned.get(self.partition_of(queue.id))):
                 its.lanes_came(queue, self._lanes.lanes_of(queue.id))
+
+    def holding_of(self, transaction: Transaction) -> Holding | None:
+        """The transactions of the journal that this one is all of; None: of none of them.
+
+        One that is of several, or brings something that lasts, is refused.
+        """
+        partitions: dict[JournalPartition | None, bytes] = {}
+        for queue in {it.queue: None for it in transaction.endings}:
+            if queue.facts.lasts:
+                its = self._owned.get(self.partition_of(queue.id))
+                partitions[its if its is not None and its.has(queue) else None] = queue.facts.name
+        found = next(iter(partitions), None)
+        if found is None and len(partitions) < 2:
+            return None
+        brings = transaction.entries or transaction.commits or transaction.ahead
+        if len(partitions) > 1 or brings or _lasts(transaction):
+            name = next(name for its, name in partitions.items() if its is not None)
+            transaction.refused = NotAmongNodes(
+                name, "transactions with more than acknowledgements of queues of one partition"
+            )
+        return found.holding if found is not None else None
 
     # What queues ask
 

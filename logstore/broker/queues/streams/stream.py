@@ -92,6 +92,7 @@ class Stream:
     lanes: Sequence[Lane] = ()
     owner = None
     active: Subscription | None = None
+    not_in_transactions: LogstoreError | None = None
 
     def __init__(
         self, number: int, facts: QueueFacts, home: Home, streams: Streams, topic: str

@@ -8,6 +8,7 @@ from roaming_parts import Common, RoamingNode
 from storage_kit import Opened
 
 from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
 from logstore.errors import NotOwned
 
@@ -168,11 +169,43 @@ def test_what_needs_one_node_is_refused(nodes):
     with pytest.raises(NotAmongNodes, match="overflow reject-publish"):
         a.declare(b"r", max_length=1, overflow=b"reject-publish")
     declared(nodes)
-    held = Transaction()
+    held, told = Transaction(), []
     message = a.message(b"q", b"1")
-    published = a.vhost.publish([(a.vhost.route(message), message)], held)
-    assert published.rejected == [0]
-    assert isinstance(published.error, NotAmongNodes)
+    a.vhost.publish([(a.vhost.route(message), message)], held)
+    assert not a.vhost.commit(held, told.append)
+    assert isinstance(told[0], NotAmongNodes)
+
+
+def committed(node, *groups):
+    """What is told of a transaction that settles these."""
+    held, told = Transaction(), []
+    settling = Settling([(settled, it) for it in groups], held)
+    node.vhost.commit(held, told.append)
+    node.run(until=lambda: told)
+    settling.done(told[0])
+    node.run()
+    return told[0]
+
+
+def test_acknowledgements_of_one_partition_are_one_transaction(nodes):
+    a, b = nodes
+    for name in (b"q", b"r", b"s"):  # the first and the third are of one partition
+        declared(nodes, name)
+    a.own_all()
+    channel = Channel()
+    for name in (b"q", b"r", b"s"):
+        a.publish(name, b"1")
+        a.get(name, channel, no_ack=False)
+    q, r, s = (channel.unacked.ack(tag) for tag in (1, 2, 3))
+    assert isinstance(committed(a, q, r), NotAmongNodes)
+    assert (a.bodies(b"q"), a.bodies(b"r")) == ([b"1"], [b"1"]), "it did not happen"
+    for name in (b"q", b"r"):
+        a.publish(name, b"2")
+        a.get(name, channel, no_ack=False)
+    assert committed(a, channel.unacked.ack(4), s) is None
+    a.lose_all()
+    b.own_all()
+    assert (b.bodies(b"q"), b.bodies(b"r"), b.bodies(b"s")) == ([], [b"2"], [])
 
 
 def test_too_many_are_dropped_by_the_owner(nodes):
