@@ -5,7 +5,7 @@ them can change, but for topics that are deleted: that is seen then.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +21,12 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:  # few stores have any
     from logstore.broker.queues.queues import Queues
-    from logstore.broker.queues.share_groups import Place
     from logstore.broker.queues.transaction import Transaction
+    from logstore.broker.shared.by_place import ByPlace
     from logstore.broker.shared.dead_letters import Done
     from logstore.broker.shared.kept import TrimmedTelling
     from logstore.broker.shared.rules import Rules
+    from logstore.broker.shared.shared_partition import SharedPartition
     from logstore.broker.shared.shares import Shares
     from logstore.broker.transacting.telling import Telling
 
@@ -103,7 +104,7 @@ class NodeShares:
             self._work(partial(_read, telling), partial(self._was_read, telling))
 
     def _was_read(
-        self, telling: "Telling", found: "Iterable[tuple[Place, bytes]] | LogstoreError"
+        self, telling: "Telling", found: "ByPlace[SharedPartition | bytes] | LogstoreError"
     ) -> None:
         if self._over:
             return
@@ -206,7 +207,7 @@ class NodeShares:
         self._alarm.stop()
 
 
-def _read(telling: "Telling") -> "Iterable[tuple[Place, bytes]] | LogstoreError":
+def _read(telling: "Telling") -> "ByPlace[SharedPartition | bytes] | LogstoreError":
     from logstore.broker.shared.kept import kept_of
 
     try:

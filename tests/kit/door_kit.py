@@ -106,13 +106,18 @@ class MemoryTopics:
         self._config = config or Config()
         self._topics = {}
         self._given = {}
+        self._found = {}  # names by uuid, so that many can be looked for
         self._next_id = 0
 
     def get(self, name):
         return self._topics.get(name)
 
     def by_uuid(self, wanted):
-        return next((it for it in self._topics.values() if it.uuid == wanted), None)
+        known = self._topics.get(self._found.get(wanted))
+        if known is None or known.uuid != wanted:
+            known = next((it for it in self._topics.values() if it.uuid == wanted), None)
+            self._found[wanted] = known and known.name
+        return known
 
     def names(self):
         return sorted(self._topics)

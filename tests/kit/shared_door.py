@@ -3,6 +3,7 @@
 from collections import deque
 
 from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.shared.by_place import ByPlace
 from logstore.broker.shared.rules import rules_of
 from logstore.broker.shared.shares import Shares
 from logstore.broker.transacting.telling import Telling
@@ -27,7 +28,7 @@ class SharesOfDoor:
 
     def open(self):
         if self.opened is None:
-            self.opened = Shares(self.journal.notes.shares().partitions(), self)
+            self.opened = Shares(ByPlace(self.journal.notes.shares().partitions()), self)
         return self.opened
 
     def when_open(self, then):

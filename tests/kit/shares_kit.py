@@ -13,6 +13,7 @@ from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.partitions import Partitions
 from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.share_groups import Place
+from logstore.broker.shared.by_place import ByPlace
 from logstore.broker.shared.rules import EARLIEST, Rules
 from logstore.broker.shared.shared_partition import SharedPartition
 from logstore.broker.shared.shares import Shares
@@ -91,7 +92,7 @@ class Shop:
         resume(self.journal, unfinished, {}.get, self.holding, all_known=True, topics_known=True)
         self.telling = Telling(self.journal, lambda: NOW_MS + self.ms, self.soon, self._end_soon)
         sessions = Sessions() if sessions_max is None else Sessions(sessions_max)
-        self.shares = Shares(self.journal.notes.shares().partitions(), self, sessions)
+        self.shares = Shares(ByPlace(self.journal.notes.shares().partitions()), self, sessions)
         self.shares.forget_topics()
         self.turn()
 
@@ -225,6 +226,15 @@ class Shop:
     def kept(self):
         """What a start would find."""
         return dict(self.journal.notes.shares().partitions())
+
+
+def places(shares, group="g"):
+    """Those that the group has begun with, ascending."""
+    return [
+        Place(group, topic_id, number)
+        for topic_id in shares.topics(group)
+        for number in shares.partitions(group, topic_id)
+    ]
 
 
 def append(topic, count=1, partition=0, **facts):

@@ -1,19 +1,20 @@
 """What the journal has of share groups, and how it is told: it is trimmed as it grows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from logstore.broker.queues.journal import settlements_of
-from logstore.broker.queues.share_groups import Place
+from logstore.broker.shared.by_place import ByPlace
+from logstore.broker.shared.shared_partition import SharedPartition
 from logstore.broker.transacting.telling import Telling, Then
 from logstore.log import Log
 
 TRIM_BYTES: Final = 1 << 20  # that the journal was told: a trim is a commit of the catalogue
 
 
-def kept_of(journal: Log) -> Iterable[tuple[Place, bytes]]:
+def kept_of(journal: Log) -> ByPlace[SharedPartition | bytes]:
     """As ``Shares`` takes it. May take long. Raises CorruptStore, SchemaTooNew."""
-    return list(settlements_of(journal).shares().partitions())
+    return ByPlace(settlements_of(journal).shares().partitions())
 
 
 class TrimmedTelling:

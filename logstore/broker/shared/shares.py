@@ -2,15 +2,19 @@
 
 Where a group begins in a partition is decided once, and the journal has it before any record is
 given. What it has of groups is read once; from then on what is known here is ahead of it.
+
+Where a group is forgotten, or begins again, that may be about all partitions that there may be: it
+is done some in a turn. Meanwhile whoever asks for one of them waits (``_Pause``).
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.queues.bits import size
 from logstore.broker.queues.settled import Settled, reopened
@@ -24,6 +28,7 @@ from logstore.broker.queues.share_groups import (
     gone,
     share_key,
 )
+from logstore.broker.shared.by_place import ByPlace
 from logstore.broker.shared.dead_letters import Around, DeadLetters
 from logstore.broker.shared.rules import Rules, beginning
 from logstore.broker.shared.shared_partition import Done, SharedPartition
@@ -34,11 +39,15 @@ from logstore.broker.topics import Change
 from logstore.errors import LogstoreError, TooManyPartitions, UnknownPartition, UnknownTopic
 from logstore.log import Log
 from logstore.names import check_group
+from logstore.slices import GoOn, Slices, Steps, Wait
 
 PARTITIONS_MAX: Final = 50_000  # of all groups; one that is read takes 2 KiB
 # Where somebody's records are released, or are overdue, before others have their turn.
 ENDED_AT_ONCE: Final = 50  # partitions
 LOCKS_AT_ONCE: Final = 1000  # runs of records that somebody has
+# Of those that are forgotten, in units of ``Slices``.
+LEAVE_UNITS: Final = 2  # one whose readers are told
+ANEW_UNITS: Final = 5  # one that is asked for again
 
 log: Final = logging.getLogger("logstore.shares")
 
@@ -70,26 +79,35 @@ class _Found(NamedTuple):
     lost: Settled  # what the log does not have any more
 
 
+@dataclass(slots=True, eq=False)
+class _Pause:
+    """Of partitions that begin again, or never: until the journal has that, and all is done.
+
+    Who wants to pause some of the same is an heir: the first one goes on with it at its end, and
+    the others, those who came meanwhile, too, wait for him.
+    """
+
+    whole: Place
+    heirs: deque[GoOn]
+    waiting: list[tuple[Place, Then]] = field(default_factory=list)  # who has asked for some
+
+
 class Shares:
     """Used in one thread."""
 
     def __init__(
         self,
-        kept: Iterable[tuple[Place, bytes]],
+        kept: ByPlace[SharedPartition | bytes],
         around: Surroundings,
         sessions: Sessions | None = None,
     ) -> None:
-        """``kept``: what the journal has (``JournaledShares.partitions``)."""
+        """``kept``: what the journal has (``JournaledShares.partitions``); kept by this one now."""
         self.sessions = sessions or Sessions()
         self._around = around
-        self._kept = dict(kept)  # of partitions that nobody has asked for yet
-        self._live: dict[Place, SharedPartition] = {}
-        self._opening: dict[Place, list[Then]] = {}
-        self._suspended: set[Place] = set()  # of those: that begin again, or never
-        self._topics: dict[bytes, set[Place]] = {}  # all that are kept or live
-        self._groups: dict[str, set[Place]] = {}
-        for place in self._kept:
-            self._enter(place)
+        self._slices = Slices(around.soon)
+        self._known = kept  # as bytes: of partitions that nobody has asked for yet
+        self._opening: ByPlace[list[Then]] = ByPlace()
+        self._pauses: ByPlace[_Pause] = ByPlace()  # of which none is a part of another
         self._used: dict[str, set[SharedPartition]] = {}  # where an owner may have records
         self._due: list[tuple[int, int, SharedPartition]] = []
         self._numbers = count()
@@ -100,20 +118,28 @@ class Shares:
 
     def forget_topics(self) -> None:
         """Of topics that were deleted, while nobody was there to tell, nothing is kept."""
-        for topic_id in list(self._topics):
+        self._slices.begin(self._without_those_gone(), _nobody)
+
+    def _without_those_gone(self) -> Steps:
+        for topic_id in self._known.topic_ids():
             if self._around.by_id(topic_id) is None:
-                self.topic_gone(topic_id)
+                yield from self._without(topic_id)
+            yield 1
 
     # Partitions
 
     def at_hand(self, place: Place) -> SharedPartition | None:
         """The partition, if somebody has asked for it already."""
-        return self._live.get(place)
+        known = self._known.get(place)
+        return known if isinstance(known, SharedPartition) and not known.gone else None
 
     def find(self, place: Place, then: Then) -> None:
         """``then`` gets it, or why there is none: now, or in a later turn."""
-        known = self._live.get(place)
-        if known is not None:
+        pause = self._pause_of(place) if len(self._pauses) else None
+        known = self._known.get(place)
+        if pause is not None:
+            pause.waiting.append((place, then))
+        elif isinstance(known, SharedPartition):
             then(known)
         elif (opening := self._opening.get(place)) is not None:
             opening.append(then)
@@ -123,9 +149,10 @@ class Shares:
             except LogstoreError as error:
                 then(error)
                 return
-            opening = self._opening[place] = [then]
-            rules, kept = self._around.rules(place.group), self._kept.get(place)
-            job = partial(_open, topic, place, kept, rules, self._around.wall_ms())
+            opening = [then]
+            self._opening.put(place, opening)
+            rules = self._around.rules(place.group)
+            job = partial(_open, topic, place, known, rules, self._around.wall_ms())
             self._around.work(partial(_or_error, job), partial(self._opened, place, opening))
 
     def _check(self, place: Place) -> Topic:
@@ -137,16 +164,13 @@ class Shares:
             raise UnknownTopic(f"topic {topic_id.hex()}: there is none that can be shared")
         if not 0 <= number < len(topic.partitions):
             raise UnknownPartition(f"topic {topic.name!r} has no partition {number}")
-        known = place in self._kept or place in self._live
-        if not known and self._count() >= PARTITIONS_MAX:
+        is_new = self._known.get(place) is None
+        if is_new and len(self._known) + len(self._opening) >= PARTITIONS_MAX:
             raise TooManyPartitions(
                 f"share groups have begun with {PARTITIONS_MAX} partitions, and there may be no "
                 f"more: delete groups, or their offsets in topics"
             )
         return topic
-
-    def _count(self) -> int:
-        return len(self._kept) + len(self._live) + len(self._opening)
 
     def _opened(self, place: Place, opening: list[Then], found: _Found | LogstoreError) -> None:
         if self._opening.get(place) is not opening:  # deleted meanwhile, or begun again
@@ -174,32 +198,27 @@ class Shares:
         if isinstance(told, LogstoreError):
             self._answer(place, told)
             return
-        self._kept.pop(place, None)
-        self._enter(place)
-        live = self._live[place] = SharedPartition(place, its, settlement, self)
+        live = SharedPartition(place, its, settlement, self)
+        self._known.put(place, live)
         self._answer(place, live)
 
     def _answer(self, place: Place, answer: SharedPartition | LogstoreError) -> None:
-        for then in self._opening.pop(place, ()):
+        for then in self._opening.pop(place) or ():
             then(answer)
-
-    def _enter(self, place: Place) -> None:
-        self._topics.setdefault(_of(place)[0], set()).add(place)
-        self._groups.setdefault(place.group, set()).add(place)
-
-    def _leave(self, place: Place) -> None:
-        _discard(self._topics, _of(place)[0], place)
-        _discard(self._groups, place.group, place)
 
     # What is known of them
 
-    def places(self, group: str) -> Sequence[Place]:
-        """The partitions that the group has begun with, ascending."""
-        return sorted(self._groups.get(group, ()))
+    def has(self, group: str) -> bool:
+        """Whether the group has begun with any partition."""
+        return self._known.has(Place(group))
 
-    def groups(self) -> Sequence[str]:
-        """Those that have begun with any."""
-        return sorted(self._groups)
+    def topics(self, group: str) -> Sequence[bytes]:
+        """The ids of those with which the group has begun, ascending."""
+        return self._known.topics(group)
+
+    def partitions(self, group: str, topic_id: bytes) -> Sequence[int]:
+        """Those of a topic, ascending."""
+        return self._known.partitions(group, topic_id)
 
     def standing(self, place: Place, end: int | None) -> tuple[int, int] | None:
         """The first offset that is not done with, and how many are not, of a log that ends here.
@@ -207,13 +226,12 @@ class Shares:
         None: the group has not begun there. A lag of -1: nobody knows where the log ends. Raises
         CorruptStore, SchemaTooNew.
         """
-        live = self._live.get(place)
-        if live is not None:
-            return live.start(), live.lag()
-        kept = self._kept.get(place)
-        if kept is None:
+        known = self._known.get(place)
+        if known is None:
             return None
-        state = decode_state(kept, place)
+        if isinstance(known, SharedPartition):
+            return known.start(), known.lag()
+        state = decode_state(known, place)
         if end is None:
             return state.floor, -1
         return state.floor, max(0, end - state.cursor) + size(state.held)
@@ -223,9 +241,10 @@ class Shares:
     def use(self, session: ShareSession, partition: SharedPartition) -> None:
         """The session's owner may have records of it."""
         its = self._used.setdefault(session.owner, set())
-        its.add(partition)
-        if len(its) > SESSION_PARTITIONS_MAX:  # topics come and go, and sessions stay
-            its -= {it for it in its if it.gone}
+        if partition not in its:
+            its.add(partition)
+            if not len(its) % SESSION_PARTITIONS_MAX:  # topics come and go, and sessions stay
+                its -= {it for it in its if it.gone}
 
     def end(self, session: ShareSession) -> None:
         """It is over, and all that its member has is available again."""
@@ -311,136 +330,140 @@ class Shares:
 
     def topic_gone(self, topic_id: bytes) -> None:
         """A topic was deleted; one that is made anew under its name has another id."""
-        opening = {it for it in self._opening if it.topic_id == topic_id}
-        places = self._topics.get(topic_id, set()) | opening
-        lives: list[SharedPartition] = []
-        for place in places:
-            self._kept.pop(place, None)
-            live = self._live.pop(place, None)
-            if live is not None:
-                live.leave()
-                lives.append(live)
-            self._leave(place)
-            self._suspended.discard(place)
-            self._answer(place, UnknownTopic(f"topic {topic_id.hex()} was deleted"))
-        groups = sorted({it.group for it in places})
+        self._slices.begin(self._without(topic_id), _nobody)
 
-        def tell() -> None:
-            for group in groups:
-                self._around.tell(share_key(Place(group, topic_id)), gone(), _nobody)
-
-        _once_still(lives, tell)
+    def _without(self, topic_id: bytes) -> Steps:
+        """Nobody can ask for it any more."""
+        opened = self._opening.groups_of(topic_id)
+        for group in opened:
+            for place in self._opening.within(Place(group, topic_id)):
+                self._answer(place, UnknownTopic(f"topic {topic_id.hex()} was deleted"))
+                yield 1
+        for group in dict.fromkeys((*opened, *self._known.groups_of(topic_id))):
+            whole = Place(group, topic_id)
+            for place in self._known.within(whole):
+                known = self._known.pop(place)
+                if isinstance(known, SharedPartition):
+                    known.leave()
+                    yield partial(_once_still, known)
+                yield LEAVE_UNITS
+            self._around.tell(share_key(whole), gone(), _nobody)
+            yield 1
 
     def group_gone(self, group: str, done: Done) -> None:
         """A group was deleted."""
-        opening = {it for it in self._opening if it.group == group}
-        places = self._groups.get(group, set()) | opening
-        self._anew(Place(group), places, None, done, partial(self.group_gone, group, done))
+        self._begin_anew(Place(group), None, done)
 
     def forget(self, group: str, topic_id: bytes, done: Done) -> None:
         """The group is to begin anew in a topic, as if it had never read it."""
-        whole = Place(group, topic_id)
-        opening = {it for it in self._opening if it[:2] == whole[:2]}
-        places = {it for it in self._groups.get(group, ()) if it.topic_id == topic_id} | opening
-        self._anew(whole, places, None, done, partial(self.forget, group, topic_id, done))
+        self._begin_anew(Place(group, topic_id), None, done)
 
     def begin_at(self, place: Place, start: int, done: Done) -> None:
         """The group is to begin there in a partition, whatever is settled of it."""
-        try:
-            self._check(place)
-        except LogstoreError as error:
-            done(error)
-            return
-        self._anew(place, {place}, start, done, partial(self.begin_at, place, start, done))
+        self._begin_anew(place, start, done)
 
-    def _anew(
-        self,
-        whole: Place,
-        places: Set[Place],
-        start: int | None,
-        done: Done,
-        again: Callable[[], None],
-    ) -> None:
+    def _begin_anew(self, whole: Place, start: int | None, done: Done) -> None:
+        self._slices.begin(self._anew(whole, start), done)
+
+    def _anew(self, whole: Place, start: int | None) -> Steps:
         """Nothing is known of these any more, once the journal has it; ``start``: but that.
 
-        Whoever asks for one meanwhile waits. Where the journal does not take it, all is as before.
+        Where the journal does not take it, all is as before, and the error is returned.
         """
-        if not places:
-            done(None)
-            return
-        busy = next(iter(places & self._suspended), None)
-        if busy is not None:
-            self._opening[busy].append(lambda _: again())
-            return
-        self._suspended |= places
-        before: dict[Place, tuple[bytes | None, SharedPartition | None]] = {}
-        waiting: dict[Place, list[Then]] = {}
-        for place in places:
-            before[place] = self._kept.pop(place, None), self._live.pop(place, None)
-            if (live := before[place][1]) is not None:
-                live.leave()
-            waiting[place] = self._opening[place] = [*self._opening.get(place, ())]
+        heirs, waiting = deque[GoOn](), list[tuple[Place, Then]]()
+        while (busy := self._busy(whole)) is not None:
+            before: _Pause = yield _after(busy, heirs)
+            self._pauses.pop(before.whole)
+            heirs, waiting = before.heirs, waiting + before.waiting
+        pause = _Pause(whole, heirs)
+        self._pauses.put(whole, pause)
+        try:
+            yield from self._found(waiting)
+            error = yield from self._forgotten(whole, start, pause)
+        finally:
+            if pause.heirs:
+                pause.heirs.popleft()(pause)
+            else:
+                self._pauses.pop(whole)
+        waiting, pause.waiting = pause.waiting, []
+        yield from self._found(waiting)
+        return error
 
-        def told(error: LogstoreError | None) -> None:
-            self._suspended.difference_update(places)
-            for place, (kept, live) in before.items():
-                if self._opening.get(place) is not waiting[place]:  # its topic is gone, too
-                    continue
-                del self._opening[place]
-                if error is None:
-                    kept, live = None if start is None else begun_state(start), None
-                self._put(place, kept, live)
-                for then in waiting[place]:
-                    self.find(place, then)
-            done(error)
+    def _found(self, waiting: Sequence[tuple[Place, Then]]) -> Steps:
+        """Asked for again: what is paused, too, waits on."""
+        for place, then in waiting:
+            self.find(place, then)
+            yield ANEW_UNITS
 
-        def tell() -> None:
-            last = told if start is None else lambda _: None
-            self.tell(share_key(whole), gone(), last)
-            if start is not None:  # of the same batch
-                self.tell(share_key(whole), begun(start), told)
+    def _forgotten(self, whole: Place, start: int | None, pause: _Pause) -> Steps:
+        for place in self._opening.within(whole):
+            pause.waiting += [(place, then) for then in self._opening.pop(place) or ()]
+            yield 1
+        if start is None and not (pause.waiting or self._known.has(whole)):
+            return None
+        for place in self._known.within(whole):
+            known = self._known.get(place)
+            if isinstance(known, SharedPartition):
+                known.leave()
+                yield partial(_once_still, known)
+            yield LEAVE_UNITS
+        try:
+            if start is not None:
+                self._check(whole)
+            yield partial(self._told_anew, whole, start)
+        except LogstoreError as error:
+            yield from self._restored(whole)
+            return error
+        for place in self._known.within(whole):
+            self._known.pop(place)
+            yield 1
+        if start is not None and self._around.by_id(_of(whole)[0]) is not None:
+            self._known.put(whole, begun_state(start))
+        return None
 
-        _once_still([live for _, live in before.values() if live is not None], tell)
-
-    def _put(self, place: Place, kept: bytes | None, live: SharedPartition | None) -> None:
-        if live is not None:
-            self._live[place] = live
-            live.back()
-        elif kept is not None:
-            self._kept[place] = kept
-        if live is None and kept is None:
-            self._leave(place)
+    def _told_anew(self, whole: Place, start: int | None, go_on: GoOn) -> None:
+        """A Wait: until the journal has it."""
+        key = share_key(whole)
+        if start is None:
+            self.tell(key, gone(), go_on)
         else:
-            self._enter(place)
+            self.tell(key, gone(), _nobody)
+            self.tell(key, begun(start), go_on)  # of the same batch
+
+    def _restored(self, whole: Place) -> Steps:
+        for place in self._known.within(whole):
+            known = self._known.get(place)
+            if isinstance(known, SharedPartition):
+                known.back()
+            yield LEAVE_UNITS
+
+    def _pause_of(self, place: Place) -> _Pause | None:
+        """Of this place, or of what it is a part of."""
+        for it in (place, place._replace(partition=None), Place(place.group)):
+            if (found := self._pauses.get(it)) is not None:
+                return found
+        return None
+
+    def _busy(self, whole: Place) -> _Pause | None:
+        """One that has a place together with this."""
+        within = next(self._pauses.within(whole), None)
+        return self._pause_of(whole) if within is None else self._pauses.get(within)
+
+
+def _once_still(partition: SharedPartition, go_on: GoOn) -> None:
+    """A Wait: until the journal is told nothing more of it, which would come behind its end."""
+    partition.when_still(partial(go_on, None))
+
+
+def _after(busy: _Pause, heirs: deque[GoOn]) -> Wait:
+    """A Wait for its end, before these; it goes on with the pause whose heir it is."""
+    return lambda go_on: busy.heirs.extend((go_on, *heirs))
 
 
 def _of(place: Place) -> tuple[bytes, int]:
     assert place.topic_id is not None
     assert place.partition is not None
     return place.topic_id, place.partition
-
-
-def _once_still(lives: Sequence[SharedPartition], then: Callable[[], None]) -> None:
-    """Once the journal is told nothing more of these: it would come behind their end."""
-    left = 1
-
-    def one() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            then()
-
-    for it in lives:
-        left += 1
-        it.when_still(one)
-    one()
-
-
-def _discard(index: dict[Any, set[Place]], key: object, place: Place) -> None:
-    its = index.get(key, set())
-    its.discard(place)
-    if not its:
-        index.pop(key, None)
 
 
 def _open(topic: Topic, place: Place, kept: bytes | None, rules: Rules, wall_ms: int) -> _Found:
@@ -461,5 +484,5 @@ def _or_error(job: Callable[[], _Found]) -> _Found | LogstoreError:
         return error
 
 
-def _nobody(_: int | LogstoreError) -> None:
+def _nobody(_: object) -> None:
     """Waits for it."""

@@ -177,7 +177,7 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
 def _is_shared(client: KafkaClient, name: str) -> bool:
     """Whether anything may be known of what a share group of that name has settled."""
     opened = client.door.shares_of.opened
-    if opened is not None and opened.places(name):
+    if opened is not None and opened.has(name):
         return True
     try:
         return client.door.coordinator.share_group(name) is not None

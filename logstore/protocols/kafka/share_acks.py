@@ -16,6 +16,7 @@ from logstore.protocols.kafka.partition_fetch import readable
 from logstore.slices import Steps
 
 PLACE_HELD_BYTES: Final = 256  # of a partition in a session
+SAID_UNITS: Final = 5  # of a partition of which something is said
 SAID_A_UNIT: Final = 10  # runs of offsets, in a unit of work
 
 
@@ -52,7 +53,7 @@ class Acknowledgements:
                 self.outcomes[place] = Outcome(code_of(said), str(said))
             else:
                 self._acknowledge(place, said)
-                yield 1 + len(said) // SAID_A_UNIT
+                yield SAID_UNITS + len(said) // SAID_A_UNIT
         self._begun = True
         self._tell()
 

@@ -27,7 +27,8 @@ from logstore.protocols.kafka.handler import handler
 from logstore.slices import Steps
 
 NOT_BEGUN: Final = -1  # the start, and the lag, where a group has not begun
-CHANGE_UNITS: Final = 5  # of a partition that begins again
+STANDING_UNITS: Final = 3  # of a partition that is told of
+CHANGE_UNITS: Final = 5  # of one that begins again
 NO_TOPIC: Final = errors.UNKNOWN_TOPIC_OR_PARTITION
 
 NOT_ALLOWED: Final = CODES[GROUP]
@@ -40,7 +41,7 @@ def _shares(client: KafkaClient) -> Steps:
 def _check(client: KafkaClient, shares: Shares, group: str, *, empty: bool) -> None:
     """Raises Refusal where there is no such group, or where it is not empty and should be."""
     found = client.door.coordinator.share_group(group)
-    if found is None and not shares.places(group):
+    if found is None and not shares.has(group):
         raise Refusal(GroupError.GROUP_ID_NOT_FOUND, f"no share group {group!r}")
     if empty and found is not None and not found.is_empty:
         raise Refusal(GroupError.NON_EMPTY_GROUP, f"share group {group!r} has members")
@@ -92,15 +93,10 @@ def _named(
         for it in asked.topics:
             yield it.topic_name, it.partitions
         return
-    by_id: dict[bytes, list[int]] = {}
-    for place in shares.places(asked.group_id):
-        assert place.topic_id is not None
-        assert place.partition is not None
-        by_id.setdefault(place.topic_id, []).append(place.partition)
-    for topic_id, numbers in by_id.items():
+    for topic_id in shares.topics(asked.group_id):
         topic = client.door.topics.by_uuid(topic_id)
         if topic is not None and client.sees_topic(DESCRIBE, topic.name):
-            yield topic.name, numbers
+            yield topic.name, shares.partitions(asked.group_id, topic_id)
 
 
 def _described(
@@ -124,7 +120,7 @@ def _described(
         )
         start, lag = standing or (NOT_BEGUN, NOT_BEGUN)
         parts.append(describe_messages.ResponsePartition(number, start, LEADER_EPOCH, lag))
-        yield 1
+        yield STANDING_UNITS
     return describe_messages.ResponseTopic(name, topic.uuid, parts)
 
 

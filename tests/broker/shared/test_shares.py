@@ -12,6 +12,7 @@ from shares_kit import (
     Shop,
     append,
     mark,
+    places,
 )
 
 from logstore.broker.queues.share_groups import Place
@@ -629,6 +630,45 @@ def test_who_moves_a_group_while_another_does_comes_after_him(shop, topic):
     assert shop.partition(topic).start() == 0
 
 
+def test_nobody_who_moves_a_group_overtakes_another(shop, topic):
+    """Who has waited goes on in a later turn than the one before him has ended in."""
+    partition, heard = shop.partition(topic), []
+    shop.quick = False
+
+    def move(start):
+        shop.shares.begin_at(partition.place, start, lambda _: heard.append(start))
+
+    move(3)
+    move(7)
+    while heard != [3]:
+        shop.calls.popleft()() if shop.calls else shop.telling.end_turn()
+        shop.journal.sync()
+    move(1)
+    shop.shares.find(partition.place, lambda it: heard.append(it.start()))
+    shop.quick = True
+    shop.turn()
+    shop.sync()
+    assert heard == [3, 7, 1, 1]
+    assert shop.shares.standing(partition.place, 10) == (1, 9)
+
+
+def test_a_group_may_go_while_it_is_moved_in_many_topics(shop, topic):
+    other = shop.topic("other", partitions=3)
+    for number in range(3):
+        shop.partition(other, number)
+    partition, heard = shop.partition(topic), []
+    shop.quick = False
+    shop.shares.forget("g", other.uuid, lambda _: heard.append("other"))
+    shop.shares.begin_at(partition.place, 3, lambda _: heard.append("t"))
+    shop.shares.group_gone("g", lambda _: heard.append("g"))
+    shop.shares.find(partition.place, lambda it: heard.append(it.start()))
+    shop.quick = True
+    shop.turn()
+    shop.sync()
+    assert heard == ["other", "t", "g", 0]
+    assert places(shop.shares) == [partition.place]
+
+
 def test_a_topic_that_goes_while_a_group_is_moved_in_it(shop, topic):
     partition = shop.partition(topic)
     shop.quick = False
@@ -637,9 +677,9 @@ def test_a_topic_that_goes_while_a_group_is_moved_in_it(shop, topic):
         shop.shares.begin_at(partition.place, start, heard.append)
     shop.delete(topic)
     shop.sync()
-    assert [type(it) for it in heard] == [UnknownTopic, type(None)]
+    assert [type(it) for it in heard] == [type(None), UnknownTopic]
     assert shop.kept() == {}
-    assert shop.shares.places("g") == []
+    assert places(shop.shares) == []
 
 
 def test_a_place_that_is_not_there_is_none_to_begin_at(shop, topic):
@@ -654,9 +694,9 @@ def test_what_is_known_of_a_group_without_opening_anything(shop, topic):
     shop.say(partition, a, (0, 2, [ACCEPT]), (5, 5, [ACCEPT]))
     assert shop.shares.standing(partition.place, 10) == (3, 6)
     again = Shop(shop)
-    assert (list(again.shares.groups()), list(again.shares.places("g"))) == (
-        ["g"], [partition.place],
-    )  # fmt: skip
+    assert places(again.shares) == [partition.place]
+    assert again.shares.has("g")
+    assert not again.shares.has("h")
     assert again.shares.standing(partition.place, 12) == (3, 8)
     assert again.shares.standing(partition.place, None) == (3, -1)
     assert again.shares.standing(Place("h", topic.uuid, 0), 12) is None

@@ -5,7 +5,6 @@ from http_topics import Topical
 
 from logstore.broker.coordinator.calls import Beat, Identity, Join, Sync
 from logstore.broker.coordinator.undecided import Unread
-from logstore.broker.queues.share_groups import Place
 from logstore.errors import CorruptStore, StorageFull
 from logstore.figures.ring import STEP_S, STEPS
 from logstore.kept import OffsetToCommit
@@ -112,8 +111,9 @@ class Settled:
     def __init__(self, topic, standings):
         self.topic, self.standings, self.opened = topic, standings, self
 
-    def places(self, group):
-        return [Place(group, self.topic.uuid, number) for number in self.standings]
+    def topics(self, group):
+        assert group == "g"
+        return [self.topic.uuid]
 
     def standing(self, place, end):
         assert (place.group, place.topic_id, end) == ("g", self.topic.uuid, 4)

@@ -17,6 +17,7 @@ from share_kit import (
     append,
     parts_of,
 )
+from shares_kit import places
 
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.identity import Identity
@@ -215,10 +216,8 @@ def test_librdkafka_names_a_topic_twice_and_a_partition_in_both(a):
     assert parts[topic.uuid, 0].acknowledge_error_code == 0
     assert acquired(answer, topic, 0) == [(4, 4, 1)]
     assert acquired(answer, topic, 1) == [(0, 0, 1)]
-    assert a.talk.shares_of.opened.standing(sorted(a.talk.shares_of.opened.places("g"))[0], 5) == (
-        3,
-        2,
-    )
+    shares = a.talk.shares_of.opened
+    assert shares.standing(places(shares)[0], 5) == (3, 2)
 
 
 # Records
@@ -427,7 +426,7 @@ def test_acknowledgements_come_with_the_next_fetch_or_alone(a):
     assert (answer.error_code, answer.acquisition_lock_timeout_ms) == (0, 30_000)
     [part] = parts_of(answer).values()
     assert (part.error_code, part.error_message) == (0, None)
-    [place] = a.talk.shares_of.opened.places("g")
+    [place] = places(a.talk.shares_of.opened)
     assert a.talk.shares_of.opened.standing(place, 10) == (10, 0)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from share_kit import ACCEPT, Sharer, acquired, append
+from shares_kit import places
 
 from logstore.errors import StorageFull
 from logstore.kafka.messages import (
@@ -77,7 +78,7 @@ def join(a, epoch=0):
 
 def standing(a, topic, number=0):
     shares = a.talk.shares_of.opened
-    [place] = [it for it in shares.places("g") if it[1:] == (topic.uuid, number)] or [None]
+    [place] = [it for it in places(shares) if it[1:] == (topic.uuid, number)] or [None]
     return place and shares.standing(place, topic.partitions[number].safe)
 
 
@@ -95,7 +96,8 @@ def test_where_a_group_is(a, topic):
 def test_as_a_start_finds_it_nothing_is_opened_for_that(a, topic):
     a.talk.shares_of.opened = None
     assert told(describe(a, None)) == {("t", 0): (3, 6, 0)}
-    assert a.talk.shares_of.opened._live == {}
+    shares = a.talk.shares_of.opened
+    assert [shares.at_hand(it) for it in places(shares)] == [None]
 
 
 def test_a_group_or_a_topic_that_is_not_there(a, topic):

@@ -11,8 +11,7 @@ from logstore.errors import LogstoreError
 
 def topics_begun(topics: Topics, shares: Shares, group: str) -> frozenset[str]:
     """Those with which the group has begun, and that are there still."""
-    ids = {it.topic_id for it in shares.places(group)}
-    found = (topics.by_uuid(it) for it in ids if it is not None)
+    found = map(topics.by_uuid, shares.topics(group))
     return frozenset(it.name for it in found if it is not None)
 
 

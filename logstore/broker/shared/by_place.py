@@ -1,0 +1,95 @@
+"""What there is of partitions, as groups read them: found by partition, by topic and by group.
+
+Of very many, so nothing here goes over all of them. Pure, and not locked.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from logstore.broker.queues.share_groups import Place
+
+V = TypeVar("V")
+
+
+class ByPlace(Generic[V]):
+    """Values by place. A place may be a whole topic, or a whole group: that is one of its own."""
+
+    __slots__ = ("_count", "_groups", "_topics")
+
+    def __init__(self, items: Iterable[tuple[Place, V]] = ()) -> None:
+        self._count = 0
+        self._groups: dict[str, dict[bytes | None, dict[int | None, V]]] = {}
+        self._topics: dict[bytes | None, set[str]] = {}  # the groups of each
+        for place, value in items:
+            self.put(place, value)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, place: Place) -> V | None:
+        """That of this place, if there is one."""
+        topics = self._groups.get(place.group)
+        if topics is None:
+            return None
+        those = topics.get(place.topic_id)
+        return None if those is None else those.get(place.partition)
+
+    def put(self, place: Place, value: V) -> None:
+        """In the place of what was there."""
+        group, topic_id, partition = place
+        those = self._groups.setdefault(group, {}).setdefault(topic_id, {})
+        if not those:
+            self._topics.setdefault(topic_id, set()).add(group)
+        self._count += partition not in those
+        those[partition] = value
+
+    def pop(self, place: Place) -> V | None:
+        """That of this place, which has none any more."""
+        group, topic_id, partition = place
+        topics = self._groups.get(group, {})
+        those = topics.get(topic_id, {})
+        if partition not in those:
+            return None
+        value = those.pop(partition)
+        self._count -= 1
+        if not those:
+            del topics[topic_id]
+            if not topics:
+                del self._groups[group]
+            groups = self._topics[topic_id]
+            groups.discard(group)
+            if not groups:
+                del self._topics[topic_id]
+        return value
+
+    def has(self, whole: Place) -> bool:
+        """Whether there is anything within this place."""
+        return next(self.within(whole), None) is not None
+
+    def within(self, whole: Place) -> Iterator[Place]:
+        """The places that are this one, or parts of it; they may be removed meanwhile."""
+        group, topic_id, partition = whole
+        topics = self._groups.get(group, {})
+        for it in list(topics) if topic_id is None else [topic_id]:
+            of_topic = topics.get(it, {})
+            if partition is None:
+                yield from (Place(group, it, number) for number in list(of_topic))
+            elif partition in of_topic:
+                yield whole
+
+    def topics(self, group: str) -> Sequence[bytes]:
+        """Those of which the group has partitions, ascending."""
+        return sorted(it for it in self._groups.get(group, ()) if it is not None)
+
+    def partitions(self, group: str, topic_id: bytes) -> Sequence[int]:
+        """Those that the group has of a topic, ascending."""
+        those = self._groups.get(group, {}).get(topic_id, ())
+        return sorted(it for it in those if it is not None)
+
+    def topic_ids(self) -> Sequence[bytes]:
+        """All that any group has."""
+        return [it for it in self._topics if it is not None]
+
+    def groups_of(self, topic_id: bytes) -> Sequence[str]:
+        """Those that have anything of the topic."""
+        return list(self._topics.get(topic_id, ()))
