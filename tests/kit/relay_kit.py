@@ -92,17 +92,20 @@ class Stream:
 
 
 class Joined:
-    """``node``: as of ``queue_parts``, which owns the queues."""
+    """``node``: as of ``queue_parts``, which owns the queues; ``asker``: another one, if that
+    matters.
+    """
 
-    def __init__(self, node, **door):
+    def __init__(self, node, asker=None, **door):
         self.node = node
+        self.asker = asker
         self.now = 100.0
         self.door = RelayDoor(
             b"owner", SECRET, self._find, node.work, nonce=lambda: next(NONCES),
             failures=Failures(1.0), **door,
         )  # fmt: skip
         self.ids = count(1)
-        self.turns = Turns()  # of the node that asks
+        self.turns = Turns() if asker is None else asker.turns  # of the node that asks
         self.lost = []  # consumers, and why
         self.owner = FarOwner(
             self.ids, self.turns.soon, Showing(), lambda *those: self.lost.append(those)
@@ -115,6 +118,7 @@ class Joined:
         found = self.node.queues.vhost(vhost).queue(name)
         if found.id != number:
             raise NotOwned(f"queue {name!r} is another one")
+        found.plain("consumer")
         return found
 
     def wanted(self, name=b"q"):
@@ -168,7 +172,10 @@ class Joined:
         while moved:
             self.node.run()
             moved = bool(self.turns.left)
-            self.turns.over()
+            if self.asker is None:
+                self.turns.over()
+            else:
+                self.asker.run()
             if self.session is not None:
                 moved = bool(self.send()) or moved
                 self.node.run()

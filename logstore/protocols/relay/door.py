@@ -34,20 +34,35 @@ class Asker(Protocol):
         """
 
 
+class Session(Protocol):
+    """What the door sees of a session."""
+
+    def queues_left(self, which: Callable[[Named], bool]) -> None:
+        """As RelayDoor.leave."""
+
+
 @dataclass(slots=True)
 class RelayDoor:
     """A node, its queues, and what it is asked for."""
 
     node: bytes  # its name
     secret: bytes  # that all nodes have
-    # A queue that this node owns. Raises NoVhost, NoQueue, NotOwned.
+    # A queue that this node owns; of one that is served by several nodes it is the queue of them
+    # all, whose seat is here. Raises NoVhost, NoQueue, NotOwned.
     find: Callable[[bytes, bytes, int], Named]
     work: Work
-    # Whether a queue that is gone here is another node's now, so that its consumers go there.
-    moved: Callable[[Named], bool] = lambda _: False
     asked: dict[int, Asked] = field(default_factory=dict)  # by kind
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
     nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES)
     slices: Slices = field(default_factory=Slices)
     failures: Failures = field(default_factory=lambda: Failures(0.0))
     traffic: DoorCounts = field(default_factory=DoorCounts)
+    sessions: dict[Session, None] = field(default_factory=dict)
+
+    def leave(self, which: Callable[[Named], bool]) -> None:
+        """Other nodes are told that these queues are not this node's any more, so that they look
+        for their owner; to be called in the turn in which that is so. Nothing that they have of
+        these is settled, or given back.
+        """
+        for session in list(self.sessions):
+            session.queues_left(which)

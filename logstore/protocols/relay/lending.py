@@ -119,14 +119,16 @@ class Lending:
         self.out += has - lent.counted
         lent.counted = has
 
-    def moved(self, queue: Named) -> bool:
-        """As Lender.moved."""
-        return self._door.moved(queue)
-
     def tidy(self, lent: Lent | Fetched) -> None:
         """One that has ended and has nothing is forgotten."""
         if isinstance(lent, Lent) and lent.ended and not lent.unacked:
             self.lents.pop(lent.id, None)
+
+    def leave(self, which: Callable[[Named], bool]) -> None:
+        """As RelayDoor.leave."""
+        for it in list(self.lents.values()):
+            if not it.ended and which(it.queue):
+                it.leave()
 
     # What is asked
 

@@ -47,9 +47,6 @@ class Lender(Protocol):
     def tidy(self, lent: "Lent | Fetched") -> None:
         """It may be forgotten, once it has ended and has nothing."""
 
-    def moved(self, queue: Named) -> bool:
-        """As RelayDoor.moved."""
-
 
 class Lent:
     """One consumer. To its queue it is a ``Subscription``, and that one's channel."""
@@ -125,11 +122,16 @@ class Lent:
 
     def cancelled(self) -> None:
         """As queues.Subscription.cancelled."""
-        if self.ended:
-            return
-        why = LATE
-        if self.queue.gone:
-            why = MOVED if self._of.moved(self.queue) else GONE
+        if not self.ended:
+            self._end(GONE if self.queue.gone else LATE)
+
+    def leave(self) -> None:
+        """Its queue is another node's now: what it has comes again from there."""
+        self.unacked.drain()
+        self.queue.unsubscribe(self)
+        self._end(MOVED)
+
+    def _end(self, why: int) -> None:
         self.ended = True
         self._of.recount(self)
         self._of.put(Cancelled(self.id, why))

@@ -5,9 +5,10 @@ out by ``lending.py``. One that has another secret is told so, and closed, after
 password is held back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore.broker.queues.named import Named
 from logstore.errors import BrokenProtocol
 from logstore.protocols.relay.door import RelayDoor
 from logstore.protocols.relay.lending import Lending
@@ -39,6 +40,7 @@ class RelaySession:
         self.talk = Talk(
             door.node, door.secret, door.nonce(), self._lending, lambda: self._now, link.wake
         )
+        door.sessions[self] = None
         link.wake()  # the time in which it has to begin, begins then
 
     def about(self) -> About:
@@ -157,8 +159,13 @@ class RelaySession:
 
     def close(self) -> None:
         """As Session.close."""
+        self._door.sessions.pop(self, None)
         self.talk.end("the connection is gone")
         self._end("")
+
+    def queues_left(self, which: Callable[[Named], bool]) -> None:
+        """As door.Session.queues_left."""
+        self._lending.leave(which)
 
     def _end(self, reason: str) -> None:
         self._due = None

@@ -29,8 +29,8 @@ class FarConsumer:
     """Made by an ``Owner``; once it is not ``attached`` any more nothing comes by it."""
 
     __slots__ = (
-        "_bytes", "_most", "_passed_bytes", "_sizes", "_told", "_waiting", "attached", "id", "left",
-        "noted", "out", "passed", "received", "subscription", "wanted",
+        "_most", "_passed_bytes", "_sizes", "_told", "_waiting", "attached", "id", "left",
+        "noted", "out", "over", "passed", "received", "subscription", "wanted",
     )  # fmt: skip
 
     def __init__(self, id: int, wanted: Wanted, noted: object, subscription: Subscription) -> None:
@@ -41,6 +41,7 @@ class FarConsumer:
         self.subscription = subscription
         self.attached = True
         self.left = False  # the owner gives nothing more
+        self.over = False  # it was cancelled: it is not to be subscribed anew
         self.received = FIRST  # the number of what comes next
         self.passed = FIRST  # numbers below have gone to the client
         self.out = 0  # of those, how many are not settled

@@ -376,6 +376,7 @@ class FarOwner:
             return
         if message.why == messages.LATE:  # the owner has taken back what it had
             of.channel.unacked.drain_consumer(of)
+        consumer.over = True
         of.cancelled()
 
     def _left(self, consumer: FarConsumer | None) -> None:

@@ -262,18 +262,25 @@ def test_a_client_that_has_a_message_for_too_long_is_cancelled(joined, queue):
     assert (queue.ready, queue.out) == (1, 0)
 
 
-def test_consumers_of_a_queue_that_moves_wait_for_its_new_owner(shared, queue):
-    joined = Joined(shared, moved=lambda it: it is queue)
-    joined.connect()
-    client = joined.consume()
-    joined.node.delete(b"q")
+def test_consumers_of_a_queue_that_moves_wait_for_its_new_owner(joined, queue):
+    other = joined.node.declare(b"other")
+    client, stays = joined.consume(), joined.consume(b"other")
+    joined.node.publish(b"q", b"one")
+    joined.run()
+    joined.door.leave(lambda it: it is queue)
     joined.run()
     assert not client.is_cancelled
     [([consumer], why)] = joined.lost
     assert consumer is client.far
     assert isinstance(why, NotOwned)
+    assert (queue.subscriptions, len(other.subscriptions)) == ([], 1)
+    assert queue.out == 1  # the queue is nobody's here: it is for its new owner to give it out
+    client.channel.ack(1)
+    joined.run()
+    assert queue.out == 1
     joined.cut()
-    assert len(joined.lost) == 1
+    [_, ([consumer], _)] = joined.lost
+    assert consumer is stays.far
 
 
 def test_all_that_is_out_comes_again_when_the_link_is_lost(joined, queue):

@@ -1,0 +1,241 @@
+"""The seat of a queue that another node serves: consumers here are consumers there.
+
+It stands as the queue in channels' Unacked, so that what becomes of its messages goes to their
+owner. What is told of counts is what the owner said last; whoever needs them asks first
+(``when_open``).
+
+Errors that ``Seat`` has no way to tell come like this: a consumer that the owner refuses is
+cancelled, since it was one already to its client; who fetches while the link goes gets nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from logstore.amqp.fields import text
+from logstore.broker.policies import Policy
+from logstore.broker.queues.away.consumer import FarConsumer, Wanted
+from logstore.broker.queues.away.owner import Owner
+from logstore.broker.queues.lane import Lane
+from logstore.broker.queues.limits import QueueFacts
+from logstore.broker.queues.queue import Then
+from logstore.broker.queues.subscription import Channel, Got, Subscription
+from logstore.broker.queues.unacked import Delivered
+from logstore.errors import ClusterUnreachable, LogstoreError, NotOwned
+from logstore.log import Log
+from logstore.relay.messages import Counts
+
+LOOK_AGAIN_MS: Final = 1000  # that counts are taken for true by who does not ask for them first
+
+Group = Delivered[Any, Any]
+
+
+class Sitting(Protocol):
+    """The queue whose seat this is."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def facts(self) -> QueueFacts: ...
+    @property
+    def gone(self) -> bool: ...
+
+
+class AwaySeat:
+    """A ``Seat``."""
+
+    dropped = dying = 0
+    failed: LogstoreError | None = None
+    lanes: Sequence[Lane] = ()
+    active: Subscription | None = None
+
+    def __init__(
+        self,
+        of: Sitting,
+        vhost: bytes,
+        owner: Owner,
+        clock: Callable[[], int],
+        elsewhere: Callable[[], object],
+    ) -> None:
+        """``clock``: ms. ``elsewhere``: the owner says that it is not; find out who is, later."""
+        self._of = of
+        self._wanted = Wanted(vhost, of.facts.name, of.id)
+        self._owner = owner
+        self._clock = clock
+        self._elsewhere = elsewhere
+        self._consumers: dict[Subscription, FarConsumer] = {}
+        self._counts: Counts | None = None
+        self._looked_ms = 0  # when those were asked for
+        self._looking: list[Callable[[], None]] | None = None  # who waits for them
+
+    def __repr__(self) -> str:
+        return f"<AwaySeat {self._wanted.queue!r} {self._wanted.number}>"
+
+    # What there is
+
+    @property
+    def facts(self) -> QueueFacts:
+        """Of the queue: what was given out by it is this seat's."""
+        return self._of.facts
+
+    @property
+    def gone(self) -> bool:
+        """Whether the queue is."""
+        return self._of.gone
+
+    @property
+    def ready(self) -> int:
+        """As Seat.ready; 0 as long as it is not known."""
+        return 0 if self._counts is None else self._counts.ready
+
+    @property
+    def out(self) -> int:
+        """As Seat.out."""
+        return 0 if self._counts is None else self._counts.out
+
+    @property
+    def opened(self) -> bool:
+        """As Seat.opened."""
+        return self._counts is not None
+
+    def is_open(self) -> bool:
+        """As Seat.is_open: counts that are old are asked for anew, for the next one."""
+        if self._looking is None and self._clock() - self._looked_ms >= LOOK_AGAIN_MS:
+            self._look()
+        return self.opened
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call it once the owner has said how much there is, or can't be asked."""
+        if self._looking is None:
+            self._look()
+        if self._looking is None:
+            call()
+        else:
+            self._looking.append(call)
+
+    def _look(self) -> None:
+        self._looking = []
+        self._looked_ms = self._clock()
+        self._owner.look(self._wanted, self._looked)
+
+    def _looked(self, found: Counts | LogstoreError) -> None:
+        if isinstance(found, Counts):
+            self._counts = found
+        waiting, self._looking = self._looking or [], None
+        for call in waiting:
+            call()
+
+    def logs(self) -> Sequence[Log]:
+        """They are open there."""
+        return ()
+
+    def heads(self) -> Sequence[tuple[Log, int]]:
+        """The same."""
+        return ()
+
+    def used(self) -> None:
+        """Who fetches or consumes does so there, and nothing else counts there."""
+
+    def govern(self, policy: Policy | None) -> None:
+        """The owner knows its policies."""
+
+    # Consumers
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """Those of this node."""
+        return [it for it, consumer in self._consumers.items() if not consumer.over]
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """As Seat.subscribe. One that the owner refuses is cancelled."""
+        found: LogstoreError | None = None
+        consumer: FarConsumer | None = None
+
+        def told(error: LogstoreError | None) -> None:
+            nonlocal found
+            found = error
+            if error is not None and consumer is not None:
+                self._refused(consumer, error)
+
+        consumer = self._owner.subscribe(self._wanted, self, subscription, told)
+        self._consumers[subscription] = consumer
+        if found is not None:
+            self._refused(consumer, found)
+
+    def _refused(self, consumer: FarConsumer, error: LogstoreError) -> None:
+        subscription = consumer.subscription
+        if self._consumers.get(subscription) is not consumer:
+            return
+        if isinstance(error, NotOwned):
+            self._elsewhere()
+        elif not isinstance(error, ClusterUnreachable):  # else it waits for another link
+            del self._consumers[subscription]
+            subscription.cancelled()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """As Seat.unsubscribe."""
+        consumer = self._consumers.pop(subscription, None)
+        if consumer is not None:
+            self._owner.unsubscribe(consumer)
+
+    def wake(self) -> None:
+        """As Seat.wake."""
+        for subscription, consumer in list(self._consumers.items()):
+            if consumer.over:
+                del self._consumers[subscription]
+            else:
+                self._owner.wake(consumer)
+
+    # Messages
+
+    def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
+        """As Seat.get. Raises NotOwned."""
+        self._check()
+
+        def got(found: Got | LogstoreError | None) -> None:
+            then(None if isinstance(found, LogstoreError) else found)
+
+        self._owner.get(self._wanted, self, channel, no_ack, got)
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """As Seat.purge; 0 where the link goes meanwhile. Raises NotOwned."""
+        self._check()
+        self._owner.purge(
+            self._wanted, lambda found: then(0 if isinstance(found, LogstoreError) else found)
+        )
+
+    def _check(self) -> None:
+        """Raises NotOwned."""
+        if not self._owner.ready:
+            raise NotOwned(
+                f"queue {text(self._wanted.queue)!r}: the node that serves it is not reached now; "
+                f"try again"
+            )
+
+    def settle(self, delivered: Group) -> None:
+        """As Named.settle."""
+        self._owner.settle(delivered)
+
+    def count_acked(self, delivered: Group) -> None:
+        """The owner counts."""
+
+    def release(self, delivered: Group, *, failed: bool = True) -> None:
+        """As Named.release."""
+        self._owner.release(delivered, failed=failed)
+
+    def reject(self, delivered: Group) -> None:
+        """As Named.reject."""
+        self._owner.reject(delivered)
+
+    # Its end
+
+    def drop(self) -> None:
+        """As Seat.drop."""
+        for it in self.vacate():
+            it.cancelled()
+
+    def vacate(self) -> Sequence[Subscription]:
+        """As Seat.vacate."""
+        found, consumers, self._consumers = self.subscriptions, self._consumers, {}
+        for it in consumers.values():
+            self._owner.unsubscribe(it)
+        return found
