@@ -11,16 +11,22 @@ from relay_kit import FarChannel, FarClient, Joined
 
 CLIENTS = 3
 
-STEP = st.one_of(
-    st.tuples(st.just("publish"), st.integers(1, 8)),
-    st.tuples(st.just("move"), st.integers(0, 600), st.integers(0, 600)),
-    st.tuples(st.just("turn"), st.none()),
-    st.tuples(st.just("settle"), st.integers(0, CLIENTS), st.integers(0, 10), st.booleans()),
-    st.tuples(st.just("back"), st.integers(0, CLIENTS), st.integers(0, 10)),
-    st.tuples(st.just("reads"), st.integers(0, CLIENTS - 1), st.sampled_from([0, 1, 1 << 30])),
-    st.tuples(st.just("ends"), st.integers(0, CLIENTS - 1)),
-    st.tuples(st.just("cut"), st.none()),
-)
+SOME = st.integers(0, 3)
+BYTES = st.sampled_from([0, 40, 100, 300, 1 << 20])
+WHO = st.integers(0, CLIENTS - 1)
+ACTS = {
+    "publish": st.tuples(st.integers(1, 8)),
+    "move": st.tuples(BYTES, BYTES),
+    "turn": st.tuples(),
+    "run": st.tuples(),
+    "settle": st.tuples(st.integers(0, CLIENTS), SOME, st.booleans()),
+    "back": st.tuples(st.integers(0, CLIENTS), SOME),
+    "reads": st.tuples(WHO, st.sampled_from([0, 1, 1 << 30])),
+    "ends": st.tuples(WHO),
+    "cut": st.tuples(),
+}
+OFTEN = ["publish", "move", "move", "turn", "turn", "run", "settle", "settle", "settle"]
+STEP = st.sampled_from([*OFTEN, *ACTS]).flatmap(lambda it: st.tuples(st.just(it), ACTS[it]))
 
 
 class History:
@@ -52,7 +58,7 @@ class History:
         for it in self.clients:
             self.joined.subscribe(it)
 
-    def act(self, what, *given):
+    def act(self, what, given):
         getattr(self, what)(*given)
         self.look()
 
@@ -75,7 +81,10 @@ class History:
         self.joined.send(there)
         self.joined.take(back)
 
-    def turn(self, _):
+    def run(self):
+        self.joined.run()
+
+    def turn(self):
         self.node.run()
         self.joined.turns.over()
 
@@ -115,7 +124,7 @@ class History:
         self.joined.owner.unsubscribe(it.far)
         self.joined.subscribe(it)
 
-    def cut(self, _):
+    def cut(self):
         self.cuts = True
         self.joined.cut()
         assert {it for those, _ in self.joined.lost for it in those} <= {
@@ -125,6 +134,7 @@ class History:
         self.connect()
 
     def end(self):
+        self.queue.unsubscribe(self.near)  # all that is left goes over the link
         for it in self.clients:
             it.takes = 1 << 30
             self.joined.owner.wake(it.far)
@@ -151,14 +161,13 @@ class History:
         assert counts.acked + died == self.published
         assert not self.joined.session._lending.out
         self.joined.cut()
-        self.queue.unsubscribe(self.near)
         assert not self.queue.subscriptions
         assert all(not it.channel.unacked for it in self.left)
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=CLIENTS, max_size=CLIENTS),
-    st.lists(STEP, max_size=60),
+    st.lists(STEP, min_size=20, max_size=40),
 )
 def test_every_message_is_given_and_settled_once(long_lived, clients, steps):
     history = History(long_lived, clients)
