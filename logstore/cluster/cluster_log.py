@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from logstore.cluster.fetcher import Fetcher, Place
-from logstore.cluster.offsets import LARGEST_TIME, Offsets
+from logstore.cluster.offsets import EARLIEST, LARGEST_TIME, LATEST, Offsets
 from logstore.cluster.tail import Tail
 from logstore.cluster.waiters import WaitFor, wait_until_done
 from logstore.cluster.writer import Identify, PartitionWriter, Writer
@@ -182,13 +182,8 @@ class ClusterLog:
             self._fail(found)
             return
         begins, _ = found
-        if begins < self.position:
-            self._fail(
-                LogFailed(
-                    f"{self.name}: the cluster has lost what stood at {begins} to {self.position}, "
-                    f"or the topic was made anew: begin again from its start"
-                )
-            )
+        if begins <= self.position:  # another node may lead by now, that has not trimmed so far
+            self._offsets.at_time(self.place, LATEST, self._ends_at)
             return
         with self._lock:
             self._tail.reset(begins)
@@ -197,6 +192,21 @@ class ClusterLog:
             self._high = max(self._high, begins)
         self._fetcher.follow(self)
         self._wake()
+
+    def _ends_at(self, found: Any) -> None:  # noqa: ANN401
+        if isinstance(found, LogstoreError):
+            self._fail(found)
+            return
+        ends, _ = found
+        if ends < self.position:
+            self._fail(
+                LogFailed(
+                    f"{self.name}: the cluster has lost what stood at {ends} to {self.position}, "
+                    f"or the topic was made anew: begin again from its start"
+                )
+            )
+            return
+        self._fetcher.follow(self)
 
     def _fail(self, why: LogstoreError) -> None:
         self._failure = self._failure or why
@@ -316,7 +326,6 @@ class ClusterLog:
 
 
 OFFSET_OUT_OF_RANGE: Final = 1
-EARLIEST: Final = -2
 
 
 def _kept(records: memoryview) -> memoryview:

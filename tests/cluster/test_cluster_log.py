@@ -162,6 +162,19 @@ def test_records_that_a_cluster_has_lost_are_not_passed_over(node, there):
         log.check_failure()
 
 
+def test_a_leader_that_has_trimmed_less_than_the_one_before_has_lost_nothing(node, there):
+    for number in range(10):
+        there.append(batch(b"%d" % number))
+    log = node.log()
+    node.pass_time(1)
+    log.refused(module.OFFSET_OUT_OF_RANGE)  # by the one before
+    node.pass_time(1)
+    log.check_failure()
+    there.append(batch(b"10"))
+    node.pass_time(1)
+    assert log.safe == 11
+
+
 def test_it_goes_on_where_connections_were_lost(node, there):
     log = node.log()
     given = []
