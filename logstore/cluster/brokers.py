@@ -6,7 +6,7 @@ that grows; what it had not answered is told to whoever has asked: only he knows
 again.
 
 And what is known of the cluster (``view``): asked for every so often, and when somebody finds it
-wrong.
+wrong, or a broker is silent: it may be frozen, or cut off, and others know who leads instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,9 @@ from logstore.errors import ClusterUnreachable, LogstoreError
 
 REFRESH_S: Final = 30.0
 AGAIN_S: Final = 0.1  # at the least, between two looks at the cluster
-METADATA_S: Final = 10.0
+METADATA_S: Final = 3.0  # and longer, where nobody has answered
+METADATA_MOST_S: Final = 12.0
+SILENT_S: Final = 2.0  # others are asked rather than one that has said nothing for so long
 
 Address = tuple[str, int]
 
@@ -34,10 +36,14 @@ Address = tuple[str, int]
 class Use(Enum):
     """What a connection is for."""
 
-    DATA = auto()  # what is answered soon, in its order
+    LOOK = auto()  # what is answered at once
+    DATA = auto()  # what is appended, in its order: it waits for other brokers
     FETCH = auto()  # what waits for news
     SLOW = auto()  # what changes something, and takes long
     GROUP = auto()  # what a group's coordinator is asked, some of which waits for other members
+
+
+SOON: Final = (Use.LOOK, Use.DATA, Use.FETCH)  # whose answers do not take long, but in trouble
 
 
 class Alarm(Protocol):
@@ -93,6 +99,7 @@ class Brokers:
         self._asking = self._again = False
         self._looked_at = float("-inf")
         self._alarm: Alarm | None = None
+        self._patience_s = METADATA_S
         self._backoff = Backoff(random, AGAIN_S)
         self._soon = Backoff(random, AGAIN_S)  # of looks that have not shown what was looked for
         self._turn = 0
@@ -106,7 +113,7 @@ class Brokers:
         kind: Kind,
         request: Any,  # noqa: ANN401
         then: Answer,
-        use: Use = Use.DATA,
+        use: Use = Use.LOOK,
         seconds: float = ANSWER_S,
     ) -> None:
         """A node. ``then`` gets the answer, or why there is none."""
@@ -121,13 +128,14 @@ class Brokers:
         kind: Kind,
         request: Any,  # noqa: ANN401
         then: Answer,
-        use: Use = Use.DATA,
+        use: Use = Use.LOOK,
         seconds: float = ANSWER_S,
     ) -> None:
-        """Whichever answers; one that is connected, if any is."""
+        """Whichever answers; one that is connected, and not silent, if any is."""
         addresses = [(it.host, it.port) for it in self.view.nodes.values()]
         if self.failure is not None or not addresses:  # they may all be other ones by now
             addresses += self._bootstrap
+        addresses = [it for it in addresses if not self._is_silent(it)] or addresses
         there = [it for it in addresses if self._is_ready(it, use)] or addresses
         self._turn += 1
         address = there[self._turn % len(there)]
@@ -144,6 +152,12 @@ class Brokers:
     def _is_ready(self, address: Address, use: Use) -> bool:
         line = self._lines.get((address, use))
         return line is not None and line.link is not None and line.link.ready
+
+    def _is_silent(self, address: Address) -> bool:
+        links = [line.link for use in SOON if (line := self._lines.get((address, use))) is not None]
+        return any(
+            it is not None and (it.failure is not None or it.silent_s > SILENT_S) for it in links
+        )
 
     def _link(self, address: Address, name: str, use: Use) -> Link:
         line = self._lines.get((address, use))
@@ -183,9 +197,13 @@ class Brokers:
 
     def look(self) -> None:
         """Called once in a while: brokers that do not answer are given up."""
-        for line in list(self._lines.values()):
+        silent = False
+        for (_, use), line in list(self._lines.items()):
             if line.link is not None:
+                silent |= use in SOON and line.link.silent_s > SILENT_S
                 line.link.look()
+        if silent:
+            self.refresh()
 
     # What is known
 
@@ -234,16 +252,19 @@ class Brokers:
         request = messages.Request(
             [messages.Topic(name=it) for it in asked], allow_auto_topic_creation=False
         )
-        self.ask_any(kinds.METADATA, request, partial(self._looked, asked), seconds=METADATA_S)
+        then = partial(self._looked, asked)
+        self.ask_any(kinds.METADATA, request, then, seconds=self._patience_s)
 
     def _looked(self, asked: Sequence[str], answer: Any) -> None:  # noqa: ANN401
         self._asking = False
         now = self._around.now()
         if isinstance(answer, LogstoreError):
             self.failure = answer
+            self._patience_s = min(2 * self._patience_s, METADATA_MOST_S)
             self._look_at(now + self._backoff.failed())
             return
         self.failure = None
+        self._patience_s = METADATA_S
         self._backoff.succeeded()
         changed = self.view.take(answer, asked)
         if self._again or not all(map(self._is_led, asked)):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from logstore.cluster import kinds
-from logstore.cluster.brokers import Brokers
+from logstore.cluster.brokers import Brokers, Use
 from logstore.cluster.coordinators import TRANSACTION, find
 from logstore.errors import ClusterUnreachable, FencedProducer, LogstoreError
 from logstore.records.batch import Batch, with_producer
@@ -51,9 +51,11 @@ class Identities:
     def anybody(self, then: Then) -> None:
         """One that nobody had before."""
         request = kinds.INIT_PRODUCER_ID.messages().Request(None, TIMEOUT_MS)
-        self._brokers.ask_any(
-            kinds.INIT_PRODUCER_ID, request, lambda answer: then(_given(answer, "a producer"))
-        )
+
+        def answered(answer: Any) -> None:  # noqa: ANN401
+            then(_given(answer, "a producer"))
+
+        self._brokers.ask_any(kinds.INIT_PRODUCER_ID, request, answered, Use.SLOW)
 
     def named(
         self,
@@ -86,9 +88,11 @@ class Identities:
         request = kinds.INIT_PRODUCER_ID.messages().Request(name, TIMEOUT_MS)
         if before is not None:
             request.producer_id, request.producer_epoch = before.pid, before.epoch
-        self._brokers.ask(
-            node, kinds.INIT_PRODUCER_ID, request, lambda answer: then(_given(answer, repr(name)))
-        )
+
+        def answered(answer: Any) -> None:  # noqa: ANN401
+            then(_given(answer, repr(name)))
+
+        self._brokers.ask(node, kinds.INIT_PRODUCER_ID, request, answered, Use.SLOW)
 
 
 def _given(answer: Any, what: str) -> "Identity | LogstoreError":  # noqa: ANN401

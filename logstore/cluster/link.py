@@ -5,7 +5,8 @@ earlier wait for that. A broker works on one request of a connection at a time, 
 (a fetch) has a connection of its own.
 
 Whoever has asked is told once: the answer, or why there is none. A link that was lost sends nothing
-any more; whether what it had sent was done nobody knows.
+any more; whether what it had sent was done nobody knows. How long an answer may take is counted
+from when the one before it was there: behind what waits long nothing is overdue.
 """
 
 from collections import deque
@@ -21,6 +22,7 @@ from logstore.kafka.wire import Buffer, skip_tags
 from logstore.version import VERSION
 
 ANSWER_S: Final = 30.0  # for what nobody has said how long it may take
+READY_S: Final = 10.0  # from the first attempt to connect until it may be asked
 IN_FLIGHT_MAX: Final = 100  # requests; others wait here
 THROTTLE_MAX_S: Final = 60.0
 UNSUPPORTED_VERSION: Final = 35
@@ -44,7 +46,7 @@ class _Sent(NamedTuple):
     version: int
     kind: Kind
     then: Answer
-    deadline: float
+    seconds: float
 
 
 class Link:
@@ -77,6 +79,7 @@ class Link:
         self._call_at = call_at
         self._quiet_until = float("-inf")  # nothing is sent, but to log in
         self._number = 0
+        self._begun = self._since = now()  # that; and when what was sent first became the first
         self._waiting: deque[_Asked] = deque()
         self._sent: deque[_Sent] = deque()
         self._out: list[Buffer] = []
@@ -143,7 +146,9 @@ class Link:
         body = kind.write(version, request)
         head = _HEAD.pack(kind.key, version, self._number) + self._client + b"\0" * flexible
         self._out += (_SIZE.pack(len(head) + sum(map(len, body))) + head, *body)
-        self._sent.append(_Sent(self._number, version, kind, then, self._now() + seconds))
+        if not self._sent:
+            self._since = self._now()
+        self._sent.append(_Sent(self._number, version, kind, then, seconds))
         self._wake()
 
     def outgoing(self) -> list[Buffer]:
@@ -199,6 +204,7 @@ class Link:
             at = skip_tags(frame, at)
         answer = sent.kind.read(version, frame, at)
         self._sent.popleft()
+        self._since = self._now()
         return sent, answer
 
     # Its beginning
@@ -264,16 +270,22 @@ class Link:
     # Its end
 
     @property
-    def deadline(self) -> float | None:
-        """When ``look`` has something to do."""
-        return min((it.deadline for it in self._sent), default=None)
+    def silent_s(self) -> float:
+        """How long the broker has said nothing to what it is to answer next."""
+        if not self.ready:
+            return self._now() - self._begun
+        return self._now() - self._since if self._sent else 0.0
 
     def look(self) -> None:
         """An answer that is overdue ends the link: those behind it would come later still."""
-        deadline = self.deadline
-        if deadline is not None and deadline <= self._now():
-            late = min(self._sent, key=lambda it: it.deadline)
-            self.lose(ClusterUnreachable(f"broker {self.name} does not answer {late.kind.name}"))
+        if self.failure is not None:
+            return
+        patience_s = min([READY_S, *(it.seconds for it in self._waiting)])
+        if not self.ready and self._now() >= self._begun + patience_s:
+            self.lose(ClusterUnreachable(f"broker {self.name} does not answer"))
+        elif self._sent and self._now() >= self._since + self._sent[0].seconds:
+            late = self._sent[0].kind.name
+            self.lose(ClusterUnreachable(f"broker {self.name} does not answer {late}"))
 
     def lose(self, why: LogstoreError) -> None:
         """The connection is gone, or is to be ended: whoever waits for an answer is told."""

@@ -58,7 +58,7 @@ class Offsets:
             it = answer.topics[0].partitions[0]
             return it.error_code, (it.offset, it.timestamp)
 
-        self._ask(place, kinds.LIST_OFFSETS, asked, told, then, Use.DATA)
+        self._ask(place, kinds.LIST_OFFSETS, asked, told, then, Use.LOOK)
 
     def delete_below(self, place: Place, offset: int, then: Then) -> None:
         """Records below go; ``then`` gets where the partition begins now."""

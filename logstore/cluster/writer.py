@@ -4,7 +4,8 @@ A batch waits for its partition's leader, is sent with those of other partitions
 leads, and is done when that node says so (acks=all). At most five of a partition are under way.
 What was sent and is not answered, or is refused for now, is sent again, the same bytes with the
 same numbers, in order, for as long as it takes: the leader knows what it has. So nothing is ever
-sent as new that may be there already, and ``done`` stands still meanwhile.
+sent as new that may be there already, and ``done`` stands still meanwhile. Where another node leads
+by now, the one before is not waited for: it may be frozen, or cut off.
 """
 
 from bisect import bisect_right
@@ -17,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from logstore.cluster import by_id, kinds
 from logstore.cluster.backoff import Backoff
-from logstore.cluster.brokers import Brokers
+from logstore.cluster.brokers import Brokers, Use
 from logstore.cluster.by_id import Produce
 from logstore.cluster.identity import Identity, Then
 from logstore.errors import ClusterBehind, FencedProducer, LogFailed, LogstoreError
@@ -30,7 +31,7 @@ UNDER_WAY_MAX: Final = 5  # batches of a partition: as many as its leader knows
 # alone, and so does one after a long time: leaders forget producers that send nothing.
 ALONE_AFTER_S: Final = 600.0
 TIMEOUT_MS: Final = 10_000  # of a leader, for the others to have it
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 15.0
 PARTITION_BYTES_MAX: Final = 16 << 20  # that are not done
 ALL_BYTES_MAX: Final = 64 << 20
 REQUEST_BYTES_MAX: Final = 8 << 20
@@ -41,6 +42,7 @@ OUT_OF_ORDER: Final = frozenset({45, 59})  # or the leader has forgotten the pro
 NO_ANSWER: Final = 7  # as a leader says that it has waited for too long
 DUPLICATE: Final = 46
 FENCED: Final = 47
+NOBODY: Final = -1
 
 
 Identify = Callable[[Then], None]  # asks for who appends to a partition from now on
@@ -59,6 +61,14 @@ class _Unanswered:
         self.sent = False  # and not answered
         self.is_there = False  # although something before it may not be
         self.offset = NOT_KNOWN  # where; a leader may have forgotten that
+
+
+class _Sent(NamedTuple):
+    """A batch in a request."""
+
+    its: "PartitionWriter"
+    batch: _Unanswered
+    round: int
 
 
 class _Done(NamedTuple):
@@ -84,7 +94,9 @@ class PartitionWriter:
         self._identity: Identity | None = None
         self._asking = False  # who appends
         self._pending: deque[_Unanswered] = deque()
-        self._under_way = 0
+        self._under_way = 0  # at one node
+        self._node = NOBODY
+        self._round = 0  # what an earlier one has sent is not waited for any more
         self._known_at = float("-inf")  # when the leader has taken a batch of this producer last
         self._held_until = 0.0
         self._backoff = writer.backoff()
@@ -119,8 +131,8 @@ class PartitionWriter:
 
     # Sending
 
-    def next_batch(self, now: float) -> _Unanswered | None:
-        """What is to be sent now; it counts as sent."""
+    def next_batch(self, node: int, now: float) -> _Sent | None:
+        """What is to be sent to the leader now; it counts as sent."""
         if self.failure is not None:
             return None
         if self._identity is None:
@@ -134,10 +146,25 @@ class PartitionWriter:
         if self._under_way >= (1 if alone else UNDER_WAY_MAX):
             return None
         it = next((it for it in self._pending if not it.sent and not it.is_there), None)
-        if it is not None:
-            it.sent = True
-            self._under_way += 1
-        return it
+        if it is None:
+            return None
+        it.sent = True
+        self._under_way += 1
+        self._node = node
+        return _Sent(self, it, self._round)
+
+    @property
+    def sends(self) -> bool:
+        """Whether anything is under way."""
+        return self._under_way > 0
+
+    def led_by(self, node: int) -> None:
+        """What is under way at another node is to be sent to this one."""
+        if self._under_way and node != self._node:
+            self._round += 1
+            self._under_way = 0
+            for it in self._pending:
+                it.sent = False
 
     @property
     def waits_until(self) -> float | None:
@@ -160,8 +187,11 @@ class PartitionWriter:
 
     # Answers
 
-    def answered(self, it: _Unanswered, code: int, offset: int, why: str | None) -> None:
+    def answered(self, sent: _Sent, code: int, offset: int, why: str | None) -> None:
         """By the leader; ``code`` 7, say, where there was no answer."""
+        if sent.round != self._round:
+            return
+        it = sent.batch
         it.sent = False
         self._under_way -= 1
         if self.failure is not None:
@@ -238,6 +268,7 @@ class Writer:
         self._random = random
         self._ready: dict[PartitionWriter, None] = {}
         self._waiting: dict[PartitionWriter, None] = {}  # for a leader
+        self._sending: dict[PartitionWriter, None] = {}
         self._alarmed: set[PartitionWriter] = set()  # that are called again when they may send
         brokers.watch(self._led)
 
@@ -275,6 +306,11 @@ class Writer:
         waiting, self._waiting = self._waiting, {}
         for its in waiting:
             self.ready(its)
+        for its in self._sending:
+            node = self.brokers.view.leader(its.topic, its.partition)
+            if node is not None:
+                its.led_by(node)
+                self.ready(its)
 
     def flush(self) -> None:
         """Send what can be: to each node one request after another, of a batch a partition."""
@@ -282,7 +318,7 @@ class Writer:
         now = self.now()
         while ready:
             left: dict[PartitionWriter, None] = {}
-            requests: dict[int, list[tuple[PartitionWriter, _Unanswered]]] = {}
+            requests: dict[int, list[_Sent]] = {}
             for its in ready:
                 node = self.brokers.view.leader(its.topic, its.partition)
                 if node is None:
@@ -290,10 +326,10 @@ class Writer:
                     self.brokers.want(its.topic)
                     self.brokers.refresh()
                     continue
-                it = its.next_batch(now)
+                it = its.next_batch(node, now)
                 if it is not None:
-                    requests.setdefault(node, []).append((its, it))
-                    left[its] = None
+                    requests.setdefault(node, []).append(it)
+                    left[its] = self._sending[its] = None
                 elif (until := its.waits_until) is not None:
                     self._wake_at(until, its)
             for node, parts in requests.items():
@@ -310,49 +346,43 @@ class Writer:
         self._alarmed.discard(its)
         self.ready(its)
 
-    def _send(self, node: int, parts: "Sequence[tuple[PartitionWriter, _Unanswered]]") -> None:
+    def _send(self, node: int, parts: Sequence[_Sent]) -> None:
         by_topic: dict[str, list[Part]] = {}
-        for its, it in parts:
+        for its, it, _ in parts:
             part = Part(its.partition, memoryview(it.batch.data))
             by_topic.setdefault(its.topic, []).append(part)
         ids = {it: self.brokers.view.id_of(it) for it in by_topic}
         request = Produce(ProduceRequest(None, -1, TIMEOUT_MS, list(by_topic.items())), ids)
         then = partial(self._answered, parts, by_id.names_of(ids))
-        self.brokers.ask(node, kinds.PRODUCE, request, then, seconds=ANSWER_S)
+        self.brokers.ask(node, kinds.PRODUCE, request, then, Use.DATA, ANSWER_S)
 
     def _answered(
         self,
-        parts: "Sequence[tuple[PartitionWriter, _Unanswered]]",
+        parts: Sequence[_Sent],
         names: Mapping[str | bytes, str],
         answer: Any,  # noqa: ANN401
     ) -> None:
-        if isinstance(answer, LogstoreError):
-            for its, it in parts:
-                its.answered(it, NO_ANSWER, NOT_KNOWN, None)
-            return
-        said = {
-            (names.get(topic), part.partition): part
-            for topic, some in answer.topics
-            for part in some
-        }
-        for its, it in parts:
+        topics = () if isinstance(answer, LogstoreError) else answer.topics
+        said = {(names.get(topic), part.partition): part for topic, some in topics for part in some}
+        for sent in parts:
+            its = sent.its
             part = said.get((its.topic, its.partition))
             if part is None:
-                its.answered(it, NO_ANSWER, NOT_KNOWN, None)
+                its.answered(sent, NO_ANSWER, NOT_KNOWN, None)
             else:
-                its.answered(it, part.error_code, part.base_offset, part.message)
+                its.answered(sent, part.error_code, part.base_offset, part.message)
+            if not its.sends:
+                self._sending.pop(its, None)
 
 
-def _in_requests(
-    parts: "Sequence[tuple[PartitionWriter, _Unanswered]]",
-) -> "Iterator[Sequence[tuple[PartitionWriter, _Unanswered]]]":
+def _in_requests(parts: Sequence[_Sent]) -> Iterator[Sequence[_Sent]]:
     """None of more bytes than a broker takes, unless it is one batch."""
-    some: list[tuple[PartitionWriter, _Unanswered]] = []
+    some: list[_Sent] = []
     size = 0
-    for its, it in parts:
-        if some and size + it.batch.size > REQUEST_BYTES_MAX:
+    for it in parts:
+        if some and size + it.batch.batch.size > REQUEST_BYTES_MAX:
             yield some
             some, size = [], 0
-        some.append((its, it))
-        size += it.batch.size
+        some.append(it)
+        size += it.batch.batch.size
     yield some

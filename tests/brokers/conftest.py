@@ -42,7 +42,8 @@ def make_topic(cluster, admin):
 
     def make(partitions=1, name=None, **config):
         name = name or f"topic-{next(_numbers)}"
-        config = {key.replace("_", "."): it for key, it in config.items()}
+        config = {"retention_ms": -1} | config  # records of tests are old
+        config = {key.replace("_", "."): str(it) for key, it in config.items()}
         [done] = admin.create_topics([NewTopic(name, partitions, 3, config=config)]).values()
         done.result()
         cluster.wait_in_sync()

@@ -7,7 +7,7 @@ import pytest
 COUNT = 400  # before it, and behind it, each
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
 @pytest.mark.parametrize("which", ["leader", "follower", "controller"])
 def test_a_broker_that_goes_loses_nothing_and_doubles_nothing(
     cluster, make_topic, connect, which, ending

@@ -9,7 +9,7 @@ from sasl_kit import Stranger
 
 from logstore.cluster import kinds
 from logstore.cluster.by_id import Fetch, Produce
-from logstore.cluster.link import THROTTLE_MAX_S
+from logstore.cluster.link import READY_S, THROTTLE_MAX_S
 from logstore.cluster.login import Credentials
 from logstore.errors import BrokenProtocol, ClusterUnreachable
 from logstore.kafka.fetch_codec import Asked, FetchRequest
@@ -65,7 +65,7 @@ def test_nothing_is_sent_while_a_broker_throttles():
     linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=5)
     linked.pump()
     [(at, call)] = rung
-    assert (heard, at, linked.link.deadline) == ([], linked.talk.now + 3, None)
+    assert (heard, at, linked.link.silent_s) == ([], linked.talk.now + 3, 0)
     linked.talk._time.now = at - 0.001
     call()  # too early
     linked.pump()
@@ -123,6 +123,40 @@ def test_an_answer_that_is_overdue_ends_the_link():
     [error] = heard
     assert "does not answer metadata" in str(error)
     assert linked.ask(kinds.METADATA, all_topics()) is error
+
+
+def test_behind_what_waits_long_nothing_is_overdue():
+    linked, heard = Linked(), []
+    linked.pump()
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=10)
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=1)
+    linked.talk._time.now += 9
+    linked.link.look()
+    first, _ = linked.frames(_answers(linked))
+    linked.link.received(first)
+    linked.talk._time.now += 0.9
+    linked.link.look()
+    assert (len(heard), linked.link.failure, round(linked.link.silent_s, 1)) == (1, None, 0.9)
+    linked.talk._time.now += 0.2
+    linked.link.look()
+    assert isinstance(linked.link.failure, ClusterUnreachable)
+
+
+def _answers(linked):
+    linked.talk.feed(b"".join(map(bytes, linked.link.outgoing())))
+    return linked.talk.out()
+
+
+@pytest.mark.parametrize(("seconds", "lost_after"), [(60, READY_S), (3, 3)])
+def test_a_broker_that_does_not_even_begin_is_left(seconds, lost_after):
+    linked, heard = Linked(), []
+    linked.link.ask(kinds.METADATA, all_topics(), heard.append, seconds=seconds)
+    linked.talk._time.now += lost_after - 0.1
+    linked.link.look()
+    assert heard == []
+    linked.talk._time.now += 0.2
+    linked.link.look()
+    assert "broker broker-1 does not answer" in str(heard[0])
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,27 @@ def test_a_leader_that_has_forgotten_the_producer_is_sent_another_one(node):
     assert its._identity.pid != before
 
 
+def test_a_node_that_does_not_lead_any_more_is_not_waited_for(node):
+    its = opened(node)
+    its.append(batch(b"a"))
+    node.pass_time(1)
+    node.held = True
+    for value in (b"b", b"c", b"d"):
+        its.append(batch(value))
+    node.run()
+    identity = its._identity
+    its.led_by(2)
+    assert not its.sends
+    node.writer.ready(its)
+    node.run()
+    its.append(batch(b"e"))
+    node.held = False  # and its answers come after all, of both rounds
+    node.pass_time(1)
+    assert (its.done, values(node)) == (5, [b"a", b"b", b"c", b"d", b"e"])
+    assert [its.offset_of(it) for it in range(5)] == list(range(5))
+    assert (its._identity, its._under_way, node.writer._sending) == (identity, 0, {})
+
+
 def test_a_node_that_cannot_be_reached_is_waited_for(node):
     its = opened(node)
     node.up = False

@@ -30,6 +30,7 @@ class OneNode:
         self.speaks = {}  # the highest version of requests, by key, where its broker is older
         self.worked = 0  # jobs that another thread was given
         self.deaf = False  # whether its answers are lost, although what is asked is done
+        self.held = False  # whether its answers come later
         self._calls, self._numbers = [], itertools.count()
         self._ends = []  # (link, talk, frames)
         self._soon = {}
@@ -119,6 +120,8 @@ class OneNode:
         talk.feed(sent)
         if sent and isinstance(talk, TransactingTalk):
             talk.node.settle()
+        if self.held:
+            return bool(sent)
         answered = talk.out()
         if talk.session.closed is not None and not answered:
             link.lose(ClusterUnreachable(f"it closes the connection: {talk.session.closed}"))
