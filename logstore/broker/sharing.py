@@ -64,7 +64,8 @@ class Sharing:
         self._settled = False
         self._lock = threading.Lock()  # one look at a time
         self._leaving = False
-        self._deciding: list[Callable[[], None]] = []  # waits until a transaction's are kept
+        # Waits until what the last transaction has committed is kept, and so all before it.
+        self._deciding: Callable[[], None] | None = None
         self._chores = chores
         self._chore: Chore | None = None
 
@@ -157,13 +158,13 @@ class Sharing:
 
     def decided(self, kept: Callable[[], None]) -> None:
         """As Membership.decided."""
-        self._deciding.append(kept)
+        self._deciding = kept
 
     def _settle(self) -> None:
         """What transactions have committed is kept: what is committed now comes behind it."""
-        while self._deciding:
-            self._deciding[0]()
-            del self._deciding[0]
+        if self._deciding is not None:
+            self._deciding()
+            self._deciding = None
 
     @property
     def late(self) -> bool:

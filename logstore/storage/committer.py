@@ -8,10 +8,18 @@ gather. What is refused (``GroupBusy`` and the like) is refused by itself; what 
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused, StorageFull
-from logstore.kept import GroupChange, Keeping, KeptGroup, Offsets, ToCommit
+from logstore.kept import (
+    GroupChange,
+    Keeping,
+    KeptGroup,
+    Offsets,
+    OffsetToCommit,
+    ToCommit,
+)  # fmt: skip
 from logstore.kept_mqtt import Kept as KeptOfMqtt
 from logstore.kept_mqtt import KeptMqtt
 from logstore.kept_queues import Kept, KeptRouting
@@ -38,12 +46,33 @@ Outcome = tuple[LogstoreError | None, Refusals]
 Work = Callable[[Transaction], Refusals]
 
 
-class _Item(NamedTuple):
+class Late(Protocol):
+    """A change that is durable elsewhere, and waits a moment for others: then they are one."""
+
+    @property
+    def group(self) -> str: ...
+    def work(self, transaction: Transaction) -> Refusals: ...
+    def join(self, later: Any) -> bool:  # noqa: ANN401  one of its own kind
+        """Whether it does the work of the later one, too, from now on."""
+
+    def refused_of(self, refused: Refusals) -> Refusals:
+        """Of those that the work refuses, its own."""
+
+
+@dataclass(slots=True)
+class _Item:
     tables: Sequence[bytes]  # that the work is done on
     work: Work
     keeping: Keeping
     frees: bool  # it takes no room, so a full disk is no reason to refuse it
-    lazy: bool  # it is durable elsewhere
+    late: Late | None
+    joined: "list[_Item]" = field(default_factory=list)  # whose work it does
+
+    def finish(self, error: LogstoreError | None, refused: Refusals) -> None:
+        """Tell those who asked, in their order."""
+        for it in (self, *self.joined):
+            its = refused if it.late is None else it.late.refused_of(refused)
+            it.keeping.finish(error, its)
 
 
 class Committer:
@@ -64,6 +93,7 @@ class Committer:
         self._soon = soon
         self._turn: list[_Item] = []  # of the caller's turn, which has not ended
         self._queue: list[_Item] = []
+        self._late: dict[str, _Item] = {}  # of the queue, with nothing but others of these behind
         self._news = threading.Condition()
         self._closed = self._failing = False
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -75,29 +105,50 @@ class Committer:
         work: Callable[[Transaction], Refusals | None],
         *,
         frees: bool = False,
-        lazy: bool = False,
     ) -> Keeping:
         """Have this change made of these tables, in its turn's transaction.
 
-        ``frees``: it only takes away, and is done in the room that is kept for that. ``lazy``: it
-        is durable elsewhere, and may wait a moment for others.
+        ``frees``: it only takes away, and is done in the room that is kept for that.
 
         ``work`` may be called again, and changes nothing but the transaction. What it raises that
         is Refused or CorruptStore must come before its first change.
         """
+        return self._add(_Item(tables, lambda it: work(it) or (), Keeping(), frees, None))
+
+    def keep_late(self, tables: Sequence[bytes], late: Late) -> Keeping:
+        """The same of one that is durable elsewhere."""
+        return self._add(_Item(tables, late.work, Keeping(), frees=False, late=late))
+
+    def _add(self, item: _Item) -> Keeping:
         if self._closed:
             raise Closed("the store is closed")
-        keeping = Keeping()
-        self._turn.append(_Item(tables, lambda it: work(it) or (), keeping, frees, lazy))
+        self._turn.append(item)
         if len(self._turn) == 1:
             self._soon(self._end_turn)
-        return keeping
+        return item.keeping
 
     def _end_turn(self) -> None:
         with self._news:
-            self._queue += self._turn
+            hurries = not self._queue  # for the first that waits, the time begins
+            for item in self._turn:
+                hurries = self._line_up(item) or hurries
             self._turn = []
-            self._news.notify()
+            if hurries:
+                self._news.notify()
+
+    def _line_up(self, item: _Item) -> bool:
+        """Whether somebody waits for it. What is late joins what is, if nothing else is between."""
+        if item.late is None:
+            self._late.clear()
+            self._queue.append(item)
+            return True
+        earlier = self._late.get(item.late.group)
+        if earlier is not None and earlier.late is not None and earlier.late.join(item.late):
+            earlier.joined.append(item)
+        else:
+            self._late[item.late.group] = item
+            self._queue.append(item)
+        return False
 
     def close(self) -> None:
         """What was given is written, and told; nothing more is taken."""
@@ -116,12 +167,13 @@ class Committer:
                     self._news.wait()
                 self._news.wait_for(self._hurries, LINGER_S)
                 batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
+                self._late.clear()
             if not batch:
                 return
             self._deliver(self._write(batch))
 
     def _hurries(self) -> bool:
-        return self._closed or not all(it.lazy for it in self._queue)
+        return self._closed or any(it.late is None for it in self._queue)
 
     def _write(self, batch: list[_Item]) -> Callable[[], None]:
         """Write them; the call that tells so."""
@@ -139,7 +191,7 @@ class Committer:
 
         def tell() -> None:
             for item, (error, refused) in zip(batch, outcomes, strict=True):
-                item.keeping.finish(error, refused)
+                item.finish(error, refused)
 
         return tell
 
@@ -171,6 +223,42 @@ def _outcome(item: _Item, transaction: Transaction) -> Outcome:
         return error, ()
 
 
+class _Decided:
+    """Offsets of a group that the journal has: of each partition the last one counts."""
+
+    __slots__ = ("_all", "_offsets", "_table", "group")
+
+    def __init__(self, table: GroupTable, group: str, offsets: ToCommit) -> None:
+        self.group = group
+        self._table = table
+        self._offsets = self._all = offsets  # its own; with those of later ones
+
+    def work(self, transaction: Transaction) -> Refusals:
+        """As Late.work."""
+        return self._table.decided(transaction, self.group, self._all)
+
+    def join(self, later: "_Decided") -> bool:
+        """As Late.join."""
+        known = self._all
+        if any(not _follows(known.get(place), it) for place, it in later._offsets.items()):
+            return False
+        self._all = {**known, **later._offsets}
+        return True
+
+    def refused_of(self, refused: Refusals) -> Refusals:
+        """As Late.refused_of."""
+        return [it for it in refused if it in self._offsets] if refused else ()
+
+
+def _follows(known: OffsetToCommit | None, later: OffsetToCommit) -> bool:
+    """Whether of the two the later one alone need be kept: nothing comes of the other."""
+    return known is None or (
+        known.topic_id == later.topic_id
+        and known.replayed == later.replayed
+        and 0 <= known.record <= later.record
+    )
+
+
 class GroupCommitter:
     """``GroupKeeper`` of a table in LMDB."""
 
@@ -197,9 +285,7 @@ class GroupCommitter:
         return self._committer.keep(TABLES, lambda it: self._table.commit(it, group, offsets))
 
     def decided(self, group: str, offsets: ToCommit) -> Keeping:
-        return self._committer.keep(
-            TABLES, lambda it: self._table.decided(it, group, offsets), lazy=True
-        )
+        return self._committer.keep_late(TABLES, _Decided(self._table, group, offsets))
 
     def delete_group(self, group: str) -> Keeping:
         return self._committer.keep(TABLES, lambda it: self._table.delete(it, group))

@@ -232,6 +232,57 @@ def test_what_the_journal_has_waits_for_others_and_goes_with_them(kept, monkeypa
     assert kept.fetch("g")["t", 0].offset == 9
 
 
+def test_of_what_the_journal_has_the_last_offset_alone_is_written(kept, monkeypatch):
+    monkeypatch.setattr("logstore.storage.committer.LINGER_S", 3 * DEADLINE_S)
+    written, told = [], []
+    decided = kept.table.decided
+
+    def counted(transaction, group, offsets):
+        written.append((group, {place: it.offset for place, it in offsets.items()}))
+        return decided(transaction, group, offsets)
+
+    monkeypatch.setattr(kept.table, "decided", counted)
+
+    def give(number, *places, group="g", **facts):
+        offsets = {place: OffsetToCommit(number, record=number, **facts) for place in places}
+        kept.decided(group, offsets).then(lambda it: told.append((number, set(it.refused))))
+        end_turn(kept)
+
+    a, b, gone = ("t", 0), ("t", 1), ("none", 0)
+    give(1, a, gone)
+    give(2, b, group="other")
+    give(3, a)
+    give(4, b)
+    give(5, a, replayed=True)  # which is another question
+    kept.save("h", GroupChange("classic", 0, False, b"", {}))
+    heard(kept, 5, told)
+    assert written == [
+        ("g", {a: 3, b: 4, gone: 1}), ("other", {b: 2}), ("g", {a: 5}),
+    ]  # fmt: skip
+    assert sorted(told) == [(1, {gone}), (2, set()), (3, set()), (4, set()), (5, set())]
+    assert {place: it.offset for place, it in kept.fetch("g").items()} == {a: 5, b: 4}
+
+
+def test_what_is_committed_behind_a_plain_commit_stays_behind_it(kept, monkeypatch):
+    held = threading.Event()
+    transact = kept.table.environment.transact
+    monkeypatch.setattr(
+        kept.table.environment, "transact",
+        lambda *given: held.wait(DEADLINE_S) and transact(*given),
+    )  # fmt: skip
+    told = []
+    place = ("t", 0)
+    kept.commit("g", {place: OffsetToCommit(1)}).then(told.append)
+    end_turn(kept)  # which the thread is at, or takes along with these:
+    kept.decided("g", {place: OffsetToCommit(2, record=1)}).then(told.append)
+    kept.commit("g", {place: OffsetToCommit(3)}).then(told.append)
+    kept.decided("g", {place: OffsetToCommit(4, record=2)}).then(told.append)
+    end_turn(kept)
+    held.set()
+    heard(kept, 4, told)
+    assert kept.fetch("g")[place].offset == 4
+
+
 def test_closing_waits_for_no_others(kept, monkeypatch):
     monkeypatch.setattr("logstore.storage.committer.LINGER_S", 3 * DEADLINE_S)
     kept.decided("g", {("t", 0): OffsetToCommit(5, record=1)})
