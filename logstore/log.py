@@ -216,6 +216,11 @@ class Log(Protocol):
         ``always``: whatever the log's sync policy, which may say that it is safe without.
         """
 
+    def show_soon(self) -> None:
+        """Have what is written shown soon, which is durable elsewhere: at once where somebody
+        watches, else with all that is appended in the next few milliseconds.
+        """
+
     def watch(self, wake: Wake) -> Wake:
         """Call ``wake``, from any thread, when there is news. Returns "stop watching".
 

@@ -214,6 +214,9 @@ class LaneView:
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """What comes is synced by whoever publishes it."""
 
+    def show_soon(self) -> None:
+        """Likewise."""
+
     def watch(self, wake: Wake) -> Wake:
         its = self.log
         if its is not None:

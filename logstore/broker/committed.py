@@ -131,6 +131,9 @@ class CommittedLog:
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         self._log.sync_soon(hurry=hurry, always=always)
 
+    def show_soon(self) -> None:
+        self._log.show_soon()
+
     def watch(self, wake: Wake) -> Wake:
         return self._log.watch(wake)
 

@@ -137,6 +137,9 @@ class ClusterLog:
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """As Log.sync_soon: what is appended is on its way already."""
 
+    def show_soon(self) -> None:
+        """As Log.show_soon: likewise."""
+
     def wait(self, upto: int) -> None:
         """As Log.wait. Not in the loop's thread."""
         wait_until_done(self, upto, self._wait_for)

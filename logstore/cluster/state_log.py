@@ -189,6 +189,10 @@ class StateLog:
         """As Log.sync_soon."""
         self._log.sync_soon(hurry=hurry, always=always)
 
+    def show_soon(self) -> None:
+        """As Log.show_soon."""
+        self._log.show_soon()
+
     def wait(self, upto: int) -> None:
         """As Log.wait."""
         self._log.wait(upto)

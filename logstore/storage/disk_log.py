@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore import forks
 from logstore.descriptors import NONE_LEFT
@@ -41,6 +41,8 @@ from logstore.storage.names import INDEX, LOG, TIMEINDEX
 from logstore.storage.segment import EVERYTHING, Segment, SegmentFacts
 from logstore.storage.watermarks import Watermark
 from logstore.storage.whole_segment import remove_segment, sweep
+
+SHOWN_WITHIN_MS: Final = 10  # where nobody watches; other processes look as often as that
 
 
 def _nothing() -> bytes:
@@ -113,6 +115,7 @@ class DiskLog:
         self._active = ActiveSegment(active, files, position)
         self._sealed: list[Segment] = []  # rolled over since the last sync; not the active one
         self._unsynced_records = self._unsynced_bytes = 0
+        self._shown_late = False  # some of it is to be shown, and nobody watched by then
         self._since_recovery_point = 0  # bytes
         self._recovery_bytes = recovery_bytes
         self._synced_at = (end, self._active.base_offset, position)  # what the last sync covered
@@ -263,6 +266,7 @@ class DiskLog:
             self._since_recovery_point += self._unsynced_bytes
             self._begun, self._begun_since = self._freeze(), None
             self._unsynced_bytes = self._unsynced_records = 0
+            self._shown_late = False
             return job
 
     def _take_aborted(self) -> Fresh | None:
@@ -350,6 +354,12 @@ class DiskLog:
         """As Log.sync_soon: by the flusher's thread."""
         if always or self.settings.flush_messages == 1:
             self._flusher.soon(self, 0 if hurry else self.settings.flush_ms)
+
+    def show_soon(self) -> None:
+        """As Log.show_soon."""
+        if self.settings.flush_messages == 1:
+            self._shown_late = not self._watchers
+            self._flusher.soon(self, SHOWN_WITHIN_MS if self._shown_late else 0)
 
     def sync(self) -> None:
         """Sync all that is written, whatever the policy. Raises LogFailed."""
@@ -491,6 +501,9 @@ class DiskLog:
         """As Log.watch."""
         key = object()
         self._watchers[key] = wake
+        if self._shown_late:
+            self._shown_late = False
+            self._flusher.soon(self)
 
         def stop() -> None:
             self._watchers.pop(key, None)

@@ -130,6 +130,9 @@ class FollowerLog:
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """Nothing is ever written here, so there is nothing to sync."""
 
+    def show_soon(self) -> None:
+        """Nothing is ever written here, so there is nothing to show."""
+
     def check_failure(self) -> None:
         """As Log.check_failure: only what is safe is known here."""
         self._now()

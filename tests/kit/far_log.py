@@ -121,6 +121,9 @@ class FarLog:
     def sync_soon(self, *, hurry=True, always=False):
         self.syncs += 1
 
+    def show_soon(self):
+        self.sync_soon()
+
     def watch(self, wake):
         key = object()
         self._watchers[key] = wake

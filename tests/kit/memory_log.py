@@ -132,6 +132,10 @@ class MemoryLog:
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
         """Nothing to sync."""
 
+    def show_soon(self) -> None:
+        """As Log.show_soon."""
+        self.sync_soon()
+
     def watch(self, wake: Wake) -> Wake:
         """As Log.watch."""
         key = object()

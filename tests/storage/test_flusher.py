@@ -206,6 +206,45 @@ class TestNobodyWaits:
         assert log.safe == 1
 
 
+class TestWhatIsDurableElsewhere:
+    """It is to be shown soon, and nobody waits for its sync but who reads."""
+
+    @pytest.fixture
+    def log(self, store, monkeypatch):
+        monkeypatch.setattr("logstore.storage.disk_log.SHOWN_WITHIN_MS", HOUR_MS)
+        return store.log()
+
+    def test_it_is_left_out_of_others_syncs_where_nobody_watches(self, store, monkeypatch):
+        monkeypatch.setattr("logstore.storage.disk_log.SHOWN_WITHIN_MS", HOUR_MS)
+        disk = CountingDisk()
+        directory = store.writer(disk)
+        log, other = (store.log_of(directory, "t", number, 2) for number in range(2))
+        disk.syncs = 0
+        for _ in range(3):
+            log.append(a_batch(b"v"))
+            log.show_soon()
+            other.wait(other.append(a_batch(b"w")) + 1)
+        assert (disk.syncs, other.safe, log.safe) == (3, 3, 0)
+        log.wait(3)
+        assert disk.syncs == 4
+
+    def test_it_is_synced_at_once_where_somebody_watches(self, log):
+        safe = threading.Event()
+        log.watch(safe.set)
+        log.append(a_batch(b"v"))
+        log.show_soon()
+        assert safe.wait(DEADLINE_S)
+        assert log.safe == 1
+
+    def test_it_is_synced_as_soon_as_somebody_watches(self, log):
+        safe = threading.Event()
+        log.append(a_batch(b"v"))
+        log.show_soon()
+        log.watch(safe.set)
+        assert safe.wait(DEADLINE_S)
+        assert log.safe == 1
+
+
 class TestPolicies:
     def test_flush_messages_acknowledges_at_once_and_syncs_when_there_are_enough(self, store):
         disk = CountingDisk()

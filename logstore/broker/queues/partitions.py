@@ -166,7 +166,7 @@ class Partitions:
         entry.log, entry.mark = its, mark
         if again:
             self.again.add(its)
-        its.sync_soon()
+        its.show_soon()
         waiting.unparked(its, mark + entry.batch.last_offset_delta + 1)
         return True
 
