@@ -216,10 +216,15 @@ class StoreQueues:
         """As Owner.did."""
         self._did(kind, f"{what} {object_name(text(vhost), name)}")
 
-    def journal_soon(self) -> None:
-        """Have the journal synced by this thread, which waits for that anyway."""
-        turn, queues = self._turn, self._queues
-        if queues is not None and not isinstance(turn, ServedTurn):
+    @property
+    def syncs_journal(self) -> bool:
+        """Whether ``sync_journal`` does."""
+        return self._served is None
+
+    def sync_journal(self) -> None:
+        """Sync the journal in this thread, which waits for that anyway, unless a server has it."""
+        queues = self._queues
+        if queues is not None and self.syncs_journal:
             with suppress(LogstoreError):  # whoever has told it something is told
                 queues.wait_for_journal()
 

@@ -62,7 +62,7 @@ class StoreTurns(Protocol):
 
     def run(self, call: Callable[[], _T]) -> _T: ...
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool: ...
-    def journal_soon(self) -> None: ...
+    def sync_journal(self) -> None: ...
 
 
 class StoreShares:
@@ -80,7 +80,7 @@ class StoreShares:
         did: Callable[[str, str], object],
     ) -> None:
         """Raises CorruptStore, SchemaTooNew."""
-        self.run, self.wait, self.journal_soon = turns.run, turns.wait, turns.journal_soon
+        self.run, self.wait, self.sync_journal = turns.run, turns.wait, turns.sync_journal
         self.soon, self.work = turn.soon, turn.work
         self._queues = queues
         self._topics = topics

@@ -266,7 +266,7 @@ class Transaction:
             if opening is None:
                 break
             queues.wait(lambda: opening.gone or opening.stock.open())  # noqa: B023
-        queues.journal_soon()
+        queues.sync_journal()
         queues.wait(lambda: begun.told)
         if begun.told[0] is not None:
             raise begun.told[0]
@@ -318,7 +318,8 @@ class Transaction:
             begun.told.append(error)
             self._queues.poke()
 
-        model.commit(held, then)
+        in_line = model.commit(held, then)
+        held.in_hand = in_line and self._queues.syncs_journal
         return None
 
     def _runs(self, model: "Queues") -> Iterator[tuple[Vhost, list[Any]]]:

@@ -44,6 +44,9 @@ from logstore.errors import (
 from logstore.open_queues import journal_there
 from logstore.records.encode import encode
 from logstore.store import open_store
+from logstore.store_transaction import Transaction
+
+MINUTE_MS = 60_000
 
 
 @pytest.fixture
@@ -55,9 +58,9 @@ def store(tmp_path):
         yield store
 
 
-def fill(store, count):
+def fill(store, count, partitions=2):
     for n in range(count):
-        store.topic("in").append(b"%d" % n, partition=n % 2)
+        store.topic("in").append(b"%d" % n, partition=n % partitions)
         store.queue("jobs").publish(b"job %d" % n)
 
 
@@ -135,6 +138,40 @@ def test_it_is_durable_after_one_sync_of_the_journal(tmp_path):
             tx.append("out", b"second")
             tx.ack(job)
         assert disk.syncs > before
+
+
+def test_one_alone_takes_one_sync_by_the_thread_that_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("logstore.storage.disk_log.SHOWN_WITHIN_MS", MINUTE_MS)
+
+    class WhoseDisk(CountingDisk):
+        def __init__(self):
+            super().__init__()
+            self.whose = []
+
+        def sync(self, fd):
+            super().sync(fd)
+            self.whose.append(threading.current_thread())
+
+    disk = WhoseDisk()
+    config = Config({"queue.ack.sync.ms": (str(MINUTE_MS), "test")})  # of what nobody waits for
+    with open_store(tmp_path / "data", disk=disk, config=config) as store:
+        store.create_topic("in")
+        store.create_topic("out")
+        fill(store, 5, partitions=1)
+        messages = [store.queue("jobs").get() for _ in range(5)]
+        one(store, lambda tx: tx.append("out", b"first")).positions()  # all is open now
+        disk.whose.clear()
+        with store.consumer("in", group="g") as consumer:
+            for number, (record, message) in enumerate(zip(consumer, messages, strict=True), 1):
+                with store.transaction() as tx:
+                    tx.append("out", record.value)
+                    tx.ack(message)
+                    tx.commit_offset(consumer, record)
+                assert disk.whose == [threading.current_thread()] * number
+        log = store.topic("out").partition(0)
+        assert (log.safe, log.end) == (1, 6)
+        assert [it.offset for it in tx.positions()] == [5]
+        assert log.safe == 6
 
 
 def test_an_empty_one_does_nothing(store):
@@ -232,6 +269,22 @@ def test_a_consumer_commits_nothing_by_itself_where_transactions_do(tmp_path):
         with store.consumer("in", group="g") as consumer:
             assert [it.offset for it in consumer] == [3, 4]
         assert committed(store) == 5
+
+
+def test_a_consumer_keeps_nothing_of_its_transactions_but_of_the_last(store, monkeypatch):
+    wait_for, waited = Transaction._wait_for, []
+
+    def counted(self, it):
+        waited.append(it)
+        wait_for(self, it)
+
+    monkeypatch.setattr(Transaction, "_wait_for", counted)
+    fill(store, 4)
+    with store.consumer("in", group="g") as consumer:
+        for record in consumer:
+            one(store, lambda tx, record=record: tx.commit_offset(consumer, record))
+    assert len(waited) == 1
+    assert committed(store) == 4
 
 
 def test_what_is_committed_on_demand_comes_behind_transactions(store):

@@ -6,7 +6,6 @@ place: what the group has of a later one stays.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.transaction import Record
@@ -48,7 +47,10 @@ class DecidedOffsets:
 
     def happened(self, place: int) -> None:
         """The journal has it safe, there."""
-        offsets = {key: replace(it, record=place) for key, it in self._offsets.items()}
+        offsets = {
+            key: OffsetToCommit(it.offset, it.metadata, it.leader_epoch, it.topic_id, place)
+            for key, it in self._offsets.items()
+        }
         self._keeper.decided(self.group, offsets).then(lambda it: self._done(place, it))
 
     def _done(self, place: int, keeping: Keeping) -> None:

@@ -27,6 +27,8 @@ BATCH_BYTES: Final = 1 << 20
 BYTES_MAX: Final = 64 << 20
 # Of those whose lanes may be synced by now, in one turn: there may be many, and they wait for none.
 LOOKED_AT_MAX: Final = 100
+# Of these, so many whose lanes are not: what comes a thousand times a second is synced with others.
+NOT_YET_MAX: Final = 4
 
 log: Final = logging.getLogger("logstore.queues")
 
@@ -146,6 +148,9 @@ class Holding:
         assert self.partitions is not None
         waiting = Waiting()
         self.partitions.open({it.place for it in transaction.entries}, waiting)
+        if not self._opening and waiting.settled():  # as nearly always
+            self._opened(transaction, then, waiting)
+            return
         self._opening.append(_Opening(transaction, then, waiting))
         waiting.watch(self._look_at_opening_soon)
         self._look_at_opening()
@@ -156,12 +161,14 @@ class Holding:
     def _look_at_opening(self) -> None:
         """In their order, though some wait for partitions that others do not need."""
         while self._opening and self._opening[0].waiting.settled():
-            transaction, then, waiting = self._opening.popleft()
-            waiting.close()
-            if waiting.failed is None:
-                self._begin_ahead(transaction, then)
-            else:
-                self._fail(transaction, then, waiting.failed)
+            self._opened(*self._opening.popleft())
+
+    def _opened(self, transaction: Transaction, then: Then, waiting: Waiting) -> None:
+        waiting.close()
+        if waiting.failed is None:
+            self._begin_ahead(transaction, then)
+        else:
+            self._fail(transaction, then, waiting.failed)
 
     def _begin_ahead(self, transaction: Transaction, then: Then) -> None:
         if transaction.ahead:
@@ -243,18 +250,19 @@ class Holding:
 
     def told(self, upto: int) -> bool:
         """The batch was appended, and the journal's end is this mark now; whether somebody waits
-        for that to be safe.
+        for that to be safe who does not sync it himself.
         """
         if not self._telling:
             return False
         base = upto - self._records
         self._told += [it._replace(first=base + it.first, upto=upto) for it in self._telling]
+        hurry = not all(it.transaction.in_hand for it in self._telling)
         self._telling = []
         if self._stop is None:
             self._stop = self._journal.watch(self._wake)
         if self._journal.done >= upto:  # its news came before it was watched
             self._wake()
-        return True
+        return hurry
 
     def _wake(self) -> None:
         """From any thread."""
@@ -341,12 +349,18 @@ class Holding:
         """
         self._next_number = max(self._next_number, number + 1)
 
-    def tidy(self, most: int = LOOKED_AT_MAX) -> None:
-        """Tell which are finished, of so many. What a lane can't take in this process never is."""
+    def tidy(self, most: int = LOOKED_AT_MAX, not_yet: int = NOT_YET_MAX) -> None:
+        """Tell which are finished, of so many, or until so many are not.
+
+        What a lane can't take in this process never is.
+        """
         for _ in range(min(most, len(self._done))):
             it = self._done.popleft()
             if not it.waiting.settled():
                 self._done.append(it)
+                not_yet -= 1
+                if not not_yet:
+                    return
             elif it.waiting.failed is None:
                 self._notes.finished(it.first)
             else:
@@ -362,4 +376,4 @@ class Holding:
                 continue  # its lane is not open: the next process does it
             with suppress(LogstoreError):  # it is told below
                 it.waiting.wait()
-        self.tidy(len(self._done))
+        self.tidy(len(self._done), len(self._done))

@@ -70,11 +70,14 @@ class OwnTurn:
 
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called when the turn ends, once for equal ones. From any thread."""
+        if self._inside == get_ident():  # which ends its turn, and tells all then
+            with self._news:
+                self._calls[call] = None
+            return
         with self._news:
             self._calls[call] = None
             self._news.notify_all()
-        if self._inside != get_ident():
-            self._tell()
+        self._tell()
 
     def _tell(self) -> None:
         for told in self._watchers:
@@ -173,6 +176,8 @@ class OwnTurn:
     def _end(self, turns: int, until_s: float | None = None) -> None:
         """``until_s``: what is not begun then is left for the next turn."""
         for _ in range(turns):
+            if not self._calls:
+                break
             with self._news:
                 calls, self._calls = self._calls, {}
             left = iter(calls)
@@ -184,8 +189,6 @@ class OwnTurn:
                 if until_s is not None and monotonic() > until_s:
                     with self._news:
                         self._calls = dict.fromkeys(left) | self._calls
-            if not calls:
-                break
             with self._news:
                 self._turns += 1
                 self._news.notify_all()

@@ -129,8 +129,8 @@ class Transaction:
     """One of them, as it is put together."""
 
     __slots__ = (
-        "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "parts",
-        "refused", "remembered",
+        "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "in_hand",
+        "parts", "refused", "remembered",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -144,6 +144,7 @@ class Transaction:
         self.body_bytes = 0
         self.first = 0  # the number of its first body, once it is told
         self.refused: LogstoreError | None = None  # why it can't happen
+        self.in_hand = False  # a thread waits for it, and syncs the journal itself
 
     def __bool__(self) -> bool:
         """Whether there is anything in it."""

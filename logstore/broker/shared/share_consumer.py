@@ -64,7 +64,7 @@ class ShareRecord(NamedTuple):
 
 
 class Home(Protocol):
-    """Where a consumer is. ``run``, ``wait``, ``journal_soon``: from any thread."""
+    """Where a consumer is. ``run``, ``wait``, ``sync_journal``: from any thread."""
 
     shares: Shares
 
@@ -77,7 +77,7 @@ class Home(Protocol):
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """As Desk.wait."""
 
-    def journal_soon(self) -> None:
+    def sync_journal(self) -> None:
         """Have what the journal was told synced by this thread, which waits for that."""
 
 
@@ -404,7 +404,7 @@ class ShareConsumer:
     def answered(self, saying: Saying) -> None:
         """Wait for it. Raises its error."""
         if not saying.done:
-            self.home.journal_soon()
+            self.home.sync_journal()
             self.home.wait(lambda: saying.done)
         if saying.error is not None:
             raise saying.error
