@@ -21,6 +21,7 @@ from logstore.node_groups import Alarm, Groups
 from logstore.node_journal import NodeJournal
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import Work
+from logstore.slices import Slices
 from logstore.storage.kinds import TOPIC
 from logstore.turn import Turn
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # few stores have any
     from logstore.broker.transacting.telling import Telling
     from logstore.broker.transactions.journaled import Journaled
     from logstore.broker.transactions.staged import Committed
-    from logstore.broker.transactions.table import Now
+    from logstore.broker.transactions.table import Now, Table
 
 PIDS: Final = 100  # that are claimed ahead: claiming some may take a sync
 EXPIRY_EVERY_MS: Final = 60_000
@@ -164,14 +165,18 @@ class NodeTransactions:
     def _load_from(self, telling: "Telling", found: "Journaled") -> None:
         self._work(partial(self._read, telling, found), partial(self._was_read, telling))
 
-    def _read(self, telling: "Telling", journaled: "Journaled") -> "Loaded | LogstoreError":
+    def _read(self, telling: "Telling", journaled: "Journaled") -> "_Known | LogstoreError":
         from logstore.broker.transacting.loading import load
+        from logstore.broker.transactions.table import Table
 
+        settings = self._store.directory.config.store
         try:
             self._pids += self._claimed()
-            return load(telling.journal, journaled, _Partitions(self._store))
+            loaded = load(telling.journal, journaled, _Partitions(self._store))
         except LogstoreError as error:
             return error
+        table = Table(journaled.ids(), settings.transaction_max_timeout_ms)
+        return _Known(loaded, table)
 
     def _failed(self, error: LogstoreError) -> None:
         self._loading = False
@@ -179,22 +184,25 @@ class NodeTransactions:
         log.error("transactions are not served: %s", error)
         self._tell(error)
 
-    def _was_read(self, telling: "Telling", loaded: "Loaded | LogstoreError") -> None:
+    def _was_read(self, telling: "Telling", known: "_Known | LogstoreError") -> None:
         if self._over:
             return
-        if isinstance(loaded, LogstoreError):
-            self._failed(loaded)
+        if isinstance(known, LogstoreError):
+            self._failed(known)
             return
         from logstore.broker.transacting.coordinator import TransactionCoordinator
-        from logstore.broker.transacting.loading import start
-        from logstore.broker.transactions.table import Table
+        from logstore.broker.transacting.loading import started
 
-        settings = self._store.directory.config.store
-        table = Table(loaded.journaled.ids(), settings.transaction_max_timeout_ms)
+        loaded, table = known
         self._making = TransactionCoordinator(table, loaded.journaled.staged, telling, self)
-        start(loaded, self._making, self._open)
+        Slices(self._turn.soon).begin(started(loaded, self._making), self._open)
 
-    def _open(self) -> None:
+    def _open(self, error: LogstoreError | None) -> None:
+        if self._over:
+            return
+        if error is not None:  # a bug; it was logged
+            self._failed(error)
+            return
         assert self._making is not None, "it was begun with"
         self._coordinator = self._making
         self._expire()
@@ -301,6 +309,13 @@ class _Read(NamedTuple):
 
     journaled: "Journaled"
     newest: "Sequence[tuple[int, Committed]]"
+
+
+class _Known(NamedTuple):
+    """What the journal and the logs have."""
+
+    loaded: "Loaded"
+    table: "Table"
 
 
 def _read_journal(telling: "Telling") -> _Read | LogstoreError:

@@ -9,13 +9,14 @@ from transactions_kit import a_ledger
 
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.transacting.coordinator import SYNCED_WITHIN_MS, TransactionCoordinator
-from logstore.broker.transacting.loading import load, start
+from logstore.broker.transacting.loading import load, started
 from logstore.broker.transacting.telling import Telling
 from logstore.broker.transactions.table import Now, Table
 from logstore.broker.transactions.transactional_id import NO_EPOCH, NO_PID, Missing, Producer
 from logstore.errors import Damaged, LogFailed, UnknownPartition
 from logstore.records.control import outcome_of
 from logstore.records.encode import encode
+from logstore.slices import Slices
 
 ANYONE = Producer(NO_PID, NO_EPOCH)
 
@@ -86,12 +87,13 @@ class Node:
         )
         self.started = False  # whether something new may begin
         self.begin(loaded.journaled)
-        start(loaded, self.coordinator, self._begin)
+        Slices(self.soon).begin(started(loaded, self.coordinator), self._begin)
 
     def begin(self, journaled):
         """What comes before anything else."""
 
-    def _begin(self):
+    def _begin(self, error):
+        assert error is None
         self.started = True
 
     def log(self, place):

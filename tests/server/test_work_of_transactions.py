@@ -27,8 +27,8 @@ class TurnedNode(Node):
     time (``turn.END_S``).
     """
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, before=None):
+        super().__init__(before)
         self.thread = Thread()
 
     def go_on(self):
@@ -85,6 +85,8 @@ class TurnedNode(Node):
 @pytest.fixture
 def node(monkeypatch):
     monkeypatch.setattr("logstore.broker.transacting.telling.CALLED_S", 3600)
+    monkeypatch.setattr("logstore.slices.SLICE_S", 3600)
+    monkeypatch.setattr("logstore.slices.AT_ONCE_S", 3600)
     return TurnedNode()
 
 
@@ -145,3 +147,22 @@ def test_many_ids_that_expire_at_once(node):
         node.go_on()
     assert not len(node.table)
     assert node.thread.most <= CALLS_MAX
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_start_after_a_crash_with_many_of_them(node, decided):
+    producers = node.open(*MANY[0])
+    for its in node.logs.values():
+        its.sync()
+    if decided:
+        for name, producer in producers.items():
+            node.end(name, producer, COMMIT)
+        node.telling.end_turn()
+        node.journal.sync()
+    again = TurnedNode(node)
+    assert not again.started  # they are too many for one turn
+    again.go_on()
+    assert again.started
+    state = State.COMPLETE_COMMIT if decided else State.ONGOING
+    assert {again.table.get(it).state for it in producers} == {state}
+    assert again.thread.most <= CALLS_MAX

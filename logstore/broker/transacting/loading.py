@@ -6,9 +6,9 @@ what is open then was never decided: it goes on, or is aborted (``TransactionCoo
 Until all that is there, nothing new begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from logstore.broker.ledger import producers_of
 from logstore.broker.queues.journal import settlements_of
@@ -19,6 +19,10 @@ from logstore.broker.transactions.staged import Committed
 from logstore.errors import CorruptStore, LogstoreError
 from logstore.log import Log
 from logstore.records.decode import decode
+from logstore.records.record import Record
+from logstore.slices import GoOn, Steps
+
+RESUME_UNITS: Final = 5  # of a decision, or of what is open; beside one for each of its partitions
 
 
 class Logs(Protocol):
@@ -56,6 +60,7 @@ class Loaded(NamedTuple):
 
     journaled: Journaled
     resumed: list[Resumed]
+    committed: dict[int, list[Committed]]  # that groups may not have, by place
     open: dict[int, Open]  # by producer
 
 
@@ -66,12 +71,12 @@ def load(journal: Log, journaled: Journaled, logs: Logs) -> Loaded:
     Raises SchemaTooNew, CorruptStore.
     """
     notes = settlements_of(journal)
-    resumed = []
-    for decided in journaled.unfinished():
+    unfinished = journaled.unfinished()
+    for decided in unfinished:
         if decided < journal.start:  # that is why it could be trimmed: the note is from before
             notes.ended(decided)
-        else:
-            resumed.append(_resumed(decided, _decision(journal, decided), logs))
+    there = [it for it in unfinished if it >= journal.start]
+    resumed = [_resumed(*it, logs) for it in _decisions(journal, there)]
     found = {pid: Open(epoch) for pid, epoch, _ in journaled.staged.producers()}
     for place, its in logs.undecided(recover=bool(journaled)):
         known = producers_of(its)
@@ -80,7 +85,10 @@ def load(journal: Log, journaled: Journaled, logs: Logs) -> Loaded:
         epochs = {pid: it.epoch for pid, it in known.producers()}
         for pid in known.open:
             found.setdefault(pid, Open(epochs[pid])).logs[place] = its
-    return Loaded(journaled, resumed, found)
+    committed: dict[int, list[Committed]] = {}
+    for at, it in journaled.committed():
+        committed.setdefault(at, []).append(it)
+    return Loaded(journaled, resumed, committed, found)
 
 
 def _resumed(place: int, decision: Decision, logs: Logs) -> Resumed:
@@ -97,34 +105,34 @@ def _resumed(place: int, decision: Decision, logs: Logs) -> Resumed:
     return Resumed(place, decision, found, failed)
 
 
-def _decision(journal: Log, place: int) -> Decision:
-    what = f"the decision at {place} of the journal"
-    for batch in journal.read(place, 1):
-        for record in decode(batch):
-            if record.offset == place:
-                return decode_decision(record.value or b"", pid_of(record.key or b""), what)
-    raise CorruptStore(f"{what} is missing: restore the store from a backup")
+def _decisions(journal: Log, places: Sequence[int]) -> Iterator[tuple[int, Decision]]:
+    """Those at these places, which ascend: a batch that has many is read once."""
+    found: dict[int, Record] = {}
+    for place in places:
+        if place not in found:
+            batches = journal.read(place, 1)
+            found = {it.offset: it for batch in batches for it in decode(batch)}
+        what = f"the decision at {place} of the journal"
+        record = found.get(place)
+        if record is None:
+            raise CorruptStore(f"{what} is missing: restore the store from a backup")
+        yield place, decode_decision(record.value or b"", pid_of(record.key or b""), what)
 
 
-def start(loaded: Loaded, coordinator: TransactionCoordinator, then: Callable[[], None]) -> None:
-    """Do it; ``then`` is called once something new may begin."""
-    left = 1 + len(loaded.resumed)
-
-    def done() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            then()
-
-    committed: dict[int, list[Committed]] = {}
-    for place, it in loaded.journaled.committed():
-        committed.setdefault(place, []).append(it)
+def started(loaded: Loaded, coordinator: TransactionCoordinator) -> Steps:
+    """Do it, some in a turn. Something new may begin once it is over."""
+    resuming = _Resuming()
+    committed = dict(loaded.committed)
     decided: set[tuple[int, Part]] = set()
     for place, decision, logs, failed in loaded.resumed:
         decided.update((decision.pid, part) for part in decision.parts)
-        coordinator.resume(place, decision, logs, committed.pop(place, ()), failed, done)
+        resuming.one()
+        theirs = committed.pop(place, ())
+        coordinator.resume(place, decision, logs, theirs, failed, resuming.ended)
+        yield RESUME_UNITS + len(decision.parts)
     for place, those in committed.items():
         coordinator.commit_again(place, those)
+        yield RESUME_UNITS
     staged = {pid for pid, _, _ in loaded.journaled.staged.producers()}
     for pid, open_ in loaded.open.items():
         undecided = {
@@ -135,4 +143,29 @@ def start(loaded: Loaded, coordinator: TransactionCoordinator, then: Callable[[]
         }
         if undecided or pid in staged:
             coordinator.reopen(pid, open_.epoch, undecided)
-    done()
+        yield RESUME_UNITS + len(open_.logs)
+    yield resuming.over
+
+
+class _Resuming:
+    """Decisions on their way to their partitions."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._go_on: GoOn | None = None
+
+    def one(self) -> None:
+        """One more."""
+        self._left += 1
+
+    def ended(self) -> None:
+        """One of them is everywhere."""
+        self._left -= 1
+        if not self._left and self._go_on is not None:
+            self._go_on(None)
+
+    def over(self, go_on: GoOn) -> None:
+        """A Wait: until all are. There are no more of them."""
+        self._go_on = go_on
+        if not self._left:
+            go_on(None)
