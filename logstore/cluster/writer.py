@@ -166,10 +166,9 @@ class PartitionWriter:
             for it in self._pending:
                 it.sent = False
 
-    @property
-    def waits_until(self) -> float | None:
+    def waits_until(self, now: float) -> float | None:
         """When ``next_batch`` may have something again that it has not now."""
-        waits = self._pending and not self._asking and self._held_until > self._writer.now()
+        waits = self._pending and not self._asking and self._held_until > now
         return self._held_until if waits else None
 
     def _identified(self, found: Identity | LogstoreError) -> None:
@@ -330,7 +329,7 @@ class Writer:
                 if it is not None:
                     requests.setdefault(node, []).append(it)
                     left[its] = self._sending[its] = None
-                elif (until := its.waits_until) is not None:
+                elif (until := its.waits_until(now)) is not None:
                     self._wake_at(until, its)
             for node, parts in requests.items():
                 for some in _in_requests(parts):

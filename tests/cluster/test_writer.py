@@ -106,6 +106,25 @@ def test_no_more_than_five_are_under_way(node):
     assert values(node) == [b"first", *(b"%d" % it for it in range(9))]
 
 
+def test_a_timer_that_rings_a_moment_early_is_set_again(node):
+    its = opened(node)
+    its.append(batch(b"first"))
+    node.pass_time(1)
+    refuse(node, 1)
+    its.append(batch(b"a"))
+    node.run()
+    held = its._held_until
+    assert its.done == 1 < held
+    node._calls.clear()  # it has rung
+    now, times = node.writer.now, [held - 1e-4, held + 1e-4]
+    node.writer.now = lambda: times.pop(0) if len(times) > 1 else times[0]
+    node.writer._due(its)
+    node.writer.flush()
+    node.writer.now = now
+    node.pass_time(3)
+    assert values(node) == [b"first", b"a"]
+
+
 def test_what_was_done_and_not_answered_stands_there_once(node):
     its = opened(node)
     its.append(batch(b"a"))
