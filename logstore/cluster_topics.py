@@ -198,6 +198,7 @@ class ClusterTopics:
 
         def failed(number: int) -> None:
             topic.forget(number)
+            self._seen.doubt(name)  # its leader may have refused a record by others than these
 
         partitions = Partitions(
             name, entry.partitions, self._client, self._wait_for,

@@ -25,6 +25,7 @@ class SettingsSeen:
         self._around = around
         self._changed = changed
         self._told: dict[str, Sequence[Told]] = {}
+        self._doubted: set[str] = set()
         self._over = False
         self._look_later()
 
@@ -34,10 +35,15 @@ class SettingsSeen:
 
     def when_known(self, name: str, then: Callable[[], object]) -> None:
         """``then`` is called once the settings are known, or nobody tells them."""
-        if name in self._told:
+        if name in self._told and name not in self._doubted:
             then()
         else:
             self.look([name], then)
+
+    def doubt(self, name: str) -> None:
+        """They may be other ones by now: whoever needs them is to have them asked for again."""
+        if name in self._told:
+            self._doubted.add(name)
 
     def look(self, names: Sequence[str], then: Callable[[], object], *, news: bool = True) -> None:
         """Ask for the settings of these, now; ``news``: whoever asks did not alter them."""
@@ -55,6 +61,7 @@ class SettingsSeen:
     def _take(self, name: str, told: Sequence[Told], news: bool) -> None:
         known = self._told.get(name)
         self._told[name] = told
+        self._doubted.discard(name)
         if known != told:
             self._changed(name, told, news and known is not None)
 
@@ -76,6 +83,7 @@ class SettingsSeen:
         """Nobody uses these any more."""
         for name in names:
             self._told.pop(name, None)
+            self._doubted.discard(name)
 
     def close(self) -> None:
         """Nothing is asked for any more."""

@@ -208,6 +208,18 @@ def test_a_log_that_has_failed_is_opened_anew(node, topics):
     assert topic.append(b"x").offset == 0
 
 
+def test_settings_are_asked_for_again_where_a_leader_has_refused_a_record(node, topics):
+    topic = topics.create("a", 1, {})
+    topic.append(b"x")
+    node.topics.alter("a", {"max.message.bytes": "100"}, ())
+    with pytest.raises(LogFailed, match="a-0: the cluster refuses what is appended, error 10"):
+        topic.append(b"x" * 200)
+    topic.partition(0)
+    with pytest.raises(RecordTooLarge):
+        topic.append(b"x" * 200)
+    assert topic.append(b"y").offset == 1
+
+
 def test_nobody_waits_for_a_topic_that_goes_while_it_is_opened(node, topics):
     topics.create("a", 1, {})
     heard = []
