@@ -54,12 +54,12 @@ def make_topic(cluster, admin):
 
 @pytest.fixture
 def connect(cluster):
-    """connect() -> a client of our own, by the proxies; ``direct``: without."""
+    """connect() -> a client of our own, by the proxies; ``direct``: without; ``rack``: its own."""
     with ExitStack() as stack:
 
-        def client(direct=False):
+        def client(direct=False, rack=""):
             addresses = cluster.endpoints if direct else cluster.proxied
-            made = ClusterClient(addresses, next(_numbers))
+            made = ClusterClient(addresses, next(_numbers), rack)
             stack.callback(made.close)
             return made
 

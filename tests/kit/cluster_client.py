@@ -13,13 +13,10 @@ import uvloop
 from clock import NOW_MS
 from loop_thread import DEADLINE_S, LoopThread
 
-from logstore.cluster.brokers import Brokers
+from logstore.cluster.client import Client
 from logstore.cluster.cluster_log import ClusterLog
-from logstore.cluster.fetcher import Fetcher
-from logstore.cluster.identity import Identities
-from logstore.cluster.offsets import EARLIEST, LATEST, Offsets
+from logstore.cluster.offsets import EARLIEST, LATEST
 from logstore.cluster.sockets import Sockets
-from logstore.cluster.writer import Writer
 from logstore.errors import LogstoreError
 from logstore.records.decode import decode
 from logstore.records.encode import encode
@@ -30,24 +27,25 @@ LOOK_EVERY_S = 0.5
 class ClusterClient:
     """Of one cluster."""
 
-    def __init__(self, addresses, seed=1):
+    def __init__(self, addresses, seed=1, rack=""):
         self._soon, self._soon_lock = {}, threading.Lock()
         self._thread = LoopThread(f"client {seed}", uvloop.new_event_loop)
         self.loop, self.call = self._thread.loop, self._thread.call
-        self.call(lambda: self._begin(addresses, random.Random(seed)))
+        self.call(lambda: self._begin(addresses, random.Random(seed), rack))
 
-    def _begin(self, addresses, rng):
+    def _begin(self, addresses, rng, rack):
         sockets = Sockets(self.loop)
         self.around = SimpleNamespace(
-            now=self.loop.time, call_at=self.loop.call_at, connect=sockets.connect
-        )
-        self.brokers = Brokers(addresses, self.around, rng)
-        self.identities = Identities(self.brokers)
-        around = self.loop.time, self.soon, self.loop.call_at, rng
-        self.writer = Writer(self.brokers, *around)
-        self.fetcher = Fetcher(self.brokers, *around)
-        self.offsets = Offsets(self.brokers, self.loop.time, self.loop.call_at, rng)
+            now=self.loop.time, call_at=self.loop.call_at, connect=sockets.connect,
+            soon=self.soon, work=self._work,
+        )  # fmt: skip
+        self.client = client = Client(addresses, self.around, rng, rack=rack)
+        self.brokers, self.identities = client.brokers, client.identities
+        self.writer, self.fetcher, self.offsets = client.writer, client.fetcher, client.offsets
         self._look()
+
+    def _work(self, job, done):
+        self.loop.run_in_executor(None, job).add_done_callback(lambda it: done(it.result()))
 
     def _look(self):
         self.brokers.look()
@@ -141,7 +139,7 @@ class ClusterClient:
     def close(self):
         """Fails where something was raised in the loop."""
         self.call(self._looking.cancel)
-        self.call(self.brokers.close)
+        self.call(self.client.close)
         self.call(lambda: None)  # connections end in a turn
         self._thread.close()
         assert not self._thread.wrong, self._thread.wrong

@@ -48,6 +48,8 @@ PROPERTIES = {
     "group.consumer.min.session.timeout.ms": 6000,
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.initial.rebalance.delay.ms": 0,
+    # Who says in which rack he is reads from there.
+    "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     # What tests have to wait for comes soon, once they ask for it.
     "producer.id.expiration.check.interval.ms": 500,
     "log.retention.check.interval.ms": 500,
@@ -99,7 +101,8 @@ class KafkaCluster:
             n + 1: KafkaBroker(
                 n + 1, folder / f"broker-{n + 1}", found, ("127.0.0.1", direct[n]),
                 {
-                    **PROPERTIES, **given, "node.id": n + 1, "controller.quorum.voters": voters,
+                    **PROPERTIES, **given, "node.id": n + 1, "broker.rack": f"rack-{n + 1}",
+                    "controller.quorum.voters": voters,
                     "listeners": f"DIRECT://127.0.0.1:{direct[n]},"
                     f"PROXIED://127.0.0.1:{proxied[n]},CONTROLLER://127.0.0.1:{controllers[n]}",
                     "advertised.listeners": f"DIRECT://127.0.0.1:{direct[n]},"
