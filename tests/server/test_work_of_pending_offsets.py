@@ -108,6 +108,18 @@ def test_their_transaction_ends(many, outcome):
     assert many.thread.most <= CALLS_MAX
 
 
+def test_their_group_is_told(many):
+    heard, thread = [], many.thread
+    steps = many.node.coordinator.staged.groups_of(many.producer.pid)
+    thread.most = 0
+    thread.turn(lambda: Slices(thread.soon).begin(steps, heard.append))
+    assert not heard
+    while thread.go_on():
+        pass
+    assert heard == [["g"]]
+    assert thread.most <= CALLS_MAX
+
+
 @pytest.mark.parametrize("few", [False, True])
 def test_they_are_fetched(many, few):
     m = offset_fetch

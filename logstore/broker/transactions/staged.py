@@ -9,7 +9,7 @@ Each step has a place, which rises: that of its record in the journal. So what i
 it is known does nothing to what came after it. Pure.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, NamedTuple
@@ -26,8 +26,10 @@ from logstore.broker.transactions.operations import (
 )
 from logstore.broker.transactions.state import Outcome
 from logstore.broker.transactions.transactional_id import EXHAUSTED
+from logstore.slices import parts
 
 BYTES_MAX: Final = 32 << 20  # 80,000 that say nothing more: 8 for each transaction that can be open
+LOOKED_AT_ONCE: Final = 100  # offsets, of those that are asked for their groups
 _OFFSET_BYTES: Final = 400  # beside its metadata
 _KEY_BYTES: Final = 150  # of them, in the transaction that it is of
 
@@ -161,11 +163,13 @@ class Staged:
         known = self._transactions.get(pid)
         return 0 if known is None else len(known.keys)
 
-    def groups_of(self, pid: int) -> list[str]:
-        """Those of which the producer's transaction has offsets, sorted."""
-        known = self._transactions.get(pid)
-        keys = () if known is None else known.keys
-        return sorted({group for group, partition in keys if pid in self._of(group, partition)})
+    def groups_of(self, pid: int) -> Generator[int, None, list[str]]:
+        """Those of which the producer's transaction has offsets, sorted: work in slices."""
+        known, found = self._transactions.get(pid), set[str]()
+        for some in parts([] if known is None else list(known.keys), LOOKED_AT_ONCE):
+            found.update(group for group, place in some if pid in self._of(group, place))
+            yield len(some)
+        return sorted(found)
 
     def _of(self, group: str, partition: _Partition) -> dict[int, _Pending]:
         """By producer."""

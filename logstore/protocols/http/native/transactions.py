@@ -1,5 +1,6 @@
 """Transactional ids of Kafka's producers: what each is at, whom it holds back; aborted."""
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ from logstore.log import Log
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, Listed, flag, show
+from logstore.slices import Steps
 
 if TYPE_CHECKING:  # the model, which a server that has no such client does without
     from logstore.broker.transacting.coordinator import TransactionCoordinator
@@ -55,15 +57,19 @@ def list_(door: HttpDoor, call: Call) -> None:
 def one(door: HttpDoor, call: Call) -> None:
     """With where its transaction has data. Raises Fault."""
     model, it = _found(door, call)
-    call.answer(_whole(door, model, it))
+    door.slices.begin(_whole(door, model, it), partial(_answer, call))
 
 
 def aborted(door: HttpDoor, call: Call) -> None:
     """Its open transaction is; its producer is fenced. Raises Fault."""
     model, it = _found(door, call)
-    whole = _whole(door, model, it)
 
-    def done(found: "TransactionalId | LogstoreError") -> None:
+    def looked_at(whole: "dict[str, Any] | LogstoreError") -> None:
+        model.abort(it.name, partial(done, whole))
+
+    def done(
+        whole: "dict[str, Any] | LogstoreError", found: "TransactionalId | LogstoreError"
+    ) -> None:
         if not isinstance(found, LogstoreError):
             door.audit.tell(audit.TRANSACTION, call.who, f"aborted: {it.name}")
         if call.over:
@@ -71,9 +77,18 @@ def aborted(door: HttpDoor, call: Call) -> None:
         if isinstance(found, LogstoreError):
             call.fail(found)
         else:
-            call.answer(whole)
+            _answer(call, whole)
 
-    model.abort(it.name, done)
+    door.slices.begin(_whole(door, model, it), looked_at)
+
+
+def _answer(call: Call, whole: "dict[str, Any] | LogstoreError") -> None:
+    if call.over:
+        return
+    if isinstance(whole, LogstoreError):
+        call.fail(whole)
+    else:
+        call.answer(whole)
 
 
 def _found(door: HttpDoor, call: Call) -> "tuple[TransactionCoordinator, TransactionalId]":
@@ -98,14 +113,11 @@ def _shown(model: "TransactionCoordinator", it: "TransactionalId") -> dict[str, 
     }
 
 
-def _whole(
-    door: HttpDoor, model: "TransactionCoordinator", it: "TransactionalId"
-) -> dict[str, Any]:
+def _whole(door: HttpDoor, model: "TransactionCoordinator", it: "TransactionalId") -> Steps:
     parts = list(islice(model.parts(it.pid), PARTS_MAX))
-    return _shown(model, it) | {
-        "parts": [_part(door, it.pid, one, log) for one, log in parts],
-        "groups": model.staged.groups_of(it.pid),
-    }
+    whole = _shown(model, it) | {"parts": [_part(door, it.pid, one, log) for one, log in parts]}
+    yield len(parts)
+    return whole | {"groups": (yield from model.staged.groups_of(it.pid))}
 
 
 def _part(door: HttpDoor, pid: int, part: "Part", log: Log) -> dict[str, Any]:
