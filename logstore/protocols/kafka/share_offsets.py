@@ -14,7 +14,7 @@ from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.broker.queues.share_groups import Place
 from logstore.broker.shared.shares import Shares
 from logstore.broker.topic import Topic
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, UnknownTopic
 from logstore.kafka.messages import alter_share_group_offsets as alter_messages
 from logstore.kafka.messages import delete_share_group_offsets as delete_messages
 from logstore.kafka.messages import describe_share_group_offsets as describe_messages
@@ -59,8 +59,14 @@ def _topic(client: KafkaClient, operation: str, name: str) -> Topic | int:
 
 def describe(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
     """Key 90."""
-    groups = []
+    groups, ends = [], _Ends(client)
+    whole: set[str] = set()
     for asked in request.groups:
+        if asked.topics is None and asked.group_id in whole:  # it is told once
+            yield 1
+            continue
+        if asked.topics is None:
+            whole.add(asked.group_id)
         group = describe_messages.ResponseGroup(asked.group_id)
         groups.append(group)
         if not client.may(DESCRIBE, GROUP, asked.group_id):
@@ -73,9 +79,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
             topics: list[describe_messages.ResponseTopic] = []
             group.topics = topics
             for name, numbers in _named(client, shares, asked):
-                topics.append(
-                    (yield from _described(client, shares, asked.group_id, name, numbers))
-                )
+                topics.append((yield from _described(ends, shares, asked.group_id, name, numbers)))
         except Refusal as refusal:
             group.error_code, group.error_message = group_code(refusal.error), refusal.message
         except LogstoreError as error:
@@ -99,11 +103,34 @@ def _named(
             yield topic.name, shares.partitions(asked.group_id, topic_id)
 
 
+class _Ends:
+    """Where logs end: of one topic at a time, looked up by a worker, since it may have many."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self.client = client
+        self._name: str | None = None
+        self._found: Sequence[tuple[int, int] | None] = ()
+
+    def of(self, name: str) -> Steps:
+        """By partition; none where the topic is gone."""
+        if self._name != name:
+            door = self.client.door
+            try:
+                self._found = yield made_elsewhere(door, partial(door.topics.offsets, name))
+            except UnknownTopic:
+                self._found = ()
+            self._name = name
+        return self._found
+
+
 def _described(
-    client: KafkaClient, shares: Shares, group: str, name: str, numbers: Sequence[int]
+    ends_of: _Ends, shares: Shares, group: str, name: str, numbers: Sequence[int]
 ) -> Steps:
-    topic = _topic(client, DESCRIBE, name)
+    topic = _topic(ends_of.client, DESCRIBE, name)
     yield ASK_UNITS
+    ends = () if isinstance(topic, int) else (yield from ends_of.of(name))
+    if not ends and not isinstance(topic, int):
+        topic = NO_TOPIC
     if isinstance(topic, int):
         text = TEXTS.get(topic)
         parts = [
@@ -111,7 +138,6 @@ def _described(
             for it in numbers
         ]
         return describe_messages.ResponseTopic(name, partitions=parts)
-    ends = client.door.topics.offsets(name)
     parts = []
     for number in numbers:
         end = ends[number] if 0 <= number < len(ends) else None

@@ -4,7 +4,7 @@ import pytest
 from share_kit import ACCEPT, Sharer, acquired, append
 from shares_kit import places
 
-from logstore.errors import StorageFull
+from logstore.errors import StorageFull, UnknownTopic
 from logstore.kafka.messages import (
     alter_share_group_offsets,
     delete_groups,
@@ -98,6 +98,21 @@ def test_as_a_start_finds_it_nothing_is_opened_for_that(a, topic):
     assert told(describe(a, None)) == {("t", 0): (3, 6, 0)}
     shares = a.talk.shares_of.opened
     assert [shares.at_hand(it) for it in places(shares)] == [None]
+
+
+def test_a_group_is_told_once_however_often_it_is_named(a, topic):
+    m = describe_share_group_offsets
+    request = m.Request([m.RequestGroup("g", None)] * 3)
+    [group] = a.talk.ask(90, 1, request, m.Response).groups
+    assert told(group) == {("t", 0): (3, 6, 0)}
+
+
+def test_a_topic_that_is_deleted_meanwhile(a, topic, monkeypatch):
+    def deleted(name):
+        raise UnknownTopic(name)
+
+    monkeypatch.setattr(a.talk.topics, "offsets", deleted)
+    assert told(describe(a, [("t", [0])])) == {("t", 0): (-1, -1, 3)}
 
 
 def test_a_group_or_a_topic_that_is_not_there(a, topic):
