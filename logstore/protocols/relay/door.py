@@ -37,8 +37,18 @@ class Asker(Protocol):
 class Session(Protocol):
     """What the door sees of a session."""
 
+    @property
+    def node(self) -> bytes:
+        """Whose link it is; empty before that is shown, and once it has ended."""
+
     def queues_left(self, which: Callable[[Named], bool]) -> None:
         """As RelayDoor.leave."""
+
+    def end_by(self, reason: str) -> None:
+        """As Doorway.end."""
+
+    def go_on(self) -> None:
+        """What its node had by an earlier link has gone back."""
 
 
 @dataclass(slots=True)
@@ -58,6 +68,7 @@ class RelayDoor:
     failures: Failures = field(default_factory=lambda: Failures(0.0))
     traffic: DoorCounts = field(default_factory=DoorCounts)
     sessions: dict[Session, None] = field(default_factory=dict)
+    ending: dict[bytes, int] = field(default_factory=dict)  # links whose messages go back, by node
 
     def leave(self, which: Callable[[Named], bool]) -> None:
         """Other nodes are told that these queues are not this node's any more, so that they look
@@ -66,3 +77,22 @@ class RelayDoor:
         """
         for session in list(self.sessions):
             session.queues_left(which)
+
+    def came_in(self, new: Session) -> None:
+        """A node has one link: an earlier one has ended, though this node may not know it yet."""
+        for session in list(self.sessions):
+            if session is not new and session.node == new.node:
+                session.end_by("it has come again by another link")
+
+    def ends(self, node: bytes) -> None:
+        """What it had by one link goes back, some in a turn."""
+        self.ending[node] = self.ending.get(node, 0) + 1
+
+    def ended(self, node: bytes) -> None:
+        """All of that has. What it asks for by the next link has waited for it."""
+        self.ending[node] -= 1
+        if not self.ending[node]:
+            del self.ending[node]
+            for session in list(self.sessions):
+                if session.node == node:
+                    session.go_on()

@@ -36,7 +36,9 @@ AT_ONCE: Final = 300
 class Lending:
     """To one node; the ``Told`` of its link."""
 
-    def __init__(self, door: RelayDoor, unsent: Callable[[], int]) -> None:
+    def __init__(
+        self, door: RelayDoor, unsent: Callable[[], int], came_in: Callable[[], None]
+    ) -> None:
         """``unsent``: bytes that the connection has, and the node has not read."""
         self.carrying = Carrying()
         self.lents: dict[int, Lent] = {}  # also those that have ended, while they have any out
@@ -44,6 +46,7 @@ class Lending:
         self.asks: set[int] = set()  # that are not answered
         self._door = door
         self._unsent = unsent
+        self._came_in = came_in
         self._talk: Talk | None = None
         self._fetched: Fetched | None = None
         self._fetched_id = 0
@@ -55,6 +58,7 @@ class Lending:
     def opened(self, talk: Talk) -> None:
         """As Told.opened."""
         self._talk = talk
+        self._came_in()
 
     def drained(self) -> None:
         """As Told.drained; ``feed`` sees to it, once the connection has sent it."""
@@ -68,14 +72,16 @@ class Lending:
 
     def lost(self, why: LogstoreError) -> None:
         """As Told.lost: all that it has goes back, in their order; its consumers end."""
-        self._talk = None
+        node, self._talk = self.node, None
         lents, self.lents = list(self.lents.values()), {}
         fetched, self._fetched = self._fetched, None
         live = [it for it in lents if not it.ended]
         for it in lents:
             it.ended = True  # it takes nothing
-        self._door.slices.begin(_ending(lents, fetched, live), lambda _: None, AT_ONCE)
         self.out = 0
+        self._door.ends(node)
+        steps = _ending(lents, fetched, live)
+        self._door.slices.begin(steps, lambda _: self._door.ended(node), AT_ONCE)
 
     # As what is lent sees it
 

@@ -14,7 +14,7 @@ from logstore.protocols.relay.door import RelayDoor
 from logstore.protocols.relay.lending import Lending
 from logstore.protocols.session import About, Buffer, Link
 from logstore.relay.messages import SIZE
-from logstore.relay.talk import Talk, WrongSecret
+from logstore.relay.talk import Phase, Talk, WrongSecret
 
 READ_S: Final = 0.004  # that taking messages may take, in one turn
 SESSION_BYTES: Final = 2048
@@ -36,7 +36,7 @@ class RelaySession:
         self._now = 0.0
         self._wants = 0
         self._due: float | None = None  # when it is closed, having another secret
-        self._lending = Lending(door, lambda: link.unsent)
+        self._lending = Lending(door, lambda: link.unsent, lambda: door.came_in(self))
         self.talk = Talk(
             door.node, door.secret, door.nonce(), self._lending, lambda: self._now, link.wake
         )
@@ -86,7 +86,7 @@ class RelaySession:
         """Whole messages from the front; how many bytes they were."""
         talk, at, until = self.talk, 0, self._door.stopwatch() + READ_S
         self._wants = 0
-        while talk.failure is None and len(data) - at >= SIZE.size:
+        while talk.failure is None and not self._waits and len(data) - at >= SIZE.size:
             (size,) = SIZE.unpack_from(data, at)
             if not 0 < size <= talk.frame_bytes_max:
                 most = talk.frame_bytes_max
@@ -104,6 +104,11 @@ class RelaySession:
                 self._link.wake()  # others first
                 break
         return at
+
+    @property
+    def _waits(self) -> bool:
+        """Whether what its node had by an earlier link goes back first."""
+        return self.node in self._door.ending
 
     def wake(self, now: float) -> None:
         """As Session.wake."""
@@ -162,6 +167,15 @@ class RelaySession:
         self._door.sessions.pop(self, None)
         self.talk.end("the connection is gone")
         self._end("")
+
+    @property
+    def node(self) -> bytes:
+        """As door.Session.node."""
+        return self.talk.node if self.talk.phase is Phase.OPEN else b""
+
+    def go_on(self) -> None:
+        """As door.Session.go_on."""
+        self._link.wake()
 
     def queues_left(self, which: Callable[[Named], bool]) -> None:
         """As door.Session.queues_left."""

@@ -23,6 +23,7 @@ from logstore.relay.messages import (
     framed,
 )
 from logstore.relay.talk import ANSWER_S, BEGIN_S, PING_S, WrongSecret
+from logstore.slices import Slices
 
 
 @pytest.fixture
@@ -129,6 +130,49 @@ def test_a_message_that_has_begun_says_how_long_it_is(open_):
     assert open_.session.wants == 1004
 
 
+def test_a_node_has_one_link_and_what_it_had_by_the_one_before_goes_back_first(open_, queue):
+    open_.door.slices = Slices(open_.node.soon)
+    for _ in range(400):
+        open_.subscribe(FarClient())
+    open_.run()
+    old, old_talk = open_.session, open_.talk
+    assert len(queue.subscriptions) == 400
+    open_.owner.lost(ClusterUnreachable("cut"))  # which the owner does not know
+    open_.connect(run=False)
+    for _ in range(2):
+        open_.send()
+        open_.take()
+    assert open_.owner.ready
+    assert "by another link" in old.closed
+    assert 0 < len(queue.subscriptions) < 400
+    client = open_.subscribe(FarClient(exclusive=True))
+    assert open_.send() == 0  # it waits
+    open_.run()
+    assert client.told == [None]
+    assert len(queue.subscriptions) == 1
+    assert open_.door.ending == {}
+    assert old_talk.failure is None
+    old.close()
+
+
+def test_links_of_other_nodes_stay(open_):
+    first = open_.session
+    open_.connect(me=b"third")
+    assert first.closed is None
+    first.close()
+
+
+def test_a_turn_takes_no_longer_than_it_may(open_, queue):
+    seconds = iter(range(1000))
+    open_.door.stopwatch = lambda: float(next(seconds))
+    put_ = b"".join(framed(Purge(100 + n, b"/", b"q", queue.id))[0] for n in range(5))
+    for left in range(4, -1, -1):
+        taken = open_.session.receive(memoryview(put_), open_.now)
+        put_ = put_[taken:]
+        assert len(put_) == left * taken
+        assert open_.node.turns.left  # it has itself woken
+
+
 # What a node may not do
 
 
@@ -226,8 +270,6 @@ def test_what_is_held_is_counted(open_, queue):
 
 
 def test_a_consumer_of_hundreds_ends_with_its_link_a_slice_at_a_time(open_, node, queue):
-    from logstore.slices import Slices
-
     open_.door.slices = Slices(node.soon)
     for _ in range(400):
         open_.subscribe(FarClient())

@@ -4,6 +4,7 @@ import pytest
 from queue_parts import Consumer
 from relay_kit import FarChannel, FarClient, Joined
 
+from logstore.broker.queues.away.owner import LOOK_MAX
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import ExclusiveUse, NotOfType
 from logstore.broker.queues.tables import arguments_of
@@ -208,6 +209,18 @@ def test_settlements_of_a_turn_are_few_frames(joined, queue, monkeypatch):
     joined.turns.over()
     settled = [it for it in put if isinstance(it, messages.Settle)]
     assert settled == [messages.Settle(client.far.id, ((1, 39), (60, 41)))]
+
+
+def test_a_turn_gives_clients_no_more_than_some(joined, queue):
+    clients = [joined.consume() for _ in range(3)]
+    joined.node.publish(b"q", *[b"x"] * 3000)
+    joined.node.run()
+    joined.take()
+    given = []
+    while joined.turns.left:
+        joined.turns.over()
+        given.append(sum(len(it.forget()) for it in clients))
+    assert given == [LOOK_MAX] * 3
 
 
 # Its end
