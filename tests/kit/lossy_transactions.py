@@ -563,13 +563,16 @@ class Machine:
         at, client.at, client.asked = client.at, None, True
         self._change(at, outcome=outcome)
 
-        def told(it):
+        def heard(it):
             if isinstance(it, LogstoreError):
                 raise it
             self._change(at, answered=True)
             client.producer, client.asked = it.producer, False
 
-        self.coordinator().end(client.name, client.producer, outcome, client.version, 0, told)
+        self.coordinator().end(
+            client.name, client.producer, outcome, client.version, 0,
+            lambda it: self.turn.soon(lambda: heard(it)),  # as its connection sends it
+        )  # fmt: skip
 
     def take_too_long(self, client):
         """The client's transaction has taken too long: it is aborted, and the producer fenced."""

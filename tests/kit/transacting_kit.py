@@ -183,9 +183,10 @@ class Node:
         self.turn()
         return heard
 
-    def end(self, producer, outcome, version=2, name="copier", connection=0):
+    def end(self, producer, outcome, version=2, name="copier", connection=0, then=None):
         heard = []
-        self.coordinator.end(name, producer, outcome, version, connection, heard.append)
+        then = then or heard.append
+        self.coordinator.end(name, producer, outcome, version, connection, then)
         self.turn()
         return heard
 

@@ -10,44 +10,43 @@ MANY = 1 << 20
 
 
 def decided_before_its_data_is_synced(monkeypatch):
-    def tell(self, it, logs, parts, waiting, then):
-        self._tell(it, logs, parts, then)
+    def tell(self, gathering):
+        self._tell(gathering)
 
-    monkeypatch.setattr(TransactionCoordinator, "_when_safe", tell)
+    monkeypatch.setattr(TransactionCoordinator, "_once_safe", tell)
 
 
 def marked_before_the_decision_is_synced(monkeypatch):
     tell = TransactionCoordinator._tell
 
-    def tell_and_mark(self, it, logs, parts, then):
-        tell(self, it, logs, deque(parts), then)
-        decision = decision_of(it, [part for part, _ in parts])
-        self._mark_some(_Deciding(decision, parts, lambda: None))
+    def tell_and_mark(self, gathering):
+        parts = deque(gathering.parts)
+        tell(self, gathering)
+        self._mark(_Deciding(decision_of(gathering.it), parts, lambda: None), MANY)
 
     monkeypatch.setattr(TransactionCoordinator, "_tell", tell_and_mark)
 
 
 def finished_before_its_markers_are_synced(monkeypatch):
-    mark = TransactionCoordinator._mark
+    marked = TransactionCoordinator._marked
 
-    def mark_and_finish(self, deciding):
-        mark(self, deciding)
-        if not deciding.logs:
-            self._around.finished(deciding.place)
+    def marked_and_finished(self, deciding):
+        marked(self, deciding)
+        self._around.finished(deciding.place)
 
-    monkeypatch.setattr(TransactionCoordinator, "_mark", mark_and_finish)
+    monkeypatch.setattr(TransactionCoordinator, "_marked", marked_and_finished)
 
 
 def committed_before_the_decision_is_synced(monkeypatch):
     """The offsets of groups."""
     tell = TransactionCoordinator._tell
 
-    def commit_and_tell(self, it, logs, parts, then):
-        decision = decision_of(it)
+    def commit_and_tell(self, gathering):
+        decision = decision_of(gathering.it)
         found, _ = self.staged.copy().end_some(decision, MANY, MANY)
         if found:
             self._around.commit(found, self._telling.journal.end, lambda _: None)
-        tell(self, it, logs, parts, then)
+        tell(self, gathering)
 
     monkeypatch.setattr(TransactionCoordinator, "_tell", commit_and_tell)
 

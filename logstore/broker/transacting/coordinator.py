@@ -3,7 +3,12 @@
 A change of an id is answered once the journal has it safe. A decision goes the way that makes a
 crash harmless at every step: what a transaction has written is synced before its commit is
 *written*, the decision is synced before any marker is *written*, and the journal keeps it until the
-markers are synced. Who has decided is answered once the markers stand; nobody waits for their sync.
+markers are synced. Nobody waits for their sync.
+
+Who commits or aborts is answered once that is decided, and the markers are written right behind the
+answer, before anything else is heard of that client. Others who wait for an end (a new producer of
+the id, an administrator) are told once the markers stand, and so is who commits offsets, or ends a
+transaction that has to wait for its turn.
 
 Which logs a transaction has written to, their ledgers know; here only stands where to look.
 
@@ -58,6 +63,9 @@ from logstore.records.control import marker
 GATHERED_AT_ONCE: Final = 500  # partitions
 MARKED_AT_ONCE: Final = 200  # likewise: each is a write
 MARKED_OF_ONE: Final = 64  # of these, before the next transaction
+AHEAD_AT_ONCE: Final = 8  # transactions whose answers go ahead of their markers
+AHEAD_PARTS: Final = 24  # partitions that one of these may have
+assert AHEAD_AT_ONCE * (1 + AHEAD_PARTS) <= MARKED_AT_ONCE  # in one go
 ENDED_AT_ONCE: Final = 500  # offsets of groups
 LOOKED_AT_ONCE: Final = 1000  # logs, whether they are synced
 FENCED_AT_ONCE: Final = 100  # transactions that have taken too long
@@ -106,6 +114,7 @@ class _Gathering:
     it: TransactionalId
     logs: dict[Place, Log]  # where it may have written
     then: Answer
+    ahead: bool = False  # the answer may go ahead of the markers
     parts: deque[tuple[Part, Log]] = field(default_factory=deque)
     encoded: list[bytes] = field(default_factory=list)  # of those
     syncing: Syncing = field(default_factory=Syncing)  # what has to be there
@@ -117,7 +126,7 @@ class _Deciding:
 
     decision: Decision  # its parts may be left out
     logs: deque[tuple[Part, Log]]  # that have no marker yet
-    done: Callable[[], None]  # called once all have it
+    done: Callable[[], object]  # called once all have it
     place: int = -1
     syncing: Syncing = field(default_factory=Syncing)  # the markers
     synced: bool = False  # they are, or never will be
@@ -259,7 +268,7 @@ class TransactionCoordinator:
             then(error)
             return
         if it.pending:
-            self._decide(it, then)
+            self._decide(it, then, ahead=True)
         else:
             then(it)
 
@@ -302,8 +311,8 @@ class TransactionCoordinator:
 
     # Deciding
 
-    def _decide(self, it: TransactionalId, then: Answer) -> None:
-        gathering = _Gathering(it, self._logs.pop(it.pid, {}), then)
+    def _decide(self, it: TransactionalId, then: Answer, *, ahead: bool = False) -> None:
+        gathering = _Gathering(it, self._logs.pop(it.pid, {}), then, ahead)
         left = iter(gathering.logs.items())
 
         def gather() -> None:
@@ -369,32 +378,48 @@ class TransactionCoordinator:
     def _tell(self, gathering: _Gathering) -> None:
         it, then = gathering.it, gathering.then
         decision = decision_of(it)
-        done = partial(self._complete, it.name, then)
-        deciding = _Deciding(decision, gathering.parts, done)
 
         def told(place: int | LogstoreError) -> None:
             if isinstance(place, LogstoreError):
                 self._undo(it, gathering.logs)
                 then(place)
+                return
+            kept = self.table.kept(it.name)
+            done: Callable[[], object]
+            if goes_ahead := self._goes_ahead(gathering):
+                then(kept.completed())
+                done = partial(self.table.completed, it.name)
             else:
-                self.table.kept(it.name)
-                self._carry_out(deciding, place)
+                done = partial(self._complete, it.name, then)
+            self._carry_out(_Deciding(decision, gathering.parts, done), place, later=goes_ahead)
 
         value = encode_decision(decision, gathering.encoded)
         self._telling.tell(decided_key(it.pid), value, told)
 
+    def _goes_ahead(self, gathering: _Gathering) -> bool:
+        """Whether all of it is done in the same end of a turn in which the answer is sent."""
+        line = len(self._ending) + len(self._unmarked)
+        few = line < AHEAD_AT_ONCE and len(gathering.parts) <= AHEAD_PARTS
+        return gathering.ahead and few and not self.staged.count(gathering.it.pid)
+
     def _complete(self, name: str, then: Answer) -> None:
         then(self.table.completed(name))
 
-    def _carry_out(self, deciding: _Deciding, place: int) -> None:
-        """The journal has it safe: it is so, whatever comes."""
+    def _carry_out(self, deciding: _Deciding, place: int, *, later: bool = False) -> None:
+        """The journal has it safe: it is so, whatever comes.
+
+        ``later``: in the next end of a turn, behind what is left for that by now.
+        """
         if deciding.decision.outcome is Outcome.COMMIT:
             self.counts.committed += 1
         else:
             self.counts.aborted += 1
         deciding.place = place
         self._ending.append(deciding)
-        self._carry()
+        if later:
+            self._around.soon(self._carry)
+        else:
+            self._carry()
 
     def _carry(self) -> None:
         """Go on with what is decided: once in a turn."""

@@ -282,7 +282,7 @@ def add_offsets_to_txn(
 def end_txn(
     client: KafkaClient, version: int, request: end_messages.Request
 ) -> end_messages.Response | Later:
-    """Key 26. Durable when answered, and the partitions have their markers."""
+    """Key 26. Durable when answered; the partitions get their markers right behind that."""
     later = Later()
 
     def refused(code: int) -> end_messages.Response:

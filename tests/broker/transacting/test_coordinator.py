@@ -8,7 +8,7 @@ from logstore.broker.transacting import coordinator as module
 from logstore.broker.transacting.coordinator import SYNCED_WITHIN_MS
 from logstore.broker.transactions.operations import Offset
 from logstore.broker.transactions.staged import BYTES_MAX
-from logstore.broker.transactions.state import State
+from logstore.broker.transactions.state import PREPARING, State
 from logstore.broker.transactions.transactional_id import Missing, Producer
 from logstore.errors import (
     ConcurrentTransactions,
@@ -173,14 +173,41 @@ class TestCommit:
         node.log(HERE).full = True
         heard = node.end(producer, COMMIT)
         node.settle()
-        assert heard == []
+        assert heard[0].state is State.COMPLETE_COMMIT  # it is so
+        assert node.table.get("copier").state is State.PREPARE_COMMIT
         assert node.alarms[-1] == node.ms + module.AGAIN_MS
         with pytest.raises(ConcurrentTransactions):
             node.write(Producer(1000, 1))
         node.log(HERE).full = False
         node.pass_time(module.AGAIN_MS)
-        assert heard[0].state is State.COMPLETE_COMMIT
+        assert node.table.get("copier") == heard[0]
         assert node.markers(HERE) == node.markers(THERE) == [(COMMIT, 1)]
+
+    @pytest.mark.parametrize("outcome", [COMMIT, ABORT])
+    def test_the_answer_goes_first_and_the_markers_right_behind_it(self, node, outcome):
+        producer, seen = node.producer(), []
+        node.write(producer)
+        node.log(HERE).sync()
+        node.end(producer, outcome, then=lambda it: node.soon(lambda: seen.append(it)))
+        node.journal.sync()
+        while not seen:
+            node.calls.popleft()()
+        assert node.markers() == []
+        assert node.table.get("copier").state in PREPARING
+        node.calls.popleft()()  # what comes next in that turn
+        assert node.markers() == [(outcome, 1)]
+        assert node.table.get("copier") == seen[0]
+
+    def test_who_commits_offsets_is_answered_behind_the_markers(self, node):
+        producer = node.producer()
+        node.write(producer)
+        node.stage(producer, Offset(TOPIC, 1, 55))
+        node.settle()
+        marked = []
+        node.end(producer, COMMIT, then=lambda it: marked.append(node.markers()))
+        node.settle()
+        assert marked == [[(COMMIT, 1)]]
+        assert [it[1] for it in node.offsets.values()] == [55]
 
     def test_a_topic_that_was_deleted_holds_nothing_up(self, node):
         producer = node.producer()
