@@ -19,6 +19,7 @@ from logstore.records.batch import Batch, with_producer
 
 SEQUENCE_MAX: Final = 2**31 - 1
 TIMEOUT_MS: Final = 60_000  # of transactions, of which there are none
+ANYBODY_S: Final = 5.0  # any broker gives one, so another is asked soon
 FENCED: Final = frozenset({47, 90})
 TRIES: Final = 3
 
@@ -55,7 +56,7 @@ class Identities:
         def answered(answer: Any) -> None:  # noqa: ANN401
             then(_given(answer, "a producer"))
 
-        self._brokers.ask_any(kinds.INIT_PRODUCER_ID, request, answered, Use.SLOW)
+        self._brokers.ask_any(kinds.INIT_PRODUCER_ID, request, answered, Use.SLOW, ANYBODY_S)
 
     def named(
         self,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from logstore.cluster import writer as module
+from logstore.cluster.identity import ANYBODY_S
 from logstore.cluster.writer import ALONE_AFTER_S, UNDER_WAY_MAX, PartitionWriter
 from logstore.errors import ClusterBehind, LogFailed, StorageFull
 from logstore.records.decode import decode
@@ -104,6 +105,19 @@ def test_no_more_than_five_are_under_way(node):
     node.pass_time(3)
     assert its.done == 10
     assert values(node) == [b"first", *(b"%d" % it for it in range(9))]
+
+
+def test_a_broker_that_gives_no_producer_is_not_waited_for_long(node):
+    heard = []
+    node.identities.anybody(heard.append)
+    node.pass_time(1)
+    assert len(heard) == 1
+    node.deaf = True
+    node.identities.anybody(heard.append)
+    node.pass_time(ANYBODY_S - 0.2)
+    assert len(heard) == 1
+    node.pass_time(0.4)
+    assert "does not answer init_producer_id" in str(heard[1])
 
 
 def test_a_timer_that_rings_a_moment_early_is_set_again(node):
