@@ -85,7 +85,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
         except LogstoreError as error:
             group.error_code, group.error_message = code_of(error), str(error)
             group.topics = ()
-        yield 1
+        yield ASK_UNITS
     return describe_messages.Response(groups=groups)
 
 
