@@ -21,6 +21,7 @@ from logstore.access.rules import Decision, Granted, decide, decide_matching, de
 from logstore.errors import Refused
 from logstore.kept import Keeping
 from logstore.kept_users import (
+    AccessNews,
     Forgotten,
     Kept,
     KeptAccess,
@@ -264,6 +265,11 @@ class Access:
                 f"the last user with the tag {ADMINISTRATOR} must stay: add another one first"
             )
 
+    def follow(self, news: AccessNews) -> None:
+        """Show what another node has changed, whose audit log has heard of it."""
+        self._show_changed(news.keep, news.forget, damage=news.damage)
+        self._tell_watchers()
+
     def _changed(self, keep: Sequence[Kept], forget: Sequence[Forgotten], by: Identity) -> None:
         from logstore.access.worded import worded  # a server may run for long before a change
 
@@ -271,6 +277,14 @@ class Access:
         before = self.required
         if before:  # the last user who goes is told of, too
             self._tell(told, by)
+        self._show_changed(keep, forget)
+        if not before:
+            self._tell(told, by)
+        self._tell_watchers()
+
+    def _show_changed(
+        self, keep: Sequence[Kept], forget: Sequence[Forgotten], *, damage: bool = False
+    ) -> None:
         # Copied once, since a change may be of thousands; and only where it is of users, since who
         # has many connections looks at them all when it is another one.
         of_users = any(isinstance(it, KeptUser) for it in (*keep, *forget))
@@ -288,12 +302,12 @@ class Access:
                     self._keep(fact)
             if of_users:
                 self.users = users
-        if self.damaged:  # what was set anew is whole again
+        if self.damaged or damage:  # what was set anew is whole again
             self.damaged = tuple(self._keeper.load().damaged)
         self._answers = WeakValueDictionary()
         self.version += 1  # last: whoever sees it sees all of the change
-        if not before:
-            self._tell(told, by)
+
+    def _tell_watchers(self) -> None:
         for call in list(self._watchers.values()):
             call()
 

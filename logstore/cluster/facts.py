@@ -80,6 +80,11 @@ def key_of(fact: Known) -> bytes:
     return _LETTERS[kind] + row_key[_LEADS.get(kind, 0) :]
 
 
+def level_of(fact: Kept) -> int:
+    """What refers to others is of a higher one."""
+    return _LEVELS[key_of(fact)[:1]]
+
+
 def access_key(row_key: bytes) -> bytes:
     """The key of records of a row of users, rules, permissions or quotas."""
     return _ACCESS + row_key

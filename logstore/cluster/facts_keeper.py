@@ -13,7 +13,7 @@ Everything is in one thread.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from logstore.cluster.facts import (
     access_key,
     headed,
     key_of,
+    level_of,
     named,
     number_of,
     row_of,
@@ -252,10 +253,11 @@ class FactsKeeper:
             return
         changes: list[_Change] = []
         rows: list[Row] = []
+        put: set[bytes] = set()
         size = 0
         while self._waiting:
             change = self._waiting[0]
-            its, later = self._rows(change)
+            its, later = self._rows(change, put)
             its_size = sum(len(key) + len(value or b"") for key, value in its)
             if changes and (
                 len(rows) + len(its) > BATCH_RECORDS or size + its_size > BATCH_BYTES_MAX
@@ -264,6 +266,7 @@ class FactsKeeper:
             self._waiting.popleft()
             self._keeping.subtract(change.counted[0])
             changes.append(change)
+            put.update(key for key, value in its if value is not None)
             rows += its
             size += its_size
             if later:
@@ -287,9 +290,10 @@ class FactsKeeper:
             return
         self._sent = _Sent(changes, by, mark + len(rows) - 1)
 
-    def _rows(self, change: _Change) -> tuple[list[Row], Sequence[bytes]]:
+    def _rows(self, change: _Change, put: Container[bytes]) -> tuple[list[Row], Sequence[bytes]]:
         """What is to be appended now; and keys of what counts no more then, to be forgotten later.
 
+        ``put``: what changes before it make in the same batch.
         What is forgotten takes with it what is second of its name, and what refers to it.
         """
         if change.error is not None or not self._renumbered(change):
@@ -298,7 +302,8 @@ class FactsKeeper:
             change.forget = [self._mapped_key(it) for it in change.forget]
         gone: dict[bytes, None] = {}
         for key in change.forget:
-            if self._facts.has(key):
+            # A name may be made by another node meanwhile: what is appended last decides.
+            if number_of(key) is None or key in put or self._facts.has(key):
                 gone[key] = None
                 if self._facts.counting(key) is not None:
                     gone.update(dict.fromkeys(self._facts.namesakes(key)))
@@ -366,7 +371,8 @@ class FactsKeeper:
 
         def is_due(fact: Kept) -> bool:
             key = key_of(fact)
-            return not (self._forgetting[key] > 0 or self._keeping[key] > 0)
+            replaced = isinstance(fact, KeptPolicy) and self._keeping[key] > 0
+            return not (replaced or self._forgetting[key] > 0)
 
         news = KeptNews(
             list(filter(is_due, news.came)), list(filter(is_due, news.changed)), news.gone
@@ -486,9 +492,10 @@ class FactsKeeper:
 
     def _show_again(self, change: _Change) -> None:
         """What it was to change is there as before."""
-        keys = dict.fromkeys([*change.forget, *map(key_of, change.keep)])
-        there = [it for key in keys if (it := self._facts.counting(key)) is not None]
-        self._show(KeptNews(there))
+        keys = [*change.forget, *map(key_of, change.keep)]
+        those = dict.fromkeys([*self._facts.referring(keys), *keys])
+        there = [it for key in those if (it := self._facts.counting(key)) is not None]
+        self._show(KeptNews(sorted(there, key=level_of)))
 
     def _fail(self, error: LogstoreError) -> None:
         changes = [*(self._sent.changes if self._sent else ()), *self._waiting]

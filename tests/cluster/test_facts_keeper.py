@@ -107,6 +107,13 @@ def test_several_nodes_that_begin_make_the_same_host():
     assert rows(read_anew(log)) == [HOST]
 
 
+def test_what_is_made_and_forgotten_in_one_turn_is_not_there(nodes):
+    keepings = [nodes.a.queues.change([queue(10)]), nodes.a.queues.change((), [queue(10)])]
+    nodes.settle()
+    assert [(it.done, it.error) for it in keepings] == [(True, None)] * 2
+    assert nodes.counting() == [HOST]
+
+
 # Second
 
 
@@ -335,6 +342,14 @@ def test_users_that_this_node_has_changed_are_not_told_to_it(nodes):
     assert nodes.b.users.load().users == [KeptUser("al")]
 
 
+def test_a_user_who_is_forgotten_unknown_is_gone_where_another_node_has_made_him_meanwhile(nodes):
+    nodes.a.users.change([KeptUser("al")])
+    nodes.a.turn()
+    nodes.b.users.change((), [KeptUser("al")])
+    nodes.settle()
+    assert nodes.a.users.load().users == nodes.b.users.load().users == ()
+
+
 def test_a_user_whose_record_is_damaged_can_be_forgotten(nodes):
     nodes.log.append(encode([(b"\1garbage", b"auser\0al", (), NOW_MS)]))
     nodes.settle()
@@ -463,10 +478,10 @@ def test_a_batch_that_was_compacted_before_it_was_read_is_read_back(nodes, known
 def test_any_turns_of_two_nodes_come_to_the_same(data):
     nodes = Nodes()
     both = [nodes.a, nodes.b]
-    kept, forgotten = [], set()
+    kept, forgotten = [], set()  # facts, what became of them, and whose they are
     for _ in range(data.draw(st.integers(1, 25))):
         node = both[data.draw(st.integers(0, 1))]
-        there = rows(node.follower.facts)
+        there = rows(node.follower.facts) + [it[0] for it in kept[-1:] if it[2] is node]
         act = data.draw(st.sampled_from(["turn", "turn", "make", "make", "forget", "alter"]))
         if act == "turn":
             node.turn()
@@ -483,15 +498,15 @@ def test_any_turns_of_two_nodes_come_to_the_same(data):
                     node.queues.change([replace(fact, ttls=(data.draw(st.integers(0, 9)),))])
         else:
             fact = data.draw(made(node.numbers.next, there))
-            kept.append((fact, node.queues.change([fact])))
+            kept.append((fact, node.queues.change([fact]), node))
     nodes.settle()
     counting = nodes.counting()
-    assert all(it.done for _, it in kept)
+    assert all(it.done for _, it, _ in kept)
     assert not any(len(it.follower._waiting) + len(it.keeper._order) for it in both)
     for it in both:
         assert (it.keeper._size, +it.keeper._keeping, +it.keeper._forgetting) == (0, {}, {})
     if not forgotten:
-        for fact, keeping in kept:
+        for fact, keeping, _ in kept:
             named = [it for it in counting if type(it) is type(fact) and name(it) == name(fact)]
             assert keeping.error is not None or named or isinstance(fact, KeptBinding)
 

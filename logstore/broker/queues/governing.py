@@ -35,10 +35,12 @@ class Governing:
         exchanges: Callable[[], Iterable[bytes]],
         apply: "Callable[[Named | bytes], None]",
         soon: Callable[[Callable[[], object]], None],
+        there: Callable[[str], Policy | None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """``keep``: has policies kept, and others, by their names, forgotten. ``apply``: has a
-        queue, or an exchange of this name, ask which policy counts.
+        queue, or an exchange of this name, ask which policy counts. ``there``: the one of this
+        name that is kept, or about to be.
         """
         self._policies = policies
         self._keep = keep
@@ -46,6 +48,7 @@ class Governing:
         self._apply = apply
         self._soon = soon
         self._clock = clock
+        self._there = there
         self._left: list[Named | bytes] = []  # to be gone through, from the end on
         self._told: list[Pending] = []  # when it is
         self._next: list[Pending] = []  # that came meanwhile: all is gone through again
@@ -67,6 +70,12 @@ class Governing:
         self._keep(put, removed).then(lambda kept: self._kept(changes, kept, done))
         return done
 
+    def follow(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> None:
+        """As ``change``, of what is kept already."""
+        changes: dict[str, Policy | None] = dict.fromkeys(removed)
+        self._follow(changes | {it.name: it for it in put})
+        self._go_through(Pending())
+
     def _check_room(self, put: Sequence[Policy], removed: Sequence[str]) -> None:
         names = {*self._policies.by_name, *(it.name for it in put)}
         names |= {name for name, it in self._counting.items() if it is not None}
@@ -77,13 +86,27 @@ class Governing:
         for name, policy in changes.items():
             if self._counting.get(name) == policy:
                 self._counting.pop(name, None)
+        # What several have changed is as it is kept, once all of them are.
+        known = changes if kept.error is None else {}
+        counts = {
+            name: known.get(name) if name in self._counting else self._there(name)
+            for name in changes
+            if name in known or name not in self._counting
+        }
+        self._follow(counts)
         if kept.error is not None:
+            self._go_through(Pending())
             done.finish(kept.error)
-            return
-        for name, policy in changes.items():
+        else:
+            self._go_through(done)
+
+    def _follow(self, counts: dict[str, Policy | None]) -> None:
+        for name, policy in counts.items():
             if policy is None and name in self._policies.by_name:
                 self._policies.remove(name)
-        self._policies.put(*(it for it in changes.values() if it is not None))
+        self._policies.put(*(it for it in counts.values() if it is not None))
+
+    def _go_through(self, done: Pending) -> None:
         self._next.append(done)
         if not self._left:
             self._begin()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from logstore.amqp import fields
-from logstore.broker.policies import Policy
+from logstore.broker.policies import Policy, check
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.pending import Pending
@@ -16,6 +16,7 @@ from logstore.broker.queues.tables import arguments_of, table_of
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts, is_predefined
+from logstore.errors import LogstoreError
 from logstore.kept_queues import (
     Kept,
     KeptBinding,
@@ -47,12 +48,19 @@ class Rows:
         self.routes: dict[tuple[str, str], KeptTopicRoute] = {}  # by topic and exchange
         self.lanes: dict[bytes, Sequence[int]] = {}  # there from before, of exchanges with stations
         self._numbers: dict[bytes, int] = {}  # of exchanges that are not kept
+        # Of policies that are being changed: how many changes there are, and what is kept.
+        self._changing: dict[str, list[Any]] = {}
         self._fact = vhost
         self._vhost = vhost.id
         self._keeper = keeper
         self._next_id = next_id
         self._unkept = None if kept else vhost
         self._by_name: Callable[[bytes], Named | None] = lambda name: None
+
+    @property
+    def number(self) -> int:
+        """The host's."""
+        return self._vhost
 
     def named_by(self, queue: Callable[[bytes], Named | None]) -> None:
         """How queues are found by their names."""
@@ -101,9 +109,21 @@ class Rows:
         pending.then(lambda it: self._not_kept(put) if it.error is not None else None)
         return pending
 
+    def taken(self, change: Change) -> None:
+        """These are not kept any more, and are forgotten already."""
+        for it in change.removed:
+            if isinstance(it, Binding):
+                self.bindings.pop(it, None)
+            else:
+                self.exchanges.pop(it.name, None)
+        for facts in change.gone:
+            self.forget_number(facts.name)
+
     def keep_policies(self, put: Sequence[Policy], removed: Sequence[str]) -> Pending:
         """In the place of those of their names; these, by name, are forgotten."""
-        before = {name: self.policies.get(name) for name in (*removed, *(it.name for it in put))}
+        names = dict.fromkeys((*removed, *(it.name for it in put)))
+        for name in names:
+            self._changing.setdefault(name, [0, self.policies.get(name)])[0] += 1
         gone = [self.policies.pop(name) for name in removed if name in self.policies]
         rows: list[KeptPolicy] = []
         for policy in put:
@@ -111,22 +131,44 @@ class Rows:
             number = self._next_id() if there is None else there.id
             rows.append(_policy_row(number, self._vhost, policy))
             self.policies[policy.name] = rows[-1]
-        after = {name: self.policies.get(name) for name in before}
+        after = {name: self.policies.get(name) for name in names}
         pending = self._change(rows, gone)
-        pending.then(lambda it: None if it.error is None else self._policies_are(before, after))
+        pending.then(lambda it: self._policies_changed(after, it.error))
         return pending
 
-    def _policies_are(
-        self, before: Mapping[str, KeptPolicy | None], after: Mapping[str, KeptPolicy | None]
+    def policy(self, name: str) -> Policy | None:
+        """The one of this name that is kept, or about to be; None, too: it is none here."""
+        row = self.policies.get(name)
+        try:
+            return None if row is None else check(policy_of(row))
+        except LogstoreError:  # a setting that another logstore took
+            return None
+
+    def _policies_changed(
+        self, after: Mapping[str, KeptPolicy | None], error: LogstoreError | None
     ) -> None:
-        """What is kept is as before, but for what was changed again."""
-        for name, row in before.items():
-            if self.policies.get(name) is not after[name]:
-                continue
-            if row is None:
-                del self.policies[name]
-            else:
-                self.policies[name] = row
+        """They are kept; or what is kept is as it was, but for what was changed again."""
+        for name, row in after.items():
+            changing = self._changing[name]
+            changing[0] -= 1
+            if error is None:
+                changing[1] = row
+            elif self.policies.get(name) is row:
+                self._put_policy(name, changing[1])
+            if not changing[0]:
+                del self._changing[name]
+
+    def follow_policy(self, name: str, row: KeptPolicy | None) -> None:
+        """It is kept so by another process; None: not any more."""
+        self._put_policy(name, row)
+        if name in self._changing:
+            self._changing[name][1] = row
+
+    def _put_policy(self, name: str, row: KeptPolicy | None) -> None:
+        if row is None:
+            self.policies.pop(name, None)
+        else:
+            self.policies[name] = row
 
     def new_route(
         self, topic: str, exchange: str, key: str, arguments: Mapping[str, Any]
@@ -155,9 +197,13 @@ class Rows:
         queues = [self._queue(it) for it in self.queues.values() if it.facts.lasts]
         removed: list[Kept] = [*self.bindings.values(), *self.exchanges.values(), *queues]
         removed += [*self.policies.values(), *self.routes.values()]
+        self.clear()
+        return self._change((), [*removed, self._fact])
+
+    def clear(self) -> None:
+        """The host is gone."""
         for those in (self.bindings, self.exchanges, self.queues, self.policies, self.routes):
             those.clear()
-        return self._change((), [*removed, self._fact])
 
     def _change(self, put: Sequence[Kept], removed: Sequence[Kept]) -> Pending:
         """With the host's row, until that is kept: what is of no host is lost at a start."""
@@ -181,10 +227,19 @@ class Rows:
 
     def _exchange(self, name: bytes, facts: ExchangeFacts) -> KeptExchange:
         kept = self.exchanges[name] = KeptExchange(
-            self._next_id(), self._vhost, fields.text(name), facts.type_name, facts.auto_delete,
-            facts.internal, table_of(facts.arguments),
+            self._exchange_number(name), self._vhost, fields.text(name), facts.type_name,
+            facts.auto_delete, facts.internal, table_of(facts.arguments),
         )  # fmt: skip
         return kept
+
+    def _exchange_number(self, name: bytes) -> int:
+        """Those that each host has are made by several processes, where there are several."""
+        numbers = self._keeper.numbers
+        if numbers is not None:
+            for place, facts in enumerate(PREDEFINED):
+                if facts.name == name:
+                    return numbers.within(self._vhost, place)
+        return self._next_id()
 
     def _binding(self, binding: Binding) -> list[Kept]:
         put: list[Kept] = []

@@ -71,6 +71,7 @@ FORGOTTEN_AT_ONCE: Final = 4096  # entries of the index, of exchanges that are g
 OPENING_MAX: Final = 2  # queues that are opened at once in the background, after a start
 CLOCK_MS: Final = 1000  # between looks at the clock while messages wait for it
 CLOCK_BACK_MS: Final = 1000  # a step back that is worth a line
+NO_LANES: Final[dict[int, Sequence[int]]] = {}
 NO_SURROUNDINGS: Final = Surroundings()
 NO_CROSSINGS: Final = Crossings()
 
@@ -236,7 +237,7 @@ class Queues:
         self._restore_policies(kept, vhost, rows)
         names = {it.id: fields.data(it.name) for it in kept.exchanges.values()}
         for row in kept.queues.values():
-            queue = self._restored_queue(row, vhost, lanes)
+            queue = self.restored(row, vhost, lanes)
             rows.queues[queue.id] = queue
             if isinstance(queue, Queue) and queue.resume_lifetimes(row.ttls):
                 rows.keep(queue)
@@ -283,15 +284,16 @@ class Queues:
                 log.error("it does not count until it is set again: %s", error)  # noqa: TRY400
         vhost.policies.put(*found)
 
-    def _restored_queue(
-        self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]]
+    def restored(
+        self, row: KeptQueue, vhost: Vhost, lanes: dict[int, Sequence[int]] = NO_LANES
     ) -> Named:
+        """The queue that is kept so; ``lanes``: those that are there from before."""
         facts = queue_facts(row)
         if facts.type_name == STREAM:
             return self._restored_stream(row, facts, vhost)
         if self._surroundings.roamers is not None:
             return self._restored_roaming(row, facts, vhost, self._surroundings.roamers)
-        there = lanes.pop(row.id, [])
+        there = lanes.pop(row.id, []) if lanes else []
         try:
             queue = Queue(row.id, facts, vhost, lanes=there, policy=vhost.policy_of(facts))
         except LogstoreError as error:  # an argument that another logstore took
@@ -346,6 +348,17 @@ class Queues:
     def add_vhost(self, name: bytes) -> Pending | None:
         """As Vhosts.add."""
         return self._hosts.add(name)
+
+    def follow_vhost(self, fact: KeptVhost) -> Vhost:
+        """One that another node has made."""
+        return self._hosts.make(fact)
+
+    def vhost_left(self, vhost: Vhost) -> None:
+        """One that another node has deleted."""
+        if self.vhosts.get(vhost.name) is vhost:
+            self._hosts.leave(vhost.name)
+            if self._routes is not None:
+                self._routes.vhost_gone()
 
     def delete_vhost(self, name: bytes) -> Pending:
         """As Vhosts.delete."""

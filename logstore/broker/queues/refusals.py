@@ -16,6 +16,7 @@ Refused
 │   ├── NoSuchStream        declared otherwise than a stream can be: not durable, for instance
 │   ├── NoTopicForIt        a stream whose topic can't be had: its name is none, for instance
 │   ├── NotAmongNodes       a queue of several nodes, and asked for what only one of one node does
+│   ├── Replaced            another node had made one of its name before
 │   ├── NotOfStreams        a stream, and asked for what only a queue does
 │   ├── NoGlobalQos         a stream's consumer on a channel with one limit for all
 │   └── Unlimited           a stream's consumer without a prefetch count
@@ -180,6 +181,13 @@ class NotAmongNodes(QueueRefused):
     def __init__(self, queue: bytes, what: str) -> None:
         super().__init__(queue, f"is shared by the nodes of a cluster, which have no {what}")
         self.what = what
+
+
+class Replaced(QueueRefused):
+    """What was published to it before anybody knew that another node's queue has its name."""
+
+    def __init__(self, queue: bytes) -> None:
+        super().__init__(queue, "was made by another node at the same moment; publish again")
 
 
 class NotOfStreams(QueueRefused):

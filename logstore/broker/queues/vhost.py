@@ -32,7 +32,14 @@ from logstore.broker.queues.opening import Logs
 from logstore.broker.queues.pending import Pending, Waiting, both
 from logstore.broker.queues.publishing import Published, Publishing, Run
 from logstore.broker.queues.queue import Queue
-from logstore.broker.queues.refusals import ConsumersThere, Locked, Nameless, NotEmpty, ReservedName
+from logstore.broker.queues.refusals import (
+    ConsumersThere,
+    Locked,
+    Nameless,
+    NotEmpty,
+    Replaced,
+    ReservedName,
+)
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.station import Route, Station, part, passes_on
 from logstore.broker.queues.transaction import Holder, Transaction
@@ -197,8 +204,10 @@ class Vhost:
         self._governing = Governing(
             self.policies, rows.keep_policies, self.queues,
             lambda: [it.name for it in self.topology.exchanges()], self._govern, host.soon,
+            rows.policy,
         )  # fmt: skip
         self._owned: dict[int, list[Queue]] = {}  # by the identity of their owners
+        self._replaced: set[int] = set()  # queues that were taken before they were kept
         self._sending = 0
         # Streams, or queues of several nodes; or has had some.
         self._has_stations = False
@@ -404,12 +413,23 @@ class Vhost:
         queue = self._host.new_queue(self, self._host.next_id(), facts, owner)
         self._add(queue)
         if facts.lasts:
-            queue.kept = self._rows.keep(queue)
-            queue.kept.then(lambda it: self._declared(queue, it))
+            kept = self._rows.keep(queue)
+            waiting = queue.kept = Pending()
+            kept.then(lambda it: self._declared(queue, it))
+            kept.then(lambda it: waiting.finish(it.error or self._check_there(queue)))
             if isinstance(queue, Queue):
                 self._host.declared(queue)
+            queue.used()
+            return queue, None if kept.done else kept
         queue.used()
-        return queue, queue.kept
+        return queue, None
+
+    def _check_there(self, queue: Named) -> LogstoreError | None:
+        """Why what was published to it is not kept, although a queue of its name is."""
+        if queue.id not in self._replaced:
+            return None
+        self._replaced.discard(queue.id)
+        return Replaced(queue.facts.name)
 
     def _declare_stream(self, facts: QueueFacts) -> tuple[Named, Pending]:
         """Its topic first: without one it is none."""
@@ -487,15 +507,18 @@ class Vhost:
     def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
         """``undone``: it could not be made."""
         change = self.topology.remove_queue(queue.facts.name)
+        self._leave_out(queue)
+        forgotten = self._kept(change, queue if queue.facts.lasts else None)
+        queue.drop()
+        return self._dropped(queue, forgotten, undone=undone)
+
+    def _leave_out(self, queue: Named) -> None:
         del self._rows.queues[queue.id]
         if queue.owner is not None:
             owned = self._owned[id(queue.owner)]
             owned.remove(cast(Queue, queue))
             if not owned:
                 del self._owned[id(queue.owner)]
-        forgotten = self._kept(change, queue if queue.facts.lasts else None)
-        queue.drop()
-        return self._dropped(queue, forgotten, undone=undone)
 
     def _dropped(
         self, queue: Named, forgotten: Pending | None, *, undone: bool = False
@@ -515,17 +538,9 @@ class Vhost:
 
     def drop(self) -> Pending:
         """It is gone, with all that it has: its guests are told, and it is forgotten."""
-        self.gone = True
-        guests, self.guests = self.guests, {}
-        for guest in guests:
-            guest.vhost_gone()
-        queues = list(self.queues())
-        self.topology.drop()
-        self.topology = Topology()  # nothing goes anywhere any more
+        queues = self._end()
         forgotten = self._rows.forget()
         self._tell_left(forgotten)
-        self._owned.clear()
-        self._making.clear()
         pending = forgotten
         for queue in queues:
             queue.drop()
@@ -533,6 +548,91 @@ class Vhost:
             if its is not None and its is not forgotten:
                 pending = both(pending, its)
         return pending
+
+    def _end(self) -> Sequence[Named]:
+        """Nothing can be done here any more; its queues, of which nobody was told yet."""
+        self.gone = True
+        guests, self.guests = self.guests, {}
+        for guest in guests:
+            guest.vhost_gone()
+        queues = list(self.queues())
+        self.topology.drop()
+        self.topology = Topology()  # nothing goes anywhere any more
+        self._owned.clear()
+        self._making.clear()
+        return queues
+
+    # What other nodes have changed: nothing of it is kept again
+
+    @property
+    def rows(self) -> Rows:
+        """What is kept of it."""
+        return self._rows
+
+    def follow_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> None:
+        """As Governing.follow."""
+        self._governing.follow(put, removed)
+
+    def follow_queue(self, queue: Named) -> None:
+        """One that another node has made."""
+        self._add(queue)
+        self.followed()
+
+    def followed(self) -> None:
+        """Queues or bindings of another node have come."""
+        self._host.routes.loosened()
+
+    def follow_exchange(self, facts: ExchangeFacts) -> None:
+        """The same of an exchange."""
+        self.topology.put(facts)
+        self._host.routes.changed()
+
+    def made_by_another(self, what: bytes | Binding) -> None:
+        """Another node has made the same exchange, or binding."""
+        self._making.pop(what, None)
+
+    def take(self, what: Named | bytes | Binding, forgotten: Pending | None) -> None:
+        """A queue, an exchange or a binding that is gone.
+
+        ``forgotten``: what it had is deleted once that is done; None: it is others' to delete.
+        """
+        if isinstance(what, bytes | Binding):
+            self._making.pop(what, None)
+            self._taken(self.topology.remove(what), forgotten)
+            return
+        if what.kept is not None:
+            self._replaced.add(what.id)
+        change = self.topology.remove_queue(what.facts.name, followed=True)
+        self._leave_out(what)
+        self._taken(change, forgotten)
+        what.drop()
+        self._left_to(what, forgotten)
+
+    def take_all(self, forgotten: Callable[[Named], Pending | None]) -> None:
+        """As ``drop``, where another node has deleted the host; ``forgotten``: of each queue."""
+        queues = self._end()
+        self._rows.clear()
+        self._tell_left(None)
+        for queue in queues:
+            queue.drop()
+            self._left_to(queue, forgotten(queue))
+
+    def _taken(self, change: Change, forgotten: Pending | None) -> None:
+        self._rows.taken(change)
+        for it in change.removed:
+            if isinstance(it, Binding):
+                self._making.pop(it, None)
+        if change.gone:
+            self._host.routes.changed()
+        else:
+            self._host.routes.loosened()
+        self._tell_left(forgotten)
+
+    def _left_to(self, queue: Named, forgotten: Pending | None) -> None:
+        if isinstance(queue, Queue) or forgotten is not None:
+            self._dropped(queue, forgotten)
+        else:
+            self.totals.deleted += 1
 
     def owner_gone(self, owner: object, then: Callable[[], object] = lambda: None) -> None:
         """Its connection has ended: exclusive queues go. ``then`` is called when all are gone.

@@ -60,10 +60,19 @@ class Vhosts:
 
     def _made(self, name: bytes, fact: KeptVhost, made: Pending) -> None:
         del self._making[name]
-        if made.error is None:
-            vhost = Vhost(name, self._host, self.rows(fact))
-            vhost.named()
-            self.put(vhost)
+        if made.error is None and name not in self.by_name:
+            self.make(fact)
+
+    def make(self, fact: KeptVhost) -> Vhost:
+        """One that is kept."""
+        vhost = Vhost(fields.data(fact.name), self._host, self.rows(fact))
+        vhost.named()
+        self.put(vhost)
+        return vhost
+
+    def leave(self, name: bytes) -> None:
+        """It is gone already."""
+        del self.by_name[name]
 
     def delete(self, name: bytes) -> Pending:
         """It is gone, and its exchanges, queues and messages; the connections to it end.

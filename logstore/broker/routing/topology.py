@@ -241,11 +241,14 @@ class Topology(Generic[_Q, _S]):
         self._queues[name] = _Queue(name, queue, durable)
         self._default_changed(name)
 
-    def remove_queue(self, name: bytes) -> Change:
-        """A queue that is there goes, with its bindings, and exchanges that go because of that."""
+    def remove_queue(self, name: bytes, *, followed: bool = False) -> Change:
+        """A queue that is there goes, with its bindings, and exchanges that go because of that.
+
+        ``followed``: as ``remove``.
+        """
         queue = self._queues.pop(name)
         self._default_changed(name)
-        return self._cut(list(each(queue.incoming)), queue)
+        return self._cut(list(each(queue.incoming)), queue, followed=followed)
 
     # Bindings
 
@@ -289,6 +292,36 @@ class Topology(Generic[_Q, _S]):
     ) -> None:
         if isinstance(destination, _Queue):
             check(destination.queue)
+
+    # What others have changed, of what is durable
+
+    def put(self, facts: ExchangeFacts) -> None:
+        """An exchange of a new name, as it is kept."""
+        assert facts.name not in self._exchanges
+        self._create(facts, matcher_of_kept(facts.type_name, facts.arguments, self._choose))
+
+    def join(self, binding: Binding) -> bool:
+        """A binding; whether it is new, and both its ends are there. Raises as ``bind``."""
+        source = self._exchanges.get(binding.source)
+        destination = self._end(binding.kind, binding.destination)
+        if source is None or destination is None or binding in source.bindings:
+            return False
+        self._join(binding, source, destination)
+        return True
+
+    def remove(self, what: bytes | Binding) -> Change:
+        """An exchange, or a binding, goes where it is there; what goes by itself because of that.
+
+        Of that what is durable stays: it goes when it is removed itself.
+        """
+        if isinstance(what, bytes):
+            exchange = self._exchanges.get(what)
+            return NOTHING if exchange is None else self._delete(exchange, followed=True)
+        source = self._exchanges.get(what.source)
+        own = None if source is None else source.bindings.get(what)
+        if own is None:
+            return NOTHING
+        return self._cut([own], self._existing(own.kind, own.destination), followed=True)
 
     # Messages
 
@@ -485,9 +518,16 @@ class Topology(Generic[_Q, _S]):
         self._changed(source.facts.name)
 
     def _cut(
-        self, bindings: Sequence[Binding], destination: "_Queue[_Q] | _Exchange[_S]"
+        self,
+        bindings: Sequence[Binding],
+        destination: "_Queue[_Q] | _Exchange[_S]",
+        *,
+        followed: bool = False,
     ) -> Change:
-        """Remove these, all to one destination, and what goes by itself because of that."""
+        """Remove these, all to one destination, and what goes by itself because of that.
+
+        ``followed``: what is durable goes when it is said so.
+        """
         removed: list[Row] = []
         gone: list[ExchangeFacts] = []
         # Exchanges that have lost bindings to ``destination``, each by the loss of which they go.
@@ -502,14 +542,15 @@ class Topology(Generic[_Q, _S]):
                 sources[binding.source] = None
             for name in sources:
                 source = self._exchanges[name]
-                if source.facts.auto_delete and not source.bindings:
+                goes = source.facts.auto_delete and not (followed and source.durable)
+                if goes and not source.bindings:
                     self._drop(source)
                     gone.append(source.facts)
                     removed += [source.facts] if source.durable else []
                     losses.append((list(each(source.incoming)), source))
         return Change(removed=tuple(removed), gone=tuple(gone))
 
-    def _delete(self, exchange: _Exchange[_S]) -> Change:
+    def _delete(self, exchange: _Exchange[_S], *, followed: bool = False) -> Change:
         removed: list[Row] = [exchange.facts] if exchange.durable else []
         for binding in list(exchange.bindings):
             destination = self._existing(binding.kind, binding.destination)
@@ -517,7 +558,7 @@ class Topology(Generic[_Q, _S]):
             if _is_kept(exchange, destination):
                 removed.append(binding)
         self._drop(exchange)
-        cut = self._cut(list(each(exchange.incoming)), exchange)
+        cut = self._cut(list(each(exchange.incoming)), exchange, followed=followed)
         return Change(removed=(*removed, *cut.removed), gone=(exchange.facts, *cut.gone))
 
     def _part(

@@ -183,8 +183,9 @@ def test_patterns_that_take_long_are_tried_for_few_names_in_a_turn():
 
     names = [b"%d" % n for n in range(100)]
     governing = Governing(
-        Policies(), keep, list, lambda: names, apply, turns.soon, clock=lambda: now_s
-    )
+        Policies(), keep, list, lambda: names, apply, turns.soon, {"p": policy(max_length=1)}.get,
+        clock=lambda: now_s,
+    )  # fmt: skip
     done = governing.change([policy(max_length=1)])
     assert len(looked_at) == 2
     for _ in range(49):
