@@ -23,7 +23,7 @@ from logstore.kafka.wire import NIL_UUID
 LIST_S: Final = 30.0
 ANSWER_S: Final = 60.0  # of all topics
 BELIEVED_S: Final = 10.0  # brokers learn of a change so soon
-CHANGES_MAX: Final = 200  # that are told in one turn
+CHANGES_MAX: Final = 200  # that are taken in, and told, in one turn
 NAMES_MAX: Final = 500  # of one request
 SHOWN_S: Final = 30.0  # until a broker shows a topic that was made
 SHOWN_LOOK_S: Final = 0.2  # whether one does
@@ -143,21 +143,12 @@ class Catalogue:
             return
         self._backoff.succeeded()
         self._look_at(self._now() if self._again else self._now() + LIST_S)
-        if self.ready:
-            busy = bool(self._differences)
-            self._differences.extend(differences)
-            if not busy:
-                self._tell_some()
-            return
-        for name, _, entry in differences:  # the first time nothing of it is news
-            if entry is not None:
-                self._take(name, entry)
-        self.ready = True
-        waiting, self._waiting = self._waiting, []
-        for call in waiting:
-            call()
+        busy = bool(self._differences)
+        self._differences.extend(differences)
+        if not busy:
+            self._take_some()
 
-    def _tell_some(self) -> None:
+    def _take_some(self) -> None:
         for _ in range(min(CHANGES_MAX, len(self._differences))):
             name, before, now = self._differences.popleft()
             if self.entries.get(name) != before:
@@ -167,7 +158,12 @@ class Catalogue:
             else:
                 self._take(name, now)
         if self._differences:
-            self._call_at(self._now(), self._tell_some)
+            self._call_at(self._now(), self._take_some)
+        elif not self.ready:
+            self.ready = True
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                call()
 
     def _viewed(self) -> None:
         """What is known of topics that are used has changed."""
@@ -319,7 +315,7 @@ class Catalogue:
         self._tell("deleted", name, entry)
 
     def _tell(self, event: Event, name: str, entry: Entry) -> None:
-        if self.ready:
+        if self.ready:  # the first time nothing is news
             for heard in list(self._heard):
                 heard(event, name, entry)
 

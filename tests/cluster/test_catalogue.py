@@ -133,11 +133,23 @@ def test_many_changes_are_told_in_parts(node, monkeypatch):
     for number in range(35):
         node.topics.create(f"t{number}", 1, {})
     turns = []
-    tell = catalogue._tell_some
-    catalogue._tell_some = lambda: (tell(), turns.append(len(heard)))
+    take = catalogue._take_some
+    catalogue._take_some = lambda: (take(), turns.append(len(heard)))
     catalogue.look()
     node.run()
     assert turns == [10, 20, 30, 35]
+
+
+def test_many_topics_are_taken_in_in_parts_at_the_beginning_too(node, monkeypatch):
+    monkeypatch.setattr(module, "CHANGES_MAX", 10)
+    for number in range(35):
+        node.topics.create(f"t{number}", 1, {})
+    catalogue, turns = node.client.catalogue, []
+    take = catalogue._take_some
+    catalogue._take_some = lambda: (take(), turns.append((len(catalogue.entries), catalogue.ready)))
+    _, heard = started(node)
+    assert turns == [(10, False), (20, False), (30, False), (35, True)]
+    assert heard == []
 
 
 def test_a_cluster_that_is_not_there_is_told_of(node):
