@@ -119,6 +119,7 @@ class Brokers:
         """A node. ``then`` gets the answer, or why there is none."""
         known = self.view.nodes.get(node)
         if known is None:
+            self.refresh()
             then(ClusterUnreachable(f"the cluster has no broker {node} now"))
             return
         self._link((known.host, known.port), known.name, use).ask(kind, request, then, seconds)

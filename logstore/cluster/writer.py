@@ -318,6 +318,7 @@ class Writer:
         while ready:
             left: dict[PartitionWriter, None] = {}
             requests: dict[int, list[_Sent]] = {}
+            places: set[tuple[str, int]] = set()  # a request has one batch of each
             for its in ready:
                 node = self.brokers.view.leader(its.topic, its.partition)
                 if node is None:
@@ -325,8 +326,13 @@ class Writer:
                     self.brokers.want(its.topic)
                     self.brokers.refresh()
                     continue
+                place = its.topic, its.partition
+                if place in places:  # who appended to it before, in this process
+                    left[its] = None
+                    continue
                 it = its.next_batch(node, now)
                 if it is not None:
+                    places.add(place)
                     requests.setdefault(node, []).append(it)
                     left[its] = self._sending[its] = None
                 elif (until := its.waits_until(now)) is not None:

@@ -90,6 +90,16 @@ def test_partitions_of_one_node_are_sent_together(node):
     assert all(its.done == 2 for its in writers)
 
 
+def test_two_who_append_to_one_partition_are_answered_each(node):
+    one, other = opened(node), opened(node)
+    one.append(batch(b"a"))
+    other.append(batch(b"b"))
+    node.pass_time(1)
+    assert (one.done, other.done) == (1, 1)
+    assert sorted([one.offset_of(0), other.offset_of(0)]) == [0, 1]
+    assert values(node)[one.offset_of(0)] == b"a"
+
+
 def test_no_more_than_five_are_under_way(node):
     its = opened(node)
     its.append(batch(b"first"))
