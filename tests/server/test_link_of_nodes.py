@@ -13,11 +13,12 @@ from logstore.broker.queues.message import Showing
 from logstore.budget import Budget
 from logstore.cluster.peer import Identity, Peer
 from logstore.cluster.sockets import Sockets
+from logstore.counts.doors import DoorCounts
 from logstore.errors import LogstoreError
-from logstore.protocols.relay.door import RelayDoor
-from logstore.protocols.relay.session import RelaySession
-from logstore.protocols.session import Doorway, Limits
+from logstore.protocols.relay import doorway
 from logstore.server import Server
+from logstore.settings import StoreSettings
+from logstore.slices import Slices
 from logstore.turn import Turn
 
 DEADLINE_S = 60
@@ -58,13 +59,17 @@ class Asker:
 
 def serve(address, tls):
     loop = asyncio.get_running_loop()
-    door = RelayDoor(
-        b"b", SECRET, lambda *_: None, lambda *_: None,
-        asked={1: lambda asker, content, then: then(asker.node + content[::-1])},
+    turn = Turn(loop)
+    house = SimpleNamespace(
+        work=lambda *_: None, stopwatch=loop.time, slices=Slices(turn.soon),
+        settings=StoreSettings(), figures=SimpleNamespace(door=lambda name: DoorCounts()),
     )  # fmt: skip
-    server = Server(loop, Turn(loop), Budget(1 << 30))
-    doorway = Doorway(lambda link: RelaySession(door, link), Limits(10, 600.0), "relay")
-    return server, server.listen(*address, doorway, tls)
+    door = doorway.made(
+        house, b"b", SECRET, lambda *_: None,
+        {1: lambda asker, content, then: then(asker.node + content[::-1])},
+    )  # fmt: skip
+    server = Server(loop, turn, Budget(1 << 30))
+    return server, server.listen(*address, doorway.open(door), tls)
 
 
 async def talk(tls):

@@ -1,4 +1,14 @@
-"""What all links of other nodes to this one share."""
+"""What all links of other nodes to this one share.
+
+For whoever makes a node that owns queues::
+
+    door = doorway.made(house, b"node-1", secret, find, {KIND: answer})
+    server.listen(host, port, doorway.open(door), tls)
+    ...
+    door.leave(lambda queue: ...)   # in the turn in which these are another node's
+
+The other side of it is ``broker/queues/away/owner.py``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

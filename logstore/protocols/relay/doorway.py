@@ -1,23 +1,46 @@
 """The door for the links of other nodes, opened."""
 
 import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
+from logstore.access.failures import Failures
+from logstore.broker.queues.named import Named
 from logstore.protocols.house import House
-from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.relay.door import Asked, RelayDoor
 from logstore.protocols.relay.session import RelaySession
 from logstore.protocols.session import Doorway, Limits
 
 NAME: Final = "relay"
 # Each node has one link to each other one, and perhaps an old one that is not known to be gone.
 CONNECTIONS_MAX: Final = 1000
+NOTHING_ELSE: Final[Mapping[int, Asked]] = MappingProxyType({})
 
 
-def open(house: House, door: RelayDoor) -> Doorway:
-    """Whoever makes the node gives the door: its name, the secret, and who owns what."""
-    door.slices, door.stopwatch = house.slices, house.stopwatch
-    door.traffic = house.figures.door(NAME)
-    # The link itself notices who is silent.
+def made(
+    house: House,
+    node: bytes,
+    secret: bytes,
+    find: Callable[[bytes, bytes, int], Named],
+    asked: Mapping[int, Asked] = NOTHING_ELSE,
+) -> RelayDoor:
+    """``node``: the name of this one; the others as ``RelayDoor`` has them."""
+    return RelayDoor(
+        node,
+        secret,
+        find,
+        house.work,
+        dict(asked),
+        house.stopwatch,
+        slices=house.slices,
+        failures=Failures(house.settings.connection_failed_authentication_delay_ms / 1000),
+        traffic=house.figures.door(NAME),
+    )
+
+
+def open(door: RelayDoor) -> Doorway:
+    """The link itself notices who is silent."""
     limits = Limits(CONNECTIONS_MAX, math.inf)
     return Doorway(
         lambda link: RelaySession(door, link), limits, NAME, door.traffic,
