@@ -40,7 +40,11 @@ class OwnershipModel(RuleBasedStateMachine):
     def name_anew(self, node):
         identities = node.client.identities
         named = identities.named
-        identities.named = lambda name, then: named(f"{name} {self.names}", then)
+
+        def anew(name, then, *again):
+            named(name if again else f"{name} {self.names}", then, *again)
+
+        identities.named = anew
 
     def look_at(self, number):
         """Whatever the broker takes, a reader that has read all the rest is there for it."""
