@@ -303,12 +303,12 @@ def step(shop):
         then(job())
     elif shop.calls:
         shop.calls.popleft()()
-    elif shop._ended:
-        shop._ended = False
+    elif shop.telling._records:
         shop.telling.end_turn()
-        shop._end_holding()
     elif shop.journal.synced < shop.journal.end:
         shop.journal.sync()
+    elif shop.holding.has_begun:
+        shop._end_holding()
     else:
         for topic in shop.topics.values():
             its = topic.partitions[0]
@@ -372,6 +372,17 @@ def test_it_is_dead_or_has_its_letter_once_wherever_the_end_comes(how, used, los
             break
     assert written == 1
     assert before > 3, "it was looked at before, too"
+
+
+def test_what_is_left_goes_as_soon_as_a_member_comes_to_the_partition(shop, topic, dead):
+    partition, a = shop.partition(topic), shop.member()
+    shop.take(partition, a)
+    shop.slow = True
+    assert shop.say(partition, a, (0, 0, [REJECT])) == [None]
+    again = Shop(shop)
+    assert letters(again) == []
+    again.partition(again.topics[topic.uuid])
+    assert offsets(again) == [0]
 
 
 def test_a_journal_without_room_has_it_tried_again(shop, topic, dead, caplog):
