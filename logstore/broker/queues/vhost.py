@@ -68,6 +68,10 @@ CIRCLES_MAX: Final = 64  # dead letters that die at once where they go, and so o
 log: Final = logging.getLogger("logstore.queues")
 
 
+# Has it called once all is here that other nodes have made, or with why that is not known.
+ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
+
+
 class Host(Protocol):
     """What a virtual host needs of the process."""
 
@@ -122,6 +126,10 @@ class Host(Protocol):
         self, vhost: "Vhost", number: int, facts: QueueFacts, owner: object | None
     ) -> Queue | RoamingQueue:
         """One that is to be there. Raises InvalidQueueArgument, NotAmongNodes."""
+
+    @property
+    def read_on(self) -> ReadOn | None:
+        """For who is to say that there is none of a name; None: no other node makes any."""
 
     def declared(self, queue: Queue) -> None:
         """There is a queue that is to last."""
@@ -565,6 +573,15 @@ class Vhost:
     # What other nodes have changed: nothing of it is kept again
 
     @property
+    def read_on(self) -> ReadOn | None:
+        """As Host.read_on."""
+        return self._host.read_on
+
+    def in_place_of(self, queue: Named) -> Named:
+        """The one of its name: another node may have made that at the same moment."""
+        return self.topology.queue(queue.facts.name) or queue
+
+    @property
     def rows(self) -> Rows:
         """What is kept of it."""
         return self._rows
@@ -576,6 +593,8 @@ class Vhost:
     def follow_queue(self, queue: Named) -> None:
         """One that another node has made."""
         self._add(queue)
+        if isinstance(queue, Queue):
+            self._host.declared(queue)
         self.followed()
 
     def followed(self) -> None:
