@@ -34,7 +34,7 @@ from logstore.cluster.facts import (
     takes,
     with_number,
 )
-from logstore.cluster.facts_follower import FactsFollower, Then
+from logstore.cluster.facts_follower import TURN_RECORDS, FactsFollower, Then
 from logstore.cluster.ids import DEFAULT_HOST, WITHIN
 from logstore.errors import Closed, ClusterBehind, LogstoreError, RecordTooLarge, Refused
 from logstore.kept import Keeping
@@ -55,7 +55,7 @@ from logstore.kept_users import AccessNews, KeptAccess, Unreadable
 from logstore.log import NOT_KNOWN, Log
 from logstore.records.encode import encode
 
-BATCH_RECORDS: Final = 256  # of several changes; others read them in one turn
+BATCH_RECORDS: Final = TURN_RECORDS  # of several changes
 BATCH_BYTES_MAX: Final = 900_000  # a broker takes 1 MiB, with what is around it
 WAITING_BYTES_MAX: Final = 16 << 20  # of what is not read back
 WAITING_MAX: Final = 65_536  # changes

@@ -6,7 +6,7 @@ import pytest
 from clock import NOW_MS
 from cluster_kit import OneNode
 from facts_kit import OwnNumbers, SharingNode, read_anew, settle
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_log import MemoryLog
 
@@ -490,9 +490,7 @@ def test_a_batch_that_was_compacted_before_it_was_read_is_read_back(nodes, known
 # Several, at random
 
 
-@settings(phases=[Phase.generate])
-@given(st.data())
-def test_any_turns_of_two_nodes_come_to_the_same(data):
+def come_to_the_same(data):
     nodes = Nodes()
     both = [nodes.a, nodes.b]
     kept, forgotten = [], set()  # facts, what became of them, and whose they are
@@ -526,6 +524,19 @@ def test_any_turns_of_two_nodes_come_to_the_same(data):
         for fact, keeping, _ in kept:
             named = [it for it in counting if type(it) is type(fact) and name(it) == name(fact)]
             assert keeping.error is not None or named or isinstance(fact, KeptBinding)
+
+
+@settings(max_examples=3)
+@given(st.data())
+def test_any_turns_of_two_nodes_come_to_the_same(data):
+    come_to_the_same(data)
+
+
+@pytest.mark.long
+@settings(max_examples=500)
+@given(st.data())
+def test_many_turns_of_two_nodes_come_to_the_same(data):
+    come_to_the_same(data)
 
 
 def name(fact):

@@ -400,6 +400,12 @@ class Queues:
         """Have it called when the turn ends; from any thread."""
         self._soon(call)
 
+    def check_numbers(self) -> None:
+        """As Host.check_numbers."""
+        numbers = self._logs.keeper.numbers
+        if numbers is not None:
+            numbers.check()
+
     def next_id(self) -> int:
         """A number that none has had."""
         if self._surroundings.next_id is not None:

@@ -112,6 +112,9 @@ class Host(Protocol):
         """It is gone: nobody asks for them any more."""
 
     def next_id(self) -> int: ...
+    def check_numbers(self) -> None:
+        """Whether there are numbers for what is about to be changed. Raises ClusterUnreachable."""
+
     @property
     def routes(self) -> "Crossings": ...
     def keeps_history(self, name: str) -> bool:
@@ -229,6 +232,7 @@ class Vhost:
 
     def set_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
         """As Governing.change."""
+        self._host.check_numbers()
         return self._governing.change(put, removed)
 
     def policy_of(self, facts: QueueFacts) -> Policy | None:
@@ -297,6 +301,7 @@ class Vhost:
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept. Also raises Circular."""
+        self._host.check_numbers()
         if not self.topology.has_exchange(facts.name):
             self._host.routes.check_exchange(self, facts)
         change = self.topology.declare(facts)
@@ -311,6 +316,7 @@ class Vhost:
 
     def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.bind``. Also raises Locked, Circular."""
+        self._host.check_numbers()
         self._host.routes.check_binding(self, binding)
         change = self.topology.bind(binding, lambda queue: _check_owner(queue, owner))
         return self._made(binding, change, lambda: self.topology.unbind(binding))
