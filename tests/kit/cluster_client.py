@@ -10,9 +10,9 @@ import threading
 from types import SimpleNamespace
 
 import uvloop
-from clock import NOW_MS
 from loop_thread import DEADLINE_S, LoopThread
 
+from logstore.clock import now_ms
 from logstore.cluster.client import Client
 from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.offsets import EARLIEST, LATEST
@@ -114,8 +114,8 @@ class ClusterClient:
         )  # fmt: skip
 
     def append(self, log, *values, **facts):
-        """One batch; its mark."""
-        given = encode([(it, None, (), NOW_MS) for it in values], **facts)
+        """One batch; its mark. Of now: brokers forget producers by the times of their records."""
+        given = encode([(it, None, (), now_ms()) for it in values], **facts)
         return self.call(log.append, given)
 
     def read_all(self, log, at=None):
