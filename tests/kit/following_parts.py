@@ -3,13 +3,22 @@
 from clock import Clock
 from facts_kit import SharingNode
 from memory_log import MemoryLog
+from roaming_parts import PARTITIONS, NoOther
 
 from logstore.access.access import Access
 from logstore.broker.queues.following import Following
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.queues import Queues
+from logstore.broker.queues.roaming.partition import Around
+from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.queues.station_home import Surroundings
+from logstore.counts.queues import QueueTotals
 from logstore.definitions.exporting import arranged, export
+
+
+def work(first, second):
+    """At once."""
+    second(first())
 
 
 class MemoryQueueLogs:
@@ -51,16 +60,22 @@ class MemoryQueueLogs:
 class FollowingNode(SharingNode):
     """A node with the model that follows; call ``begin`` once it has read to the end."""
 
-    def __init__(self, log, number):
+    def __init__(self, log, number, common=None):
+        """``common``: what queues of several nodes have in common; None: each has its own."""
         super().__init__(log, number)
         self.owned = True
+        self.common = common
 
     def begin(self):
         kept = self.queues.load()
         self.logs = MemoryQueueLogs(self.queues)
+        roamers = None
+        if self.common is not None:
+            around = Around(Clock(), self.soon, lambda it, at_ms: None, work, self.common)
+            roamers = Roamers(around, self.common, NoOther(), PARTITIONS, QueueTotals())
         self.model = Queues(
-            self.logs, Clock(), self.soon, lambda first, second: second(first()),
-            surroundings=Surroundings(next_id=self.numbers.next),
+            self.logs, Clock(), self.soon, work,
+            surroundings=Surroundings(next_id=self.numbers.next, roamers=roamers),
         )  # fmt: skip
         self.access = Access(self.users)
         self.following = Following(self.model, kept, lambda queue: self.owned)

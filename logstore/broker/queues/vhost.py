@@ -264,9 +264,11 @@ class Vhost:
             if policy != it.policy:
                 before = it.limits.ttl_ms
                 it.govern(policy)
+                if not isinstance(it, Queue):
+                    return
                 if it.facts.lasts and it.limits.ttl_ms != before:
                     self._rows.keep(it)
-                if isinstance(it, Queue) and it.to_be_opened and not it.opened:
+                if it.to_be_opened and not it.opened:
                     self._host.uncounted.add(it)
 
     # Exchanges and bindings

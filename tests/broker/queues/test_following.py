@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_log import MemoryLog
 from queue_parts import Consumer, props
+from roaming_parts import Common
 
 from logstore.broker.policies import Policy
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.refusals import Replaced
+from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
@@ -32,11 +34,11 @@ from logstore.kept_users import KeptPermission, KeptUser
 
 
 class Pair:
-    """Two nodes that have begun, and what they were told of what they have asked for."""
+    """Two nodes that have begun."""
 
-    def __init__(self):
+    def __init__(self, common=None):
         self.log = MemoryLog("facts")
-        self.a, self.b = FollowingNode(self.log, 1), FollowingNode(self.log, 2)
+        self.a, self.b = (FollowingNode(self.log, n, common) for n in (1, 2))
         for it in (self.a, self.b):
             it.keeper.begin(lambda error: None)
         settle(self.a, self.b)
@@ -154,6 +156,32 @@ def test_consumers_of_a_queue_that_another_node_deletes_end_and_its_logs_with_th
     assert consumer.is_cancelled
     assert (queue.gone, lasting(pair.b)) == (True, None)
     assert bool(pair.b.logs.deleted) == owned
+
+
+def test_messages_of_a_queue_that_nodes_share_are_deleted_by_who_deletes_it():
+    common = Common()
+    deleted = []
+    common.delete_all = deleted.append
+    pair = Pair(common)
+    pair.a.model.add_vhost(b"other")
+    queue, _ = declare(pair.a)
+    pair.settle()
+    other = pair.b.model.vhosts[b"other"]
+    second, _ = other.declare_queue(queue.facts)
+    pair.settle()
+    assert isinstance(lasting(pair.b), RoamingQueue)
+    records = pair.log.end
+    pair.a.vhost.set_policies([Policy("p", "^q", {"message-ttl": 5})])
+    pair.settle()
+    assert lasting(pair.b).limits.ttl_ms == 5
+    assert pair.log.end == records + 1, "what a policy comes to is not kept for each queue"
+    pair.b.owned = pair.a.owned = False
+    pair.b.vhost.delete_queue(lasting(pair.b))
+    pair.settle()
+    pair.a.model.delete_vhost(b"other")
+    pair.settle()
+    assert deleted == [queue.id, second.id]
+    assert lasting(pair.a) is None
 
 
 def test_connections_to_a_host_that_another_node_deletes_end(pair):
