@@ -415,6 +415,24 @@ def test_a_journal_that_has_failed_is_not_told_again(shop, topic, dead):
     assert (shop.journal.end, partition.dying, letters(shop)) == (end, 1, [])
 
 
+def test_a_partition_that_has_failed_holds_up_no_other(shop, topic):
+    its = dead_topic(shop, partitions=2).partitions
+    other = shop.topic("u", 2)
+    append(other, 1, 1)
+    its[0].failed = True
+    partition, _ = rejected(shop, topic, (0, 9, [REJECT]))
+    another, a = shop.partition(other, 1), shop.member()
+    shop.take(another, a)
+    shop.say(another, a, (0, 0, [REJECT]))
+    shop.pass_time(RETRY_MS)
+    assert (partition.dying, partition.start()) == (10, 0)
+    assert offsets(shop, DEAD, 1) == [0]
+    its[0].failed = False
+    again = Shop(shop)
+    again.partition(again.topics[topic.uuid])
+    assert offsets(again) == list(range(10))
+
+
 def test_its_topic_is_deleted_on_the_way(shop, topic, dead):
     partition, a = rejected(shop, topic, (1, 9, [ACCEPT]))
     shop.quick = False
