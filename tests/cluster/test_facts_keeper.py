@@ -577,37 +577,68 @@ def made(next_number, there):
 # Over brokers
 
 
-def test_two_nodes_over_a_broker_have_the_same_facts():
-    clients = [OneNode(1)]
-    clients.append(OneNode(2, beside=clients[0]))
-    keepers = []
-    for n, client in enumerate(clients):
+class Brokered:
+    """Two nodes over one broker."""
+
+    def __init__(self):
+        first = OneNode(1)
+        self.clients = [first, OneNode(2, beside=first)]
+        self.keepers = [self._keeper(n, it) for n, it in enumerate(self.clients)]
+
+    @staticmethod
+    def _keeper(number, client):
         log = client.log("facts")
         follower = FactsFollower(
-            log, client.soon, lambda then, it=client: it.offsets.at_time(("facts", 0), -1, then)
+            log, client.soon, lambda then: client.offsets.at_time(("facts", 0), -1, then)
         )
-        keeper = FactsKeeper(
-            follower, log, client.soon, lambda: NOW_MS, bytes([n]), OwnNumbers(n << 20)
+        return FactsKeeper(
+            follower, log, client.soon, lambda: NOW_MS, bytes([number]), OwnNumbers(number << 20)
         )
-        keepers.append(keeper)
 
-    def wait_for(client, begin):
+    def wait_for(self, begin):
         heard = []
-        begin(lambda it: heard.append(it))
-        for _ in range(100):
-            for it in clients:
-                it.pass_time(0.05)
+        begin(heard.append)
+        for _ in range(200):
             if heard:
                 return heard[0]
+            for it in self.clients:
+                it.pass_time(0.05)
         raise AssertionError("nothing was heard")
 
-    assert wait_for(clients[0], keepers[0].begin) is None
-    assert wait_for(clients[0], keepers[0].change([queue(10)]).then).error is None
-    assert wait_for(clients[1], keepers[1].begin) is None
-    assert keepers[1].routing().queues == [queue(10)]
-    both = [it.change([KeptQueue(20 + n, 1, "r")]) for n, it in enumerate(keepers)]
-    for client, it in zip(clients, both, strict=True):
-        assert wait_for(client, it.then).error is None
-    heard = wait_for(clients[1], keepers[1]._follower.read_to_end)
-    assert heard is None
-    assert len(keepers[1].routing().queues) == 2
+    def queues(self):
+        """As each of them has read them by now."""
+        for it in self.keepers:
+            assert self.wait_for(it.read_to_end) is None
+        found = [it.routing().queues for it in self.keepers]
+        assert found[0] == found[1]
+        return found[0]
+
+
+def test_two_nodes_over_a_broker_have_the_same_facts():
+    both = Brokered()
+    one, other = both.keepers
+    assert both.wait_for(one.begin) is None
+    assert both.wait_for(one.change([queue(10)]).then).error is None
+    assert both.wait_for(other.begin) is None
+    assert other.routing().queues == [queue(10)]
+    keepings = [it.change([KeptQueue(20 + n, 1, "r")]) for n, it in enumerate(both.keepers)]
+    for it in keepings:
+        assert both.wait_for(it.then).error is None
+    assert len(both.queues()) == 2
+
+
+def test_a_change_whose_answer_is_lost_is_kept_once():
+    both = Brokered()
+    one, other = both.keepers
+    assert both.wait_for(one.begin) is None
+    both.clients[0].deaf = True
+    keeping = one.change([queue(10)])
+    both.clients[0].pass_time(0.5)
+    assert not keeping.done
+    both.clients[0].cut()
+    both.clients[0].deaf = False
+    assert both.wait_for(keeping.then).error is None
+    assert both.wait_for(other.begin) is None
+    assert both.queues() == [queue(10)]
+    assert both.wait_for(other.change((), [queue(10)]).then).error is None
+    assert both.queues() == []
