@@ -43,7 +43,7 @@ from logstore.node_queues import NodeQueues
 from logstore.node_shares import NodeShares
 from logstore.node_tls import NodeTls
 from logstore.node_transactions import NodeTransactions
-from logstore.protocols.house import Found, House, TakeFound, Work, no_file
+from logstore.protocols.house import Found, House, NoMqtt, TakeFound, Work, no_file
 from logstore.protocols.session import Doorway
 from logstore.queue_topics import QueueTopics
 from logstore.server import Server
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from logstore.broker.topics import Topics
     from logstore.certificates import Certificates
     from logstore.cluster.cluster_settings import ClusterSettings
+    from logstore.kept_users import UserKeeper
     from logstore.node_cluster import NodeCluster
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
@@ -150,10 +151,28 @@ class Node:
         tls = self._tls(loop)
         loop.add_signal_handler(signal.SIGHUP, self._reload, tls)
         turn = Turn(loop)
-        settings = self._store.directory.config.store
-        budget = budget_of(settings)
         work = partial(self._work, turn)
         cluster = self._node_cluster(loop, turn, work)
+        try:
+            if cluster is None or await self._start(cluster):
+                await self._serve_from(loop, turn, work, tls, cluster, ready)
+        finally:
+            if cluster is not None:
+                cluster.close()
+            turn.stop()
+
+    async def _serve_from(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn,
+        work: partial[None],
+        tls: NodeTls,
+        cluster: "NodeCluster | None",
+        ready: Callable[[Addresses], None],
+    ) -> None:
+        """``cluster``: what clients see is there, and it has started; None: in the store."""
+        settings = self._store.directory.config.store
+        budget = budget_of(settings)
         topics: Topics = self._store.topics if cluster is None else cluster.topics
         queue_topics = QueueTopics(
             topics, lambda: queues.opened, turn.soon, lambda log: queues.log_bytes(log),
@@ -163,7 +182,7 @@ class Node:
         directory = self._store.directory.writable()
         figures = Figures(turn.stopwatch, now_ms, turn.turns, directory.syncs, directory.recoveries)
         try:
-            access = self._access(groups)
+            access = self._access(groups, cluster)
             tokens = self._tokens(work, turn.stopwatch)
             audit = access.audit = NodeAudit(self._store.topics, access, turn, work, now_ms)
             space = Space(
@@ -171,12 +190,13 @@ class Node:
             )
             queues = NodeQueues(
                 loop, turn, self._store, groups.committer, work, figures.queues, space,
-                groups.queues_changed,
+                groups.queues_changed, cluster,
             )  # fmt: skip
             journal = NodeJournal(turn, queues, work)
             transactions = NodeTransactions(turn, self._store, journal, queues, work, groups)
             sharing = NodeShares(turn, self._store, journal, queues, work, groups)
-            keys = NodeKeys(turn, self._store, work)
+            no_keys = None if cluster is None else "a node over a cluster has no keys"
+            keys = NodeKeys(turn, self._store, work, no_keys)
         except BaseException:
             groups.close()
             raise
@@ -256,19 +276,19 @@ class Node:
             doctor=self._doctor(work, access),
             figures=figures,
             connections=server,
-            mqtt_of=mqtt,
+            mqtt_of=mqtt if cluster is None else NoMqtt(),
             transactions_of=transactions,
             shares_of=sharing,
         )
         try:
-            if cluster is not None and not await self._start(cluster):
-                return
             groups.start()
             sharing.start()
             transactions.start()
             queues.resume()
             refused = {} if cluster is None else cluster.refusals()
             addresses = self._open_all(server, house, tls, refused)
+            if cluster is not None:
+                self._join(cluster, server, house, queues)
             tls.start(work)
             self._wire_channels(turn)
             mqtt.start()
@@ -287,6 +307,8 @@ class Node:
                 await server.stop(STOP_WITHIN_S)
                 await mqtt.arrive()
                 await queues.arrive()
+                if cluster is not None:
+                    await cluster.leave()
             finally:
                 self._let_nobody_in()
                 looks.close()
@@ -294,8 +316,6 @@ class Node:
                 # What workers are at still, nobody waits for any more.
                 self._store.topics.refuse("the server stops")
                 tls.close()
-                if cluster is not None:
-                    cluster.close()
                 mqtt.close()
                 keys.close()
                 sharing.close()
@@ -304,7 +324,6 @@ class Node:
                 queues.close()
                 groups.close()
                 self._store.channels.detach()
-                turn.stop()
 
     def _node_cluster(
         self, loop: asyncio.AbstractEventLoop, turn: Turn, work: Work
@@ -375,10 +394,27 @@ class Node:
         doors = (f"{name} {host}:{port}" for name, (host, port) in addresses.items())
         return f"serving {self._store.directory.path}: {', '.join(doors)}"
 
-    def _access(self, groups: Groups) -> Access:
+    def _join(
+        self, cluster: "NodeCluster", server: Server, house: House, queues: NodeQueues
+    ) -> None:
+        """Own queues, and let other nodes come for those. Raises Failed."""
+        host, port = self._listen.host, house.settings.cluster_link_port
+        try:
+            address = server.listen(host, port, cluster.link(house))
+        except OSError as error:
+            raise Failed(
+                f"{host}:{port}: can't listen there for other nodes: {error.strerror or error}; "
+                f"choose with cluster.link.port"
+            ) from None
+        advertised = house.settings.cluster_link_advertised_address
+        cluster.join(queues.queues, house.access, advertised or f"{host}:{address[1]}")
+
+    def _access(self, groups: Groups, cluster: "NodeCluster | None") -> Access:
         table = self._store.groups
         assert table is not None, "a store that is written has a catalogue"
-        keeper = UserCommitter(groups.committer, table.environment)
+        keeper: UserKeeper = UserCommitter(groups.committer, table.environment)
+        if cluster is not None:
+            keeper = cluster.user_keeper
         access = Access(keeper, exposed=self._listen.exposed)
         for row in access.damaged:
             log.warning("%s", row)

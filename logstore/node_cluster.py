@@ -1,7 +1,7 @@
 """What a node over a Kafka cluster has of it: begun before its doors open, closed after them.
 
-Topics, histories, channels and queues are the cluster's; the data directory has what is this node's
-alone. Everything is in the sessions' thread.
+Topics, histories, channels, queues and users are the cluster's; the data directory has what is this
+node's alone. Everything is in the sessions' thread.
 """
 
 import asyncio
@@ -9,23 +9,43 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import SystemRandom
-from typing import Any, Final
+from secrets import token_bytes
+from typing import TYPE_CHECKING, Any, Final
 
+from logstore.access.access import Access
 from logstore.broker.fan_out import MESSAGE_BYTES_MAX, FanOut
+from logstore.broker.queues.following import Following
+from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.topics import Change
 from logstore.clock import now_ms
+from logstore.cluster import facts
+from logstore.cluster.backoff import Backoff
 from logstore.cluster.client import Client
 from logstore.cluster.cluster_settings import ClusterSettings
+from logstore.cluster.facts_follower import FactsFollower
+from logstore.cluster.facts_keeper import FactsKeeper
+from logstore.cluster.ids import Ids
+from logstore.cluster.offsets import LATEST
 from logstore.cluster.own_rules import PREFIX, OwnTopic
 from logstore.cluster.own_topics import OwnTopics
+from logstore.cluster.shared_keepers import SharedQueues, SharedUsers
 from logstore.cluster.sockets import Sockets
 from logstore.cluster.waiters import Waiters
+from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import LogstoreError
 from logstore.internals import Internals
-from logstore.protocols.house import Work
+from logstore.node_roaming import JOURNAL, NodeRoaming, secret_of
+from logstore.protocols.house import House, Work
+from logstore.protocols.session import Doorway
 from logstore.turn import Turn
 
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+
+FACTS: Final = OwnTopic(
+    facts.TOPIC, 1, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+)
 CHANNELS: Final = OwnTopic(
     f"{PREFIX}channels",
     16,
@@ -36,6 +56,8 @@ CHANNELS: Final = OwnTopic(
         "max.message.bytes": str(MESSAGE_BYTES_MAX + (1 << 20)),
     },
 )
+
+TOKEN_BYTES: Final = 8
 
 log: Final = logging.getLogger("logstore.cluster")
 
@@ -71,10 +93,17 @@ class NodeCluster:
         )
         self._waiters = Waiters(turn.soon)
         self.topics = ClusterTopics(self._client, self._waiters, self._waiters.may_wait, now_ms)
-        self._own = OwnTopics(self._client, [CHANNELS])
+        self._own = OwnTopics(self._client, [FACTS, JOURNAL, CHANNELS])
+        self._settings = settings
+        self._name = store.directory.store_id
         self._fan_out: FanOut | None = None
         self._heard: set[str] = set()  # topics that another has announced, and are looked for
         self._stop: Callable[[], None] = lambda: None
+        self._started = False
+        self._roaming: NodeRoaming
+        self._keeper: FactsKeeper
+        self.queue_keeper: SharedQueues
+        self.user_keeper: SharedUsers
 
     async def _told(self, begin: Begin) -> Any:  # noqa: ANN401  what was asked for
         """Raises LogstoreError where that is told."""
@@ -94,7 +123,57 @@ class NodeCluster:
         """Reach the cluster, and have what nodes keep there. Raises ClusterUnreachable, Failed."""
         await self._told(self._client.begin_start)
         await self._told(self._own.begin_make)
+        await self._facts()
+        self._started = True
         await self._channels()
+
+    # What all nodes know
+
+    async def _facts(self) -> None:
+        client, soon = self._client, self._turn.soon
+        place = facts.TOPIC, 0
+        topic = await self._told(partial(self.topics.begin_open, *place))
+        follower = FactsFollower(topic, soon, partial(client.offsets.at_time, place, LATEST))
+        ids = Ids(client.identities.anybody, self._after, Backoff(client.random))
+        await self._told(ids.begin)
+        token = token_bytes(TOKEN_BYTES)
+        self._keeper = FactsKeeper(follower, topic, soon, now_ms, token, ids)
+        await self._told(self._keeper.begin)
+        self.queue_keeper = SharedQueues(self._keeper, ids)
+        self.user_keeper = SharedUsers(self._keeper)
+        logs = ClusterQueues(client, self.topics, self._waiters, self.queue_keeper)
+        credentials = self._settings.credentials
+        password = "" if credentials is None else credentials.password
+        self._roaming = NodeRoaming(
+            self._turn, self._work, client, self._waiters, logs, self._name,
+            secret_of(password, client.brokers.view.cluster_id),
+        )  # fmt: skip
+
+    def _after(self, seconds: float, call: Callable[[], object]) -> object:
+        return self._turn.call_at(self._turn.now() + seconds, call)
+
+    @property
+    def roamers(self) -> Roamers:
+        """The queues that nodes share."""
+        return self._roaming.roamers
+
+    def next_id(self) -> int:
+        """A number that no other node gives. Raises ClusterUnreachable."""
+        return self.queue_keeper.numbers.next()
+
+    def link(self, house: House) -> Doorway:
+        """Where other nodes come in."""
+        return self._roaming.door(house)
+
+    def join(self, queues: "Queues", access: Access, address: str) -> None:
+        """Show what other nodes change, and own queues. ``address``: of the links."""
+        following = Following(queues, self._keeper.routing())
+        self._keeper.follow(following.show, access.follow)
+        self._roaming.join(queues, address)
+
+    async def leave(self) -> None:
+        """Give up what this node owns, for others to have it at once."""
+        await self._told(self._roaming.leave)
 
     # Channels
 
@@ -122,11 +201,14 @@ class NodeCluster:
         channel that was made elsewhere.
         """
         name, channels = change.topic.name, self._store.channels
-        if change.event != "created":
+        is_queues = queue_of(name) is not None
+        if is_queues and change.event in ("created", "grown"):
+            self._roaming.lanes_came(name)
+        if change.event != "created" or not (is_queues or channels.keeps_history(name)):
             return
-        if channels.keeps_history(name):
-            if self._fan_out is not None and name not in self._heard:
-                self._fan_out.announce(name.encode())
+        if self._fan_out is not None and name not in self._heard:
+            self._fan_out.announce(name.encode())
+        if not is_queues:
             needed = [(name.encode(), False)]
             self._work(
                 lambda: channels.open_histories(needed), lambda _: channels.follow(needed[0][0])
@@ -146,6 +228,8 @@ class NodeCluster:
         self._stop()
         if self._fan_out is not None:
             self._fan_out.close()
+        if self._started:
+            self._roaming.close()
         self.topics.close()
         self._waiters.close()
         self._client.close()

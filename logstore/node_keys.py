@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 class NodeKeys:
     """A ``KeysOf``, and what the model asks of the process. For the sessions' thread."""
 
-    def __init__(self, turn: Turn, store: Internals, work: Work) -> None:
-        """Begins to read those that there are."""
+    def __init__(
+        self, turn: Turn, store: Internals, work: Work, refusal: str | None = None
+    ) -> None:
+        """Begins to read those that there are. ``refusal``: why there are none."""
+        self._refusal = refusal
         self._turn = turn
         self._store = store
         self._alarm = Alarm(turn, self._tick)
         self._keys: Keys | None = None
         self.soon: Callable[[Callable[[], object]], object] = turn.soon
         self.work: Callable[[Callable[[], Any], Callable[[Any], Any]], object] = work
-        if any(store.topics.get(name) is not None for name in KEYS_TOPICS):
+        if refusal is None and any(store.topics.get(name) is not None for name in KEYS_TOPICS):
             self.open()
 
     @property
@@ -50,6 +53,8 @@ class NodeKeys:
             keys.eviction.limit(
                 config.store.resp_maxmemory_bytes, config.store.resp_maxmemory_policy
             )
+            if self._refusal is not None:
+                keys.refuse(self._refusal)
             self._keys = keys
         return self._keys
 

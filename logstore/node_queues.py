@@ -27,6 +27,9 @@ from logstore.turn import Turn
 if TYPE_CHECKING:
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.queues import Queues
+    from logstore.broker.topics import Topics
+    from logstore.kept_queues import QueueKeeper
+    from logstore.node_cluster import NodeCluster
 
 
 log: Final = logging.getLogger("logstore.queues")
@@ -60,8 +63,10 @@ class NodeQueues:
         totals: QueueTotals,
         space: Space | None = None,
         changed: "Callable[[Queue], object] | None" = None,
+        cluster: "NodeCluster | None" = None,
     ) -> None:
-        """``changed``: is told of queues that are made or deleted.
+        """``changed``: is told of queues that are made or deleted. ``cluster``: has those that
+        last, for all of its nodes.
 
         Opens those that there are, and joins them to the space of topics.
 
@@ -73,7 +78,12 @@ class NodeQueues:
         assert table is not None, "a store that is written has a catalogue"
         self._loop = loop
         self._alarm = Alarm(loop, self._tick)
-        keeper = QueueCommitter(committer, table.environment)
+        keeper: QueueKeeper = QueueCommitter(committer, table.environment)
+        if cluster is not None:
+            keeper = cluster.queue_keeper
+        self._cluster = cluster
+        topics = store.topics if cluster is None else cluster.topics
+        self._topics: Topics = topics
         self._positions = _Positions(committer, table)
         self._logs = OpenQueues(store.directory.writable(), keeper)
         self._path = store.directory.path
@@ -114,8 +124,10 @@ class NodeQueues:
             self._queues = Queues(
                 self._logs, now_ms, self._soon, self._work, self._alarmed, self._totals,
                 Surroundings(
-                    self._store.topics, self._store.channels, self._work,
-                    self._store.deduplication, self._positions, self._store.topics.tell,
+                    self._topics, self._store.channels, self._work,
+                    self._store.deduplication, self._positions, self._topics.tell,
+                    None if self._cluster is None else self._cluster.roamers,
+                    None if self._cluster is None else self._cluster.next_id,
                 ),
             )  # fmt: skip
             if self._changed is not None:

@@ -1004,6 +1004,19 @@ class StoreSettings:
     cluster_tls_server_name: str = _setting(
         "", "the name that brokers' certificates have; without it the host of each broker"
     )
+    cluster_link_port: int = _setting(
+        0,
+        "port where the other nodes of a cluster reach this one, for queues that it owns; 0: any "
+        "free one",
+        low=0,
+        high=65_535,
+    )
+    cluster_link_advertised_address: str = _setting(
+        "",
+        "address of cluster.link.port as other nodes reach it, such as node-1:7070; without it "
+        "listen.host and the port",
+        pattern=r"[^\s/@]+:[0-9]{1,5}",
+    )
     cluster_client_rack: str = _setting(
         "",
         "the rack, or zone, that this process is in, as brokers' broker.rack: partitions are read "

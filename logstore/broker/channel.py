@@ -84,7 +84,9 @@ class Channels:
         self.came: Callable[[], object] | None = None  # told that the first who listens is coming
         # Told of what is published here, but not by who passes it on from there.
         self.onward: Callable[[bytes, Sequence[bytes]], object] | None = None
-        self.onward_apart: Callable[[bytes, Sequence[bytes]], object] | None = None  # likewise
+        # Likewise, for other nodes; of channels apart, too.
+        self.abroad: Callable[[bytes, Sequence[bytes]], object] | None = None
+        self.abroad_apart: Callable[[bytes, Sequence[bytes]], object] | None = None
         self._routes_apart: dict[bytes, Route] = {}
         self._turn: list[Route] = []
         self._payloads: list[bytes] = []
@@ -336,6 +338,8 @@ class Channels:
             self._payloads.append(payload)
         if self.onward is not None:
             self.onward(channel, [payload])
+        if self.abroad is not None:
+            self.abroad(channel, [payload])
         return route.receivers
 
     def publish_many(self, channel: bytes, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
@@ -343,6 +347,8 @@ class Channels:
         receivers = self.put(self.route(channel), payloads, unsafe)
         if self.onward is not None:
             self.onward(channel, payloads)
+        if self.abroad is not None:
+            self.abroad(channel, payloads)
         return receivers
 
     def route(self, channel: bytes) -> Route:
@@ -375,8 +381,8 @@ class Channels:
 
     def publish_apart(self, channel: bytes, payload: bytes) -> int:
         """How many get it, of those that listen to this channel apart."""
-        if self.onward_apart is not None:
-            self.onward_apart(channel, [payload])
+        if self.abroad_apart is not None:
+            self.abroad_apart(channel, [payload])
         return self.hand_out_apart(channel, [payload])
 
     def hand_out_apart(self, channel: bytes, payloads: Sequence[bytes]) -> int:

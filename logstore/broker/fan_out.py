@@ -65,19 +65,19 @@ class FanOut:
         self._next = [it.safe for it in logs]
         self._telling = False  # since something was lost
         self._stops = [it.watch(self._news) for it in logs]
-        channels.onward = self.publish
-        channels.onward_apart = partial(self.publish, apart=True)
+        channels.abroad = self.publish
+        channels.abroad_apart = partial(self.publish, apart=True)
 
     def close(self) -> None:
         """Nothing leaves the node any more, nor comes."""
-        self._channels.onward = self._channels.onward_apart = None
+        self._channels.abroad = self._channels.abroad_apart = None
         for stop in self._stops:
             stop()
 
     # Out
 
     def publish(self, channel: bytes, payloads: Sequence[bytes], *, apart: bool = False) -> None:
-        """As Channels.onward. From any thread, with the channels' lock."""
+        """As Channels.abroad. From any thread, with the channels' lock."""
         if channel.startswith(EVENTS):
             return
         if not apart and channel.isascii() and self._channels.keeps_history(channel.decode()):

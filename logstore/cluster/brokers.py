@@ -21,6 +21,7 @@ from logstore.cluster.backoff import Backoff
 from logstore.cluster.kinds import Kind
 from logstore.cluster.link import ANSWER_S, Answer, Link
 from logstore.cluster.login import Credentials
+from logstore.cluster.spoken import Spoken
 from logstore.cluster.view import View
 from logstore.errors import ClusterUnreachable, LogstoreError
 
@@ -61,7 +62,7 @@ class Around(Protocol):
     def call_at(self, at: float, call: Callable[[], object]) -> Alarm:
         """Have it called at that time."""
 
-    def connect(self, address: Address, link: Link) -> Callable[[], None]:
+    def connect(self, address: Address, link: Spoken) -> Callable[[], None]:
         """Make a connection for the link; gives what is called when there is something to send.
 
         The link is lost when it can't be made, or ends; and a link that is lost ends it.

@@ -14,8 +14,8 @@ from logstore.cluster.identity import Identity, Then
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 
 BLOCK_BITS: Final = 20
+CHECK_BITS: Final = 32
 AHEAD: Final = 2  # blocks that are here beside the one that is used
-LEFT_LEAST: Final = 1024  # numbers with which anything may be begun that needs some
 DEFAULT_HOST: Final = 1  # below all blocks: the number of the host ``/``
 WITHIN: Final = 1 << 61  # above all blocks: numbers that are worked out
 PLACE_BITS: Final = 4
@@ -47,18 +47,13 @@ class Ids:
         self._waiting.append(then)
         self._fill()
 
-    def check(self) -> None:
-        """As Numbers.check."""
-        if not self._blocks and self._end - self._next < LEFT_LEAST:
-            self._fill()
-            why = self._failure or "it is being asked for some"
-            raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
-
     def next(self) -> int:
         """As Numbers.next."""
         if self._next == self._end:
             if not self._blocks:
-                self.check()
+                self._fill()
+                why = self._failure or "it is being asked for some"
+                raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
             self._next = self._blocks.popleft()
             self._end = self._next + (1 << BLOCK_BITS)
             self._fill()
@@ -79,7 +74,7 @@ class Ids:
     def _given(self, found: Identity | LogstoreError) -> None:
         self._asking = False
         if isinstance(found, Identity):
-            start = (found.pid + 1) << BLOCK_BITS
+            start = (_counted(found.pid) + 1) << BLOCK_BITS
             if 0 < start <= _HOST_MOST - (1 << BLOCK_BITS):
                 self._backoff.succeeded()
                 self._failure = None
@@ -96,3 +91,8 @@ class Ids:
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             then(error)
+
+
+def _counted(pid: int) -> int:
+    """A cluster counts them; one of this program's own has a check value in the lower half."""
+    return pid >> CHECK_BITS or pid

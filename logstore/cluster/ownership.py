@@ -110,6 +110,8 @@ class _Partition:
     def _finish(self) -> None:
         assert self.takeover is not None
         takeover = self.takeover
+        if takeover.stage is Stage.OWNED:
+            self._its.ending(self.number)
         self._alarm = self._client.around.call_at(self.now() + FINISH_S, takeover.leave)
         takeover.finish()
 
@@ -202,12 +204,14 @@ class Ownership:
         new_state: Callable[[int], State],
         now_ms: Callable[[], int],
         changed: Callable[[int], object],
+        ending: Callable[[int], object] = lambda number: None,
     ) -> None:
         """``node``, ``address``: of this node, as others know it; ``join(told)`` joins the group,
         which calls ``told`` whenever it has said what this node should own; ``new_state(number)``
         is told of what stands in a partition that is taken over.
 
-        ``changed(number)``: ``owner_of``, or ``served``, is another one.
+        ``changed(number)``: ``owner_of``, or ``served``, is another one. ``ending(number)``: one
+        that is served is about to be given up, and is appended to for the last time.
         """
         self.client = client
         self.topic = topic
@@ -216,6 +220,7 @@ class Ownership:
         self.new_state = new_state
         self.now_ms = now_ms
         self._changed = changed
+        self.ending = ending
         self._partitions: dict[int, _Partition] = {}
         self._turns: Alarm | None = None
         self._stopping = False

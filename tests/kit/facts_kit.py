@@ -17,9 +17,6 @@ class OwnNumbers:
     def __init__(self, start):
         self._numbers = itertools.count(start)
 
-    def check(self):
-        """There are many."""
-
     def next(self):
         return next(self._numbers)
 

@@ -181,14 +181,13 @@ class Joined:
                 self.node.run()
                 moved = bool(self.take()) or moved
 
-    def cut(self, *, noticed=True):
-        """The connection is gone; what was on its way is, too. ``noticed``: by the owner, too."""
+    def cut(self):
+        """The connection is gone; what was on its way is, too."""
         session, talk = self.session, self.talk
         self.session = self.talk = None
         if session is not None:
+            session.close()
             talk.lose(ClusterUnreachable("cut"))
-            if noticed:
-                session.close()
 
     # Clients
 

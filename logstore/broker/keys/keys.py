@@ -66,7 +66,7 @@ class Keys:
         self.clock = clock
         self.chance = Random()
         self.failing: str | None = None  # why nothing can be written just now
-        self.damage: str | None = None  # why what is on disk can't be read
+        self.damage: str | None = None  # why what is on disk can't be read, or there are none
         # Told of changes that could not be written: journal, turn, why.
         self.lost: Callable[[Journal, int, LogstoreError], object] = lambda *_: None
         self.flushed: Callable[[int], object] = lambda _: None  # told of a database
@@ -150,6 +150,10 @@ class Keys:
         self.look_ahead(keyspace)
         if not self._loading:
             self._all_loaded()
+
+    def refuse(self, why: str) -> None:
+        """Commands about keys are told this, and are not carried out."""
+        self.damage = why
 
     def _is_damaged(self, number: int, why: str) -> None:
         self.damage = f"the keys of database {number} can't be read: {why}"

@@ -18,6 +18,7 @@ from logstore.broker.queues.away.owner import Owner
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queue import Then
+from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import ClusterUnreachable, LogstoreError, NotOwned
@@ -58,6 +59,9 @@ class AwaySeat:
     ) -> None:
         """``clock``: ms. ``elsewhere``: the owner says that it is not; find out who is, later."""
         self._of = of
+        self.not_in_transactions = NotAmongNodes(
+            of.facts.name, "transactions at a node that does not own the queue"
+        )
         self._wanted = Wanted(vhost, of.facts.name, of.id)
         self._owner = owner
         self._clock = clock

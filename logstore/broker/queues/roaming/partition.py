@@ -5,7 +5,7 @@ What is settled of them is told to it; what the journal had of them before is wh
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.deaths import DeadLetter
@@ -40,14 +40,14 @@ class Around(NamedTuple):
     logs: QueueLogs
 
 
-class Alarmed:
+class Alarmed(Protocol):
     """What waits for a time."""
 
     def wake(self) -> object:
         """It has come."""
 
 
-class JournalPartition(Alarmed):
+class JournalPartition:
     """In the sessions' thread, but for what workers do."""
 
     def __init__(self, number: int, journal: Log, around: Around) -> None:

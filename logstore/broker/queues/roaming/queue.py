@@ -6,7 +6,7 @@ consumers follow it there, and learn nothing of that.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.amqp.fields import text
 from logstore.broker.policies import Policy
@@ -28,9 +28,27 @@ from logstore.log import Log
 
 Group = Delivered[Any, Any]
 
+PATIENCE_MS: Final = 15_000  # of who fetches, while no node serves the queue
+GETTERS_MAX: Final = 1000  # that wait
+
+
+class _Getter(NamedTuple):
+    """Who fetches one message."""
+
+    channel: Channel
+    no_ack: bool
+    then: Then
+    until_ms: int
+
 
 class Roamers(Protocol):
     """All roaming queues of a process, as each of them knows that."""
+
+    def clock(self) -> int:
+        """Ms since 1970."""
+
+    def alarm(self, queue: "RoamingQueue", at_ms: int) -> None:
+        """Have the queue woken then, at the latest."""
 
     @property
     def opener(self) -> Opener: ...
@@ -77,6 +95,7 @@ class RoamingQueue:
         self.counts = QueueCounts()
         self._roamers = roamers
         self._outlets = Outlets(number, roamers.opener)
+        self._getters: list[_Getter] = []  # who waits for it to be served
         self.seat: Seat = roamers.nowhere(self)
 
     def __repr__(self) -> str:
@@ -90,6 +109,12 @@ class RoamingQueue:
                 seat.subscribe(it)
             except LogstoreError:  # another has it for itself there
                 it.cancelled()
+        getters, self._getters = self._getters, []
+        for getter in getters:
+            try:
+                self._get(getter)
+            except LogstoreError:  # it has waited for long, or may not fetch there
+                getter.then(None)
 
     def plain(self, act: str) -> Queue:
         """As Named.plain. Raises NotOwned."""
@@ -220,10 +245,29 @@ class RoamingQueue:
     def wake(self) -> None:
         """As Named.wake."""
         self.seat.wake()
+        if self._getters:
+            self._give_up()
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """As Named.get."""
-        self.seat.get(channel, no_ack, then)
+        """As Named.get. Waits for a while where it is not served now."""
+        self._get(_Getter(channel, no_ack, then, self._roamers.clock() + PATIENCE_MS))
+
+    def _get(self, getter: "_Getter") -> None:
+        try:
+            self.seat.get(getter.channel, getter.no_ack, getter.then)
+        except NotOwned:
+            if self._roamers.clock() >= getter.until_ms or len(self._getters) >= GETTERS_MAX:
+                raise
+            self._getters.append(getter)
+            self._roamers.alarm(self, getter.until_ms)
+
+    def _give_up(self) -> None:
+        """On those who have waited for long: they get nothing."""
+        now_ms = self._roamers.clock()
+        late = [it for it in self._getters if it.until_ms <= now_ms]
+        self._getters = [it for it in self._getters if it.until_ms > now_ms]
+        for getter in late:
+            getter.then(None)
 
     def purge(self, then: Callable[[int], None]) -> None:
         """As Named.purge."""
@@ -250,6 +294,9 @@ class RoamingQueue:
         if not self.gone:
             self.gone = True
             self.seat.drop()
+            getters, self._getters = self._getters, []
+            for getter in getters:
+                getter.then(None)
             self._outlets.drop()
             self._roamers.left(self)
 

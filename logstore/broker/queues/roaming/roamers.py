@@ -73,6 +73,14 @@ class Roamers:
         self._parked = 0
         self._opening: dict[Lane, list[Callable[[Log | LogstoreError], None]]] = {}
 
+    def clock(self) -> int:
+        """As ``Roamers`` of a queue."""
+        return self._around.clock()
+
+    def alarm(self, queue: RoamingQueue, at_ms: int) -> None:
+        """As ``Roamers`` of a queue."""
+        self._around.alarm(queue, at_ms)
+
     def partition_of(self, queue: int) -> int:
         """Of the journal, by the queue's number."""
         return queue % self._partitions

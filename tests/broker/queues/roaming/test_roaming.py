@@ -8,6 +8,7 @@ from roaming_parts import Common, RoamingNode
 from storage_kit import Opened
 
 from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.roaming.queue import PATIENCE_MS
 from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
 from logstore.errors import NotOwned
@@ -103,10 +104,19 @@ def test_consumers_follow_their_queue(nodes):
     assert not consumer.is_cancelled
 
 
-def test_who_fetches_where_no_node_serves_is_told(nodes):
+def test_who_fetches_where_no_node_serves_waits_for_a_while(nodes):
+    a, b = nodes
     queue, _ = declared(nodes)
-    with pytest.raises(NotOwned, match=r"queue 'q': no node serves it for now; try again"):
-        queue.get(Channel(), True, print)
+    got = []
+    queue.get(Channel(), True, got.append)
+    b.publish(b"q", b"1")
+    a.own_all()
+    a.run(until=lambda: got)
+    assert got[0].delivery.body == b"1"
+    a.lose_all()
+    queue.get(Channel(), True, got.append)
+    a.later(PATIENCE_MS)
+    assert got[1:] == [None]
     with pytest.raises(NotOwned):
         queue.plain("past")
 

@@ -1,0 +1,218 @@
+"""The queues that nodes over a cluster share: which this node owns, and links to the other nodes.
+
+The group of the nodes says which partitions of the journal this one should own; each is taken over
+(``cluster/ownership.py``), and its queues are served here from then on. Those of others are served
+over a link to the node whose claim stands last. Everything is in the sessions' thread.
+"""
+
+import hmac
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from logstore.broker.queues.journal import SettlementNotes
+from logstore.broker.queues.message import Showing
+from logstore.broker.queues.named import Named
+from logstore.broker.queues.queue import Home, Queue
+from logstore.broker.queues.roaming.partition import Around
+from logstore.broker.queues.roaming.queue import RoamingQueue
+from logstore.broker.queues.roaming.roamers import Roamers
+from logstore.broker.queues.roaming.seat import Seat
+from logstore.clock import now_ms
+from logstore.cluster.brokers import Address
+from logstore.cluster.claims import Claim
+from logstore.cluster.client import Client
+from logstore.cluster.membership import Membership
+from logstore.cluster.own_rules import PREFIX, OwnTopic
+from logstore.cluster.ownership import Ownership
+from logstore.cluster.peer import Identity
+from logstore.cluster.state_log import Replayed, StateLog
+from logstore.cluster.waiters import WaitFor
+from logstore.cluster_queues import ClusterQueues, queue_of
+from logstore.counts.queues import QueueTotals
+from logstore.errors import LogstoreError, NotOwned
+from logstore.neighbours import Neighbours
+from logstore.protocols.house import House, Work
+from logstore.protocols.relay import doorway
+from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.session import Doorway
+from logstore.turn import Turn
+
+if TYPE_CHECKING:
+    from logstore.broker.queues.queues import Queues
+    from logstore.broker.queues.vhost import Vhost
+
+# So many nodes at the most have queues of their own; more partitions take longer to take over.
+JOURNAL: Final = OwnTopic(
+    f"{PREFIX}queues",
+    12,
+    {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+)
+GROUP: Final = f"{PREFIX}nodes"
+
+log: Final = logging.getLogger("logstore.cluster")
+
+
+def secret_of(password: str, cluster_id: str) -> bytes:
+    """What nodes show each other that they are nodes: who may log in at the cluster is one."""
+    return hmac.digest(password.encode(), f"links of {cluster_id}".encode(), "sha256")
+
+
+class NodeRoaming:
+    """Of one node; the ``Elsewhere`` of its roamers."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        work: Work,
+        client: Client,
+        wait_for: WaitFor,
+        logs: ClusterQueues,
+        node: str,
+        secret: bytes,
+    ) -> None:
+        """``node``: its name, which no other has."""
+        self._turn = turn
+        self._work = work
+        self._client = client
+        self._wait_for = wait_for
+        self._node = node
+        self._secret = secret
+        self._queues: Queues | None = None
+        around = Around(now_ms, turn.soon, self._alarm, work, logs)
+        self.roamers = Roamers(around, logs, self, JOURNAL.partitions, QueueTotals())
+        self._ownership: Ownership | None = None
+        self._replayed: dict[int, Replayed] = {}
+        self._logs: dict[int, StateLog] = {}
+        self._claims: dict[int, Claim | None] = {}  # as the roamers were told
+        self._door: RelayDoor | None = None
+        me, random = Identity(node.encode(), secret), client.random
+        self._neighbours = Neighbours(
+            me, client.around, turn.soon, random, Showing(), self._neighbour_changed
+        )
+
+    def _alarm(self, it: Any, at_ms: int) -> None:  # noqa: ANN401  what waits for a time
+        assert self._queues is not None
+        self._queues.alarm(it, at_ms)
+
+    # Its links
+
+    def door(self, house: House) -> Doorway:
+        """Where other nodes come in."""
+        self._door = doorway.made(house, self._node.encode(), self._secret, self._find, {})
+        return doorway.open(self._door)
+
+    def _find(self, vhost: bytes, name: bytes, number: int) -> Named:
+        """As RelayDoor.find."""
+        assert self._queues is not None
+        there = self._queues.vhosts.get(vhost)
+        queue = None if there is None else there.topology.queue(name)
+        if isinstance(queue, RoamingQueue) and queue.id == number and isinstance(queue.seat, Queue):
+            return queue
+        # It was made, or changed its owner, a moment ago: the one who asks tries again.
+        raise NotOwned(f"queue {name!r} is not served by node {self._node} now; try again")
+
+    def seat(self, queue: RoamingQueue, partition: int, home: Home) -> Seat | None:
+        """As Elsewhere.seat."""
+        claim = self._claims.get(partition)
+        if claim is None or claim.word.node == self._node:
+            return None
+        node = claim.word.node.encode()
+        return self._neighbours.seat(queue, cast("Vhost", home).name, node, now_ms)
+
+    def _neighbour_changed(self, node: bytes) -> None:
+        """Its queues are served by it now, or are not."""
+        for partition, claim in self._claims.items():
+            if claim is not None and claim.word.node.encode() == node:
+                self.roamers.moved(partition)
+
+    # What it owns
+
+    def join(self, queues: "Queues", address: str) -> None:
+        """Become one of those that own queues. ``address``: where other nodes reach its links."""
+        self._queues = queues
+        self._ownership = Ownership(
+            self._client, self._wait_for, JOURNAL.name, self._node, address, self._membership,
+            self._new_state, now_ms, self._changed, self._ending,
+        )  # fmt: skip
+
+    def _membership(self, told: Callable[[], object]) -> Membership:
+        client = self._client
+        return Membership(client.brokers, client.around, client.random, GROUP, JOURNAL.name, told)
+
+    def _new_state(self, number: int) -> Replayed:
+        replayed = self._replayed[number] = Replayed(SettlementNotes)
+        return replayed
+
+    def _changed(self, number: int) -> None:
+        """Who owns a partition is another one, or may be."""
+        ownership = self._ownership
+        if ownership is None:  # it is being made
+            self._turn.soon(partial(self._changed, number))
+            return
+        takeover = ownership.served(number)
+        if takeover is None:
+            self._let_go(number, told=False)
+        elif number not in self._logs:
+            replayed = self._replayed.pop(number)
+            log_ = StateLog(takeover, replayed, now_ms, self._elsewhere)
+            self._logs[number] = log_
+            try:
+                self.roamers.own(number, log_)
+            except LogstoreError as error:
+                log.error("partition %d of the queues can't be served: %s", number, error)  # noqa: TRY400
+                self._let_go(number, told=False)
+                takeover.leave()
+        claim = ownership.owner_of(number)
+        if claim != self._claims.get(number):
+            self._claims[number] = claim
+            if claim is not None and claim.word.node != self._node:
+                self._neighbours.know(claim.word.node.encode(), _address(claim.word.address))
+            self.roamers.moved(number)
+            self._forget_others()
+
+    def _elsewhere(self, job: Callable[[], object]) -> object:
+        return self._work(job, lambda _: None)
+
+    def _ending(self, number: int) -> None:
+        """It is about to be given up: what is settled can be told still."""
+        self._let_go(number, told=True)
+
+    def _let_go(self, number: int, *, told: bool) -> None:
+        its = self._logs.pop(number, None)
+        if its is not None:
+            assert self._door is not None
+            self._door.leave(lambda queue: self.roamers.partition_of(queue.id) == number)
+            self.roamers.lose(number, told=told)
+            its.close()
+
+    def _forget_others(self) -> None:
+        """Nodes that own nothing any more."""
+        owning = {it.word.node.encode() for it in self._claims.values() if it is not None}
+        for node in [it for it in self._neighbours.nodes if it not in owning]:
+            self._neighbours.forget(node)
+
+    def lanes_came(self, topic: str) -> None:
+        """A topic has come, or has grown, that may be a queue's."""
+        number = queue_of(topic)
+        if number is not None:
+            self.roamers.lanes_came({number})
+
+    # Its end
+
+    def leave(self, then: Callable[[object], None]) -> None:
+        """All is given up; ``then``, once that is done, or takes too long."""
+        if self._ownership is None:
+            then(None)
+        else:
+            self._ownership.stop(lambda: then(None))
+
+    def close(self) -> None:
+        """No link is made any more."""
+        self._neighbours.close()
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port) if port.isdecimal() else 0

@@ -1,0 +1,74 @@
+"""Nodes over a cluster, each a process; the cluster is a server of this program, or a real one."""
+
+import os
+import signal
+import subprocess
+
+from serving import COMMAND, DEADLINE_S, OF_SLOW_MACHINES, Serving, place_of
+
+
+class ServingNode:
+    """``logstore serve --cluster``; ``redis``, ``amqp`` and ``http`` are where clients connect."""
+
+    def __init__(self, data, cluster, *words, config="", **settings):
+        """``cluster``: addresses of brokers; ``config``: what its configuration file says."""
+        self.data = data
+        if config:
+            data.mkdir(exist_ok=True)
+            (data / "logstore.toml").write_text(config)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
+        environment |= {f"LOGSTORE_{name.upper()}": str(it) for name, it in settings.items()}
+        self._errors = open(f"{data}.stderr", "a+b")  # noqa: SIM115  closed by stop
+        self.process = subprocess.Popen(
+            [
+                COMMAND, "serve", "--data", data, "--cluster", cluster, "--resp-port", "0",
+                "--amqp-port", "0", "--stomp-port", "-1", "--http-port", "0", *words,
+            ],
+            stdout=subprocess.PIPE, stderr=self._errors, env=environment,
+        )  # fmt: skip
+        self.redis, self.amqp, self.http = (self._place() for _ in range(3))
+
+    def _place(self):
+        line = self.process.stdout.readline().decode()
+        assert line.startswith("serving "), self.errors()
+        return place_of(line)
+
+    def errors(self):
+        """As Serving.errors."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode().splitlines(keepends=True)
+        return "".join(line for line in lines if not any(it in line for it in OF_SLOW_MACHINES))
+
+    def stop(self, number=signal.SIGTERM):
+        """(exit code, what it said on standard error)"""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(DEADLINE_S)
+        if not self._errors.closed:
+            self.process.stdout.close()
+            self.said = self.errors()
+            self._errors.close()
+        return code, self.said
+
+
+class Cluster:
+    """A server that is the cluster of some nodes."""
+
+    def __init__(self, path):
+        self._path = path
+        self.broker = Serving(path / "cluster", resp_port=-1)
+        self.nodes = {}
+
+    @property
+    def address(self):
+        return self.broker.address
+
+    def node(self, name, *words, **settings):
+        """One that is new, or was stopped."""
+        node = self.nodes[name] = ServingNode(self._path / name, self.address, *words, **settings)
+        return node
+
+    def stop(self):
+        for node in self.nodes.values():
+            node.stop()
+        self.broker.stop()
