@@ -7,9 +7,14 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from shares_kit import ACCEPT, EARLY, LOCK_MS, REJECT, RELEASE, RENEW, Shop, append
 
+from logstore.broker.shared.letter import OFFSET, PARTITION
 from logstore.broker.shares.partition import Limits
+from logstore.config import Config
 from logstore.errors import Refused
+from logstore.records.decode import decode
 
+DEAD = "dlq.g"
+PERMITS = {"errors.deadletterqueue.group.enable": "true"}
 MEMBERS = "abc"
 PARTITIONS = 2
 WHO, WHERE = st.sampled_from(MEMBERS), st.integers(0, PARTITIONS - 1)
@@ -38,11 +43,15 @@ class Record:
         self.deliveries = 0  # since the last kill
         self.done = False  # told so
         self.perhaps = False  # it was said, and nothing was heard yet
+        self.rejected = False  # told so
+        self.rejecting = False  # said, whatever was heard
 
 
 class World:
     def __init__(self, limits):
-        self.shop = Shop(rules=EARLY._replace(limits=limits))
+        self.shop = Shop(rules=EARLY._replace(limits=limits, dead_letters=DEAD))
+        if limits.letters:
+            self.shop.topic(DEAD, settings=Config().topic(PERMITS))
         self.limits = limits
         self.topic = self.shop.topic(partitions=PARTITIONS)
         self.records = [[], []]
@@ -106,6 +115,7 @@ class World:
                     record.due = self.shop.ms + LOCK_MS
                 else:
                     record.owner, record.perhaps = "the journal", True
+                    record.rejecting = record.rejecting or kind is REJECT
         self.under_way.append(under_way)
         self.hear()
 
@@ -126,6 +136,7 @@ class World:
                 record.owner = None if error is None or member not in self.sessions else member
                 if error is None:
                     record.done = kind is not RELEASE or self._dead(record)
+                    record.rejected = kind is REJECT
                 elif record.due <= self.shop.ms:
                     record.owner = None
         self.under_way = left
@@ -200,6 +211,34 @@ class World:
             missing = expected - set(seen)
             # What was said, and never heard of, may be done with.
             assert all(its[o].perhaps for o in missing), missing
+
+    def letters(self):
+        """The partition and the offset of each record that has one, as often as it has."""
+        while self.shop.journal.synced < self.shop.journal.end:
+            self.sync()
+        its = self.shop.by_name(DEAD).partitions[0]
+        said = [dict(it.headers) for batch in its.read(0, 1 << 30) for it in decode(batch)]
+        return [(int(it[PARTITION]), int(it[OFFSET])) for it in said]
+
+
+@given(TYPES, st.lists(STEPS, max_size=30))
+def test_what_is_rejected_has_one_dead_letter_after_any_kill_and_nothing_else_has(types, steps):
+    world = World(Limits(deliveries=1 << 14, locks=1000, lock_ms=LOCK_MS, letters=True))
+    world.append(0, 5)
+    world.take("a", 0, 5)
+    world.say("a", 0, 0, types)
+    for what, *rest in steps:
+        note(f"{what} {rest}")
+        getattr(world, what)(*rest)
+    world.drain()
+    before = world.letters()
+    world.drain()
+    found = world.letters()
+    assert found == before
+    assert len(found) == len(set(found))
+    every = [((n, o), it) for n, its in enumerate(world.records) for o, it in enumerate(its)]
+    assert {at for at, it in every if it.rejected} <= set(found)
+    assert set(found) <= {at for at, it in every if it.rejecting}
 
 
 @given(st.lists(STEPS, max_size=30))
