@@ -128,6 +128,9 @@ class KeptNews(NamedTuple):
 class Numbers(Protocol):
     """Where facts have their numbers from, where others make facts, too."""
 
+    def check(self) -> None:
+        """Called before what needs some numbers. Raises ClusterUnreachable if there are too few."""
+
     def next(self) -> int:
         """One that no fact has. Raises ClusterUnreachable."""
 

@@ -12,7 +12,7 @@ from logstore.errors import LogFailed, LogstoreError
 from logstore.log import Log
 
 READ_BYTES: Final = 64 << 10
-TURN_RECORDS: Final = 256  # applied in one turn, of some 20 us each
+TURN_RECORDS: Final = 128  # applied and shown in one turn, of some 60 us each
 
 Then = Callable[[LogstoreError | None], object]
 

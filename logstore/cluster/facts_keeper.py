@@ -34,7 +34,7 @@ from logstore.cluster.facts import (
     takes,
     with_number,
 )
-from logstore.cluster.facts_follower import FactsFollower, Then
+from logstore.cluster.facts_follower import TURN_RECORDS, FactsFollower, Then
 from logstore.cluster.ids import DEFAULT_HOST, WITHIN
 from logstore.errors import Closed, ClusterBehind, LogstoreError, RecordTooLarge, Refused
 from logstore.kept import Keeping
@@ -55,7 +55,7 @@ from logstore.kept_users import AccessNews, KeptAccess, Unreadable
 from logstore.log import NOT_KNOWN, Log
 from logstore.records.encode import encode
 
-BATCH_RECORDS: Final = 256  # of several changes; others read them in one turn
+BATCH_RECORDS: Final = TURN_RECORDS  # of several changes
 BATCH_BYTES_MAX: Final = 900_000  # a broker takes 1 MiB, with what is around it
 WAITING_BYTES_MAX: Final = 16 << 20  # of what is not read back
 WAITING_MAX: Final = 65_536  # changes
@@ -69,7 +69,7 @@ class _Change:
     """One that is not read back."""
 
     __slots__ = (
-        "counted", "done", "error", "forget", "keep", "keeping", "new", "size", "tries",
+        "counted", "done", "error", "forget", "keep", "keeping", "new", "of_users", "size", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,7 @@ class _Change:
         self.keeping = keeping  # None: nobody waits for it
         self.size = size
         self.counted = [key_of(it) for it in keep], list(forget)  # as they wait
+        self.of_users = any(number_of(it) is None for keys in self.counted for it in keys)
         self.new: set[bytes] = set()  # keys of which there was nothing before
         self.tries = 0
         self.done = False
@@ -113,7 +114,9 @@ class FactsKeeper:
         self._token = token
         self._numbers = numbers
         self._batches = 0
-        self._order: deque[_Change] = deque()  # those that somebody waits for
+        # Those that somebody waits for, in the order in which they are told. Users are told of
+        # beside the rest: of them nothing is sent again, and what others append comes after that.
+        self._order: dict[bool, deque[_Change]] = {False: deque(), True: deque()}
         self._waiting: deque[_Change] = deque()  # to be sent
         self._sent: _Sent | None = None
         self._asked: _Sent | None = None  # of which nobody knows where it stands
@@ -134,6 +137,10 @@ class FactsKeeper:
         """Who shows from now on what has changed: also some that this node has changed itself."""
         self._routing = routing or self._routing
         self._access = access or self._access
+
+    def read_to_end(self, then: Then) -> None:
+        """As FactsFollower.read_to_end: before it is said that there is none of a name."""
+        self._follower.read_to_end(then)
 
     def begin(self, then: Then) -> None:
         """``then`` is called once all is read, and there is the host ``/``; or with why not."""
@@ -173,7 +180,7 @@ class FactsKeeper:
         except LogstoreError as error:
             self._soon(partial(keeping.finish, error))
             return keeping
-        self._order.append(change)
+        self._order[change.of_users].append(change)
         self._add(change)
         return keeping
 
@@ -484,10 +491,11 @@ class FactsKeeper:
         for change in changes:
             if change.error is not None:
                 self._show_again(change)
-        while self._order and self._order[0].done:
-            first = self._order.popleft()
-            if first.keeping is not None:
-                first.keeping.finish(first.error)
+        for order in self._order.values():
+            while order and order[0].done:
+                first = order.popleft()
+                if first.keeping is not None:
+                    first.keeping.finish(first.error)
         self._soon(self._send)
 
     def _show_again(self, change: _Change) -> None:

@@ -16,6 +16,7 @@ from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 BLOCK_BITS: Final = 20
 CHECK_BITS: Final = 32
 AHEAD: Final = 2  # blocks that are here beside the one that is used
+LEFT_LEAST: Final = 1024  # numbers with which anything may be begun that needs some
 DEFAULT_HOST: Final = 1  # below all blocks: the number of the host ``/``
 WITHIN: Final = 1 << 61  # above all blocks: numbers that are worked out
 PLACE_BITS: Final = 4
@@ -47,13 +48,18 @@ class Ids:
         self._waiting.append(then)
         self._fill()
 
+    def check(self) -> None:
+        """As Numbers.check."""
+        if not self._blocks and self._end - self._next < LEFT_LEAST:
+            self._fill()
+            why = self._failure or "it is being asked for some"
+            raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
+
     def next(self) -> int:
         """As Numbers.next."""
         if self._next == self._end:
             if not self._blocks:
-                self._fill()
-                why = self._failure or "it is being asked for some"
-                raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
+                self.check()
             self._next = self._blocks.popleft()
             self._end = self._next + (1 << BLOCK_BITS)
             self._fill()

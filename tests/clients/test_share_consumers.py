@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import AcknowledgeType, KafkaException, ShareConsumer
-from librdkafka import create, produce
+from librdkafka import consume, create, produce
 from serving import DEADLINE_S
 from wire_client import WireClient
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.long
 
 GROUP = 32
 ACCEPT, RELEASE = 1, 2
+KILLS = 4
 
 
 def setting(server, group, name="share.auto.offset.reset", value="earliest"):
@@ -266,6 +267,96 @@ def test_librdkafka_accepts_releases_and_rejects_each_by_itself(start):
     }  # fmt: skip
     assert standing(server) == {("t", 0): (6, 0)}
     assert server.stop()[0] == 0
+
+
+def rejected(server, count, refuses, *, deadline_s=DEADLINE_S):
+    """The offsets of so many records, of which a member rejects some and accepts the others; those
+    of which it was told that this is so.
+    """
+    consumer = sharer(server, share_acknowledgement_mode="explicit")
+    said, told, deadline = {}, set(), time.monotonic() + deadline_s
+    while len(told) < count and time.monotonic() < deadline:
+        batch = [it for it in consumer.poll(0.5) if it.error() is None]
+        for message in batch:
+            kind = AcknowledgeType.REJECT if refuses(message) else AcknowledgeType.ACCEPT
+            consumer.acknowledge(message, kind)
+            said[message.offset()] = kind
+        if outcome := committing(consumer):
+            assert not any(outcome.values())
+            told |= {it.offset() for it in batch}
+    consumer.close()
+    assert len(told) == count
+    return {it for it, kind in said.items() if kind is AcknowledgeType.REJECT}
+
+
+def with_dead_letters(server, partitions=1, **more):
+    create(server, "t")
+    create(server, "dlq.g", partitions, errors_deadletterqueue_group_enable="true")
+    settings = {
+        "share.auto.offset.reset": "earliest", "errors.deadletterqueue.topic.name": "dlq.g", **more
+    }  # fmt: skip
+    for name, value in settings.items():
+        setting(server, "g", name, value)
+
+
+def letters(server, count):
+    """(offset, deliveries, why, value) each."""
+    found = []
+    for message in consume(server, count, ("dlq.g", 0, 0)):
+        said = {name: value.decode() for name, value in message.headers()}
+        assert (said["__dlq.errors.topic"], said["__dlq.errors.partition"]) == ("t", "0")
+        assert said["__dlq.errors.group"] == "g"
+        found.append((
+            int(said["__dlq.errors.offset"]), int(said["__dlq.errors.delivery.count"]),
+            said["__dlq.errors.message"], message.value(),
+        ))  # fmt: skip
+    return found
+
+
+def test_what_librdkafka_rejects_has_a_dead_letter_with_what_it_holds(start):
+    server = start()
+    with_dead_letters(server, **{"errors.deadletterqueue.copy.record.enable": "true"})
+    produce(server, "t", [b"%d" % n for n in range(20)])
+    those = rejected(server, 20, lambda it: it.offset() % 3 == 0)
+    assert those == set(range(0, 20, 3))
+    why = "Offset rejected by client."
+    expected = [(it, 1, why, b"%d" % it) for it in sorted(those)]
+    assert letters(server, len(expected)) == expected
+    assert standing(server) == {("t", 0): (20, 0)}
+    code, errors = server.stop()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+def test_what_was_delivered_too_often_has_one(start):
+    server = start()
+    with_dead_letters(server, **{"share.delivery.count.limit": "2"})
+    produce(server, "t", [b"x"])
+    for _ in range(2):
+        with Member(server, topic_id(server, "t")) as member:
+            assert member.fetch().keys() == {0}  # and it leaves
+    why = "Offset delivery count exceeded the threshold."
+    assert letters(server, 1) == [(0, 2, why, None)]
+    assert server.stop()[0] == 0
+
+
+def test_after_a_kill_each_that_was_rejected_has_one_dead_letter(start, tmp_path):
+    """It comes as soon as the last of them is answered, while letters are on their way."""
+    server = start()
+    with_dead_letters(server)
+    for _ in range(KILLS):
+        produce(server, "t", [b"x"] * 50)
+        assert len(rejected(server, 50, lambda it: True)) == 50
+        server.stop(signal.SIGKILL)
+        server = start(port=server.endpoint[1])
+    with Member(server, topic_id(server, "t")) as member:
+        assert member.fetch(wait_ms=0) == {}  # and what is left goes
+    count = 50 * KILLS
+    assert sorted(it[0] for it in letters(server, count)) == list(range(count))
+    assert standing(server) == {("t", 0): (count, 0)}
+    assert server.stop()[0] == 0
+    with logstore.open(tmp_path / "data") as store:
+        assert store.topic("dlq.g").partition(0).end == count
 
 
 def test_librdkafka_goes_on_over_a_kill_of_the_server(start):

@@ -6,7 +6,7 @@ import pytest
 
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.identity import Identity
-from logstore.cluster.ids import AHEAD, BLOCK_BITS, WITHIN, Ids
+from logstore.cluster.ids import AHEAD, BLOCK_BITS, LEFT_LEAST, WITHIN, Ids
 from logstore.errors import ClusterUnreachable, LogstoreError
 
 
@@ -43,10 +43,24 @@ def test_blocks_are_asked_for_ahead_and_used_one_after_the_other(monkeypatch):
     around.give(7)
     found += [around.ids.next() for _ in range(5)]
     assert found == [2, 3, 4, 5, 16, 17]
-    with pytest.raises(ClusterUnreachable, match="no numbers of the cluster left"):
-        around.ids.next()
+    for ask in (around.ids.next, around.ids.check):
+        with pytest.raises(ClusterUnreachable, match="no numbers of the cluster left"):
+            ask()
     around.give(9)
     assert around.ids.next() == 20
+
+
+def test_nothing_is_begun_for_which_there_may_be_too_few(monkeypatch):
+    monkeypatch.setattr("logstore.cluster.ids.BLOCK_BITS", 11)
+    around = Around()
+    around.ids.begin(lambda error: None)
+    around.give(1)
+    around.ids.check()
+    for _ in range((1 << 11) - LEFT_LEAST + 1):
+        around.ids.next()
+    with pytest.raises(ClusterUnreachable):
+        around.ids.check()
+    assert around.ids.next() < 3 << 11, "what was begun before has them"
 
 
 @pytest.mark.parametrize("answer", [ClusterUnreachable("nobody is there"), -1])

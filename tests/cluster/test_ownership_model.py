@@ -40,7 +40,11 @@ class OwnershipModel(RuleBasedStateMachine):
     def name_anew(self, node):
         identities = node.client.identities
         named = identities.named
-        identities.named = lambda name, then: named(f"{name} {self.names}", then)
+
+        def anew(name, then, *again):
+            named(name if again else f"{name} {self.names}", then, *again)
+
+        identities.named = anew
 
     def look_at(self, number):
         """Whatever the broker takes, a reader that has read all the rest is there for it."""
@@ -95,12 +99,12 @@ class OwnershipModel(RuleBasedStateMachine):
 
     # What nodes do
 
-    @rule(number=NUMBERS)
-    def append(self, number):
+    @rule(number=NUMBERS, count=st.integers(1, 4))
+    def append(self, number, count):
         """All who take themselves for the owner, and run."""
         for node in self.running():
-            taking = node.owns.served(number)
-            if taking is not None:
+            for _ in range(count if number in node.owned() else 0):
+                taking = node.owns.served(number)
                 value = b"%d" % self.value
                 self.value += 1
                 mark = node.append(number, value) - 1
@@ -113,6 +117,7 @@ class OwnershipModel(RuleBasedStateMachine):
             if taking is not None:
                 before = int(taking.log.start + (taking.log.end - taking.log.start) * share)
                 node.owns.trim(number, before, lambda _: None)
+        self.pass_time(0.2)
 
     @rule(seconds=st.sampled_from([0.05, 0.5, 2]))
     def time(self, seconds):

@@ -181,13 +181,14 @@ class Joined:
                 self.node.run()
                 moved = bool(self.take()) or moved
 
-    def cut(self):
-        """The connection is gone; what was on its way is, too."""
+    def cut(self, *, noticed=True):
+        """The connection is gone; what was on its way is, too. ``noticed``: by the owner, too."""
         session, talk = self.session, self.talk
         self.session = self.talk = None
         if session is not None:
-            session.close()
             talk.lose(ClusterUnreachable("cut"))
+            if noticed:
+                session.close()
 
     # Clients
 

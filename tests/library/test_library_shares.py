@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from crafted import not_packed, put, three, with_deltas
@@ -37,6 +38,7 @@ from logstore.records.compression import Compression
 from logstore.records.encode import encode
 from logstore.store import open_store
 
+DEADLINE_S = 30  # for what comes without being waited for
 LOCK_S = 30  # share.record.lock.duration.ms
 
 
@@ -95,6 +97,51 @@ def test_what_is_accepted_or_rejected_does_not_come_again_and_the_rest_does(stor
         consumer.renew(four)
         assert counts(consumer.get_many(10, 0)) == {1: 2}
     assert left(store) == {1: 3, 4: 2, 5: 2}
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_what_is_rejected_or_delivered_too_often_has_a_dead_letter(store, copies):
+    dead = store.create_topic("dlq.g", settings={"errors.deadletterqueue.group.enable": "true"})
+    fill(store, 4)
+    settings = {
+        "errors.deadletterqueue.topic.name": "dlq.g", "share.delivery.count.limit": "2",
+        "errors.deadletterqueue.copy.record.enable": str(copies).lower(),
+    }  # fmt: skip
+    with member(store, explicit=True, settings=settings) as consumer:
+        zero, one, two, _ = consumer.get_many(10)
+        consumer.accept(zero)
+        consumer.reject(one)
+        consumer.release(two)
+        [two] = consumer.get_many(10, 0)
+        consumer.release(two)
+        deadline = time.monotonic() + DEADLINE_S
+        while dead.partition(0).safe < 2 and time.monotonic() < deadline:
+            assert consumer.get(0.01) is None  # what is left to do is done meanwhile
+    with store.consumer("dlq.g", start="earliest") as letters:
+        found = list(letters)
+    said = [dict(it.headers) for it in found]
+    assert [it["__dlq.errors.offset"] for it in said] == [b"1", b"2"]
+    assert [it["__dlq.errors.delivery.count"] for it in said] == [b"1", b"2"]
+    assert [it.value for it in found] == ([b"1", b"2"] if copies else [None, None])
+    assert left(store) == {3: 2}
+    assert dead.partition(0).end == 2
+
+
+def test_a_dead_letter_that_was_on_its_way_at_the_end_comes_once(tmp_path):
+    settings = {"errors.deadletterqueue.topic.name": "dlq.g"}
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("in")
+        store.create_topic("dlq.g", settings={"errors.deadletterqueue.group.enable": "true"})
+        fill(store, 2)
+        consumer = member(store, explicit=True, settings=settings)
+        consumer.reject(*consumer.get_many(10))
+    deadline = time.monotonic() + DEADLINE_S
+    for _ in range(3):
+        with logstore.open(tmp_path / "data") as store, member(store, explicit=True) as consumer:
+            letters = store.topic("dlq.g").partition(0)
+            while letters.safe < 2 and time.monotonic() < deadline:
+                assert consumer.get(0.01) is None
+            assert letters.end == 2
 
 
 def test_each_thing_is_said_once(store):

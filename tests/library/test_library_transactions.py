@@ -43,6 +43,7 @@ from logstore.errors import (
 )
 from logstore.open_queues import journal_there
 from logstore.records.encode import encode
+from logstore.storage.flusher import Flusher
 from logstore.store import open_store
 from logstore.store_transaction import Transaction
 
@@ -152,6 +153,13 @@ def test_one_alone_takes_one_sync_by_the_thread_that_waits(tmp_path, monkeypatch
             super().sync(fd)
             self.whose.append(threading.current_thread())
 
+    soon, hurried = Flusher.soon, []
+
+    def asked(self, log, within_ms=0):
+        hurried.append(not within_ms)
+        soon(self, log, within_ms)
+
+    monkeypatch.setattr(Flusher, "soon", asked)
     disk = WhoseDisk()
     config = Config({"queue.ack.sync.ms": (str(MINUTE_MS), "test")})  # of what nobody waits for
     with open_store(tmp_path / "data", disk=disk, config=config) as store:
@@ -161,6 +169,7 @@ def test_one_alone_takes_one_sync_by_the_thread_that_waits(tmp_path, monkeypatch
         messages = [store.queue("jobs").get() for _ in range(5)]
         one(store, lambda tx: tx.append("out", b"first")).positions()  # all is open now
         disk.whose.clear()
+        hurried.clear()
         with store.consumer("in", group="g") as consumer:
             for number, (record, message) in enumerate(zip(consumer, messages, strict=True), 1):
                 with store.transaction() as tx:
@@ -168,6 +177,7 @@ def test_one_alone_takes_one_sync_by_the_thread_that_waits(tmp_path, monkeypatch
                     tx.ack(message)
                     tx.commit_offset(consumer, record)
                 assert disk.whose == [threading.current_thread()] * number
+        assert not any(hurried)  # nobody else was woken for it
         log = store.topic("out").partition(0)
         assert (log.safe, log.end) == (1, 6)
         assert [it.offset for it in tx.positions()] == [5]

@@ -37,7 +37,7 @@ from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
-from logstore.broker.queues.vhost import Crossings, Vhost
+from logstore.broker.queues.vhost import Crossings, ReadOn, Vhost
 from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
@@ -400,6 +400,12 @@ class Queues:
         """Have it called when the turn ends; from any thread."""
         self._soon(call)
 
+    def check_numbers(self) -> None:
+        """As Host.check_numbers."""
+        numbers = self._logs.keeper.numbers
+        if numbers is not None:
+            numbers.check()
+
     def next_id(self) -> int:
         """A number that none has had."""
         if self._surroundings.next_id is not None:
@@ -560,6 +566,11 @@ class Queues:
         if facts.lasts and roamers is not None:
             return roamers.make(number, facts, vhost, policy)
         return Queue(number, facts, vhost, owner, policy=policy)
+
+    @property
+    def read_on(self) -> ReadOn | None:
+        """As Host.read_on."""
+        return self._surroundings.read_on
 
     def declared(self, queue: Queue) -> None:
         """A queue is made that lasts."""

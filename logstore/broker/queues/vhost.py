@@ -68,6 +68,10 @@ CIRCLES_MAX: Final = 64  # dead letters that die at once where they go, and so o
 log: Final = logging.getLogger("logstore.queues")
 
 
+# Has it called once all is here that other nodes have made, or with why that is not known.
+ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
+
+
 class Host(Protocol):
     """What a virtual host needs of the process."""
 
@@ -108,6 +112,9 @@ class Host(Protocol):
         """It is gone: nobody asks for them any more."""
 
     def next_id(self) -> int: ...
+    def check_numbers(self) -> None:
+        """Whether there are numbers for what is about to be changed. Raises ClusterUnreachable."""
+
     @property
     def routes(self) -> "Crossings": ...
     def keeps_history(self, name: str) -> bool:
@@ -122,6 +129,10 @@ class Host(Protocol):
         self, vhost: "Vhost", number: int, facts: QueueFacts, owner: object | None
     ) -> Queue | RoamingQueue:
         """One that is to be there. Raises InvalidQueueArgument, NotAmongNodes."""
+
+    @property
+    def read_on(self) -> ReadOn | None:
+        """For who is to say that there is none of a name; None: no other node makes any."""
 
     def declared(self, queue: Queue) -> None:
         """There is a queue that is to last."""
@@ -221,6 +232,7 @@ class Vhost:
 
     def set_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> Pending:
         """As Governing.change."""
+        self._host.check_numbers()
         return self._governing.change(put, removed)
 
     def policy_of(self, facts: QueueFacts) -> Policy | None:
@@ -291,6 +303,7 @@ class Vhost:
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
         """As ``Topology.declare``. None: there is nothing to be kept. Also raises Circular."""
+        self._host.check_numbers()
         if not self.topology.has_exchange(facts.name):
             self._host.routes.check_exchange(self, facts)
         change = self.topology.declare(facts)
@@ -305,6 +318,7 @@ class Vhost:
 
     def bind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.bind``. Also raises Locked, Circular."""
+        self._host.check_numbers()
         self._host.routes.check_binding(self, binding)
         change = self.topology.bind(binding, lambda queue: _check_owner(queue, owner))
         return self._made(binding, change, lambda: self.topology.unbind(binding))
@@ -567,6 +581,15 @@ class Vhost:
     # What other nodes have changed: nothing of it is kept again
 
     @property
+    def read_on(self) -> ReadOn | None:
+        """As Host.read_on."""
+        return self._host.read_on
+
+    def in_place_of(self, queue: Named) -> Named:
+        """The one of its name: another node may have made that at the same moment."""
+        return self.topology.queue(queue.facts.name) or queue
+
+    @property
     def rows(self) -> Rows:
         """What is kept of it."""
         return self._rows
@@ -578,6 +601,8 @@ class Vhost:
     def follow_queue(self, queue: Named) -> None:
         """One that another node has made."""
         self._add(queue)
+        if isinstance(queue, Queue):
+            self._host.declared(queue)
         self.followed()
 
     def followed(self) -> None:

@@ -45,7 +45,7 @@ from logstore.records.record import Record
 
 STEP_MAX: Final = 500  # letters that go at once: each takes 20 us of a worker
 STEP_BYTES: Final = 1 << 20  # of what is copied into them, beside the last
-STEPS_MAX: Final = 4  # that are on their way, of all partitions
+STEPS_MAX: Final = 2  # that are on their way, of all partitions: each has a worker for a while
 RETRY_MS: Final = 1000  # after which what could not go is tried again
 SERVERS: Final = "__"  # names of topics begin so that no group's letters may go to
 SAID_MAX: Final = 1000  # groups of which it is known what was said last
@@ -97,6 +97,17 @@ class _Step(NamedTuple):
     def target(self) -> Target:
         """As Kafka has it: by the partition that they come from."""
         return Target(self.to.uuid, self.origin.partition % len(self.to.partitions))
+
+    @property
+    def can_be_brought(self) -> bool:
+        """Whether the log that they go to has not failed: else nobody was told of them."""
+        its = self.to.at_hand(self.target.partition)
+        try:
+            if its is not None:
+                its.check_failure()
+        except LogstoreError:
+            return False
+        return True
 
 
 class _Written(NamedTuple):
@@ -159,6 +170,7 @@ class DeadLetters:
             self._over(partition, later=True)
             return
         place, deaths = partition.place, partition.deaths(STEP_MAX)
+        assert deaths, "some are dead"
         rules = self._around.rules(place.group)
         assert place.topic_id is not None
         assert place.partition is not None
@@ -221,7 +233,7 @@ class DeadLetters:
         settled = Settled()
         settled.settle_set(LANE, dead)
         key, value = share_key(partition.place), settled.encode()
-        moved = partial(self._moved, partition, dead, written)
+        moved = partial(self._moved, partition, dead, written, step)
         partition.move()
         if step is None or not written.batches:
             self._around.tell(
@@ -239,12 +251,14 @@ class DeadLetters:
         partition: SharedPartition,
         dead: Bits,
         written: _Written,
+        step: _Step | None,
         error: LogstoreError | None,
     ) -> None:
         group = partition.place.group
         if error is not None:
             partition.moved({})
-            self._lost = isinstance(error, (LogFailed, Closed))
+            failed = isinstance(error, LogFailed) and (step is None or step.can_be_brought)
+            self._lost = failed or isinstance(error, Closed)
             self._say(group, str(error) if self._lost else f"{error}; it is tried again")
             self._over(partition, later=True)
             return

@@ -95,6 +95,10 @@ class SharedPartition:
         self._still: list[Callable[[], object]] | None = None  # who waits until those have gone
         self._watchers: dict[object, Wake] = {}
 
+    def begin(self) -> None:
+        """What an earlier process has left dead goes where it is to go."""
+        self._follow_rules()
+
     # What there is
 
     def start(self) -> int:

@@ -200,6 +200,7 @@ class Shares:
             return
         live = SharedPartition(place, its, settlement, self)
         self._known.put(place, live)
+        live.begin()
         self._answer(place, live)
 
     def _answer(self, place: Place, answer: SharedPartition | LogstoreError) -> None:

@@ -108,7 +108,13 @@ def get(channel: AmqpChannel, method: methods.BasicGet) -> None:
         room = channel.of.payload_max
         channel.of.put(content_frames(channel.number, found, it.properties, it.body, room))
 
-    queue.get(channel, method.no_ack, lambda got: channel.go_on(held_by, lambda: answer(got)))
+    def take(got: Got | None) -> None:
+        if channel.gone:  # it has ended while it waited, after all that it had has gone back
+            release(channel.unacked.drain())
+        else:
+            channel.go_on(held_by, lambda: answer(got))
+
+    queue.get(channel, method.no_ack, take)
 
 
 def recover(channel: AmqpChannel, method: methods.BasicRecover) -> None:

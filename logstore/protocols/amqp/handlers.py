@@ -1,6 +1,7 @@
 """What a client may ask of a channel, each with what carries it out."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from logstore.amqp import methods
@@ -9,6 +10,7 @@ from logstore.amqp.replies import CHANNEL_ERROR, COMMAND_INVALID, NOT_IMPLEMENTE
 from logstore.protocols.amqp import basic, exchange, modes, queue, settle
 from logstore.protocols.amqp.asks import ASKS
 from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.lacking import lacks
 
 
 def _open(_: AmqpChannel, __: methods.ChannelOpen) -> None:
@@ -71,4 +73,10 @@ def carry_out(channel: AmqpChannel, method: Method) -> None:
         raise Refusal(COMMAND_INVALID, "unimplemented method")
     for ask in ASKS[type(method)](channel, method):
         channel.of.permits.require(ask)
-    handler(channel, method)
+    read_on = channel.of.vhost.read_on
+    if read_on is None or not lacks(channel, method):
+        handler(channel, method)
+        return
+    held_by = channel.hold()
+    carried_out = partial(handler, channel, method)
+    read_on(lambda error: channel.go_on(held_by, carried_out, error))

@@ -46,6 +46,7 @@ def declare(channel: AmqpChannel, method: methods.QueueDeclare) -> None:
 
 def _declared(channel: AmqpChannel, queue: Named, *, nowait: bool) -> None:
     """Its counts are known once its logs are open."""
+    queue = channel.of.vhost.in_place_of(queue)
     channel.last_queue = queue.facts.name
     if nowait:
         return

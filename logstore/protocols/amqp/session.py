@@ -35,7 +35,7 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.broker.queues.queues import Queues
-from logstore.broker.queues.vhost import Vhost
+from logstore.broker.queues.vhost import ReadOn, Vhost
 from logstore.errors import LogstoreError
 from logstore.protocols import session
 from logstore.protocols.amqp import publish, reading, seen, standing
@@ -344,10 +344,20 @@ class AmqpSession:
         else:
             self.fail(refusal, reason=reason)
 
-    def _queues_open(self, answer: Method | None, queues: Queues | LogstoreError) -> None:
-        """The first client of all has waited for them."""
+    def _queues_open(
+        self, answer: Method | None, queues: Queues | LogstoreError, *, looked: bool = False
+    ) -> None:
+        """The first client of all has waited for them.
+
+        ``looked``: all is known that other nodes have made.
+        """
         if self.phase is not Phase.HANDSHAKE:
             return  # it has ended meanwhile
+        read_on = None if looked or isinstance(queues, LogstoreError) else self._to_look(queues)
+        if read_on is not None:
+            self.full = True
+            read_on(lambda error: self._queues_open(answer, error or queues, looked=True))
+            return
         self.full = False
         try:
             if isinstance(queues, LogstoreError):
@@ -360,6 +370,11 @@ class AmqpSession:
             self.send(answer)
             self.tell_blocked()
         self.link.wake()
+
+    def _to_look(self, queues: Queues) -> ReadOn | None:
+        """For the virtual host, where another node may have made it just now."""
+        known = data(self.handshake.vhost) in queues.vhosts
+        return None if known else queues.read_on
 
     def _open(self, queues: Queues) -> None:
         """Raises Refusal where there is no such virtual host, or the client may not go there."""

@@ -29,6 +29,7 @@ from logstore.slices import Steps
 NOT_BEGUN: Final = -1  # the start, and the lag, where a group has not begun
 STANDING_UNITS: Final = 3  # of a partition that is told of
 CHANGE_UNITS: Final = 5  # of one that begins again
+CHANGED_AT_ONCE: Final = 500  # of those, by one request: each takes a KiB until the journal has it
 NO_TOPIC: Final = errors.UNKNOWN_TOPIC_OR_PARTITION
 
 NOT_ALLOWED: Final = CODES[GROUP]
@@ -154,7 +155,7 @@ def _described(
 
 
 class _Changes:
-    """What the journal is told for one request."""
+    """What the journal is told for one request: some at a time, since each takes memory."""
 
     def __init__(self) -> None:
         self._left = 1
@@ -175,10 +176,16 @@ class _Changes:
         if not self._left:
             self._later.give(True)
 
-    def all(self) -> Later:
-        """There are no more."""
+    def few(self) -> Steps:
+        """Wait, where as many are under way as may be."""
+        if self._left > CHANGED_AT_ONCE:
+            yield from self.none()
+
+    def none(self) -> Steps:
+        """Wait until none is under way."""
         self._end()
-        return self._later
+        yield given(self._later)
+        self._left, self._later = 1, Later()
 
 
 def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
@@ -221,8 +228,9 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
                 place = Place(group, topic.uuid, it.partition_index)
                 shares.begin_at(place, it.start_offset, changes.one(partial(_fail, part)))
             yield CHANGE_UNITS
+            yield from changes.few()
         client.did(audit.GROUP, f"moved {group} in {topic.name}")
-    yield given(changes.all())
+    yield from changes.none()
     return alter_messages.Response(responses=topics)
 
 
@@ -275,7 +283,8 @@ def delete(client: KafkaClient, version: int, request: delete_messages.Request) 
         shares.forget(group, topic.uuid, changes.one(partial(_fail, answer)))
         client.did(audit.GROUP, f"deleted the offsets of {group} in {topic.name}")
         yield CHANGE_UNITS
-    yield given(changes.all())
+        yield from changes.few()
+    yield from changes.none()
     return delete_messages.Response(responses=topics)
 
 

@@ -18,6 +18,7 @@ from logstore.relay.talk import Phase, Talk, WrongSecret
 
 READ_S: Final = 0.004  # that taking messages may take, in one turn
 SESSION_BYTES: Final = 2048
+LONG_BYTES: Final = 64 << 10  # of a piece that is sent as it is
 STOPPING: Final = "it stops"
 
 
@@ -141,7 +142,7 @@ class RelaySession:
         if not out:
             self._lending.feed()
             return ()
-        return out if len(out) == 1 else (b"".join(out),)
+        return _joined(out)
 
     def finish(self, now: float) -> None:
         """As Session.finish."""
@@ -185,3 +186,20 @@ class RelaySession:
         self._due = None
         if self.closed is None:
             self.closed = reason
+
+
+def _joined(pieces: Sequence[bytes]) -> list[bytes]:
+    """The same bytes; what is long is not copied."""
+    found: list[bytes] = []
+    short: list[bytes] = []
+    for it in pieces:
+        if len(it) < LONG_BYTES:
+            short.append(it)
+            continue
+        if short:
+            found.append(b"".join(short))
+            short = []
+        found.append(it)
+    if short:
+        found.append(b"".join(short))
+    return found

@@ -21,7 +21,7 @@ from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.cluster.facts import key_of
-from logstore.errors import LogstoreError, Refused
+from logstore.errors import ClusterUnreachable, LogstoreError, Refused
 from logstore.kept_queues import (
     KeptBinding,
     KeptExchange,
@@ -292,6 +292,24 @@ def test_a_queue_of_one_connection_goes_when_another_node_makes_one_of_its_name_
     pair.settle()
     assert mine.gone
     assert lasting(pair.b).facts.lasts
+
+
+def test_nothing_is_half_done_where_there_are_no_numbers(pair):
+    declare(pair.a)
+    exchange(pair.a)
+    pair.settle()
+
+    def none():
+        raise ClusterUnreachable("no broker answers")
+
+    pair.a.numbers.check = none
+    for act in (
+        lambda: exchange(pair.a, b"y"), lambda: bind(pair.a),
+        lambda: pair.a.vhost.set_policies([Policy("p", "q", {"max-length": 1})]),
+    ):  # fmt: skip
+        with pytest.raises(ClusterUnreachable):
+            act()
+    assert [len(pair.same()[it]) for it in ("exchanges", "bindings", "policies")] == [1, 0, 0]
 
 
 # What goes by itself

@@ -575,3 +575,33 @@ def test_an_internal_exchange_may_be_the_alternate():
     )
     topology.bind(to_queue(b"i", b"q"))
     assert topology.route(b"e", b"k") == ("q",)
+
+
+# What others have changed
+
+
+def test_what_is_followed_joins_what_is_there():
+    topology = Topology()
+    topology.put(ExchangeFacts(b"x", "topic"))
+    topology.add_queue(b"q", "q", durable=True)
+    binding = Binding(b"x", b"q", b"k")
+    assert topology.join(binding)
+    assert not topology.join(binding), "it is there"
+    assert not topology.join(Binding(b"x", b"no", b"k"))
+    assert topology.route(b"x", b"k") == ("q",)
+    assert topology.remove(binding).removed == (binding,)
+    assert topology.remove(binding) == topology.remove(b"no") == NOTHING
+    assert topology.route(b"x", b"k") == ()
+
+
+def test_what_lasts_goes_by_itself_only_where_it_is_said_so():
+    topology = Topology()
+    topology.put(ExchangeFacts(b"lasts", "topic", auto_delete=True))
+    topology.declare(ExchangeFacts(b"mine", "topic", durable=False, auto_delete=True))
+    topology.add_queue(b"q", "q", durable=True)
+    for source in (b"lasts", b"mine"):
+        topology.bind(Binding(source, b"q"))
+    change = topology.remove_queue(b"q", followed=True)
+    assert [it.name for it in change.gone] == [b"mine"]
+    assert topology.has_exchange(b"lasts")
+    assert [it.name for it in topology.remove(b"lasts").gone] == [b"lasts"]

@@ -303,12 +303,12 @@ def step(shop):
         then(job())
     elif shop.calls:
         shop.calls.popleft()()
-    elif shop._ended:
-        shop._ended = False
+    elif shop.telling._records:
         shop.telling.end_turn()
-        shop._end_holding()
     elif shop.journal.synced < shop.journal.end:
         shop.journal.sync()
+    elif shop.holding.has_begun:
+        shop._end_holding()
     else:
         for topic in shop.topics.values():
             its = topic.partitions[0]
@@ -374,6 +374,17 @@ def test_it_is_dead_or_has_its_letter_once_wherever_the_end_comes(how, used, los
     assert before > 3, "it was looked at before, too"
 
 
+def test_what_is_left_goes_as_soon_as_a_member_comes_to_the_partition(shop, topic, dead):
+    partition, a = shop.partition(topic), shop.member()
+    shop.take(partition, a)
+    shop.slow = True
+    assert shop.say(partition, a, (0, 0, [REJECT])) == [None]
+    again = Shop(shop)
+    assert letters(again) == []
+    again.partition(again.topics[topic.uuid])
+    assert offsets(again) == [0]
+
+
 def test_a_journal_without_room_has_it_tried_again(shop, topic, dead, caplog):
     partition, a = rejected(shop, topic, (1, 9, [ACCEPT]))
     append(topic, 1)
@@ -402,6 +413,24 @@ def test_a_journal_that_has_failed_is_not_told_again(shop, topic, dead):
     shop.journal.failed = False
     shop.pass_time(10 * RETRY_MS)
     assert (shop.journal.end, partition.dying, letters(shop)) == (end, 1, [])
+
+
+def test_a_partition_that_has_failed_holds_up_no_other(shop, topic):
+    its = dead_topic(shop, partitions=2).partitions
+    other = shop.topic("u", 2)
+    append(other, 1, 1)
+    its[0].failed = True
+    partition, _ = rejected(shop, topic, (0, 9, [REJECT]))
+    another, a = shop.partition(other, 1), shop.member()
+    shop.take(another, a)
+    shop.say(another, a, (0, 0, [REJECT]))
+    shop.pass_time(RETRY_MS)
+    assert (partition.dying, partition.start()) == (10, 0)
+    assert offsets(shop, DEAD, 1) == [0]
+    its[0].failed = False
+    again = Shop(shop)
+    again.partition(again.topics[topic.uuid])
+    assert offsets(again) == list(range(10))
 
 
 def test_its_topic_is_deleted_on_the_way(shop, topic, dead):

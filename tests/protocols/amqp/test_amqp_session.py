@@ -500,6 +500,19 @@ def test_a_server_that_stops_hears_acknowledgements_first(door, peer):
     assert door.node.ready(b"q") == 1
 
 
+def test_a_message_that_was_fetched_by_a_channel_that_has_ended_goes_back(door, peer, monkeypatch):
+    peer.ask(declare())
+    peer.publish(b"a")
+    queue, asked = door.node.queues.vhosts[b"/"].queue(b"q"), []
+    monkeypatch.setattr(type(queue), "get", lambda _, *given: asked.append(given))
+    peer.send(methods.BasicGet(0, "q", False))
+    monkeypatch.undo()
+    peer.end()
+    queue.get(*asked[0])  # it had to be read first
+    door.run()
+    assert (queue.ready, queue.out) == (1, 0)
+
+
 # Garbage
 
 

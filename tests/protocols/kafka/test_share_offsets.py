@@ -14,6 +14,7 @@ from logstore.kafka.messages import (
     share_group_heartbeat,
 )
 from logstore.protocols.kafka import errors
+from logstore.protocols.kafka import share_offsets as module
 
 NON_EMPTY, NO_GROUP = 68, 69
 
@@ -98,6 +99,28 @@ def test_as_a_start_finds_it_nothing_is_opened_for_that(a, topic):
     assert told(describe(a, None)) == {("t", 0): (3, 6, 0)}
     shares = a.talk.shares_of.opened
     assert [shares.at_hand(it) for it in places(shares)] == [None]
+
+
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_a_request_has_some_changes_under_way_at_a_time(a, monkeypatch, count):
+    monkeypatch.setattr(module, "CHANGED_AT_ONCE", 3)
+    topic = a.topic("many", partitions=count)
+    for number in range(count):
+        append(topic, 2, number)
+    a.fetch([(topic, number) for number in range(count)], most=1)
+    a.fetch()
+    journal, shares = a.talk.shares_of.journal, a.talk.shares_of.opened
+    journal.hold()
+    m = alter_share_group_offsets
+    parts = [m.RequestPartition(number, 1) for number in range(count)]
+    a.talk.say(91, 0, m.Request("g", [m.RequestTopic("many", parts)]))
+    under_way = []
+    while not (replies := a.talk.replies()):
+        under_way.append(len(shares._pauses))
+        journal.sync()
+    [(_, body)] = replies
+    assert codes(a.talk.read(91, 0, m.Response, body)) == [0] * count
+    assert under_way == [3] * (count // 3) + [count % 3] * (count % 3 > 0)
 
 
 def test_a_group_is_told_once_however_often_it_is_named(a, topic):

@@ -295,6 +295,18 @@ def test_a_message_that_was_fetched_for_a_node_that_is_gone_goes_back(open_, nod
     assert (queue.ready, queue.out) == (1, 0)
 
 
+def test_a_long_message_is_not_copied_once_more(open_, queue):
+    open_.consume()
+    open_.node.publish(b"q", b"short", bytes(200_000), b"short", b"short")
+    open_.node.run()
+    pieces = open_.session.outgoing(1 << 20)
+    assert max(map(len, pieces)) > 200_000
+    assert len(pieces) <= 3
+    open_.back.data += b"".join(pieces)
+    open_.run()
+    assert queue.out == 4
+
+
 # Its end
 
 

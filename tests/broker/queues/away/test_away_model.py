@@ -23,7 +23,7 @@ ACTS = {
     "back": st.tuples(st.integers(0, CLIENTS), SOME),
     "reads": st.tuples(WHO, st.sampled_from([0, 1, 1 << 30])),
     "ends": st.tuples(WHO),
-    "cut": st.tuples(),
+    "cut": st.tuples(st.booleans()),
 }
 OFTEN = ["publish", "move", "move", "turn", "turn", "run", "settle", "settle", "settle"]
 STEP = st.sampled_from([*OFTEN, *ACTS]).flatmap(lambda it: st.tuples(st.just(it), ACTS[it]))
@@ -124,9 +124,9 @@ class History:
         self.joined.owner.unsubscribe(it.far)
         self.joined.subscribe(it)
 
-    def cut(self):
+    def cut(self, noticed):
         self.cuts = True
-        self.joined.cut()
+        self.joined.cut(noticed=noticed)
         assert {it for those, _ in self.joined.lost for it in those} <= {
             it.far for it in self.clients
         }

@@ -1,0 +1,54 @@
+"""Whether a method names what this node does not know, and another node may have made just now."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from logstore.amqp import methods
+from logstore.amqp.methods import Method
+from logstore.protocols.amqp.channel import AmqpChannel
+from logstore.protocols.amqp.door import REPLY_TO
+from logstore.protocols.amqp.exchange import name_of, there
+
+
+def _queue(channel: AmqpChannel, method: Any) -> bool:  # noqa: ANN401  one with a queue
+    name = name_of(method.queue) or channel.last_queue
+    return (
+        bool(name)
+        and not name.startswith(REPLY_TO)
+        and channel.of.vhost.topology.queue(name) is None
+    )
+
+
+def _queue_bound(channel: AmqpChannel, method: methods.QueueBind | methods.QueueUnbind) -> bool:
+    return _queue(channel, method) or not there(channel, name_of(method.exchange))
+
+
+def _exchanges(*fields: str) -> Callable[[AmqpChannel, Any], bool]:
+    def lack(channel: AmqpChannel, method: Any) -> bool:  # noqa: ANN401  one with these fields
+        names: Iterable[str] = (getattr(method, it) for it in fields)
+        return not all(there(channel, name_of(it)) for it in names)
+
+    return lack
+
+
+_exchange = _exchanges("exchange")
+_both = _exchanges("source", "destination")
+_LACKING: Final[dict[type, Callable[[AmqpChannel, Any], bool]]] = {
+    methods.ExchangeDeclare: lambda channel, it: it.passive and _exchange(channel, it),
+    methods.ExchangeDelete: _exchange,
+    methods.ExchangeBind: _both,
+    methods.ExchangeUnbind: _both,
+    methods.QueueDeclare: lambda channel, it: it.passive and _queue(channel, it),
+    methods.QueueBind: _queue_bound,
+    methods.QueueUnbind: _queue_bound,
+    methods.QueuePurge: _queue,
+    methods.QueueDelete: _queue,
+    methods.BasicConsume: _queue,
+    methods.BasicGet: _queue,
+}
+
+
+def lacks(channel: AmqpChannel, method: Method) -> bool:
+    """Whether the method names something that is not known here."""
+    lack = _LACKING.get(type(method))
+    return lack is not None and lack(channel, method)
