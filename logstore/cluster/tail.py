@@ -5,7 +5,7 @@ it knows which transactions were aborted, as far as they touch the stretch: a br
 offsets, and the markers stand among the batches.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -30,7 +30,8 @@ class Tail:
         self._bytes_max = bytes_max
         self._batches: deque[Batch] = deque()
         self._aborted: list[Aborted] = []  # whose markers were here, by these
-        self._begun: dict[int, int] = {}  # whose markers are to come: first offsets, by producer
+        # Whose markers are to come: first offsets, in order, by producer.
+        self._begun: dict[int, list[int]] = {}
 
     def reset(self, at: int) -> None:
         """Nothing is here; what comes next begins there."""
@@ -43,11 +44,8 @@ class Tail:
     def add(self, batches: Iterable[Batch], aborted: Iterable[tuple[int, int]] = ()) -> None:
         """What was fetched from ``end`` on; ``aborted``: of it, producers and first offsets."""
         for producer, first in aborted:
-            known = any(
-                it.producer_id == producer and it.first == first for it in reversed(self._aborted)
-            )
-            if not known:
-                self._begun[producer] = min(first, self._begun.get(producer, first))
+            if first not in self._begun.get(producer, ()) and not self._has_ended(producer, first):
+                insort(self._begun.setdefault(producer, []), first)
         for batch in batches:
             if batch.next_offset <= self.end:
                 continue  # a broker gives whole batches, also where a later offset was asked for
@@ -65,12 +63,21 @@ class Tail:
         if self._aborted and self._aborted[0].last < self.start:
             del self._aborted[: bisect_left(self._aborted, self.start, key=attrgetter("last"))]
 
+    def _has_ended(self, producer: int, first: int) -> bool:
+        return first < self.end and any(
+            it.producer_id == producer and it.first == first for it in reversed(self._aborted)
+        )
+
     def _ended(self, marker: Batch) -> None:
-        first = self._begun.pop(marker.producer_id, None)
-        if first is None or outcome_of(marker) != ABORT:
-            return
-        at = marker.base_offset
-        self._aborted.append(Aborted(marker.producer_id, first, at, at + 1))
+        """The earliest of that producer's before it, which may have others behind it."""
+        at, firsts = marker.base_offset, self._begun.get(marker.producer_id, [])
+        if not firsts or firsts[0] >= at:
+            return  # it was committed
+        first = firsts.pop(0)
+        if not firsts:
+            del self._begun[marker.producer_id]
+        if outcome_of(marker) == ABORT:
+            self._aborted.append(Aborted(marker.producer_id, first, at, at + 1))
 
     def read(self, at: int, bytes_max: int, below: int) -> Sequence[Batch]:
         """Those from ``at`` on that end at ``below`` or before; none where ``at`` is not here."""
@@ -93,7 +100,8 @@ class Tail:
         found = [it for it in islice(self._aborted, number, None) if it.first < below]
         found += [
             Aborted(producer, first, UNENDED, UNENDED)
-            for producer, first in self._begun.items()
+            for producer, firsts in self._begun.items()
+            for first in firsts
             if first < below
         ]
         return found[:most]
