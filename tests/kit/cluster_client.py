@@ -118,14 +118,14 @@ class ClusterClient:
         given = encode([(it, None, (), now_ms()) for it in values], **facts)
         return self.call(log.append, given)
 
-    def read_all(self, log, at=None):
-        """Its values up to ``safe``, as a reader has them that is woken by news."""
-        found, at = [], log.start if at is None else at
+    def read_all(self, log, at=None, view=lambda log: log):
+        """Its values up to ``safe``, as a reader of that view has them that is woken by news."""
+        found, at, seen = [], log.start if at is None else at, view(log)
         while at < log.safe:
             batches = []
 
             def came(at=at, batches=batches):
-                batches[:] = log.read(at, 1 << 20)
+                batches[:] = seen.read(at, 1 << 20)
                 return batches
 
             self.until(log, came)
