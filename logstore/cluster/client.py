@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from logstore.cluster import brokers
 from logstore.cluster.admin import Admin
-from logstore.cluster.brokers import Address, Brokers
+from logstore.cluster.brokers import Address, Alarm, Brokers
 from logstore.cluster.catalogue import Catalogue
 from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.fetcher import Fetcher, Place
@@ -18,6 +18,7 @@ from logstore.cluster.writer import Writer
 from logstore.errors import ClusterUnreachable, LogstoreError
 
 START_S: Final = 30.0
+LOOK_EVERY_S: Final = 0.5  # at who is silent
 
 
 class Around(brokers.Around, Protocol):
@@ -52,6 +53,15 @@ class Client:
         self.offsets = Offsets(self.brokers, around.now, around.call_at, random)
         self.admin = Admin(self.brokers, around.now, around.call_at, random)
         self.catalogue = Catalogue(self.brokers, around.now, around.call_at, random, around.work)
+        self._looking = self._look_later()
+
+    def _look_later(self) -> Alarm:
+        return self.around.call_at(self.around.now() + LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        """A broker that is frozen, or cut off, ends no connection: nobody else finds that out."""
+        self._looking = self._look_later()
+        self.brokers.look()
 
     def begin_start(self, then: Callable[[LogstoreError | None], object]) -> None:
         """``then`` gets None once brokers and topics are known, and why where they are not."""
@@ -89,5 +99,6 @@ class Client:
 
     def close(self) -> None:
         """All connections end; whoever waits is told."""
+        self._looking.cancel()
         self.catalogue.close()
         self.brokers.close()

@@ -21,8 +21,6 @@ from logstore.errors import LogstoreError
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 
-LOOK_EVERY_S = 0.5
-
 
 class ClusterClient:
     """Of one cluster."""
@@ -42,14 +40,9 @@ class ClusterClient:
         self.client = client = Client(addresses, self.around, rng, rack=rack)
         self.brokers, self.identities = client.brokers, client.identities
         self.writer, self.fetcher, self.offsets = client.writer, client.fetcher, client.offsets
-        self._look()
 
     def _work(self, job, done):
         self.loop.run_in_executor(None, job).add_done_callback(lambda it: done(it.result()))
-
-    def _look(self):
-        self.brokers.look()
-        self._looking = self.loop.call_later(LOOK_EVERY_S, self._look)
 
     def soon(self, call):
         """Once, at the end of the loop's turn; from any thread."""
@@ -138,7 +131,6 @@ class ClusterClient:
 
     def close(self):
         """Fails where something was raised in the loop."""
-        self.call(self._looking.cancel)
         self.call(self.client.close)
         self.call(lambda: None)  # connections end in a turn
         self._thread.close()

@@ -152,6 +152,5 @@ class OneNode:
             self.first.pass_time(min(0.05, end - self.now()))
             for it in (*clients, *clients):
                 it.run()
-                it.brokers.look()
             for it in clients:
                 it.run()
