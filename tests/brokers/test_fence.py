@@ -13,12 +13,17 @@ import pytest
 from checking import Checking
 from waiting import until
 
-from logstore.cluster.claims import BEAT, CLAIM, Word, batch_of
+from logstore.cluster import kinds
+from logstore.cluster.brokers import Use
+from logstore.cluster.claims import BEAT, CLAIM, FENCE, Word, batch_of
+from logstore.cluster.coordinators import TRANSACTION, find
+from logstore.cluster.identity import TIMEOUT_MS, Identity
 from logstore.cluster.writer import PartitionWriter
 from logstore.errors import ClusterUnreachable, Failed, FencedProducer
 from logstore.records.encode import encode
 
 DAY_MS = 86_400_000
+LAST_EPOCH = 2**15 - 2  # that a producer is given
 _names = (f"journal-{it}" for it in itertools.count())
 
 
@@ -46,6 +51,31 @@ class Owner:
 
         until(lambda: found, ask)
         return found[0]
+
+    def use_up(self):
+        """Ask for identities until the cluster has given the last epoch of this producer."""
+        client, messages = self.client, kinds.INIT_PRODUCER_ID.messages()
+        node = client.told(lambda then: find(client.brokers, self.name, TRANSACTION, then))
+
+        def some(then):
+            left = [5000]  # in the time of one wait
+
+            def ask():
+                request = messages.Request(self.name, TIMEOUT_MS)
+                client.brokers.ask(node, kinds.INIT_PRODUCER_ID, request, answered, Use.SLOW)
+
+            def answered(it):
+                left[0] -= 1
+                if left[0] and not it.error_code and it.producer_epoch < LAST_EPOCH:
+                    ask()
+                else:
+                    then((it.error_code, Identity(it.producer_id, it.producer_epoch)))
+
+            ask()
+
+        while self.identity.epoch < LAST_EPOCH:
+            code, self.identity = client.told(some)
+            assert code == 0
 
     def begin(self, identity):
         """Append with that identity from now on."""
@@ -233,3 +263,59 @@ def check(make_topic, connect, name):
     place = make_topic(), 0
     made = Checking(client, name, place, client.loop.time, client.loop.call_at, now_ms)
     return made, client
+
+
+# What leaders forget, and what becomes of names
+
+
+@pytest.fixture
+def short_memory(cluster):
+    """Leaders forget producers after 4 s."""
+    cluster.alter("producer.id.expiration.ms", "4000")
+    yield
+    cluster.alter("producer.id.expiration.ms", None)
+
+
+def test_beats_have_leaders_remember_an_owner_that_appends_nothing(owners, short_memory):
+    """One that says nothing for that time is forgotten, and its former owner let in."""
+    first, second = owners()
+    forgotten, _ = owners()
+    until(lambda: not forgotten.is_fenced(), lambda: second.say(BEAT))
+    assert first.is_fenced()
+    assert second.append(b"b")
+
+
+def test_batches_with_old_timestamps_have_it_forgotten_but_for_a_beat_or_append_time(owners):
+    first, second = owners()
+    beaten, beating = owners()
+    stamped, stamping = owners(message_timestamp_type="LogAppendTime")
+    for it in (second, beating, stamping):
+        assert it.append(b"old", age_ms=2 * DAY_MS)
+        if it is beating:
+            assert it.say(BEAT)
+    until(lambda: not first.is_fenced())
+    assert beaten.is_fenced()
+    assert stamped.is_fenced()
+    assert beating.append(b"b")
+    assert stamping.append(b"b")
+
+
+def test_a_name_whose_epochs_are_used_up_has_another_producer_and_a_fence(owners, connect):
+    """Then no epoch of the new producer refuses the one before: a batch with its next one does."""
+    first, second = owners()
+    before = second.identity
+    second.use_up()
+    third = Owner(connect(), second.name, second.place)
+    last, third_is = second.identity, third.identity
+    assert last.pid == before.pid
+    assert last.epoch == LAST_EPOCH
+    assert third_is.pid != last.pid
+    second.begin(last)
+    assert second.say(CLAIM)
+    third.begin(Identity(last.pid, last.epoch + 1))
+    assert third.say(FENCE)
+    third.begin(third_is)
+    assert third.say(CLAIM)
+    assert second.is_fenced()
+    assert first.is_fenced()
+    assert third.append(b"c")

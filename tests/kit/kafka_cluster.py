@@ -19,8 +19,12 @@ from waiting import until
 
 from bench.harness import NotHere
 from bench.kafka.jars import jars
+from logstore.kafka.messages import incremental_alter_configs
 
 COUNT = 3
+ALTER_CONFIGS = 44
+BROKERS = 4  # whose settings these are
+SET, DELETE = 0, 1
 PORTS = range(20_000, 32_000)  # below those that connections are given: a broker comes back to its
 BROKER_SESSION_MS = 3000
 # What a cluster of three would have; in topics of Kafka's own few partitions, and small buffers.
@@ -175,6 +179,14 @@ class KafkaCluster:
         look()
         until(lambda: found, look)
         return found[0]
+
+    def alter(self, setting, text):
+        """Of all brokers, without a restart; None: as it was."""
+        its = incremental_alter_configs
+        change = its.AlterableConfig(setting, SET if text else DELETE, text)
+        request = its.Request([its.AlterConfigsResource(BROKERS, "", [change])], False)
+        answer = self.any().ask(ALTER_CONFIGS, 1, request, its.Response)
+        assert answer.responses[0].error_code == 0, answer
 
     # Ends and beginnings
 
