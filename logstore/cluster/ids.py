@@ -17,6 +17,7 @@ BLOCK_BITS: Final = 20
 CHECK_BITS: Final = 32
 AHEAD: Final = 2  # blocks that are here beside the one that is used
 LEFT_LEAST: Final = 1024  # numbers with which anything may be begun that needs some
+TRIES: Final = 8  # some 4 s: a broker that has just begun has no producer ids itself (error 14)
 DEFAULT_HOST: Final = 1  # below all blocks: the number of the host ``/``
 WITHIN: Final = 1 << 61  # above all blocks: numbers that are worked out
 PLACE_BITS: Final = 4
@@ -41,10 +42,11 @@ class Ids:
         self._blocks: deque[int] = deque()  # not begun
         self._asking = False
         self._failure: LogstoreError | None = None  # why the last that was asked for did not come
+        self._failed = 0  # so often, one after the other
         self._waiting: list[Callable[[LogstoreError | None], object]] = []
 
     def begin(self, then: Callable[[LogstoreError | None], object]) -> None:
-        """``then`` is called once there are numbers, or with why none came."""
+        """``then`` is called once there are numbers, or with why none came, however often asked."""
         self._waiting.append(then)
         self._fill()
 
@@ -83,14 +85,16 @@ class Ids:
             start = (_counted(found.pid) + 1) << BLOCK_BITS
             if 0 < start <= _HOST_MOST - (1 << BLOCK_BITS):
                 self._backoff.succeeded()
-                self._failure = None
+                self._failure, self._failed = None, 0
                 self._blocks.append(start)
                 self._tell(None)
                 self._fill()
                 return
             found = Failed(f"the cluster gives the producer id {found.pid}, which is too large")
         self._failure = found
-        self._tell(found)
+        self._failed += 1
+        if self._failed >= TRIES or not isinstance(found, ClusterUnreachable):
+            self._tell(found)
         self._again_after(self._backoff.failed(), self._fill)
 
     def _tell(self, error: LogstoreError | None) -> None:

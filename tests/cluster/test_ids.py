@@ -6,7 +6,7 @@ import pytest
 
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.identity import Identity
-from logstore.cluster.ids import AHEAD, BLOCK_BITS, LEFT_LEAST, WITHIN, Ids
+from logstore.cluster.ids import AHEAD, BLOCK_BITS, LEFT_LEAST, TRIES, WITHIN, Ids
 from logstore.errors import ClusterUnreachable, LogstoreError
 
 
@@ -63,18 +63,30 @@ def test_nothing_is_begun_for_which_there_may_be_too_few(monkeypatch):
     assert around.ids.next() < 3 << 11, "what was begun before has them"
 
 
-@pytest.mark.parametrize("answer", [ClusterUnreachable("nobody is there"), -1])
-def test_whoever_begins_is_told_why_there_are_none_and_they_are_asked_for_again(answer):
+@pytest.mark.parametrize(
+    ("answer", "tries"), [(ClusterUnreachable("nobody is there"), TRIES), (-1, 1)]
+)
+def test_whoever_begins_is_told_why_there_are_none_and_they_are_asked_for_again(answer, tries):
     around, told = Around(), []
     around.ids.begin(told.append)
-    around.give(answer)
+    for _ in range(tries):
+        assert told == []
+        around.give(answer)
+        around.alarms.pop()()
     assert isinstance(told[0], LogstoreError)
-    [again] = around.alarms
-    again()
     around.ids.begin(told.append)
     around.give(3)
     assert told[1] is None
     assert around.ids.next() == 4 << BLOCK_BITS
+
+
+def test_a_broker_that_has_no_numbers_for_now_is_asked_again_before_that_is_told():
+    around, told = Around(), []
+    around.ids.begin(told.append)
+    around.give(ClusterUnreachable("error 14"))
+    around.alarms.pop()()
+    around.give(3)
+    assert told == [None]
 
 
 def test_what_each_host_has_has_the_same_number_on_each_node():
