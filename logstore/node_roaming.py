@@ -47,7 +47,13 @@ if TYPE_CHECKING:
 JOURNAL: Final = OwnTopic(
     f"{PREFIX}queues",
     12,
-    {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        # Leaders forget producers by the time of their batches: no clock of a node may end a fence.
+        "message.timestamp.type": "LogAppendTime",
+    },
 )
 GROUP: Final = f"{PREFIX}nodes"
 

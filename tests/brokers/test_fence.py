@@ -20,6 +20,7 @@ from logstore.cluster.coordinators import TRANSACTION, find
 from logstore.cluster.identity import TIMEOUT_MS, Identity
 from logstore.cluster.writer import PartitionWriter
 from logstore.errors import ClusterUnreachable, Failed, FencedProducer
+from logstore.node_roaming import JOURNAL
 from logstore.records.encode import encode
 
 DAY_MS = 86_400_000
@@ -286,9 +287,10 @@ def test_beats_have_leaders_remember_an_owner_that_appends_nothing(owners, short
 
 
 def test_batches_with_old_timestamps_have_it_forgotten_but_for_a_beat_or_append_time(owners):
+    """As a node's would whose clock is wrong; the nodes' own journal has the time of appending."""
     first, second = owners()
     beaten, beating = owners()
-    stamped, stamping = owners(message_timestamp_type="LogAppendTime")
+    stamped, stamping = owners(**JOURNAL.settings)
     for it in (second, beating, stamping):
         assert it.append(b"old", age_ms=2 * DAY_MS)
         if it is beating:
