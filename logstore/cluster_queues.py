@@ -15,6 +15,7 @@ from logstore.cluster import own_rules
 from logstore.cluster.admin import Made
 from logstore.cluster.catalogue import Entry
 from logstore.cluster.client import Client
+from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.waiters import WaitFor
 from logstore.cluster_topics import ClusterTopics
@@ -125,6 +126,11 @@ class ClusterQueues:
                     failed = failed or error
         if failed is not None:
             raise failed
+
+    def catch_up(self, log: Log) -> None:
+        """As SharedLogs.catch_up."""
+        if isinstance(log, ClusterLog):
+            log.catch_up()
 
     def trim_journal(self) -> None:
         """As QueueLogs.trim_journal: each trims itself."""

@@ -332,7 +332,7 @@ class Node:
             return None
         from logstore.node_cluster import NodeCluster  # most servers have none
 
-        return NodeCluster(loop, turn, work, self._cluster, self._store)
+        return NodeCluster(loop, turn, work, self._cluster, self._store, self._stopping.set)
 
     async def _start(self, cluster: "NodeCluster") -> bool:
         """False: it is to stop before the cluster was reached. Raises as NodeCluster.start."""

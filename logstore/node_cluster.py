@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from logstore.access.access import Access
 from logstore.broker.fan_out import MESSAGE_BYTES_MAX, FanOut
 from logstore.broker.queues.following import Following
-from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.topics import Change
 from logstore.clock import now_ms
 from logstore.cluster import facts
@@ -82,24 +81,28 @@ class NodeCluster:
         work: Work,
         settings: ClusterSettings,
         store: Internals,
+        stop: Callable[[], object],
     ) -> None:
+        """``stop`` has the process stop."""
         self._loop = loop
         self._turn = turn
         self._work = work
         self._store = store
-        sockets = Sockets(loop, settings.tls)
+        sockets = Sockets(loop, settings.tls, settings.server_name)
         self._client = Client(
-            settings.bootstrap, _Around(turn, sockets, work), SystemRandom(), settings.credentials
-        )
+            settings.bootstrap, _Around(turn, sockets, work), SystemRandom(),
+            settings.credentials, settings.rack,
+        )  # fmt: skip
         self._waiters = Waiters(turn.soon)
         self.topics = ClusterTopics(self._client, self._waiters, self._waiters.may_wait, now_ms)
+        self._stop_all = stop
         self._own = OwnTopics(self._client, [FACTS, JOURNAL, CHANNELS])
         self._settings = settings
         self._name = store.directory.store_id
         self._fan_out: FanOut | None = None
         self._heard: set[str] = set()  # topics that another has announced, and are looked for
         self._stop: Callable[[], None] = lambda: None
-        self._started = False
+        self._started = self._closing = False
         self._roaming: NodeRoaming
         self._keeper: FactsKeeper
         self.queue_keeper: SharedQueues
@@ -134,6 +137,7 @@ class NodeCluster:
         place = facts.TOPIC, 0
         topic = await self._told(partial(self.topics.begin_open, *place))
         follower = FactsFollower(topic, soon, partial(client.offsets.at_time, place, LATEST))
+        follower.failed = self._facts_failed
         ids = Ids(client.identities.anybody, self._after, Backoff(client.random))
         await self._told(ids.begin)
         token = token_bytes(TOKEN_BYTES)
@@ -149,17 +153,27 @@ class NodeCluster:
             secret_of(password, client.brokers.view.cluster_id),
         )  # fmt: skip
 
+    def _facts_failed(self, error: LogstoreError) -> None:
+        """What the node shows would be wrong from now on."""
+        if not self._closing:
+            log.error("what nodes share can't be read any more, so this one stops: %s", error)
+            self._stop_all()
+
+    def read_on(self, then: Callable[[LogstoreError | None], object]) -> None:
+        """As ReadOn: what other nodes have made a moment ago."""
+        self._keeper.read_to_end(then)
+
     def _after(self, seconds: float, call: Callable[[], object]) -> object:
         return self._turn.call_at(self._turn.now() + seconds, call)
 
-    @property
-    def roamers(self) -> Roamers:
-        """The queues that nodes share."""
-        return self._roaming.roamers
-
-    def next_id(self) -> int:
-        """A number that no other node gives. Raises ClusterUnreachable."""
-        return self.queue_keeper.numbers.next()
+    def shared(self) -> Mapping[str, Any]:
+        """What is around queues that nodes share, as fields of ``Surroundings``."""
+        numbers = self.queue_keeper.numbers
+        return {
+            "roamers": self._roaming.roamers,
+            "next_id": numbers.next,
+            "read_on": self.read_on,
+        }
 
     def link(self, house: House) -> Doorway:
         """Where other nodes come in."""
@@ -181,10 +195,11 @@ class NodeCluster:
         channels, rules = self._store.channels, self._store.directory.config.channels
         if rules:
             channels.keep(rules, self.topics)
-        logs = [
-            await self._told(partial(self.topics.begin_open, CHANNELS.name, number))
+        opening = [
+            self._told(partial(self.topics.begin_open, CHANNELS.name, number))
             for number in range(CHANNELS.partitions)
         ]
+        logs = await asyncio.gather(*opening)
         node = self._store.directory.store_id.encode()
         self._fan_out = FanOut(logs, channels, node, self._turn.soon, now_ms, self._announced)
 
@@ -225,6 +240,7 @@ class NodeCluster:
 
     def close(self) -> None:
         """Nothing is asked of the cluster any more."""
+        self._closing = True
         self._stop()
         if self._fan_out is not None:
             self._fan_out.close()

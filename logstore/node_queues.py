@@ -7,9 +7,9 @@ it waits for the first who asks.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.mqtt.space import Space
 from logstore.clock import now_ms
@@ -126,8 +126,7 @@ class NodeQueues:
                 Surroundings(
                     self._topics, self._store.channels, self._work,
                     self._store.deduplication, self._positions, self._topics.tell,
-                    None if self._cluster is None else self._cluster.roamers,
-                    None if self._cluster is None else self._cluster.next_id,
+                    **self._shared(),
                 ),
             )  # fmt: skip
             if self._changed is not None:
@@ -136,6 +135,10 @@ class NodeQueues:
             if self._space is not None:
                 crossing.join(self._space, self._queues, self._soon)
         return self._queues
+
+    def _shared(self) -> "Mapping[str, Any]":
+        """What else is around queues that nodes share."""
+        return {} if self._cluster is None else self._cluster.shared()
 
     def prepare(self) -> None:
         """Whatever of ``open`` takes long. From any thread; raises what it raises."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from logstore.cluster.fetcher import Fetcher, Place
 from logstore.cluster.offsets import EARLIEST, LARGEST_TIME, LATEST, Offsets
 from logstore.cluster.tail import Tail
-from logstore.cluster.waiters import WaitFor, wait_until_done
+from logstore.cluster.waiters import WaitFor, wait_until, wait_until_done
 from logstore.cluster.writer import Identify, PartitionWriter, Writer
 from logstore.errors import (
     CorruptBatch,
@@ -292,6 +292,11 @@ class ClusterLog:
         """As Log.find."""
         offset, _ = self._wait_for(partial(self._offsets.at_time, self.place, timestamp_ms))
         return self.safe if offset < 0 else min(offset, self.safe)
+
+    def catch_up(self) -> None:
+        """Return once all is here that stands there now. Raises what ``check_failure`` does."""
+        end, _ = self._wait_for(partial(self._offsets.at_time, self.place, LATEST))
+        wait_until(self, lambda: self.safe >= end, self._wait_for)
 
     def latest_timestamp(self) -> int:
         """As Log.latest_timestamp."""

@@ -35,6 +35,7 @@ class FactsFollower:
         self.failure: LogstoreError | None = None  # nothing more is read
         self.told: Callable[[Changes], object] = lambda it: None
         self.looked: Callable[[], object] = lambda: None  # it has looked for news
+        self.failed: Callable[[LogstoreError], object] = lambda error: None  # for good
         self._log = log
         self._soon = soon
         self._ask_end = ask_end
@@ -128,3 +129,4 @@ class FactsFollower:
         for then in waiting:
             then(error)
         self.looked()
+        self.failed(error)

@@ -79,19 +79,24 @@ class Appended(Protocol):
 
 def wait_until_done(log: Appended, upto: int, wait_for: WaitFor) -> None:
     """As Log.wait. Not in the loop's thread."""
+    wait_until(log, lambda: log.done >= upto, wait_for)
+
+
+def wait_until(log: Appended, holds: Callable[[], bool], wait_for: WaitFor) -> None:
+    """Return once that holds, of which the log has news. Raises what ``check_failure`` does."""
 
     def begin(then: Callable[[Any], None]) -> None:
         def look() -> None:
-            if log.done >= upto or _has_failed(log):
+            if holds() or _has_failed(log):
                 stop()
                 then(True)
 
         stop = log.watch(look)
         look()
 
-    if log.done < upto:
+    if not holds():
         wait_for(begin)
-    if log.done < upto:
+    if not holds():
         log.check_failure()
 
 

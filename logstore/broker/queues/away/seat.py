@@ -19,6 +19,7 @@ from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queue import Then
 from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.roaming.seat import Retrying
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.errors import ClusterUnreachable, LogstoreError, NotOwned
@@ -196,7 +197,13 @@ class AwaySeat:
         self._check()
 
         def got(found: Got | LogstoreError | None) -> None:
-            then(None if isinstance(found, LogstoreError) else found)
+            if not isinstance(found, LogstoreError):
+                then(found)
+            elif isinstance(found, NotOwned | ClusterUnreachable) and isinstance(then, Retrying):
+                then.retry()
+                self._elsewhere()
+            else:
+                then(None)
 
         self._owner.get(self._wanted, self, channel, no_ack, got)
 

@@ -5,6 +5,7 @@ What is settled of them is told to it; what the journal had of them before is wh
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, cast
 
 from logstore.broker.deduplication.deduplication import Deduplication
@@ -19,7 +20,7 @@ from logstore.broker.queues.opening import Logs, Work
 from logstore.broker.queues.pending import NO_TIME
 from logstore.broker.queues.queue import Home, Queue, Then
 from logstore.broker.queues.roaming.queue import RoamingQueue
-from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
 from logstore.counts.queues import QueueTotals
@@ -30,6 +31,13 @@ from logstore.log import Log
 log: Final = logging.getLogger("logstore.queues")
 
 
+class SharedLogs(QueueLogs, Protocol):
+    """Where the logs come from, which others append to, too."""
+
+    def catch_up(self, log: Log) -> None:
+        """Return once all is here that stands in it now. May take long. Raises LogstoreError."""
+
+
 class Around(NamedTuple):
     """What a partition has around it."""
 
@@ -37,7 +45,7 @@ class Around(NamedTuple):
     soon: Callable[[Callable[[], object]], object]
     alarm: Callable[["Alarmed", int], None]  # has its ``wake`` called then, at the latest
     work: Work
-    logs: QueueLogs
+    logs: SharedLogs
 
 
 class Alarmed(Protocol):
@@ -79,11 +87,20 @@ class JournalPartition:
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""
         its = _Home(home, self._lane_logs, self._journaling.touched, queue)
-        seat = _Seat(queue.id, queue.facts, its, None, lanes, queue.policy)
-        seat.counts = queue.counts
+        seat = _Seat(queue, its, lanes, self._catch_up)
         self._seats[queue] = seat
         seat.used()
         return seat
+
+    def _catch_up(self, logs: Sequence[Log], then: Callable[[], None]) -> None:
+        """``then``, once all is here that stands in these logs now, or can't be had."""
+
+        def work() -> None:
+            for it in logs:
+                with suppress(LogstoreError):  # what is here is given out
+                    self._around.logs.catch_up(it)
+
+        self._around.work(work, lambda _: then())
 
     def lanes_came(self, queue: RoamingQueue, lanes: Sequence[int]) -> None:
         """There are messages of these priorities, if there were none."""
@@ -179,15 +196,41 @@ class JournalPartition:
 class _Seat(Queue):
     """The queue, where it is served."""
 
+    def __init__(
+        self,
+        queue: RoamingQueue,
+        home: "_Home",
+        lanes: Sequence[int],
+        catch_up: Callable[[Sequence[Log], Callable[[], None]], None],
+    ) -> None:
+        super().__init__(queue.id, queue.facts, home, None, lanes, queue.policy)
+        self.counts = queue.counts
+        self._catch_up = catch_up
+
     def subscribe(self, subscription: Subscription) -> None:
         """As Queue.subscribe."""
         super().subscribe(subscription)
         self._open_all()
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
-        """As Queue.get."""
+        """As Queue.get. Before it gives nothing, all is read that stands in the logs by then: what
+        was confirmed to somebody, at another node perhaps, is there.
+        """
         self._open_all()
-        super().get(channel, no_ack, then)
+
+        def got(found: Got | None) -> None:
+            if found is not None or self.gone:
+                then(found)
+            else:
+                self._catch_up(self.logs(), read)
+
+        def read() -> None:
+            if self.gone:
+                then(None)
+            else:
+                super(_Seat, self).get(channel, no_ack, then)
+
+        super().get(channel, no_ack, got)
 
     def _open_all(self) -> None:
         """Other nodes bring messages of any priority, and nobody tells of the first of one."""

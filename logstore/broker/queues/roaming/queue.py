@@ -6,7 +6,7 @@ consumers follow it there, and learn nothing of that.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from logstore.amqp.fields import text
 from logstore.broker.policies import Policy
@@ -20,7 +20,7 @@ from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.outlets import Opener, Outlets
 from logstore.broker.queues.roaming.seat import Seat
 from logstore.broker.queues.station import Intake, Parcel
-from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.unacked import Delivered
 from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.errors import LogstoreError, NotOwned
@@ -32,13 +32,25 @@ PATIENCE_MS: Final = 15_000  # of who fetches, while no node serves the queue
 GETTERS_MAX: Final = 1000  # that wait
 
 
-class _Getter(NamedTuple):
-    """Who fetches one message."""
+class _Getter:
+    """Who fetches one message; to its seat, what is called with it."""
 
-    channel: Channel
-    no_ack: bool
-    then: Then
-    until_ms: int
+    def __init__(
+        self, of: "RoamingQueue", channel: Channel, no_ack: bool, then: Then, until_ms: int
+    ) -> None:
+        self.channel = channel
+        self.no_ack = no_ack
+        self.until_ms = until_ms
+        self._of = of
+        self._then = then
+
+    def __call__(self, got: Got | None) -> None:
+        """It has come, or there is none."""
+        self._then(got)
+
+    def retry(self) -> None:
+        """As Retrying.retry."""
+        self._of.park(self)
 
 
 class Roamers(Protocol):
@@ -114,7 +126,7 @@ class RoamingQueue:
             try:
                 self._get(getter)
             except LogstoreError:  # it has waited for long, or may not fetch there
-                getter.then(None)
+                getter(None)
 
     def plain(self, act: str) -> Queue:
         """As Named.plain. Raises NotOwned."""
@@ -250,14 +262,21 @@ class RoamingQueue:
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
         """As Named.get. Waits for a while where it is not served now."""
-        self._get(_Getter(channel, no_ack, then, self._roamers.clock() + PATIENCE_MS))
+        self._get(_Getter(self, channel, no_ack, then, self._roamers.clock() + PATIENCE_MS))
 
     def _get(self, getter: "_Getter") -> None:
         try:
-            self.seat.get(getter.channel, getter.no_ack, getter.then)
+            self.seat.get(getter.channel, getter.no_ack, getter)
         except NotOwned:
             if self._roamers.clock() >= getter.until_ms or len(self._getters) >= GETTERS_MAX:
                 raise
+            self.park(getter)
+
+    def park(self, getter: "_Getter") -> None:
+        """It waits until the queue is seated anew; not for ever."""
+        if self.gone or self._roamers.clock() >= getter.until_ms:
+            getter(None)
+        else:
             self._getters.append(getter)
             self._roamers.alarm(self, getter.until_ms)
 
@@ -267,7 +286,7 @@ class RoamingQueue:
         late = [it for it in self._getters if it.until_ms <= now_ms]
         self._getters = [it for it in self._getters if it.until_ms > now_ms]
         for getter in late:
-            getter.then(None)
+            getter(None)
 
     def purge(self, then: Callable[[int], None]) -> None:
         """As Named.purge."""
@@ -296,7 +315,7 @@ class RoamingQueue:
             self.seat.drop()
             getters, self._getters = self._getters, []
             for getter in getters:
-                getter.then(None)
+                getter(None)
             self._outlets.drop()
             self._roamers.left(self)
 

@@ -5,14 +5,23 @@ elsewhere its messages come again from there, and what is said of the earlier on
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from logstore.broker.policies import Policy
 from logstore.broker.queues.lane import Lane
 from logstore.broker.queues.queue import Then
-from logstore.broker.queues.subscription import Channel, Subscription
+from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.errors import LogstoreError
 from logstore.log import Log
+
+
+@runtime_checkable
+class Retrying(Protocol):
+    """Who fetches, and can wait until the queue has another seat: the ``then`` of ``get``."""
+
+    def __call__(self, got: Got | None) -> None: ...
+    def retry(self) -> None:
+        """The seat can't say now."""
 
 
 class Seat(Protocol):

@@ -144,11 +144,12 @@ def test_whoever_asks_while_the_link_goes_is_told_something(both):
     _, here = both.declare()
     found = []
     here.get(FarChannel(), False, found.append)
+    here.seat.get(FarChannel(), False, found.append)
     here.purge(found.append)
     both.joined.cut()
-    assert found == [None, 0]
+    assert found == [None, 0], "who has asked the queue waits for its next seat"
     with pytest.raises(NotOwned, match="not reached"):
-        here.get(FarChannel(), False, found.append)
+        here.seat.get(FarChannel(), False, found.append)
     with pytest.raises(NotOwned, match="not reached"):
         here.purge(found.append)
 
