@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -82,6 +82,7 @@ class Loaded:
     """What handshakes are made with, and what it says."""
 
     context: ssl.SSLContext
+    unasking: ssl.SSLContext  # the same for peers that are asked for no certificate
     digests: Sequence[bytes]  # of the files' bytes
     shown: Mapping[str, Any]  # our certificate, as ``getpeercert`` gives it
 
@@ -124,9 +125,12 @@ def load(files: Files) -> Loaded:
     """Raises Failed, which says of which file it is, and why."""
     for _ in range(TRIES):
         contents = [_read(path) for path in files.paths]
-        loaded = Loaded(_context(files), digests(contents), {})
-        if loaded.digests == digests([_read(path) for path in files.paths]):
-            return Loaded(loaded.context, loaded.digests, _shown(files, loaded.context))
+        context = unasking = _context(files)
+        if files.client_ca is not None:
+            unasking = _context(replace(files, client_ca=None, required=False))
+        found = digests(contents)
+        if found == digests([_read(path) for path in files.paths]):
+            return Loaded(context, unasking, found, _shown(files, unasking))
     raise Failed(f"{files.cert}: it is being written: try again")
 
 
@@ -216,7 +220,8 @@ def _words(error: Exception) -> str:
 
 
 def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
-    """Our certificate as a client sees it that trusts it: shake hands with ourselves.
+    """Our certificate as a client sees it that trusts it: shake hands with ourselves. ``context``
+    asks for none of the client's.
 
     Raises Failed where every client would refuse it, whomever it trusts: it has expired, is not
     valid yet, or is not for servers.
@@ -227,8 +232,6 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
     first = _PEM.search(_read(files.cert))
     assert first is not None, "it was loaded"
     asks.load_verify_locations(cadata=first[0].decode("ascii", "replace"))
-    # Of us no certificate is asked for: this is about ours.
-    mode, context.verify_mode = context.verify_mode, ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = asks.wrap_bio(to_client, to_server)
     server = context.wrap_bio(to_server, to_client, server_side=True)
@@ -242,8 +245,6 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
         raise Failed(f"{files.cert}: no client would accept it: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise Failed(f"{files.cert}: no TLS comes about with it: {_words(error)}") from None
-    finally:
-        context.verify_mode = mode
     try:
         shown = client.getpeercert()
     except (ValueError, ssl.SSLError):
@@ -282,6 +283,10 @@ class Certificates:
         """As Tls.whose."""
         return certificate(shown, self._rules)
 
+    def unasking(self) -> "Unasking":
+        """The same for peers that are asked for no certificate."""
+        return Unasking(self)
+
     def use(self, loaded: Loaded) -> None:
         """From now on; connections that there are keep what they have."""
         self._loaded = loaded
@@ -313,6 +318,22 @@ class Certificates:
             else:
                 found.append((it.st_mtime_ns, it.st_ino, it.st_dev, it.st_size))
         return found
+
+
+class Unasking:
+    """``handshakes.Tls`` of peers that show otherwise who they are."""
+
+    def __init__(self, of: Certificates) -> None:
+        self._of = of
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What the next handshake is made with."""
+        return self._of.loaded.unasking
+
+    def whose(self, shown: Mapping[str, Any]) -> Certificate:
+        """As Tls.whose."""
+        return self._of.whose(shown)
 
 
 def doubts(loaded: Loaded, hosts: Sequence[str], now_s: float) -> Sequence[str]:

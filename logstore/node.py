@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL_S: Final = 0.0002
 WORKERS: Final = 4  # for what may not hold up the loop: making topics, looking into records
 STOP_WITHIN_S: Final = 10.0
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # listened on, and no address to connect to
 
 # A full collection looks at every object: 100 ms where there are a million (subscriptions, large
 # requests), by default whenever there are a quarter more. What is done with here needs none, but
@@ -288,7 +289,7 @@ class Node:
             refused = {} if cluster is None else cluster.refusals()
             addresses = self._open_all(server, house, tls, refused)
             if cluster is not None:
-                self._join(cluster, server, house, queues)
+                self._join(cluster, server, house, queues, tls)
             tls.start(work)
             self._wire_channels(turn)
             mqtt.start()
@@ -330,6 +331,12 @@ class Node:
     ) -> "NodeCluster | None":
         if self._cluster is None:
             return None
+        if self._listen.exposed and not self._cluster.link.secret:
+            raise Failed(
+                f"whoever reaches {self._listen.host} would be taken for a node of the cluster: "
+                f"set cluster.link.secret.file, log in at the cluster (cluster.sasl.user), listen "
+                f"on 127.0.0.1, or say --insecure (listen.insecure)"
+            )
         from logstore.node_cluster import NodeCluster  # most servers have none
 
         return NodeCluster(loop, turn, work, self._cluster, self._store, self._stopping.set)
@@ -395,18 +402,24 @@ class Node:
         return f"serving {self._store.directory.path}: {', '.join(doors)}"
 
     def _join(
-        self, cluster: "NodeCluster", server: Server, house: House, queues: NodeQueues
+        self, cluster: "NodeCluster", server: Server, house: House, queues: NodeQueues, tls: NodeTls
     ) -> None:
         """Own queues, and let other nodes come for those. Raises Failed."""
         host, port = self._listen.host, house.settings.cluster_link_port
+        advertised = house.settings.cluster_link_advertised_address
+        if not advertised and host in EVERYWHERE:
+            raise Failed(
+                f"other nodes can't connect to {host}: set cluster.link.advertised.address to an "
+                f"address by which they reach this one"
+            )
+        shown = tls.for_links() if house.settings.cluster_link_tls else None
         try:
-            address = server.listen(host, port, cluster.link(house))
+            address = server.listen(host, port, cluster.link(house), shown)
         except OSError as error:
             raise Failed(
                 f"{host}:{port}: can't listen there for other nodes: {error.strerror or error}; "
                 f"choose with cluster.link.port"
             ) from None
-        advertised = house.settings.cluster_link_advertised_address
         cluster.join(queues.queues, house.access, advertised or f"{host}:{address[1]}")
 
     def _access(self, groups: Groups, cluster: "NodeCluster | None") -> Access:
@@ -450,7 +463,7 @@ class Node:
         directory = self._store.directory
         advertised = directory.config.store.kafka_tls_advertised_address
         host = advertised.rpartition(":")[0].strip("[]") or self._listen.host
-        known = self._listen.ports.get(KAFKA.tls.name, -1) >= 0 and host not in ("0.0.0.0", "::")
+        known = self._listen.ports.get(KAFKA.tls.name, -1) >= 0 and host not in EVERYWHERE
         return NodeTls(loop, directory.config.store, directory.path, [host] if known else [])
 
     def _open_all(

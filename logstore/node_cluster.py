@@ -34,7 +34,7 @@ from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import LogstoreError
 from logstore.internals import Internals
-from logstore.node_roaming import JOURNAL, NodeRoaming, secret_of
+from logstore.node_roaming import JOURNAL, NodeRoaming
 from logstore.protocols.house import House, Work
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
@@ -64,7 +64,7 @@ Begin = Callable[[Callable[[Any], None]], None]
 
 
 class _Around:
-    """As client.Around."""
+    """As client.Around, and peer.Around."""
 
     def __init__(self, turn: Turn, sockets: Sockets, work: Work) -> None:
         self.now, self.call_at, self.soon = turn.now, turn.call_at, turn.soon
@@ -93,6 +93,7 @@ class NodeCluster:
             settings.bootstrap, _Around(turn, sockets, work), SystemRandom(),
             settings.credentials, settings.rack,
         )  # fmt: skip
+        self._around_links = _Around(turn, Sockets(loop, settings.link.tls), work)
         self._waiters = Waiters(turn.soon)
         self.topics = ClusterTopics(self._client, self._waiters, self._waiters.may_wait, now_ms)
         self._stop_all = stop
@@ -146,11 +147,9 @@ class NodeCluster:
         self.queue_keeper = SharedQueues(self._keeper, ids)
         self.user_keeper = SharedUsers(self._keeper)
         logs = ClusterQueues(client, self.topics, self._waiters, self.queue_keeper)
-        credentials = self._settings.credentials
-        password = "" if credentials is None else credentials.password
         self._roaming = NodeRoaming(
             self._turn, self._work, client, self._waiters, logs, self._name,
-            secret_of(password, client.brokers.view.cluster_id),
+            self._settings.link.secret_of(client.brokers.view.cluster_id), self._around_links,
         )  # fmt: skip
 
     def _facts_failed(self, error: LogstoreError) -> None:

@@ -5,7 +5,6 @@ The group of the nodes says which partitions of the journal this one should own;
 over a link to the node whose claim stands last. Everything is in the sessions' thread.
 """
 
-import hmac
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,7 @@ from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.queues.roaming.seat import Seat
 from logstore.clock import now_ms
+from logstore.cluster import peer
 from logstore.cluster.brokers import Address
 from logstore.cluster.claims import Claim
 from logstore.cluster.client import Client
@@ -60,11 +60,6 @@ GROUP: Final = f"{PREFIX}nodes"
 log: Final = logging.getLogger("logstore.cluster")
 
 
-def secret_of(password: str, cluster_id: str) -> bytes:
-    """What nodes show each other that they are nodes: who may log in at the cluster is one."""
-    return hmac.digest(password.encode(), f"links of {cluster_id}".encode(), "sha256")
-
-
 class NodeRoaming:
     """Of one node; the ``Elsewhere`` of its roamers."""
 
@@ -77,8 +72,9 @@ class NodeRoaming:
         logs: ClusterQueues,
         node: str,
         secret: bytes,
+        around_links: peer.Around,
     ) -> None:
-        """``node``: its name, which no other has."""
+        """``node``: its name, which no other has. ``around_links``: of those that it makes."""
         self._turn = turn
         self._work = work
         self._client = client
@@ -95,7 +91,7 @@ class NodeRoaming:
         self._door: RelayDoor | None = None
         me, random = Identity(node.encode(), secret), client.random
         self._neighbours = Neighbours(
-            me, client.around, turn.soon, random, Showing(), self._neighbour_changed
+            me, around_links, turn.soon, random, Showing(), self._neighbour_changed
         )
 
     def _alarm(self, it: Any, at_ms: int) -> None:  # noqa: ANN401  what waits for a time

@@ -14,7 +14,7 @@ from logstore.protocols.house import Work
 from logstore.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from logstore.certificates import Certificates, Loaded
+    from logstore.certificates import Certificates, Loaded, Unasking
 
 LOOK_S: Final = 10.0  # whether the files have changed
 DAY_S: Final = 86_400.0  # what is doubtful is said again after so long
@@ -53,6 +53,10 @@ class NodeTls:
         if self.tls is not None:
             self._doubt()
             self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def for_links(self) -> "Unasking | None":
+        """What other nodes are shown: they show by a secret who they are. None: there is no TLS."""
+        return None if self.tls is None else self.tls.unasking()
 
     def expires_s(self) -> int | None:
         """Until when the certificate is valid, in seconds since 1970; None: there is no TLS."""

@@ -1017,6 +1017,23 @@ class StoreSettings:
         "listen.host and the port",
         pattern=r"[^\s/@]+:[0-9]{1,5}",
     )
+    cluster_link_secret_file: str = _setting(
+        "",
+        "file with a secret that all nodes of a cluster have, one line of 16 bytes or more, by "
+        "which they know each other; without it the password of cluster.sasl.user is that",
+        path=True,
+    )
+    cluster_link_tls: bool = _setting(
+        False,
+        "whether the nodes of a cluster speak to each other with TLS: each shows tls.cert, which "
+        "has to be for the host of its cluster.link.advertised.address; the same at all nodes",
+    )
+    cluster_link_tls_ca: str = _setting(
+        "",
+        "file with the certificates of those who sign the nodes' certificates, in PEM; without it "
+        "those that the system trusts",
+        path=True,
+    )
     cluster_client_rack: str = _setting(
         "",
         "the rack, or zone, that this process is in, as brokers' broker.rack: partitions are read "

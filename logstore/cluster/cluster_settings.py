@@ -12,7 +12,9 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
 
+from logstore.cluster import given_files
 from logstore.cluster.brokers import Address
+from logstore.cluster.link_settings import LinkSettings
 from logstore.cluster.login import Credentials
 from logstore.errors import Failed, InvalidSetting
 from logstore.names import PASSWORD_BYTES_MAX
@@ -34,6 +36,7 @@ class ClusterSettings:
     tls: ssl.SSLContext | None
     server_name: str  # that brokers' certificates have; "": the host of each
     rack: str  # where this process is, as brokers know racks; "": that is not said
+    link: LinkSettings  # of the nodes
 
     @classmethod
     def of(
@@ -46,13 +49,17 @@ class ClusterSettings:
         if not settings.cluster_bootstrap_servers:
             return None
         _check_used(settings)
-        protocol = settings.cluster_security_protocol
+        protocol, credentials = settings.cluster_security_protocol, None
+        if protocol in WITH_LOGIN:
+            credentials = _credentials(settings, environment, directory)
+        password = "" if credentials is None else credentials.password
         return cls(
             addresses_of(settings.cluster_bootstrap_servers),
-            _credentials(settings, environment, directory) if protocol in WITH_LOGIN else None,
+            credentials,
             _tls(settings, directory) if protocol in WITH_TLS else None,
             settings.cluster_tls_server_name,
             settings.cluster_client_rack,
+            LinkSettings.of(settings, password, directory),
         )
 
 
@@ -124,37 +131,16 @@ def _password(file: str, environment: Mapping[str, str], directory: Path) -> str
         raise InvalidSetting(
             f"cluster.sasl.password.file and {CLUSTER_PASSWORD} are both set: leave one of them out"
         )
+    bounds = 1, PASSWORD_BYTES_MAX
     if given is not None:
-        return _checked(CLUSTER_PASSWORD, given.encode(errors="surrogateescape"))
+        raw = given.encode(errors="surrogateescape")
+        return given_files.checked(CLUSTER_PASSWORD, raw, "password", *bounds)
     if not file:
         raise InvalidSetting(
             f"the cluster wants a password: name its file in cluster.sasl.password.file, or set "
             f"{CLUSTER_PASSWORD}"
         )
-    content = _read(directory / file, PASSWORD_BYTES_MAX + 2)
-    return _checked(str(directory / file), content.removesuffix(b"\n").removesuffix(b"\r"))
-
-
-def _checked(where: str, raw: bytes) -> str:
-    """The password; the error does not have it."""
-    try:
-        password = raw.decode()
-    except UnicodeDecodeError:
-        raise InvalidSetting(f"{where}: the password is not UTF-8") from None
-    if not 0 < len(raw) <= PASSWORD_BYTES_MAX or not password.isprintable():
-        raise InvalidSetting(
-            f"{where}: a password is one line of 1 to {PASSWORD_BYTES_MAX} bytes, and nothing else "
-            f"is in its file"
-        )
-    return password
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(bytes_max)
-    except OSError as error:
-        raise Failed(f"{path}: can't be read: {error.strerror}") from None
+    return given_files.line(directory / file, "password", *bounds)
 
 
 # TLS
@@ -162,14 +148,8 @@ def _read(path: Path, bytes_max: int) -> bytes:
 
 def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext:
     """Without an own authority those that the system trusts."""
-    ca = directory / settings.cluster_tls_ca if settings.cluster_tls_ca else None
-    if ca is not None:
-        _read(ca, 1)  # which says why, where it can't be
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except (ssl.SSLError, OSError) as error:
-        raise Failed(f"{ca}: is no certificate in PEM: {_words(error)}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    ca = settings.cluster_tls_ca
+    context = given_files.trusting(directory / ca if ca else None)
     if not settings.cluster_tls_cert:
         if settings.cluster_tls_key:
             raise InvalidSetting("cluster.tls.key is set, and cluster.tls.cert is not")
@@ -177,18 +157,13 @@ def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext:
     cert = directory / settings.cluster_tls_cert
     key = directory / (settings.cluster_tls_key or settings.cluster_tls_cert)
     for path in (cert, key):
-        _read(path, 1)
+        given_files.read(path, 1)
     try:
         # Asked for a password it would ask at the terminal.
         context.load_cert_chain(cert, key, password=lambda: b"")
     except (ssl.SSLError, ValueError, OSError) as error:
         raise Failed(
             f"{cert} and {key} are not a certificate and its own private key, not encrypted, in "
-            f"PEM: {_words(error)}"
+            f"PEM: {given_files.words(error)}"
         ) from None
     return context
-
-
-def _words(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    return reason.replace("_", " ").lower() if isinstance(reason, str) else "not understood"

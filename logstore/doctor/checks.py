@@ -334,6 +334,28 @@ def _reached(facts: Facts) -> Found:
         ), "set kafka.advertised.address to what they can reach"  # fmt: skip
 
 
+def _links(facts: Facts) -> Found:
+    """Of the node of a cluster with the others."""
+    settings, reached = facts.settings, facts.reached
+    if not settings.cluster_bootstrap_servers:
+        return
+    hosts = {at.rpartition(":")[0].strip("[]") for at in reached.addresses.values()}
+    exposed = sorted(it for it in hosts or {settings.listen_host} if not _is_loopback(it))
+    if not exposed:
+        yield "ok", "other nodes reach this one from this machine alone", ""
+        return
+    if not (settings.cluster_link_secret_file or settings.cluster_sasl_user):
+        yield "error", f"whoever reaches {exposed[0]} is taken for a node: nodes have no secret", (
+            "set cluster.link.secret.file at all nodes, or log in at the cluster: cluster.sasl.user"
+        )  # fmt: skip
+    if not settings.cluster_link_tls:
+        yield "warning", "what nodes say to each other is not encrypted", (
+            "set cluster.link.tls, cluster.link.tls.ca, tls.cert and tls.key at all nodes"
+        )  # fmt: skip
+    elif settings.cluster_link_secret_file or settings.cluster_sasl_user:
+        yield "ok", "nodes know each other by a secret, and speak with TLS", ""
+
+
 def _told(facts: Facts) -> Found:
     for host in facts.reached.unresolved:
         yield "error", f"Kafka clients are told to connect to {host}, which has no address here", (
@@ -367,6 +389,7 @@ CHECKS: Final[dict[str, Callable[[Facts], Found]]] = {
     "memory": _memory,
     "clock": _clock,
     "reached": _reached,
+    "links": _links,
     "advertised": _told,
     "certificate": _certificate,
     "upkeep": _upkeep,

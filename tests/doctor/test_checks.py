@@ -34,6 +34,12 @@ def with_(part, **facts):
     return replace(SOUND, **{part: replace(getattr(SOUND, part), **facts)})
 
 
+def over_cluster(**settings):
+    """Of a node that others reach."""
+    settings = StoreSettings(cluster_bootstrap_servers=("kafka-1:9092",), **settings)
+    return replace(SOUND, settings=settings, reached=Reached(**USERS, tls=True))
+
+
 def judged(facts):
     """(name, state, found, advice) of what is not well."""
     return [tuple(it) for it in examine(facts) if it.state != "ok"]
@@ -93,6 +99,8 @@ WRONG = [
         replace(with_("machine", container=True), reached=Reached(**USERS, tls=True)),
         "reached", "warning", "kafka.advertised.address",
     ),
+    (over_cluster(cluster_link_tls=True), "links", "error", "cluster.link.secret.file"),
+    (over_cluster(cluster_link_secret_file="s"), "links", "warning", "cluster.link.tls,"),
     (with_("reached", unresolved=["nowhere"]), "advertised", "error", "kafka.advertised.address"),
     (with_("reached", certificate_trouble="k.pem: no key"), "certificate", "error", "no server"),
     (with_("reached", certificate_doubts=["has expired"]), "certificate", "warning", "renew it"),
@@ -127,6 +135,12 @@ def test_whoever_writes_it_is_named_with_its_doors():
     owner = Owner(12, "logstore serve", 0, {"kafka": "127.0.0.1:9092"})
     [found] = [it.found for it in examine(with_("place", owner=owner)) if it.name == "writer"]
     assert found == "pid 12 (logstore serve) writes it, at kafka 127.0.0.1:9092"
+
+
+def test_nodes_that_know_each_other_by_a_secret_and_have_tls_are_well():
+    for its in {"cluster_sasl_user": "al"}, {"cluster_link_secret_file": "s"}:
+        assert judged(over_cluster(cluster_link_tls=True, **its)) == []
+    assert judged(replace(over_cluster(), reached=SOUND.reached)) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.9.1"])

@@ -1,5 +1,6 @@
 """Nodes over a cluster as clients see them: which one they are connected to makes no difference."""
 
+import os
 import signal
 import subprocess
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -9,6 +10,7 @@ import pytest
 import redis
 from cluster_nodes import Cluster
 from serving import COMMAND
+from signed import Authority
 from waiting import until
 
 pytestmark = pytest.mark.long
@@ -194,6 +196,37 @@ def test_a_node_says_what_it_does_not_serve(cluster, tmp_path):
     code, errors = node.stop()
     assert code == 0
     assert [line for line in errors.splitlines() if "NOT_IMPLEMENTED" not in line] == []
+
+
+def test_nodes_speak_with_tls_and_know_each_other_by_a_secret_of_their_own(cluster, tmp_path):
+    authority = Authority(tmp_path / "signed")
+    cert, key = authority.server()
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse battery")
+    tls = {
+        "cluster_link_tls": "true", "cluster_link_tls_ca": authority.path, "tls_cert": cert,
+        "tls_key": key, "tls_client_ca": authority.path, "tls_client_auth": "required",
+        "amqp_tls_port": -1, "resp_tls_port": -1, "http_tls_port": -1,
+    }  # fmt: skip
+    its = tls | {"cluster_link_secret_file": secret}
+    test_queues_are_consumed_wherever_they_are_owned([cluster.node(it, **its) for it in "ab"])
+    stranger = cluster.node("c", **tls)
+    until(lambda: "has another secret" in stranger.errors())
+
+
+def test_nobody_listens_for_strangers_without_a_secret(cluster, tmp_path):
+    words = [
+        "serve", "--data", tmp_path / "a", "--cluster", cluster.address, "--host", "0.0.0.0",
+        "--resp-port", "0", "--amqp-port", "-1", "--stomp-port", "-1", "--http-port", "-1",
+    ]  # fmt: skip
+    password = tmp_path / "password"
+    password.write_text("correct horse")
+    admin = {"LOGSTORE_ADMIN_USER": "al", "LOGSTORE_ADMIN_PASSWORD_FILE": str(password)}
+    done = subprocess.run(
+        [COMMAND, *words], capture_output=True, check=False, text=True, env=os.environ | admin
+    )
+    assert done.returncode == 1
+    assert "whoever reaches 0.0.0.0 would be taken for a node of the cluster" in done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_told_in_one_line(tmp_path):

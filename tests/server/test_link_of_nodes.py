@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import uvloop
 from relay_kit import SECRET
+from tls_kit import InUse
 
 from logstore.broker.queues.away.owner import FarOwner
 from logstore.broker.queues.message import Showing
@@ -96,3 +97,10 @@ async def talk(tls):
 def test_nodes_speak_and_find_each_other_again(tls):
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(talk(tls), DEADLINE_S))
+
+
+def test_nodes_are_asked_for_no_certificate_where_clients_have_to_show_one(authority):
+    tls = InUse(authority, clients=True, required=True)
+    shown = SimpleNamespace(context=tls.unasking().context, whose=tls.whose, asks=tls.asks)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(talk(shown), DEADLINE_S))

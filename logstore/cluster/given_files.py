@@ -1,0 +1,58 @@
+"""Files that settings name, read and checked: a secret of one line, authorities, certificates.
+
+No error has what is in them.
+"""
+
+import ssl
+from pathlib import Path
+
+from logstore.errors import Failed, InvalidSetting
+
+
+def read(path: Path, bytes_max: int) -> bytes:
+    """At most so much of it. Raises Failed."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(bytes_max)
+    except OSError as error:
+        raise Failed(f"{path}: can't be read: {error.strerror}") from None
+
+
+def line(path: Path, what: str, bytes_min: int, bytes_max: int) -> str:
+    """Its only line. ``what``: it is, for people. Raises InvalidSetting, Failed."""
+    content = read(path, bytes_max + 2).removesuffix(b"\n").removesuffix(b"\r")
+    return checked(str(path), content, what, bytes_min, bytes_max)
+
+
+def checked(where: str, raw: bytes, what: str, bytes_min: int, bytes_max: int) -> str:
+    """The text, of one line. Raises InvalidSetting."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{where}: the {what} is not UTF-8") from None
+    if not bytes_min <= len(raw) <= bytes_max or not text.isprintable():
+        raise InvalidSetting(
+            f"{where}: a {what} is one line of {bytes_min} to {bytes_max} bytes, and nothing else "
+            f"is in its file"
+        )
+    return text
+
+
+def trusting(ca: Path | None) -> ssl.SSLContext:
+    """Of who connects: the other end has to show who it is, by authorities in a file; without one
+    by those that the system trusts. Raises Failed.
+    """
+    if ca is not None:
+        read(ca, 1)  # which says why, where it can't be
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (ssl.SSLError, OSError) as error:
+        raise Failed(f"{ca}: is no certificate in PEM: {words(error)}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def words(error: Exception) -> str:
+    """What OpenSSL says."""
+    reason = getattr(error, "reason", None)
+    return reason.replace("_", " ").lower() if isinstance(reason, str) else "not understood"

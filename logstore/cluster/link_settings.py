@@ -1,0 +1,51 @@
+"""How nodes know each other, and whether their links have TLS: out of the settings, checked."""
+
+import hmac
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from logstore.cluster import given_files
+from logstore.errors import InvalidSetting
+from logstore.settings import StoreSettings
+
+SECRET_BYTES_MIN: Final = 16  # who hears a link begin may try secrets without asking anybody
+SECRET_BYTES_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Of the links that this node makes, and of those to it."""
+
+    secret: str = field(repr=False)  # that all nodes have; "": anybody is a node
+    tls: ssl.SSLContext | None  # of links that this node makes; None: there is no TLS in any
+
+    @classmethod
+    def of(cls, settings: StoreSettings, password: str, directory: Path) -> "LinkSettings":
+        """``password``: of the cluster, the secret where there is no other; "": there is none.
+
+        Relative paths are in the directory. Raises InvalidSetting, Failed.
+        """
+        file = settings.cluster_link_secret_file
+        bounds = SECRET_BYTES_MIN, SECRET_BYTES_MAX
+        secret = given_files.line(directory / file, "secret", *bounds) if file else password
+        return cls(secret, _tls(settings, directory))
+
+    def secret_of(self, cluster_id: str) -> bytes:
+        """What nodes of this cluster show each other that they are nodes."""
+        return hmac.digest(self.secret.encode(), f"links of {cluster_id}".encode(), "sha256")
+
+
+def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext | None:
+    ca = settings.cluster_link_tls_ca
+    if not settings.cluster_link_tls:
+        if ca:
+            raise InvalidSetting("cluster.link.tls.ca is set, and cluster.link.tls is false")
+        return None
+    if not settings.tls_cert:
+        raise InvalidSetting(
+            "cluster.link.tls is true, and tls.cert is not set: what do other nodes know this one "
+            "by?"
+        )
+    return given_files.trusting(directory / ca if ca else None)
