@@ -142,6 +142,12 @@ def _recompress() -> typer.Typer:
     return recompress
 
 
+def _cluster() -> typer.Typer:
+    from .cluster_command import app
+
+    return app
+
+
 def _config() -> typer.Typer:
     from .overview import config_app
 
@@ -169,6 +175,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "retention": (_retention, None),
     "compact": (_compact, None),
     "recompress": (_recompress, None),
+    "cluster": (_cluster, "See whether a Kafka cluster is fit for nodes."),
     "config": (_config, "Show settings and where they come from."),
 }
 

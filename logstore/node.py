@@ -420,7 +420,7 @@ class Node:
                 f"{host}:{port}: can't listen there for other nodes: {error.strerror or error}; "
                 f"choose with cluster.link.port"
             ) from None
-        cluster.join(queues.queues, house.access, advertised or f"{host}:{address[1]}")
+        cluster.join(queues.open, house.access, advertised or f"{host}:{address[1]}")
 
     def _access(self, groups: Groups, cluster: "NodeCluster | None") -> Access:
         table = self._store.groups

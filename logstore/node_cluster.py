@@ -17,7 +17,7 @@ from logstore.broker.fan_out import MESSAGE_BYTES_MAX, FanOut
 from logstore.broker.queues.following import Following
 from logstore.broker.topics import Change
 from logstore.clock import now_ms
-from logstore.cluster import facts
+from logstore.cluster import facts, scratch
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.client import Client
 from logstore.cluster.cluster_settings import ClusterSettings
@@ -27,12 +27,13 @@ from logstore.cluster.ids import Ids
 from logstore.cluster.offsets import LATEST
 from logstore.cluster.own_rules import PREFIX, OwnTopic
 from logstore.cluster.own_topics import OwnTopics
+from logstore.cluster.scratch import Scratch
 from logstore.cluster.shared_keepers import SharedQueues, SharedUsers
 from logstore.cluster.sockets import Sockets
 from logstore.cluster.waiters import Waiters
 from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.cluster_topics import ClusterTopics
-from logstore.errors import LogstoreError
+from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.node_roaming import JOURNAL, NodeRoaming
 from logstore.protocols.house import House, Work
@@ -55,6 +56,7 @@ CHANNELS: Final = OwnTopic(
         "max.message.bytes": str(MESSAGE_BYTES_MAX + (1 << 20)),
     },
 )
+OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS)
 
 TOKEN_BYTES: Final = 8
 
@@ -63,7 +65,22 @@ log: Final = logging.getLogger("logstore.cluster")
 Begin = Callable[[Callable[[Any], None]], None]
 
 
-class _Around:
+async def heard(loop: asyncio.AbstractEventLoop, begin: Begin) -> Any:  # noqa: ANN401
+    """What was asked for. Raises LogstoreError where that is told."""
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def tell(found: Any) -> None:  # noqa: ANN401
+        if not future.done():
+            future.set_result(found)
+
+    begin(tell)
+    found = await future
+    if isinstance(found, LogstoreError):
+        raise found
+    return found
+
+
+class Around:
     """As client.Around, and peer.Around."""
 
     def __init__(self, turn: Turn, sockets: Sockets, work: Work) -> None:
@@ -90,14 +107,15 @@ class NodeCluster:
         self._store = store
         sockets = Sockets(loop, settings.tls, settings.server_name)
         self._client = Client(
-            settings.bootstrap, _Around(turn, sockets, work), SystemRandom(),
+            settings.bootstrap, Around(turn, sockets, work), SystemRandom(),
             settings.credentials, settings.rack,
         )  # fmt: skip
-        self._around_links = _Around(turn, Sockets(loop, settings.link.tls), work)
+        self._around_links = Around(turn, Sockets(loop, settings.link.tls), work)
         self._waiters = Waiters(turn.soon)
         self.topics = ClusterTopics(self._client, self._waiters, self._waiters.may_wait, now_ms)
         self._stop_all = stop
-        self._own = OwnTopics(self._client, [FACTS, JOURNAL, CHANNELS])
+        self._own = OwnTopics(self._client, [*OWN_TOPICS, scratch.TOPIC])
+        self.no_queues: LogstoreError | None = None  # why there are none here
         self._settings = settings
         self._name = store.directory.store_id
         self._fan_out: FanOut | None = None
@@ -109,27 +127,28 @@ class NodeCluster:
         self.queue_keeper: SharedQueues
         self.user_keeper: SharedUsers
 
-    async def _told(self, begin: Begin) -> Any:  # noqa: ANN401  what was asked for
-        """Raises LogstoreError where that is told."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def tell(found: Any) -> None:  # noqa: ANN401
-            if not future.done():
-                future.set_result(found)
-
-        begin(tell)
-        found = await future
-        if isinstance(found, LogstoreError):
-            raise found
-        return found
+    async def _told(self, begin: Begin) -> Any:  # noqa: ANN401
+        return await heard(self._loop, begin)
 
     async def start(self) -> None:
         """Reach the cluster, and have what nodes keep there. Raises ClusterUnreachable, Failed."""
         await self._told(self._client.begin_start)
         await self._told(self._own.begin_make)
+        await self._check_fence()
         await self._facts()
         self._started = True
         await self._channels()
+
+    async def _check_fence(self) -> None:
+        """Without one no queues are served. Raises ClusterUnreachable."""
+        its = Scratch(self._client, f"{scratch.TOPIC.name}-{self._name}", now_ms)
+        try:
+            await self._told(partial(its.check_fence, self._settings.name))
+        except ClusterUnreachable:
+            raise
+        except Failed as error:
+            log.error("no queues are served: %s", error)  # noqa: TRY400  it says all
+            self.no_queues = error
 
     # What all nodes know
 
@@ -178,11 +197,15 @@ class NodeCluster:
         """Where other nodes come in."""
         return self._roaming.door(house)
 
-    def join(self, queues: "Queues", access: Access, address: str) -> None:
+    def join(self, queues: Callable[[], "Queues"], access: Access, address: str) -> None:
         """Show what other nodes change, and own queues. ``address``: of the links."""
-        following = Following(queues, self._keeper.routing())
+        if self.no_queues is not None:
+            self._keeper.follow(lambda news: None, access.follow)
+            return
+        opened = queues()
+        following = Following(opened, self._keeper.routing())
         self._keeper.follow(following.show, access.follow)
-        self._roaming.join(queues, address)
+        self._roaming.join(opened, address)
 
     async def leave(self) -> None:
         """Give up what this node owns, for others to have it at once."""

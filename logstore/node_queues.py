@@ -96,10 +96,17 @@ class NodeQueues:
         self._closed = False
         store.queues().lend()
         self._end_calls = store.queues().serve(self, turn.soon)
-        if self._logs.used:  # messages expire, and queues, although no client comes
+        if (
+            self._logs.used and not self._refused
+        ):  # messages expire, and queues, although no client comes
             self.open()
 
     # Opened
+
+    @property
+    def _refused(self) -> LogstoreError | None:
+        """Why there are none."""
+        return None if self._cluster is None else self._cluster.no_queues
 
     @property
     def queues(self) -> "Queues":
@@ -112,7 +119,7 @@ class NodeQueues:
         return self._queues
 
     def open(self) -> "Queues":
-        """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed."""
+        """The model. Raises SchemaTooNew, CorruptStore, StorageFull, Closed, Failed."""
         if self._queues is None:
             self.prepare()
             from logstore.broker.mqtt import crossing
@@ -142,6 +149,8 @@ class NodeQueues:
 
     def prepare(self) -> None:
         """Whatever of ``open`` takes long. From any thread; raises what it raises."""
+        if self._refused is not None:
+            raise self._refused
         # Imported here, not in a turn.
         from logstore.broker.mqtt import crossing  # noqa: F401
         from logstore.broker.queues import queues  # noqa: F401

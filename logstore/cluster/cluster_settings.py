@@ -38,6 +38,12 @@ class ClusterSettings:
     rack: str  # where this process is, as brokers know racks; "": that is not said
     link: LinkSettings  # of the nodes
 
+    @property
+    def name(self) -> str:
+        """Of the cluster, for people."""
+        host, port = self.bootstrap[0]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     @classmethod
     def of(
         cls, settings: StoreSettings, environment: Mapping[str, str], directory: Path

@@ -1,0 +1,269 @@
+"""Whether a cluster is fit for nodes, before anybody relies on it: one line for each thing.
+
+It makes one topic, of one partition, which holds nothing (``scratch.py``); nothing else is changed.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from logstore.cluster import kinds, own_rules
+from logstore.cluster.brokers import Use
+from logstore.cluster.claims import BEAT, CLAIM, Word, batch_of
+from logstore.cluster.client import Client
+from logstore.cluster.identity import Identity
+from logstore.cluster.membership import GROUP_RESOURCE, SESSION, SET, WANTED_MS
+from logstore.cluster.own_rules import OwnTopic
+from logstore.cluster.own_topics import OwnTopics
+from logstore.cluster.scratch import Scratch
+from logstore.cluster.writer import PartitionWriter
+from logstore.errors import ClusterUnreachable, LogstoreError
+
+APPENDS: Final = 50
+TAKEOVERS: Final = 5
+SLOW_S: Final = 0.25  # an append takes 10 ms where brokers are near, and have disks of their own
+STALLS_S: Final = 2.0  # a take-over; a client notices
+# What Kafka's own operators go by: more replicas of a broker take minutes to move when it ends.
+REPLICAS_OF_BROKER: Final = 4000
+OK: Final = "ok"
+FINDING: Final = "finding"
+USED: Final = (
+    kinds.METADATA, kinds.PRODUCE, kinds.FETCH, kinds.LIST_OFFSETS, kinds.INIT_PRODUCER_ID,
+    kinds.FIND_COORDINATOR, kinds.CREATE_TOPICS, kinds.CREATE_PARTITIONS, kinds.DELETE_TOPICS,
+    kinds.DELETE_RECORDS, kinds.DESCRIBE_CONFIGS, kinds.ALTER_CONFIGS,
+)  # fmt: skip
+
+# Gives what was asked for; raises LogstoreError where that is told.
+Tell = Callable[[Callable[[Callable[[Any], None]], object]], Awaitable[Any]]
+
+
+class Finding(NamedTuple):
+    """``figures``: what was measured or counted, by name."""
+
+    name: str
+    state: str  # OK, FINDING
+    found: str
+    figures: Mapping[str, float] = {}
+
+
+class Examination:
+    """Of one cluster, once."""
+
+    def __init__(
+        self,
+        client: Client,
+        told: Tell,
+        cluster: str,
+        wanted: Sequence[OwnTopic],
+        group: str,
+        scratch: Scratch,
+    ) -> None:
+        """``cluster``: as people know it; ``wanted``, ``group``: of the nodes."""
+        self._client = client
+        self._told = told
+        self._cluster = cluster
+        self._wanted = wanted
+        self._group = group
+        self._scratch = scratch
+
+    async def all(self) -> list[Finding]:
+        """In the order of the table."""
+        found: list[Finding] = []
+        for name, check in CHECKS.items():
+            try:
+                rows = [Finding(name, *it) for it in await check(self)]
+            except LogstoreError as error:
+                rows = [Finding(name, FINDING, str(error))]
+            found += rows
+            if name in NEEDED and any(it.state != OK for it in rows):
+                break
+        return found
+
+    # Who is there
+
+    async def reached(self) -> "_Found":
+        """The cluster."""
+        await self._told(self._client.begin_start)
+        view = self._client.brokers.view
+        brokers = ", ".join(it.name for it in view.nodes.values())
+        text = f"cluster {view.cluster_id or 'without an id'}, brokers {brokers}"
+        return [(OK, text, {"brokers": len(view.nodes)})]
+
+    async def versions(self) -> "_Found":
+        """Each broker speaks what nodes say."""
+        messages = kinds.API_VERSIONS.messages()
+        found: list[_Row] = []
+        for node in self._client.brokers.view.nodes.values():
+            request = messages.Request("logstore", "1")
+            ask = partial(self._client.brokers.ask, node.id, kinds.API_VERSIONS, request)
+            answer = await self._told(partial(_with_use, ask, Use.SLOW))
+            spoken = {it.api_key: (it.min_version, it.max_version) for it in answer.api_keys}
+            wrong = [it for it in USED if not _meets(it, *spoken.get(it.key, (0, -1)))]
+            for it in wrong:
+                low, high = spoken.get(it.key, (0, -1))
+                has = f"versions {low} to {high}" if high >= 0 else "not at all"
+                found.append(
+                    (
+                        FINDING,
+                        f"broker {node.name} speaks {it.name} {has}, needed is one of {it.low} to "
+                        f"{it.high}: have it updated",
+                        {},
+                    )
+                )
+        return found or [(OK, f"all {len(USED)} requests of nodes are spoken by each broker", {})]
+
+    # What nodes rely on
+
+    async def fence(self) -> "_Found":
+        """It keeps out who owned a partition before."""
+        await self._told(self._scratch.begin_make)
+        await self._told(partial(self._scratch.check_fence, self._cluster))
+        return [(OK, "who owned a partition before is refused (error 47): queues are safe", {})]
+
+    async def topics(self) -> "_Found":
+        """Of the nodes themselves: as they should be, or still to be made."""
+        own = OwnTopics(self._client, self._wanted)
+        lines: Sequence[str] = await self._told(own.begin_check)
+        entries = self._client.catalogue.entries
+        missing = [it for it in self._wanted if it.name not in entries]
+        absent = {f"topic {it.name}: it is not there" for it in missing}
+        found: list[_Row] = [(FINDING, it, {}) for it in lines if it not in absent]
+        brokers = len(self._client.brokers.view.nodes)
+        for it in missing:
+            try:
+                await self._told(partial(self._try_to_make, it, brokers))
+            except LogstoreError as error:
+                found.append((FINDING, str(error), {}))
+            else:
+                found.append((OK, f"topic {it.name}: the first node makes it", {}))
+        if len(missing) < len(self._wanted) and not any(state == FINDING for state, *_ in found):
+            found.append((OK, "the nodes' own topics are as they should be", {}))
+        return found
+
+    def _try_to_make(self, it: OwnTopic, brokers: int, then: Callable[[Any], None]) -> None:
+        settings, replicas = own_rules.settings_of(it, brokers), own_rules.replicas_of(brokers)
+        self._client.admin.create(it.name, it.partitions, settings, then, replicas, only_check=True)
+
+    async def sessions(self) -> "_Found":
+        """How soon a node is found out to be gone. Nothing is changed: brokers only look."""
+        messages = kinds.ALTER_CONFIGS.messages()
+        configs = [messages.AlterableConfig(it, SET, str(ms)) for it, ms in WANTED_MS.items()]
+        resource = messages.AlterConfigsResource(GROUP_RESOURCE, self._group, configs)
+        request = messages.Request([resource], validate_only=True)
+        seconds = WANTED_MS[SESSION] / 1000
+        classic = f"nodes assign themselves, by the classic protocol, {seconds:g} s as well"
+        try:
+            answer = await self._told(
+                lambda then: self._client.brokers.ask_any(
+                    kinds.ALTER_CONFIGS, request, then, Use.SLOW
+                )
+            )
+        except ClusterUnreachable:
+            raise
+        except LogstoreError as error:
+            return [(OK, f"{error}; {classic}", {})]
+        code, why = next(((it.error_code, it.error_message) for it in answer.responses), (0, ""))
+        if code:
+            text = (
+                f"{SESSION}={WANTED_MS[SESSION]} is refused ({why or f'error {code}'}): {classic}"
+            )
+        else:
+            text = f"the cluster assigns (KIP-848), and takes sessions of {seconds:g} s"
+        return [(OK, text, {"session_s": seconds})]
+
+    # How fast, and how much
+
+    async def appends(self) -> "_Found":
+        """One record after another, with acks=all."""
+        identity: Identity = await self._told(self._client.identities.anybody)
+        log = _Appending(self._scratch, identity, self._told)
+        times = sorted([await log.append(BEAT) for _ in range(APPENDS)])
+        middle, most = median(times), times[-1]
+        text = f"p50 {middle * 1000:.1f} ms, at most {most * 1000:.1f} ms of {APPENDS}"
+        figures = {"p50_ms": middle * 1000, "max_ms": most * 1000}
+        if middle > SLOW_S:
+            text += ": publishers with confirms wait for that; are brokers far, or busy?"
+            return [(FINDING, text, figures)]
+        return [(OK, text, figures)]
+
+    async def takeovers(self) -> "_Found":
+        """A name's next producer, and its claim; 6 s pass before, where a node was killed."""
+        times = []
+        for _ in range(TAKEOVERS):
+            began = self._scratch.now()
+            identity: Identity = await self._told(self._scratch.named)
+            await _Appending(self._scratch, identity, self._told).append(CLAIM)
+            times.append(self._scratch.now() - began)
+        middle, most = median(times), max(times)
+        text = f"p50 {middle * 1000:.1f} ms, at most {most * 1000:.1f} ms of {TAKEOVERS}"
+        figures = {"p50_ms": middle * 1000, "max_ms": most * 1000}
+        if middle > STALLS_S:
+            return [(FINDING, f"{text}: queues stall for that when a node ends", figures)]
+        return [(OK, text, figures)]
+
+    async def room(self) -> "_Found":
+        """A queue is a topic of its own, of a partition for each priority that was used."""
+        entries = self._client.catalogue.entries
+        brokers = len(self._client.brokers.view.nodes)
+        partitions = sum(it.partitions for it in entries.values())
+        replicas = own_rules.replicas_of(brokers)
+        left = max(0, brokers * REPLICAS_OF_BROKER // replicas - partitions)
+        text = (
+            f"{len(entries)} topics, {partitions} partitions; by {REPLICAS_OF_BROKER} replicas a "
+            f"broker there is room for {left} more, each of them a queue of one priority"
+        )
+        figures = {"topics": len(entries), "partitions": partitions, "left": left}
+        return [(OK if left else FINDING, text, figures)]
+
+
+_Row = tuple[str, str, Mapping[str, float]]
+_Found = Sequence[_Row]
+_Check = Callable[[Examination], Awaitable[_Found]]
+
+CHECKS: Final[Mapping[str, _Check]] = {
+    "reached": Examination.reached,
+    "versions": Examination.versions,
+    "fence": Examination.fence,
+    "topics": Examination.topics,
+    "sessions": Examination.sessions,
+    "append": Examination.appends,
+    "take-over": Examination.takeovers,
+    "room": Examination.room,
+}
+NEEDED: Final = frozenset({"reached", "versions"})  # without it nothing else can be tried
+
+
+class _Appending:
+    """To the scratch partition, one after another."""
+
+    def __init__(self, scratch: Scratch, identity: Identity, told: Tell) -> None:
+        self._scratch = scratch
+        self._told = told
+        self._heard: Callable[[], object] = lambda: None
+        self._log: PartitionWriter = scratch.opened_as(identity, lambda: self._heard())
+
+    async def append(self, kind: str) -> float:
+        """Seconds until it stands. Raises LogstoreError."""
+        began = self._scratch.now()
+        mark = self._log.append(batch_of(Word(kind, "check", "", self._scratch.now_ms())))
+
+        def begin(then: Callable[[Any], None]) -> None:
+            def look() -> None:
+                if self._log.failure is not None or self._log.done > mark:
+                    self._heard = lambda: None
+                    then(self._log.failure)
+
+            self._heard = look
+            look()
+
+        await self._told(begin)
+        return self._scratch.now() - began
+
+
+def _meets(kind: kinds.Kind, low: int, high: int) -> bool:
+    return min(kind.high, high) >= max(kind.low, low)
+
+
+def _with_use(ask: Callable[..., None], use: Use, then: Callable[[Any], None]) -> None:
+    ask(then, use)

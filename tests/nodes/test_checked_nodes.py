@@ -1,0 +1,53 @@
+"""A cluster is tried by a command, and by each node when it starts."""
+
+import json
+import subprocess
+from contextlib import closing
+
+import pika
+import pytest
+import redis
+from cluster_nodes import Cluster
+from serving import COMMAND
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.stop()
+
+
+def run(*words):
+    return subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False)
+
+
+def test_the_command_tells_of_each_thing(cluster, tmp_path):
+    words = "cluster", "check", "--cluster", cluster.address, "--data", tmp_path / "none"
+    done = run(*words)
+    assert done.returncode == 1
+    assert done.stderr == "logstore: the cluster: 1 finding: see above\n"
+    assert [line for line in done.stdout.splitlines() if not line.startswith("ok ")] == [
+        "finding  topics     the cluster has 1 broker, should be 3 or more: where one dies, nodes "
+        "stop or lose what they acknowledged"
+    ]
+    found = json.loads(run(*words, "--json").stdout)
+    assert found["state"] == "finding"
+    assert {it["name"]: it["state"] for it in found["checks"]}["fence"] == "ok"
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_node_serves_no_queues_where_there_is_no_fence(cluster):
+    """The cluster is one that deletes no records of its topic."""
+    where = "--bootstrap", cluster.address
+    run("topic", "create", *where, "__logstore-self-check", "--config", "cleanup.policy=compact")
+    node = cluster.node("a")
+    with pytest.raises(pika.exceptions.AMQPConnectionError, match="can't be checked"):
+        pika.BlockingConnection(pika.ConnectionParameters(*node.amqp))
+    with closing(redis.Redis(*node.redis)) as client:
+        assert client.publish("news", "1") == 0
+    code, said = node.stop()
+    assert code == 0
+    assert f"no queues are served: cluster {cluster.address} can't be checked" in said
