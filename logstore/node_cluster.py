@@ -7,6 +7,7 @@ node's alone. Everything is in the sessions' thread.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from random import SystemRandom
 from secrets import token_bytes
@@ -59,6 +60,8 @@ CHANNELS: Final = OwnTopic(
 OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS)
 
 TOKEN_BYTES: Final = 8
+ANNOUNCE_S: Final = 1.0
+LEFT: Final = b"__logstore-left"  # announced by a node that owns nothing any more
 
 log: Final = logging.getLogger("logstore.cluster")
 
@@ -210,6 +213,10 @@ class NodeCluster:
     async def leave(self) -> None:
         """Give up what this node owns, for others to have it at once."""
         await self._told(self._roaming.leave)
+        if self._fan_out is not None:
+            announcing = self._told(partial(self._fan_out.announce_now, LEFT))
+            with suppress(LogstoreError, TimeoutError):  # others find out by themselves, later
+                await asyncio.wait_for(announcing, ANNOUNCE_S)
 
     # Channels
 
@@ -229,6 +236,9 @@ class NodeCluster:
 
     def _announced(self, topic: bytes) -> None:
         """Another node has made it."""
+        if topic == LEFT:
+            self._roaming.hurry()
+            return
         name = topic.decode(errors="replace")
         self._heard.add(name)
         self.topics.begin_find(name, lambda _: self._heard.discard(name))

@@ -201,6 +201,11 @@ class NodeRoaming:
         if number is not None:
             self.roamers.lanes_came({number})
 
+    def hurry(self) -> None:
+        """Another node has left: what it owned is to be taken over at once."""
+        if self._ownership is not None:
+            self._ownership.group.hurry()
+
     # Its end
 
     def leave(self, then: Callable[[object], None]) -> None:

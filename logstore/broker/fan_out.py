@@ -94,6 +94,29 @@ class FanOut:
             self._out.setdefault(crc32(name) % len(self._logs), []).append(made)
         self._soon(self.end_turn)
 
+    def announce_now(self, name: bytes, then: Callable[[LogstoreError | None], object]) -> None:
+        """The same at once; ``then`` is called when the others can read it, or with why not."""
+        its = self._logs[crc32(name) % len(self._logs)]
+        told: list[bool] = []
+        record = (None, name, ((FROM, self._node), (MADE, None)), self._clock())
+        try:
+            mark = its.append(encode([record]))
+        except LogstoreError as error:
+            then(error)
+            return
+
+        def look() -> None:
+            if its.done > mark and not told:
+                told.append(True)
+                stop()
+                then(None)
+
+        def news() -> None:
+            self._soon(look)
+
+        stop = its.watch(news)
+        look()
+
     def end_turn(self) -> None:
         """Append what was published in it."""
         with self._channels.lock:

@@ -195,6 +195,11 @@ class ClassicMember:
         if self._joined and self._wanted is not None and self._told.held == self._wanted:
             self._join_again()
 
+    def hurry(self) -> None:
+        """The others are about to say something else: hear it now."""
+        if self._joined and not self._asking:
+            self._step_in(0)
+
     def _count(self) -> None:
         """The view has changed: a leader assigns all partitions that there are."""
         if self._joined and self._counted not in (None, self._partitions()):

@@ -122,6 +122,10 @@ class GroupMember:
         if self._epoch and not self._asking:
             self._beat_in(0)
 
+    def hurry(self) -> None:
+        """The coordinator is about to say something else: hear it now."""
+        self.changed()
+
     def _answered(self, held: frozenset[int], answer: Any) -> None:  # noqa: ANN401
         self._asking = False
         if self._over:

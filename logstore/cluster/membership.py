@@ -198,6 +198,11 @@ class Membership:
             if self._member is not None:
                 self._member.changed()
 
+    def hurry(self) -> None:
+        """The group is about to say something else: another node has left it."""
+        if self._member is not None:
+            self._member.hurry()
+
     def leave(self, then: Callable[[], None]) -> None:
         """A clean end: what this node has, and should have given up by now, is others' at once."""
         self._over = True

@@ -186,6 +186,9 @@ class Group(Protocol):
     def gave_up(self, number: int) -> None:
         """What is not assigned any more was given up."""
 
+    def hurry(self) -> None:
+        """It is about to say something else."""
+
     def leave(self, then: Callable[[], None]) -> None:
         """The node ends."""
 

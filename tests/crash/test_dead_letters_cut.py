@@ -7,7 +7,7 @@ letter.
 import random
 
 import pytest
-from lossy_disk import SURVIVORS_MOST, some
+from lossy_disk import LONG, SURVIVORS_MOST, some
 from lossy_queues import Machine
 from lossy_store import StoreDisk
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 
 SEED = 20261130
 SURVIVORS = max(3, SURVIVORS_MOST // 400)
-MOMENTS = 25  # of each history, in the default run
+MOMENTS = 25 if LONG else 8  # of each history
 ORDERS = 2
 LOCK_MS = 1000
 LIMIT = 2
