@@ -8,6 +8,7 @@ over a link to the node whose claim stands last. Everything is in the sessions' 
 import logging
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from logstore.broker.queues.journal import SettlementNotes
@@ -27,6 +28,7 @@ from logstore.cluster.membership import Membership
 from logstore.cluster.own_rules import PREFIX, OwnTopic
 from logstore.cluster.ownership import Ownership
 from logstore.cluster.peer import Identity
+from logstore.cluster.standing import Standing
 from logstore.cluster.state_log import Replayed, StateLog
 from logstore.cluster.waiters import WaitFor
 from logstore.cluster_queues import ClusterQueues, queue_of
@@ -87,6 +89,7 @@ class NodeRoaming:
         self._ownership: Ownership | None = None
         self._replayed: dict[int, Replayed] = {}
         self._logs: dict[int, StateLog] = {}
+        self._standings: dict[int, Standing] = {}
         self._claims: dict[int, Claim | None] = {}  # as the roamers were told
         self._door: RelayDoor | None = None
         me, random = Identity(node.encode(), secret), client.random
@@ -160,8 +163,10 @@ class NodeRoaming:
             replayed = self._replayed.pop(number)
             log_ = StateLog(takeover, replayed, now_ms, self._elsewhere)
             self._logs[number] = log_
+            standing = Standing(takeover, ownership.group, monotonic, self._turn.soon)
+            self._standings[number] = standing
             try:
-                self.roamers.own(number, log_)
+                self.roamers.own(number, log_, standing)
             except LogstoreError as error:
                 log.error("partition %d of the queues can't be served: %s", number, error)  # noqa: TRY400
                 self._let_go(number, told=False)
@@ -184,6 +189,7 @@ class NodeRoaming:
     def _let_go(self, number: int, *, told: bool) -> None:
         its = self._logs.pop(number, None)
         if its is not None:
+            self._standings.pop(number).close()
             assert self._door is not None
             self._door.leave(lambda queue: self.roamers.partition_of(queue.id) == number)
             self.roamers.lose(number, told=told)

@@ -84,6 +84,8 @@ class ClassicMember:
         self._said: frozenset[int] = frozenset()  # to have, when it has joined
         self._wanted: frozenset[int] | None = None  # once no more is held, all are to join again
         self._joined = False  # whether it beats; else it joins
+        self._anew = True  # whether the group does not know what it has
+        self._said_at = 0.0  # what is not answered yet
         self._asking = self._over = False
         self._alarm: Alarm | None = None
         self._stop = coordinator.brokers.watch(self._count)
@@ -110,7 +112,7 @@ class ClassicMember:
             self._join()
 
     def _ask(self, kind: Kind, request: Any, then: Callable[[Any], None], seconds: float) -> None:  # noqa: ANN401
-        self._asking = True
+        self._asking, self._said_at = True, self._told.clock()
 
         def answered(answer: Any) -> None:  # noqa: ANN401
             self._asking = False
@@ -183,6 +185,8 @@ class ClassicMember:
             return
         self._joined = True
         self._told_in = self._generation
+        self._told.heard_of(self._said_at, anew=self._anew)
+        self._anew = False
         assigned = frozenset(said.partitions)
         self._wanted = assigned if self._said - assigned else None
         self._told.assign(assigned)
@@ -218,6 +222,7 @@ class ClassicMember:
         self._ask(kinds.HEARTBEAT, request, self._beaten, ANSWER_S)
 
     def _beaten(self, answer: Any) -> None:  # noqa: ANN401
+        self._told.heard_of(self._said_at, anew=False)
         self._told.confirm()
         self._step_in(INTERVAL_S if self._joined else 0)
 
@@ -239,7 +244,7 @@ class ClassicMember:
             self._step_in(0)
         elif code in (UNKNOWN_MEMBER, ILLEGAL_GENERATION):
             self._id = NOBODY if code == UNKNOWN_MEMBER else self._id
-            self._joined = False
+            self._joined, self._anew = False, True
             self._again(error)
         elif code in NO_COORDINATOR:
             self._coordinator.forget()

@@ -43,6 +43,12 @@ class Told(Protocol):
     def held(self) -> frozenset[int]:
         """Partitions that this node has, or has not given up yet."""
 
+    def heard_of(self, said_at: float, *, anew: bool) -> None:
+        """The group has answered what was said then. ``anew``: it did not know the member."""
+
+    def clock(self) -> float:
+        """Seconds, also those in which the process is stopped."""
+
     def assign(self, numbers: Set[int]) -> None:
         """It should have these."""
 
@@ -82,6 +88,7 @@ class GroupMember:
         self._interval_s = INTERVAL_S
         self._topic_id = NIL_UUID
         self._assigned: Mapping[bytes, frozenset[int]] | None = None  # not told of yet
+        self._said_at = 0.0  # what is not answered yet
         self._asking = self._over = False
         self._alarm: Alarm | None = None
         self._stop = coordinator.brokers.watch(self._tell)
@@ -99,7 +106,7 @@ class GroupMember:
     def _beat(self) -> None:
         if self._over or self._asking:
             return
-        self._asking = True
+        self._asking, self._said_at = True, self._told.clock()
         messages = kinds.GROUP_HEARTBEAT.messages()
         request = messages.Request(self._coordinator.group, self._id, self._epoch)
         if self._whole:
@@ -144,6 +151,7 @@ class GroupMember:
         self._backoff.succeeded()
         self._slowly.succeeded()
         joins = self._epoch == 0  # and what it was told before does not count any more
+        self._told.heard_of(self._said_at, anew=joins)
         self._epoch, self._said, self._whole = answer.member_epoch, held, False
         told_s = answer.heartbeat_interval_ms / 1000
         self._interval_s = min(max(told_s, INTERVAL_MIN_S), INTERVAL_MAX_S)

@@ -13,7 +13,9 @@ group knows one way, and refuses the other.
 from collections.abc import Callable, Mapping, Set
 from enum import Enum
 from functools import partial
+from math import inf
 from random import Random
+from time import monotonic
 from typing import Any, Final
 
 from logstore.cluster import kinds
@@ -52,8 +54,15 @@ class Membership:
         topic: str,
         changed: Callable[[], object],
         rack: str = "",
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``changed``: it was heard what is assigned; perhaps the same again. Begins at once."""
+        """``changed``: it was heard what is assigned; perhaps the same again. Begins at once.
+
+        ``clock``: seconds, also those in which the process is stopped.
+        """
+        self.clock = clock
+        self.heard_at = -inf  # when that was said, by ``clock``, which was answered last
+        self.joined_at = -inf  # when it has joined, as one that the group did not know
         self.assigned: frozenset[int] = frozenset()
         self.heard = 0  # how often the group has said what it is
         self.protocol: Protocol | None = None  # None: that is not known yet
@@ -185,6 +194,12 @@ class Membership:
         self._giving |= self.assigned - numbers
         self.assigned = frozenset(numbers)
         self.confirm()
+
+    def heard_of(self, said_at: float, *, anew: bool) -> None:
+        """As Told.heard_of."""
+        self.heard_at = said_at
+        if anew:
+            self.joined_at = said_at
 
     def confirm(self) -> None:
         """As Told.confirm."""

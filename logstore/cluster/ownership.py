@@ -183,6 +183,14 @@ class Group(Protocol):
     def heard(self) -> int:
         """How often it has said so."""
 
+    @property
+    def heard_at(self) -> float:
+        """As standing.Group."""
+
+    @property
+    def joined_at(self) -> float:
+        """The same."""
+
     def gave_up(self, number: int) -> None:
         """What is not assigned any more was given up."""
 

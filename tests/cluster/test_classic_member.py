@@ -175,3 +175,19 @@ def test_it_leaves_by_its_id():
     assert over == [True]
     assert not fed.due
     assert not fed.watchers
+
+
+def test_it_was_heard_of_when_it_said_what_is_answered():
+    fed, _ = settled()
+    assert (fed.heard_at, fed.joins) == (0.0, 1)
+    fed.steady = 3.0
+    fed.step()
+    fed.steady = 4.0
+    fed.answer()
+    assert (fed.heard_at, fed.joins) == (3.0, 1)
+    fed.step()
+    fed.answer(25)  # it is not known any more
+    fed.step()
+    join(fed, leader="b")
+    fed.answer(assignment=said(partitions=[]))
+    assert (fed.heard_at, fed.joins) == (4.0, 2)

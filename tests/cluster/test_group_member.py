@@ -184,3 +184,18 @@ def test_whoever_was_never_in_it_has_left():
     assert over == [True]
     assert not fed.asked
     assert not fed.due
+
+
+def test_it_was_heard_of_when_it_said_what_is_answered():
+    fed, _ = begun()
+    fed.step()
+    fed.steady = 3.0
+    answer(fed, 1, [0])
+    assert (fed.heard_at, fed.joins) == (0.0, 1)
+    fed.step()
+    fed.steady = 10.0
+    fed.answer(25)  # it is not known any more
+    assert (fed.heard_at, fed.joins) == (0.0, 1)
+    fed.step()
+    answer(fed, 1, [0])
+    assert (fed.heard_at, fed.joins) == (10.0, 2)

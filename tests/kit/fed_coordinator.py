@@ -16,7 +16,8 @@ class FedCoordinator:
     def __init__(self, partitions=4):
         self.view = View()
         self.brokers = self
-        self.seconds = 0.0
+        self.seconds = self.steady = 0.0
+        self.heard_at, self.joins = None, 0
         self.random = Random(0)
         self.asked = []  # (kind, request, then), not answered yet
         self.due = []
@@ -64,6 +65,13 @@ class FedCoordinator:
     @property
     def held(self):
         return self.assigned | self.giving
+
+    def clock(self):
+        return self.steady
+
+    def heard_of(self, said_at, *, anew):
+        self.heard_at = said_at
+        self.joins += anew
 
     def assign(self, numbers):
         self.giving |= self.assigned - numbers

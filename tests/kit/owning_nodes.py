@@ -23,6 +23,7 @@ class SaidGroup:
     def __init__(self, told):
         self._told = told
         self.assigned, self.heard, self.given_up, self.left = frozenset(), 0, [], False
+        self.heard_at = self.joined_at = 0.0
 
     def say(self, *numbers):
         self.assigned = frozenset(numbers)

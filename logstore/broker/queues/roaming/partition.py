@@ -55,16 +55,38 @@ class Alarmed(Protocol):
         """It has come."""
 
 
+class Standing(Protocol):
+    """Whether the node that owns it may give out what is in its queues."""
+
+    @property
+    def sure(self) -> bool:
+        """As far as it knows."""
+
+    def ask(self, then: Callable[[], object]) -> None:
+        """``then`` is called once it may."""
+
+
+class Unquestioned:
+    """Nobody else can own it."""
+
+    sure = True
+
+    def ask(self, then: Callable[[], object]) -> None:
+        """As Standing.ask."""
+        then()
+
+
 class JournalPartition:
     """In the sessions' thread, but for what workers do."""
 
-    def __init__(self, number: int, journal: Log, around: Around) -> None:
+    def __init__(self, number: int, journal: Log, around: Around, standing: Standing) -> None:
         """``journal``: it is this node's alone, and its notes have all that it had before.
 
         Raises SchemaTooNew, CorruptStore.
         """
         self.number = number
         self._around = around
+        self._standing = standing
         self._journaling = Journaling(journal, self, alone=False)
         self._lane_logs = LaneLogs(
             around.logs, self._journaling, around.clock, around.soon, around.work
@@ -87,7 +109,7 @@ class JournalPartition:
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""
         its = _Home(home, self._lane_logs, self._journaling.touched, queue)
-        seat = _Seat(queue, its, lanes, self._catch_up)
+        seat = _Seat(queue, its, lanes, self._catch_up, self._standing)
         self._seats[queue] = seat
         seat.used()
         return seat
@@ -194,7 +216,7 @@ class JournalPartition:
 
 
 class _Seat(Queue):
-    """The queue, where it is served."""
+    """The queue, where it is served: nothing is given out unless the node is sure of it."""
 
     def __init__(
         self,
@@ -202,10 +224,28 @@ class _Seat(Queue):
         home: "_Home",
         lanes: Sequence[int],
         catch_up: Callable[[Sequence[Log], Callable[[], None]], None],
+        standing: Standing,
     ) -> None:
         super().__init__(queue.id, queue.facts, home, None, lanes, queue.policy)
         self.counts = queue.counts
         self._catch_up = catch_up
+        self._standing = standing
+
+    def look(self) -> None:
+        """As Queue.look."""
+        if self.gone or self._is_sure():
+            super().look()
+
+    def _serve(self) -> None:
+        """As Queue._serve."""
+        if self._is_sure():
+            super()._serve()
+
+    def _is_sure(self) -> bool:
+        sure = self._standing.sure
+        if not sure:
+            self._standing.ask(self._wake)
+        return sure
 
     def subscribe(self, subscription: Subscription) -> None:
         """As Queue.subscribe."""

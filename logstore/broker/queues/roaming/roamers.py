@@ -15,7 +15,12 @@ from logstore.broker.queues.queue import Home
 from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.nowhere import Nowhere
 from logstore.broker.queues.roaming.outlets import Opener
-from logstore.broker.queues.roaming.partition import Around, JournalPartition
+from logstore.broker.queues.roaming.partition import (
+    Around,
+    JournalPartition,
+    Standing,
+    Unquestioned,
+)
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.seat import Seat
 from logstore.broker.queues.transaction import Transaction
@@ -105,9 +110,14 @@ class Roamers:
         """The partitions that are this node's, by number."""
         return self._owned
 
-    def own(self, number: int, journal: Log) -> None:
-        """The node owns a partition from now on. Raises SchemaTooNew, CorruptStore."""
-        self._owned[number] = partition = JournalPartition(number, journal, self._around)
+    def own(self, number: int, journal: Log, standing: Standing | None = None) -> None:
+        """The node owns a partition from now on. Raises SchemaTooNew, CorruptStore.
+
+        ``standing``: None: no other node can own it.
+        """
+        self._owned[number] = partition = JournalPartition(
+            number, journal, self._around, standing or Unquestioned()
+        )
         partition.forget_all_but([it.id for it in self._homes])
         self._seat_all(number)
 

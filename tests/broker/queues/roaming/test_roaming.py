@@ -4,7 +4,7 @@ import random
 
 import pytest
 from queue_parts import KINDS_WITH_NOTES, Channel, Consumer, Time
-from roaming_parts import Common, RoamingNode
+from roaming_parts import PARTITIONS, Common, RoamingNode
 from storage_kit import Opened
 
 from logstore.broker.queues.refusals import NotAmongNodes
@@ -267,3 +267,35 @@ def test_each_message_is_given_out_until_it_is_settled(nodes, seed):
         owner.lose_all()
     nodes[0].own_all()
     assert sorted(nodes[0].bodies(b"q")) == sorted(set(sent) - settled)
+
+
+class Standing:
+    """As a test says."""
+
+    def __init__(self):
+        self.sure, self.asked = False, {}
+
+    def ask(self, then):
+        self.asked[then] = None
+
+    def prove(self):
+        self.sure = True
+        for then in self.asked:
+            then()
+
+
+def test_a_node_that_is_not_sure_of_a_queue_gives_nothing_out(nodes):
+    a, _ = nodes
+    queue, _ = declared(nodes)
+    standing = Standing()
+    for number in range(PARTITIONS):
+        a.roamers.own(number, a.common.journal(number), standing)
+    consumer, got = Consumer(prefetch=1), []
+    queue.get(Channel(), False, got.append)
+    queue.subscribe(consumer)
+    a.publish(b"q", b"1", b"2")
+    a.run()
+    assert (consumer.had, got) == ([], [])
+    standing.prove()
+    a.run(until=lambda: got and consumer.had)
+    assert [got[0].delivery.body, *consumer.bodies] == [b"1", b"2"]

@@ -1,0 +1,95 @@
+"""Whether this node may still give out what a partition is about, that it owns: was it heard of?
+
+The fence keeps two nodes from appending, and a node keeps what it owns though heartbeats fail. But
+one that was frozen, or is cut off, would give out once more what the next owner has given out, and
+what was settled there. So a node of which the group may have heard nothing for its session asks
+first: it says a beat, which is refused where another has claimed the partition.
+
+Nothing is asked while heartbeats are answered. The clock here goes on while the process is stopped.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from logstore.cluster.membership import SESSION, WANTED_MS
+from logstore.cluster.takeover import Takeover
+from logstore.errors import LogstoreError
+
+HEARD_S: Final = WANTED_MS[SESSION] / 1000 - 1  # a second less than the group waits
+ASKED_S: Final = 1.0  # so long a beat holds; what is given out then is under way
+
+
+class Group(Protocol):
+    """What is known of the node's part in the group."""
+
+    @property
+    def heard_at(self) -> float:
+        """When that was said which the group has answered last."""
+
+    @property
+    def joined_at(self) -> float:
+        """When it has joined; anew, where the group had given it up."""
+
+
+class Standing:
+    """Of one takeover that owns its partition. Used in one thread."""
+
+    def __init__(
+        self,
+        takeover: Takeover,
+        group: Group,
+        clock: Callable[[], float],
+        soon: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """``clock``: seconds, as ``group`` has them."""
+        assert takeover.log is not None
+        self._takeover = takeover
+        self._log = takeover.log
+        self._group = group
+        self._clock = clock
+        self._soon = soon
+        self._proved_at = group.joined_at
+        self._asked_at = 0.0
+        self._mark: int | None = None  # of the beat that is under way
+        self._waiting: dict[Callable[[], object], None] = {}
+        self._stop = self._log.watch(self._news)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the partition is this node's, as far as anybody can know."""
+        now, group = self._clock(), self._group
+        if now < self._proved_at + ASKED_S:
+            return True
+        return now < group.heard_at + HEARD_S and group.joined_at <= self._proved_at
+
+    def ask(self, then: Callable[[], object]) -> None:
+        """Be sure; ``then`` is called if it becomes so."""
+        self._waiting[then] = None
+        if self._mark is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = self._clock()
+        try:
+            self._mark = self._takeover.say_beat()
+        except LogstoreError:
+            return  # it is lost, or so much is under way that news of that is to come
+
+    def _news(self) -> None:
+        self._soon(self._look)
+
+    def _look(self) -> None:
+        if not self._waiting:
+            return
+        if self._mark is None:
+            self._ask()
+        elif self._log.done > self._mark:
+            self._proved_at, self._mark = self._asked_at, None
+            waiting, self._waiting = self._waiting, {}
+            for then in waiting:
+                then()
+
+    def close(self) -> None:
+        """It is owned no more."""
+        self._waiting.clear()
+        self._stop()
