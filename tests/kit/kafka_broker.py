@@ -13,7 +13,7 @@ from wire_client import WireClient
 from logstore.kafka.messages import describe_quorum, find_coordinator, metadata
 
 STARTS_WITHIN_S = 180  # some 10 s on an idle machine
-STOPS_WITHIN_S = 90
+STOPS_WITHIN_S = 330  # one that is left without controllers waits for them for 5 minutes; rarely
 PR_SET_PDEATHSIG = 1  # prctl(2): what a process gets when its parent ends
 LOG4J = Path(__file__).parents[2] / "bench/kafka/log4j2.properties"
 # Started quickly, and small: no test asks how fast it is.
