@@ -25,7 +25,6 @@ from logstore.log import Log
 
 PREFIX: Final = f"{own_rules.PREFIX}queue-"
 TRIM_RECORDS: Final = 1000  # fewer are left for later: each trim is a request to a broker
-BEHIND_BYTES: Final = 32 << 20  # that the cluster has not acknowledged: publishers wait
 
 Then = Callable[[Any], None]  # gets what was asked for, or a LogstoreError
 
@@ -85,7 +84,7 @@ class ClusterQueues:
     @property
     def crowded(self) -> bool:
         """As Lanes.crowded."""
-        return self._client.writer.bytes > BEHIND_BYTES
+        return self._client.writer.behind
 
     # As QueueLogs
 

@@ -34,6 +34,7 @@ TIMEOUT_MS: Final = 10_000  # of a leader, for the others to have it
 ANSWER_S: Final = 15.0
 PARTITION_BYTES_MAX: Final = 16 << 20  # that are not done
 ALL_BYTES_MAX: Final = 64 << 20
+BEHIND: Final = 2  # over so much less than either, whoever can wait should
 REQUEST_BYTES_MAX: Final = 8 << 20
 
 # What a leader says that is about now, or about who leads: the same may be asked again.
@@ -265,6 +266,7 @@ class Writer:
         self._soon = soon
         self._call_at = call_at
         self._random = random
+        self._behind: set[PartitionWriter] = set()  # that have much to be done
         self._ready: dict[PartitionWriter, None] = {}
         self._waiting: dict[PartitionWriter, None] = {}  # for a leader
         self._sending: dict[PartitionWriter, None] = {}
@@ -286,13 +288,24 @@ class Writer:
                 f"{its.name}: {its.bytes} bytes are not acknowledged by the cluster, and no more "
                 f"are held: try again"
             )
-        its.bytes += size
-        self.bytes += size
+        self._holds(its, size)
 
     def give_room(self, its: PartitionWriter, size: int) -> None:
         """So much is done with."""
-        its.bytes -= size
-        self.bytes -= size
+        self._holds(its, -size)
+
+    def _holds(self, its: PartitionWriter, more: int) -> None:
+        its.bytes += more
+        self.bytes += more
+        if its.bytes * BEHIND > PARTITION_BYTES_MAX:
+            self._behind.add(its)
+        else:
+            self._behind.discard(its)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much is not done that more would be refused soon."""
+        return bool(self._behind) or self.bytes * BEHIND > ALL_BYTES_MAX
 
     # Sending
 

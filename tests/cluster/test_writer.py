@@ -270,7 +270,8 @@ def test_a_cluster_that_does_not_answer_is_no_reason_to_hold_everything(node, mo
     node.up = False
     one = batch(b"x" * 1000)
     monkeypatch.setattr(module, "PARTITION_BYTES_MAX", 10 * one.size)
-    for _ in range(10):
+    for number in range(10):
+        assert node.writer.behind == (number > 5)
         its.append(one)
     with pytest.raises(ClusterBehind, match="t-0: "):
         its.append(one)
@@ -283,6 +284,7 @@ def test_a_cluster_that_does_not_answer_is_no_reason_to_hold_everything(node, mo
     node.up = True
     node.pass_time(5)
     assert (its.done, other.done, node.writer.bytes) == (10, 2, 0)
+    assert not node.writer.behind
     its.append(one)
 
 
