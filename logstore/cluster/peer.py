@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from random import Random
 from secrets import token_bytes
+from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
 from logstore.cluster.backoff import Backoff
@@ -97,7 +98,14 @@ class Peer:
         told = _Between(self, self._told)
         around = self._around
         self._talk = talk = Talk(
-            self._me.node, self._me.secret, self._nonce(), told, around.now, wake, self.node
+            self._me.node,
+            self._me.secret,
+            self._nonce(),
+            told,
+            around.now,
+            wake,
+            self.node,
+            monotonic,
         )
         self._look()
         flush = around.connect(self._address, talk)

@@ -4,6 +4,7 @@ What messages say is not known here: they go to ``told`` once both ends have sho
 the secret. A link that is lost sends nothing any more.
 """
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, Protocol
@@ -29,6 +30,10 @@ BEGIN_S: Final = 5.0  # that both have to come to terms
 # the time after which others take its queues over.
 PING_S: Final = 2.0
 ANSWER_S: Final = 4.0
+# An asker that was frozen finds messages that the owner has taken back from it: it goes by what it
+# has asked itself, every second, and when that was answered.
+PROVE_S: Final = 1.0
+FRESH_S: Final = PING_S + ANSWER_S - 1
 WHY_BYTES_MAX: Final = 500
 OUT_BYTES_MAX: Final = 1 << 20  # to be sent: whoever can wait waits then
 
@@ -46,7 +51,7 @@ class Told(Protocol):
         """One has come. Raises BrokenProtocol, which ends the link."""
 
     def drained(self) -> None:
-        """There was much to be sent (``full``), and now more may be put."""
+        """There was much to be sent (``full``), and now more may be put; or it is fresh again."""
 
     def lost(self, why: LogstoreError) -> None:
         """Nothing more comes; called once, whether it was ready or not."""
@@ -70,8 +75,9 @@ class Talk:
     """Of one connection. Used in one thread."""
 
     __slots__ = (
-        "_answered", "_asked", "_asked_at", "_asker", "_begun", "_heard_at", "_me", "_nonce",
-        "_now", "_out", "_secret", "_told", "_wake", "failure", "node", "out_bytes", "phase",
+        "_answered", "_asked", "_asked_at", "_asker", "_begun", "_clock", "_heard_at",
+        "_me", "_nonce", "_now", "_out", "_ping_at", "_pings", "_proved_at", "_secret",
+        "_told", "_wake", "failure", "node", "out_bytes", "phase",
     )  # fmt: skip
 
     def __init__(
@@ -83,11 +89,12 @@ class Talk:
         now: Callable[[], float],
         wake: Callable[[], None],
         to: bytes | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """``to``: the owner that is asked; None: this is the owner. ``nonce``: by chance.
 
         ``now``: seconds of a clock that only goes forward; ``wake``: there is something to send, or
-        the link is lost.
+        the link is lost. ``clock``: the same seconds, also those in which the process is stopped.
         """
         assert len(nonce) == proof.NONCE_BYTES
         self.failure: LogstoreError | None = None
@@ -101,6 +108,10 @@ class Talk:
         self._answered: Challenge | None = None
         self._begun = self._heard_at = now()
         self._asked_at: float | None = None  # whether it is there, and it has not said so yet
+        self._clock = clock or now
+        self._proved_at = self._clock()  # when that was said which the owner has answered last
+        self._pings: deque[float] = deque()  # when each was said that is not answered
+        self._ping_at = 0.0  # when the next one is due, of an asker
         self.phase = Phase.HELLO
         if to is not None:
             self._asked = proof.hello(me, to, nonce)
@@ -172,7 +183,9 @@ class Talk:
                 self._append(_PONG)
             elif isinstance(message, End):
                 self._ended(message)
-            elif not isinstance(message, Pong):
+            elif isinstance(message, Pong):
+                self._ponged()
+            else:
                 self._told.heard(message)
             return
         match self.phase, message:
@@ -186,6 +199,18 @@ class Talk:
                 self._proof(message)
             case _:
                 raise BrokenProtocol(f"it begins with {type(message).__name__}")
+
+    def _ponged(self) -> None:
+        if self._pings:
+            was_fresh = self.fresh
+            self._proved_at = self._pings.popleft()
+            if self.fresh and not was_fresh:
+                self._told.drained()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the owner can't have given this end up by now, and taken back what it gave."""
+        return not self._asker or self._clock() < self._proved_at + FRESH_S
 
     def _hello(self, given: Hello) -> None:
         self.node = given.node[: proof.NODE_BYTES_MAX]
@@ -203,6 +228,7 @@ class Talk:
         proof.check_challenge(self._asked, given)
         self._answered = given
         self.phase = Phase.PROOF
+        self._proved_at = self._clock()
         self._send(Proof(self._mac(proof.ASKER)))
 
     def _mac(self, who: bytes) -> bytes:
@@ -219,6 +245,7 @@ class Talk:
         if not self._asker:
             self._send(Proof(self._mac(proof.OWNER)))
         self.phase = Phase.OPEN
+        self._ping_at = self._now() + PROVE_S
         self._told.opened(self)
 
     def _ended(self, given: End) -> None:
@@ -233,7 +260,8 @@ class Talk:
         if self._asked_at is not None:
             return self._asked_at + ANSWER_S
         if self.phase is Phase.OPEN:
-            return self._heard_at + PING_S
+            silent = self._heard_at + PING_S
+            return min(silent, self._ping_at) if self._asker else silent
         return self._begun + BEGIN_S
 
     def look(self) -> None:
@@ -246,8 +274,15 @@ class Talk:
             silent_s = PING_S + ANSWER_S
             self.lose(ClusterUnreachable(f"{self.peer} has said nothing for {silent_s:g} s"))
         else:
-            self._asked_at = self._now()
-            self._append(_PING)
+            if self._now() >= self._heard_at + PING_S:
+                self._asked_at = self._now()
+            self._ping()
+
+    def _ping(self) -> None:
+        self._ping_at = self._now() + PROVE_S
+        if self._asker:
+            self._pings.append(self._clock())
+        self._append(_PING)
 
     def end(self, why: str) -> None:
         """Tell the peer why, and lose the link."""

@@ -99,7 +99,7 @@ class Joined:
     def __init__(self, node, asker=None, **door):
         self.node = node
         self.asker = asker
-        self.now = 100.0
+        self.now = self.steady = 100.0  # the second one goes on while the node that asks is stopped
         self.door = RelayDoor(
             b"owner", SECRET, self._find, node.work, nonce=lambda: next(NONCES),
             failures=Failures(1.0), **door,
@@ -131,7 +131,10 @@ class Joined:
         self.link = FakeLink(self.node.turns, 5000 + self.links)
         self.link.look = self._look
         self.session = RelaySession(self.door, self.link)
-        self.talk = Talk(me, secret, next(NONCES), self.owner, lambda: self.now, lambda: None, to)
+        self.talk = Talk(
+            me, secret, next(NONCES), self.owner, lambda: self.now, lambda: None, to,
+            lambda: self.steady,
+        )  # fmt: skip
         self.there, self.back = b"", Stream()  # on their way to the owner, and from it
         if run:
             self.run()

@@ -15,23 +15,33 @@ from logstore.relay.messages import (
     Challenge,
     End,
     Hello,
+    Ping,
     Pong,
     Proof,
     framed,
     read,
 )
-from logstore.relay.talk import ANSWER_S, BEGIN_S, PING_S, Phase, Talk, WrongSecret
+from logstore.relay.talk import (
+    ANSWER_S,
+    BEGIN_S,
+    FRESH_S,
+    PING_S,
+    PROVE_S,
+    Phase,
+    Talk,
+    WrongSecret,
+)
 
 NONCE = bytes(32)
 
 
 class Pair:
     def __init__(self, secrets=(b"secret", b"secret"), to=b"b", nonces=(b"1" * 32, b"2" * 32)):
-        self.now = 10.0
+        self.now, self.steady = 10.0, 50.0
         self.heard = Heard(), Heard()
         given = zip((b"a", b"b"), secrets, nonces, self.heard, (to, None), strict=True)
         self.asker, self.owner = (
-            Talk(me, secret, nonce, told, lambda: self.now, lambda: None, to)
+            Talk(me, secret, nonce, told, lambda: self.now, lambda: None, to, lambda: self.steady)
             for me, secret, nonce, told, to in given
         )
 
@@ -248,3 +258,43 @@ def test_whatever_comes_nothing_is_raised(given, opened):
     for it in given:
         pair.owner.received(memoryview(it))
         pair.asker.received(memoryview(it))
+
+
+def frozen():
+    """A pair whose asker is stopped for so long, by its other clock, that it may be given up."""
+    pair = Pair().run()
+    assert pair.asker.fresh
+    pair.steady += FRESH_S
+    return pair
+
+
+def test_an_asker_that_was_frozen_is_fresh_once_its_own_question_is_answered():
+    pair = frozen()
+    assert not pair.asker.fresh
+    assert pair.owner.fresh
+    pair.now = pair.asker.deadline
+    pair.asker.look()
+    assert not pair.asker.fresh
+    pair.run()
+    assert pair.asker.fresh
+    assert pair.heard[0].drains == 1
+
+
+def test_answers_to_what_was_asked_before_prove_nothing():
+    pair = frozen()
+    pair.now = pair.asker.deadline
+    pair.asker.look()
+    pair.steady += FRESH_S
+    pair.run()
+    assert not pair.asker.fresh
+    assert pair.heard[0].drains == 0
+
+
+def test_an_asker_asks_every_second_however_much_it_hears():
+    pair = Pair().run()
+    for number in range(5):
+        assert pair.asker.deadline == pair.now + PROVE_S
+        pair.now += PROVE_S
+        pair.asker.look()
+        assert [type(it) for it in said(pair.asker)] == [Ping]
+        pair.asker.received(frame(Pong() if number % 2 else Ask(1, 1, b"")))

@@ -248,6 +248,10 @@ class FarOwner:
             if isinstance(answer, LogstoreError) or not answer.batch:
                 then(answer if isinstance(answer, LogstoreError) else None)
                 return
+            if self._talk is not None and not self._talk.fresh:
+                self._note(_RELEASE, out, answer.taken, 1)
+                then(ClusterUnreachable("the node that owns the queue may have given this one up"))
+                return
             try:
                 found = self._one(answer)
             except BrokenProtocol as error:
@@ -471,7 +475,8 @@ class FarOwner:
         talk, left = self._talk, LOOK_MAX
         if talk is None or talk.full:  # an owner that does not read hears of it once it does
             return
-        woken, self._woken = self._woken, {}
+        # What the owner may have taken back is given to nobody before it has answered.
+        woken, self._woken = (self._woken, {}) if talk.fresh else ({}, self._woken)
         credits: list[messages.Credit] = []
         for consumer in woken:
             if not consumer.attached:

@@ -11,6 +11,7 @@ from logstore.broker.queues.tables import arguments_of
 from logstore.broker.routing.refusals import NoQueue
 from logstore.errors import ClusterUnreachable, Failed, NotOwned
 from logstore.relay import messages
+from logstore.relay.talk import FRESH_S
 
 
 @pytest.fixture
@@ -472,3 +473,34 @@ def test_a_message_of_any_size_goes_over(joined, queue):
         )
     joined.run()
     assert client.bodies == bodies
+
+
+def test_a_node_that_was_frozen_gives_nobody_what_the_owner_has_taken_back(joined, queue):
+    client, near = joined.consume(), Consumer()
+    joined.steady += FRESH_S
+    joined.node.publish(b"q", b"one")
+    joined.run()
+    assert (client.had, queue.out) == ([], 1)
+    joined.cut()
+    queue.subscribe(near)
+    joined.run()
+    assert near.bodies == [b"one"]
+    assert client.had == []
+
+
+def test_a_node_that_was_frozen_for_a_moment_goes_on_once_the_owner_answers(joined, queue):
+    client = joined.consume()
+    joined.steady += FRESH_S
+    joined.node.publish(b"q", b"one")
+    joined.run()
+    joined.now = joined.talk.deadline
+    joined.talk.look()
+    joined.run()
+    assert client.bodies == [b"one"]
+    client.channel.ack(1)
+    joined.steady += FRESH_S
+    joined.owner.unsubscribe(client.far)
+    joined.run()
+    joined.node.publish(b"q", b"two")
+    assert isinstance(joined.fetch(FarChannel()), ClusterUnreachable)
+    assert (queue.ready, queue.out) == (1, 0)
