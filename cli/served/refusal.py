@@ -126,6 +126,8 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
         _queue(match, method), data(match["argument"]), match["type"])),
     (r"(?P<act>.*) not supported by stream queues queue '",
      lambda match, method: queues.NotOfStreams(_queue(match, method), match["act"])),
+    (r"(?P<what>.*) not supported by queue '",
+     lambda match, method: queues.NotAmongNodes(_queue(match, method), match["what"])),
     (r"queue '.*' does not support global qos", _of(queues.NoGlobalQos, _queue)),
     (r"consumer prefetch count is not set for 'queue '", _of(queues.Unlimited, _queue)),
     (r"cannot obtain exclusive access to locked queue '", _of(queues.Locked, _queue)),

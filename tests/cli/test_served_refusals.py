@@ -81,6 +81,7 @@ CASES = [
     ("declare", lambda q, e: queues.NoTopicForIt(q, "topic 's' has 2 partitions")),
     ("declare", lambda q, e: queues.NotOfType(q, b"x-max-priority", "stream")),
     ("get", lambda q, e: queues.NotOfStreams(q, "basic.get")),
+    ("declare", lambda q, e: queues.NotAmongNodes(q, "deduplication: any node takes messages")),
     ("get", lambda q, e: queues.NoGlobalQos(q)),
     ("get", lambda q, e: queues.Unlimited(q)),
     ("declare", lambda q, e: queues.QueueDiffers(

@@ -12,7 +12,7 @@ from logstore.store import open_store
 INSIDE = {
     "Store": {"forked"},
     "Topic": {
-        "all_at_hand", "at_hand", "change", "choose", "grow", "opened", "portions", "put",
+        "all_at_hand", "at_hand", "change", "choose", "forget", "grow", "opened", "portions", "put",
         "put_many", "read_only", "waiting",
     },
     "Producer": {"behind", "forked", "pushed", "take"},

@@ -22,6 +22,7 @@ OF_UPKEEP = {
     "compression.zstd.level": "19",
     "delete.retention.ms": "1000",
     "delivery.schedule": "true",  # by test_scheduled_topics
+    "errors.deadletterqueue.group.enable": "true",  # by test_library_shares
     "file.delete.delay.ms": "1000",
     "follower.replication.throttled.replicas": "0:1,1:1",
     "leader.replication.throttled.replicas": "*",

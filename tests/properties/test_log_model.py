@@ -193,7 +193,7 @@ TestFarLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestMemoryLog = MemoryModel.TestCase
 TestMemoryLog.settings = settings(max_examples=50, stateful_step_count=30)
 TestDiskLog = DiskModel.TestCase
-TestDiskLog.settings = settings(max_examples=40, stateful_step_count=25)
+TestDiskLog.settings = settings(max_examples=15, stateful_step_count=25)
 TestUnsynced = pytest.mark.long(UnsyncedModel.TestCase)
 TestUnsynced.settings = settings(max_examples=12, stateful_step_count=25)
 TestPreallocated = pytest.mark.long(PreallocatedModel.TestCase)
