@@ -71,14 +71,32 @@ Ready = Annotated[
 ]
 
 
-def status(json_: Json = False, ready: Ready = False, data: Data = HERE) -> None:
+OfCluster = Annotated[
+    bool,
+    typer.Option(
+        "--cluster",
+        help="Ask the server of the directory for the cluster that it is a node of: who owns what,"
+        " and what is behind.",
+    ),
+]
+
+
+def status(
+    json_: Json = False, ready: Ready = False, cluster: OfCluster = False, data: Data = HERE
+) -> None:
     """Show what a store holds and who writes it.
 
     Looks for damage at both ends of each log; `logstore verify` reads everything.
 
     $ logstore status
     $ logstore status --ready
+    $ logstore status --cluster
     """
+    if cluster:
+        from .cluster_status import show
+
+        show(data, json_=json_)
+        return
     if ready:
         _ready(data, json_=json_)
         return

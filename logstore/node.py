@@ -271,7 +271,7 @@ class Node:
                 settings.connection_failed_authentication_delay_ms / 1000,
             ),
             tokens=tokens,
-            unready=self._unready(work),
+            unready=self._unready(work, cluster),
             unrecovered=lambda: directory.unrecovered,
             certificate_expires_s=tls.expires_s,
             doctor=self._doctor(work, access),
@@ -280,6 +280,7 @@ class Node:
             mqtt_of=mqtt if cluster is None else NoMqtt(),
             transactions_of=transactions,
             shares_of=sharing,
+            cluster=None if cluster is None else cluster.seen,
         )
         try:
             groups.start()
@@ -353,7 +354,9 @@ class Node:
         start.cancel()
         return False
 
-    def _unready(self, work: Work) -> Callable[[Callable[[Mapping[str, str]], None]], None]:
+    def _unready(
+        self, work: Work, cluster: "NodeCluster | None"
+    ) -> Callable[[Callable[[Mapping[str, str]], None]], None]:
         """What a worker finds."""
         directory = self._store.directory.writable()
 
@@ -364,7 +367,11 @@ class Node:
                 return {"directory": str(error)}
 
         def ask(then: Callable[[Mapping[str, str]], None]) -> None:
-            work(look, lambda found: then({"bug": str(found)} if _is_error(found) else found))
+            def found(wrong: Any) -> None:  # noqa: ANN401  a mapping, or an error
+                wrong = {"bug": str(wrong)} if _is_error(wrong) else wrong
+                then(wrong if cluster is None else {**wrong, **cluster.unready()})
+
+            work(look, found)
 
         return ask
 

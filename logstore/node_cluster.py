@@ -33,6 +33,8 @@ from logstore.cluster.shared_keepers import SharedQueues, SharedUsers
 from logstore.cluster.sockets import Sockets
 from logstore.cluster.waiters import Waiters
 from logstore.cluster_queues import ClusterQueues, queue_of
+from logstore.cluster_seen import ClusterSeen
+from logstore.cluster_status import ClusterStatus
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
@@ -127,6 +129,7 @@ class NodeCluster:
         self._started = self._closing = False
         self._roaming: NodeRoaming
         self._keeper: FactsKeeper
+        self._status: ClusterStatus
         self.queue_keeper: SharedQueues
         self.user_keeper: SharedUsers
 
@@ -173,6 +176,19 @@ class NodeCluster:
             self._turn, self._work, client, self._waiters, logs, self._name,
             self._settings.link.secret_of(client.brokers.view.cluster_id), self._around_links,
         )  # fmt: skip
+        self._status = ClusterStatus(
+            client, self._settings.name, self._name, self._keeper, JOURNAL.partitions,
+            self._roaming, self.no_queues,
+        )  # fmt: skip
+
+    def seen(self) -> ClusterSeen:
+        """What is known of the cluster, now."""
+        return self._status.seen()
+
+    def unready(self) -> Mapping[str, str]:
+        """What keeps from acknowledging what clients send, in a word and a line each."""
+        wrong = {"cluster": self._client.brokers.failure, "facts": self._keeper.failure}
+        return {word: str(error) for word, error in wrong.items() if error is not None}
 
     def _facts_failed(self, error: LogstoreError) -> None:
         """What the node shows would be wrong from now on."""

@@ -86,14 +86,15 @@ class NodeRoaming:
         self._queues: Queues | None = None
         around = Around(now_ms, turn.soon, self._alarm, work, logs)
         self.roamers = Roamers(around, logs, self, JOURNAL.partitions, QueueTotals())
-        self._ownership: Ownership | None = None
+        self.ownership: Ownership | None = None  # None: it owns nothing, and takes nothing
+        self.membership: Membership | None = None  # in the group of those that own
         self._replayed: dict[int, Replayed] = {}
         self._logs: dict[int, StateLog] = {}
         self._standings: dict[int, Standing] = {}
         self._claims: dict[int, Claim | None] = {}  # as the roamers were told
         self._door: RelayDoor | None = None
         me, random = Identity(node.encode(), secret), client.random
-        self._neighbours = Neighbours(
+        self.neighbours = Neighbours(
             me, around_links, turn.soon, random, Showing(), self._neighbour_changed
         )
 
@@ -124,7 +125,7 @@ class NodeRoaming:
         if claim is None or claim.word.node == self._node:
             return None
         node = claim.word.node.encode()
-        return self._neighbours.seat(queue, cast("Vhost", home).name, node, now_ms)
+        return self.neighbours.seat(queue, cast("Vhost", home).name, node, now_ms)
 
     def _neighbour_changed(self, node: bytes) -> None:
         """Its queues are served by it now, or are not."""
@@ -137,14 +138,17 @@ class NodeRoaming:
     def join(self, queues: "Queues", address: str) -> None:
         """Become one of those that own queues. ``address``: where other nodes reach its links."""
         self._queues = queues
-        self._ownership = Ownership(
+        self.ownership = Ownership(
             self._client, self._wait_for, JOURNAL.name, self._node, address, self._membership,
             self._new_state, now_ms, self._changed, self._ending,
         )  # fmt: skip
 
     def _membership(self, told: Callable[[], object]) -> Membership:
         client = self._client
-        return Membership(client.brokers, client.around, client.random, GROUP, JOURNAL.name, told)
+        self.membership = Membership(
+            client.brokers, client.around, client.random, GROUP, JOURNAL.name, told
+        )
+        return self.membership
 
     def _new_state(self, number: int) -> Replayed:
         replayed = self._replayed[number] = Replayed(SettlementNotes)
@@ -152,7 +156,7 @@ class NodeRoaming:
 
     def _changed(self, number: int) -> None:
         """Who owns a partition is another one, or may be."""
-        ownership = self._ownership
+        ownership = self.ownership
         if ownership is None:  # it is being made
             self._turn.soon(partial(self._changed, number))
             return
@@ -175,7 +179,7 @@ class NodeRoaming:
         if claim != self._claims.get(number):
             self._claims[number] = claim
             if claim is not None and claim.word.node != self._node:
-                self._neighbours.know(claim.word.node.encode(), _address(claim.word.address))
+                self.neighbours.know(claim.word.node.encode(), _address(claim.word.address))
             self.roamers.moved(number)
             self._forget_others()
 
@@ -198,8 +202,8 @@ class NodeRoaming:
     def _forget_others(self) -> None:
         """Nodes that own nothing any more."""
         owning = {it.word.node.encode() for it in self._claims.values() if it is not None}
-        for node in [it for it in self._neighbours.nodes if it not in owning]:
-            self._neighbours.forget(node)
+        for node in [it for it in self.neighbours.nodes if it not in owning]:
+            self.neighbours.forget(node)
 
     def lanes_came(self, topic: str) -> None:
         """A topic has come, or has grown, that may be a queue's."""
@@ -209,21 +213,21 @@ class NodeRoaming:
 
     def hurry(self) -> None:
         """Another node has left: what it owned is to be taken over at once."""
-        if self._ownership is not None:
-            self._ownership.group.hurry()
+        if self.ownership is not None:
+            self.ownership.group.hurry()
 
     # Its end
 
     def leave(self, then: Callable[[object], None]) -> None:
         """All is given up; ``then``, once that is done, or takes too long."""
-        if self._ownership is None:
+        if self.ownership is None:
             then(None)
         else:
-            self._ownership.stop(lambda: then(None))
+            self.ownership.stop(lambda: then(None))
 
     def close(self) -> None:
         """No link is made any more."""
-        self._neighbours.close()
+        self.neighbours.close()
 
 
 def _address(text: str) -> Address:

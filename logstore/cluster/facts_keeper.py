@@ -138,6 +138,16 @@ class FactsKeeper:
         self._routing = routing or self._routing
         self._access = access or self._access
 
+    @property
+    def failure(self) -> LogstoreError | None:
+        """Why nothing more is read."""
+        return self._follower.failure
+
+    @property
+    def unread(self) -> int:
+        """Records that are there, as far as it is known, and not read."""
+        return max(0, self._log.safe - self._follower.at)
+
     def read_to_end(self, then: Then) -> None:
         """As FactsFollower.read_to_end: before it is said that there is none of a name."""
         self._follower.read_to_end(then)

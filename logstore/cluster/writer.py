@@ -36,6 +36,7 @@ PARTITION_BYTES_MAX: Final = 16 << 20  # that are not done
 ALL_BYTES_MAX: Final = 64 << 20
 BEHIND: Final = 2  # over so much less than either, whoever can wait should
 REQUEST_BYTES_MAX: Final = 8 << 20
+STALL_S: Final = 2.0  # that the first of a partition waits: its leader, or who copies it, is gone
 
 # What a leader says that is about now, or about who leads: the same may be asked again.
 AGAIN: Final = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 19, 20, 56, 74, 75, 76, 89, 100, 103})
@@ -77,6 +78,15 @@ class _Done(NamedTuple):
     offset: int
 
 
+class Unacknowledged(NamedTuple):
+    """What a partition has not acknowledged."""
+
+    log: str
+    bytes: int
+    appends: int
+    waits_s: float  # the first of them
+
+
 class PartitionWriter:
     """Of one partition. ``news`` is called when ``done`` has moved, or it has failed."""
 
@@ -89,6 +99,7 @@ class PartitionWriter:
         self.next_mark = 0
         self.failure: LogstoreError | None = None
         self.bytes = 0  # that are not done
+        self._first_since = 0.0  # since when the first of them is the first
         self._writer = writer
         self._identify = identify
         self._news = news
@@ -116,6 +127,10 @@ class PartitionWriter:
         it = self._done[at]
         return NOT_KNOWN if it.offset < 0 else it.offset + mark - it.mark
 
+    def unacknowledged(self, now: float) -> Unacknowledged:
+        """As of now."""
+        return Unacknowledged(self.name, self.bytes, len(self._pending), now - self._first_since)
+
     def append(self, batch: Batch) -> int:
         """As Log.append. Raises ClusterBehind, LogFailed, FencedProducer."""
         if self.failure is not None:
@@ -125,6 +140,8 @@ class PartitionWriter:
             it = _Unanswered(self.next_mark, Batch(bytes(batch.data)))
         else:
             it = _Unanswered(self.next_mark, self._identity.stamp(batch))
+        if not self._pending:
+            self._first_since = self._writer.now()
         self._pending.append(it)
         self.next_mark += it.count
         self._writer.ready(self)
@@ -226,6 +243,8 @@ class PartitionWriter:
         if len(self._done) > 2 * MARKS_KEPT:
             del self._done[:-MARKS_KEPT]
         if moved:
+            self._writer.waited(self._known_at - self._first_since)
+            self._first_since = self._known_at
             self._news()
 
     def _forgotten(self) -> None:
@@ -263,6 +282,9 @@ class Writer:
         self.brokers = brokers
         self.now = now
         self.bytes = 0
+        self.stalls = 0  # that are over
+        self.stalled_s = 0.0  # in these
+        self._holding: dict[PartitionWriter, None] = {}  # something that is not done
         self._soon = soon
         self._call_at = call_at
         self._random = random
@@ -297,6 +319,10 @@ class Writer:
     def _holds(self, its: PartitionWriter, more: int) -> None:
         its.bytes += more
         self.bytes += more
+        if its.bytes:
+            self._holding[its] = None
+        else:
+            self._holding.pop(its, None)
         if its.bytes * BEHIND > PARTITION_BYTES_MAX:
             self._behind.add(its)
         else:
@@ -306,6 +332,19 @@ class Writer:
     def behind(self) -> bool:
         """Whether so much is not done that more would be refused soon."""
         return bool(self._behind) or self.bytes * BEHIND > ALL_BYTES_MAX
+
+    # How it goes
+
+    def unacknowledged(self) -> list[Unacknowledged]:
+        """Of the partitions that have any."""
+        now = self.now()
+        return [it.unacknowledged(now) for it in self._holding]
+
+    def waited(self, seconds: float) -> None:
+        """The first of a partition was acknowledged after so long."""
+        if seconds > STALL_S:
+            self.stalls += 1
+            self.stalled_s += seconds
 
     # Sending
 

@@ -15,6 +15,7 @@ from logstore.broker.group_lags import GroupLags
 from logstore.broker.mqtt.space import Space
 from logstore.broker.topics import Topics
 from logstore.budget import Budget
+from logstore.cluster_seen import ClusterSeen
 from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
@@ -303,6 +304,8 @@ class House:
     figures: Figures = field(default_factory=Figures)
     deduplication: Deduplication = field(default_factory=Deduplication)  # keeps repeats out
     connections: Connections = field(default_factory=NoConnections)
+    # What is known of the cluster that this is a node of; None: of none.
+    cluster: Callable[[], ClusterSeen] | None = None
     # Those that are open, by their names: what comes through one may be another one's.
     doorways: dict[str, Doorway] = field(default_factory=dict)
 

@@ -351,3 +351,34 @@ class WriterModel(RuleBasedStateMachine):
 
 TestWriterModel = WriterModel.TestCase
 TestWriterModel.settings = settings(max_examples=30, stateful_step_count=25)
+
+
+def test_what_waits_for_long_is_seen_and_counted_as_a_stall_once_it_is_over(node):
+    its, other = opened(node), opened(node, "u")
+    other.append(batch(b"x"))
+    node.pass_time(1)
+    assert node.writer.unacknowledged() == []
+    node.up = False
+    node.cut()
+    size = batch(b"a").size
+    its.append(batch(b"a"))
+    node.pass_time(1)
+    its.append(batch(b"b"))
+    node.pass_time(2)
+    [behind] = node.writer.unacknowledged()
+    assert (behind.log, behind.bytes, behind.appends) == ("t-0", 2 * size, 2)
+    assert behind.waits_s == pytest.approx(3)
+    assert node.writer.stalls == 0
+    node.up = True
+    node.pass_time(10)
+    assert node.writer.unacknowledged() == []
+    assert node.writer.stalls == 1
+    assert 3 < node.writer.stalled_s < 13
+
+
+def test_what_has_failed_is_behind_no_more(node):
+    its = opened(node)
+    node.up = False
+    its.append(batch(b"a"))
+    its.fail(LogFailed("it is gone"))
+    assert node.writer.unacknowledged() == []

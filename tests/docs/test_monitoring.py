@@ -10,7 +10,7 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from logstore.protocols.http.metrics import table_keys, table_mqtt, table_own
+from logstore.protocols.http.metrics import table_cluster, table_keys, table_mqtt, table_own
 from logstore.protocols.http.metrics.exposition import COUNTER, INFO, SUFFIXES
 from logstore.protocols.http.metrics.scrape import TABLES
 
@@ -111,6 +111,9 @@ def test_the_page_lists_what_is_our_own():
     rows = [
         f"| `{it.name}{SUFFIXES[it.type][0] if it.type in (COUNTER, INFO) else ''}` | {it.type} | "
         f"{it.help} |\n"
-        for it in (row.family for row in (*table_own.ROWS, *table_keys.ROWS, *table_mqtt.ROWS))
+        for it in (
+            row.family
+            for row in (*table_own.ROWS, *table_keys.ROWS, *table_cluster.ROWS, *table_mqtt.ROWS)
+        )
     ]
     assert "".join(rows) in (DOCS / "metrics.md").read_text()

@@ -107,6 +107,7 @@ class Metered:
             keys_of=SimpleNamespace(opened=None),
             transactions_of=SimpleNamespace(opened=None),
             shares_of=SimpleNamespace(opened=None),
+            cluster=None,
             space=SimpleNamespace(counts=SpaceCounts()),
             channels=SimpleNamespace(names=[1], patterns=[], apart=[]),
             settings=StoreSettings(**settings),

@@ -1,6 +1,7 @@
-"""A cluster is tried by a command, and by each node when it starts."""
+"""A cluster is tried by a command, and by each node when it starts; nodes tell who owns what."""
 
 import json
+import signal
 import subprocess
 from contextlib import closing
 
@@ -9,6 +10,7 @@ import pytest
 import redis
 from cluster_nodes import Cluster
 from serving import COMMAND
+from waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -51,3 +53,47 @@ def test_a_node_serves_no_queues_where_there_is_no_fence(cluster):
     code, said = node.stop()
     assert code == 0
     assert f"no queues are served: cluster {cluster.address} can't be checked" in said
+
+
+def status_of(node):
+    return json.loads(run("status", "--cluster", "--json", "--data", node.data).stdout)
+
+
+def ready(node):
+    return run("status", "--ready", "--data", node.data)
+
+
+def test_a_node_tells_who_owns_what(cluster):
+    a, b = (cluster.node(it) for it in "ab")
+
+    def states():
+        return [[it["state"] for it in status_of(node)["partitions"]] for node in (a, b)]
+
+    def shared():
+        ours, theirs = states()
+        return {*ours} == {*theirs} == {"here", "elsewhere"} and all(map(str.__ne__, ours, theirs))
+
+    until(shared)
+    ours, _ = states()
+    lines = run("status", "--cluster", "--data", a.data).stdout.splitlines()
+    assert any(line.startswith("reached") and line.endswith("yes") for line in lines)
+    assert len([line for line in lines if " here " in line]) == ours.count("here")
+    other = run("status", "--cluster", "--data", cluster.broker.data)
+    assert (other.returncode, other.stdout) == (1, "")
+
+
+def test_a_cluster_that_does_not_answer_makes_a_node_unready(cluster):
+    node = cluster.node("a")
+    assert ready(node).stdout == "ready\n"
+    cluster.broker.process.send_signal(signal.SIGSTOP)
+    try:
+        with closing(redis.Redis(*node.redis)) as client:
+            client.publish("news", "1")
+        until(lambda: ready(node).returncode == 1)
+        assert "does not answer" in ready(node).stderr
+        assert status_of(node)["appends"] == 1
+    finally:
+        cluster.broker.process.send_signal(signal.SIGCONT)
+    until(lambda: ready(node).returncode == 0)
+    until(lambda: status_of(node)["appends"] == 0)
+    assert status_of(node)["stalls"] == 1

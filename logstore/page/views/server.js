@@ -3,20 +3,22 @@
 import { ask, askLines, path } from "../api.js";
 import { used } from "../charts.js";
 import { danger, form } from "../dialogs.js";
-import { aside, badge, button, dim, h, link, mono, named, put } from "../dom.js";
+import { aside, badge, button, dim, facts, h, link, mono, named, put } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { to } from "../router.js";
-import { command, counted, moment, span, visible } from "../texts.js";
+import { command, counted, grouped, moment, size, span, visible } from "../texts.js";
 import { settingColumns, settingsEmpty } from "./settings.js";
 
 const TABS = [["settings", "Settings", settings], ["users", "Users", users], ["rules", "Rules", rules],
   ["jobs", "Jobs", jobs], ["audit", "Audit", audit], ["doctor", "Doctor", doctor]];
+const OF_NODES = ["cluster", "Cluster", cluster]; // where the server is a node of one
 
-export function show(view) {
+export async function show(view) {
   const [word = "settings"] = view.names;
+  const tabs = (await ask("whoami", { signal: view.signal })).cluster ? [...TABS, OF_NODES] : TABS;
   view.heading(["Server"]);
-  view.tabs(TABS.map(([tab, title]) => [tab, title, tab === "settings" ? to("server") : to("server", tab)]), word);
-  const row = TABS.find(([tab]) => tab === word);
+  view.tabs(tabs.map(([tab, title]) => [tab, title, tab === "settings" ? to("server") : to("server", tab)]), word);
+  const row = tabs.find(([tab]) => tab === word);
   if (row) row[2](view);
   else view.add(h("div", { class: "empty" }, h("p", null, "The server has no such part.")));
 }
@@ -324,6 +326,38 @@ function doctor(view) {
       column("found", "Found", visible, { wide: true }),
       column("advice", "What to do", visible, { wide: true }),
     ], it.checks, { tone: (one) => (one.state === "ok" ? null : TONES[one.state]) }),
+  });
+}
+
+// The cluster
+
+const HELD_TONES = { here: "fine", elsewhere: "fine", taking: "warn", unreached: "bad", nobody: "bad" };
+
+function cluster(view) {
+  view.part({
+    title: "The cluster of this node",
+    path: "cluster",
+    show: (it) => [
+      facts([
+        ["Cluster", `${visible(it.cluster)} (${visible(it.cluster_id)})`],
+        ["Reached", it.failure === null ? "yes" : visible(it.failure)],
+        ["Brokers", it.brokers.map((one) => [mono(one.address), one.controller ? dim(" controller") : null, " "])],
+        ["This node", mono(it.node)],
+        ["Queues", it.no_queues === null ? "served" : visible(it.no_queues)],
+        ["Not acknowledged", `${size(it.bytes)} in ${counted(it.appends, "append")}`],
+        ["Stalls", `${it.stalled} now; ${it.stalls} before, ${it.stalled_s.toFixed(1)} s in all`],
+        ["Unread facts", grouped(it.facts_unread)],
+      ]),
+      plainTable("Partitions of the queues' journal", [
+        number("partition", "Partition", String),
+        column("state", "Owned", (state) => badge(state, HELD_TONES[state])),
+        column("node", "Node", (node) => (node === null ? dim("–") : mono(node))),
+        column("address", "Links at", (address) => (address === null ? dim("–") : mono(address))),
+        column("since_ms", "Since", (ms) => (ms === null ? dim("–") : moment(ms))),
+        number("epoch", "Epoch", (epoch) => (epoch === null ? "–" : String(epoch)), { help: "Each take-over is one more" }),
+        column("why", "Why", (why) => (why === null ? "" : visible(why)), { wide: true }),
+      ], it.partitions, { key: (one) => String(one.partition) }),
+    ],
   });
 }
 

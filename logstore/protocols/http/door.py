@@ -16,6 +16,7 @@ from logstore.broker.fresh import Fresh
 from logstore.broker.group_lags import GroupLags
 from logstore.broker.topic_sizes import Holds, held_by_all
 from logstore.broker.topics import Topics
+from logstore.cluster_seen import ClusterSeen
 from logstore.figures.figures import Figures
 from logstore.log import Log
 from logstore.page_files import PageFiles
@@ -95,6 +96,7 @@ class HttpDoor:
     keys_of: KeysOf = field(default_factory=NoKeys)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
     shares_of: SharesOf = field(default_factory=NoShares)
+    cluster: Callable[[], ClusterSeen] | None = None  # as House.cluster
     meter: Meter = field(default_factory=Meter)
     news: News = field(default_factory=News)  # of the server, once a second
     listeners: Listeners = field(default_factory=Listeners)  # to events
@@ -156,6 +158,6 @@ class HttpDoor:
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
             keys_of=house.keys_of, transactions_of=house.transactions_of,
-            shares_of=house.shares_of,
+            shares_of=house.shares_of, cluster=house.cluster,
             doorways=house.doorways,
         )  # fmt: skip

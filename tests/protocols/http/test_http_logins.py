@@ -295,7 +295,7 @@ def test_a_browser_logs_in_and_out(house):
     assert len(cookie.partition("logstore=")[2]) >= 43  # 256 bits
     assert answer == {
         "user": "ana", "tags": ["management"], "owner": False, "login_needed": False,
-        "directory": None,
+        "cluster": False, "directory": None,
     }  # fmt: skip
     assert house.ask("/api/v1/whoami", cookie)[2] == answer
     assert house.ask("/any", cookie)[2]["user"] == "ana"
@@ -315,7 +315,10 @@ def test_by_tls_the_cookie_is_for_tls_alone(house):
 
 
 def test_whoami_tells_who_has_not_logged_in_that_a_login_is_needed(house):
-    nobody = {"user": "", "tags": [], "owner": False, "login_needed": True, "directory": None}
+    nobody = {
+        "user": "", "tags": [], "owner": False, "login_needed": True, "cluster": False,
+        "directory": None,
+    }  # fmt: skip
     assert house.ask("/api/v1/whoami")[2] == nobody
     assert house.ask("/api/v1/whoami", "cookie: logstore=old")[2] == nobody
     assert house.status("/api/v1/whoami", basic("ana", "wrong")) == 401

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from clock import NOW_MS
+from cluster_facts import cluster
 from http_kit import HttpPeer, answers, request
 from metrics_kit import Metered, queue
 from prometheus_client.openmetrics.parser import (
@@ -604,3 +605,22 @@ def test_what_goes_wrong_in_a_worker_is_the_answer():
     status, _, text, _ = asker.ask()
     assert (status, json.loads(text)["error"]) == (500, "internal error: it broke")
     assert asker.scrapes.under_way == 0
+
+
+def test_a_node_tells_of_its_cluster_and_a_server_of_its_own_of_none():
+    metered = Metered()
+    assert "logstore_cluster" not in Asker(metered).text()
+    metered.house.cluster = lambda: cluster(failure="refused", stalled=1)
+    found = Asker(metered).samples()
+
+    def value(name, **labels):
+        return found[f"logstore_cluster_{name}", tuple(labels.items())]
+
+    assert (value("reached"), value("brokers"), value("queues_refused")) == (0, 1, 0)
+    states = [value("partitions", state=it) for it in ("here", "elsewhere", "nobody")]
+    assert states == [1, 1, 0]
+    assert value("partition_epoch", partition="1") == 7
+    assert (value("unacknowledged_bytes"), value("unacknowledged_appends")) == (30, 3)
+    assert (value("longest_wait_seconds"), value("stalled_partitions")) == (0.5, 1)
+    assert (value("stalls_total"), value("stalled_seconds_total")) == (2, 7.5)
+    assert value("facts_unread") == 4

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from logstore.broker.topics import Space
+from logstore.cluster_seen import ClusterSeen
 from logstore.protocols.house import House
 from logstore.protocols.http.metrics.exposition import Sample, Value, labels
 from logstore.protocols.http.metrics.looked_up import LookedUp
@@ -100,6 +101,11 @@ class Scene:
         if self._doors is None:
             self._doors = self.house.figures.doors()
         return self._doors
+
+    @cached_property
+    def cluster(self) -> ClusterSeen | None:
+        """That of the server, once for all of the text; None: it is a node of none."""
+        return None if self.house.cluster is None else self.house.cluster()
 
     @cached_property
     def jobs(self) -> Mapping[str, Any]:

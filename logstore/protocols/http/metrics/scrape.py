@@ -15,6 +15,7 @@ from logstore.protocols.http.call import Call
 from logstore.protocols.http.common.scrapes import Scrapes
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.metrics import (
+    table_cluster,
     table_kafka,
     table_keys,
     table_mqtt,
@@ -31,6 +32,7 @@ PARTS_AT_ONCE: Final = 5  # 2 ms of work; then others have their turn
 TABLES: Final = (
     *table_own.ROWS,
     *table_keys.ROWS,
+    *table_cluster.ROWS,
     *table_mqtt.ROWS,
     *table_rabbit.ROWS,
     *table_kafka.ROWS,

@@ -37,6 +37,7 @@ class Who(Struct):
     tags: list[str]
     owner: bool  # of the data directory
     login_needed: bool
+    cluster: bool  # whether the server is a node of one, for who may see all facts
     directory: str | None  # that the server has, for who may see all facts
 
 
@@ -156,6 +157,52 @@ class Overview(Struct):
     stuck_total: int
     slow_clients: int  # that were cut off in the last hour, and had left unread what they were sent
     history: "FlowHistory | UnsetType" = UNSET  # events have none
+
+
+class Broker(Struct):
+    id: int
+    address: str
+    rack: str
+    controller: bool
+
+
+class JournalPartition(Struct):
+    """Of the queues' journal: a queue of number n is of partition n % their count."""
+
+    partition: int
+    state: Literal["here", "elsewhere", "unreached", "taking", "nobody"]
+    node: str | None  # that has claimed it last
+    address: str | None  # of that node's links
+    since_ms: int | None
+    epoch: int | None  # of its fence
+    why: str | None  # nobody serves it, or the owner is not reached
+
+
+class Behind(Struct):
+    log: str
+    bytes: int
+    appends: int
+    waits_s: float  # the first of them
+
+
+class Cluster(Struct):
+    cluster: str  # as the settings say
+    cluster_id: str
+    failure: str | None  # why it was not to be asked last
+    node: str  # this one
+    no_queues: str | None  # why it serves none
+    assigned_by: Literal["group", "classic"] | None
+    group_failure: str | None  # why it has no part in the group of nodes
+    brokers: list[Broker]
+    partitions: list[JournalPartition]
+    bytes: int  # that were appended here, and the cluster has not acknowledged
+    appends: int
+    behind: list[Behind]  # of these the partitions that wait longest
+    stalled: int  # partitions that wait for more than 2 s
+    stalls: int  # since the start, and over
+    stalled_s: float  # in these
+    facts_unread: int  # records of what all nodes know that this one has not read
+    facts_failure: str | None
 
 
 class FlowHistory(Struct):
@@ -955,6 +1002,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "GET /jobs": Jobs,
     "GET /audit": AuditLog,
     "GET /overview": Overview,
+    "GET /cluster": Cluster,
     "GET /connections": Listed[Connection],
     "GET /connections/{id}": Connection,
     "DELETE /connections/{id}": Connection,

@@ -4,7 +4,7 @@ Who sees everything is told everything; others are told of what they may know of
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from logstore.access.resources import (
@@ -13,6 +13,7 @@ from logstore.access.resources import (
     QUEUE,
     object_name,
 )
+from logstore.cluster_seen import ClusterSeen
 from logstore.figures.full import Full
 from logstore.figures.ring import STEP_S
 from logstore.figures.stuck import Stuck, view
@@ -82,6 +83,11 @@ def health(door: HttpDoor, stuck: Sequence[Stuck], full: Iterable[Full]) -> Json
     if failed := door.figures.syncs.failed:
         what = f"{failed} syncs have failed: these logs take nothing before a restart"
         errors.append({"what": what, "object": "", "view": view("server", "doctor")})
+    if door.cluster is not None:
+        errors += [
+            {"what": it, "object": "", "view": view("server", "cluster")}
+            for it in _of_cluster(door.cluster())
+        ]
     nearly = [it for it in full if it.nearly]
     warnings = [
         {"what": f"{it.what} {it.share:.0%} full", "object": "", "view": it.view} for it in nearly
@@ -95,6 +101,19 @@ def health(door: HttpDoor, stuck: Sequence[Stuck], full: Iterable[Full]) -> Json
         "warnings": [*errors, *warnings][:WARNINGS_MAX],
         "warnings_total": len(errors) + len(nearly) + len(stuck),
     }
+
+
+def _of_cluster(seen: ClusterSeen) -> Iterator[str]:
+    if seen.failure is not None:
+        yield f"the cluster is not reached: {seen.failure}"
+    if seen.facts_failure is not None:
+        yield f"what nodes share is not read: {seen.facts_failure}"
+    if seen.no_queues is not None:
+        yield f"no queues are served: {seen.no_queues}"
+    elif lost := seen.count("nobody") + seen.count("unreached"):
+        yield f"partitions of the queues' journal whose owner is gone, or not reached: {lost}"
+    if seen.stalled:
+        yield f"partitions of the cluster that acknowledge nothing now: {seen.stalled}"
 
 
 # What flows

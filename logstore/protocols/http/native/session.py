@@ -31,6 +31,7 @@ def row(door: HttpDoor, permits: Permits) -> dict[str, object]:
         "tags": sorted(permits.tags),
         "owner": who.owner,
         "login_needed": not door.access.knows(who),
+        "cluster": permits.sees_all and door.cluster is not None,
         "directory": door.node.path if permits.sees_all else None,
     }
 

@@ -1,17 +1,22 @@
-"""Routes of what the server is at: at one look, connections, events."""
+"""Routes of what the server is at: at one look, its cluster, connections, events."""
 
 from typing import Final
 
-from logstore.http.asks import LOGGED_IN, MAY_ALL
+from logstore.http.asks import LOGGED_IN, MAY_ALL, SEES_ALL
 from logstore.http.routes import Route
 from logstore.protocols.http.listing import LIST_QUERY
-from logstore.protocols.http.native import connections, events, overview
+from logstore.protocols.http.native import cluster, connections, events, overview
 from logstore.protocols.http.opened import Handler
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", "/api/v1/overview", overview.shown,
         "Health, what flows, what is stuck, what is nearly full.", LOGGED_IN,
+    ),
+    Route(
+        "GET", "/api/v1/cluster", cluster.shown,
+        "The Kafka cluster that the server is a node of: who owns what, what is behind.",
+        SEES_ALL,
     ),
     Route(
         "GET", "/api/v1/connections", connections.list_,

@@ -1,0 +1,14 @@
+"""The cluster that the server is a node of."""
+
+from dataclasses import asdict
+
+from logstore.errors import NoneOfThatName
+from logstore.protocols.http.call import Call
+from logstore.protocols.http.door import HttpDoor
+
+
+def shown(door: HttpDoor, call: Call) -> None:
+    """Brokers, who owns what, what is not acknowledged, as of now. Raises NoneOfThatName."""
+    if door.cluster is None:
+        raise NoneOfThatName("this server has its data directory: it is no node of a cluster")
+    call.answer(asdict(door.cluster()))
