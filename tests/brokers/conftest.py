@@ -1,14 +1,22 @@
 """One cluster for all tests here; each finds it whole, whatever the one before has done to it."""
 
 import itertools
+import os
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
 from cluster_client import ClusterClient
+from cluster_nodes import Trio
+from cluster_seen import owners
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_cluster import KafkaCluster
+from waiting import until
+
+from logstore.node_roaming import JOURNAL
 
 _numbers = itertools.count()
+HISTORIES = '[[channel]]\npattern = "kept-*"\nhistory = "1h"\n'
 
 
 def pytest_collection_modifyitems(items):
@@ -64,3 +72,31 @@ def connect(cluster):
             return made
 
         yield client
+
+
+@pytest.fixture
+def trio(cluster, connect, admin, tmp_path):
+    """Three nodes, each of which owns its share."""
+    client = connect(direct=True)
+    before = {node for node, _ in owners(client, admin).values()}
+    made = Trio(tmp_path, cluster.address, config=HISTORIES)
+
+    def shares():
+        return Counter(node for node, _ in owners(client, admin).values() if node not in before)
+
+    try:
+        until(lambda: set(shares().values()) == {JOURNAL.partitions // 3}, complain=shares)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def figure(capsys):
+    """figure(of what, what was measured): told, with how busy the machine is, and not tested."""
+
+    def tell(what, found):
+        with capsys.disabled():
+            print(f"\n{what}: {found} (load {os.getloadavg()[0]:.0f})", flush=True)
+
+    return tell

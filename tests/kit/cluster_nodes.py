@@ -3,8 +3,12 @@
 import os
 import signal
 import subprocess
+import time
 
+from cluster_load import Fault
 from serving import COMMAND, DEADLINE_S, OF_SLOW_MACHINES, Serving, place_of
+
+SHARED_S = 8.0  # for what is owned to be shared out anew
 
 
 class ServingNode:
@@ -72,3 +76,70 @@ class Cluster:
         for node in self.nodes.values():
             node.stop()
         self.broker.stop()
+
+
+class Trio:
+    """Three nodes over brokers, of which clients use those that run; with what was done to them."""
+
+    def __init__(self, path, address, **settings):
+        self._path, self._address, self._settings = path, address, settings
+        self.faults = []
+        self._frozen = set()
+        self.nodes = {}
+        try:
+            for name in "abc":
+                self.begin(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def __getitem__(self, name):
+        return self.nodes[name]
+
+    def places(self):
+        """Where clients of RabbitMQ find one."""
+        return [
+            it.amqp for name, it in self.nodes.items()
+            if it.process.poll() is None and name not in self._frozen
+        ]  # fmt: skip
+
+    def _fault(self, what, name, begin, until):
+        self.faults.append(Fault(f"{what} {name}", begin, until))
+
+    def begin(self, name):
+        """One that does not run. Others give up to it what is its share."""
+        began = time.monotonic()
+        self.nodes[name] = ServingNode(self._path / name, self._address, **self._settings)
+        self._fault("begin", name, began, time.monotonic() + SHARED_S)
+
+    def kill(self, name):
+        now = time.monotonic()
+        self._fault("kill", name, now, now)
+        self.nodes[name].stop(signal.SIGKILL)
+
+    def end(self, name):
+        """Cleanly; what it said."""
+        began = time.monotonic()
+        code, said = self.nodes[name].stop()
+        self._fault("end", name, began, time.monotonic())
+        assert code == 0, said
+        return said
+
+    def freeze(self, name):
+        now = time.monotonic()
+        self._fault("freeze", name, now, now)
+        self._frozen.add(name)
+        self.nodes[name].process.send_signal(signal.SIGSTOP)
+
+    def thaw(self, name):
+        """It finds that others have taken over, and gets its share again."""
+        now = time.monotonic()
+        self.nodes[name].process.send_signal(signal.SIGCONT)
+        self._frozen.discard(name)
+        self._fault("thaw", name, now, now + SHARED_S)
+
+    def close(self):
+        for name in list(self._frozen):
+            self.thaw(name)
+        for it in self.nodes.values():
+            it.stop()

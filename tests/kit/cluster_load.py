@@ -1,0 +1,294 @@
+"""Clients of RabbitMQ that use queues through all nodes of a cluster, and what they know of it.
+
+Each message is sent once, whatever becomes of its connection, so it may stand once at the most.
+Publishers wait for each confirm, consumers acknowledge what comes at once; who loses a connection
+makes another one, to any node. ``Known`` has what was confirmed, delivered and acknowledged, when.
+"""
+
+import itertools
+import secrets
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pika
+from waiting import until
+
+PREFETCH = 20
+ENDS_WITHIN_S = 10
+UNDER_WAY_S = 2.0  # an acknowledgement, or a delivery; on a machine that is very busy
+LASTS = pika.BasicProperties(delivery_mode=2)
+_numbers = itertools.count()
+GONE = (pika.exceptions.AMQPError, OSError)
+
+
+@dataclass
+class Message:
+    """What is known of one; times are monotonic seconds."""
+
+    queue: str
+    sent: float
+    confirmed: float | None = None
+    deliveries: list = field(default_factory=list)  # (when, redelivered)
+    acks: list = field(default_factory=list)  # (when it was delivered, when it was acknowledged)
+
+    def comes_back(self):
+        """Each time that it came again: the acknowledgement before, and when it came."""
+        return [
+            (max(before, key=lambda it: it[1]), when)
+            for when, _ in self.deliveries
+            if (before := [it for it in self.acks if it[1] < when])
+        ]
+
+    @property
+    def unmarked(self):
+        """Whether it came again as if for the first time."""
+        return any(not redelivered for _, redelivered in self.deliveries[1:])
+
+
+class Fault(NamedTuple):
+    """What was done to a node: what it has given out till then may be acknowledged in vain."""
+
+    what: str
+    begin: float
+    until: float  # it gives nothing out from then on
+
+    def explains(self, acked, when):
+        """Whether what was acknowledged like this may come again then."""
+        delivered_at, acked_at = acked
+        return (
+            delivered_at <= self.until + UNDER_WAY_S
+            and acked_at >= self.begin - UNDER_WAY_S
+            and when >= self.begin
+        )
+
+
+class Known:
+    """Of all messages. From any thread."""
+
+    def __init__(self):
+        self.messages = {}
+        self.strange = []  # bodies that nobody has sent, or of another queue
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+
+    def sent(self, queue):
+        with self._lock:
+            number = next(self._numbers)
+            self.messages[number] = Message(queue, time.monotonic())
+        return number
+
+    def confirmed(self, number):
+        self.messages[number].confirmed = time.monotonic()
+
+    def delivered(self, queue, body, redelivered):
+        """To be called when it is acknowledged."""
+        found = self.messages.get(int(body.split(b" ")[0]))
+        if found is None or found.queue != queue:
+            self.strange.append((queue, body))
+            return lambda: None
+        now = time.monotonic()
+        with self._lock:
+            found.deliveries.append((now, redelivered))
+        return lambda: found.acks.append((now, time.monotonic()))
+
+    # What follows from it
+
+    def all(self):
+        with self._lock:
+            return list(self.messages.items())
+
+    def missing(self):
+        """What was confirmed, and is not acknowledged by anybody."""
+        return [n for n, it in self.all() if it.confirmed is not None and not it.acks]
+
+    def back(self, faults):
+        """What comes again that was acknowledged, and no fault explains it."""
+        return [
+            (number, it)
+            for number, it in self.all()
+            for acked, when in it.comes_back()
+            if not any(fault.explains(acked, when) for fault in faults)
+        ]
+
+    def unmarked(self):
+        """What comes again as if for the first time."""
+        return [(number, it) for number, it in self.all() if it.unmarked]
+
+    def gaps(self, since, until):
+        """(of confirms, of deliveries): the longest time without one, by queue, in these times."""
+        confirms, deliveries = defaultdict(list), defaultdict(list)
+        for _, it in self.all():
+            if it.confirmed is not None:
+                confirms[it.queue].append(it.confirmed)
+            deliveries[it.queue] += [when for when, _ in it.deliveries]
+        return tuple(
+            {queue: _longest(times, since, until) for queue, times in by_queue.items()}
+            for by_queue in (confirms, deliveries)
+        )
+
+
+def _longest(times, since, until):
+    points = [since, *sorted(it for it in times if since < it < until), until]
+    return max(b - a for a, b in itertools.pairwise(points))
+
+
+class _Client(threading.Thread):
+    """One, which goes to another node when it loses one."""
+
+    def __init__(self, load, first):
+        super().__init__(daemon=True)
+        self.load = load
+        self.first = first
+        self.failed = None
+
+    def run(self):
+        try:
+            while not self.load.over(self):
+                with suppress(*GONE):
+                    self._with(self._connect())
+        except BaseException as error:  # told by the test's own thread
+            self.failed = error
+            raise
+
+    def _connect(self):
+        places = self.load.places()
+        place = places[self.first % len(places)]
+        self.first += 1  # the next time another one
+        host, port = place
+        try:
+            return pika.BlockingConnection(
+                pika.ConnectionParameters(
+                    host,
+                    port,
+                    heartbeat=10,
+                    socket_timeout=5,
+                    stack_timeout=10,
+                    blocked_connection_timeout=60,
+                )
+            )
+        except GONE:
+            time.sleep(0.05)  # it may be gone, and the others, too
+            raise
+
+    def _with(self, connection):
+        try:
+            self.use(connection)
+        finally:
+            with suppress(*GONE):
+                connection.close()
+
+
+class Publisher(_Client):
+    """In turn to all queues."""
+
+    def use(self, connection):
+        channel = connection.channel()
+        channel.confirm_delivery()
+        known, load = self.load.known, self.load
+        for queue in itertools.cycle(load.queues):
+            if load.over(self):
+                return
+            number = known.sent(queue)
+            try:
+                channel.basic_publish("", queue, b"%d %s" % (number, load.filling), LASTS)
+            except pika.exceptions.NackError:
+                load.nacked += 1
+            else:
+                known.confirmed(number)
+            connection.process_data_events(load.pause_s)
+
+
+class Consumer(_Client):
+    """Of all queues."""
+
+    def use(self, connection):
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=PREFETCH)
+        known = self.load.known
+        for queue in self.load.queues:
+
+            def take(channel, method, properties, body, queue=queue):
+                acked = known.delivered(queue, body, method.redelivered)
+                channel.basic_ack(method.delivery_tag)
+                acked()
+
+            channel.basic_consume(queue, take)
+        while not self.load.over(self):
+            connection.process_data_events(0.1)
+
+
+class Load:
+    """Of these queues, which are there. ``places()``: of the nodes that clients may go to."""
+
+    def __init__(self, places, queues, publishers=3, consumers=3, pause_s=0.02, filling=None):
+        self.places = places
+        self.queues = queues
+        self.known = Known()
+        self.pause_s = pause_s
+        self.filling = filling or secrets.token_hex(4).encode()  # of its messages alone
+        self.nacked = 0
+        self._over = {Publisher: False, Consumer: False}
+        self._clients = [Publisher(self, it) for it in range(publishers)]
+        self._clients += [Consumer(self, it) for it in range(consumers)]
+        for it in self._clients:
+            it.start()
+
+    def over(self, client):
+        return self._over[type(client)]
+
+    def check(self):
+        """That none of the clients has found what it did not expect."""
+        for it in self._clients:
+            if it.failed is not None:
+                raise it.failed
+
+    def _end(self, kind):
+        self._over[kind] = True
+        for it in self._clients:
+            if isinstance(it, kind):
+                it.join()
+
+    def wait_until_it_flows(self):
+        """Until of each queue something was delivered that was sent from now on."""
+        self._wait_until(lambda it: it.deliveries)
+
+    def wait_until_it_is_confirmed(self):
+        """Until of each queue something was confirmed that was sent from now on."""
+        self._wait_until(lambda it: it.confirmed is not None)
+
+    def _wait_until(self, holds):
+        now = time.monotonic()
+
+        def dry():
+            found = {it.queue for _, it in self.known.all() if it.sent > now and holds(it)}
+            return [it for it in self.queues if it not in found]
+
+        until(lambda: not dry(), lambda: time.sleep(0.05), complain=lambda: f"dry: {dry()}")
+
+    def drain(self, within_s=60):
+        """No more is sent; what was confirmed is consumed; what is missing then."""
+        self._end(Publisher)
+        deadline = time.monotonic() + within_s
+        while (missing := self.known.missing()) and time.monotonic() < deadline:
+            time.sleep(0.1)  # none of many clients tells
+        return missing
+
+    def stop(self):
+        """One that waits for what never comes is left to itself."""
+        self._over = dict.fromkeys(self._over, True)
+        for it in self._clients:
+            it.join(ENDS_WITHIN_S)
+
+
+def named(trio, count):
+    """So many new queues."""
+    names = [f"load-{next(_numbers)}" for _ in range(count)]
+    with pika.BlockingConnection(pika.ConnectionParameters(*trio.places()[0])) as connection:
+        channel = connection.channel()
+        for it in names:
+            channel.queue_declare(it, durable=True)
+    return names

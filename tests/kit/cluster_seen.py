@@ -1,0 +1,72 @@
+"""What stands in the topics of a cluster's nodes, as a client of Kafka reads it.
+
+Whatever the nodes believe: who has claimed what, and which messages there are.
+"""
+
+from typing import NamedTuple
+
+from logstore.cluster.claims import Claims, word_of
+from logstore.cluster_queues import queue_of
+from logstore.node_roaming import JOURNAL
+from logstore.records.decode import decode
+
+
+class Journal(NamedTuple):
+    """``claims``: the last of each partition; ``strangers``: (partition, offset) of records that
+    stand above a claim, and are not of who has claimed it.
+    """
+
+    claims: dict
+    strangers: list
+
+
+def _batches(client, log):
+    """All that stand, in order."""
+    found, at = [], log.start
+    while at < log.safe:
+        batches = []
+
+        def came(at=at, batches=batches):
+            batches[:] = log.read(at, 1 << 20)
+            return batches
+
+        client.until(log, came)
+        found += batches
+        at = batches[-1].next_offset
+    client.call(log.close)
+    return found
+
+
+def journal(client):
+    """Of all queues."""
+    claims, strangers = {}, []
+    for number in range(JOURNAL.partitions):
+        seen = Claims()
+        for batch in _batches(client, client.log(JOURNAL.name, number)):
+            known = seen.owner
+            admitted = seen.admits(batch)
+            if not admitted and known is not None and word_of(batch) is None:
+                strangers.append((number, batch.base_offset))
+        claims[number] = seen.owner
+    return Journal(claims, strangers)
+
+
+def owners(client, admin):
+    """(node, epoch) of each partition that anybody has claimed."""
+    if JOURNAL.name not in admin.list_topics().topics:
+        return {}
+    claims = journal(client).claims
+    return {number: (it.word.node, it.epoch) for number, it in claims.items() if it is not None}
+
+
+def messages(client, admin, filling):
+    """What stands in queues that ends so: its number, and whatever else a body has before it."""
+    found = []
+    for topic, its in admin.list_topics().topics.items():
+        if queue_of(topic) is None:
+            continue
+        for number in its.partitions:
+            for batch in _batches(client, client.log(topic, number)):
+                bodies = [it.value.split(b" ") for it in decode(batch)]
+                found += [int(number) for number, end in bodies if end == filling]
+    return found
