@@ -210,6 +210,7 @@ class NodeCluster:
             "roamers": self._roaming.roamers,
             "next_id": numbers.next,
             "read_on": self.read_on,
+            "neighbourhood": self._roaming.volatile,
         }
 
     def link(self, house: House) -> Doorway:

@@ -11,6 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from logstore.broker.queues.away.owner import Owner
 from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.named import Named
@@ -19,6 +20,7 @@ from logstore.broker.queues.roaming.partition import Around
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.queues.roaming.seat import Seat
+from logstore.broker.queues.volatile.nodes import VolatileNodes
 from logstore.clock import now_ms
 from logstore.cluster import peer
 from logstore.cluster.brokers import Address
@@ -37,7 +39,7 @@ from logstore.errors import LogstoreError, NotOwned
 from logstore.neighbours import Neighbours
 from logstore.protocols.house import House, Work
 from logstore.protocols.relay import doorway
-from logstore.protocols.relay.door import RelayDoor
+from logstore.protocols.relay.door import Asked, RelayDoor
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
 
@@ -94,6 +96,7 @@ class NodeRoaming:
         self._claims: dict[int, Claim | None] = {}  # as the roamers were told
         self._door: RelayDoor | None = None
         me, random = Identity(node.encode(), secret), client.random
+        self.volatile = VolatileNodes(self, _Around(turn, self.roamers))
         self.neighbours = Neighbours(
             me, around_links, turn.soon, random, Showing(), self._neighbour_changed
         )
@@ -106,7 +109,8 @@ class NodeRoaming:
 
     def door(self, house: House) -> Doorway:
         """Where other nodes come in."""
-        self._door = doorway.made(house, self._node.encode(), self._secret, self._find, {})
+        asked: dict[int, Asked] = {**self.volatile.asked}
+        self._door = doorway.made(house, self._node.encode(), self._secret, self._find, asked)
         return doorway.open(self._door)
 
     def _find(self, vhost: bytes, name: bytes, number: int) -> Named:
@@ -116,6 +120,8 @@ class NodeRoaming:
         queue = None if there is None else there.topology.queue(name)
         if isinstance(queue, RoamingQueue) and queue.id == number and isinstance(queue.seat, Queue):
             return queue
+        if isinstance(queue, Queue):
+            return self.volatile.find(vhost, name, number)
         # It was made, or changed its owner, a moment ago: the one who asks tries again.
         raise NotOwned(f"queue {name!r} is not served by node {self._node} now; try again")
 
@@ -125,19 +131,29 @@ class NodeRoaming:
         if claim is None or claim.word.node == self._node:
             return None
         node = claim.word.node.encode()
-        return self.neighbours.seat(queue, cast("Vhost", home).name, node, now_ms)
+        return self.seat_with(queue, cast("Vhost", home).name, node)
+
+    def owner(self, node: bytes) -> Owner | None:
+        """As Reached.owner."""
+        return self.neighbours.owner(node)
+
+    def seat_with(self, queue: RoamingQueue, vhost: bytes, node: bytes) -> Seat | None:
+        """As Reached.seat_with."""
+        return self.neighbours.seat(queue, vhost, node, now_ms)
 
     def _neighbour_changed(self, node: bytes) -> None:
         """Its queues are served by it now, or are not."""
         for partition, claim in self._claims.items():
             if claim is not None and claim.word.node.encode() == node:
                 self.roamers.moved(partition)
+        self.volatile.moved(node)
 
     # What it owns
 
     def join(self, queues: "Queues", address: str) -> None:
         """Become one of those that own queues. ``address``: where other nodes reach its links."""
         self._queues = queues
+        self.volatile.join(queues)
         self.ownership = Ownership(
             self._client, self._wait_for, JOURNAL.name, self._node, address, self._membership,
             self._new_state, now_ms, self._changed, self._ending,
@@ -204,6 +220,7 @@ class NodeRoaming:
         owning = {it.word.node.encode() for it in self._claims.values() if it is not None}
         for node in [it for it in self.neighbours.nodes if it not in owning]:
             self.neighbours.forget(node)
+            self.volatile.forget(node)
 
     def lanes_came(self, topic: str) -> None:
         """A topic has come, or has grown, that may be a queue's."""
@@ -228,6 +245,19 @@ class NodeRoaming:
     def close(self) -> None:
         """No link is made any more."""
         self.neighbours.close()
+
+
+class _Around:
+    """As ``others.Around``."""
+
+    def __init__(self, turn: Turn, roamers: Roamers) -> None:
+        self.soon, self.parked = turn.soon, roamers.parked
+        self.clock = now_ms
+        self._turn = turn
+
+    def after(self, seconds: float, call: Callable[[], object]) -> object:
+        """Have it called so much later."""
+        return self._turn.call_at(self._turn.now() + seconds, call)
 
 
 def _address(text: str) -> Address:

@@ -71,6 +71,11 @@ class Source:
         at, self._at = self._at, len(self._data)
         return self._data[at:]
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left."""
+        return self._at == len(self._data)
+
     def end(self) -> None:
         """Raises BrokenProtocol where something is left."""
         left = len(self._data) - self._at

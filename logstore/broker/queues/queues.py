@@ -37,7 +37,7 @@ from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
-from logstore.broker.queues.vhost import Crossings, ReadOn, Vhost
+from logstore.broker.queues.vhost import Crossings, Neighbourhood, ReadOn, Vhost
 from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
@@ -571,6 +571,11 @@ class Queues:
     def read_on(self) -> ReadOn | None:
         """As Host.read_on."""
         return self._surroundings.read_on
+
+    @property
+    def neighbourhood(self) -> Neighbourhood | None:
+        """As Host.neighbourhood."""
+        return self._surroundings.neighbourhood
 
     def declared(self, queue: Queue) -> None:
         """A queue is made that lasts."""

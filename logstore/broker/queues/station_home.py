@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.opening import Work
 from logstore.broker.queues.station import Station
-from logstore.broker.queues.vhost import ReadOn, Vhost
+from logstore.broker.queues.vhost import Neighbourhood, ReadOn, Vhost
 from logstore.broker.routing.exchange import ExchangeFacts
 
 if TYPE_CHECKING:  # a store without queues does without these
@@ -31,6 +31,7 @@ class Surroundings:
     roamers: "Roamers | None" = None  # where nodes share the queues that last
     next_id: Callable[[], int] | None = None  # of what several nodes make; None: one process does
     read_on: ReadOn | None = None  # where several nodes make it
+    neighbourhood: Neighbourhood | None = None  # the other nodes, for what does not last
 
 
 class StationHome(NamedTuple):

@@ -48,7 +48,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
-from logstore.broker.routing.topology import Topology
+from logstore.broker.routing.topology import Noticing, Topology
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused
@@ -134,6 +134,10 @@ class Host(Protocol):
     def read_on(self) -> ReadOn | None:
         """For who is to say that there is none of a name; None: no other node makes any."""
 
+    @property
+    def neighbourhood(self) -> "Neighbourhood | None":
+        """None: there are no other nodes."""
+
     def declared(self, queue: Queue) -> None:
         """There is a queue that is to last."""
 
@@ -150,6 +154,21 @@ class Host(Protocol):
 
         ``number``: the exchange's, once it has one. ``lanes``: those that are there from before.
         """
+
+
+class Neighbourhood(Protocol):
+    """Other nodes, as far as they know and use queues of this one that do not last."""
+
+    def noticing(self, vhost: "Vhost") -> Noticing:
+        """Who is to be told what changes there."""
+
+    def unknown(self) -> Pending | None:
+        """Until they know all there is by now; None: they do, or there are none."""
+
+    def change(
+        self, vhost: "Vhost", queue: RoamingQueue, binding: Binding, *, there: bool
+    ) -> Pending:
+        """Have a binding of a queue made, or removed, by the node whose that is."""
 
 
 class Crossings:
@@ -321,13 +340,36 @@ class Vhost:
         self._host.check_numbers()
         self._host.routes.check_binding(self, binding)
         change = self.topology.bind(binding, lambda queue: _check_owner(queue, owner))
-        return self._made(binding, change, lambda: self.topology.unbind(binding))
+        pending = self._made(binding, change, lambda: self.topology.unbind(binding))
+        around = self._host.neighbourhood
+        if pending is not None or around is None:
+            return pending
+        queue = self._far(binding)
+        if queue is None:
+            return around.unknown()
+        pending = around.change(self, queue, binding, there=True)
+
+        def done(pending: Pending) -> None:
+            if pending.error is not None:
+                self._kept(self.topology.unbind(binding))
+
+        pending.then(done)
+        return pending
+
+    def _far(self, binding: Binding) -> RoamingQueue | None:
+        """The queue of another node, and of no other, that it is of."""
+        queue = self.topology.queue(binding.destination) if binding.kind == "queue" else None
+        return queue if isinstance(queue, RoamingQueue) and not queue.facts.lasts else None
 
     def unbind(self, binding: Binding, owner: object | None = None) -> Pending | None:
         """As ``Topology.unbind``. Also raises Locked."""
         change = self.topology.unbind(binding, lambda queue: _check_owner(queue, owner))
         self._making.pop(binding, None)
-        return self._kept(change)
+        pending = self._kept(change)
+        around, queue = self._host.neighbourhood, self._far(binding)
+        if around is not None and queue is not None:
+            return around.change(self, queue, binding, there=False)
+        return pending
 
     def _made(
         self, what: bytes | Binding, change: Change, undo: Callable[[], Change]
@@ -438,7 +480,8 @@ class Vhost:
             queue.used()
             return queue, None if kept.done else kept
         queue.used()
-        return queue, None
+        around = self._host.neighbourhood
+        return queue, None if around is None else around.unknown()
 
     def _check_there(self, queue: Named) -> LogstoreError | None:
         """Why what was published to it is not kept, although a queue of its name is."""
@@ -492,8 +535,7 @@ class Vhost:
         self.topology.add_queue(queue.facts.name, queue, durable=queue.facts.lasts)
         self._has_stations = self._has_stations or not isinstance(queue, Queue)
         self._rows.queues[queue.id] = queue
-        if queue.owner is not None:
-            assert isinstance(queue, Queue)
+        if isinstance(queue, Queue) and queue.owner is not None:
             self._owned.setdefault(id(queue.owner), []).append(queue)
 
     def _declared(self, queue: "Queue | RoamingQueue | Stream", kept: Pending) -> None:
@@ -530,9 +572,9 @@ class Vhost:
 
     def _leave_out(self, queue: Named) -> None:
         del self._rows.queues[queue.id]
-        if queue.owner is not None:
+        if isinstance(queue, Queue) and queue.owner is not None:
             owned = self._owned[id(queue.owner)]
-            owned.remove(cast(Queue, queue))
+            owned.remove(queue)
             if not owned:
                 del self._owned[id(queue.owner)]
 
@@ -548,7 +590,9 @@ class Vhost:
         return gone if forgotten is None else both(forgotten, gone)
 
     def named(self) -> None:
-        """Its rows find queues by the names that its topology has."""
+        """Its rows find queues by the names that its topology has; others hear what changes."""
+        if self._host.neighbourhood is not None:
+            self.topology.noticing = self._host.neighbourhood.noticing(self)
         self._rows.named_by(self.topology.queue)
         self._has_stations = not all(isinstance(it, Queue) for it in self.queues())
 
@@ -572,8 +616,13 @@ class Vhost:
         for guest in guests:
             guest.vhost_gone()
         queues = list(self.queues())
+        noticing = self.topology.noticing
         self.topology.drop()
         self.topology = Topology()  # nothing goes anywhere any more
+        if noticing is not None:
+            for it in queues:
+                durable = it.facts.lasts
+                noticing.queue_changed(it.facts.name, durable=durable, there=False)
         self._owned.clear()
         self._making.clear()
         return queues

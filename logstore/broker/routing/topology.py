@@ -8,7 +8,7 @@ messages at an exchange of certain types, where others would send them on. Calls
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from logstore.amqp.fields import data
 from logstore.broker.policies import ALTERNATE, Policy
@@ -57,6 +57,19 @@ def _no_policy(exchange: bytes) -> None:
     """None counts for any exchange."""
 
 
+class Noticing(Protocol):
+    """Who is told of some changes, as they happen."""
+
+    def queue_changed(self, name: bytes, *, durable: bool, there: bool) -> object:
+        """A queue has come, or gone."""
+
+    def binding_changed(self, binding: Binding) -> object:
+        """One to a queue that is not durable has come, or gone."""
+
+    def exchange_came(self, name: bytes) -> object:
+        """An exchange is there that was not."""
+
+
 class _Exchange(Generic[_S]):
     __slots__ = (
         "alternate", "beside", "bindings", "facts", "incoming", "matcher", "policy", "station",
@@ -100,6 +113,7 @@ class Topology(Generic[_Q, _S]):
         if its type has one. ``policy_of``: the policy that counts for an exchange of this name.
         """
         self.stations = 0  # exchanges that have one
+        self.noticing: Noticing | None = None
         self._choose = choose
         self._station_of = station_of
         self._policy_of = policy_of
@@ -240,6 +254,8 @@ class Topology(Generic[_Q, _S]):
         assert name not in self._queues
         self._queues[name] = _Queue(name, queue, durable)
         self._default_changed(name)
+        if self.noticing is not None:
+            self.noticing.queue_changed(name, durable=durable, there=True)
 
     def remove_queue(self, name: bytes, *, followed: bool = False) -> Change:
         """A queue that is there goes, with its bindings, and exchanges that go because of that.
@@ -248,6 +264,8 @@ class Topology(Generic[_Q, _S]):
         """
         queue = self._queues.pop(name)
         self._default_changed(name)
+        if self.noticing is not None:
+            self.noticing.queue_changed(name, durable=queue.durable, there=False)
         return self._cut(list(each(queue.incoming)), queue, followed=followed)
 
     # Bindings
@@ -508,6 +526,8 @@ class Topology(Generic[_Q, _S]):
             self._internal.add(facts.name)
         self._note_alternate(exchange)
         self._changed(facts.name)  # exchanges whose alternate it is lead somewhere now
+        if self.noticing is not None:
+            self.noticing.exchange_came(facts.name)
 
     def _join(
         self, binding: Binding, source: _Exchange[_S], destination: "_Queue[_Q] | _Exchange[_S]"
@@ -516,6 +536,15 @@ class Topology(Generic[_Q, _S]):
         source.bindings[binding] = binding
         destination.incoming = joined(destination.incoming, binding)
         self._changed(source.facts.name)
+        self._notice(binding, destination)
+
+    def _notice(self, binding: Binding, destination: "_Queue[_Q] | _Exchange[_S]") -> None:
+        if (
+            self.noticing is not None
+            and isinstance(destination, _Queue)
+            and not destination.durable
+        ):
+            self.noticing.binding_changed(binding)
 
     def _cut(
         self,
@@ -575,6 +604,7 @@ class Topology(Generic[_Q, _S]):
             source.matcher.remove(binding, destination)
         del source.bindings[binding]
         destination.incoming = without(destination.incoming, binding)
+        self._notice(binding, destination)
 
     def _drop(self, exchange: _Exchange[_S]) -> None:
         """Take out one from which nothing is bound."""

@@ -25,6 +25,16 @@ class Opener(Protocol):
         """So many bytes more, or less, wait for logs that are being opened."""
 
 
+class Taking(Protocol):
+    """What takes the messages of one queue."""
+
+    def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
+        """Raises LogstoreError."""
+
+    def drop(self) -> None:
+        """The queue is gone."""
+
+
 class _Parked(NamedTuple):
     batch: Batch
     waiting: Waiting

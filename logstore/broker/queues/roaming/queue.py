@@ -17,7 +17,7 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.publishing import in_batches, of
 from logstore.broker.queues.queue import Queue, Then
 from logstore.broker.queues.refusals import NotAmongNodes
-from logstore.broker.queues.roaming.outlets import Opener, Outlets
+from logstore.broker.queues.roaming.outlets import Taking
 from logstore.broker.queues.roaming.seat import Seat
 from logstore.broker.queues.station import Intake, Parcel
 from logstore.broker.queues.subscription import Channel, Got, Subscription
@@ -63,8 +63,6 @@ class Roamers(Protocol):
         """Have the queue woken then, at the latest."""
 
     @property
-    def opener(self) -> Opener: ...
-    @property
     def totals(self) -> QueueTotals: ...
     def nowhere(self, queue: "RoamingQueue") -> Seat:
         """The seat of one that no node is known to serve."""
@@ -90,23 +88,28 @@ class RoamingQueue:
     """A ``Named``, and a ``Station``: it takes messages where a queue would."""
 
     topic_name: str | None = None  # as Named.topic_name
-    owner = None
     not_in_transactions: LogstoreError | None = None
 
     def __init__(
-        self, number: int, facts: QueueFacts, roamers: Roamers, policy: Policy | None
+        self,
+        number: int,
+        facts: QueueFacts,
+        roamers: Roamers,
+        policy: Policy | None,
+        outlets: Taking,
     ) -> None:
-        """Raises InvalidQueueArgument, NotAmongNodes."""
+        """``outlets``: where its messages go. Raises InvalidQueueArgument."""
         self.id = number
         self.facts = facts
         self.policy = policy
         self.limits = _limits(facts, policy)
-        check(facts, self.limits)
+        # An exclusive one is of a connection at another node, and so of nobody's here.
+        self.owner: object | None = self if facts.exclusive else None
         self.kept: Pending | None = None
         self.gone = False
         self.counts = QueueCounts()
         self._roamers = roamers
-        self._outlets = Outlets(number, roamers.opener)
+        self._outlets = outlets
         self._getters: list[_Getter] = []  # who waits for it to be served
         self.seat: Seat = roamers.nowhere(self)
 

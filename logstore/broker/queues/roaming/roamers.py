@@ -14,14 +14,14 @@ from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.queue import Home
 from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.nowhere import Nowhere
-from logstore.broker.queues.roaming.outlets import Opener
+from logstore.broker.queues.roaming.outlets import Outlets
 from logstore.broker.queues.roaming.partition import (
     Around,
     JournalPartition,
     Standing,
     Unquestioned,
 )
-from logstore.broker.queues.roaming.queue import RoamingQueue
+from logstore.broker.queues.roaming.queue import RoamingQueue, check
 from logstore.broker.queues.roaming.seat import Seat
 from logstore.broker.queues.transaction import Transaction
 from logstore.counts.queues import QueueTotals
@@ -94,7 +94,8 @@ class Roamers:
         self, number: int, facts: QueueFacts, home: Home, policy: Policy | None
     ) -> RoamingQueue:
         """One that is new here; it is seated. Raises InvalidQueueArgument, NotAmongNodes."""
-        queue = RoamingQueue(number, facts, self, policy)
+        queue = RoamingQueue(number, facts, self, policy, Outlets(number, self))
+        check(facts, queue.limits)
         self._homes[queue] = home
         self._seat(queue)
         return queue
@@ -178,11 +179,6 @@ class Roamers:
         return found.holding if found is not None else None
 
     # What queues ask
-
-    @property
-    def opener(self) -> Opener:
-        """As ``Roamers`` of a queue."""
-        return self
 
     def nowhere(self, queue: RoamingQueue) -> Seat:
         """As ``Roamers`` of a queue."""

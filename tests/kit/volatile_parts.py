@@ -1,0 +1,131 @@
+"""Two nodes that know each other's volatile queues, with a link each way, in one process."""
+
+from dataclasses import replace
+from itertools import count
+
+from relay_kit import Joined
+from roaming_parts import RoamingNode
+
+from logstore.broker.queues.away.seat import AwaySeat
+from logstore.broker.queues.volatile.nodes import VolatileNodes
+
+
+class VolatileNode(RoamingNode):
+    """One of them: ``Reached`` and ``Around`` of its volatile queues; owns no partition."""
+
+    def __init__(self, directory, clock, common, name, first):
+        """``first``: the number of its first queue."""
+        self.name = name
+        self.timers = []  # (seconds, call)
+        self.parked_bytes = 0
+        self.link = None  # to the other one
+        self.volatile = VolatileNodes(self, self)
+        super().__init__(directory, clock, common)
+        self.numbers = count(first)
+        self.volatile.join(self.queues)
+
+    def surroundings(self):
+        return replace(super().surroundings(), neighbourhood=self.volatile)
+
+    # As Around
+
+    def after(self, seconds, call):
+        self.timers.append((seconds, call))
+
+    def parked(self, size):
+        self.parked_bytes += size
+
+    def late(self):
+        timers, self.timers = self.timers, []
+        for _, call in timers:
+            call()
+
+    # As Reached
+
+    def owner(self, node):
+        return self.link.owner if self.link is not None and self.link.owner.ready else None
+
+    def seat_with(self, queue, vhost, node):
+        owner = self.owner(node)
+        if owner is None:
+            return None
+        return AwaySeat(queue, vhost, owner, self.clock, lambda: None)
+
+
+class Pair:
+    """Both, each linked to the other."""
+
+    def __init__(self, a, b):
+        self.nodes = self.a, self.b = a, b
+        for asker, owner in ((a, b), (b, a)):
+            asker.link = Joined(owner, asker, asked=dict(owner.volatile.asked))
+        for node in self.nodes:
+            self.connect(node)
+
+    def connect(self, node):
+        """It reaches the other one."""
+        other = self.a if node is self.b else self.b
+        node.link.connect(me=node.name, run=False)
+        while not node.link.owner.ready:
+            self.step()
+        node.volatile.moved(other.name)
+        self.run()
+
+    def cut(self, node):
+        node.link.cut()
+        node.volatile.moved((self.a if node is self.b else self.b).name)
+        self.run()
+
+    def step(self):
+        moved = False
+        for node in self.nodes:
+            link = node.link
+            if link.session is not None:
+                moved = bool(link.send()) or moved
+                link.node.turn()
+                moved = bool(link.take()) or moved
+        for node in self.nodes:
+            node.turn()
+            moved = moved or bool(node.turns.left or node.calls or node.busy)
+        return moved
+
+    def run(self, until=lambda: True):
+        """Until nobody has anything to say or to do."""
+        for _ in range(10_000):
+            if not self.step() and until():
+                return
+        raise AssertionError("it never ends")
+
+    def declare(self, node, name, **given):
+        """As its client sees it: both know it then."""
+        owner = given.pop("owner", None)
+        queue, pending = node.vhost.declare_queue(_facts(name, **given), owner)
+        self.run(until=lambda: pending is None or pending.done)
+        return queue
+
+    def publish(self, node, key, *bodies, **given):
+        """What became of it, once that is known."""
+        published = node.publish_soon(key, *bodies, **given)
+        published.waiting.watch(lambda: node.deliver(lambda: None))
+        self.run(until=published.waiting.settled)
+        return published
+
+    def bodies(self, node, name):
+        found = []
+        while (got := self.get(node, name)) is not None:
+            found.append(got.delivery.body)
+        return found
+
+    def get(self, node, name):
+        from queue_parts import Channel
+
+        told = []
+        node.vhost.queue(name).get(Channel(), True, told.append)
+        self.run(until=lambda: told)
+        return told[0]
+
+
+def _facts(name, *, exclusive=False, auto_delete=False, durable=False):
+    from logstore.broker.queues.limits import QueueFacts
+
+    return QueueFacts(name, durable, exclusive, auto_delete)
