@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients test-cluster lint bench crash transactions-kill clean lock
+.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint bench crash transactions-kill clean lock
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ test-clients: $(READY)  ## test clients in other languages; skips those for whic
 
 test-cluster: $(READY)  ## test against three Kafka brokers of its own; skips it where java or Kafka's jars are missing
 	$(BIN)/python -m pytest -n 0 -m brokers tests/brokers
+
+cluster-kill: $(READY)  ## kill nodes and brokers of a cluster in random order under load, 20 rounds
+	PYTHONPATH=tests/kit $(BIN)/python -m tests.brokers.kill --rounds 20
 
 lint: $(READY)        ## check style, types and import contracts
 	$(BIN)/ruff check .

@@ -1,15 +1,13 @@
 """Brokers are killed under load: nothing is lost or there twice, and no queue is moved for it."""
 
-import threading
 import time
 from collections import Counter
-from contextlib import closing
 
 import pytest
-import redis
 from amqp_wire import Line
 from cluster_load import Load, named
 from cluster_seen import journal, messages, owners
+from pings import Pings
 from serving import resident_bytes
 
 from logstore.amqp import methods
@@ -28,30 +26,6 @@ BODY = b"0 flood" + bytes(64 << 10)
 FLOOD_BYTES_MAX = 256 << 20  # sockets, and what a node takes before it reads no more
 GROWN_BYTES_MAX = 256 << 20
 STUCK_S = 3.0
-
-
-class Pings(threading.Thread):
-    """A Redis client that asks again and again, and how long each answer took."""
-
-    def __init__(self, place):
-        super().__init__()
-        self.took_s = []
-        self._place, self._over = place, threading.Event()
-
-    def run(self):
-        with closing(redis.Redis(*self._place)) as client:
-            while not self._over.wait(0.01):
-                began = time.monotonic()
-                client.ping()
-                self.took_s.append(time.monotonic() - began)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self.join()
 
 
 def flood(place, queue):
@@ -88,7 +62,7 @@ def standing(load, client, admin):
 @pytest.mark.parametrize("role", ROLES)
 def test_no_queue_moves_for_a_broker_that_is_killed(cluster, trio, connect, admin, figure, role):
     client = connect(direct=True)
-    load = Load(trio.places, named(trio, 6))
+    load = Load(trio.places, named(trio, 12))
     try:
         load.wait_until_it_flows()
         before = owners(client, admin)
@@ -114,7 +88,7 @@ def test_a_node_is_missed_though_its_coordinator_goes_with_it(
     cluster, trio, connect, admin, figure
 ):
     client = connect(direct=True)
-    load = Load(trio.places, named(trio, 6))
+    load = Load(trio.places, named(trio, 12))
     try:
         load.wait_until_it_flows()
         coordinator = cluster.group_coordinator(GROUP)

@@ -6,6 +6,7 @@ makes another one, to any node. ``Known`` has what was confirmed, delivered and 
 """
 
 import itertools
+import random
 import secrets
 import threading
 import time
@@ -18,6 +19,7 @@ import pika
 from waiting import until
 
 PREFETCH = 20
+KEPT_MAX = 12  # of those
 ENDS_WITHIN_S = 10
 UNDER_WAY_S = 2.0  # an acknowledgement, or a delivery; on a machine that is very busy
 LASTS = pika.BasicProperties(delivery_mode=2)
@@ -203,22 +205,32 @@ class Publisher(_Client):
 
 
 class Consumer(_Client):
-    """Of all queues."""
+    """Of all queues. It keeps some of what it has for a while, and acknowledges any of them."""
 
     def use(self, connection):
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
-        known = self.load.known
+        kept, known, choose = [], self.load.known, random.Random(self.first)
+
+        def ack_some(left):
+            while len(kept) > left:
+                tag, acked = kept.pop(choose.randrange(len(kept)))
+                channel.basic_ack(tag)
+                acked()
+
         for queue in self.load.queues:
 
             def take(channel, method, properties, body, queue=queue):
                 acked = known.delivered(queue, body, method.redelivered)
-                channel.basic_ack(method.delivery_tag)
-                acked()
+                kept.append((method.delivery_tag, acked))
+                ack_some(choose.randrange(KEPT_MAX))
 
             channel.basic_consume(queue, take)
         while not self.load.over(self):
+            count = len(kept)
             connection.process_data_events(0.1)
+            if count == len(kept):  # nothing has come
+                ack_some(0)
 
 
 class Load:

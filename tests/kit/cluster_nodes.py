@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import closing
 
 from cluster_load import Fault
 from serving import COMMAND, DEADLINE_S, OF_SLOW_MACHINES, Serving, place_of
+from storage_kit import Opened
 
 SHARED_S = 8.0  # for what is owned to be shared out anew
 
@@ -84,6 +86,7 @@ class Trio:
     def __init__(self, path, address, **settings):
         self._path, self._address, self._settings = path, address, settings
         self.faults = []
+        self.stalled_since = None  # what was acknowledged from then on is under way
         self._frozen = set()
         self.nodes = {}
         try:
@@ -98,12 +101,28 @@ class Trio:
 
     def places(self):
         """Where clients of RabbitMQ find one."""
+        return [self.nodes[it].amqp for it in self.running()]
+
+    def redis_places(self):
+        """The same of Redis."""
+        return [self.nodes[it].redis for it in self.running()]
+
+    def running(self):
+        """Those that are not frozen."""
         return [
-            it.amqp for name, it in self.nodes.items()
+            name for name, it in self.nodes.items()
             if it.process.poll() is None and name not in self._frozen
         ]  # fmt: skip
 
+    def node_id(self, name):
+        """As claims name it."""
+        directory = Opened(self._path / name).reader()
+        with closing(directory):
+            return directory.store_id
+
     def _fault(self, what, name, begin, until):
+        if self.stalled_since is not None:
+            begin = min(begin, self.stalled_since)
         self.faults.append(Fault(f"{what} {name}", begin, until))
 
     def begin(self, name):

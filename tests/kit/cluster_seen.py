@@ -5,7 +5,9 @@ Whatever the nodes believe: who has claimed what, and which messages there are.
 
 from typing import NamedTuple
 
+from logstore.broker.queues.journal import SettlementNotes
 from logstore.cluster.claims import Claims, word_of
+from logstore.cluster.state_log import Replayed
 from logstore.cluster_queues import queue_of
 from logstore.node_roaming import JOURNAL
 from logstore.records.decode import decode
@@ -57,6 +59,22 @@ def owners(client, admin):
         return {}
     claims = journal(client).claims
     return {number: (it.word.node, it.epoch) for number, it in claims.items() if it is not None}
+
+
+def settled(client, queue):
+    """How many of its messages are settled, as its next owner will find."""
+    claims, replayed = Claims(), Replayed(SettlementNotes)
+    for batch in _batches(client, client.log(JOURNAL.name, queue % JOURNAL.partitions)):
+        if claims.admits(batch):
+            replayed.apply(batch)
+    replayed.notes.freeze()
+    state = replayed.notes.state(queue)
+    if state is None:
+        return 0
+    return sum(
+        it.cursor - sum(mask.bit_count() for mask in it.held.values())
+        for it in state.lanes.values()
+    )
 
 
 def messages(client, admin, filling):
