@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .ends import put, tell
-from .options import HERE, Data, Json
+from .options import HERE, UPKEEP, Data, Json
 from .show import as_json, counted, size
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def backup(
 
     $ logstore backup /mnt/backup/monday
     """
+    data.check_own(*UPKEEP)
     with data.open("read") as store:
         _report("backed up", store.backup(directory), str(data), str(directory), json_=json_)
 

@@ -10,7 +10,7 @@ import typer
 
 from .command import Command, Group
 from .ends import found, put, say, tell
-from .options import HERE, Data, DataDir, Json
+from .options import HERE, UPKEEP, Data, DataDir, Json
 from .progress import progress_for
 from .show import as_json, counted, size
 from .similar import nearest
@@ -104,6 +104,7 @@ def _run(
 ) -> None:
     from logstore.upkeep.jobs import Job, failure, silent
 
+    data.check_own(*UPKEEP)
     job = Job(name, tuple(dict.fromkeys(topics)), dry_run, seal)
     outcomes: list[Outcome] = []
     bar = _Bar(progress)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logstore.doors import Door
     from logstore.errors import StoreLocked
     from logstore.kept import Groups
+    from logstore.owner import Owner
     from logstore.store import Store
 
     from .login import Login
@@ -63,6 +64,10 @@ class Where(Protocol):
         """Another data directory, configured alike."""
 
 
+# As DataDir.check_own takes it: of commands that can ask the cluster itself, and that can not.
+TOPICS = "topics and groups", "say --bootstrap CLUSTER"
+UPKEEP = "topics and queues", "use its own tools"
+
 # What a server listens on to be reached by every address of its machine; nobody is called so.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -90,6 +95,7 @@ class DataDir:
         """The store; by its server's port where it is to be written and a server has it."""
         from logstore.errors import StoreLocked
 
+        self.check_own(*TOPICS)
         with ExitStack() as stack:
             try:
                 yield stack.enter_context(self.open(mode, create=create))
@@ -108,6 +114,7 @@ class DataDir:
 
         A group of which consumers without a server live still is left to them.
         """
+        self.check_own(*TOPICS)
         with self.open("read") as store:
             server = None if group is None else self.server()
             table = store.internals().groups
@@ -174,13 +181,28 @@ class DataDir:
         """Whether a server has the directory, and can be asked."""
         return bool(self._endpoints())
 
-    def _endpoints(self) -> Mapping[str, str]:
+    def _owner(self) -> "Owner | None":
         from logstore.storage.disk import Disk
         from logstore.storage.lock import owner_of
         from logstore.storage.names import LOCK
 
-        owner = owner_of(Disk(), str(self.path / LOCK))
+        return owner_of(Disk(), str(self.path / LOCK))
+
+    def _endpoints(self) -> Mapping[str, str]:
+        owner = self._owner()
         return {} if owner is None else owner.endpoints
+
+    def check_own(self, what: str, instead: str) -> None:
+        """Raises CommandFailed where a node of a cluster has the directory, and so not ``what``.
+
+        ``instead``: what to do there; in it ``CLUSTER`` is the cluster.
+        """
+        owner = self._owner()
+        if owner is not None and owner.cluster:
+            raise CommandFailed(
+                f"{self} is of a node of cluster {owner.cluster}: {what} are the cluster's; "
+                f"{instead.replace('CLUSTER', owner.cluster)}"
+            )
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
         """Why a command that would go by this door does not: it is not open, or nobody serves."""

@@ -127,6 +127,7 @@ def status(
                 ("id", found.store_id or None),
                 ("schema", found.schema),
                 ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "nobody now"),
+                *_of_cluster(found),
                 ("topics", f"{found.topics:,}"),
                 ("partitions", f"{found.partitions:,}"),
                 ("offsets", f"{found.offsets:,}"),
@@ -142,6 +143,14 @@ def status(
             )
         )
     )
+
+
+def _of_cluster(found: "Status") -> list[tuple[str, str]]:
+    """What is counted is the node's own, then."""
+    if found.writer is None or not found.writer.cluster:
+        return []
+    which = f"{found.writer.cluster}, which has topics and queues: see logstore status --cluster"
+    return [("cluster", which)]
 
 
 def _ready(data: "DataDir", *, json_: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .ends import CommandFailed, put
-from .options import HERE, Data, Json
+from .options import HERE, UPKEEP, Data, Json
 from .show import as_json, counted, names, size
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def verify(
     findings: list[Finding] = []
     segments = batches = records = bytes_ = 0
     repaired: set[str] = set()
+    data.check_own(*UPKEEP)
     with data.open("write" if repair else "read") as store:
         for report in store.verify(topic, repair=repair):
             if report.repaired:

@@ -45,7 +45,7 @@ Then = Callable[[Any], None]  # gets what was asked for, or a LogstoreError
 
 
 def _refused(what: str) -> str:
-    return f"{what}: brokers of the cluster do that in their own way; ask them"
+    return f"{what}: that is the cluster's; use its own tools"
 
 
 class NoSchedules:
@@ -75,13 +75,18 @@ class ClusterTopics:
         wait_for: WaitFor,
         may_wait: Callable[[], bool],
         clock: Callable[[], int],
+        describe_own: Callable[[], list[Chosen]] = list,
     ) -> None:
-        """``may_wait``: whether the thread that asks may. The client is to be started."""
+        """``may_wait``: whether the thread that asks may. The client is to be started.
+
+        ``describe_own``: settings of this process.
+        """
         self.schedules = NoSchedules()
         self._client = client
         self._wait_for = wait_for
         self._may_wait = may_wait
         self._clock = clock
+        self._describe_own = describe_own
         self._told: tuple[Callable[[Change], object], ...] = ()
         self._single: dict[str, str] = {}
         self._topics: dict[str, Topic] = {}  # that somebody has asked for
@@ -422,8 +427,8 @@ class ClusterTopics:
         return topic_settings.chosen_of(told)
 
     def describe_store(self) -> list[Chosen]:
-        """As Topics.describe_store."""
-        raise Refused(_refused("settings of the store"))
+        """As Topics.describe_store: those of this process."""
+        return self._describe_own()
 
     def given(self, name: str) -> Mapping[str, str]:
         """As Topics.given; in the loop's thread as much as is known."""

@@ -297,7 +297,8 @@ class Node:
             self._let_in_locals(server, house)  # before others find out that this is a server
             self._store.directory.writable().never_wait_in(threading.get_ident())
             self._store.directory.writable().announce(
-                {name: f"{host}:{port}" for name, (host, port) in addresses.items()}
+                {name: f"{host}:{port}" for name, (host, port) in addresses.items()},
+                "" if self._cluster is None else self._cluster.name,
             )
             ready(addresses)
             self._supervisor.ready(self._status(addresses))

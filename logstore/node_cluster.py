@@ -117,7 +117,10 @@ class NodeCluster:
         )  # fmt: skip
         self._around_links = Around(turn, Sockets(loop, settings.link.tls), work)
         self._waiters = Waiters(turn.soon)
-        self.topics = ClusterTopics(self._client, self._waiters, self._waiters.may_wait, now_ms)
+        self.topics = ClusterTopics(
+            self._client, self._waiters, self._waiters.may_wait, now_ms,
+            store.directory.config.describe,
+        )  # fmt: skip
         self._stop_all = stop
         self._own = OwnTopics(self._client, [*OWN_TOPICS, scratch.TOPIC])
         self.no_queues: LogstoreError | None = None  # why there are none here

@@ -22,6 +22,7 @@ class Owner:
     since_ms: int
     endpoints: Mapping[str, str] = field(default_factory=dict)  # protocol: host:port
     pid_namespace: int = 0  # as ``pid_namespace()`` says there; 0: not known
+    cluster: str = ""  # of which it is a node: some broker's host:port; "": of none
 
     def __str__(self) -> str:
         return f"pid {self.pid}{self._whose} ({self.command})"

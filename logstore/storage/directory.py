@@ -285,8 +285,10 @@ class WritableDirectory(LocalDirectory, Protocol):
         Nothing: it can. Waits for the disk.
         """
 
-    def announce(self, endpoints: Mapping[str, str]) -> None:
-        """Let other processes know where this one can be spoken to. Raises ReadOnly, Failed."""
+    def announce(self, endpoints: Mapping[str, str], cluster: str = "") -> None:
+        """Let other processes know where this one can be spoken to, and of which cluster it is a
+        node. Raises ReadOnly, Failed.
+        """
 
     def never_wait_in(self, thread: int) -> None:
         """Reads in this thread (``threading.get_ident()``) never wait for the disk."""

@@ -59,11 +59,11 @@ class LockFile:
         self._disk.write(fd, [text], 0)
         self._disk.truncate(fd, len(text))
 
-    def announce(self, endpoints: Mapping[str, str]) -> None:
-        """Let others know where the holder can be spoken to. Raises OSError."""
+    def announce(self, endpoints: Mapping[str, str], cluster: str = "") -> None:
+        """Let others know where the holder can be spoken to, and what it is. Raises OSError."""
         if self._fd is None:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), self.path)
-        self._owner = replace(self._owner, endpoints=dict(endpoints))
+        self._owner = replace(self._owner, endpoints=dict(endpoints), cluster=cluster)
         self._write(self._fd)
 
     def in_place(self) -> bool:

@@ -451,8 +451,8 @@ class WriterDirectory:
             list(self._logs.values()),
         )
 
-    def announce(self, endpoints: Mapping[str, str]) -> None:
-        self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints))
+    def announce(self, endpoints: Mapping[str, str], cluster: str = "") -> None:
+        self._attempt("announce the endpoints", lambda: self._lock.announce(endpoints, cluster))
 
     def never_wait_in(self, thread: int) -> None:
         """As WritableDirectory.never_wait_in."""

@@ -97,3 +97,26 @@ def test_a_cluster_that_does_not_answer_makes_a_node_unready(cluster):
     until(lambda: ready(node).returncode == 0)
     until(lambda: status_of(node)["appends"] == 0)
     assert status_of(node)["stalls"] == 1
+
+
+OF_TOPICS = "topics and groups are the cluster's; say --bootstrap"
+OF_UPKEEP = "topics and queues are the cluster's; use its own tools"
+
+
+def test_what_is_the_clusters_is_not_done_at_a_node(cluster, tmp_path):
+    node = cluster.node("a")
+    where = f"{node.data} is of a node of cluster {cluster.address}: "
+    for words, why in (
+        (("retention", "run"), OF_UPKEEP),
+        (("compact", "run"), OF_UPKEEP),
+        (("recompress", "run"), OF_UPKEEP),
+        (("verify",), OF_UPKEEP),
+        (("backup", tmp_path / "copy"), OF_UPKEEP),
+        (("topic", "list"), f"{OF_TOPICS} {cluster.address}"),
+        (("consume", "orders"), f"{OF_TOPICS} {cluster.address}"),
+        (("group", "list"), f"{OF_TOPICS} {cluster.address}"),
+    ):
+        done = run(*words, "--data", node.data)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"logstore: {where}{why}\n")
+    told = run("status", "--data", node.data).stdout
+    assert f"cluster     {cluster.address}, which has topics and queues" in told

@@ -74,3 +74,12 @@ def test_it_is_for_who_may_see_everything(tag, status):
     watching = Watching(who=who, access=users.access, cluster=cluster)
     assert get(watching, "cluster")[0] == status
     assert get(watching, "whoami")[1]["cluster"] is (status == 200)
+
+
+def test_a_node_does_no_upkeep_of_what_is_its_clusters():
+    watching = Watching(cluster=cluster)
+    said = request("POST", "/api/v1/jobs", b'{"name": "retention"}')
+    [(status, _, body)] = answers(watching.peer.say(said))
+    assert status == 409
+    assert "they are the cluster's, and so is their upkeep" in json.loads(body)["error"]
+    assert watching.peer.jobs == []

@@ -1,5 +1,6 @@
 """The process itself, and the jobs that other processes bring it."""
 
+from logstore.errors import Refused
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 
@@ -15,6 +16,8 @@ def jobs(door: HttpDoor, call: Call) -> None:
 
 
 def job(door: HttpDoor, call: Call) -> None:
-    """Upkeep does it, in its own time; the answer is in lines."""
+    """Upkeep does it, in its own time; the answer is in lines. Raises Refused."""
+    if door.cluster is not None:
+        raise Refused("this node has no topics: they are the cluster's, and so is their upkeep")
     call.lasts = True
     door.job(call.given, call)
