@@ -28,6 +28,7 @@ from logstore.cluster.ids import Ids
 from logstore.cluster.offsets import LATEST
 from logstore.cluster.own_rules import PREFIX, OwnTopic
 from logstore.cluster.own_topics import OwnTopics
+from logstore.cluster.presence import Presence, is_said
 from logstore.cluster.scratch import Scratch
 from logstore.cluster.shared_keepers import SharedQueues, SharedUsers
 from logstore.cluster.sockets import Sockets
@@ -127,6 +128,7 @@ class NodeCluster:
         self._settings = settings
         self._name = store.directory.store_id
         self._fan_out: FanOut | None = None
+        self._presence: Presence | None = None  # once this node has queues
         self._heard: set[str] = set()  # topics that another has announced, and are looked for
         self._stop: Callable[[], None] = lambda: None
         self._started = self._closing = False
@@ -229,6 +231,15 @@ class NodeCluster:
         following = Following(opened, self._keeper.routing())
         self._keeper.follow(following.show, access.follow)
         self._roaming.join(opened, address)
+        assert self._fan_out is not None
+        self._presence = Presence(
+            self._name.encode(), address, self._fan_out.announce, self._after, self._turn.now,
+            self._who,
+        )  # fmt: skip
+
+    def _who(self) -> None:
+        if self._presence is not None:
+            self._roaming.who(dict(self._presence.there))
 
     async def leave(self) -> None:
         """Give up what this node owns, for others to have it at once."""
@@ -258,6 +269,10 @@ class NodeCluster:
         """Another node has made it."""
         if topic == LEFT:
             self._roaming.hurry()
+            return
+        if is_said(topic):
+            if self._presence is not None:
+                self._presence.heard(topic)
             return
         name = topic.decode(errors="replace")
         self._heard.add(name)
@@ -294,6 +309,8 @@ class NodeCluster:
         """Nothing is asked of the cluster any more."""
         self._closing = True
         self._stop()
+        if self._presence is not None:
+            self._presence.close()
         if self._fan_out is not None:
             self._fan_out.close()
         if self._started:

@@ -6,7 +6,7 @@ over a link to the node whose claim stands last. Everything is in the sessions' 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -94,6 +94,7 @@ class NodeRoaming:
         self._logs: dict[int, StateLog] = {}
         self._standings: dict[int, Standing] = {}
         self._claims: dict[int, Claim | None] = {}  # as the roamers were told
+        self._there: Mapping[bytes, str] = {}  # other nodes, and where they are reached
         self._door: RelayDoor | None = None
         me, random = Identity(node.encode(), secret), client.random
         self.volatile = VolatileNodes(self, _Around(turn, self.roamers))
@@ -215,10 +216,22 @@ class NodeRoaming:
             self.roamers.lose(number, told=told)
             its.close()
 
+    def who(self, there: Mapping[bytes, str]) -> None:
+        """Nodes that say that they are there, with their addresses."""
+        self._there = there
+        owning = self._owning()
+        for node, address in there.items():
+            if node not in owning:  # else its claim says where
+                self.neighbours.know(node, _address(address))
+        self._forget_others()
+
+    def _owning(self) -> set[bytes]:
+        return {it.word.node.encode() for it in self._claims.values() if it is not None}
+
     def _forget_others(self) -> None:
-        """Nodes that own nothing any more."""
-        owning = {it.word.node.encode() for it in self._claims.values() if it is not None}
-        for node in [it for it in self.neighbours.nodes if it not in owning]:
+        """Nodes that own nothing any more, and are not there."""
+        owning = self._owning()
+        for node in [it for it in self.neighbours.nodes if it not in owning | self._there.keys()]:
             self.neighbours.forget(node)
             self.volatile.forget(node)
 
