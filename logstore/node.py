@@ -151,6 +151,8 @@ class Node:
             return
         tls = self._tls(loop)
         loop.add_signal_handler(signal.SIGHUP, self._reload, tls)
+        if self._cluster is not None:
+            from logstore import node_cluster  # noqa: F401  before there is a turn that waits for it
         turn = Turn(loop)
         work = partial(self._work, turn)
         cluster = self._node_cluster(loop, turn, work)

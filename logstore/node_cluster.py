@@ -180,6 +180,7 @@ class NodeCluster:
         self._roaming = NodeRoaming(
             self._turn, self._work, client, self._waiters, logs, self._name,
             self._settings.link.secret_of(client.brokers.view.cluster_id), self._around_links,
+            self.read_on,
         )  # fmt: skip
         self._status = ClusterStatus(
             client, self._settings.name, self._name, self._keeper, JOURNAL.partitions,

@@ -32,6 +32,7 @@ from logstore.cluster.ownership import Ownership
 from logstore.cluster.peer import Identity
 from logstore.cluster.standing import Standing
 from logstore.cluster.state_log import Replayed, StateLog
+from logstore.cluster.takeover import Takeover
 from logstore.cluster.waiters import WaitFor
 from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.counts.queues import QueueTotals
@@ -77,20 +78,26 @@ class NodeRoaming:
         node: str,
         secret: bytes,
         around_links: peer.Around,
+        read_on: Callable[[Callable[[LogstoreError | None], object]], object],
     ) -> None:
-        """``node``: its name, which no other has. ``around_links``: of those that it makes."""
+        """``node``: its name, which no other has. ``around_links``: of those that it makes.
+
+        ``read_on``: has all queues known that there are now.
+        """
         self._turn = turn
         self._work = work
         self._client = client
         self._wait_for = wait_for
         self._node = node
         self._secret = secret
+        self._read_on = read_on
         self._queues: Queues | None = None
         around = Around(now_ms, turn.soon, self._alarm, work, logs)
         self.roamers = Roamers(around, logs, self, JOURNAL.partitions, QueueTotals())
         self.ownership: Ownership | None = None  # None: it owns nothing, and takes nothing
         self.membership: Membership | None = None  # in the group of those that own
         self._replayed: dict[int, Replayed] = {}
+        self._taking: dict[int, Takeover] = {}  # owned; not served before all queues are known
         self._logs: dict[int, StateLog] = {}
         self._standings: dict[int, Standing] = {}
         self._claims: dict[int, Claim | None] = {}  # as the roamers were told
@@ -180,18 +187,9 @@ class NodeRoaming:
         takeover = ownership.served(number)
         if takeover is None:
             self._let_go(number, told=False)
-        elif number not in self._logs:
-            replayed = self._replayed.pop(number)
-            log_ = StateLog(takeover, replayed, now_ms, self._elsewhere)
-            self._logs[number] = log_
-            standing = Standing(takeover, ownership.group, monotonic, self._turn.soon)
-            self._standings[number] = standing
-            try:
-                self.roamers.own(number, log_, standing)
-            except LogstoreError as error:
-                log.error("partition %d of the queues can't be served: %s", number, error)  # noqa: TRY400
-                self._let_go(number, told=False)
-                takeover.leave()
+        elif number not in self._logs and self._taking.get(number) is not takeover:
+            self._taking[number] = takeover
+            self._read_on(partial(self._own, number, takeover))
         claim = ownership.owner_of(number)
         if claim != self._claims.get(number):
             self._claims[number] = claim
@@ -199,6 +197,28 @@ class NodeRoaming:
                 self.neighbours.know(claim.word.node.encode(), _address(claim.word.address))
             self.roamers.moved(number)
             self._forget_others()
+
+    def _own(self, number: int, takeover: Takeover, error: LogstoreError | None) -> None:
+        """All queues are known that there were when it was taken over: of those that are not, the
+        journal is told that they are gone.
+        """
+        ownership = self.ownership
+        if self._taking.get(number) is takeover:
+            del self._taking[number]
+        if ownership is None or ownership.served(number) is not takeover:
+            return
+        try:
+            if error is not None:
+                raise error
+            log_ = StateLog(takeover, self._replayed.pop(number), now_ms, self._elsewhere)
+            self._logs[number] = log_
+            standing = Standing(takeover, ownership.group, monotonic, self._turn.soon)
+            self._standings[number] = standing
+            self.roamers.own(number, log_, standing)
+        except LogstoreError as why:
+            log.error("partition %d of the queues can't be served: %s", number, why)  # noqa: TRY400
+            self._let_go(number, told=False)
+            takeover.leave()
 
     def _elsewhere(self, job: Callable[[], object]) -> object:
         return self._work(job, lambda _: None)
