@@ -79,7 +79,7 @@ def trio(cluster, connect, admin, tmp_path):
     """Three nodes, each of which owns its share."""
     client = connect(direct=True)
     before = {node for node, _ in owners(client, admin).values()}
-    made = Trio(tmp_path, cluster.address, config=HISTORIES)
+    made = Trio(tmp_path, cluster, config=HISTORIES)
 
     def shares():
         return Counter(node for node, _ in owners(client, admin).values() if node not in before)

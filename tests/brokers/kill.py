@@ -5,8 +5,9 @@
 In each round clients of RabbitMQ publish numbered messages with confirms to queues, and consume
 and acknowledge them, and clients of Redis publish to channels with histories, and listen, through
 all of three nodes over three real brokers. Meanwhile nodes are killed, frozen and thawed, and
-ended, and brokers killed, at random moments and in random order; two nodes may be away at one
-time, and one broker. Then all run again, what is left is consumed, and the laws are checked:
+ended, and brokers killed, and one node is cut off from all brokers in either direction or both, at
+random moments and in random order; two nodes may be away at one time, and one broker. Then all run
+again, what is left is consumed, and the laws are checked:
 
     what was confirmed is delivered until it is settled; what was acknowledged comes again only if
     it was under way when a node was lost, and then as redelivered; no record stands twice; no
@@ -26,11 +27,12 @@ from pathlib import Path
 
 from cluster_client import ClusterClient
 from cluster_load import Load, named
-from cluster_nodes import Trio
+from cluster_nodes import CUT_OFF, Trio
 from cluster_seen import journal, messages
 from confluent_kafka.admin import AdminClient
 from history_load import HistoryLoad
 from kafka_cluster import KafkaCluster
+from tcp_proxy import BOTH, DOWN, UP
 
 FAULTS = 12  # of a round
 QUEUES = 12
@@ -48,6 +50,7 @@ class Storm:
         self._undo = []  # (when, what is called)
         self.done = []
         self._broken_at = None
+        self._cut = False
 
     def run(self):
         for _ in range(FAULTS):
@@ -74,6 +77,8 @@ class Storm:
         if len(running) > 1:
             acts += [(act, it) for it in running for act in (trio.kill, trio.freeze, trio.end)]
         brokers = list(self._brokers.brokers.values())
+        if CUT_OFF in running and len(running) > 1 and not self._cut:
+            acts += [(self._cut_off, it) for it in (BOTH, (UP,), (DOWN,))]
         if all(it.runs for it in brokers):
             acts += [(self._kill_broker, it) for it in brokers]
         if not acts:
@@ -85,9 +90,24 @@ class Storm:
         else:
             trio.stalled_since = None
         act(it)
-        undo = {trio.kill: trio.begin, trio.end: trio.begin, trio.freeze: trio.thaw}
+        undo = {self._cut_off: self._mend, trio.freeze: trio.thaw}
+        undo |= {trio.kill: self._begin, trio.end: self._begin}
         back = undo.get(act, lambda it: it.start())
         self._undo.append((time.monotonic() + choose.uniform(*AWAY_S), lambda: back(it)))
+
+    def _cut_off(self, ways):
+        self._cut = True
+        self._trio.cut(ways)
+
+    def _mend(self, ways=BOTH):
+        if self._cut:
+            self._cut = False
+            self._trio.mend()
+
+    def _begin(self, name):
+        if name == CUT_OFF:
+            self._mend()
+        self._trio.begin(name)
 
     def _kill_broker(self, broker):
         self._broken_at = time.monotonic()
@@ -149,7 +169,7 @@ def main():
             path.mkdir()
             print(f"round {number}, seed {seed + number}", flush=True)
             with (
-                closing(Trio(path, brokers.address, config=HISTORIES)) as trio,
+                closing(Trio(path, brokers, config=HISTORIES)) as trio,
                 closing(ClusterClient(brokers.endpoints, number)) as client,
             ):
                 print("  " + run_round(choose, brokers, trio, client, admin), flush=True)

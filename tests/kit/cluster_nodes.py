@@ -9,7 +9,11 @@ from contextlib import closing
 from cluster_load import Fault
 from serving import COMMAND, DEADLINE_S, OF_SLOW_MACHINES, Serving, place_of
 from storage_kit import Opened
+from tcp_proxy import BOTH
 
+from logstore.cluster.standing import HEARD_S
+
+CUT_OFF = "b"
 SHARED_S = 8.0  # for what is owned to be shared out anew
 
 
@@ -81,10 +85,13 @@ class Cluster:
 
 
 class Trio:
-    """Three nodes over brokers, of which clients use those that run; with what was done to them."""
+    """Three nodes over brokers, of which clients use those that run; with what was done to them.
 
-    def __init__(self, path, address, **settings):
-        self._path, self._address, self._settings = path, address, settings
+    ``b`` comes to the brokers by their proxies, and may be cut off from them.
+    """
+
+    def __init__(self, path, brokers, **settings):
+        self._path, self._brokers, self._settings = path, brokers, settings
         self.faults = []
         self.stalled_since = None  # what was acknowledged from then on is under way
         self._frozen = set()
@@ -128,7 +135,10 @@ class Trio:
     def begin(self, name):
         """One that does not run. Others give up to it what is its share."""
         began = time.monotonic()
-        self.nodes[name] = ServingNode(self._path / name, self._address, **self._settings)
+        brokers = self._brokers
+        proxied = ",".join(f"{host}:{port}" for host, port in brokers.proxied)
+        address = proxied if name == CUT_OFF else brokers.address
+        self.nodes[name] = ServingNode(self._path / name, address, **self._settings)
         self._fault("begin", name, began, time.monotonic() + SHARED_S)
 
     def kill(self, name):
@@ -157,7 +167,24 @@ class Trio:
         self._frozen.discard(name)
         self._fault("thaw", name, now, now + SHARED_S)
 
+    def cut(self, ways=BOTH):
+        """``b`` from all brokers; clients and other nodes reach it. It gives out what it has for as
+        long as it is sure that nobody else owns it.
+        """
+        now = time.monotonic()
+        self._fault("cut", CUT_OFF, now, now + HEARD_S)
+        for it in self._brokers.proxies:
+            it.hold(*ways)
+
+    def mend(self):
+        """It is not cut off any more, and gets its share again."""
+        now = time.monotonic()
+        for it in self._brokers.proxies:
+            it.heal()
+        self._fault("mend", CUT_OFF, now, now + SHARED_S)
+
     def close(self):
+        self.mend()
         for name in list(self._frozen):
             self.thaw(name)
         for it in self.nodes.values():

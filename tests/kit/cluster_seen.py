@@ -85,6 +85,6 @@ def messages(client, admin, filling):
             continue
         for number in its.partitions:
             for batch in _batches(client, client.log(topic, number)):
-                bodies = [it.value.split(b" ") for it in decode(batch)]
-                found += [int(number) for number, end in bodies if end == filling]
+                bodies = [it.value.partition(b" ") for it in decode(batch)]
+                found += [int(number) for number, _, end in bodies if end == filling]
     return found

@@ -1,5 +1,7 @@
-"""How soon a node answers, all the time."""
+"""How soon a node answers, all the time, and how long its turns are."""
 
+import http.client
+import re
 import threading
 import time
 from contextlib import closing
@@ -29,3 +31,20 @@ class Pings(threading.Thread):
     def __exit__(self, *_):
         self._over.set()
         self.join()
+
+
+BUCKET = re.compile(rb'logstore_turn_seconds_bucket\{le="([^"]+)"\} (\d+)')
+
+
+def turns(place):
+    """How many turns a node has had that were no longer, by seconds."""
+    with closing(http.client.HTTPConnection(*place)) as connection:
+        connection.request("GET", "/metrics")
+        told = connection.getresponse().read()
+    return {float(bound): int(count) for bound, count in BUCKET.findall(told)}
+
+
+def longest(before, after):
+    """The bound below which all turns were that came between."""
+    more = {bound: count - before[bound] for bound, count in after.items()}
+    return min(bound for bound, count in more.items() if count == more[max(more)])
