@@ -137,7 +137,10 @@ def run_round(choose, brokers, trio, client, admin):
     known = queues.known
     assert not missing, f"{len(missing)} messages are missing: {missing[:5]}"
     assert not known.strange, known.strange[:5]
-    for what, found in (("acknowledged", known.back(trio.faults)), ("unmarked", known.unmarked())):
+    for what, found in (
+        ("acknowledged", known.back(trio.faults)),
+        ("unmarked", known.unmarked(trio.freezes)),
+    ):
         first = trio.faults[:1] and min(it.begin for it in trio.faults)
         assert not found, f"{len(found)} come again, {what}: {found[:3]} {first} {trio.faults}"
     assert not journal(client).strangers

@@ -48,7 +48,7 @@ def check(load, trio, client):
     load.check()
     assert load.known.strange == []
     assert load.known.back(trio.faults) == []
-    assert load.known.unmarked() == []
+    assert load.known.unmarked(trio.freezes) == []
     assert journal(client).strangers == []
 
 

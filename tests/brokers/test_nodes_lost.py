@@ -34,4 +34,4 @@ def test_others_go_on_with_what_a_node_owned(trio, figure, how):
     load.check()
     assert load.known.strange == []
     assert load.known.back(trio.faults) == []
-    assert load.known.unmarked() == []
+    assert load.known.unmarked(trio.freezes) == []

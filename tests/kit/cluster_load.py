@@ -45,10 +45,19 @@ class Message:
             if (before := [it for it in self.acks if it[1] < when])
         ]
 
-    @property
-    def unmarked(self):
-        """Whether it came again as if for the first time."""
-        return any(not redelivered for _, redelivered in self.deliveries[1:])
+    def unmarked(self, freezes):
+        """When it came again as if for the first time. A node that was frozen while it gave it out
+        goes on with that: ``freezes`` are their beginnings and ends.
+        """
+        return [
+            when
+            for when, redelivered in self.deliveries[1:]
+            if not redelivered
+            and not any(
+                begin - UNDER_WAY_S <= self.sent <= begin and end <= when <= end + UNDER_WAY_S
+                for begin, end in freezes
+            )
+        ]
 
 
 class Fault(NamedTuple):
@@ -116,9 +125,9 @@ class Known:
             if not any(fault.explains(acked, when) for fault in faults)
         ]
 
-    def unmarked(self):
+    def unmarked(self, freezes):
         """What comes again as if for the first time."""
-        return [(number, it) for number, it in self.all() if it.unmarked]
+        return [(number, it) for number, it in self.all() if it.unmarked(freezes)]
 
     def gaps(self, since, until):
         """(of confirms, of deliveries): the longest time without one, by queue, in these times."""

@@ -94,7 +94,8 @@ class Trio:
         self._path, self._brokers, self._settings = path, brokers, settings
         self.faults = []
         self.stalled_since = None  # what was acknowledged from then on is under way
-        self._frozen = set()
+        self.freezes = []  # (from, until) of each that is over
+        self._frozen = {}  # since when
         self.nodes = {}
         try:
             for name in "abc":
@@ -157,14 +158,14 @@ class Trio:
     def freeze(self, name):
         now = time.monotonic()
         self._fault("freeze", name, now, now)
-        self._frozen.add(name)
+        self._frozen[name] = now
         self.nodes[name].process.send_signal(signal.SIGSTOP)
 
     def thaw(self, name):
         """It finds that others have taken over, and gets its share again."""
         now = time.monotonic()
         self.nodes[name].process.send_signal(signal.SIGCONT)
-        self._frozen.discard(name)
+        self.freezes.append((self._frozen.pop(name), now))
         self._fault("thaw", name, now, now + SHARED_S)
 
     def cut(self, ways=BOTH):
