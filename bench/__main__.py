@@ -41,6 +41,7 @@ QUESTIONS = [
     "kafka_transactions",
     "kafka_committed",
     "kafka_shares",
+    "cluster_nodes",
     "kafka_start",
     "rabbit_queue",
     "rabbit_routes",

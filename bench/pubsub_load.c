@@ -1,5 +1,6 @@
 // Load for channels: subscribers that drain, a publisher that pipelines, over raw sockets.
-//   pubsub_load fan PORT SUBSCRIBERS MESSAGES PIPELINE KIND CHANNELS SLOW BYTES
+//   pubsub_load fan PORT[,OTHER] SUBSCRIBERS MESSAGES PIPELINE KIND CHANNELS SLOW BYTES
+//       OTHER: where every second subscriber comes in.
 //       KIND: name; pattern (each subscriber its own, all match); one (each its own, one matches)
 //       SLOW: so many more subscribers, to all channels, that never read.    BYTES: of a message
 //       Prints what was delivered per second
@@ -19,7 +20,7 @@
 
 enum { BUFFER = 1 << 18, QUIET_MS = 30000 };
 
-static int port, body = 100;
+static int port, other_port, body = 100;  // other_port: where every second subscriber goes
 static char buffer[BUFFER];
 
 static double now(void) {
@@ -33,13 +34,17 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static int dial(void) {
+static int dial_at(int port) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0 || connect(fd, (void *)&to, sizeof to)) fail("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
+}
+
+static int dial(void) {
+    return dial_at(port);
 }
 
 static void put(int fd, const char *data, size_t size) {
@@ -84,7 +89,8 @@ static void subscribe_to_all(void) {
 
 static int subscribe(const char *kind, int number, int channels) {
     char name[64], request[256];
-    int fd = dial(), by_name = !strcmp(kind, "name");
+    int fd = dial_at(other_port && number % 2 ? other_port : port);
+    int by_name = !strcmp(kind, "name");
     if (by_name) sprintf(name, "bench%06d", number % channels);
     else if (!strcmp(kind, "pattern")) sprintf(name, "benc[h%06d]000000", number);
     else sprintf(name, "benc%c%06d*", number ? 'x' : 'h', number);
@@ -226,6 +232,7 @@ int main(int count, char **words) {
     setrlimit(RLIMIT_NOFILE, &files);
     if (count < 4) return 2;
     port = atoi(words[2]);
+    if (strchr(words[2], ',')) other_port = atoi(strchr(words[2], ',') + 1);
     if (!strcmp(words[1], "fan") && count == 10) return fan(words + 3);
     if (!strcmp(words[1], "latency") && count == 4) return latency(words + 3);
     if (!strcmp(words[1], "crowd") && count == 5) return crowd(words + 3);
