@@ -10,6 +10,7 @@ after a while (``announce``).
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
@@ -20,7 +21,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.history import EVENTS
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import CorruptBatch, LogstoreError
-from logstore.log import Log
+from logstore.log import NOT_KNOWN, Log
 from logstore.records.decode import decode
 from logstore.records.encode import Stamped, encode
 from logstore.records.record import Headers, Record
@@ -28,6 +29,7 @@ from logstore.records.record import Headers, Record
 READ_BYTES: Final = 1 << 20  # of one log, handed out before others have their turn
 BATCH_BYTES: Final = 512 << 10  # beside a batch's last message
 MESSAGE_BYTES_MAX: Final = 8 << 20  # a larger one stays at its node
+OWN_MAX: Final = 1000  # batches of a log that are remembered
 FROM: Final = "from"  # the header that names the node
 APART: Final = "apart"  # that of a channel apart (``Channels``)
 MADE: Final = "made"  # that of what was made: it is no message
@@ -63,6 +65,7 @@ class FanOut:
         self._made = made
         self._out: dict[int, list[Stamped]] = {}
         self._next = [it.safe for it in logs]
+        self._own: list[deque[int]] = [deque(maxlen=OWN_MAX) for _ in logs]  # marks of batches
         self._telling = False  # since something was lost
         self._stops = [it.watch(self._news) for it in logs]
         channels.abroad = self.publish
@@ -124,11 +127,12 @@ class FanOut:
         for number, messages in out.items():
             for some in _batches(messages):
                 try:
-                    self._logs[number].append(encode(some))
+                    mark = self._logs[number].append(encode(some))
                 except LogstoreError as error:
                     self._lose(len(some), error)
                 else:
                     self._telling = False
+                    self._own[number].append(mark)
 
     def _lose(self, count: int, error: LogstoreError) -> None:
         self.lost += count
@@ -165,11 +169,27 @@ class FanOut:
             return False
         for batch in batches:
             self._next[number] = batch.next_offset
+            if self._is_own(number, its, batch.base_offset):
+                continue
             try:
                 self._hand_out([it for it in decode(batch) if it.offset >= at], unsafe)
             except CorruptBatch as error:
                 log.warning("messages of channels at other nodes are lost: %s", error)
         return bool(batches)
+
+    def _is_own(self, number: int, its: Log, offset: int) -> bool:
+        """Whether this node has appended what stands there, as far as it knows by now: so that it
+        need not be decoded.
+        """
+        own = self._own[number]
+        while own:
+            stands = its.offset_of(own[0]) if its.done > own[0] else NOT_KNOWN
+            if stands == NOT_KNOWN or stands > offset:
+                return False
+            own.popleft()
+            if stands == offset:
+                return True
+        return False
 
     def _hand_out(self, records: Sequence[Record], unsafe: Unsafe) -> None:
         for (channel, headers), those in groupby(records, lambda it: (it.key, it.headers)):

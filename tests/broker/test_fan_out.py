@@ -135,3 +135,17 @@ def test_nothing_goes_on_after_the_end(nodes, logs):
     run(nodes)
     assert listener.got == []
     assert not any(it.end for it in logs)
+
+
+def test_what_a_node_has_sent_it_does_not_decode(nodes, logs, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        "logstore.broker.fan_out.decode", lambda batch: decoded.append(batch) or decode(batch)
+    )
+    listeners = [it.listen(b"news") for it in nodes]
+    for n in range(5):
+        nodes[n % 2].publish(b"news", b"%d" % n)
+        run(nodes)
+    assert len(decoded) == 5, "each by the other one"
+    for it in listeners:
+        assert [payload for _, _, payload in it.got] == [b"%d" % n for n in range(5)]
