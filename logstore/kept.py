@@ -15,6 +15,9 @@ from logstore.log import TopicPartition
 
 _T = TypeVar("_T")
 
+# Has it called once all is here that other nodes have made, or with why that is not known.
+ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
+
 GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded", "share")
 SHARED: Final = "share"  # the kind of Kafka's share groups, which commit no offsets
 

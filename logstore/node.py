@@ -271,6 +271,7 @@ class Node:
                 turn.stopwatch,
                 self._secret(),
                 settings.connection_failed_authentication_delay_ms / 1000,
+                None if cluster is None else cluster.read_on,
             ),
             tokens=tokens,
             unready=self._unready(work, cluster),
@@ -282,6 +283,7 @@ class Node:
             mqtt_of=mqtt if cluster is None else NoMqtt(),
             transactions_of=transactions,
             shares_of=sharing,
+            read_on=None if cluster is None else cluster.read_on,
             cluster=None if cluster is None else cluster.seen,
         )
         try:

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
+from logstore.errors import LogstoreError
+from logstore.kept import ReadOn
 from logstore.kept_users import SHA_256, SHA_512, KeptUser, PasswordHash, ScramKey
 from logstore.names import OWNER_NAME, PASSWORD_BYTES_MAX, USER_BYTES_MAX
 
@@ -40,6 +42,7 @@ class _Try(NamedTuple):
     host: str
     digest: bytes
     then: Callable[[Login], None]
+    looked: bool = False  # all is known of users that other nodes have made
 
 
 def _text(given: bytes) -> str:
@@ -76,8 +79,11 @@ class Passwords:
         clock: Callable[[], float],
         secret: bytes,
         delay_s: float,
+        read_on: ReadOn | None = None,
     ) -> None:
         """``clock``: seconds that only go forward. ``secret``: of the store, and kept by it.
+
+        ``read_on``: has it called once all is known that other nodes have changed; None: none do.
 
         ``delay_s``: what the first refusal of an address is held back.
         """
@@ -86,6 +92,7 @@ class Passwords:
         self._clock = clock
         self._secret = secret
         self._failures = Failures(delay_s)
+        self._read_on = read_on
         self._cache_key = b""
         self._ticket = ""  # "": nobody has asked for it
         self._ticket_keys: dict[str, ScramKey] = {}  # by mechanism
@@ -172,7 +179,16 @@ class Passwords:
         elif right is True and user is not None and self.admits(one.name):
             self._remember(one.digest, user)
             one.then(Login(one.name))
+        elif self._read_on is not None and not one.looked:  # whether there is such a user, or not
+            self._read_on(partial(self._looked, one._replace(looked=True), user))
         else:
+            one.then(self._refused(one.name, one.host))
+        self._go_on()
+
+    def _looked(self, one: _Try, user: KeptUser | None, error: LogstoreError | None) -> None:
+        """What other nodes have changed is known: it may be right after all."""
+        same = self._access.users.get(one.name) is user
+        if error is not None or same or not self._wait(one):
             one.then(self._refused(one.name, one.host))
         self._go_on()
 

@@ -19,6 +19,7 @@ from logstore.cluster_seen import ClusterSeen
 from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
+from logstore.kept import ReadOn
 from logstore.log import Log
 from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.session import About, Doorway
@@ -292,6 +293,8 @@ class House:
     mqtt_of: MqttOf = field(default_factory=NoMqtt)
     transactions_of: TransactionsOf = field(default_factory=NoTransactions)
     shares_of: SharesOf = field(default_factory=NoShares)
+    # For who is to say that there is none of a name; None: no other node makes any.
+    read_on: ReadOn | None = None
     audit: Audit = field(default_factory=Unheard)  # is told what is to be known afterwards
     # Gives what keeps records from being acknowledged, if anything does, in a later turn.
     unready: Callable[[Callable[[Mapping[str, str]], None]], None] = lambda then: then({})

@@ -18,7 +18,7 @@ from logstore.access.passwords import (
 from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, is_key_of, key_of, keys_of
-from logstore.errors import CorruptStore, InvalidName
+from logstore.errors import ClusterUnreachable, CorruptStore, InvalidName
 from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
 from logstore.names import PASSWORD_BYTES_MAX, check_user
 
@@ -40,12 +40,12 @@ LONG = a_user("long", b"pencil", rounds=16_384)
 class Bench:
     """Passwords, with the workers in the test's hands."""
 
-    def __init__(self, *users, damaged=()):
+    def __init__(self, *users, damaged=(), read_on=None):
         self.access = Access(Unkept(KeptAccess(users=users or (AL, ROOT), damaged=damaged)))
         self.jobs = []
         self.now = 0.0
         self.logins = Passwords(
-            self.access, lambda *it: self.jobs.append(it), lambda: self.now, b"secret", 0.1
+            self.access, lambda *it: self.jobs.append(it), lambda: self.now, b"secret", 0.1, read_on
         )
 
     def work(self):
@@ -452,3 +452,29 @@ def test_the_name_of_the_owner_counts_only_where_the_ticket_was_shown():
 def test_nobody_can_be_called_as_the_owner():
     with pytest.raises(InvalidName):
         check_user("__owner__")
+
+
+@pytest.mark.parametrize("there", [(ROOT,), (a_user("al", b"old"), ROOT)])
+def test_who_was_made_or_changed_at_another_node_a_moment_ago_comes_in(there):
+    looks = []
+    bench = Bench(*there, read_on=looks.append)
+    told = bench.begin(b"al", b"pencil")
+    bench.work()
+    assert (told, len(looks)) == ([], 1)
+    bench.access.users = {"al": AL, "root": ROOT}
+    looks.pop()(None)
+    bench.work()
+    assert (told, looks) == ([Login("al")], [])
+
+
+@pytest.mark.parametrize("why", [None, ClusterUnreachable("no broker")])
+@pytest.mark.parametrize("name", [b"al", b"nobody"])
+def test_who_is_not_known_after_that_either_is_refused_once(name, why):
+    looks = []
+    bench = Bench(read_on=looks.append)
+    told = bench.begin(name, b"wrong")
+    bench.work()
+    looks.pop()(why)
+    assert bench.work() == 0
+    assert [it.user for it in told] == [None]
+    assert looks == []

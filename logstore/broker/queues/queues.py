@@ -37,7 +37,7 @@ from logstore.broker.queues.stations import MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
-from logstore.broker.queues.vhost import Crossings, Neighbourhood, ReadOn, Vhost
+from logstore.broker.queues.vhost import Crossings, Neighbourhood, Vhost
 from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
@@ -47,7 +47,7 @@ from logstore.broker.transactions.operations import Offset
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused, UnknownPartition
-from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
+from logstore.kept import GroupKeeper, Keeping, OffsetToCommit, ReadOn
 from logstore.kept_queues import (
     DEFAULT_VHOST,
     KeptQueue,

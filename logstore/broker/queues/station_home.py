@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.opening import Work
 from logstore.broker.queues.station import Station
-from logstore.broker.queues.vhost import Neighbourhood, ReadOn, Vhost
+from logstore.broker.queues.vhost import Neighbourhood, Vhost
 from logstore.broker.routing.exchange import ExchangeFacts
+from logstore.kept import ReadOn
 
 if TYPE_CHECKING:  # a store without queues does without these
     from logstore.broker.channel import Channels

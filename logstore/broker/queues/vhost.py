@@ -52,6 +52,7 @@ from logstore.broker.routing.topology import Noticing, Topology
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused
+from logstore.kept import ReadOn
 from logstore.kept_queues import KeptTopicRoute
 from logstore.kept_schedules import ScheduleKeeper
 
@@ -66,10 +67,6 @@ OWNED_AT_ONCE: Final = 300  # exclusive queues that go in one turn: 70 calls eac
 CIRCLES_MAX: Final = 64  # dead letters that die at once where they go, and so on
 
 log: Final = logging.getLogger("logstore.queues")
-
-
-# Has it called once all is here that other nodes have made, or with why that is not known.
-ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
 
 
 class Host(Protocol):

@@ -10,7 +10,7 @@ from logstore.access.identity import Identity
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
 from logstore.http.bodies import JSON, decode, whole
-from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, UNAVAILABLE, Fault
+from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, UNAVAILABLE, Fault
 from logstore.http.server_end import Head, Headers
 from logstore.kept_queues import DEFAULT_VHOST
 from logstore.protocols.http.replies.events import Events
@@ -87,6 +87,8 @@ class Call:
         self.queues: Queues  # of routes that need them
         self.begun = False
         self.words: Callable[[LogstoreError], Fault] = fault_of  # what is answered of errors
+        # Has it carried out once more, before "not found" is said; it is called once.
+        self.look_again: Callable[[LogstoreError], object] | None = None
         self.over = False  # it is answered, or nobody waits for it any more
         self.lasts = False  # it may take for ever: a server that stops does not wait for it
         self._to = to
@@ -191,6 +193,10 @@ class Call:
     def fail(self, error: LogstoreError) -> None:
         """It could not be done."""
         fault = self.words(error)
+        look_again, self.look_again = self.look_again, None
+        if fault.status == NOT_FOUND and look_again is not None and not (self.begun or self.over):
+            look_again(error)
+            return
         self._whole(fault.status, body_of(self.head.target, fault), headers=fault.headers)
 
     def later(self, delay_s: float, call: Callable[[], object]) -> None:

@@ -18,6 +18,7 @@ from logstore.broker.topic_sizes import Holds, held_by_all
 from logstore.broker.topics import Topics
 from logstore.cluster_seen import ClusterSeen
 from logstore.figures.figures import Figures
+from logstore.kept import ReadOn
 from logstore.log import Log
 from logstore.page_files import PageFiles
 from logstore.protocols.amqp_clients import AmqpClients
@@ -115,6 +116,7 @@ class HttpDoor:
     jobs: Callable[[], Mapping[str, object]] = dict  # as House.jobs
     doorways: Mapping[str, Doorway] = field(default_factory=dict)  # as House.doorways
     soon: Callable[[Callable[[], object]], object] = lambda call: call()  # as House.soon
+    read_on: ReadOn | None = None  # as House.read_on
     sizes: Fresh[Mapping[str, Holds]] = field(init=False)  # of all topics
     searches: InTurn = field(init=False)  # they take one worker, all together
     downloads: Downloads = field(default_factory=Downloads)
@@ -158,6 +160,6 @@ class HttpDoor:
             unready=house.unready, soon=house.soon, amqp_clients=house.amqp_clients,
             connections=house.connections, jobs=house.jobs, mqtt_of=house.mqtt_of,
             keys_of=house.keys_of, transactions_of=house.transactions_of,
-            shares_of=house.shares_of, cluster=house.cluster,
+            shares_of=house.shares_of, cluster=house.cluster, read_on=house.read_on,
             doorways=house.doorways,
         )  # fmt: skip

@@ -7,6 +7,7 @@ bytes would destroy the answer on its way.
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from logstore.access.identity import Identity
@@ -310,7 +311,28 @@ class HttpSession:
         )
         call.names, call.query = came.found.names, came.found.query
         call.many = came.found.many
-        call.attempt(lambda: came.found.route.handler(self._door, call))
+        carry_out = partial(came.found.route.handler, self._door, call)
+        call.look_again = self._looking_again(call, carry_out)
+        call.attempt(carry_out)
+
+    def _looking_again(
+        self, call: Call, carry_out: Callable[[], object]
+    ) -> Callable[[LogstoreError], object] | None:
+        """Where other nodes may have made what is asked for, a moment ago."""
+        read_on = self._door.read_on
+        if read_on is None:
+            return None
+
+        def look(why: LogstoreError) -> None:
+            def known(error: LogstoreError | None) -> None:
+                if error is not None:
+                    call.fail(error)
+                elif not call.over:
+                    call.attempt(carry_out)
+
+            read_on(known)
+
+        return look
 
     def _is_secure(self, head: Head) -> bool:
         """Whether the client has come by TLS, to us or to a proxy, which may say so."""

@@ -31,6 +31,7 @@ from logstore.stomp.versions import RULES, VERSIONS, common
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
+    from logstore.kept import ReadOn
 
 DOOR: Final = "stomp"
 PLAIN: Final = "PLAIN"
@@ -87,10 +88,17 @@ class Entry:
         of.entry = came
         of.door.queues_of.when_open(self._open)
 
-    def _open(self, queues: "Queues | LogstoreError") -> None:
-        """The first client of all has waited for them."""
+    def _open(self, queues: "Queues | LogstoreError", *, looked: bool = False) -> None:
+        """The first client of all has waited for them.
+
+        ``looked``: all is known that other nodes have made.
+        """
         of = self._of
         if of.phase is not Phase.LOGIN:
+            return
+        read_on = None if looked or isinstance(queues, LogstoreError) else self._to_look(queues)
+        if read_on is not None:
+            read_on(lambda error: self._open(error or queues, looked=True))
             return
         try:
             if isinstance(queues, LogstoreError):
@@ -99,6 +107,11 @@ class Entry:
         except LogstoreError as error:
             of.fail(error)
         of.link.wake()
+
+    def _to_look(self, queues: "Queues") -> "ReadOn | None":
+        """For the virtual host, where another node may have made it just now."""
+        known = self._host is None or data(self._host) in queues.vhosts
+        return None if known else queues.read_on
 
     def _enter(self, queues: "Queues") -> None:
         """Raises StompFault."""

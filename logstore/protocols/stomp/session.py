@@ -7,9 +7,11 @@ socket with unread bytes would destroy the ERROR on its way.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from logstore.access.quotas import Seat
+from logstore.broker.routing.refusals import NoExchange, NoQueue
 from logstore.errors import LogstoreError
 from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
 from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
@@ -49,8 +51,8 @@ class StompSession:
 
     __slots__ = (
         "_beat_at", "_beats", "_begun", "_crowded", "_door", "_due", "_entry", "_heard_at",
-        "_leaving", "_link", "_now", "_reader", "_seat", "_seen", "_sent", "_since", "busy",
-        "client", "closed", "kept",
+        "_leaving", "_link", "_looking", "_now", "_reader", "_seat", "_seen", "_sent", "_since",
+        "busy", "client", "closed", "kept",
     )  # fmt: skip
 
     def __init__(self, door: StompDoor, link: Link) -> None:
@@ -74,6 +76,7 @@ class StompSession:
         self._begun = False
         self._crowded = False  # takes nothing before the queues have room
         self._leaving = False
+        self._looking = False  # takes nothing before all is known that other nodes have made
         door.sessions[self] = None
         link.wake()  # the time in which a client has to come in begins then
 
@@ -147,6 +150,8 @@ class StompSession:
             return len(data)
         if len(data) < self._reader.wants or client.full or self._crowded:
             return 0
+        if self._looking:
+            return 0
         if client.phase not in TAKING:
             return 0
         raw = bytes(data[: max(BYTES_AT_ONCE, self._reader.wants)])
@@ -162,7 +167,7 @@ class StompSession:
             return len(raw)
         client.until = self._door.stopwatch() + READ_S
         try:
-            while left > 0 and not client.full and client.phase in TAKING and not client.late:
+            while left > 0 and not self._stops:
                 frame, at = reader.next(raw, at)
                 if frame is None:
                     break
@@ -172,11 +177,37 @@ class StompSession:
             client.fail(fault)
         return len(raw) if client.phase in ENDING or client.phase is Phase.GOING else at
 
-    def _attempt(self, frame: Frame) -> None:
+    @property
+    def _stops(self) -> bool:
+        """Whether no other frame is taken in this turn."""
+        client = self.client
+        return client.full or client.phase not in TAKING or client.late or self._looking
+
+    def _attempt(self, frame: Frame, *, looked: bool = False) -> None:
+        """``looked``: all is known that other nodes have made."""
         try:
             self._carry_out(frame)
+        except (NoQueue, NoExchange) as error:
+            read_on = None if looked else self.client.vhost.read_on
+            if read_on is None:
+                self.client.fail(error, frame.headers.get("receipt"))
+            else:
+                self._looking = True
+                read_on(partial(self._go_on, frame))
         except LogstoreError as error:
             self.client.fail(error, frame.headers.get("receipt"))
+
+    def _go_on(self, frame: Frame, error: LogstoreError | None) -> None:
+        """With a frame that names what was not known here."""
+        self._looking = False
+        if self.client.phase not in TAKING:
+            return  # it has ended meanwhile
+        if error is None:
+            self._attempt(frame, looked=True)
+        else:
+            self.client.fail(error, frame.headers.get("receipt"))
+        self._end_read()
+        self._link.wake()
 
     def _carry_out(self, frame: Frame) -> None:
         client = self.client
@@ -217,7 +248,7 @@ class StompSession:
         self._crowded = self._crowded and self._door.queues.crowded
         if client.outbox.blocked:
             self._door.alarm.look(now)
-        if client.full:
+        if client.full or self._looking:
             self._heard_at = now  # it is not read from: its beats can't be heard
         client.call_later()
         self._look_at_entry()

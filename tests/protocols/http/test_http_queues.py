@@ -15,6 +15,7 @@ from logstore.broker.queues.moving import STEP_MAX
 from logstore.broker.queues.queue import Queue
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.broker.routing.binding import Binding
+from logstore.errors import ClusterUnreachable
 from logstore.figures.figures import Seen
 from logstore.figures.ring import STEP_S
 from logstore.http.asks import OPEN
@@ -36,9 +37,9 @@ def node(tmp_path_factory):
 class Api:
     """One client, asking."""
 
-    def __init__(self, node, who=OWNER, access=None):
+    def __init__(self, node, who=OWNER, access=None, **door):
         self.node = node
-        self.peer = HttpPeer(queues=node.queues, who=who, access=access, router=HANDLERS)
+        self.peer = HttpPeer(queues=node.queues, who=who, access=access, router=HANDLERS, **door)
 
     def raw(self, method, path, value=None):
         body = b"" if value is None else json.dumps(value).encode()
@@ -531,4 +532,23 @@ def test_a_queue_that_is_seen_may_still_keep_its_messages_to_itself(node):
     al = Api(node, Identity("al", "::1", "PLAIN", "http"), users.access)
     assert al("GET", "queues/q/messages")["items"][0]["body"] == {"text": "secret"}
     al("DELETE", "queues/q", {"dry_run": True}, 403)
+    node.empty()
+
+
+def test_before_not_found_all_is_read_that_other_nodes_have_made(node):
+    looks = []
+    api = Api(node, read_on=looks.append)
+    for path, made in (("queues/late", True), ("queues/never", False)):
+        said = [api.peer.say(request("GET", f"/api/v1/{path}"))]
+        assert (said, len(looks)) == ([b""], 1)
+        if made:
+            node.declare(b"late")
+        looks.pop()(None)
+        node.run(until=lambda said=said: said.append(api.peer.out()) or said[-1])
+        [(status, _, _)] = answers(b"".join(said))
+        assert (status, looks) == (200 if made else 404, [])
+    said = api.peer.say(request("GET", "/api/v1/queues/never"))
+    looks.pop()(ClusterUnreachable("no broker answers"))
+    [(status, _, body)] = answers(said + api.peer.out())
+    assert (status, b"no broker answers" in body) == (503, True)
     node.empty()

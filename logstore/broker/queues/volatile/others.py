@@ -16,7 +16,7 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.roaming.nowhere import Nowhere
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.seat import Seat
-from logstore.broker.queues.vhost import ReadOn, Vhost
+from logstore.broker.queues.vhost import Vhost
 from logstore.broker.queues.volatile.outlet import FarOutlet, Way
 from logstore.broker.queues.volatile.words import (
     ANEW,
@@ -36,6 +36,7 @@ from logstore.broker.queues.volatile.words import (
 from logstore.broker.routing.binding import Binding
 from logstore.counts.queues import QueueTotals
 from logstore.errors import ClusterUnreachable, LogstoreError
+from logstore.kept import ReadOn
 from logstore.relay.wire import Source
 
 if TYPE_CHECKING:

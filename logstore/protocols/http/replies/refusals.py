@@ -26,6 +26,7 @@ from logstore.definitions.refusals import InvalidDefinitions
 from logstore.errors import (
     BrokenProtocol,
     Closed,
+    ClusterUnreachable,
     Forbidden,
     InvalidName,
     InvalidRecord,
@@ -86,6 +87,7 @@ STATUS: Final[dict[type[LogstoreError], int]] = {
     Forbidden: FORBIDDEN,
     BrokenProtocol: BAD_REQUEST,
     Closed: UNAVAILABLE,
+    ClusterUnreachable: UNAVAILABLE,
     Locked: CONFLICT,
     Refused: CONFLICT,
     StorageFull: UNAVAILABLE,
