@@ -33,7 +33,7 @@ from logstore.broker.queues.resuming import resume
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.station_home import StationHome, Surroundings
-from logstore.broker.queues.stations import MAKERS
+from logstore.broker.queues.stations import KEEPING, MAKERS
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
@@ -42,6 +42,7 @@ from logstore.broker.queues.vhosts import Vhosts
 from logstore.broker.routing.arguments import Arguments
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts, is_predefined
+from logstore.broker.routing.refusals import UnknownType
 from logstore.broker.routing.topology import Topology
 from logstore.broker.transactions.operations import Offset
 from logstore.counts.queues import QueueTotals
@@ -399,6 +400,11 @@ class Queues:
     def soon(self, call: Callable[[], object]) -> None:
         """Have it called when the turn ends; from any thread."""
         self._soon(call)
+
+    def check_type(self, exchange_type: str) -> None:
+        """As Host.check_type: where nodes share exchanges, none keeps messages, or their ids."""
+        if self._surroundings.roamers is not None and exchange_type in KEEPING:
+            raise UnknownType(exchange_type)
 
     def check_numbers(self) -> None:
         """As Host.check_numbers."""

@@ -41,3 +41,4 @@ MAKERS: Final[Mapping[str, StationMaker]] = {
     TO_CHANNEL: _to_channel,
     TO_TOPIC: _to_topic,
 }
+KEEPING: Final = frozenset({DELAYED, ONCE})  # messages, or ids of them

@@ -109,6 +109,9 @@ class Host(Protocol):
         """It is gone: nobody asks for them any more."""
 
     def next_id(self) -> int: ...
+    def check_type(self, exchange_type: str) -> None:
+        """Raises UnknownType for exchanges that there can be none of in this process."""
+
     def check_numbers(self) -> None:
         """Whether there are numbers for what is about to be changed. Raises ClusterUnreachable."""
 
@@ -321,6 +324,7 @@ class Vhost:
         """As ``Topology.declare``. None: there is nothing to be kept. Also raises Circular."""
         self._host.check_numbers()
         if not self.topology.has_exchange(facts.name):
+            self._host.check_type(facts.type_name)
             self._host.routes.check_exchange(self, facts)
         change = self.topology.declare(facts)
         self._host.routes.changed()

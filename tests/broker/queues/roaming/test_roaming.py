@@ -11,6 +11,7 @@ from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.queue import PATIENCE_MS
 from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
+from logstore.broker.routing.refusals import UnknownType
 from logstore.errors import NotOwned
 
 
@@ -178,6 +179,9 @@ def test_what_needs_one_node_is_refused(nodes):
     a, _ = nodes
     with pytest.raises(NotAmongNodes, match="overflow reject-publish"):
         a.declare(b"r", max_length=1, overflow=b"reject-publish")
+    for kind in ("x-delayed-message", "x-message-deduplication"):
+        with pytest.raises(UnknownType):
+            a.exchange(b"e", kind, **{"x-delayed-type": "direct", "x-cache-size": 10})
     declared(nodes)
     held, told = Transaction(), []
     message = a.message(b"q", b"1")
