@@ -65,6 +65,7 @@ class History:
         self._whole = topic.partition(0)
         self.log: Log = CommittedLog(self._whole)
         self.next = self.log.safe  # what subscribers get next
+        self._given = False  # whether they have got any
         self.followers: set[Callable[[], None]] = set()  # called when there is more
         self.topic = topic
         self._told: set[str] = set()  # what was logged already
@@ -128,11 +129,15 @@ class History:
         """What subscribers have not been given yet, a part of it at most."""
         records, end = self.read(self.next, PULL_BYTES, large=False)
         self.next = max(end, self.next)
+        self._given = self._given or bool(records)
         return records
 
     def rewind(self) -> None:
-        """Subscribers get what there is from its start on: it has just been made."""
-        self.next = self.log.start
+        """Subscribers get what there is from its start on: it has just been made. They go on where
+        they are, if they have got some of it already.
+        """
+        if not self._given:
+            self.next = self.log.start
 
     @property
     def is_current(self) -> bool:

@@ -132,6 +132,32 @@ def test_who_ends_listening_while_behind_gets_no_more(door, log):
     assert len(slow.link.sent) == before
 
 
+def test_what_was_published_before_a_history_was_heard_of_is_heard(door, log):
+    one, other = door.connect(), door.connect()
+    one.ask("PSUBSCRIBE", "orders.*")
+    other.send(request("PUBLISH", "orders.eu", "a"))
+    door.channels.history(b"orders.eu").skip()
+    log.sync()
+    door.channels.follow(b"orders.eu")
+    other.wait(0)
+    assert one.new().count(b"$1\r\na\r\n") == 1
+
+
+def test_a_history_that_is_listened_to_already_is_not_heard_from_its_start_again(door, log):
+    one, other = door.connect(), door.connect()
+    one.ask("SUBSCRIBE", "orders.eu")
+    for it in ("a", "b"):
+        other.send(request("PUBLISH", "orders.eu", it))
+        log.sync()
+        other.wait(0)
+    door.channels.follow(b"orders.eu")  # it is heard of late that its topic was made
+    other.send(request("PUBLISH", "orders.eu", "c"))
+    log.sync()
+    other.wait(0)
+    said = one.new()
+    assert [said.count(b"$1\r\n%b\r\n" % it) for it in (b"a", b"b", b"c")] == [1, 1, 1]
+
+
 # A history whose bytes are elsewhere
 
 
