@@ -198,8 +198,7 @@ class Node:
             journal = NodeJournal(turn, queues, work)
             transactions = NodeTransactions(turn, self._store, journal, queues, work, groups)
             sharing = NodeShares(turn, self._store, journal, queues, work, groups)
-            no_keys = None if cluster is None else "a node over a cluster has no keys"
-            keys = NodeKeys(turn, self._store, work, no_keys)
+            keys = NodeKeys(turn, self._store, work, None if cluster is None else cluster.keys)
         except BaseException:
             groups.close()
             raise
@@ -294,6 +293,7 @@ class Node:
             refused = {} if cluster is None else cluster.refusals()
             addresses = self._open_all(server, house, tls, refused)
             if cluster is not None:
+                keys.open()
                 self._join(cluster, server, house, queues, tls)
             tls.start(work)
             self._wire_channels(turn)

@@ -40,6 +40,7 @@ from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.node_roaming import JOURNAL, NodeRoaming
+from logstore.node_shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn
@@ -60,7 +61,7 @@ CHANNELS: Final = OwnTopic(
         "max.message.bytes": str(MESSAGE_BYTES_MAX + (1 << 20)),
     },
 )
-OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS)
+OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS, KEYS)
 
 TOKEN_BYTES: Final = 8
 ANNOUNCE_S: Final = 1.0
@@ -125,8 +126,10 @@ class NodeCluster:
         self._stop_all = stop
         self._own = OwnTopics(self._client, [*OWN_TOPICS, scratch.TOPIC])
         self.no_queues: LogstoreError | None = None  # why there are none here
+        name = store.directory.store_id
+        self.keys = NodeSharedKeys(turn, work, self._client, self._waiters, name)
         self._settings = settings
-        self._name = store.directory.store_id
+        self._name = name
         self._fan_out: FanOut | None = None
         self._presence: Presence | None = None  # once this node has queues
         self._heard: set[str] = set()  # topics that another has announced, and are looked for
@@ -224,14 +227,16 @@ class NodeCluster:
         return self._roaming.door(house)
 
     def join(self, queues: Callable[[], "Queues"], access: Access, address: str) -> None:
-        """Show what other nodes change, and own queues. ``address``: of the links."""
+        """Show what other nodes change; own queues, and keys. ``address``: of the links."""
         if self.no_queues is not None:
             self._keeper.follow(lambda news: None, access.follow)
+            self.keys.refuse(self.no_queues)
             return
         opened = queues()
         following = Following(opened, self._keeper.routing())
         self._keeper.follow(following.show, access.follow)
         self._roaming.join(opened, address)
+        self.keys.join(address)
         assert self._fan_out is not None
         self._presence = Presence(
             self._name.encode(), address, self._fan_out.announce, self._after, self._turn.now,
@@ -244,7 +249,7 @@ class NodeCluster:
 
     async def leave(self) -> None:
         """Give up what this node owns, for others to have it at once."""
-        await self._told(self._roaming.leave)
+        await asyncio.gather(self._told(self.keys.leave), self._told(self._roaming.leave))
         if self._fan_out is not None:
             announcing = self._told(partial(self._fan_out.announce_now, LEFT))
             with suppress(LogstoreError, TimeoutError):  # others find out by themselves, later
@@ -270,6 +275,7 @@ class NodeCluster:
         """Another node has made it."""
         if topic == LEFT:
             self._roaming.hurry()
+            self.keys.hurry()
             return
         if is_said(topic):
             if self._presence is not None:

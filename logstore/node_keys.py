@@ -16,23 +16,24 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:
     from logstore.broker.keys.keys import Keys
+    from logstore.node_shared_keys import NodeSharedKeys
 
 
 class NodeKeys:
     """A ``KeysOf``, and what the model asks of the process. For the sessions' thread."""
 
     def __init__(
-        self, turn: Turn, store: Internals, work: Work, refusal: str | None = None
+        self, turn: Turn, store: Internals, work: Work, shared: "NodeSharedKeys | None" = None
     ) -> None:
-        """Begins to read those that there are. ``refusal``: why there are none."""
-        self._refusal = refusal
+        """Begins to read those that there are. ``shared``: other nodes may serve them."""
+        self._shared = shared
         self._turn = turn
         self._store = store
         self._alarm = Alarm(turn, self._tick)
         self._keys: Keys | None = None
         self.soon: Callable[[Callable[[], object]], object] = turn.soon
         self.work: Callable[[Callable[[], Any], Callable[[Any], Any]], object] = work
-        if refusal is None and any(store.topics.get(name) is not None for name in KEYS_TOPICS):
+        if shared is None and any(store.topics.get(name) is not None for name in KEYS_TOPICS):
             self.open()
 
     @property
@@ -49,12 +50,13 @@ class NodeKeys:
 
             config = self._store.directory.config
             levels = Levels(config.keys, OF_REDIS[config.store.resp_appendfsync])
-            keys = Keys(KeyTopics(self._store.topics), now_ms, self, levels)
+            if self._shared is None:
+                keys = Keys(KeyTopics(self._store.topics), now_ms, self, levels)
+            else:
+                keys = self._shared.made(self, levels)
             keys.eviction.limit(
                 config.store.resp_maxmemory_bytes, config.store.resp_maxmemory_policy
             )
-            if self._refusal is not None:
-                keys.refuse(self._refusal)
             self._keys = keys
         return self._keys
 

@@ -42,6 +42,7 @@ class Use(Enum):
     FETCH = auto()  # what waits for news
     SLOW = auto()  # what changes something, and takes long
     GROUP = auto()  # what a group's coordinator is asked, some of which waits for other members
+    GROUP_OF_KEYS = auto()  # of another group, whose heartbeats are not to wait for that
 
 
 SOON: Final = (Use.LOOK, Use.DATA, Use.FETCH)  # whose answers do not take long, but in trouble

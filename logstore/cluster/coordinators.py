@@ -41,9 +41,11 @@ def find(
 class GroupCoordinator:
     """Of one group. Used in one thread."""
 
-    def __init__(self, brokers: Brokers, group: str) -> None:
+    def __init__(self, brokers: Brokers, group: str, use: Use) -> None:
+        """``use``: of this group alone, as what is asked for it may wait for its members."""
         self.group = group
         self.brokers = brokers
+        self._use = use
         self._node: int | None = None
 
     def ask(self, kind: Kind, request: Any, then: Answer, seconds: float) -> None:  # noqa: ANN401
@@ -54,7 +56,7 @@ class GroupCoordinator:
                 answered(node)
                 return
             self._node = node
-            self.brokers.ask(node, kind, request, answered, Use.GROUP, seconds)
+            self.brokers.ask(node, kind, request, answered, self._use, seconds)
 
         def answered(answer: Any) -> None:  # noqa: ANN401
             if isinstance(answer, LogstoreError) and not isinstance(answer, NotSpoken):

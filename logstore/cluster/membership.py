@@ -55,10 +55,12 @@ class Membership:
         changed: Callable[[], object],
         rack: str = "",
         clock: Callable[[], float] = monotonic,
+        use: Use = Use.GROUP,
     ) -> None:
         """``changed``: it was heard what is assigned; perhaps the same again. Begins at once.
 
-        ``clock``: seconds, also those in which the process is stopped.
+        ``clock``: seconds, also those in which the process is stopped. ``use``: as
+        ``GroupCoordinator``.
         """
         self.clock = clock
         self.heard_at = -inf  # when that was said, by ``clock``, which was answered last
@@ -75,7 +77,7 @@ class Membership:
         self._topic = topic
         self._changed = changed
         self._rack = rack
-        self._coordinator = GroupCoordinator(brokers, group)
+        self._coordinator = GroupCoordinator(brokers, group, use)
         self._backoff = Backoff(random)
         self._member: GroupMember | ClassicMember | None = None
         self._failure: LogstoreError | None = None

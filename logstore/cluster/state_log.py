@@ -7,13 +7,14 @@ snapshot, and what follows.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
+from logstore.cluster.taken_log import TakenLog
 from logstore.cluster.takeover import Takeover
 from logstore.errors import CorruptStore, LogstoreError, SchemaTooNew
-from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
+from logstore.log import Notes
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 from logstore.records.encode import encode
@@ -68,7 +69,7 @@ class Replayed:
             self.notes, self._parts = notes, []
 
 
-class StateLog:
+class StateLog(TakenLog):
     """As Log, over a takeover that has come to own its partition. In the loop's thread."""
 
     def __init__(
@@ -79,11 +80,9 @@ class StateLog:
         elsewhere: Callable[[Callable[[], object]], object],
     ) -> None:
         """``elsewhere``: has something done by a thread that may wait. Raises as notes do."""
-        assert takeover.log is not None
-        self.notes = replayed.notes
+        super().__init__(takeover)
+        self.notes: Notes = replayed.notes
         self.notes.freeze()  # reads all that was replayed, or says why it can't be
-        self._takeover = takeover
-        self._log: Log = takeover.log
         self._number = replayed.number
         self._now_ms = now_ms
         self._elsewhere = elsewhere
@@ -91,9 +90,6 @@ class StateLog:
         # Of the snapshot that is on its way: the marks of the beat before it, and of its last part.
         self._saving: tuple[int, int] | None = None
         self._stop = self._log.watch(self._look)
-
-    def __repr__(self) -> str:
-        return f"<StateLog of {self._log!r}>"
 
     # Appending
 
@@ -137,101 +133,6 @@ class StateLog:
             self._log.trim(before)
         except LogstoreError as error:
             log.warning("%s: what was saved takes room still: %s", self.name, error)
-
-    # Where it stands, and all else: as the partition has it
-
-    @property
-    def name(self) -> str:
-        """As Log.name."""
-        return self._log.name
-
-    @property
-    def start(self) -> int:
-        """As Log.start."""
-        return self._log.start
-
-    @property
-    def safe(self) -> int:
-        """As Log.safe."""
-        return self._log.safe
-
-    @property
-    def stable(self) -> int:
-        """As Log.stable."""
-        return self._log.stable
-
-    @property
-    def end(self) -> int:
-        """As Log.end."""
-        return self._takeover.next_offset
-
-    @property
-    def done(self) -> int:
-        """As Log.done."""
-        return self._log.done
-
-    @property
-    def synced(self) -> int:
-        """As Log.synced."""
-        return self._log.synced
-
-    def offset_of(self, mark: int) -> int:
-        """As Log.offset_of."""
-        return self._log.offset_of(mark)
-
-    def check_failure(self) -> None:
-        """As Log.check_failure. Raises FencedProducer, too."""
-        if self._takeover.failure is not None:
-            raise self._takeover.failure
-        self._log.check_failure()
-
-    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
-        """As Log.sync_soon."""
-        self._log.sync_soon(hurry=hurry, always=always)
-
-    def show_soon(self) -> None:
-        """As Log.show_soon."""
-        self._log.show_soon()
-
-    def wait(self, upto: int) -> None:
-        """As Log.wait."""
-        self._log.wait(upto)
-
-    def watch(self, wake: Wake) -> Wake:
-        """As Log.watch."""
-        return self._log.watch(wake)
-
-    def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
-        """As Log.read."""
-        return self._log.read(at, bytes_max)
-
-    def extent(self, at: int, bytes_max: int) -> Extent | None:
-        """As Log.extent."""
-        return self._log.extent(at, bytes_max)
-
-    def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
-        """As Log.aborted."""
-        return self._log.aborted(at, below, most)
-
-    def where(self, offset: int) -> str:
-        """As Log.where."""
-        return self._log.where(offset)
-
-    def following(self, at: int) -> int | None:
-        """As Log.following."""
-        return self._log.following(at)
-
-    def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
-        """As Log.find."""
-        return self._log.find(timestamp_ms, damaged=damaged)
-
-    def latest_timestamp(self) -> int:
-        """As Log.latest_timestamp."""
-        return self._log.latest_timestamp()
-
-    def trim(self, before: int) -> None:
-        """As Log.trim."""
-        self._log.trim(before)
 
     def close(self) -> None:
         """Nobody looks after it any more."""

@@ -1,10 +1,12 @@
 """Redis sessions over logs of keys that are synced when a test says so."""
 
 from memory_log import MemoryLog
-from resp_kit import FakeDoor
+from resp_kit import FakeDoor, InMemory
 
-from logstore.errors import LogFailed, StorageFull
+from logstore.broker.keys.journal import ON_DISK
+from logstore.errors import FencedProducer, LogFailed, NotOwned, StorageFull
 from logstore.records.decode import decode
+from logstore.records.encode import encode
 
 
 class SlowLog(MemoryLog):
@@ -78,3 +80,101 @@ class KeysDoor(FakeDoor):
 def rows(log):
     """Key, value and headers of all records."""
     return [(it.key, it.value, dict(it.headers)) for it in log.records]
+
+
+class BeatingLog(SlowLog):
+    """One of a process that may lose it; ``beats``: where it has said that it is there."""
+
+    standing_bytes = 0
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.beats, self.given_up = [], 0
+
+    def append(self, batch):
+        if self.failed:
+            raise FencedProducer("another node has claimed it")
+        return super().append(batch)
+
+    def check_failure(self):
+        pass
+
+    def beat(self):
+        self.beats.append(self.append(encode([(None, b"\0T\xff", (), 0)])))
+        return self.beats[-1]
+
+    def trim(self, before):
+        raise AssertionError("what stands first has to be a beat")
+
+    def trim_to_beat(self, mark):
+        assert mark in self.beats
+        assert mark < self.safe
+        self._let_go(mark)
+
+    def give_up(self):
+        self.given_up += 1
+
+
+class Sure:
+    """``Standing``, of which a test says whether it is."""
+
+    def __init__(self):
+        self.sure, self.waiting = True, {}
+
+    def ask(self, then):
+        self.waiting[then] = None
+
+    def become_sure(self):
+        self.sure = True
+        waiting, self.waiting = self.waiting, {}
+        for then in waiting:
+            then()
+
+    def close(self):
+        self.waiting.clear()
+
+
+class Apart(InMemory):
+    """Logs of databases that are not there before they are owned."""
+
+    def is_there(self, database):
+        return False
+
+    def open(self, database):
+        if database not in self.logs:
+            raise NotOwned(f"database {database} is another node's")
+        return self.logs[database]
+
+
+class ApartDoor(FakeDoor):
+    """Of a node among several; which databases it serves, a test says."""
+
+    def __init__(self, bounds=ON_DISK, **options):
+        self.logs = Apart()
+        super().__init__(logs=self.logs, apart=bounds, **options)
+
+    def own(self, number, log=None):
+        """The log, with what stands in it."""
+        log = self.logs.logs[number] = log or BeatingLog(f"keys-{number}")
+        self.standing = Sure()
+        self.keys.own(number, self.standing)
+        self.around.end_turn()
+        return log
+
+    def lose(self, number, why="database 0 is served by node b"):
+        self.logs.logs.pop(number)
+        self.keys.lose(number, why)
+        self.look()
+
+    def sync(self, log):
+        self.around.end_turn()
+        log.sync()
+        self.look()
+
+    def look(self):
+        """Whoever was told something has it. What each of them has got since."""
+        self.around.end_turn()
+        for session in self.sessions:
+            if session._client.number in self.everyone:
+                session.wake(self.now)
+                session._client.link.sent += b"".join(session.outgoing(1 << 20))

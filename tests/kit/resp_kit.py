@@ -113,7 +113,7 @@ class FakeDoor:
 
     def __init__(
         self, pubsub="32mb 8mb 60", bulk_bytes_max=512 << 20, users=(), rules=(), delay_s=0.0,
-        protected=False, logs=None, keys_rules=(), value_bytes_max=16 << 20,
+        protected=False, logs=None, keys_rules=(), value_bytes_max=16 << 20, apart=None,
     ):  # fmt: skip
         self.access = Access(Unkept(KeptAccess(users=users, rules=rules)))
         self.access.audit = self.heard = Heard()
@@ -137,7 +137,8 @@ class FakeDoor:
         )  # fmt: skip
         self.around = AtHand()
         levels = Levels(keys_rules)
-        self.keys = Keys(InMemory(logs), lambda: self.wall_ms, self.around, levels)
+        logs = logs if isinstance(logs, InMemory) else InMemory(logs)
+        self.keys = Keys(logs, lambda: self.wall_ms, self.around, levels, apart)
         self.keys.lost = self._lost
         self.sessions, self.everyone = [], {}
         self.access.watch(lambda: review(self.door, self.everyone))

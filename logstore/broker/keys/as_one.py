@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from logstore.broker.keys.journal import Held, Journal, Part
 from logstore.broker.keys.shapes import DECIDED, Row, columns
-from logstore.errors import LogstoreError
+from logstore.errors import LogstoreError, Refused
 from logstore.records.batch import Batch
 from logstore.records.encode import encode_columns
 
@@ -50,8 +50,14 @@ def owed(key: bytes, value: bytes) -> Owed:
 class AsOne:
     """Of all databases. For the sessions' thread."""
 
-    def __init__(self, again: Callable[[], object], lost: Callable[[], object]) -> None:
-        """``again``: called when ``write`` is to be tried again; ``lost``: all was taken back."""
+    def __init__(
+        self, again: Callable[[], object], lost: Callable[[], object], *, apart: bool = False
+    ) -> None:
+        """``again``: called when ``write`` is to be tried again; ``lost``: all was taken back.
+
+        ``apart``: no log knows of another one, and what is of several databases is refused.
+        """
+        self._apart = apart
         self._again = again
         self._lost = lost
 
@@ -62,6 +68,14 @@ class AsOne:
             for it in changed:
                 it.whole = True
             return True  # each ends its turn as ever
+        if self._apart:
+            error = Refused(
+                "over a cluster each database is kept by itself: nothing changes several as one"
+            )
+            for it in changed:
+                it.fail(it.take(), error)
+            self._lost()
+            return True
         if any(it.held is not None for it in changed):
             return False
         there = [it for it in changed if it.log is not None]

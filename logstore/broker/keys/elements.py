@@ -5,7 +5,7 @@ the topic as a changelog is told of the key. An element's key is the version and
 NUL, ``E``, 8 bytes, and the name. Elements of a version that no key has any more are nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -32,12 +32,19 @@ KINDS: Final[dict[Kind, type[Collection]]] = {
 Row = tuple[bytes, bytes | None, Headers]  # key, value, headers
 
 
-def rows(key: bytes, value: Collection, headers: Headers) -> Iterator[Row]:
-    """What is to be written of it now. ``key``: of its own record; it has its version."""
+def rows(
+    key: bytes,
+    value: Collection,
+    headers: Headers,
+    listed: Iterable[tuple[bytes, bytes | None]],
+) -> Iterator[Row]:
+    """What is written of it, and of the elements that are listed: their names, and how they are
+    written. ``key``: of its own record; it has its version.
+    """
     about = ((TYPE, value.kind.encode()), (VERSION, b"%d" % value.version))
     yield key, b"", (*headers, *about)
     prefix = ELEMENT + _VERSION.pack(value.version)
-    for name, written in value.changes():
+    for name, written in listed:
         yield prefix + name, written, ()
 
 

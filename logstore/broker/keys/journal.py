@@ -45,6 +45,17 @@ Work = Callable[[Callable[[], Any], GoOn], object]
 Lost = Callable[["Journal", int, LogstoreError], object]
 
 
+class Bounds(NamedTuple):
+    """Of what is appended."""
+
+    batch_bytes: int
+    row_bytes: int = 0  # that a row is taken to need beside its key and value
+    alone: bool = False  # a row that is more than a batch may go alone, in one of its own
+
+
+ON_DISK: Final = Bounds(BATCH_BYTES, alone=True)
+
+
 class Written(NamedTuple):
     """A turn whose changes are in a log up to this mark, and are not safe yet."""
 
@@ -100,6 +111,7 @@ class Journal:
         work: Work,
         lost: Lost,
         opened: Callable[["Journal", LogstoreError | None], object],
+        bounds: Bounds | None = None,
     ) -> None:
         """``open_log``: may take long; makes it where there is none. Raises LogstoreError.
 
@@ -123,6 +135,10 @@ class Journal:
         self._work = work
         self._lost = lost
         self._told_open = opened
+        self.bounds = ON_DISK if bounds is None else bounds
+        self.appended_bytes = 0  # since the log was written anew
+        # Told that only the first of several batches could be appended.
+        self.halved: Callable[[], object] = lambda: None
         self._opening = False
         self._openers: list[GoOn] = []  # those who wait for that
         self._gathered: Gathered | None = None
@@ -265,10 +281,10 @@ class Journal:
         found = rows(keyspace, keyspace.dirty)
         while some := list(islice(found, ROWS_AT_ONCE)):
             listed += some
-            size += sum(map(_size, some))
+            size += self.size_of(some)
             yield len(some)
         now_ms, batch = keyspace.clock(), None
-        if size <= BATCH_BYTES:
+        if size <= self.bounds.batch_bytes:
             batch = yield partial(self._work, lambda: encode_columns(columns(listed, now_ms)))
         self._gathered = Gathered(listed, batch)
 
@@ -292,19 +308,31 @@ class Journal:
         log, now_ms, mark = self.log, self.keyspace.clock(), 0
         assert log is not None
         if batch is not None:
+            self.appended_bytes += batch.size
             mark = log.append(batch) + batch.record_count
             listed = listed[batch.record_count :]
             if not listed:
                 return mark
-        if whole and (size := sum(map(_size, listed))) > BATCH_BYTES:
+        most = self.bounds.batch_bytes
+        if whole and (size := self.size_of(listed)) > most:
             raise RecordTooLarge(
-                f"a transaction or command changes {size} bytes: {BATCH_BYTES} are the most that "
-                "are written as one"
+                f"a transaction or command changes {size} bytes: {most} are the most that are "
+                "written as one"
             )
-        for some in [listed] if whole else _parts(listed):
+        for some in [listed] if whole else _parts(listed, self.bounds):
             batch = encode_columns(columns(some, now_ms))
-            mark = log.append(batch) + batch.record_count
+            self.appended_bytes += batch.size
+            try:
+                mark = log.append(batch) + batch.record_count
+            except LogstoreError:
+                if mark:
+                    self.halved()
+                raise
         return mark
+
+    def size_of(self, listed: Sequence[Row]) -> int:
+        """About what these take in a batch."""
+        return sum(map(_size, listed)) + self.bounds.row_bytes * len(listed)
 
     def wrote(self, part: Part, log: Log, first: int, mark: int | None) -> None:
         """The part is in this log from there to there, its own or the lead's.
@@ -506,6 +534,18 @@ class Journal:
             if not isinstance(opened, LogstoreError):
                 self.use(opened)
 
+    def leave(self, error: LogstoreError) -> None:
+        """Another process writes to the log: what is not safe by now may never be."""
+        self.look()
+        self.close()
+        written, self._written = self._written, deque()
+        turns = [*(it.turn for it in written), self.turn]
+        self.log, self.extra, self.whole, self._gathered = None, {}, False, None
+        for turn in turns:
+            self._lost(self, turn, error)
+        self.done, self.turn = self.turn, self.turn + 1
+        self._wake()
+
     def close(self) -> None:
         """Nobody is told any more."""
         for stop in (self._stop, self._stop_lead):
@@ -514,16 +554,20 @@ class Journal:
         self._stop = self._stop_lead = None
 
 
-def _parts(listed: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Some at a time that are a batch."""
+def _parts(listed: Sequence[Row], bounds: Bounds) -> Iterator[Sequence[Row]]:
+    """Some at a time that are a batch. Raises RecordTooLarge, before the first of them."""
+    most, more = bounds.batch_bytes, bounds.row_bytes
     keys, values, _ = zip(*listed, strict=True)
-    if sum(map(len, keys)) + sum(map(len, filter(None, values))) <= BATCH_BYTES:
+    size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + more * len(listed)
+    if size <= most:
         yield listed
         return
+    if not bounds.alone and (own := max(map(_size, listed)) + more) > most:
+        raise RecordTooLarge(f"a key with its value takes {own} bytes: {most} are the most")
     begin = size = 0
     for at, row in enumerate(listed):
-        own = _size(row)
-        if at > begin and size + own > BATCH_BYTES:
+        own = _size(row) + more
+        if at > begin and size + own > most:
             yield listed[begin:at]
             begin, size = at, 0
         size += own

@@ -1,5 +1,6 @@
 """The topics that keys are kept in: one a database, which the server makes, and alone writes to."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from logstore.broker.keys.levels import Level, Levels
@@ -68,21 +69,33 @@ def _records(log: Log, batch: Batch, at: int) -> list[Record]:
     return records if batch.base_offset >= at else [it for it in records if it.offset >= at]
 
 
-def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
-    """As Logs.load."""
-    loading, at = Loading(now_ms), log.start
-    try:
-        while at < log.safe:
-            for batch in fetched(log, at, READ_BYTES):
-                loading.add(_records(log, batch, at))
-                at = batch.next_offset
-        loading.finish()
-    except ValueError as error:
-        return CorruptBatch(f"{log.name}: from offset {at} on: {error}; run `logstore verify`")
-    except LogstoreError as error:
-        return error
+def _standing(log: Log) -> Iterator[list[Record]]:
+    """Raises as Log.read, and CorruptBatch."""
+    at = log.start
+    while at < log.safe:
+        for batch in fetched(log, at, READ_BYTES):
+            yield _records(log, batch, at)
+            at = batch.next_offset
+
+
+def made_of(records: Iterable[list[Record]], levels: Levels, now_ms: int) -> Loading:
+    """What these say, one after the other. Raises ValueError, and what is raised by these."""
+    loading = Loading(now_ms)
+    for some in records:
+        loading.add(some)
+    loading.finish()
     if levels.any_volatile:  # they were kept under other settings
         for key in [key for key in loading.values if levels.of(key) is Level.NONE]:
             del loading.values[key]
             loading.deadlines.pop(key, None)
     return loading
+
+
+def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
+    """As Logs.load."""
+    try:
+        return made_of(_standing(log), levels, now_ms)
+    except ValueError as error:
+        return CorruptBatch(f"{log.name}: {error}; run `logstore verify`")
+    except LogstoreError as error:
+        return error

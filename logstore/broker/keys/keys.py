@@ -9,11 +9,12 @@ from typing import Any, Final, Protocol, cast
 from logstore import heap
 from logstore.broker.keys.as_one import AsOne, Owed, owed
 from logstore.broker.keys.eviction import Eviction
-from logstore.broker.keys.journal import Journal
+from logstore.broker.keys.journal import Bounds, Journal
 from logstore.broker.keys.keyspace import Clock, Contents, Keyspace
 from logstore.broker.keys.levels import Levels
+from logstore.broker.keys.rewriting import Beating, Rewriting
 from logstore.broker.keys.shapes import PLACES, Loading
-from logstore.errors import LogstoreError, Refused
+from logstore.errors import LogstoreError, NotOwned, Refused
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
 from logstore.records.batch import Batch
@@ -38,6 +39,20 @@ class Logs(Protocol):
         """All that it says. May take long."""
 
 
+class Standing(Protocol):
+    """Whether this process still serves a database, which another one may have taken over."""
+
+    @property
+    def sure(self) -> bool:
+        """As far as it knows."""
+
+    def ask(self, then: Callable[[], object]) -> None:
+        """``then`` is called once it is sure."""
+
+    def close(self) -> None:
+        """It is another process's."""
+
+
 class Surroundings(Protocol):
     """What the process has for it."""
 
@@ -60,17 +75,36 @@ class Keys:
     """All databases. For the sessions' thread."""
 
     def __init__(
-        self, logs: Logs, clock: Clock, around: Surroundings, levels: Levels | None = None
+        self,
+        logs: Logs,
+        clock: Clock,
+        around: Surroundings,
+        levels: Levels | None = None,
+        apart: Bounds | None = None,
     ) -> None:
+        """``apart``: each database is served by one process of several at a time, and by this one
+        once ``own`` was called; so much is appended to its log at once.
+        """
         self.levels = Levels() if levels is None else levels
         self.clock = clock
         self.chance = Random()
         self.failing: str | None = None  # why nothing can be written just now
-        self.damage: str | None = None  # why what is on disk can't be read, or there are none
+        self.damage: str | None = None  # why what is on disk can't be read
+        # Databases that are not served here, and why.
+        self.elsewhere: dict[int, str] = {}
+        self._coming: dict[int, object] = {}  # those that are read, to be served here
+        self._standings: dict[int, Standing] = {}
+        self._sure: dict[int, Callable[[], object]] = {}  # what each of these is to call
+        self._doubting: dict[int, dict[Callable[[], object], None]] = {}  # who waits for that
+        self._rewriting: dict[int, Rewriting] = {}  # of those that are served here by themselves
+        if apart is not None:
+            self.elsewhere = {it: f"database {it} is not served yet" for it in range(DATABASES)}
         # Told of changes that could not be written: journal, turn, why.
         self.lost: Callable[[Journal, int, LogstoreError], object] = lambda *_: None
         self.flushed: Callable[[int], object] = lambda _: None  # told of a database
         self.swapped: Callable[[int, int], object] = lambda *_: None  # told of two
+        # Told of a database that is not served here any more, and why.
+        self.left: Callable[[int, str], object] = lambda *_: None
         self._logs = logs
         self._around = around
         self._loading = 0  # databases
@@ -82,7 +116,7 @@ class Keys:
         self._told = False  # that there is something to be done when the turn ends
         # What is on disk as one with others, or not at all.
         self._one: dict[Keyspace, None] = {}
-        self._as_one = AsOne(self.end_turn, self._swap_back)
+        self._as_one = AsOne(self.end_turn, self._swap_back, apart=apart is not None)
         self._swaps: list[tuple[int, int]] = []  # that are not written yet
         self._decided: dict[int, list[Owed]] = {}  # by the topic that says so
         self._aside: dict[Keyspace, None] = {}  # those awake when somebody began to be alone
@@ -97,7 +131,7 @@ class Keys:
         self.journals = [
             Journal(
                 it.number, it, partial(logs.open, it.number), around.soon, around.work,
-                self._is_lost, self._opened,
+                self._is_lost, self._opened, apart,
             )
             for it in self.databases
         ]  # fmt: skip
@@ -132,14 +166,8 @@ class Keys:
         if isinstance(result, LogstoreError):
             self._is_damaged(number, str(result))
             return
-        opened, contents, found = cast("tuple[Log, Contents, Loading]", result)
-        keyspace, journal = self.databases[number], self.journals[number]
-        keyspace.put_in(contents)
-        keyspace.version = found.version
-        keyspace.gone.clear()
-        for left in found.left:
-            keyspace.let_go(left)
-        journal.use(opened)
+        found = self._put_in(number, result)
+        journal = self.journals[number]
         journal.places = found.places
         try:
             self._decided[number] = [owed(*it) for it in found.decided.items()]
@@ -147,13 +175,20 @@ class Keys:
             self._is_damaged(number, str(error))
         if found.flushed_at is not None and not found.decided:
             journal.trim(found.flushed_at)
-        self.look_ahead(keyspace)
         if not self._loading:
             self._all_loaded()
 
-    def refuse(self, why: str) -> None:
-        """Commands about keys are told this, and are not carried out."""
-        self.damage = why
+    def _put_in(self, number: int, result: object) -> Loading:
+        opened, contents, found = cast("tuple[Log, Contents, Loading]", result)
+        keyspace = self.databases[number]
+        keyspace.put_in(contents)
+        keyspace.version = found.version
+        keyspace.gone.clear()
+        for left in found.left:
+            keyspace.let_go(left)
+        self.journals[number].use(opened)
+        self.look_ahead(keyspace)
+        return found
 
     def _is_damaged(self, number: int, why: str) -> None:
         self.damage = f"the keys of database {number} can't be read: {why}"
@@ -198,6 +233,72 @@ class Keys:
             return error
         return self._load(it.topic)
 
+    # Served by one process of several
+
+    def own(self, number: int, standing: Standing) -> None:
+        """There is its log, whose other records are all read: serve it, once it is made of them."""
+        self._standings[number], self._sure[number] = standing, partial(self._is_sure, number)
+        coming = self._coming[number] = object()
+        self.elsewhere[number] = f"database {number} is being read; try again"
+        self._around.work(partial(self._load, number), partial(self._owned, number, coming))
+
+    def _owned(self, number: int, coming: object, result: object) -> None:
+        if self._coming.get(number) is not coming:
+            return
+        if self._alone is not None:  # half of what he does may have been of this database
+            self._held[partial(self._owned, number, coming, result)] = None
+            return
+        del self._coming[number]
+        if isinstance(result, LogstoreError):
+            self.elsewhere[number] = f"database {number} can't be read: {result}"
+            _log.error("%s", self.elsewhere[number])
+            return
+        journal = self.journals[number]
+        if journal.changed:
+            journal.fail(journal.take(), NotOwned(f"database {number} was another node's"))
+        self._put_in(number, result)
+        log = cast("Beating", journal.log)
+        journal.halved, journal.appended_bytes = log.give_up, log.standing_bytes
+        self._rewriting[number] = Rewriting(self, journal, log, self._around.soon)
+        del self.elsewhere[number]
+
+    def finish(self, number: int, why: str) -> None:
+        """It is to be another process's: what was changed is written, and nothing more."""
+        self._coming.pop(number, None)
+        self.elsewhere[number] = why
+        standing = self._standings.pop(number, None)
+        if standing is not None:
+            standing.close()
+            self._is_sure(number)  # that it is not served here
+        rewriting = self._rewriting.pop(number, None)
+        if rewriting is not None:
+            rewriting.close()
+        self.end_turn()
+
+    def lose(self, number: int, why: str) -> None:
+        """It may be another process's: whoever waits is told so, and nothing of it is kept."""
+        self.finish(number, why)
+        keyspace, journal = self.databases[number], self.journals[number]
+        if journal.log is None:
+            return
+        keyspace.forget()
+        journal.leave(NotOwned(why))
+        self.left(number, why)
+        self.look_ahead(keyspace)
+
+    def is_sure(self, number: int) -> bool:
+        """Whether no other process can have taken it over, as far as is known here."""
+        return not self._standings or number not in self._standings or self._standings[number].sure
+
+    def when_sure(self, number: int, then: Callable[[], object]) -> None:
+        """``then`` is called once it is so; or once it is another's."""
+        self._doubting.setdefault(number, {})[then] = None
+        self._standings[number].ask(self._sure[number])
+
+    def _is_sure(self, number: int) -> None:
+        for wake in self._doubting.pop(number, {}):
+            wake()
+
     @property
     def open(self) -> bool:
         """Whether commands are carried out as they come: nothing loads, fails, is held or full."""
@@ -234,6 +335,8 @@ class Keys:
                 self.awake[keyspace] = None
             if keyspace.deadlines or keyspace.graves:
                 self.look_ahead(keyspace)
+            if self._rewriting and keyspace.number in self._rewriting:
+                self._rewriting[keyspace.number].look()
             if len(keyspace.values) > self._roomy:
                 self._roomy = 2 * len(keyspace.values)
                 self._around.work(heap.give_back, lambda _: None)

@@ -100,7 +100,8 @@ class Keyspace:
     __slots__ = (
         "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",
         "flushed", "gone", "graves", "hits", "levels", "looked_at", "misses", "must", "number",
-        "order", "stirred", "told", "touch", "undo", "unwritten_bytes", "values", "version",
+        "order", "renamed", "stirred", "told", "touch", "undo", "unwritten_bytes", "values",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +127,9 @@ class Keyspace:
         # When keys were looked at, or how often, where somebody asks for that: told of each look.
         self.looked_at: dict[bytes, int] = {}
         self.touch: Callable[[Keyspace, bytes], object] | None = None
+        # Names that collections were given, while the database is written once more; None: it is
+        # not, or something of it can't be told by that any more.
+        self.renamed: list[bytes] | None = None
         self.hits = self.misses = self.expired = self.evicted = 0
         self.put_in(Contents())
 
@@ -233,6 +237,8 @@ class Keyspace:
         self._note(key, value)
         self._note(name, old := self.values.get(name))
         self._put(name, value, old)
+        if self.renamed is not None and type(value) is not bytes:
+            self.renamed.append(name)
         if deadline is not None:
             self._date(name, deadline)
         else:
@@ -357,11 +363,22 @@ class Keyspace:
 
     def give_back(self, changes: Changes) -> None:
         """What was taken just now can't be written: all is as it was before."""
+        self.renamed = None
         self._restore(changes.dirty, changes.undo)
         if changes.flushed is not None:
             self.graves.append(self.contents)
             self.put_in(changes.flushed.contents)
             self._restore(changes.flushed.dirty, changes.flushed.undo)
+
+    def forget(self) -> None:
+        """Another process has it from now on: nothing of it is here, or is to be written."""
+        if self.flushed is not None:
+            self.graves.append(self.flushed.contents)
+        self.graves.append(self.contents)
+        self.take()
+        self.put_in(Contents())
+        self.gone.clear()
+        self.stirred, self.renamed = False, None
 
     def _restore(self, dirty: dict[bytes, Before], undo: list[Undo]) -> None:
         for key, (value, deadline) in dirty.items():

@@ -89,7 +89,18 @@ def _rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
         else:
             assert isinstance(value, Collection)
             value.version = value.version or keyspace.new_version()
-            yield from elements.rows(record_key(key), value, headers)
+            yield from elements.rows(record_key(key), value, headers, value.changes())
+
+
+def whole_rows(keyspace: Keyspace, key: bytes) -> Iterator[Row]:
+    """All that stands of a key of which nothing is left to be written, as it was written."""
+    value, deadline = keyspace.values[key], keyspace.deadlines.get(key)
+    headers = () if deadline is None else ((EXPIRES, b"%d" % deadline),)
+    if type(value) is bytes:
+        yield record_key(key), value, headers
+    else:
+        assert isinstance(value, Collection)
+        yield from elements.rows(record_key(key), value, headers, value.elements())
 
 
 def replaced(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Collection]:

@@ -30,7 +30,7 @@ from logstore.protocols.resp.permits import NO_AUTH, Refusal
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.resp.whole import WholeRequests, written
-from logstore.protocols.resp.wrong import TOO_LONG
+from logstore.protocols.resp.wrong import NOT_OWNED, TOO_LONG
 from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
 
@@ -352,7 +352,10 @@ class RespSession:
 
     def _keyed(self) -> bool:
         """Whether the same holds of GET and SET: they ask nobody, and wait for nobody."""
-        return self._client.permits.free and self._door.keys.open
+        client, keys = self._client, self._door.keys
+        if not (client.permits.free and keys.open) or client.database in keys.elsewhere:
+            return False
+        return keys.is_sure(client.database)
 
     def _publish_all(self, requests: Sequence[Any]) -> bool:
         """Whether all of them publish; then it is done, column by column."""
@@ -441,6 +444,10 @@ class RespSession:
         if door.keys.held_up(client, client.link.wake):
             self._held_up = True
             return True
+        if not door.keys.is_sure(client.database) and self._is_keyed(request):
+            door.keys.when_sure(client.database, client.link.wake)
+            self._held_up = True
+            return True
         channels = door.channels
         if channels.under_way and self._publishes(request) and channels.held_up(client.link.wake):
             self._held_up = True
@@ -472,6 +479,13 @@ class RespSession:
         allowed = client.permits.refusal(command, request) is None
         self._asked = request if allowed else None
         return allowed
+
+    def _is_keyed(self, request: Sequence[bytes]) -> bool:
+        """Whether it is about keys; of EXEC, whether one of what was queued is."""
+        command = found(request)
+        if command is None:
+            return False
+        return self._client.queue_keyed if command.name == "exec" else is_about_keys(command)
 
     def _publishes(self, request: Sequence[bytes]) -> bool:
         """Whether it publishes; of EXEC, whether one of what was queued does."""
@@ -600,6 +614,11 @@ class RespSession:
         if keys.damage is not None and is_about_keys(command):
             self._reject(keys.damage.encode(), command)
             return True
+        if keys.elsewhere and is_about_keys(command):
+            why = keys.elsewhere.get(self._client.database)
+            if why is not None:
+                self._reject(why.encode(), command, NOT_OWNED)
+                return True
         if keys.eviction.bytes_max and not keys.taken and not keys.eviction.make_room():
             if "denyoom" not in command.flags:
                 return False

@@ -6,6 +6,8 @@ from logstore.errors import LogstoreError
 
 TOO_LONG: Final = "string exceeds maximum allowed size (resp.max.value.size)"
 
+NOT_OWNED: Final = "NOTOWNED"  # code of the error of a database that another node serves
+
 
 class Wrong(LogstoreError):
     """What was asked can't be carried out; nothing was changed."""

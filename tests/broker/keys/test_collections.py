@@ -301,7 +301,7 @@ def test_a_score_of_minus_zero_is_kept_as_zero():
 
 def written_to_disk(value, records):
     value.version = 7
-    for key, written, headers in rows(b"k", value, ((b"x", b"y"),)):
+    for key, written, headers in rows(b"k", value, ((b"x", b"y"),), value.changes()):
         records.append((key, written, headers))
     return records
 

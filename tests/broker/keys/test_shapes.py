@@ -3,9 +3,11 @@
 import pytest
 
 from logstore.broker.keys import journal
+from logstore.broker.keys.journal import Bounds
 from logstore.broker.keys.keyspace import Keyspace
 from logstore.broker.keys.levels import Levels
 from logstore.broker.keys.shapes import EXPIRES, TOGETHER_MAX, _rows_of_strings, rows
+from logstore.errors import RecordTooLarge
 
 
 def keyspace_of(values, deadlines=None):
@@ -50,8 +52,15 @@ def test_more_than_can_be_looked_at_in_one_go_are_listed_one_by_one():
     assert len(list(rows(keyspace, keyspace.dirty))) == len(many)
 
 
-def test_rows_of_more_than_a_batch_are_cut(monkeypatch):
+def test_rows_of_more_than_a_batch_are_cut():
     listed = [(b"k", b"12345678", ()), (b"k", None, ()), (b"k", b"12345678", ())]
-    assert list(journal._parts(listed)) == [listed]
-    monkeypatch.setattr(journal, "BATCH_BYTES", 12)
-    assert list(journal._parts(listed)) == [listed[:2], listed[2:]]
+    assert list(journal._parts(listed, journal.ON_DISK)) == [listed]
+    assert list(journal._parts(listed, Bounds(12, alone=True))) == [listed[:2], listed[2:]]
+    assert list(journal._parts(listed, Bounds(16, row_bytes=3))) == [listed[:2], listed[2:]]
+
+
+def test_a_row_that_is_more_than_a_batch_goes_alone_where_it_may():
+    listed = [(b"k", None, ()), (b"k", b"12345678", ())]
+    assert list(journal._parts(listed, Bounds(5, alone=True))) == [listed[:1], listed[1:]]
+    with pytest.raises(RecordTooLarge, match="takes 9 bytes: 5 are the most"):
+        list(journal._parts(listed, Bounds(5)))

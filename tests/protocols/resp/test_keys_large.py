@@ -111,8 +111,8 @@ def test_a_turn_takes_no_more_changes_once_it_has_had_enough(door, monkeypatch, 
     assert len(door.keys.databases[0]) == 21 + 20 * grows
 
 
-def test_a_transaction_that_is_too_large_to_be_one_is_not_done(door, monkeypatch):
-    monkeypatch.setattr(journal, "BATCH_BYTES", 5 * MOST)
+def test_a_transaction_that_is_too_large_to_be_one_is_not_done(door):
+    door.keys.journals[0].bounds = journal.Bounds(5 * MOST, alone=True)
     peer = put(door, "a")
     before = len(door.log.batches)
     peer.ask("MULTI")
@@ -129,8 +129,8 @@ def test_a_transaction_that_is_too_large_to_be_one_is_not_done(door, monkeypatch
     assert peer.new() == OK
 
 
-def test_a_transaction_of_as_much_as_may_be_is_one_batch(door, monkeypatch):
-    monkeypatch.setattr(journal, "BATCH_BYTES", 6 * MOST)
+def test_a_transaction_of_as_much_as_may_be_is_one_batch(door):
+    door.keys.journals[0].bounds = journal.Bounds(6 * MOST, alone=True)
     peer = put(door, "a")
     before = len(door.log.batches)
     peer.ask("MULTI")

@@ -100,7 +100,7 @@ def scanned(door: HttpDoor, call: Call) -> None:
 
         door.slices.begin(steps, found)
 
-    _when_free(door, call, look, lambda: call.answer(
+    _when_free(door, call, number, look, lambda: call.answer(
         {"items": [], "cursor": None, "looked_at": 0, "keys": 0}
     ))  # fmt: skip
 
@@ -161,7 +161,7 @@ def one(door: HttpDoor, call: Call) -> None:
         row = _row(space, key, value, contents.PREVIEW_BYTES, SHOWN_ELEMENTS, reads=True)
         _when_safe(call, journal, unsafe, lambda: call.answer(row))
 
-    _when_free(door, call, look, lambda: call.fail(_no_key(number, key)))
+    _when_free(door, call, number, look, lambda: call.fail(_no_key(number, key)))
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
@@ -183,6 +183,9 @@ def deleted(door: HttpDoor, call: Call) -> None:
         keys.end_turn()
 
         def done() -> None:
+            if number in keys.elsewhere:  # whether it was written is not known
+                call.fail(Fault(UNAVAILABLE, keys.elsewhere[number]))
+                return
             if space.values.get(key) is value:  # it was given back
                 call.fail(Fault(UNAVAILABLE, f"it can't be written: {keys.failing}"))
                 return
@@ -191,7 +194,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
         _when_safe(call, journal, turn, done)
 
-    _when_free(door, call, remove, lambda: call.fail(_no_key(number, key)))
+    _when_free(door, call, number, remove, lambda: call.fail(_no_key(number, key)))
 
 
 # Looking
@@ -215,7 +218,11 @@ def _no_key(number: int, key: bytes) -> Fault:
 
 
 def _when_free(
-    door: HttpDoor, call: Call, then: "Callable[[Keys], None]", without: Callable[[], None]
+    door: HttpDoor,
+    call: Call,
+    number: int,
+    then: "Callable[[Keys], None]",
+    without: Callable[[], None],
 ) -> None:
     """Once nobody is in the middle of a transaction; ``without``: nobody has ever had a key."""
     keys = door.keys_of.opened
@@ -224,17 +231,23 @@ def _when_free(
         return
     if keys.damage is not None:
         call.fail(Fault(UNAVAILABLE, keys.damage))
+    elif number in keys.elsewhere:
+        call.fail(Fault(UNAVAILABLE, keys.elsewhere[number]))
     elif keys.loading:
         call.fail(Fault(UNAVAILABLE, "keys are still read from disk"))
-    elif not keys.held_up(call, lambda: _again(door, call, then, without)):
+    elif not keys.held_up(call, lambda: _again(door, call, number, then, without)):
         call.attempt(lambda: then(keys))
 
 
 def _again(
-    door: HttpDoor, call: Call, then: "Callable[[Keys], None]", without: Callable[[], None]
+    door: HttpDoor,
+    call: Call,
+    number: int,
+    then: "Callable[[Keys], None]",
+    without: Callable[[], None],
 ) -> None:
     if not call.over:
-        _when_free(door, call, then, without)
+        _when_free(door, call, number, then, without)
 
 
 def _when_safe(call: Call, journal: "Journal", turn: int, then: Callable[[], None]) -> None:

@@ -110,7 +110,7 @@ def _move(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         return
     twin = yield from twin_of(value)
     keys.together((client.database, database))
-    keyspace(client).give(key, keys.databases[database], twin)
+    keyspace(client).give(key, keyspace(client, database), twin)
     client.say(integer(1))
 
 
@@ -125,6 +125,8 @@ def _swap(client: RespClient, arguments: Sequence[bytes]) -> bytes:
         raise Wrong("DB index is out of range")
     first, second = numbers
     if first != second:
+        for number in (first, second):
+            keyspace(client, number)
         client.door.keys.swap(first, second)
     return OK
 
@@ -150,7 +152,7 @@ def _copy(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         client.say(integer(0))
         return
     twin = yield from twin_of(value)
-    target = client.door.keys.databases[database]
+    target = keyspace(client, database)
     if target.told is not None and name in target.values:
         target.told(database, name, "new")  # to Redis it is removed, and put there anew
     target.put(name, twin, keyspace(client).deadline(key), "copy_to")

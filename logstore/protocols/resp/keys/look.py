@@ -3,23 +3,37 @@
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.broker.keys.keys import Keys
 from logstore.broker.keys.keyspace import Keyspace
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.requests import as_integer
-from logstore.protocols.resp.wrong import Wrong, wrong_type
+from logstore.protocols.resp.wrong import NOT_OWNED, Wrong, wrong_type
 
 BAD_INTEGER: Final = "value is not an integer or out of range"
 
 
-def keyspace(client: RespClient) -> Keyspace:
-    """The database that it has selected."""
-    return client.door.keys.databases[client.database]
+def keyspace(client: RespClient, database: int | None = None) -> Keyspace:
+    """The database that it has selected, or another one. Raises Wrong: it is served elsewhere."""
+    number = client.database if database is None else database
+    keys = client.door.keys
+    if keys.elsewhere:
+        check_served(keys, number)
+    return keys.databases[number]
+
+
+def check_served(keys: Keys, database: int) -> None:
+    """Raises Wrong."""
+    why = keys.elsewhere.get(database)
+    if why is not None:
+        raise Wrong(why, NOT_OWNED)
 
 
 def look(client: RespClient, key: bytes, database: int | None = None) -> object | None:
-    """The value of a key, or None, without it being counted."""
+    """The value of a key, or None, without it being counted. Raises Wrong as ``keyspace``."""
     number = client.database if database is None else database
     keys = client.door.keys
+    if keys.elsewhere:
+        check_served(keys, number)
     unsafe = keys.journals[number].unsafe_since(key)
     if unsafe:
         client.depend(keys.journals[number], unsafe)
@@ -42,12 +56,12 @@ def seen(client: RespClient, key: bytes) -> object | None:
 
 
 def all_seen(client: RespClient) -> Keyspace:
-    """The database, of whoever looks at all of it."""
-    keys = client.door.keys
-    journal = keys.journals[client.database]
+    """The database, of whoever looks at all of it. Raises Wrong as ``keyspace``."""
+    space = keyspace(client)
+    journal = client.door.keys.journals[client.database]
     if journal.unsafe:
         client.depend(journal, journal.unsafe)
-    return keys.databases[client.database]
+    return space
 
 
 def string(client: RespClient, key: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple
 
+from logstore.broker.keys.keys import DATABASES
 from logstore.errors import InvalidName
 from logstore.patterns import Pattern
 from logstore.protocols.resp.client import RespClient
@@ -143,7 +144,8 @@ def _flushdb(client: RespClient, arguments: Sequence[bytes]) -> None:
 
 def _flushall(client: RespClient, arguments: Sequence[bytes]) -> None:
     _check_flush(arguments)
-    client.door.keys.flush(range(len(client.door.keys.databases)))
+    keys = client.door.keys
+    keys.flush([keyspace(client, number).number for number in range(DATABASES)])
     client.say(OK)
     tell_flushed(client)
 

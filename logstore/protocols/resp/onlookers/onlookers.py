@@ -9,12 +9,13 @@ from typing import Final
 from logstore.access.resources import KEY
 from logstore.broker.channel import Channels
 from logstore.broker.keys.keys import Keys
-from logstore.protocols.resp.onlookers.invalidation import tell_changed
+from logstore.protocols.resp.onlookers.invalidation import notice, send, tell_changed
 from logstore.protocols.resp.onlookers.notices import MISSED, NEW, Notices
 from logstore.protocols.resp.onlookers.party import Party, Place, Watch
 from logstore.protocols.resp.onlookers.tracked import Tracked
 from logstore.protocols.resp.onlookers.waiting import InParts, Waiting
 from logstore.protocols.resp.permits import Asks, names
+from logstore.protocols.resp.wrong import NOT_OWNED, Wrong
 from logstore.slices import Steps
 
 LOOKED_AT_ONCE: Final = 5000  # keys that are only looked up
@@ -31,10 +32,12 @@ class Onlookers:
         self.waiting = Waiting(self.look, in_parts)
         self.tracked = Tracked()
         self._keys = keys
+        self._channels = channels
         self._in_parts = in_parts
         self._watched: dict[Place, dict[Watch, None]] = {}
         keys.flushed = self._flushed
         keys.swapped = self._swapped
+        keys.left = self._left
 
     def look(self) -> None:
         """Somebody has come or gone: whether keyspaces have anyone to tell."""
@@ -73,6 +76,19 @@ class Onlookers:
                 for watch in watches:
                     watch.outdated = True
         self.waiting.changed_in(both)
+
+    def _left(self, database: int, why: str) -> None:
+        """It is served elsewhere: what becomes of its keys is not known here."""
+        error = Wrong(why, NOT_OWNED)
+        with self._channels.lock:
+            for place, watches in self._watched.items():
+                if place[0] == database:
+                    for watch in watches:
+                        watch.outdated = True
+            self.waiting.leave(database, error)
+            for client in list(self.tracked.everyone.values()):
+                if client.tracking is not None:
+                    send(notice(client, client.tracking, None), None)
 
     # WATCH
 

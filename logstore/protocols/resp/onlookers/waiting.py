@@ -77,6 +77,13 @@ class Waiting:
             self._less()
             blocked.go_on(result)
 
+    def leave(self, database: int, error: LogstoreError) -> None:
+        """Whoever waits for any of its keys waits no more, and is told this."""
+        blocked = [it for place, those in self._at.items() if place[0] == database for it in those]
+        for it in blocked:
+            if it.client.blocked is it:
+                self.end(it.client, error)
+
     def serve(self, keys: Keys) -> None:
         """Give what is there to those who wait for it. What they take may make others ready."""
         while self.ready:

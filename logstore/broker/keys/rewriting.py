@@ -1,0 +1,164 @@
+"""A database in a log whose records nobody compacts: now and then it is written once more.
+
+Behind a *beat*, a word of the log's owner, all that stands is appended again, some in a turn, while
+clients go on: what they change is appended in its order with it. Once all of that is safe, what is
+before the beat is of no use, and goes. Whoever reads the log after a round that broke off finds all
+that was there before it.
+
+A collection of many elements does not change while it is written; whoever would change anything
+waits for that.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final, Protocol
+
+from logstore.broker.keys.collection import Collection
+from logstore.broker.keys.journal import Journal
+from logstore.broker.keys.levels import Level
+from logstore.broker.keys.shapes import Row, columns, whole_rows
+from logstore.errors import LogstoreError
+from logstore.log import Log
+from logstore.records.encode import encode_columns
+
+LEAST_BYTES: Final = 4 << 20  # that were appended since the last round
+TIMES: Final = 2  # of what the database holds: a round is worth while
+ROWS_AT_ONCE: Final = 500  # in one turn
+BYTES_AT_ONCE: Final = 512 << 10
+MANY: Final = 500  # elements of a collection
+
+
+class Beating(Log, Protocol):
+    """A log that one process appends to; it may be trimmed up to words of that one."""
+
+    @property
+    def standing_bytes(self) -> int:
+        """Of all that stood when this process came to own it."""
+
+    def beat(self) -> int:
+        """Append such a word; its mark. Raises as ``append``."""
+
+    def trim_to_beat(self, mark: int) -> None:
+        """Have all deleted that is before it, which is safe."""
+
+    def give_up(self) -> None:
+        """What stands is not what this process holds: be its owner no more."""
+
+
+class Aloner(Protocol):
+    """``Keys``."""
+
+    def end_turn(self) -> None: ...
+    def take(self, who: object) -> bool: ...
+    def let_go(self, who: object) -> None: ...
+    def held_up(self, who: object, wake: Callable[[], object]) -> bool: ...
+
+
+class Rewriting:
+    """Of one database, as long as this process owns its log. For the sessions' thread."""
+
+    def __init__(
+        self,
+        keys: Aloner,
+        journal: Journal,
+        log: Beating,
+        soon: Callable[[Callable[[], object]], object],
+    ) -> None:
+        self._keys = keys
+        self._journal = journal
+        self._keyspace = journal.keyspace
+        self._log = log
+        self._soon = soon
+        self._rows: Iterator[Row] | None = None  # of the round that is under way
+        self._beat = 0  # its mark
+        self._mark = 0  # behind all that it has appended
+        self._counted = 0  # bytes that were appended before it
+        self._ended = False  # all of it is appended
+        self._stop = log.watch(self._news)
+
+    def look(self) -> None:
+        """Something was appended: begin a round, where it is time."""
+        journal = self._journal
+        due = max(LEAST_BYTES, TIMES * self._keyspace.contents.bytes)
+        if self._rows is not None or journal.appended_bytes <= due:
+            return
+        try:
+            self._beat = self._log.beat()
+        except LogstoreError:  # whoever appends next is told; and it is time still
+            return
+        self._counted, journal.appended_bytes = journal.appended_bytes, 0
+        self._keyspace.renamed = []
+        self._rows, self._ended, self._mark = self._all(), False, self._beat + 1
+
+    def _news(self) -> None:
+        if self._rows is not None:
+            self._soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Append some more, once what was appended before is safe."""
+        if self._rows is None or self._log.done < self._mark:
+            return
+        self._keys.end_turn()  # what was changed is in the log before what stands
+        if self._keyspace.renamed is None:
+            self._break_off()
+        elif self._ended:
+            self._log.trim_to_beat(self._beat)
+            self._over()
+        elif not self._keys.held_up(self, self._news):
+            self._append(self._rows)
+
+    def _append(self, rows: Iterator[Row]) -> None:
+        some, size = list[Row](), 0
+        for row in islice(rows, ROWS_AT_ONCE):
+            some.append(row)
+            size += len(row[0]) + len(row[1] or b"")
+            if size > BYTES_AT_ONCE:
+                break
+        else:
+            self._ended = len(some) < ROWS_AT_ONCE
+        try:
+            if some:
+                batch = encode_columns(columns(some, self._keyspace.clock()))
+                self._mark = self._log.append(batch) + batch.record_count
+        except LogstoreError:  # whoever appends next is told
+            self._break_off()
+            return
+        self._soon(self._go_on)  # it may be safe already
+
+    def _all(self) -> Iterator[Row]:
+        keyspace = self._keyspace
+        for keys in keyspace.parts():
+            for key in keys:
+                yield from self._rows_of(key)
+        while keyspace.renamed:  # they may be where all keys were gone through already
+            yield from self._rows_of(keyspace.renamed.pop())
+
+    def _rows_of(self, key: bytes) -> Iterator[Row]:
+        keyspace = self._keyspace
+        value = keyspace.values.get(key)
+        if value is None or keyspace.levels.of(key) is Level.NONE:
+            return
+        if not isinstance(value, Collection) or len(value) <= MANY:
+            yield from list(whole_rows(keyspace, key))
+            return
+        self._keys.take(self)
+        try:
+            yield from whole_rows(keyspace, key)
+        finally:
+            self._keys.let_go(self)
+
+    def _break_off(self) -> None:
+        """All that was there before stands; it is time for another round."""
+        self._journal.appended_bytes += self._counted
+        self._over()
+
+    def _over(self) -> None:
+        rows, self._rows = self._rows, None
+        self._keyspace.renamed = None
+        if rows is not None:
+            rows.close()  # type: ignore[attr-defined]  # it is a generator
+
+    def close(self) -> None:
+        """The log is another process's."""
+        self._stop()
+        self._over()

@@ -1,0 +1,174 @@
+"""Redis's keys that nodes over a cluster share: which databases this node serves.
+
+A partition of ``__logstore-keys`` is a database. The group of the nodes says which of them this one
+should own; each is taken over (``cluster/ownership.py``), and made a database of what stands in it.
+Everything is in the sessions' thread.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Final
+
+from logstore.broker.keys.journal import Bounds
+from logstore.broker.keys.key_topics import made_of
+from logstore.broker.keys.keys import Keys, Surroundings
+from logstore.broker.keys.levels import Levels
+from logstore.broker.keys.shapes import Loading
+from logstore.clock import now_ms
+from logstore.cluster.brokers import Use
+from logstore.cluster.claims import Claim
+from logstore.cluster.client import Client
+from logstore.cluster.keys_log import BATCH_BYTES_MAX, Gathered, KeysLog
+from logstore.cluster.membership import Membership
+from logstore.cluster.own_rules import PREFIX, OwnTopic
+from logstore.cluster.ownership import Ownership, Place
+from logstore.cluster.standing import Standing
+from logstore.cluster.waiters import WaitFor
+from logstore.errors import CorruptStore, LogstoreError, NotOwned
+from logstore.log import Log
+from logstore.names import KEYS_DATABASES
+from logstore.protocols.house import Work
+from logstore.records.decode import decode
+from logstore.turn import Turn
+
+KEYS: Final = OwnTopic(
+    f"{PREFIX}keys",
+    KEYS_DATABASES,
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "max.message.bytes": str(BATCH_BYTES_MAX),
+    },
+)
+GROUP: Final = f"{PREFIX}keys-nodes"
+BOUNDS: Final = Bounds(8 << 20, row_bytes=128)
+NOT_HERE: Final = "another node serves it by now, or none does: try again"
+
+log: Final = logging.getLogger("logstore.cluster")
+
+
+class NodeSharedKeys:
+    """Of one node; the ``Logs`` of its keys."""
+
+    def __init__(
+        self, turn: Turn, work: Work, client: Client, wait_for: WaitFor, node: str
+    ) -> None:
+        """``node``: its name, which no other has."""
+        self._turn = turn
+        self._work = work
+        self._client = client
+        self._wait_for = wait_for
+        self._node = node
+        self._keys: Keys | None = None
+        self._ownership: Ownership | None = None
+        self._gathered: dict[int, Gathered] = {}
+        self._logs: dict[int, KeysLog] = {}
+
+    # As Logs
+
+    def is_there(self, database: int) -> bool:
+        """As Logs.is_there: none is, before it is owned."""
+        return False
+
+    def open(self, database: int) -> Log:
+        """As Logs.open. Raises NotOwned."""
+        found = self._logs.get(database)
+        if found is None:
+            raise NotOwned(f"database {database}: {NOT_HERE}")
+        return found
+
+    def load(self, log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
+        """As Logs.load."""
+        assert isinstance(log, KeysLog)
+        try:
+            return made_of(map(decode, log.take_standing()), levels, now_ms)
+        except ValueError as error:
+            return CorruptStore(f"{log.name}: {error}")
+        except LogstoreError as error:
+            return error
+
+    def made(self, around: Surroundings, levels: Levels) -> Keys:
+        """The keys, of which none is served here yet."""
+        self._keys = Keys(self, now_ms, around, levels, BOUNDS)
+        return self._keys
+
+    # What it owns
+
+    def join(self, address: str) -> None:
+        """Become one of those that serve keys, which are made. ``address``: of this node's links,
+        for others.
+        """
+        self._ownership = Ownership(
+            self._client, self._wait_for, KEYS.name, self._node, address, self._membership,
+            self._new_state, now_ms, self._changed, self._ending,
+        )  # fmt: skip
+
+    def _membership(self, told: Callable[[], object]) -> Membership:
+        client = self._client
+        return Membership(
+            client.brokers, client.around, client.random, GROUP, KEYS.name, told,
+            use=Use.GROUP_OF_KEYS,
+        )  # fmt: skip
+
+    def _new_state(self, number: int) -> Gathered:
+        gathered = self._gathered[number] = Gathered()
+        return gathered
+
+    def _changed(self, number: int) -> None:
+        """Who owns a partition is another one, or may be."""
+        ownership, keys = self._ownership, self._keys
+        assert keys is not None
+        if ownership is None:  # it is being made
+            self._turn.soon(partial(self._changed, number))
+            return
+        takeover = ownership.served(number)
+        if takeover is not None:
+            if number not in self._logs:
+                gathered = self._gathered.pop(number)
+                self._logs[number] = KeysLog(takeover, gathered, self._elsewhere)
+                standing = Standing(takeover, ownership.group, monotonic, self._turn.soon)
+                keys.own(number, standing)
+            return
+        why = self._why(number, ownership.owner_of(number))
+        if ownership.place_of(number) is Place.ENDING:
+            keys.elsewhere[number] = why  # what was changed may be acknowledged still
+        elif self._logs.pop(number, None) is not None:
+            keys.lose(number, why)
+        else:
+            keys.elsewhere[number] = why
+
+    def _elsewhere(self, job: Callable[[], object]) -> object:
+        return self._work(job, lambda _: None)
+
+    def _ending(self, number: int) -> None:
+        """It is about to be given up."""
+        assert self._keys is not None
+        self._keys.finish(number, f"database {number}: {NOT_HERE}")
+
+    def _why(self, number: int, claim: Claim | None) -> str:
+        if claim is None or claim.word.node == self._node:
+            return f"database {number}: {NOT_HERE}"
+        word = claim.word
+        return f"database {number} is served by node {word.node}, whose link is at {word.address}"
+
+    def hurry(self) -> None:
+        """Another node has left: what it owned is to be taken over at once."""
+        if self._ownership is not None:
+            self._ownership.group.hurry()
+
+    def refuse(self, error: LogstoreError) -> None:
+        """Serve none here."""
+        if self._keys is not None:
+            self._keys.elsewhere = dict.fromkeys(self._keys.elsewhere, str(error))
+
+    # Its end
+
+    def leave(self, then: Callable[[object], None]) -> None:
+        """All is given up; ``then``, once that is done, or takes too long."""
+        if self._ownership is None:
+            then(None)
+        else:
+            self._ownership.stop(lambda: then(None))
