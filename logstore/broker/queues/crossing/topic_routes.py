@@ -48,6 +48,7 @@ def routes_of(
     if topics is None or positions is None:
         raise Failed("no topic can feed an exchange in this process: it has no topics")
     routes = TopicRoutes(Around(topics, positions, offsets, journaled, work, soon, alarm, crowded))
+    routes.is_lone = surroundings.roamers is None
     if surroundings.tell is not None:
         # From any thread: topics are made by workers.
         routes.stop = surroundings.tell(lambda _: soon(routes.changed))
@@ -60,6 +61,8 @@ def _nothing() -> None:
 
 class TopicRoutes(Crossings):
     """Of one process. Everything is in the sessions' thread."""
+
+    is_lone = True  # its process is no node of several, who would each bring what a topic has
 
     def __init__(self, around: Around) -> None:
         self.stop = _nothing  # being told of topics
@@ -109,6 +112,8 @@ class TopicRoutes(Crossings):
         """
         if vhost.gone:
             raise NoVhost(vhost.name)
+        if not self.is_lone:
+            raise Refused("no topic can feed an exchange at the nodes of a cluster")
         template = KeyTemplate(key, fallback)
         check_topic(topic)
         if self._around.topics.get(topic) is None:
