@@ -125,7 +125,7 @@ def test_real_answers_are_what_is_described(tmp_path):
             connection.channel().basic_consume("mail", lambda *_: None)
             for key, kind in ANSWERS.items():
                 method, _, path = key.partition(" ")
-                if method == "GET":
+                if method == "GET" and path not in OF_NODES:
                     query = CHECK if path == "/rules/check" else {}
                     found = api.get(*path_of(path), **query)
                     if path == "/connections":
@@ -141,6 +141,7 @@ def test_real_answers_are_what_is_described(tmp_path):
         server.stop()
 
 
+OF_NODES = {"/cluster"}  # by tests/nodes
 EMPTY = {"/channels", "/damaged-rules", "/topics/{name}/groups", "/topics/{name}/schedule"}
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from contextlib import ExitStack, closing, contextmanager, suppress
 
+import msgspec
 import pika
 import pytest
 import redis
@@ -12,6 +13,9 @@ from cluster_nodes import Cluster
 from serving import COMMAND, OF_SLOW_MACHINES
 from signed import Authority
 from waiting import until
+
+from logstore.protocols.http.native.answers import ANSWERS
+from logstore.server_socket import ServerSocket
 
 pytestmark = pytest.mark.long
 
@@ -230,3 +234,13 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(tmp_path):
     assert done.returncode == 1
     [line] = [it for it in done.stderr.splitlines() if not any(s in it for s in OF_SLOW_MACHINES)]
     assert line.startswith("logstore: the cluster can't be reached: broker 127.0.0.1:1")
+
+
+def test_what_a_node_says_of_its_cluster_is_what_is_described(nodes):
+    with channel(nodes[0]) as a:
+        a.queue_declare("q", durable=True)
+
+    def told():
+        return ServerSocket(str(nodes[0].data)).get("cluster")
+
+    msgspec.convert(told(), ANSWERS["GET /cluster"])
