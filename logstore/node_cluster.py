@@ -65,6 +65,7 @@ OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS, KEYS)
 
 TOKEN_BYTES: Final = 8
 ANNOUNCE_S: Final = 1.0
+LEAVE_S: Final = 6.0  # to give up what is owned, and leave the group: each takes 2 s at the most
 LEFT: Final = b"__logstore-left"  # announced by a node that owns nothing any more
 
 log: Final = logging.getLogger("logstore.cluster")
@@ -249,7 +250,14 @@ class NodeCluster:
 
     async def leave(self) -> None:
         """Give up what this node owns, for others to have it at once."""
-        await asyncio.gather(self._told(self.keys.leave), self._told(self._roaming.leave))
+        leaving = asyncio.gather(self._told(self.keys.leave), self._told(self._roaming.leave))
+        try:
+            await asyncio.wait_for(leaving, LEAVE_S)
+        except TimeoutError:
+            log.warning(
+                "the cluster does not answer: other nodes take over what this one owns once they "
+                "miss it"
+            )
         if self._fan_out is not None:
             announcing = self._told(partial(self._fan_out.announce_now, LEFT))
             with suppress(LogstoreError, TimeoutError):  # others find out by themselves, later

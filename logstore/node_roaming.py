@@ -118,8 +118,17 @@ class NodeRoaming:
     def door(self, house: House) -> Doorway:
         """Where other nodes come in."""
         asked: dict[int, Asked] = {**self.volatile.asked}
-        self._door = doorway.made(house, self._node.encode(), self._secret, self._find, asked)
+        self._door = doorway.made(
+            house, self._node.encode(), self._secret, self._find, asked, self._vouch
+        )
         return doorway.open(self._door)
+
+    def _vouch(self, then: Callable[[], None]) -> bool:
+        """As RelayDoor.vouch."""
+        unsure = [it for it in self._standings.values() if not it.sure]
+        for it in unsure:
+            it.ask(then)
+        return not unsure
 
     def _find(self, vhost: bytes, name: bytes, number: int) -> Named:
         """As RelayDoor.find."""

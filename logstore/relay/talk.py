@@ -34,6 +34,7 @@ ANSWER_S: Final = 4.0
 # has asked itself, every second, and when that was answered.
 PROVE_S: Final = 1.0
 FRESH_S: Final = PING_S + ANSWER_S - 1
+OWED_MAX: Final = 16  # answers to that: the asker gives the link up before
 WHY_BYTES_MAX: Final = 500
 OUT_BYTES_MAX: Final = 1 << 20  # to be sent: whoever can wait waits then
 
@@ -76,8 +77,8 @@ class Talk:
 
     __slots__ = (
         "_answered", "_asked", "_asked_at", "_asker", "_begun", "_clock", "_heard_at",
-        "_me", "_nonce", "_now", "_out", "_ping_at", "_pings", "_proved_at", "_secret",
-        "_told", "_wake", "failure", "node", "out_bytes", "phase",
+        "_me", "_nonce", "_now", "_out", "_owed", "_ping_at", "_pings", "_proved_at",
+        "_secret", "_told", "_vouch", "_wake", "failure", "node", "out_bytes", "phase",
     )  # fmt: skip
 
     def __init__(
@@ -90,11 +91,14 @@ class Talk:
         wake: Callable[[], None],
         to: bytes | None = None,
         clock: Callable[[], float] | None = None,
+        vouch: Callable[[Callable[[], None]], bool] | None = None,
     ) -> None:
         """``to``: the owner that is asked; None: this is the owner. ``nonce``: by chance.
 
         ``now``: seconds of a clock that only goes forward; ``wake``: there is something to send, or
         the link is lost. ``clock``: the same seconds, also those in which the process is stopped.
+        ``vouch(then)``: whether this owner is sure of what it owns; else ``then`` is called once it
+        may be.
         """
         assert len(nonce) == proof.NONCE_BYTES
         self.failure: LogstoreError | None = None
@@ -112,6 +116,8 @@ class Talk:
         self._proved_at = self._clock()  # when that was said which the owner has answered last
         self._pings: deque[float] = deque()  # when each was said that is not answered
         self._ping_at = 0.0  # when the next one is due, of an asker
+        self._vouch = vouch
+        self._owed = 0  # answers
         self.phase = Phase.HELLO
         if to is not None:
             self._asked = proof.hello(me, to, nonce)
@@ -180,7 +186,8 @@ class Talk:
     def _take(self, message: Message) -> None:
         if self.phase is Phase.OPEN:
             if isinstance(message, Ping):
-                self._append(_PONG)
+                self._owed = min(self._owed + 1, OWED_MAX)
+                self._pong()
             elif isinstance(message, End):
                 self._ended(message)
             elif isinstance(message, Pong):
@@ -199,6 +206,12 @@ class Talk:
                 self._proof(message)
             case _:
                 raise BrokenProtocol(f"it begins with {type(message).__name__}")
+
+    def _pong(self) -> None:
+        """An owner that is not sure owes it: the asker would give out what another owns by now."""
+        if self.failure is None and self._owed and (not self._vouch or self._vouch(self._pong)):
+            owed, self._owed = self._owed, 0
+            self._append(_PONG * owed)
 
     def _ponged(self) -> None:
         if self._pings:

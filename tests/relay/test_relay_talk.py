@@ -38,12 +38,28 @@ NONCE = bytes(32)
 class Pair:
     def __init__(self, secrets=(b"secret", b"secret"), to=b"b", nonces=(b"1" * 32, b"2" * 32)):
         self.now, self.steady = 10.0, 50.0
+        self.sure, self.asked = True, []
         self.heard = Heard(), Heard()
         given = zip((b"a", b"b"), secrets, nonces, self.heard, (to, None), strict=True)
         self.asker, self.owner = (
-            Talk(me, secret, nonce, told, lambda: self.now, lambda: None, to, lambda: self.steady)
+            Talk(
+                me,
+                secret,
+                nonce,
+                told,
+                lambda: self.now,
+                lambda: None,
+                to,
+                lambda: self.steady,
+                self._vouch,
+            )
             for me, secret, nonce, told, to in given
         )
+
+    def _vouch(self, then):
+        if not self.sure:
+            self.asked.append(then)
+        return self.sure
 
     def step(self):
         moved = False
@@ -298,3 +314,19 @@ def test_an_asker_asks_every_second_however_much_it_hears():
         pair.asker.look()
         assert [type(it) for it in said(pair.asker)] == [Ping]
         pair.asker.received(frame(Pong() if number % 2 else Ask(1, 1, b"")))
+
+
+def test_an_owner_that_is_not_sure_of_what_it_owns_does_not_answer():
+    pair = frozen()
+    pair.sure = False
+    for _ in range(2):
+        pair.now = pair.asker.deadline
+        pair.asker.look()
+        pair.run()
+    assert not pair.asker.fresh
+    pair.sure = True
+    pair.asked[0]()
+    pongs = pair.owner.outgoing()
+    assert [type(read(it)) for it in frames(pongs)] == [Pong] * len(pair.asked)
+    pair.asked[1]()
+    assert pair.owner.outgoing() == []

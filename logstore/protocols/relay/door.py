@@ -72,6 +72,8 @@ class RelayDoor:
     find: Callable[[bytes, bytes, int], Named]
     work: Work
     asked: dict[int, Asked] = field(default_factory=dict)  # by kind
+    # Whether this node is sure that it owns what it does; else what is given is called once it may.
+    vouch: Callable[[Callable[[], None]], bool] = lambda then: True
     stopwatch: Callable[[], float] = lambda: 0.0  # seconds; standing still: nothing takes long
     nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES)
     slices: Slices = field(default_factory=Slices)

@@ -24,6 +24,7 @@ def made(
     secret: bytes,
     find: Callable[[bytes, bytes, int], Named],
     asked: Mapping[int, Asked] = NOTHING_ELSE,
+    vouch: Callable[[Callable[[], None]], bool] = lambda then: True,
 ) -> RelayDoor:
     """``node``: the name of this one; the others as ``RelayDoor`` has them."""
     return RelayDoor(
@@ -32,6 +33,7 @@ def made(
         find,
         house.work,
         dict(asked),
+        vouch,
         house.stopwatch,
         slices=house.slices,
         failures=Failures(house.settings.connection_failed_authentication_delay_ms / 1000),

@@ -39,7 +39,13 @@ class RelaySession:
         self._due: float | None = None  # when it is closed, having another secret
         self._lending = Lending(door, lambda: link.unsent, lambda: door.came_in(self))
         self.talk = Talk(
-            door.node, door.secret, door.nonce(), self._lending, lambda: self._now, link.wake
+            door.node,
+            door.secret,
+            door.nonce(),
+            self._lending,
+            lambda: self._now,
+            link.wake,
+            vouch=door.vouch,
         )
         door.sessions[self] = None
         link.wake()  # the time in which it has to begin, begins then
