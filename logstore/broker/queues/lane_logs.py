@@ -44,8 +44,12 @@ class LaneLogs:
         clock: Callable[[], int],
         soon: Callable[[Callable[[], object]], object],
         work: Work,
+        catch_up: Callable[[Log], object] = lambda log: None,
     ) -> None:
-        """``soon``, ``work``: as of Queues."""
+        """``soon``, ``work``: as of Queues.
+
+        ``catch_up`` returns once all is here that stands in a log which others append to, too.
+        """
         self.parked_bytes = 0
         self._logs = logs
         self._journal = journaling.log
@@ -55,6 +59,7 @@ class LaneLogs:
         self._clock = clock
         self._soon = soon
         self._work = work
+        self._catch_up = catch_up
         self._put_off: deque[Callable[[], int]] = deque()  # appends to many queues
         self._unneeded: list[Lane] = []  # volatile lanes of queues that are gone
         self._closed = False
@@ -177,6 +182,7 @@ class LaneLogs:
     def _open(self, lane: Lane, sized: bool, settings: Mapping[str, str]) -> tuple[Opened, Settled]:
         """In another thread."""
         found = self._logs.open(lane, settings)
+        self._catch_up(found)  # what was given out by another is not taken for lost
         kept = self._notes.state(lane.queue)
         state = LaneState() if kept is None else kept.lanes.get(lane.priority, LaneState())
         settled = Settled()

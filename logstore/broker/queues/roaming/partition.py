@@ -89,8 +89,9 @@ class JournalPartition:
         self._standing = standing
         self._journaling = Journaling(journal, self, alone=False)
         self._lane_logs = LaneLogs(
-            around.logs, self._journaling, around.clock, around.soon, around.work
-        )
+            around.logs, self._journaling, around.clock, around.soon, around.work,
+            around.logs.catch_up,
+        )  # fmt: skip
         self._trimming = Trimming()
         self._seats: dict[RoamingQueue, _Seat] = {}
         self._lost = False

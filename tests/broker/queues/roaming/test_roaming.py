@@ -3,8 +3,9 @@
 import random
 
 import pytest
+from memory_log import MemoryLog
 from queue_parts import KINDS_WITH_NOTES, Channel, Consumer, Time
-from roaming_parts import PARTITIONS, Common, RoamingNode
+from roaming_parts import PARTITIONS, Common, RoamingNode, settled_of
 from storage_kit import Opened
 
 from logstore.broker.queues.refusals import NotAmongNodes
@@ -303,3 +304,34 @@ def test_a_node_that_is_not_sure_of_a_queue_gives_nothing_out(nodes):
     standing.prove()
     a.run(until=lambda: got and consumer.had)
     assert [got[0].delivery.body, *consumer.bodies] == [b"1", b"2"]
+
+
+class Behind(MemoryLog):
+    """A lane as a node has it that has not read all of it yet."""
+
+    def __init__(self, log, end):
+        super().__init__(log.name)
+        self.log = log
+        self.more(end)
+
+    def more(self, end):
+        for batch in self.log.read(self.end, 1 << 30):
+            if batch.base_offset < end:
+                self.append(batch)
+
+
+def test_what_the_next_owner_has_not_read_yet_stays_settled(nodes):
+    a, b = nodes
+    [queue, _] = declared(nodes)
+    a.own_all()
+    for n in range(4):
+        a.publish(b"q", b"%d" % n)
+    assert a.bodies(b"q") == [b"0", b"1", b"2", b"3"]
+    a.lose_all(told=True)
+    [(lane, log)] = b.common.logs.items()
+    common = b.common
+    common.logs[lane] = behind = Behind(log, 2)
+    common.catch_up = lambda its: behind.more(log.end)
+    b.own_all()
+    assert b.bodies(b"q") == []
+    assert settled_of(common, queue.id)[0].cursor == 4
