@@ -23,18 +23,8 @@ def show(data: "DataDir", *, json_: bool) -> None:
         put(as_json(found))
         return
     put(facts(tuple(_facts(found))))
-    put(
-        table(
-            ("partition", "state", "node", "links at", "since", "epoch", "why"),
-            [
-                (
-                    it["partition"], it["state"], it["node"], it["address"],
-                    None if it["since_ms"] is None else iso(it["since_ms"]), it["epoch"], it["why"],
-                )
-                for it in found["partitions"]
-            ],
-        )
-    )  # fmt: skip
+    put(_owned("queues", found["partitions"]))
+    put(_owned("database", found["databases"]))
     if found["behind"]:
         put(
             table(
@@ -45,6 +35,19 @@ def show(data: "DataDir", *, json_: bool) -> None:
                 ],
             )
         )
+
+
+def _owned(what: str, rows: "list[Row]") -> str:
+    return table(
+        (what, "state", "node", "links at", "since", "epoch", "why"),
+        [
+            (
+                it["partition"], it["state"], it["node"], it["address"],
+                None if it["since_ms"] is None else iso(it["since_ms"]), it["epoch"], it["why"],
+            )
+            for it in rows
+        ],
+    )  # fmt: skip
 
 
 def _facts(it: Row) -> "Iterable[tuple[str, str | None]]":

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-# Of a partition of the queues' journal, as this node has it: it owns it; another one does, and is
-# reached, or is not; this one is about to own it; nobody is known to.
+# Of a partition, as this node has it: it owns it; another one does, and is reached, or is not; this
+# one is about to own it; nobody is known to. Of databases no other node is asked: it is reached.
 Held = Literal["here", "elsewhere", "unreached", "taking", "nobody"]
 ALL_HELD: Final[tuple[Held, ...]] = get_args(Held)
 
@@ -20,7 +20,11 @@ class BrokerSeen:
 
 @dataclass(frozen=True, slots=True)
 class PartitionSeen:
-    """One of the queues' journal: a queue of number n is of partition n % their count."""
+    """One that a node at a time owns.
+
+    Of the queues' journal: a queue of number n is of partition n % their count. Of keys: a
+    database.
+    """
 
     partition: int
     state: Held
@@ -51,7 +55,8 @@ class ClusterSeen:
     assigned_by: str | None  # "group" (KIP-848), "classic": the members
     group_failure: str | None  # why it has no part in the group of nodes
     brokers: Sequence[BrokerSeen]
-    partitions: Sequence[PartitionSeen]
+    partitions: Sequence[PartitionSeen]  # of the queues' journal
+    databases: Sequence[PartitionSeen]  # of keys
     bytes: int  # that were appended here, and the cluster has not acknowledged
     appends: int
     behind: Sequence[BehindSeen]  # of these the partitions that wait longest
@@ -62,5 +67,9 @@ class ClusterSeen:
     facts_failure: str | None
 
     def count(self, state: Held) -> int:
-        """Partitions in this state."""
+        """Partitions of the queues' journal in this state."""
         return sum(it.state == state for it in self.partitions)
+
+    def count_databases(self, state: Held) -> int:
+        """Databases in this state."""
+        return sum(it.state == state for it in self.databases)

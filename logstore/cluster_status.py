@@ -16,11 +16,15 @@ _ON_THE_WAY: Final = frozenset({Place.WAITING, Place.TAKING})
 
 
 class Owning(Protocol):
-    """What the node has to do with the journal of queues."""
+    """What the node has to do with a topic whose partitions have owners."""
 
     @property
     def ownership(self) -> Ownership | None:
         """None: it owns nothing, and takes nothing."""
+
+
+class OwningQueues(Owning, Protocol):
+    """The same of the journal of queues."""
 
     @property
     def membership(self) -> Membership | None: ...
@@ -32,16 +36,18 @@ class ClusterStatus:
     """Of one node."""
 
     def __init__(
-        self, client: Client, cluster: str, node: str, keeper: FactsKeeper, partitions: int,
-        owning: Owning, no_queues: LogstoreError | None,
+        self, client: Client, cluster: str, node: str, keeper: FactsKeeper,
+        partitions: tuple[int, int], owning: OwningQueues, keys: Owning,
+        no_queues: LogstoreError | None,
     ) -> None:  # fmt: skip
-        """``cluster``: as people know it; ``partitions``: of the queues' journal."""
+        """``cluster``: as people know it; ``partitions``: of the queues' journal, of keys."""
         self._client = client
         self._cluster = cluster
         self._node = node
         self._keeper = keeper
-        self._partitions = partitions
+        self._partitions, self._databases = partitions
         self._owning = owning
+        self._keys = keys
         self._no_queues = no_queues
 
     def seen(self) -> ClusterSeen:
@@ -60,7 +66,11 @@ class ClusterStatus:
             assigned_by=None if protocol is None else protocol.value,
             group_failure=_text(None if membership is None else membership.failure),
             brokers=self._brokers(),
-            partitions=[self._partition(it) for it in range(self._partitions)],
+            partitions=[
+                self._partition(it, self._owning, self._owning.neighbours)
+                for it in range(self._partitions)
+            ],
+            databases=[self._partition(it, self._keys, None) for it in range(self._databases)],
             bytes=writer.bytes,
             appends=sum(it.appends for it in behind),
             behind=[BehindSeen(*it) for it in behind[:BEHIND_MAX]],
@@ -81,12 +91,15 @@ class ClusterStatus:
             for it in view.nodes.values()
         ]  # fmt: skip
 
-    def _partition(self, number: int) -> PartitionSeen:
-        ownership = self._owning.ownership
+    def _partition(
+        self, number: int, owning: Owning, neighbours: Neighbours | None
+    ) -> PartitionSeen:
+        """``neighbours``: of which its owner is asked; None: it is not."""
+        ownership = owning.ownership
         if ownership is None:
             why = _text(self._no_queues)
             return PartitionSeen(number, "nobody", None, None, None, None, why)
-        state, error = self._held(ownership, number)
+        state, error = self._held(ownership, number, neighbours)
         claim = ownership.owner_of(number)
         if claim is None:
             return PartitionSeen(number, state, None, None, None, None, _text(error))
@@ -96,7 +109,9 @@ class ClusterStatus:
             _text(error),
         )  # fmt: skip
 
-    def _held(self, ownership: Ownership, number: int) -> tuple[Held, LogstoreError | None]:
+    def _held(
+        self, ownership: Ownership, number: int, neighbours: Neighbours | None
+    ) -> tuple[Held, LogstoreError | None]:
         """By whom, as this node has it, and why that does not help its clients."""
         failure, claim = ownership.failure_of(number), ownership.owner_of(number)
         if ownership.served(number) is not None:
@@ -106,9 +121,9 @@ class ClusterStatus:
         if claim is None or claim.word.node == self._node:
             return "nobody", failure
         node = claim.word.node.encode()
-        if self._owning.neighbours.owner(node) is not None:
+        if neighbours is None or neighbours.owner(node) is not None:
             return "elsewhere", None
-        return "unreached", self._owning.neighbours.failure(node)
+        return "unreached", neighbours.failure(node)
 
 
 def _text(error: LogstoreError | None) -> str | None:

@@ -187,8 +187,8 @@ class NodeCluster:
             self.read_on,
         )  # fmt: skip
         self._status = ClusterStatus(
-            client, self._settings.name, self._name, self._keeper, JOURNAL.partitions,
-            self._roaming, self.no_queues,
+            client, self._settings.name, self._name, self._keeper,
+            (JOURNAL.partitions, KEYS.partitions), self._roaming, self.keys, self.no_queues,
         )  # fmt: skip
 
     def seen(self) -> ClusterSeen:

@@ -63,7 +63,7 @@ class NodeSharedKeys:
         self._wait_for = wait_for
         self._node = node
         self._keys: Keys | None = None
-        self._ownership: Ownership | None = None
+        self.ownership: Ownership | None = None  # None: it serves none
         self._gathered: dict[int, Gathered] = {}
         self._logs: dict[int, KeysLog] = {}
 
@@ -101,7 +101,7 @@ class NodeSharedKeys:
         """Become one of those that serve keys, which are made. ``address``: of this node's links,
         for others.
         """
-        self._ownership = Ownership(
+        self.ownership = Ownership(
             self._client, self._wait_for, KEYS.name, self._node, address, self._membership,
             self._new_state, now_ms, self._changed, self._ending,
         )  # fmt: skip
@@ -119,7 +119,7 @@ class NodeSharedKeys:
 
     def _changed(self, number: int) -> None:
         """Who owns a partition is another one, or may be."""
-        ownership, keys = self._ownership, self._keys
+        ownership, keys = self.ownership, self._keys
         assert keys is not None
         if ownership is None:  # it is being made
             self._turn.soon(partial(self._changed, number))
@@ -156,8 +156,8 @@ class NodeSharedKeys:
 
     def hurry(self) -> None:
         """Another node has left: what it owned is to be taken over at once."""
-        if self._ownership is not None:
-            self._ownership.group.hurry()
+        if self.ownership is not None:
+            self.ownership.group.hurry()
 
     def refuse(self, error: LogstoreError) -> None:
         """Serve none here."""
@@ -168,7 +168,7 @@ class NodeSharedKeys:
 
     def leave(self, then: Callable[[object], None]) -> None:
         """All is given up; ``then``, once that is done, or takes too long."""
-        if self._ownership is None:
+        if self.ownership is None:
             then(None)
         else:
-            self._ownership.stop(lambda: then(None))
+            self.ownership.stop(lambda: then(None))

@@ -48,8 +48,11 @@ def node():
 KEEPER = SimpleNamespace(unread=4, failure=None)
 
 
-def seen(node, owning, no_queues=None, keeper=KEEPER):
-    return ClusterStatus(node.client, "kafka-1:9092", ME, keeper, 2, owning, no_queues).seen()
+def seen(node, owning, no_queues=None, keeper=KEEPER, keys=None):
+    keys = keys or Owning()
+    return ClusterStatus(
+        node.client, "kafka-1:9092", ME, keeper, (2, 1), owning, keys, no_queues
+    ).seen()
 
 
 def test_of_each_partition_it_says_who_has_it(node):
@@ -98,3 +101,13 @@ def test_brokers_lag_and_failures_are_told(node):
     assert found.failure == "broker 1 does not answer"
     assert (found.bytes, found.appends, found.behind, found.stalled) == (0, 0, [], 0)
     assert found.assigned_by == "classic"
+
+
+def test_of_each_database_it_says_which_node_serves_it(node):
+    keys, owning = Owning(), Owning()
+    keys.claims[0] = claim(OTHER, 7)
+    owning.reached[OTHER.encode()] = ClusterUnreachable("there is no link")  # nor a need of one
+    [database] = seen(node, owning, keys=keys).databases
+    assert (database.state, database.node, database.epoch) == ("elsewhere", OTHER, 7)
+    [database] = seen(node, owning).databases
+    assert database.state == "nobody"

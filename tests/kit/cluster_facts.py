@@ -10,6 +10,7 @@ WELL = {
         PartitionSeen(0, "here", "node-1", "host-1:7070", 1000, 3, None),
         PartitionSeen(1, "elsewhere", "node-2", "host-2:7070", 2000, 7, None),
     ],
+    "databases": [PartitionSeen(0, "here", "node-1", "host-1:7070", 1000, 5, None)],
     "bytes": 30, "appends": 3, "behind": [BehindSeen("orders-0", 30, 3, 0.5)], "stalled": 0,
     "stalls": 2, "stalled_s": 7.5, "facts_unread": 4, "facts_failure": None,
 }  # fmt: skip

@@ -77,7 +77,9 @@ def test_a_node_tells_who_owns_what(cluster):
     ours, _ = states()
     lines = run("status", "--cluster", "--data", a.data).stdout.splitlines()
     assert any(line.startswith("reached") and line.endswith("yes") for line in lines)
+    lines = lines[: next(n for n, line in enumerate(lines) if line.startswith("DATABASE"))]
     assert len([line for line in lines if " here " in line]) == ours.count("here")
+    until(lambda: {it["state"] for it in status_of(a)["databases"]} == {"here", "elsewhere"})
     other = run("status", "--cluster", "--data", cluster.broker.data)
     assert (other.returncode, other.stdout) == (1, "")
 

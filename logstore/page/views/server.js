@@ -348,17 +348,22 @@ function cluster(view) {
         ["Stalls", `${it.stalled} now; ${it.stalls} before, ${it.stalled_s.toFixed(1)} s in all`],
         ["Unread facts", grouped(it.facts_unread)],
       ]),
-      plainTable("Partitions of the queues' journal", [
-        number("partition", "Partition", String),
-        column("state", "Owned", (state) => badge(state, HELD_TONES[state])),
-        column("node", "Node", (node) => (node === null ? dim("–") : mono(node))),
-        column("address", "Links at", (address) => (address === null ? dim("–") : mono(address))),
-        column("since_ms", "Since", (ms) => (ms === null ? dim("–") : moment(ms))),
-        number("epoch", "Epoch", (epoch) => (epoch === null ? "–" : String(epoch)), { help: "Each take-over is one more" }),
-        column("why", "Why", (why) => (why === null ? "" : visible(why)), { wide: true }),
-      ], it.partitions, { key: (one) => String(one.partition) }),
+      owned("Partitions of the queues' journal", "Partition", it.partitions),
+      owned("Databases of keys", "Database", it.databases),
     ],
   });
+}
+
+function owned(title, noun, rows) {
+  return plainTable(title, [
+    number("partition", noun, String),
+    column("state", "Owned", (state) => badge(state, HELD_TONES[state])),
+    column("node", "Node", (node) => (node === null ? dim("–") : mono(node))),
+    column("address", "Links at", (address) => (address === null ? dim("–") : mono(address))),
+    column("since_ms", "Since", (ms) => (ms === null ? dim("–") : moment(ms))),
+    number("epoch", "Epoch", (epoch) => (epoch === null ? "–" : String(epoch)), { help: "Each take-over is one more" }),
+    column("why", "Why", (why) => (why === null ? "" : visible(why)), { wide: true }),
+  ], rows, { key: (one) => String(one.partition) });
 }
 
 const TONES = { ok: "fine", warning: "warn", error: "bad" };

@@ -51,6 +51,7 @@ LOST = [PartitionSeen(0, "nobody", None, None, None, None, None)]
             {"partitions": LOST},
             "partitions of the queues' journal whose owner is gone, or not reached: 1",
         ),
+        ({"databases": LOST}, "databases of keys that no node serves: 1"),
         ({"stalled": 2}, "partitions of the cluster that acknowledge nothing now: 2"),
     ],
 )

@@ -617,9 +617,11 @@ def test_a_node_tells_of_its_cluster_and_a_server_of_its_own_of_none():
         return found[f"logstore_cluster_{name}", tuple(labels.items())]
 
     assert (value("reached"), value("brokers"), value("queues_refused")) == (0, 1, 0)
-    states = [value("partitions", state=it) for it in ("here", "elsewhere", "nobody")]
-    assert states == [1, 1, 0]
-    assert value("partition_epoch", partition="1") == 7
+    states = "here", "elsewhere", "nobody"
+    assert [value("partitions", of="queues", state=it) for it in states] == [1, 1, 0]
+    assert [value("partitions", of="keys", state=it) for it in states] == [1, 0, 0]
+    assert value("partition_epoch", of="queues", partition="1") == 7
+    assert value("partition_epoch", of="keys", partition="0") == 5
     assert (value("unacknowledged_bytes"), value("unacknowledged_appends")) == (30, 3)
     assert (value("longest_wait_seconds"), value("stalled_partitions")) == (0.5, 1)
     assert (value("stalls_total"), value("stalled_seconds_total")) == (2, 7.5)

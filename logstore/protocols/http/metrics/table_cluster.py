@@ -15,6 +15,9 @@ from logstore.protocols.http.metrics.exposition import (
 from logstore.protocols.http.metrics.rows import Row
 from logstore.protocols.http.metrics.scene import Samples, Scene, one
 
+QUEUES: Final = "queues"
+KEYS: Final = "keys"
+
 
 def _of(value: Callable[[ClusterSeen], Value]) -> Samples:
     def now(scene: Scene) -> Value | None:
@@ -26,14 +29,16 @@ def _of(value: Callable[[ClusterSeen], Value]) -> Samples:
 def _held(scene: Scene) -> Iterator[Sample]:
     if scene.cluster is not None:
         for state in ALL_HELD:
-            yield labels({"state": state}), scene.cluster.count(state)
+            yield labels({"of": QUEUES, "state": state}), scene.cluster.count(state)
+            yield labels({"of": KEYS, "state": state}), scene.cluster.count_databases(state)
 
 
 def _epochs(scene: Scene) -> Iterator[Sample]:
     if scene.cluster is not None:
-        for it in scene.cluster.partitions:
-            if it.epoch is not None:
-                yield labels({"partition": str(it.partition)}), it.epoch
+        for of, its in ((QUEUES, scene.cluster.partitions), (KEYS, scene.cluster.databases)):
+            for it in its:
+                if it.epoch is not None:
+                    yield labels({"of": of, "partition": str(it.partition)}), it.epoch
 
 
 def _longest(seen: ClusterSeen) -> Value:
@@ -50,8 +55,8 @@ ROWS: Final = (
     _row("brokers", GAUGE, "Brokers that it says it has.", _of(lambda it: len(it.brokers))),
     _row("queues_refused", GAUGE, "1 where the cluster failed its self-check at the start.",
          _of(lambda it: int(it.no_queues is not None))),
-    _row("partitions", GAUGE, "Partitions of the queues' journal, by who owns them, as this node "
-         "has it.", _held),
+    _row("partitions", GAUGE, "Partitions of the queues' journal, and databases of keys, by who "
+         "owns them, as this node has it.", _held),
     _row("partition_epoch", GAUGE, "Epochs of the fences of these partitions: each take-over is "
          "one more.", _epochs),
     _row("unacknowledged_bytes", GAUGE, "What this node has appended, and the cluster has not "

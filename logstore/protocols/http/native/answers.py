@@ -166,8 +166,12 @@ class Broker(Struct):
     controller: bool
 
 
-class JournalPartition(Struct):
-    """Of the queues' journal: a queue of number n is of partition n % their count."""
+class OwnedPartition(Struct):
+    """One that a node at a time owns.
+
+    Of the queues' journal: a queue of number n is of partition n % their count. Of keys: a
+    database.
+    """
 
     partition: int
     state: Literal["here", "elsewhere", "unreached", "taking", "nobody"]
@@ -194,7 +198,8 @@ class Cluster(Struct):
     assigned_by: Literal["group", "classic"] | None
     group_failure: str | None  # why it has no part in the group of nodes
     brokers: list[Broker]
-    partitions: list[JournalPartition]
+    partitions: list[OwnedPartition]  # of the queues' journal
+    databases: list[OwnedPartition]  # of keys
     bytes: int  # that were appended here, and the cluster has not acknowledged
     appends: int
     behind: list[Behind]  # of these the partitions that wait longest

@@ -112,6 +112,8 @@ def _of_cluster(seen: ClusterSeen) -> Iterator[str]:
         yield f"no queues are served: {seen.no_queues}"
     elif lost := seen.count("nobody") + seen.count("unreached"):
         yield f"partitions of the queues' journal whose owner is gone, or not reached: {lost}"
+    if seen.no_queues is None and (lost := seen.count_databases("nobody")):
+        yield f"databases of keys that no node serves: {lost}"
     if seen.stalled:
         yield f"partitions of the cluster that acknowledge nothing now: {seen.stalled}"
 

@@ -1,6 +1,7 @@
 """Topics that feed exchanges: in order, once, from where they were."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from queue_parts import Consumer, Lives
 
 from logstore.amqp import properties
 from logstore.broker import reading
+from logstore.broker.queues.crossing.topic_routes import routes_of
 from logstore.broker.queues.refusals import NoRoute, NoVhost, RouteDiffers
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.refusals import Circular, InternalExchange, NoExchange
@@ -714,3 +716,11 @@ def test_a_batch_of_many_tiny_records_is_decoded_a_part_in_a_turn(fed, monkeypat
     fed.run(until=lambda: fed.ready(b"q") == 4000)
     assert max(work) <= reading.TURN_RECORDS + reading.TURN_PART_BYTES // 7
     assert sum(work) == 10_000
+
+
+def test_nodes_of_a_cluster_have_none_and_say_so(fed):
+    around = replace(fed.queues._surroundings, roamers=SimpleNamespace())
+    routes = routes_of(around, None, None, None, None, None, None)
+    with pytest.raises(Refused, match="no topic can feed an exchange at the nodes of a cluster"):
+        routes.add(fed.vhost, "t", b"x", pytest.fail)
+    assert list(routes.of(fed.vhost)) == []
