@@ -75,7 +75,7 @@ class _Served:
 
 
 @contextmanager
-def _vhosts_of(data: DataDir, *, create: bool = False) -> "Iterator[Vhosts]":
+def vhosts_of(data: DataDir, *, create: bool = False) -> "Iterator[Vhosts]":
     """In this process, or in the server that has the directory open. Raises StoreLocked."""
     with store_or_server(data, create=create) as (store, server):
         yield _Served(server) if store is None else _Local(store)
@@ -94,7 +94,7 @@ def add(name: Name, data: Data = HERE) -> None:
 
     $ logstore vhost add shop
     """
-    with _vhosts_of(data, create=True) as vhosts:
+    with vhosts_of(data, create=True) as vhosts:
         vhosts.add(name)
     tell(f"added virtual host {name}")
 
@@ -105,7 +105,7 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
 
     $ logstore vhost list
     """
-    with _vhosts_of(data) as vhosts:
+    with vhosts_of(data) as vhosts:
         rows = [it._replace(vhost=str(shown(it.vhost))) for it in vhosts.rows()]
     if json_:
         put(as_json([row._asdict() for row in rows]))
@@ -121,7 +121,7 @@ def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
 
     $ logstore vhost delete shop
     """
-    with _vhosts_of(data) as vhosts:
+    with vhosts_of(data) as vhosts:
         found = {it.vhost: it for it in vhosts.rows()}
         if name in found and not yes:
             queues = counted(found[name].queues, "queue")

@@ -239,8 +239,13 @@ class NodeQueues:
 
     @property
     def log_bytes(self) -> Callable[[Log], int]:
-        """The size of a queue's log."""
-        return self._logs.bytes
+        """The size of a queue's log; 0 of one that brokers have."""
+        here = self._logs.bytes
+        if self._cluster is None:
+            return here
+        from logstore.cluster.cluster_log import ClusterLog  # most servers have none
+
+        return lambda log: 0 if isinstance(log, ClusterLog) else here(log)
 
     async def arrive(self) -> None:
         """Before ``close``: what topics have sent to exchanges arrives, and does not come again."""

@@ -1,12 +1,15 @@
 """``logstore shovel``: its options, and the two sides."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ..command import CONNECTION, INPUT
 from ..line_options import Progress as ProgressOption
+
+if TYPE_CHECKING:
+    from .place import Place
 
 GIVE_UP_S: Final = 60.0
 PREFETCH: Final = 1000
@@ -18,9 +21,17 @@ def shovel(
     ],
     to: Annotated[str, typer.Option("--to", metavar="URI|DIR", help="The server to move them to.")],
     queue: Annotated[
-        str,
+        str | None,
         typer.Option("--queue", metavar="QUEUE", rich_help_panel=INPUT, help="The queue to empty."),
-    ],
+    ] = None,
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            rich_help_panel=INPUT,
+            help="Empty each durable queue, in every virtual host, of the directory at --from.",
+        ),
+    ] = False,
     to_queue: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +103,7 @@ def shovel(
 
     $ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
     $ logstore shovel --from logstore-data --to amqp://rabbit --queue orders -f
+    $ logstore shovel --from logstore-data --to node-1 --all
     """
     from ..progress import progress_for
     from ..stop import Stop
@@ -103,20 +115,52 @@ def shovel(
         raise typer.BadParameter("give --to-queue or --to-exchange, not both")
     if key is not None and to_exchange is None:
         raise typer.BadParameter("--key is the key at --to-exchange")
+    if (queue is None) is not all_:
+        raise typer.BadParameter("give --queue QUEUE or --all")
     source = place_of(from_, "--from", from_profile)
     target = place_of(to, "--to", to_profile)
+    give_up_s = give_up_after
+    if give_up_s is None and not follow:
+        give_up_s = GIVE_UP_S
+    if queue is None:
+        if to_queue is not None or to_exchange is not None or limit is not None or follow:
+            raise typer.BadParameter("--all empties each queue into the one of its name, once")
+        _all(source, target, prefetch, give_up_s, progress)
+        return
     route = Route(queue, "", queue if to_queue is None else to_queue)
     if to_exchange is not None:
         route = Route(queue, to_exchange, key)
     _check_names(queue=queue, to_queue=to_queue, to_exchange=to_exchange, key=key)
     if route.key == queue and not route.exchange and source.same(target):
         raise typer.BadParameter(f"--from and --to are the same queue, {queue!r} at {source}")
-    give_up_s = give_up_after
-    if give_up_s is None and not follow:
-        give_up_s = GIVE_UP_S
     wanted = Wanted(route, prefetch, limit, follow, give_up_s)
     with Stop() as stop:
         shovelled(source, target, wanted, stop, progress_for(progress, None, "message", "moved"))
+
+
+def _all(
+    source: "Place", target: "Place", prefetch: int, give_up_s: float | None, progress: bool | None
+) -> None:
+    """Each queue by itself."""
+    from ..ends import say
+    from ..progress import progress_for
+    from ..stop import Stop
+    from .every import every, within
+    from .moving import Route
+    from .shovel import Wanted, shovelled
+
+    if source.directory is None:
+        raise typer.BadParameter("--all needs a data directory at --from")
+    if source.same(target):
+        raise typer.BadParameter(f"--from and --to are the same, {source}")
+    found = every(source.directory)
+    with Stop() as stop:
+        for vhost, name in found:
+            wanted = Wanted(Route(name, "", name), prefetch, None, False, give_up_s)
+            shown = progress_for(progress, None, "message", "moved")
+            shovelled(within(source, vhost), within(target, vhost), wanted, stop, shown)
+    if not found:
+        say(f"moved 0 messages: no durable queue at {source} has any")
 
 
 def _check_names(**names: str | None) -> None:

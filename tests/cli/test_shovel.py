@@ -82,6 +82,48 @@ def test_messages_are_moved_with_all_that_they_have(logstore, sides, tmp_path):
         assert (method.routing_key, method.redelivered) == ("q", False)
 
 
+def test_all_queues_that_last_go_with_one_command(logstore, sides, tmp_path):
+    source, target = sides
+    words = ("shovel", "--from", tmp_path / "from", "--to", tmp_path / "to", "--all")
+    assert logstore(*words).err.startswith("moved 0 messages: no durable queue at ")
+    for name in ("a", "b c", "empty"):
+        declare(source, name)
+    for name in ("a", "b c"):
+        declare(target, name)
+        publish(source, *numbers(5), queue=name)
+    declare(source, "topic", queue_type="stream")
+    publish(source, b"stays", queue="topic")
+    with channel_of(source) as channel:
+        channel.queue_declare("short")
+        channel.basic_publish("", "short", b"stays")
+        done = logstore(*words)
+    assert [line.split(" at ")[0] for line in done.err.splitlines()] == [
+        "moved 5 messages from queue a", "moved 5 messages from queue b c",
+    ]  # fmt: skip
+    for name in ("a", "b c"):
+        assert [body for _, _, body in fetched(target, name)] == numbers(5)
+    assert ready(source, "a") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "give --queue QUEUE or --all"),
+        (("--all", "--queue", "q"), "give --queue QUEUE or --all"),
+        (("--all", "--limit", "1"), "--all empties each queue"),
+        (("--all", "--to-queue", "r"), "--all empties each queue"),
+    ],
+)
+def test_one_queue_is_meant_or_all(logstore, tmp_path, words, text):
+    places = ("--from", tmp_path / "a", "--to", tmp_path / "b")
+    assert text in logstore("shovel", *places, *words, code=2).err
+
+
+def test_all_are_those_of_a_directory(logstore, tmp_path):
+    words = ("shovel", "--from", "amqp://rabbit", "--to", tmp_path / "b", "--all")
+    assert "--all needs a data directory" in logstore(*words, code=2).err
+
+
 def test_so_many_go_to_another_queue_as_are_asked_for(logstore, sides, tmp_path):
     source, target = sides
     declare(source)
