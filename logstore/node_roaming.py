@@ -198,7 +198,7 @@ class NodeRoaming:
             self._let_go(number, told=False)
         elif number not in self._logs and self._taking.get(number) is not takeover:
             self._taking[number] = takeover
-            self._read_on(partial(self._own, number, takeover))
+            self._read_on(partial(self._replay, number, takeover))
         claim = ownership.owner_of(number)
         if claim != self._claims.get(number):
             self._claims[number] = claim
@@ -206,6 +206,20 @@ class NodeRoaming:
                 self.neighbours.know(claim.word.node.encode(), _address(claim.word.address))
             self.roamers.moved(number)
             self._forget_others()
+
+    def _replay(self, number: int, takeover: Takeover, error: LogstoreError | None) -> None:
+        """What its journal comes to is worked out by another thread: of long queues it is much."""
+        replayed = self._replayed.get(number)
+
+        def replay() -> LogstoreError | None:
+            if replayed is not None:
+                try:
+                    replayed.notes.freeze()
+                except LogstoreError as wrong:
+                    return wrong
+            return error
+
+        self._work(replay, partial(self._own, number, takeover))
 
     def _own(self, number: int, takeover: Takeover, error: LogstoreError | None) -> None:
         """All queues are known that there were when it was taken over: of those that are not, the
