@@ -6,13 +6,13 @@ It makes one topic, of one partition, which holds nothing (``scratch.py``); noth
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from logstore.cluster import kinds, own_rules
 from logstore.cluster.brokers import Use
 from logstore.cluster.claims import BEAT, CLAIM, Word, batch_of
 from logstore.cluster.client import Client
-from logstore.cluster.identity import Identity
+from logstore.cluster.identity import Identity, Then
 from logstore.cluster.membership import GROUP_RESOURCE, SESSION, SET, WANTED_MS
 from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.own_topics import OwnTopics
@@ -22,6 +22,8 @@ from logstore.errors import ClusterUnreachable, LogstoreError
 
 APPENDS: Final = 50
 TAKEOVERS: Final = 5
+TRIES: Final = 20
+AGAIN_S: Final = 0.5
 SLOW_S: Final = 0.25  # an append takes 10 ms where brokers are near, and have disks of their own
 STALLS_S: Final = 2.0  # a take-over; a client notices
 # What Kafka's own operators go by: more replicas of a broker take minutes to move when it ends.
@@ -176,7 +178,7 @@ class Examination:
 
     async def appends(self) -> "_Found":
         """One record after another, with acks=all."""
-        identity: Identity = await self._told(self._client.identities.anybody)
+        identity = await self._identity(self._client.identities.anybody)
         log = _Appending(self._scratch, identity, self._told)
         times = sorted([await log.append(BEAT) for _ in range(APPENDS)])
         middle, most = median(times), times[-1]
@@ -187,12 +189,24 @@ class Examination:
             return [(FINDING, text, figures)]
         return [(OK, text, figures)]
 
+    async def _identity(self, ask: Callable[[Then], object]) -> Identity:
+        """A broker that has just begun gives none for a while. Raises ClusterUnreachable."""
+        for _ in range(TRIES - 1):
+            try:
+                return cast("Identity", await self._told(ask))
+            except ClusterUnreachable:
+                await self._told(self._pause)
+        return cast("Identity", await self._told(ask))
+
+    def _pause(self, then: Callable[[None], object]) -> None:
+        self._scratch.call_at(self._scratch.now() + AGAIN_S, partial(then, None))
+
     async def takeovers(self) -> "_Found":
         """A name's next producer, and its claim; 6 s pass before, where a node was killed."""
         times = []
         for _ in range(TAKEOVERS):
             began = self._scratch.now()
-            identity: Identity = await self._told(self._scratch.named)
+            identity = await self._identity(self._scratch.named)
             await _Appending(self._scratch, identity, self._told).append(CLAIM)
             times.append(self._scratch.now() - began)
         middle, most = median(times), max(times)
@@ -210,7 +224,7 @@ class Examination:
         replicas = own_rules.replicas_of(brokers)
         left = max(0, brokers * REPLICAS_OF_BROKER // replicas - partitions)
         text = (
-            f"{len(entries)} topics, {partitions} partitions; by {REPLICAS_OF_BROKER} replicas a "
+            f"topics: {len(entries)}, partitions: {partitions}; by {REPLICAS_OF_BROKER} replicas a "
             f"broker there is room for {left} more, each of them a queue of one priority"
         )
         figures = {"topics": len(entries), "partitions": partitions, "left": left}

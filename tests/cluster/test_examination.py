@@ -8,7 +8,7 @@ from logstore.cluster import kinds
 from logstore.cluster.examination import CHECKS, FINDING, OK, Examination
 from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.scratch import TOPIC, Scratch
-from logstore.errors import Failed
+from logstore.errors import ClusterUnreachable, Failed
 
 WANTED = [OwnTopic("__logstore-a", 3, {"retention.ms": "9"})]
 
@@ -49,7 +49,7 @@ def test_all_is_looked_at_and_nothing_made_but_the_scratch_topic(node):
     assert list(findings(found)) == ["topics"]
     assert node.topics.names() == [TOPIC.name]
     assert "of 50" in found["append"][0][1]
-    assert "1 topics, 1 partitions" in found["room"][0][1]
+    assert "topics: 1, partitions: 1;" in found["room"][0][1]
 
 
 def test_topics_that_are_there_are_looked_at(node):
@@ -100,3 +100,18 @@ def test_one_that_is_away_is_all_that_is_told(node):
     found = examined(node)
     assert list(found) == ["reached"]
     assert "the cluster can't be reached: connection refused" in findings(found)["reached"]
+
+
+def test_a_broker_that_has_just_begun_is_asked_again(node):
+    anybody, asked = node.identities.anybody, []
+
+    def loading(then):
+        asked.append(node.now())
+        if len(asked) < 3:
+            then(ClusterUnreachable("the cluster gives no id for a producer: error 14"))
+        else:
+            anybody(then)
+
+    node.identities.anybody = loading
+    assert list(findings(examined(node))) == ["topics"]
+    assert len(asked) == 3
