@@ -4,11 +4,12 @@ import json
 import signal
 import urllib.request
 from base64 import b64encode
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 import pika
 import pytest
+from celery_parts import Shop
 from cluster_nodes import Cluster
 from waiting import until
 
@@ -108,6 +109,18 @@ def take(channel, queue, found):
     if body is not None:
         found.append(body)
     return True
+
+
+def test_celerys_results_and_commands_go_between_nodes(nodes, tmp_path):
+    with channel(nodes[0]) as a, channel(nodes[1]) as b:
+        know_each_other(a, b)
+    with closing(Shop(tmp_path / "shop", nodes[1].amqp)) as there:
+        there.worker()
+        with closing(Shop(tmp_path / "shop", nodes[0].amqp)) as here:
+            ask = here.ask()
+            wanted = [2 * n for n in range(20)]
+            assert ask("[it.get(T) for it in [add.delay(n, n) for n in range(20)]]") == wanted
+            assert ask("app.control.ping(timeout=T, limit=1)") == [{"one@here": {"ok": "pong"}}]
 
 
 def test_what_no_connection_has_for_itself_is_used_from_the_other_node(nodes):

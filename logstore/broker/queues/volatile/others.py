@@ -155,7 +155,8 @@ class _OfNode:
         self._stale: dict[Key, _Entry] = {}  # was not said again yet, since the node began anew
         self._stale_bindings: set[tuple[bytes, Binding]] = set()
         self._leaving: list[_Entry] = []
-        self._lost = 0  # how often it was lost
+        self._is_lost = False
+        self._lost = 0  # how often it was, and came again
         name = node.decode("utf-8", "backslashreplace")
         self._way = Way(name, partial(of.reached.owner, node), of.around.parked)
 
@@ -165,16 +166,20 @@ class _OfNode:
         """As Others.moved."""
         owner = self._of.reached.owner(self._node)
         if owner is None:
+            if not self._is_lost:
+                self._is_lost = True
+                self._of.around.after(LOST_S, partial(self._late, self._lost))
+        elif self._is_lost:
+            self._is_lost = False
             self._lost += 1
-            self._of.around.after(LOST_S, partial(self._late, self._lost))
-        elif not self._asking:
+        if owner is not None and not self._asking:
             self._asking = True
             owner.ask(TABLE, ANEW, self._told)
         for queue, entry in list(self._shown.items()):
             queue.sit(self._seat(queue, entry))
 
     def _late(self, lost: int) -> None:
-        if lost == self._lost and self._of.reached.owner(self._node) is None:
+        if self._is_lost and lost == self._lost:
             self._leave_all()
 
     def leave(self) -> None:
