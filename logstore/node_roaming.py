@@ -16,6 +16,7 @@ from logstore.broker.queues.journal import SettlementNotes
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.named import Named
 from logstore.broker.queues.queue import Home, Queue
+from logstore.broker.queues.roaming.outlets import BATCH_BYTES_MAX
 from logstore.broker.queues.roaming.partition import Around
 from logstore.broker.queues.roaming.queue import RoamingQueue
 from logstore.broker.queues.roaming.roamers import Roamers
@@ -56,6 +57,7 @@ JOURNAL: Final = OwnTopic(
         "cleanup.policy": "delete",
         "retention.ms": "-1",
         "retention.bytes": "-1",
+        "max.message.bytes": str(BATCH_BYTES_MAX),  # what a turn has settled is one batch
         # Leaders forget producers by the time of their batches: no clock of a node may end a fence.
         "message.timestamp.type": "LogAppendTime",
     },

@@ -108,7 +108,7 @@ class StateLog(TakenLog):
         note = self.notes.freeze()()
         parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
         self._number += 1
-        mark = 0
+        self._since = mark = 0  # where it can't be, too: it is large, and not tried with each append
         try:
             beat = self._takeover.say_beat()
             for part, data in enumerate(parts):
@@ -118,7 +118,6 @@ class StateLog(TakenLog):
         except LogstoreError as error:
             log.warning("%s: its state could not be saved: %s", self.name, error)
             return
-        self._since = 0
         self._saving = beat, mark
 
     def _look(self) -> None:

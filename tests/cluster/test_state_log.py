@@ -7,6 +7,7 @@ from owning_nodes import batch, pass_time, some_nodes, words
 
 from logstore.cluster import state_log
 from logstore.cluster.state_log import Replayed, StateLog
+from logstore.errors import ClusterBehind
 from logstore.records.decode import decode
 
 
@@ -88,3 +89,17 @@ def test_offsets_are_what_they_will_be_though_beats_are_said_between(nodes):
     }  # fmt: skip
     assert standing.items() <= after.notes.at.items()
     assert "16" in standing
+
+
+def test_a_state_that_is_refused_is_not_tried_with_each_append(nodes, monkeypatch):
+    log = owned(nodes, 0)
+    tried = []
+
+    def refused(snapshot=-1):
+        tried.append(log.end)
+        raise ClusterBehind("much is not acknowledged")
+
+    monkeypatch.setattr(nodes[0].owns.served(0), "say_beat", refused)
+    size = batch(b"10").size
+    fill(nodes, log, 30, 10)
+    assert 1 <= len(tried) <= 30 * size // state_log.EVERY_BYTES
