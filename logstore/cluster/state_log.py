@@ -108,7 +108,7 @@ class StateLog(TakenLog):
         note = self.notes.freeze()()
         parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
         self._number += 1
-        self._since = mark = 0  # where it can't be, too: it is large, and not tried with each append
+        self._since = mark = 0  # not tried with each append, where it can't be
         try:
             beat = self._takeover.say_beat()
             for part, data in enumerate(parts):

@@ -6,6 +6,7 @@ What is settled of them is told to it; what the journal had of them before is wh
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, Protocol, cast
 
 from logstore.broker.deduplication.deduplication import Deduplication
@@ -13,7 +14,7 @@ from logstore.broker.queues.deaths import DeadLetter
 from logstore.broker.queues.dying import Sent
 from logstore.broker.queues.holding import Holding
 from logstore.broker.queues.journaling import RETRY_MS, Journaling, Touched
-from logstore.broker.queues.lane import Windows
+from logstore.broker.queues.lane import Lane, Windows
 from logstore.broker.queues.lane_logs import LaneLogs
 from logstore.broker.queues.message import Showing
 from logstore.broker.queues.opening import Logs, Work
@@ -94,6 +95,8 @@ class JournalPartition:
         )  # fmt: skip
         self._trimming = Trimming()
         self._seats: dict[RoamingQueue, _Seat] = {}
+        # Those that have a log which has failed, or could not be opened: when they are seated anew.
+        self._failed: dict[RoamingQueue, tuple[int, Home]] = {}
         self._lost = False
 
     @property
@@ -110,7 +113,8 @@ class JournalPartition:
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""
         its = _Home(home, self._lane_logs, self._journaling.touched, queue)
-        seat = _Seat(queue, its, lanes, self._catch_up, self._standing)
+        failed = partial(self._seat_failed, queue, home)
+        seat = _Seat(queue, its, lanes, self._catch_up, self._standing, failed)
         self._seats[queue] = seat
         seat.used()
         return seat
@@ -125,6 +129,29 @@ class JournalPartition:
 
         self._around.work(work, lambda _: then())
 
+    def _seat_failed(self, queue: RoamingQueue, home: Home) -> None:
+        """A log of it has failed, or could not be opened: another one may go on."""
+        if queue in self._seats and queue not in self._failed:
+            self._failed[queue] = self.clock() + RETRY_MS, home
+            self._around.alarm(self, self.clock() + RETRY_MS)
+
+    def _seat_anew(self) -> None:
+        """Those of which a log has failed: what is not settled of them comes again."""
+        now_ms = self.clock()
+        due = {it: home for it, (at, home) in self._failed.items() if at <= now_ms}
+        for queue in due:
+            self._seats[queue].stock.flush()
+        self._journaling.end_turn()
+        if self._journaling.failing:
+            self._around.alarm(self, now_ms + RETRY_MS)
+            return
+        for queue, home in due.items():
+            del self._failed[queue]
+            before = self._seats[queue]
+            log.warning("queue %d: it is served anew, since a log of it has failed", queue.id)
+            self._trimming.gone(before)
+            queue.sit(self.seat(queue, home, before.stock.names()))
+
     def lanes_came(self, queue: RoamingQueue, lanes: Sequence[int]) -> None:
         """There are messages of these priorities, if there were none."""
         self._seats[queue].found(lanes)
@@ -132,6 +159,7 @@ class JournalPartition:
     def unseat(self, queue: RoamingQueue) -> None:
         """It is deleted."""
         seat = self._seats.pop(queue, None)
+        self._failed.pop(queue, None)
         if seat is None:
             return
         self._journaling.leave_out(seat)
@@ -193,6 +221,8 @@ class JournalPartition:
         self._journaling.retry()
         if self._trimming.due_ms <= self.clock():
             self._trim()
+        if any(at <= self.clock() for at, _ in self._failed.values()):
+            self._seat_anew()
 
     def _trim(self) -> None:
         found, now_ms, logs = self._trimming.look(), self.clock(), self._around.logs
@@ -226,14 +256,19 @@ class _Seat(Queue):
         lanes: Sequence[int],
         catch_up: Callable[[Sequence[Log], Callable[[], None]], None],
         standing: Standing,
+        failed: Callable[[], None],
     ) -> None:
+        """``failed`` is told that one of its logs has."""
         super().__init__(queue.id, queue.facts, home, None, lanes, queue.policy)
         self.counts = queue.counts
         self._catch_up = catch_up
         self._standing = standing
+        self._told_failed = failed
 
     def look(self) -> None:
         """As Queue.look."""
+        if not self.gone and any(map(_has_failed, self.stock.order)):
+            self._told_failed()
         if self.gone or self._is_sure():
             super().look()
 
@@ -283,6 +318,10 @@ class _Seat(Queue):
         for number in lanes:
             self.stock.lane(number)
         self.wake()
+
+
+def _has_failed(lane: Lane) -> bool:
+    return lane.failed is not None or (lane.log is not None and lane.broken)
 
 
 class _Home:

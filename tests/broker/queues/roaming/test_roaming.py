@@ -8,12 +8,13 @@ from queue_parts import KINDS_WITH_NOTES, Channel, Consumer, Time
 from roaming_parts import PARTITIONS, Common, RoamingNode, settled_of
 from storage_kit import Opened
 
+from logstore.broker.queues.journaling import RETRY_MS
 from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.queue import PATIENCE_MS
 from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.routing.refusals import UnknownType
-from logstore.errors import NotOwned
+from logstore.errors import ClusterUnreachable, LogFailed, NotOwned
 
 
 @pytest.fixture
@@ -335,3 +336,68 @@ def test_what_the_next_owner_has_not_read_yet_stays_settled(nodes):
     b.own_all()
     assert b.bodies(b"q") == []
     assert settled_of(common, queue.id)[0].cursor == 4
+
+
+def test_a_lane_that_could_not_be_opened_is_opened_later(nodes):
+    a, _ = nodes
+    [queue, _] = declared(nodes)
+    a.publish(b"q", b"1")
+    opens, common = a.common.open, a.common
+
+    def refused(lane, settings):
+        raise ClusterUnreachable("no broker leads it")
+
+    common.open = refused
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.run()
+    assert consumer.had == []
+    a.later(RETRY_MS)  # and again
+    common.open = opens
+    a.later(RETRY_MS)
+    a.run(until=lambda: consumer.had)
+    assert consumer.bodies == [b"1"]
+
+
+class Failing(MemoryLog):
+    """A lane as one node has it, until that log fails."""
+
+    failed = False
+
+    def __init__(self, log):
+        super().__init__(log.name)
+        for batch in log.read(0, 1 << 30):
+            self.append(batch)
+
+    def check_failure(self):
+        if self.failed:
+            raise LogFailed(self.name)
+
+    def fail(self):
+        self.failed = True
+        for wake in list(self._watchers.values()):
+            wake()
+
+
+def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
+    a, b = nodes
+    [queue, _] = declared(nodes)
+    b.publish(b"q", b"1", b"2")
+    [(lane, log)] = a.common.logs.items()
+    a.common.logs[lane] = failing = Failing(log)
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.run(until=lambda: len(consumer.had) == 2)
+    consumer.channel.ack(consumer.had[0][0])
+    a.run()
+    consumer.forget()
+    a.common.logs[lane] = log
+    failing.fail()
+    b.publish(b"q", b"3")
+    a.run()
+    assert consumer.had == []
+    a.later(RETRY_MS)
+    a.run(until=lambda: len(consumer.had) == 2)
+    assert consumer.bodies == [b"2", b"3"], "what was acknowledged stays so"
