@@ -19,7 +19,7 @@ from logstore.cluster.cluster_log import ClusterLog
 from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.waiters import WaitFor
 from logstore.cluster_topics import ClusterTopics
-from logstore.errors import Failed, LogstoreError, TopicExists, UnknownTopic
+from logstore.errors import Failed, LogstoreError, Refused, TopicExists, UnknownTopic
 from logstore.kept_queues import Lane, LaneTrim, QueueKeeper
 from logstore.log import Log
 
@@ -198,9 +198,25 @@ class ClusterQueues:
 
     def _grow(self, name: str, count: int, then: Then) -> None:
         def grown(error: LogstoreError | None) -> None:
+            if error is None:
+                has(count)
+            elif isinstance(error, Refused):  # another node was quicker: that is seen late here
+                self._client.admin.partitions(name, partial(counted, error))
+            else:
+                then(error)
+
+        def counted(refused: Refused, found: int | LogstoreError) -> None:
+            if isinstance(found, LogstoreError):
+                then(found)
+            elif found >= count:
+                has(found)
+            else:
+                then(refused)
+
+        def has(partitions: int) -> None:
             entry = self._client.catalogue.entries.get(name)
-            if error is None and entry is not None and entry.partitions < count:
-                self._client.catalogue.made(name, Entry(entry.id, count))
-            then(error)
+            if entry is not None and entry.partitions < partitions:
+                self._client.catalogue.made(name, Entry(entry.id, partitions))
+            then(None)
 
         self._client.admin.grow(name, count, grown)

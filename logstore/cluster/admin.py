@@ -194,6 +194,19 @@ class Admin:
 
         self._brokers.ask_any(kinds.DESCRIBE_CONFIGS, request, answered, Use.SLOW)
 
+    def partitions(self, name: str, then: Then) -> None:
+        """``then`` gets how many the topic has, as some broker knows; 0: there is none."""
+        m = kinds.METADATA.messages()
+        request = m.Request([m.Topic(name=name)], allow_auto_topic_creation=False)
+
+        def answered(answer: Any) -> None:  # noqa: ANN401
+            if isinstance(answer, LogstoreError):
+                then(answer)
+            else:
+                then(sum(len(it.partitions) for it in answer.topics if it.error_code == 0))
+
+        self._brokers.ask_any(kinds.METADATA, request, answered, Use.SLOW)
+
     def replicas(self, names: Sequence[str], then: Then) -> None:
         """``then`` gets of each topic that is there how many each partition has at the least."""
         m = kinds.METADATA.messages()
