@@ -3,10 +3,12 @@
 from dataclasses import replace
 from itertools import count
 
+from queue_parts import DEADLINE_S, Channel
 from relay_kit import Joined
 from roaming_parts import RoamingNode
 
 from logstore.broker.queues.away.seat import AwaySeat
+from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.volatile.nodes import VolatileNodes
 
 
@@ -57,6 +59,7 @@ class Pair:
 
     def __init__(self, a, b):
         self.nodes = self.a, self.b = a, b
+        self.news = b.news = a.news  # of threads of either
         for asker, owner in ((a, b), (b, a)):
             asker.link = Joined(owner, asker, asked=dict(owner.volatile.asked))
         for node in self.nodes:
@@ -66,8 +69,7 @@ class Pair:
         """It reaches the other one."""
         other = self.a if node is self.b else self.b
         node.link.connect(me=node.name, run=False)
-        while not node.link.owner.ready:
-            self.step()
+        self.run(until=lambda: node.link.owner.ready)
         node.volatile.moved(other.name)
         self.run()
 
@@ -86,14 +88,19 @@ class Pair:
                 moved = bool(link.take()) or moved
         for node in self.nodes:
             node.turn()
-            moved = moved or bool(node.turns.left or node.calls or node.busy)
+            moved = moved or bool(node.turns.left or node.calls)
         return moved
 
     def run(self, until=lambda: True):
         """Until nobody has anything to say or to do."""
         for _ in range(10_000):
-            if not self.step() and until():
+            if self.step():
+                continue
+            if until() and not any(it.busy for it in self.nodes):
                 return
+            with self.news:
+                if not any(it.calls for it in self.nodes):
+                    assert self.news.wait(DEADLINE_S), "nothing comes"
         raise AssertionError("it never ends")
 
     def declare(self, node, name, **given):
@@ -117,8 +124,6 @@ class Pair:
         return found
 
     def get(self, node, name):
-        from queue_parts import Channel
-
         told = []
         node.vhost.queue(name).get(Channel(), True, told.append)
         self.run(until=lambda: told)
@@ -126,6 +131,4 @@ class Pair:
 
 
 def _facts(name, *, exclusive=False, auto_delete=False, durable=False):
-    from logstore.broker.queues.limits import QueueFacts
-
     return QueueFacts(name, durable, exclusive, auto_delete)
