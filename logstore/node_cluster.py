@@ -39,6 +39,7 @@ from logstore.cluster_status import ClusterStatus
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
+from logstore.log import Log
 from logstore.node_roaming import JOURNAL, NodeRoaming
 from logstore.node_shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
@@ -65,6 +66,7 @@ OWN_TOPICS: Final = (FACTS, JOURNAL, CHANNELS, KEYS)
 
 TOKEN_BYTES: Final = 8
 ANNOUNCE_S: Final = 1.0
+REOPEN_S: Final = 1.0
 LEAVE_S: Final = 6.0  # to give up what is owned, and leave the group: each takes 2 s at the most
 LEFT: Final = b"__logstore-left"  # announced by a node that owns nothing any more
 
@@ -275,9 +277,24 @@ class NodeCluster:
         ]
         logs = await asyncio.gather(*opening)
         node = self._store.directory.store_id.encode()
-        self._fan_out = FanOut(logs, channels, node, self._turn.soon, now_ms, self._announced)
+        self._fan_out = FanOut(
+            logs, channels, node, self._turn.soon, now_ms, self._announced, self._reopen_channels
+        )  # fmt: skip
 
         self._stop = self.topics.tell(self._topic_changed)
+
+    def _reopen_channels(self, number: int, then: Callable[[Log], object]) -> None:
+        """As FanOut's ``reopen``."""
+
+        def opened(found: Log | LogstoreError) -> None:
+            if self._closing:
+                return
+            if isinstance(found, LogstoreError):
+                self._after(REOPEN_S, partial(self._reopen_channels, number, then))
+            else:
+                then(found)
+
+        self.topics.begin_open(CHANNELS.name, number, opened)
 
     def _announced(self, topic: bytes) -> None:
         """Another node has made it."""

@@ -48,13 +48,15 @@ class FanOut:
         soon: Callable[[Callable[[], object]], object],
         clock: Callable[[], int],
         made: Callable[[bytes], object] = lambda name: None,
+        reopen: Callable[[int, Callable[[Log], object]], object] = lambda number, then: None,
     ) -> None:
         """``node``: what no other is called. ``soon``: at the end of a turn, from any thread.
 
-        ``made`` is told what another node has announced.
+        ``made`` is told what another node has announced. ``reopen`` has another log opened, as
+        soon as that can be, in place of one that has failed.
         """
         self.lost = 0  # messages that the logs did not take
-        self._logs = logs
+        self._logs = list(logs)
         self._channels = channels
         self._node = node
         self._soon = soon
@@ -63,6 +65,9 @@ class FanOut:
             False: ((FROM, node),), True: ((FROM, node), (APART, None)),
         }  # fmt: skip
         self._made = made
+        self._reopen = reopen
+        self._reopening: set[int] = set()
+        self._closed = False
         self._out: dict[int, list[Stamped]] = {}
         self._next = [it.safe for it in logs]
         self._own: list[deque[int]] = [deque(maxlen=OWN_MAX) for _ in logs]  # marks of batches
@@ -73,6 +78,7 @@ class FanOut:
 
     def close(self) -> None:
         """Nothing leaves the node any more, nor comes."""
+        self._closed = True
         self._channels.abroad = self._channels.abroad_apart = None
         for stop in self._stops:
             stop()
@@ -140,6 +146,30 @@ class FanOut:
             self._telling = True
             log.warning("messages of channels do not reach other nodes: %s", error)
 
+    # Its logs
+
+    def _check(self, number: int) -> bool:
+        """Whether a log is as it should be; else another one is to be opened."""
+        try:
+            self._logs[number].check_failure()
+        except LogstoreError as error:
+            if number not in self._reopening:
+                log.warning("messages of channels between nodes may be lost: %s", error)
+                self._reopening.add(number)
+                self._reopen(number, partial(self._reopened, number))
+            return False
+        return True
+
+    def _reopened(self, number: int, its: Log) -> None:
+        self._reopening.discard(number)
+        if self._closed:
+            return
+        self._stops[number]()
+        self._logs[number], self._next[number] = its, its.safe
+        self._own[number].clear()
+        self._stops[number] = its.watch(self._news)
+        self._news()
+
     # In
 
     def _news(self) -> None:
@@ -158,6 +188,8 @@ class FanOut:
 
     def _pull(self, number: int, its: Log, unsafe: Unsafe) -> bool:
         """Whether there may be more of this log at once."""
+        if not self._check(number):
+            return False
         at = max(self._next[number], its.start)
         if at >= its.safe:
             return False

@@ -7,7 +7,7 @@ A partition is read from its leader, who may name a replica that is nearer (KIP-
 that it is told. That one is read from for a while, and as long as it answers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
@@ -57,6 +57,40 @@ class Follower(Protocol):
 
     def refused(self, code: int) -> None:
         """There is nothing to be had from that position on, for good."""
+
+
+class _Several:
+    """Those who follow one partition; as a Follower. Who is behind comes first."""
+
+    def __init__(self, followers: Sequence[Follower]) -> None:
+        self.followers = followers
+        self.place = followers[0].place
+
+    @property
+    def position(self) -> int:
+        """As Follower.position."""
+        return min(it.position for it in self.followers)
+
+    def _next(self) -> list[Follower]:
+        """Those that an answer is for: the others ask for what is further on."""
+        position = self.position
+        return [it for it in self.followers if it.position == position]
+
+    def fetched(self, got: Got) -> None:
+        """As Follower.fetched."""
+        for it in self._next():
+            it.fetched(got)
+
+    def refused(self, code: int) -> None:
+        """As Follower.refused."""
+        for it in self._next():
+            it.refused(code)
+
+
+def _each(follower: Follower | None) -> Sequence[Follower]:
+    if follower is None:
+        return ()
+    return follower.followers if isinstance(follower, _Several) else (follower,)
 
 
 class _Told(NamedTuple):
@@ -122,14 +156,24 @@ class Fetcher:
 
     def follow(self, follower: Follower) -> None:
         """From its position on, until ``leave``."""
-        self._followers[follower.place] = follower
-        self.brokers.want(follower.place[0])
+        place = follower.place
+        if follower not in _each(self._followers.get(place)):
+            self._put(place, [*_each(self._followers.get(place)), follower])
+        self.brokers.want(place[0])
         self.soon(self._look)
 
     def leave(self, follower: Follower) -> None:
         """It wants nothing more."""
-        if self._followers.get(follower.place) is follower:  # or another follows it by now
-            del self._followers[follower.place]
+        place = follower.place
+        those = _each(self._followers.get(place))
+        if follower in those:
+            self._put(place, [it for it in those if it is not follower])
+
+    def _put(self, place: Place, those: Sequence[Follower]) -> None:
+        if not those:
+            del self._followers[place]
+        else:
+            self._followers[place] = those[0] if len(those) == 1 else _Several(those)
 
     # Asking
 

@@ -118,10 +118,12 @@ class Partitions(Sequence[ClusterLog]):
         """There is news of a log."""
         try:
             log.check_failure()
-        except LogstoreError:
+        except LogstoreError as error:
             if self._logs.get(number) is log:
                 del self._logs[number]
                 self._failed(number)
+                # Where only its appends have failed, who reads it is told, too.
+                self._client.around.soon(partial(log.close, str(error)))
 
     def close(self, why: str) -> None:
         """All of them: whoever uses one, or waits for one, is told why."""

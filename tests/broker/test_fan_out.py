@@ -1,6 +1,7 @@
 """What is published at one node reaches those who listen at another."""
 
 import pytest
+from far_log import FarLog
 from memory_log import MemoryLog
 from turns_by_hand import Turns
 from written_chunks import Listener
@@ -21,9 +22,11 @@ class Node:
         self.channels = Channels()
         self.channels.attach(self.turns.soon)
         self.made = []
+        self.reopening = []
         self.fan_out = FanOut(
-            logs, self.channels, name, self.turns.soon, lambda: 1000, self.made.append
-        )
+            logs, self.channels, name, self.turns.soon, lambda: 1000, self.made.append,
+            lambda number, then: self.reopening.append((number, then)),
+        )  # fmt: skip
 
     def listen(self, name, *, pattern=False, apart=False):
         listener = Listener()
@@ -149,3 +152,26 @@ def test_what_a_node_has_sent_it_does_not_decode(nodes, logs, monkeypatch):
     assert len(decoded) == 5, "each by the other one"
     for it in listeners:
         assert [payload for _, _, payload in it.got] == [b"%d" % n for n in range(5)]
+
+
+def test_a_log_that_has_failed_is_replaced(nodes, logs):
+    failing = [FarLog("failing") for _ in logs]
+    for node in nodes:
+        node.fan_out.close()
+    a, b = nodes = [Node(b"a", logs), Node(b"b", failing)]
+    listener = b.listen(b"news")
+    for it in failing:
+        it.fail()
+        it.fail()
+    run(nodes)
+    a.publish(b"news", b"1")
+    run(nodes)
+    assert [number for number, _ in b.reopening] == [0, 1, 2, 3]
+    assert listener.got == []
+    for number, then in b.reopening:
+        then(logs[number])
+    a.publish(b"news", b"2")
+    b.publish(b"news", b"3")
+    run(nodes)
+    assert listener.got == [(b"news", None, b"3"), (b"news", None, b"2")]
+    assert len(b.reopening) == len(logs)

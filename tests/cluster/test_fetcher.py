@@ -138,10 +138,12 @@ def test_a_node_without_room_for_sessions_is_told_all_each_time(brokers):
 
 
 def test_a_topic_that_is_made_anew_begins_another_session(brokers):
-    brokers.fetcher.follow(Follows())
+    before = Follows()
+    brokers.fetcher.follow(before)
     brokers.answer(brokers.take()[-1])
     brokers.take()[-1](ClusterUnreachable("lost"))
     brokers.lead("a", OTHER)
+    brokers.fetcher.leave(before)
     brokers.fetcher.follow(Follows(position=4))
     brokers.pass_time(2)
     _, request, ids, _ = brokers.take()
@@ -262,3 +264,19 @@ def test_what_is_gone_for_good_is_told(brokers):
     assert brokers.asked == []
     brokers.fetcher.follow(Follows(partition=1))
     assert brokers.take()[1].forgotten == [("a", 0)]  # a node may still have it in its session
+
+
+def test_two_who_follow_one_partition_get_all_of_it_each(brokers):
+    behind, ahead = Follows(), Follows(position=4)
+    brokers.fetcher.follow(ahead)
+    brokers.fetcher.follow(behind)
+    for asked, records in ((0, b"abcd"), (4, b"ef"), (6, b"g")):
+        _, request, _, then = brokers.take()
+        assert [it.offset for it in request.asked] == [asked]
+        brokers.answer(then, got(records))
+    assert (behind.heard, ahead.heard) == ([b"abcd", b"ef", b"g"], [b"ef", b"g"])
+    brokers.fetcher.leave(behind)
+    _, request, _, then = brokers.take()
+    assert shown(request) == [("a", 0, 7)]
+    brokers.answer(then, got(b"h"))
+    assert (behind.heard[3:], ahead.heard[2:]) == ([], [b"h"])
