@@ -40,6 +40,7 @@ from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
+from logstore.node_asked_keys import AskedKeys
 from logstore.node_roaming import JOURNAL, NodeRoaming
 from logstore.node_shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
@@ -227,7 +228,7 @@ class NodeCluster:
 
     def link(self, house: House) -> Doorway:
         """Where other nodes come in."""
-        return self._roaming.door(house)
+        return self._roaming.door(house, AskedKeys(house))
 
     def join(self, queues: Callable[[], "Queues"], access: Access, address: str) -> None:
         """Show what other nodes change; own queues, and keys. ``address``: of the links."""
@@ -239,7 +240,7 @@ class NodeCluster:
         following = Following(opened, self._keeper.routing())
         self._keeper.follow(following.show, access.follow)
         self._roaming.join(opened, address)
-        self.keys.join(address)
+        self.keys.join(address, self._roaming.neighbours)
         assert self._fan_out is not None
         self._presence = Presence(
             self._name.encode(), address, self._fan_out.announce, self._after, self._turn.now,

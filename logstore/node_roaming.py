@@ -39,6 +39,7 @@ from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError, NotOwned
 from logstore.neighbours import Neighbours
+from logstore.node_asked_keys import AskedKeys
 from logstore.protocols.house import House, Work
 from logstore.protocols.relay import doorway
 from logstore.protocols.relay.door import Asked, RelayDoor
@@ -117,12 +118,13 @@ class NodeRoaming:
 
     # Its links
 
-    def door(self, house: House) -> Doorway:
-        """Where other nodes come in."""
-        asked: dict[int, Asked] = {**self.volatile.asked}
+    def door(self, house: House, keys: AskedKeys) -> Doorway:
+        """Where other nodes come in. ``keys``: what they ask about these."""
+        asked: dict[int, Asked] = {**self.volatile.asked, **keys.asked}
         self._door = doorway.made(
             house, self._node.encode(), self._secret, self._find, asked, self._vouch
         )
+        self._door.gone.append(keys.gone)
         return doorway.open(self._door)
 
     def _vouch(self, then: Callable[[], None]) -> bool:

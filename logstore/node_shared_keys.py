@@ -29,6 +29,8 @@ from logstore.cluster.waiters import WaitFor
 from logstore.errors import CorruptStore, LogstoreError, NotOwned
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
+from logstore.neighbours import Neighbours
+from logstore.node_asked_keys import Asking, Then
 from logstore.protocols.house import Work
 from logstore.records.decode import decode
 from logstore.turn import Turn
@@ -45,7 +47,7 @@ KEYS: Final = OwnTopic(
 )
 GROUP: Final = f"{PREFIX}keys-nodes"
 BOUNDS: Final = Bounds(8 << 20, row_bytes=128)
-NOT_HERE: Final = "another node serves it by now, or none does: try again"
+NOT_HERE: Final = "another node serves it by now, or none does"
 
 log: Final = logging.getLogger("logstore.cluster")
 
@@ -66,6 +68,8 @@ class NodeSharedKeys:
         self.ownership: Ownership | None = None  # None: it serves none
         self._gathered: dict[int, Gathered] = {}
         self._logs: dict[int, KeysLog] = {}
+        self._neighbours: Neighbours | None = None
+        self._asking = Asking()
 
     # As Logs
 
@@ -97,10 +101,13 @@ class NodeSharedKeys:
 
     # What it owns
 
-    def join(self, address: str) -> None:
+    def join(self, address: str, neighbours: Neighbours) -> None:
         """Become one of those that serve keys, which are made. ``address``: of this node's links,
-        for others.
+        for others; ``neighbours``: those that it has to others.
         """
+        assert self._keys is not None
+        self._neighbours = neighbours
+        self._keys.ask_owner = self._ask
         self.ownership = Ownership(
             self._client, self._wait_for, KEYS.name, self._node, address, self._membership,
             self._new_state, now_ms, self._changed, self._ending,
@@ -139,6 +146,17 @@ class NodeSharedKeys:
             keys.lose(number, why)
         else:
             keys.elsewhere[number] = why
+
+    def _ask(self, database: int, content: bytes, then: Then) -> Callable[[], object]:
+        """As Keys.ask_owner."""
+        claim = None if self.ownership is None else self.ownership.owner_of(database)
+        owner = None
+        if self._neighbours is not None and claim is not None and claim.word.node != self._node:
+            owner = self._neighbours.owner(claim.word.node.encode())
+        if owner is None:
+            then(NotOwned(f"{self._why(database, claim)}, and is not reached now: try again"))
+            return lambda: None
+        return self._asking.ask(owner, content, then)
 
     def _elsewhere(self, job: Callable[[], object]) -> object:
         return self._work(job, lambda _: None)

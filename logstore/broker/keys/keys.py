@@ -69,6 +69,7 @@ class Surroundings(Protocol):
 
 
 Told = Callable[[int, bytes, str], object]
+AskOwner = Callable[[int, bytes, Callable[[bytes | LogstoreError], None]], Callable[[], object]]
 
 
 class Keys:
@@ -97,6 +98,9 @@ class Keys:
         self._sure: dict[int, Callable[[], object]] = {}  # what each of these is to call
         self._doubting: dict[int, dict[Callable[[], object], None]] = {}  # who waits for that
         self._rewriting: dict[int, Rewriting] = {}  # of those that are served here by themselves
+        # Asks the process that serves a database to do something, for one who gets what it says,
+        # or why it says nothing. What it gives back is called when nobody waits for that any more.
+        self.ask_owner: AskOwner | None = None
         if apart is not None:
             self.elsewhere = {it: f"database {it} is not served yet" for it in range(DATABASES)}
         # Told of changes that could not be written: journal, turn, why.

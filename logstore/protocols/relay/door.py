@@ -80,6 +80,7 @@ class RelayDoor:
     failures: Failures = field(default_factory=lambda: Failures(0.0))
     traffic: DoorCounts = field(default_factory=DoorCounts)
     sessions: dict[Session, None] = field(default_factory=dict)
+    gone: list[Callable[[Asker], object]] = field(default_factory=list)  # told of links that end
     ending: dict[bytes, int] = field(default_factory=dict)  # links whose messages go back, by node
 
     def leave(self, which: Callable[[Named], bool]) -> None:

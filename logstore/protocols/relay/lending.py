@@ -79,6 +79,8 @@ class Lending:
         for it in lents:
             it.ended = True  # it takes nothing
         self.out = 0
+        for told_gone in self._door.gone:
+            told_gone(self)
         self._door.ends(node)
         steps = _ending(lents, fetched, live)
         self._door.slices.begin(steps, lambda _: self._door.ended(node), AT_ONCE)

@@ -55,6 +55,13 @@ class Unsaved(NamedTuple):
     each: bool  # of several commands; else they are one reply
 
 
+class Away(NamedTuple):
+    """What another node is asked to do for the client."""
+
+    give_up: Callable[[], object]  # nobody is there any more for what comes of it
+    blocks: bool  # nobody can say how long it takes
+
+
 class Queued(NamedTuple):
     """A command between MULTI and EXEC."""
 
@@ -69,12 +76,13 @@ class RespClient:
 
     # There are thousands: a dictionary of so many attributes takes 3 KiB.
     __slots__ = (
-        "_remembered_bytes", "_rest_s", "_rested", "active_at", "behind", "blocked", "changed",
+        "_remembered_bytes", "_rest_s", "_rested", "active_at", "away", "behind", "blocked",
+        "changed",
         "changing", "closed", "created_at", "cut_off", "database", "depends", "door", "everyone",
         "following", "form", "in_transaction", "known", "last_command", "library", "link",
         "login_until", "lost", "name", "no_evict", "no_touch", "notices", "now", "number", "out",
         "permits", "queue", "queue_bytes", "queue_failed", "queue_keyed",
-        "queue_publishes", "queued_under", "replying", "rest_until", "seat", "soft_over",
+        "queue_publishes", "queued_under", "relayed", "replying", "rest_until", "seat", "soft_over",
         "soft_until", "subscribed", "tracking", "units", "unsafe", "unsaved", "version", "watch",
         "working",
     )  # fmt: skip
@@ -127,6 +135,8 @@ class RespClient:
         self.in_transaction = False  # between EXEC and its last reply
         self.watch: Watch | None = None  # the keys that its next transaction depends on
         self.blocked: Blocked | None = None  # it waits for something to be under a key
+        self.away: Away | None = None
+        self.relayed = False  # it stands for a client of another node
         self.behind: dict[History, int] = {}  # from which offset it reads the history itself
         self.following: dict[History, int] = {}  # after CHANNEL.READ ... FOLLOW; likewise
         self.soft_over = False  # more is unsent than the soft limit allows

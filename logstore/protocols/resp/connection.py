@@ -12,6 +12,7 @@ from logstore.protocols.resp.command import Command, is_about_keys
 from logstore.protocols.resp.denials import NO_LOGIN, tell
 from logstore.protocols.resp.keys.rows import AT_ONCE, alone, not_held_up
 from logstore.protocols.resp.onlookers.party import Watch
+from logstore.protocols.resp.relaying import is_elsewhere, relayed_transaction
 from logstore.protocols.resp.replies import OK, PONG, bulk
 from logstore.slices import Steps, in_one_go
 
@@ -101,6 +102,8 @@ def _executed(client: RespClient, queue: Sequence[Queued], *, outdated: bool) ->
     if outdated:
         client.say(replies.null_array(client.version))
         return None
+    if keyed and is_elsewhere(client):
+        return relayed_transaction(client, queue)
     steps = _all_queued(client, queue)
     if keyed:
         return alone(client, steps)

@@ -27,10 +27,11 @@ from logstore.protocols.resp.keys import quick
 from logstore.protocols.resp.keys.rows import UNITS_A_COMMAND, not_held_up
 from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
+from logstore.protocols.resp.relaying import Asked, is_elsewhere, relayed
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.resp.whole import WholeRequests, written
-from logstore.protocols.resp.wrong import NOT_OWNED, TOO_LONG
+from logstore.protocols.resp.wrong import TOO_LONG
 from logstore.protocols.session import About, Buffer, Link
 from logstore.slices import Steps
 
@@ -102,6 +103,15 @@ class RespSession:
             },
         )
 
+    def stand_for(self, asked: Asked) -> None:
+        """Do what is asked for a client of another node."""
+        client = self._client
+        client.relayed, client.database = True, asked.database
+        with self._door.channels.lock:
+            client.speak(asked.version)
+        if asked.user:
+            client.come_in(asked.user)
+
     # The session of the server
 
     @property
@@ -113,7 +123,9 @@ class RespSession:
 
     @property
     def busy(self) -> bool:
-        blocked = self._client.blocked is not None  # of which nobody can say how long
+        away = self._client.away
+        # Of which nobody can say how long.
+        blocked = self._client.blocked is not None or (away is not None and away.blocks)
         working = self._waits_for_worker() and not blocked
         return self._held or self._held_up or working or bool(self._unsafe)
 
@@ -164,7 +176,7 @@ class RespSession:
         if not data:
             return self._late()
         count = quick.alike(data)
-        if not (count and self._is_idle() and self._is_plain(now) and self._keyed()):
+        if not (count and self.is_idle and self._is_plain(now) and self._keyed()):
             return None
         client, counts = self._client, self._door.counts
         if count == 1:
@@ -242,6 +254,8 @@ class RespSession:
 
     def close(self) -> None:
         """As Session.close."""
+        if self._client.away is not None:
+            self._client.away.give_up()
         self._client.seat.close()
         with self._door.channels.lock:
             self._client.cut_off = True
@@ -415,7 +429,8 @@ class RespSession:
             and not door.channels.under_way
         )
 
-    def _is_idle(self) -> bool:
+    @property
+    def is_idle(self) -> bool:
         """Whether all that it has asked for is answered."""
         client = self._client
         if not self._heard or self._begun is not None or client.out or client.working:
@@ -614,11 +629,6 @@ class RespSession:
         if keys.damage is not None and is_about_keys(command):
             self._reject(keys.damage.encode(), command)
             return True
-        if keys.elsewhere and is_about_keys(command):
-            why = keys.elsewhere.get(self._client.database)
-            if why is not None:
-                self._reject(why.encode(), command, NOT_OWNED)
-                return True
         if keys.eviction.bytes_max and not keys.taken and not keys.eviction.make_room():
             if "denyoom" not in command.flags:
                 return False
@@ -661,7 +671,8 @@ class RespSession:
                 self._door.onlookers.remember(client, command, arguments)
             if "write" in command.flags:
                 self._left -= WRITING_COMMANDS
-            steps = command.run(client, arguments)
+            away = is_elsewhere(client) and is_about_keys(command)
+            steps = relayed(client, arguments) if away else command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1
             return steps

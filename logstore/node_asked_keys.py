@@ -1,0 +1,96 @@
+"""What other nodes ask of this one about keys, for their clients; and what it asks of them.
+
+A question has a number of its asker, by which it may be given up: nobody waits for the answer any
+more, and what would be taken out of a list for that stays there.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from logstore.broker.queues.away.owner import Owner
+from logstore.errors import BrokenProtocol, Failed, LogstoreError
+from logstore.protocols.house import House
+from logstore.protocols.relay.door import Answered, Asked, Asker
+
+if TYPE_CHECKING:
+    from logstore.protocols.resp.relayed import Relayed
+    from logstore.protocols.session import Link, Session
+
+DO: Final = 16  # kinds of questions of the link: number, and what ``resp/relaying.py`` says
+GIVE_UP: Final = 17  # its number
+_NUMBER: Final = Struct(">Q")
+BYTES_MAX: Final = 64 << 20  # of one node, in questions without an answer
+
+Then = Callable[[bytes | LogstoreError], None]
+
+
+class Asking:
+    """What this node asks."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def ask(self, owner: Owner, content: bytes, then: Then) -> Callable[[], object]:
+        """``then`` gets the answer. What is given back: call it where nobody waits any more."""
+        number = _NUMBER.pack(next(self._numbers))
+        owner.ask(DO, number + content, then)
+        return lambda: owner.ask(GIVE_UP, number, lambda _: None)
+
+
+class AskedKeys:
+    """What this node is asked. In the sessions' thread."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._there: dict[Asker, dict[int, Relayed]] = {}  # those without an answer
+        self.asked: dict[int, Asked] = {DO: self._do, GIVE_UP: self._give_up}
+        self._new_session: Callable[[Link], Session] | None = None
+
+    def _do(self, asker: Asker, content: bytes, answered: Answered) -> None:
+        from logstore.protocols.resp.relayed import Relayed  # few are asked
+
+        number = _number_of(content)
+        there = self._there.setdefault(asker, {})
+        if sum(it.bytes for it in there.values()) + len(content) > BYTES_MAX:
+            answered(Failed(f"a node asks for {BYTES_MAX} bytes at once at the most: try again"))
+            return
+
+        def done(answer: bytes | LogstoreError) -> None:
+            there.pop(number, None)
+            answered(answer)
+
+        its = Relayed(
+            self._sessions(), content[_NUMBER.size :], self._house.timer, self._house.soon, done
+        )
+        if not its.over:
+            there[number] = its
+
+    def _sessions(self) -> "Callable[[Link], Session]":
+        if self._new_session is None:
+            found = self._house.doorways.get("resp")
+            if found is None:  # it has no clients of its own
+                from logstore.protocols.resp import doorway
+
+                found = doorway.open(self._house)
+            self._new_session = found.new_session
+        return self._new_session
+
+    def _give_up(self, asker: Asker, content: bytes, answered: Answered) -> None:
+        its = self._there.get(asker, {}).pop(_number_of(content), None)
+        if its is not None:
+            its.give_up()
+        answered(b"")
+
+    def gone(self, asker: Asker) -> None:
+        """Its link has ended."""
+        for its in self._there.pop(asker, {}).values():
+            its.close()
+
+
+def _number_of(content: bytes) -> int:
+    if len(content) < _NUMBER.size:
+        raise BrokenProtocol("a question about keys has no number")
+    (number,) = _NUMBER.unpack_from(content)
+    return int(number)

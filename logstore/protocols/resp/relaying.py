@@ -1,0 +1,125 @@
+"""Commands about keys that another node serves: carried out there, for a client of this one.
+
+What is asked is a head (``Asked``), the user's name, and requests as Redis's clients write them:
+those of a transaction up to its EXEC, whose replies nobody wants, and the one whose reply is the
+answer.
+"""
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from logstore.errors import BrokenProtocol, LogstoreError, NotOwned
+from logstore.protocols.resp.client import Away, Queued, RespClient
+from logstore.protocols.resp.command import Command, found, is_about_keys
+from logstore.protocols.resp.replies import Version
+from logstore.protocols.resp.wrong import NOT_OWNED, Wrong
+from logstore.slices import GoOn, Steps, Wait
+
+FORMAT: Final = 1
+_VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
+_HEAD: Final = Struct(">BBBHI")  # format, RESP's version, database, size of the user, of the first
+# What may stand in a transaction beside commands about keys: it means the same at any node.
+ANYWHERE: Final = frozenset({"ping", "echo", "time", "publish", "spublish"})
+NO_COPIES: Final = "CLIENT TRACKING is served by the node that serves the database"
+NOT_IN_IT: Final = "can't be in a transaction about keys that another node serves"
+
+
+class Asked(NamedTuple):
+    """What another node is to do."""
+
+    version: Version
+    database: int
+    user: str
+    before: bytes  # requests, whose replies nobody wants
+    last: bytes  # the request
+
+    def written(self) -> bytes:
+        """As it is sent."""
+        user = self.user.encode()
+        head = _HEAD.pack(FORMAT, self.version, self.database, len(user), len(self.before))
+        return b"".join((head, user, self.before, self.last))
+
+
+def read(content: bytes) -> Asked:
+    """What was sent. Raises BrokenProtocol."""
+    if len(content) < _HEAD.size:
+        raise BrokenProtocol("commands from another node are cut off")
+    form, number, database, user_bytes, before_bytes = _HEAD.unpack_from(content)
+    version = _VERSIONS.get(number)
+    before_at = _HEAD.size + user_bytes
+    last_at = before_at + before_bytes
+    if form != FORMAT or version is None or last_at >= len(content):
+        raise BrokenProtocol(f"commands from another node in format {form}, known is {FORMAT}")
+    user = content[_HEAD.size : before_at].decode("utf-8", "replace")
+    return Asked(version, database, user, content[before_at:last_at], content[last_at:])
+
+
+def written(request: Sequence[bytes]) -> bytes:
+    """A request as clients write it."""
+    parts = [b"*%d\r\n" % len(request)]
+    for word in request:
+        parts += b"$%d\r\n" % len(word), word, b"\r\n"
+    return b"".join(parts)
+
+
+def is_elsewhere(client: RespClient) -> bool:
+    """Whether another node is to be asked about the keys of the client's database."""
+    keys = client.door.keys
+    return bool(keys.elsewhere) and client.database in keys.elsewhere and not client.relayed
+
+
+def relayed(client: RespClient, request: Sequence[bytes]) -> Steps:
+    """Have one command carried out there. Raises Wrong."""
+    command = found(request)
+    return _asking(client, (), request, blocks=command is not None and "blocking" in command.flags)
+
+
+def relayed_transaction(client: RespClient, queue: Sequence[Queued]) -> Steps:
+    """Have EXEC carried out there, of what was queued here. Raises Wrong."""
+    for it in queue:
+        command = found(it.arguments)
+        if command is None or not _may_go(command):
+            name = it.arguments[0].decode("utf-8", "backslashreplace")
+            raise Wrong(f"Transaction discarded because of: {name} {NOT_IN_IT}", "EXECABORT")
+    return _asking(client, [(b"MULTI",), *(it.arguments for it in queue)], (b"EXEC",))
+
+
+def _may_go(command: Command) -> bool:
+    return is_about_keys(command) or command.name in ANYWHERE
+
+
+def _asking(
+    client: RespClient,
+    before: Iterable[Sequence[bytes]],
+    last: Sequence[bytes],
+    *,
+    blocks: bool = False,
+) -> Steps:
+    if client.tracking is not None:
+        raise Wrong(NO_COPIES, NOT_OWNED)
+    ask = client.door.keys.ask_owner
+    if ask is None:
+        raise Wrong(client.door.keys.elsewhere[client.database], NOT_OWNED)
+    user = client.permits.who.user
+    asked = Asked(
+        client.version, client.database, user, b"".join(map(written, before)), written(last)
+    )
+    database = client.database
+
+    def begin(go_on: GoOn) -> None:
+        client.away = Away(ask(database, asked.written(), go_on), blocks)
+
+    return _answered(client, begin)
+
+
+def _answered(client: RespClient, begin: Wait) -> Steps:
+    try:
+        answer = yield begin
+    except NotOwned as error:
+        raise Wrong(str(error), NOT_OWNED) from None
+    except LogstoreError as error:
+        raise Wrong(f"it is not known whether another node has done it: {error}") from None
+    finally:
+        client.away = None
+    client.say(answer)

@@ -1,0 +1,239 @@
+"""Commands about keys that another node serves, carried out there."""
+
+import pytest
+from keys_kit import ApartDoor
+from redis.lock import Lock
+from redis_parts import request
+from resp_kit import user
+
+from logstore.errors import BrokenProtocol, ClusterUnreachable, NotOwned
+from logstore.protocols.resp.relayed import Relayed
+from logstore.protocols.resp.relaying import Asked, read
+from logstore.protocols.resp.session import RespSession
+
+OK = b"+OK\r\n"
+NIL = b"$-1\r\n"
+
+
+class Two:
+    """A node that serves database 0, and ``front``, which serves none and asks it."""
+
+    def __init__(self, **facts):
+        self.owner, self.front = ApartDoor(**facts), ApartDoor(**facts)
+        self.log = self.owner.own(0)
+        self.asked, self.given_up, self.fails = [], 0, None
+        self.front.keys.ask_owner = self.ask
+
+    def ask(self, database, content, then):
+        if self.fails is not None:
+            then(self.fails)
+            return lambda: None
+        its = Relayed(self.new_session, content, self, self.owner.around.soon, then)
+        self.asked.append(its)
+        return its.give_up
+
+    def new_session(self, link):
+        return RespSession(self.owner.door, self.owner.everyone, link)
+
+    # As house.Timer
+
+    def now(self):
+        return self.owner.now
+
+    def call_at(self, at, call):
+        self.due = at, call
+        return self
+
+    def cancel(self):
+        self.due = None
+
+    def pass_time(self, seconds):
+        self.owner.now += seconds
+        at, call = self.due
+        if at <= self.owner.now:
+            call()
+        self.go_on()
+
+    def go_on(self):
+        self.owner.sync(self.log)
+        self.front.look()
+
+
+@pytest.fixture
+def two():
+    return Two()
+
+
+@pytest.fixture
+def peer(two):
+    return Told(two, two.front.connect())
+
+
+class Told:
+    """A client of the front; all is synced before it looks for its replies."""
+
+    def __init__(self, two, peer):
+        self.two, self.peer = two, peer
+
+    def ask(self, *words):
+        return self.send(request(*words))
+
+    def send(self, data):
+        got = self.peer.send(data)
+        for _ in range(20):
+            self.two.go_on()
+            got += self.peer.new() + self.peer.wait(0)
+        return got
+
+
+def test_the_owner_answers_for_the_node_that_is_asked(two, peer):
+    assert peer.ask("SET", "a", "1") == OK
+    assert peer.ask("GET", "a") == b"$1\r\n1\r\n"
+    assert peer.ask("INCR", "a") == b":2\r\n"
+    assert b"WRONGTYPE" in peer.ask("LPUSH", "a", "x")
+    assert two.owner.connect().ask("GET", "a") == b"$1\r\n2\r\n"
+    assert len(two.owner.everyone) == 1
+
+
+def test_an_answer_waits_until_the_change_is_safe(two):
+    peer = two.front.connect()
+    assert peer.ask("SET", "a", "1") == b""
+    two.owner.around.end_turn()
+    two.front.look()
+    assert peer.new() == b""
+    assert peer.session.busy
+    two.go_on()
+    assert peer.new() == OK
+
+
+def test_replies_come_in_the_order_of_the_requests(two, peer):
+    data = b"".join(
+        request(*it)
+        for it in (("PING",), ("SET", "a", "1"), ("ECHO", "x"), ("GET", "a"), ("PING",))
+    )
+    assert peer.send(data) == b"+PONG\r\n" + OK + b"$1\r\nx\r\n$1\r\n1\r\n+PONG\r\n"
+
+
+def test_a_transaction_goes_as_one(two, peer):
+    assert peer.ask("MULTI") == OK
+    assert peer.ask("SET", "a", "1") == b"+QUEUED\r\n"
+    assert peer.ask("INCR", "a") == b"+QUEUED\r\n"
+    assert peer.ask("PING") == b"+QUEUED\r\n"
+    assert two.asked == []
+    assert peer.ask("EXEC") == b"*3\r\n+OK\r\n:2\r\n+PONG\r\n"
+    assert len(two.asked) == 1
+    assert len(two.log.batches) == 1
+
+
+@pytest.mark.parametrize("words", [("SELECT", 1), ("SUBSCRIBE", "c"), ("CLIENT", "ID")])
+def test_a_transaction_that_is_about_this_connection_is_not_done(two, peer, words):
+    peer.ask("MULTI")
+    peer.ask("SET", "a", "1")
+    peer.ask(*words)
+    assert b"EXECABORT" in peer.ask("EXEC")
+    assert two.asked == []
+    assert peer.ask("EXISTS", "a") == b":0\r\n"
+
+
+def test_what_waits_is_answered_when_something_comes_or_its_time_is_over(two, peer):
+    assert peer.ask("BLPOP", "list", 0) == b""
+    assert not peer.peer.session.busy
+    other = two.owner.connect()
+    other.ask("RPUSH", "list", "x")
+    two.go_on()
+    assert peer.send(b"") == b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n"
+    assert peer.ask("BLPOP", "list", 5) == b""
+    two.pass_time(6)
+    assert peer.send(b"") == b"*-1\r\n"
+    assert len(two.owner.everyone) == 1
+
+
+def test_nothing_is_taken_for_a_client_that_is_gone(two, peer):
+    assert peer.ask("BLPOP", "list", 0) == b""
+    peer.peer.session.close()
+    two.go_on()
+    assert two.owner.everyone == {}
+    other = two.owner.connect()
+    other.ask("RPUSH", "list", "x")
+    two.owner.sync(two.log)
+    other.new()
+    assert other.ask("LLEN", "list") == b":1\r\n"
+
+
+def test_whoever_waits_is_told_when_the_owner_is_another_one(two, peer):
+    assert peer.ask("BLPOP", "list", 0) == b""
+    two.owner.lose(0)
+    assert b"-NOTOWNED database 0 is served by node b" in peer.send(b"")
+
+
+def test_an_owner_that_is_none_any_more_says_so_and_asks_nobody(two, peer):
+    two.owner.keys.ask_owner = two.ask
+    two.owner.lose(0)
+    assert peer.ask("GET", "a") == b"-NOTOWNED database 0 is served by node b\r\n"
+    assert len(two.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotOwned("database 0 is not reached"), b"-NOTOWNED database 0 is not reached\r\n"),
+        (
+            ClusterUnreachable("the link is gone"),
+            b"-ERR it is not known whether another node has done it: the link is gone\r\n",
+        ),
+    ],
+)
+def test_an_owner_that_is_not_reached_is_told_in_one_line(two, peer, error, said):
+    two.fails = error
+    assert peer.ask("SET", "a", "1") == said
+    assert peer.ask("PING") == b"+PONG\r\n"
+    peer.ask("MULTI")
+    peer.ask("GET", "a")
+    assert peer.ask("EXEC") == said
+
+
+def test_what_hangs_on_one_node_is_refused(two, peer):
+    assert b"NOTOWNED" in peer.ask("WATCH", "a")
+    peer.ask("HELLO", 3)
+    peer.ask("CLIENT", "TRACKING", "ON")
+    assert b"NOTOWNED CLIENT TRACKING" in peer.ask("GET", "a")
+
+
+def test_answers_are_of_the_client_s_version(two, peer):
+    peer.ask("HELLO", 3)
+    assert peer.ask("GET", "a") == b"_\r\n"
+    peer.ask("HSET", "h", "f", "v")
+    assert peer.ask("HGETALL", "h").startswith(b"%1\r\n")
+
+
+def test_a_user_may_do_there_what_he_may_do_here():
+    rules = user("ada", "pw", redis="on ~a* +@all -flushdb")
+    two = Two(users=[rules])
+    peer = Told(two, two.front.connect())
+    assert b"NOAUTH" in peer.ask("GET", "a")
+    assert peer.ask("AUTH", "ada", "pw") == OK
+    assert peer.ask("SET", "a", "1") == OK
+    assert b"NOPERM" in peer.ask("SET", "b", "1")
+    assert b"NOPERM" in peer.ask("FLUSHDB")
+    assert len(two.asked) == 1
+
+
+def test_large_values_come_whole(two, peer):
+    value = b"v" * 3_000_000
+    assert peer.ask("SET", "a", value) == OK
+    assert peer.ask("GET", "a") == b"$3000000\r\n" + value + b"\r\n"
+
+
+def test_a_script_that_is_known_is_carried_out_there(two, peer):
+    script = Lock.LUA_RELEASE_SCRIPT
+    peer.ask("SET", "a", "1")
+    assert peer.ask("EVAL", script, 1, "a", "1") == b":1\r\n"
+    assert peer.ask("EXISTS", "a") == b":0\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 9, 12])
+def test_what_is_cut_off_is_refused(cut):
+    content = Asked(2, 0, "ada", b"", b"*1\r\n$4\r\nPING\r\n").written()
+    assert read(content).user == "ada"
+    with pytest.raises(BrokenProtocol):
+        read(content[:cut])
