@@ -237,7 +237,7 @@ class NodeRoaming:
         try:
             if error is not None:
                 raise error
-            log_ = StateLog(takeover, self._replayed.pop(number), now_ms, self._elsewhere)
+            log_ = StateLog(takeover, self._replayed.pop(number), now_ms, self._work)
             self._logs[number] = log_
             standing = Standing(takeover, ownership.group, monotonic, self._turn.soon)
             self._standings[number] = standing
@@ -246,9 +246,6 @@ class NodeRoaming:
             log.error("partition %d of the queues can't be served: %s", number, why)  # noqa: TRY400
             self._let_go(number, told=False)
             takeover.leave()
-
-    def _elsewhere(self, job: Callable[[], object]) -> object:
-        return self._work(job, lambda _: None)
 
     def _ending(self, number: int) -> None:
         """It is about to be given up: what is settled can be told still."""

@@ -9,7 +9,7 @@ snapshot, and what follows.
 import logging
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from logstore.cluster.taken_log import TakenLog
 from logstore.cluster.takeover import Takeover
@@ -23,7 +23,8 @@ SNAPSHOT: Final = b"__snapshot"
 FORMAT: Final = 1
 PART_BYTES: Final = 512 << 10  # of a snapshot: brokers take records of 1 MiB
 EVERY_BYTES: Final = 1 << 20  # that were appended since the last one
-_HEAD: Final = Struct(">BIII")  # format, number of the snapshot, of the part, how many parts
+# Format, number of the snapshot, of the part, how many parts, from where on records are not in it.
+_HEAD: Final = Struct(">BIIIQ")
 
 log: Final = logging.getLogger("logstore.cluster")
 
@@ -37,6 +38,7 @@ class Replayed:
         self.notes = make()
         self.number = 0  # of the last snapshot
         self._parts: list[bytes] = []
+        self._after: list[Batch] = []  # what the next snapshot may not have in it
 
     def apply(self, batch: Batch) -> None:
         """Raises CorruptStore, CorruptBatch, SchemaTooNew."""
@@ -46,11 +48,12 @@ class Replayed:
                 self._part(record.offset, record.value or b"")
                 return
         self.notes.appended(batch, batch.base_offset)
+        self._after.append(batch)
 
     def _part(self, offset: int, value: bytes) -> None:
         if len(value) < _HEAD.size:
             raise CorruptStore(f"offset {offset} is a part of a snapshot, and cut off")
-        form, number, part, parts = _HEAD.unpack_from(value)
+        form, number, part, parts, taken_at = _HEAD.unpack_from(value)
         if form > FORMAT:
             raise SchemaTooNew(
                 f"offset {offset} is a snapshot in format {form}, known is {FORMAT}: update this "
@@ -66,6 +69,9 @@ class Replayed:
         if len(self._parts) == parts:
             notes = self._make()
             notes.load(b"".join(self._parts))
+            self._after = [it for it in self._after if it.base_offset >= taken_at]
+            for it in self._after:
+                notes.appended(it, it.base_offset)
             self.notes, self._parts = notes, []
 
 
@@ -77,9 +83,11 @@ class StateLog(TakenLog):
         takeover: Takeover,
         replayed: Replayed,
         now_ms: Callable[[], int],
-        elsewhere: Callable[[Callable[[], object]], object],
+        elsewhere: Callable[[Callable[[], Any], Callable[[Any], None]], object],
     ) -> None:
-        """``elsewhere``: has something done by a thread that may wait. Raises as notes do."""
+        """``elsewhere``: has something done by a thread that may wait, and what comes of it told in
+        this one. Raises as notes do.
+        """
         super().__init__(takeover)
         self.notes: Notes = replayed.notes
         self.notes.freeze()  # reads all that was replayed, or says why it can't be
@@ -87,8 +95,10 @@ class StateLog(TakenLog):
         self._now_ms = now_ms
         self._elsewhere = elsewhere
         self._since = 0  # bytes that were appended since the last snapshot
-        # Of the snapshot that is on its way: the marks of the beat before it, and of its last part.
-        self._saving: tuple[int, int] | None = None
+        # Of the snapshot that is on its way: the marks of the beat before it, and of its last part,
+        # which is not known before the state is written out.
+        self._saving: tuple[int, int | None] | None = None
+        self._closed = False
         self._stop = self._log.watch(self._look)
 
     # Appending
@@ -104,28 +114,55 @@ class StateLog(TakenLog):
         return mark
 
     def _save(self) -> None:
-        """Append the whole state. What was appended of it without its end counts for nothing."""
-        note = self.notes.freeze()()
-        parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
-        self._number += 1
-        self._since = mark = 0  # not tried with each append, where it can't be
+        """Append the whole state as it is now, once another thread has written it out: what is
+        appended meanwhile is not in it. What was appended of it without its end counts for nothing.
+        """
+        taken_at, self._since = self._takeover.next_offset, 0  # not tried with each append
         try:
             beat = self._takeover.say_beat()
+        except LogstoreError as error:
+            self._failed(error)
+            return
+        self._saving = beat, None
+        note = self.notes.freeze()
+
+        def write() -> bytes | LogstoreError:
+            try:
+                return note()
+            except LogstoreError as error:
+                return error
+
+        self._elsewhere(write, lambda found: self._written(found, beat, taken_at))
+
+    def _written(self, note: bytes | LogstoreError, beat: int, taken_at: int) -> None:
+        self._saving = None
+        if self._closed:
+            return
+        self._number += 1
+        mark = 0
+        try:
+            if isinstance(note, LogstoreError):
+                raise note
+            parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
             for part, data in enumerate(parts):
-                head = _HEAD.pack(FORMAT, self._number, part, len(parts))
+                head = _HEAD.pack(FORMAT, self._number, part, len(parts), taken_at)
                 batch = encode([(head + data, SNAPSHOT, (), self._now_ms())])
                 mark = self._takeover.append(batch)
         except LogstoreError as error:
-            log.warning("%s: its state could not be saved: %s", self.name, error)
+            self._failed(error)
             return
         self._saving = beat, mark
 
+    def _failed(self, error: LogstoreError) -> None:
+        log.warning("%s: its state could not be saved: %s", self.name, error)
+
     def _look(self) -> None:
         """There is news of the log."""
-        if self._saving is not None and self.done > self._saving[1]:
-            before = self.offset_of(self._saving[0])
+        beat, mark = self._saving or (0, None)
+        if mark is not None and self.done > mark:
+            before = self.offset_of(beat)
             self._saving = None
-            self._elsewhere(lambda: self._trim(before))
+            self._elsewhere(lambda: self._trim(before), lambda _: None)
 
     def _trim(self, before: int) -> None:
         try:
@@ -135,4 +172,5 @@ class StateLog(TakenLog):
 
     def close(self) -> None:
         """Nobody looks after it any more."""
+        self._closed = True
         self._stop()

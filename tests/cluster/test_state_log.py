@@ -48,7 +48,7 @@ def owned(nodes, which):
     node.group.say(0)
     pass_time(nodes)
     taking = node.owns.served(0)
-    return StateLog(taking, node.found[0], lambda: 1, lambda call: node.jobs.append(call))
+    return StateLog(taking, node.found[0], lambda: 1, lambda *job: node.jobs.append(job))
 
 
 def fill(nodes, log, count, begin=0):
@@ -58,9 +58,14 @@ def fill(nodes, log, count, begin=0):
     for number in range(begin, begin + count):
         log.append(batch(b"%d" % number))
         pass_time(nodes, 0.1)
-        for job in node.jobs:
-            job()
-        node.jobs.clear()
+        work(node)
+
+
+def work(node):
+    """What other threads do."""
+    jobs, node.jobs = node.jobs, []
+    for job, then in jobs:
+        then(job())
 
 
 def test_the_next_owner_finds_what_was_saved_and_what_came_after(nodes):
@@ -103,3 +108,30 @@ def test_a_state_that_is_refused_is_not_tried_with_each_append(nodes, monkeypatc
     size = batch(b"10").size
     fill(nodes, log, 30, 10)
     assert 1 <= len(tried) <= 30 * size // state_log.EVERY_BYTES
+
+
+def test_what_is_appended_while_the_state_is_written_out_is_found_behind_it(nodes):
+    log = owned(nodes, 0)
+    nodes[0].jobs = []
+    for number in range(20):
+        log.append(batch(b"%d" % number))
+        pass_time(nodes, 0.1)
+    work(nodes[0])
+    pass_time(nodes, 0.1)
+    work(nodes[0])
+    pass_time(nodes, 0.1)
+    assert words(nodes[0], 0)[0] == ("beat", "0")
+    after = owned(nodes, 1)
+    assert after.notes.at == log.notes.at
+    assert sorted(after.notes.at, key=int) == [str(it) for it in range(20)]
+
+
+def test_a_state_that_is_written_out_too_late_is_not_appended(nodes):
+    log = owned(nodes, 0)
+    nodes[0].jobs = []
+    for number in range(20):
+        log.append(batch(b"%d" % number))
+    log.close()
+    end = log.end
+    work(nodes[0])
+    assert log.end == end
