@@ -256,6 +256,7 @@ class NodeRoaming:
         if its is not None:
             self._standings.pop(number).close()
             assert self._door is not None
+            self.roamers.leave(number)
             self._door.leave(lambda queue: self.roamers.partition_of(queue.id) == number)
             self.roamers.lose(number, told=told)
             its.close()

@@ -97,7 +97,7 @@ class JournalPartition:
         self._seats: dict[RoamingQueue, _Seat] = {}
         # Those that have a log which has failed, or could not be opened: when they are seated anew.
         self._failed: dict[RoamingQueue, tuple[int, Home]] = {}
-        self._lost = False
+        self._leaving = self._lost = False
 
     @property
     def holding(self) -> Holding:
@@ -112,12 +112,27 @@ class JournalPartition:
 
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""
-        its = _Home(home, self._lane_logs, self._journaling.touched, queue)
+        its = _Home(home, self._lane_logs, self._journaling.touched, queue, self._may_go)
         failed = partial(self._seat_failed, queue, home)
         seat = _Seat(queue, its, lanes, self._catch_up, self._standing, failed)
         self._seats[queue] = seat
         seat.used()
         return seat
+
+    def _may_go(self, call: Callable[[], object]) -> None:
+        """Have it called, if this node may delete queues that nobody consumes: those who did may be
+        at another that owns them.
+        """
+        if self._leaving:
+            return
+        if self._standing.sure:
+            call()
+        else:
+            self._standing.ask(call)
+
+    def leave(self) -> None:
+        """It is about to be given up, or is lost: its consumers go to where its queues are."""
+        self._leaving = True
 
     def _catch_up(self, logs: Sequence[Log], then: Callable[[], None]) -> None:
         """``then``, once all is here that stands in these logs now, or can't be had."""
@@ -335,6 +350,7 @@ class _Home:
         logs: Logs,
         touched: Callable[[Queue], None],
         queue: RoamingQueue,
+        may_go: Callable[[Callable[[], object]], None],
     ) -> None:
         self.logs = logs
         self.touched = touched
@@ -345,6 +361,7 @@ class _Home:
         self.clock, self.soon, self.alarm = home.clock, home.soon, home.alarm
         self._home = home
         self._queue = queue
+        self._may_go = may_go
 
     @property
     def gone(self) -> bool:
@@ -360,5 +377,8 @@ class _Home:
 
     def goes(self, queue: Queue) -> None:
         """As Home.goes: the queue of all nodes."""
-        if not queue.gone:
+        self._may_go(partial(self._goes, queue))
+
+    def _goes(self, queue: Queue) -> None:
+        if not queue.gone and not queue.subscriptions:
             self._home.goes(self._queue)  # type: ignore[arg-type]

@@ -122,6 +122,12 @@ class Roamers:
         partition.forget_all_but([it.id for it in self._homes])
         self._seat_all(number)
 
+    def leave(self, number: int) -> None:
+        """It is about to lose it: consumers of its queues are no longer there, and not gone."""
+        partition = self._owned.get(number)
+        if partition is not None:
+            partition.leave()
+
     def lose(self, number: int, *, told: bool = False) -> None:
         """It owns it no more. ``told``: what was settled can be told to the journal still."""
         partition = self._owned.pop(number, None)

@@ -401,3 +401,40 @@ def test_a_lane_whose_log_has_failed_goes_on_with_another(nodes):
     a.later(RETRY_MS)
     a.run(until=lambda: len(consumer.had) == 2)
     assert consumer.bodies == [b"2", b"3"], "what was acknowledged stays so"
+
+
+def test_a_queue_that_goes_with_its_last_consumer_stays_where_it_changes_its_owner(nodes):
+    a, b = nodes
+    [queue, _] = declared(nodes, auto_delete=True)
+    a.own_all()
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    a.publish(b"q", b"1")
+    for number in range(PARTITIONS):
+        a.roamers.leave(number)
+    queue.unsubscribe(consumer)  # as that of a node that looks for the owner now
+    a.lose_all()
+    b.own_all()
+    assert not queue.gone
+    assert b.bodies(b"q") == [b"1"]
+
+
+def test_a_node_that_is_not_sure_of_a_queue_does_not_delete_it(nodes):
+    a, _ = nodes
+    [queue, _] = declared(nodes, auto_delete=True)
+    standing = Standing()
+    standing.sure = True
+    for number in range(PARTITIONS):
+        a.roamers.own(number, a.common.journal(number), standing)
+    consumer = Consumer()
+    queue.subscribe(consumer)
+    standing.sure = False
+    queue.unsubscribe(consumer)
+    a.run()
+    assert not queue.gone
+    queue.subscribe(consumer)
+    standing.prove()
+    a.run()
+    assert not queue.gone, "it has a consumer again"
+    queue.unsubscribe(consumer)
+    assert queue.gone
