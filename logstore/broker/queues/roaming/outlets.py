@@ -21,6 +21,9 @@ class Opener(Protocol):
     def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
         """Have it opened, or made; ``then`` is called in this thread, later or at once."""
 
+    def unmake(self, queue: int) -> None:
+        """Have its logs deleted: they may have been made after those that the queue had had."""
+
     def parked(self, size: int) -> None:
         """So many bytes more, or less, wait for logs that are being opened."""
 
@@ -101,6 +104,8 @@ class Outlets:
                 waiting.unparked(None, 0, found)
             else:
                 self._put(found, batch, waiting)
+        if self._dropped:
+            self._opener.unmake(self._queue)
 
     @staticmethod
     def _put(log: Log, batch: Batch, waiting: Waiting) -> None:
@@ -112,5 +117,9 @@ class Outlets:
             waiting.unparked(log, mark + batch.record_count)
 
     def drop(self) -> None:
-        """The queue is gone."""
+        """The queue is gone. Another node that has deleted it may have done so before messages of
+        this node came.
+        """
         self._dropped = True
+        if any(it.log is not None for it in self._lanes.values()):
+            self._opener.unmake(self._queue)

@@ -201,10 +201,12 @@ class Roamers:
         self, queue: RoamingQueue, then: Callable[[LogstoreError | None], None]
     ) -> None:
         """As ``Roamers`` of a queue."""
+        self._delete_all(queue.id, then)
 
+    def _delete_all(self, queue: int, then: Callable[[LogstoreError | None], None]) -> None:
         def delete() -> LogstoreError | None:
             try:
-                self._lanes.delete_all(queue.id)
+                self._lanes.delete_all(queue)
             except LogstoreError as error:
                 return error
             return None
@@ -221,6 +223,15 @@ class Roamers:
             or self._lanes.crowded
             or any(it.crowded for it in self._owned.values())
         )
+
+    def unmake(self, queue: int) -> None:
+        """As Opener.unmake."""
+
+        def deleted(error: LogstoreError | None) -> None:
+            if error is not None:
+                log.warning("what queue %d had, which is deleted, is left: %s", queue, error)
+
+        self._delete_all(queue, deleted)
 
     def parked(self, size: int) -> None:
         """As Opener.parked."""

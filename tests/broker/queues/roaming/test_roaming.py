@@ -5,7 +5,7 @@ import random
 import pytest
 from memory_log import MemoryLog
 from queue_parts import KINDS_WITH_NOTES, Channel, Consumer, Time
-from roaming_parts import PARTITIONS, Common, RoamingNode, settled_of
+from roaming_parts import PARTITIONS, Common, Lane, RoamingNode, settled_of
 from storage_kit import Opened
 
 from logstore.broker.queues.journaling import RETRY_MS
@@ -438,3 +438,17 @@ def test_a_node_that_is_not_sure_of_a_queue_does_not_delete_it(nodes):
     assert not queue.gone, "it has a consumer again"
     queue.unsubscribe(consumer)
     assert queue.gone
+
+
+def test_what_came_to_a_queue_that_another_node_had_deleted_is_not_left(nodes):
+    a, b = nodes
+    _, queue = declared(nodes)
+    a.own_all()
+    b.publish(b"q", b"1")
+    a.delete(b"q")
+    a.run()
+    assert a.common.logs == {}
+    b.common.open(Lane(queue.id, 0), {})  # as its next message does
+    b.vhost.take(queue, None)
+    b.run()
+    assert b.common.logs == {}
