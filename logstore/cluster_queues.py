@@ -131,6 +131,13 @@ class ClusterQueues:
         if isinstance(log, ClusterLog):
             log.catch_up()
 
+    def begin_catch_up(self, log: Log, then: Callable[[], object]) -> None:
+        """As SharedLogs.begin_catch_up."""
+        if isinstance(log, ClusterLog):
+            log.begin_catch_up(lambda _: then())  # what is here is given out
+        else:
+            then()
+
     def trim_journal(self) -> None:
         """As QueueLogs.trim_journal: each trims itself."""
 

@@ -11,14 +11,14 @@ that are in sync, of which the topic says how many there are at the least.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from logstore.cluster.fetcher import Fetcher, Place
 from logstore.cluster.offsets import EARLIEST, LARGEST_TIME, LATEST, Offsets
 from logstore.cluster.tail import Tail
-from logstore.cluster.waiters import WaitFor, wait_until, wait_until_done
+from logstore.cluster.waiters import WaitFor, wait_until_done, when
 from logstore.cluster.writer import Identify, PartitionWriter, Writer
 from logstore.errors import (
     CorruptBatch,
@@ -295,8 +295,22 @@ class ClusterLog:
 
     def catch_up(self) -> None:
         """Return once all is here that stands there now. Raises what ``check_failure`` does."""
-        end, _ = self._wait_for(partial(self._offsets.at_time, self.place, LATEST))
-        wait_until(self, lambda: self.safe >= end, self._wait_for)
+        self._wait_for(self.begin_catch_up)
+        self.check_failure()
+
+    def begin_catch_up(self, then: Callable[[LogstoreError | None], object]) -> None:
+        """The same, where nothing waits: ``then`` is called; with why nobody can say what stands
+        there. In the loop's thread.
+        """
+
+        def ends(found: Any) -> None:  # noqa: ANN401
+            if isinstance(found, LogstoreError):
+                then(found)
+                return
+            end, _ = found
+            when(self, lambda: self.safe >= end, lambda: then(None))
+
+        self._offsets.at_time(self.place, LATEST, ends)
 
     def latest_timestamp(self) -> int:
         """As Log.latest_timestamp."""

@@ -84,20 +84,27 @@ def wait_until_done(log: Appended, upto: int, wait_for: WaitFor) -> None:
 
 def wait_until(log: Appended, holds: Callable[[], bool], wait_for: WaitFor) -> None:
     """Return once that holds, of which the log has news. Raises what ``check_failure`` does."""
-
-    def begin(then: Callable[[Any], None]) -> None:
-        def look() -> None:
-            if holds() or _has_failed(log):
-                stop()
-                then(True)
-
-        stop = log.watch(look)
-        look()
-
     if not holds():
-        wait_for(begin)
+        wait_for(lambda then: when(log, holds, lambda: then(True)))
     if not holds():
         log.check_failure()
+
+
+def when(log: Appended, holds: Callable[[], bool], then: Callable[[], object]) -> None:
+    """Call ``then`` once that holds, or the log has failed; at once where it does. In the loop's
+    thread.
+    """
+    told = False
+
+    def look() -> None:
+        nonlocal told
+        if not told and (holds() or _has_failed(log)):
+            told = True
+            stop()
+            then()
+
+    stop = log.watch(look)
+    look()
 
 
 def _has_failed(log: Appended) -> bool:

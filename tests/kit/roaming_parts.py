@@ -58,6 +58,9 @@ class Common:
     def catch_up(self, log):
         pass  # all is here
 
+    def begin_catch_up(self, log, then):
+        then()
+
     def lanes_of(self, queue):
         return [it.priority for it in sorted(self.logs) if it.queue == queue]
 

@@ -5,7 +5,6 @@ What is settled of them is told to it; what the journal had of them before is wh
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -21,6 +20,7 @@ from logstore.broker.queues.opening import Logs, Work
 from logstore.broker.queues.pending import NO_TIME
 from logstore.broker.queues.queue import Home, Queue, Then
 from logstore.broker.queues.roaming.queue import RoamingQueue
+from logstore.broker.queues.roaming.seat import Retrying
 from logstore.broker.queues.subscription import Channel, Got, Subscription
 from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
@@ -37,6 +37,9 @@ class SharedLogs(QueueLogs, Protocol):
 
     def catch_up(self, log: Log) -> None:
         """Return once all is here that stands in it now. May take long. Raises LogstoreError."""
+
+    def begin_catch_up(self, log: Log, then: Callable[[], object]) -> None:
+        """Have ``then`` called in this thread once that is so, or nobody can say."""
 
 
 class Around(NamedTuple):
@@ -135,14 +138,22 @@ class JournalPartition:
         self._leaving = True
 
     def _catch_up(self, logs: Sequence[Log], then: Callable[[], None]) -> None:
-        """``then``, once all is here that stands in these logs now, or can't be had."""
+        """``then``, once all is here that stands in these logs now, or can't be had.
 
-        def work() -> None:
-            for it in logs:
-                with suppress(LogstoreError):  # what is here is given out
-                    self._around.logs.catch_up(it)
+        No worker waits for it: where the cluster stalls, who fetches would keep others waiting.
+        """
+        left = len(logs)
 
-        self._around.work(work, lambda _: then())
+        def one() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self.soon(then)
+
+        if not logs:
+            then()
+        for it in logs:
+            self._around.logs.begin_catch_up(it, one)
 
     def _seat_failed(self, queue: RoamingQueue, home: Home) -> None:
         """A log of it has failed, or could not be opened: another one may go on."""
@@ -310,14 +321,22 @@ class _Seat(Queue):
         self._open_all()
 
         def got(found: Got | None) -> None:
-            if found is not None or self.gone:
+            if found is not None:
                 then(found)
+            elif self.gone:
+                gone()
             else:
                 self._catch_up(self.logs(), read)
 
+        def gone() -> None:
+            if isinstance(then, Retrying):
+                then.anew()
+            else:
+                then(None)
+
         def read() -> None:
             if self.gone:
-                then(None)
+                gone()
             else:
                 super(_Seat, self).get(channel, no_ack, then)
 

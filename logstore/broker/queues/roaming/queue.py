@@ -52,6 +52,10 @@ class _Getter:
         """As Retrying.retry."""
         self._of.park(self)
 
+    def anew(self) -> None:
+        """As Retrying.anew."""
+        self._of.get_anew(self)
+
 
 class Roamers(Protocol):
     """All roaming queues of a process, as each of them knows that."""
@@ -126,10 +130,17 @@ class RoamingQueue:
                 it.cancelled()
         getters, self._getters = self._getters, []
         for getter in getters:
-            try:
-                self._get(getter)
-            except LogstoreError:  # it has waited for long, or may not fetch there
-                getter(None)
+            self.get_anew(getter)
+
+    def get_anew(self, getter: _Getter) -> None:
+        """As ``Retrying.anew``."""
+        if self.gone:
+            getter(None)
+            return
+        try:
+            self._get(getter)
+        except LogstoreError:  # it has waited for long, or may not fetch there
+            getter(None)
 
     def plain(self, act: str) -> Queue:
         """As Named.plain. Raises NotOwned."""

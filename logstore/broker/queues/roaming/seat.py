@@ -23,6 +23,9 @@ class Retrying(Protocol):
     def retry(self) -> None:
         """The seat can't say now."""
 
+    def anew(self) -> None:
+        """The queue has another seat by now, or is gone."""
+
 
 class Seat(Protocol):
     """As the methods of ``Named`` of the same names; ``Queue`` is one."""

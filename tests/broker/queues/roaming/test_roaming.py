@@ -452,3 +452,36 @@ def test_what_came_to_a_queue_that_another_node_had_deleted_is_not_left(nodes):
     b.vhost.take(queue, None)
     b.run()
     assert b.common.logs == {}
+
+
+def test_who_fetches_while_the_owner_changes_gets_what_there_is(nodes):
+    a, _ = nodes
+    [queue, _] = declared(nodes)
+    a.own_all()
+    assert a.get(b"q") is None
+    waiting, got = [], []
+    a.common.begin_catch_up = lambda log, then: waiting.append(then)
+    queue.get(Channel(), True, got.append)
+    a.run()
+    assert (len(waiting), a.busy) == (1, 0), "no worker waits for the cluster"
+    a.lose_all()
+    a.publish(b"q", b"1")
+    for then in waiting:
+        then()
+    del a.common.begin_catch_up
+    a.run()
+    assert got == []
+    a.own_all()
+    a.run(until=lambda: got)
+    assert got[0].delivery.body == b"1"
+
+
+def test_who_fetches_from_a_queue_that_is_deleted_gets_nothing(nodes):
+    a, _ = nodes
+    [queue, _] = declared(nodes)
+    a.own_all()
+    got = []
+    queue.get(Channel(), True, got.append)
+    a.delete(b"q")
+    a.run()
+    assert got == [None]
