@@ -83,6 +83,8 @@ def test_any_node_serves_all_databases(nodes):
                     pipe.set(f"p{n}", n)
                 assert pipe.execute() == [True] * 20
             assert mine.mget("p0", "p19") == [b"0", b"19"]
+        assert served(clients[3][0].flushall)
+        assert [both[0].dbsize() for both in clients] == [0] * DATABASES
         lock = clients[0][1 - owners[0]].lock("lock", timeout=100)
         assert lock.acquire()
         assert not clients[0][owners[0]].lock("lock").acquire(blocking=False)

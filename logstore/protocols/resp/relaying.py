@@ -21,6 +21,7 @@ _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 _HEAD: Final = Struct(">BBBHI")  # format, RESP's version, database, size of the user, of the first
 # What may stand in a transaction beside commands about keys: it means the same at any node.
 ANYWHERE: Final = frozenset({"ping", "echo", "time", "publish", "spublish"})
+FLUSH_ALL: Final = "flushall"  # is of all databases, whichever of them its client has selected
 NO_COPIES: Final = "CLIENT TRACKING is served by the node that serves the database"
 NOT_IN_IT: Final = "can't be in a transaction about keys that another node serves"
 
@@ -69,6 +70,17 @@ def is_elsewhere(client: RespClient) -> bool:
     return bool(keys.elsewhere) and client.database in keys.elsewhere and not client.relayed
 
 
+def goes_away(client: RespClient, command: Command) -> bool:
+    """Whether another node is to be asked to carry it out, and not for a part of it alone."""
+    return is_elsewhere(client) and is_about_keys(command) and command.name != FLUSH_ALL
+
+
+def flush_elsewhere(client: RespClient) -> Steps:
+    """Have those databases flushed that other nodes serve. Raises Wrong."""
+    for database in sorted(client.door.keys.elsewhere):
+        yield from _asking(client, (), (b"FLUSHDB",), database=database, says=False)
+
+
 def relayed(client: RespClient, request: Sequence[bytes]) -> Steps:
     """Have one command carried out there. Raises Wrong."""
     command = found(request)
@@ -95,25 +107,26 @@ def _asking(
     last: Sequence[bytes],
     *,
     blocks: bool = False,
+    database: int | None = None,
+    says: bool = True,
 ) -> Steps:
+    """``database``: another one than the client's. ``says``: what comes of it is the reply."""
+    number = client.database if database is None else database
     if client.tracking is not None:
         raise Wrong(NO_COPIES, NOT_OWNED)
     ask = client.door.keys.ask_owner
     if ask is None:
-        raise Wrong(client.door.keys.elsewhere[client.database], NOT_OWNED)
+        raise Wrong(client.door.keys.elsewhere[number], NOT_OWNED)
     user = client.permits.who.user
-    asked = Asked(
-        client.version, client.database, user, b"".join(map(written, before)), written(last)
-    )
-    database = client.database
+    asked = Asked(client.version, number, user, b"".join(map(written, before)), written(last))
 
     def begin(go_on: GoOn) -> None:
-        client.away = Away(ask(database, asked.written(), go_on), blocks)
+        client.away = Away(ask(number, asked.written(), go_on), blocks)
 
-    return _answered(client, begin)
+    return _answered(client, begin, says=says)
 
 
-def _answered(client: RespClient, begin: Wait) -> Steps:
+def _answered(client: RespClient, begin: Wait, *, says: bool) -> Steps:
     try:
         answer = yield begin
     except NotOwned as error:
@@ -122,4 +135,8 @@ def _answered(client: RespClient, begin: Wait) -> Steps:
         raise Wrong(f"it is not known whether another node has done it: {error}") from None
     finally:
         client.away = None
-    client.say(answer)
+    if says:
+        client.say(answer)
+    elif answer.startswith(b"-"):
+        code, _, text = answer[1:].strip().partition(b" ")
+        raise Wrong(text, code.decode())

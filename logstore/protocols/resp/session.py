@@ -27,7 +27,7 @@ from logstore.protocols.resp.keys import quick
 from logstore.protocols.resp.keys.rows import UNITS_A_COMMAND, not_held_up
 from logstore.protocols.resp.opening import NAMES_AT_ONCE, Opening
 from logstore.protocols.resp.permits import NO_AUTH, Refusal
-from logstore.protocols.resp.relaying import Asked, is_elsewhere, relayed
+from logstore.protocols.resp.relaying import Asked, goes_away, relayed
 from logstore.protocols.resp.replies import QUEUED, integer
 from logstore.protocols.resp.requests import LINE_BYTES_MAX, Begun, read
 from logstore.protocols.resp.whole import WholeRequests, written
@@ -671,7 +671,7 @@ class RespSession:
                 self._door.onlookers.remember(client, command, arguments)
             if "write" in command.flags:
                 self._left -= WRITING_COMMANDS
-            away = is_elsewhere(client) and is_about_keys(command)
+            away = goes_away(client, command)
             steps = relayed(client, arguments) if away else command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1

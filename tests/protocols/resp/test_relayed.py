@@ -218,6 +218,33 @@ def test_a_user_may_do_there_what_he_may_do_here():
     assert len(two.asked) == 1
 
 
+def test_all_databases_are_flushed_wherever_they_are(two, peer):
+    logs = [two.owner.own(number) for number in range(1, 16)]
+    mine = two.front
+    two.owner.keys.lose(5, "database 5 is served by the other")
+    log = mine.own(5)
+
+    def answer(*words):
+        got = peer.peer.ask(*words)
+        for _ in range(3):
+            for it in (log, *logs):
+                it.sync()
+            got += peer.send(b"")
+        return got
+
+    for number in (0, 3, 5):
+        assert answer("SELECT", number) == answer("SET", "a", "1") == OK
+    assert mine.keys.databases[5].values
+    assert two.owner.keys.databases[3].values
+    assert answer("FLUSHALL") == OK
+    assert not mine.keys.databases[5].values
+    assert not any(it.values for it in two.owner.keys.databases)
+
+
+def test_a_flush_that_another_node_refuses_is_told(two, peer):
+    assert peer.ask("FLUSHALL").startswith(b"-NOTOWNED database 1 is not served yet")
+
+
 def test_large_values_come_whole(two, peer):
     value = b"v" * 3_000_000
     assert peer.ask("SET", "a", value) == OK

@@ -1,6 +1,6 @@
 """All keys: KEYS, SCAN, RANDOMKEY, and FLUSHDB."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from logstore.broker.keys.keys import DATABASES
@@ -11,6 +11,7 @@ from logstore.protocols.resp.keys import rows
 from logstore.protocols.resp.keys.generic import kind_of
 from logstore.protocols.resp.keys.long_replies import plain, saying
 from logstore.protocols.resp.keys.look import all_seen, integer_of, keyspace
+from logstore.protocols.resp.relaying import flush_elsewhere
 from logstore.protocols.resp.replies import OK, array, bulk
 from logstore.protocols.resp.tracking import tell_flushed
 from logstore.protocols.resp.wrong import Wrong
@@ -142,10 +143,23 @@ def _flushdb(client: RespClient, arguments: Sequence[bytes]) -> None:
     tell_flushed(client)
 
 
-def _flushall(client: RespClient, arguments: Sequence[bytes]) -> None:
+def _flushall(client: RespClient, arguments: Sequence[bytes]) -> Steps | None:
     _check_flush(arguments)
-    keys = client.door.keys
-    keys.flush([keyspace(client, number).number for number in range(DATABASES)])
+    if client.door.keys.elsewhere and not client.relayed:
+        return _flushing_elsewhere(client)
+    _flush_all(client, range(DATABASES))
+    return None
+
+
+def _flushing_elsewhere(client: RespClient) -> Steps:
+    """Each database by itself; those that are served here at last."""
+    yield from flush_elsewhere(client)
+    elsewhere = client.door.keys.elsewhere
+    _flush_all(client, [it for it in range(DATABASES) if it not in elsewhere])
+
+
+def _flush_all(client: RespClient, numbers: Iterable[int]) -> None:
+    client.door.keys.flush([keyspace(client, it).number for it in numbers])
     client.say(OK)
     tell_flushed(client)
 
