@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
 SWITCH_INTERVAL_S: Final = 0.0002
+# For what waits for a cluster: each may take as long as the cluster stalls, and logins go on.
+CLUSTER_WORKERS: Final = 16
 WORKERS: Final = 4  # for what may not hold up the loop: making topics, looking into records
 STOP_WITHIN_S: Final = 10.0
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # listened on, and no address to connect to
@@ -115,6 +117,7 @@ class Node:
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self._cluster = cluster
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
+        self._cluster_workers = ThreadPoolExecutor(CLUSTER_WORKERS, "cluster")
         self._stopping: asyncio.Event
 
     def run(
@@ -137,7 +140,8 @@ class Node:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(ready, asked))
         finally:
-            self._workers.shutdown(cancel_futures=True)
+            for workers in (self._workers, self._cluster_workers):
+                workers.shutdown(cancel_futures=True)
             self._store.topics.refuse(None)
             sys.setswitchinterval(interval)
             gc.set_threshold(*collections)
@@ -154,8 +158,9 @@ class Node:
         if self._cluster is not None:
             from logstore import node_cluster  # noqa: F401  before there is a turn that waits for it
         turn = Turn(loop)
-        work = partial(self._work, turn)
-        cluster = self._node_cluster(loop, turn, work)
+        work = partial(self._work, self._workers, turn)
+        waiting = partial(self._work, self._cluster_workers, turn)
+        cluster = self._node_cluster(loop, turn, waiting)
         try:
             if cluster is None or await self._start(cluster):
                 await self._serve_from(loop, turn, work, tls, cluster, ready)
@@ -591,7 +596,13 @@ class Node:
             "segments", "segment-rolled", f"{log} {base_offset}"
         )
 
-    def _work(self, turn: Turn, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    @staticmethod
+    def _work(
+        workers: ThreadPoolExecutor,
+        turn: Turn,
+        job: Callable[[], Any],
+        done: Callable[[Any], None],
+    ) -> None:
         def run() -> None:
             try:
                 result = job()
@@ -600,7 +611,7 @@ class Node:
                 result = Failed(f"internal error: {error!r}")
             turn.soon(partial(done, result))
 
-        self._workers.submit(run)
+        workers.submit(run)
 
 
 def _is_error(found: object) -> bool:
