@@ -90,6 +90,11 @@ class Named(Protocol):
     def when_open(self, call: Callable[[], None]) -> None:
         """Call it once the counts are known, or it has failed."""
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """The same with counts of all that was confirmed by now, to whomever: where other nodes
+        bring messages, too, ``when_open`` may not have all of that.
+        """
+
     def logs(self) -> Sequence[Log]:
         """Those of its logs that are open."""
 

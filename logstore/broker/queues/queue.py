@@ -233,6 +233,10 @@ class Queue:
         """Call it once the queue's counts are known, or it has failed; at once, as a rule."""
         self.stock.when_open(lambda: self._up_to_date(call))
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """As Named.when_known: all messages come by this process."""
+        self.when_open(call)
+
     def _up_to_date(self, call: Callable[[], None]) -> None:
         """Call it when what came in this turn has gone where it goes.
 

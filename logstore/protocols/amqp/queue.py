@@ -112,7 +112,7 @@ def delete(channel: AmqpChannel, method: methods.QueueDelete) -> None:
         channel.answers(methods.QueueDeleteOk(0), method.nowait)()
         return
     held_by = channel.hold()  # how much is in it is known once its logs are open
-    queue.when_open(partial(channel.go_on, held_by, partial(_delete, channel, queue, method)))
+    queue.when_known(partial(channel.go_on, held_by, partial(_delete, channel, queue, method)))
 
 
 def _delete(channel: AmqpChannel, queue: Named, method: methods.QueueDelete) -> None:

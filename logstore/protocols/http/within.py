@@ -434,7 +434,7 @@ class Within:
             self._removed(QUEUE_EVENT, "deleted", QUEUE, name)
             _when(pending, Emptied(total), then)
 
-        queue.when_open(delete)  # what it has is known then
+        queue.when_known(delete)  # what it has is
 
     def own_queue(self, name: bytes, operation: str) -> "Named":
         """Raises Forbidden, NoQueue, Locked."""

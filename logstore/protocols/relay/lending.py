@@ -247,7 +247,7 @@ class Lending:
             counts = queue.ready, queue.out, len(queue.subscriptions)
             self.answer(asked.id, messages.Counts(asked.id, *counts, head_ms))
 
-        queue.when_open(open)
+        queue.when_known(open)
 
     def ask(self, asked: messages.Ask) -> None:
         """Raises LogstoreError."""

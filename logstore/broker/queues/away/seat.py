@@ -117,6 +117,10 @@ class AwaySeat:
         else:
             self._looking.append(call)
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """As Named.when_known: the owner tells that."""
+        self.when_open(call)
+
     def _look(self) -> None:
         self._looking = []
         self._looked_ms = self._clock()

@@ -35,6 +35,10 @@ class Nowhere:
         """At once."""
         call()
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """At once."""
+        call()
+
     def logs(self) -> Sequence[Log]:
         """None."""
         return ()

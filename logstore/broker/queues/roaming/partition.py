@@ -342,6 +342,19 @@ class _Seat(Queue):
 
         super().get(channel, no_ack, got)
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """As Named.when_known."""
+        self._open_all()
+
+        def opened() -> None:
+            self._catch_up(self.logs(), lambda: super(_Seat, self).when_open(call))
+
+        self.when_open(opened)
+
+    def purge(self, then: Callable[[int], None]) -> None:
+        """As Queue.purge."""
+        self.when_known(lambda: super(_Seat, self).purge(then))
+
     def _open_all(self) -> None:
         """Other nodes bring messages of any priority, and nobody tells of the first of one."""
         for number in range(self.limits.max_priority or 0, -1, -1):

@@ -233,6 +233,10 @@ class RoamingQueue:
         """As Named.when_open."""
         self.seat.when_open(call)
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """As Named.when_known."""
+        self.seat.when_known(call)
+
     def logs(self) -> Sequence[Log]:
         """As Named.logs."""
         return self.seat.logs()

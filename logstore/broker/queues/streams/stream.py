@@ -164,6 +164,10 @@ class Stream:
         else:
             self._when_open.append(call)
 
+    def when_known(self, call: Callable[[], None]) -> None:
+        """As Named.when_known."""
+        self.when_open(call)
+
     def _opened(self, found: Opened | LogstoreError) -> None:
         self._opening = False
         if isinstance(found, LogstoreError):

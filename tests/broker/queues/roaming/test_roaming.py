@@ -485,3 +485,28 @@ def test_who_fetches_from_a_queue_that_is_deleted_gets_nothing(nodes):
     a.delete(b"q")
     a.run()
     assert got == [None]
+
+
+def test_counts_that_matter_are_of_all_that_stands_in_the_logs(nodes, monkeypatch):
+    """What was confirmed at another node, and has not come here yet, is no empty queue."""
+    a, b = nodes
+    queue, _ = declared(nodes)
+    a.own_all()
+    a.publish(b"q", b"1")
+    a.bodies(b"q")
+    late = []
+
+    def begin(log, then):
+        if not late:
+            late.append(b.publish(b"q", b"2"))
+        then()
+
+    monkeypatch.setattr(a.common, "begin_catch_up", begin)
+    counts = []
+    queue.when_known(lambda: counts.append(queue.ready))
+    a.run(until=lambda: counts)
+    assert counts == [1]
+    purged = []
+    queue.purge(purged.append)
+    a.run(until=lambda: purged)
+    assert purged == [1]
