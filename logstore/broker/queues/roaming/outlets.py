@@ -52,6 +52,15 @@ class _Outlet:
         self.log: Log | None = None
         self.parked: list[_Parked] = []
 
+    @property
+    def has_failed(self) -> bool:
+        try:
+            if self.log is not None:
+                self.log.check_failure()
+        except LogstoreError:
+            return True
+        return False
+
 
 class Outlets:
     """Of one queue. In the sessions' thread."""
@@ -70,18 +79,13 @@ class Outlets:
                 f"{BATCH_BYTES_MAX} go into a queue that nodes share"
             )
         outlet = self._lanes.get(lane)
-        if outlet is None:
+        if outlet is None or outlet.has_failed:  # closed, or made anew: there may be another
             outlet = self._lanes[lane] = _Outlet()
             self._park(outlet, batch, waiting)
             self._opener.open(self._queue, lane, lambda found: self._opened(lane, found))
         elif outlet.log is None:
             self._park(outlet, batch, waiting)
         else:
-            try:
-                outlet.log.check_failure()
-            except LogstoreError:  # it was closed, or made anew: the next message opens it again
-                del self._lanes[lane]
-                raise
             waiting.appended(outlet.log, outlet.log.append(batch) + batch.record_count)
 
     def _park(self, outlet: _Outlet, batch: Batch, waiting: Waiting) -> None:

@@ -510,3 +510,16 @@ def test_counts_that_matter_are_of_all_that_stands_in_the_logs(nodes, monkeypatc
     queue.purge(purged.append)
     a.run(until=lambda: purged)
     assert purged == [1]
+
+
+def test_a_message_to_a_log_that_has_failed_goes_to_another(nodes):
+    a, _ = nodes
+    [queue, _] = declared(nodes)
+    lane = Lane(queue.id, 0)
+    log = a.common.open(lane, {})
+    a.common.logs[lane] = failing = Failing(log)
+    a.publish(b"q", b"1")
+    a.common.logs[lane] = log
+    failing.fail()
+    a.publish(b"q", b"2")
+    assert a.common.bodies(queue.id) == {0: [b"2"]}
