@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import Command, Group
+from .command import OUTPUT, Command, Group
 from .ends import put
 from .options import HERE, Data, Json
 from .show import as_json, counted, facts, size, table
@@ -77,6 +77,7 @@ OfCluster = Annotated[
         "--cluster",
         help="Ask the server of the directory for the cluster that it is a node of: who owns what,"
         " and what is behind.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
@@ -89,7 +90,6 @@ def status(
     Looks for damage at both ends of each log; `logstore verify` reads everything.
 
     $ logstore status
-    $ logstore status --ready
     $ logstore status --cluster
     """
     if cluster:

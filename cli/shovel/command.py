@@ -102,7 +102,6 @@ def shovel(
     nothing is lost, and messages that were under way may be in both places.
 
     $ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
-    $ logstore shovel --from logstore-data --to amqp://rabbit --queue orders -f
     $ logstore shovel --from logstore-data --to node-1 --all
     """
     from ..progress import progress_for
