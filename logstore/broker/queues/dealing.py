@@ -22,7 +22,8 @@ class Turns(Generic[Consumer]):
     """The order in which a queue's consumers are served: whoever had a message last comes last.
 
     So does who has just come. One whose turn it is and who has no room is passed over, and comes
-    behind the others when it has room again, as in RabbitMQ.
+    behind the others with the next message after it has room again (in RabbitMQ: at once, which
+    only shows where others join or get room meanwhile).
     """
 
     __slots__ = ("_passed", "order")

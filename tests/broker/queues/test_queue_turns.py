@@ -73,13 +73,20 @@ class One:
 
 
 class ByMessage:
-    """As RabbitMQ does it: the first is asked, and goes to the end, or away until it has room."""
+    """As RabbitMQ does it: the first is asked, and goes to the end, or away until it has room.
+
+    Those that have room again come back with the next message, in the order in which they went
+    away (RabbitMQ: each at once).
+    """
 
     def __init__(self):
         self.order, self.away = [], []
 
     def give(self, waiting):
         given = []
+        if waiting:
+            self.order += [it for it in self.away if it.room]
+            self.away = [it for it in self.away if not it.room]
         while len(given) < waiting and self.order:
             it = self.order.pop(0)
             if it.room:
@@ -89,12 +96,6 @@ class ByMessage:
             else:
                 self.away.append(it)
         return given
-
-    def more_room(self, it):
-        it.room += 1
-        if it in self.away:
-            self.away.remove(it)
-            self.order.append(it)
 
     def remove(self, it):
         (self.away if it in self.away else self.order).remove(it)
@@ -136,7 +137,7 @@ def test_turns_are_as_if_messages_went_one_by_one(data):
             turns.remove(ours)
         elif what == "room":
             theirs, ours = pairs[data.draw(st.integers(0, len(pairs) - 1))]
-            one_by_one.more_room(theirs)
+            theirs.room += 1
             ours.room += 1
         else:
             waiting += data.draw(st.integers(1, 5))
