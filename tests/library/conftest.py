@@ -32,6 +32,7 @@ BOTH = {
     "test_library_transactions": (
         # In threads of a test: here all is in the loop's.
         "test_threads_have_transactions_at_once",
+        "test_one_alone_takes_one_sync_by_the_thread_that_waits",
         "test_is_refused",
         "test_of_another_store_is_not",
         "test_every_error_is_one_of_ours",
