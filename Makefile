@@ -30,7 +30,7 @@ test: $(READY)        ## run the default tests: under two minutes, before a comm
 	$(PYTEST)
 
 test-all: $(READY)    ## run the rest of the tests that a change must pass
-	$(PYTEST) -m "(long or hypothesis) and not foreign and not brokers" --hypothesis-profile all
+	$(PYTEST) -m "(long or hypothesis) and not foreign and not brokers and not nodes" --hypothesis-profile all
 
 test-page: $(READY)    ## test the page in a browser; skips it where chromium, node or npm is missing
 	$(PYTEST) --dist loadfile -m foreign tests/page
@@ -41,7 +41,8 @@ test-clients: $(READY)  ## test clients in other languages; skips those for whic
 	$(PYTEST) --dist loadfile -m foreign tests/clients/foreign --junit-xml .clients/results.xml
 	$(BIN)/python -m tests.clients.foreign.results .clients/results.xml > tests/clients/foreign/RESULTS.md
 
-test-cluster: $(READY)  ## test against three Kafka brokers of its own; skips it where java or Kafka's jars are missing
+test-cluster: $(READY)  ## test nodes of a cluster, also over three Kafka brokers of its own; skips those where java or Kafka's jars are missing
+	$(BIN)/python -m pytest -n 0 -m nodes tests/nodes
 	$(BIN)/python -m pytest -n 0 -m brokers tests/brokers
 
 cluster-kill: $(READY)  ## kill nodes and brokers of a cluster in random order under load, 20 rounds

@@ -9,7 +9,7 @@ from hypothesis import settings
 
 # The same examples on every run and every machine; a failure prints its own reproduction. Between
 # two edits the first of them do; `make test-all` tries all.
-settings.register_profile("all", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.register_profile("all", derandomize=True, deadline=None, database=None, max_examples=40)
 settings.register_profile("few", settings.get_profile("all"), max_examples=12)
 settings.load_profile("few")
 

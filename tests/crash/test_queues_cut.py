@@ -17,7 +17,7 @@ long = pytest.mark.long
 
 SEED = 20130101
 # Each is opened twice, with a catalogue: at 2,000 of other disks there are 100,000 states in all.
-SURVIVORS = max(4, SURVIVORS_MOST // 400)
+SURVIVORS = max(3, SURVIVORS_MOST // 400)
 MOMENTS = 6  # of each history, in the default run
 ORDERS = 2  # in which the threads do what each history asks for
 

@@ -28,7 +28,7 @@ long = pytest.mark.long
 
 SEED = 20130101
 # Each is opened twice or three times, with a catalogue.
-SURVIVORS = max(4, SURVIVORS_MOST // 400)
+SURVIVORS = max(2, SURVIVORS_MOST // 400)
 MOMENTS = 6  # of each history, in the default run
 
 

@@ -12,7 +12,7 @@ from cluster_nodes import Cluster
 from serving import COMMAND
 from waiting import until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nodes]
 
 
 @pytest.fixture

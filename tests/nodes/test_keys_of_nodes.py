@@ -9,7 +9,7 @@ import redis
 from cluster_nodes import Cluster
 from waiting import until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nodes]
 
 DATABASES = 16
 

@@ -11,7 +11,7 @@ import pytest
 from cluster_nodes import Cluster
 from serving import COMMAND, Serving
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nodes]
 
 PAGE = Path(__file__).parents[2] / "docs" / "cluster.md"
 VHOSTS = ("/", "shop")

@@ -17,7 +17,7 @@ from waiting import until
 from logstore.protocols.http.native.answers import ANSWERS
 from logstore.server_socket import ServerSocket
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.nodes]
 
 HISTORIES = '[[channel]]\npattern = "kept-*"\nhistory = "1h"\n'
 LASTS = pika.BasicProperties(delivery_mode=2)
