@@ -57,14 +57,19 @@ class Turns(Generic[Consumer]):
     def served(self, rooms: Sequence[tuple[Consumer, int]], hands: Sequence[list[int]]) -> None:
         """Those of ``next`` were dealt these."""
         had = {it: hand for (it, _), hand in zip(rooms, hands, strict=True) if hand}
-        last_first = max(had, key=lambda it: had[it][0])
-        around = any(len(hand) > 1 for hand in hands)  # the turn has come to everybody
-        with_room = {it for it, _ in rooms}
-        for it in self.order:
-            if it is last_first and not around:
-                break
-            if it not in with_room and it.priority == last_first.priority:
-                self._pass(it)
+        priority = max(had, key=lambda it: had[it][0]).priority
+        turns = [it for it in self.order if it.priority == priority]
+        counts = [len(had.get(it, ())) for it in turns]
+        # Who had its last one in a round has a turn in the next: was anybody served after that?
+        most, most_behind, passed = max(counts), 0, []
+        for place in range(len(turns) - 1, -1, -1):
+            count = counts[place]
+            if most_behind > count or most > count + 1:
+                passed.append((count, place))
+            elif count > most_behind:
+                most_behind = count
+        for _, place in sorted(passed):
+            self._pass(turns[place])
         for it in sorted(had, key=lambda it: had[it][-1]):
             self._last(it)
 
