@@ -94,7 +94,8 @@ class Keys:
         # Databases that are not served here, and why.
         self.elsewhere: dict[int, str] = {}
         self._coming: dict[int, object] = {}  # those that are read, to be served here
-        self._standings: dict[int, Standing] = {}
+        # Of those that are served here while other processes serve others.
+        self.standings: dict[int, Standing] = {}
         self._sure: dict[int, Callable[[], object]] = {}  # what each of these is to call
         self._doubting: dict[int, dict[Callable[[], object], None]] = {}  # who waits for that
         self._rewriting: dict[int, Rewriting] = {}  # of those that are served here by themselves
@@ -241,7 +242,7 @@ class Keys:
 
     def own(self, number: int, standing: Standing) -> None:
         """There is its log, whose other records are all read: serve it, once it is made of them."""
-        self._standings[number], self._sure[number] = standing, partial(self._is_sure, number)
+        self.standings[number], self._sure[number] = standing, partial(self._is_sure, number)
         coming = self._coming[number] = object()
         self.elsewhere[number] = f"database {number} is being read; try again"
         self._around.work(partial(self._load, number), partial(self._owned, number, coming))
@@ -270,7 +271,7 @@ class Keys:
         """It is to be another process's: what was changed is written, and nothing more."""
         self._coming.pop(number, None)
         self.elsewhere[number] = why
-        standing = self._standings.pop(number, None)
+        standing = self.standings.pop(number, None)
         if standing is not None:
             standing.close()
             self._is_sure(number)  # that it is not served here
@@ -292,12 +293,13 @@ class Keys:
 
     def is_sure(self, number: int) -> bool:
         """Whether no other process can have taken it over, as far as is known here."""
-        return not self._standings or number not in self._standings or self._standings[number].sure
+        standing = self.standings.get(number)
+        return standing is None or standing.sure
 
     def when_sure(self, number: int, then: Callable[[], object]) -> None:
         """``then`` is called once it is so; or once it is another's."""
         self._doubting.setdefault(number, {})[then] = None
-        self._standings[number].ask(self._sure[number])
+        self.standings[number].ask(self._sure[number])
 
     def _is_sure(self, number: int) -> None:
         for wake in self._doubting.pop(number, {}):

@@ -66,8 +66,7 @@ def written(request: Sequence[bytes]) -> bytes:
 
 def is_elsewhere(client: RespClient) -> bool:
     """Whether another node is to be asked about the keys of the client's database."""
-    keys = client.door.keys
-    return bool(keys.elsewhere) and client.database in keys.elsewhere and not client.relayed
+    return client.database in client.door.keys.elsewhere and not client.relayed
 
 
 def goes_away(client: RespClient, command: Command) -> bool:

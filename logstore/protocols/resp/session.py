@@ -369,7 +369,7 @@ class RespSession:
         client, keys = self._client, self._door.keys
         if not (client.permits.free and keys.open) or client.database in keys.elsewhere:
             return False
-        return keys.is_sure(client.database)
+        return not keys.standings or keys.is_sure(client.database)
 
     def _publish_all(self, requests: Sequence[Any]) -> bool:
         """Whether all of them publish; then it is done, column by column."""
@@ -459,7 +459,7 @@ class RespSession:
         if door.keys.held_up(client, client.link.wake):
             self._held_up = True
             return True
-        if not door.keys.is_sure(client.database) and self._is_keyed(request):
+        if door.keys.standings and self._is_unsure(request):
             door.keys.when_sure(client.database, client.link.wake)
             self._held_up = True
             return True
@@ -495,10 +495,12 @@ class RespSession:
         self._asked = request if allowed else None
         return allowed
 
-    def _is_keyed(self, request: Sequence[bytes]) -> bool:
-        """Whether it is about keys; of EXEC, whether one of what was queued is."""
+    def _is_unsure(self, request: Sequence[bytes]) -> bool:
+        """Whether it is about keys that another node may serve by now; EXEC: one of what was
+        queued.
+        """
         command = found(request)
-        if command is None:
+        if command is None or self._door.keys.is_sure(self._client.database):
             return False
         return self._client.queue_keyed if command.name == "exec" else is_about_keys(command)
 
@@ -671,7 +673,7 @@ class RespSession:
                 self._door.onlookers.remember(client, command, arguments)
             if "write" in command.flags:
                 self._left -= WRITING_COMMANDS
-            away = goes_away(client, command)
+            away = self._door.keys.elsewhere and goes_away(client, command)
             steps = relayed(client, arguments) if away else command.run(client, arguments)
             calls = self._door.counts.calls
             calls[command.name] = calls.get(command.name, 0) + 1
