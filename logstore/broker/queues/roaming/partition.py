@@ -249,6 +249,15 @@ class JournalPartition:
             self._trim()
         if any(at <= self.clock() for at, _ in self._failed.values()):
             self._seat_anew()
+        self._wait_on()
+
+    def _wait_on(self) -> None:
+        """For what comes later: one alarm stands for all times, until it comes."""
+        now_ms = self.clock()
+        times = (self._trimming.due_ms, *(at for at, _ in self._failed.values()))
+        next_ms = min((it for it in times if it > now_ms), default=NO_TIME)
+        if next_ms != NO_TIME:
+            self._around.alarm(self, next_ms)
 
     def _trim(self) -> None:
         found, now_ms, logs = self._trimming.look(), self.clock(), self._around.logs

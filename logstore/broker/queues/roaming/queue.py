@@ -282,7 +282,7 @@ class RoamingQueue:
         """As Named.get. Waits for a while where it is not served now."""
         self._get(_Getter(self, channel, no_ack, then, self._roamers.clock() + PATIENCE_MS))
 
-    def _get(self, getter: "_Getter") -> None:
+    def _get(self, getter: _Getter) -> None:
         try:
             self.seat.get(getter.channel, getter.no_ack, getter)
         except NotOwned:
@@ -303,6 +303,8 @@ class RoamingQueue:
         now_ms = self._roamers.clock()
         late = [it for it in self._getters if it.until_ms <= now_ms]
         self._getters = [it for it in self._getters if it.until_ms > now_ms]
+        if self._getters:  # one alarm stands for all of them, until it comes
+            self._roamers.alarm(self, min(it.until_ms for it in self._getters))
         for getter in late:
             getter(None)
 

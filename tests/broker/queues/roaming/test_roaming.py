@@ -13,6 +13,7 @@ from logstore.broker.queues.refusals import NotAmongNodes
 from logstore.broker.queues.roaming.queue import PATIENCE_MS
 from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
+from logstore.broker.queues.trimming import EVERY_MS
 from logstore.broker.routing.refusals import UnknownType
 from logstore.errors import ClusterUnreachable, LogFailed, NotOwned
 
@@ -122,6 +123,18 @@ def test_who_fetches_where_no_node_serves_waits_for_a_while(nodes):
     assert got[1:] == [None]
     with pytest.raises(NotOwned):
         queue.plain("past")
+
+
+def test_each_who_fetches_in_vain_is_told_in_time(nodes):
+    a, _ = nodes
+    queue, _ = declared(nodes)
+    got = []
+    for _ in range(2):
+        queue.get(Channel(), True, got.append)
+        a.later(PATIENCE_MS // 2)
+    assert got == [None]
+    a.later(PATIENCE_MS // 2)
+    assert got == [None, None]
 
 
 def test_priorities_have_logs_of_their_own(nodes):
@@ -358,6 +371,36 @@ def test_a_lane_that_could_not_be_opened_is_opened_later(nodes):
     a.later(RETRY_MS)
     a.run(until=lambda: consumer.had)
     assert consumer.bodies == [b"1"]
+
+
+def test_what_is_settled_is_trimmed_though_a_lane_is_opened_again_before_that(nodes, monkeypatch):
+    a, _ = nodes
+    queues = [a.declare(name) for name in (b"q", b"r", b"s")]  # the first and the third: of one
+    a.publish(b"q", b"1")
+    a.own_all()
+    a.publish(b"s", b"1")
+    channel = Channel()
+    a.get(b"s", channel, no_ack=False)
+    a.later(3 * EVERY_MS)
+    opens, common = a.common.open, a.common
+
+    def refused(lane, settings):
+        if lane.queue == queues[0].id:
+            raise ClusterUnreachable("no broker leads it")
+        return opens(lane, settings)
+
+    monkeypatch.setattr(common, "open", refused)
+    queues[0].subscribe(Consumer())
+    a.run()
+    monkeypatch.undo()
+    a.later(RETRY_MS // 2)
+    channel.ack(1)
+    a.run()
+    common.trimmed.clear()
+    a.later(RETRY_MS // 2)
+    assert common.trimmed == []
+    a.later(EVERY_MS)
+    assert [floor for name, floor in common.trimmed if str(queues[2].id) in name] == [1]
 
 
 class Failing(MemoryLog):
