@@ -379,6 +379,7 @@ class _OfNode:
         """Have it done there."""
         pending = Pending()
         owner = self._of.reached.owner(self._node)
+        pending.then(lambda it: self._not_unbound(item) if it.error is not None else None)
         if owner is None:
             pending.finish(ClusterUnreachable("the node whose queue it is is not reached now"))
         else:
@@ -387,6 +388,19 @@ class _OfNode:
                 lambda found: pending.finish(found if isinstance(found, LogstoreError) else None),
             )  # fmt: skip
         return pending
+
+    def _not_unbound(self, item: Item) -> None:
+        """A binding that was removed here, and stays where its queue is, is here again."""
+        if not isinstance(item, Bound) or item.there:
+            return
+        vhost = self._of.vhosts.get(item.vhost)
+        entry = self.entries.get((item.vhost, item.binding.destination))
+        if vhost is None or entry is None or entry.queue is None:
+            return
+        if item.binding in entry.bindings:
+            before, self._of.showing = self._of.showing, True
+            self._join(vhost, item.binding, entry)
+            self._of.showing = before
 
     # As Roamers of a queue
 
@@ -422,6 +436,7 @@ class _OfNode:
         for key, entry in self.entries.items():
             if key[1] == queue.facts.name and entry.came.number == queue.id:
                 del self.entries[key]
+                self._stale.pop(key, None)
                 self.change(Gone(*key)).then(lambda it: then(it.error))
                 return
         then(None)

@@ -195,6 +195,35 @@ def test_a_link_that_comes_again_says_all_anew(pair):
     assert pair.bodies(pair.a, b"stays") == [b"1"]
 
 
+def test_one_that_is_deleted_while_all_is_said_anew_is_gone(pair):
+    pair.declare(pair.a, b"goes")
+    pair.cut(pair.b)
+    pair.a.vhost.delete_queue(pair.a.vhost.queue(b"goes"))
+    for number in range(450):
+        pair.a.vhost.declare_queue(QueueFacts(b"%d" % number))
+    pair.b.link.connect(me=b"b", run=False)
+    pair.run(until=lambda: pair.b.link.owner.ready)
+    pair.b.volatile.moved(b"a")
+    while len(list(pair.b.vhost.queues())) == 1:
+        pair.step()
+    _, pending = pair.b.vhost.delete_queue(pair.b.vhost.queue(b"goes"))
+    pair.run(until=lambda: pending.done)
+    assert {it.facts.name for it in pair.b.vhost.queues()} == {b"%d" % n for n in range(450)}
+
+
+def test_a_binding_that_could_not_be_removed_is_there_still(pair):
+    for node in pair.nodes:
+        node.vhost.declare_exchange(ExchangeFacts(b"logs", "fanout"))
+    pair.declare(pair.a, b"q")
+    bind(pair, pair.a, b"logs", b"q")
+    pair.cut(pair.b)
+    pending = pair.b.vhost.unbind(Binding(b"logs", b"q"))
+    assert isinstance(pending.error, ClusterUnreachable)
+    pair.connect(pair.b)
+    for node in pair.nodes:
+        assert routed(node, b"", b"logs") == [b"q"]
+
+
 def test_of_two_with_one_name_each_node_has_its_own_until_that_goes(pair):
     pair.cut(pair.b)
     pair.cut(pair.a)
