@@ -111,7 +111,7 @@ class JournalPartition:
 
     def has(self, seat: Holder) -> bool:
         """Whether it is that of a queue, now."""
-        return any(it is seat for it in self._seats.values())
+        return isinstance(seat, _Seat) and self._seats.get(seat.of) is seat
 
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
         """Have the queue served here. ``lanes``: the priorities that there are messages of."""
@@ -296,6 +296,7 @@ class _Seat(Queue):
         """``failed`` is told that one of its logs has."""
         super().__init__(queue.id, queue.facts, home, None, lanes, queue.policy)
         self.counts = queue.counts
+        self.of = queue
         self._catch_up = catch_up
         self._standing = standing
         self._told_failed = failed
