@@ -92,24 +92,29 @@ class FanOut:
         if not apart and channel.isascii() and self._channels.keeps_history(channel.decode()):
             return  # that goes by its topic
         now_ms, headers = self._clock(), self._headers[apart]
-        out = self._out.setdefault(crc32(channel) % len(self._logs), [])
+        out = self._out.setdefault(self._number(channel), [])
         out += [(it, channel, headers, now_ms) for it in payloads if len(it) <= MESSAGE_BYTES_MAX]
         self._soon(self.end_turn)
 
+    def _number(self, name: bytes) -> int:
+        """Of the log by which all goes that has this name."""
+        return crc32(name) % len(self._logs)
+
     def announce(self, name: bytes) -> None:
         """The node has made what has this name."""
-        made = (None, name, ((FROM, self._node), (MADE, None)), self._clock())
         with self._channels.lock:
-            self._out.setdefault(crc32(name) % len(self._logs), []).append(made)
+            self._out.setdefault(self._number(name), []).append(self._announcement(name))
         self._soon(self.end_turn)
+
+    def _announcement(self, name: bytes) -> Stamped:
+        return None, name, ((FROM, self._node), (MADE, None)), self._clock()
 
     def announce_now(self, name: bytes, then: Callable[[LogstoreError | None], object]) -> None:
         """The same at once; ``then`` is called when the others can read it, or with why not."""
-        its = self._logs[crc32(name) % len(self._logs)]
+        its = self._logs[self._number(name)]
         told: list[bool] = []
-        record = (None, name, ((FROM, self._node), (MADE, None)), self._clock())
         try:
-            mark = its.append(encode([record]))
+            mark = its.append(encode([self._announcement(name)]))
         except LogstoreError as error:
             then(error)
             return
