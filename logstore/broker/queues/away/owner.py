@@ -63,11 +63,7 @@ class Owner(Protocol):
         """Whether there is a link; else all that is asked for fails."""
 
     def subscribe(
-        self,
-        wanted: Wanted,
-        noted: object,
-        subscription: Subscription,
-        then: Done,
+        self, wanted: Wanted, noted: object, subscription: Subscription, then: Done
     ) -> FarConsumer:
         """Be a consumer; messages may come before ``then`` is told."""
 
@@ -87,12 +83,7 @@ class Owner(Protocol):
         """Nobody wants it."""
 
     def get(
-        self,
-        wanted: Wanted,
-        noted: object,
-        channel: Channel,
-        no_ack: bool,
-        then: TakeGot,
+        self, wanted: Wanted, noted: object, channel: Channel, no_ack: bool, then: TakeGot
     ) -> None:
         """As Queue.get."""
 
@@ -217,11 +208,7 @@ class FarOwner:
     # Asking
 
     def _ask(
-        self,
-        id: int,
-        question: Message,
-        wanted: type[Message],
-        then: Callable[[Any], None],
+        self, id: int, question: Message, wanted: type[Message], then: Callable[[Any], None]
     ) -> None:
         talk = self._talk
         if talk is None:
@@ -234,12 +221,7 @@ class FarOwner:
             talk.put(question)
 
     def get(
-        self,
-        wanted: Wanted,
-        noted: object,
-        channel: Channel,
-        no_ack: bool,
-        then: TakeGot,
+        self, wanted: Wanted, noted: object, channel: Channel, no_ack: bool, then: TakeGot
     ) -> None:
         """As Owner.get."""
         id, out = next(self._ids), self._gets
@@ -299,11 +281,7 @@ class FarOwner:
     # Consumers
 
     def subscribe(
-        self,
-        wanted: Wanted,
-        noted: object,
-        subscription: Subscription,
-        then: Done,
+        self, wanted: Wanted, noted: object, subscription: Subscription, then: Done
     ) -> FarConsumer:
         """As Owner.subscribe."""
         id, no_ack = next(self._ids), subscription.no_ack
@@ -416,9 +394,7 @@ class FarOwner:
         if not self._is_of_this_link(delivered):
             self._old(delivered)
             return None
-        those: Bits = {}
-        for block, mask in parts(delivered.first, delivered.bits):
-            those[block] = those.get(block, 0) | mask
+        those = dict(parts(delivered.first, delivered.bits))
         self._less(delivered)
         return delivered.lane, list(runs(those))
 
