@@ -28,7 +28,9 @@ from logstore.records.record import Headers, Record
 
 READ_BYTES: Final = 1 << 20  # of one log, handed out before others have their turn
 BATCH_BYTES: Final = 512 << 10  # beside a batch's last message
+RECORD_BYTES: Final = 100  # of a record, beside channel and payload: mostly the node's name
 MESSAGE_BYTES_MAX: Final = 8 << 20  # a larger one stays at its node
+NAME_BYTES: Final = 256 << 10  # of its channel's name, which there is room for beside that
 OWN_MAX: Final = 1000  # batches of a log that are remembered
 FROM: Final = "from"  # the header that names the node
 APART: Final = "apart"  # that of a channel apart (``Channels``)
@@ -92,8 +94,9 @@ class FanOut:
         if not apart and channel.isascii() and self._channels.keeps_history(channel.decode()):
             return  # that goes by its topic
         now_ms, headers = self._clock(), self._headers[apart]
+        most = MESSAGE_BYTES_MAX - max(0, len(channel) - NAME_BYTES)
         out = self._out.setdefault(self._number(channel), [])
-        out += [(it, channel, headers, now_ms) for it in payloads if len(it) <= MESSAGE_BYTES_MAX]
+        out += [(it, channel, headers, now_ms) for it in payloads if len(it) <= most]
         self._soon(self.end_turn)
 
     def _number(self, name: bytes) -> int:
@@ -251,5 +254,5 @@ def _batches(messages: Sequence[Stamped]) -> Sequence[Sequence[Stamped]]:
             found.append([])
             size = 0
         found[-1].append(it)
-        size += len(it[0] or b"")
+        size += len(it[0] or b"") + len(it[1] or b"") + RECORD_BYTES
     return found

@@ -7,7 +7,7 @@ from turns_by_hand import Turns
 from written_chunks import Listener
 
 from logstore.broker.channel import Channels
-from logstore.broker.fan_out import MESSAGE_BYTES_MAX, FanOut
+from logstore.broker.fan_out import BATCH_BYTES, MESSAGE_BYTES_MAX, NAME_BYTES, FanOut
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import ClusterBehind
 from logstore.records.decode import decode
@@ -97,6 +97,19 @@ def test_what_is_too_large_for_a_record_stays_at_its_node(nodes, logs):
     run(nodes)
     assert len(listener.got) == 2
     assert [it.value for log in logs for b in log.read(0, 1 << 30) for it in decode(b)] == [b"1"]
+
+
+def test_a_batch_has_a_bound_by_its_channels_names_too(nodes, logs):
+    """The cluster takes none that is larger than a message may be, and loses all that it has."""
+    name = bytes(100_000)
+    for _ in range(50):
+        nodes[0].publish(name, b"")
+    nodes[0].publish(bytes(MESSAGE_BYTES_MAX + NAME_BYTES), b"1")
+    nodes[0].publish(b"news", *[b""] * 10_000)
+    run(nodes)
+    batches = [it for log in logs for it in log.read(0, 1 << 30)]
+    assert sum(it.record_count for it in batches) == 10_050
+    assert max(it.size for it in batches) <= BATCH_BYTES + len(name) + 1000
 
 
 def test_messages_that_a_log_does_not_take_are_lost_and_told_once(nodes, logs, caplog):
