@@ -65,6 +65,7 @@ class VolatileNodes:
 
     def noticing(self, vhost: Vhost) -> "_Noticing":
         """As Neighbourhood.noticing."""
+        self._others.vhost_came(vhost.name)
         return _Noticing(vhost.name, self._told, self._others)
 
     def change(

@@ -91,7 +91,7 @@ class Others:
         self.showing = False  # what comes and goes now is no news for others
         self.queues: Queues | None = None
         self._nodes: dict[bytes, _OfNode] = {}
-        self._freed: dict[Key, None] = {}
+        self._due: dict[Key, None] = {}  # that may be shown by now
 
     @property
     def vhosts(self) -> Mapping[bytes, Vhost]:
@@ -115,14 +115,21 @@ class Others:
     def freed(self, key: Key) -> None:
         """No queue has this name any more."""
         if any(key in it.entries for it in self._nodes.values()):
-            self._freed[key] = None
-            self.around.soon(self._show_freed)
+            self._due[key] = None
+            self.around.soon(self._show_due)
 
-    def _show_freed(self) -> None:
-        freed, self._freed = self._freed, {}
-        for key in freed:
+    def _show_due(self) -> None:
+        due, self._due = self._due, {}
+        for key in due:
             for it in self._nodes.values():
                 it.show(key)
+
+    def vhost_came(self, name: bytes) -> None:
+        """A virtual host is about to be here, which may have queues elsewhere."""
+        keys = [key for it in self._nodes.values() for key in it.entries if key[0] == name]
+        if keys:
+            self._due.update(dict.fromkeys(keys))
+            self.around.soon(self._show_due)
 
     def exchange_came(self, vhost: bytes, name: bytes) -> None:
         """What was bound to it elsewhere is so here."""

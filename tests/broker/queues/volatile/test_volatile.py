@@ -224,6 +224,18 @@ def test_a_binding_that_could_not_be_removed_is_there_still(pair):
         assert routed(node, b"", b"logs") == [b"q"]
 
 
+def test_a_queue_waits_for_its_virtual_host(pair):
+    """To read on for it is in vain where the cluster is not reached."""
+    pair.a.queues.add_vhost(b"x")
+    pair.run(until=lambda: b"x" in pair.a.queues.vhosts)
+    pair.a.queues.vhosts[b"x"].declare_queue(QueueFacts(b"q"))
+    pair.run()
+    pair.b.queues.add_vhost(b"x")
+    pair.run(until=lambda: b"x" in pair.b.queues.vhosts)
+    pair.run()
+    assert pair.b.queues.vhosts[b"x"].queue(b"q").facts.name == b"q"
+
+
 def test_of_two_with_one_name_each_node_has_its_own_until_that_goes(pair):
     pair.cut(pair.b)
     pair.cut(pair.a)
