@@ -178,9 +178,12 @@ class JournalPartition:
             self._trimming.gone(before)
             queue.sit(self.seat(queue, home, before.stock.names()))
 
-    def lanes_came(self, queue: RoamingQueue, lanes: Sequence[int]) -> None:
-        """There are messages of these priorities, if there were none."""
-        self._seats[queue].found(lanes)
+    def lanes_came(self, number: int, lanes: Sequence[int]) -> None:
+        """There are messages of these priorities for the queue of this number, if it is here."""
+        for queue, seat in self._seats.items():
+            if queue.id == number:
+                seat.found(lanes)
+                return
 
     def unseat(self, queue: RoamingQueue) -> None:
         """It is deleted."""

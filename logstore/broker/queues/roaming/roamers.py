@@ -159,9 +159,10 @@ class Roamers:
 
     def lanes_came(self, numbers: Collection[int]) -> None:
         """There are logs of these queues that there were not."""
-        for queue in self._homes:
-            if queue.id in numbers and (its := self._owned.get(self.partition_of(queue.id))):
-                its.lanes_came(queue, self._lanes.lanes_of(queue.id))
+        for number in numbers:
+            its = self._owned.get(self.partition_of(number))
+            if its is not None:
+                its.lanes_came(number, self._lanes.lanes_of(number))
 
     def holding_of(self, transaction: Transaction) -> Holding | None:
         """The transactions of the journal that this one is all of; None: of none of them.
