@@ -72,7 +72,7 @@ def word_of(batch: Batch) -> Word | None:
         return None
     try:
         word = msgspec.json.decode(record.value or b"", type=Word)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptStore(f"offset {record.offset} names no owner: {error}") from None
     if word.format > FORMAT:
         raise CorruptStore(

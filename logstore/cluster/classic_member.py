@@ -174,7 +174,7 @@ class ClassicMember:
     def _synced(self, answer: Any) -> None:  # noqa: ANN401
         try:
             said = msgspec.json.decode(answer.assignment, type=Assigned)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             self._again(
                 CorruptStore(
                     f"group {self._group!r}: what its leader assigns is no assignment: {error}: "
@@ -284,6 +284,6 @@ def _holding(metadata: bytes) -> assignor.Holding:
     """What is no metadata of ours holds nothing."""
     try:
         it = msgspec.json.decode(metadata, type=Held)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return assignor.Holding(frozenset(), NO_GENERATION)
     return assignor.Holding(frozenset(it.partitions), it.generation)

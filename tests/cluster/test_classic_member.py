@@ -9,6 +9,7 @@ from logstore.cluster.classic_member import SESSION_MAX_MS, ClassicMember
 from logstore.errors import ClusterUnreachable, CorruptStore, NotSpoken
 
 joins, syncs = kinds.JOIN_GROUP.messages(), kinds.SYNC_GROUP.messages()
+NESTED = b'{"a":' + b"[" * 100_000
 
 
 def begun():
@@ -51,10 +52,12 @@ def test_it_is_given_an_id_first():
     assert (beat.member_id, beat.generation_id) == ("a", 1)
 
 
-def test_the_leader_assigns_what_each_may_have_now():
+@pytest.mark.parametrize("nonsense", [b"{", NESTED])
+def test_the_leader_assigns_what_each_may_have_now(nonsense):
     fed, _ = begun()
+    nothing = said(partitions=[], generation=-1)
     others = said(partitions=[0, 1, 2, 3], generation=4)
-    join(fed, 5, members=[("a", said(partitions=[], generation=-1)), ("b", others), ("c", b"{")])
+    join(fed, 5, members=[("a", nothing), ("b", others), ("c", nonsense)])
     sync = fed.answer(assignment=said(partitions=[]))
     found = {it.member_id: msgspec.json.decode(it.assignment) for it in sync.assignments}
     assert {name: it["partitions"] for name, it in found.items()} == {"a": [], "b": [0, 1], "c": []}
@@ -145,7 +148,7 @@ def test_a_heartbeat_that_was_lost_is_sent_again():
     assert member.failure is None
 
 
-@pytest.mark.parametrize("assignment", [b"", b"[]", b'{"partitions":["a"]}', b"\xff"])
+@pytest.mark.parametrize("assignment", [b"", b"[]", b'{"partitions":["a"]}', b"\xff", NESTED])
 def test_an_assignment_that_is_none_is_said_so(assignment):
     fed, member = begun()
     join(fed, leader="b")

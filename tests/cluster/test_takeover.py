@@ -221,7 +221,10 @@ def test_a_leader_that_has_forgotten_the_owner_ends_it(nodes):
 def test_words_that_are_none_are_refused():
     good = Word(CLAIM, "a", "a:1", NOW_MS)
     assert word_of(batch_of(good)) == good
-    for value in (b"", b"[]", b'{"kind": 1}', b'{"kind":"claim","node":"a"}'):
+    for value in (
+        b"", b"[]", b'{"kind": 1}', b'{"kind":"claim","node":"a"}',
+        b'{"kind":"\xff"}', b'{"a":' + b"[" * 100_000,
+    ):  # fmt: skip
         with pytest.raises(CorruptStore):
             word_of(encode([(value, b"__owner", (), NOW_MS)]))
     with pytest.raises(CorruptStore, match="update this node"):
