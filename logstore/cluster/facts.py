@@ -54,6 +54,7 @@ NEW: Final = -1  # where the first record of a fact stands: it is this one
 FORGOTTEN_KEPT: Final = 65_536  # keys of which strays are known: they are not much later
 BY: Final = "by"  # the header of a batch's first record that says who has made it
 
+_KEY_BYTES: Final = 1 + ID.size
 _HEAD: Final = Struct(">Bq")  # format; offset of the fact's first record, or NEW
 _LETTERS: Final = {
     VHOSTS: b"v", EXCHANGES: b"x", QUEUES: b"q", BINDINGS: b"b", POLICIES: b"p",
@@ -232,6 +233,8 @@ class Facts:
             _drop(self._referring, it, key)
 
     def _forget(self, key: bytes) -> None:
+        if len(key) != _KEY_BYTES:
+            return  # it was no fact's, and is not to be forgotten by its number again
         self._strays.discard(key)
         self._forgotten.pop(key, None)
         self._forgotten[key] = None
@@ -373,7 +376,7 @@ def _drop(of: dict[Any, dict[bytes, None]], name: Any, key: bytes) -> None:  # n
 
 def _said(key: bytes, value: bytes, offset: int) -> _Said:
     """Raises what ``DAMAGE`` has."""
-    if len(value) < _HEAD.size or len(key) != 1 + ID.size:
+    if len(value) < _HEAD.size or len(key) != _KEY_BYTES:
         raise ValueError(f"a key of {len(key)} bytes and a value of {len(value)}")
     _, first = _HEAD.unpack_from(value)
     kind = _KINDS[key[:1]]

@@ -87,6 +87,14 @@ def test_what_was_forgotten_never_counts_again():
     assert not facts.has(key_of(queue))
 
 
+@pytest.mark.parametrize("key", [b"", b"q", b"q" + bytes(9)])
+def test_what_is_no_key_is_damaged_however_often_it_comes(key):
+    facts = Facts()
+    for at, value in enumerate([b"\1", None, b"\1"]):
+        assert not facts.apply(batch(at, (key, value))).strays
+    assert list(facts.damaged) == [key]
+
+
 def test_of_strays_so_many_are_known_at_most(monkeypatch):
     monkeypatch.setattr(module, "FORGOTTEN_KEPT", 2)
     facts = Facts()
