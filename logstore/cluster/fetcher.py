@@ -38,6 +38,7 @@ SESSION_LOST: Final = frozenset({70, 71, 106})
 AGAIN: Final = frozenset({3, 5, 6, 9, 13, 56, 74, 75, 76, 78, 100, 103})
 OUT_OF_RANGE: Final = 1
 NOWHERE: Final = -1  # a position that nobody asks for
+NOTHING_S: Final = 0.1  # until it is told that nothing came: whoever reads asks again at once
 PREFERRED_S: Final = 300.0  # then the leader is asked again whom to read from
 
 Place = tuple[str, int]
@@ -327,13 +328,15 @@ class Fetcher:
     # Once
 
     def fetch(self, place: Place, at: int, bytes_max: int, then: Callable[[Any], None]) -> None:
-        """What stands from an offset on, without waiting; ``then`` gets a Got, or an error."""
+        """What stands from an offset on, without waiting; ``then`` gets a Got, or an error.
+
+        None: nobody is known who has it. What failed is told after a while.
+        """
         topic, number = place
         node = self._node_of(place)
         if node is None:
             self.brokers.want(topic)
-            self.brokers.refresh()
-            then(None)
+            self._tell_later(then, None)
             return
         asked = Asked(topic, number, at, bytes_max, self.brokers.view.epoch(topic, number))
         request = FetchRequest(
@@ -355,9 +358,15 @@ class Fetcher:
             del self._preferred[place]  # its leader knows better, and is asked next
             then(None)
         elif failed:
-            then(answer if isinstance(answer, LogstoreError) else None)
+            self._tell_later(then, answer if isinstance(answer, LogstoreError) else None)
+        elif answer.got[0].error_code in AGAIN:
+            self._tell_later(then, answer.got[0])
         else:
             then(answer.got[0])
+
+    def _tell_later(self, then: Callable[[Any], None], found: Got | LogstoreError | None) -> None:
+        self.brokers.refresh()
+        self._call_at(self._now() + NOTHING_S, partial(then, found))
 
 
 def _place_of(told: tuple[Place, _Told]) -> Place:

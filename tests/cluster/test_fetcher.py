@@ -245,6 +245,24 @@ def test_what_stands_earlier_is_asked_of_the_leader_where_a_replica_fails(broker
     assert brokers.asked[-1][0] == LEADER
 
 
+@pytest.mark.parametrize("failing", ["nobody leads", "another leads", "lost", "refused"])
+def test_that_nothing_came_of_what_stands_earlier_is_told_after_a_while(brokers, failing):
+    """A reader asks again at once: it would have the loop for itself until somebody leads."""
+    heard = []
+    place = ("b" if failing == "nobody leads" else "a"), 0
+    brokers.fetcher.fetch(place, 0, 100, heard.append)
+    if failing == "another leads":
+        brokers.answer(brokers.take()[-1], got(code=NOT_LEADER))
+    elif failing == "lost":
+        brokers.take()[-1](ClusterUnreachable("lost"))
+    elif failing == "refused":
+        brokers.answer(brokers.take()[-1], code=NOT_LEADER)
+    brokers.run()
+    assert (heard, brokers.refreshed) == ([], 1)
+    brokers.pass_time(1)
+    assert len(heard) == 1
+
+
 def test_a_leader_that_is_none_is_asked_for_again_and_not_at_once(brokers):
     it = Follows()
     brokers.fetcher.follow(it)
