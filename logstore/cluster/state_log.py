@@ -22,6 +22,7 @@ from logstore.records.encode import encode
 SNAPSHOT: Final = b"__snapshot"
 FORMAT: Final = 1
 PART_BYTES: Final = 512 << 10  # of a snapshot: brokers take records of 1 MiB
+PARTS_AT_ONCE: Final = 4  # that are not acknowledged: of a partition no more than 16 MiB may be so
 EVERY_BYTES: Final = 1 << 20  # that were appended since the last one
 # Format, number of the snapshot, of the part, how many parts, from where on records are not in it.
 _HEAD: Final = Struct(">BIIIQ")
@@ -75,6 +76,19 @@ class Replayed:
             self.notes, self._parts = notes, []
 
 
+class _Saving:
+    """A snapshot that is on its way."""
+
+    __slots__ = ("beat", "mark", "parts", "said", "taken_at")
+
+    def __init__(self, beat: int, taken_at: int) -> None:
+        self.beat = beat  # the mark of the beat before it
+        self.taken_at = taken_at  # what is appended from there on is not in it
+        self.parts: list[bytes] = []  # once the state is written out
+        self.said = 0  # of these, that are appended
+        self.mark: int | None = None  # of the last of them
+
+
 class StateLog(TakenLog):
     """As Log, over a takeover that has come to own its partition. In the loop's thread."""
 
@@ -95,9 +109,7 @@ class StateLog(TakenLog):
         self._now_ms = now_ms
         self._elsewhere = elsewhere
         self._since = 0  # bytes that were appended since the last snapshot
-        # Of the snapshot that is on its way: the marks of the beat before it, and of its last part,
-        # which is not known before the state is written out.
-        self._saving: tuple[int, int | None] | None = None
+        self._saving: _Saving | None = None
         self._closed = False
         self._stop = self._log.watch(self._look)
 
@@ -123,7 +135,7 @@ class StateLog(TakenLog):
         except LogstoreError as error:
             self._failed(error)
             return
-        self._saving = beat, None
+        self._saving = saving = _Saving(beat, taken_at)
         note = self.notes.freeze()
 
         def write() -> bytes | LogstoreError:
@@ -132,37 +144,45 @@ class StateLog(TakenLog):
             except LogstoreError as error:
                 return error
 
-        self._elsewhere(write, lambda found: self._written(found, beat, taken_at))
+        self._elsewhere(write, lambda found: self._written(found, saving))
 
-    def _written(self, note: bytes | LogstoreError, beat: int, taken_at: int) -> None:
-        self._saving = None
+    def _written(self, note: bytes | LogstoreError, saving: _Saving) -> None:
         if self._closed:
             return
+        if isinstance(note, LogstoreError):
+            self._failed(note)
+            return
         self._number += 1
-        mark = 0
+        begins = range(0, max(len(note), 1), PART_BYTES)
+        saving.parts = [note[at : at + PART_BYTES] for at in begins]
+        self._say_parts(saving)
+
+    def _say_parts(self, saving: _Saving) -> None:
+        count = len(saving.parts)
         try:
-            if isinstance(note, LogstoreError):
-                raise note
-            parts = [note[at : at + PART_BYTES] for at in range(0, len(note), PART_BYTES)] or [b""]
-            for part, data in enumerate(parts):
-                head = _HEAD.pack(FORMAT, self._number, part, len(parts), taken_at)
-                batch = encode([(head + data, SNAPSHOT, (), self._now_ms())])
-                mark = self._takeover.append(batch)
+            for part in range(saving.said, min(saving.said + PARTS_AT_ONCE, count)):
+                head = _HEAD.pack(FORMAT, self._number, part, count, saving.taken_at)
+                batch = encode([(head + saving.parts[part], SNAPSHOT, (), self._now_ms())])
+                saving.mark = self._takeover.append(batch)
+                saving.said += 1
         except LogstoreError as error:
             self._failed(error)
-            return
-        self._saving = beat, mark
 
     def _failed(self, error: LogstoreError) -> None:
+        self._saving = None
         log.warning("%s: its state could not be saved: %s", self.name, error)
 
     def _look(self) -> None:
         """There is news of the log."""
-        beat, mark = self._saving or (0, None)
-        if mark is not None and self.done > mark:
-            before = self.offset_of(beat)
-            self._saving = None
-            self._elsewhere(lambda: self._trim(before), lambda _: None)
+        saving = self._saving
+        if saving is None or saving.mark is None or self.done <= saving.mark:
+            return
+        if saving.said < len(saving.parts):
+            self._say_parts(saving)
+            return
+        before = self.offset_of(saving.beat)
+        self._saving = None
+        self._elsewhere(lambda: self._trim(before), lambda _: None)
 
     def _trim(self, before: int) -> None:
         try:

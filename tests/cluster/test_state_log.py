@@ -5,7 +5,7 @@ import json
 import pytest
 from owning_nodes import batch, pass_time, some_nodes, words
 
-from logstore.cluster import state_log
+from logstore.cluster import state_log, writer
 from logstore.cluster.state_log import Replayed, StateLog
 from logstore.errors import ClusterBehind
 from logstore.records.decode import decode
@@ -124,6 +124,21 @@ def test_what_is_appended_while_the_state_is_written_out_is_found_behind_it(node
     after = owned(nodes, 1)
     assert after.notes.at == log.notes.at
     assert sorted(after.notes.at, key=int) == [str(it) for it in range(20)]
+
+
+def test_a_state_that_is_more_than_a_partition_may_hold_unacknowledged_is_saved(nodes, monkeypatch):
+    monkeypatch.setattr(state_log, "PART_BYTES", 100)
+    monkeypatch.setattr(writer, "PARTITION_BYTES_MAX", 1500)
+    log = owned(nodes, 0)
+    fill(nodes, log, 200)
+    pass_time(nodes)
+    note = log.notes.freeze()()
+    assert len(note) > writer.PARTITION_BYTES_MAX
+    start = log.start
+    fill(nodes, log, 20, 200)
+    assert log.start > start
+    after = owned(nodes, 1)
+    assert after.notes.at == log.notes.at
 
 
 def test_a_state_that_is_written_out_too_late_is_not_appended(nodes):
