@@ -1,7 +1,7 @@
 """A database's log in an owned partition: what its next owner finds in it."""
 
 import pytest
-from owning_nodes import pass_time, some_nodes, values, words
+from owning_nodes import pass_time, some_nodes, take_over, values, words
 
 from logstore.broker.keys.journal import Bounds
 from logstore.cluster.keys_log import BATCH_BYTES_MAX, Gathered, KeysLog
@@ -15,21 +15,13 @@ from logstore.records.encode import encode
 def nodes():
     found = some_nodes(2)
     for it in found:
-        it.jobs, it.states = [], {}
-        it.owns.new_state = lambda number, it=it: it.states.setdefault(number, Gathered())
+        it.jobs, it.new_state = [], Gathered
     return found
 
 
 def owned(nodes, which):
     """The partition, as the node's."""
-    for it in nodes:
-        it.group.say()
-    pass_time(nodes)
-    node = nodes[which]
-    node.states.clear()
-    node.group.say(0)
-    pass_time(nodes)
-    return KeysLog(node.owns.served(0), node.states[0], node.jobs.append)
+    return KeysLog(*take_over(nodes, which), nodes[which].jobs.append)
 
 
 def put(log, key, value):

@@ -1,9 +1,10 @@
 """An owned partition with what is kept beside it: what the next owner finds of that."""
 
 import json
+from functools import partial
 
 import pytest
-from owning_nodes import batch, pass_time, some_nodes, words
+from owning_nodes import batch, pass_time, some_nodes, take_over, words
 
 from logstore.cluster import state_log, writer
 from logstore.cluster.state_log import Replayed, StateLog
@@ -33,22 +34,14 @@ def nodes(monkeypatch):
     monkeypatch.setattr(state_log, "EVERY_BYTES", 400)
     found = some_nodes(2)
     for it in found:
-        it.found = {}
-        it.owns.new_state = lambda number, it=it: it.found.setdefault(number, Replayed(Values))
+        it.new_state = partial(Replayed, Values)
     return found
 
 
 def owned(nodes, which):
     """The partition, as the node's."""
-    for it in nodes:
-        it.group.say()
-    pass_time(nodes)
     node = nodes[which]
-    node.found.clear()
-    node.group.say(0)
-    pass_time(nodes)
-    taking = node.owns.served(0)
-    return StateLog(taking, node.found[0], lambda: 1, lambda *job: node.jobs.append(job))
+    return StateLog(*take_over(nodes, which), lambda: 1, lambda *job: node.jobs.append(job))
 
 
 def fill(nodes, log, count, begin=0):

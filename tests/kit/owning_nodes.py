@@ -61,6 +61,7 @@ class OwningNode:
             self.client.topics._config = Config(given)
             self.client.topics.create(TOPIC, partitions, {})
         self.found, self.told = {}, []
+        self.new_state = Found
         client = self.client
         join = join or (lambda node, told: SaidGroup(told))
         self.owns = Ownership(
@@ -71,7 +72,7 @@ class OwningNode:
         self.group = self.owns.group
 
     def _state(self, number):
-        self.found[number] = Found()
+        self.found[number] = self.new_state()
         return self.found[number]
 
     def append(self, number, *values):
@@ -100,6 +101,17 @@ def some_nodes(count, partitions=2, **facts):
 def pass_time(nodes, seconds=1.0):
     first, *others = (it.client for it in nodes)
     first.pass_time(seconds, others)
+
+
+def take_over(nodes, which):
+    """Partition 0, by that one of them; gives the takeover and the state that it has found."""
+    for it in nodes:
+        it.group.say()
+    pass_time(nodes)
+    node = nodes[which]
+    node.group.say(0)
+    pass_time(nodes)
+    return node.owns.served(0), node.found[0]
 
 
 def standing(node, number):
