@@ -13,22 +13,18 @@ from typing import Any, Final
 import msgspec
 
 from logstore.cluster import assignor, kinds
-from logstore.cluster.backoff import Backoff
-from logstore.cluster.brokers import Alarm, Around
+from logstore.cluster.brokers import Around
 from logstore.cluster.coordinators import GroupCoordinator
-from logstore.cluster.group_member import (
-    ANSWER_S,
+from logstore.cluster.group_steps import (
     INTERVAL_S,
-    LEAVE_S,
     LOADING,
     NO_COORDINATOR,
     OTHER_PROTOCOL,
     REBALANCE_MS,
-    SLOWLY_S,
+    Steps,
     Told,
 )
-from logstore.cluster.kinds import Kind
-from logstore.errors import CorruptStore, Failed, LogstoreError, NotSpoken
+from logstore.errors import CorruptStore, Failed, LogstoreError
 
 PROTOCOL_TYPE: Final = "logstore"
 PROTOCOL: Final = "logstore-1"  # of what stands in metadata and assignments
@@ -69,13 +65,9 @@ class ClassicMember:
         around: Around,
         random: Random,
     ) -> None:
-        self.failure: LogstoreError | None = None
         self._coordinator = coordinator
         self._topic = topic
         self._told = told
-        self._around = around
-        self._backoff = Backoff(random)
-        self._slowly = Backoff(random, 1.0, SLOWLY_S)
         self._session_ms = SESSION_MS
         self._id = NOBODY
         self._generation = NO_GENERATION
@@ -85,52 +77,22 @@ class ClassicMember:
         self._wanted: frozenset[int] | None = None  # once no more is held, all are to join again
         self._joined = False  # whether it beats; else it joins
         self._anew = True  # whether the group does not know what it has
-        self._said_at = 0.0  # what is not answered yet
-        self._asking = self._over = False
-        self._alarm: Alarm | None = None
-        self._stop = coordinator.brokers.watch(self._count)
-        self._step_in(0)
+        self._steps = Steps(coordinator, told, around, random, self._step, self._count)
+
+    @property
+    def failure(self) -> LogstoreError | None:
+        """Why it has no part in the group now."""
+        return self._steps.failure
 
     @property
     def _group(self) -> str:
         return self._coordinator.group
 
-    def _step_in(self, seconds: float) -> None:
-        if self._over:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._around.call_at(self._around.now() + seconds, self._step)
-
     def _step(self) -> None:
-        """The next thing to ask for."""
-        if self._over or self._asking:
-            return
         if self._joined:
             self._beat()
         else:
             self._join()
-
-    def _ask(self, kind: Kind, request: Any, then: Callable[[Any], None], seconds: float) -> None:  # noqa: ANN401
-        self._asking, self._said_at = True, self._told.clock()
-
-        def answered(answer: Any) -> None:  # noqa: ANN401
-            self._asking = False
-            if self._over:
-                return
-            if isinstance(answer, NotSpoken):
-                self._end(answer)
-            elif isinstance(answer, LogstoreError):
-                self._again(answer)
-            elif answer.error_code:
-                self._refused(answer)
-            else:
-                self.failure = None
-                self._backoff.succeeded()
-                self._slowly.succeeded()
-                then(answer)
-
-        self._coordinator.ask(kind, request, answered, seconds)
 
     # Joining
 
@@ -142,7 +104,7 @@ class ClassicMember:
             self._group, self._session_ms, REBALANCE_MS, self._id, None, PROTOCOL_TYPE,
             [messages.Protocol(PROTOCOL, said)],
         )  # fmt: skip
-        self._ask(kinds.JOIN_GROUP, request, self._sync, JOIN_S)
+        self._steps.ask(kinds.JOIN_GROUP, request, self._sync, self._refused, JOIN_S)
 
     def _sync(self, joined: Any) -> None:  # noqa: ANN401
         self._id, self._generation = joined.member_id, joined.generation_id
@@ -156,7 +118,7 @@ class ClassicMember:
         request = messages.Request(
             self._group, self._generation, self._id, None, PROTOCOL_TYPE, PROTOCOL, assignments
         )
-        self._ask(kinds.SYNC_GROUP, request, self._synced, JOIN_S)
+        self._steps.ask(kinds.SYNC_GROUP, request, self._synced, self._refused, JOIN_S)
 
     def _partitions(self) -> int:
         seen = self._coordinator.brokers.view.topics.get(self._topic)
@@ -175,22 +137,22 @@ class ClassicMember:
         try:
             said = msgspec.json.decode(answer.assignment, type=Assigned)
         except (ValueError, RecursionError) as error:
-            self._again(
+            self._steps.again(
                 CorruptStore(
                     f"group {self._group!r}: what its leader assigns is no assignment: {error}: "
                     f"only nodes of logstore may be in it"
                 ),
-                self._slowly,
+                slowly=True,
             )
             return
         self._joined = True
         self._told_in = self._generation
-        self._told.heard_of(self._said_at, anew=self._anew)
+        self._told.heard_of(self._steps.said_at, anew=self._anew)
         self._anew = False
         assigned = frozenset(said.partitions)
         self._wanted = assigned if self._said - assigned else None
         self._told.assign(assigned)
-        self._step_in(INTERVAL_S)
+        self._steps.due_in(INTERVAL_S)
         self.changed()
         self._count()
 
@@ -201,8 +163,8 @@ class ClassicMember:
 
     def hurry(self) -> None:
         """The others are about to say something else: hear it now."""
-        if self._joined and not self._asking:
-            self._step_in(0)
+        if self._joined and not self._steps.asking:
+            self._steps.due_in(0)
 
     def _count(self) -> None:
         """The view has changed: a leader assigns all partitions that there are."""
@@ -212,19 +174,19 @@ class ClassicMember:
     def _join_again(self) -> None:
         self._joined = False
         self._wanted = None
-        if not self._asking:
-            self._step_in(0)
+        if not self._steps.asking:
+            self._steps.due_in(0)
 
     # Heartbeats
 
     def _beat(self) -> None:
         request = kinds.HEARTBEAT.messages().Request(self._group, self._generation, self._id)
-        self._ask(kinds.HEARTBEAT, request, self._beaten, ANSWER_S)
+        self._steps.ask(kinds.HEARTBEAT, request, self._beaten, self._refused)
 
     def _beaten(self, answer: Any) -> None:  # noqa: ANN401
-        self._told.heard_of(self._said_at, anew=False)
+        self._told.heard_of(self._steps.said_at, anew=False)
         self._told.confirm()
-        self._step_in(INTERVAL_S if self._joined else 0)
+        self._steps.due_in(INTERVAL_S if self._joined else 0)
 
     # Refusals
 
@@ -232,52 +194,35 @@ class ClassicMember:
         code = answer.error_code
         error = Failed(f"group {self._group!r}: no part in it: error {code}")
         if code in OTHER_PROTOCOL:
-            self._end(error)
+            self._steps.end(error)
         elif code == ID_REQUIRED and not self._joined:
             self._id = answer.member_id
-            self._step_in(0)
+            self._steps.due_in(0)
         elif code == REBALANCING:
             self._joined = False
-            self._step_in(0)
+            self._steps.due_in(0)
         elif code == INVALID_SESSION and self._session_ms < SESSION_MAX_MS:
             self._session_ms = min(2 * self._session_ms, SESSION_MAX_MS)
-            self._step_in(0)
+            self._steps.due_in(0)
         elif code in (UNKNOWN_MEMBER, ILLEGAL_GENERATION):
             self._id = NOBODY if code == UNKNOWN_MEMBER else self._id
             self._joined, self._anew = False, True
-            self._again(error)
+            self._steps.again(error)
         elif code in NO_COORDINATOR:
             self._coordinator.forget()
-            self._again(error)
+            self._steps.again(error)
         else:
-            self._again(error, None if code == LOADING else self._slowly)
-
-    def _again(self, why: LogstoreError, backoff: Backoff | None = None) -> None:
-        self.failure = why
-        self._step_in((backoff or self._backoff).failed())
+            self._steps.again(error, slowly=code != LOADING)
 
     # Its end
 
-    def _end(self, why: LogstoreError) -> None:
-        self._close()
-        self._told.refuse(why)
-
-    def _close(self) -> None:
-        self._over = True
-        self._stop()
-        if self._alarm is not None:
-            self._alarm.cancel()
-
     def leave(self, then: Callable[[], None]) -> None:
         """What it has may go to others at once; ``then``, when that is known or takes too long."""
-        was_in = bool(self._id) and not self._over
-        self._close()
-        if not was_in:
-            then()
-            return
-        messages = kinds.LEAVE_GROUP.messages()
-        request = messages.Request(self._group, [messages.MemberIdentity(self._id)], self._id)
-        self._coordinator.ask(kinds.LEAVE_GROUP, request, lambda _: then(), LEAVE_S)
+        request = None
+        if self._id and not self._steps.over:
+            messages = kinds.LEAVE_GROUP.messages()
+            request = messages.Request(self._group, [messages.MemberIdentity(self._id)], self._id)
+        self._steps.leave(kinds.LEAVE_GROUP, request, then)
 
 
 def _holding(metadata: bytes) -> assignor.Holding:

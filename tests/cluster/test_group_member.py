@@ -4,7 +4,8 @@ import pytest
 from fed_coordinator import GROUP, TOPIC, TOPIC_ID, FedCoordinator
 
 from logstore.cluster import kinds
-from logstore.cluster.group_member import ASSIGNOR, SLOWLY_S, GroupMember
+from logstore.cluster.group_member import ASSIGNOR, GroupMember
+from logstore.cluster.group_steps import SLOWLY_S
 from logstore.errors import ClusterUnreachable, Failed, NotSpoken
 
 messages = kinds.GROUP_HEARTBEAT.messages()
