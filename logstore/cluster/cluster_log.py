@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from logstore.cluster.fetcher import Fetcher, Place
+from logstore.cluster.fetcher import OUT_OF_RANGE, Fetcher, Place
 from logstore.cluster.offsets import EARLIEST, LARGEST_TIME, LATEST, Offsets
 from logstore.cluster.tail import Tail
 from logstore.cluster.waiters import WaitFor, wait_until_done, when
@@ -173,7 +173,7 @@ class ClusterLog:
 
     def refused(self, code: int) -> None:
         """As Follower.refused."""
-        if code != OFFSET_OUT_OF_RANGE:
+        if code != OUT_OF_RANGE:
             self._fail(LogFailed(f"{self.name}: it can't be read, error {code}"))
             return
         self._fetcher.leave(self)
@@ -264,8 +264,9 @@ class ClusterLog:
                 self._earlier[at] = it
                 while len(self._earlier) > EARLIER_MAX:
                     self._earlier.popitem(last=False)
-        elif isinstance(got, Got) and got.error_code == OFFSET_OUT_OF_RANGE:
-            self.start = max(self.start, got.log_start)
+        elif isinstance(got, Got) and got.error_code == OUT_OF_RANGE:
+            with self._lock:
+                self.start = max(self.start, got.log_start)
         self._wake()  # where nothing came, whoever reads asks again
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
@@ -345,9 +346,6 @@ class ClusterLog:
     def close(self, why: str = "it is closed") -> None:
         """Nothing comes any more, and nothing is appended."""
         self._fail(LogFailed(f"{self.name}: {why}"))
-
-
-OFFSET_OUT_OF_RANGE: Final = 1
 
 
 def _kept(records: memoryview) -> memoryview:

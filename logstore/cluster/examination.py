@@ -9,11 +9,12 @@ from statistics import median
 from typing import Any, Final, NamedTuple, cast
 
 from logstore.cluster import kinds, own_rules
+from logstore.cluster.admin import SET
 from logstore.cluster.brokers import Use
 from logstore.cluster.claims import BEAT, CLAIM, Word, batch_of
 from logstore.cluster.client import Client
 from logstore.cluster.identity import Identity, Then
-from logstore.cluster.membership import GROUP_RESOURCE, SESSION, SET, WANTED_MS
+from logstore.cluster.membership import GROUP_RESOURCE, SESSION, WANTED_MS
 from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.own_topics import OwnTopics
 from logstore.cluster.scratch import Scratch

@@ -148,7 +148,7 @@ class Fetcher:
         self._rack = rack
         self._preferred: dict[Place, _Preferred] = {}
         self._now = now
-        self.soon = soon  # from any thread
+        self.soon = soon
         self._call_at = call_at
         self._random = random
         self._followers: dict[Place, Follower] = {}

@@ -182,9 +182,8 @@ class Link:
 
     def _quiet_over(self) -> None:
         if self._now() < self._quiet_until and self.failure is None:
-            self._call_at(
-                self._quiet_until, self._quiet_over
-            )  # a timer may ring a moment too early
+            # A timer may ring a moment too early.
+            self._call_at(self._quiet_until, self._quiet_over)
         else:
             self._send_waiting()
 

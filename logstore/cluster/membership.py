@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any, Final
 
 from logstore.cluster import kinds
+from logstore.cluster.admin import SET
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Around, Brokers, Use
 from logstore.cluster.classic_member import ClassicMember
@@ -30,7 +31,6 @@ SESSION: Final = "consumer.session.timeout.ms"
 HEARTBEAT: Final = "consumer.heartbeat.interval.ms"
 WANTED_MS: Final = {SESSION: 6000, HEARTBEAT: 1000}
 GROUP_RESOURCE: Final = 32
-SET: Final = 0
 ANSWER_S: Final = 10.0
 FOR_NOW: Final = frozenset({7, 13, 14, 15, 41})  # what is said of a change that may be asked again
 

@@ -167,7 +167,7 @@ def test_a_leader_that_has_trimmed_less_than_the_one_before_has_lost_nothing(nod
         there.append(batch(b"%d" % number))
     log = node.log()
     node.pass_time(1)
-    log.refused(module.OFFSET_OUT_OF_RANGE)  # by the one before
+    log.refused(module.OUT_OF_RANGE)  # by the one before
     node.pass_time(1)
     log.check_failure()
     there.append(batch(b"10"))
