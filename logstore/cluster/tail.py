@@ -6,7 +6,6 @@ offsets, and the markers stand among the batches.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -28,7 +27,7 @@ class Tail:
         self.start = self.end = at  # of what is here
         self.bytes = 0
         self._bytes_max = bytes_max
-        self._batches: deque[Batch] = deque()
+        self._batches: list[Batch] = []  # tens of thousands, that most read at the end of
         self._aborted: list[Aborted] = []  # whose markers were here, by these
         # Whose markers are to come: first offsets, in order, by producer.
         self._begun: dict[int, list[int]] = {}
@@ -56,10 +55,12 @@ class Tail:
             self.end = batch.next_offset
             if batch.is_control:
                 self._ended(batch)
-        while self.bytes > self._bytes_max and len(self._batches) > 1:
-            gone = self._batches.popleft()
-            self.bytes -= gone.size
-            self.start = gone.next_offset
+        gone = 0
+        while self.bytes > self._bytes_max and gone < len(self._batches) - 1:
+            self.bytes -= self._batches[gone].size
+            self.start = self._batches[gone].next_offset
+            gone += 1
+        del self._batches[:gone]
         if self._aborted and self._aborted[0].last < self.start:
             del self._aborted[: bisect_left(self._aborted, self.start, key=attrgetter("last"))]
 
@@ -83,11 +84,12 @@ class Tail:
         """Those from ``at`` on that end at ``below`` or before; none where ``at`` is not here."""
         if not self.start <= at < self.end:
             return ()
-        number = max(bisect_right(self._batches, at, key=_base_offset) - 1, 0)
-        if self._batches[number].next_offset <= at:
-            number += 1
+        first = max(bisect_right(self._batches, at, key=_base_offset) - 1, 0)
+        if self._batches[first].next_offset <= at:
+            first += 1
         found: list[Batch] = []
-        for batch in islice(self._batches, number, None):
+        for number in range(first, len(self._batches)):
+            batch = self._batches[number]
             if batch.next_offset > below or (found and bytes_max < batch.size):
                 break
             found.append(batch)
