@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from logstore.cluster import kinds
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Alarm, Brokers, Use
-from logstore.cluster.view import NOT_THERE
+from logstore.cluster.view import NOT_THERE, partitions_of
 from logstore.errors import ClusterBehind, ClusterUnreachable, Failed, LogstoreError
 from logstore.kafka.wire import NIL_UUID
 
@@ -359,8 +359,7 @@ def _entries(topics: Iterable[Any]) -> dict[str, Entry | None]:
         if it.name is None:
             continue
         if it.error_code == 0:
-            count = 1 + max((one.partition_index for one in it.partitions), default=-1)
-            found[it.name] = Entry(it.topic_id or NIL_UUID, count)
+            found[it.name] = Entry(it.topic_id or NIL_UUID, partitions_of(it))
         elif it.error_code in NOT_THERE:
             found[it.name] = None
     return found

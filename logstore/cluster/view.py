@@ -11,6 +11,7 @@ from logstore.kafka.wire import NIL_UUID
 
 NO_NODE: Final = -1
 NO_EPOCH: Final = -1
+PARTITIONS_MAX: Final = 100_000  # of one topic: what is said beyond is not believed
 NOT_THERE: Final = frozenset({3, 17, 29, 100})  # unknown; a name that is none; not allowed to know
 
 
@@ -106,13 +107,20 @@ class View:
         id_ = it.topic_id or NIL_UUID
         if known is not None and known.id != id_:
             known = None
-        count = 1 + max((one.partition_index for one in it.partitions), default=-1)
-        partitions = [Led(NO_NODE, NO_EPOCH)] * count
+        partitions = [Led(NO_NODE, NO_EPOCH)] * partitions_of(it)
         for one in it.partitions:
             led = Led(one.leader_id, one.leader_epoch)
             number = one.partition_index
+            if not 0 <= number < len(partitions):
+                continue
             if known is not None and number < len(known.partitions):
                 before = known.partitions[number]
                 led = before if before.epoch > led.epoch >= 0 else led
             partitions[number] = led
         return TopicSeen(it.name, id_, tuple(partitions))
+
+
+def partitions_of(topic: Any) -> int:  # noqa: ANN401
+    """How many a topic has that a node describes so; numbers that no partition has do not count."""
+    numbers = (it.partition_index for it in topic.partitions)
+    return 1 + max((it for it in numbers if 0 <= it < PARTITIONS_MAX), default=-1)

@@ -1,6 +1,7 @@
 """The audit log over HTTP: who did what, the newest first, for those who may read it."""
 
 import json
+from contextlib import closing
 
 import pytest
 from http_topics import Topical, users
@@ -106,6 +107,15 @@ def test_only_who_may_read_it_does(api):
         api.user = user
         api.ask("GET", "audit", status=status)
     api.user = "bob"
+
+
+def test_records_that_are_no_entries_are_left_out(tmp_path):
+    with closing(Topical(tmp_path / "data", users(bob=AUDITOR))) as found:
+        found.user = "bob"
+        topic = found.topics.create(AUDIT_TOPIC, 1, {})
+        for nothing in (b'{"event":"\xff"}', b'{"event":' + b"[" * 100_000, b""):
+            topic.append(nothing, timestamp_ms=SECOND)
+        assert asked(found)["items"] == []
 
 
 def test_before_there_were_users_there_is_nothing(tmp_path):

@@ -164,7 +164,7 @@ def _row(record: Record) -> dict[str, Any] | None:
     """None: it is no entry."""
     try:
         entry = msgspec.json.decode(record.value or b"", type=_Entry)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
     return {
         "offset": str(record.offset),
