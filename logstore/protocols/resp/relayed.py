@@ -13,6 +13,8 @@ from logstore.protocols.resp.session import RespSession
 from logstore.protocols.session import Link, Session
 
 OUT_BYTES: Final = 1 << 20
+# Of an answer: a message of the link has 256 MiB at the most, and one that is longer ends the link.
+ANSWER_BYTES_MAX: Final = 255 << 20
 HOST: Final = ""  # it is as near as this process: whoever asks has shown that it is a node
 
 Answered = Callable[[bytes | LogstoreError], object]
@@ -60,6 +62,7 @@ class Relayed:
         self._parts = [it for it in (asked.before, asked.last) if it]
         self._at = 0  # of the first of these: so much was taken
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._alarm: Alarm | None = None
         self._over = False
         session = new_session(_Link(self._wake, self._cut))
@@ -89,10 +92,16 @@ class Relayed:
                 self._at += taken
             out = session.outgoing(OUT_BYTES)
             self._out += map(bytes, _buffers(out))
-            if session.closed is not None:
+            self._out_bytes += sum(map(len, out))
+            if self._out_bytes > ANSWER_BYTES_MAX:
+                self._end(Failed(f"its answer has more than {ANSWER_BYTES_MAX} bytes"))
+            elif session.closed is not None:
                 self._end(Failed(session.closed or "the session has ended"))
             elif self._at == len(self._parts[0]) and session.is_idle:
                 self._part_done()
+            elif taken and self._at < len(self._parts[0]):
+                self._wake()  # it is long: others first
+                break
             elif not taken and not out:
                 break
         self._set_alarm()
@@ -102,6 +111,7 @@ class Relayed:
         self._at = 0
         if self._parts:
             self._out.clear()  # that it was queued
+            self._out_bytes = 0
         else:
             self._end(b"".join(self._out))
 

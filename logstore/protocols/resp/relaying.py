@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from logstore.errors import BrokenProtocol, LogstoreError, NotOwned
+from logstore.names import KEYS_DATABASES
 from logstore.protocols.resp.client import Away, Queued, RespClient
 from logstore.protocols.resp.command import Command, found, is_about_keys
 from logstore.protocols.resp.replies import Version
@@ -17,6 +18,7 @@ from logstore.protocols.resp.wrong import NOT_OWNED, Wrong
 from logstore.slices import GoOn, Steps, Wait
 
 FORMAT: Final = 1
+BYTES_MAX: Final = 64 << 20  # that are asked at once: the other node takes no more
 _VERSIONS: Final[dict[int, Version]] = {2: 2, 3: 3}
 _HEAD: Final = Struct(">BBBHI")  # format, RESP's version, database, size of the user, of the first
 # What may stand in a transaction beside commands about keys: it means the same at any node.
@@ -52,6 +54,8 @@ def read(content: bytes) -> Asked:
     last_at = before_at + before_bytes
     if form != FORMAT or version is None or last_at >= len(content):
         raise BrokenProtocol(f"commands from another node in format {form}, known is {FORMAT}")
+    if database >= KEYS_DATABASES:
+        raise BrokenProtocol(f"commands from another node about database {database}")
     user = content[_HEAD.size : before_at].decode("utf-8", "replace")
     return Asked(version, database, user, content[before_at:last_at], content[last_at:])
 
@@ -117,10 +121,14 @@ def _asking(
     if ask is None:
         raise Wrong(client.door.keys.elsewhere[number], NOT_OWNED)
     user = client.permits.who.user
-    asked = Asked(client.version, number, user, b"".join(map(written, before)), written(last))
+    content = Asked(
+        client.version, number, user, b"".join(map(written, before)), written(last)
+    ).written()
+    if len(content) > BYTES_MAX:  # more than a message of the link may have would end that
+        raise Wrong(f"{BYTES_MAX} bytes at the most are asked of the node that serves the database")
 
     def begin(go_on: GoOn) -> None:
-        client.away = Away(ask(number, asked.written(), go_on), blocks)
+        client.away = Away(ask(number, content, go_on), blocks)
 
     return _answered(client, begin, says=says)
 

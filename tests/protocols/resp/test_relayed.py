@@ -6,10 +6,13 @@ from redis.lock import Lock
 from redis_parts import request
 from resp_kit import user
 
+from logstore import node_asked_keys
 from logstore.errors import BrokenProtocol, ClusterUnreachable, NotOwned
+from logstore.protocols.resp import relayed, relaying
 from logstore.protocols.resp.relayed import Relayed
 from logstore.protocols.resp.relaying import Asked, read
 from logstore.protocols.resp.session import RespSession
+from logstore.relay.messages import FRAME_BYTES_MAX
 
 OK = b"+OK\r\n"
 NIL = b"$-1\r\n"
@@ -251,6 +254,41 @@ def test_large_values_come_whole(two, peer):
     assert peer.ask("GET", "a") == b"$3000000\r\n" + value + b"\r\n"
 
 
+def test_an_answer_that_is_too_long_for_the_link_is_refused_and_nothing_else(
+    two, peer, monkeypatch
+):
+    assert relayed.ANSWER_BYTES_MAX < FRAME_BYTES_MAX
+    monkeypatch.setattr(relayed, "ANSWER_BYTES_MAX", 10_000)
+    assert peer.ask("SET", "a", "v" * 9_900) == OK
+    assert peer.ask("STRLEN", "a") == b":9900\r\n"
+    assert peer.ask("MGET", "a", "a").startswith(b"-ERR it is not known")
+    assert len(peer.ask("GET", "a")) > 9_900
+    assert two.owner.everyone == {}
+
+
+def test_a_command_that_is_too_long_for_the_link_is_not_sent(two, peer, monkeypatch):
+    assert relaying.BYTES_MAX == node_asked_keys.BYTES_MAX < FRAME_BYTES_MAX
+    monkeypatch.setattr(relaying, "BYTES_MAX", 10_000)
+    assert peer.ask("SET", "a", "v" * 10_000).startswith(b"-ERR 10000 bytes at the most")
+    assert two.asked == []
+    assert peer.ask("EXISTS", "a") == b":0\r\n"
+
+
+def test_others_have_their_turn_while_a_long_transaction_is_queued(two):
+    queued = b"".join(request("SET", f"k{it}", "v") for it in range(5_000))
+    asked = Asked(2, 0, "", request("MULTI") + queued, request("EXEC"))
+    soon, turns, got = {}, 0, []  # calls that are equal are one, as in a turn of the server
+    Relayed(two.new_session, asked.written(), two, lambda it: soon.update({it: None}), got.append)
+    while soon and not got:
+        calls, soon = soon, {}
+        for call in calls:
+            call()
+        two.owner.sync(two.log)
+        turns += 1
+    assert got == [b"*5000\r\n" + 5_000 * OK]
+    assert turns >= 5
+
+
 def test_a_script_that_is_known_is_carried_out_there(two, peer):
     script = Lock.LUA_RELEASE_SCRIPT
     peer.ask("SET", "a", "1")
@@ -264,3 +302,8 @@ def test_what_is_cut_off_is_refused(cut):
     assert read(content).user == "ada"
     with pytest.raises(BrokenProtocol):
         read(content[:cut])
+
+
+def test_a_database_that_there_is_not_is_refused():
+    with pytest.raises(BrokenProtocol, match="database 16"):
+        read(Asked(2, 16, "ada", b"", request("PING")).written())
