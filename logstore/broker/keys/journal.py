@@ -256,7 +256,9 @@ class Journal:
         listed: list[Row] = [(key, value, ()) for key, value in extra.items()]
         gathered, self._gathered = self._gathered, None
         listed += rows(keyspace, changes.dirty) if gathered is None else gathered.rows
-        if keyspace.gone:
+        if keyspace.gone and self.whole and changes.flushed is None:
+            keyspace.stir()  # no part of what is written as one, which they may be too long for
+        elif keyspace.gone:
             listed += self._gone(unwritten=changes.flushed is not None)
         if changes.flushed is not None:
             if self.places is not None and PLACES not in extra:

@@ -309,3 +309,19 @@ def test_a_large_collection_stands_still_while_it_is_written_anew(small, door, l
     assert log.start in log.beats
     assert read_by_another(log) == of(door)
     assert len(door.keys.databases[0].values[b"list"]) == 99
+
+
+def test_a_transaction_stands_or_falls_beside_long_elements_that_go():
+    door = ApartDoor(Bounds(50_000))
+    log, peer = door.own(0), door.connect()
+    for first in range(0, 1000, 250):
+        peer.ask("SADD", "s", *(f"{it:090}" for it in range(first, first + 250)))
+        door.sync(log)
+    door.keys.databases[0].remove(b"s")
+    door.keys.end_turn()  # the elements go with what is written next
+    commands = request("MULTI") + request("MSET", *(f"{it:04}" for it in range(3000)))
+    peer.send(commands + request("EXEC"))
+    for _ in range(10):
+        door.sync(log)
+    assert len(of(door)) == 1500
+    assert read_by_another(log) == of(door)
