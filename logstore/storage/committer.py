@@ -231,7 +231,8 @@ class _Decided:
     def __init__(self, table: GroupTable, group: str, offsets: ToCommit) -> None:
         self.group = group
         self._table = table
-        self._offsets = self._all = offsets  # its own; with those of later ones
+        self._offsets = offsets  # its own
+        self._all = dict(offsets)  # with those of later ones
 
     def work(self, transaction: Transaction) -> Refusals:
         """As Late.work."""
@@ -242,7 +243,7 @@ class _Decided:
         known = self._all
         if any(not _follows(known.get(place), it) for place, it in later._offsets.items()):
             return False
-        self._all = {**known, **later._offsets}
+        known.update(later._offsets)
         return True
 
     def refused_of(self, refused: Refusals) -> Refusals:
