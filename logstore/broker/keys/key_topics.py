@@ -69,15 +69,6 @@ def _records(log: Log, batch: Batch, at: int) -> list[Record]:
     return records if batch.base_offset >= at else [it for it in records if it.offset >= at]
 
 
-def _standing(log: Log) -> Iterator[list[Record]]:
-    """Raises as Log.read, and CorruptBatch."""
-    at = log.start
-    while at < log.safe:
-        for batch in fetched(log, at, READ_BYTES):
-            yield _records(log, batch, at)
-            at = batch.next_offset
-
-
 def made_of(records: Iterable[list[Record]], levels: Levels, now_ms: int) -> Loading:
     """What these say, one after the other. Raises ValueError, and what is raised by these."""
     loading = Loading(now_ms)
@@ -93,9 +84,18 @@ def made_of(records: Iterable[list[Record]], levels: Levels, now_ms: int) -> Loa
 
 def load(log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
     """As Logs.load."""
+    at = log.start
+
+    def standing() -> Iterator[list[Record]]:
+        nonlocal at
+        while at < log.safe:
+            for batch in fetched(log, at, READ_BYTES):
+                yield _records(log, batch, at)
+                at = batch.next_offset
+
     try:
-        return made_of(_standing(log), levels, now_ms)
+        return made_of(standing(), levels, now_ms)
     except ValueError as error:
-        return CorruptBatch(f"{log.name}: {error}; run `logstore verify`")
+        return CorruptBatch(f"{log.name}: from offset {at} on: {error}; run `logstore verify`")
     except LogstoreError as error:
         return error

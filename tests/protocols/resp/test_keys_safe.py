@@ -6,9 +6,12 @@ from memory_log import MemoryLog
 from redis_parts import request
 from resp_kit import FakeDoor
 
+from logstore.broker.keys.key_topics import load
 from logstore.broker.keys.keyspace import DEADLINE_BYTES, KEY_BYTES
+from logstore.broker.keys.levels import Levels
 from logstore.protocols.resp.keys import rows as command_rows
 from logstore.records.decode import decode
+from logstore.records.encode import encode
 from logstore.settings import KeysRule
 
 OK = b"+OK\r\n"
@@ -320,6 +323,13 @@ def test_keys_that_can_t_be_read_are_said_so_of_and_channels_go_on():
         assert one.ask(*words).startswith(b"-ERR the keys of database 0 can't be read: __keys.0-0")
     assert one.ask("PUBLISH", "a", "x") == b":0\r\n"
     assert one.ask("PING") == b"+PONG\r\n"
+
+
+def test_a_record_that_is_no_key_s_is_said_to_be_from_its_batch_on():
+    log = MemoryLog("__keys.0-0")
+    for key in (b"a", b"b", None):
+        log.append(encode([(b"1", key, (), 0)]))
+    assert str(load(log, Levels(), 0)).startswith("__keys.0-0: from offset 2 on: a record without")
 
 
 def test_many_keys_are_changed_in_parts_that_nobody_else_sees(door, monkeypatch):
