@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import OUTPUT
+from .command import INPUT, OUTPUT
+from .ends import say
 from .line_options import File, HeaderField, InputFormat, Progress, field, input_format
 from .line_options import header as header_option
-from .options import HERE, At, Bootstrap
+from .options import HERE, At, Bootstrap, Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,15 @@ def produce(
     header: Annotated[list[str] | None, header_option("record")] = None,
     header_field: HeaderField = None,
     key: Annotated[str | None, typer.Option("--key", help="One key for every record.")] = None,
+    tombstone: Annotated[
+        bool,
+        typer.Option(
+            "--tombstone",
+            rich_help_panel=INPUT,
+            help="Read no input: append one record without a value, which makes compaction remove"
+            " the key of --key.",
+        ),
+    ] = False,
     partition: Annotated[
         int | None,
         typer.Option(
@@ -105,6 +115,12 @@ def produce(
     $ tail -f access.log | logstore produce access
     """
     wanted = wanted_of(key_field, timestamp_field, value_field, header, header_field, key)
+    if tombstone:
+        of_input = file or wanted.fields or on_error or dead_letter or format_ != InputFormat.AUTO
+        if wanted.key is None or of_input:
+            raise typer.BadParameter("--tombstone needs --key KEY, and reads no input")
+        _append_tombstone(data, topic, wanted, partition)
+        return
     choose = chooser(format_, wanted)
     policy, dead_letter = _policy(on_error, dead_letter)
     codec = "uncompressed" if compression is Compression.NONE else compression
@@ -142,6 +158,16 @@ def produce(
             bad_lines=bad_lines,
             progress=progress_for(progress, source.size),
         ).run()
+
+
+def _append_tombstone(data: Where, topic: str, wanted: "Wanted", partition: int | None) -> None:
+    from logstore.records.record import Message
+
+    with data.reach("write") as store:
+        sink = store.producer(topic)
+        sink.send_many([Message(None, wanted.key, wanted.headers)], partition)
+        sink.flush()
+    say(f"produced 1 tombstone to {topic}")
 
 
 def wanted_of(

@@ -105,6 +105,36 @@ class TestInput:
         assert values(logstore) == ["x" * 50, "y" * 90]
 
 
+class TestTombstone:
+    """A record without a value, by which compaction removes its key."""
+
+    @pytest.fixture(autouse=True)
+    def topic(self, logstore):
+        logstore("topic", "create", "flights", "--config", "cleanup.policy=compact")
+
+    def test_null_in_the_field_of_the_value(self, logstore):
+        words = ("--key-field", "k", "--value-field", "v")
+        logstore("produce", "flights", *words, stdin=b'{"k":"c","v":"x"}\n{"k":"c","v":null}\n')
+        assert consumed(logstore) == [("c", "x"), ("c", None)]
+
+    def test_of_one_key_without_input(self, logstore):
+        words = ("--key", "c", "--tombstone", "--header", "why=gone")
+        said = logstore("produce", "flights", *words, stdin=b"not read\n").err
+        assert said == "produced 1 tombstone to flights\n"
+        [line] = logstore("consume", "flights", "--format", "json").lines
+        found = json.loads(line)
+        assert (found["key"], found["value"]) == ("c", None)
+        assert logstore("consume", "flights", "--format", "{headers}").lines == ["why=gone"]
+
+    @pytest.mark.parametrize(
+        "words", [(), ("--key-field", "k"), ("--key", "c", "in"), ("--key", "c", "--format", "csv")]
+    )
+    def test_it_needs_a_key_and_goes_with_no_input(self, logstore, words):
+        said = logstore("produce", "flights", "--tombstone", *words, code=2).err
+        assert "--tombstone needs --key KEY, and reads no input" in said
+        assert consumed(logstore) == []
+
+
 class TestPartition:
     def test_all_go_there(self, logstore):
         logstore("topic", "create", "flights", "--partitions", 3)
