@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint bench crash transactions-kill clean lock
+.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -48,11 +48,14 @@ test-cluster: $(READY)  ## test nodes of a cluster, also over three Kafka broker
 cluster-kill: $(READY)  ## kill nodes and brokers of a cluster in random order under load, 20 rounds
 	PYTHONPATH=tests/kit $(BIN)/python -m tests.brokers.kill --rounds 20
 
-lint: $(READY)        ## check style, types and import contracts
+lint: $(READY) docs   ## check style, types, import contracts and the links of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)        ## build the site of the pages into build/site; a link that leads nowhere is an error
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 	$(BIN)/python -m bench
