@@ -21,7 +21,8 @@ from logstore.broker.queues.transaction import Ahead, Effect, Record, Transactio
 from logstore.errors import LogstoreError
 from logstore.log import Log, Wake
 
-# Of bodies in one batch of the journal, beside the first transaction: the note reads a batch whole.
+# Of bodies in one batch of the journal, beside the first transaction, and of what else it is told:
+# the note reads a batch whole.
 BATCH_BYTES: Final = 1 << 20
 # Of bodies that are begun and not appended to their lanes: doors stop reading publishes then.
 BYTES_MAX: Final = 64 << 20

@@ -1,4 +1,7 @@
-"""What one journal is told: at the end of a turn that has settled anything, one batch of records.
+"""What one journal is told: at the end of a turn that has settled anything, a batch of records.
+
+It is several where there is much to tell: no log takes a batch of any size, and one of a cluster
+takes few MiB. What one of them has told is not told again if the next is refused.
 
 Nobody waits for what is only settled; who has committed a transaction (``holding.py``) waits until
 it is safe. What the journal does not take is told again, until it does.
@@ -10,12 +13,14 @@ were a queue of its own, with the number 0, which no queue has; ``close`` takes 
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
-from logstore.broker.queues.holding import Holding
+from logstore.broker.queues.holding import BATCH_BYTES, Holding
 from logstore.broker.queues.journal import SettlementNotes, queue_key, seen_key
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.queues.settled import Settled
+from logstore.broker.queues.transaction import Record
 from logstore.errors import LogFailed, LogstoreError
 from logstore.log import Log
 from logstore.records.encode import encode
@@ -46,6 +51,13 @@ class Touched(Protocol):
     def gone(self) -> bool: ...
     @property
     def stock(self) -> Stocked: ...
+
+
+class _ToTell(NamedTuple):
+    """One record, and what is called once the journal has it."""
+
+    record: Record
+    taken: Callable[[], object]
 
 
 class Around(Protocol):
@@ -82,8 +94,8 @@ class Journaling:
         self.failing = False
         self._around = around
         self._touched: dict[Touched, None] = {}
-        self._forgotten: list[int] = []  # queues whose end is to be told
-        self._unseen: list[int] = []  # exchanges whose ids it may forget
+        self._forgotten: dict[int, None] = {}  # queues whose end is to be told
+        self._unseen: dict[int, None] = {}  # exchanges whose ids it may forget
         self._in_use = not self.clean
         self._to_mark = False
         self._ending = False
@@ -103,13 +115,13 @@ class Journaling:
 
     def forget(self, queues: Iterable[int]) -> None:
         """These queues are gone."""
-        self._forgotten += queues
+        self._forgotten.update(dict.fromkeys(queues))
         if self._forgotten:
             self.end_soon()
 
     def forget_seen(self, exchanges: Iterable[int]) -> None:
         """These exchanges are gone: nobody asks for the ids that they have let pass."""
-        self._unseen += exchanges
+        self._unseen.update(dict.fromkeys(exchanges))
         if self._unseen:
             self.end_soon()
 
@@ -130,27 +142,16 @@ class Journaling:
     def end_turn(self) -> None:
         """Tell it what was settled."""
         self._ending = False
-        touched = [it for it in self._touched if not it.gone]
-        records: list[tuple[bytes, bytes, tuple[()], int]] = []
         now_ms = self._around.clock()
-        told = []
-        for queue in touched:
-            queue.stock.flush()
-            if queue.stock.settled:
-                told.append(queue)
-                records.append((queue.stock.settled.encode(), queue_key(queue.id), (), now_ms))
-        self._around.settled([*told, *(it for it in touched if not it.facts.lasts)])
-        gone = Settled()
-        gone.gone()
-        records += [(gone.encode(), queue_key(it), (), now_ms) for it in self._forgotten]
-        records += [(b"", seen_key(it), (), now_ms) for it in self._unseen]
-        if self._to_mark:
-            mark = Settled()
-            mark.given_out(0, 1)
-            records.append((mark.encode(), queue_key(IN_USE), (), now_ms))
-        while records or self.holding.has_begun:
+        to_tell = self._to_tell(now_ms)
+        begin = 0
+        while begin < len(to_tell) or self.holding.has_begun:
+            upto = _batch_end(to_tell, begin)
+            records = [it.record for it in to_tell[begin:upto]]
             try:
-                batch = encode(self.holding.fill(records, now_ms))
+                if upto == len(to_tell):
+                    records = self.holding.fill(records, now_ms)
+                batch = encode(records)
                 self._upto = self.log.append(batch) + batch.record_count
             except LogstoreError as error:
                 self.holding.refused(error)
@@ -158,12 +159,49 @@ class Journaling:
                 return
             # Whoever has committed waits for it; nobody waits for what is only settled.
             self.log.sync_soon(hurry=self.holding.told(self._upto))
-            records = []
-        self.failing = self._to_mark = False
-        self._forgotten, self._unseen = [], []
+            for it in to_tell[begin:upto]:
+                it.taken()
+            begin = upto
+        self.failing = False
         self._touched.clear()
-        for queue in told:
-            queue.stock.settled = Settled()
+
+    def _to_tell(self, now_ms: int) -> list[_ToTell]:
+        """That the queues are in use first, and that they are in use no more behind all that is
+        settled: a crash may leave only the first batches.
+        """
+        touched = [it for it in self._touched if not it.gone]
+        settled: list[_ToTell] = []
+        told: list[Touched] = []
+        for queue in touched:
+            queue.stock.flush()
+            if queue.stock.settled:
+                told.append(queue)
+                record = (queue.stock.settled.encode(), queue_key(queue.id), (), now_ms)
+                settled.append(_ToTell(record, partial(self._has_settled, queue)))
+        self._around.settled([*told, *(it for it in touched if not it.facts.lasts)])
+        found: list[_ToTell] = []
+        if self._to_mark:
+            mark = Settled()
+            mark.given_out(0, 1)
+            record = (mark.encode(), queue_key(IN_USE), (), now_ms)
+            found.append(_ToTell(record, self._has_mark))
+        found += settled
+        gone = Settled()
+        gone.gone()
+        for number in self._forgotten:
+            record = (gone.encode(), queue_key(number), (), now_ms)
+            found.append(_ToTell(record, partial(self._forgotten.pop, number)))
+        for number in self._unseen:
+            record = (b"", seen_key(number), (), now_ms)
+            found.append(_ToTell(record, partial(self._unseen.pop, number)))
+        return found
+
+    def _has_settled(self, queue: Touched) -> None:
+        queue.stock.settled = Settled()
+        self._touched.pop(queue, None)
+
+    def _has_mark(self) -> None:
+        self._to_mark = False
 
     def _untold(self, error: LogstoreError) -> None:
         """What was settled comes again after a restart, unless it can be told until then."""
@@ -191,8 +229,17 @@ class Journaling:
         """
         self._touched.update(dict.fromkeys(queues))
         if self._in_use and known:
-            self._forgotten.append(IN_USE)
+            self._forgotten[IN_USE] = None  # behind all that is settled
             self._to_mark = False
         self.end_turn()
         if not self.failing:
             self.wait()
+
+
+def _batch_end(to_tell: Sequence[_ToTell], begin: int) -> int:
+    """Up to where one batch tells of them: always one at least."""
+    size, at = 0, begin
+    while at < len(to_tell) and size < BATCH_BYTES:
+        size += len(to_tell[at].record[0])
+        at += 1
+    return at
