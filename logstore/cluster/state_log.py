@@ -23,7 +23,9 @@ SNAPSHOT: Final = b"__snapshot"
 FORMAT: Final = 1
 PART_BYTES: Final = 512 << 10  # of a snapshot: brokers take records of 1 MiB
 PARTS_AT_ONCE: Final = 4  # that are not acknowledged: of a partition no more than 16 MiB may be so
-EVERY_BYTES: Final = 1 << 20  # that were appended since the last one
+# That were appended since the last one, or as many as that had: saving a large state with each MiB
+# would be most of what is appended.
+EVERY_BYTES: Final = 1 << 20
 # Format, number of the snapshot, of the part, how many parts, from where on records are not in it.
 _HEAD: Final = Struct(">BIIIQ")
 
@@ -38,6 +40,7 @@ class Replayed:
         self._make = make
         self.notes = make()
         self.number = 0  # of the last snapshot
+        self.note_bytes = 0  # of the last whole one
         self._parts: list[bytes] = []
         self._after: list[Batch] = []  # what the next snapshot may not have in it
 
@@ -68,8 +71,9 @@ class Replayed:
         self.number = number
         self._parts.append(value[_HEAD.size :])
         if len(self._parts) == parts:
-            notes = self._make()
-            notes.load(b"".join(self._parts))
+            notes, note = self._make(), b"".join(self._parts)
+            notes.load(note)
+            self.note_bytes = len(note)
             self._after = [it for it in self._after if it.base_offset >= taken_at]
             for it in self._after:
                 notes.appended(it, it.base_offset)
@@ -109,6 +113,7 @@ class StateLog(TakenLog):
         self._now_ms = now_ms
         self._elsewhere = elsewhere
         self._since = 0  # bytes that were appended since the last snapshot
+        self._note_bytes = replayed.note_bytes  # of the last snapshot
         self._saving: _Saving | None = None
         self._closed = False
         self._stop = self._log.watch(self._look)
@@ -121,7 +126,7 @@ class StateLog(TakenLog):
         mark = self._takeover.append(batch)
         self.notes.appended(batch, at)
         self._since += batch.size
-        if self._since > EVERY_BYTES and self._saving is None:
+        if self._since > max(EVERY_BYTES, self._note_bytes) and self._saving is None:
             self._save()
         return mark
 
@@ -153,6 +158,7 @@ class StateLog(TakenLog):
             self._failed(note)
             return
         self._number += 1
+        self._note_bytes = len(note)
         begins = range(0, max(len(note), 1), PART_BYTES)
         saving.parts = [note[at : at + PART_BYTES] for at in begins]
         self._say_parts(saving)

@@ -128,7 +128,7 @@ def test_a_state_that_is_more_than_a_partition_may_hold_unacknowledged_is_saved(
     note = log.notes.freeze()()
     assert len(note) > writer.PARTITION_BYTES_MAX
     start = log.start
-    fill(nodes, log, 20, 200)
+    fill(nodes, log, 50, 200)
     assert log.start > start
     after = owned(nodes, 1)
     assert after.notes.at == log.notes.at
@@ -143,3 +143,26 @@ def test_a_state_that_is_written_out_too_late_is_not_appended(nodes):
     end = log.end
     work(nodes[0])
     assert log.end == end
+
+
+def test_a_large_state_is_saved_when_as_much_was_appended(nodes, monkeypatch):
+    """Else it would be appended again with each MiB: most of what the partition is sent."""
+    log = owned(nodes, 0)
+    fill(nodes, log, 150)
+    saved = counted(monkeypatch)
+    size = batch(b"150").size
+    fill(nodes, log, 50, 150)
+    note_bytes = len(log.notes.freeze()())
+    assert note_bytes > 4 * state_log.EVERY_BYTES
+    assert 1 <= len(saved) <= 50 * size // note_bytes + 1
+    saved.clear()
+    after = owned(nodes, 1)
+    fill(nodes, after, 10, 200)  # more than EVERY_BYTES
+    assert (saved, after.notes.at.keys()) == ([], {str(it) for it in range(210)})
+
+
+def counted(monkeypatch):
+    """Grows by one with each snapshot that is begun."""
+    saved, begin = [], StateLog._save
+    monkeypatch.setattr(StateLog, "_save", lambda it: saved.append(it) or begin(it))
+    return saved
