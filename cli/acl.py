@@ -26,8 +26,8 @@ What = Annotated[
     typer.Argument(
         metavar="WHAT",
         show_default=False,
-        help="What is done: read, write, create, delete, alter, describe, all, ...; several with"
-        " commas between.",
+        help="The operations: read, write, create, delete, alter, describe, all, ...; separated"
+        " by commas.",
     ),
 ]
 On = Annotated[
@@ -42,13 +42,17 @@ On = Annotated[
 Prefix = Annotated[
     bool,
     typer.Option(
-        "--prefix", rich_help_panel=INPUT, help="ON names all objects whose name begins so."
+        "--prefix",
+        rich_help_panel=INPUT,
+        help="Take ON as a prefix: every object whose name begins with ON is meant.",
     ),
 ]
 Glob = Annotated[
     bool,
     typer.Option(
-        "--glob", rich_help_panel=INPUT, help="ON is a pattern with *, ? and [a-z], as Redis has."
+        "--glob",
+        rich_help_panel=INPUT,
+        help="Take ON as a pattern in Redis's syntax, with *, ? and [a-z].",
     ),
 ]
 FromHost = Annotated[
@@ -57,7 +61,7 @@ FromHost = Annotated[
         "--from-host",
         metavar="ADDRESS",
         rich_help_panel=INPUT,
-        help="The client's address; * is any.",
+        help="The client's address; * is any address.",
     ),
 ]
 
@@ -79,7 +83,7 @@ def allow(
 ) -> None:
     """Allow a user to do something.
 
-    read, write, delete and alter allow describe, too.
+    read, write, delete and alter also allow describe.
 
     $ logstore acl allow ana read,write topic:orders
     $ logstore acl allow ana read group:billing- --prefix
@@ -99,7 +103,8 @@ def deny(
 ) -> None:
     """Forbid a user to do something.
 
-    It wins over everything that allows it, but for users with the tag administrator.
+    This rule wins over every rule that allows the operation, except for users with the tag
+    administrator.
 
     $ logstore acl deny ana write topic:orders --from-host 10.1.2.3
     """
@@ -144,7 +149,7 @@ def list_(
     user: Annotated[
         str | None,
         typer.Argument(
-            metavar="[USER]", show_default=False, help="Only rules that concern this user."
+            metavar="[USER]", show_default=False, help="List only rules that concern this user."
         ),
     ] = None,
     json_: Json = False,
@@ -152,8 +157,8 @@ def list_(
 ) -> None:
     """List the rules.
 
-    RabbitMQ's permissions are listed by logstore permission list, Redis's rules by
-    logstore user list --json.
+    `logstore permission list` lists RabbitMQ's permissions, `logstore user list --json` Redis's
+    rules.
 
     $ logstore acl list
     """
@@ -206,7 +211,7 @@ def remove(
 ) -> None:
     """Remove rules, whether they allow or deny.
 
-    USER, WHAT, ON and the options must be those that the rules were made with.
+    USER, WHAT, ON and the options must be those with which the rules were made.
 
     $ logstore acl remove ana write topic:orders
     """
@@ -228,14 +233,14 @@ def check(
             "--from-host",
             metavar="ADDRESS",
             rich_help_panel=INPUT,
-            help="The client's address; without it rules about addresses do not count.",
+            help="The client's address; without this option rules about addresses do not count.",
         ),
     ] = "",
     data: Data = HERE,
 ) -> None:
-    """Say whether a user may, and by what rule.
+    """Check a user's rights, and name the rule.
 
-    Ends with exit code 1 if any of it is refused.
+    Exits with 1 if any of the operations is refused.
 
     $ logstore acl check ana write topic:orders
     """
@@ -255,8 +260,8 @@ def check(
 def repair(yes: Yes = False, data: Data = HERE) -> None:
     """Remove damaged rules, users and permissions.
 
-    Shows each. A damaged rule may forbid something, so until it is removed only
-    administrators may do anything; set it anew then.
+    Shows each of them first. A damaged rule may forbid something, so only administrators may do
+    anything until it is removed. Set removed rules again afterwards.
 
     $ logstore acl repair --yes
     """

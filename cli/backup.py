@@ -22,7 +22,7 @@ def backup(
 ) -> None:
     """Copy a store into a new directory.
 
-    Topics, offsets and settings are copied, consistently, while producing goes on.
+    The copy is consistent, even while producers write.
 
     $ logstore backup /mnt/backup/monday
     """
@@ -36,7 +36,7 @@ def restore(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Make a data directory from a backup.
+    """Create a data directory from a backup.
 
     Every file is checked. The data directory must not exist yet.
 

@@ -29,7 +29,7 @@ Server = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="The server; defaults to the one that has the data directory open.",
+        help="The server; defaults to the server that has the data directory open.",
     ),
 ]
 Max = Annotated[
@@ -80,14 +80,14 @@ def publish(
     message: Annotated[str | None, typer.Argument(metavar="MESSAGE", show_default=False)] = None,
     from_stdin: Annotated[
         bool,
-        typer.Option("--from-stdin", help="Publish each line of standard input as it is."),
+        typer.Option("--from-stdin", help="Publish each line of standard input, unchanged."),
     ] = False,
     server: Server = None,
     data: Data = HERE,
 ) -> None:
     """Publish messages to a channel.
 
-    Its subscribers receive them now, and are counted.
+    Each message is delivered at once; the number of subscribers that received it is printed.
 
     $ logstore channel publish news "it rains"
     $ tail -f access.log | logstore channel publish access --from-stdin
@@ -131,9 +131,9 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
 def subscribe(
     names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
 ) -> None:
-    """Print what is published to channels.
+    """Print messages published to channels.
 
-    Each message is printed as a line, from now on.
+    Prints each new message as one line, until Ctrl-C or --max.
 
     $ logstore channel subscribe news sport
     """
@@ -148,9 +148,9 @@ def psubscribe(
     server: Server = None,
     data: Data = HERE,
 ) -> None:
-    """Print what matching channels publish.
+    """Print messages of channels by pattern.
 
-    A pattern is one of Redis: news.*, h?llo, h[a-c]llo.
+    Patterns have Redis's syntax: news.*, h?llo, h[a-c]llo.
 
     $ logstore channel psubscribe 'news.*' --json
     """

@@ -34,11 +34,11 @@ def cluster(data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def check(cluster: Servers = None, json_: Json = False, data: Data = HERE) -> None:
-    """Try a cluster before anybody relies on it.
+    """Check whether a cluster can hold queues.
 
-    Versions, the fence that keeps former owners of queues out, settings of topics, sessions, and
-    how long an append takes. It makes one small topic, and changes nothing else. Login and TLS are
-    as the settings cluster.* of the data directory say. Ends with 1 if there is a finding.
+    Checks versions, the fence that keeps former owners of queues out, settings of topics, sessions,
+    and the time of an append. Creates one small topic and changes nothing else. Login and TLS come
+    from the settings cluster.* of the data directory. Exits with 1 if there is a finding.
 
     $ logstore cluster check --cluster kafka-1:9092,kafka-2:9092
     $ logstore cluster check --json

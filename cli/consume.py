@@ -63,7 +63,8 @@ def consume(
         typer.Option(
             "--group",
             metavar="GROUP",
-            help="Go on where this consumer group stopped, and commit what is printed.",
+            help="Continue where this consumer group stopped, and commit the offsets of printed"
+            " records.",
         ),
     ] = None,
     share: Annotated[
@@ -71,8 +72,8 @@ def consume(
         typer.Option(
             "--share",
             metavar="GROUP",
-            help="Consume as a member of this share group: each record is accepted once it is"
-            " printed. --from (earliest or latest) and --isolation are kept as the group's.",
+            help="Consume as a member of this share group: each printed record is accepted. The"
+            " group keeps --from (earliest or latest) and --isolation as its settings.",
         ),
     ] = None,
     format_: Format = "raw",
@@ -81,8 +82,9 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="Where to begin: earliest, latest, an offset or a time (2013-01-05T00:00Z,"
-            " @1357344000, -1h). With --group, only where the group has committed nothing yet.",
+            help="The place to begin at: earliest, latest, an offset or a time"
+            " (2013-01-05T00:00Z, @1357344000, -1h). With --group, this option counts only"
+            " in partitions where the group has committed nothing yet.",
         ),
     ] = "earliest",
     max_: Annotated[
@@ -94,7 +96,10 @@ def consume(
     partition: Annotated[
         list[int] | None,
         typer.Option(
-            "--partition", min=0, metavar="N", help="Only this partition; may be repeated."
+            "--partition",
+            min=0,
+            metavar="N",
+            help="A partition to read; may be repeated; defaults to all partitions.",
         ),
     ] = None,
     on_damage: OnDamageOption = "stop",
@@ -103,8 +108,8 @@ def consume(
         typer.Option(
             "--on-out-of-range",
             metavar="stop|earliest|latest",
-            help="What to do about a partition where the group's offset is not in the log any more:"
-            " end, or go on at its first or after its last record.",
+            help="The way to treat a partition whose log no longer has the group's offset: stop,"
+            " or continue at the first record or after the last record.",
         ),
     ] = OnOutOfRange.STOP,
     isolation: Annotated[
@@ -112,8 +117,8 @@ def consume(
         typer.Option(
             "--isolation",
             metavar="committed|uncommitted",
-            help="Leave out what aborted transactions have written, and wait for those that are"
-            " open; or print all as it stands there.",
+            help="The records to print: committed leaves out records of aborted transactions and"
+            " waits for open transactions; uncommitted prints every record.",
         ),
     ] = Isolation.COMMITTED,
     bootstrap: Bootstrap = None,
@@ -121,7 +126,7 @@ def consume(
 ) -> None:
     """Print the records of topics.
 
-    Ends at the end of what is there, unless --follow is given.
+    Stops at the end of the topics, unless --follow is given.
 
     $ logstore consume flights --group billing --follow
     $ logstore consume flights --from -1h --format '{timestamp} {key} {value}'

@@ -26,7 +26,8 @@ OneVhost = Annotated[
         "--vhost",
         metavar="VHOST",
         rich_help_panel=INPUT,
-        help="Only what is in this virtual host: its policies, exchanges, queues and bindings.",
+        help="The virtual host whose policies, exchanges, queues and bindings are taken;"
+        " defaults to all definitions.",
     ),
 ]
 
@@ -51,17 +52,17 @@ def export(
             "--output",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="Write to this file, which nobody else may read, instead of standard output.",
+            help="Write to this file, readable by its owner only, instead of to standard output.",
         ),
     ] = None,
     vhost: OneVhost = None,
     data: Data = HERE,
 ) -> None:
-    """Print all that there is but messages as JSON.
+    """Print all definitions, but no messages.
 
-    Users, virtual hosts, permissions, policies, exchanges, queues and bindings, as a RabbitMQ
-    imports them. Hashes of passwords are among them. What a RabbitMQ would not know is named on
-    standard error.
+    Prints users, virtual hosts, permissions, policies, exchanges, queues and bindings as JSON that
+    RabbitMQ can import, with hashes of passwords. Standard error names definitions that RabbitMQ
+    does not know.
 
     $ logstore definitions export
     $ logstore definitions export --vhost shop --output shop.json
@@ -97,23 +98,28 @@ def _write(path: Path, text: str) -> None:
 @app.command("import", cls=Command)
 def import_(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", show_default=False, help="- for standard input")
+        str,
+        typer.Argument(
+            metavar="FILE", show_default=False, help="The file to import; - is standard input."
+        ),
     ],
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", rich_help_panel=INPUT, help="Say what would be done, and stop."),
+        typer.Option(
+            "--dry-run", rich_help_panel=INPUT, help="Print the planned changes without making any."
+        ),
     ] = False,
     json_: Json = False,
     vhost: OneVhost = None,
     data: Data = HERE,
 ) -> None:
-    """Have what definitions of a RabbitMQ say.
+    """Import definitions of a RabbitMQ server.
 
-    FILE is what `rabbitmqctl export_definitions`, `rabbitmqadmin export` or `logstore definitions
-    export` has written; - is standard input. What is there already is left as it is; users and
-    policies of the same names are changed. What contradicts what there is refuses all of it, before
-    anything is changed. What means nothing here is named on standard error. The data directory is
-    created as well if it does not exist.
+    FILE was written by `rabbitmqctl export_definitions`, `rabbitmqadmin export` or `logstore
+    definitions export`. Users and policies of the same names are replaced; everything else that
+    already exists is left alone. If a definition contradicts an existing one, the import is refused
+    before anything is changed. Standard error names definitions that have no effect here. Creates
+    the data directory, too, if it does not exist.
 
     $ logstore definitions import rabbit.json --dry-run
     $ logstore definitions import rabbit.json

@@ -22,16 +22,17 @@ Measure = Annotated[
     typer.Option(
         "--measure",
         rich_help_panel=COMMON,
-        help="Write and sync a little beside the store, to see how long a sync takes.",
+        help="Measure the time of a sync by writing a little beside the store.",
     ),
 ]
 
 
 def doctor(measure: Measure = False, json_: Json = False, data: Data = HERE) -> None:
-    """Look for what is wrong, and what to change.
+    """Find problems, and say what to change.
 
-    Looks at the directory, its file system, limits, memory, clock, addresses and certificate; those
-    of the server that has it, if one has. Ends with 1 if there is an error.
+    Checks the data directory, its file system, limits, memory, clock, addresses and certificate. If
+    a server has the directory open, the server's limits, memory and addresses are checked. Exits
+    with 1 if there is an error.
 
     $ logstore doctor
     $ logstore doctor --measure --json

@@ -29,9 +29,9 @@ def dump(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Show what a segment's file holds.
+    """Show the contents of a segment file.
 
-    Takes a .log, .index or .timeindex file. Damage ends in exit code 1.
+    Reads a .log, .index or .timeindex file. Exits with 1 if the file is damaged.
 
     $ logstore dump logstore-data/flights-0/00000000000000000000.log --records
     """

@@ -40,7 +40,7 @@ To = Annotated[
         "--to",
         metavar="TARGET",
         rich_help_panel=INPUT,
-        help="A topic or a channel instead: topic:NAME or channel:NAME.",
+        help="A topic or a channel as destination: topic:NAME or channel:NAME.",
     ),
 ]
 
@@ -59,18 +59,25 @@ def declare(
             "--type",
             metavar="TYPE",
             rich_help_panel=INPUT,
-            help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random, x-topic,"
-            " x-channel, x-delayed-message, or an installed one.",
+            help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random,"
+            " x-topic, x-channel, x-delayed-message, or an installed type.",
         ),
     ] = "direct",
     transient: Annotated[
-        bool, typer.Option("--transient", help="Make one that does not outlive its process.")
+        bool,
+        typer.Option(
+            "--transient", help="Drop the exchange when the process that has the store open ends."
+        ),
     ] = False,
     auto_delete: Annotated[
-        bool, typer.Option("--auto-delete", help="Delete it with its last binding.")
+        bool,
+        typer.Option("--auto-delete", help="Delete the exchange together with its last binding."),
     ] = False,
     internal: Annotated[
-        bool, typer.Option("--internal", help="Take messages from other exchanges alone.")
+        bool,
+        typer.Option(
+            "--internal", help="Accept messages from other exchanges only, not from clients."
+        ),
     ] = False,
     alternate: Annotated[
         str | None,
@@ -78,16 +85,16 @@ def declare(
             "--alternate",
             metavar="EXCHANGE",
             rich_help_panel=INPUT,
-            help="The exchange that gets what this one has no queue for.",
+            help="The exchange that receives messages for which no binding matches.",
         ),
     ] = None,
     argument: Arguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Make an exchange, unless it exists.
+    """Create an exchange, unless it exists.
 
-    The data directory is created as well if it does not exist.
+    Creates the data directory, too, if it does not exist.
 
     $ logstore exchange declare events --type topic
     """
@@ -159,10 +166,11 @@ def bind(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Bind something to an exchange.
+    """Bind a destination to an exchange.
 
-    It receives the messages whose key matches; the exchange's type says how. An exchange of the
-    name topic:NAME leads to the topic, and is declared for it.
+    The destination is a queue, a topic, a channel or an exchange. It receives messages whose
+    routing key matches, according to the exchange's type. For a topic, the exchange topic:NAME is
+    declared, which appends to the topic.
 
     $ logstore exchange bind events mail --key 'mail.#'
     $ logstore exchange bind orders --to topic:audit --key 'order.#'
@@ -201,7 +209,7 @@ def unbind(
 ) -> None:
     """Remove a binding.
 
-    Key and arguments must be those that it was made with.
+    The key and the arguments must be those with which the binding was made.
 
     $ logstore exchange unbind events mail --key 'mail.#'
     $ logstore exchange unbind orders --to topic:audit --key 'order.#'
@@ -238,7 +246,7 @@ def _binding(
 def delete(
     name: Name,
     if_unused: Annotated[
-        bool, typer.Option("--if-unused", help="Only if nothing is bound to it.")
+        bool, typer.Option("--if-unused", help="Refuse to delete an exchange that has bindings.")
     ] = False,
     yes: Yes = False,
     vhost: Vhost = "/",

@@ -49,7 +49,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Show a group's offsets, lag and members.
 
-    A damaged topic does not hide the others, and ends in exit code 1.
+    Other topics are shown even if one is damaged. Exits with 1 in that case.
 
     $ logstore group describe billing
     """
@@ -110,7 +110,7 @@ def reset_offsets(
             "--to",
             rich_help_panel=OUTPUT,
             metavar="PLACE",
-            help="Where to move the group: earliest, latest, an offset or a time.",
+            help="The place to move the group to: earliest, latest, an offset or a time.",
         ),
     ] = None,
     out_of_range: Annotated[
@@ -118,13 +118,17 @@ def reset_offsets(
         typer.Option(
             "--out-of-range",
             metavar="earliest|latest",
-            help="Instead of --to: move it there only in partitions where its offset is not in the"
-            " log any more, and leave all others where they are.",
+            help="The place to move the group to, instead of --to, but only in partitions whose"
+            " log no longer has the group's offset; other partitions are left alone.",
         ),
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
+        typer.Option(
+            "--topic",
+            metavar="TOPIC",
+            help="A topic to reset; may be repeated; defaults to every topic of the group.",
+        ),
     ] = None,
     partition: Annotated[
         list[int] | None,
@@ -132,18 +136,20 @@ def reset_offsets(
             "--partition",
             min=0,
             metavar="N",
-            help="Only this partition of each topic; may be repeated.",
+            help="A partition to reset, in each topic; may be repeated; defaults to all"
+            " partitions.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be changed.")
+        bool, typer.Option("--dry-run", help="Print the planned changes without making any.")
     ] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Move a group to another place.
+    """Move a group to another offset or time.
 
-    With --topic also in a topic that it has not read yet. The group must not be in use.
+    The group must not have active members. With --topic, the group can be set in a topic that it
+    has never read.
 
     $ logstore group reset-offsets billing --to -1d --dry-run
     $ logstore group reset-offsets billing --out-of-range earliest
@@ -169,7 +175,7 @@ def reset_offsets(
 
 @app.command(cls=Client)
 def delete(name: Name, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """Forget a group's offsets.
+    """Delete a group's offsets.
 
     $ logstore group delete billing
     """

@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 
 Topics = Annotated[
     list[str] | None,
-    typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
+    typer.Option(
+        "--topic",
+        metavar="TOPIC",
+        help="A topic to work on; may be repeated; defaults to all topics.",
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the planned changes without making any.")
+]
 Seal = Annotated[
     bool,
     typer.Option(
         "--seal",
-        help="Seal the active segments first, so that all records are looked at; also where only"
-        " little is to be done.",
+        help="Seal the active segments first, so that every record is looked at, even if little is"
+        " left to do.",
     ),
 ]
 ShowProgress = Annotated[
@@ -74,20 +80,23 @@ def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
 
 retention = _group(
     "retention",
-    "Drop records past their time or size.",
-    "Drop expired segments now.\n\nBy retention.ms, retention.bytes and retention.groups.\n\n"
+    "Delete records past their time or size.",
+    "Delete expired segments now.\n\nThe settings retention.ms, retention.bytes and"
+    " retention.groups decide which segments are expired.\n\n"
     "$ logstore retention run --dry-run",
 )
 compact = _group(
     "compact",
     "Keep the latest record of each key.",
-    "Compact topics now.\n\nThose whose cleanup.policy says so, where it is time; small segments"
-    " are merged.\n\n$ logstore compact run --topic states",
+    "Compact topics now.\n\nCompacts topics whose cleanup.policy includes compact, if enough of the"
+    " log is not\ncompacted yet. Small segments are merged.\n\n"
+    "$ logstore compact run --topic states",
 )
 recompress = _group(
     "recompress",
     "Compress sealed segments again.",
-    "Recompress sealed segments now.\n\nIn larger batches, where compression.sealed says so.\n\n"
+    "Recompress sealed segments now.\n\nRewrites sealed segments in larger batches, in topics that"
+    " set compression.sealed.\n\n"
     "$ logstore recompress run --topic flights",
 )
 

@@ -20,7 +20,10 @@ SHOWN_CHARS = 60  # of a value in a table
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
 Database = Annotated[
-    int, typer.Option("--database", "-n", min=0, max=15, metavar="N", help="The database.")
+    int,
+    typer.Option(
+        "--database", "-n", min=0, max=15, metavar="N", help="The number of the database."
+    ),
 ]
 Kind = Literal["string", "list", "hash", "set", "zset"]
 Row = dict[str, Any]  # as the HTTP API has it
@@ -39,7 +42,7 @@ def keys(data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def stats(json_: Json = False, data: Data = HERE) -> None:
-    """Show how much is in each database.
+    """Show the number of keys in each database.
 
     $ logstore keys stats
     """
@@ -63,18 +66,18 @@ def stats(json_: Json = False, data: Data = HERE) -> None:
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN")] = "*",
     kind: Annotated[
-        Kind | None, typer.Option("--type", help="List keys of this type alone.")
+        Kind | None, typer.Option("--type", help="List only keys of this type.")
     ] = None,
     max_: Annotated[
-        int | None, typer.Option("--max", min=1, metavar="N", help="Stop after so many.")
+        int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many keys.")
     ] = None,
     database: Database = 0,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """List keys by a pattern of Redis.
+    """List keys that match a Redis pattern.
 
-    With --json each key is a line, as it is found.
+    With --json, each key is printed as one line as soon as it is found.
 
     $ logstore keys list 'user:*' --max 20
     """
@@ -128,9 +131,9 @@ def get(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Show one key, and the beginning of its value.
+    """Show a key and the beginning of its value.
 
-    Of a collection the first hundred elements are shown.
+    For a collection, the first hundred elements are shown.
 
     $ logstore keys get user:1
     """
@@ -159,7 +162,7 @@ def delete(
 ) -> None:
     """Delete keys.
 
-    Each is gone from disk, too, when this ends.
+    The deletion is on disk before this command exits.
 
     $ logstore keys delete user:1 user:2
     """

@@ -41,16 +41,16 @@ def input_format(noun: str) -> Any:  # noqa: ANN401  typer's own
     return typer.Option(
         "--format",
         rich_help_panel=INPUT,
-        help=f"What the input is. raw: each line is a {noun} as it stands, a carriage return"
-        " included; json: each line is an object; csv: the first row names the columns, each"
-        " other row becomes an object; auto: raw or json, by the first line.",
+        help=f"The format of the input. raw: each line is a {noun}, unchanged, with any carriage"
+        " return; json: each line is an object; csv: the first row names the columns, each further"
+        " row becomes an object; auto: raw or json, by the first line.",
     )
 
 
 def field(option: str, what: str, default: str = "") -> Any:  # noqa: ANN401
     """An option that names the field which is this."""
     or_else = f"; defaults to {default}" if default else ""
-    return typer.Option(option, metavar="FIELD", help=f"The field that is {what}{or_else}.")
+    return typer.Option(option, metavar="FIELD", help=f"The field that holds {what}{or_else}.")
 
 
 def header(noun: str) -> Any:  # noqa: ANN401

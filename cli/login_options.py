@@ -31,21 +31,22 @@ class Client(Command):
 
 def _options() -> list[TyperOption]:
     return [
-        _option("--user", "NAME", "The user to log in as at the server."),
+        _option("--user", "NAME", "The user to log in to the server as."),
         _option(
             "--password-file",
             "FILE",
-            "The file whose line is the password; it is asked for at the terminal without.",
+            "The file that holds the password on one line; without this option the password is"
+            " asked for at the terminal.",
         ),
         _option(
             "--tls-ca",
             "FILE",
-            "Connect with TLS; the file has the certificates of whom to trust.",
+            "Connect with TLS and trust the certificates in this file.",
         ),
         _option(
             "--profile",
             "FILE",
-            "A TOML file with user, password-file, tls-ca and so on; options win over it.",
+            "A TOML file with user, password-file, tls-ca and so on; options win over the file.",
             envvar="LOGSTORE_PROFILE",
         ),
     ]

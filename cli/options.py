@@ -388,7 +388,8 @@ Bootstrap = Annotated[
         metavar="HOST:PORT",
         is_eager=True,  # --data's callback looks for it
         callback=_remember_bootstrap,
-        help="A Kafka cluster, or a `logstore serve`, instead of a data directory.",
+        help="The address of a Kafka cluster, or of a `logstore serve`, to use instead of a data"
+        " directory.",
     ),
 ]
 ConfigFile = Annotated[
@@ -404,7 +405,7 @@ ConfigFile = Annotated[
         help="The configuration file; defaults to DIR/logstore.toml if that exists.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--config", metavar="NAME=VALUE", help="A topic setting; may be repeated."),
@@ -414,8 +415,8 @@ OnDamageOption = Annotated[
     typer.Option(
         "--on-damage",
         metavar="stop|skip",
-        help="What to do about a batch that cannot be read: go no further in its partition and end"
-        " with exit code 1, or name it on standard error and go on behind it.",
+        help="The way to treat a batch that cannot be read: stop reading its partition and exit"
+        " with 1, or name the batch on standard error and continue with the next batch.",
     ),
 ]
 Format = Annotated[
@@ -423,9 +424,9 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How a record is printed: raw (its value), json, hex, or a template such as"
-        " '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
-        " timestamp_ms key value headers.",
+        help="The form in which a record is printed: raw (its value), json, hex, or a template"
+        " such as '{partition} {offset} {key} {value}'; fields: topic partition offset"
+        " timestamp timestamp_ms key value headers.",
     ),
 ]
 

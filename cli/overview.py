@@ -36,9 +36,9 @@ def config_show(
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Show every setting and what set it.
+    """Show every setting and where it was set.
 
-    That is the default, the file, the environment or the topic.
+    The source is the default, the file, the environment or the topic.
 
     $ logstore config show --topic flights
     """
@@ -65,8 +65,8 @@ Ready = Annotated[
     bool,
     typer.Option(
         "--ready",
-        help="Ask the server of the directory whether it can acknowledge records now, and end with"
-        " 0 or 1.",
+        help="Ask the server of the directory whether the server can acknowledge records now;"
+        " exit with 0 for yes, 1 for no.",
     ),
 ]
 
@@ -75,8 +75,8 @@ OfCluster = Annotated[
     bool,
     typer.Option(
         "--cluster",
-        help="Ask the server of the directory for the cluster that it is a node of: who owns what,"
-        " and what is behind.",
+        help="Show the cluster of which the directory's server is a node: the owner of each"
+        " part, and the lag.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -85,9 +85,9 @@ OfCluster = Annotated[
 def status(
     json_: Json = False, ready: Ready = False, cluster: OfCluster = False, data: Data = HERE
 ) -> None:
-    """Show what a store holds and who writes it.
+    """Show a store's contents and its writer.
 
-    Looks for damage at both ends of each log; `logstore verify` reads everything.
+    Checks both ends of each log for damage; `logstore verify` checks everything.
 
     $ logstore status
     $ logstore status --cluster

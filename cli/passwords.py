@@ -27,7 +27,8 @@ PasswordFile = Annotated[
         "--password-file",
         metavar="FILE",
         rich_help_panel=INPUT,
-        help="The file whose line is the password; - is standard input. It is asked for without.",
+        help="The file that holds the password on one line; - is standard input; without this"
+        " option the password is asked for at the terminal.",
     ),
 ]
 

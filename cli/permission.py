@@ -20,14 +20,17 @@ Exchange = Annotated[
         "--exchange",
         metavar="EXCHANGE",
         rich_help_panel=INPUT,
-        help="An exchange of type topic, whose routing keys are meant.",
+        help="The topic exchange whose routing keys are meant.",
     ),
 ]
 
 
 def _expression(option: str, what: str) -> object:
     return typer.Option(
-        option, metavar="REGEX", rich_help_panel=INPUT, help=f"{what}; an empty one matches none."
+        option,
+        metavar="REGEX",
+        rich_help_panel=INPUT,
+        help=f"{what}; an empty expression matches nothing.",
     )
 
 
@@ -40,22 +43,31 @@ def group(data: Data = HERE) -> None:
 def set_(
     user: User,
     configure: Annotated[
-        str, _expression("--configure", "Exchanges and queues that the user may make and delete")
+        str,
+        _expression("--configure", "The exchanges and queues that the user may create and delete"),
     ] = "",
     write: Annotated[
-        str, _expression("--write", "Those that the user may publish and bind to; or routing keys")
+        str,
+        _expression(
+            "--write",
+            "The exchanges and queues that the user may publish and bind to, or the routing keys",
+        ),
     ] = "",
     read: Annotated[
-        str, _expression("--read", "Those that the user may consume or bind from; or routing keys")
+        str,
+        _expression(
+            "--read",
+            "The exchanges and queues that the user may consume or bind from, or the routing keys",
+        ),
     ] = "",
     exchange: Exchange = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Set what a user may do in a virtual host.
+    """Set a user's permissions in a virtual host.
 
-    It takes the place of what was set before. An expression matches anywhere in a name, unless it
-    has ^ and $.
+    Replaces the user's earlier permissions. An expression matches anywhere in a name, unless it has
+    ^ and $.
 
     $ logstore permission set ana --configure '^ana-' --write '.*' --read '.*'
     $ logstore permission set ana --exchange events --write '^mail[.]' --read '.*'
@@ -83,7 +95,7 @@ def _where(vhost: str, exchange: str | None) -> str:
 def list_(json_: Json = False, data: Data = HERE) -> None:
     """List all permissions.
 
-    Those that name an exchange are about its routing keys.
+    A permission that names an exchange applies to routing keys of that exchange.
 
     $ logstore permission list
     """
@@ -108,7 +120,7 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def clear(user: User, exchange: Exchange = None, vhost: Vhost = "/", data: Data = HERE) -> None:
-    """Take away a user's permissions.
+    """Remove a user's permissions.
 
     $ logstore permission clear ana
     """

@@ -111,8 +111,8 @@ def set_(
             "--set",
             metavar="NAME=VALUE",
             rich_help_panel=INPUT,
-            help="What it sets, such as max-length=1000; a value is JSON or else a text; may be"
-            " repeated.",
+            help="A limit that the policy sets, such as max-length=1000; a value that is not"
+            " JSON is text; may be repeated.",
         ),
     ] = None,
     priority: Annotated[
@@ -121,7 +121,8 @@ def set_(
             "--priority",
             metavar="NUMBER",
             rich_help_panel=INPUT,
-            help="Of the policies that match a name the one with the highest priority counts.",
+            help="The policy's priority: of all policies that match a name, the one with the"
+            " highest priority applies.",
         ),
     ] = "0",
     apply_to: Annotated[
@@ -130,8 +131,8 @@ def set_(
             "--apply-to",
             metavar="WHAT",
             rich_help_panel=INPUT,
-            help="What it is for: all, queues, exchanges, classic_queues, quorum_queues or"
-            " streams.",
+            help="The objects that the policy applies to: all, queues, exchanges,"
+            " classic_queues, quorum_queues or streams.",
         ),
     ] = "all",
     vhost: Vhost = "/",
@@ -139,10 +140,10 @@ def set_(
 ) -> None:
     """Set a policy.
 
-    It takes the place of one of that name. PATTERN is a regular expression, searched for in the
-    names of queues and exchanges. What the policy sets is given by --set, or as DEFINITION: a JSON
-    object, as RabbitMQ's tools take it. It takes effect on what there is, too. The data directory
-    is created as well if it does not exist.
+    Replaces a policy of the same name. PATTERN is a regular expression that is searched for in the
+    names of queues and exchanges. The limits are given by --set, or as DEFINITION, a JSON object as
+    in RabbitMQ's tools. A policy also applies to existing queues and exchanges. Creates the data
+    directory, too, if it does not exist.
 
     $ logstore policy set short '^mail' --set max-length=1000 --apply-to queues
     $ logstore policy set drop '' '{"overflow": "reject-publish", "max-length": 5}' --priority 1
@@ -191,7 +192,7 @@ def _number(text: str) -> int | float:
 
 @app.command("list", cls=Command)
 def list_(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
-    """List policies in the order of their rank.
+    """List policies, highest priority first.
 
     $ logstore policy list
     """
@@ -208,8 +209,8 @@ def list_(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
 def delete(name: Name, vhost: Vhost = "/", data: Data = HERE) -> None:
     """Delete a policy.
 
-    Queues and exchanges for which it counted have the limits of the next one that matches, or none
-    but their own.
+    The next policy that matches then applies to its queues and exchanges; if none matches, they
+    keep only their own limits.
 
     $ logstore policy delete short
     """

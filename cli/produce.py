@@ -68,21 +68,24 @@ def produce(
             min=0,
             metavar="N",
             rich_help_panel=OUTPUT,
-            help="The partition to append to; defaults to one chosen by the key.",
+            help="The partition to append to; defaults to a partition chosen by the key.",
         ),
     ] = None,
     compression: Annotated[
         Compression | None,
-        typer.Option("--compression", help="The codec of batches, unless the topic sets its own."),
+        typer.Option(
+            "--compression",
+            help="The compression codec of batches; the topic's own codec, if set, wins.",
+        ),
     ] = None,
     on_error: Annotated[
         str | None,
         typer.Option(
             "--on-error",
             metavar="stop|skip|dead-letter",
-            help="What to do about a line that is not a record: stop there (the default), skip and"
-            " count it, or append it to the topic of --dead-letter. Reading goes on at the next"
-            " line, also after a CSV row of several.",
+            help="The way to treat a line that is not a record: stop (the default), skip and"
+            " count the line, or append the line to the topic of --dead-letter. Reading"
+            " continues at the next line, even within a CSV row of several lines.",
         ),
     ] = None,
     dead_letter: Annotated[
@@ -90,7 +93,7 @@ def produce(
         typer.Option(
             "--dead-letter",
             metavar="TOPIC",
-            help="The topic that bad lines are appended to, with the reason as a header.",
+            help="The topic to which bad lines are appended, with the reason as a header.",
         ),
     ] = None,
     batch_bytes: Annotated[
@@ -99,7 +102,7 @@ def produce(
             "--batch-bytes",
             min=1,
             metavar="BYTES",
-            help="The size at which a batch of records is full.",
+            help="The size at which a batch of records is sent.",
         ),
     ] = None,
     progress: Progress = None,
@@ -108,8 +111,8 @@ def produce(
 ) -> None:
     """Append each input line as one record.
 
-    Exits with 0 only after every record is on disk. A line from a pipe or a terminal is on disk
-    at the latest 0.1 s after it was read, even while more lines keep coming.
+    Exits with 0 only after every record is on disk. A line from a pipe or a terminal is on disk at
+    most 0.1 s after it was read, even while more lines arrive.
 
     $ logstore produce flights --key-field tailnum < flights.jsonl
     $ tail -f access.log | logstore produce access

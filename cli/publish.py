@@ -25,7 +25,10 @@ def publish(
     message: Annotated[
         str | None,
         typer.Option(
-            "--message", metavar="TEXT", rich_help_panel=INPUT, help="Publish this, and no input."
+            "--message",
+            metavar="TEXT",
+            rich_help_panel=INPUT,
+            help="Publish this text instead of input lines.",
         ),
     ] = None,
     format_: Annotated[InputFormat, input_format("body")] = InputFormat.AUTO,
@@ -53,7 +56,7 @@ def publish(
         typer.Option(
             "--on-error",
             metavar="stop|skip",
-            help="What to do about a line that is not a message: stop there, or skip and count it.",
+            help="The way to treat a line that is not a message: stop, or skip and count the line.",
         ),
     ] = "stop",
     progress: Progress = None,
@@ -62,8 +65,8 @@ def publish(
 ) -> None:
     """Publish each input line as one message.
 
-    Exits with 0 only after every message is on disk. The default exchange has the empty name; it
-    takes the key as the name of a queue.
+    Exits with 0 only after every message is on disk. The default exchange has the empty name '';
+    its routing key is the name of a queue.
 
     $ logstore exchange publish events --key mail.new --message hello
     $ logstore exchange publish events --key-field kind --property priority=5 < events.jsonl

@@ -42,8 +42,9 @@ MessageFormat = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How a message is printed: raw (its body), json, hex, or a template such as"
-        " '{key} {body}'; fields: queue exchange key body redelivered headers properties.",
+        help="The form in which a message is printed: raw (its body), json, hex, or a template"
+        " such as '{key} {body}'; fields: queue exchange key body redelivered headers"
+        " properties.",
     ),
 ]
 
@@ -57,18 +58,22 @@ def group(data: Data = HERE) -> None:
 def declare(
     name: Name,
     transient: Annotated[
-        bool, typer.Option("--transient", help="Make one that does not outlive its process.")
+        bool,
+        typer.Option(
+            "--transient", help="Drop the queue when the process that has the store open ends."
+        ),
     ] = False,
     auto_delete: Annotated[
-        bool, typer.Option("--auto-delete", help="Delete it with its last consumer.")
+        bool,
+        typer.Option("--auto-delete", help="Delete the queue together with its last consumer."),
     ] = False,
     argument: Arguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Make a queue, unless it exists.
+    """Create a queue, unless it exists.
 
-    The data directory is created as well if it does not exist.
+    Creates the data directory, too, if it does not exist.
 
     $ logstore queue declare mail --argument x-max-priority=5
     """
@@ -135,14 +140,14 @@ def _described(name: str, about: "QueueAbout", *, json_: bool) -> str:
 def peek(
     name: Name,
     max_: Annotated[
-        int, typer.Option("--max", min=1, metavar="N", help="Show at most so many messages.")
+        int, typer.Option("--max", min=1, metavar="N", help="Show at most this many messages.")
     ] = 20,
     begin: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="POSITION",
-            help="Begin with the message at this position, such as 17, or 4:17 of priority 4.",
+            help="The position of the first message, such as 17, or 4:17 for priority 4.",
         ),
     ] = None,
     format_: Annotated[
@@ -150,18 +155,18 @@ def peek(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="How a message is printed: raw (its body), json, hex, or a template such as"
-            " '{position} {state} {body}'; fields: position state time queue exchange key body"
-            " redelivered headers properties.",
+            help="The form in which a message is printed: raw (its body), json, hex, or a"
+            " template such as '{position} {state} {body}'; fields: position state time"
+            " queue exchange key body redelivered headers properties.",
         ),
     ] = "raw",
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Print the first messages; none is taken.
+    """Print the first messages, but take none.
 
-    They stand in the order in which consumers would get them. Those that a consumer has are shown,
-    too, as unacked.
+    Messages are shown in the order in which consumers would receive them. Messages that a consumer
+    has not acknowledged yet are shown as unacked.
 
     $ logstore queue peek mail --format '{position} {state} {body}'
     """
@@ -196,11 +201,13 @@ app.command(cls=Command)(replay)
 def get(
     name: Name,
     max_: Annotated[
-        int, typer.Option("--max", min=1, metavar="N", help="Take at most so many messages.")
+        int, typer.Option("--max", min=1, metavar="N", help="Take at most this many messages.")
     ] = 1,
     requeue: Annotated[
         bool,
-        typer.Option("--requeue", help="Only show them: each goes back to its place afterwards."),
+        typer.Option(
+            "--requeue", help="Return each message to its place in the queue after printing."
+        ),
     ] = False,
     format_: MessageFormat = "raw",
     vhost: Vhost = "/",
@@ -208,7 +215,7 @@ def get(
 ) -> None:
     """Take the first messages and print them.
 
-    They are gone once they are printed, unless --requeue is given.
+    Each message is acknowledged after it is printed, unless --requeue is given.
 
     $ logstore queue get mail --requeue --format json
     """
@@ -247,9 +254,10 @@ def consume(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Take messages and print them.
+    """Consume messages and print them.
 
-    Each is acknowledged once it is printed. Ends when none is ready, unless --follow is given.
+    Each message is acknowledged after it is printed. Stops when no message is ready, unless
+    --follow is given.
 
     $ logstore queue consume mail
     $ logstore queue consume mail --follow --format '{key} {body}'
@@ -322,10 +330,10 @@ def purge(name: Name, yes: Yes = False, vhost: Vhost = "/", data: Data = HERE) -
 def delete(
     name: Name,
     if_unused: Annotated[
-        bool, typer.Option("--if-unused", help="Only if nobody consumes it.")
+        bool, typer.Option("--if-unused", help="Refuse to delete a queue that has consumers.")
     ] = False,
     if_empty: Annotated[
-        bool, typer.Option("--if-empty", help="Only if it has no ready messages.")
+        bool, typer.Option("--if-empty", help="Refuse to delete a queue that has ready messages.")
     ] = False,
     yes: Yes = False,
     vhost: Vhost = "/",

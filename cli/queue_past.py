@@ -53,7 +53,8 @@ Headers = Annotated[
         "--header",
         metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="Only messages with this header; may be repeated: they have all of these.",
+        help="Take only messages that have this header; may be repeated: a message must have all"
+        " headers given.",
     ),
 ]
 
@@ -66,8 +67,8 @@ def browse(
             "--from",
             metavar="TIME|POSITION",
             rich_help_panel=INPUT,
-            help="Begin with the message at this position, such as 17, or 4:17 of priority 4; or"
-            " only what was published at this time or later.",
+            help="The position of the first message, such as 17, or 4:17 for priority 4; or a"
+            " time, for messages published at that time or later.",
         ),
     ] = None,
     to: Annotated[
@@ -81,13 +82,17 @@ def browse(
     ] = None,
     only: Annotated[
         State,
-        typer.Option("--only", rich_help_panel=INPUT, help="Only messages in this state."),
+        typer.Option("--only", rich_help_panel=INPUT, help="Print only messages in this state."),
     ] = State.ALL,
     header: Headers = None,
     max_: Annotated[
         int,
         typer.Option(
-            "--max", min=1, metavar="N", rich_help_panel=OUTPUT, help="Show at most so many."
+            "--max",
+            min=1,
+            metavar="N",
+            rich_help_panel=OUTPUT,
+            help="Show at most this many messages.",
         ),
     ] = 100,
     format_: Annotated[
@@ -96,9 +101,9 @@ def browse(
             "--format",
             metavar="FORMAT",
             rich_help_panel=OUTPUT,
-            help="How a message is printed: raw (its body), json, hex, or a template such as"
-            " '{position} {state} {body}'; fields: position state time queue exchange key body"
-            " redelivered headers properties.",
+            help="The form in which a message is printed: raw (its body), json, hex, or a"
+            " template such as '{position} {state} {body}'; fields: position state time"
+            " queue exchange key body redelivered headers properties.",
         ),
     ] = "{position} {state} {properties} {headers} {body}",
     vhost: Vhost = "/",
@@ -106,9 +111,9 @@ def browse(
 ) -> None:
     """Print a queue's messages, also settled ones.
 
-    None is taken. They are ready, out (a consumer has them) or settled, and stand in the order in
-    which consumers would get them. What is settled stays for queue.retention.ms; what was purged is
-    not there.
+    No message is taken. A message is ready, out (delivered to a consumer and not acknowledged) or
+    settled; messages are shown in the order in which consumers would receive them. Settled messages
+    are kept for queue.retention.ms; purged messages are not shown.
 
     $ logstore queue browse mail --only settled --from -30m
     """
@@ -144,8 +149,8 @@ def replay(
             "--into",
             metavar="DESTINATION",
             rich_help_panel=OUTPUT,
-            help="Where to: exchange:NAME, queue:NAME, topic:NAME (made if it does not exist), "
-            "or stdout.",
+            help="The destination: exchange:NAME, queue:NAME, topic:NAME (created if missing),"
+            " or stdout.",
         ),
     ] = "stdout",
     from_: Annotated[
@@ -154,8 +159,9 @@ def replay(
             "--from",
             metavar="TIME|OFFSET",
             rich_help_panel=INPUT,
-            help="The first moment or offset; defaults to all that there is. An offset such as 17,"
-            " or 4:17, is one of its priority: others are left out then.",
+            help="The time or offset to begin at; defaults to the first message kept. An offset"
+            " such as 17, or 4:17, belongs to one priority: messages of other priorities"
+            " are left out.",
         ),
     ] = None,
     to: Annotated[
@@ -164,12 +170,13 @@ def replay(
             "--to",
             metavar="TIME|OFFSET",
             rich_help_panel=INPUT,
-            help="The moment or offset before which to stop; defaults to what is there now.",
+            help="The time or offset before which to stop; defaults to the last message at the"
+            " start of the replay.",
         ),
     ] = None,
     only: Annotated[
         Only,
-        typer.Option("--only", rich_help_panel=INPUT, help="Only messages that are so by now."),
+        typer.Option("--only", rich_help_panel=INPUT, help="Replay only messages in this state."),
     ] = Only.SETTLED,
     header: Headers = None,
     speed: Annotated[
@@ -178,7 +185,7 @@ def replay(
             "--speed",
             min=0,
             metavar="X",
-            help="The pace: 1 is as it happened, 60 an hour a minute, 0 as fast as possible.",
+            help="The pace: 1 is real time, 60 is an hour per minute, 0 is as fast as possible.",
         ),
     ] = 0,
     key: Annotated[
@@ -186,8 +193,8 @@ def replay(
         typer.Option(
             "--key",
             rich_help_panel=OUTPUT,
-            help="The routing key at the exchange, or the key of all records; defaults to each"
-            " message's own.",
+            help="The routing key at the exchange, or the key of every record; defaults to each"
+            " message's own key.",
         ),
     ] = None,
     format_: Annotated[
@@ -196,8 +203,9 @@ def replay(
             "--format",
             metavar="FORMAT",
             rich_help_panel=OUTPUT,
-            help="Of stdout: raw (bodies), json, hex, or a template such as '{time} {body}';"
-            " fields: position state time queue exchange key body redelivered headers properties.",
+            help="The form in which a message is printed with --into stdout: raw (its body),"
+            " json, hex, or a template such as '{time} {body}'; fields: position state time"
+            " queue exchange key body redelivered headers properties.",
         ),
     ] = "raw",
     vhost: Vhost = "/",
@@ -205,8 +213,8 @@ def replay(
 ) -> None:
     """Publish messages of a queue's past again.
 
-    They stay where they are, and go as new messages in the order in which they were published.
-    Exits with 0 only after every message is on disk where it went.
+    The messages stay in the queue; copies are published as new messages, in their original order.
+    Exits with 0 only after every copy is on disk at the destination.
 
     $ logstore queue replay mail --from -30m --into exchange:events
     $ logstore queue replay mail --into topic:mail-again --only all --header country=ch

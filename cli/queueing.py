@@ -22,8 +22,8 @@ Arguments = Annotated[
         "--argument",
         metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="An argument of AMQP, such as x-max-priority=5; a value is JSON or else a text; may be"
-        " repeated.",
+        help="An AMQP argument, such as x-max-priority=5; a value that is not JSON is text; may"
+        " be repeated.",
     ),
 ]
 Key = Annotated[
@@ -32,7 +32,9 @@ Key = Annotated[
 ToExchange = Annotated[
     bool,
     typer.Option(
-        "--to-exchange", rich_help_panel=INPUT, help="DESTINATION is an exchange, not a queue."
+        "--to-exchange",
+        rich_help_panel=INPUT,
+        help="Take DESTINATION as the name of an exchange, not of a queue.",
     ),
 ]
 Vhost = Annotated[
@@ -41,10 +43,10 @@ Vhost = Annotated[
         "--vhost",
         metavar="VHOST",
         rich_help_panel=CONNECTION,
-        help="The virtual host whose exchanges and queues are meant.",
+        help="The virtual host of the exchanges and queues.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Proceed without asking for confirmation.")]
 
 
 @contextmanager

@@ -39,13 +39,17 @@ def replay(
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="The first moment; defaults to the topic's first."
+            "--from",
+            metavar="TIME",
+            help="The time to begin at; defaults to the topic's first record.",
         ),
     ] = None,
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="TIME", help="The moment before which to stop; defaults to the end."
+            "--to",
+            metavar="TIME",
+            help="The time before which to stop; defaults to the end of the topic.",
         ),
     ] = None,
     into: Annotated[
@@ -53,7 +57,8 @@ def replay(
         typer.Option(
             "--into",
             metavar="TOPIC",
-            help="Append to this topic, which is created like the first if it does not exist.",
+            help="Append the records to this topic; a missing topic is created with the settings"
+            " of the first one.",
         ),
     ] = None,
     into_data: Annotated[
@@ -68,13 +73,14 @@ def replay(
             "--speed",
             min=0,
             metavar="X",
-            help="The pace: 1 is as it happened, 3600 an hour a second, 0 as fast as possible.",
+            help="The pace: 1 is real time, 3600 is an hour per second, 0 is as fast as possible.",
         ),
     ] = 0,
     timestamps: Annotated[
         Timestamps,
         typer.Option(
-            "--timestamps", help="Timestamps in the topic of --into: as they were, or of now."
+            "--timestamps",
+            help="The timestamps in the topic of --into: original, or the time of the append.",
         ),
     ] = Timestamps.KEEP,
     format_: Format = "raw",
@@ -84,8 +90,8 @@ def replay(
 ) -> None:
     """Read a topic's past again, in order of time.
 
-    Partitions are merged by timestamp. Within a partition records keep the order of their offsets,
-    even where their timestamps do not rise.
+    Partitions are merged by timestamp. Within a partition, records keep the order of their offsets,
+    even if their timestamps do not rise.
 
     $ logstore replay flights --from 2013-01-05 --to 2013-01-06
     $ logstore replay flights --into flights-again --speed 3600

@@ -23,16 +23,16 @@ def salvage(
         typer.Option(
             "--into",
             metavar="DIR",
-            help="The partition directory to make, such as rescued/flights-0.",
+            help="The partition directory to create, such as rescued/flights-0.",
         ),
     ],
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """Copy what is intact out of a damaged file.
+    """Copy intact batches out of a damaged file.
 
-    Takes a .log file, and names the offsets that are lost. The file stays as it is. What is
-    copied can be read with --data (the directory around DIR).
+    Reads a .log file, which is not changed, and names the lost offsets. The copy can be read with
+    --data set to the directory that contains DIR.
 
     $ logstore salvage flights-0/00000000000000000000.log --into rescued/flights-0
     """

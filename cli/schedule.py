@@ -219,18 +219,18 @@ def list_(
         int,
         typer.Option(
             "--limit", metavar="N", min=1, max=1_000_000, rich_help_panel=OUTPUT,
-            help="List so many at most.",
+            help="List at most this many entries.",
         ),
     ] = 100,
     json_: Json = False,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:  # fmt: skip
-    """List what waits for its time.
+    """List delayed messages and records.
 
-    Without an argument: the exchanges of type x-delayed-message and the topics with
-    delivery.schedule=true, each with how many messages or records wait. With one: these, in the
-    order in which they are due.
+    Without an argument, lists exchanges of type x-delayed-message and topics with
+    delivery.schedule=true, with the number of delayed messages or records of each. With an
+    argument, lists the delayed messages or records in the order in which they are due.
 
     $ logstore schedule list exchange:later --limit 10
     $ logstore schedule list topic:orders --json
@@ -274,10 +274,10 @@ def cancel(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Have what waits at these places not come.
+    """Cancel delayed messages or records.
 
-    PLACE is as the list shows it: an offset, or of a topic a partition and an offset. Exits with 1
-    if any of them does not wait any more; the others are cancelled all the same.
+    PLACE is written as in the list: an offset, or for a topic a partition and an offset. Exits with
+    1 if any of the messages is no longer delayed; the others are cancelled nevertheless.
 
     $ logstore schedule cancel exchange:later 17
     $ logstore schedule cancel topic:orders 0/17 0/18

@@ -39,8 +39,8 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="HOST:PORT,...",
-        help="Serve from a Kafka cluster, of which these are some brokers, instead of the data"
-        " directory; defaults to cluster.bootstrap.servers, none.",
+        help="Some brokers of a Kafka cluster to serve instead of the data directory; defaults"
+        " to cluster.bootstrap.servers, none.",
         rich_help_panel=CONNECTION,
     ),
 ]
@@ -48,8 +48,8 @@ Insecure = Annotated[
     bool,
     typer.Option(
         "--insecure",
-        help="Listen on a non-loopback address although there are no users, so that anyone who"
-        " reaches it may do everything.",
+        help="Listen on a non-loopback address although there are no users: every client that"
+        " reaches the address may do everything.",
     ),
 ]
 LogFormat = Annotated[
@@ -57,7 +57,7 @@ LogFormat = Annotated[
     typer.Option(
         "--log-format",
         metavar="text|json",
-        help="How to write the log: lines for people, or one JSON object a line; defaults to"
+        help="The form of the log: text for people, or one JSON object a line; defaults to"
         " log.format, text.",
     ),
 ]
@@ -66,9 +66,9 @@ LogLevel = Annotated[
     typer.Option(
         "--log-level",
         metavar="[PART=]LEVEL",
-        help="What to log: debug, info, warning or error, and what is more important; of one part,"
-        " such as kafka=info, to see that door's connections; may be repeated. Defaults to"
-        " log.level, warning, and log.levels.",
+        help="The least important level to log: debug, info, warning or error; for one part of"
+        " the server as kafka=info, which shows connections of Kafka clients; may be"
+        " repeated. Defaults to log.level, warning, and log.levels.",
     ),
 ]
 
@@ -131,9 +131,9 @@ def serve(
 ) -> None:
     """Serve clients, and a page for browsers.
 
-    Clients are those of Kafka, Redis, RabbitMQ, MQTT and STOMP. Runs until Ctrl-C or SIGTERM;
-    SIGHUP reloads the TLS certificate. An address that other machines reach needs users:
-    see logstore user.
+    Accepts clients of Kafka, Redis, RabbitMQ, MQTT and STOMP. Runs until Ctrl-C or SIGTERM; SIGHUP
+    reloads the TLS certificate. An address that other machines can reach needs users: see `logstore
+    user --help`.
 
     $ logstore serve --host 0.0.0.0 --resp-port -1
     $ logstore serve --log-format json --log-level amqp=info

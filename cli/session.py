@@ -142,7 +142,7 @@ def group(data: Data = HERE) -> None:
 def list_(json_: Json = False, data: Data = HERE) -> None:
     """List the sessions of MQTT clients.
 
-    Each with the messages that wait for it, and those that it was sent and has not acknowledged.
+    Shows for each session how many messages are queued, and how many are sent but not acknowledged.
 
     $ logstore session list
     $ logstore session list --json
@@ -211,9 +211,9 @@ def end(
     clients: Annotated[list[str], typer.Argument(metavar="CLIENT...", show_default=False)],
     data: Data = HERE,
 ) -> None:
-    """End sessions, with all that waits for them.
+    """End sessions and delete their messages.
 
-    A client that is connected is cut off; it may come back, with a new session.
+    A connected client is disconnected; it can connect again with a new session.
 
     $ logstore session end sensor-7
     """

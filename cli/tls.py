@@ -43,7 +43,7 @@ def self_signed(
             metavar="FOLDER",
             rich_help_panel=OUTPUT,
             show_default=False,
-            help="Where the files are put; made if it does not exist. Defaults to logstore-tls.",
+            help="The folder for the files, created if missing; defaults to logstore-tls.",
         ),
     ] = Path(FOLDER),
     name: Annotated[
@@ -52,8 +52,8 @@ def self_signed(
             "--name",
             metavar="NAME",
             rich_help_panel=INPUT,
-            help="A name or address that clients connect to; may be repeated. Defaults to "
-            "localhost, 127.0.0.1, ::1 and the name of this machine.",
+            help="A name or address that clients connect to; may be repeated; defaults to"
+            " localhost, 127.0.0.1, ::1 and the name of this machine.",
         ),
     ] = None,
     client: Annotated[
@@ -62,7 +62,7 @@ def self_signed(
             "--client",
             metavar="NAME",
             rich_help_panel=INPUT,
-            help="Make a certificate for a client, CN=NAME; may be repeated.",
+            help="A client to make a certificate for, with the subject CN=NAME; may be repeated.",
         ),
     ] = None,
     days: Annotated[
@@ -74,13 +74,14 @@ def self_signed(
             min=1,
             max=3650,
             show_default=False,
-            help="How many days the certificates are valid, 1 to 3650; defaults to 365.",
+            help="The number of days for which the certificates are valid, 1 to 3650; defaults"
+            " to 365.",
         ),
     ] = 365,
 ) -> None:
     """Make an authority and a server certificate.
 
-    An authority that the folder already has signs what is missing. Needs the package
+    If the folder already has an authority, it signs the missing certificates. Needs the package
     cryptography: pip install 'logstore[tls]'.
 
     $ logstore tls self-signed --name broker.example

@@ -21,7 +21,7 @@ EVERY_S_MIN, EVERY_S_MAX = 0.2, 3600.0
 
 Once = Annotated[
     bool,
-    typer.Option("--once", rich_help_panel=OUTPUT, help="Print one look and end."),
+    typer.Option("--once", rich_help_panel=OUTPUT, help="Print the figures once and exit."),
 ]
 Every = Annotated[
     float,
@@ -31,15 +31,16 @@ Every = Annotated[
         rich_help_panel=OUTPUT,
         min=EVERY_S_MIN,
         max=EVERY_S_MAX,
-        help="How often to look.",
+        help="The seconds between two updates.",
     ),
 ]
 
 
 def top(once: Once = False, every: Every = 1.0, json_: Json = False, data: Data = HERE) -> None:
-    """Watch a server: flows, what is stuck or full.
+    """Watch a server's rates, lag and limits.
 
-    Shows what the page's first view shows, until Ctrl-C. Where the output is no terminal, once.
+    Shows the figures of the page's first view until Ctrl-C; if the output is not a terminal, shows
+    them once.
 
     $ logstore top
     $ logstore top --once --json

@@ -42,7 +42,7 @@ def create(
 ) -> None:
     """Create a topic.
 
-    The data directory is created as well if it does not exist.
+    Creates the data directory, too, if it does not exist.
 
     $ logstore topic create flights --partitions 3
     $ logstore topic create states --config cleanup.policy=compact
@@ -59,7 +59,7 @@ def create(
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List all topics and their sizes.
 
-    A damaged topic does not hide the others, and ends in exit code 1.
+    Other topics are listed even if one is damaged. Exits with 1 in that case.
 
     $ logstore topic list
     """
@@ -110,7 +110,7 @@ def alter(
         typer.Option(
             "--delete-config",
             metavar="NAME",
-            help="A setting to take back to its default; may be repeated.",
+            help="A setting to reset to its default; may be repeated.",
         ),
     ] = None,
     partitions: Partitions = None,
@@ -140,24 +140,27 @@ def trim(
         typer.Option(
             "--before",
             metavar="PLACE",
-            help="The first place that is kept: latest, an offset or a time.",
+            help="The place before which records are deleted: latest, an offset or a time.",
         ),
     ],
     partition: Annotated[
         list[int] | None,
         typer.Option(
-            "--partition", min=0, metavar="N", help="Only this partition; may be repeated."
+            "--partition",
+            min=0,
+            metavar="N",
+            help="A partition to trim; may be repeated; defaults to all partitions.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+        bool, typer.Option("--dry-run", help="Print the planned deletions without making any.")
     ] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Delete the records before a place for good.
+    """Delete the records before an offset or time.
 
-    The place is an offset or a time. The offsets of the other records do not change.
+    Deleted records cannot be recovered. The offsets of other records do not change.
 
     $ logstore topic trim flights --before -7d --dry-run
     """
@@ -176,7 +179,9 @@ def trim(
 @app.command(cls=Client)
 def delete(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete without asking for confirmation.")
+    ] = False,
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:

@@ -30,7 +30,7 @@ To = Annotated[
         "--to",
         metavar="TARGET",
         rich_help_panel=INPUT,
-        help="The exchange: exchange:NAME; of the default exchange, exchange: alone.",
+        help="The exchange as exchange:NAME; the default exchange is exchange: alone.",
     ),
 ]
 
@@ -140,8 +140,8 @@ def route(
             "--key",
             metavar="TEMPLATE",
             rich_help_panel=INPUT,
-            help="What makes routing keys: {key}, {topic}, {partition}, {header:NAME}, or"
-            " {header:NAME|TEXT} with a text instead.",
+            help="The template of routing keys, of {key}, {topic}, {partition}, {header:NAME}"
+            " and {header:NAME|TEXT}, where TEXT stands in for a missing header.",
         ),
     ] = "{key}",
     fallback: Annotated[
@@ -150,7 +150,7 @@ def route(
             "--fallback",
             metavar="KEY",
             rich_help_panel=INPUT,
-            help="The routing key of a record that lacks something of the template.",
+            help="The routing key of a record that lacks a part of the template.",
         ),
     ] = None,
     start: Annotated[
@@ -159,16 +159,16 @@ def route(
             "--from",
             metavar="PLACE",
             rich_help_panel=INPUT,
-            help="Where to begin: earliest, latest, an offset or a time.",
+            help="The place to begin at: earliest, latest, an offset or a time.",
         ),
     ] = "earliest",
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Have a topic feed an exchange.
+    """Publish a topic's records to an exchange.
 
-    Its records are published to the exchange as messages, in order and once, by the server
-    of the directory. What waits, and how far behind, `topic routes` shows.
+    The server of the data directory publishes each record as one message, once and in order.
+    `logstore topic routes` shows the lag.
 
     $ logstore topic route flights --to exchange:events --key '{header:carrier}.{key}'
     """
@@ -179,9 +179,9 @@ def route(
 
 
 def unroute(topic: Topic, to: To, vhost: Vhost = "/", data: Data = HERE) -> None:
-    """Have a topic feed an exchange no more.
+    """Stop publishing a topic to an exchange.
 
-    How far it was is forgotten.
+    The route's progress is deleted.
 
     $ logstore topic unroute flights --to exchange:events
     """
@@ -192,7 +192,7 @@ def unroute(topic: Topic, to: To, vhost: Vhost = "/", data: Data = HERE) -> None
 
 
 def routes(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
-    """List the topics that feed exchanges.
+    """List topics that are published to exchanges.
 
     $ logstore topic routes
     """

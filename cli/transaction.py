@@ -33,12 +33,12 @@ def transaction(data: Data = HERE) -> None:
 @app.command("list", cls=Command)
 def list_(
     open_: Annotated[
-        bool, typer.Option("--open", help="Only those that have a transaction open.")
+        bool, typer.Option("--open", help="List only ids that have an open transaction.")
     ] = False,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
-    """List transactional ids, and what each is at.
+    """List transactional ids and their states.
 
     $ logstore transaction list
     $ logstore transaction list --open
@@ -62,9 +62,9 @@ def _time(ms: int | None) -> str | None:
 
 @app.command(cls=Command)
 def describe(id_: Id, json_: Json = False, data: Data = HERE) -> None:
-    """Show one, and whom it holds back.
+    """Show a transaction and the readers it blocks.
 
-    Readers of committed records of a partition wait for its earliest open transaction.
+    Readers of committed records wait for the earliest open transaction of a partition.
 
     $ logstore transaction describe copier-0
     """
@@ -96,9 +96,8 @@ def abort(
 ) -> None:
     """Abort open transactions.
 
-    All of each is aborted, in all partitions.
-
-    Their producers are fenced, and hear of it with their next request.
+    Each transaction is aborted as a whole, in all its partitions. Its producer is fenced and
+    receives an error for its next request.
 
     $ logstore transaction abort copier-0
     """

@@ -22,7 +22,7 @@ Iterations = Annotated[
         "--iterations",
         metavar="N",
         rich_help_panel=INPUT,
-        help="How often SCRAM hashes the password: 4096 to 16384.",
+        help="The number of times SCRAM hashes the password: 4096 to 16384.",
     ),
 ]
 ITERATIONS = 8192
@@ -42,7 +42,8 @@ def add(
             "--tag",
             metavar="TAG",
             rich_help_panel=INPUT,
-            help="A tag of RabbitMQ; administrator may do everything; may be repeated.",
+            help="A RabbitMQ tag; a user with the tag administrator may do everything; may be"
+            " repeated.",
         ),
     ] = None,
     password_file: PasswordFile = None,
@@ -51,7 +52,7 @@ def add(
         typer.Option(
             "--no-password",
             rich_help_panel=INPUT,
-            help="Make a user who logs in by a certificate alone.",
+            help="Add a user that can log in only with a certificate.",
         ),
     ] = False,
     iterations: Iterations = ITERATIONS,
@@ -59,8 +60,9 @@ def add(
 ) -> None:
     """Add a user.
 
-    The password is typed, or is the line of standard input or of a file. The data directory is
-    created as well if it does not exist. With the first user everyone has to log in, at once.
+    The password is typed at the terminal, or read as one line from standard input or a file.
+    Creates the data directory, too, if it does not exist. After the first user is added, every
+    client must log in.
 
     $ logstore user add ana --tag administrator
     $ logstore user add billing --password-file billing.password
@@ -127,7 +129,7 @@ def passwd(
 ) -> None:
     """Replace a user's password.
 
-    The password is typed, or is the line of standard input or of a file.
+    The password is typed at the terminal, or read as one line from standard input or a file.
 
     $ logstore user passwd ana
     """
@@ -144,10 +146,10 @@ def tags(
     tag: Annotated[list[str] | None, typer.Argument(metavar="[TAG...]", show_default=False)] = None,
     data: Data = HERE,
 ) -> None:
-    """Replace a user's tags; without any, none.
+    """Replace a user's tags.
 
-    Tags are RabbitMQ's: administrator may do everything; impersonator may publish messages in
-    another user's name.
+    Without a TAG, all tags are removed. Tags are RabbitMQ's: administrator may do everything;
+    impersonator may publish messages in another user's name.
 
     $ logstore user tags ana administrator
     """
@@ -159,9 +161,9 @@ def tags(
 
 @app.command(cls=Command)
 def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
-    """Delete a user with all rules that name it.
+    """Delete a user and all rules for this user.
 
-    The user's connections are ended.
+    The user's connections are closed.
 
     $ logstore user delete billing
     """

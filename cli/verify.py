@@ -16,18 +16,18 @@ def verify(
     topic: Annotated[
         str | None,
         typer.Argument(
-            metavar="TOPIC", show_default=False, help="The topic to check; defaults to all."
+            metavar="TOPIC", show_default=False, help="The topic to check; defaults to all topics."
         ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Rebuild wrong indexes; nothing else is changed.")
+        bool, typer.Option("--repair", help="Rebuild wrong indexes; no other file is changed.")
     ] = False,
     json_: Json = False,
     data: Data = HERE,
 ) -> None:
     """Check every batch and every index entry.
 
-    Damage ends in exit code 1.
+    Exits with 1 if there is damage.
 
     $ logstore verify
     $ logstore verify flights --repair

@@ -88,9 +88,9 @@ def group(data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def add(name: Name, data: Data = HERE) -> None:
-    """Make a virtual host, unless it exists.
+    """Create a virtual host, unless it exists.
 
-    The data directory is created as well if it does not exist.
+    Creates the data directory, too, if it does not exist.
 
     $ logstore vhost add shop
     """
@@ -101,7 +101,7 @@ def add(name: Name, data: Data = HERE) -> None:
 
 @app.command("list", cls=Command)
 def list_(json_: Json = False, data: Data = HERE) -> None:
-    """List virtual hosts and count what they have.
+    """List virtual hosts and their sizes.
 
     $ logstore vhost list
     """
@@ -115,9 +115,9 @@ def list_(json_: Json = False, data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
-    """Delete a virtual host and all it has.
+    """Delete a virtual host and its contents.
 
-    Its exchanges, queues and messages go, and connections to it are ended.
+    Its exchanges, queues and messages are deleted, and its connections are closed.
 
     $ logstore vhost delete shop
     """

@@ -25,14 +25,14 @@ STATE: Final = "mirror"  # in the data directory of one side
 
 HELP = """Copy topics between stores and clusters.
 
-A side is a data directory or HOST:PORT. Partitions, keys, headers, timestamps and the order of
-records are kept; between two stores the batches, too, byte for byte but for their producer's
-number. Offsets may differ: those of groups are moved to where the same records stand in the copy.
+Each side is a data directory or HOST:PORT. The copy keeps partitions, keys, headers, timestamps and
+the order of records; between two stores it also keeps the batches, byte for byte except for the
+producer's number. Offsets may differ: offsets of groups are moved to the same records in the copy.
 
-It may be stopped, or killed, at any moment and started again: it goes on where the copy ends.
-Nothing is left out, and in a store nothing is there twice. Nor is it in a cluster, unless the
-cluster takes in what a killed mirror had sent only when the next one (which waits until the copy
-stands still for a second) has begun: that is noticed and said. Nobody else may write to the copy.
+A mirror may be stopped or killed at any moment; the next one continues where the copy ends. No
+record is left out, and none is duplicated in a store. A cluster may accept records of a killed
+mirror late, after the next mirror has begun (it first waits until the copy has not changed for a
+second): such duplicates are detected and reported. No other program may write to the copy.
 
 $ logstore mirror --from logstore-data --to 127.0.0.1:9092 --topic flights
 $ logstore mirror --from broker:9092 --to copy --group billing --follow
@@ -43,35 +43,43 @@ def mirror(
     from_: Annotated[
         str,
         typer.Option(
-            "--from", metavar="DIR|HOST:PORT", help="What to copy: a data directory or HOST:PORT."
+            "--from", metavar="DIR|HOST:PORT", help="The source: a data directory or HOST:PORT."
         ),
     ],
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="DIR|HOST:PORT", help="Where to copy it: a data directory or HOST:PORT."
+            "--to", metavar="DIR|HOST:PORT", help="The target: a data directory or HOST:PORT."
         ),
     ],
     from_profile: Annotated[
         Path | None,
         typer.Option(
-            "--from-profile", metavar="FILE", help="A TOML file with the login at --from."
+            "--from-profile",
+            metavar="FILE",
+            help="A TOML file with the login at the server of --from.",
         ),
     ] = None,
     to_profile: Annotated[
         Path | None,
-        typer.Option("--to-profile", metavar="FILE", help="A TOML file with the login at --to."),
+        typer.Option(
+            "--to-profile", metavar="FILE", help="A TOML file with the login at the server of --to."
+        ),
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", metavar="TOPIC", help="Only this topic; may be repeated."),
+        typer.Option(
+            "--topic",
+            metavar="TOPIC",
+            help="A topic to copy; may be repeated; defaults to all topics.",
+        ),
     ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
             "--group",
             metavar="GROUP",
-            help="Also carry over the offsets of this group; may be repeated.",
+            help="A consumer group whose offsets are copied, too; may be repeated.",
         ),
     ] = None,
     follow: Annotated[
@@ -81,7 +89,8 @@ def mirror(
         Compression,
         typer.Option(
             "--compression",
-            help="The codec of batches that the mirror makes, unless the topic sets its own.",
+            help="The compression codec of batches that the mirror makes; the topic's own codec,"
+            " if set, wins.",
         ),
     ] = Compression.ZSTD,
     on_damage: OnDamageOption = "stop",
@@ -90,8 +99,9 @@ def mirror(
         typer.Option(
             "--state",
             metavar="DIR",
-            help="Where to note what is copied; defaults to the folder `mirror` in the data"
-            " directory of --to, or of --from if --to is a cluster. Required between clusters.",
+            help="The directory that notes the progress of the copy; defaults to the folder"
+            " `mirror` in the data directory of --to, or of --from if --to is a cluster."
+            " Required between clusters.",
         ),
     ] = None,
 ) -> None:

@@ -19,7 +19,9 @@ def shovel(
     from_: Annotated[
         str, typer.Option("--from", metavar="URI|DIR", help="The server that has the messages.")
     ],
-    to: Annotated[str, typer.Option("--to", metavar="URI|DIR", help="The server to move them to.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="URI|DIR", help="The server to move the messages to.")
+    ],
     queue: Annotated[
         str | None,
         typer.Option("--queue", metavar="QUEUE", rich_help_panel=INPUT, help="The queue to empty."),
@@ -29,7 +31,8 @@ def shovel(
         typer.Option(
             "--all",
             rich_help_panel=INPUT,
-            help="Empty each durable queue, in every virtual host, of the directory at --from.",
+            help="Empty each durable queue, in every virtual host, of the data directory at"
+            " --from.",
         ),
     ] = False,
     to_queue: Annotated[
@@ -37,29 +40,35 @@ def shovel(
         typer.Option(
             "--to-queue",
             metavar="QUEUE",
-            help="The queue at the target; defaults to the same name.",
+            help="The queue at the target; defaults to the name of the source queue.",
         ),
     ] = None,
     to_exchange: Annotated[
         str | None,
-        typer.Option("--to-exchange", metavar="EXCHANGE", help="Publish to this exchange instead."),
+        typer.Option(
+            "--to-exchange", metavar="EXCHANGE", help="Publish to this exchange instead of a queue."
+        ),
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(
             "--key",
             metavar="KEY",
-            help="One routing key for every message, with --to-exchange; defaults to each its own.",
+            help="One routing key for every message, with --to-exchange; defaults to each"
+            " message's own key.",
         ),
     ] = None,
     prefetch: Annotated[
         int,
         typer.Option(
-            "--prefetch", min=1, max=65_535, help="How many messages may be under way at once."
+            "--prefetch",
+            min=1,
+            max=65_535,
+            help="The number of messages that may be under way at once.",
         ),
     ] = PREFETCH,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Move so many messages at the most.")
+        int | None, typer.Option("--limit", min=1, help="Move at most this many messages.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for more messages when the queue is empty.")
@@ -70,8 +79,8 @@ def shovel(
             "--give-up-after",
             metavar="SECONDS",
             min=0,
-            help="How long to wait when a side is gone or has no room, or nothing comes of what is"
-            " ready; defaults to 60; with --follow, to no limit.",
+            help="The seconds to wait while a side is unreachable or full, or while ready"
+            " messages do not arrive; defaults to 60, and with --follow to no limit.",
         ),
     ] = None,
     from_profile: Annotated[
@@ -80,7 +89,7 @@ def shovel(
             "--from-profile",
             metavar="FILE",
             rich_help_panel=CONNECTION,
-            help="A TOML file with the login at --from.",
+            help="A TOML file with the login at the server of --from.",
         ),
     ] = None,
     to_profile: Annotated[
@@ -89,17 +98,17 @@ def shovel(
             "--to-profile",
             metavar="FILE",
             rich_help_panel=CONNECTION,
-            help="A TOML file with the login at --to.",
+            help="A TOML file with the login at the server of --to.",
         ),
     ] = None,
     progress: ProgressOption = None,
 ) -> None:
     """Move messages between AMQP servers.
 
-    A side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of a
-    running server of ours. Bodies, properties and headers stay as they are. A message is
-    acknowledged at its source once the target has confirmed it: whenever this command is killed,
-    nothing is lost, and messages that were under way may be in both places.
+    Each side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of
+    a running `logstore serve`. Bodies, properties and headers do not change. A message is
+    acknowledged at the source after the target has confirmed it: if this command is killed, no
+    message is lost, but messages under way may be on both sides.
 
     $ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
     $ logstore shovel --from logstore-data --to node-1 --all
