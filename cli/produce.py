@@ -57,8 +57,8 @@ def produce(
         typer.Option(
             "--tombstone",
             rich_help_panel=INPUT,
-            help="Read no input: append one record without a value, which makes compaction remove"
-            " the key of --key.",
+            help="Append one record without a value instead of reading input; compaction then"
+            " removes the key of --key.",
         ),
     ] = False,
     partition: Annotated[

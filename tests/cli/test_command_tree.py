@@ -169,9 +169,11 @@ HEADLESS = re.compile(
 )
 NOUN_PHRASE = re.compile(r"(The|A|An|One|Some) \w+")
 IMPERATIVES = {
-    "Append", "Ask", "Connect", "Consume", "Continue", "Delete", "Drop", "Empty", "List",
-    "Listen", "Measure", "Move", "Print", "Proceed", "Publish", "Rebuild", "Refuse", "Replay",
-    "Return", "Seal", "Show", "Stop", "Take", "Wait", "Write", "Add", "Accept",
+    "Accept", "Add", "Allow", "Append", "Ask", "Connect", "Consume", "Continue", "Count",
+    "Create", "Delete", "Do", "Drop", "Empty", "End", "Exit", "Ignore", "Include", "Keep",
+    "Leave", "List", "Listen", "Load", "Make", "Measure", "Move", "Print", "Proceed", "Publish",
+    "Read", "Rebuild", "Refuse", "Replace", "Replay", "Reset", "Return", "Seal", "Set", "Show",
+    "Skip", "Start", "Stop", "Take", "Use", "Wait", "Write",
 }  # fmt: skip
 
 
