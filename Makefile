@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock
+.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock dist dist-try release-notes
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -86,5 +86,17 @@ lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
 
+dist: $(READY)        ## build the wheel and the source distribution into dist/, and check both
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --config-setting=--global-option=--quiet --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m tests.packaging.built dist
+
+dist-try: dist        ## install that wheel into a fresh environment, and use it there
+	$(BIN)/python -m tests.packaging.fresh dist
+
+release-notes: $(READY)  ## write what TAG=v1.2.3 says of itself; fails if version or changelog say otherwise
+	$(BIN)/python -m tests.packaging.notes $(or $(TAG),none) > release-notes.md
+
 clean:                ## remove everything that was built
-	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt .clients
+	rm -rf $(VENV) build dist *.egg-info .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .crash.txt .clients release-notes.md

@@ -9,6 +9,8 @@ import pytest
 from cli_process import COMMAND
 from logstore_cli.similar import NAMES_MAX, nearest
 
+from logstore import __version__
+
 pytestmark = pytest.mark.long
 
 COMMANDS = [
@@ -33,7 +35,7 @@ def test_every_command_has_help_and_takes_data(logstore, command):
 
 
 def test_version(logstore):
-    assert logstore("--version").out == "logstore 0.1.0\n"
+    assert logstore("--version").out == f"logstore {__version__}\n"
 
 
 @pytest.mark.parametrize("words", [(), ("topic",), ("group",), ("config",)])
@@ -295,7 +297,7 @@ def test_what_the_terminal_does_not_show_is_not_loaded(logstore, data):
 def test_the_module_runs_as_well(data):
     for command in ([COMMAND], [sys.executable, "-m", "logstore_cli"]):
         run = subprocess.run([*command, "--version"], capture_output=True, check=True)
-        assert run.stdout == b"logstore 0.1.0\n"
+        assert run.stdout.decode() == f"logstore {__version__}\n"
 
 
 def test_nothing_named_cli_is_installed():

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import logstore
+from logstore.version import VERSION
+from tests.packaging import built
+
 long = pytest.mark.long
 
 REPO = Path(__file__).parents[2]
@@ -61,10 +65,16 @@ def tree(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def wheel(tree, tmp_path_factory):
-    out = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, tree, cwd=out)
-    (wheel,) = out.glob("*.whl")
+def dist(tree, tmp_path_factory):
+    """A source distribution, and the wheel that came out of it."""
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, tree, cwd=out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def wheel(dist):
+    (wheel,) = dist.glob("*.whl")
     return wheel
 
 
@@ -141,6 +151,31 @@ def test_the_wheel_holds_every_module_of_the_sources(wheel, tree):
 
 
 @long
+def test_what_was_built_is_whole_and_passes_the_check_of_the_index(dist, tree):
+    assert built.faults(dist, tree) == []
+    run(sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir(), cwd=dist)
+
+
+@long
+def test_what_a_wheel_lacks_or_has_too_much_is_named(dist, tree, tmp_path):
+    for path in dist.iterdir():
+        shutil.copy(path, tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("tests/test_it.py", "")
+    (tree / "logstore" / "late.py").write_text("")
+    try:
+        assert built.faults(tmp_path, tree) == [
+            f"{wheel.name}: lacks logstore/late.py", f"{wheel.name}: holds tests/test_it.py",
+        ]  # fmt: skip
+    finally:
+        (tree / "logstore" / "late.py").unlink()
+    wheel.rename(wheel.with_name("logstore-9-py3-none-any.whl"))
+    [told] = built.faults(tmp_path, tree)
+    assert "logstore-9-py3-none-any.whl" in told
+
+
+@long
 def test_the_wheel_is_for_any_platform_and_says_what_it_needs(wheel):
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -149,6 +184,17 @@ def test_the_wheel_is_for_any_platform_and_says_what_it_needs(wheel):
     assert "Requires-Python: >=3.11" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Dist: lmdb" in metadata
+
+
+def test_the_version_is_told_in_one_place():
+    """pyproject.toml reads what the library and the command say."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {
+        "attr": "logstore.version.VERSION"
+    }
+    assert VERSION == logstore.__version__ == built.version_of(REPO)
+    assert f"\n## {VERSION}" in (REPO / "CHANGELOG.md").read_text()
 
 
 @long
@@ -161,7 +207,7 @@ with logstore.open("data") as store:
         print([record.value for record in consumer])
 print(logstore.__version__)
 """
-    assert environment.code(source, tmp_path).splitlines() == ["[b'value']", "0.1.0"]
+    assert environment.code(source, tmp_path).splitlines() == ["[b'value']", VERSION]
 
 
 @long
