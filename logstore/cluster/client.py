@@ -9,7 +9,8 @@ from logstore.cluster.admin import Admin
 from logstore.cluster.brokers import Address, Alarm, Brokers
 from logstore.cluster.catalogue import Catalogue
 from logstore.cluster.cluster_log import ClusterLog
-from logstore.cluster.fetcher import Fetcher, Place
+from logstore.cluster.fetch_session import Place
+from logstore.cluster.fetcher import Fetcher
 from logstore.cluster.identity import Identities
 from logstore.cluster.login import Credentials
 from logstore.cluster.offsets import Offsets

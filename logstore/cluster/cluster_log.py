@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from logstore.cluster.fetcher import OUT_OF_RANGE, Fetcher, Place
+from logstore.cluster.fetch_session import Place
+from logstore.cluster.fetcher import OUT_OF_RANGE, Fetcher
 from logstore.cluster.offsets import EARLIEST, LARGEST_TIME, LATEST, Offsets
 from logstore.cluster.tail import Tail
 from logstore.cluster.waiters import WaitFor, wait_until_done, when

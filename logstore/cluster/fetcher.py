@@ -12,10 +12,11 @@ from functools import partial
 from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
-from logstore.cluster import by_id, kinds
+from logstore.cluster import kinds
 from logstore.cluster.backoff import Backoff
 from logstore.cluster.brokers import Brokers, Use
 from logstore.cluster.by_id import Fetch
+from logstore.cluster.fetch_session import FetchSession, Place, Told
 from logstore.cluster.view import NO_NODE
 from logstore.errors import LogstoreError
 from logstore.kafka.fetch_codec import (
@@ -31,17 +32,13 @@ WAIT_MS: Final = 500
 ANSWER_S: Final = 15.0
 BYTES_MAX: Final = 8 << 20  # of an answer
 PARTITION_BYTES_MAX: Final = 1 << 20
-EPOCH_MAX: Final = 2**31 - 1
 SESSION_LOST: Final = frozenset({70, 71, 106})
 
 # What a node says that is about now, or about who leads.
 AGAIN: Final = frozenset({3, 5, 6, 9, 13, 56, 74, 75, 76, 78, 100, 103})
 OUT_OF_RANGE: Final = 1
-NOWHERE: Final = -1  # a position that nobody asks for
 NOTHING_S: Final = 0.1  # until it is told that nothing came: whoever reads asks again at once
 PREFERRED_S: Final = 300.0  # then the leader is asked again whom to read from
-
-Place = tuple[str, int]
 
 
 class Follower(Protocol):
@@ -94,38 +91,11 @@ def _each(follower: Follower | None) -> Sequence[Follower]:
     return follower.followers if isinstance(follower, _Several) else (follower,)
 
 
-class _Told(NamedTuple):
-    """What a node knows of a partition, and for whom."""
-
-    position: int
-    id: bytes
-    follower: Follower
-
-
 class _Preferred(NamedTuple):
     """The node that a partition is read from."""
 
     node: int
     until: float
-
-
-class _Session:
-    """With one node."""
-
-    def __init__(self, backoff: Backoff) -> None:
-        self.id = NO_SESSION
-        self.epoch = 0
-        self.by_id = False  # topics are told by their ids, where the node can do that
-        self.told: dict[Place, _Told] = {}
-        self.asking = False
-        self.waking = False  # looked at again when it may be asked
-        self.not_before = 0.0
-        self.backoff = backoff
-
-    def forget(self) -> None:
-        """The next fetch begins a new one."""
-        self.id, self.epoch = NO_SESSION, 0
-        self.told = {}
 
 
 class Fetcher:
@@ -146,14 +116,18 @@ class Fetcher:
         """
         self.brokers = brokers
         self._rack = rack
-        self._preferred: dict[Place, _Preferred] = {}
+        self._preferred: dict[Place, _Preferred] = {}  # the first one ends first
         self._now = now
         self.soon = soon
         self._call_at = call_at
         self._random = random
         self._followers: dict[Place, Follower] = {}
-        self._sessions: dict[int, _Session] = {}
-        brokers.watch(self._look)
+        self._sessions: dict[int, FetchSession[Follower]] = {}
+        self._nodes: dict[Place, int] = {}  # from which each is fetched
+        # What is to be looked at: whom to fetch it from, and from where on. With thousands that
+        # are followed nothing goes round all of them but news of the view.
+        self._noted: dict[Place, None] = {}
+        brokers.watch(self._look_at_all)
 
     def follow(self, follower: Follower) -> None:
         """From its position on, until ``leave``."""
@@ -171,6 +145,7 @@ class Fetcher:
             self._put(place, [it for it in those if it is not follower])
 
     def _put(self, place: Place, those: Sequence[Follower]) -> None:
+        self._noted[place] = None
         if not those:
             del self._followers[place]
         else:
@@ -178,26 +153,44 @@ class Fetcher:
 
     # Asking
 
+    def _look_at_all(self) -> None:
+        """The view has changed."""
+        self._noted.update(dict.fromkeys(self._followers))
+        self._look()
+
     def _look(self) -> None:
         """Ask every node that leads something that is followed, and is not asked."""
-        for node, wanted in self._by_node().items():
-            session = self._sessions.get(node)
-            if session is None:
-                session = self._sessions[node] = _Session(Backoff(self._random))
-            if session.asking:
+        self._place_noted()
+        for node, session in self._sessions.items():
+            if session.asking or not session.wanted:
                 continue
             if self._now() >= session.not_before:
-                self._ask(node, session, wanted)
+                self._ask(node, session)
             else:  # a loop's timer may ring a moment too early
                 self._look_at(session)
 
-    def _by_node(self) -> dict[int, dict[Place, Follower]]:
-        found: dict[int, dict[Place, Follower]] = {}
-        for place, follower in self._followers.items():
-            node = self._node_of(place)
+    def _place_noted(self) -> None:
+        now = self._now()
+        while self._preferred:
+            place, it = next(iter(self._preferred.items()))
+            if it.until > now:
+                break
+            self._prefer_none(place)
+        noted, self._noted = self._noted, {}
+        for place in noted:
+            before = self._nodes.pop(place, None)
+            node = self._node_of(place) if place in self._followers else None
+            if before is not None and before != node:
+                self._sessions[before].drop(place)
             if node is not None:
-                found.setdefault(node, {})[place] = follower
-        return found
+                self._nodes[place] = node
+                self._session_with(node).want(place)
+
+    def _session_with(self, node: int) -> FetchSession[Follower]:
+        session = self._sessions.get(node)
+        if session is None:
+            session = self._sessions[node] = FetchSession(Backoff(self._random))
+        return session
 
     def _node_of(self, place: Place) -> int | None:
         """Whom to read it from; None: that is not known, or there is nobody."""
@@ -205,49 +198,45 @@ class Fetcher:
         if preferred is not None:
             if preferred.node in self.brokers.view.nodes and self._now() < preferred.until:
                 return preferred.node
-            del self._preferred[place]
+            self._prefer_none(place)
         return self.brokers.view.leader(*place)
+
+    def _prefer(self, place: Place, node: int) -> None:
+        self._prefer_none(place)
+        self._preferred[place] = _Preferred(node, self._now() + PREFERRED_S)
+
+    def _prefer_none(self, place: Place) -> None:
+        """Its leader knows better."""
+        self._preferred.pop(place, None)
+        self._noted[place] = None
 
     def _is_preferred(self, place: Place, node: int) -> bool:
         preferred = self._preferred.get(place)
         return preferred is not None and preferred.node == node
 
-    def _ask(self, node: int, session: _Session, wanted: dict[Place, Follower]) -> None:
+    def _ask(self, node: int, session: FetchSession[Follower]) -> None:
         session.asking = True
-        view = self.brokers.view
-        told = {place: _Told(it.position, view.id_of(place[0]), it) for place, it in wanted.items()}
-        self._check_session(session, told)
-        changed = {place: it for place, it in told.items() if session.told.get(place) != it}
-        gone = [it for it in session.told if it not in told]
-        ids = {place[0]: it.id for place, it in (*session.told.items(), *told.items())}
-        session.told = told
+        news = session.next(self._tell)
+        epoch = self.brokers.view.epoch
         request = FetchRequest(
             WAIT_MS, 1, BYTES_MAX, READ_COMMITTED, session.id, session.epoch,
             [
-                Asked(*place, it.position, PARTITION_BYTES_MAX, view.epoch(*place))
-                for place, it in sorted(changed.items(), key=_place_of)
+                Asked(*place, it.position, PARTITION_BYTES_MAX, epoch(*place))
+                for place, it in sorted(news.changed.items(), key=_place_of)
             ],
-            sorted(gone), by_id=False, rack=self._rack,
+            sorted(news.gone), by_id=False, rack=self._rack,
         )  # fmt: skip
-        then = partial(self._answered, node, session, by_id.names_of(ids))
-        self.brokers.ask(node, kinds.FETCH, Fetch(request, ids), then, Use.FETCH, ANSWER_S)
+        then = partial(self._answered, node, session, news.names)
+        self.brokers.ask(node, kinds.FETCH, Fetch(request, news.ids), then, Use.FETCH, ANSWER_S)
 
-    @staticmethod
-    def _check_session(session: _Session, told: Mapping[Place, _Told]) -> None:
-        """One session names topics in one way; and one that is made anew is not the same."""
-        ids_known = by_id.are_known({place[0]: it.id for place, it in told.items()})
-        made_anew = any(
-            (before := session.told.get(place)) is not None and before.id != it.id
-            for place, it in told.items()
-        )
-        if ids_known != session.by_id or made_anew:
-            session.forget()
-            session.by_id = ids_known
+    def _tell(self, place: Place) -> Told[Follower]:
+        follower = self._followers[place]
+        return Told(follower.position, self.brokers.view.id_of(place[0]), follower)
 
     def _answered(
         self,
         node: int,
-        session: _Session,
+        session: FetchSession[Follower],
         names: Mapping[str | bytes, str],
         answer: Any,  # noqa: ANN401
     ) -> None:
@@ -266,19 +255,17 @@ class Fetcher:
             session.forget()
             self._hold(session)
             return
-        session.id = answer.session_id
-        session.epoch = 1 if session.epoch >= EPOCH_MAX else session.epoch + 1
         told = session.told
-        if session.id == NO_SESSION:  # the node has as many as it bears
-            session.forget()
+        session.answered(answer.session_id)
         fine = True
         for it in answer.got:
             place = names.get(it.topic, ""), it.partition
             known, follower = told.get(place), self._followers.get(place)
             if known is None:
                 continue  # nobody has asked for it
-            if it.error_code and place in session.told:  # it is told anew, or forgotten, next
-                session.told[place] = known._replace(position=NOWHERE)
+            self._noted[place] = None
+            if it.error_code:
+                session.tell_anew(place)
             if follower is known.follower:  # or another follows it by now, from elsewhere
                 fine &= self._take(node, place, follower, it)
         if fine:
@@ -293,10 +280,10 @@ class Fetcher:
         code = got.error_code
         if code == 0:
             if got.preferred not in (NO_NODE, node):
-                self._preferred[place] = _Preferred(got.preferred, self._now() + PREFERRED_S)
+                self._prefer(place, got.preferred)
             follower.fetched(got)
         elif self._is_preferred(place, node) and (code in AGAIN or code == OUT_OF_RANGE):
-            del self._preferred[place]  # its leader knows better
+            self._prefer_none(place)
         elif code in AGAIN:
             return False
         else:
@@ -307,15 +294,15 @@ class Fetcher:
         """It does not answer."""
         places = [it for it in self._preferred if self._is_preferred(it, node)]
         for place in places:
-            del self._preferred[place]
+            self._prefer_none(place)
         if places:
             self.soon(self._look)
 
-    def _hold(self, session: _Session) -> None:
+    def _hold(self, session: FetchSession[Follower]) -> None:
         session.not_before = self._now() + session.backoff.failed()
         self._look_at(session)
 
-    def _look_at(self, session: _Session) -> None:
+    def _look_at(self, session: FetchSession[Follower]) -> None:
         if not session.waking:
             session.waking = True
 
@@ -355,7 +342,7 @@ class Fetcher:
     ) -> None:
         failed = isinstance(answer, LogstoreError) or answer.error_code or not answer.got
         if self._is_preferred(place, node) and (failed or answer.got[0].error_code):
-            del self._preferred[place]  # its leader knows better, and is asked next
+            self._prefer_none(place)
             then(None)
         elif failed:
             self._tell_later(then, answer if isinstance(answer, LogstoreError) else None)
@@ -369,6 +356,6 @@ class Fetcher:
         self._call_at(self._now() + NOTHING_S, partial(then, found))
 
 
-def _place_of(told: tuple[Place, _Told]) -> Place:
+def _place_of(told: tuple[Place, Told[Follower]]) -> Place:
     """Partitions of one topic stand behind each other."""
     return told[0]

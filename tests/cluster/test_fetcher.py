@@ -298,3 +298,60 @@ def test_two_who_follow_one_partition_get_all_of_it_each(brokers):
     assert shown(request) == [("a", 0, 7)]
     brokers.answer(then, got(b"h"))
     assert (behind.heard[3:], ahead.heard[2:]) == ([], [b"h"])
+
+
+class CountsReads(Follows):
+    """One that counts how often any is asked for its position."""
+
+    read = 0
+
+    @property
+    def position(self):
+        CountsReads.read += 1
+        return self._position
+
+    @position.setter
+    def position(self, offset):
+        self._position = offset
+
+
+def test_an_answer_about_one_of_many_partitions_goes_round_none_of_the_others(brokers):
+    """With 10,000 that are followed it would keep the loop for tens of milliseconds."""
+    brokers.view.topics["a"] = TopicSeen("a", ONE, (Led(LEADER, 5),) * 500)
+    for partition in range(500):
+        brokers.fetcher.follow(CountsReads(partition=partition))
+    brokers.answer(brokers.take()[-1])
+    then = brokers.take()[-1]
+    CountsReads.read = 0
+    brokers.answer(then, got(b"xyz", partition=77))
+    assert shown(brokers.take()[1]) == [("a", 77, 3)]
+    assert CountsReads.read < 10
+
+
+def test_a_partition_that_another_node_leads_by_now_is_asked_for_there_alone(brokers):
+    one, two = Follows(), Follows(partition=1)
+    brokers.fetcher.follow(one)
+    brokers.fetcher.follow(two)
+    then = brokers.take()[-1]
+    brokers.view.topics["a"] = TopicSeen("a", ONE, (Led(LEADER, 5), Led(NEAR, 6)))
+    brokers.look()
+    node, request, _, there = brokers.take()
+    assert (node, shown(request)) == (NEAR, [("a", 1, 0)])
+    brokers.answer(then)
+    node, request, _, _ = brokers.take()
+    assert (node, shown(request), request.forgotten) == (LEADER, [], [("a", 1)])
+    brokers.answer(there, got(b"xyz", partition=1))
+    assert (one.heard, two.heard) == ([], [b"xyz"])
+
+
+def test_a_topic_without_an_id_that_is_left_has_the_others_told_by_id(brokers):
+    brokers.lead("b", NIL_UUID)
+    without = Follows("b")
+    brokers.fetcher.follow(Follows())
+    brokers.fetcher.follow(without)
+    brokers.answer(brokers.take()[-1])
+    then = brokers.take()[-1]
+    brokers.fetcher.leave(without)
+    brokers.answer(then)
+    _, request, ids, _ = brokers.take()
+    assert (request.session_id, shown(request), ids) == (0, [("a", 0, 0)], {"a": ONE})
