@@ -13,7 +13,7 @@ Everything is in one thread.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
@@ -281,7 +281,7 @@ class FactsKeeper:
             ):
                 break
             self._waiting.popleft()
-            self._keeping.subtract(change.counted[0])
+            _take(self._keeping, change.counted[0])
             changes.append(change)
             put.update(key for key, value in its if value is not None)
             rows += its
@@ -433,7 +433,7 @@ class FactsKeeper:
 
     def _again(self, change: _Change, keep: Sequence[Known]) -> _Change:
         self._size -= change.size
-        self._forgetting.subtract(change.counted[1])
+        _take(self._forgetting, change.counted[1])
         change.keep, change.forget = list(keep), ()
         change.counted = [key_of(it) for it in keep], []
         change.tries += 1
@@ -496,8 +496,7 @@ class FactsKeeper:
         for change in changes:
             change.done = True
             self._size -= change.size
-            self._forgetting.subtract(change.counted[1])
-        self._keeping, self._forgetting = +self._keeping, +self._forgetting
+            _take(self._forgetting, change.counted[1])
         for change in changes:
             if change.error is not None:
                 self._show_again(change)
@@ -527,6 +526,14 @@ class FactsKeeper:
     def close(self) -> None:
         """Nothing more is read or changed; whoever waits is told."""
         self._follower.fail(Closed("this process is stopping"))
+
+
+def _take(counts: Counter[bytes], keys: Iterable[bytes]) -> None:
+    """One less of each. Of thousands that wait, none is looked at but these."""
+    for key in keys:
+        counts[key] -= 1
+        if counts[key] <= 0:
+            del counts[key]
 
 
 def _gone(fact: Kept) -> Refused:

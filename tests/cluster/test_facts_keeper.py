@@ -1,5 +1,6 @@
 """Changes of facts by several nodes: kept once read back, second where another was before."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,27 @@ def test_what_is_changed_while_a_batch_is_on_its_way_goes_with_the_next_one(node
     nodes.settle()
     assert batches == [1, 4]
     assert told == [10, 11, 12, 13, 14]
+
+
+class Looked(Counter):
+    """One that nobody goes round."""
+
+    def items(self):
+        raise AssertionError("all that wait were looked at for one batch")
+
+
+def test_a_batch_that_is_read_back_goes_round_none_of_those_that_wait(nodes):
+    """Of 65,536 that may wait, it would copy every one with each batch."""
+    keeper = nodes.a.keeper
+    keeper._keeping, keeper._forgetting = Looked(), Looked()
+    for number in range(10, 15):
+        keeper.change([KeptQueue(number, 1, f"q{number}")])
+        nodes.a.turn()
+    for number in range(10, 13):
+        keeper.change((), [KeptQueue(number, 1, f"q{number}")])
+    nodes.settle()
+    assert (len(keeper._keeping), len(keeper._forgetting)) == (0, 0)
+    assert sorted(it.id for it in nodes.counting() if isinstance(it, KeptQueue)) == [13, 14]
 
 
 def test_several_nodes_that_begin_make_the_same_host():
