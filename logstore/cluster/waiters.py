@@ -43,8 +43,15 @@ class Waiters:
             if not future.done():
                 future.set_result(found)
 
+        def begun() -> None:
+            try:
+                begin(tell)
+            except Exception as error:  # noqa: BLE001  whoever waits raises it
+                if not future.done():
+                    future.set_exception(error)
+
         try:
-            self._call_soon(lambda: begin(tell))
+            self._call_soon(begun)
             found = future.result()
         finally:
             with self._lock:

@@ -23,7 +23,7 @@ class Elsewhere(threading.Thread):
     def run(self):
         try:
             self.found.append((self._waiting.may_wait(), self._waiting(self._begin)))
-        except (Closed, Failed) as error:
+        except (Closed, Failed, ZeroDivisionError) as error:
             self.found.append(error)
 
     def end(self):
@@ -66,6 +66,12 @@ def test_nobody_waits_longer_than_the_loop_runs(calls):
     waiting.close()
     assert isinstance(other.end(), Closed)
     assert isinstance(Elsewhere(waiting, lambda then: None).end(), Closed)
+
+
+def test_whoever_waits_for_what_can_not_be_begun_is_told_why(calls):
+    other = Elsewhere(Waiters(calls.put), lambda then: then(1 // 0))
+    calls.get(timeout=WITHIN_S)()
+    assert isinstance(other.end(), ZeroDivisionError)
 
 
 def test_the_loop_does_not_wait_for_itself(calls):
