@@ -170,7 +170,7 @@ def _topic_id(value: bytes) -> str | None:
     """Of a topic's entry; None where that is damaged: whoever opens the topic hears of it."""
     try:
         return str(uuid.UUID(_decode(value).id))
-    except (msgspec.DecodeError, ValueError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -370,7 +370,7 @@ class Catalog:
         try:
             entry = _decode(value)
             _check_entry(kind, name, entry)
-        except (msgspec.DecodeError, ValueError, Refused) as error:
+        except (ValueError, RecursionError, Refused) as error:
             raise CorruptStore(
                 f"{self.environment.path}: the entry of {kind} {name!r} is damaged: {error}"
             ) from None

@@ -26,7 +26,7 @@ def load(environment: Environment) -> tuple[dict[str, dict[str, str]], list[Corr
     for key, value in environment.items(GROUP_SETTINGS):
         try:
             found[key.decode()] = _decode(value)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             damaged.append(
                 CorruptStore(
                     f"{environment.path}: the settings of group {key!r} are damaged: {error}"

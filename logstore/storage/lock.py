@@ -95,7 +95,7 @@ def owner_of(disk: Disk, path: str) -> Owner | None:
         facts = json.loads(text)
         # A newer version may say more of itself.
         return Owner(**{name: facts[name] for name in Owner.__slots__ if name in facts})
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return Owner(0, "a process that is just starting", 0)
 
 

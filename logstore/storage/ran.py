@@ -36,5 +36,5 @@ def last(noted: bytes) -> Ran | None:
     """What was noted; None: it never ran, or a newer logstore noted it in other words."""
     try:
         return _decode(noted) if noted else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None

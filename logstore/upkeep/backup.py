@@ -464,7 +464,7 @@ def _manifest(disk: Disk, source: str) -> _Manifest:
             raise Refused(f"{path}: format {found['format']}, this logstore knows {FORMAT}")
         files = {name: (it["bytes"], it["crc32c"]) for name, it in found["files"].items()}
         directories = [name for name in found["directories"] if isinstance(name, str)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptStore(f"{path}: not as a backup left it: {error!r}") from None
     for name in [*files, *directories]:
         if name.startswith("/") or ".." in name.split("/"):

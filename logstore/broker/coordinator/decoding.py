@@ -17,7 +17,7 @@ def decoder_of(kind: type[_T]) -> Callable[[bytes], _T]:
     def read_back(kept: bytes) -> _T:
         try:
             return decode(kept)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptStore(f"what was kept of a consumer group is damaged: {error}") from None
 
     return read_back
