@@ -408,7 +408,11 @@ ConfigFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--config", metavar="NAME=VALUE", help="A topic setting; may be repeated."),
+    typer.Option(
+        "--config",
+        metavar="NAME=VALUE",
+        help="A topic setting, such as retention.ms=7d or segment.bytes=64MiB; may be repeated.",
+    ),
 ]
 OnDamageOption = Annotated[
     str,
@@ -456,6 +460,13 @@ def pairs(texts: Sequence[str] | None, option: str) -> Mapping[str, str]:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint=f"'{option}'")
         found[name] = value
     return found
+
+
+def topic_settings(texts: Sequence[str] | None) -> dict[str, str]:
+    """What --config says, sizes and durations in bytes and milliseconds. Raises InvalidSetting."""
+    from logstore.config import plain_topic_settings
+
+    return plain_topic_settings(pairs(texts, "--config"))
 
 
 def moment_option(text: str | None, option: str) -> int | None:

@@ -11,7 +11,7 @@ from .command import INPUT, Command, Group
 from .either import store_or_server
 from .ends import put, say, tell
 from .options import HERE, Data, DataDir, Json, pairs
-from .queueing import Vhost, shown
+from .queueing import Vhost, shown, value_of
 from .show import as_json, as_line, table
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def set_(
             "--set",
             metavar="NAME=VALUE",
             rich_help_panel=INPUT,
-            help="A limit that the policy sets, such as max-length=1000; a value that is not"
-            " JSON is text; may be repeated.",
+            help="A limit that the policy sets, such as max-length=1000 or message-ttl=7d; a value"
+            " that is not JSON is text; may be repeated.",
         ),
     ] = None,
     priority: Annotated[
@@ -151,7 +151,7 @@ def set_(
     from logstore.broker.policies import WITHOUT_EFFECT, Policy
 
     wanted = _definition(definition) | {
-        key: _value(text) for key, text in pairs(settings, "--set").items()
+        key: value_of(key, text) for key, text in pairs(settings, "--set").items()
     }
     policy = Policy(name, pattern, wanted, _number(priority), apply_to)
     with _policies_of(data, vhost, create=True) as policies:
@@ -173,13 +173,6 @@ def _definition(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise typer.BadParameter("DEFINITION is not a JSON object")
     return found
-
-
-def _value(text: str) -> Any:  # noqa: ANN401  what JSON holds
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _number(text: str) -> int | float:

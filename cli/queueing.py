@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -46,6 +46,11 @@ Vhost = Annotated[
         help="The virtual host of the exchanges and queues.",
     ),
 ]
+# Limits of queues that are told in milliseconds, as policies call them.
+LIMITS_MS: Final = frozenset({
+    "message-ttl", "expires", "consumer-timeout", "delayed-retry-min", "delayed-retry-max",
+    "retention-ms", "cache-ttl",
+})  # fmt: skip
 Yes = Annotated[bool, typer.Option("--yes", help="Proceed without asking for confirmation.")]
 
 
@@ -99,18 +104,27 @@ def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
     """``x-max-priority=5`` and so on, as a table. What no table holds is a usage error."""
     from logstore.broker.queues.given import table as checked
 
-    found = {name: _value(text) for name, text in pairs(texts, "--argument").items()}
+    found = {name: value_of(name, text) for name, text in pairs(texts, "--argument").items()}
     try:
         return checked(found, "arguments")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--argument'") from None
 
 
-def _value(text: str) -> object:
+def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
+    """What JSON holds, else a text; of a limit in bytes or milliseconds also ``10MB``, ``7d``.
+
+    ``name``: a policy's setting, or the argument of a queue that says the same.
+    """
+    from logstore.amounts import amount
+
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        name = name.removeprefix("x-")
+        unit = "bytes" if name.endswith("-bytes") else "ms" if name in LIMITS_MS else None
+        number = None if unit is None else amount(text, unit)
+        return text if number is None else number
 
 
 def confirm(what: str) -> None:

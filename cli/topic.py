@@ -8,7 +8,7 @@ import typer
 from .command import Command, Group
 from .ends import put, tell
 from .login_options import Client
-from .options import HERE, At, Bootstrap, Json, Settings, pairs, place_option
+from .options import HERE, At, Bootstrap, Json, Settings, place_option, topic_settings
 from .show import as_json, counted, facts, size, table
 from .times import iso
 from .topic_route import route, routes, unroute
@@ -47,7 +47,7 @@ def create(
     $ logstore topic create flights --partitions 3
     $ logstore topic create states --config cleanup.policy=compact
     """
-    settings = pairs(config, "--config")
+    settings = topic_settings(config)
     # Before the store is made: a mistake should leave nothing behind.
     data.check_new(name, settings)
     with data.reach("write", create=True) as store:
@@ -119,10 +119,10 @@ def alter(
 ) -> None:
     """Change settings or add partitions.
 
-    $ logstore topic alter flights --config retention.ms=86400000
+    $ logstore topic alter flights --config retention.ms=1d
     $ logstore topic alter flights --partitions 6
     """
-    settings = pairs(config, "--config")
+    settings = topic_settings(config)
     if not settings and not delete_config and partitions is None:
         raise typer.BadParameter("say what to change: --config, --delete-config or --partitions")
     with data.reach("write") as store:

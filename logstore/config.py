@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 from logstore import variables
+from logstore.amounts import amount, examples, has_amounts
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
 from logstore.settings import (
-    DAY_MS,
     FILE_SETTINGS,
+    FOREVER,
     GROUP_PREFIX,
     GROUP_SETTINGS,
-    HOUR_MS,
     KEYS_SYNC,
     STORE_SETTINGS,
     TOPIC_PREFIX,
@@ -42,7 +42,6 @@ KEYS_TABLE = "keys"
 MQTT_TABLE = "mqtt"
 MQTT_TOPICS = "topics"  # its list, where the file has other settings of MQTT
 VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS}
 
 _log = logging.getLogger("logstore.config")
 # A process loads its configuration more than once; it is warned about a variable once.
@@ -80,6 +79,39 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
         return value
     except (ValueError, KeyError):
         raise InvalidSetting(f"{name}={text}: takes {takes(field)} ({facts['reason']})") from None
+
+
+def plain(name: str, field: "dataclasses.Field[Any]", text: str) -> str:
+    """The text as protocols have it, of what a person wrote: ``7d`` is 604800000 in ms.
+
+    Raises InvalidSetting for what is neither a number nor one with a unit.
+    """
+    unit, text = field.metadata["unit"], text.strip()
+    if not has_amounts(unit) or re.fullmatch(r"[+-]?[\d_]+", text, re.ASCII):
+        return text
+    number = amount(text, unit)
+    if number is None:
+        raise InvalidSetting(
+            f"{name}={text}: takes {takes(field)}, or a number with a unit, such as "
+            f"{examples(unit)} ({field.metadata['reason']})"
+        )
+    return str(number)
+
+
+def plain_topic_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """The same of settings of a topic. Raises InvalidSetting.
+
+    One that is not known here is another cluster's: its name tells what it counts.
+    """
+    found = {}
+    for name, text in settings.items():
+        field, unit = TOPIC_SETTINGS.get(name), name.rpartition(".")[2]
+        if field is not None:
+            found[name] = plain(name, field, text)
+        else:
+            number = amount(text, unit) if has_amounts(unit) else None
+            found[name] = text if number is None else str(number)
+    return found
 
 
 def _fits(text: str, field: "dataclasses.Field[Any]") -> bool:
@@ -199,7 +231,7 @@ class Config:
             field = FILE_SETTINGS.get(name)
             if field is None:
                 raise UnknownSetting(f"{source}: no setting {name!r}{nearest(name, FILE_SETTINGS)}")
-            self._given[name] = parse(name, field, text), source
+            self._given[name] = parse(name, field, plain(name, field, text)), source
         self.store = StoreSettings(**self._fields(STORE_SETTINGS, ""))
 
     def is_given(self, name: str) -> bool:
@@ -220,7 +252,8 @@ class Config:
 
     def _with(self, name: str, text: str, source: str) -> "Config":
         config = Config(channels=self.channels, keys=self.keys, mqtt=self.mqtt, file=self.file)
-        config._given = self._given | {name: (parse(name, STORE_SETTINGS[name], text), source)}
+        field = STORE_SETTINGS[name]
+        config._given = self._given | {name: (parse(name, field, plain(name, field, text)), source)}
         config.store = StoreSettings(**config._fields(STORE_SETTINGS, ""))
         return config
 
@@ -436,13 +469,13 @@ def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa:
     rules = []
     for table in _tables(file, CHANNEL_TABLE, tables, ("pattern", "history")):
         pattern, history = table.get("pattern"), table.get("history")
-        found = re.fullmatch(r"(\d{1,12})(ms|s|m|h|d)", str(history))
-        if not _is_pattern(pattern) or found is None:
+        history_ms = amount(str(history), "ms")
+        if not _is_pattern(pattern) or history_ms is None or history_ms > FOREVER:
             raise InvalidSetting(
                 f"file {file}: [[{CHANNEL_TABLE}]]: takes pattern, a text such as 'orders.*', and "
                 f"history, a time such as '30m', '1h' or '7d'"
             )
-        rules.append(ChannelRule(pattern, int(found[1]) * UNITS_MS[found[2]]))
+        rules.append(ChannelRule(pattern, history_ms))
     return tuple(rules)
 
 

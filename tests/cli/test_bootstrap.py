@@ -75,12 +75,12 @@ class TestTopics:
         )
         assert "already" in through("topic", "create", name, code=1).err
         assert through("topic", "alter", name, "--partitions", 3).out == f"altered topic {name}\n"
-        through("topic", "alter", name, "--config", "retention.bytes=7")
+        through("topic", "alter", name, "--config", "retention.bytes=7kB")
         through("topic", "alter", name, "--delete-config", "retention.ms")
         told = json.loads(through("topic", "describe", name, "--json").out)
         known = json.loads(direct("topic", "describe", name, "--json").out)
         assert told["settings"] == known["settings"]
-        assert told["settings"]["retention.bytes"] == {"value": 7, "source": "topic"}
+        assert told["settings"]["retention.bytes"] == {"value": 7000, "source": "topic"}
         assert told["id"] == known["id"]
         assert [it["partition"] for it in told["partitions"]] == [0, 1, 2]
         assert re.search(rf"(?m)^{name} +3 +0 ", through("topic", "list").out)

@@ -28,7 +28,15 @@ def test_a_policy_from_its_beginning_to_its_end(either):
     for n in range(3):
         either("exchange", "publish", "", "--key", "mail1", "--message", str(n))
     for _ in range(2):
-        made = either("policy", "set", "short", "^mail", "--set", "max-length=2")
+        words = (
+            "--set",
+            "max-length=2",
+            "--set",
+            "message-ttl=7d",
+            "--set",
+            "max-length-bytes=1MB",
+        )
+        made = either("policy", "set", "short", "^mail", *words)
         assert made.out == "set policy short in virtual host /\n"
     assert either("queue", "get", "mail1", "--requeue").out == "1\n"
     definition = '{"overflow": "reject-publish", "max-length": 1}'
@@ -41,7 +49,9 @@ def test_a_policy_from_its_beginning_to_its_end(either):
         {"policy": "drop", "pattern": "", "apply_to": "queues", "priority": 1.5,
          "definition": {"overflow": "reject-publish", "max-length": 1}},
         {"policy": "short", "pattern": "^mail", "apply_to": "all", "priority": 0,
-         "definition": {"max-length": 2}},
+         "definition": {
+            "max-length": 2, "message-ttl": 604_800_000, "max-length-bytes": 1_000_000,
+         }},
     ]  # fmt: skip
     shown = either("policy", "list").lines
     assert shown[0].split() == ["POLICY", "PATTERN", "APPLY-TO", "PRIORITY", "DEFINITION"]

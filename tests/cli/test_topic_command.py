@@ -101,7 +101,7 @@ def test_describe(logstore, flights):
 def test_alter(logstore, flights):
     words = ("topic", "alter", "flights", "--config")
     logstore(*words, "retention.ms=1000", "--config", "segment.bytes=1000")
-    logstore(*words, "retention.ms=2000", "--delete-config", "segment.bytes", "--partitions", 5)
+    logstore(*words, "retention.ms=2s", "--delete-config", "segment.bytes", "--partitions", 5)
     found = json.loads(logstore("topic", "describe", "flights", "--json").out)
     assert found["settings"]["retention.ms"] == {"value": 2000, "source": "topic"}
     assert found["settings"]["segment.bytes"]["source"] == "default"
@@ -114,6 +114,7 @@ def test_alter(logstore, flights):
     [
         ((), 2, "say what to change"),
         (("--partitions", "2"), 1, "they can only become more"),
+        (("--config", "retention.ms=7 days"), 1, "such as 90s, 1h or 7d"),
         (("--config", "retention=1"), 1, "no topic setting 'retention'"),
         (("--delete-config", "retention.m"), 1, "did you mean retention.ms?"),
     ],

@@ -260,18 +260,18 @@ def test_settings_of_a_topic_say_where_they_are_from(tmp_path):
     assert rows["cleanup.policy"]["source"] == "default"
     assert rows["cleanup.policy"]["takes"].endswith("delete, compact")
     assert all(row["help"] for row in rows.values())
-    asked = {"set": {"retention.ms": "9"}, "reset": ["flush.ms"]}
+    asked = {"set": {"retention.ms": "9s"}, "reset": ["flush.ms"]}
     trial = api.ask("PUT", "topics/t/settings", asked | {"dry_run": True})
     assert api.topics.given("t") == {"flush.ms": "7"}
     done = api.ask("PUT", "topics/t/settings", asked)
     assert trial == done | {"dry_run": True}
-    assert api.topics.given("t") == {"retention.ms": "9"}
+    assert api.topics.given("t") == {"retention.ms": "9000"}
     assert [(it["name"], it["from"], it["to"], it["source"]) for it in done["changed"]] == [
         ("flush.ms", "7", "9223372036854775807", "default"),
-        ("retention.ms", "5000", "9", "topic"),
+        ("retention.ms", "5000", "9000", "topic"),
     ]
     [(event, _, what, _)] = api.audit
-    assert (event, what) == ("settings", "of topic t: retention.ms=9, flush.ms by default")
+    assert (event, what) == ("settings", "of topic t: retention.ms=9000, flush.ms by default")
     api.close()
 
 

@@ -7,7 +7,14 @@ from typing import Any, Final
 import msgspec
 
 from logstore.access.audit import SETTINGS, of_topic
-from logstore.config import Chosen, check_topic_settings, takes, text_of, topic_setting
+from logstore.config import (
+    Chosen,
+    check_topic_settings,
+    plain_topic_settings,
+    takes,
+    text_of,
+    topic_setting,
+)
 from logstore.http.faults import BAD_REQUEST, Fault
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
@@ -70,7 +77,7 @@ def changed(door: HttpDoor, call: Call) -> None:
 
     def change() -> dict[str, Any]:
         before = door.topics.describe(name)
-        given = check_topic_settings(asked.set)
+        given = check_topic_settings(plain_topic_settings(asked.set))
         for setting in asked.reset:
             topic_setting(setting)
         own = {key: text for key, text in door.topics.given(name).items() if key not in asked.reset}

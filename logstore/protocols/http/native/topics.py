@@ -14,6 +14,7 @@ from logstore.access import audit
 from logstore.access.resources import CREATE, of_topic
 from logstore.broker.topic_sizes import Holds, held_by
 from logstore.broker.topics import INTERNAL_TOPICS, check_for_clients
+from logstore.config import plain_topic_settings
 from logstore.errors import LogstoreError, UnknownTopic
 from logstore.figures.ring import STEP_S
 from logstore.protocols.http.call import Call
@@ -179,12 +180,12 @@ def made(door: HttpDoor, call: Call) -> None:
     check_for_clients(asked.name)
 
     def make() -> dict[str, Any]:
-        topics = door.topics
+        topics, given = door.topics, plain_topic_settings(asked.settings)
         if asked.dry_run:
-            count = topics.check_new(asked.name, asked.partitions, asked.settings)
-            chosen = topics.describe_new(asked.settings)
+            count = topics.check_new(asked.name, asked.partitions, given)
+            chosen = topics.describe_new(given)
         else:
-            count = len(topics.create(asked.name, asked.partitions, asked.settings).partitions)
+            count = len(topics.create(asked.name, asked.partitions, given).partitions)
             chosen = topics.describe(asked.name)
         return {
             "name": asked.name,
