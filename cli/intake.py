@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from logstore import platforms
 from logstore.errors import InvalidRecord, LogstoreError
 from logstore.records.record import Message
 
@@ -50,7 +51,7 @@ class Input:
         # A regular file's lines stand on a disk already, and all of them are there: a batch is
         # better full than early.
         self.live = not stat.S_ISREG(facts.st_mode)
-        if stat.S_ISFIFO(facts.st_mode):
+        if stat.S_ISFIFO(facts.st_mode) and platforms.PIPE_SIZE.there:
             # Fewer and larger reads; the system may allow less, and then it stays as it is.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, READ_BYTES)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from logstore import portable
 from logstore.config import Config, flatten, text_of
 from logstore.errors import Failed, Refused
 
@@ -101,13 +102,9 @@ def _replace(file: Path, text: str) -> None:
                 os.fchmod(new.fileno(), file.stat().st_mode & 0o7777)
             new.write(text)
             new.flush()
-            os.fsync(new.fileno())
+            portable.sync_whole(new.fileno())
         os.replace(beside, file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        portable.sync_directory(file.parent)
     except OSError as error:
         with suppress(OSError):  # what went wrong is told
             beside.unlink(missing_ok=True)

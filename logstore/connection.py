@@ -22,6 +22,7 @@ from itertools import count, islice, takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from logstore import portable
 from logstore.addresses import plain
 from logstore.budget import LITTLE_BYTES, Budget
 from logstore.errors import LogstoreError
@@ -480,7 +481,7 @@ class Connection:
         """Send the buffers before the first extent, or of that; how many bytes of buffers."""
         plain = [*takewhile(lambda it: type(it) in PLAIN, islice(self._out, BUFFERS_MAX))]
         if plain:
-            return self._pipe.sendmsg(plain, (), socket.MSG_MORE)
+            return self._pipe.sendmsg(plain, (), portable.MSG_MORE)
         self._send_extent()
         return 0  # what was sent is off the extent already
 
@@ -491,7 +492,7 @@ class Connection:
             sent = self._secured.send_from(extent)
         else:
             size = min(len(extent), EXTENT_BYTES)
-            sent = os.sendfile(self._sock.fileno(), extent.fileno(), extent.position, size)
+            sent = portable.send_file(self._sock.fileno(), extent.fileno(), extent.position, size)
             if not sent:
                 raise OSError(errno.EIO, "a segment is shorter than it was")
         extent.sent(sent)

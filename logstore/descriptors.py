@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from logstore import platforms
+
 # What a server has open besides, with room: standard streams, event loop and its pipes, catalogue,
 # lock, watermarks, listening sockets, pipes of upkeep's child, a directory in each thread.
 OWN: Final = 64
@@ -41,6 +43,11 @@ def shares(wanted: int, limit: int | None = None) -> Shares:
 def limit_of() -> int:
     """How many this process may have open, all together."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def files_max(hard: int) -> int:
+    """How many it may allow itself, of the hard limit."""
+    return hard if platforms.ENDLESS_FILES.there else min(hard, platforms.OPEN_MAX)
 
 
 class Keeper(Protocol):

@@ -18,9 +18,7 @@ from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
 
-import uvloop
-
-from logstore import heap
+from logstore import heap, platforms
 from logstore.access.access import Access
 from logstore.access.passwords import Passwords
 from logstore.access.tokens import Tokens
@@ -28,7 +26,7 @@ from logstore.broker.group_lags import GroupLags
 from logstore.broker.mqtt.space import Space
 from logstore.budget import budget_of
 from logstore.clock import now_ms
-from logstore.descriptors import shares
+from logstore.descriptors import files_max, shares
 from logstore.doors import ENTRANCES, KAFKA, SOCKETS, Entrance
 from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
@@ -96,7 +94,7 @@ Addresses = Mapping[str, tuple[str, int]]
 def allow_many_files() -> None:
     """A connection is a file, too; the limit that most systems start with is for shells."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max(most), most))
 
 
 class Node:
@@ -137,7 +135,7 @@ class Node:
         allow_many_files()
         heap.reuse()
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=platforms.event_loop()) as runner:
                 runner.run(self._serve(ready, asked))
         finally:
             for workers in (self._workers, self._cluster_workers):

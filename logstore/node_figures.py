@@ -1,7 +1,6 @@
 """The figures of a node: what they are read from, and the timer that has them read."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from logstore.figures.stuck import view
 from logstore.protocols.house import Work
 from logstore.server import Server
 from logstore.slices import Slices
+from logstore.usage import files_open
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
@@ -137,4 +137,4 @@ class NodeFigures:
 def _files() -> Iterable[Room]:
     """Descriptors of this process."""
     with suppress(OSError):  # a sandbox may hide them
-        yield Room("files", len(os.listdir("/proc/self/fd")), limit_of())
+        yield Room("files", files_open(), limit_of())

@@ -18,6 +18,7 @@ from struct import Struct
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from logstore import platforms
 from logstore.access.quotas import Turned
 from logstore.addresses import plain
 from logstore.budget import Budget
@@ -435,6 +436,8 @@ class Server:
 
 def _process(sock: socket.socket) -> str:
     """Who is at the other end of a Unix socket, for people."""
+    if not platforms.SO_PEERCRED.there:
+        return "a process of this machine"
     length = _CREDENTIALS.size
     pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, length))
     return f"pid {pid}"

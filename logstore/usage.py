@@ -2,11 +2,16 @@
 
 import os
 import resource
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from logstore import platforms
+
+_IMPORTED_S: Final = time.time()  # about when the process began
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -35,15 +40,24 @@ def _cpu(who: int) -> Cpu:
     return Cpu(used.ru_utime, used.ru_stime)
 
 
+def _cpu_of_thread() -> Cpu:
+    if platforms.LINUX:
+        return _cpu(resource.RUSAGE_THREAD)
+    return Cpu(time.thread_time(), 0.0)  # both together
+
+
 def measure() -> Usage:
     """What it is now."""
-    with open("/proc/self/statm", "rb") as pages:
-        resident = int(pages.read().split()[1]) * _PAGE_BYTES
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most *= 1 if platforms.MACOS else 1024  # getrusage(2)
+    resident = most
+    if platforms.PROC.there:
+        with open("/proc/self/statm", "rb") as pages:
+            resident = int(pages.read().split()[1]) * _PAGE_BYTES
     return Usage(
         _cpu(resource.RUSAGE_SELF),
         _cpu(resource.RUSAGE_CHILDREN),
-        _cpu(resource.RUSAGE_THREAD),
+        _cpu_of_thread(),
         resident,
         max(most, resident),  # the system takes its note now and then
         os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES,
@@ -51,8 +65,9 @@ def measure() -> Usage:
 
 
 def files_open() -> int:
-    """File descriptors of this process."""
-    return len(os.listdir("/proc/self/fd")) - 1  # without the one of the directory itself
+    """File descriptors of this process. Raises OSError: a sandbox may hide them."""
+    place = "/proc/self/fd" if platforms.PROC.there else "/dev/fd"
+    return len(os.listdir(place)) - 1  # without the one of the directory itself
 
 
 def files_open_max() -> int:
@@ -60,8 +75,17 @@ def files_open_max() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def threads() -> int:
+    """Of this process; those of C libraries, too, where the system counts them."""
+    if platforms.PROC.there:
+        return len(os.listdir("/proc/self/task"))
+    return threading.active_count()
+
+
 def started_s() -> float:
     """When this process began, in seconds since 1970."""
+    if not platforms.PROC.there:
+        return _IMPORTED_S
     with open("/proc/self/stat", "rb") as stat, open("/proc/stat", "rb") as machine:
         ticks = int(stat.read().rpartition(b")")[2].split()[19])  # proc(5): field 22
         booted = next(int(line.split()[1]) for line in machine if line.startswith(b"btime"))
@@ -69,7 +93,9 @@ def started_s() -> float:
 
 
 def virtual_bytes() -> int:
-    """Of the address space of this process."""
+    """Of the address space of this process; 0 where that can't be told."""
+    if not platforms.PROC.there:
+        return 0
     with open("/proc/self/statm", "rb") as pages:
         return int(pages.read().split()[0]) * _PAGE_BYTES
 

@@ -97,11 +97,14 @@ class _SocketConnection(http.client.HTTPConnection):
         self._data = data
 
     def connect(self) -> None:
+        from logstore import portable  # not before a server is asked
+
         folder = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(ANSWER_S)
-            self.sock.connect(f"/proc/self/fd/{folder}/api.sock")
+            with portable.socket_path(folder, f"{self._data}/api.sock") as path:
+                self.sock.connect(path)
         finally:
             os.close(folder)
 

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 import msgspec
 
+from logstore import portable
 from logstore.errors import CorruptStore, Refused
 from logstore.log import TopicPartition
 from logstore.storage.disk import Disk
@@ -134,7 +135,7 @@ class Journal:
     def _append(self, lines: Iterable[object]) -> None:
         data = [msgspec.json.encode(line) + b"\n" for line in lines]
         _write_all(self._fd, b"".join(data))
-        os.fdatasync(self._fd)
+        portable.sync(self._fd)
         self._lines += len(data)
 
     def _write_anew(self) -> None:
@@ -146,9 +147,9 @@ class Journal:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         try:
             _write_all(fd, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-            os.fsync(fd)
+            portable.sync_whole(fd)
             new.rename(self._path)
-            _sync(self._path.parent)
+            portable.sync_directory(self._path.parent)
         except BaseException:
             os.close(fd)
             raise
@@ -176,12 +177,4 @@ def _make(directory: Path) -> None:
     missing = [it for it in (directory, *directory.parents) if not it.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     for made in missing:
-        _sync(made.parent)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        portable.sync_directory(made.parent)

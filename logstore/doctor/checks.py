@@ -1,6 +1,5 @@
 """What the facts come to: one check a row. Pure."""
 
-import re
 import stat
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
@@ -9,11 +8,11 @@ from typing import Final, Literal, NamedTuple
 from logstore.budget import BUDGET_BYTES_MIN
 from logstore.descriptors import shares
 from logstore.doctor.facts import Facts
+from logstore.platforms import KERNEL_TELLS, version_of
 
 State = Literal["ok", "warning", "error"]
 STATES: Final[tuple[State, ...]] = ("ok", "warning", "error")
 
-KERNEL: Final = (5, 8)  # since then syncfs tells of writes that have failed
 LITTLE_ROOM: Final = 0.10  # of a file system; below it some get slow, and a burst fills it
 LITTLE_FILES: Final = 0.05
 LITTLE_MEMORY: Final = 128 << 20  # an idle server has 50 MiB
@@ -72,15 +71,27 @@ Found = Iterable[tuple[State, str, str]]
 
 def _versions(facts: Facts) -> Found:
     machine = facts.machine
-    numbers = tuple(map(int, re.findall(r"\d+", machine.kernel)[:2]))
-    text = f"logstore {machine.version}, Python {machine.python}, Linux {machine.kernel}"
-    if numbers and numbers < KERNEL:
+    text = f"logstore {machine.version}, Python {machine.python}, {machine.system} {machine.kernel}"
+    kernel = version_of(machine.kernel)
+    if machine.system != "Linux":
         yield "warning", text, (
-            "use Linux 5.8 or later: before it, a write that failed behind the program's back may "
-            "go untold"
+            f"logstore is tested on Linux, and follows rules on {machine.system}: see "
+            f"docs/deployment.md"
+        )  # fmt: skip
+    elif kernel and kernel < KERNEL_TELLS:
+        yield "warning", text, (
+            "use Linux 4.17 or later: before it, the kernel may not report a write that failed"
         )  # fmt: skip
     else:
         yield "ok", text, ""
+
+
+def _platform(facts: Facts) -> Found:
+    for rule in facts.machine.lacks:
+        text = f"no {rule.name}: {rule.instead}"
+        yield ("warning" if rule.promise else "ok"), text, rule.promise
+    if not facts.machine.lacks:
+        yield "ok", "all that logstore uses where it can is there", ""
 
 
 def _settings(facts: Facts) -> Found:
@@ -377,6 +388,7 @@ def _upkeep(facts: Facts) -> Found:
 
 CHECKS: Final[dict[str, Callable[[Facts], Found]]] = {
     "versions": _versions,
+    "platform": _platform,
     "settings": _settings,
     "directory": _directory,
     "writer": _writer,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from logstore.owner import Owner
+from logstore.platforms import Rule
 from logstore.settings import StoreSettings
 
 
@@ -54,7 +55,7 @@ class Machine:
 
     version: str
     python: str
-    kernel: str
+    kernel: str  # its release
     uid: int
     now_ms: int
     clock_synchronized: bool | None  # None: that can't be told
@@ -64,6 +65,8 @@ class Machine:
     file_bytes_limit: int | None  # of one file; None: no limit
     memory_bytes: int
     container: bool = False
+    system: str = "Linux"
+    lacks: Sequence[Rule] = ()  # what it does without
 
 
 @dataclass(frozen=True, slots=True)

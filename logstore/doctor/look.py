@@ -16,8 +16,10 @@ from pathlib import Path
 from time import perf_counter_ns, time
 from typing import Final
 
+from logstore import platforms, portable
 from logstore.clock import now_ms
 from logstore.config import Config
+from logstore.descriptors import files_max
 from logstore.doctor.facts import Facts, Machine, Mount, Place, Reached, Room
 from logstore.errors import LogstoreError
 from logstore.owner import Owner
@@ -32,7 +34,7 @@ from logstore.storage.opening import kind_of
 from logstore.storage.ran import last
 from logstore.storage.reader import ReaderDirectory
 from logstore.storage.users import any_users
-from logstore.usage import memory_bytes_max
+from logstore.usage import files_open, memory_bytes_max
 from logstore.version import VERSION
 
 SYNCS: Final = 21  # measured; odd, so that one is in the middle
@@ -192,11 +194,13 @@ def machine(*, served: bool) -> Machine:
         clocksource=_read(
             "/sys/devices/system/clocksource/clocksource0/current_clocksource"
         ).strip(),
-        files_limit=soft if served else hard,  # a server takes what it may
-        files_open=len(os.listdir("/proc/self/fd")) if served else 0,
+        files_limit=soft if served else files_max(hard),  # a server takes what it may
+        files_open=files_open() if served else 0,
         file_bytes_limit=None if most == resource.RLIM_INFINITY else most,
         memory_bytes=memory_bytes_max(),
         container=os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"),
+        system=platforms.SYSTEM,
+        lacks=[it for it in platforms.rules() if not it.there],
     )
 
 
@@ -251,12 +255,12 @@ def syncs(path: str) -> list[int]:
     Raises OSError.
     """
     found = []
-    fd = os.open(path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    fd = portable.open_nameless(path)
     try:
         for number in range(SYNCS):
             began = perf_counter_ns()
             os.pwrite(fd, bytes(SYNC_BYTES), number * SYNC_BYTES)
-            os.fdatasync(fd)
+            portable.sync(fd)
             found.append((perf_counter_ns() - began) // 1000)
     finally:
         os.close(fd)

@@ -8,9 +8,7 @@ data directory has the disk ``anchor`` it: what lies below is taken from the ope
 then on, wherever that is by now, and never from a stranger that has got its name.
 """
 
-import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import socket
@@ -18,24 +16,21 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from struct import Struct
 from typing import Any, TypeVar
 
-from logstore import forks
+from logstore import forks, platforms, portable
 from logstore.descriptors import opened
 from logstore.errors import Failed, Forked, LogstoreError, ReadOnly, StorageFull
 
 _T = TypeVar("_T")
 Buffer = bytes | bytearray | memoryview
 
-_LOCK = Struct("hhqqi0q")  # struct flock: type, whence, start, length (0: all that follows), pid
-
 _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not at all
 
 # os.pwritev takes at most IOV_MAX (1024) buffers.
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_PLACE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # to take paths from; nothing is read by it
+_PLACE = portable.PATH_ONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_ANY = portable.PATH_ONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_SYNCABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}  # a directory
@@ -128,8 +123,8 @@ class Disk:
     def place_of(self, path: str) -> str:
         """A path that leads to the same file for who opens files by themselves, as LMDB does."""
         at, name = self._at(path)
-        place = f"/proc/self/fd/{at}"
-        return path if at is None or not os.path.exists(place) else f"{place}/{name}"
+        found = None if at is None else portable.path_in(at, name)
+        return path if found is None else found
 
     def forked(self, error: Forked) -> None:
         """As Forkable.forked."""
@@ -192,46 +187,40 @@ class Disk:
 
     def read_into(self, fd: int, room: bytearray, position: int) -> int:
         """Fill ``room`` as far as the file goes; how many bytes were read."""
-        return os.preadv(fd, [room], position)
+        return portable.read_into(fd, room, position)
 
     def cached(self, fd: int, position: int, size: int, every: int) -> bool:
         """Whether these bytes can be read without the device, going by one of ``every`` bytes.
 
         True also where the file system can't tell. What is not cached begins to be read.
         """
-        room = [bytearray(1)]
-        try:
-            for at in (*range(position, position + size, every), position + size - 1):
-                os.preadv(fd, room, at, os.RWF_NOWAIT)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-        return True
+        end = position + size
+        return portable.are_cached(fd, (*range(position, end, every), end - 1))
 
     def write(self, fd: int, buffers: Sequence[Buffer], position: int) -> int:
         """All the buffers in one call; fewer bytes than given means that space ran out."""
-        return os.pwritev(fd, buffers, position)
+        return portable.write(fd, buffers, position)
 
     def sync(self, fd: int) -> None:
-        os.fdatasync(fd)
+        portable.sync(fd)
 
     def drop_cached(self, fd: int, position: int) -> None:
         """Let go of clean cached pages from ``position`` on: the next read is from the device."""
-        begin = position // _CACHED_AT_ONCE * _CACHED_AT_ONCE
-        os.posix_fadvise(fd, begin, 0, os.POSIX_FADV_DONTNEED)
+        portable.drop_cached(fd, position // _CACHED_AT_ONCE * _CACHED_AT_ONCE)
+
+    @property
+    def syncs_all(self) -> bool:
+        """Whether ``sync_all`` may be called."""
+        return platforms.SYNCFS.there
 
     def sync_all(self, fd: int) -> None:
         """Sync all that is dirty on the file system of ``fd``."""
-        if _syncfs()(fd) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        portable.sync_file_system(fd)
 
     def sync_directory(self, path: str) -> None:
         fd = self._open_directory(path)
         try:
-            os.fsync(fd)
+            portable.sync_whole(fd)
         finally:
             os.close(fd)
 
@@ -240,7 +229,7 @@ class Disk:
 
     def allocate(self, fd: int, size: int) -> None:
         """Make the file at least so long, with zeros; what is in it stays."""
-        os.posix_fallocate(fd, 0, size)
+        portable.allocate(fd, size)
 
     def reserve(self, path: str, size: int) -> None:
         """Have a file there, so long at least, with room on the disk for all of it."""
@@ -301,7 +290,7 @@ class Disk:
         return may and not self._statvfs(path).f_flag & os.ST_RDONLY
 
     def _statvfs(self, path: str) -> os.statvfs_result:
-        fd = opened(lambda: self._call(path, os.open, os.O_PATH | os.O_CLOEXEC))
+        fd = opened(lambda: self._call(path, os.open, _ANY))
         try:
             return os.statvfs(fd)
         finally:
@@ -391,10 +380,11 @@ class Disk:
             self.remove(path)  # a killed process leaves its own
         listening = socket.socket(socket.AF_UNIX)
         try:
-            os.fchmod(listening.fileno(), FILE_MODE)  # at no moment can others connect
+            if platforms.SOCKET_MODES.there:
+                os.fchmod(listening.fileno(), FILE_MODE)  # at no moment can others connect
             with self._short(path) as short:
                 listening.bind(short)
-            if self.mode(path) != FILE_MODE:  # a umask that leaves out its owner
+            if self.mode(path) != FILE_MODE:  # or a umask that leaves out its owner
                 self.set_mode(path, FILE_MODE)
             listening.listen()
         except BaseException:
@@ -404,11 +394,11 @@ class Disk:
 
     @contextmanager
     def _short(self, path: str) -> Iterator[str]:
-        """The same file by a path that fits into the 107 bytes of a socket's address."""
-        directory, name = os.path.split(path)
-        fd = opened(lambda: self._call(directory or ".", os.open, _PLACE))
+        """The same file by a path that fits into a socket's address."""
+        fd = opened(lambda: self._call(os.path.dirname(path) or ".", os.open, _PLACE))
         try:
-            yield f"/proc/self/fd/{fd}/{name}"
+            with portable.socket_path(fd, path) as short:
+                yield short
         finally:
             os.close(fd)
 
@@ -424,27 +414,22 @@ class Disk:
 
     def lock(self, fd: int) -> bool:
         """Take the whole-file lock for this open file; False where another has it."""
-        wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        try:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
+        return portable.lock(fd)
 
     def share(self, fd: int) -> None:
         """Take a lock that others may share, but for those of ``lock``; waits for one of these."""
-        wanted = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, wanted)
+        portable.share(fd)
 
-    def locked(self, fd: int, start: int = 0, length: int = 0) -> bool:
-        """Whether another has locked any of these bytes (the whole file, if none are named).
+    def locked(self, fd: int) -> bool:
+        """Whether another has locked the file; ``fd`` has not been locked itself.
 
-        Takes nothing: who wants the lock now still gets it.
+        Takes nothing that is kept: who wants the lock now still gets it.
         """
-        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-        kind: int = _LOCK.unpack(found)[0]
-        return kind != fcntl.F_UNLCK
+        return portable.is_locked(fd)
+
+    def locked_bytes(self, fd: int, start: int, length: int) -> bool:
+        """As ``locked``, of some bytes, which only LMDB locks."""
+        return portable.are_locked(fd, start, length)
 
 
 def _make_private(fd: int, mode: int, *, create: bool) -> None:
@@ -491,12 +476,6 @@ def _remove(above: int, name: str, path: str) -> OSError | None:
     except OSError as error:
         return OSError(error.errno, error.strerror, path)
     return None
-
-
-@cache
-def _syncfs() -> "ctypes._NamedFuncPointer":
-    # CDLL, not PyDLL: the call must release the interpreter lock.
-    return ctypes.CDLL(None, use_errno=True).syncfs
 
 
 @contextmanager

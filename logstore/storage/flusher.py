@@ -198,7 +198,7 @@ class Flusher:
         """
         with self._mutex:
             logs, self._dirty = self._dirty, {}
-            if len(logs) >= SYNC_ALL_FILES_MIN or len(logs) == 1:
+            if len(logs) == 1 or (len(logs) >= SYNC_ALL_FILES_MIN and self._files.disk.syncs_all):
                 return logs
             now, urgent = time.monotonic(), {own, *(it.log for it in self._followers)}
             for log in [it for it in logs if it not in urgent and self._due.get(it, now) > now]:
@@ -217,7 +217,11 @@ class Flusher:
                     log.end_sync(job, OSError(errno.ESTALE, str(error)))
                 return logs
         paths = [path for _, job in jobs for path in job.paths]
-        if len(paths) >= SYNC_ALL_FILES_MIN and sum(j.bytes for _, j in jobs) <= SYNC_ALL_BYTES_MAX:
+        if (
+            self._files.disk.syncs_all
+            and len(paths) >= SYNC_ALL_FILES_MIN
+            and sum(job.bytes for _, job in jobs) <= SYNC_ALL_BYTES_MAX
+        ):
             for device in {job.device for _, job in jobs}:
                 self._sync_all([it for it in jobs if it[1].device == device])
         else:

@@ -38,9 +38,9 @@ def has_number(disk: Disk, path: str, pid: int) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if disk.locked(fd, pid, 1):
+        if disk.locked_bytes(fd, pid, 1):
             return True
-        return disk.locked(fd, 0, 1) and pid in _reading(
+        return disk.locked_bytes(fd, 0, 1) and pid in _reading(
             disk.read(fd, table_bytes() + HEADER_BYTES, 0)
         )
     finally:

@@ -10,7 +10,7 @@ import select
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from logstore.http.reply import Reply
 from logstore.storage.disk import Disk
@@ -19,6 +19,8 @@ from logstore.upkeep.order import Facts, Order
 
 if TYPE_CHECKING:
     from logstore.upkeep.visit import Visit
+
+NEWS_BYTES: Final = 4096  # each says the same: look
 
 
 class Desk:
@@ -33,7 +35,8 @@ class Desk:
         self._facts = facts
         self._path = os.path.join(directory, DESK)
         self._listening = disk.listen(self._path)
-        self._news = os.eventfd(0, os.EFD_CLOEXEC)
+        self._news, self._tells = os.pipe()
+        os.set_blocking(self._tells, False)
         self._lent = self._over = False
         self._orders: deque[Order] = deque()
         with suppress(OSError):  # an earlier version's, which was killed
@@ -47,7 +50,7 @@ class Desk:
             poll.register(self._listening, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)]
         if self._news in ready:
-            os.eventfd_read(self._news)
+            os.read(self._news, NEWS_BYTES)
         if self._over:
             return None
         if self._orders:
@@ -82,7 +85,8 @@ class Desk:
         self._tell()
 
     def _tell(self) -> None:
-        os.eventfd_write(self._news, 1)
+        with suppress(BlockingIOError):  # it is full of news that nobody has heard yet
+            os.write(self._tells, b".")
 
     def close(self) -> None:
         """Have ``wait`` return; then ``remove``."""
@@ -93,5 +97,6 @@ class Desk:
         """Nobody waits any more."""
         self._listening.close()
         os.close(self._news)
+        os.close(self._tells)
         with suppress(OSError):  # of no meaning without a listener
             self._disk.remove(self._path)

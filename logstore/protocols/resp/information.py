@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from logstore import platforms
 from logstore.access.redis_grants import COMMAND
 from logstore.access.resources import CHANNEL, KEY
 from logstore.protocols.resp.acl_log import AUTH
@@ -56,7 +57,7 @@ def _server(door: RespDoor, client: RespClient) -> Facts:
         "os": f"{system.sysname} {system.release} {system.machine}",
         "arch_bits": 8 * struct.calcsize("P"),
         "monotonic_clock": "POSIX clock_gettime",
-        "multiplexing_api": "epoll",
+        "multiplexing_api": platforms.MULTIPLEXING,
         "atomicvar_api": "none",
         "gcc_version": "0.0.0",
         "process_id": door.facts.process_id,

@@ -5,12 +5,11 @@ import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from logstore.errors import LogstoreError
 from logstore.protocols.house import House
-from logstore.usage import measure, memory_bytes_max
+from logstore.usage import files_open, measure, memory_bytes_max, threads
 
 NODE: Final = f"logstore@{os.uname().nodename}"
 RABBITMQ: Final = "3.13.7"  # whose ways these are, where nothing else is set
@@ -67,9 +66,9 @@ def used() -> Used:
     return Used(
         measure().resident_bytes,
         _memory_max(),
-        _entries(Path("/proc/self/fd")),
+        files_open(),
         files_max,
-        _entries(Path("/proc/self/task")),
+        threads(),
         os.cpu_count() or 1,
     )
 
@@ -77,8 +76,3 @@ def used() -> Used:
 @cache
 def _memory_max() -> int:
     return memory_bytes_max()
-
-
-def _entries(directory: Path) -> int:
-    with os.scandir(directory) as found:
-        return sum(1 for _ in found)
