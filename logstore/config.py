@@ -9,6 +9,7 @@ which others write to as well, it is only warned.
 
 import dataclasses
 import difflib
+import errno
 import logging
 import re
 import tomllib
@@ -41,6 +42,7 @@ CHANNEL_TABLE = "channel"
 KEYS_TABLE = "keys"
 MQTT_TABLE = "mqtt"
 MQTT_TOPICS = "topics"  # its list, where the file has other settings of MQTT
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
 
 _log = logging.getLogger("logstore.config")
@@ -353,9 +355,15 @@ def _own(name: str, field: "dataclasses.Field[Any]", kind: str, text: str) -> Ch
 
 def _exists(file: Path) -> bool:
     try:
-        return file.exists()
-    except OSError as error:  # it is its directory that can't be looked into
+        file.stat()  # Path.exists says no to all errors, from Python 3.14 on
+    except ValueError:  # NUL
+        return False
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False
+        # It is its directory that can't be looked into.
         raise Failed(f"{file.parent}: can't be read: {error.strerror}") from None
+    return True
 
 
 def _of_file(name: str, variable: str, path: str) -> str:

@@ -42,7 +42,9 @@ def keep(file: Path, wanted: Mapping[str, str], environment: Mapping[str, str]) 
         changes[name] = Config({name: (text, str(file))}).chosen(name).value
     if changes:
         try:
-            before = file.read_text("utf-8") if file.exists() else ""
+            before = file.read_text("utf-8")
+        except FileNotFoundError:
+            before = ""
         except OSError as error:
             raise Failed(f"{file}: can't be read: {error.strerror}") from None
         _replace(file, edited(before, changes, str(file)))

@@ -47,7 +47,7 @@ def limit_of() -> int:
 
 def files_max(hard: int) -> int:
     """How many it may allow itself, of the hard limit."""
-    return hard if platforms.ENDLESS_FILES.there else min(hard, platforms.OPEN_MAX)
+    return hard if platforms.MANY_FILES.there else min(hard, platforms.OPEN_MAX)
 
 
 class Keeper(Protocol):

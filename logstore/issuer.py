@@ -207,6 +207,7 @@ def _bounded(text: bytes) -> bytes:
 def _fetched(url: str) -> bytes:
     """Raises OSError, Refused. A certificate that is not good is an OSError."""
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import build_opener
 
     until = monotonic() + FETCH_S
@@ -220,6 +221,9 @@ def _fetched(url: str) -> bytes:
                 if monotonic() > until:
                     raise Refused(f"the answer is not there within {FETCH_S:.0f} s")
             return text
+    except HTTPError as error:
+        error.close()  # it has the answer, which nobody wants
+        raise
     except HTTPException as error:
         raise Refused(f"the answer is no HTTP: {type(error).__name__}") from None
 

@@ -123,7 +123,7 @@ SENDFILE: Final = Rule(
 MSG_MORE: Final = Rule(
     "MSG_MORE",
     hasattr(socket, "MSG_MORE"),
-    "a response's head is sent by itself",
+    "the head of a response is sent by itself",
     "one more packet for each response with records from a file",
 )
 PIPE_SIZE: Final = Rule(
@@ -167,13 +167,20 @@ SO_PEERCRED: Final = Rule(
     "log lines do not say which process it was",
 )
 
+ABSTRACT_SOCKETS: Final = Rule(
+    "abstract sockets",
+    LINUX,
+    "a socket in a temporary directory",
+    "servers of tests that are killed leave a directory in /tmp",
+)
+
 # The process.
 
-ENDLESS_FILES: Final = Rule(
-    "a limit of open files that can be raised to its end",
+MANY_FILES: Final = Rule(
+    "higher limit of open files",
     not (MACOS and resource.getrlimit(resource.RLIMIT_NOFILE)[1] > OPEN_MAX),
-    f"{OPEN_MAX:,} files may be open",
-    "no more connections than that",
+    f"{OPEN_MAX:,} at the most",
+    "fewer connections and open segments",
 )
 GLIBC: Final = Rule(
     "glibc's malloc",
@@ -204,7 +211,8 @@ def _uvloop() -> Rule:
 
 CHOSEN: Final = (
     SYNCFS, FDATASYNC, POSIX_FADVISE, OFD_LOCKS, PREADV, PREADV2, POSIX_FALLOCATE, SENDFILE,
-    MSG_MORE, PIPE_SIZE, O_PATH, O_TMPFILE, PROC, SOCKET_MODES, SO_PEERCRED, ENDLESS_FILES, GLIBC,
+    MSG_MORE, PIPE_SIZE, O_PATH, O_TMPFILE, PROC, SOCKET_MODES, SO_PEERCRED, ABSTRACT_SOCKETS,
+    MANY_FILES, GLIBC,
 )  # fmt: skip
 
 

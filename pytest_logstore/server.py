@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
@@ -162,6 +163,7 @@ class ServerProcess(Server):
         self._ports = {name: self._settings.get(f"{name}.port", "0") for name in DOORS}
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: list[socket.socket] = []  # to what it is told by, and tells, until it ends
+        self._beside: TemporaryDirectory[str] | None = None  # where one of these has its name
         self.api = by_socket(self.data)
 
     @property
@@ -187,19 +189,28 @@ class ServerProcess(Server):
         """As Server.start. Raises NotStarted."""
         assert self._process is None, "it runs already"
         ours, its = socket.socketpair()
-        # No file: the folder's path may be too long for a socket's.
-        notify = f"logstore-test-{os.getpid()}-{os.urandom(8).hex()}"
         told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._lines = [ours, told]
         with its:
-            told.bind("\0" + notify)
-            self._process = self._spawn(its, "@" + notify)
+            self._process = self._spawn(its, self._bind(told))
         try:
             self._wait_until_ready(told)
         except BaseException:
             self.kill()
             raise
         self._reach(self._addresses())
+
+    def _bind(self, told: socket.socket) -> str:
+        """Its address, as NOTIFY_SOCKET says it. The data's path may be too long for a socket's."""
+        from logstore import platforms  # not before a server is wanted
+
+        name = f"logstore-test-{os.getpid()}-{os.urandom(8).hex()}"
+        if platforms.ABSTRACT_SOCKETS.there:
+            told.bind("\0" + name)
+            return "@" + name
+        self._beside = TemporaryDirectory(prefix="ls", dir="/tmp")
+        told.bind(f"{self._beside.name}/n")
+        return f"{self._beside.name}/n"
 
     def _spawn(self, control: socket.socket, notify: str) -> "subprocess.Popen[bytes]":
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTORE_")}
@@ -218,17 +229,15 @@ class ServerProcess(Server):
 
     def _wait_until_ready(self, told: socket.socket) -> None:
         assert self._process is not None
-        ended, until = os.pidfd_open(self._process.pid), monotonic() + START_S
-        try:
-            while (left := until - monotonic()) > 0:
-                ready, _, _ = select.select([told.fileno(), ended], [], [], left)
-                if told.fileno() in ready and b"READY=1" in told.recv(65_536).split(b"\n"):
-                    return
-                if ended in ready and told.fileno() not in ready:
-                    code = self._process.wait()
-                    raise NotStarted(f"logstore serve ended with code {code}: {self._last()}")
-        finally:
-            os.close(ended)
+        until = monotonic() + START_S
+        control = self._lines[0]  # of which it says nothing unasked: it can be read once it ended
+        while (left := until - monotonic()) > 0:
+            ready, _, _ = select.select([told, control], [], [], left)
+            if told in ready and b"READY=1" in told.recv(65_536).split(b"\n"):
+                return
+            if control in ready and told not in ready:
+                code = self._process.wait()
+                raise NotStarted(f"logstore serve ended with code {code}: {self._last()}")
         raise NotStarted(f"logstore serve is not ready after {START_S:.0f} s: {self._last()}")
 
     def _last(self) -> str:
@@ -267,12 +276,17 @@ class ServerProcess(Server):
             process.wait()
         for line in self._lines:
             line.close()
+        if self._beside is not None:
+            self._beside.cleanup()
+            self._beside = None
 
     def pause(self) -> None:
         """As Server.pause; it stands still on return."""
         assert self._process is not None, "it does not run"
         self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+        _, status = os.waitpid(self._process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):  # it ended before; nobody else is told of that again
+            self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def resume(self) -> None:
         if self._process is not None and self._process.poll() is None:

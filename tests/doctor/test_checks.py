@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 import logstore
+from logstore import platforms
 from logstore.config import Config
 from logstore.doctor.checks import CHECKS, DISKS, OF_CONTAINERS, OF_NETWORKS, examine, shown, worst
 from logstore.doctor.facts import Facts, Machine, Mount, Place, Reached, Room
@@ -51,11 +52,23 @@ def test_where_all_is_well_nothing_is_advised():
     assert shown(SOUND)["state"] == "ok"
 
 
+def test_what_is_done_without_is_told_where_every_promise_holds():
+    facts = with_("machine", kernel="4.19.0", lacks=[platforms.SYNCFS, platforms.OFD_LOCKS])
+    assert judged(facts) == []
+    found = [it.found for it in examine(facts) if it.name == "platform"]
+    assert found == [
+        "no syncfs: each file and directory is synced by itself",
+        "no locks of open files (F_OFD_SETLK): flock, which is of an open file, too",
+    ]
+
+
 OVERLAY = Mount("overlay", "/", frozenset({"rw"}))
 USERS = {"users": True, "addresses": {"kafka": "0.0.0.0:9092"}}
 WRONG = [
-    (with_("machine", kernel="5.4.0"), "versions", "warning", "Linux 5.8 or later"),
-    (with_("machine", kernel="4.19.0-26-amd64"), "versions", "warning", "Linux 5.8 or later"),
+    (with_("machine", kernel="4.16.0"), "versions", "warning", "Linux 4.17 or later"),
+    (with_("machine", kernel="3.10.0-1160"), "versions", "warning", "Linux 4.17 or later"),
+    (with_("machine", system="macOS", kernel="23.1"), "versions", "warning", "docs/deployment.md"),
+    (with_("machine", lacks=[platforms.POSIX_FADVISE]), "platform", "warning", "restart the"),
     (replace(SOUND, settings_trouble="no setting 'x'"), "settings", "error", "correct it"),
     (with_("place", kind="foreign"), "directory", "error", "name an empty directory"),
     (with_("place", kind="file"), "directory", "error", "name a data directory"),

@@ -12,6 +12,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 HOUR = datetime.timedelta(hours=1)
 DAY = 24 * HOUR
+SIGNS = x509.KeyUsage(
+    digital_signature=False, key_cert_sign=True, crl_sign=True, content_commitment=False,
+    key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+    decipher_only=False,
+)  # fmt: skip
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,6 +75,14 @@ class Authority:
             .not_valid_after(now + starts + lasts)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )
+        # RFC 5280, which Python goes by from 3.13 on.
+        for extension in (
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+        ):
+            builder = builder.add_extension(extension, critical=False)
+        if authority:
+            builder = builder.add_extension(SIGNS, critical=True)
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_alternative(it) for it in names]), critical=False

@@ -1,0 +1,102 @@
+"""What some systems lack: the rules, how they are chosen, and that nothing else knows of them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logstore import platforms
+from logstore.platforms import version_of
+
+REPO = Path(__file__).parents[2]
+LACKING = REPO / "tests" / "kit" / "lacking"
+SHOW = """
+from logstore import platforms
+for it in platforms.rules():
+    if not it.there:
+        print(it.name, it.instead, it.costs, it.promise, sep="|")
+"""
+
+# What the standard library has on Linux alone, or does not do alike; and what tells systems apart.
+OF_SOME = re.compile(
+    r"\bsys\.platform\b|\buvloop\.|\bos\.(O_PATH|O_TMPFILE|O_DIRECT|RWF_\w+|f?datasync|fsync|preadv|pwritev|"
+    r"sendfile|posix_f\w+|eventfd\w*|memfd_create|copy_file_range|splice|pidfd_open|waitid)\b|"
+    r"\bfcntl\.(F_OFD_\w+|F_FULLFSYNC|F_BARRIERFSYNC|flock|lockf)\b|"
+    r"\bsocket\.(MSG_MORE|SOCK_NONBLOCK|SOCK_CLOEXEC|SO_REUSEPORT|TCP_[^N]\w+)\b|\.syncfs\b"
+)
+KNOW = {"platforms.py", "portable.py"}
+SHIPPED = ("logstore", "cli", "pytest_logstore")
+
+
+def on(system):
+    """(name, what is done instead, costs, promise) of what that system lacks."""
+    environment = os.environ | {"PYTHONPATH": f"{LACKING}{os.pathsep}{REPO}", "LACKING": system}
+    told = subprocess.run(
+        [sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True
+    )
+    return [tuple(line.split("|")) for line in told.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def macos():
+    return on("macOS")
+
+
+@pytest.mark.parametrize(
+    ("release", "numbers"),
+    [("6.1.0-18-amd64", (6, 1)), ("5.8", (5, 8)), ("23.1.0", (23, 1)), ("rolling", ()), ("", ())],
+)
+def test_a_kernel_is_known_by_two_numbers(release, numbers):
+    assert version_of(release) == numbers
+
+
+def test_each_rule_says_what_is_done_instead_and_what_that_costs():
+    names = [it.name for it in platforms.rules()]
+    assert len(names) == len(set(names))
+    for rule in platforms.rules():
+        for text in (rule.name, rule.instead, rule.costs):
+            assert text
+            assert "\n" not in text
+            assert not text.endswith(".")
+
+
+def test_a_kernel_decides_what_is_believed_of_it():
+    assert [it[0] for it in on("4.19.0-26-amd64")] == ["syncfs"]
+
+
+def test_macos_does_without_much_and_one_promise_is_weaker(macos):
+    assert {it[0] for it in macos} == {
+        "syncfs", "fdatasync", "posix_fadvise", "locks of open files (F_OFD_SETLK)",
+        "preadv2 (RWF_NOWAIT)", "posix_fallocate", "MSG_MORE", "F_SETPIPE_SZ", "O_PATH",
+        "O_TMPFILE", "/proc", "fchmod of sockets", "SO_PEERCRED", "abstract sockets",
+        "higher limit of open files", "uvloop",
+    }  # fmt: skip
+    assert [it[0] for it in macos if it[3]] == ["posix_fadvise"]
+    assert dict(it[:2] for it in macos)["fdatasync"].startswith("fcntl(F_FULLFSYNC)")
+
+
+def test_the_table_of_the_docs_has_every_rule(macos):
+    page = (REPO / "docs" / "deployment.md").read_text()
+    of_linux = [
+        (it.name, it.instead, it.costs) for it in platforms.rules() if it.name != "fdatasync"
+    ]
+    for name, instead, costs, *_ in [*of_linux, *macos]:
+        row = f"| {name} | {instead} | {costs} |"
+        assert row in page, row
+
+
+def test_no_other_file_knows_systems_apart():
+    """Else the doctor would not show what is done there."""
+    paths = [it for folder in SHIPPED for it in (REPO / folder).rglob("*.py")]
+    found = [
+        f"{path.relative_to(REPO)}: {match[0]}"
+        for path in paths
+        if path.name not in KNOW
+        for match in OF_SOME.finditer(path.read_text())
+    ]
+    assert found == []
+    known = "".join(path.read_text() for path in paths if path.name in KNOW)
+    assert len(OF_SOME.findall(known)) > 20  # the pattern finds what it is to find
