@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock dist dist-try release-notes
+.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock wheels dist dist-try release-notes
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,9 @@ transactions-kill: $(READY)  ## kill -9 while Kafka clients have transactions; R
 lock: $(READY)        ## pin the development dependencies anew
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --no-emit-index-url --no-emit-find-links --no-header --allow-unsafe --output-file requirements.lock pyproject.toml
+
+wheels: $(READY)      ## list the systems and Pythons for which all dependencies have wheels
+	$(BIN)/python deploy/wheels.py
 
 dist: $(READY)        ## build the wheel and the source distribution into dist/, and check both
 	rm -rf dist

@@ -84,6 +84,20 @@ def check_apart(name: str, others: Iterable[str]) -> None:
             )
 
 
+def check_folded(name: str, others: Iterable[str]) -> None:
+    """Raises InvalidName where another topic's name differs in upper and lower case alone.
+
+    For a file system that takes both for one name, as most of macOS do.
+    """
+    same = name.lower()
+    for other in others:
+        if other != name and other.lower() == same:
+            raise InvalidName(
+                f"topic name {name!r} is not allowed: to the file system it is the name of topic "
+                f"{other!r}, since upper and lower case count as the same there"
+            )
+
+
 def check_group(name: str) -> str:
     """The same name, if a group may have it. Raises InvalidName."""
     try:

@@ -24,7 +24,7 @@ from logstore.errors import (
     UnknownTopic,
 )
 from logstore.log import Once
-from logstore.names import check_apart, check_topic
+from logstore.names import check_apart, check_folded, check_topic
 from logstore.owner import Owner
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
@@ -365,6 +365,8 @@ class WriterDirectory:
                 raise TopicExists(f"{kind} {name!r} already exists")
             if kind == TOPIC.name:
                 check_apart(name, self._catalog.topic_names())
+                if self.disk.exists(self._file(CATALOG.upper())):
+                    check_folded(name, self._catalog.topic_names())
             self._attempt(
                 f"create {kind} {name!r}",
                 lambda: self._make_directories(kind, name, range(partitions)),

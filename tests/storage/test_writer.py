@@ -372,3 +372,18 @@ def rewritten(directory, log, bases):
     stem = cleaned_stem(log.chain.directory, bases[0], 1)
     write_segment(directory.disk, stem, bases[0], 4096, batches)
     return stem
+
+
+def test_topics_whose_names_are_one_to_the_file_system_are_kept_apart(store):
+    class Folds(Disk):
+        """Upper and lower case count as the same, as on most file systems of macOS."""
+
+        def exists(self, path):
+            folder, name = os.path.split(path)
+            return os.path.isdir(folder) and name.lower() in map(str.lower, self.list(folder))
+
+    directory = store.writer(Folds())
+    directory.create_topic("Orders", 1, {})
+    with pytest.raises(InvalidName, match="to the file system it is the name of topic 'Orders'"):
+        directory.create_topic("orders", 1, {})
+    directory.create_topic("orders2", 1, {})
