@@ -27,7 +27,8 @@ _OFD_GETLK, _OFD_SETLK, _OFD_SETLKW = 36, 37, 38  # fcntl.h of Linux
 _FLOCK: Final = Struct("hhqqi0q")  # struct flock: type, whence, start, length (0: all), pid
 _SOCKET_PATH_BYTES: Final = 103  # of sun_path, which has 104 bytes on macOS and 108 on Linux
 _SHORT: Final = "/tmp"  # TMPDIR of macOS has 50 bytes itself
-_ZEROS: Final = bytes(1 << 20)
+_ZEROS: Final = bytes(64 << 10)
+_SENT_BYTES: Final = 256 << 10  # through memory, in one call
 # Whoever looks at a flock has it for microseconds.
 _TRIES: Final = 6
 _TRY_S: Final = 0.001
@@ -104,7 +105,10 @@ def are_cached(fd: int, positions: Iterable[int]) -> bool:
 
 
 def write(fd: int, buffers: Sequence[Buffer], position: int) -> int:
-    """All the buffers in one call; fewer bytes than given means that space ran out."""
+    """All the buffers in one call; fewer bytes than given means that space ran out.
+
+    At most IOV_MAX of them (1024).
+    """
     if platforms.PREADV.there:
         return os.pwritev(fd, buffers, position)
     return os.pwrite(fd, b"".join(buffers), position)
@@ -135,7 +139,7 @@ def send_file(to: int, fd: int, position: int, size: int) -> int:
     """Some of a file into a socket; how many bytes. 0: the file ends before ``position``."""
     if platforms.SENDFILE.there:
         return os.sendfile(to, fd, position, size)
-    data = os.pread(fd, min(size, len(_ZEROS)), position)
+    data = os.pread(fd, min(size, _SENT_BYTES), position)
     return os.write(to, data) if data else 0
 
 

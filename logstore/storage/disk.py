@@ -27,7 +27,6 @@ Buffer = bytes | bytearray | memoryview
 
 _CACHED_AT_ONCE = 2 << 20  # the largest page; one is dropped as a whole or not at all
 
-# os.pwritev takes at most IOV_MAX (1024) buffers.
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PLACE = portable.PATH_ONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ANY = portable.PATH_ONLY | os.O_NONBLOCK | os.O_CLOEXEC

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 HOUR = datetime.timedelta(hours=1)
 DAY = 24 * HOUR
 SIGNS = x509.KeyUsage(
-    digital_signature=False, key_cert_sign=True, crl_sign=True, content_commitment=False,
+    digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
     key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
     decipher_only=False,
 )  # fmt: skip
