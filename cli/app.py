@@ -191,11 +191,11 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from logstore.version import VERSION
 
         from .ends import put
 
-        put(f"logstore {version('logstore')}\n")
+        put(f"logstore {VERSION}\n")
         raise typer.Exit
 
 

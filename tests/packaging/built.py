@@ -19,7 +19,7 @@ BESIDE_MODULES = (
     "logstore/page/views/*.js",
     "pytest_logstore/py.typed",
 )
-PAGES = ("README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md")
+PAGES = ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 METADATA = (
     "License-Expression: Apache-2.0",
     "Requires-Python: >=3.11",
