@@ -26,7 +26,7 @@ from logstore.records.decode import decode
 from logstore.records.encode import Stamped, encode
 from logstore.records.record import Headers, Record
 
-READ_BYTES: Final = 1 << 20  # of one log, handed out before others have their turn
+READ_BYTES: Final = 1 << 20  # of all logs, handed out in one turn, beside the last batch
 BATCH_BYTES: Final = 512 << 10  # beside a batch's last message
 RECORD_BYTES: Final = 100  # of a record, beside channel and payload: mostly the node's name
 MESSAGE_BYTES_MAX: Final = 8 << 20  # a larger one stays at its node
@@ -72,6 +72,7 @@ class FanOut:
         self._closed = False
         self._out: dict[int, list[Stamped]] = {}
         self._next = [it.safe for it in logs]
+        self._first = 0  # the log that has its turn next
         self._own: list[deque[int]] = [deque(maxlen=OWN_MAX) for _ in logs]  # marks of batches
         self._telling = False  # since something was lost
         self._stops = [it.watch(self._news) for it in logs]
@@ -186,27 +187,31 @@ class FanOut:
 
     def _look(self) -> None:
         """There is news of some log."""
-        unsafe, more = Unsafe(), False
+        unsafe, left, first = Unsafe(), READ_BYTES, self._first
         with self._channels.lock:
-            for number, its in enumerate(self._logs):
-                more = self._pull(number, its, unsafe) or more
+            for number in (*range(first, len(self._logs)), *range(first)):
+                if left <= 0:
+                    self._first = number
+                    break
+                left -= self._pull(number, left, unsafe)
             self._channels.settle()
-        if more:
+        if left < READ_BYTES:
             self._soon(self._look)
 
-    def _pull(self, number: int, its: Log, unsafe: Unsafe) -> bool:
-        """Whether there may be more of this log at once."""
+    def _pull(self, number: int, bytes_max: int, unsafe: Unsafe) -> int:
+        """How many bytes were read of this log; 0: there is no more now."""
+        its = self._logs[number]
         if not self._check(number):
-            return False
+            return 0
         at = max(self._next[number], its.start)
         if at >= its.safe:
-            return False
+            return 0
         try:
-            batches = its.read(at, READ_BYTES)
+            batches = its.read(at, bytes_max)
         except LogstoreError as error:
             log.warning("messages of channels at other nodes are lost: %s", error)
             self._next[number] = its.safe
-            return False
+            return 0
         for batch in batches:
             self._next[number] = batch.next_offset
             if self._is_own(number, its, batch.base_offset):
@@ -215,7 +220,7 @@ class FanOut:
                 self._hand_out([it for it in decode(batch) if it.offset >= at], unsafe)
             except CorruptBatch as error:
                 log.warning("messages of channels at other nodes are lost: %s", error)
-        return bool(batches)
+        return sum(it.size for it in batches)
 
     def _is_own(self, number: int, its: Log, offset: int) -> bool:
         """Whether this node has appended what stands there, as far as it knows by now: so that it

@@ -6,8 +6,9 @@ from memory_log import MemoryLog
 from turns_by_hand import Turns
 from written_chunks import Listener
 
+from logstore.broker import fan_out
 from logstore.broker.channel import Channels
-from logstore.broker.fan_out import BATCH_BYTES, MESSAGE_BYTES_MAX, NAME_BYTES, FanOut
+from logstore.broker.fan_out import BATCH_BYTES, FROM, MESSAGE_BYTES_MAX, NAME_BYTES, FanOut
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import ClusterBehind
 from logstore.records.decode import decode
@@ -188,3 +189,19 @@ def test_a_log_that_has_failed_is_replaced(nodes, logs):
     run(nodes)
     assert listener.got == [(b"news", None, b"3"), (b"news", None, b"2")]
     assert len(b.reopening) == len(logs)
+
+
+def test_one_turn_hands_out_only_so_much_of_all_logs_together(logs, monkeypatch):
+    """Each of them as much, and other sessions would wait for all of it."""
+    monkeypatch.setattr(fan_out, "READ_BYTES", 1000)
+    node = Node(b"a", logs)
+    listener = node.listen(b"news")
+    for _ in range(3):
+        for it in logs:
+            it.append(encode([(bytes(900), b"news", ((FROM, b"b"),), 0)]))
+    had = []
+    while node.turns.left:
+        before = sum(node.fan_out._next)
+        node.turns.over()
+        had.append(sum(node.fan_out._next) - before)
+    assert (sum(had), max(had), len(listener.got)) == (12, 2, 12)
