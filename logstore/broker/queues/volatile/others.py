@@ -74,12 +74,13 @@ class Around(Protocol):
 class _Entry:
     """One queue of another node."""
 
-    __slots__ = ("bindings", "came", "queue")
+    __slots__ = ("bindings", "came", "leaving", "queue")
 
     def __init__(self, came: Came) -> None:
         self.came = came
         self.bindings: dict[Binding, None] = {}
         self.queue: RoamingQueue | None = None  # where it is shown
+        self.leaving = False  # its node is asked to delete it
 
 
 class Others:
@@ -262,7 +263,7 @@ class _OfNode:
     def show(self, key: Key) -> None:
         """Where it is known, and is not shown yet, and its name is free."""
         entry = self.entries.get(key)
-        if entry is None or entry.queue is not None:
+        if entry is None or entry.queue is not None or entry.leaving:
             return
         vhost = self._of.vhosts.get(key[0])
         if vhost is None:
@@ -442,8 +443,24 @@ class _OfNode:
         """As Roamers.delete_topic: a client here has deleted it."""
         for key, entry in self.entries.items():
             if key[1] == queue.facts.name and entry.came.number == queue.id:
-                del self.entries[key]
-                self._stale.pop(key, None)
-                self.change(Gone(*key)).then(lambda it: then(it.error))
+                self._delete(key, entry, then)
                 return
         then(None)
+
+    def _delete(
+        self, key: Key, entry: _Entry, then: Callable[[LogstoreError | None], None]
+    ) -> None:
+        """Have its node delete it; where it does not, it is shown again."""
+        entry.leaving = True
+
+        def done(pending: Pending) -> None:
+            entry.leaving = False
+            if self.entries.get(key) is entry:
+                if pending.error is None:
+                    del self.entries[key]
+                    self._stale.pop(key, None)
+                else:
+                    self.show(key)
+            then(pending.error)
+
+        self.change(Gone(*key)).then(done)

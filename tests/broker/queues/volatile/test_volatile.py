@@ -14,7 +14,7 @@ from logstore.broker.queues.volatile.told import PATIENCE_S
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import NoQueue
-from logstore.errors import ClusterUnreachable
+from logstore.errors import ClusterUnreachable, Refused
 
 
 @pytest.fixture
@@ -263,3 +263,30 @@ def test_many_come_in_some_answers_and_go_in_some_turns(pair):
     assert 0 < len(list(pair.b.vhost.queues())) < 450
     pair.run()
     assert list(pair.b.vhost.queues()) == []
+
+
+def test_a_queue_that_its_node_does_not_delete_is_here_still(pair, monkeypatch):
+    for node in pair.nodes:
+        node.vhost.declare_exchange(ExchangeFacts(b"logs", "fanout"))
+    pair.declare(pair.a, b"q")
+    bind(pair, pair.a, b"logs", b"q")
+
+    def refuse(queue, **_):
+        raise Refused("not now")
+
+    monkeypatch.setattr(pair.a.vhost, "delete_queue", refuse)
+    assert "not now" in str(delete(pair, pair.b, b"q").error)
+    assert routed(pair.b, b"", b"logs") == [b"q"]
+    pair.publish(pair.b, b"q", b"1")
+    assert pair.bodies(pair.a, b"q") == [b"1"]
+    monkeypatch.undo()
+    assert delete(pair, pair.b, b"q").error is None
+    for node in pair.nodes:
+        assert node.vhost.topology.queue(b"q") is None
+
+
+def delete(pair, node, name):
+    _, pending = node.vhost.delete_queue(node.vhost.queue(name))
+    assert node.vhost.topology.queue(name) is None, "while its node is asked"
+    pair.run(until=lambda: pending.done)
+    return pending
