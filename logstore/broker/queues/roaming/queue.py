@@ -291,8 +291,9 @@ class RoamingQueue:
             self.park(getter)
 
     def park(self, getter: "_Getter") -> None:
-        """It waits until the queue is seated anew; not for ever."""
-        if self.gone or self._roamers.clock() >= getter.until_ms:
+        """It waits until the queue is seated anew; not for ever, nor with any number of others."""
+        late = self._roamers.clock() >= getter.until_ms
+        if self.gone or late or len(self._getters) >= GETTERS_MAX:
             getter(None)
         else:
             self._getters.append(getter)

@@ -1,6 +1,7 @@
 """Queues of several nodes: who gives them out changes, and what is acknowledged stays so."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from memory_log import MemoryLog
@@ -10,6 +11,7 @@ from storage_kit import Opened
 
 from logstore.broker.queues.journaling import RETRY_MS
 from logstore.broker.queues.refusals import NotAmongNodes
+from logstore.broker.queues.roaming import queue as roaming_queue
 from logstore.broker.queues.roaming.queue import PATIENCE_MS
 from logstore.broker.queues.settling import Settling, settled
 from logstore.broker.queues.transaction import Transaction
@@ -517,6 +519,24 @@ def test_who_fetches_while_the_owner_changes_gets_what_there_is(nodes):
     a.own_all()
     a.run(until=lambda: got)
     assert got[0].delivery.body == b"1"
+
+
+def test_of_those_who_fetch_again_no_more_wait_than_may(nodes, monkeypatch):
+    """Their node has lost the owner at one moment, with all that it was asked."""
+    monkeypatch.setattr(roaming_queue, "GETTERS_MAX", 2)
+    a, _ = nodes
+    queue, _ = declared(nodes)
+    asked, got = [], []
+    nowhere = queue.seat
+    queue.seat = SimpleNamespace(get=lambda channel, no_ack, then: asked.append(then))
+    for _ in range(5):
+        queue.get(Channel(), True, got.append)
+    queue.seat = nowhere
+    for then in asked:
+        then.retry()
+    assert got == [None] * 3
+    a.later(PATIENCE_MS)
+    assert got == [None] * 5
 
 
 def test_who_fetches_from_a_queue_that_is_deleted_gets_nothing(nodes):
