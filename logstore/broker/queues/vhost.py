@@ -475,7 +475,7 @@ class Vhost:
             kept = self._rows.keep(queue)
             waiting = queue.kept = Pending()
             kept.then(lambda it: self._declared(queue, it))
-            kept.then(lambda it: waiting.finish(it.error or self._check_there(queue)))
+            kept.then(lambda it: waiting.finish(self._check_there(queue, it.error)))
             if isinstance(queue, Queue):
                 self._host.declared(queue)
             queue.used()
@@ -484,12 +484,12 @@ class Vhost:
         around = self._host.neighbourhood
         return queue, None if around is None else around.unknown()
 
-    def _check_there(self, queue: Named) -> LogstoreError | None:
-        """Why what was published to it is not kept, although a queue of its name is."""
-        if queue.id not in self._replaced:
-            return None
-        self._replaced.discard(queue.id)
-        return Replaced(queue.facts.name)
+    def _check_there(self, queue: Named, error: LogstoreError | None) -> LogstoreError | None:
+        """Why what was published to it is not kept: ``error``, or a queue of its name is there."""
+        if queue.id in self._replaced:
+            self._replaced.discard(queue.id)
+            error = error or Replaced(queue.facts.name)
+        return error
 
     def _declare_stream(self, facts: QueueFacts) -> tuple[Named, Pending]:
         """Its topic first: without one it is none."""
@@ -504,9 +504,10 @@ class Vhost:
 
         def made_(opening: Pending) -> None:
             if opening.error is not None or stream.gone:
-                kept.finish(opening.error)
+                kept.finish(self._check_there(stream, opening.error))
             else:
-                self._rows.keep(stream).then(lambda it: kept.finish(it.error))
+                keeping = self._rows.keep(stream)
+                keeping.then(lambda it: kept.finish(self._check_there(stream, it.error)))
 
         opening.then(made_)
         return stream, kept

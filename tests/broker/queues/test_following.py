@@ -239,6 +239,14 @@ def test_both_declare_the_same_queue(pair):
     assert pair.names("queues") == ["q"]
 
 
+def test_of_a_queue_that_could_not_be_kept_nothing_is_remembered(pair):
+    declare(pair.a)
+    _, other = declare(pair.b, auto_delete=True)
+    pair.settle()
+    assert isinstance(other.error, Refused)
+    assert [it.vhost._replaced for it in (pair.a, pair.b)] == [set(), set()]
+
+
 def test_two_declare_different_queues_of_one_name(pair):
     declare(pair.a)
     _, other = declare(pair.b, auto_delete=True)
