@@ -4,6 +4,7 @@ A question has a number of its asker, by which it may be given up: nobody waits 
 more, and what would be taken out of a list for that stays there.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from struct import Struct
@@ -45,6 +46,7 @@ class AskedKeys:
     def __init__(self, house: House) -> None:
         self._house = house
         self._there: dict[Asker, dict[int, Relayed]] = {}  # those without an answer
+        self._bytes: Counter[Asker] = Counter()  # of these
         self.asked: dict[int, Asked] = {DO: self._do, GIVE_UP: self._give_up}
         self._new_session: Callable[[Link], Session] | None = None
 
@@ -52,20 +54,28 @@ class AskedKeys:
         from logstore.protocols.resp.relayed import Relayed  # few are asked
 
         number = _number_of(content)
-        there = self._there.setdefault(asker, {})
-        if sum(it.bytes for it in there.values()) + len(content) > BYTES_MAX:
+        if self._bytes[asker] + len(content) > BYTES_MAX:
             answered(Failed(f"a node asks for {BYTES_MAX} bytes at once at the most: try again"))
             return
 
         def done(answer: bytes | LogstoreError) -> None:
-            there.pop(number, None)
+            self._take(asker, number)
             answered(answer)
 
         its = Relayed(
             self._sessions(), content[_NUMBER.size :], self._house.timer, self._house.soon, done
         )
         if not its.over:
-            there[number] = its
+            self._take(asker, number)
+            self._there.setdefault(asker, {})[number] = its
+            self._bytes[asker] += its.bytes
+
+    def _take(self, asker: Asker, number: int) -> "Relayed | None":
+        """It is none of those without an answer any more."""
+        its = self._there.get(asker, {}).pop(number, None)
+        if its is not None:
+            self._bytes[asker] -= its.bytes
+        return its
 
     def _sessions(self) -> "Callable[[Link], Session]":
         if self._new_session is None:
@@ -78,13 +88,14 @@ class AskedKeys:
         return self._new_session
 
     def _give_up(self, asker: Asker, content: bytes, answered: Answered) -> None:
-        its = self._there.get(asker, {}).pop(_number_of(content), None)
+        its = self._take(asker, _number_of(content))
         if its is not None:
             its.give_up()
         answered(b"")
 
     def gone(self, asker: Asker) -> None:
         """Its link has ended."""
+        del self._bytes[asker]
         for its in self._there.pop(asker, {}).values():
             its.close()
 

@@ -8,6 +8,7 @@ from keys_kit import ApartDoor
 from logstore import node_asked_keys
 from logstore.errors import BrokenProtocol, Failed
 from logstore.node_asked_keys import DO, GIVE_UP, AskedKeys, Asking
+from logstore.protocols.resp.relayed import Relayed
 from logstore.protocols.resp.relaying import Asked, written
 from logstore.protocols.resp.session import RespSession
 
@@ -104,3 +105,37 @@ def test_a_question_that_is_cut_off_breaks_the_protocol(linked, kind):
     for data in (b"", b"1234567", *([b"12345678"] if kind == DO else [])):
         with pytest.raises(BrokenProtocol):
             linked.ask(kind, data, lambda answer: None)
+
+
+def test_a_question_does_not_go_round_those_that_are_open(linked, monkeypatch):
+    read = []
+
+    def get_bytes(it):
+        read.append(it)
+        return it._bytes
+
+    counted = property(get_bytes, lambda it, size: setattr(it, "_bytes", size))
+    monkeypatch.setattr(Relayed, "bytes", counted, raising=False)
+    asking, got = Asking(), []
+    for n in range(20):
+        asking.ask(linked, content("BLPOP", f"list{n}", "0"), got.append)
+    assert got == []
+    assert len(read) <= 20
+
+
+def test_what_is_given_up_or_answered_leaves_room_for_others(linked, monkeypatch):
+    question = content("BLPOP", "a", "0")
+    monkeypatch.setattr(node_asked_keys, "BYTES_MAX", 3 * len(question))
+    asking, got = Asking(), []
+    for _ in range(10):
+        asking.ask(linked, question, got.append)()
+    asking.ask(linked, question, got.append)
+    asking.ask(linked, question, got.append)
+    asking.ask(linked, question, got.append)
+    assert [str(it).partition(":")[0] for it in got[10:]] == [
+        f"a node asks for {3 * len(question)} bytes at once at the most"
+    ]
+    linked.keys.gone(linked.asker)
+    del got[:]
+    asking.ask(linked, question, got.append)
+    assert got == []
