@@ -234,10 +234,12 @@ class Journal:
         if self.log is None:
             if self.changed:
                 self.begin_opening()
-            elif self.keyspace.gone:
+                return True
+            self.whole = False
+            if self.keyspace.gone:
                 list(self._gone(unwritten=True))
             return True
-        part, whole, self.whole = self.take(), self.whole, False
+        whole, part = self.whole, self.take()
         first = self.log.end
         try:
             mark = self.append(part.rows, part.batch, whole=whole) if part.rows else None
@@ -266,6 +268,7 @@ class Journal:
             listed.insert(0, (FLUSH, b"", FLUSH_HEADERS))
         begins = gathered is not None and not extra and changes.flushed is None
         batch = gathered.batch if gathered is not None and begins else None
+        self.whole = False
         return Part(turn, changes, listed, extra, moved, batch)
 
     def gather(self) -> Steps:

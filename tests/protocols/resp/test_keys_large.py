@@ -140,3 +140,21 @@ def test_a_transaction_of_as_much_as_may_be_is_one_batch(door):
     door.sync()
     assert peer.new().startswith(b"*5\r\n:1\r\n")
     assert [it.record_count for it in door.log.batches[before:]] == [5]
+
+
+def test_after_a_transaction_in_two_databases_a_turn_may_be_written_in_parts(door):
+    """Only what is changed alone is written as one."""
+    door.keys.journals[3].bounds = journal.Bounds(1000, alone=True)
+    peer, other = put(door, "a", size=1), door.connect()
+    other.ask("SELECT", "3")
+    peer.send(
+        request("MULTI") + request("SET", "b", "1") + request("SELECT", "3")
+        + request("SET", "b", "1") + request("SELECT", "0") + request("EXEC")
+    )  # fmt: skip
+    other.send(b"".join(request("SET", f"c{n}", b"v" * 900) for n in range(3)))
+    for _ in range(3):
+        door.sync()
+    assert peer.new().count(OK) == 5
+    assert other.new() == 3 * OK
+    sizes = [it.record_count for it in door.keys._logs.logs[3]._batches]
+    assert sizes == [1, 1, 1, 1]
