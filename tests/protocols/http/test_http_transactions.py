@@ -11,6 +11,8 @@ from transacting_kit import Node
 from transaction_parts import ABORT, COMMIT, OTHER_TOPIC, TOPIC
 
 from logstore.broker.transactions.operations import Offset
+from logstore.broker.transactions.staged import Staged
+from logstore.errors import Failed
 
 NAMES = {TOPIC: "orders", OTHER_TOPIC: "events"}
 
@@ -99,6 +101,23 @@ def test_an_abort_is_answered_once_it_is_done_and_told_of(node):
     status, found = asked(peer, "POST", "/copier/abort", node)
     assert status == 409
     assert "has no open transaction" in found["error"]
+
+
+def test_what_can_not_be_listed_is_not_aborted(node, monkeypatch):
+    producer = node.producer()
+    node.write(producer)
+    node.sync()
+
+    def groups_of(staged, pid):
+        yield 1
+        raise Failed("what is staged can't be read")
+
+    monkeypatch.setattr(Staged, "groups_of", groups_of)
+    heard = Heard()
+    status, found = asked(peer_of(node, audit=heard), "POST", "/copier/abort", node)
+    assert (status, "can't be read" in found["error"]) == (500, True)
+    assert node.markers() == []
+    assert list(heard) == []
 
 
 def test_what_is_being_ended_is_not_aborted(node):

@@ -61,15 +61,19 @@ def one(door: HttpDoor, call: Call) -> None:
 
 
 def aborted(door: HttpDoor, call: Call) -> None:
-    """Its open transaction is; its producer is fenced. Raises Fault."""
+    """Its open transaction is; its producer is fenced. What can't be listed stays as it is.
+
+    Raises Fault.
+    """
     model, it = _found(door, call)
 
     def looked_at(whole: "dict[str, Any] | LogstoreError") -> None:
-        model.abort(it.name, partial(done, whole))
+        if isinstance(whole, LogstoreError):
+            _answer(call, whole)
+        else:
+            model.abort(it.name, partial(done, whole))
 
-    def done(
-        whole: "dict[str, Any] | LogstoreError", found: "TransactionalId | LogstoreError"
-    ) -> None:
+    def done(whole: dict[str, Any], found: "TransactionalId | LogstoreError") -> None:
         if not isinstance(found, LogstoreError):
             door.audit.tell(audit.TRANSACTION, call.who, f"aborted: {it.name}")
         if call.over:
