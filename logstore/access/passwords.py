@@ -99,7 +99,9 @@ class Passwords:
         self._right: OrderedDict[bytes, KeptUser] = OrderedDict()  # the last used last
         # By address, as failures are counted; the one whose turn it is first.
         self._waiting: OrderedDict[str, deque[_Try]] = OrderedDict()
-        self._waits = 0  # how many these are
+        # By address, those of whom it is looked up whether other nodes know them.
+        self._looking: Counter[str] = Counter()
+        self._waits = 0  # how many both are
         self._running = 0
         self._of_users: tuple[int, Rounds, Shapes] | None = None
 
@@ -126,7 +128,7 @@ class Passwords:
     def _wait(self, one: _Try) -> bool:
         """Whether there is room for it."""
         place = network(one.host)
-        waits = len(self._waiting.get(place, ()))
+        waits = len(self._waiting.get(place, ())) + self._looking[place]
         if waits >= WAITING_OF_ONE_MAX:
             return False
         if self._waits >= WAITING_MAX and not self._make_room(waits):
@@ -141,7 +143,7 @@ class Passwords:
         A crowd of few addresses does not keep others out; where there are very many, nobody can
         be told from it.
         """
-        if len(self._waiting) > CROWD_MAX:
+        if not self._waiting or len(self._waiting) > CROWD_MAX:
             return False
         tries = max(self._waiting.values(), key=len)
         if len(tries) <= waits + 1:
@@ -180,6 +182,8 @@ class Passwords:
             self._remember(one.digest, user)
             one.then(Login(one.name))
         elif self._read_on is not None and not one.looked:  # whether there is such a user, or not
+            self._looking[network(one.host)] += 1
+            self._waits += 1
             self._read_on(partial(self._looked, one._replace(looked=True), user))
         else:
             one.then(self._refused(one.name, one.host))
@@ -187,6 +191,11 @@ class Passwords:
 
     def _looked(self, one: _Try, user: KeptUser | None, error: LogstoreError | None) -> None:
         """What other nodes have changed is known: it may be right after all."""
+        place = network(one.host)
+        self._looking[place] -= 1
+        if not self._looking[place]:
+            del self._looking[place]
+        self._waits -= 1
         same = self._access.users.get(one.name) is user
         if error is not None or same or not self._wait(one):
             one.then(self._refused(one.name, one.host))

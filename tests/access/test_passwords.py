@@ -478,3 +478,29 @@ def test_who_is_not_known_after_that_either_is_refused_once(name, why):
     assert bench.work() == 0
     assert [it.user for it in told] == [None]
     assert looks == []
+
+
+def test_those_of_whom_it_is_looked_up_elsewhere_count_as_waiting(monkeypatch):
+    """A cluster may answer late, or never: names that nobody has would fill memory."""
+    monkeypatch.setattr(passwords, "WAITING_OF_ONE_MAX", 10)
+    monkeypatch.setattr(passwords, "WAITING_MAX", 15)
+    looks = []
+    bench = Bench(read_on=looks.append)
+
+    def guess(count, host):
+        tries = []
+        for n in range(count):
+            tries.append(bench.begin(b"nobody", b"%d" % n, host))
+            bench.work()
+        return tries
+
+    first = guess(30, "10.6.6.1")
+    assert (len(looks), sum(not it for it in first)) == (10, 10)
+    others = [it for n in range(10) for it in guess(1, f"10.0.0.{n}")]
+    assert (len(looks), sum(not it for it in others)) == (15, 5)
+    for then in looks:
+        then(None)
+    assert bench.work() == 0
+    assert all(it[0].user is None for it in (*first, *others))
+    assert bench.check(b"al", b"pencil") == Login("al")
+    assert (bench.logins._waits, len(bench.logins._looking)) == (0, 0)
