@@ -92,10 +92,6 @@ class Loaded:
         return int(ssl.cert_time_to_seconds(self.shown["notAfter"]))
 
     @property
-    def self_signed(self) -> bool:
-        return bool(self.shown["subject"] == self.shown["issuer"])
-
-    @property
     def names(self) -> Sequence[str]:
         """Names and addresses that clients may know us by."""
         return [it for kind, it in self.shown.get("subjectAltName", ()) if kind in _BY_NAME]

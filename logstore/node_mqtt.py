@@ -141,9 +141,7 @@ class NodeMqtt:
         config, topics = self._store.directory.config, self._store.topics
         most = min(config.store.mqtt_retained_bytes, memory_bytes_max() // RETAINED_PARTS)
         retained = Retained(topics, now_ms, self._slices, self._soon, most)
-        mapped = MappedTopics(
-            config.mqtt, topics, self._positions, self._publish_mapped, self._soon
-        )
+        mapped = MappedTopics(config.mqtt, topics, self._positions, self._publish_mapped)
         error = retained.open()
         if error is not None:
             log.warning("nothing is retained for now: %s", error)

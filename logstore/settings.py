@@ -125,8 +125,8 @@ class TopicSettings:
     )
     file_delete_delay_ms: int = _setting(
         60_000,
-        "taken, and not needed: a dropped segment's files go at once, and readers that have them "
-        "open read on",
+        "accepted for compatibility, has no effect: files are removed immediately; open readers "
+        "are unaffected",
         unit="ms",
         low=0,
         high=FOREVER,

@@ -65,8 +65,7 @@ class ServedConsumer:
         line.listen(methods.BasicDeliver, to=self._deliver)
         line.listen(methods.BasicCancel, to=self._cancel)
         self._asked = methods.BasicConsume(0, queue, "", False, False, False, False, {})
-        answer = line.ask(self._asked, methods.BasicConsumeOk)
-        self._tag: str = answer.method.consumer_tag  # type: ignore[attr-defined]
+        line.ask(self._asked, methods.BasicConsumeOk)
 
     def __enter__(self) -> Self:
         return self

@@ -272,12 +272,10 @@ class _Faults:
         self._low, self._high = rules.between(now_ms)
         self._places: list[tuple[int, str | None]] = []
         self._times = 0  # of them, for their timestamps
-        self._keys = 0
 
     def note(self, place: int, timestamp_ms: int, keyless: bool) -> None:
         """As ``check.Note``."""
         if keyless and self._needs_keys:
-            self._keys += 1
             why = "a record of a compacted topic needs a key"
         elif (
             self._has_limits

@@ -75,14 +75,6 @@ def _differs(kind: str, name: bytes, error: Any, vhost: str) -> Worded:  # noqa:
     )
 
 
-def no_exchange(name: bytes, vhost: str) -> Refusal:
-    return Refusal(NOT_FOUND, f"no {place('exchange', name, vhost)}")
-
-
-def no_queue(name: bytes, vhost: str) -> Refusal:
-    return Refusal(NOT_FOUND, f"no {place('queue', name, vhost)}")
-
-
 def _not_permitted(error: routing.NotPermitted, vhost: str) -> Worded:
     if not error.exchange:
         return ACCESS_REFUSED, "operation not permitted on the default exchange"

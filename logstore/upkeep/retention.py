@@ -90,7 +90,7 @@ def judge(
     ``readers``: where the groups of ``retention.groups`` will read on; None: nothing read yet. The
     active segment goes only by its age (it is rolled first), never for the log's size.
     ``timed(facts)`` has the timestamp of facts that lack it: asked up to the first that stays.
-    ``aged``: how old a segment is, where it is not as ``age`` says.
+    ``aged``: how old a segment is, where it is not as ``_age`` says.
     """
     if "delete" not in settings.cleanup_policy:
         policy = ",".join(settings.cleanup_policy)
@@ -123,13 +123,10 @@ def stamped_age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
     return _age(segment, now_ms)
 
 
-def age(segment: SegmentFacts, now_ms: int) -> int:
-    """Milliseconds since its largest timestamp or its last write, whichever is later."""
-    return _age(segment, now_ms)[0]
-
-
 def _age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
-    """Milliseconds, and what was assumed."""
+    """Milliseconds since its largest timestamp or its last write, whichever is later, and what was
+    assumed.
+    """
     stamped, written = segment.max_timestamp_ms, segment.written_ms
     past = [it for it in (stamped, written) if it <= now_ms]
     if not past:

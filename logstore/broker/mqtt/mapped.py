@@ -51,7 +51,6 @@ class MappedTopics:
         topics: Topics,
         positions: GroupKeeper,
         publish: Callable[[Sequence[Message]], Waiting | None],
-        soon: Callable[[Callable[[], object]], object],
     ) -> None:
         """``publish``: to MQTT's subscribers alone; what is to be safe then."""
         self._rules = [(it.pattern.encode(), it.topic) for it in rules]
@@ -59,7 +58,7 @@ class MappedTopics:
         self._known: dict[bytes, str | None] = {}
         self.ways = {
             name: MappedTopic(
-                name, [it for it, topic in self._rules if topic == name], positions, publish, soon
+                name, [it for it, topic in self._rules if topic == name], positions, publish
             )
             for name in dict.fromkeys(it.topic for it in rules)
         }
@@ -144,7 +143,6 @@ class MappedTopic:
         filters: Sequence[bytes],
         positions: GroupKeeper,
         publish: Callable[[Sequence[Message]], Waiting | None],
-        soon: Callable[[Callable[[], object]], object],
     ) -> None:
         self.name = name
         self.published = 0  # messages that came of it
@@ -152,7 +150,6 @@ class MappedTopic:
         self._filters = filters
         self._positions = positions
         self._publish = publish
-        self._soon = soon
         self.wake: Callable[[], object] = lambda: None  # has ``step`` called, from any thread
         self._topic: Topic | None = None
         self._error: LogstoreError | None = None  # why it is not open

@@ -46,7 +46,6 @@ UNTOLD_MS: Final = 1000
 
 log: Final = logging.getLogger("logstore.shares")
 
-_last: Final = attrgetter("last")
 _offset: Final = attrgetter("offset")
 
 

@@ -38,7 +38,7 @@ class Mapping:
         self.positions = positions
         self.now_ms = NOW_MS
         self.got, self.waitings = [], []
-        self.it = MappedTopics(rules, self.topics, positions, self.publish, lambda call: call())
+        self.it = MappedTopics(rules, self.topics, positions, self.publish)
         self.it.open()
         self.it.begin()
 

@@ -31,7 +31,6 @@ ROUTES_MAX: Final = 1000  # each looks at its topic, and keeps its partitions op
 SCHEDULED: Final = ".delayed"  # ends the name of a topic whose records move to another when due
 
 Then = Callable[["TopicRoute | LogstoreError"], object]
-VhostNamed = Callable[[bytes], Vhost | None]
 
 
 def routes_of(

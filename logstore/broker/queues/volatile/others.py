@@ -48,7 +48,6 @@ LEAVING_MAX: Final = 100  # queues that go in one turn
 log: Final = logging.getLogger("logstore.queues")
 
 Key = tuple[bytes, bytes]  # virtual host, and a queue's name
-After = Callable[[float, Callable[[], object]], object]
 
 
 class Reached(Protocol):

@@ -85,6 +85,8 @@ ROWS: Final = (
          "slowly.", _door(lambda it: it.dropped)),
     _row("aliases_unknown", COUNTER, "Connections that ended since their client used a topic alias "
          "of an earlier one.", _door(lambda it: it.unknown_aliases)),
+    _row("packet_ids_unknown", COUNTER, "Acknowledgements and releases, of QoS 2, of packet "
+         "identifiers that were not in use.", _door(lambda it: it.unknown_packets)),
     _row("sessions", GAUGE, "Sessions of MQTT clients, by whether they are connected.", _states),
     _row("subscriptions", GAUGE, "What they have subscribed to.", one(_subscriptions)),
     _row("sessions_begun", COUNTER, "Sessions that are or were new.", _of(lambda it: it.begun)),
