@@ -10,11 +10,12 @@ from .command import OUTPUT, Group
 from .ends import put, say, tell
 from .login_options import Client
 from .options import HERE, At, Bootstrap, Json, place_option
-from .show import as_json, facts, names, table
+from .show import as_json, facts, table
 from .times import iso
 
 if TYPE_CHECKING:
     from logstore.broker.group import GroupMember, Lag
+    from logstore.errors import LogstoreError
 
 
 class Edge(StrEnum):
@@ -36,13 +37,36 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
 
 @app.command("list", cls=Client)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """List all consumer groups.
+    """List all consumer groups, their members and lag.
+
+    A topic that is damaged or cannot be read does not hide other groups, and ends in exit code 1.
 
     $ logstore group list
     """
+    from logstore.errors import LogstoreError, UnknownGroup
+
+    heads = ("group", "members", "lag")
+    rows: list[tuple[str, int | None, int | None]] = []
+    troubles: list[LogstoreError] = []
     with data.reach("read") as store:
-        groups = store.groups()
-    put(as_json(groups) if json_ else names(groups))
+        for name in store.groups():
+            try:
+                group = store.group(name)
+                lags, members = group.describe(), group.members()
+            except UnknownGroup:  # deleted just now
+                continue
+            except LogstoreError as error:
+                troubles.append(error)
+                rows.append((name, None, None))
+                continue
+            rows.append((name, len(members), _total(lags)))
+            troubles += _broken(lags)
+    put(
+        as_json([dict(zip(heads, row, strict=True)) for row in rows])
+        if json_
+        else table(heads, rows)
+    )
+    _complain(troubles)
 
 
 @app.command(cls=Client)
@@ -59,11 +83,12 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
     if json_:
         found = {
             "group": name,
+            "lag": _total(lags),
             "members": [member._asdict() for member in members],
             "partitions": [lag._asdict() for lag in lags],
         }
         put(as_json(found))
-        _complain(lags)
+        _complain(_broken(lags))
         return
     heads = ("topic", "partition", "committed", "end", "lag", "commit time")
     rows = [
@@ -71,22 +96,32 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
         for lag in lags
     ]
     count = f"{len(members)} member{'s' if len(members) > 1 else ''}" if members else "nobody now"
-    about = facts((("group", name), ("consumed by", count)))
+    about = facts((("group", name), ("consumed by", count), ("lag", _total(lags))))
     put(f"{about}\n{table(heads, rows)}")
     if members:
         put(f"\n{table(('member', 'partitions'), [(it.owner, _reads(it)) for it in members])}")
-    _complain(lags)
+    _complain(_broken(lags))
 
 
-def _complain(lags: "Sequence[Lag]") -> None:
-    """Of what is broken; the last of it ends the command."""
+def _total(lags: "Sequence[Lag]") -> int | None:
+    """Of all partitions; None where it is not known of all. One not begun has all to read."""
+    known = [it.lag for it in lags if it.lag is not None]
+    return sum(known) if len(known) == len(lags) else None
+
+
+def _broken(lags: "Sequence[Lag]") -> "list[LogstoreError]":
     from logstore.errors import Damaged
 
-    broken = list(dict.fromkeys(it.broken for it in lags if it.broken is not None))
-    for line in broken[:-1]:
-        say(line)
-    if broken:
-        raise Damaged(broken[-1])
+    return [Damaged(it) for it in dict.fromkeys(it.broken for it in lags) if it is not None]
+
+
+def _complain(troubles: "Sequence[LogstoreError]") -> None:
+    """Each is said once; the last of them ends the command."""
+    once = list({str(it): it for it in troubles}.values())
+    for trouble in once[:-1]:
+        say(f"logstore: {trouble}")
+    if once:
+        raise once[-1]
 
 
 def _reads(member: "GroupMember") -> str:

@@ -1,29 +1,80 @@
-"""Aligned columns for people, JSON for machines. Pure: texts, nothing is printed."""
+"""Aligned columns for people, JSON for machines: texts, nothing is printed.
+
+Pure, but that a table is as wide as the terminal at most, where standard output is one.
+"""
 
 import base64
 import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Final
 
 Cell = str | int | None
 UNITS = ("KiB", "MiB", "GiB", "TiB")
+COLUMN_MIN: Final = 10  # a column of texts is made no narrower, however small the terminal
+BREAKS: Final = " .,:;/=-_"  # behind these a cell is continued on the next line, if it has some
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The heads in capitals, then the rows; numbers to the right, ``-`` for what is not there."""
+    """The heads in capitals, then the rows; numbers to the right, ``-`` for what is not there.
+
+    On a terminal that is too narrow, long texts go on below, within their column.
+    """
     numeric = [
         bool(rows) and all(isinstance(row[n], int | None) for row in rows)
         for n in range(len(heads))
     ]
     cells = [[head.upper() for head in heads], *([_text(cell) for cell in row] for row in rows)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
+    columns = _columns()
+    if columns is not None:
+        widths = narrowed(widths, numeric, columns - 2 * (len(heads) - 1))
     lines = (
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
         ).rstrip()
         for row in cells
+        for line in zip_longest(*map(broken, row, widths), fillvalue="")
     )
     return "".join(line + "\n" for line in lines)
+
+
+def _columns() -> int | None:
+    """How wide the terminal is; None where standard output is none, or nobody knows."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None
+
+
+def narrowed(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[int]:
+    """The same widths where there is room for them; else the widest columns of texts give way.
+
+    Those that are left wide are equally wide.
+    """
+    texts = [width for width, right in zip(widths, numeric, strict=True) if not right]
+    level, spare = COLUMN_MIN, room - sum(widths) + sum(texts)
+    for left, width in zip(range(len(texts), 0, -1), sorted(texts), strict=True):
+        level = max(spare // left, COLUMN_MIN)
+        if width > level:
+            break
+        spare -= width
+        level = width
+    return [
+        width if right else min(width, level) for width, right in zip(widths, numeric, strict=True)
+    ]
+
+
+def broken(text: str, width: int) -> Iterator[str]:
+    """The lines that a cell of this width has."""
+    while len(text) > width:
+        at = max(text.rfind(it, 0, width + (it == " ")) for it in BREAKS) + 1
+        at = at if at > width // 2 else width  # a short line would look like the end
+        yield text[:at].rstrip()
+        text = text[at:].lstrip()
+    yield text
 
 
 def facts(pairs: Sequence[tuple[str, Cell]]) -> str:

@@ -21,17 +21,21 @@ def committed(logstore):
 
 
 def test_list(logstore, billing):
-    assert logstore("group", "list").out == "billing\n"
-    assert json.loads(logstore("group", "list", "--json").out) == ["billing"]
+    logstore("produce", "flights", "--partition", 1, stdin=b"1\n2\n")
+    assert logstore("group", "list").lines == ["GROUP    MEMBERS  LAG", "billing        0    4"]
+    told = json.loads(logstore("group", "list", "--json").out)
+    assert told == [{"group": "billing", "members": 0, "lag": 4}]
 
 
 def test_describe_shows_the_lag(logstore, billing):
     text = logstore("group", "describe", "billing").lines
-    assert text[:2] == ["group        billing", "consumed by  nobody now"]
-    assert text[3].split() == ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "COMMIT", "TIME"]
-    assert text[4].split()[:5] == ["flights", "0", "3", "5", "2"]
-    assert text[5].split() == ["flights", "1", "-", "0", "0", "-"]
-    [lag, _] = json.loads(logstore("group", "describe", "billing", "--json").out)["partitions"]
+    assert text[:3] == ["group        billing", "consumed by  nobody now", "lag          2"]
+    assert text[4].split() == ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "COMMIT", "TIME"]
+    assert text[5].split()[:5] == ["flights", "0", "3", "5", "2"]
+    assert text[6].split() == ["flights", "1", "-", "0", "0", "-"]
+    told = json.loads(logstore("group", "describe", "billing", "--json").out)
+    [lag, _] = told["partitions"]
+    assert told["lag"] == 2
     assert (lag["committed"], lag["end"], lag["lag"]) == (3, 5, 2)
 
 
@@ -79,7 +83,7 @@ def test_a_reset_that_cannot_be_changes_nothing(logstore, billing, words, code, 
 
 def test_delete(logstore, billing):
     assert logstore("group", "delete", "billing").out == "deleted group billing\n"
-    assert logstore("group", "list").out == ""
+    assert logstore("group", "list").out == "GROUP  MEMBERS  LAG\n"
 
 
 def test_who_deletes_a_group_is_told_of(logstore, billing):

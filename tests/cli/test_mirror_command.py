@@ -392,7 +392,7 @@ class TestRefused:
         words = ("mirror", "--from", source.text, "--to", target.text, "--group", name)
         target("topic", "create", name, "--partitions", 3)
         reader = spawn("consume", name, "--group", name, "-f", "--bootstrap", target.text)
-        until(lambda: name in target("group", "list").lines)
+        until(lambda: name in target("group", "list").out)
         until(lambda: "1 member" in target("group", "describe", name).out)
         told = logstore(*words, code=1).err
         assert f"group {name} stays where it is: group '{name}' is consumed by" in told

@@ -107,7 +107,7 @@ def test_commands_and_the_api_show_who_is_there(start):
     create(server, "t", 4)
     with WireClient(server.endpoint) as client:
         beat(client, "m")
-        assert said(server, "group", "list").stdout == "g\n"
+        assert said(server, "group", "list").stdout == "GROUP  MEMBERS  LAG\ng            1    -\n"
         found = json.loads(said(server, "group", "describe", "g", "--json").stdout)
         assert [it["id"] for it in found["members"]] == ["m"]
         assert found["members"][0]["partitions"] == [["t", n] for n in range(4)]
@@ -127,7 +127,7 @@ def test_commands_and_the_api_show_who_is_there(start):
         assert (busy.returncode, len(busy.stderr.splitlines())) == (1, 1)
         beat(client, "m", -1, None)
         assert said(server, "group", "delete", "g").returncode == 0
-        assert said(server, "group", "list").stdout == ""
+        assert said(server, "group", "list").stdout == "GROUP  MEMBERS  LAG\n"
     code, errors = server.stop()
     assert code == 0
     assert "Traceback" not in errors
