@@ -124,7 +124,7 @@ def _run(
             bar.done(outcome)
             if not json_:
                 bar.hide()
-                for line in _lines(outcome, dry_run=dry_run):
+                for line in _lines(outcome, job):
                     show(line)
     if json_:
         put(as_json([_as_object(it) for it in outcomes]))
@@ -200,20 +200,20 @@ def _before_after(outcome: "Outcome") -> tuple[int, int]:
     return sum(it for it, _ in sizes), sum(it for it, goes in sizes if not goes)
 
 
-def _lines(outcome: "Outcome", *, dry_run: bool) -> Iterator[str]:
+def _lines(outcome: "Outcome", job: "Job") -> Iterator[str]:
     from logstore.upkeep.jobs import Rewritten
 
     if outcome.broke is not None:
         yield f"{outcome.topic}-{outcome.partition}: left as it is: {outcome.broke.error()}"
         return
     if isinstance(outcome, Rewritten):
-        yield f"{outcome.topic}-{outcome.partition}: {_rewritten(outcome, dry_run=dry_run)}"
+        yield f"{outcome.topic}-{outcome.partition}: {_rewritten(outcome, job)}"
         return
     for verdict in outcome.dropped:
-        yield f"{'would drop' if dry_run else 'dropped'} {_verdict(verdict)}"
+        yield f"{'would drop' if job.dry_run else 'dropped'} {_verdict(verdict)}"
     for held in outcome.held:
         log = f"{outcome.topic}-{outcome.partition}"
-        yield f"{'would keep' if dry_run else 'kept'} {_held(held, log)}"
+        yield f"{'would keep' if job.dry_run else 'kept'} {_held(held, log)}"
 
 
 def _held(held: "Held", log: str) -> str:
@@ -234,28 +234,49 @@ def _verdict(verdict: "Verdict") -> str:
     return f"{path.parent.name}/{path.name} ({offsets}, {size(segment.bytes)}): {verdict.why}"
 
 
-def _rewritten(outcome: "Rewritten", *, dry_run: bool) -> str:
-    why = "; ".join((outcome.why, *outcome.left_out))
-    if dry_run and outcome.due:
-        return f"would be rewritten: {why}"
-    merged = outcome.segments_after < outcome.segments_before and not dry_run
+def _rewritten(outcome: "Rewritten", job: "Job") -> str:
+    rest = [*outcome.left_out]
+    if outcome.tombstones_until_ms is not None:
+        from .times import iso
+
+        until = iso(outcome.tombstones_until_ms)
+        rest.append(f"tombstones stay until {until} (delete.retention.ms)")
+    if job.dry_run and outcome.due:
+        return "; ".join((_would(outcome, job.name), *rest))
+    merged = outcome.segments_after < outcome.segments_before and not job.dry_run
     if not outcome.due and not merged:
-        return f"left as it is: {'; '.join((*outcome.left_out, outcome.why))}"
+        return f"left as it is: {'; '.join((*rest, outcome.why))}"
     removed = counted(outcome.records_removed, "record")
-    passes = counted(outcome.passes, "pass", "passes")
-    parts = [f"{removed} removed in {passes}"] if outcome.passes else []
-    parts += [f"{size(outcome.bytes_before)} before, {size(outcome.bytes_after)} after"]
+    parts = [f"{removed} removed"] if outcome.passes else []
+    parts.append(_change(outcome.bytes_before, outcome.bytes_after))
     if merged:
         before = counted(outcome.segments_before, "segment")
-        parts.append(f"{before} before, {outcome.segments_after} after")
-    return f"{', '.join(parts)}: {why}"
+        parts.append(f"{before} -> {outcome.segments_after}")
+    return "; ".join((", ".join(parts), *rest))
+
+
+def _change(before: int, after: int) -> str:
+    return f"{size(before)} -> {size(after)}"
+
+
+def _would(outcome: "Rewritten", name: "Name") -> str:
+    """Of a dry run. What is not known to be all: at least so many go, about so much is left."""
+    if not outcome.tried:
+        return f"would be rewritten: {outcome.why}"
+    part = outcome.tried == "some"
+    after = f"{'about ' if part else ''}{size(outcome.bytes_after)}"
+    change = f"{size(outcome.bytes_before)} -> {after}"
+    if name != "compact":
+        return f"would be rewritten, {change}"
+    removed = counted(outcome.records_removed, "record")
+    return f"would remove {'at least ' if part else ''}{removed}, {change}"
 
 
 def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
     from logstore.upkeep.jobs import Retained
 
     sizes = [_before_after(it) for it in outcomes]
-    change = f"{size(sum(it for it, _ in sizes))} before, {size(sum(it for _, it in sizes))} after"
+    change = _change(sum(it for it, _ in sizes), sum(it for _, it in sizes))
     if job.name == "retention":
         dropped = sum(len(it.dropped) for it in outcomes if isinstance(it, Retained))
         did = "would drop" if job.dry_run else "dropped"
@@ -291,6 +312,8 @@ def _as_object(outcome: "Outcome") -> dict[str, object]:
             "records_removed": outcome.records_removed,
             "passes": outcome.passes,
             "left_out": list(outcome.left_out),
+            "tried": outcome.tried or None,
+            "tombstones_until": _time(outcome.tombstones_until_ms),
         }
     return facts | {
         "segments": [_verdict_as_object(it) for it in outcome.verdicts],
@@ -299,13 +322,17 @@ def _as_object(outcome: "Outcome") -> dict[str, object]:
     }
 
 
-def _held_as_object(held: "Held") -> dict[str, object]:
+def _time(moment_ms: int | None) -> str | None:
     from .times import iso
 
+    return None if moment_ms is None else iso(moment_ms)
+
+
+def _held_as_object(held: "Held") -> dict[str, object]:
     return {
         "group": held.group,
         "committed": held.at,
-        "commit_time": None if held.commit_ms is None else iso(held.commit_ms),
+        "commit_time": _time(held.commit_ms),
         "base_offset": held.base_offset,
         "end_offset": held.end_offset,
         "segments": held.segments,

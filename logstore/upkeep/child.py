@@ -19,6 +19,7 @@ from typing import IO, Final
 import msgspec
 
 from logstore.errors import Closed, Failed, LogstoreError
+from logstore.storage.directory import LocalDirectory
 from logstore.storage.disk import Disk, failure
 from logstore.storage.whole_segment import remove_segment
 from logstore.upkeep.compaction import compacted
@@ -26,6 +27,7 @@ from logstore.upkeep.pace import Pace
 from logstore.upkeep.recompression import merged_runs, recompressed
 from logstore.upkeep.sealed import Sealed
 from logstore.upkeep.thinning import thinned_out
+from logstore.upkeep.trial import Trial, tried
 from logstore.upkeep.work import (
     Broke,
     Cleaned,
@@ -35,6 +37,7 @@ from logstore.upkeep.work import (
     Recompressing,
     Step,
     Thinning,
+    Trying,
     Work,
     Worker,
 )
@@ -60,12 +63,14 @@ def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:
                 yield from recompressed(work, sealed)
             case Merging():
                 yield from merged_runs(work, sealed)
+            case Trying():
+                yield from tried(work, Trial(work, disk, pace))
     except OSError as error:
         raise failure(error, "rewrite a segment", error.filename or sealed.directory) from None
 
 
 class Here:
-    """A worker that works in the process that asks: for a disk that only that one has."""
+    """A worker that works in the process that asks: one that only tries, or has its own disk."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -81,9 +86,10 @@ class Here:
         """As Worker.close."""
 
 
-def worker_for(disk: Disk) -> Worker:
-    """A child process for the real disk; a test's own disk is in this process alone."""
-    return Child(disk) if type(disk) is Disk else Here(disk)
+def worker_for(directory: LocalDirectory) -> Worker:
+    """A child process where there are writers to be left in peace, and the disk is the real one."""
+    disk = directory.disk
+    return Child(disk) if directory.writes and type(disk) is Disk else Here(disk)
 
 
 class Child:

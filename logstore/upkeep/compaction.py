@@ -170,6 +170,12 @@ def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
         yield from outlived(work, sealed)
 
 
+def first_pass(work: Compacting, sealed: Sealed) -> Generator[Step, None, bool]:
+    """The first pass alone, and whether it is the last one. Raises CorruptBatch, OSError."""
+    full_at = yield from _Run(work, sealed).one_pass(work.parts[-1].end_offset)
+    return full_at is None
+
+
 class _Run:
     """One run over the segments of a log."""
 

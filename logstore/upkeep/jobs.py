@@ -50,6 +50,8 @@ from logstore.upkeep.work import (
     Recompressing,
     SegmentPart,
     Thinning,
+    Tried,
+    Trying,
     Waiting,
     Went,
     Work,
@@ -111,6 +113,9 @@ class Rewritten(msgspec.Struct, frozen=True, tag=True):
     broke: Broke | None = None
     again_ms: int | None = None  # when time alone may make it due
     left_out: tuple[str, ...] = ()  # what was not looked at, and why
+    # Of a dry run: whether what would be removed, and left, was counted: in all of it, or in some.
+    tried: Literal["", "all", "some"] = ""
+    tombstones_until_ms: int | None = None  # until when they stay, if a compaction found some
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -420,6 +425,7 @@ class Rewrite:
         self._now_ms = now_ms
         self._records_removed = self._passes = self._tombstones = self._markers = 0
         self._bytes_done = self._bytes_total = 0
+        self._tried: Tried | None = None
 
     def run(self, job: Job) -> Rewritten:
         """Raises Damaged, Failed, UnknownPartition, ReadOnly, Closed; what was done stays done."""
@@ -449,12 +455,56 @@ class Rewrite:
                 log.sweep()
                 raise
         after = before if job.dry_run else log.segments()
-        return Rewritten(
+        result = Rewritten(
             self._topic, self._partition, self._was_due(job, chosen), why,
             sum(it.bytes for it in before), sum(it.bytes for it in after), len(before), len(after),
             self._records_removed, self._passes, again_ms=self._again_ms(job, after),
-            left_out=self._left_out(job, before),
+            left_out=self._left_out(job, before), tombstones_until_ms=self._tombstones_until_ms(job)
         )  # fmt: skip
+        return self._try(job, result, chosen, before) if job.dry_run and chosen else result
+
+    def _try(
+        self,
+        job: Job,
+        result: Rewritten,
+        chosen: Sequence[SegmentFacts],
+        before: Sequence[SegmentFacts],
+    ) -> Rewritten:
+        """The same with what would be removed, and left."""
+        if self._lane is not None:
+            return result
+        # No check that the file ends there: one that is being appended to does not.
+        parts = tuple(
+            msgspec.structs.replace(it, merged=True) for it in _parts(chosen, self._log.state)
+        )
+        if job.name == "compact":
+            work: Compacting | Recompressing = self._compacting(chosen, before, parts)
+        else:
+            work = self._recompressing(parts)
+        self._bytes_total = sum(it.bytes for it in chosen)
+        try:
+            self._do(Trying(work))
+        except Damaged:
+            if list(map(_place, self._log.segments())) == list(map(_place, before)):
+                raise
+            return result  # whoever writes the log has rewritten them meanwhile
+        tried = self._tried
+        assert tried is not None
+        saved = tried.bytes_before - tried.bytes_after
+        if job.name != "compact" and tried.bytes_before:  # the rest is taken to be like it
+            saved = saved * self._bytes_total // tried.bytes_before
+        return msgspec.structs.replace(
+            result,
+            bytes_after=result.bytes_before - saved,
+            records_removed=tried.records_removed,
+            tried="all" if tried.whole else "some",
+        )
+
+    def _tombstones_until_ms(self, job: Job) -> int | None:
+        state = self._log.state
+        return (
+            state.tombstones_until_ms if job.name == "compact" and state.tombstones_below else None
+        )
 
     def _was_due(self, job: Job, chosen: Sequence[SegmentFacts]) -> bool:
         if self._lane is not None and not job.dry_run:  # the worker saw how much there was to it
@@ -519,26 +569,38 @@ class Rewrite:
         self, chosen: Sequence[SegmentFacts], before: Sequence[SegmentFacts], state: LogState
     ) -> None:
         upto, due = chosen[-1].end_offset, state.tombstones_until_ms <= self._now_ms
-        until_ms = min(self._now_ms + self._settings.delete_retention_ms, FOREVER)
         self._log.mark(gaps_below=max(upto, state.gaps_below))
-        last_written, epochs = self._producers()
-        self._do(
-            Compacting(
-                self._place, _parts(chosen, self._log.state), self._memory_bytes,
-                state.tombstones_below if due else 0,
-                keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP,
-                levels=self._levels,
-                expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
-                aborted=tuple(self._log.aborted(chosen[0].base_offset, upto)),
-                last_written=last_written, epochs=epochs, own=tuple(OWN),
-                markers_until_ms=until_ms,
-            )
-        )  # fmt: skip
+        self._do(self._compacting(chosen, before, _parts(chosen, self._log.state)))
         self._log.mark(clean_below=upto)
         if due and (self._tombstones or self._markers):
-            self._log.mark(tombstones_below=upto, tombstones_until_ms=until_ms)
+            self._log.mark(tombstones_below=upto, tombstones_until_ms=self._until_ms)
         elif due:  # there is nothing to come back for
             self._log.mark(tombstones_below=0, tombstones_until_ms=0)
+
+    @property
+    def _until_ms(self) -> int:
+        """When tombstones, and markers of transactions that are gone, may go that are seen now."""
+        return min(self._now_ms + self._settings.delete_retention_ms, FOREVER)
+
+    def _compacting(
+        self,
+        chosen: Sequence[SegmentFacts],
+        before: Sequence[SegmentFacts],
+        parts: tuple[SegmentPart, ...],
+    ) -> Compacting:
+        upto, state = chosen[-1].end_offset, self._log.state
+        last_written, epochs = self._producers()
+        return Compacting(
+            self._place, parts, self._memory_bytes,
+            state.tombstones_below if state.tombstones_until_ms <= self._now_ms else 0,
+            # The last segment is empty, or the next one will be.
+            keeps_end=before[-1].max_timestamp_ms == NO_TIMESTAMP or not before[-1].active,
+            levels=self._levels,
+            expires=KEYS_EXPIRE if self._topic in KEYS_TOPICS else "", now_ms=self._now_ms,
+            aborted=tuple(self._log.aborted(chosen[0].base_offset, upto)),
+            last_written=last_written, epochs=epochs, own=tuple(OWN),
+            markers_until_ms=self._until_ms,
+        )  # fmt: skip
 
     def _producers(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of those that are active: where each has written last, or the epoch that it has then."""
@@ -568,11 +630,11 @@ class Rewrite:
         def done(step: Cleaned) -> None:  # if a later one is damaged, this is not done again
             self._log.mark(recompressed_below=ends[step.bases[0]])
 
+        self._do(self._recompressing(_parts(chosen, self._log.state)), done)
+
+    def _recompressing(self, parts: tuple[SegmentPart, ...]) -> Recompressing:
         level = recompression.level(self._settings)
-        work = Recompressing(
-            self._place, _parts(chosen, self._log.state), recompression.BATCH_BYTES, level
-        )
-        self._do(work, done)
+        return Recompressing(self._place, parts, recompression.BATCH_BYTES, level)
 
     def _runs(self, segments: Sequence[SegmentFacts], secure: int) -> list[list[SegmentFacts]]:
         if self._lane is None:
@@ -607,12 +669,18 @@ class Rewrite:
                     self._tombstones = step.tombstones
                 case Waiting():
                     self._markers = step.markers
+                case Tried():
+                    self._tried = step
             self._tell(
                 Progress(
                     self._topic, self._partition, min(self._bytes_done, self._bytes_total),
                     self._bytes_total,
                 )
             )  # fmt: skip
+
+
+def _place(segment: SegmentFacts) -> tuple[int, int, int]:
+    return segment.base_offset, segment.end_offset, segment.bytes
 
 
 def _parts(segments: Sequence[SegmentFacts], state: LogState) -> tuple[SegmentPart, ...]:

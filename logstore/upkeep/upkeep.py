@@ -46,7 +46,7 @@ class Upkeep:
     def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
         self._directory = directory
         self._clock = clock
-        self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory.disk))
+        self._jobs = Jobs(directory, clock, self._committed, partial(worker_for, directory))
         self._rhythm: Rhythm | None = None
         self.desk: Desk | None = None  # where others ask, if there can be one
         self._recovering: Recovering | None = None

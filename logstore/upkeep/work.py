@@ -80,7 +80,17 @@ class Merging(msgspec.Struct, frozen=True, tag=True):
     runs: tuple[tuple[SegmentPart, ...], ...]
 
 
-Work = Compacting | Thinning | Recompressing | Merging
+class Trying(msgspec.Struct, frozen=True, tag=True):
+    """Find out what would come of it, and write nothing."""
+
+    work: Compacting | Recompressing
+
+    @property
+    def place(self) -> LogFiles:
+        return self.work.place
+
+
+Work = Compacting | Thinning | Recompressing | Merging | Trying
 
 
 class Cleaned(msgspec.Struct, frozen=True, tag=True):
@@ -110,6 +120,15 @@ class Waiting(msgspec.Struct, frozen=True, tag=True):
     markers: int  # that only wait for their time
 
 
+class Tried(msgspec.Struct, frozen=True, tag=True):
+    """What would come of a work that was tried."""
+
+    bytes_before: int  # of what would be rewritten
+    bytes_after: int
+    records_removed: int
+    whole: bool  # else only some was looked at
+
+
 class Broke(msgspec.Struct, frozen=True, tag=True):
     """The work ended early, or the job: an error, to be raised elsewhere."""
 
@@ -130,7 +149,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     """All was done."""
 
 
-Step = Cleaned | Went | Passed | Waiting
+Step = Cleaned | Went | Passed | Waiting | Tried
 
 
 class Worker(Protocol):

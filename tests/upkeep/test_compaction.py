@@ -23,6 +23,7 @@ from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.records.keyed import keyed, thinned
 from logstore.storage.disk import Disk
+from logstore.upkeep import compaction, trial
 from logstore.upkeep.child import Here
 from logstore.upkeep.jobs import Job, Rewrite, untold
 
@@ -352,9 +353,63 @@ def test_a_reader_compacts_nothing(store, path):
     sealed(store)
     with logstore.open(path, "read") as reader:
         [dry] = reader.compaction(dry_run=True)
-        assert dry.due
+        assert (dry.due, dry.records_removed, dry.tried) == (True, 1, "all")
         with pytest.raises(ReadOnly):
             list(reader.compaction())
+
+
+class TestTrial:
+    """A dry run counts what a run would remove, and leave."""
+
+    @pytest.fixture(autouse=True)
+    def much(self, store):
+        topic = store.create_topic("t", settings=SETTINGS)
+        put(topic, *((f"k{n * 7 % 40}", pad(n)) for n in range(200)), batch=3)
+        sealed(store)
+
+    def tried(self, path, name="compaction"):
+        with logstore.open(path, "read") as reader:
+            [dry] = getattr(reader, name)(dry_run=True)
+        return dry
+
+    def test_it_is_what_a_run_does(self, store, path):
+        dry, before = self.tried(path), rows(store)
+        done = run(store)
+        assert dry.records_removed == done.records_removed > 100
+        assert (dry.bytes_before, dry.bytes_after) == (done.bytes_before, done.bytes_after)
+        assert rows(store) == latest(before)
+
+    def test_more_than_is_looked_at(self, store, path, monkeypatch):
+        whole = self.tried(path)
+        monkeypatch.setattr(trial, "LOOKED_BYTES_MAX", whole.bytes_before // 2)
+        dry = self.tried(path)
+        assert dry.tried == "some"
+        assert 0 < dry.records_removed < whole.records_removed
+        assert whole.bytes_after < dry.bytes_after < whole.bytes_before
+
+    def test_more_keys_than_memory_are_not_counted_twice(self, store, path, monkeypatch):
+        whole = self.tried(path)
+        monkeypatch.setenv("LOGSTORE_COMPACTION_MEMORY_BYTES", "1MiB")
+        monkeypatch.setattr(compaction, "KEY_BYTES", 1 << 16)
+        dry = self.tried(path)
+        assert dry.tried == "some"
+        assert dry.records_removed <= whole.records_removed
+
+    def test_recompression_is_extrapolated(self, store, path, monkeypatch):
+        store.alter_topic("t", {"compression.sealed": "zstd"})
+        whole = self.tried(path, "recompression")
+        assert whole.bytes_after < whole.bytes_before
+        monkeypatch.setattr(trial, "RECOMPRESSED_BYTES_MAX", whole.bytes_before // 2)
+        dry = self.tried(path, "recompression")
+        assert dry.tried == "some"
+        assert dry.bytes_after == pytest.approx(whole.bytes_after, rel=0.2)
+
+    def test_what_is_damaged_is_told(self, store, path):
+        damaged = min((path / "t-0").glob("*.log"))
+        data = bytearray(damaged.read_bytes())
+        data[70] ^= 1
+        damaged.write_bytes(data)
+        assert "CRC" in self.tried(path).broke.text
 
 
 def test_the_age_of_a_segment_is_kept(store):

@@ -169,7 +169,7 @@ def test_the_command_hands_its_job_to_who_has_the_store(store):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"handed to pid {os.getpid()}" in done.stderr
     assert done.stdout.startswith("t-0: ")
-    assert " records removed in 1 pass" in done.stdout
+    assert " records removed, " in done.stdout
     done = subprocess.run([*command, "--topic", "x"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("logstore: no topic 'x'")
