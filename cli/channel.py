@@ -1,18 +1,21 @@
 """``logstore channel``: publish and listen through the Redis door of a running server."""
 
 import os
+import re
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .command import Group
+from .command import INPUT, Group
 from .ends import CommandFailed, put, say, tell
 from .login_options import Client
-from .options import HERE, Data, DataDir, Json, by_tls
+from .options import HERE, Data, DataDir, Json, by_tls, place_option
 from .show import as_json, as_line, counted, table, text_or_base64
+from .times import EPOCH, iso
 
 if TYPE_CHECKING:
     from .output import Output
@@ -129,15 +132,35 @@ def _publish_lines(line: "Line", name: str, stop: "Stop") -> tuple[int, int]:
 
 @app.command(cls=Client)
 def subscribe(
-    names: Names, max_: Max = None, json_: Json = False, server: Server = None, data: Data = HERE
+    names: Names,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            rich_help_panel=INPUT,
+            help="Where to begin in channels that keep a history: earliest, an offset, a time, or"
+            " -N for the last N messages; defaults to new messages only.",
+        ),
+    ] = None,
+    max_: Max = None,
+    json_: Json = False,
+    server: Server = None,
+    data: Data = HERE,
 ) -> None:
     """Print messages published to channels.
 
     Prints each new message as one line, until Ctrl-C or --max.
 
     $ logstore channel subscribe news sport
+    $ logstore channel subscribe orders.eu --from -10
     """
-    _listen("SUBSCRIBE", names, max_, json_, server, data)
+    where = None if from_ is None else _where(from_)
+    with _listening(names, max_, json_, server, data) as listen:
+        if where is None:
+            listen.to_new("SUBSCRIBE", names)
+        else:
+            listen.from_(where, names)
 
 
 @app.command(cls=Client)
@@ -154,53 +177,108 @@ def psubscribe(
 
     $ logstore channel psubscribe 'news.*' --json
     """
-    _listen("PSUBSCRIBE", patterns, max_, json_, server, data)
+    with _listening(patterns, max_, json_, server, data) as listen:
+        listen.to_new("PSUBSCRIBE", patterns)
 
 
-def _listen(
-    command: str,
-    names: list[str],
-    max_: int | None,
-    json_: bool,
-    server: str | None,
-    data: DataDir,
-) -> None:
+class _Heard(NamedTuple):
+    """A message, and what is known of it."""
+
+    channel: bytes
+    payload: bytes
+    pattern: bytes | None = None
+    offset: int | None = None  # of one from a history
+    timestamp_ms: int | None = None
+
+    def shown(self, json_: bool) -> bytes:
+        """As a line; as JSON with its channel."""
+        if not json_:
+            return bytes(self.payload) + b"\n"
+        facts = text_or_base64("channel", self.channel) | text_or_base64("payload", self.payload)
+        if self.pattern is not None:
+            facts |= text_or_base64("pattern", self.pattern)
+        if self.timestamp_ms is not None:
+            facts |= {"offset": self.offset, "timestamp": iso(self.timestamp_ms)}
+        return as_line(facts).encode() + b"\n"
+
+
+def _where(text: str) -> str:
+    """A place as CHANNEL.READ takes it. Another text is a usage error."""
+    if re.fullmatch(r"-\d{1,18}", text, re.ASCII):
+        return text
+    place = place_option(text, "--from")
+    if place == "latest":
+        raise typer.BadParameter("latest is where it begins without --from", param_hint="'--from'")
+    return EPOCH.isoformat() if place == "earliest" else str(place)
+
+
+@contextmanager
+def _listening(
+    names: list[str], max_: int | None, json_: bool, server: str | None, data: DataDir
+) -> Iterator["_Listen"]:
+    """What is asked for within is printed afterwards."""
     from .output import Output
     from .stop import Stop
 
     with Stop() as stop, _line(data, server, stop) as line:
         output = Output(stop)
-        line.send([(command, *names)])
-        for _ in names:
-            line.next()
+        listen = _Listen(line)
+        yield listen
         say(f"listening to {', '.join(names)}")
-        _print(line, output, stop, max_, json_=json_)
+        listen.print(output, stop, max_, json_=json_)
         output.check()
         stop.check()
 
 
-def _print(line: "Line", output: "Output", stop: "Stop", left: int | None, *, json_: bool) -> None:
-    while left != 0 and not stop.asked:
-        message = line.next(POLL_S)
-        if message is ...:
-            if output.abandoned():
+class _Listen:
+    """Messages of a connection: new ones, or those of histories."""
+
+    def __init__(self, line: "Line") -> None:
+        self._line = line
+        self._asked: deque[str] = deque()  # channels whose past is to come, in this order
+        self._past: list[_Heard] = []
+
+    def to_new(self, command: str, names: list[str]) -> None:
+        """Messages from now on. Raises CommandFailed."""
+        self._line.send([(command, *names)])
+        for _ in names:
+            self._line.next()
+
+    def from_(self, where: str, names: list[str]) -> None:
+        """Messages from there on, then new ones.
+
+        Raises CommandFailed where a channel keeps no history.
+        """
+        self._line.send([("CHANNEL.READ", name, "FROM", where, "FOLLOW") for name in names])
+        self._asked.extend(names)
+        while self._asked:
+            self._past += self._heard(self._line.next())
+
+    def print(self, output: "Output", stop: "Stop", left: int | None, *, json_: bool) -> None:
+        """Until as many were printed as are left."""
+        heard, self._past = self._past, []
+        while True:
+            lines = [it.shown(json_) for it in heard[:left]]
+            if output.write(lines) < len(lines):
                 return
-            continue
-        if not output.write([_shown(message, json_)]):
-            return
-        if left is not None:
-            left -= 1
+            left = None if left is None else left - len(lines)
+            if left == 0 or stop.asked:
+                return
+            reply = self._line.next(POLL_S)
+            if reply is ... and output.abandoned():
+                return
+            heard = [] if reply is ... else self._heard(reply)
 
-
-def _shown(message: list[Any], json_: bool) -> bytes:
-    """A message as a line; as JSON with its channel."""
-    payload, name = message[-1], message[-2]
-    if not json_:
-        return bytes(payload) + b"\n"
-    facts = text_or_base64("channel", name) | text_or_base64("payload", payload)
-    if len(message) == 4:
-        facts |= text_or_base64("pattern", message[1])
-    return as_line(facts).encode() + b"\n"
+    def _heard(self, reply: list[Any]) -> list[_Heard]:
+        match reply:
+            case [b"message", name, payload]:
+                return [_Heard(name, payload)]
+            case [b"pmessage", pattern, name, payload]:
+                return [_Heard(name, payload, pattern)]
+            case [b"channel.read", name, offset, timestamp_ms, payload]:
+                return [_Heard(name, payload, None, offset, timestamp_ms)]
+        name = os.fsencode(self._asked.popleft())
+        return [_Heard(name, payload, None, at, time_ms) for at, time_ms, payload in reply]
 
 
 def _text(data: bytes) -> str:

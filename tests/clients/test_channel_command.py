@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 import redis
-from serving import COMMAND, DEADLINE_S
+from kept_channels import keeping_orders
+from serving import COMMAND, DEADLINE_S, Serving
 
 pytestmark = pytest.mark.long
 
@@ -129,6 +130,56 @@ def test_who_listens_is_listed(server, listen, topic):
     assert json.loads(run(server, "list", topic, "--json")) == [
         {"channel": topic, "subscribers": 1}
     ]
+
+
+@pytest.fixture
+def keeping(tmp_path):
+    """A server whose channels orders.* keep a history; in two of them there are messages."""
+    running = Serving(keeping_orders(tmp_path / "data"))
+    for name, count in (("orders.eu", 30), ("orders.us", 1)):
+        lines = "".join(f"{name} {number}\n" for number in range(count))
+        run(running, "publish", name, "--from-stdin", input=lines)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    ("place", "first"), [("27", 27), ("-3", 27), ("earliest", 0), ("2000-01-01", 0), ("-1h", 0)]
+)
+def test_who_subscribes_late_reads_the_past_and_goes_on(keeping, place, first):
+    words = ("subscribe", "orders.eu", "--from", place, "--max", str(31 - first))
+    with subprocess.Popen(
+        [COMMAND, "channel", *words, "--data", keeping.data], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as late:  # fmt: skip
+        assert late.stderr.readline() == "listening to orders.eu\n"
+        assert late.stdout.readline() == f"orders.eu {first}\n"
+        run(keeping, "publish", "orders.eu", "new")
+        rest = [f"orders.eu {number}\n" for number in range(first + 1, 30)]
+        assert late.stdout.read() == "".join([*rest, "new\n"])
+    assert late.returncode == 0
+
+
+def test_the_past_of_several_channels_as_json(keeping):
+    words = ("subscribe", "orders.us", "orders.eu", "--from", "-2", "--max", "3", "--json")
+    shown = [json.loads(line) for line in run(keeping, *words).splitlines()]
+    assert [(it["channel"], it["offset"], it["payload"]) for it in shown] == [
+        ("orders.us", 0, "orders.us 0"),
+        ("orders.eu", 28, "orders.eu 28"),
+        ("orders.eu", 29, "orders.eu 29"),
+    ]
+    assert all(it["timestamp"].startswith("20") for it in shown)
+
+
+def test_a_past_that_is_not_there(keeping):
+    said = run(keeping, "subscribe", "news", "--from", "0", code=1)
+    assert "this channel keeps no history: see [[channel]] in logstore.toml" in said
+    assert "listening" not in said
+    assert "offset 99 is above the end" in run(
+        keeping, "subscribe", "orders.eu", "--from", "99", code=1
+    )
+    for place, why in (("soon", "is not a time"), ("latest", "where it begins without --from")):
+        assert why in run(keeping, "subscribe", "orders.eu", "--from", place, code=2)
 
 
 def test_mistakes_are_one_line(server, tmp_path):
