@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 
 SEED = 20231129
 SURVIVORS = max(3, SURVIVORS_MOST // 400)
-MOMENTS = 25  # of each history, in the default run
+MOMENTS = 12  # of each history, in the default run
 ORDERS = 2
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.long
 
 SEED = 20130101
 SURVIVORS = max(6, SURVIVORS_MOST // 40)  # each is opened three times, with a catalogue
-MOMENTS = 12  # of each workload, in the default run
+MOMENTS = 8  # of each workload, in the default run
 
 
 def topics_come_and_go(machine):

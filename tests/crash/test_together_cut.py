@@ -30,7 +30,7 @@ pytestmark = pytest.mark.long
 
 SEED = 20261129
 SURVIVORS = max(3, SURVIVORS_MOST // 400)
-MOMENTS = 25  # of each history, in the default run
+MOMENTS = 10  # of each history, in the default run
 ORDERS = 2
 PARTITIONS = 2
 LOGS = [("t", 0), ("t", 1), ("c", 0)]  # topics, and each one's partition

@@ -29,8 +29,8 @@ long = pytest.mark.long
 SEED = 20130101
 # Each is opened twice or three times, with a catalogue.
 SURVIVORS = max(2, SURVIVORS_MOST // 400)
-MOMENTS = 6  # of each history, in the default run
-STATES_LEAST = 5 * SURVIVORS  # of the shortest history
+MOMENTS = 4  # of each history, in the default run
+STATES_LEAST = 2 * MOMENTS  # of the shortest history
 
 
 def in_a_row(version, topics, outcome, offsets, roll):
