@@ -1,5 +1,7 @@
 """What some systems lack: the rules, how they are chosen, and that nothing else knows of them."""
 
+import fcntl
+import importlib.util
 import os
 import subprocess
 import sys
@@ -31,18 +33,14 @@ KNOW = {"platforms.py", "portable.py"}
 SHIPPED = ("logstore", "cli", "pytest_logstore")
 
 
-def on(system):
-    """(name, what is done instead, costs, promise) of what that system lacks."""
-    environment = os.environ | {"PYTHONPATH": f"{LACKING}{os.pathsep}{REPO}", "LACKING": system}
+@pytest.fixture(scope="module")
+def macos():
+    """(name, what is done instead, costs, promise) of what it lacks."""
+    environment = os.environ | {"PYTHONPATH": f"{LACKING}{os.pathsep}{REPO}", "LACKING": "macOS"}
     told = subprocess.run(
         [sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True
     )
     return [tuple(line.split("|")) for line in told.stdout.splitlines()]
-
-
-@pytest.fixture(scope="module")
-def macos():
-    return on("macOS")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +61,25 @@ def test_each_rule_says_what_is_done_instead_and_what_that_costs():
             assert not text.endswith(".")
 
 
-def test_a_kernel_decides_what_is_believed_of_it():
-    assert [it[0] for it in on("4.19.0-26-amd64")] == ["syncfs"]
+@pytest.mark.parametrize(
+    ("release", "lacks"),
+    [
+        ("5.8.0", []),
+        ("4.19.0-26-amd64", ["syncfs"]),
+        ("3.10.0-1160.el7", ["syncfs", "locks of open files (F_OFD_SETLK)"]),
+    ],
+)
+def test_a_kernel_decides_what_is_believed_of_it(monkeypatch, release, lacks):
+    """All processes of a machine choose the same, whatever names their Pythons have."""
+    facts = [*os.uname()]
+    facts[2] = release
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(facts))
+    monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+    spec = importlib.util.spec_from_file_location("of_another_kernel", platforms.__file__)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "of_another_kernel", module)
+    spec.loader.exec_module(module)
+    assert [it.name for it in module.CHOSEN if not it.there] == lacks
 
 
 def test_macos_does_without_much_and_one_promise_is_weaker(macos):

@@ -634,7 +634,9 @@ def test_what_is_no_record_ends_the_connection_in_one_line(tls_of, caplog):
 
     test(tls_of())
     [told] = refusals(caplog)
-    assert told == "connection closed: TLS: decryption failed or bad record mac"
+    # As OpenSSL words it: 3.0, and 3.6.
+    why = {"decryption failed or bad record mac", "record layer failure"}
+    assert told.removeprefix("connection closed: TLS: ") in why
 
 
 # Other implementations
