@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logstore.cluster.cluster_settings import ClusterSettings
     from logstore.config import Config
     from logstore.doors import Entrance
-    from logstore.node import Addresses
+    from logstore.node_entrances import Addresses
 
     from .first_user import FirstUser
     from .logs import ServerLog
@@ -203,7 +203,8 @@ def _serve(
     context: typer.Context, host: str | None, data: "DataDir", config: "Config", stop: "Stop"
 ) -> None:
     from logstore.doors import ENTRANCES
-    from logstore.node import Listen, Node, allow_many_files
+    from logstore.node import Node, allow_many_files
+    from logstore.node_entrances import Listen
     from logstore.settings import STORE_SETTINGS
     from logstore.supervisor import Supervisor
 

@@ -128,7 +128,8 @@ def test_a_door_opened_has_the_limits_of_its_settings():
 SERVED = """
 import os, signal, sys, threading
 import logstore
-from logstore.node import Listen, Node
+from logstore.node import Node
+from logstore.node_entrances import Listen
 
 def ready(addresses):
     model = "logstore.broker.queues.queues" in sys.modules
@@ -164,7 +165,8 @@ SERVED_TWICE = """
 import os, signal, sys, threading
 import logstore
 from logstore.errors import NoneOfThatName
-from logstore.node import Listen, Node
+from logstore.node import Node
+from logstore.node_entrances import Listen
 from logstore.server_socket import ServerSocket
 
 ours = ServerSocket(sys.argv[1])

@@ -11,7 +11,7 @@ Who gets what is found once for a topic, and remembered by ``Channels``.
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from logstore.broker.channel import Channels
 from logstore.broker.channel_route import Route
@@ -36,7 +36,7 @@ _NOTHING: Final = Unsafe()
 _OWN: Final = b"$"  # how the server's own topics begin
 
 # Runs the first in another thread, then the second, with what it gave, in the sessions' own.
-Work = Callable[[Callable[[], object], Callable[[object], object]], object]
+Work = Callable[[Callable[[], Any], Callable[[Any], None]], object]
 
 
 class Sent(NamedTuple):

@@ -1,0 +1,129 @@
+"""Where the clients of one node come in: the ports of its doors, and what is said where one can't
+be had.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from logstore.doors import ENTRANCES, SOCKETS, Entrance
+from logstore.errors import Failed
+from logstore.protocols.house import House
+from logstore.protocols.session import Doorway
+from logstore.server import Server
+
+if TYPE_CHECKING:
+    from logstore.certificates import Certificates
+
+log: Final = logging.getLogger("logstore.node")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the doors are to be."""
+
+    host: str
+    ports: Mapping[str, int]  # by the entrance's name; 0: any free one, -1 or absent: none
+    # Entrances whose port nobody has chosen: where it is in use, the others are served without.
+    by_default: frozenset[str] = frozenset()
+    exposed: bool = False  # strangers reach them: should the last user go, nobody comes in
+
+
+# Where the entrances of the doors are, by their names, in the order of the table.
+Addresses = Mapping[str, tuple[str, int]]
+
+
+class NodeEntrances:
+    """Of one process, as it begins to listen."""
+
+    def __init__(
+        self, listen: Listen, server: Server, house: House, tls: "Certificates | None"
+    ) -> None:
+        self._listen = listen
+        self._server = server
+        self._house = house
+        self._tls = tls
+
+    def open(self, refused: Mapping[str, str]) -> Addresses:
+        """``refused``: why some doors are not to be opened, by their names.
+
+        Raises Failed where there is no door left for anyone.
+        """
+        wanted = [it for it in ENTRANCES if self._wants(it, refused)]
+        doorways = {it.door.name: it.door for it in wanted}
+        opened = self._house.doorways
+        opened.update({name: door.open(self._house) for name, door in doorways.items()})
+        found = {it.name: self._open(it, opened[it.door.name]) for it in wanted}
+        addresses = {name: it for name, it in found.items() if it is not None}
+        if not wanted:
+            raise Failed(
+                f"{self._house.path}: no door is left to serve it by: the port of each "
+                f"is -1, or needs tls.cert"
+            )
+        if not addresses:
+            options = ", ".join(f"--{it.name}-port ({it.port_setting})" for it in wanted)
+            raise Failed(
+                f"{self._house.path}: no door is left to serve it by: the default ports "
+                f"are in use, by another server perhaps; choose with {options}"
+            )
+        return addresses | self._open_sockets()
+
+    def _open_sockets(self) -> dict[str, tuple[str, int]]:
+        """Ports for WebSocket connections alone. Raises Failed where one can't be had."""
+        found: dict[str, tuple[str, int]] = {}
+        house, host = self._house, self._listen.host
+        for it in SOCKETS:
+            port: int = getattr(house.settings, it.port_setting.replace(".", "_"))
+            if port < 0 or it.door not in house.doorways:
+                continue
+            from logstore.protocols.http import doorway
+
+            try:
+                opened = doorway.open(house, only=it.door)
+                found[it.name] = self._server.listen(host, port, opened, None)
+            except OSError as error:
+                raise Failed(
+                    f"{host}:{port}: can't listen there: {error.strerror or error}; "
+                    f"choose with {it.port_setting} (-1: nowhere)"
+                ) from None
+        return found
+
+    def _wants(self, it: Entrance, refused: Mapping[str, str]) -> bool:
+        """Raises Failed where somebody has chosen a port that can't be, or one for TLS, and there
+        is none.
+        """
+        if self._listen.ports.get(it.name, -1) < 0:
+            return False
+        if it.door.name in refused:
+            if it.name not in self._listen.by_default:
+                raise Failed(f"{it.port_setting} is set: {refused[it.door.name]}; leave it out")
+            return False
+        if it.tls and self._tls is None:
+            if it.name not in self._listen.by_default:
+                raise Failed(
+                    f"{it.port_setting} is set, and tls.cert is not: there is no TLS without"
+                )
+            return False
+        return True
+
+    def _open(self, it: Entrance, doorway: Doorway) -> tuple[str, int] | None:
+        """Where it listens; None: its port is another's, and nobody has asked for that one."""
+        host, port = self._listen.host, self._listen.ports[it.name]
+        try:
+            return self._server.listen(host, port, doorway, self._tls if it.tls else None)
+        except OSError as error:
+            number = error.errno or 0  # below 0: of a name that is not found
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+            if error.errno == errno.EADDRINUSE and it.name in self._listen.by_default:
+                log.warning(
+                    "%s:%d: no door for %s: %s; choose another with --%s-port (%s)",
+                    host, port, it.clients, reason, it.name, it.port_setting,
+                )  # fmt: skip
+                return None
+            raise Failed(
+                f"{host}:{port}: can't listen there: {reason}; choose with --host (listen.host) "
+                f"and --{it.name}-port ({it.port_setting}; -1: no door for {it.clients})"
+            ) from None
