@@ -194,3 +194,15 @@ export function csvField(value) {
   if (/^[=+\-@\t\r]/.test(text) && !/^-?\d+(\.\d+)?$/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/** How long the records of a topic stay, in words. */
+export function kept(it) {
+  const policies = String(it.cleanup_policy ?? "delete").split(",");
+  const words = [];
+  if (policies.includes("compact")) words.push("latest of each key");
+  if (policies.includes("delete")) {
+    const forever = it.retention_ms === null || it.retention_ms === undefined || Number(it.retention_ms) < 0;
+    words.push(forever ? "for ever" : span(Number(it.retention_ms)));
+  }
+  return words.join(", ");
+}

@@ -5,7 +5,7 @@ import { aside, button, commandLine, facts, h, named } from "../dom.js";
 import { column, plainTable } from "../list.js";
 import { ago, command, grouped, moment, size, visible } from "../texts.js";
 import { valueIn } from "../value.js";
-import { publish } from "./queues.js";
+import { publish } from "./publish.js";
 import { inVhost } from "./vhosts.js";
 
 /** `past`: it may be settled, and is looked for among all that is on disk. */

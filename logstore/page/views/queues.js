@@ -7,7 +7,8 @@ import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
 import { ago, command, counted, grouped, perSecond, rate, size, visible } from "../texts.js";
-import { chosen, inArguments, inVhost, tableOf, textOfTable, vhosts } from "./vhosts.js";
+import { publish } from "./publish.js";
+import { chosen, inArguments, inVhost, tableOf, vhosts } from "./vhosts.js";
 
 const TABS = [["messages", "Messages"], ["past", "Past"], ["consumers", "Consumers"], ["bindings", "Bindings"], ["details", "Details"], ["danger", "Danger"]];
 
@@ -268,27 +269,6 @@ function unbind(vhost, queue, it, done) {
       await ask("bindings", { method: "DELETE", query: { vhost }, body });
       done();
       return `Unbound queue ${visible(queue)} from exchange ${visible(it.source)}.`;
-    },
-  });
-}
-
-/** Publish to an exchange; the default one brings a message to the queue that its key names. */
-export function publish(vhost, exchange, key, given = {}) {
-  const direct = exchange === "";
-  form({
-    title: direct ? `Publish a message to queue ${visible(key)}` : `Publish a message to exchange ${visible(exchange)}`,
-    verb: "Publish",
-    fields: [
-      ...(direct ? [] : [{ name: "key", label: "Routing key", value: key, given: { maxlength: 255 } }]),
-      { name: "body", label: "Body", type: "textarea", value: given.body ?? "" },
-      { name: "encoding", label: "The body is", type: "select", value: given.encoding ?? "text", options: [["text", "text"], ["base64", "bytes in base64"]] },
-      { name: "properties", label: "Properties, in JSON", type: "textarea", rows: 2, value: textOfTable(given.properties ?? { delivery_mode: 2 }), help: "content_type, headers, priority, expiration, message_id, …" },
-    ],
-    act: async (it) => {
-      const told = await ask(path("exchanges", exchange, "publish"), { method: "POST", query: { vhost },
-        body: { key: direct ? key : it.key, properties: tableOf(it.properties), body: it.body, encoding: it.encoding } });
-      if (told.refused) throw new Error("the queue is full, and refuses it");
-      return told.routed ? "Published a message." : "Published a message; no binding takes it anywhere, so that it is gone.";
     },
   });
 }

@@ -6,7 +6,7 @@ import { column, plainTable } from "../list.js";
 import { to } from "../router.js";
 import { ago, command, counted, grouped, moment, size, visible } from "../texts.js";
 import { plain, textOf, valueIn } from "../value.js";
-import { append } from "./topic.js";
+import { append } from "./append.js";
 
 export function show(view, topic, partition, offset) {
   const state = { form: null };

@@ -7,7 +7,7 @@ import { columnsOf, picture } from "../graph.js";
 import { column, plainTable } from "../list.js";
 import { to } from "../router.js";
 import { command, counted, grouped, visible } from "../texts.js";
-import { publish } from "./queues.js";
+import { publish } from "./publish.js";
 import { chosen, inVhost, tableOf, vhosts } from "./vhosts.js";
 
 const TYPES = [["topic", "topic: by patterns of the key"], ["direct", "direct: by the key"], ["fanout", "fanout: to all"], ["headers", "headers: by the headers"]];

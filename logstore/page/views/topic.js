@@ -5,10 +5,10 @@ import { danger, form } from "../dialogs.js";
 import { aside, badge, button, dim, facts, h, link, named } from "../dom.js";
 import { column, number, plainTable } from "../list.js";
 import { go, to } from "../router.js";
-import { command, counted, grouped, moment, perSecond, size, visible } from "../texts.js";
+import { command, counted, grouped, kept, moment, perSecond, size, visible } from "../texts.js";
 import { changedSettings, settingColumns, settingsEmpty } from "./settings.js";
 import { timeOf } from "./records.js";
-import { kept } from "./topics.js";
+import { append } from "./append.js";
 
 const TABS = [["records", "Records"], ["partitions", "Partitions"], ["groups", "Groups"], ["routes", "Exchanges"], ["settings", "Settings"], ["danger", "Danger"]];
 
@@ -255,33 +255,6 @@ function remove(topic) {
       const told = await ask(path("topics", topic), { method: "DELETE" });
       go(to("topics"));
       return `Deleted topic ${topic} with ${counted(told.records, "record")}.`;
-    },
-  });
-}
-
-/** Append a record; given: what stands in the form at first. */
-export function append(topic, given = {}) {
-  form({
-    title: `Append a record to ${topic}`,
-    verb: "Append",
-    about: given.about,
-    fields: [
-      { name: "partition", label: "Partition", type: "number", value: given.partition ?? "", given: { min: 0 }, help: "Empty: chosen by the key." },
-      { name: "key", label: "Key", value: given.key ?? "", help: "Empty: none." },
-      { name: "value", label: "Value", type: "textarea", value: given.value ?? "" },
-      { name: "headers", label: "Headers", type: "textarea", rows: 2, value: given.headers ?? "", help: "A line each: name=value" },
-      { name: "none", label: "No value: a tombstone, by which compaction deletes the key", type: "checkbox", value: given.none },
-      { name: "encoding", label: "Key, value and headers are", type: "select", value: given.encoding ?? "text", options: [["text", "text"], ["base64", "bytes in base64"]] },
-    ],
-    act: async (it) => {
-      const headers = it.headers.split("\n").filter(Boolean).map((line) => {
-        const [header, value] = line.split(/=(.*)/s);
-        return [header, value ?? null];
-      });
-      const told = await ask(path("topics", topic, "records"), { method: "POST", body: {
-        ...(it.partition === "" ? {} : { partition: Number(it.partition) }),
-        ...(it.key === "" ? {} : { key: it.key }), value: it.none ? null : it.value, headers, encoding: it.encoding } });
-      return `Appended a record to topic ${topic}: partition ${told.partition}, offset ${told.offset}.`;
     },
   });
 }

@@ -5,7 +5,7 @@ import { form } from "../dialogs.js";
 import { button, h, link, named } from "../dom.js";
 import { column, number } from "../list.js";
 import { go, to } from "../router.js";
-import { command, counted, rate, size, span, visible } from "../texts.js";
+import { command, counted, kept, rate, size, visible } from "../texts.js";
 
 export async function show(view) {
   if (view.names.length > 0) {
@@ -33,18 +33,6 @@ export async function show(view) {
     ],
     empty: ["There is no topic yet. Create one here, or on the command line:", command("logstore", "topic", "create", ["orders"], "--partitions", 3)],
   });
-}
-
-/** How long records stay, in words. */
-export function kept(it) {
-  const policies = String(it.cleanup_policy ?? "delete").split(",");
-  const words = [];
-  if (policies.includes("compact")) words.push("latest of each key");
-  if (policies.includes("delete")) {
-    const forever = it.retention_ms === null || it.retention_ms === undefined || Number(it.retention_ms) < 0;
-    words.push(forever ? "for ever" : span(Number(it.retention_ms)));
-  }
-  return words.join(", ");
 }
 
 function create() {
