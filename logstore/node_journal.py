@@ -3,7 +3,9 @@
 It is opened by a worker, when somebody has something to tell it, or to read in it, first.
 """
 
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from logstore.broker.transacting.telling import Telling
 from logstore.clock import now_ms
@@ -12,6 +14,8 @@ from logstore.log import Log
 from logstore.node_queues import NodeQueues
 from logstore.protocols.house import Work
 from logstore.turn import Turn
+
+log: Final = logging.getLogger("logstore.node")
 
 Then = Callable[[Telling | LogstoreError], None]
 
@@ -56,6 +60,13 @@ class NodeJournal:
         self._telling = telling
         for then in waiting:
             then(telling)
+
+    def trim(self) -> None:
+        """What is below its recovery point, and is not needed, goes. In a worker."""
+        try:
+            self._queues.trim_journal()
+        except LogstoreError as error:  # the next one tries again
+            log.warning("the journal can't be trimmed: %s", error)
 
     def close(self) -> None:
         """Nobody is told any more what is safe."""

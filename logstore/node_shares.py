@@ -114,7 +114,9 @@ class NodeShares:
         from logstore.broker.shared.kept import TrimmedTelling
         from logstore.broker.shared.shares import Shares
 
-        self._telling = TrimmedTelling(telling, lambda: self._work(self._trim, lambda _: None))
+        self._telling = TrimmedTelling(
+            telling, lambda: self._work(self._journal.trim, lambda _: None)
+        )
         shares = self._shares = Shares(found, self)
         self._end_news = self._topics.tell(shares.topics_changed)
         shares.forget_topics()
@@ -192,13 +194,6 @@ class NodeShares:
     def _look(self) -> None:
         if self._shares is not None and not self._over:
             self._shares.look_at_times()
-
-    def _trim(self) -> None:
-        """What is below the journal's recovery point, and is not needed, goes."""
-        try:
-            self._queues.trim_journal()
-        except LogstoreError as error:  # the next one tries again
-            log.warning("the journal can't be trimmed: %s", error)
 
     def close(self) -> None:
         """What members have is available to the next process."""

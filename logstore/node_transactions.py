@@ -279,17 +279,10 @@ class NodeTransactions:
             self._alarm_trim.set(self._ticks_ms + TRIM_EVERY_MS)
 
     def _trim(self) -> None:
-        self._work(self._trimmed, self._trim_done)
+        self._work(self._journal.trim, self._trim_done)
 
     def _trim_done(self, _: object) -> None:
         self._trimming = False
-
-    def _trimmed(self) -> None:
-        """What is below the journal's recovery point, and is not needed, goes."""
-        try:
-            self._queues.trim_journal()
-        except LogstoreError as error:  # the next one tries again
-            log.warning("the journal can't be trimmed: %s", error)
 
     def close(self) -> None:
         """What is not decided stays open: the next process goes on with it."""

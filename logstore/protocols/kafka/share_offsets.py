@@ -6,7 +6,7 @@ groups without members, and durable when they are answered.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.access import audit
 from logstore.access.resources import DESCRIBE, GROUP, READ
@@ -104,6 +104,25 @@ def _named(
             yield topic.name, shares.partitions(asked.group_id, topic_id)
 
 
+class _Refused(NamedTuple):
+    """Why nothing of a group is changed."""
+
+    code: int
+    message: str
+
+
+def _of_empty(client: KafkaClient, group: str) -> Steps:
+    """Shares, of a group whose offsets may be changed; or _Refused."""
+    try:
+        shares = yield from _shares(client)
+        _check(client, shares, group, empty=True)
+    except Refusal as refusal:
+        return _Refused(group_code(refusal.error), refusal.message)
+    except LogstoreError as error:
+        return _Refused(code_of(error), str(error))
+    return shares
+
+
 class _Ends:
     """Where logs end: of one topic at a time, looked up by a worker, since it may have many."""
 
@@ -191,15 +210,9 @@ class _Changes:
 def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
     """Key 91. Durable when answered."""
     group = request.group_id
-    try:
-        shares = yield from _shares(client)
-        _check(client, shares, group, empty=True)
-    except Refusal as refusal:
-        return alter_messages.Response(
-            error_code=group_code(refusal.error), error_message=refusal.message
-        )
-    except LogstoreError as error:
-        return alter_messages.Response(error_code=code_of(error), error_message=str(error))
+    shares = yield from _of_empty(client, group)
+    if isinstance(shares, _Refused):
+        return alter_messages.Response(error_code=shares.code, error_message=shares.message)
     changes, topics = _Changes(), []
     for asked in request.topics:
         topic = _topic(client, READ, asked.topic_name)
@@ -261,15 +274,9 @@ def _fail(
 def delete(client: KafkaClient, version: int, request: delete_messages.Request) -> Steps:
     """Key 92. Durable when answered."""
     group = request.group_id
-    try:
-        shares = yield from _shares(client)
-        _check(client, shares, group, empty=True)
-    except Refusal as refusal:
-        return delete_messages.Response(
-            error_code=group_code(refusal.error), error_message=refusal.message
-        )
-    except LogstoreError as error:
-        return delete_messages.Response(error_code=code_of(error), error_message=str(error))
+    shares = yield from _of_empty(client, group)
+    if isinstance(shares, _Refused):
+        return delete_messages.Response(error_code=shares.code, error_message=shares.message)
     changes, topics = _Changes(), []
     for asked in request.topics:
         topic = _topic(client, READ, asked.topic_name)
