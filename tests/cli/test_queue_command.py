@@ -186,11 +186,12 @@ def test_the_highest_priority_comes_first_and_the_rejected_go_elsewhere(both):
     both("queue", "declare", "dead")
     arguments = (
         "x-max-priority=5", "x-max-length=2", "x-overflow=reject-publish",
-        "x-dead-letter-exchange=", "x-dead-letter-routing-key=dead",
+        "x-dead-letter-exchange=", "x-dead-letter-routing-key=dead", "x-message-ttl=1h",
     )  # fmt: skip
     both("queue", "declare", "work", *(it for one in arguments for it in ("--argument", one)))
     described = json.loads(both("queue", "describe", "work", "--json").out)
     assert described["arguments"]["x-max-priority"] == 5
+    assert described["arguments"]["x-message-ttl"] == 3_600_000
     publish(both, "", "--key", "work", "--message", "low")
     publish(both, "", "--key", "work", "--message", "high", "--property", "priority=5")
     told = publish(both, "", "--key", "work", "--message", "more", code=1).err
