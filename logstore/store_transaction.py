@@ -287,20 +287,7 @@ class Transaction:
                 opening.when_open(self._queues.poke)
                 return opening
         groups = self._groups()
-        held = Held()
-        try:
-            for vhost, run in runs:
-                published = vhost.publish(run, held)
-                if published.error is not None:
-                    raise published.error
-                if published.rejected:
-                    raise Refused("a queue is full and takes no message of the transaction")
-            self._entries = [
-                (held.append(place, batch), numbers) for place, batch, numbers in batches
-            ]
-        except LogstoreError:
-            held.forget()
-            raise
+        held = self._brought(runs, batches)
         for consumer, those, ids in offsets:
             assert consumer.group is not None
             of_group = model.offsets(
@@ -321,6 +308,26 @@ class Transaction:
         in_line = model.commit(held, then)
         held.in_hand = in_line and self._queues.syncs_journal
         return None
+
+    def _brought(
+        self, runs: Sequence[tuple[Vhost, list[Any]]], batches: Sequence[_Encoded]
+    ) -> Held:
+        """What is published and appended. Raises what refuses a part of it: then all is undone."""
+        held = Held()
+        try:
+            for vhost, run in runs:
+                published = vhost.publish(run, held)
+                if published.error is not None:
+                    raise published.error
+                if published.rejected:
+                    raise Refused("a queue is full and takes no message of the transaction")
+            self._entries = [
+                (held.append(place, batch), numbers) for place, batch, numbers in batches
+            ]
+        except LogstoreError:
+            held.forget()
+            raise
+        return held
 
     def _runs(self, model: "Queues") -> Iterator[tuple[Vhost, list[Any]]]:
         """What is published, by virtual host, with where it goes."""

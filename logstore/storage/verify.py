@@ -280,13 +280,9 @@ def verify_segment(
                 sentence = f"at position {position}: offsets {end} to {batch.base_offset - 1}"
                 findings.append(Finding(stem + LOG, f"{sentence} are missing"))
                 transactions.break_off()
-            try:
-                batch.check()
-                newest = recorded(batch)
-            except CorruptBatch as error:
-                newest = latest(batch)
-                sentence = f"at position {position}: {error}"
-                findings.append(Finding(stem + LOG, sentence))
+            newest, wrong = _newest(batch)
+            if wrong is not None:
+                findings.append(Finding(stem + LOG, f"at position {position}: {wrong}"))
             seen.add(position, batch, newest)
             transactions.add(batch, stem + LOG)
             end = batch.next_offset
@@ -300,19 +296,38 @@ def verify_segment(
     findings += seen.wrong_headers(stem)
     if not is_whole:
         transactions.break_off()
-    try:
-        findings += seen.check(Index.load(files, stem, base_offset, 0), stem)
-        findings += _unusable(files, stem)
-        entries = AbortedIndex(files, stem).since(base_offset, below)
-        findings += [Finding(stem + TXNINDEX, it) for it in transactions.end_segment(entries)]
-    except CorruptBatch as error:
-        sentence = str(error).removeprefix(f"{stem}{TXNINDEX}: ")
-        findings.append(Finding(stem + TXNINDEX, sentence))
-    except OSError as error:
-        sentence = f"can't be read: {error.strerror}"
-        findings.append(Finding(stem + INDEX, sentence, derived=True))
+    findings += _of_indexes(files, stem, base_offset, below, seen, transactions)
     report = Report(stem + LOG, len(seen.positions), seen.records, seen.bytes, tuple(findings))
     return report, end if is_whole else None
+
+
+def _newest(batch: Batch) -> tuple[int, CorruptBatch | None]:
+    """The largest timestamp of its records, as far as that is told; and what is wrong with it."""
+    try:
+        batch.check()
+        return recorded(batch), None
+    except CorruptBatch as error:
+        return latest(batch), error
+
+
+def _of_indexes(
+    files: OpenFiles,
+    stem: str,
+    base_offset: int,
+    below: int,
+    seen: "_Seen",
+    transactions: TransactionsSeen,
+) -> Iterator[Finding]:
+    """What is wrong with the files beside a segment's log."""
+    try:
+        yield from seen.check(Index.load(files, stem, base_offset, 0), stem)
+        yield from _unusable(files, stem)
+        entries = AbortedIndex(files, stem).since(base_offset, below)
+        yield from (Finding(stem + TXNINDEX, it) for it in transactions.end_segment(entries))
+    except CorruptBatch as error:
+        yield Finding(stem + TXNINDEX, str(error).removeprefix(f"{stem}{TXNINDEX}: "))
+    except OSError as error:
+        yield Finding(stem + INDEX, f"can't be read: {error.strerror}", derived=True)
 
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:

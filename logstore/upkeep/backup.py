@@ -122,30 +122,7 @@ class _Backup:
         catalog = Catalog(self._disk, path, create=False, write=True, kinds=kinds)
         try:
             self._catalog, self._before = catalog, Before(self._directory)
-            states: dict[bytes, LogState] = {}
-            notes: dict[bytes, bytes] = {}
-            # The journal last: what it has decided is done in the copy, too, where it is missing.
-            for name, entry in sorted(catalog.entries(), key=lambda it: it[1].kind == JOURNAL.name):
-                for partition in range(entry.partitions):
-                    key = entry.log_key(partition)
-                    try:
-                        found, known, note = yield from self._copy_log(name, entry, partition)
-                        if entry.kind == JOURNAL.name:
-                            note = catalog.note(key)
-                            found = _replayed(catalog.log_state(key), found)
-                        else:
-                            found, note = self._note(name, entry, partition, note, known, found)
-                    except UnknownPartition:  # deleted since
-                        catalog.remove(entry.kind, name)
-                        break
-                    except StorageFull:
-                        raise
-                    except (Damaged, Failed) as error:
-                        self._leave_out(kinds[entry.kind].directory(name, partition), error)
-                        continue
-                    states[key] = found
-                    notes[key] = note
-                    self._tell_of_damage(name, entry, partition)
+            states, notes = yield from self._copy_logs()
             for (kind, name), damage in catalog.damaged_entries().items():
                 self._leave_out(kinds[kind].directory(name, 0), damage)
             catalog.buried(catalog.doomed())
@@ -156,6 +133,41 @@ class _Backup:
         self._disk.remove(path + LOCK_ENDING)
         yield self._noted(CATALOG)
         self._finish()
+        self._check_whole()
+
+    def _copy_logs(
+        self,
+    ) -> Generator[Copied, None, tuple[dict[bytes, LogState], dict[bytes, bytes]]]:
+        """Returns the states that the copies are in, and what is kept beside them."""
+        catalog, kinds = self._catalog, self._directory.kinds
+        states: dict[bytes, LogState] = {}
+        notes: dict[bytes, bytes] = {}
+        # The journal last: what it has decided is done in the copy, too, where it is missing.
+        for name, entry in sorted(catalog.entries(), key=lambda it: it[1].kind == JOURNAL.name):
+            for partition in range(entry.partitions):
+                key = entry.log_key(partition)
+                try:
+                    found, known, note = yield from self._copy_log(name, entry, partition)
+                    if entry.kind == JOURNAL.name:
+                        note = catalog.note(key)
+                        found = _replayed(catalog.log_state(key), found)
+                    else:
+                        found, note = self._note(name, entry, partition, note, known, found)
+                except UnknownPartition:  # deleted since
+                    catalog.remove(entry.kind, name)
+                    break
+                except StorageFull:
+                    raise
+                except (Damaged, Failed) as error:
+                    self._leave_out(kinds[entry.kind].directory(name, partition), error)
+                    continue
+                states[key] = found
+                notes[key] = note
+                self._tell_of_damage(name, entry, partition)
+        return states, notes
+
+    def _check_whole(self) -> None:
+        """Raises Failed where something was left out."""
         if self._left_out:
             folder, why = next(iter(self._left_out.items()))
             others = len(self._left_out) - 1
@@ -201,14 +213,8 @@ class _Backup:
         """Returns the state that the copy is in; and, of just before, that which the catalogue had,
         with what was kept beside the log.
         """
-        kind = self._directory.kinds[entry.kind]
-        folder = kind.directory(name, partition)
         self._directory.log(name, entry, partition)
-        if kind.folder and kind.folder not in self._folders:
-            self._disk.make_directory(os.path.join(self._target, kind.folder))
-            self._folders.append(kind.folder)
-        self._disk.make_directory(os.path.join(self._target, folder))
-        self._folders.append(folder)
+        folder = self._make_folder(name, entry, partition)
         while True:
             log = self._directory.log(name, entry, partition)
             # Now: what is removed of the log is known to what is kept beside it by then.
@@ -217,15 +223,12 @@ class _Backup:
             if safe < known.recovery_offset:  # it knows of what is not copied
                 key = entry.log_key(partition)
                 known, note = self._catalog.log_state(key), self._catalog.note(key)
-            start, bases, copied = min(log.start, safe), _bases(log), []
+            start, bases = min(log.start, safe), _bases(log)
+            copied: list[Copied] = []
+            state = replace(
+                known, start=start, recovery_offset=safe, recovery_base=start, recovery_position=0
+            )
             try:
-                state = replace(
-                    known,
-                    start=start,
-                    recovery_offset=safe,
-                    recovery_base=start,
-                    recovery_position=0,
-                )
                 for stem, base, upto in _parts(log, bases, start, safe):
                     end = next((it for it in bases if base < it < safe), safe)
                     if entry.kind == JOURNAL.name and not self._before.has(end):
@@ -260,6 +263,17 @@ class _Backup:
         ledger.load(self._catalog.note(key))
         state = self._catalog.log_state(key)
         return self._before.end(log, entry, partition, state.recovery_offset, ledger_of(ledger))
+
+    def _make_folder(self, name: str, entry: Entry, partition: int) -> str:
+        """That of a log, below the target."""
+        kind = self._directory.kinds[entry.kind]
+        folder = kind.directory(name, partition)
+        if kind.folder and kind.folder not in self._folders:
+            self._disk.make_directory(os.path.join(self._target, kind.folder))
+            self._folders.append(kind.folder)
+        self._disk.make_directory(os.path.join(self._target, folder))
+        self._folders.append(folder)
+        return folder
 
     def _copy_aborted(
         self, log: SegmentedLog, folder: str, base: int, end: int
