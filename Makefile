@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs bench crash transactions-kill clean lock wheels dist dist-try release-notes
+.PHONY: help demo quick test test-all test-page test-clients test-cluster cluster-kill lint docs reference bench crash transactions-kill clean lock wheels dist dist-try release-notes
 
 help:                 ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ lint: $(READY) docs   ## check style, types, import contracts and the links of t
 
 docs: $(READY)        ## build the site of the pages into build/site; a link that leads nowhere is an error
 	$(BIN)/mkdocs build --strict --quiet
+
+reference: $(READY)   ## write the pages of settings and commands anew, from the code
+	$(BIN)/python tests/docs/test_reference.py --write
 
 bench: $(READY)       ## answer every speed question; writes bench/RESULTS.md
 	$(BIN)/python -m bench

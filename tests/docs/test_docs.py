@@ -1,9 +1,11 @@
 """Every command in README.md and docs/ is run, and prints what the page says.
 
 So is Python in pages that say in a block of text behind it what it prints. A server that a page
-starts with `logstore serve &` has ports of its own choice: addresses are not compared.
+starts with `logstore serve &` has ports of its own choice, which take the places of the usual ones
+in what is run: addresses are not compared.
 
-`python tests/docs/test_docs.py --write` runs them and puts what was printed into the pages.
+`python tests/docs/test_docs.py --write [page.md ...]` runs them and puts what was printed into the
+pages.
 """
 
 import os
@@ -17,9 +19,10 @@ from pathlib import Path
 import pytest
 
 import logstore
-from logstore.doors import AMQP, DOORS, MQTT, RESP, STOMP
+from logstore.doors import AMQP, DOORS
 from logstore.protocols.http.entry.targets import is_of
 from logstore.protocols.http.routes import ROUTES
+from logstore.settings import STORE_SETTINGS
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +40,7 @@ VOLATILE = [
     (r"in \d+\.\d+ ?s\b(, [\d,]+ (records|messages)/s)?", "in <time>"),
     (r"(/\S*/)?logstore-data", "<data>"),
     (r'"/\S*/(tls/\S+)"', r'"<folder>/\1"'),
-    (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
+    (r"(127\.0\.0\.1|0\.0\.0\.0):\d+", r"\1:<port>"),
     (r"(pid )\d+", r"\1<pid>"),
 ]
 
@@ -53,7 +56,8 @@ def commands(block):
     return [part.split("\n", 1) for part in parts]
 
 
-SERVE = "logstore serve &"
+SERVE = re.compile(r"logstore serve(.*) &")
+USUAL_PORTS = [STORE_SETTINGS[it.port_setting].default for it in DOORS]
 
 
 class Shell:
@@ -66,7 +70,7 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOGSTORE_", "PYTEST_"))}
         self.environment = kept
         self.environment["PATH"] = f"{bin_folder}:{self.environment['PATH']}"
-        self.amqp = self.mqtt = self.stomp = self.redis = ""  # their ports
+        self.ports = {}  # usual port -> the server's
 
     def __enter__(self):
         return self
@@ -78,41 +82,38 @@ class Shell:
 
     def run(self, command):
         """What the command prints, standard error after standard output."""
-        if command == SERVE:
-            return self._serve()
+        if serve := SERVE.fullmatch(command):
+            return self._serve(serve[1].split())
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=self.environment, capture_output=True,
-            check=False, timeout=DEADLINE_S,
+            ["bash", "-c", self._to_the_server(command)], cwd=self.folder, env=self.environment,
+            capture_output=True, check=False, timeout=DEADLINE_S,
         )  # fmt: skip
         return shown((done.stdout + done.stderr).decode())
 
-    def _serve(self):
+    def _serve(self, options):
         ports = [word for door in DOORS for word in (f"--{door.name}-port", "0")]
         self.server = subprocess.Popen(
-            [Path(sys.executable).with_name("logstore"), "serve", *ports],
+            [Path(sys.executable).with_name("logstore"), "serve", *options, *ports],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         lines = [self.server.stdout.readline() for _ in DOORS]
-        self.amqp = lines[DOORS.index(AMQP)].split(":")[-1].strip()
-        self.mqtt = lines[DOORS.index(MQTT)].split(":")[-1].strip()
-        self.stomp = lines[DOORS.index(STOMP)].split(":")[-1].strip()
-        self.redis = lines[DOORS.index(RESP)].split(":")[-1].strip()
+        its = [int(re.search(r":(\d+)/?$", line)[1]) for line in lines]
+        self.ports = dict(zip(USUAL_PORTS, its, strict=True))
         return "".join(lines)
 
+    def _to_the_server(self, text):
+        """The text with the ports of the server, where it has those that are usual."""
+        for usual, port in self.ports.items():
+            text = re.sub(rf'(127\.0\.0\.1(:|", )|\bport=|-p ){usual}\b', rf"\g<1>{port}", text)
+        return text
+
     def run_python(self, code):
-        """What it prints; clients of the doors' usual ports find the server."""
-        code = (
-            code.replace(
-                'ConnectionParameters("127.0.0.1")',
-                f'ConnectionParameters("127.0.0.1", {self.amqp})',
-            )
-            .replace('("127.0.0.1", 1883)', f'("127.0.0.1", {self.mqtt})')
-            .replace('("127.0.0.1", 61613)', f'("127.0.0.1", {self.stomp})')
-            .replace("Redis(port=6379", f"Redis(port={self.redis}")
-        )
+        """What it prints."""
+        usual = STORE_SETTINGS[AMQP.port_setting].default
+        code = code.replace('Parameters("127.0.0.1")', f'Parameters("127.0.0.1", {usual})')
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            [sys.executable, "-c", self._to_the_server(code)], cwd=self.folder,
+            env=self.environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
         )  # fmt: skip
         assert done.stderr == ""
         return shown(done.stdout)
@@ -214,6 +215,17 @@ def test_the_page_on_tests_names_every_fixture():
         assert f"`{name}" in page, name
 
 
+def test_the_tests_that_a_page_shows_pass(tmp_path):
+    page = (REPOSITORY / "docs" / "how-to" / "use-it-in-tests.md").read_text()
+    [(code, told)] = re.findall(
+        r"^```python\n(.*?)^```\n.*?^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "test_events.py").write_text(code)
+    with Shell(tmp_path) as shell:
+        printed = shell.run("pytest -q -p no:cacheprovider test_events.py")
+    assert steady(printed) == steady(told)
+
+
 def test_the_page_on_asyncio_shows_the_example_as_it_is():
     page = (REPOSITORY / "docs" / "asyncio.md").read_text()
     assert (REPOSITORY / "examples" / "web" / "fast.py").read_text() in blocks(page, "python")
@@ -300,18 +312,22 @@ def write():
     """Put what the commands print now into the pages."""
     import tempfile
 
-    for page in PAGES:
-        text = page.read_text()
+    names = sys.argv[sys.argv.index("--write") + 1 :]  # of pages; else all
+    for page in [it for it in PAGES if it.name in names or not names]:
+        text, done = page.read_text(), 0  # up to where it is written
         with tempfile.TemporaryDirectory() as name, Shell(in_a_clone(Path(name))) as shell:
             for language, what, expected in runs(text):
                 run = shell.run if language == "console" else shell.run_python
                 printed = run(what).replace(name + "/", "/home/you/")
+                for usual, port in shell.ports.items():
+                    printed = re.sub(rf"(0\.0\.[01]:){port}\b", rf"\g<1>{usual}", printed)
                 before, after = (
                     f"$ {what}\n{it}" if language == "console" else f"{what}```\n\n```text\n{it}"
                     for it in (expected, printed)
                 )
-                assert before in text
-                text = text.replace(before, after, 1)
+                at = text.index(before, done)
+                text = text[:at] + after + text[at + len(before) :]
+                done = at + len(after)
         page.write_text(text)
 
 
