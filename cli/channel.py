@@ -140,7 +140,7 @@ def subscribe(
             metavar="PLACE",
             rich_help_panel=INPUT,
             help="Where to begin in channels that keep a history: earliest, an offset, a time, or"
-            " -N for the last N messages; defaults to new messages only.",
+            " -N for the last N messages; defaults to latest, new messages only.",
         ),
     ] = None,
     max_: Max = None,
@@ -202,13 +202,13 @@ class _Heard(NamedTuple):
         return as_line(facts).encode() + b"\n"
 
 
-def _where(text: str) -> str:
-    """A place as CHANNEL.READ takes it. Another text is a usage error."""
+def _where(text: str) -> str | None:
+    """A place as CHANNEL.READ takes it; None: behind the past. Another text is a usage error."""
     if re.fullmatch(r"-\d{1,18}", text, re.ASCII):
         return text
     place = place_option(text, "--from")
     if place == "latest":
-        raise typer.BadParameter("latest is where it begins without --from", param_hint="'--from'")
+        return None
     return EPOCH.isoformat() if place == "earliest" else str(place)
 
 

@@ -485,7 +485,7 @@ class Rewrite:
         try:
             self._do(Trying(work))
         except Damaged:
-            if list(map(_place, self._log.segments())) == list(map(_place, before)):
+            if list(map(_extent, self._log.segments())) == list(map(_extent, before)):
                 raise
             return result  # whoever writes the log has rewritten them meanwhile
         tried = self._tried
@@ -679,7 +679,7 @@ class Rewrite:
             )  # fmt: skip
 
 
-def _place(segment: SegmentFacts) -> tuple[int, int, int]:
+def _extent(segment: SegmentFacts) -> tuple[int, int, int]:
     return segment.base_offset, segment.end_offset, segment.bytes
 
 

@@ -178,8 +178,18 @@ def test_a_past_that_is_not_there(keeping):
     assert "offset 99 is above the end" in run(
         keeping, "subscribe", "orders.eu", "--from", "99", code=1
     )
-    for place, why in (("soon", "is not a time"), ("latest", "where it begins without --from")):
-        assert why in run(keeping, "subscribe", "orders.eu", "--from", place, code=2)
+    assert "is not a time" in run(keeping, "subscribe", "orders.eu", "--from", "soon", code=2)
+
+
+def test_latest_is_what_there_is_without_a_place(keeping):
+    words = ("subscribe", "news", "--from", "latest", "--max", "1")
+    with subprocess.Popen(
+        [COMMAND, "channel", *words, "--data", keeping.data], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as listening:  # fmt: skip
+        assert listening.stderr.readline() == "listening to news\n"
+        run(keeping, "publish", "news", "new")
+        assert listening.stdout.read() == "new\n"
 
 
 def test_mistakes_are_one_line(server, tmp_path):
