@@ -7,7 +7,7 @@ import typer
 
 from .ends import put, tell
 from .options import HERE, UPKEEP, Data, Json
-from .show import as_json, counted, size
+from .show import as_json, counted, number, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,5 +56,5 @@ def _report(did: str, copied: "Iterable[Copied]", source: str, target: str, *, j
     if json_:
         put(as_json({"files": len(files), "bytes": bytes_, "linked": linked, "target": target}))
         return
-    links = f", {linked:,} of them linked" if linked else ""
+    links = f", {number(linked)} of them linked" if linked else ""
     tell(f"{did} {source} to {target}: {counted(len(files), 'file')}{links}, {size(bytes_)}")

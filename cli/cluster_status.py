@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .ends import put
-from .show import as_json, counted, facts, size, table
+from .show import as_json, counted, facts, number, size, table
 from .times import iso
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _facts(it: Row) -> "Iterable[tuple[str, str | None]]":
         yield "the group", it["group_failure"]
     yield "behind", f"{size(it['bytes'])} in {counted(it['appends'], 'append')}"
     yield "stalls", f"{it['stalled']} now; {it['stalls']} before, {it['stalled_s']:.1f} s in all"
-    yield "unread facts", f"{it['facts_unread']:,}"
+    yield "unread facts", number(it["facts_unread"])
     if it["facts_failure"] is not None:
         yield "facts", it["facts_failure"]
 

@@ -1,5 +1,6 @@
 """``logstore consume``: records to standard output, as far as somebody reads them."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -9,6 +10,7 @@ import typer
 
 from .options import (
     HERE,
+    TIMES,
     At,
     Bootstrap,
     Format,
@@ -51,6 +53,8 @@ _NOT_SHARED = {
     "partition": "--partition",
     "on_damage": "--on-damage",
     "on_out_of_range": "--on-out-of-range",
+    "to": "--to",
+    "key": "--key",
 }
 SHARED_PLACES = ("earliest", "latest")  # where a share group begins
 
@@ -82,11 +86,24 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="The place to begin at: earliest, latest, an offset or a time"
-            " (2013-01-05T00:00Z, @1357344000, -1h). With --group, this option counts only"
-            " in partitions where the group has committed nothing yet.",
+            help="The place to begin at: earliest, latest, an offset or a time. With"
+            " --group, this option counts only in partitions where the group has committed nothing"
+            f" yet. {TIMES}",
         ),
     ] = "earliest",
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="The place before which to stop in each partition: latest, an offset or a time;"
+            f" defaults to the end of the topic. {TIMES}",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Print only records with this key."),
+    ] = None,
     max_: Annotated[
         int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many records.")
     ] = None,
@@ -129,10 +146,13 @@ def consume(
     Stops at the end of the topics, unless --follow is given.
 
     $ logstore consume flights --group billing --follow
-    $ logstore consume flights --from -1h --format '{timestamp} {key} {value}'
+    $ logstore consume flights --from -1h --to now --key N14228 --format csv:timestamp,value
     """
     lines = format_option(format_)
     start, damage = place_option(from_, "--from"), damage_option(on_damage)
+    end = None if to is None else place_option(to, "--to")
+    if follow and end is not None:
+        raise typer.BadParameter("does not go with --follow", param_hint="'--to'")
     if len(set(topics)) < len(topics):
         raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
 
@@ -157,11 +177,15 @@ def consume(
         )
         return
 
+    from .group_note import note_for
     from .output import Output
     from .stop import Stop
 
+    note = note_for(group, topics, from_ if _is_given(ctx, "from_") else None)
     with Stop() as stop, data.reach_group(group) as store:
         output = Output(stop)
+        if note is not None:
+            note.look(store)
         with store.consumer(
             *topics,
             group=group,
@@ -171,10 +195,16 @@ def consume(
             on_damage=damage,
             on_out_of_range=on_out_of_range.value,
             isolation=isolation.value,
+            end=end,
         ) as consumer:
-            print_records(consumer, lines, output, stop, records_max=max_, follow=follow)
+            printed = print_records(
+                consumer, lines, output, stop,
+                key=None if key is None else os.fsencode(key), records_max=max_, follow=follow,
+            )  # fmt: skip
         output.check()
         stop.check()
+        if note is not None:
+            note.tell(printed)
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
@@ -188,30 +218,38 @@ def print_records(
     output: "Output",
     stop: "Stop",
     *,
+    key: bytes | None,
     records_max: int | None,
     follow: bool,
-) -> None:
-    """Until the end, the maximum, a signal or the reader's going away.
+) -> int:
+    """Until the end, the maximum, a signal or the reader's going away. Returns how many.
 
-    The consumer's position is then after the last record that was printed whole, so that closing
-    it commits just that.
+    ``key``: only those with this one. The consumer's position is then after the last record that
+    was printed whole, so that closing it commits just that.
     """
-    left = records_max
-    while left != 0 and not stop.asked:
-        count = POLL_RECORDS_MAX if left is None else min(left, POLL_RECORDS_MAX)
+    lines.begin(output)
+    printed = 0
+    while printed != records_max and not stop.asked:
+        left = None if records_max is None else records_max - printed
+        count = POLL_RECORDS_MAX if left is None or key is not None else min(left, POLL_RECORDS_MAX)
         records = consumer.poll(count, timeout_s=POLL_S)
         if not records:
             # A group's partitions may still be on their way here from another consumer.
             if (not follow and consumer.ended) or output.abandoned():
-                return
+                break
             continue
-        printed = lines.write(records, output)
-        if printed < len(records):
-            give_back(consumer, records[printed:])
-            return
-        if left is not None:
-            left -= printed
-        records.clear()  # they may be large, and the next ones come before this is a name for them
+        wanted = records if key is None else [it for it in records if it.key == key][:left]
+        written = lines.write(wanted, output)
+        printed += written
+        if written < len(wanted):
+            give_back(consumer, records[records.index(wanted[written]) :])
+            break
+        if wanted and written == left:
+            give_back(consumer, records[records.index(wanted[-1]) + 1 :])
+        # They may be large, and the next ones come before these are names for them.
+        records.clear()
+        wanted.clear()
+    return printed
 
 
 def give_back(consumer: "Source", records: "Sequence[Record]") -> None:

@@ -7,7 +7,7 @@ full. A fact that is not known yet is a dash.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from .show import counted, size
+from .show import counted, number, size, span
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 UNKNOWN: Final = "-"
@@ -67,9 +67,9 @@ def _head(overview: Facts) -> Iterator[Line]:
     yield [Piece("  ".join(known), DIM)]
 
 
-def _more(number: int) -> Iterator[Line]:
-    if number > 0:
-        yield [Piece(f"  and {number:,} more", DIM)]
+def _more(left: int) -> Iterator[Line]:
+    if left > 0:
+        yield [Piece(f"  and {number(left)} more", DIM)]
 
 
 def _flows(overview: Facts) -> Iterator[Line]:
@@ -155,28 +155,14 @@ def spark(values: Sequence[float | None]) -> str:
     )
 
 
-def span(seconds: float) -> str:
-    """``3 d 4 h``, ``12 min``: the largest unit, and the next one where it is small."""
-    left = max(int(seconds), 0)
-    for (unit, length), below in zip(_UNITS, (*_UNITS[1:], None), strict=True):
-        if left >= length or below is None:
-            number, rest = divmod(left, length)
-            more = rest // below[1] if below is not None and number < 10 else 0
-            return f"{number} {unit}" + (f" {more} {below[0]}" if below and more else "")
-    raise AssertionError("seconds have no unit below")
+def grouped(count: Any) -> str:  # noqa: ANN401  a number, as a number or as a text
+    return UNKNOWN if count is None else number(_whole(count))
 
 
-_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-
-
-def grouped(number: Any) -> str:  # noqa: ANN401  a number, as a number or as a text
-    return UNKNOWN if number is None else f"{_whole(number):,}"
-
-
-def _whole(number: Any) -> int:  # noqa: ANN401
-    if isinstance(number, str):
-        return int(number)
-    return round(number or 0)
+def _whole(count: Any) -> int:  # noqa: ANN401
+    if isinstance(count, str):
+        return int(count)
+    return round(count or 0)
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from logstore.records.record import Headers, Message
 
-from .lines import BadLine, Parsed, Wanted, messages
+from .lines import BadLine, Parsed, Wanted, messages, there_are
 from .times import CachedTimestamps
 
 Row = Any  # a struct with the attributes f0, f1, ... for the fields that are wanted
@@ -145,19 +145,17 @@ class JsonLines:
         except RecursionError:
             raise ValueError("not JSON that can be read: nested too deeply") from None
         except msgspec.ValidationError:  # well-formed so far, but not what was asked for
-            missing = self._missing(line)
-            raise ValueError(
-                f"the field {missing!r} is missing" if missing else "not a JSON object"
-            ) from None
+            raise ValueError(self._missing(line) or "not a JSON object") from None
         except ValueError as error:
-            raise ValueError(f"not JSON: {_reason(error, line)}") from None
+            raise ValueError(f"not JSON: {reason_of(error, line)}") from None
 
     def _missing(self, line: bytes) -> str | None:
         try:
             names = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         except ValueError:
             return None
-        return next((name for name in self._attribute if name not in names), None)
+        missing = next((name for name in self._attribute if name not in names), None)
+        return None if missing is None else f"the field {missing!r} is missing{there_are(names)}"
 
     def _moment(self, raw: bytes, name: str) -> int:
         value = _decoded(raw, name)
@@ -192,10 +190,11 @@ def _decoded(raw: bytes, name: str) -> Any:  # noqa: ANN401
     try:
         return msgspec.json.decode(raw)
     except ValueError as error:
-        raise ValueError(f"the field {name!r} is not JSON: {_reason(error, raw)}") from None
+        raise ValueError(f"the field {name!r} is not JSON: {reason_of(error, raw)}") from None
 
 
-def _reason(error: ValueError, raw: bytes) -> str:
+def reason_of(error: ValueError, raw: bytes) -> str:
+    """Why this is no JSON, in few words."""
     if isinstance(error, UnicodeDecodeError):
         return "a text is not UTF-8"
     # The decoder calls half a pair an end that came too early, or a wrong escape.

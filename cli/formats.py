@@ -24,13 +24,17 @@ Columns = Mapping[str, tuple[bytes, Callable[[Any], Iterable[object]]]]
 
 
 def renderer(format_: str) -> Renderer:
-    """For ``raw``, ``hex``, ``json`` or a template. Raises ValueError for any other text."""
+    """For ``raw``, ``hex``, ``json`` or a template. Raises ValueError for any other text.
+
+    Rows of CSV are made by ``csv_lines``.
+    """
     if format_ in NAMED:
         return NAMED[format_]
     if "{" not in format_:
+        names = (*NAMED, "csv")
         raise ValueError(
-            f"{format_!r} is neither {', '.join(NAMED)} nor a template"
-            " like '{partition} {offset} {key} {value}'" + nearest(format_, NAMED)
+            f"{format_!r} is neither {', '.join(names)} nor a template"
+            " like '{partition} {offset} {key} {value}'" + nearest(format_, names)
         )
     return template(format_)
 

@@ -9,7 +9,7 @@ import typer
 from .command import OUTPUT, Group
 from .ends import put, say, tell
 from .login_options import Client
-from .options import HERE, At, Bootstrap, Json, place_option
+from .options import HERE, TIMES, At, Bootstrap, Json, place_option
 from .show import as_json, facts, table
 from .times import iso
 
@@ -145,7 +145,7 @@ def reset_offsets(
             "--to",
             rich_help_panel=OUTPUT,
             metavar="PLACE",
-            help="The place to move the group to: earliest, latest, an offset or a time.",
+            help=f"The place to move the group to: earliest, latest, an offset or a time. {TIMES}",
         ),
     ] = None,
     out_of_range: Annotated[

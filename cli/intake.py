@@ -22,7 +22,7 @@ from logstore.records.record import Message
 from .ends import CommandFailed, Stopped, say
 from .lines import BadLine, LineInput, Parsed
 from .progress import Progress
-from .show import counted, size
+from .show import counted, number, size
 from .site import Sink
 from .stop import Stop
 
@@ -51,6 +51,7 @@ class Input:
         # A regular file's lines stand on a disk already, and all of them are there: a batch is
         # better full than early.
         self.live = not stat.S_ISREG(facts.st_mode)
+        self.typed = os.isatty(self._fd)
         if stat.S_ISFIFO(facts.st_mode) and platforms.PIPE_SIZE.there:
             # Fewer and larger reads; the system may allow less, and then it stays as it is.
             with contextlib.suppress(OSError):
@@ -165,6 +166,7 @@ class Intake:
         *,
         topic: str,
         partition: int | None = None,
+        partitions: int = 0,
         bad_lines: Skipped | None = None,
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
@@ -172,7 +174,9 @@ class Intake:
         noun: str = "record",
         policies: str = "skip or dead-letter",
     ) -> None:
-        """``bad_lines``: None ends the run at the first of them. ``clock`` counts seconds.
+        """``partition``: where all go; None leaves it to each message, which may ask for one of
+        the topic's ``partitions``, and else to its key. ``bad_lines``: None ends the run at the
+        first of them. ``clock`` counts seconds.
 
         ``did``, ``noun``, ``policies`` of --on-error: what is said at the end.
         """
@@ -181,7 +185,7 @@ class Intake:
         self._lines = lines
         self._sink = sink
         self._topic = topic
-        self._partition = partition
+        self._partition, self._partitions = partition, partitions
         self._bad_lines = bad_lines
         self._on_bad: Callable[[BadLine], None] = bad_lines or stop_at
         self._progress = progress
@@ -212,7 +216,7 @@ class Intake:
         if ended is None:
             say(
                 f"{self._done()} ({size(self._bytes)} read in {seconds:.2f} s,"
-                f" {rate:,.0f} {self._noun}s/s)"
+                f" {number(rate)} {self._noun}s/s)"
             )
         if self._bad_lines is not None and self._bad_lines.count:
             say(str(self._bad_lines))
@@ -265,14 +269,25 @@ class Intake:
     def _send(self, parsed: Parsed, count: int | None = None) -> None:
         messages, at = parsed.messages[:count], 0
         while at < len(messages):
+            end, partition = self._alike(parsed, at, len(messages))
+            whole = at == 0 and end == len(messages)
             try:
-                self._sink.send_many(messages[at:] if at else messages, self._partition)
-                return
+                self._sink.send_many(messages if whole else messages[at:end], partition)
+                at = end
             except InvalidRecord as error:  # none of them was taken
-                self._sink.send_many(messages[at : at + error.index], self._partition)
+                self._sink.send_many(messages[at : at + error.index], partition)
                 at += error.index
                 self._on_bad(BadLine(parsed.numbers[at], str(error), parsed.raws[at]))
                 at += 1
+
+    def _alike(self, parsed: Parsed, at: int, end: int) -> tuple[int, int | None]:
+        """Up to where messages from ``at`` on go to the same partition, and which that is."""
+        if self._partition is not None or not parsed.partitions:
+            return end, self._partition
+        asked, upto = parsed.partitions[at], at + 1
+        while upto < end and parsed.partitions[upto] == asked:
+            upto += 1
+        return upto, asked if asked is not None and 0 <= asked < self._partitions else None
 
     def _push(self) -> None:
         self._sink.push()

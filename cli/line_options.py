@@ -36,14 +36,24 @@ HeaderField = Annotated[
 ]
 
 
-def input_format(noun: str) -> Any:  # noqa: ANN401  typer's own
-    """``--format``; ``noun``: what a line becomes the body of."""
+class ProducedFormat(StrEnum):
+    """The same, of records alone."""
+
+    AUTO = InputFormat.AUTO.value
+    RAW = InputFormat.RAW.value
+    JSON = InputFormat.JSON.value
+    CSV = InputFormat.CSV.value
+    RECORD = "record"
+
+
+def input_format(noun: str, more: str = "") -> Any:  # noqa: ANN401  typer's own
+    """``--format``; ``noun``: what a line becomes the body of. ``more``: on other formats."""
     return typer.Option(
         "--format",
         rich_help_panel=INPUT,
         help=f"The format of the input. raw: each line is a {noun}, unchanged, with any carriage"
         " return; json: each line is an object; csv: the first row names the columns, each further"
-        " row becomes an object; auto: raw or json, by the first line.",
+        f" row becomes an object; {more}auto: raw or json, by the first line.",
     )
 
 

@@ -15,6 +15,8 @@ from logstore.records.record import Headers, Message
 # Far over what topics take (max.message.bytes: 1 MiB by default); a file without line ends must
 # not end up in memory.
 LINE_BYTES_MAX = 64 << 20
+# Of the fields of a line in which one is missing: enough to see what the line is.
+NAMES_SHOWN, NAME_CHARACTERS_SHOWN = 30, 60
 
 
 class BadLine(NamedTuple):
@@ -37,6 +39,7 @@ class Parsed(NamedTuple):
     numbers: Sequence[int]  # messages[i] came from the line numbers[i], whose bytes are raws[i]
     raws: Sequence[bytes]
     bad: list[BadLine]
+    partitions: Sequence[int | None] = ()  # messages[i] asks for partitions[i], where they ask
 
     def then(self, other: "Parsed") -> "Parsed":
         """What these lines and those behind them came to."""
@@ -45,6 +48,7 @@ class Parsed(NamedTuple):
             (*self.numbers, *other.numbers),
             (*self.raws, *other.raws),
             self.bad + other.bad,
+            (*self.partitions, *other.partitions),
         )
 
 
@@ -64,6 +68,16 @@ class Wanted:
         """The names of all fields, each once."""
         named = (self.key_field, self.timestamp_field, self.value_field, *self.header_fields)
         return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def there_are(names: Iterable[str]) -> str:
+    """What to add to "the field 'k' is missing": the names that there are, or the first of them."""
+    every = list(names)
+    shown = [it[:NAME_CHARACTERS_SHOWN] for it in every[:NAMES_SHOWN]]
+    more = f" and {len(every) - len(shown)} more" if len(every) > len(shown) else ""
+    if not every:
+        return "; the line has no fields"
+    return f"; there {'is' if len(every) == 1 else 'are'} {', '.join(shown)}{more}"
 
 
 class Parser(Protocol):

@@ -64,6 +64,9 @@ class Where(Protocol):
         """Another data directory, configured alike."""
 
 
+# For the help of every option that takes a time.
+TIMES = "A time is 2013-01-05T00:00 (UTC without a zone), @1357344000, -1h or now."
+
 # As DataDir.check_own takes it: of commands that can ask the cluster itself, and that can not.
 TOPICS = "topics and groups", "say --bootstrap CLUSTER"
 UPKEEP = "topics and queues", "use its own tools"
@@ -428,9 +431,10 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="The form in which a record is printed: raw (its value), json, hex, or a template"
-        " such as '{partition} {offset} {key} {value}'; fields: topic partition offset"
-        " timestamp timestamp_ms key value headers.",
+        help="The form in which a record is printed: raw (its value), json (read by produce"
+        " --format record), hex, csv (csv:key,value prints these fields alone), or a template such"
+        " as '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
+        " timestamp_ms key value headers.",
     ),
 ]
 

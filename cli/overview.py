@@ -8,7 +8,7 @@ import typer
 from .command import OUTPUT, Command, Group
 from .ends import put
 from .options import HERE, Data, Json
-from .show import as_json, counted, facts, size, table
+from .show import as_json, counted, facts, number, size, table
 from .times import iso
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ def status(
                 ("schema", found.schema),
                 ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "nobody now"),
                 *_of_cluster(found),
-                ("topics", f"{found.topics:,}"),
-                ("partitions", f"{found.partitions:,}"),
-                ("offsets", f"{found.offsets:,}"),
+                ("topics", number(found.topics)),
+                ("partitions", number(found.partitions)),
+                ("offsets", number(found.offsets)),
                 ("size", size(found.bytes)),
-                ("groups", f"{found.groups:,}"),
+                ("groups", number(found.groups)),
                 *_users(found),
                 *_queues(found),
                 *_waiting(data, found),
@@ -162,13 +162,13 @@ def _ready(data: "DataDir", *, json_: bool) -> None:
 
 
 def _users(found: "Status") -> list[tuple[str, str]]:
-    return [("users", f"{found.users:,}")] if found.users else []
+    return [("users", number(found.users))] if found.users else []
 
 
 def _queues(found: "Status") -> list[tuple[str, str]]:
     if not found.queues:
         return []
-    return [("queues", f"{found.queues:,}, with {counted(found.messages, 'message')}")]
+    return [("queues", f"{number(found.queues)}, with {counted(found.messages, 'message')}")]
 
 
 def _open_transactions(data: "DataDir", found: "Status") -> list[dict[str, object]]:

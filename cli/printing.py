@@ -15,6 +15,7 @@ import msgspec
 
 from logstore.records.record import Record
 
+from .csv_lines import csv_head, csv_rows, is_csv, quoted
 from .formats import renderer
 from .output import Output
 
@@ -30,7 +31,13 @@ class Lines:
     def __init__(self, format_: str) -> None:
         """Raises ValueError as ``renderer`` does."""
         self._format = format_
-        self._render = renderer(format_)
+        self._csv = is_csv(format_)
+        self._render = csv_rows(format_) if self._csv else renderer(format_)
+
+    def begin(self, output: Output) -> None:
+        """Write what stands before the first record: of CSV, the row that names the columns."""
+        if self._csv:
+            output.write_whole(csv_head(self._format))
 
     def write(self, records: Sequence[Record], output: Output) -> int:
         """How many of them were written to their last byte; as ``Output.write``."""
@@ -77,6 +84,9 @@ class Lines:
         token = secrets.token_hex(12).encode()  # which nothing else in the line holds
         if self._format == "hex":
             return token, token.hex().encode(), lambda: (it.hex().encode() for it in _cut(data))
+        if self._csv:
+            to_quote = token + b","
+            return to_quote, b'"' + to_quote + b'"', lambda: quoted(_cut(data))
         if self._format != "json":
             return token, token, lambda: _cut(data)
         if _is_text(data):

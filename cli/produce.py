@@ -11,7 +11,15 @@ import typer
 
 from .command import INPUT, OUTPUT
 from .ends import say
-from .line_options import File, HeaderField, InputFormat, Progress, field, input_format
+from .line_options import (
+    File,
+    HeaderField,
+    InputFormat,
+    ProducedFormat,
+    Progress,
+    field,
+    input_format,
+)
 from .line_options import header as header_option
 from .options import HERE, At, Bootstrap, Where
 
@@ -36,14 +44,21 @@ class Compression(StrEnum):
 def produce(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
     file: File = None,
-    format_: Annotated[InputFormat, input_format("value")] = InputFormat.AUTO,
+    format_: Annotated[
+        ProducedFormat,
+        input_format(
+            "value",
+            "record: each line is a record as consume --format json prints it, with key, value,"
+            " headers, timestamp, and partition if the topic has that partition; ",
+        ),
+    ] = ProducedFormat.AUTO,
     key_field: Annotated[str | None, field("--key-field", "the record's key")] = None,
     timestamp_field: Annotated[
         str | None,
         field(
             "--timestamp-field",
-            "the record's timestamp: ISO 8601, or a number since 1970 in seconds, milliseconds,"
-            " microseconds or nanoseconds, told apart by its size",
+            "the record's timestamp: ISO 8601 (UTC without a zone), or a number since 1970 in"
+            " seconds, milliseconds, microseconds or nanoseconds, told apart by its size",
         ),
     ] = None,
     value_field: Annotated[
@@ -119,8 +134,8 @@ def produce(
     """
     wanted = wanted_of(key_field, timestamp_field, value_field, header, header_field, key)
     if tombstone:
-        of_input = file or wanted.fields or on_error or dead_letter or format_ != InputFormat.AUTO
-        if wanted.key is None or of_input:
+        formed = format_ is not ProducedFormat.AUTO
+        if wanted.key is None or file or wanted.fields or on_error or dead_letter or formed:
             raise typer.BadParameter("--tombstone needs --key KEY, and reads no input")
         _append_tombstone(data, topic, wanted, partition)
         return
@@ -144,12 +159,13 @@ def produce(
         stop = stack.enter_context(Stop())
         source = stack.enter_context(Input(file, stop))
         store = stack.enter_context(data.reach("write"))
-        rows = format_ is InputFormat.CSV
+        rows = format_ is ProducedFormat.CSV
         bad_lines = None if policy == "stop" else Skipped(rows=rows)
         if dead_letter is not None:
             bad_lines = DeadLetters(store.producer(dead_letter), dead_letter, topic, rows=rows)
+        its = store.topic(topic)
         if partition is not None:
-            store.topic(topic).partition(partition)  # or it is known too late
+            its.partition(partition)  # or it is known too late
         batches = {} if batch_bytes is None else {"batch_bytes": batch_bytes}
         sink = store.producer(topic, compression=codec, **batches)
         Intake(
@@ -158,8 +174,9 @@ def produce(
             sink,
             topic=topic,
             partition=partition,
+            partitions=len(its.partitions),
             bad_lines=bad_lines,
-            progress=progress_for(progress, source.size),
+            progress=progress_for(progress, source.size, typed=source.typed),
         ).run()
 
 
@@ -201,21 +218,30 @@ def wanted_of(
     )
 
 
-def chooser(format_: InputFormat, wanted: "Wanted") -> "Callable[[bytes], Parser]":
+def chooser(format_: str, wanted: "Wanted") -> "Callable[[bytes], Parser]":
+    """``format_``: an InputFormat or a ProducedFormat."""
     from .fields import BOM, JsonLines
     from .lines import RawLines
+    from .record_lines import RecordLines
     from .rows import CsvRows
 
-    if format_ is InputFormat.RAW and wanted.fields:
+    if format_ == InputFormat.RAW and wanted.fields:
         raise typer.BadParameter("raw lines have no fields: use --format json or csv")
+    if format_ == ProducedFormat.RECORD and (wanted.fields or wanted.key is not None):
+        raise typer.BadParameter(
+            "lines of --format record have a key, a value, headers and a timestamp of their own:"
+            " leave out --key, --key-field, --value-field, --header-field and --timestamp-field"
+        )
 
     def choose(first_line: bytes) -> "Parser":
-        if format_ is InputFormat.CSV:
+        if format_ == ProducedFormat.RECORD:
+            return RecordLines(wanted)
+        if format_ == InputFormat.CSV:
             return CsvRows(wanted)
-        by_looks = format_ is InputFormat.AUTO and first_line.removeprefix(BOM).lstrip().startswith(
+        by_looks = format_ == InputFormat.AUTO and first_line.removeprefix(BOM).lstrip().startswith(
             b"{"
         )
-        if format_ is InputFormat.JSON or wanted.fields or by_looks:
+        if format_ == InputFormat.JSON or wanted.fields or by_looks:
             return JsonLines(wanted)
         return RawLines(wanted)
 

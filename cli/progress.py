@@ -113,11 +113,24 @@ class Bar(Progress):
             self._bar = None
 
 
+def is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def progress_for(
-    wanted: bool | None, bytes_total: int | None, noun: str = "record", did: str = "acknowledged"
+    wanted: bool | None,
+    bytes_total: int | None,
+    noun: str = "record",
+    did: str = "acknowledged",
+    *,
+    typed: bool = False,
 ) -> Progress:
-    """``wanted``: None leaves it to whether a person is watching. ``noun``: what is counted."""
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    if wanted is False or (wanted is None and not watched):
+    """``wanted``: None leaves it to whether a person is watching. ``noun``: what is counted.
+
+    ``typed``: a person types the input, and a bar would be drawn over it.
+    """
+    watched = is_watched()
+    if wanted is False or (wanted is None and (typed or not watched)):
         return Progress()
     return Bar(bytes_total, noun, did) if watched else Lines(noun, did)

@@ -96,7 +96,7 @@ def publish(
         else:
             Intake(
                 source, LineInput(choose), sink, topic=exchange or "queues",
-                progress=progress_for(progress, source.size, "message"),
+                progress=progress_for(progress, source.size, "message", typed=source.typed),
                 did="published", noun="message", policies="skip",
                 bad_lines=None if on_error == "stop" else Skipped(rows=format_ == "csv"),
             ).run()  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 
 from .command import INPUT, OUTPUT
 from .ends import CommandFailed, Stopped, say
-from .options import HERE, Data, moment_option, pairs
+from .options import HERE, TIMES, Data, moment_option, pairs
 from .queueing import Vhost, queues_of
 from .show import counted
 
@@ -68,7 +68,7 @@ def browse(
             metavar="TIME|POSITION",
             rich_help_panel=INPUT,
             help="The position of the first message, such as 17, or 4:17 for priority 4; or a"
-            " time, for messages published at that time or later.",
+            f" time, for messages published at that time or later. {TIMES}",
         ),
     ] = None,
     to: Annotated[
@@ -77,7 +77,7 @@ def browse(
             "--to",
             metavar="TIME|POSITION",
             rich_help_panel=INPUT,
-            help="The position or time before which to stop.",
+            help=f"The position or time before which to stop. {TIMES}",
         ),
     ] = None,
     only: Annotated[
@@ -161,7 +161,7 @@ def replay(
             rich_help_panel=INPUT,
             help="The time or offset to begin at; defaults to the first message kept. An offset"
             " such as 17, or 4:17, belongs to one priority: messages of other priorities"
-            " are left out.",
+            f" are left out. {TIMES}",
         ),
     ] = None,
     to: Annotated[
@@ -171,7 +171,7 @@ def replay(
             metavar="TIME|OFFSET",
             rich_help_panel=INPUT,
             help="The time or offset before which to stop; defaults to the last message at the"
-            " start of the replay.",
+            f" start of the replay. {TIMES}",
         ),
     ] = None,
     only: Annotated[

@@ -1,15 +1,18 @@
 """``logstore replay``: a topic's past again, to standard output or into another topic."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .line_options import Progress
 from .options import (
     HERE,
+    TIMES,
     At,
     Bootstrap,
     Format,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from logstore.broker.reading import OnDamage
     from logstore.records.record import Record
 
+    from .pace import Pace
     from .site import Site
     from .stop import Stop
 
@@ -41,7 +45,7 @@ def replay(
         typer.Option(
             "--from",
             metavar="TIME",
-            help="The time to begin at; defaults to the topic's first record.",
+            help=f"The time to begin at; defaults to the topic's first record. {TIMES}",
         ),
     ] = None,
     to: Annotated[
@@ -49,7 +53,7 @@ def replay(
         typer.Option(
             "--to",
             metavar="TIME",
-            help="The time before which to stop; defaults to the end of the topic.",
+            help=f"The time before which to stop; defaults to the end of the topic. {TIMES}",
         ),
     ] = None,
     into: Annotated[
@@ -84,6 +88,7 @@ def replay(
         ),
     ] = Timestamps.KEEP,
     format_: Format = "raw",
+    progress: Progress = None,
     on_damage: OnDamageOption = "stop",
     bootstrap: Bootstrap = None,
     data: At = HERE,
@@ -109,15 +114,20 @@ def replay(
 
     from .copying import Copy
     from .output import Output
+    from .pace import latest_of, pace_for
     from .stop import Stop
 
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         same_store = into is not None and into_data is None
         store = stack.enter_context(data.reach("write" if same_store else "read"))
-        past = _past(store, topic, from_ms, to_ms, speed, stop, damage)
+        pace = pace_for(progress, speed, lambda: latest_of(store, topic, to_ms))
+        past = stack.enter_context(
+            closing(pace.through(_past(store, topic, from_ms, to_ms, speed, stop, pace, damage)))
+        )
         if into is None:
             output = Output(stop)
+            lines.begin(output)
             for records in past:
                 if lines.write(records, output) < len(records):
                     break
@@ -138,10 +148,12 @@ def _past(
     to_ms: int | None,
     speed: float,
     stop: "Stop",
+    pace: "Pace",
     on_damage: "OnDamage",
-) -> "Iterator[list[Record]]":
+) -> "Generator[list[Record]]":
+    sleep = partial(pace.slept, stop.sleep)
     past = store.replay(
-        topic, from_ms=from_ms, to_ms=to_ms, speed=speed, sleep=stop.sleep, on_damage=on_damage
+        topic, from_ms=from_ms, to_ms=to_ms, speed=speed, sleep=sleep, on_damage=on_damage
     )
     for records in past:  # the waiting ends when a signal comes
         stop.check()

@@ -8,7 +8,7 @@ import msgspec
 from logstore.records.record import Message
 
 from .ends import CommandFailed
-from .lines import BadLine, Parsed, Wanted
+from .lines import BadLine, Parsed, Wanted, there_are
 from .times import CachedTimestamps
 
 BOM = "\ufeff"  # spreadsheets write it in front of UTF-8
@@ -108,7 +108,7 @@ class CsvRows:
             raise ValueError("the first row names a column twice")
         for name in self._wanted.fields:
             if name not in position:
-                raise ValueError(f"no column {name!r} in the first row; there are {', '.join(row)}")
+                raise ValueError(f"no column {name!r} in the first row{there_are(columns)}")
         self._columns, self._position = columns, position
 
     def _message(self, row: list[str]) -> Message:

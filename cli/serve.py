@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperOption
 
 from .command import CONNECTION, Command
-from .ends import CommandFailed, say, tell
+from .ends import CommandFailed, ReaderGone, say, tell
 from .options import HERE, Data
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _serve(
     context: typer.Context, host: str | None, data: "DataDir", config: "Config", stop: "Stop"
 ) -> None:
     from logstore.doors import ENTRANCES
-    from logstore.node import Node, allow_many_files
+    from logstore.node import STOP_WITHIN_S, Node, allow_many_files
     from logstore.node_entrances import Listen
     from logstore.settings import STORE_SETTINGS
     from logstore.supervisor import Supervisor
@@ -237,17 +237,21 @@ def _serve(
     with data.open("write", create=True, config=config) as store:
         if first is not None:
             first.add_to(store)
-        node = Node(store, listen, supervisor, cluster)
+
+        def stops() -> None:
+            _tell_end(f"stopping {data}: requests under way have up to {STOP_WITHIN_S:.0f} s")
 
         def ready(addresses: "Addresses") -> None:
             done_waiting()
             _tell_ready(str(data), addresses)
 
         try:
+            node = Node(store, listen, supervisor, cluster, stops)
             node.run(ready, lambda: stop.asked)
         finally:
             supervisor.waited_for()  # until the process ends
             stop.hear()  # one more ends nothing half-way
+    _tell_end(f"stopped {data}")
 
 
 def _cluster(config: "Config", data: "DataDir") -> "ClusterSettings | None":
@@ -286,6 +290,12 @@ def _tell_ready(data: str, addresses: "Addresses") -> None:
         if socket.name in addresses:
             host, port = addresses[socket.name]
             tell(f"serving {data}: {socket.clients} at {host}:{port}")
+
+
+def _tell_end(line: str) -> None:
+    """Say how far the end is; the server ends as well if no one reads its output any more."""
+    with suppress(ReaderGone, CommandFailed):
+        tell(line)
 
 
 def _place(it: "Entrance", host: str, port: int) -> str:

@@ -108,6 +108,7 @@ def _print(
     follow: bool,
 ) -> None:
     """Until the end, the maximum, a signal or the reader's going away."""
+    lines.begin(output)
     left = records_max
     while left != 0 and not stop.asked:
         records = member.get(RECORDS_MAX if left is None else min(left, RECORDS_MAX), POLL_S)

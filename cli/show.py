@@ -12,21 +12,34 @@ from itertools import zip_longest
 from typing import Final
 
 Cell = str | int | None
+# Heads of columns that say how many. What else is a number, such as an offset, may be typed again.
+COUNTED = frozenset((
+    "added", "appends", "bindings", "bytes", "changed", "consumers", "elements", "evicted",
+    "exchanges", "expired", "expiring", "hits", "keys", "lag", "members", "messages", "misses",
+    "offsets", "partitions", "queues", "ready", "records", "segments", "subscribers",
+    "subscriptions", "there", "unacked", "waiting",
+))  # fmt: skip
 UNITS = ("KiB", "MiB", "GiB", "TiB")
 COLUMN_MIN: Final = 10  # a column of texts is made no narrower, however small the terminal
 BREAKS: Final = " .,:;/=-_"  # behind these a cell is continued on the next line, if it has some
+_SPANS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """The heads in capitals, then the rows; numbers to the right, ``-`` for what is not there.
 
     On a terminal that is too narrow, long texts go on below, within their column.
+    Under one of COUNTED, numbers have separators.
     """
     numeric = [
         bool(rows) and all(isinstance(row[n], int | None) for row in rows)
         for n in range(len(heads))
     ]
-    cells = [[head.upper() for head in heads], *([_text(cell) for cell in row] for row in rows)]
+    counts = [head in COUNTED for head in heads]
+    cells = [
+        [head.upper() for head in heads],
+        *([_cell(*it) for it in zip(row, counts, strict=True)] for row in rows),
+    ]
     widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
     columns = _columns()
     if columns is not None:
@@ -78,14 +91,20 @@ def broken(text: str, width: int) -> Iterator[str]:
 
 
 def facts(pairs: Sequence[tuple[str, Cell]]) -> str:
-    """One ``name  value`` a line."""
+    """One ``name  value`` a line; numbers as in a table."""
     width = max(len(name) for name, _ in pairs)
-    return "".join(f"{name.ljust(width)}  {_text(value)}\n" for name, value in pairs)
+    return "".join(
+        f"{name.ljust(width)}  {_cell(value, name in COUNTED)}\n" for name, value in pairs
+    )
 
 
 def names(texts: Sequence[str]) -> str:
     """One a line."""
     return "".join(f"{_text(text)}\n" for text in texts)
+
+
+def _cell(cell: Cell, counts: bool) -> str:
+    return number(cell) if counts and isinstance(cell, int) else _text(cell)
 
 
 def _text(cell: Cell) -> str:
@@ -102,9 +121,25 @@ def size(count: int) -> str:
     return f"{count / 1024**power:.1f} {UNITS[power - 1]}"
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def number(count: float) -> str:
+    """A number for people that says how many: ``2,000``."""
+    return f"{round(count):,}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
     """``1 record``, ``2,000 records``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    return f"{number(count)} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def span(seconds: float) -> str:
+    """``3 d 4 h``, ``12 min``: the largest unit, and the next one where it is small."""
+    left = max(int(seconds), 0)
+    for (unit, length), below in zip(_SPANS, (*_SPANS[1:], None), strict=True):
+        if left >= length or below is None:
+            whole, rest = divmod(left, length)
+            more = rest // below[1] if below is not None and whole < 10 else 0
+            return f"{whole} {unit}" + (f" {more} {below[0]}" if below and more else "")
+    raise AssertionError("seconds have no unit below")
 
 
 def text_or_base64(name: str, data: bytes | None) -> dict[str, object]:

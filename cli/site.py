@@ -173,6 +173,7 @@ class Site(Protocol):
         on_damage: "OnDamage" = "stop",
         on_out_of_range: "OnOutOfRange" = "stop",
         isolation: "Isolation" = "committed",
+        end: "Start | None" = None,
     ) -> Source: ...
     def replay(
         self,

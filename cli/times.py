@@ -30,7 +30,7 @@ EARLY_MS = 946_684_800_000  # 2000-01-01T00:00Z
 
 MOMENT_FORMS = (
     "a date (2013-01-05), a date and time (2013-01-05T00:00Z), @1357344000 (seconds, or"
-    " milliseconds, microseconds, nanoseconds, by the size of the number), or -1h, -30m, -2d"
+    " milliseconds, microseconds, nanoseconds, by the size of the number), -1h, -30m, -2d, or now"
 )
 
 
@@ -81,6 +81,8 @@ def moment_ms(text: str, now_ms: int) -> int:
 
     Raises ValueError, whose text says what is taken.
     """
+    if text == "now":
+        return now_ms
     if match := _AGO.fullmatch(text):
         return now_ms - int(match[1]) * _AGO_MS[match[2]]
     if (moment := _text_ms(text)) is None:

@@ -8,7 +8,7 @@ import typer
 from .command import Command, Group
 from .ends import put, tell
 from .login_options import Client
-from .options import HERE, At, Bootstrap, Json, Settings, place_option, topic_settings
+from .options import HERE, TIMES, At, Bootstrap, Json, Settings, place_option, topic_settings
 from .show import as_json, counted, facts, size, table
 from .times import iso
 from .topic_route import route, routes, unroute
@@ -140,7 +140,8 @@ def trim(
         typer.Option(
             "--before",
             metavar="PLACE",
-            help="The place before which records are deleted: latest, an offset or a time.",
+            help="The place before which records are deleted: latest, an offset or a time."
+            f" {TIMES}",
         ),
     ],
     partition: Annotated[

@@ -10,7 +10,7 @@ import typer
 from .command import INPUT
 from .either import store_or_server
 from .ends import put, tell
-from .options import HERE, Data, DataDir, Json, place_option
+from .options import HERE, TIMES, Data, DataDir, Json, place_option
 from .queueing import Vhost, shown
 from .show import as_json, table
 from .times import EPOCH, MILLISECOND
@@ -159,7 +159,7 @@ def route(
             "--from",
             metavar="PLACE",
             rich_help_panel=INPUT,
-            help="The place to begin at: earliest, latest, an offset or a time.",
+            help=f"The place to begin at: earliest, latest, an offset or a time. {TIMES}",
         ),
     ] = "earliest",
     vhost: Vhost = "/",

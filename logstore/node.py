@@ -61,14 +61,16 @@ class Node:
         listen: Listen,
         supervisor: Supervisor | None = None,
         cluster: "ClusterSettings | None" = None,
+        stops: Callable[[], None] = lambda: None,
     ) -> None:
         """``supervisor`` is told how it goes. ``cluster``: what clients see is there, and not in
-        the store.
+        the store. ``stops`` is called from within as soon as the end is asked for.
         """
         self._store = store.internals()
         self._listen = listen
         self._supervisor = Supervisor({}) if supervisor is None else supervisor
         self._cluster = cluster
+        self._stops = stops
         self._workers = ThreadPoolExecutor(WORKERS, "worker")
         self._cluster_workers = ThreadPoolExecutor(CLUSTER_WORKERS, "cluster")
         self._stopping: asyncio.Event
@@ -158,6 +160,7 @@ class Node:
             self._supervisor.ready(self._status(addresses))
             self._supervisor.watch(loop.call_later)
             await self._stopping.wait()
+            self._stops()
         finally:
             self._supervisor.stopping()
             try:

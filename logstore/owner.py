@@ -38,6 +38,19 @@ class Owner:
         return " of another pid namespace (another container)" if self.is_elsewhere else ""
 
 
+def in_the_way(owner: Owner | None) -> str:
+    """Who keeps others from writing a store, and what they can do; None: it had gone again."""
+    if owner is None:
+        return "was written by another process, which has ended meanwhile: try again"
+    if not owner.endpoints:
+        return (
+            f"written by {owner}: wait for it, stop it, or open the store for reading; run "
+            f"`logstore serve` first: then commands share the store"
+        )
+    doors = ", ".join(f"{name} {address}" for name, address in owner.endpoints.items())
+    return f"written by {owner}: connect to it ({doors}), stop it, or open the store for reading"
+
+
 def pid_namespace() -> int:
     """The namespace that this process's number is of; 0 where that can't be told."""
     try:

@@ -365,6 +365,7 @@ class Store:
         on_out_of_range: OnOutOfRange = "stop",
         auto_commit: bool = True,
         isolation: Isolation = "committed",
+        end: Start | None = None,
     ) -> Consumer:
         """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
 
@@ -390,12 +391,15 @@ class Store:
         ``isolation``: ``"committed"`` leaves out what aborted transactions have written, and waits
         for those that are open (KIP-98); with ``"uncommitted"`` all comes as it stands there.
 
+        ``end``: each partition is read up to this offset, or up to its first record of this time or
+        later, without that record. Not with ``follow``.
+
         Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
         GroupBusy where clients of a server consume as the group.
         """
         wish = Wish(
             topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit,
-            isolation,
+            isolation, end,
         )  # fmt: skip
         return self._consumer(wish, OWN_THREADS)
 

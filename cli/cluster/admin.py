@@ -12,6 +12,7 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     ConfigSource,
+    ListOffsetsResultInfo,
     NewPartitions,
     NewTopic,
     OffsetSpec,
@@ -212,6 +213,11 @@ class Admin:
         offset = self._offsets(topic, [number], spec)[number]
         return None if offset < 0 else offset
 
+    def latest_timestamp(self, topic: str, numbers: Collection[int]) -> int:
+        """The largest of these partitions' records (ms); -1 without any."""
+        found = self._answers(topic, numbers, OffsetSpec.max_timestamp())
+        return max((found(number).timestamp for number in numbers), default=-1)
+
     def _offsets(self, topic: str, numbers: Collection[int], spec: OffsetSpec) -> dict[int, int]:
         offset = self._asked(topic, numbers, spec)
         return {number: offset(number) for number in numbers}
@@ -220,16 +226,23 @@ class Admin:
         self, topic: str, numbers: Collection[int], spec: OffsetSpec
     ) -> Callable[[int], int]:
         """What gives the offset of a partition. All are asked for at once."""
+        found = self._answers(topic, numbers, spec)
+        return lambda number: int(found(number).offset)
+
+    def _answers(
+        self, topic: str, numbers: Collection[int], spec: OffsetSpec
+    ) -> Callable[[int], ListOffsetsResultInfo]:
+        """What gives the answer for a partition. All are asked for at once."""
         wanted = {TopicPartition(topic, number): spec for number in numbers}
         futures = self._client.list_offsets(wanted, request_timeout=ANSWER_S) if wanted else {}
         by_number = {place.partition: future for place, future in futures.items()}
 
-        def offset(number: int) -> int:
+        def found(number: int) -> ListOffsetsResultInfo:
             doing = f"find offsets of {topic}-{number}"
-            found: int = answer(by_number[number], self.address, doing).offset
-            return found
+            answered: ListOffsetsResultInfo = answer(by_number[number], self.address, doing)
+            return answered
 
-        return offset
+        return found
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Those below the offset of each partition."""

@@ -182,6 +182,10 @@ class Cluster:
             for number, it in self.partitions(name).items()
         ]
 
+    def latest_timestamp(self, name: str) -> int:
+        """The largest timestamp of a topic's records (ms); -1 without any. Raises UnknownTopic."""
+        return self.admin.latest_timestamp(name, range(self._facts(name).partitions))
+
     def partitions(self, name: str) -> dict[int, Partition]:
         """Each partition's offsets. Raises UnknownTopic."""
         found = self.partitions_or_errors(name)
@@ -241,6 +245,7 @@ class Cluster:
         on_damage: OnDamage = "stop",
         on_out_of_range: OnOutOfRange = "stop",
         isolation: Isolation = "committed",
+        end: Start | None = None,
     ) -> ClusterConsumer:
         """As Store.consumer.
 
@@ -265,6 +270,7 @@ class Cluster:
             follow=follow,
             on_out_of_range=on_out_of_range,
             isolation=isolation,
+            end=end,
         )
 
     def share_member(

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.committed import Isolation
-from logstore.broker.start import Held, OnOutOfRange, Start, committed_offset, offset_of
+from logstore.broker.start import Held, OnOutOfRange, Start, committed_offset, end_of, offset_of
 from logstore.errors import Failed, Fenced, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.records.record import Record
@@ -48,8 +48,10 @@ class ClusterConsumer:
         follow: bool,
         on_out_of_range: OnOutOfRange = "stop",
         isolation: Isolation = "committed",
+        end: Start | None = None,
     ) -> None:
-        """``member``: share the topics of ``places`` with the group's other members.
+        """``member``: share the topics of ``places`` with the group's other members. ``end``: as
+        Store.consumer has it.
 
         Raises OffsetOutOfRange, UnknownTopic.
         """
@@ -64,6 +66,8 @@ class ClusterConsumer:
         self._handed: dict[TopicPartition, int] = {}  # what is done when the next is asked for
         self._committed: dict[TopicPartition, int] = {}
         self._at_end: set[TopicPartition] = set()
+        self._end = end
+        self._ends: dict[TopicPartition, int] = {}  # where reading ends, if it is to
         self._assigned = False
         self._assignments = 0  # how often it has changed
         self._failure: LogstoreError | None = None
@@ -123,6 +127,8 @@ class ClusterConsumer:
         positions = {}
         for topic, number in places:
             partition = found[topic][number]
+            if self._end is not None:
+                self._ends[topic, number] = end_of(partition, self._end)
             committed = self._committed.get((topic, number))
             if committed is None:
                 positions[topic, number] = offset_of(partition, self._start)
@@ -214,9 +220,13 @@ class ClusterConsumer:
         """The record that it is; None where it only tells something. Raises LogstoreError."""
         error = message.error()
         if error is None:
-            place = place_of(message)
+            place, record = place_of(message), record_of(message)
+            if record.offset >= self._ends.get(place, record.offset + 1):
+                self._at_end.add(place)
+                self._consumer.pause([Place(*place)])
+                return None
             self._at_end.discard(place)
-            return record_of(message)
+            return record
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end.add(place_of(message))
         elif error.code() in OUT_OF_RANGE and message.topic() is not None:

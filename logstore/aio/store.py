@@ -24,7 +24,7 @@ from logstore.broker.committed import Isolation
 from logstore.broker.consuming import Wish
 from logstore.broker.reading import OnDamage
 from logstore.broker.rules import BATCH_BYTES
-from logstore.broker.start import OnOutOfRange, Starts
+from logstore.broker.start import OnOutOfRange, Start, Starts
 from logstore.clock import now_ms
 from logstore.config import Config
 from logstore.internals import Internals
@@ -146,6 +146,7 @@ class Store(Face[Behind]):
         on_out_of_range: OnOutOfRange = "stop",
         auto_commit: bool = True,
         isolation: Isolation = "committed",
+        end: Start | None = None,
     ) -> Consumer:
         """As Store.consumer, opened at its first use: that raises what the other does.
 
@@ -154,7 +155,7 @@ class Store(Face[Behind]):
         self._ground.checked()
         wish = Wish(
             topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit,
-            isolation,
+            isolation, end,
         )  # fmt: skip
         return Consumer(wish, self._ground)
 

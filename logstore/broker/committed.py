@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from logstore.aborted import AbortedBatches
+from logstore.broker.log_view import LogView
 from logstore.errors import Refused
-from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
+from logstore.log import ABORTED_MAX, Aborted, Extent, Log
 from logstore.records.batch import CONTROL, TRANSACTIONAL, Batch
 from logstore.records.encode import rebatched
 
@@ -30,59 +31,17 @@ def whole(log: Log) -> Log:
     return log.behind if isinstance(log, CommittedLog) else log
 
 
-class CommittedLog:
+class CommittedLog(LogView):
     """As Log; ``safe`` is what is stable of it. What is appended goes to the log itself."""
 
-    __slots__ = ("_log",)
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    @property
-    def behind(self) -> Log:
-        """The log itself."""
-        return self._log
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<committed of {self._log!r}>"
 
     @property
-    def name(self) -> str:
-        return self._log.name
-
-    @property
-    def start(self) -> int:
-        return self._log.start
-
-    @property
     def safe(self) -> int:
         return self._log.stable
-
-    @property
-    def stable(self) -> int:
-        return self._log.stable
-
-    @property
-    def end(self) -> int:
-        return self._log.end
-
-    @property
-    def notes(self) -> Notes | None:
-        return self._log.notes
-
-    @property
-    def done(self) -> int:
-        return self._log.done
-
-    @property
-    def synced(self) -> int:
-        return self._log.synced
-
-    def append(self, batch: Batch) -> int:
-        return self._log.append(batch)
-
-    def offset_of(self, mark: int) -> int:
-        return self._log.offset_of(mark)
 
     def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
         """As Log.read; batches of aborted transactions have no records."""
@@ -105,9 +64,6 @@ class CommittedLog:
         """As Log.aborted: nothing of any is there."""
         return ()
 
-    def where(self, offset: int) -> str:
-        return self._log.where(offset)
-
     def following(self, at: int) -> int | None:
         following = self._log.following(at)
         return None if following is None or following >= self.safe else following
@@ -115,27 +71,6 @@ class CommittedLog:
     def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
         """As Log.find; the record that is found may be one that is left out."""
         return min(self._log.find(timestamp_ms, damaged=damaged), self.safe)
-
-    def latest_timestamp(self) -> int:
-        return self._log.latest_timestamp()
-
-    def trim(self, before: int) -> None:
-        self._log.trim(before)
-
-    def wait(self, upto: int) -> None:
-        self._log.wait(upto)
-
-    def check_failure(self) -> None:
-        self._log.check_failure()
-
-    def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
-        self._log.sync_soon(hurry=hurry, always=always)
-
-    def show_soon(self) -> None:
-        self._log.show_soon()
-
-    def watch(self, wake: Wake) -> Wake:
-        return self._log.watch(wake)
 
 
 def _without(batches: Sequence[Batch], aborted: AbortedBatches) -> Sequence[Batch]:

@@ -304,6 +304,10 @@ class Consumer:
             reading = _Reading(place, at, chunks(log, place, at, self._skip))
         self._reading = None
         found = next(reading.chunks, None)
+        if found is not None and found.end > (safe := log.safe):  # its last batch is not all read
+            found = Chunk(
+                [it for it in found.records if it.offset < safe], found.begin, safe, False
+            )
         if found is not None and found.more:
             self._reading = _Reading(place, found.end, reading.chunks)
         return found

@@ -9,14 +9,17 @@ from logstore.broker.committed import Isolation, isolated
 from logstore.broker.consumer import Consumer
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import EmbeddedMember
+from logstore.broker.ended_log import EndedLog
 from logstore.broker.reading import OnDamage, skip_of
 from logstore.broker.sharing import Opened, Sharing
 from logstore.broker.start import (
     OnOutOfRange,
+    Start,
     Starts,
     check_offset,
     check_on_out_of_range,
     committed_offset,
+    end_of,
     offset_of,
 )
 from logstore.broker.topics import OpenedTopics
@@ -39,6 +42,24 @@ class Wish(NamedTuple):
     on_out_of_range: OnOutOfRange
     auto_commit: bool
     isolation: Isolation = "committed"
+    end: Start | None = None
+
+    def check(self) -> None:
+        """Raises Refused."""
+        if not self.topics:
+            raise Refused("a consumer needs a topic")
+        if self.follow and self.end is not None:
+            raise Refused("a consumer that follows has no end: leave out follow or end")
+        check_on_out_of_range(self.on_out_of_range)
+        skip_of(self.on_damage)
+
+    def seen(self, log: Log) -> Log:
+        """The log as this consumer sees it. Raises Refused, CorruptBatch."""
+        log = isolated(log, self.isolation)
+        if self.end is None:
+            return log
+        at_damage = self.on_damage != "stop"  # else it is told of what can't be read
+        return EndedLog(log, end_of(log, self.end, damaged=at_damage))
 
     def positions(
         self, logs: Mapping[TopicPartition, Log], committed: Mapping[TopicPartition, int]
@@ -78,19 +99,16 @@ class Consuming:
 
     def consumer(self, wish: Wish, chores: Chores = OWN_THREADS) -> Consumer:
         """As Store.consumer."""
-        if not wish.topics:
-            raise Refused("a consumer needs a topic")
+        wish.check()  # what is wrong is refused before a group is joined
         topics = self._topics()
         logs: dict[TopicPartition, Log] = {}
         for name in wish.topics:
             topic = topics.topic(name)
             every = range(len(topic.partitions))
             for number in every if wish.partitions is None else wish.partitions:
-                logs[name, number] = isolated(topic.partition(number), wish.isolation)
+                logs[name, number] = wish.seen(topic.partition(number))
         if isinstance(wish.start, Mapping) and (strangers := wish.start.keys() - logs.keys()):
             raise UnknownPartition("start: {}-{} is not consumed here".format(*min(strangers)))
-        check_on_out_of_range(wish.on_out_of_range)
-        skip_of(wish.on_damage)  # another word is refused before a group is joined
         if wish.group is not None:
             return self._member(wish, check_group(wish.group), chores)
         return Consumer(
@@ -148,7 +166,7 @@ class Consuming:
         for topic_id, number in sorted(places):
             try:
                 topic = topics.topic(names.get(topic_id, ""))
-                log = isolated(topic.partition(number), wish.isolation)
+                log = wish.seen(topic.partition(number))
             except (UnknownTopic, UnknownPartition, InvalidName):
                 continue  # deleted since: the group will hear of it
             if topic.id == topic_id:

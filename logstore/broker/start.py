@@ -51,6 +51,11 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     return check_offset(log, start)
 
 
+def end_of(log: Held, end: Start, *, damaged: bool = False) -> int:
+    """The offset to end at, as ``offset_of``; a log may begin behind it, or end before it."""
+    return end if isinstance(end, int) else offset_of(log, end, damaged=damaged)
+
+
 def time_ms(moment: datetime) -> int:
     """Since 1970; without zone it is UTC."""
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -25,7 +25,7 @@ from logstore.errors import (
 )
 from logstore.log import Once
 from logstore.names import check_apart, check_folded, check_topic
-from logstore.owner import Owner
+from logstore.owner import Owner, in_the_way
 from logstore.settings import TopicSettings
 from logstore.storage.bare import found_topics
 from logstore.storage.catalog import Catalog, Entry, GivenIds, LogState, named
@@ -115,11 +115,7 @@ class WriterDirectory:
     def _take_lock(self) -> None:
         if not self._lock.take(untold=True):
             owner = owner_of(self.disk, self._lock.path)
-            raise StoreLocked(
-                f"{self.path}: written by {owner}: wait for it, stop it, or open the store for "
-                f"reading",
-                owner,
-            )
+            raise StoreLocked(f"{self.path}: {in_the_way(owner)}", owner)
 
     def _keep_others_out(self, path: str, *, tell: bool) -> None:
         """Of a directory: so nobody else comes to what an earlier version made in it."""

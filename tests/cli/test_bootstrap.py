@@ -165,6 +165,37 @@ class TestConsume:
             result = by_port("consume", numbers, "--from", place)
             assert result.lines == [str(n) for n in range(first, 5)]
 
+    def test_to(self, by_port, numbers):
+        places = {"earliest": 0, "latest": 5, "3": 3, "9": 5, "@7200000ms": 2, "now": 5}
+        for place, end in places.items():
+            result = by_port("consume", numbers, "--to", place)
+            assert result.lines == [str(n) for n in range(end)]
+        assert by_port("consume", numbers, "--from", 4, "--to", 2).lines == []
+
+    def test_a_group_goes_on_where_it_was_to_end(self, by_port, numbers):
+        words = ("consume", numbers, "--group", numbers)
+        assert by_port(*words, "--to", 2).lines == ["0", "1"]
+        assert by_port(*words, "--to", 2).lines == []
+        assert by_port(*words, "--key", "3").lines == ["3"]
+        assert by_port(*words).lines == []
+
+    def test_a_key(self, by_port, numbers):
+        assert by_port("consume", numbers, "--key", "3").lines == ["3"]
+        assert by_port("consume", numbers, "--key", "3", "--max", 1).lines == ["3"]
+
+    def test_records_are_loaded_back(self, by_port, numbers):
+        copy = f"{numbers}-copy"
+        by_port("topic", "create", copy, "--partitions", 2)
+        shown = ("--format", "{partition} {offset} {timestamp} {key} {value} {headers}")
+        printed = by_port("consume", numbers, "--format", "json").bytes
+        by_port("produce", copy, "--format", "record", stdin=printed)
+        assert by_port("consume", copy, *shown).lines == by_port("consume", numbers, *shown).lines
+
+    def test_how_far_a_replay_is(self, by_port, numbers):
+        words = ("--progress", "--speed", 4 * HOUR_MS / 1000 / 1.2)  # for 1.2 s
+        told = by_port("replay", numbers, *words).err
+        assert re.fullmatch(r"(at 1970-01-01T0[34]:\d\d:\S+Z, \d records, 0 s left\n)+", told)
+
     def test_max(self, by_port, numbers):
         assert by_port("consume", numbers, "--max", 2).lines == ["0", "1"]
 

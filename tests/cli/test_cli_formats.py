@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from logstore_cli.csv_lines import csv_head, csv_rows
 from logstore_cli.formats import renderer
 
 from logstore.records.record import Record
@@ -38,7 +39,7 @@ def test_bytes_go_through_a_template_unchanged():
         ("{key", "lone '{'"),
         ("{}", r"no field \{\}"),
         ("{offset:>5}", "no field"),
-        ("jsn", r"neither raw, json, hex nor a template .* \(did you mean json\?\)"),
+        ("jsn", r"neither raw, json, hex, csv nor a template .* \(did you mean json\?\)"),
         ("", "nor a template"),
     ],
 )
@@ -85,3 +86,32 @@ def test_a_header_name_that_is_no_text_is_printed_all_the_same():
     assert json.loads(renderer("json")([record])[0])["headers"] == [
         {"name": "/w==", "name_encoding": "base64", "value": "1"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("format_", "lines"),
+    [
+        ("csv", [b'flights,0,9,1970-01-01T00:00:00.000Z,\xff,"\x00\xfe\n",h=\xfd\n']),
+        ("csv:value", [b'"\x00\xfe\n"\n']),
+        ("csv:offset,timestamp_ms", [b"9,0\n"]),
+    ],
+)
+def test_bytes_go_through_csv_unchanged(format_, lines):
+    assert csv_rows(format_)([BYTES]) == lines
+
+
+def test_in_csv_a_null_is_no_empty_text():
+    empty = RECORD._replace(key=b"", value=b"")
+    assert csv_rows("csv:key,value")([NULLS, empty]) == [b",\n", b'"",""\n']
+    assert csv_rows("csv:key")([NULLS, empty]) == [b'""\n', b'""\n']  # no line is empty
+
+
+def test_several_headers_are_one_quoted_cell_of_csv():
+    assert csv_rows("csv:headers,key")([RECORD]) == [b'"a=1,b",N14228\n']
+    assert csv_head("csv:headers,key") == b"headers,key\n"
+
+
+@pytest.mark.parametrize("format_", ["csv:", "csv:key,", "csv: key"])
+def test_what_is_no_column_of_csv_is_refused(format_):
+    with pytest.raises(ValueError, match=r"no field .*; there are topic, partition, offset"):
+        csv_rows(format_)

@@ -127,8 +127,10 @@ def test_timestamps_of_every_kind(timestamp, expected):
         (b"nonsense", "not JSON: invalid character"),
         (b"[]", "not a JSON object"),
         (b"17", "not a JSON object"),
-        (b'{"t": 1}', "the field 'k' is missing"),
-        (b'{"k": "a"}', "the field 't' is missing"),
+        (b'{"t": 1}', "the field 'k' is missing; there is t"),
+        (b'{"t": 1, "a": 2}', "the field 'k' is missing; there are t, a"),
+        (b"{}", "the field 'k' is missing; the line has no fields"),
+        (b'{"k": "a"}', "the field 't' is missing; there is k"),
         (b'{"k": [1], "t": 1}', "the field 'k' is [1]: a key is a text, a number or null"),
         (b'{"k": "a", "t": null}', "the field 't' is null, not a timestamp"),
         (b'{"k": "a", "t": true}', "the field 't' is true, not a timestamp"),
@@ -311,6 +313,15 @@ def test_a_whole_row_with_a_bad_timestamp_is_bad_with_all_of_its_lines():
     assert [raw for _, _, raw in good] == [b"2013-01-05,x"]
     [(number, _, raw)] = bad
     assert (number, raw) == (2, b'soon,"one\ntwo"')
+
+
+def test_of_very_many_fields_only_the_first_are_named():
+    line = b"{%b}" % b",".join(b'"f%d%s": 1' % (n, b"x" * 90) for n in range(40))
+    [(_, reason, _)] = parse(JsonLines, line, Wanted(key_field="k"))[1]
+    named = reason.partition("there are ")[2].split(", ")
+    assert len(named) == 30
+    assert named[0] == "f0" + "x" * 58
+    assert named[-1].endswith(" and 10 more")
 
 
 def test_a_line_that_is_too_long_ends_the_row_that_it_stands_in():

@@ -18,6 +18,15 @@ def test_columns_are_aligned_and_numbers_stand_to_the_right():
     )  # fmt: skip
 
 
+def test_how_many_is_written_with_separators_and_a_place_is_not():
+    assert table(("partition", "end", "lag"), [(1000, 12345, 12345), (2, 3, None)]) == (
+        "PARTITION    END     LAG\n"
+        "     1000  12345  12,345\n"
+        "        2      3       -\n"
+    )  # fmt: skip
+    assert facts((("ready", 1000), ("epoch", 1000))) == "ready  1,000\nepoch  1000\n"
+
+
 def test_a_table_without_rows_is_its_heads():
     assert table(("topic", "records"), []) == "TOPIC  RECORDS\n"
 

@@ -45,6 +45,10 @@ def test_relative_times_count_back_from_now(text, ago_ms):
     assert moment_ms(text, NOW) == NOW - ago_ms
 
 
+def test_now_is_a_time():
+    assert moment_ms("now", NOW) == NOW
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "yesterday", "2013", "20130105", "2013-13-01", "2013-01-05T25:00", "1h", "-h", "@", "@x"],

@@ -7,6 +7,7 @@ import shlex
 import pytest
 from logstore_cli.app import app, typer
 from logstore_cli.command import HEADING_OF, HEADINGS, heading_of
+from logstore_cli.options import TIMES
 
 pytestmark = pytest.mark.long
 
@@ -207,6 +208,13 @@ def test_every_option_stands_under_a_heading_and_its_text_stands_alone():
         assert option.rich_help_panel or option.opts[0] in HEADING_OF, where
         assert heading_of(option) in HEADINGS
         assert stands_alone(option.help), where
+
+
+def test_every_option_that_takes_a_time_says_which_zone_it_is_in():
+    timed = [it for _, it in OPTIONS if re.search("TIME|PLACE", it.metavar or "")]
+    assert len(timed) >= 10
+    for option in timed:
+        assert TIMES in option.help, option.name
 
 
 @pytest.mark.parametrize("name", LEAVES)

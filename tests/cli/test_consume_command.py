@@ -80,6 +80,99 @@ class TestFrom:
 
 
 @pytest.mark.usefixtures("numbers")
+class TestTo:
+    @pytest.mark.parametrize(
+        ("place", "last"),
+        [
+            ("earliest", -1), ("latest", 4), ("3", 2), ("5", 4), ("9", 4), ("1970-01-01T02:00Z", 1),
+            ("1970-01-01T02:30Z", 2), ("now", 4),
+        ],
+    )  # fmt: skip
+    def test_every_kind_of_place(self, logstore, place, last):
+        result = logstore("consume", "numbers", "--to", place)
+        assert result.lines == [str(n) for n in range(last + 1)]
+
+    def test_two_ranges_that_meet_have_each_record_once(self, logstore):
+        words = ("consume", "numbers", "--group", "g", "--to")
+        assert logstore(*words, "1970-01-01T02:00Z").lines == ["0", "1"]
+        assert logstore(*words, "1970-01-01T02:00Z").lines == []
+        assert logstore(*words, "4").lines == ["2", "3"]
+        assert logstore("consume", "numbers", "--group", "g").lines == ["4"]
+
+    def test_it_begins_behind_the_end(self, logstore):
+        assert logstore("consume", "numbers", "--from", 4, "--to", 2).lines == []
+
+    def test_uncommitted_records_end_there_too(self, logstore):
+        words = ("--isolation", "uncommitted", "--to", 2)
+        assert logstore("consume", "numbers", *words).lines == ["0", "1"]
+
+    def test_who_follows_has_no_end(self, logstore):
+        result = logstore("consume", "numbers", "--to", 2, "--follow", code=2)
+        assert "'--to': does not go with --follow" in result.err
+
+    def test_no_place(self, logstore):
+        result = logstore("consume", "numbers", "--to", "tomorrow", code=2)
+        assert "'--to': 'tomorrow' is not a time" in result.err
+
+
+class TestKey:
+    @pytest.fixture(autouse=True)
+    def keyed(self, logstore):
+        logstore("topic", "create", "keyed")
+        lines = b"".join(b'{"k": "%s", "n": "%d"}\n' % (b"ab"[n % 2 :][:1], n) for n in range(9))
+        logstore("produce", "keyed", "--key-field", "k", "--value-field", "n", stdin=lines)
+
+    def test_only_records_of_the_key(self, logstore):
+        assert logstore("consume", "keyed", "--key", "b").lines == ["1", "3", "5", "7"]
+        assert logstore("consume", "keyed", "--key", "c").lines == []
+
+    def test_so_many_of_them(self, logstore):
+        assert logstore("consume", "keyed", "--key", "b", "--max", 2).lines == ["1", "3"]
+
+    def test_a_group_goes_on_behind_the_last_that_was_printed(self, logstore):
+        words = ("consume", "keyed", "--group", "g")
+        assert logstore(*words, "--key", "b", "--max", 2).lines == ["1", "3"]
+        assert logstore(*words, "--max", 1).lines == ["4"]
+        assert logstore(*words, "--key", "b").lines == ["5", "7"]
+        assert logstore(*words).lines == []
+
+    def test_it_is_not_for_share_groups(self, logstore):
+        for words in (("--key", "b"), ("--to", "latest")):
+            result = logstore("consume", "keyed", "--share", "s", *words, code=2)
+            assert f"{words[0]}: does not go with --share" in result.err
+
+
+@pytest.mark.usefixtures("numbers")
+class TestCsv:
+    def test_what_it_prints_can_be_loaded(self, logstore):
+        logstore("topic", "create", "quoted")
+        logstore("produce", "quoted", "--key", 'a "b"', stdin=b"x,y\n")
+        printed = logstore("consume", "quoted", "--format", "csv:key,value").bytes
+        assert printed == b'key,value\n"a ""b""","x,y"\n'
+        words = ("--format", "csv", "--key-field", "key", "--value-field", "value")
+        logstore("topic", "create", "again")
+        logstore("produce", "again", *words, stdin=printed)
+        assert logstore("consume", "again", "--format", "csv:key,value").bytes == printed
+
+    def test_the_columns_are_named_though_there_are_no_rows(self, logstore):
+        head = "topic,partition,offset,timestamp,key,value,headers"
+        assert logstore("consume", "numbers", "--from", "latest", "--format", "csv").lines == [head]
+        assert logstore("replay", "numbers", "--format", "csv", "--to", "@0s").lines == [head]
+
+    def test_replay(self, logstore):
+        words = ("--format", "csv:offset,headers", "--from", "1970-01-01T03:00Z")
+        assert logstore("replay", "numbers", *words).lines == ["offset,headers", "3,n=3", "4,n=4"]
+
+    def test_a_share_group(self, logstore):
+        words = ("--share", "s", "--from", "earliest", "--max", 1, "--format", "csv:value")
+        assert logstore("consume", "numbers", *words).lines == ["value", "0"]
+
+    def test_no_such_field(self, logstore):
+        result = logstore("consume", "numbers", "--format", "csv:vlaue", code=2)
+        assert "no field 'vlaue' in 'csv:vlaue' (did you mean value?)" in result.err
+
+
+@pytest.mark.usefixtures("numbers")
 class TestGroup:
     def test_the_offset_survives_between_two_runs(self, logstore):
         words = ("consume", "numbers", "--group", "billing")

@@ -1,7 +1,8 @@
 """What `logstore top` shows of a server, line by line."""
 
 import pytest
-from logstore_cli.dashboard import BAD, DIM, GOOD, WARN, grouped, lines, span, spark
+from logstore_cli.dashboard import BAD, DIM, GOOD, WARN, grouped, lines, spark
+from logstore_cli.show import span
 
 NOW_MS = 1_800_000_000_000
 

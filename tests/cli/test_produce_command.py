@@ -210,8 +210,9 @@ class TestBadLines:
     def test_stop_keeps_what_came_before(self, logstore):
         result = logstore("produce", "flights", *FIELDS, stdin=self.BAD, code=1)
         assert result.err == (
-            "logstore: standard input, line 2: the field 'tailnum' is missing; produced 1 record"
-            " to flights. Correct the line, or use --on-error skip or dead-letter\n"
+            "logstore: standard input, line 2: the field 'tailnum' is missing; there is"
+            " time_hour; produced 1 record to flights. Correct the line, or use --on-error skip or"
+            " dead-letter\n"
         )
         assert [key for key, _ in consumed(logstore)] == ["N1"]
 
@@ -232,7 +233,7 @@ class TestBadLines:
     def test_skip_counts(self, logstore):
         result = logstore("produce", "flights", *FIELDS, "--on-error", "skip", stdin=self.BAD)
         assert "produced 3 records to flights" in result.err
-        assert "skipped 2 lines (first: line 2: the field 'tailnum' is missing)" in result.err
+        assert "skipped 2 lines (first: line 2: the field 'tailnum' is missing; there" in result.err
         assert [key for key, _ in consumed(logstore)] == ["N1", None, "N2"]
 
     @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ class TestBadLines:
         assert "put into bad: 2 lines (first: line 2:" in result.err
         assert logstore("consume", "bad", "--format", "{value}|{headers}").lines == [
             '{"time_hour":"2013-01-05T05:00:00Z"}|dead-letter.topic=flights,dead-letter.line=2,'
-            "dead-letter.reason=the field 'tailnum' is missing",
+            "dead-letter.reason=the field 'tailnum' is missing; there is time_hour",
             "{|dead-letter.topic=flights,dead-letter.line=5,"
             "dead-letter.reason=not JSON: it ends too early",
         ]
@@ -269,7 +270,8 @@ class TestBadLines:
         lines = [b'{"tailnum":"N%d","time_hour":%d}\n' % (n, n) for n in range(40_000)]
         lines[30_000] = b'{"tailnum":"N"}\n'
         result = logstore("produce", "flights", *FIELDS, stdin=b"".join(lines), code=1)
-        assert "line 30001: the field 'time_hour' is missing; produced 30,000 records" in result.err
+        assert "line 30001: the field 'time_hour' is missing; there is tailnum" in result.err
+        assert "; produced 30,000 records" in result.err
         found = logstore("consume", "flights", "--format", "{key}")
         assert found.lines == [f"N{n}" for n in range(30_000)]
 
@@ -402,3 +404,109 @@ class TestProgress:
         os.close(ours)
         assert b"3 records acknowledged" in shown
         assert b"Traceback" not in shown
+
+
+class TestRecords:
+    """What ``consume --format json`` prints, loaded again."""
+
+    @pytest.fixture
+    def full(self, logstore, store):
+        """A topic with whatever a record may have."""
+        from logstore import Message
+
+        logstore("topic", "create", "full", "--partitions", 3)
+        with store("write") as opened:
+            topic = opened.topic("full")
+            topic.append_many([
+                Message(b"text", b"key", (("a", b"1"), ("b", None)), 1_357_344_000_000),
+                Message(b"\x00\xff", b"\xfe", (("a", b"\xfd"), ("a", b"twice")), 5),
+                Message(None, b"gone"),
+                Message(b"", None),
+                Message(b"", b""),
+                Message('"\\\n€🙂'.encode(), "ü".encode()),
+            ])  # fmt: skip
+            topic.append(b"where no key leads", key=b"key", partition=2)
+
+    def facts(self, logstore, topic, *dropped):
+        lines = logstore("consume", topic, "--format", "json").lines
+        found = [json.loads(line) for line in lines]
+        return [{name: it[name] for name in it if name not in ("topic", *dropped)} for it in found]
+
+    def test_a_topic_comes_back_as_it_was(self, logstore, full):
+        logstore("topic", "create", "copy", "--partitions", 3)
+        printed = logstore("consume", "full", "--format", "json").bytes
+        result = logstore("produce", "copy", "--format", "record", stdin=printed)
+        assert "produced 7 records to copy" in result.err
+        assert self.facts(logstore, "copy") == self.facts(logstore, "full")
+        assert len(self.facts(logstore, "copy")) == 7
+
+    def test_where_the_topic_has_fewer_partitions_the_key_says_which(self, logstore, full):
+        logstore("topic", "create", "two", "--partitions", 2)
+        logstore("topic", "create", "same", "--partitions", 2)
+        printed = logstore("consume", "full", "--partition", 2, "--format", "json").bytes
+        logstore("produce", "two", "--format", "record", stdin=printed)
+        without = printed.replace(b'"partition":2,', b"")
+        logstore("produce", "same", "--format", "record", stdin=without)
+        assert self.facts(logstore, "two") == self.facts(logstore, "same") != []
+
+    def test_an_option_says_where_all_go_and_which_header_all_have(self, logstore, full):
+        logstore("topic", "create", "copy", "--partitions", 3)
+        printed = logstore("consume", "full", "--format", "json").bytes
+        words = ("--format", "record", "--partition", 1, "--header", "from=full")
+        logstore("produce", "copy", *words, stdin=printed)
+        found = self.facts(logstore, "copy")
+        assert {it["partition"] for it in found} == {1}
+        assert {it["headers"][0]["value"] for it in found} == {"full"}
+
+    def test_a_line_written_by_hand_needs_a_value_alone(self, logstore):
+        logstore("topic", "create", "t")
+        lines = b'\xef\xbb\xbf{"value":"a"}\n\n{"value":null,"key":"k","timestamp":"2013-01-05"}\n'
+        logstore("produce", "t", "--format", "record", stdin=lines)
+        first, second = self.facts(logstore, "t", "offset")
+        assert (first["key"], first["value"], first["headers"]) == (None, "a", [])
+        assert (second["key"], second["value"]) == ("k", None)
+        assert second["timestamp"] == "2013-01-05T00:00:00.000Z"
+
+    @pytest.mark.parametrize(
+        ("line", "reason"),
+        [
+            (b'{"key":"a"}', "missing required field `value`"),
+            (b'{"value":[1]}', "not a record as consume --format json prints it: Expected"),
+            (
+                b'{"value":"%","value_encoding":"base64"}',
+                "the 'value' is not base64, though value_",
+            ),
+            (b'{"value":"a","value_encoding":"hex"}', "Invalid enum value 'hex'"),
+            (b'{"value":"a","timestamp":"noon"}', "'noon' is not a timestamp"),
+            (b'{"value":"\\ud800"}', "not JSON: a text holds half a surrogate pair"),
+            (b'{"value":', "not JSON: it ends too early"),
+            (b"a", "not JSON: invalid character"),
+        ],
+    )
+    def test_a_line_that_is_no_record_is_bad(self, logstore, line, reason):
+        logstore("topic", "create", "t")
+        words = ("--format", "record", "--on-error", "skip")
+        result = logstore(
+            "produce", "t", *words, stdin=b'{"value":"1"}\n%b\n{"value":"3"}\n' % line
+        )
+        assert "produced 2 records" in result.err
+        assert "(first: line 2: " in result.err
+        assert reason in result.err
+        assert logstore("consume", "t").lines == ["1", "3"]
+
+    def test_a_record_that_the_topic_does_not_take_stops_there(self, logstore):
+        logstore("topic", "create", "t", "--partitions", 2, "--config", "max.message.bytes=200")
+        lines = [b'{"value":"%d","partition":%d}\n' % (n, n % 2) for n in range(6)]
+        lines[3] = b'{"value":"%b","partition":1}\n' % (b"x" * 300)
+        result = logstore("produce", "t", "--format", "record", stdin=b"".join(lines), code=1)
+        assert "line 4: " in result.err
+        assert "produced 3 records to t" in result.err
+        assert sorted(logstore("consume", "t").lines) == ["0", "1", "2"]
+
+    @pytest.mark.parametrize(
+        "words", [("--key", "k"), ("--key-field", "k"), ("--value-field", "v")]
+    )
+    def test_fields_of_lines_are_no_matter(self, logstore, words):
+        logstore("topic", "create", "t")
+        result = logstore("produce", "t", "--format", "record", *words, code=2)
+        assert "lines of --format record have a key" in result.err

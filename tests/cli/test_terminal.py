@@ -37,16 +37,17 @@ def screen(shown):
 
 @pytest.fixture
 def on_terminal(data, monkeypatch):
-    """on_terminal("retention", "run", ...) -> all that went to a terminal."""
+    """on_terminal("retention", "run", ..., typed=b"...") -> all that went to a terminal."""
     monkeypatch.setenv("TERM", "xterm")
 
-    def run(*words):
+    def run(*words, typed=b""):
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-c", SHOW_ALL, *map(str, words)],
             stdin=theirs, stdout=theirs, stderr=theirs,
         ):  # fmt: skip
             os.close(theirs)
+            os.write(ours, typed)
             shown = b""
             while True:
                 try:
@@ -71,6 +72,15 @@ def test_the_result_of_produce_stands_alone_below_no_bar(on_terminal, logstore, 
 
 
 @pytest.mark.long
+def test_no_bar_is_drawn_over_lines_that_are_typed(on_terminal, logstore):
+    logstore("topic", "create", "t")
+    shown = on_terminal("produce", "t", typed=b"one\rtwo\r\x04")
+    assert screen(shown)[-1].startswith("produced 2 records to t (8 B read in ")
+    assert "acknowledged" not in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("job", ["compact", "recompress"])
 def test_the_results_of_a_job_stand_alone_below_no_bar(on_terminal, logstore, job):
     rules = ("cleanup.policy=compact", "segment.bytes=500", "compression.sealed=zstd")
@@ -85,3 +95,34 @@ def test_the_results_of_a_job_stand_alone_below_no_bar(on_terminal, logstore, jo
     assert starts == ["t-0", "t-1", "t-2"]
     assert screen(shown)[3].startswith("in all ")
     assert len(screen(shown)) == 4
+
+
+@pytest.mark.long
+def test_a_paced_replay_draws_where_it_is_and_leaves_the_records_alone(on_terminal, logstore):
+    logstore("topic", "create", "t")
+    lines = b"".join(b'{"t": "@%ds"}\n' % (n * 3600) for n in range(1, 3))
+    logstore("produce", "t", "--timestamp-field", "t", stdin=lines)
+    shown = on_terminal("replay", "t", "--speed", 3000, "--format", "{timestamp}")
+    assert "\r\x1b[Kat 1970-01-01T01:" in shown
+    assert ", 1 record, 0 s left" in shown
+    assert screen(shown) == ["1970-01-01T01:00:00.000Z", "1970-01-01T02:00:00.000Z"]
+
+
+@pytest.mark.long
+def test_a_group_that_has_nothing_new_is_told_how_to_begin_anew(on_terminal, logstore):
+    logstore("topic", "create", "t")
+    words = ("consume", "t", "--group", "a b")
+    [line] = screen(on_terminal(*words))
+    assert line == "no records for group a b yet"
+    logstore("produce", "t", stdin=b"1\n")
+    assert screen(on_terminal(*words)) == ["1"]
+    [line] = screen(on_terminal(*words))
+    assert line.startswith("nothing new for group a b; `logstore group reset-offsets 'a b' --to ")
+    [line] = screen(on_terminal(*words, "--from", "earliest"))
+    assert line.startswith(
+        "--from earliest was ignored: group a b continues where it has committed;"
+    )
+    assert "`logstore group reset-offsets 'a b' --to earliest` moves it" in line
+    logstore("group", "reset-offsets", "a b", "--to", "earliest")
+    assert screen(on_terminal(*words)) == ["1"]
+    assert logstore(*words).err == ""  # nobody watches

@@ -52,5 +52,9 @@ def test_a_clean_stop_keeps_what_is_known_of_producers(start):
 def test_a_signal_stops_the_server_in_an_orderly_way(start, number):
     server = start()
     assert produce(server, "t", [b"1"]) == []
+    server.process.send_signal(number)
+    told = server.process.stdout.read().decode().splitlines()
+    assert told[-2].startswith(f"stopping {server.data}: requests under way have up to ")
+    assert told[-1] == f"stopped {server.data}"
     code, errors = server.stop(number)
     assert (code, errors) == (0, "")

@@ -92,12 +92,19 @@ class TestKinds:
 class TestRefused:
     def test_a_second_writer_is_told_of_the_first(self, store, opened):
         fill(store.log(), 1)
-        sentence = rf"written by pid {os.getpid()} \(.+\): wait for it"
+        sentence = rf"written by pid {os.getpid()} \(.+\): wait for it.*run `logstore serve` first"
         with pytest.raises(StoreLocked, match=sentence) as raised:
             opened(store.path)
         directory = opened(store.path, "read")
         assert raised.value.owner == directory.writer()
         assert directory.writer().pid == os.getpid()
+
+    def test_a_second_writer_is_told_where_the_server_is_that_is_the_first(self, store, opened):
+        store.writer().announce({"kafka": "127.0.0.1:9092", "resp": "127.0.0.1:6379"})
+        sentence = r": connect to it \(kafka 127.0.0.1:9092, resp 127.0.0.1:6379\), stop it"
+        with pytest.raises(StoreLocked, match=sentence) as raised:
+            opened(store.path)
+        assert "logstore serve` first" not in str(raised.value)
 
     @pytest.mark.parametrize("mode", ["write", "read"])
     def test_a_newer_schema(self, store, opened, mode):
