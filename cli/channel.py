@@ -13,7 +13,7 @@ import typer
 from .command import INPUT, Group
 from .ends import CommandFailed, put, say, tell
 from .login_options import Client
-from .options import HERE, Data, DataDir, Json, by_tls, place_option
+from .options import HERE, TIMES, Data, DataDir, Json, by_tls, place_option
 from .show import as_json, as_line, counted, table, text_or_base64
 from .times import EPOCH, iso
 
@@ -140,7 +140,7 @@ def subscribe(
             metavar="PLACE",
             rich_help_panel=INPUT,
             help="Where to begin in channels that keep a history: earliest, an offset, a time, or"
-            " -N for the last N messages; defaults to latest, new messages only.",
+            f" -N for the last N messages; defaults to latest, new messages only. {TIMES}",
         ),
     ] = None,
     max_: Max = None,

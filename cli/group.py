@@ -37,7 +37,7 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
 
 @app.command("list", cls=Client)
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
-    """List all consumer groups, their members and lag.
+    """List consumer groups, members and lag.
 
     A topic that is damaged or cannot be read does not hide other groups, and ends in exit code 1.
 

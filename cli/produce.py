@@ -48,7 +48,7 @@ def produce(
         ProducedFormat,
         input_format(
             "value",
-            "record: each line is a record as consume --format json prints it, with key, value,"
+            "record: each line is a record as printed by consume --format json, with key, value,"
             " headers, timestamp, and partition if the topic has that partition; ",
         ),
     ] = ProducedFormat.AUTO,
