@@ -15,7 +15,7 @@ export class Refused extends Error {
 }
 
 /** Nobody answered. */
-export class Unreachable extends Error {}
+class Unreachable extends Error {}
 
 /** Told of "reached", "unreachable" and "login": the shell listens. */
 export const news = new EventTarget();

@@ -108,7 +108,7 @@ export function commandLine(text) {
 }
 
 /** Put a text on the clipboard, also where the page came without TLS. */
-export async function copied(text) {
+async function copied(text) {
   if (navigator.clipboard && window.isSecureContext) {
     await navigator.clipboard.writeText(text);
     return;

@@ -141,7 +141,7 @@ export const share = (part) => (part === null || part === undefined ? "–" : `$
 export const doorName = (door) => ({ resp: "redis", amqp: "rabbitmq" })[door] ?? door;
 
 /** A word for a shell. */
-export function quoted(word) {
+function quoted(word) {
   const text = String(word);
   if (/^[\w@%+=:,./-]+$/.test(text)) return text;
   if (!/[\u0000-\u001f\u007f\ud800-\udfff]/u.test(text)) return `'${text.replaceAll("'", "'\\''")}'`;

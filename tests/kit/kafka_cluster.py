@@ -13,7 +13,7 @@ import subprocess
 from base64 import urlsafe_b64encode
 
 import pytest
-from kafka_broker import TRANSACTION, KafkaBroker
+from kafka_broker import KafkaBroker
 from tcp_proxy import Proxies
 from waiting import until
 
@@ -162,10 +162,6 @@ class KafkaCluster:
 
     def group_coordinator(self, group):
         return self._asked(lambda it: it.coordinator(group))
-
-    def transaction_coordinator(self, name):
-        """Of what appends under that name (a transactional id)."""
-        return self._asked(lambda it: it.coordinator(name, TRANSACTION))
 
     def _asked(self, which):
         """The running broker that a running one names, once it does."""
