@@ -1,5 +1,7 @@
 """Input in any pieces gives the same messages: whole, byte by byte, and cut anywhere."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,14 +161,15 @@ def test_a_bad_json_line_is_named_and_those_around_it_are_not_lost(line, reason)
 
 
 def test_a_line_that_is_nested_too_deeply_is_named_and_those_around_it_are_not_lost():
-    """How deep that is, Python's version and its stack decide."""
+    """How deep that is, Python's version and its stack decide: from 3.14 on this is read."""
     good = b'{"k": "a", "t": 1}'
     line = b'{"k": ' + b"[" * 200_000 + b"]" * 200_000 + b', "t": 1}'
     data = b"\n".join([good, line, good, b""])
     parsed, [bad] = parse(JsonLines, data, FIELDS, line_bytes_max=len(data))
     assert [number for number, _, _ in parsed] == [1, 3]
     assert bad.number == 2
-    assert "nested too deeply" in bad.reason
+    read = sys.version_info >= (3, 14)
+    assert ("a key is a text" if read else "nested too deeply") in bad.reason
 
 
 def test_blank_lines_between_json_lines_hold_nothing():
