@@ -34,7 +34,7 @@ def salvage(
     Reads a .log file, which is not changed, and names the lost offsets. The copy can be read with
     --data set to the directory that contains DIR.
 
-    $ logstore salvage flights-0/00000000000000000000.log --into rescued/flights-0
+    $ logstore salvage logstore-data/flights-0/00000000000000000000.log --into rescued/flights-0
     """
     from logstore.storage.disk import Disk
     from logstore.storage.segment import INDEX_INTERVAL_BYTES

@@ -63,85 +63,93 @@ class TopicSettings:
 
     cleanup_policy: tuple[str, ...] = _setting(
         ("delete",),
-        "drop old segments, keep the latest record of each key, both or neither; "
-        "a compacted topic refuses records without a key",
+        "removal of old records: delete removes old segments, compact keeps the latest record"
+        " of each key; both or neither may be set; a topic with compact refuses records without"
+        " a key",
         words=("delete", "compact"),
         empty=True,
     )
     compression_gzip_level: int = _setting(
         -1,
-        "level of gzip in batches compressed here; -1: gzip's own default (KIP-390)",
+        "compression level of gzip for batches that are compressed here (KIP-390); -1: gzip's"
+        " own default",
         low=-1,
         high=9,
         besides=(0,),
     )
     compression_lz4_level: int = _setting(
         9,
-        "level of lz4 in batches compressed here; 9 is Kafka's default and stands for the fast "
-        "compressor, every other level for the slow one (KIP-390)",
+        "compression level of lz4 for batches that are compressed here (KIP-390); 9, Kafka's"
+        " default, selects the fast compressor, every other level the slow one",
         low=1,
         high=17,
     )
     compression_sealed: str = _setting(
         "producer",
-        "codec that upkeep gives sealed segments, in larger batches; 'producer' leaves them alone",
+        "codec with which upkeep rewrites sealed segments, in larger batches; 'producer' leaves"
+        " sealed segments unchanged",
         words=("producer", "zstd"),
     )
     compression_type: str = _setting(
         "producer",
-        "codec of batches written here; 'producer' keeps what the producer chose",
+        "codec of stored batches; 'producer' keeps the codec that the producer chose",
         words=("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
     )
     compression_zstd_level: int = _setting(
-        3, "level of zstd in batches compressed here (KIP-390)", low=-131_072, high=22
+        3,
+        "compression level of zstd for batches that are compressed here (KIP-390)",
+        low=-131_072,
+        high=22,
     )
     deduplication_header: str = _setting(
         "",
-        "the header that has a record's id: a record whose id came before within "
-        "deduplication.window.ms is acknowledged, and not stored; empty: nothing is compared",
+        "header that holds a record's id; a record whose id was seen within"
+        " deduplication.window.ms is acknowledged but not stored; empty: no deduplication",
         pattern=r".{1,255}",
     )
     deduplication_window_ms: int = _setting(
         10 * 60_000,
-        "how long the id of a record is known after it, by the records' timestamps",
+        "time for which the id of a record is remembered, by the timestamps of records",
         unit="ms",
         low=1,
         high=FOREVER,
     )
     delete_retention_ms: int = _setting(
         DAY_MS,
-        "how long compaction keeps a tombstone, and a marker of a transaction that is gone",
+        "time for which compaction keeps tombstones, and markers of transactions without"
+        " remaining records",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     delivery_schedule: bool = _setting(
         False,
-        "have a topic NAME.delayed whose records are moved here when they are due, by their "
-        "x-delay or x-deliver-at; counts as the topic's own setting alone",
+        "create a topic NAME.delayed, whose records are moved to this topic at the time in"
+        " their header x-delay or x-deliver-at; has no effect as a default for all topics",
     )
     errors_deadletterqueue_group_enable: bool = _setting(
-        False, "share groups may name it as the topic for their dead letters (KIP-1191)"
+        False, "allow share groups to use this topic for their dead letters (KIP-1191)"
     )
     file_delete_delay_ms: int = _setting(
         60_000,
-        "accepted for compatibility, has no effect: files are removed immediately; open readers "
-        "are unaffected",
+        "accepted for compatibility, has no effect: files are removed immediately; open readers"
+        " are unaffected",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     flush_messages: int = _setting(
         1,
-        "sync after so many records; 1 (Kafka: never) means acknowledged is synced, "
-        "more trades safety for speed",
+        "number of records after which the log is synced; 1 (Kafka's default is never) syncs"
+        " every record before it is acknowledged; a larger number trades safety for speed",
         unit="records",
         low=1,
         high=FOREVER,
     )
     flush_ms: int = _setting(
         FOREVER,
-        "sync at the latest this long after a write; counts only where flush.messages is over 1",
+        "longest time from a write to its sync; has an effect only if flush.messages is larger"
+        " than 1",
         unit="ms",
         low=0,
         high=FOREVER,
@@ -154,7 +162,7 @@ class TopicSettings:
         shape="partition:node, or *",
     )
     index_interval_bytes: int = _setting(
-        4096, "log bytes between two index entries", unit="bytes", low=0, high=INT32_MAX
+        4096, "bytes of the log between two index entries", unit="bytes", low=0, high=INT32_MAX
     )
     leader_replication_throttled_replicas: tuple[str, ...] = _setting(
         (),
@@ -178,39 +186,54 @@ class TopicSettings:
         high=FOREVER,
     )
     max_compaction_lag_ms: int = _setting(
-        FOREVER, "compact a record at the latest after this", unit="ms", low=1, high=FOREVER
+        FOREVER, "longest time until a record is compacted", unit="ms", low=1, high=FOREVER
     )
     max_message_bytes: int = _setting(
-        1_048_588, "largest record batch, after compression", unit="bytes", low=0, high=INT32_MAX
+        1_048_588,
+        "size of the largest record batch, after compression",
+        unit="bytes",
+        low=0,
+        high=INT32_MAX,
     )
     message_timestamp_after_max_ms: int = _setting(
         HOUR_MS,
-        "how far in the future a record's timestamp may lie",
+        "longest time by which a record's timestamp may lie in the future",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     message_timestamp_before_max_ms: int = _setting(
-        FOREVER, "how far in the past a record's timestamp may lie", unit="ms", low=0, high=FOREVER
+        FOREVER,
+        "longest time by which a record's timestamp may lie in the past",
+        unit="ms",
+        low=0,
+        high=FOREVER,
     )
     message_timestamp_type: str = _setting(
         "CreateTime",
-        "keep the producer's timestamp, or stamp the time of the append",
+        "timestamp of a record: the producer's (CreateTime) or the time of the append"
+        " (LogAppendTime)",
         words=("CreateTime", "LogAppendTime"),
     )
     min_cleanable_dirty_ratio: float = _setting(
-        0.5, "compact when this part of the log is not compacted yet", low=0, high=1
+        0.5,
+        "smallest share of the log that is not compacted yet at which compaction starts",
+        low=0,
+        high=1,
     )
     min_compaction_lag_ms: int = _setting(
-        0, "leave a record uncompacted at least this long", unit="ms", low=0, high=FOREVER
+        0, "shortest time for which a record stays uncompacted", unit="ms", low=0, high=FOREVER
     )
     min_insync_replicas: int = _setting(
-        1, "1 only: there is one copy, and it is synced before it is acknowledged", low=1, high=1
+        1,
+        "must be 1: there is one copy of each record, which is synced before it is acknowledged",
+        low=1,
+        high=1,
     )
     preallocate: bool = _setting(
         False,
-        "write zeros ahead of every append; without it only small synced appends get them, "
-        "since that doubles the bytes written",
+        "write zeros ahead of every append, not only of small synced appends; doubles the bytes"
+        " written",
     )
     remote_log_copy_disable: bool = _setting(
         False, "accepted for compatibility, has no effect: there is no remote storage"
@@ -219,49 +242,54 @@ class TopicSettings:
         False, "accepted for compatibility, has no effect: there is no remote storage"
     )
     remote_storage_enable: bool = _setting(
-        False, "false only: there is no remote storage", words=("false",)
+        False, "must be false: there is no remote storage", words=("false",)
     )
     retention_bytes: int = _setting(
-        -1, "drop the oldest segments over this size; -1 keeps all", unit="bytes", low=-1,
+        -1, "size of a partition above which its oldest segments are deleted; -1: no limit",
+        unit="bytes", low=-1,
         high=FOREVER,
     )  # fmt: skip
     retention_groups: tuple[str, ...] = _setting(
         (),
-        "consumer groups that must have read a segment before retention drops it",
+        "consumer groups that must have read a segment before retention deletes it",
         names=True,
     )
     retention_groups_max_ms: int = _setting(
         30 * DAY_MS,
-        "wait for the groups of retention.groups at most so long; -1: for ever",
+        "longest time for which retention waits for the groups of retention.groups; -1: no limit",
         unit="ms",
         low=-1,
         high=FOREVER,
     )
     retention_ms: int = _setting(
         7 * DAY_MS,
-        "drop segments older than this, by their largest timestamp or their last write, whichever "
-        "is later; -1 keeps all",
+        "age at which a segment is deleted, counted from its largest timestamp or its last"
+        " write, whichever is later; -1: no limit",
         unit="ms",
         low=-1,
         high=FOREVER,
     )
     segment_bytes: int = _setting(
-        1 << 30, "roll to a new segment over this size", unit="bytes", low=14, high=INT32_MAX
+        1 << 30, "size at which a new segment is started", unit="bytes", low=14, high=INT32_MAX
     )
     segment_index_bytes: int = _setting(
-        10 << 20, "roll when an index file reaches this size", unit="bytes", low=12, high=INT32_MAX
+        10 << 20,
+        "size of an index file at which a new segment is started",
+        unit="bytes",
+        low=12,
+        high=INT32_MAX,
     )
     segment_jitter_ms: int = _setting(
         0,
-        "accepted for compatibility, has no effect: segments are rolled by what is appended, not "
-        "all at one time",
+        "accepted for compatibility, has no effect: a new segment is started by an append, not"
+        " in all logs at one time",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     segment_ms: int = _setting(
         7 * DAY_MS,
-        "roll when a batch is this much later than the segment's first",
+        "time from a segment's first batch after which a new segment is started",
         unit="ms",
         low=1,
         high=FOREVER,
@@ -312,56 +340,61 @@ class GroupSettings:
 
     errors_deadletterqueue_copy_record_enable: bool = _setting(
         False,
-        "a dead letter has the key, the value and the headers of its record, too",
+        "copy the key, the value and the headers of a record into its dead letter",
     )
     errors_deadletterqueue_topic_name: str = _setting(
         "",
-        "the topic that gets a dead letter for each record that a member rejects, or that was "
-        "delivered too often (KIP-1191); it must permit that (errors.deadletterqueue.group.enable)",
+        "topic that receives a dead letter for each record that a member rejects, or that was"
+        " delivered too often (KIP-1191); the topic must allow it by"
+        " errors.deadletterqueue.group.enable",
         pattern=r"[a-zA-Z0-9._-]{1,249}",
     )
     share_auto_offset_reset: str = _setting(
         "latest",
-        "where a share group begins in a partition: latest, earliest, or by_duration:PnDTnHnMn.nS, "
-        "which is so long before the time of its beginning",
+        "place where a share group begins in a partition: latest, earliest, or"
+        " by_duration:PnDTnHnMn.nS, which is that long before the group is started",
         pattern=STARTS_AT,
     )
     share_delivery_count_limit: int = _setting(
-        5, "how often a record is delivered to a share group", unit="deliveries", low=2, high=10
+        5,
+        "number of times that a record is delivered to a share group",
+        unit="deliveries",
+        low=2,
+        high=10,
     )
     share_heartbeat_interval_ms: int = _setting(
         5000,
-        "how often a member of a share group is told to send a heartbeat",
+        "interval at which a member of a share group is told to send heartbeats",
         unit="ms",
         low=5000,
         high=15_000,
     )
     share_isolation_level: str = _setting(
         "read_uncommitted",
-        "read_committed: a share group gets no records of transactions that are open or were "
-        "aborted",
+        "isolation of a share group; with read_committed the group receives no records of open"
+        " or aborted transactions",
         words=("read_uncommitted", "read_committed"),
     )
     share_partition_max_record_locks: int = _setting(
         2000,
-        "records of one partition that members of a share group have at one time",
+        "number of records of one partition that members of a share group may hold at one time",
         unit="records",
         low=100,
         high=4000,
     )
     share_record_lock_duration_ms: int = _setting(
         30_000,
-        "how long a member of a share group may have a record without a word on it",
+        "time for which a member of a share group may hold a record without acknowledging it",
         unit="ms",
         low=15_000,
         high=60_000,
     )
     share_renew_acknowledge_enable: bool = _setting(
-        True, "let members of a share group ask for more time for a record (KIP-1222)"
+        True, "allow members of a share group to ask for more time for a record (KIP-1222)"
     )
     share_session_timeout_ms: int = _setting(
         45_000,
-        "how long a member of a share group may be silent",
+        "time without a heartbeat after which a member is removed from a share group",
         unit="ms",
         low=45_000,
         high=60_000,
@@ -373,44 +406,49 @@ class StoreSettings:
     """What the process can be told."""
 
     num_partitions: int = _setting(
-        1, "partitions of a topic created without a number", low=1, high=100_000
+        1, "number of partitions of a topic that is created without one", low=1, high=100_000
     )
     partitions_max: int = _setting(
         100_000,
-        "partitions of all topics; no more are made beyond",
+        "maximum number of partitions of all topics together; further partitions are refused",
         unit="partitions",
         low=1,
         high=10_000_000,
     )
     files_open_max: int = _setting(
         256,
-        "segment files kept open; more are closed, least recently used first",
+        "maximum number of open segment files; the least recently used files are closed",
         unit="files",
         low=16,
         high=1_000_000,
     )
     recovery_bytes: int = _setting(
         64 << 20,
-        "synced bytes after which a log's recovery point moves; bounds the work after a crash",
+        "synced bytes after which a log's recovery point moves, which limits the work after a"
+        " crash",
         unit="bytes",
         low=1 << 16,
         high=1 << 40,
     )
     consumer_commit_ms: int = _setting(
-        5000, "how often a consumer in a group commits its offsets", unit="ms", low=10, high=DAY_MS
+        5000,
+        "interval at which a consumer in a group commits its offsets",
+        unit="ms",
+        low=10,
+        high=DAY_MS,
     )
     consumer_session_timeout_ms: int = _setting(
         10_000,
-        "how long a consumer that hangs keeps its partitions from the others of its group in this "
-        "directory; one whose process has died loses them at once",
+        "time for which a consumer in this directory that hangs keeps its partitions from the"
+        " rest of its group; a consumer whose process has died loses its partitions at once",
         unit="ms",
         low=100,
         high=DAY_MS,
     )
     consumer_rebalance_timeout_ms: int = _setting(
         300_000,
-        "how long a consumer in this directory may work on a record of a partition that it has to "
-        "give up; after that it is out of its group",
+        "time for which a consumer in this directory may work on a record of a partition that"
+        " it must give up; after that the consumer is removed from its group",
         unit="ms",
         low=100,
         high=DAY_MS,
@@ -424,163 +462,170 @@ class StoreSettings:
     )  # fmt: skip
     group_initial_rebalance_delay_ms: int = _setting(
         0,
-        "how long the first rebalance of an empty group waits for more members; Kafka's default is "
-        "3000, its shipped configuration says 0, too",
+        "time for which the first rebalance of an empty group waits for more members; Kafka's"
+        " default is 3000, and 0 in its shipped configuration",
         unit="ms",
         low=0,
         high=HOUR_MS,
     )
     group_max_size: int = _setting(
-        10_000, "members of one group", unit="members", low=1, high=1_000_000
+        10_000, "maximum number of members of one group", unit="members", low=1, high=1_000_000
     )
     group_max_count: int = _setting(
         100_000,
-        "groups with members in a server at one time",
+        "maximum number of groups with members in one server",
         unit="groups",
         low=1,
         high=10_000_000,
     )
     group_metadata_max_bytes: int = _setting(
         1 << 20,
-        "what one member may say of itself: protocols, metadata, assignment, names of topics",
+        "maximum size of the data that one member sends: protocols, metadata, assignment, names"
+        " of topics",
         unit="bytes",
         low=1 << 10,
         high=1 << 30,
     )
     group_consumer_session_timeout_ms: int = _setting(
         45_000,
-        "how long a member of the new protocol (KIP-848) may be silent",
+        "time without a heartbeat after which a member that uses the new protocol (KIP-848) is"
+        " removed from its group",
         unit="ms",
         low=1,
         high=DAY_MS,
     )
     group_consumer_heartbeat_interval_ms: int = _setting(
         5000,
-        "how often a member of the new protocol is told to send a heartbeat",
+        "interval at which a member that uses the new protocol is told to send heartbeats",
         unit="ms",
         low=1,
         high=DAY_MS,
     )
     group_consumer_assignors: tuple[str, ...] = _setting(
         ("uniform", "range"),
-        "assignors of the new protocol; the first is for members that ask for none",
+        "assignors of the new protocol; the first is used for members that ask for none",
         words=("uniform", "range"),
     )
     group_consumer_migration_policy: str = _setting(
         "bidirectional",
-        "which groups with members go over: of the classic protocol to the new one (upgrade), back "
-        "(downgrade), both ways (bidirectional), or none (disabled)",
+        "migration of groups with members between protocols: from the classic protocol to the"
+        " new one (upgrade), back (downgrade), both ways (bidirectional), or none (disabled)",
         words=("bidirectional", "upgrade", "downgrade", "disabled"),
     )
     errors_deadletterqueue_topic_name_prefix: str = _setting(
         "dlq.",
-        "how the name of a topic begins that share groups may name for their dead letters; empty: "
-        "as it likes",
+        "prefix that a topic's name must have if share groups use the topic for dead letters;"
+        " empty: any name",
         pattern=r"[a-zA-Z0-9._-]{1,249}",
     )
     group_share_max_size: int = _setting(
-        200, "members of one share group", unit="members", low=1, high=1000
+        200, "maximum number of members of one share group", unit="members", low=1, high=1000
     )
     offset_metadata_max_bytes: int = _setting(
-        4096, "metadata beside a committed offset", unit="bytes", low=0, high=1 << 20
+        4096,
+        "maximum size of the metadata of a committed offset",
+        unit="bytes",
+        low=0,
+        high=1 << 20,
     )
     offsets_retention_minutes: int = _setting(
         7 * 24 * 60,
-        "how long offsets are kept after their group has become empty; of a group that never had "
-        "members, after each commit; -1: for ever",
+        "time for which offsets are kept after their group becomes empty, or after each commit"
+        " if the group never had members; -1: forever",
         unit="minutes",
         low=-1,
         high=INT32_MAX,
     )
     compaction_memory_bytes: int = _setting(
         64 << 20,
-        "memory for the keys of one compaction pass; more keys take more passes",
+        "memory for the keys of one compaction pass; more keys need more passes",
         unit="bytes",
         low=1 << 10,
         high=1 << 40,
     )
     deduplication_memory_bytes: int = _setting(
         64 << 20,
-        "memory for ids that topics, queues and exchanges remember to keep repeats out; more ids "
-        "are forgotten, the oldest first",
+        "memory for ids that topics, queues and exchanges remember for deduplication; the"
+        " oldest ids are forgotten when the memory is full",
         unit="bytes",
         low=1 << 16,
         high=1 << 40,
     )
     upkeep_interval_ms: int = _setting(
         300_000,
-        "how often a process that writes the store does its upkeep by itself: retention, "
-        "compaction, recompression; -1: never",
+        "interval at which a process that writes the store runs retention, compaction and"
+        " recompression; -1: never",
         unit="ms",
         low=-1,
         high=DAY_MS,
     )
     log_cleaner_backoff_ms: int = _setting(
         15_000,
-        "how soon what is dirty enough is compacted; unless upkeep.interval.ms is -1",
+        "interval at which logs are checked for enough uncompacted records; has no effect if"
+        " upkeep.interval.ms is -1",
         unit="ms",
         low=1,
         high=DAY_MS,
     )
     upkeep_bytes_per_second: int = _setting(
         32 << 20,
-        "what upkeep reads and writes at the most, so that producers and consumers hardly notice "
-        "it; -1: as much as it can",
+        "maximum rate at which upkeep reads and writes, so that producers and consumers are"
+        " hardly slowed down; -1: no limit",
         unit="bytes/s",
         low=-1,
         high=1 << 40,
     )
     reader_poll_ms: int = _setting(
         10,
-        "how often a reader looks for what another process has synced",
+        "interval at which a reader looks for records that another process has synced",
         unit="ms",
         low=1,
         high=1000,
     )
     producer_id_expiration_ms: int = _setting(
         DAY_MS,
-        "how long a partition remembers an idempotent producer that has sent nothing",
+        "time for which a partition remembers an idempotent producer that sends nothing",
         unit="ms",
         low=1,
         high=INT32_MAX,
     )
     transaction_max_timeout_ms: int = _setting(
         900_000,
-        "the longest time that a Kafka client may ask for until its transactions are aborted "
-        "(transaction.timeout.ms): so long one that is left open may hold back who reads committed "
-        "records",
+        "longest transaction.timeout.ms that a Kafka client may ask for; a transaction that is"
+        " left open blocks readers of committed records for up to this time",
         unit="ms",
         low=1,
         high=INT32_MAX,
     )
     transactional_id_expiration_ms: int = _setting(
         7 * DAY_MS,
-        "how long a transactional id that is not used is known",
+        "time for which an unused transactional id is remembered",
         unit="ms",
         low=1,
         high=INT32_MAX,
     )
     listen_host: str = _setting(
         "127.0.0.1",
-        "the address that the doors listen on; one that other machines reach is refused while the "
-        "store has no users",
+        "address on which the server listens for clients; an address that other machines can"
+        " reach is refused while the store has no users",
     )
     listen_insecure: bool = _setting(
         False,
-        "listen on any address although the store has no users, so that whoever reaches it may do "
-        "everything; with users it has no effect",
+        "allow a non-loopback listen.host although the store has no users: every client that"
+        " reaches the address may do everything; has no effect if there are users",
     )
     log_format: str = _setting(
-        "text", "how a server writes its log: as lines for people, or as one JSON object a line",
+        "text", "form of a server's log: text for people, or one JSON object a line",
         words=("text", "json"),
     )  # fmt: skip
     log_level: str = _setting(
-        "warning", "what a server writes to its log: this, and what is more important",
+        "warning", "least important level that a server writes to its log",
         words=LOG_LEVELS,
     )  # fmt: skip
     log_levels: tuple[str, ...] = _setting(
         (),
-        "log.level of single parts, such as kafka=info: connections that come and go at one door",
+        "log.level of single parts of the server; kafka=info, for example, logs connections of"
+        " Kafka clients",
         names=True,
         pattern=PART_LEVEL,
         shape=f"part=level, where a part is one of {', '.join(LOG_PARTS)}, and a level "
@@ -588,479 +633,508 @@ class StoreSettings:
     )
     metrics_per_object: bool = _setting(
         False,
-        "whether /metrics has each queue and connection by itself, as RabbitMQ's "
-        "prometheus.return_per_object_metrics; else sums of them, and /metrics/per-object has each",
+        "show each queue and connection separately in /metrics, as RabbitMQ's"
+        " prometheus.return_per_object_metrics does; otherwise /metrics shows sums, and"
+        " /metrics/per-object shows each of them",
     )
     metrics_objects_max: int = _setting(
         2000,
-        "topics, partitions, and partitions that groups have offsets of: /metrics has each "
-        "by itself up to so many of a kind, and none of more; /metrics/per-object up to 100000",
+        "maximum number of topics, of partitions, and of partitions with offsets of groups that"
+        " /metrics shows separately; if there are more of a kind, it shows none of them; the"
+        " maximum of /metrics/per-object is 100000",
         unit="objects",
         low=0,
         high=1_000_000,
     )
     queue_segment_bytes: int = _setting(
-        64 << 20, "roll to a new segment of a queue over this size", unit="bytes", low=1 << 20,
+        64 << 20, "size at which a queue starts a new segment", unit="bytes", low=1 << 20,
         high=INT32_MAX,
     )  # fmt: skip
     queue_retention_ms: int = _setting(
         HOUR_MS,
-        "how long messages of a queue that are done with stay, and can be read again, by their "
-        "timestamps; x-retention-ms has it for one queue; 0: they go at once",
+        "time for which settled messages of a queue stay readable, by their timestamps; the"
+        " argument x-retention-ms sets it for one queue; 0: settled messages are removed at"
+        " once",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     queue_retention_bytes: int = _setting(
         1 << 30,
-        "of one queue so many bytes that are done with stay at the most, the last ones; "
-        "x-retention-bytes has it for one queue; -1: any",
+        "maximum size of the settled messages that one queue keeps, the newest ones; the"
+        " argument x-retention-bytes sets it for one queue; -1: no limit",
         unit="bytes",
         low=-1,
         high=FOREVER,
     )
     queue_topics_listed: bool = _setting(
         False,
-        "list the topics by which Kafka clients read queues, __queue.NAME; by name they are there "
-        "all the same",
+        "include the topics __queue.NAME, by which Kafka clients read queues, in lists of"
+        " topics; clients can use them by name in any case",
     )
     queue_ack_sync_ms: int = _setting(
-        100, "acknowledgements of queued messages are synced at the latest after so long",
+        100, "longest time until acknowledgements of queued messages are synced",
         unit="ms", low=0, high=60_000,
     )  # fmt: skip
     queue_disk_free_bytes: int = _setting(
         50_000_000,
-        "while less than this is free on the disk, RabbitMQ clients may consume and not publish; "
-        "0: always",
+        "free disk space below which RabbitMQ clients may consume but not publish; 0: no limit",
         unit="bytes",
         low=0,
         high=1 << 50,
     )
     tls_cert: str = _setting(
         "",
-        "file with the certificate that the doors with TLS show, and those that have signed it, in "
-        "PEM; relative to the data directory; without it there are no such doors",
+        "file with the server's certificate and the certificates of its signers, in PEM;"
+        " relative to the data directory; without a certificate the server accepts no TLS"
+        " connections",
         path=True,
     )
     tls_key: str = _setting(
         "",
-        "file with its private key, not encrypted; without it the key is in tls.cert, too",
+        "file with the private key of tls.cert, not encrypted; defaults to tls.cert, which then"
+        " holds the key, too",
         path=True,
     )
     tls_client_ca: str = _setting(
         "",
-        "file with the certificates of those who sign the certificates of clients; without it no "
-        "client is asked for one",
+        "file with the certificates of authorities that sign clients' certificates; without"
+        " this file clients are not asked for a certificate",
         path=True,
     )
     tls_client_auth: str = _setting(
         "optional",
-        "what becomes of a client without a certificate, where tls.client.ca is set: it logs in as "
-        "without TLS, or is refused",
+        "treatment of a client without a certificate if tls.client.ca is set: the client logs"
+        " in as it does without TLS (optional), or is refused (required)",
         words=("optional", "required"),
     )
     tls_client_user_rules: str = _setting(
         "DEFAULT",
-        "which user a client's certificate stands for: the first that fits of "
-        "RULE:pattern/replacement/ and DEFAULT, separated by commas, as Kafka's "
-        "ssl.principal.mapping.rules; DEFAULT is the whole subject: CN=al,O=acme",
+        "rules that give the user of a client's certificate, separated by commas: the first"
+        " rule that matches applies, RULE:pattern/replacement/ or DEFAULT, as in Kafka's"
+        " ssl.principal.mapping.rules; DEFAULT is the whole subject, such as CN=al,O=acme",
     )
     kafka_port: int = _setting(
-        9092, "where Kafka clients connect; 0: any free port, -1: only with TLS", low=-1,
+        9092, "port for Kafka clients; 0: any free port, -1: only with TLS", low=-1,
         high=65_535,
     )  # fmt: skip
     kafka_tls_port: int = _setting(
         9093,
-        "where Kafka clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        "port for Kafka clients with TLS, if tls.cert is set; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     resp_port: int = _setting(
-        6379, "where Redis clients connect; 0: any free port, -1: no Redis door", low=-1,
+        6379, "port for Redis clients; 0: any free port, -1: none", low=-1,
         high=65_535,
     )  # fmt: skip
     resp_tls_port: int = _setting(
         6380,
-        "where Redis clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        "port for Redis clients with TLS, if tls.cert is set; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     resp_maxclients: int = _setting(
-        10_000, "Redis clients at once; one more is told so", low=1, high=1_000_000
+        10_000,
+        "maximum number of Redis connections; further clients receive Redis's own error",
+        low=1,
+        high=1_000_000,
     )
     resp_proto_max_bulk_len: int = _setting(
         512 << 20,
-        "the largest message or other argument; more ends the connection",
+        "maximum size of a message or other argument of a Redis client; a larger one closes the"
+        " connection",
         unit="bytes",
         low=1 << 20,
         high=1 << 30,
     )
     resp_max_value_size: int = _setting(
         16 << 20,
-        "the largest key, string or element of a collection that is kept; more is refused",
+        "maximum size of a stored key, string or element of a collection; a larger one is refused",
         unit="bytes",
         low=1 << 20,
         high=64 << 20,
     )
     resp_client_output_buffer_limit: str = _setting(
         "32mb 8mb 60",
-        "bytes that a subscriber may leave unread before it is cut off: at once, or for so many "
-        "seconds; 0: no limit",
+        "limits of unread bytes for a subscriber, as HARD SOFT SECONDS: the connection is"
+        " closed at HARD bytes at once, and at SOFT bytes after SECONDS; 0: no limit",
         pattern=r"\d{1,15}([kmg]?b?)? \d{1,15}([kmg]?b?)? \d{1,9}",
     )
     resp_appendfsync: str = _setting(
         "always",
-        "when a change of a key is answered that no [[keys]] is about: once it is synced, or at "
-        "once, to be synced within a second",
+        "time of the reply to a change of a key, unless a [[keys]] rule applies: after the sync"
+        " (always), or at once with a sync within a second (everysec)",
         words=("always", "everysec"),
     )
     resp_maxmemory_bytes: int = _setting(
         0,
-        "memory that keys and their values may take, about; 0: no limit",
+        "approximate maximum memory of keys and values; 0: no limit",
         unit="bytes",
         low=0,
         high=1 << 50,
     )
     resp_maxmemory_policy: str = _setting(
         "noeviction",
-        "which keys go where they would take more: none, but commands that need more are refused",
+        "keys that are removed when resp.maxmemory.bytes is reached; noeviction removes none"
+        " and refuses commands that need more memory",
         words=KEYS_POLICIES,
     )
     resp_notify_keyspace_events: str = _setting(
         "",
-        "which changes of keys are published on __keyspace@N__:KEY and __keyevent@N__:EVENT, in "
-        "Redis's letters, such as KEA; empty: none",
+        "changes of keys that are published on __keyspace@N__:KEY and __keyevent@N__:EVENT, in"
+        " Redis's letters, such as KEA; empty: none",
         pattern=r"[Ag$lshzxeKEtdmn]*",
     )
     amqp_port: int = _setting(
-        5672, "where RabbitMQ clients connect; 0: any free port, -1: no RabbitMQ door", low=-1,
+        5672, "port for RabbitMQ clients; 0: any free port, -1: none", low=-1,
         high=65_535,
     )  # fmt: skip
     amqp_tls_port: int = _setting(
         5671,
-        "where RabbitMQ clients connect with TLS, once tls.cert is set; 0: any free port, "
-        "-1: nowhere",
+        "port for RabbitMQ clients with TLS, if tls.cert is set; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     amqp_server_version: str = _setting(
         "3.13.7",
-        "the version of RabbitMQ that its clients are told: some choose their ways by it",
+        "version of RabbitMQ that clients are told; some clients behave differently by version",
         pattern=r"\d{1,4}\.\d{1,4}\.\d{1,4}",
     )
     amqp_max_message_size: int = _setting(
-        16 << 20, "the largest message of a RabbitMQ client; more ends the channel", unit="bytes",
+        16 << 20, "maximum size of a message of a RabbitMQ client; a larger one closes the channel",
+        unit="bytes",
         low=1 << 10, high=512 << 20,
     )  # fmt: skip
     mqtt_port: int = _setting(
-        1883, "where MQTT clients connect; 0: any free port, -1: no MQTT door", low=-1, high=65_535
+        1883, "port for MQTT clients; 0: any free port, -1: none", low=-1, high=65_535
     )
     mqtt_tls_port: int = _setting(
         8883,
-        "where MQTT clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        "port for MQTT clients with TLS, if tls.cert is set; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     mqtt_max_packet_size: int = _setting(
-        16 << 20, "the largest packet of an MQTT client; more ends the connection", unit="bytes",
+        16 << 20, "maximum size of a packet of an MQTT client; a larger one closes the connection",
+        unit="bytes",
         low=1 << 10, high=(256 << 20) + 4,
     )  # fmt: skip
     mqtt_receive_maximum: int = _setting(
         100,
-        "messages that a client of MQTT 3.1.1 may leave unacknowledged; those of MQTT 5 say that "
-        "themselves",
+        "maximum number of unacknowledged messages of an MQTT 3.1.1 client; MQTT 5 clients set"
+        " their own maximum",
         unit="messages",
         low=1,
         high=65_535,
     )
     mqtt_slow_bytes: int = _setting(
         8 << 20,
-        "what may wait unsent for an MQTT client before messages of QoS 0 for it are dropped",
+        "unsent bytes for one MQTT client above which its QoS 0 messages are dropped",
         unit="bytes",
         low=1 << 16,
         high=1 << 40,
     )
     mqtt_retained_bytes: int = _setting(
         1 << 30,
-        "memory for retained messages, some 100 bytes each beside topic and payload, of which long "
-        "ones stay on disk; where it is full, no further topic keeps one; at most a quarter of "
-        "what the process may use",
+        "memory for retained messages; each takes about 100 bytes besides topic and payload,"
+        " and long payloads stay on disk; no further topic keeps a retained message when the"
+        " memory is full; limited to a quarter of the memory that the process may use",
         unit="bytes",
         low=1 << 20,
         high=1 << 44,
     )
     mqtt_session_expiry_max_s: int = _setting(
         NEVER_S,
-        "the longest that a session outlives its connection, whatever its client asks for; "
-        f"{NEVER_S}: for ever, as clients of MQTT 3.1.1 ask without a clean session",
+        "longest time for which a session is kept after its connection ends, even if its client "
+        f"asks for more; {NEVER_S}: forever, as MQTT 3.1.1 clients without a clean session ask for",
         unit="s",
         low=0,
         high=NEVER_S,
     )
     mqtt_sessions_max: int = _setting(
         100_000,
-        "sessions that outlive their connections; where there are more, the one that was left "
-        "longest ago ends, with what waits for it",
+        "maximum number of sessions without a connection; if there are more, the session that"
+        " has been disconnected longest is deleted with its messages",
         low=1,
         high=10_000_000,
     )
     mqtt_subscriptions_max: int = _setting(
-        10_000, "subscriptions of one client; more are refused", low=1, high=1_000_000
+        10_000,
+        "maximum number of subscriptions of one MQTT client; further subscriptions are refused",
+        low=1,
+        high=1_000_000,
     )
     mqtt_queued_messages_max: int = _setting(
         100_000,
-        "messages that wait for one client, beside those under way to it; for sessions that begin "
-        "from then on",
+        "maximum number of messages queued for one MQTT client, besides messages under way;"
+        " applies to new sessions",
         low=1,
         high=1_000_000_000,
     )
     mqtt_queued_bytes_max: int = _setting(
-        1 << 30, "the same in bytes of their payloads", unit="bytes", low=1 << 10, high=1 << 50
+        1 << 30,
+        "maximum size of the payloads queued for one MQTT client; applies to new sessions",
+        unit="bytes",
+        low=1 << 10,
+        high=1 << 50,
     )
     mqtt_queued_overflow: str = _setting(
         "drop-head",
-        "what becomes of a client's messages that are too many: the oldest are dropped, or those "
-        "that come",
+        "treatment of messages beyond an MQTT client's maximum: drop the oldest (drop-head) or"
+        " the new ones (drop-new)",
         words=("drop-head", "drop-new"),
     )
     mqtt_queue_qos0: bool = _setting(
         False,
-        "messages of QoS 0 wait for clients that are away and have a session with a queue, too; "
-        "else they are not for them",
+        "queue QoS 0 messages, too, for disconnected MQTT clients that have a session with a"
+        " queue; otherwise such clients do not receive them",
     )
     stomp_port: int = _setting(
-        61_613, "where STOMP clients connect; 0: any free port, -1: no STOMP door", low=-1,
+        61_613, "port for STOMP clients; 0: any free port, -1: none", low=-1,
         high=65_535,
     )  # fmt: skip
     stomp_tls_port: int = _setting(
         61_614,
-        "where STOMP clients connect with TLS, once tls.cert is set; 0: any free port, -1: nowhere",
+        "port for STOMP clients with TLS, if tls.cert is set; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     stomp_trailing_lf: bool = _setting(
         False,
-        "whether a line end follows each frame to STOMP clients, as in RabbitMQ",
+        "send a line end after each frame to STOMP clients, as RabbitMQ can",
     )
     web_mqtt_port: int = _setting(
         -1,
-        "where MQTT clients connect over WebSocket (path /ws), besides /ws/mqtt of http.port; "
-        "RabbitMQ's is 15675; 0: any free port, -1: nowhere",
+        "port for MQTT clients over WebSocket (path /ws), besides /ws/mqtt at http.port;"
+        " RabbitMQ uses 15675; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     web_stomp_port: int = _setting(
         -1,
-        "where STOMP clients connect over WebSocket (path /ws), besides /ws/stomp of http.port; "
-        "RabbitMQ's is 15674; 0: any free port, -1: nowhere",
+        "port for STOMP clients over WebSocket (path /ws), besides /ws/stomp at http.port;"
+        " RabbitMQ uses 15674; 0: any free port, -1: none",
         low=-1,
         high=65_535,
     )
     http_port: int = _setting(
-        15_672, "where browsers and HTTP clients connect; 0: any free port, -1: no HTTP door",
+        15_672, "port for browsers and HTTP clients; 0: any free port, -1: none",
         low=-1, high=65_535,
     )  # fmt: skip
     http_tls_port: int = _setting(
         15_671,
-        "where browsers and HTTP clients connect with TLS, once tls.cert is set; 0: any free port, "
-        "-1: nowhere",
+        "port for browsers and HTTP clients with TLS, if tls.cert is set; 0: any free port, -1:"
+        " none",
         low=-1,
         high=65_535,
     )
     http_hosts: tuple[str, ...] = _setting(
         (),
-        "names by which browsers know this server, besides localhost and its addresses: behind a "
-        "proxy, or where nobody has to log in",
+        "host names under which browsers may reach this server, besides localhost and its"
+        " addresses; needed behind a proxy, or if no one has to log in",
         names=True,
         pattern=r"[a-z0-9_-]+(\.[a-z0-9_-]+)*",
         shape="host.example, in lower case",
     )
     http_path_prefix: str = _setting(
         "",
-        "what paths begin with where a proxy leaves it there, such as /logstore",
+        "prefix of request paths that a proxy does not remove, such as /logstore",
         pattern=r"(/[A-Za-z0-9._~-]+)+",
     )
     notify: tuple[str, ...] = _setting(
         ("none",),
-        "what a server tells on channels named __logstore__:...: topics made and deleted, groups "
-        "rebalanced, segments begun",
+        "events that a server publishes on channels named __logstore__:...: topics created and"
+        " deleted, groups rebalanced, segments started",
         words=("none", "topics", "groups", "segments"),
     )
     kafka_advertised_address: str = _setting(
         "",
-        "host:port that Kafka clients are told to connect to; without it the one they came by",
+        "host:port that Kafka clients are told to connect to; defaults to the address of the"
+        " client's connection",
         pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
     )
     kafka_tls_advertised_address: str = _setting(
         "",
-        "the same for those who come by TLS; its host must be a name of the certificate",
+        "host:port that Kafka clients with TLS are told to connect to; the host must be a name"
+        " in the certificate",
         pattern=r"[^\s:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}",
     )
     auto_create_topics_enable: bool = _setting(
-        True, "make a topic when a client asks for one that is not there"
+        True, "create a missing topic when a client asks for it"
     )
     max_connections: int = _setting(
-        10_000, "connections at once; more are closed as they come", low=1, high=1_000_000
+        10_000,
+        "maximum number of connections; further connections are closed at once",
+        low=1,
+        high=1_000_000,
     )
     connections_max_idle_ms: int = _setting(
-        600_000, "close a connection that has sent nothing for so long", unit="ms", low=1,
+        600_000, "time after which a connection that sends nothing is closed", unit="ms", low=1,
         high=FOREVER,
     )  # fmt: skip
     sasl_enabled_mechanisms: tuple[str, ...] = _setting(
         ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
-        "mechanisms by which Kafka clients may log in, once there are users; PLAIN and OAUTHBEARER "
-        "send secrets as they are: have them beside TLS",
+        "mechanisms by which Kafka clients may log in, if there are users; PLAIN and"
+        " OAUTHBEARER send secrets unencrypted and need TLS to be safe",
         words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
     )
     sasl_oauthbearer_jwks_endpoint_url: str = _setting(
         "",
-        "where the public keys of the issuer of tokens are: file:///PATH or https://HOST/PATH; "
-        "empty: there is no OAUTHBEARER",
+        "URL of the public keys of the tokens' issuer: file:///PATH or https://HOST/PATH;"
+        " empty: OAUTHBEARER is off",
     )
     sasl_oauthbearer_jwks_endpoint_refresh_ms: int = _setting(
         HOUR_MS,
-        "how often the keys at an https address are read anew, unless a token names an unknown one",
+        "interval at which the keys at an https address are read again; a token with an unknown"
+        " key causes a read at once",
         unit="ms",
         low=10_000,
         high=FOREVER,
     )
     sasl_oauthbearer_expected_issuer: str = _setting(
-        "", "the iss that a token must have; empty: any"
+        "", "value of iss that a token must have; empty: any"
     )
     sasl_oauthbearer_expected_audience: tuple[str, ...] = _setting(
-        (), "the aud of which a token must have one; empty: any", names=True
+        (), "values of aud, of which a token must have one; empty: any", names=True
     )
     sasl_oauthbearer_sub_claim_name: str = _setting(
-        "sub", "the claim of a token that is the name of its user"
+        "sub", "claim of a token that holds the user's name"
     )
     sasl_oauthbearer_clock_skew_seconds: int = _setting(
-        30, "by how much the issuer's clock may differ", unit="s", low=0, high=3600
+        30, "largest difference between the clocks of server and issuer", unit="s", low=0, high=3600
     )
     sasl_server_max_receive_size: int = _setting(
         512 << 10,
-        "the largest request of a Kafka client that logs in by a token of an issuer; others have "
-        "16 KiB at most before a login; more ends the connection",
+        "maximum size of a request of a Kafka client that logs in with an issuer's token; a"
+        " larger one closes the connection; the maximum for other clients is 16 KiB before the"
+        " login",
         unit="bytes",
         low=1 << 10,
         high=8 << 20,
     )
     connections_max_reauth_ms: int = _setting(
         0,
-        "how long a login of a Kafka client is good; it can log in again on the same connection "
-        "(KIP-368); 0: for ever",
+        "time for which a login of a Kafka client is valid; the client can log in again on the"
+        " same connection (KIP-368); 0: no limit",
         unit="ms",
         low=0,
         high=FOREVER,
     )
     connection_failed_authentication_delay_ms: int = _setting(
         100,
-        "how long the answer to a failed login is held back; after each further one from that "
-        "address twice as long, 2 s at the most",
+        "time by which the reply to a failed login is delayed; doubles with each further failed"
+        " login from the same address, up to 2 s",
         unit="ms",
         low=0,
         high=2000,
     )
     cluster_bootstrap_servers: tuple[str, ...] = _setting(
         (),
-        "some brokers of the Kafka cluster that topics, channels, queues and keys are kept in, "
-        "which tell of the others; empty: they are kept in the data directory",
+        "some brokers of the Kafka cluster that stores topics, channels, queues and keys; the"
+        " other brokers are discovered; empty: the data directory stores them",
         names=True,
         pattern=r"[^\s:,\[\]/@]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}",
         shape="host:port, IPv6 in brackets",
     )
     cluster_security_protocol: str = _setting(
         "PLAINTEXT",
-        "how brokers are spoken to, in Kafka's words: as is or with TLS (SSL), and each with a "
-        "login (SASL)",
+        "protocol of connections to brokers, in Kafka's terms: unencrypted (PLAINTEXT) or TLS"
+        " (SSL), each also with a login (SASL_)",
         words=("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     )
     cluster_sasl_mechanism: str = _setting(
         "SCRAM-SHA-512",
-        "how the password is shown to brokers; PLAIN sends it as it is: have TLS with it",
+        "mechanism of the login to brokers; PLAIN sends the password unencrypted and needs TLS"
+        " to be safe",
         words=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
     )
-    cluster_sasl_user: str = _setting("", "who logs in at brokers")
+    cluster_sasl_user: str = _setting("", "user that logs in to brokers")
     cluster_sasl_password_file: str = _setting(
         "",
-        "file with the password of cluster.sasl.user, one line; or LOGSTORE_CLUSTER_SASL_PASSWORD "
-        "of the environment has it",
+        "file that holds the password of cluster.sasl.user on one line; the environment"
+        " variable LOGSTORE_CLUSTER_SASL_PASSWORD can be used instead",
         path=True,
     )
     cluster_tls_ca: str = _setting(
         "",
-        "file with the certificates of those who sign the brokers' certificates, in PEM; without "
-        "it those that the system trusts",
+        "file with the certificates of authorities that sign brokers' certificates, in PEM;"
+        " defaults to the authorities that the system trusts",
         path=True,
     )
     cluster_tls_cert: str = _setting(
-        "", "file with the certificate that is shown to brokers which ask for one, in PEM",
+        "", "file with the certificate for brokers that ask for one, in PEM",
         path=True,
     )  # fmt: skip
     cluster_tls_key: str = _setting(
         "",
-        "file with its private key, not encrypted; without it the key is in cluster.tls.cert, too",
+        "file with the private key of cluster.tls.cert, not encrypted; defaults to"
+        " cluster.tls.cert, which then holds the key, too",
         path=True,
     )
     cluster_tls_server_name: str = _setting(
-        "", "the name that brokers' certificates have; without it the host of each broker"
+        "", "name that brokers' certificates must have; defaults to the host of each broker"
     )
     cluster_link_port: int = _setting(
         0,
-        "port where the other nodes of a cluster reach this one, for queues that it owns; 0: any "
-        "free one",
+        "port at which other nodes of a cluster reach this node for the queues that it owns; 0:"
+        " any free port",
         low=0,
         high=65_535,
     )
     cluster_link_advertised_address: str = _setting(
         "",
-        "address of cluster.link.port as other nodes reach it, such as node-1:7070; without it "
-        "listen.host and the port",
+        "address at which other nodes reach cluster.link.port, such as node-1:7070; defaults to"
+        " listen.host and the port",
         pattern=r"[^\s/@]+:[0-9]{1,5}",
     )
     cluster_link_secret_file: str = _setting(
         "",
-        "file with a secret that all nodes of a cluster have, one line of 16 bytes or more, by "
-        "which they know each other; without it the password of cluster.sasl.user is that",
+        "file that holds a secret shared by all nodes of a cluster, one line of 16 bytes or"
+        " more, by which nodes recognize each other; defaults to the password of"
+        " cluster.sasl.user",
         path=True,
     )
     cluster_link_tls: bool = _setting(
         False,
-        "whether the nodes of a cluster speak to each other with TLS: each shows tls.cert, which "
-        "has to be for the host of its cluster.link.advertised.address; the same at all nodes",
+        "use TLS between the nodes of a cluster; each node shows tls.cert, which must be valid"
+        " for the host of its cluster.link.advertised.address; must be equal on all nodes",
     )
     cluster_link_tls_ca: str = _setting(
         "",
-        "file with the certificates of those who sign the nodes' certificates, in PEM; without it "
-        "those that the system trusts",
+        "file with the certificates of authorities that sign nodes' certificates, in PEM;"
+        " defaults to the authorities that the system trusts",
         path=True,
     )
     cluster_client_rack: str = _setting(
         "",
-        "the rack, or zone, that this process is in, as brokers' broker.rack: partitions are read "
-        "from a replica there, where brokers have replica.selector.class for it",
+        "rack or zone of this process, as in broker.rack of brokers; partitions are read from a"
+        " replica in the same rack if the brokers' replica.selector.class supports it",
         pattern=r"[\x21-\x7e]{1,255}",
     )
     memory_clients_max_bytes: int = _setting(
         0,
-        "memory that all clients together may make a server hold: half-sent requests, requests "
-        "under way, answers that are not read, transactions, members of groups; when it is nearly "
-        "used up, who holds most waits, and then loses the connection; 16777216 at least; 0: a "
-        "quarter of what the process may use (control groups and ulimit included), 1 GiB at most",
+        "maximum memory that a server holds for all clients together: incomplete requests,"
+        " requests under way, unread replies, transactions, members of groups; the client that"
+        " holds the most is paused and then disconnected when the memory is nearly used up; at"
+        " least 16777216; 0: a quarter of the memory that the process may use (limits of"
+        " control groups and ulimit included), but at most 1 GiB",
         unit="bytes",
         low=0,
         high=1 << 50,
     )
     socket_request_max_bytes: int = _setting(
         100 << 20,
-        "the largest request, and never more than half of memory.clients.max.bytes; more ends the "
-        "connection",
+        "maximum size of a request, at most half of memory.clients.max.bytes; a larger one"
+        " closes the connection",
         unit="bytes",
         low=1 << 10,
         high=INT32_MAX,
     )
     fetch_max_bytes: int = _setting(
         16 << 20,
-        "records in one answer (Kafka: 55 MiB): an answer is read as a whole while others wait",
+        "maximum size of the records in one reply (Kafka's default is 55 MiB); a reply is read"
+        " as a whole while other clients wait",
         unit="bytes",
         low=1024,
         high=INT32_MAX,

@@ -155,7 +155,7 @@ class Rulebook:
         return self._shown
 
     def add(self, rule: KeptRule) -> None:
-        """One that is there already stays as it is."""
+        """Add a rule, unless it already exists."""
         if rule in self._rules:
             return
         self._rules[rule] = None

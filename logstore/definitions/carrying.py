@@ -1,7 +1,7 @@
-"""A plan, carried out: in the order in which one thing needs another.
+"""Carry out a plan, in the order in which its steps depend on each other.
 
-Each step is kept before those that need it begin. Where one can't be kept, what was done until then
-stays, and the same definitions can be taken again: what is there already is left as it is.
+Each step is on disk before the steps that need it begin. If a step fails, the steps before it stay,
+and the same definitions can be imported again: objects that already exist are left alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence

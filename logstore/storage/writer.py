@@ -150,7 +150,7 @@ class WriterDirectory:
             self._keep_others_out(self.path, tell=not new)
             if new:
                 self.disk.sync_directory(self.path)
-            with suppress(StorageFull):  # what is there already has to do for freeing some
+            with suppress(StorageFull):  # the room already allocated must do for freeing some
                 self._catalog.environment.check_room()
             self.groups = self._catalog.groups(self.disk, self.path, self._clock)
             self._marks = Watermarks(self.disk, self._file(WATERMARKS), write=True)

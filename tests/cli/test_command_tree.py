@@ -5,26 +5,14 @@ import re
 import shlex
 
 import pytest
-from logstore_cli.app import app, typer
+from command_tree import LEAVES, NAMED, TREE, parameters
 from logstore_cli.command import HEADING_OF, HEADINGS, heading_of
 from logstore_cli.options import TIMES
+from voice import HEADLESS, POINTS_ELSEWHERE
 
 pytestmark = pytest.mark.long
 
 
-def tree(command, path=()):
-    """(path, command) of the root and all below it."""
-    yield path, command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from tree(below, (*path, name))
-
-
-def parameters(command):
-    """With those that a command adds when it is first asked."""
-    return command.get_params(typer.Context(command))
-
-
-TREE = list(tree(typer.main.get_command(app)))
 OPTIONS = [
     (path, option)
     for path, command in TREE
@@ -143,8 +131,6 @@ def setting(result, name):
 # Help ---------------------------------------------------------------------------------------------
 
 SUMMARY_MAX = 45
-NAMED = {" ".join(path): command for path, command in TREE if path}
-LEAVES = {name: it for name, it in NAMED.items() if not hasattr(it, "commands")}
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -161,13 +147,6 @@ def test_no_list_of_commands_is_cut_off(logstore, monkeypatch, path):
     assert "..." not in logstore(*path, "--help").out.partition("Commands:")[2]
 
 
-# A text of an option is shown far from its neighbours' texts: no word of it points to them.
-POINTS_ELSEWHERE = re.compile(
-    r"\b(it|they|them|those|these|else|so many|ours?|there(?! (is|are)))\b", re.IGNORECASE
-)
-HEADLESS = re.compile(
-    r"\b(who|whom|what|how)(ever)?\b|(^|[:;] )(where|when|which)\b", re.IGNORECASE
-)
 NOUN_PHRASE = re.compile(r"(The|A|An|One|Some) \w+")
 IMPERATIVES = {
     "Accept", "Add", "Allow", "Append", "Ask", "Connect", "Consume", "Continue", "Count",

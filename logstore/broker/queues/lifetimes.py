@@ -1,7 +1,7 @@
-"""How long the messages of a queue live that came before its limit was another one. Pure.
+"""How long messages live that were published before their queue's limit changed. Pure.
 
-A policy that changes ``message-ttl`` changes nothing for messages that are there already, as in
-RabbitMQ: which limit a message has is told by its timestamp.
+A policy that changes ``message-ttl`` does not apply to messages already in the queue, as in
+RabbitMQ: a message's timestamp tells which limit it has.
 """
 
 from collections.abc import Sequence

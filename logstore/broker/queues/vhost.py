@@ -446,9 +446,9 @@ class Vhost:
     def declare_queue(
         self, facts: QueueFacts, owner: object | None = None
     ) -> tuple[Named, Pending | None]:
-        """Make it, unless it is there already and the same; what is to be kept, if not yet.
+        """Declare a queue, unless an equal one already exists; returns the pending change, if any.
 
-        An empty name: a new one is made. Raises Locked, QueueDiffers, ReservedName, Nameless,
+        An empty name stands for a new one. Raises Locked, QueueDiffers, ReservedName, Nameless,
         InvalidQueueArgument, NotOfType; of a stream also NoSuchStream, NoTopicForIt.
         """
         known = self.topology.queue(facts.name) if facts.name else None

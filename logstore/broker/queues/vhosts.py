@@ -42,7 +42,7 @@ class Vhosts:
         return vhost
 
     def add(self, name: bytes) -> Pending | None:
-        """Make one; it is there once that is kept. None: it is there already.
+        """Add a virtual host, visible once the change is kept. None: it already exists.
 
         Raises InvalidName.
         """

@@ -216,10 +216,10 @@ class Topology(Generic[_Q, _S]):
     # Exchanges
 
     def declare(self, facts: ExchangeFacts) -> Change:
-        """Make it, unless it is there already and the same.
+        """Declare an exchange, unless an equal one already exists.
 
         Raises, in this order: UnknownType; NotPermitted for the default exchange; Inequivalent
-        where it is there; Reserved, InvalidArgument, ConflictingArguments.
+        if a different one exists; Reserved, InvalidArgument, ConflictingArguments.
         """
         make = matcher_of(facts.type_name)
         if facts.name == DEFAULT_EXCHANGE:
@@ -271,7 +271,7 @@ class Topology(Generic[_Q, _S]):
     # Bindings
 
     def bind(self, binding: Binding, check: Callable[[_Q], object] = _anybody) -> Change:
-        """Nothing happens where it is there already. ``check`` may refuse a queue.
+        """Add a binding, unless it already exists. ``check`` may refuse a queue.
 
         Raises, in this order: NotPermitted for the default exchange; NoExchange, NoQueue; what the
         type of the exchange says (InvalidArgument, InvalidWeight), and what ``check`` does.

@@ -595,7 +595,7 @@ def _written(arrivals: Sequence[Arrival]) -> list[Written]:
 
 
 def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
-    """The mark of an idempotent producer's batch that is there already.
+    """The mark of an idempotent producer's batch that was already appended.
 
     Raises UnknownProducer: who may choose an id could choose that of another;
     InvalidTransactionState of one that its producer's open transaction would have around it.

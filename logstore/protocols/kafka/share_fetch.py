@@ -351,7 +351,7 @@ class ShareFetching:
     # Taking
 
     def _collect(self) -> bool:
-        """Whether the answer is there already."""
+        """Whether the answer is already complete."""
         self._collecting = True
         self._client.door.slices.begin(self._take(), self._collected)
         return self._done

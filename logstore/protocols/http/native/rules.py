@@ -45,7 +45,7 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def added(door: HttpDoor, call: Call) -> None:
-    """Those that are there already are there once; raises Refused, InvalidName."""
+    """Add rules, except those that already exist. Raises Refused, InvalidName."""
     change = administration.new_rules(call.json(NewRules).rules())
     made = [row(it) for it in change.keep if isinstance(it, KeptRule)]
     call.answer_when(door.access.change(*change, by=call.who), made, CREATED)
