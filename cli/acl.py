@@ -122,13 +122,22 @@ def _add(rules: "list[KeptRule]", data: Data) -> None:
         tell(_line(rule))
     one = rules[0]
     if user is not None and ADMINISTRATOR in user.tags and not one.allow:
-        say(f"logstore: warning: it does not bind {one.user!r}, who has the tag {ADMINISTRATOR}")
+        say(
+            f"logstore: warning: the rule does not restrict {one.user!r}, who has the tag"
+            f" {ADMINISTRATOR}"
+        )
     if one.user == "ANONYMOUS":
-        say("logstore: warning: with users nobody comes in as ANONYMOUS: everyone has to log in")
+        say(
+            "logstore: warning: the rule has no effect: once there are users, every client must"
+            " log in, and none is ANONYMOUS"
+        )
     elif user is None and one.user != "*":
         say(f"logstore: warning: there is no user {one.user!r} yet")
     if one.pattern == "literal" and one.name != "*" and any(it in one.name for it in "*?["):
-        say(f"logstore: warning: {one.name!r} is one name: say --glob if it is a pattern")
+        say(
+            f"logstore: warning: {one.name!r} is taken as a plain name: say --glob if it is a"
+            " pattern"
+        )
 
 
 def _line(rule: "KeptRule") -> str:

@@ -250,6 +250,6 @@ def run() -> None:
     except typer.Abort:  # the answer to a question was no, or there was none
         from .ends import say
 
-        say("logstore: not done: it was not confirmed")
+        say("logstore: nothing was done: the command was not confirmed")
         code = 1
     raise SystemExit(code)

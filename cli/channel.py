@@ -71,8 +71,8 @@ def _server_of(data: DataDir) -> str:
         raise CommandFailed(f"{data}: {by_tls(RESP)}")
     if address is None:
         raise CommandFailed(
-            f"{data}: no server has it open for Redis clients: run `logstore serve`, or name one "
-            f"with --server HOST:PORT"
+            f"{data}: no server has this directory open for Redis clients: run `logstore"
+            " serve`, or name a server with --server HOST:PORT"
         )
     return address
 

@@ -154,15 +154,15 @@ def consume(
     if follow and end is not None:
         raise typer.BadParameter("does not go with --follow", param_hint="'--to'")
     if len(set(topics)) < len(topics):
-        raise typer.BadParameter("a topic is named twice", param_hint="'TOPIC...'")
+        raise typer.BadParameter("a topic is given twice", param_hint="'TOPIC...'")
 
     if share is not None:
         given = {name for name in ctx.params if _is_given(ctx, name)}
         for name, option in _NOT_SHARED.items():
             if name in given:
-                raise typer.BadParameter("does not go with --share", param_hint=option)
+                raise typer.BadParameter("cannot be combined with --share", param_hint=option)
         if "from_" in given and from_ not in SHARED_PLACES:
-            raise typer.BadParameter("with --share: earliest or latest", param_hint="--from")
+            raise typer.BadParameter("must be earliest or latest with --share", param_hint="--from")
         from .share import consume_shared
 
         consume_shared(

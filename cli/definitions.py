@@ -155,11 +155,11 @@ def _served(server: "ServerSocket", given: bytes, vhost: str | None, *, dry_run:
     from logstore.http.bodies import decode
 
     if len(given) > BYTES_MAX:
-        raise InvalidDefinitions(f"they have too many bytes: at most {BYTES_MAX} are taken")
+        raise InvalidDefinitions(f"the file is too large: the maximum is {BYTES_MAX} bytes")
     try:
         value = decode(given) if given.strip() else {}
     except ValueError:
-        raise InvalidDefinitions("they are no JSON object") from None
+        raise InvalidDefinitions("the file is not a JSON object") from None
     query: dict[str, Any] = {"vhost": vhost, "dry_run": "true" if dry_run else None}
     found = server.ask("POST", ("definitions",), query, value)
     return Imported(found["counts"], found["notes"])

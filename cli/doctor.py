@@ -70,7 +70,9 @@ def _here(data: "DataDir", *, measure: bool) -> "Mapping[str, Any]":
         try:
             syncs = look.syncs(there)
         except OSError as error:
-            raise CommandFailed(f"{there}: no sync can be measured: {error.strerror}") from None
+            raise CommandFailed(
+                f"{there}: the time of a sync can't be measured: {error.strerror}"
+            ) from None
     return checks.shown(look.facts_at(path, config, _addresses(config), trouble, syncs))
 
 

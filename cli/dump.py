@@ -37,7 +37,9 @@ def dump(
     """
     if file.suffix not in SUFFIXES:
         raise typer.BadParameter(
-            f"{file.name!r} ends in none of {', '.join(SUFFIXES)}", param_hint="'FILE'"
+            f"{file.name!r} is not a segment file: its name must end in one of"
+            f" {', '.join(SUFFIXES)}",
+            param_hint="'FILE'",
         )
     with file.open("rb") as opened:
         items = _items(opened, file, with_records=records)

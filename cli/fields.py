@@ -200,7 +200,7 @@ def reason_of(error: ValueError, raw: bytes) -> str:
     # The decoder calls half a pair an end that came too early, or a wrong escape.
     half = next(filter(None, (it[1] for it in _ESCAPE.finditer(raw))), None)
     if half is not None:
-        return f"a text holds half a surrogate pair, \\{half.decode()}"
+        return f"the text contains half of a surrogate pair, \\{half.decode()}"
     reason = str(error).removeprefix("JSON is malformed: ")
     return "it ends too early" if reason.startswith(_TRUNCATED) else reason
 

@@ -35,7 +35,7 @@ class FirstUser:
         if not name or not file:
             there, missing = (PASSWORD_FILE, USER) if file else (USER, PASSWORD_FILE)
             if name or file:
-                raise CommandFailed(f"{there} is set, and {missing} is not: it needs both")
+                raise CommandFailed(f"{there} is set, but {missing} is not: set both")
             return None
         from logstore.access.administration import check_user
         from logstore.access.scram_keys import check_password

@@ -142,7 +142,10 @@ class DeadLetters(Skipped):
             self._sink.send_many([Message(bad.raw, None, headers)])
         except InvalidRecord as error:
             raise _Ending(
-                bad._replace(reason=f"{bad.reason}; and as a dead letter: {error}")
+                bad._replace(
+                    reason=f"{bad.reason}; the line could not be appended as a dead letter either:"
+                    f" {error}"
+                )
             ) from None
 
     def push(self) -> None:

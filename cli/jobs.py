@@ -165,7 +165,7 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
         with data.open("read") as store:  # a reader names the topic that was meant, if it is none
             for topic in job.topics:
                 store.topic(topic)
-        say(f"handed to {locked.owner}, which has the store open")
+        say(f"done by {locked.owner}, which has the store open")
         yield from ask(Disk(), str(data.path), job, tell)
 
 
@@ -222,7 +222,7 @@ def _held(held: "Held", log: str) -> str:
     amount = f"{counted(held.segments, 'segment')}, {size(held.bytes)}"
     what = f"{log} offsets {held.base_offset} to {held.end_offset - 1} ({amount})"
     if held.at is None or held.commit_ms is None:
-        return f"{what}: group {held.group} has committed nothing in it"
+        return f"{what}: group {held.group} has committed no offset in this partition"
     since = f"committed offset {held.at} at {iso(held.commit_ms)}, and nothing since"
     return f"{what}: group {held.group} {since}"
 

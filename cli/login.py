@@ -38,7 +38,7 @@ class Tls:
             except ssl.SSLError as error:
                 files = " and ".join(str(it) for it in (self.certificate, self.key) if it)
                 raise CommandFailed(
-                    f"{files}: no certificate with its key: {_reason(error)}"
+                    f"{files}: not a certificate with its private key: {_reason(error)}"
                 ) from None
             except OSError as error:
                 raise CommandFailed(f"{self.certificate}: {error.strerror}") from None
@@ -69,9 +69,9 @@ class Tls:
                 f"{name}: its certificate is not trusted by {trusted}: {error.verify_message}"
             ) from None
         except ssl.SSLError as error:
-            raise Failed(f"{name}: no connection with TLS: {_reason(error)}") from None
+            raise Failed(f"{name}: TLS handshake failed: {_reason(error)}") from None
         except OSError as error:
-            raise Failed(f"{name}: no connection with TLS: {error.strerror or error}") from None
+            raise Failed(f"{name}: TLS handshake failed: {error.strerror or error}") from None
 
     def settings(self) -> dict[str, str]:
         """Of librdkafka."""

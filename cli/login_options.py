@@ -84,7 +84,7 @@ def login_of(ctx: typer.Context) -> Login | None:
             if name == "--password-file":
                 found.pop("password", None)
     if given.get("--password-file") == STANDARD_INPUT:
-        raise wrong("takes a file here, since input may be records", "--password-file")
+        raise wrong("must be a file, because standard input may carry records", "--password-file")
     if "--tls-ca" in given:
         found["tls"] = True
     login = login_from(found)
@@ -96,7 +96,7 @@ def login_from(found: Mapping[str, Any]) -> Login:
     """Of what a profile or options say. What can't be is a usage error."""
     user = str(found.get("user", ""))
     if not user and any(it in found for it in ("password", "password-file", "mechanism")):
-        raise wrong("a password needs the name of its user: say --user NAME", "--password-file")
+        raise wrong("a password needs a user: say --user NAME", "--password-file")
     ca, certificate, key = (_path(found, it) for it in ("tls-ca", "tls-cert", "tls-key"))
     if key is not None and certificate is None:
         raise wrong("tls-key needs tls-cert, the certificate of the key")
@@ -164,7 +164,7 @@ def read_profile(path: Path) -> dict[str, Any]:
 def _without_text(error: ValueError) -> str:
     """What is wrong, and where; never the text itself, which may be a password."""
     if isinstance(error, UnicodeDecodeError):
-        return f"no UTF-8 at byte {error.start}"
+        return f"not UTF-8 at byte {error.start}"
     where = str(error).rpartition("(at ")[2].rstrip(")")
     return f"see {where}" if where else "it ends too soon"
 
@@ -174,11 +174,11 @@ def _check_word(path: Path, name: str, value: object) -> None:
 
     if name not in WORDS:
         raise wrong(
-            f"{path}: no word {name!r} of a profile{nearest(name, WORDS)}; it takes "
-            f"{', '.join(WORDS)}"
+            f"{path}: unknown key {name!r} in the profile{nearest(name, WORDS)}; the keys are"
+            f" {', '.join(WORDS)}"
         )
     if not isinstance(value, WORDS[name]) or value == "":
         takes = "true or false" if WORDS[name] is bool else "a text"
-        raise wrong(f"{path}: {name}: takes {takes}")
+        raise wrong(f"{path}: {name}: must be {takes}")
     if name == "mechanism" and value not in MECHANISMS:
-        raise wrong(f"{path}: mechanism: takes {', '.join(MECHANISMS)}")
+        raise wrong(f"{path}: mechanism: must be one of {', '.join(MECHANISMS)}")

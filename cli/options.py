@@ -203,8 +203,8 @@ class DataDir:
         owner = self._owner()
         if owner is not None and owner.cluster:
             raise CommandFailed(
-                f"{self} is of a node of cluster {owner.cluster}: {what} are the cluster's; "
-                f"{instead.replace('CLUSTER', owner.cluster)}"
+                f"{self} belongs to a node of cluster {owner.cluster}, which stores {what}:"
+                f" {instead.replace('CLUSTER', owner.cluster)}"
             )
 
     def no_door(self, door: "Door", locked: "StoreLocked") -> Exception:
@@ -214,9 +214,9 @@ class DataDir:
         if door.tls.name in locked.owner.endpoints:
             return CommandFailed(f"{self}: {by_tls(door)}")
         return CommandFailed(
-            f"{self}: its server, {locked.owner}, has no door for {door.clients} clients, by which "
-            f"this command would reach it: serve it with --{door.name}-port ({door.port_setting}), "
-            f"or stop the server"
+            f"{self}: its server, {locked.owner}, accepts no {door.clients} clients, which this"
+            f" command needs: start the server with --{door.name}-port ({door.port_setting}),"
+            " or stop it"
         )
 
     def beside(self, path: Path) -> "DataDir":
@@ -311,8 +311,8 @@ def _is_shared(table: "Groups | None", group: str | None) -> bool:
 def by_tls(door: "Door") -> str:
     """Why a command without TLS does not get in."""
     return (
-        f"its server lets {door.clients} clients in with TLS alone: say --tls-ca FILE, which has "
-        f"the certificates of whom to trust"
+        f"its server accepts {door.clients} clients only with TLS: say --tls-ca FILE, a file"
+        " with the certificates to trust"
     )
 
 
@@ -336,7 +336,7 @@ def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: D
     bootstrap = ctx.meta.get(_BOOTSTRAP)
     if bootstrap is None:
         if directory.login is not None and directory.login.asked and directory.login.user:
-            raise wrong("a login is for a server: say --bootstrap HOST:PORT", "--user")
+            raise wrong("a login needs a server: say --bootstrap HOST:PORT", "--user")
         return directory
     if _DATA in ctx.meta:
         raise typer.BadParameter("--data and --bootstrap cannot both say where the topics are")

@@ -41,7 +41,7 @@ def new_password(file: Path | None, user: str) -> str:
         return of_file(Path(STANDARD_INPUT))
     password = typed(f"New password of {user}: ")
     if typed("Once more: ") != password:
-        raise CommandFailed("the two passwords differ: nothing was done")
+        raise CommandFailed("the two passwords differ: nothing was changed")
     return password
 
 
@@ -65,7 +65,7 @@ def _line(opened: IO[bytes], name: str) -> str:
     if end:
         line = line.removesuffix(b"\r")
     if not line:
-        raise CommandFailed(f"{name}: it has no password")
+        raise CommandFailed(f"{name}: the file holds no password")
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def typed(prompt: str) -> str:
     except EOFError:
         password = ""
     if not password:
-        raise CommandFailed("no password was given: nothing was done")
+        raise CommandFailed("no password was given: nothing was changed")
     return password
 
 

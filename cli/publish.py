@@ -78,7 +78,7 @@ def publish(
     from .stop import Stop
 
     if on_error not in ("stop", "skip"):
-        raise typer.BadParameter(f"{on_error!r}: takes stop or skip", param_hint="'--on-error'")
+        raise typer.BadParameter(f"{on_error!r}: must be stop or skip", param_hint="'--on-error'")
     properties = properties_option(property_)
     wanted = wanted_of(key_field, None, value_field, header, header_field, key)
     choose = chooser(format_, wanted)
@@ -101,7 +101,7 @@ def publish(
                 bad_lines=None if on_error == "stop" else Skipped(rows=format_ == "csv"),
             ).run()  # fmt: skip
         if sink.unrouted:
-            say(f"{counted(sink.unrouted, 'message')} went to no queue")
+            say(f"{counted(sink.unrouted, 'message')} reached no queue")
 
 
 def _publish_one(sink: "QueueSink", body: str, wanted: "Wanted") -> None:

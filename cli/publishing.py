@@ -31,13 +31,13 @@ def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
         if known in found:
             raise typer.BadParameter(f"{known!r} is given twice", param_hint="'--property'")
         if known in _NUMBERS and not (text.isascii() and text.isdecimal()):
-            raise typer.BadParameter(f"{name}={text}: takes a number", param_hint="'--property'")
+            raise typer.BadParameter(f"{name}={text}: must be a number", param_hint="'--property'")
         found[known] = int(text) if known in _NUMBERS else text
         try:
             write(Properties(**{known: found[known]}))
         except (StructError, ValueError):
             raise typer.BadParameter(
-                f"{name}={text[:20]}: more than this property holds", param_hint="'--property'"
+                f"{name}={text[:20]}: too large for this property", param_hint="'--property'"
             ) from None
     return found
 

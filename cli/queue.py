@@ -180,7 +180,7 @@ def peek(
         while max_ > 0 and not stop.asked:
             found = site.peek(name, begin, min(max_, PEEKED_MAX))
             for it in found.damaged:
-                say(f"queue {name}: message {it} can't be read; run logstore verify")
+                say(f"queue {name}: message {it} can't be read; run `logstore verify`")
             if output.write(render(found.messages)) < len(found.messages):
                 break
             max_ -= max(1, len(found.messages))

@@ -226,7 +226,7 @@ def replay(
     past = _past(from_, to, only, header, order="time")
     on = from_ if from_ is not None and _ON.fullmatch(from_) else None
     if not speed < float("inf"):  # nor is NaN
-        raise typer.BadParameter("takes 0 or more", param_hint="'--speed'")
+        raise typer.BadParameter("must be 0 or more", param_hint="'--speed'")
     _check_into(into, key)
     render = peek_format(format_)
     with Stop() as stop, queues_of(data, vhost, stop=stop) as site:
@@ -340,7 +340,7 @@ class _Replay:
         if self._into != "stdout":
             say(line)
             if self._unrouted:
-                say(f"{counted(self._unrouted, 'message')} went to no queue")
+                say(f"{counted(self._unrouted, 'message')} reached no queue")
 
     def _steps(self, step: "Callable[[str | None, int | None], Replayed]") -> None:
         first_ms: int | None = None

@@ -76,7 +76,7 @@ def queues_of(
             if data.login is not None and data.login.asked and data.login.user:
                 from .login_options import wrong
 
-                raise wrong(f"a login is for a server: none has {data} open", "--user")
+                raise wrong(f"a login needs a server: no server has {data} open", "--user")
 
             yield LocalQueues(store.internals().queues().within(vhost), store)
             return
@@ -130,7 +130,9 @@ def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
 def confirm(what: str) -> None:
     """Ask. Raises Abort; a usage error where nobody is there."""
     if sys.stdin is None or not sys.stdin.isatty():
-        raise typer.BadParameter(f"say --yes to {what}: there is nobody to ask")
+        raise typer.BadParameter(
+            f"say --yes to {what}: no confirmation can be asked for without a terminal"
+        )
     typer.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 

@@ -33,13 +33,13 @@ class Line:
         self._address = address
         self._stop = stop
         # Why it may end the connection at its first word.
-        self._hint = "; if that is a port for TLS, say --tls-ca FILE"
+        self._hint = "; if this port uses TLS, say --tls-ca FILE"
         self._reader = hiredis.Reader(notEnoughData=...)
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)))
         except OSError as error:
             raise CommandFailed(
-                f"{address}: no server answers there: {error.strerror or error}"
+                f"{address}: can't connect to a server: {error.strerror or error}"
             ) from None
         try:
             if login is not None and login.tls is not None:
@@ -77,7 +77,7 @@ class Line:
                 raise self._lost(error) from None
             if not data:
                 raise CommandFailed(
-                    f"{self._address}: the server has ended the connection{self._hint}"
+                    f"{self._address}: the server closed the connection{self._hint}"
                 )
             self._hint = ""
             self._reader.feed(data)

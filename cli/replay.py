@@ -107,9 +107,9 @@ def replay(
     if from_ms is not None and to_ms is not None and to_ms < from_ms:
         raise typer.BadParameter("--to is before --from", param_hint="'--to'")
     if not speed < float("inf"):  # nor is NaN
-        raise typer.BadParameter("takes 0 or more", param_hint="'--speed'")
+        raise typer.BadParameter("must be 0 or more", param_hint="'--speed'")
     if into == topic and into_data is None:
-        raise typer.BadParameter("a topic is not replayed into itself", param_hint="'--into'")
+        raise typer.BadParameter("a topic cannot be replayed into itself", param_hint="'--into'")
     lines, damage = format_option(format_), damage_option(on_damage)
 
     from .copying import Copy

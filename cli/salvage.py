@@ -50,7 +50,7 @@ def salvage(
         )
     target = into / segment.name
     if target.exists():
-        raise CommandFailed(f"{target} already exists: name another directory")
+        raise CommandFailed(f"{target} already exists: choose another directory")
     with segment.open("rb") as file:
         if file.seek(0, 2) == 0:
             found = upkeep.salvage(b"", base)
@@ -58,7 +58,7 @@ def salvage(
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 found = upkeep.salvage(mapped, base)
     if not found.intact:
-        raise CommandFailed(f"{segment}: no batch in it is intact; nothing was written")
+        raise CommandFailed(f"{segment}: contains no intact batch; nothing was written")
     for folder in reversed((into, *into.parents)):
         folder.mkdir(0o700, exist_ok=True)  # as a data directory: there are records in it
     disk, batches = Disk(), [it.batch for it in found.intact]
@@ -78,7 +78,7 @@ def _as_text(found: "Salvaged", target: Path) -> str:
     if len(found.lost) > LOST_SHOWN:
         lines.append(f"lost {counted(len(found.lost) - LOST_SHOWN, 'range')} more (see --json)")
     if found.bytes_lost:
-        lines.append(f"{size(found.bytes_lost)} of the file are no part of an intact batch")
+        lines.append(f"{size(found.bytes_lost)} of the file belong to no intact batch")
     if not found.lost:
         lines.append("nothing is lost")
     return "".join(line + "\n" for line in lines)
@@ -86,7 +86,7 @@ def _as_text(found: "Salvaged", target: Path) -> str:
 
 def _range(lost: "Lost") -> str:
     if lost.last is None:
-        return f"whatever came from offset {lost.first} on"
+        return f"every record from offset {lost.first} on"
     one = f"offset {lost.first}"
     return one if lost.first == lost.last else f"offsets {lost.first} to {lost.last}"
 

@@ -323,12 +323,13 @@ def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
         return
     if not insecure:
         raise CommandFailed(
-            f"{host} can be reached from other machines, and {data} has no users: make one with "
-            f"`logstore user add NAME`, and say what it may do with `logstore acl allow NAME WHAT "
-            f"ON`; or listen on 127.0.0.1, or say --insecure (listen.insecure)"
+            f"{host} can be reached from other machines, and {data} has no users: add one with"
+            " `logstore user add NAME` and give it rights with `logstore acl allow NAME WHAT"
+            " ON`; or listen on 127.0.0.1, or say --insecure (listen.insecure)"
         )
     say(
-        f"logstore: warning: there are no users: whoever reaches {host} may do everything",
+        f"logstore: warning: there are no users: every client that reaches {host} may do"
+        " everything",
         "warning",
     )
 

@@ -100,7 +100,10 @@ def self_signed(
     try:
         import cryptography  # noqa: F401  94 ms: no other command pays them
     except ImportError:
-        say("logstore: it needs the package cryptography: pip install 'logstore[tls]'; or run")
+        say(
+            "logstore: this command needs the package cryptography: pip install"
+            " 'logstore[tls]'; or run"
+        )
         for line in _by_hand(names, days):
             say(line)
         raise typer.Exit(1) from None
@@ -109,8 +112,8 @@ def self_signed(
     taken = [it or "server" for it in wanted if folder.has(it or "server")]
     if taken:
         raise CommandFailed(
-            f"{into}: {taken[0]}.pem already exists; --client makes a certificate for another "
-            f"client, --into puts all of it elsewhere"
+            f"{into}: {taken[0]}.pem already exists: say --client NAME for a certificate of"
+            " another client, or --into for another folder"
         )
     authority = folder.authority(days)
     for it in wanted:

@@ -202,7 +202,9 @@ def delete(
             what = f"topic {name}"
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise typer.BadParameter(f"say --yes to delete {what}: there is nobody to ask")
+            raise typer.BadParameter(
+                f"say --yes to delete {what}: no confirmation can be asked for without a terminal"
+            )
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     with data.reach("write") as store:
         store.delete_topic(name)

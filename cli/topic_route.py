@@ -127,7 +127,7 @@ def _routes_of(data: DataDir, vhost: str) -> "Iterator[Routes]":
 
 def _exchange(to: str) -> str:
     if not to.startswith(PREFIX):
-        raise typer.BadParameter(f"{to!r} is no exchange: write exchange:NAME", param_hint="--to")
+        raise typer.BadParameter(f"{to!r} is not an exchange: say exchange:NAME", param_hint="--to")
     return to.removeprefix(PREFIX)
 
 
@@ -175,7 +175,7 @@ def route(
     exchange, place = _exchange(to), place_option(start, "--from")
     with _routes_of(data, vhost) as routes:
         routes.add(Wanted(topic, exchange, key, fallback, place))
-    tell(f"topic {topic} feeds {to}")
+    tell(f"topic {topic} is published to {to}")
 
 
 def unroute(topic: Topic, to: To, vhost: Vhost = "/", data: Data = HERE) -> None:
@@ -188,7 +188,7 @@ def unroute(topic: Topic, to: To, vhost: Vhost = "/", data: Data = HERE) -> None
     exchange = _exchange(to)
     with _routes_of(data, vhost) as routes:
         routes.remove(topic, exchange)
-    tell(f"topic {topic} feeds {to} no more")
+    tell(f"topic {topic} is no longer published to {to}")
 
 
 def routes(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:

@@ -81,7 +81,7 @@ def add(
         site.add_user(name, password, tag or (), iterations)
     tell(f"added user {name}")
     if first:
-        say("logstore: every client has to log in from now on")
+        say("logstore: every client must log in from now on")
 
 
 def _check_known(tags: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ def _check_known(tags: Sequence[str]) -> None:
 
     for tag in tags:
         if tag not in TAGS:
-            say(f"logstore: warning: tag {tag!r} has no meaning here{nearest(tag, TAGS)}")
+            say(f"logstore: warning: tag {tag!r} has no effect{nearest(tag, TAGS)}")
 
 
 @app.command("list", cls=Command)
@@ -174,4 +174,4 @@ def delete(name: Name, yes: Yes = False, data: Data = HERE) -> None:
         last = not site.has_users() and not site.damaged()
     tell(f"deleted user {name}")
     if last:
-        say("logstore: that was the last user: who reaches a door on loopback may do everything")
+        say("logstore: that was the last user: every client on this machine may do everything now")

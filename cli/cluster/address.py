@@ -59,8 +59,8 @@ class Address:
                 self._greet(pair, connection)
                 return
         raise Failed(
-            f"{self}: can't be reached: {reason}; is a Kafka server running there, "
-            f"`logstore serve` for instance?"
+            f"{self}: can't be reached: {reason}; check that a Kafka server or `logstore serve`"
+            " is running at this address"
         )
 
     def _greet(self, pair: tuple[str, int], connection: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Address:
             if self._is_certified():
                 if not greeting.is_known():
                     raise Refused(
-                        f"{self}: the server lets nobody in by this certificate: say --user NAME"
+                        f"{self}: the server accepts no login by this certificate: say --user NAME"
                     )
                 return
             offered = self._offered(pair, greeting, wanted)
@@ -111,12 +111,12 @@ class Address:
         except Silent as silent:
             if self._has_user() or (isinstance(silent, Ended) and not self._is_open(pair)):
                 tls = self._login is not None and self._login.tls is not None
-                hint = "" if tls else "; if that is a port for TLS, say --tls-ca FILE"
-                reason = "the server has ended the connection at its first word"
+                hint = "" if tls else "; if this port uses TLS, say --tls-ca FILE"
+                reason = "the server closed the connection before its first reply"
                 raise Failed(f"{self}: {reason}{hint}") from None
             return None
         if offered is None and self._has_user():
-            raise Refused(f"{self}: no one logs in there: leave --user out")
+            raise Refused(f"{self}: the server has no login: leave --user out")
         return offered
 
     def _is_open(self, pair: tuple[str, int]) -> bool:
@@ -145,8 +145,8 @@ class Address:
         if not chosen:
             asked = login.mechanism or "one that keeps the password secret"
             raise Refused(
-                f"{self}: the server takes {', '.join(offered)}, and not {asked}: a profile file "
-                f"may say which `mechanism` to use"
+                f"{self}: the server accepts the login mechanisms {', '.join(offered)}, not"
+                f" {asked}: set `mechanism` in a profile file"
             )
         return chosen
 

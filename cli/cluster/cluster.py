@@ -72,7 +72,10 @@ class Partition:
 def check_damage(on_damage: OnDamage) -> None:
     """Raises Refused where damaged batches are to be skipped: a cluster's client can't do that."""
     if on_damage != "stop":
-        raise Refused("damaged batches are skipped in the files of a store only: name it by --data")
+        raise Refused(
+            "damaged batches can be skipped only in a store's own files: name the directory"
+            " with --data"
+        )
 
 
 class Cluster:
@@ -158,7 +161,9 @@ class Cluster:
         changed = bool(settings or reset)
         if partitions is not None:
             if partitions <= count:
-                raise Refused(f"topic {name!r} has {count} partitions: they can only become more")
+                raise Refused(
+                    f"topic {name!r} has {count} partitions, and their number can only grow"
+                )
             self.admin.grow(name, partitions, only_check=True)
         if changed:
             self.admin.alter(name, settings or {}, reset, only_check=True)
@@ -339,7 +344,9 @@ class Cluster:
         """Raises UnknownGroup."""
         commits = name in self.groups()
         if not commits and not self.admin.has_group(name):
-            raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
+            raise UnknownGroup(
+                f"no group {name!r}: it has committed nothing", name
+            )
         return self.group_of(name, commits=commits)
 
     def group_of(self, name: str, *, commits: bool = True) -> ClusterGroup:

@@ -258,7 +258,7 @@ class ClusterConsumer:
             if not self._assigned:
                 self._address.reach()  # others of the group may just take their time
                 return
-            raise Failed(f"{self._address}: no answer; is the server there?")
+            raise Failed(f"{self._address}: no reply; check that the server is running")
 
     # What is done
 

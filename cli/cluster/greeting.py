@@ -65,7 +65,7 @@ class Greeting:
             else:
                 self._scram(login)
         except Silent:
-            raise Failed(f"{self._name}: the server has ended the connection") from None
+            raise Failed(f"{self._name}: the server closed the connection") from None
 
     def _scram(self, login: Login) -> None:
         from .scram import ScramClient
@@ -121,5 +121,5 @@ def best_of(offered: tuple[str, ...], *, private: bool) -> str:
 def refused_at(name: str, offered: tuple[str, ...]) -> LogstoreError:
     """There is nothing to log in with."""
     return Refused(
-        f"{name}: the server asks who you are: say --user NAME (it takes {', '.join(offered)})"
+        f"{name}: the server requires a login: say --user NAME (mechanisms: {', '.join(offered)})"
     )

@@ -83,8 +83,8 @@ class ClusterGroup:
         """Raises Refused where it is no group of consumers: librdkafka can't look at others."""
         if not self._commits:
             raise Refused(
-                f"group {self.name!r} is no group of consumers: if it is a share group, see its "
-                f"members at its server, with --data or at /api/v1/groups/{self.name}"
+                f"group {self.name} is not a consumer group; the members of a share group are"
+                f" shown by its server, with --data or at /api/v1/groups/{self.name}"
             )
 
     def _partitions(self, topics: Iterable[str]) -> dict[str, Mapping[int, Held]]:

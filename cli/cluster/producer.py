@@ -106,8 +106,8 @@ class ClusterProducer:
         values, keys, headers, timestamps = self._topic.rules.columns(messages)
         if 0 in timestamps:
             raise InvalidTimestamp(
-                f"topic {self._topic.name!r}: a timestamp of 0 can't be sent: the client takes it "
-                f"for none",
+                f"topic {self._topic.name!r}: a timestamp of 0 can't be sent: the Kafka client"
+                " treats 0 as no timestamp",
                 timestamps.index(0),
             )
         if partition is None:

@@ -76,7 +76,7 @@ class Reader:
         if messages or self.ended:
             self._heard_at = time.monotonic()
         elif time.monotonic() - self._heard_at > ANSWER_S:
-            raise Failed(f"{self._address}: no answer; is the server there?")
+            raise Failed(f"{self._address}: no reply; check that the server is running")
         return records
 
     def _taken(self, message: Message) -> Record | None:

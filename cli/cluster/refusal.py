@@ -76,7 +76,9 @@ UNREACHED: Final = {
 def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
     """``doing``: what was asked, with its names: ``create topic 'x'``."""
     if error.code() in UNREACHED:
-        return Failed(f"{address}: can't {doing}: no answer ({error.str()}); is the server there?")
+        return Failed(
+            f"{address}: can't {doing}: no reply ({error.str()}); check that the server is running"
+        )
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
     bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
     if bare or kind is Forbidden or error.code() == KafkaError._FATAL:
@@ -97,4 +99,6 @@ def answer(future: "Future[Any]", address: Address, doing: str) -> Any:  # noqa:
     except KafkaException as exception:
         raise refused(error_in(exception), address, doing) from None
     except TimeoutError:
-        raise Failed(f"{address}: can't {doing}: no answer; is the server there?") from None
+        raise Failed(
+            f"{address}: can't {doing}: no reply; check that the server is running"
+        ) from None

@@ -40,11 +40,16 @@ class ScramClient:
             if "m" in fields:  # RFC 5802, 5.1: an extension that must be known, and is not
                 raise ValueError
         except (ValueError, KeyError, Error):
-            raise Failed("the server's answer is none of SCRAM") from None
+            raise Failed("the server's reply is not a SCRAM message") from None
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
-            raise Failed("the server's answer is to another client: its nonce is not ours")
+            raise Failed(
+                "the server's SCRAM reply is for another client: its nonce differs from ours"
+            )
         if not 1 <= rounds <= ROUNDS_MAX:
-            raise Failed(f"the server asks for {rounds} rounds of the hash")
+            raise Failed(
+                f"the server's SCRAM reply asks for {rounds} hash iterations, outside the"
+                " accepted range"
+            )
         salted = hashlib.pbkdf2_hmac(self._hash, self._password, salt, rounds)
         unproved = f"c=biws,r={nonce}"
         said = f"{self._bare},{text},{unproved}".encode()
@@ -60,4 +65,6 @@ class ScramClient:
         """Raises Failed where the server does not know the password itself."""
         wanted = b"v=" + b64encode(self._signature)
         if not hmac.compare_digest(answer.partition(b",")[0], wanted):
-            raise Failed("the server does not know the password: it is not who it says it is")
+            raise Failed(
+                "the server could not prove that it knows the password: it may be an impostor"
+            )

@@ -86,8 +86,8 @@ class ClusterTarget:
             topic = self._topics[name] = self.site.topic(name)
             if topic.rules.settings.message_timestamp_type == "LogAppendTime":
                 self._say(
-                    f"topic {name} has {TIMESTAMPS}=LogAppendTime in the target: its records "
-                    f"get other timestamps there"
+                    f"topic {name} has {TIMESTAMPS}=LogAppendTime in the target: copied records"
+                    " get new timestamps"
                 )
         return self._topics[name]
 

@@ -124,7 +124,7 @@ def mirror(
             source.site.group(name)
         target = _target(stack, target_place, codec)
         if source.id == target.id:
-            raise CommandFailed(f"{from_} and {to} are the same: a copy needs another place")
+            raise CommandFailed(f"{from_} and {to} are the same place: choose another --to")
         name = f"{source.id}--{target.id}"
         begun = [it for it in folders if (it / name).exists()]
         journal = stack.enter_context(Journal((begun or folders)[0] / name))
@@ -142,7 +142,9 @@ def _note_folders(state: Path | None, *places: DataDir | ClusterAt) -> list[Path
     if state is not None:
         return [state]
     if not folders:
-        raise typer.BadParameter("two clusters need --state DIR, to note what is copied")
+        raise typer.BadParameter(
+            "a copy between two clusters needs --state DIR, in which its progress is noted"
+        )
     return folders
 
 

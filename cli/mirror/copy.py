@@ -70,13 +70,13 @@ class Copy:
             self._begin(name, source_id, target_id)
         elif begun[0] != source_id:
             raise Refused(
-                f"topic {name!r} was made anew in the source since it was copied: "
-                f"delete the copy to begin anew"
+                f"topic {name!r} was deleted and created again in the source since it was"
+                " copied: delete the copy, then start again"
             )
         elif self._journal.is_spoiled(name):
             raise Refused(
-                f"topic {name!r}: somebody else wrote to the copy while it was made: "
-                f"delete it to begin anew"
+                f"topic {name!r}: another program wrote to the copy: delete the copy, then"
+                " start again"
             )
         self.records.setdefault(name, 0)
         ends = self._settled_ends(name, numbers)
@@ -90,8 +90,9 @@ class Copy:
         for number, end in enumerate(ends):
             if end > self._target.start((name, number)):
                 raise Refused(
-                    f"topic {name!r} has records in the target already, and it is not noted that "
-                    f"they are a copy: delete it there, or name with --state where that is noted"
+                    f"topic {name!r} already has records in the target, and no note says that"
+                    " they are a copy: delete the topic in the target, or name the directory of"
+                    " the notes with --state"
                 )
         self._journal.begin(name, source_id, target_id)
 
@@ -111,7 +112,7 @@ class Copy:
             except Refused as error:
                 if isinstance(error, TopicExists):
                     raise
-                self._say(f"topic {name}: {it.name}={text} is not carried over: {error}")
+                self._say(f"topic {name}: {it.name}={text} is not copied: {error}")
                 continue
             settings[it.name] = text
         target.create_topic(name, partitions, settings)
@@ -139,16 +140,17 @@ class Copy:
         if track is not None and track.target_end is not None:
             if end > track.target_end:
                 raise Refused(
-                    f"{place[0]}-{place[1]}: the target has {end - track.target_end} records that "
-                    f"are no copy: somebody else writes there; delete it to begin anew"
+                    f"{place[0]}-{place[1]}: the target has {end - track.target_end} records"
+                    " that were not copied: another program writes to it; delete the copy, then"
+                    " start again"
                 )
             first = next(iter(track)).source
             track.cut(end)
             at = first if track.source_end is None else track.source_end
             if at < start:
                 self._say(
-                    f"{place[0]}-{place[1]}: offsets {at} to {start - 1} are gone from the "
-                    f"source before they were copied"
+                    f"{place[0]}-{place[1]}: offsets {at} to {start - 1} were deleted in the"
+                    " source before they were copied"
                 )
                 at = start
         self._ends[place] = end
@@ -178,7 +180,7 @@ class Copy:
         """Say that this is copied no further; the others are."""
         if what not in self._damaged:
             self._damaged.add(what)
-            self._say(f"logstore: {error}; nothing more is copied from there")
+            self._say(f"logstore: {error}; copying of this partition has stopped")
             self.damage = self.damage or error
 
     def _write(self, pieces: Sequence[tuple[Ready, int]]) -> None:

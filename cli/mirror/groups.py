@@ -46,7 +46,7 @@ class Groups:
                 self._target.commit(name, wanted)
             except GroupBusy as error:
                 if name not in self._busy:
-                    self._say(f"group {name} stays where it is: {error}")
+                    self._say(f"group {name} is not moved: {error}")
                 self._busy[name] = error
                 continue
             self._busy.pop(name, None)

@@ -79,8 +79,8 @@ class Journal:
                     if all(_torn(it) for it in lines[number - 1 :]):
                         return  # a power cut while it was written, before it was durable
                     raise CorruptStore(
-                        f"{self._path}: line {number} is damaged: what was copied can't be told; "
-                        f"delete the copy and this file to begin anew"
+                        f"{self._path}: line {number} is damaged, so the progress of the copy"
+                        " is unknown: delete the copy and this file, then start again"
                     ) from None
 
     def _take(self, line: object) -> None:

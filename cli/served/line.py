@@ -177,7 +177,7 @@ class Line:
     def _expect(self, kind: type[_M]) -> _M:
         if not self.wait(lambda: self._replies, HANDSHAKE_S):
             self.stop.check()
-            raise Failed(f"{self.address}: the server does not answer")
+            raise Failed(f"{self.address}: the server does not reply")
         method = self._replies.popleft().method
         if not isinstance(method, kind):
             raise self._broken(f"{type(method).__name__} where {kind.__name__} was due")
@@ -293,7 +293,7 @@ class Line:
             except BlockingIOError:
                 return
             if not came:
-                self._fail(Failed(f"{self.address}: the server has ended the connection"))
+                self._fail(Failed(f"{self.address}: the server closed the connection"))
             self._heard = time.monotonic()
             for arrived in self._reader.receive(came):
                 self._arrived(arrived)
@@ -337,7 +337,7 @@ class Line:
             self._said = now
             self._put(frames.frame(frames.HEARTBEAT, 0, b""))
         if now - self._heard > 2 * self._heartbeat_s:
-            raise Failed(f"{self.address}: the server has said nothing for too long")
+            raise Failed(f"{self.address}: the server has sent nothing for too long")
 
     # What comes
 
@@ -352,9 +352,9 @@ class Line:
             case _ if self._closing:
                 pass
             case methods.ConnectionBlocked():
-                say(f"logstore: {self.address}: the server takes no messages now: {method.reason}")
+                say(f"logstore: {self.address}: the server has paused publishing: {method.reason}")
             case methods.ConnectionUnblocked():
-                say(f"logstore: {self.address}: the server takes messages again")
+                say(f"logstore: {self.address}: the server accepts messages again")
             case methods.ChannelClose() if channel == self.channel:
                 self._put(method_frame(channel, methods.ChannelCloseOk()))
                 self.channel, self._closed = 0, method
@@ -368,14 +368,14 @@ class Line:
             return refused(close.reply_code, close.reply_text, self._asked)
         if close.reply_code in (ACCESS_REFUSED, NOT_ALLOWED):
             return Refused(f"{self.address}: {close.reply_text.partition(' - ')[2]}")
-        return Failed(f"{self.address}: the server ends the connection: {close.reply_text}")
+        return Failed(f"{self.address}: the server closed the connection: {close.reply_text}")
 
     def _fail(self, error: LogstoreError) -> None:
         if self._failure is None:
             self._failure = error
 
     def _broken(self, what: str) -> LogstoreError:
-        return Failed(f"{self.address}: no server of ours, or a broken one: {what}")
+        return Failed(f"{self.address}: not a logstore server, or a defective one: {what}")
 
     # The end
 

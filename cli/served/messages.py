@@ -167,8 +167,8 @@ class ServedSink:
             self._failure = line.refusal(self._publish)
         elif not done:
             self._failure = Failed(
-                f"{line.address}: the server has not confirmed "
-                f"{counted(len(self._under_way), 'message')}; each of them may be published or not"
+                f"{line.address}: the server has not confirmed"
+                f" {counted(len(self._under_way), 'message')}; each may or may not be published"
             )
 
     def _check(self) -> None:

@@ -41,8 +41,8 @@ def sent(name: str, what: str = "name") -> str:
     name_of(name, what)
     if "\r" in name or "\n" in name:
         raise InvalidName(
-            f"a {what} with line ends ({name!r}) does not reach a server: stop the server, or use "
-            f"another one"
+            f"a {what} with line ends ({name!r}) can't be sent to a server: stop the server, or"
+            f" choose another {what}"
         )
     return name
 

@@ -120,11 +120,11 @@ def shovel(
     from .shovel import Wanted, shovelled
 
     if to_queue is not None and to_exchange is not None:
-        raise typer.BadParameter("give --to-queue or --to-exchange, not both")
+        raise typer.BadParameter("say --to-queue or --to-exchange, not both")
     if key is not None and to_exchange is None:
         raise typer.BadParameter("--key is the key at --to-exchange")
     if (queue is None) is not all_:
-        raise typer.BadParameter("give --queue QUEUE or --all")
+        raise typer.BadParameter("say --queue QUEUE or --all")
     source = place_of(from_, "--from", from_profile)
     target = place_of(to, "--to", to_profile)
     give_up_s = give_up_after
@@ -168,7 +168,7 @@ def _all(
             shown = progress_for(progress, None, "message", "moved")
             shovelled(within(source, vhost), within(target, vhost), wanted, stop, shown)
     if not found:
-        say(f"moved 0 messages: no durable queue at {source} has any")
+        say(f"moved 0 messages: every durable queue at {source} is empty")
 
 
 def _check_names(**names: str | None) -> None:
@@ -177,4 +177,6 @@ def _check_names(**names: str | None) -> None:
     for name, value in names.items():
         if value is not None and len(value.encode("utf-8", "surrogateescape")) > SHORT_BYTES_MAX:
             option = f"'--{name.replace('_', '-')}'"
-            raise typer.BadParameter(f"takes at most {SHORT_BYTES_MAX} bytes", param_hint=option)
+            raise typer.BadParameter(
+                f"must have at most {SHORT_BYTES_MAX} bytes", param_hint=option
+            )

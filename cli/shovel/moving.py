@@ -175,7 +175,7 @@ class Moving:
         try:
             found = properties.read(given)
         except Refusal as error:
-            raise Refused(f"{self._source.address}: properties that are none: {error}") from None
+            raise Refused(f"{self._source.address}: invalid message properties: {error}") from None
         headers = found.headers or {}
         drop = [it for it in COPIES if self._route.key is not None and it in headers]
         drop += [it for it in COUNTS if redelivered and it in headers]

@@ -51,14 +51,14 @@ class Place:
 
         if not self.directory.is_served():
             raise Failed(
-                f"{self.directory}: no server has it, and messages go from server to server: start "
-                f"`logstore serve` there, or give an amqp:// URI"
+                f"{self.directory}: no server has this directory open, and messages are moved"
+                " between servers: start `logstore serve` for it, or say an amqp:// URI"
             )
         address = self.directory.endpoint(AMQP)
         if address is None:
             raise Failed(
-                f"{self.directory}: its server has no door for AMQP clients: serve it with "
-                f"--{AMQP.name}-port"
+                f"{self.directory}: its server accepts no AMQP clients: start the server with"
+                f" --{AMQP.name}-port"
             )
         return Line(address, self.vhost, stop, self.directory.own_login())
 
@@ -82,9 +82,11 @@ def _of_uri(text: str, login: Login | None) -> Place:
         found = urlsplit(text)
         port = found.port
     except ValueError:
-        raise ValueError("no URI: expected amqp://USER:PASSWORD@HOST:PORT/VHOST") from None
+        raise ValueError("not a URI: expected amqp://USER:PASSWORD@HOST:PORT/VHOST") from None
     if found.scheme not in PORTS:
-        raise ValueError(f"a URI of {found.scheme!r}: takes amqp://, amqps:// or a data directory")
+        raise ValueError(
+            f"unknown scheme {found.scheme!r}: expected amqp://, amqps:// or a data directory"
+        )
     if not found.hostname:
         raise ValueError("a URI without a host: expected amqp://USER:PASSWORD@HOST:PORT/VHOST")
     vhost = unquote(found.path.removeprefix("/")) or "/"
@@ -109,11 +111,13 @@ def _options(query: str, tls: Tls | None) -> tuple[int, Tls | None]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "heartbeat" and value.isascii() and value.isdigit():
             if len(value) > 5 or int(value) not in HEARTBEATS_S:
-                raise ValueError(f"heartbeat={value}: takes 1 to {HEARTBEATS_S[-1]} seconds")
+                raise ValueError(f"heartbeat={value}: must be 1 to {HEARTBEATS_S[-1]} seconds")
             heartbeat_s = int(value)
         elif name == "cacertfile" and tls is not None:
             tls = replace(tls, ca=Path(value))
         else:
-            raise ValueError(f"{name}={value}: a URI takes heartbeat=SECONDS here, and with amqps "
-                             f"cacertfile=FILE")  # fmt: skip
+            raise ValueError(
+                f"{name}={value}: unknown parameter; a URI takes heartbeat=SECONDS, and with amqps"
+                " cacertfile=FILE"
+            )
     return heartbeat_s, tls

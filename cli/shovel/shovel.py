@@ -122,9 +122,9 @@ class Shovel:
         give_up_s = self._wanted.give_up_s
         if give_up_s is not None and time.monotonic() - self._came >= max(give_up_s, WELL_S):
             raise Refused(
-                f"{self._source}: nothing comes from queue {self._wanted.route.queue!r}, where "
-                f"{counted(ready, 'message')} are ready: it is a stream, whose messages stay, or "
-                f"it serves another consumer"
+                f"{self._source}: queue {self._wanted.route.queue!r} delivers nothing, although"
+                f" {counted(ready, 'message')} are ready: it is a stream, whose messages stay,"
+                " or it serves another consumer"
             )
 
     def _count(self, moving: Moving, before: tuple[int, int]) -> None:

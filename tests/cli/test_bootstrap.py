@@ -316,7 +316,7 @@ class TestGroups:
 REFUSED = [
     (("topic", "describe", "nope"), "no topic 'nope'"),
     (("topic", "alter", "nope", "--partitions", "2"), "no topic 'nope'"),
-    (("topic", "alter", "NAME", "--partitions", "1"), "can only become more"),
+    (("topic", "alter", "NAME", "--partitions", "1"), "number can only grow"),
     (("topic", "alter", "NAME", "--config", "retention.mss=1"), "(did you mean retention.ms?)"),
     (("topic", "alter", "NAME", "--config", "retention.ms=soon"), "retention.ms=soon: takes"),
     (("topic", "create", "x", "--config", "retention.mss=1"), "(did you mean retention.ms?)"),
@@ -396,7 +396,7 @@ class TestNoServer:
         told = logstore("produce", name, tmp_path / "pipe", *words, code=1).err
         feeder.join()
         served.stop()
-        assert "no answer" in told
+        assert "no reply" in told
         assert f"produced 10 records to {name}" in told
         assert len(told.splitlines()) == 1
 

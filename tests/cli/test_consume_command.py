@@ -217,7 +217,7 @@ class TestWhich:
         assert "'nubmers'" in logstore("consume", "nubmers", code=1).err
 
     def test_a_topic_named_twice(self, logstore, numbers):
-        assert "named twice" in logstore("consume", "numbers", "numbers", code=2).err
+        assert "given twice" in logstore("consume", "numbers", "numbers", code=2).err
 
     def test_max(self, logstore, numbers):
         assert logstore("consume", "numbers", "--max", 3).lines == ["0", "1", "2"]

@@ -39,10 +39,10 @@ class TestInTheDirectory:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            (("--group", "h"), "does not go with --share"),
-            (("--partition", 0), "does not go with --share"),
-            (("--on-damage", "skip"), "does not go with --share"),
-            (("--on-out-of-range", "latest"), "does not go with --share"),
+            (("--group", "h"), "cannot be combined with --share"),
+            (("--partition", 0), "cannot be combined with --share"),
+            (("--on-damage", "skip"), "cannot be combined with --share"),
+            (("--on-out-of-range", "latest"), "cannot be combined with --share"),
             (("--from", 3), "earliest or latest"),
         ],
     )

@@ -212,12 +212,12 @@ class TestSalvage:
         assert [os.stat(it).st_mode & 0o777 for it in ("rescued", "rescued/t-0")] == [0o700] * 2
         assert log[0].read_bytes() == before
         result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
-        assert "already exists: name another directory" in result.err
+        assert "already exists: choose another directory" in result.err
 
     def test_nothing_to_salvage(self, logstore, log, tmp_path):
         foreign(log[0])
         result = logstore("salvage", log[0], "--into", "rescued/t-0", code=1)
-        assert "no batch in it is intact; nothing was written" in result.err
+        assert "contains no intact batch; nothing was written" in result.err
         assert not (tmp_path / "rescued").exists()
         assert "'SEGMENT'" in logstore("salvage", "x.log", "--into", "r", code=2).err
         missing = logstore("salvage", f"{0:020d}.log", "--into", "r", code=1)
@@ -341,7 +341,7 @@ def test_a_mirror_of_all_topics_goes_on_with_the_others(logstore, data, crafted)
         said, ended = result.err.splitlines()
         assert "u-1: batch at offset 1: " in ended
         assert str(crafted) in ended
-        assert "nothing more is copied from there" in said
+        assert "copying of this partition has stopped" in said
 
 
 def test_a_mirror_passes_over_a_damaged_batch_where_that_is_asked_for(logstore, crafted):

@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_one_line(either, tmp_path):
     for words, stdin, error in (
         (("import", file), b"", "definitions: queues: there is no virtual host 'nowhere', nor is "
          "there one in the definitions: nothing was changed"),
-        (("import", "-"), b"{", "definitions: they are no JSON object: nothing was changed"),
+        (("import", "-"), b"{", "definitions: the file is not a JSON object: nothing was changed"),
         (("import", "-"), b'{"queues": [{"name": "q", "vhost": "/"}]}', "definitions: queues: "
          "queue 'q' already exists with x-max-length 5, not none; declare it as it is, or delete "
          "it first: nothing was changed"),

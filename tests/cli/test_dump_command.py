@@ -117,7 +117,7 @@ def test_an_empty_file(logstore, tmp_path):
     [
         ("nowhere.log", 1, "logstore: nowhere.log: No such file or directory"),
         ("folder.log", 1, "logstore: folder.log: Is a directory"),
-        ("notes.txt", 2, "ends in none of .log, .index, .timeindex"),
+        ("notes.txt", 2, "its name must end in one of .log, .index, .timeindex"),
     ],
 )
 def test_files_that_cannot_be_dumped(logstore, tmp_path, file, code, message):

@@ -76,12 +76,12 @@ def test_a_broker_that_does_not_know_of_logins_is_reached():
 
 
 def test_whoever_answers_nothing_is_no_broker():
-    with pytest.raises(Failed, match="at its first word; if that is a port for TLS, say --tls-ca"):
+    with pytest.raises(Failed, match="before its first reply; if this port uses TLS, say --tls-ca"):
         reach({})
 
 
 def test_a_login_where_none_is_taken_is_refused():
-    with pytest.raises(Refused, match="no one logs in there: leave --user out"):
+    with pytest.raises(Refused, match="the server has no login: leave --user out"):
         reach({HANDSHAKE: sasl_handshake.Response(34)}, ANA)
     for answers in ({METADATA: OPEN}, {HANDSHAKE: sasl_handshake.Response(35), METADATA: OPEN}):
         with pytest.raises(Failed, match="ended the connection"):
@@ -93,5 +93,5 @@ def test_a_server_that_asks_says_what_it_takes(error):
     answer = sasl_handshake.Response(error, ["GSSAPI", "PLAIN"])
     with pytest.raises(Refused, match=r"say --user NAME \(it takes GSSAPI, PLAIN\)"):
         reach({HANDSHAKE: answer})
-    with pytest.raises(Refused, match="the server takes GSSAPI, and not one that keeps"):
+    with pytest.raises(Refused, match="the server accepts the login mechanisms GSSAPI, not one that keeps"):
         reach({HANDSHAKE: sasl_handshake.Response(33, ["GSSAPI"])}, ANA)

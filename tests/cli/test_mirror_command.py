@@ -88,7 +88,7 @@ def test_each_direction(
     words = ["mirror", "--from", source.text, "--topic", name, "--group", name, "--to"]
     if (from_, to) == ("cluster", "cluster"):
         target = cluster_side(second_server())
-        assert "two clusters need --state" in logstore(*words, target.text, code=2).err
+        assert "a copy between two clusters needs --state" in logstore(*words, target.text, code=2).err
         words += [target.text, "--state", tmp_path / "state"]
     else:
         target = store_side() if to == "store" else cluster_side()
@@ -303,7 +303,7 @@ def test_others_write_to_a_cluster_s_copy_at_the_same_time(
         patch.setattr(Journal, "note", written_meanwhile)
         told = logstore(*words, code=1).err
     assert f"{name}-0: the record at offset 0 of the source was to stand at 0" in told
-    assert "somebody else wrote to the copy" in logstore(*words, code=1).err
+    assert "another program wrote to the copy" in logstore(*words, code=1).err
 
 
 class TestTimestamps:
@@ -395,7 +395,7 @@ class TestRefused:
         until(lambda: name in target("group", "list").out)
         until(lambda: "1 member" in target("group", "describe", name).out)
         told = logstore(*words, code=1).err
-        assert f"group {name} stays where it is: group '{name}' is consumed by" in told
+        assert f"group {name} is not moved: group '{name}' is consumed by" in told
         for _ in range(80):
             reader.line()
         reader.send(signal.SIGTERM)

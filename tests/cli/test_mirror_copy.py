@@ -151,7 +151,7 @@ def test_records_that_are_gone_before_they_were_copied_are_named(tmp_path):
     target, said = ListTarget(), []
     run(ListSource(numbered(range(4))), target, tmp_path)
     run(ListSource(numbered(range(9)), begin=7), target, tmp_path, said)
-    assert said == ["t-0: offsets 4 to 6 are gone from the source before they were copied"]
+    assert said == ["t-0: offsets 4 to 6 were deleted in the source before they were copied"]
     assert target.values == [b"0", b"1", b"2", b"3", b"7", b"8"]
 
 
@@ -180,14 +180,14 @@ def test_others_write_to_the_copy_while_it_is_made(tmp_path, monkeypatch):
         run(ListSource(numbered(range(9)), most=9), target, tmp_path)
     monkeypatch.undo()
     for _ in range(2):  # though less is there than was to be
-        with pytest.raises(Refused, match="somebody else wrote to the copy"):
+        with pytest.raises(Refused, match="another program wrote to the copy"):
             run(ListSource(numbered(range(9))), target, tmp_path)
 
 
 def test_made_anew(tmp_path):
     target = ListTarget()
     run(ListSource(numbered(range(4))), target, tmp_path)
-    with pytest.raises(Refused, match="made anew in the source"):
+    with pytest.raises(Refused, match="was deleted and created again in the source"):
         run(ListSource(numbered(range(4)), site=OneTopic("other")), target, tmp_path)
     fresh = ListTarget(site=OneTopic("new"))  # the copy was deleted: it begins anew
     run(ListSource(numbered(range(4)), site=OneTopic("other")), fresh, tmp_path)

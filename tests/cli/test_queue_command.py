@@ -92,7 +92,7 @@ def test_a_message_goes_where_its_key_leads(both):
     result = publish(both, "events", "--key", "mail.new", "--message", "hello")
     assert (result.out, result.err) == ("published 1 message to events\n", "")
     result = publish(both, "events", "--key", "sms.new", "--message", "hello")
-    assert result.err == "1 message went to no queue\n"
+    assert result.err == "1 message reached no queue\n"
     assert both("queue", "consume", "mail").out == "hello\n"
     assert both("queue", "consume", "mail").out == ""
 
@@ -227,7 +227,7 @@ def test_exchanges_are_bound_to_exchanges(both):
     assert both("queue", "consume", "mail").out == "through\n"
     both("exchange", "unbind", "all", "events", "--to-exchange")
     told = publish(both, "all", "--key", "mail.x", "--message", "nowhere").err
-    assert told == "1 message went to no queue\n"
+    assert told == "1 message reached no queue\n"
 
 
 @pytest.mark.usefixtures("events")
@@ -308,8 +308,8 @@ def test_deleting_is_confirmed(both):
         (("queue", "get", "mail", "--format", "jsno"), 2, "did you mean json"),
         (("queue", "get", "mail", "--format", "{bdy}"), 2, "did you mean body"),
         (("exchange", "publish", "events", "--property", "prio=1"), 2, "no property 'prio'"),
-        (("exchange", "publish", "events", "--property", "priority=x"), 2, "takes a number"),
-        (("exchange", "publish", "events", "--on-error", "no"), 2, "takes stop or skip"),
+        (("exchange", "publish", "events", "--property", "priority=x"), 2, "must be a number"),
+        (("exchange", "publish", "events", "--on-error", "no"), 2, "must be stop or skip"),
         (("exchange", "publish", "events", "f", "--message", "a"), 2, "--message takes the place"),
     ],
 )

@@ -118,7 +118,7 @@ def test_replay_goes_into_an_exchange_a_queue_or_a_topic(both, mail, name):
     assert [it["value"] for it in records] == [f"m{n}" for n in range(6)]
     assert {it["key"] for it in records} == {mail}
     nowhere = both("queue", "replay", mail, "--into", "exchange:amq.direct", "--key", "none")
-    assert nowhere.err.splitlines()[-1] == "2 messages went to no queue"
+    assert nowhere.err.splitlines()[-1] == "2 messages reached no queue"
 
 
 def test_a_replay_into_its_own_queue_ends(both, mail):

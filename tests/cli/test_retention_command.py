@@ -64,7 +64,7 @@ class TestWhatGroupsKeep:
             assert line.startswith(f"{word} t-0 offsets 0 to ")
             assert line.endswith(
                 f" ({self.held} segments, {line.split('segments, ')[1].split(')')[0]}):"
-                " group audit has committed nothing in it"
+                " group audit has committed no offset in this partition"
             )
             assert f"; {self.held} segments (" in result.lines[1]
             assert result.lines[1].endswith(" kept for groups")
@@ -109,7 +109,7 @@ class TestWhatGroupsKeep:
     def test_a_server_is_asked(self, logstore, data, start_serving):
         start_serving(data, upkeep_interval_ms=-1)
         result = logstore("retention", "run")
-        assert "group audit has committed nothing in it" in result.out
+        assert "group audit has committed no offset in this partition" in result.out
         assert "group 'billing' of retention.groups has no offset there" in result.err
 
 

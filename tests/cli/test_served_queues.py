@@ -79,7 +79,7 @@ def test_more_than_the_window_is_confirmed_and_unrouted_messages_are_counted(log
     assert publish(logstore, 9000).err.startswith("published 9,000 messages")
     assert ready(served, "q") == 9000
     told = publish(logstore, 9000, queue="none").err
-    assert told.endswith("9,000 messages went to no queue\n")
+    assert told.endswith("9,000 messages reached no queue\n")
 
 
 def test_a_full_queue_is_told_and_what_it_took_is_counted(logstore, served):
@@ -184,7 +184,7 @@ def test_while_the_server_takes_no_messages_publishing_waits_until_a_signal(
     process = spawn_python(IMPATIENT, "exchange", "publish", "", "--key", "q")
     process.write(b"first\n")  # which has the server look at its disk, and is taken still
     told = process.line("stderr").decode()
-    assert "the server takes no messages now: " in told
+    assert "the server has paused publishing: " in told
     api = ServerSocket(str(data))
 
     def sent():
@@ -197,7 +197,7 @@ def test_while_the_server_takes_no_messages_publishing_waits_until_a_signal(
     code, _, err = process.end()
     assert code == 1
     assert err.splitlines()[-1].endswith(
-        "the server has not confirmed 1 message; each of them may be published or not; published "
+        "the server has not confirmed 1 message; each may or may not be published; published "
         "1 message to queues"
     )
 

@@ -61,7 +61,7 @@ def test_one_is_described_with_its_subscriptions(kept, logstore):
     assert "a/#" in shown
     assert "sensor-7" in shown
     error = logstore("session", "describe", "nobody", code=1).err
-    assert "no MQTT client 'nobody' has a session" in error
+    assert "no session of an MQTT client 'nobody'" in error
 
 
 def test_one_is_ended_with_its_queue(kept, logstore):

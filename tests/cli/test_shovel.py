@@ -85,7 +85,7 @@ def test_messages_are_moved_with_all_that_they_have(logstore, sides, tmp_path):
 def test_all_queues_that_last_go_with_one_command(logstore, sides, tmp_path):
     source, target = sides
     words = ("shovel", "--from", tmp_path / "from", "--to", tmp_path / "to", "--all")
-    assert logstore(*words).err.startswith("moved 0 messages: no durable queue at ")
+    assert logstore(*words).err.startswith("moved 0 messages: every durable queue at ")
     for name in ("a", "b c", "empty"):
         declare(source, name)
     for name in ("a", "b c"):
@@ -108,8 +108,8 @@ def test_all_queues_that_last_go_with_one_command(logstore, sides, tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "give --queue QUEUE or --all"),
-        (("--all", "--queue", "q"), "give --queue QUEUE or --all"),
+        ((), "say --queue QUEUE or --all"),
+        (("--all", "--queue", "q"), "say --queue QUEUE or --all"),
         (("--all", "--limit", "1"), "--all empties each queue"),
         (("--all", "--to-queue", "r"), "--all empties each queue"),
     ],

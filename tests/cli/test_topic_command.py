@@ -113,7 +113,7 @@ def test_alter(logstore, flights):
     ("words", "code", "message"),
     [
         ((), 2, "say what to change"),
-        (("--partitions", "2"), 1, "they can only become more"),
+        (("--partitions", "2"), 1, "their number can only grow"),
         (("--config", "retention.ms=7 days"), 1, "such as 90s, 1h or 7d"),
         (("--config", "retention=1"), 1, "no topic setting 'retention'"),
         (("--delete-config", "retention.m"), 1, "did you mean retention.ms?"),

@@ -34,7 +34,7 @@ def test_a_topic_feeds_an_exchange_until_it_is_told_not_to(either):
         "topic", "route", "flights", "--to", "exchange:events", "--key", "{header:carrier}.{key}",
         "--fallback", "none",
     )  # fmt: skip
-    assert made.out == "topic flights feeds exchange:events\n"
+    assert made.out == "topic flights is published to exchange:events\n"
     fields = ("--format", "json", "--key-field", "key", "--header", "carrier=LH")
     either("produce", "flights", *fields, stdin=b'{"key": "a1"}\n')
     got = either("queue", "consume", "lh", "--follow", "--max", "1")
@@ -48,7 +48,7 @@ def test_a_topic_feeds_an_exchange_until_it_is_told_not_to(either):
     assert shown[0].split() == ["TOPIC", "EXCHANGE", "KEY", "LAG", "WAITS", "FOR"]
     assert row["group"] in either("group", "list").out
     gone = either("topic", "unroute", "flights", "--to", "exchange:events")
-    assert gone.out == "topic flights feeds exchange:events no more\n"
+    assert gone.out == "topic flights is no longer published to exchange:events\n"
     assert json.loads(either("topic", "routes", "--json").out) == []
     again = either("topic", "unroute", "flights", "--to", "exchange:events", code=None)
     assert "does not feed" in again.err
@@ -75,7 +75,7 @@ def test_an_exchange_leads_to_a_topic_and_a_channel(either):
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        (("topic", "route", "t1", "--to", "queue:q"), "is no exchange"),
+        (("topic", "route", "t1", "--to", "queue:q"), "is not an exchange"),
         (("topic", "route", "t1", "--to", "exchange:none"), "no exchange 'none'"),
         (("topic", "route", "none", "--to", "exchange:amq.topic"), "no topic 'none'"),
         (("topic", "route", "t1", "--to", "exchange:amq.topic", "--key", "{x}"), "is called {x}"),

@@ -80,7 +80,7 @@ def test_a_user_from_the_beginning_to_the_end(either):
 def test_the_first_user_ends_that_anyone_may_come_in(logstore):
     assert logstore("user", "list", code=1).err.count("\n") == 1  # there is no directory
     first = logstore(*ROOT, stdin=b"secret")
-    assert first.err == "logstore: every client has to log in from now on\n"
+    assert first.err == "logstore: every client must log in from now on\n"
     assert logstore("user", "add", "b", stdin=b"secret").err == ""
 
 
@@ -95,8 +95,8 @@ def test_the_last_user_who_goes_leaves_nobody_to_log_in(logstore):
 @pytest.mark.parametrize(
     ("stdin", "error"),
     [
-        (b"", "standard input: it has no password"),
-        (b"\n", "standard input: it has no password"),
+        (b"", "standard input: the file holds no password"),
+        (b"\n", "standard input: the file holds no password"),
         (b"a\nb\n", "standard input: a password is one line, of at most 4096 bytes"),
         (b"a" * 5000, "standard input: a password is one line, of at most 4096 bytes"),
         (b"\xff\n", "standard input: the password is not UTF-8"),
@@ -158,14 +158,14 @@ def test_what_cannot_be_done_is_one_line(either):
     ):
         *warnings, line = either(*words, code=1, stdin=b"secret").err.splitlines()
         assert error in line, words
-        assert all("has no meaning here" in it for it in warnings)
+        assert all("has no effect" in it for it in warnings)
     assert list(users(either)) == ["root"] or len(users(either)) > 1
 
 
 def test_a_tag_that_means_nothing_is_warned_of(either, user):
     warned = either("user", "tags", user, "adminstrator", "management").err
     assert warned.count("\n") == 1
-    assert "tag 'adminstrator' has no meaning here (did you mean administrator?)" in warned
+    assert "tag 'adminstrator' has no effect (did you mean administrator?)" in warned
 
 
 # Rules
@@ -256,17 +256,17 @@ def test_a_pattern_is_one_of_two_kinds(logstore):
 
 def test_what_a_rule_does_not_do_is_warned_of(either, user):
     warned = either("acl", "allow", user, "read", "channel:news.*").err
-    assert warned == "logstore: warning: 'news.*' is one name: say --glob if it is a pattern\n"
+    assert warned == "logstore: warning: 'news.*' is taken as a plain name: say --glob if it is a pattern\n"
     assert either("acl", "allow", user, "read", "channel:news.*", "--glob").err == ""
     assert either("acl", "allow", "*", "read", "channel:*").err == ""
     assert either("acl", "allow", "nobody", "read", "channel:*").err == (
         "logstore: warning: there is no user 'nobody' yet\n"
     )
     assert either("acl", "deny", "root", "read", "topic:t").err == (
-        "logstore: warning: it does not bind 'root', who has the tag administrator\n"
+        "logstore: warning: the rule does not restrict 'root', who has the tag administrator\n"
     )
     either("acl", "remove", "root", "read", "topic:t")
-    assert "nobody comes in as ANONYMOUS" in (
+    assert "none is ANONYMOUS" in (
         either("acl", "allow", "ANONYMOUS", "read", "channel:*").err
     )
     for name, words in (("nobody", ()), ("*", ()), ("ANONYMOUS", ())):
@@ -396,7 +396,7 @@ def test_a_password_is_typed_twice_and_not_shown(data, logstore):
 def test_two_passwords_that_differ_are_none(data):
     said, code = at_a_terminal(data, "user", "add", "al", typed=[b"secret\n", b"sekret\n"])
     assert code == 1
-    assert "the two passwords differ: nothing was done" in said
+    assert "the two passwords differ: nothing was changed" in said
     assert not data.exists()
 
 

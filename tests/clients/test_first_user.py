@@ -66,7 +66,7 @@ def refused(data, **settings):
         ({"admin_password_file": "f"}, "ADMIN_PASSWORD_FILE is set, and LOGSTORE_ADMIN_USER is"),
         ({"admin_user": "root", "admin_password_file": "/nowhere"}, "/nowhere: No such file"),
         ({"admin_user": "ANONYMOUS", "admin_password_file": "/dev/null"}, "no user can be called"),
-        ({"admin_user": "root", "admin_password_file": "/dev/null"}, "it has no password"),
+        ({"admin_user": "root", "admin_password_file": "/dev/null"}, "the file holds no password"),
     ],
 )
 def test_half_a_first_user_is_one_line_and_nothing_is_made(tmp_path, settings, told):

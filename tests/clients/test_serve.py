@@ -95,7 +95,7 @@ def test_a_default_port_in_use_leaves_this_door_closed_and_the_others_serve(
             capture_output=True, text=True, timeout=DEADLINE_S, check=False,
         )  # fmt: skip
         assert created.returncode == (closed == "kafka")
-        missing = "has no door for Kafka clients, by which this command would reach it: serve it"
+        missing = "accepts no Kafka clients, which this command needs: start the server"
         assert (missing in created.stderr) == (closed == "kafka")
         process.terminate()
         out, errors = process.communicate(timeout=DEADLINE_S)
@@ -182,7 +182,7 @@ def test_listening_beyond_this_machine_without_users_is_warned_of(tmp_path, how)
         (data / "logstore.toml").write_text("listen.insecure = true\n")
     ready, errors = served_beyond(data, *words, **settings)
     assert "Kafka clients at 0.0.0.0:" in ready
-    assert "there are no users: whoever reaches 0.0.0.0 may do everything" in errors
+    assert "there are no users: every client that reaches 0.0.0.0 may do everything" in errors
 
 
 def test_with_users_a_store_is_served_to_other_machines(tmp_path):

@@ -101,13 +101,13 @@ def test_a_cluster_that_does_not_answer_makes_a_node_unready(cluster):
     assert status_of(node)["stalls"] == 1
 
 
-OF_TOPICS = "topics and groups are the cluster's; say --bootstrap"
-OF_UPKEEP = "topics and queues are the cluster's; use its own tools"
+OF_TOPICS = "topics and groups: say --bootstrap"
+OF_UPKEEP = "topics and queues: use its own tools"
 
 
 def test_what_is_the_clusters_is_not_done_at_a_node(cluster, tmp_path):
     node = cluster.node("a")
-    where = f"{node.data} is of a node of cluster {cluster.address}: "
+    where = f"{node.data} belongs to a node of cluster {cluster.address}, which stores "
     for words, why in (
         (("retention", "run"), OF_UPKEEP),
         (("compact", "run"), OF_UPKEEP),
