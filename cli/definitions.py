@@ -159,7 +159,7 @@ def _served(server: "ServerSocket", given: bytes, vhost: str | None, *, dry_run:
     try:
         value = decode(given) if given.strip() else {}
     except ValueError:
-        raise InvalidDefinitions("the file is not a JSON object") from None
+        raise InvalidDefinitions("not a JSON object") from None
     query: dict[str, Any] = {"vhost": vhost, "dry_run": "true" if dry_run else None}
     found = server.ask("POST", ("definitions",), query, value)
     return Imported(found["counts"], found["notes"])

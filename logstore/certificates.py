@@ -61,12 +61,12 @@ def files_of(settings: StoreSettings, directory: str) -> Files | None:
     if not settings.tls_cert:
         for name in ("tls.key", "tls.client.ca"):
             if getattr(settings, name.replace(".", "_")):
-                raise InvalidSetting(f"{name} is set, and tls.cert is not: there is no TLS without")
+                raise InvalidSetting(f"{name} is set, but tls.cert is not: TLS needs a certificate")
         return None
     if settings.tls_client_auth == "required" and not settings.tls_client_ca:
         raise InvalidSetting(
-            "tls.client.auth is required, and tls.client.ca is not set: who has signed the "
-            "certificates of clients?"
+            "tls.client.auth is required, but tls.client.ca is not set: set it to the authority"
+            " that signs clients' certificates"
         )
     at = Path(directory)
     return Files(
@@ -139,7 +139,7 @@ def _read(path: Path) -> bytes:
     try:
         with open(path, "rb", opener=_at_once) as file:
             if not S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Failed(f"{path}: can't be read: it is no file")
+                raise Failed(f"{path}: can't be read: not a file")
             content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise Failed(f"{path}: can't be read: {error.strerror}") from None
@@ -158,8 +158,8 @@ def _context(files: Files) -> ssl.SSLContext:
     _check_pem(files.key, key, "[A-Z ]*PRIVATE KEY", "private key")
     if re.search(rb"-----BEGIN ENCRYPTED PRIVATE KEY|^Proc-Type: 4,ENCRYPTED", key, re.MULTILINE):
         raise Failed(
-            f"{files.key}: the key is encrypted, and nobody is there to say its password: "
-            f"decrypt it with openssl pkey, into a file that only this user may read"
+            f"{files.key}: the key is encrypted, and a server cannot ask for its password:"
+            " decrypt it with openssl pkey, into a file that only this user may read"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -175,7 +175,7 @@ def _context(files: Files) -> ssl.SSLContext:
         try:
             context.load_verify_locations(files.client_ca)
         except (ssl.SSLError, OSError) as error:
-            raise Failed(f"{files.client_ca}: is no certificate: {_words(error)}") from None
+            raise Failed(f"{files.client_ca}: not a certificate: {_words(error)}") from None
         context.verify_mode = ssl.CERT_REQUIRED if files.required else ssl.CERT_OPTIONAL
     return context
 
@@ -201,8 +201,8 @@ def _unfit(files: Files, certs: bytes, error: Exception) -> Failed:
             cadata="".join(it.decode("ascii", "replace") for it in _PEM.findall(certs))
         )
     except (ssl.SSLError, ValueError) as wrong:
-        return Failed(f"{files.cert}: is no certificate: {_words(wrong)}")
-    return Failed(f"{files.key}: is no private key: {_words(error)}")
+        return Failed(f"{files.cert}: not a certificate: {_words(wrong)}")
+    return Failed(f"{files.key}: not a private key: {_words(error)}")
 
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\s*", re.DOTALL)
@@ -244,7 +244,7 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
     try:
         shown = client.getpeercert()
     except (ValueError, ssl.SSLError):
-        raise Failed(f"{files.cert}: a name in the certificate is no text") from None
+        raise Failed(f"{files.cert}: a name in the certificate is not text") from None
     assert shown, "it was verified"
     return shown
 

@@ -80,7 +80,7 @@ def parse(name: str, field: "dataclasses.Field[Any]", text: str) -> Any:  # noqa
             raise ValueError
         return value
     except (ValueError, KeyError):
-        raise InvalidSetting(f"{name}={text}: takes {takes(field)} ({facts['reason']})") from None
+        raise InvalidSetting(f"{name}={text}: must be {takes(field)} ({facts['reason']})") from None
 
 
 def plain(name: str, field: "dataclasses.Field[Any]", text: str) -> str:
@@ -94,8 +94,8 @@ def plain(name: str, field: "dataclasses.Field[Any]", text: str) -> str:
     number = amount(text, unit)
     if number is None:
         raise InvalidSetting(
-            f"{name}={text}: takes {takes(field)}, or a number with a unit, such as "
-            f"{examples(unit)} ({field.metadata['reason']})"
+            f"{name}={text}: must be {takes(field)}, or a number with a unit, such as"
+            f" {examples(unit)} ({field.metadata['reason']})"
         )
     return str(number)
 
@@ -395,7 +395,9 @@ def _warn(unknown: list[str]) -> None:
         _warned.update(told)
         names = [*map(variables.variable, FILE_SETTINGS), *variables.RESERVED]
         shown = ", ".join(name + nearest(name, names) for name in told)
-        _log.warning("the environment has variables that are no setting, ignored: %s", shown)
+        _log.warning(
+            "the environment has variables that are not settings; they are ignored: %s", shown
+        )
 
 
 def _tables(
@@ -422,8 +424,8 @@ def _keys_rules(file: Path, tables: Any) -> tuple[KeysRule, ...]:  # noqa: ANN40
         pattern, sync = table.get("pattern"), table.get("sync")
         if not _is_pattern(pattern) or sync not in KEYS_SYNC:
             raise InvalidSetting(
-                f"file {file}: [[{KEYS_TABLE}]]: takes pattern, a text such as 'cache:*', and "
-                f"sync, one of {', '.join(KEYS_SYNC)}"
+                f"file {file}: [[{KEYS_TABLE}]]: needs pattern, a text such as 'cache:*', and"
+                f" sync, one of {', '.join(KEYS_SYNC)}"
             )
         rules.append(KeysRule(pattern, sync))
     return tuple(rules)
@@ -450,8 +452,8 @@ def _mqtt_rules(file: Path, tables: dict[str, Any]) -> tuple[MqttRule, ...]:
         )
         if not _is_pattern(pattern) or not _is_filter(pattern) or not named:
             raise InvalidSetting(
-                f"file {file}: [[{table}]]: takes pattern, a topic filter such as 'sensors/#', and "
-                f"topic, the name of a topic, of letters, digits, '.', '_' and '-'"
+                f"file {file}: [[{table}]]: needs pattern, a topic filter such as 'sensors/#',"
+                " and topic, the name of a topic, of letters, digits, '.', '_' and '-'"
             )
         rules.append(MqttRule(pattern, str(topic)))
     return tuple(rules)
@@ -480,8 +482,8 @@ def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa:
         history_ms = amount(str(history), "ms")
         if not _is_pattern(pattern) or history_ms is None or history_ms > FOREVER:
             raise InvalidSetting(
-                f"file {file}: [[{CHANNEL_TABLE}]]: takes pattern, a text such as 'orders.*', and "
-                f"history, a time such as '30m', '1h' or '7d'"
+                f"file {file}: [[{CHANNEL_TABLE}]]: needs pattern, a text such as 'orders.*',"
+                " and history, a time such as '30m', '1h' or '7d'"
             )
         rules.append(ChannelRule(pattern, history_ms))
     return tuple(rules)

@@ -37,7 +37,8 @@ def keep(file: Path, wanted: Mapping[str, str], environment: Mapping[str, str]) 
             continue
         if chosen.source.startswith(("environment", "file of")):
             raise Refused(
-                f"{name} is set by the {chosen.source}, and not by {file}: change it there"
+                f"{name} is set by the {chosen.source}, not by {file}: change it in the"
+                f" {chosen.source}"
             )
         changes[name] = Config({name: (text, str(file))}).chosen(name).value
     if changes:
@@ -76,7 +77,10 @@ def edited(text: str, changes: Mapping[str, object], file: str) -> str:
     before = dict(flatten(tomllib.loads(text)))
     expected = before | {name: text_of(value) for name, value in changes.items()}
     if _read(after) != expected or before.keys() & (written.keys() - found):
-        raise Refused(f"{file}: its lines can't be changed: set {', '.join(changes)} there by hand")
+        raise Refused(
+            f"{file}: the file can't be changed by this command: set {', '.join(changes)} in it"
+            " by hand"
+        )
     return after
 
 

@@ -216,7 +216,7 @@ class Handshakes:
         try:
             shown = it.ssl_object.getpeercert()
         except (ValueError, ssl.SSLError):  # bytes that are no text: OpenSSL does not mind them
-            raise OSError(0, "TLS: the peer's certificate: a name in it is no text") from None
+            raise OSError(0, "TLS: the peer's certificate: a name in it is not text") from None
         return it.tls.whose(shown) if shown else None
 
     def _enter(self, it: Handshake, certificate: Certificate | None) -> None:
@@ -257,7 +257,7 @@ def _check_head(data: bytes) -> None:
     And where it claims to be larger than any that is meant.
     """
     if not speaks_tls(data) and (len(data) >= 3 or data[0] != 0x16):
-        raise OSError(0, "plain text on a port for TLS: the peer has to be told to use TLS")
+        raise OSError(0, "plain text on a port for TLS: the peer must use TLS")
     if len(data) < HEAD_BYTES:
         return
     record, claimed = int.from_bytes(data[3:5]), int.from_bytes(data[6:HEAD_BYTES])

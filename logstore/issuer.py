@@ -30,7 +30,7 @@ FETCH_S: Final = 10.0  # that a fetch may take in all
 ANSWER_S: Final = 5.0  # that the other end may be silent
 AGAIN_S: Final = 10.0  # between two looks for a key that is not known: a stranger names any
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
-NO_KEYS: Final = BadToken("there are no keys of its issuer")
+NO_KEYS: Final = BadToken("the keys of its issuer are not known")
 
 log = logging.getLogger("logstore.access")
 
@@ -136,8 +136,8 @@ def check_settings(settings: StoreSettings) -> None:
     local = parts.scheme == "http" and parts.hostname in LOCAL
     if not (_is_file(url) or (parts.scheme == "https" and parts.hostname) or local):
         raise InvalidSetting(
-            f"{SETTING} is {url!r}: it must be file:///PATH or https://HOST/PATH, so "
-            f"that nobody between can give other keys"
+            f"{SETTING} is {url!r}: must be file:///PATH or https://HOST/PATH, so that the keys"
+            " can't be replaced on the way"
         )
     if find_spec("joserfc") is None:
         raise Refused(f"{SETTING} needs the package joserfc: pip install 'logstore[oauth]'")
@@ -186,7 +186,7 @@ def _read(url: str, stamp: object) -> "tuple[Sequence[Key], object] | LogstoreEr
         path = unquote(urlsplit(url).path)
         facts = os.stat(path)
         if not S_ISREG(facts.st_mode):  # a pipe would have a worker wait
-            raise Refused("it is no file")
+            raise Refused("it is not a file")
         now = facts.st_ino, facts.st_size, facts.st_mtime_ns
         if now == stamp:
             return (), stamp
@@ -219,13 +219,13 @@ def _fetched(url: str) -> bytes:
             while chunk := answer.read1(64 << 10):
                 text = _bounded(text + chunk)
                 if monotonic() > until:
-                    raise Refused(f"the answer is not there within {FETCH_S:.0f} s")
+                    raise Refused(f"no reply within {FETCH_S:.0f} s")
             return text
     except HTTPError as error:
         error.close()  # it has the answer, which nobody wants
         raise
     except HTTPException as error:
-        raise Refused(f"the answer is no HTTP: {type(error).__name__}") from None
+        raise Refused(f"the answer is not HTTP: {type(error).__name__}") from None
 
 
 def _stays() -> Any:  # noqa: ANN401

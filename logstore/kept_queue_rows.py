@@ -116,7 +116,7 @@ def _of(kind: type[Any], value: Any) -> Any:  # noqa: ANN401  what a row holds
 
 def _number(value: Any) -> int:  # noqa: ANN401
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return int(value)
 
 

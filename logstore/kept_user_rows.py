@@ -75,7 +75,7 @@ def key_of(fact: Kept) -> bytes:
 
 
 def _no_text(error: UnicodeEncodeError) -> InvalidName:
-    return InvalidName(f"{error.object!r} is not allowed: it is no text")
+    return InvalidName(f"{error.object!r} is not allowed: it is not text")
 
 
 def access_of(path: str, rows: Iterable[tuple[bytes, bytes]]) -> KeptAccess:
@@ -239,12 +239,12 @@ def _unreadable(path: str, key: bytes, value: bytes, error: Exception) -> Unread
     if kind == USER:
         what = f"user {name.decode(errors='backslashreplace')!r}"
         remedy = (
-            "he can't log in: add him anew with `logstore user add`, or remove the row with "
-            "`logstore acl repair`"
+            "the user can't log in: add the user again with `logstore user add`, or remove the"
+            " row with `logstore acl repair`"
         )
     else:
         what = f"{kind.decode(errors='backslashreplace')} {name.hex()}{_about(value)}"
-        remedy = "remove it with `logstore acl repair`, and set it anew"
+        remedy = "remove it with `logstore acl repair`, then set it again"
     forbids = kind in _FORBIDDING or kind not in _PARSE
     if forbids:
         remedy = f"it may forbid something, so only administrators may do anything: {remedy}"

@@ -79,8 +79,8 @@ def check_apart(name: str, others: Iterable[str]) -> None:
     for other in others:
         if len(other) == len(same) and other != name and other.replace(".", "_") == same:
             raise InvalidName(
-                f"topic name {name!r} is not allowed: it collides with topic {other!r}, since '.' "
-                f"and '_' count as the same"
+                f"topic name {name!r} is not allowed: it collides with topic {other!r}, because"
+                " '.' and '_' are treated as the same"
             )
 
 

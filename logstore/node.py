@@ -179,9 +179,9 @@ class Node:
             return None
         if self._listen.exposed and not self._cluster.link.secret:
             raise Failed(
-                f"whoever reaches {self._listen.host} would be taken for a node of the cluster: "
-                f"set cluster.link.secret.file, log in at the cluster (cluster.sasl.user), listen "
-                f"on 127.0.0.1, or say --insecure (listen.insecure)"
+                f"every client that reaches {self._listen.host} would be taken for a node of"
+                " the cluster: set cluster.link.secret.file, log in to the cluster"
+                " (cluster.sasl.user), listen on 127.0.0.1, or say --insecure (listen.insecure)"
             )
         from logstore.node_cluster import NodeCluster  # most servers have none
 
@@ -222,8 +222,8 @@ class Node:
             address = parts.server.listen(host, port, cluster.link(house), shown)
         except OSError as error:
             raise Failed(
-                f"{host}:{port}: can't listen there for other nodes: {error.strerror or error}; "
-                f"choose with cluster.link.port"
+                f"{host}:{port}: can't listen for other nodes: {error.strerror or error};"
+                " choose another port with cluster.link.port"
             ) from None
         cluster.join(parts.queues.open, house.access, advertised or f"{host}:{address[1]}")
 

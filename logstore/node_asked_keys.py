@@ -55,7 +55,7 @@ class AskedKeys:
 
         number = _number_of(content)
         if self._bytes[asker] + len(content) > BYTES_MAX:
-            answered(Failed(f"a node asks for {BYTES_MAX} bytes at once at the most: try again"))
+            answered(Failed(f"a node asks for at most {BYTES_MAX} bytes at once: try again"))
             return
 
         def done(answer: bytes | LogstoreError) -> None:

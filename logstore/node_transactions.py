@@ -294,7 +294,7 @@ class NodeTransactions:
 
 
 def _loading() -> CoordinatorLoading:
-    return CoordinatorLoading("what is known of transactions is being read: try again")
+    return CoordinatorLoading("transactions are being read: try again")
 
 
 class _Read(NamedTuple):

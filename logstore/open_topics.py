@@ -374,8 +374,8 @@ class OpenTopics:
         there = self._partitions
         if there + partitions > most:
             raise TooManyPartitions(
-                f"there are {there} partitions, and {partitions} more would be over "
-                f"partitions.max, {most}: delete topics, or raise it"
+                f"there are {there} partitions, and {partitions} more would exceed"
+                f" partitions.max, {most}: delete topics, or raise the setting"
             )
 
     def _show_new(self, name: str) -> None:

@@ -75,7 +75,7 @@ class ServerSocket:
         try:
             return decode(body) if body else None
         except ValueError as error:
-            raise Failed(f"{self._path}: the answer is no JSON: {error}") from None
+            raise Failed(f"{self._path}: the answer is not JSON: {error}") from None
 
     def lines(self, *path: str, value: object) -> Iterator[bytes]:
         """Post this value, and have the answer line by line, for as long as it takes.
@@ -115,7 +115,7 @@ class ServerSocket:
         try:
             return self._disk.connect(self._path)
         except (FileNotFoundError, ConnectionRefusedError):
-            reason = "no process that writes this store answers there"
+            reason = "no process that writes this store answers at this socket"
             raise Failed(f"{self._path}: {reason}: begin one with logstore serve") from None
         except OSError as error:
             raise failure(error, "ask the process that writes this store", self._path) from None

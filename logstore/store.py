@@ -789,7 +789,7 @@ class Store:
         does the waiting. ``on_damage``: as ``consumer`` has it. Raises UnknownTopic, CorruptBatch.
         """
         if not 0 <= speed < float("inf"):
-            raise Refused(f"speed {speed}: takes 0 (no waiting) or more")
+            raise Refused(f"speed {speed}: must be 0 (no waiting) or more")
         logs = map(CommittedLog, self.topic(topic).partitions)
         places = {(topic, number): log for number, log in enumerate(logs)}
         return replay(places, from_ms, to_ms, speed, sleep=sleep, skip=skip_of(on_damage))
@@ -968,7 +968,7 @@ def open_store(
     UnknownSetting, InvalidSetting.
     """
     if mode not in ("write", "read"):
-        raise Refused(f"mode {mode!r}: takes write or read")
+        raise Refused(f"mode {mode!r}: must be write or read")
     name = os.path.abspath(path)
     if config is None:
         config = Config.load(Path(name) / CONFIG, os.environ)

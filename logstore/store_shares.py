@@ -52,7 +52,7 @@ def settings_of(
         found["share.auto.offset.reset"] = begins
     if isolation is not None:
         if isolation not in ISOLATIONS:
-            raise Refused(f"isolation {isolation!r}: takes committed or uncommitted")
+            raise Refused(f"isolation {isolation!r}: must be committed or uncommitted")
         found["share.isolation.level"] = f"read_{isolation}"
     return check_group_settings(found)
 

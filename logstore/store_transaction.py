@@ -212,7 +212,7 @@ class Transaction:
 
     def _holds(self, size: int) -> None:
         if self._state != "open":
-            raise Refused("a transaction takes nothing outside of its block")
+            raise Refused("a transaction can be used only within its block")
         self._count += 1
         self._bytes += size
         if (self._count > 1 and self._bytes > BODIES_BYTES_MAX) or self._count > COUNT_MAX:

@@ -181,6 +181,6 @@ def _rule(pattern: str, replacement: str, case: str) -> _Rule:
 
 def _wrong(rest: str) -> InvalidSetting:
     return InvalidSetting(
-        f"{SETTING}: {rest!r}: takes RULE:pattern/replacement/, with L or U behind it for lower or "
-        f"upper case, and DEFAULT, with commas between them"
+        f"{SETTING}: {rest!r}: must be RULE:pattern/replacement/, followed by L or U for lower"
+        " or upper case if needed, or DEFAULT, separated by commas"
     )

@@ -119,7 +119,9 @@ def by_url(url: str) -> Api:
     parts = urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
-        raise ValueError(f"LOGSTORE_TEST_URL={url}: takes http://HOST:PORT of a server's HTTP door")
+        raise ValueError(
+            f"LOGSTORE_TEST_URL={url}: must be http://HOST:PORT of a server's HTTP door"
+        )
     host, kind, headers = parts.hostname, kinds[parts.scheme], {}
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

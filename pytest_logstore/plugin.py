@@ -203,7 +203,7 @@ def _settings(config: pytest.Config) -> dict[str, str]:
 def _reset(config: pytest.Config) -> Reset:
     found = config.getoption("--logstore-reset") or config.getini("logstore_reset")
     if found not in RESETS:
-        raise pytest.UsageError(f"logstore_reset = {found}: takes {', '.join(RESETS)}")
+        raise pytest.UsageError(f"logstore_reset = {found}: must be one of {', '.join(RESETS)}")
     return cast(Reset, found)
 
 

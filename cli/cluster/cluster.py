@@ -344,9 +344,7 @@ class Cluster:
         """Raises UnknownGroup."""
         commits = name in self.groups()
         if not commits and not self.admin.has_group(name):
-            raise UnknownGroup(
-                f"no group {name!r}: it has committed nothing", name
-            )
+            raise UnknownGroup(f"no group {name!r}: it has committed nothing", name)
         return self.group_of(name, commits=commits)
 
     def group_of(self, name: str, *, commits: bool = True) -> ClusterGroup:

@@ -39,7 +39,7 @@ _T = TypeVar("_T", KeptUser, KeptQuota)
 
 ADMINISTRATOR: Final = "administrator"  # the tag of who may do everything
 _BY_TAG: Final = Decision(True, f"the user has the tag {ADMINISTRATOR}")
-_OPEN: Final = Decision(True, "there are no users: everyone may do everything")
+_OPEN: Final = Decision(True, "there are no users, so every client may do everything")
 _OWNER: Final = Decision(True, "the owner of the data directory may do everything")
 _NOBODY: Final = Decision(False, "nobody has logged in")
 _NO_USER: Final = Decision(False, "there is no such user")

@@ -113,7 +113,10 @@ class Known(Protocol):
 def check_user(name: str) -> str:
     """The same name, if a user may have it. Raises InvalidName."""
     if name == ANONYMOUS:
-        raise InvalidName(f"no user can be called {name!r}: rules mean by it who has not logged in")
+        raise InvalidName(
+            f"no user can be called {name!r}: in rules this name stands for clients that have"
+            " not logged in"
+        )
     return names.check_user(name)
 
 
@@ -214,7 +217,7 @@ def check_rule(rule: KeptRule) -> KeptRule:
     _one_of(rule.pattern, PATTERNS, "pattern")
     _check_object(rule.name, rule.kind)
     if rule.kind == CLUSTER and (rule.name, rule.pattern) != (CLUSTER_NAME, LITERAL):
-        raise Refused(f"there is one cluster, {CLUSTER_NAME}: a rule about it names no other")
+        raise Refused(f"a rule about the cluster must name it {CLUSTER_NAME}")
     host = rule.host if rule.host == ANYONE else check_host(rule.host)
     name = rule.name
     if rule.kind in (EXCHANGE, QUEUE) and rule.pattern == LITERAL:
@@ -229,7 +232,7 @@ def check_host(text: str) -> str:
         return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         raise Refused(
-            f"{text[:_SHOWN_CHARACTERS]!r} is no address: a rule's host is one, such as 10.1.2.3, "
+            f"{text[:_SHOWN_CHARACTERS]!r} is not an address: say an address such as 10.1.2.3, "
             f"or {ANYONE}"
         ) from None
 

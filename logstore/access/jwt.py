@@ -57,7 +57,7 @@ def keys_of(text: bytes) -> Sequence[Key]:
         rows = found["keys"]
         keys = [key for row in rows[:KEYS_MAX] if (key := _key(row)) is not None]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Refused('it is no set of keys: {"keys": [...]} (RFC 7517, 5)') from None
+        raise Refused('not a set of keys: {"keys": [...]} (RFC 7517, 5)') from None
     if not keys:
         raise Refused(f"it has no key for {', '.join(ALGORITHMS)}")
     return keys
@@ -89,7 +89,7 @@ def _bits(number: str) -> int:
 def verify(token: str, keys: Sequence[Key], wanted: Wanted, now_s: float) -> Bearer | BadToken:
     """Whom the token names, if it is good now."""
     if len(token) > TOKEN_BYTES_MAX or not _TOKEN.fullmatch(token):
-        return BadToken("it is no signed JSON web token")
+        return BadToken("it is not a signed JSON web token")
     head, body, _ = token.split(".")
     header = _object(head)
     if header is None or "crit" in header:
@@ -104,7 +104,7 @@ def verify(token: str, keys: Sequence[Key], wanted: Wanted, now_s: float) -> Bea
         return BadToken("its signature is wrong")
     claims = _object(body)
     if claims is None:
-        return BadToken("its claims are no JSON object")
+        return BadToken("its claims are not a JSON object")
     return _judged(claims, wanted, now_s)
 
 
@@ -149,7 +149,7 @@ def _judged(claims: Mapping[str, Any], wanted: Wanted, now_s: float) -> Bearer |
     try:
         check_user(user if isinstance(user, str) else "")
     except InvalidName:
-        return BadToken(f"its {wanted.user_claim} is no name of a user")
+        return BadToken(f"its {wanted.user_claim} is not the name of a user")
     assert isinstance(user, str)
     # For as long as the clocks may differ it is good after its end, and no longer.
     return Bearer(user, expires_s if expires_s > now_s else expires_s + wanted.skew_s)

@@ -37,7 +37,7 @@ def check_password(text: str) -> bytes:
 def check_iterations(count: int) -> int:
     """The same number, if a password may be hashed so often. Raises Refused."""
     if not ITERATIONS_MIN <= count <= ITERATIONS_MAX:
-        raise Refused(f"{count} iterations: takes {ITERATIONS_MIN} to {ITERATIONS_MAX}")
+        raise Refused(f"{count} iterations: must be {ITERATIONS_MIN} to {ITERATIONS_MAX}")
     return count
 
 

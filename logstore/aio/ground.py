@@ -49,7 +49,8 @@ class Ground:
         """The store. Raises Closed; Refused in another event loop than that of the store."""
         if asyncio.get_running_loop() is not self.loop:
             raise Refused(
-                f"{self.store.path}: the store was opened in another event loop; use it there"
+                f"{self.store.path}: the store was opened in another event loop; use it in that"
+                " loop"
             )
         if self._closing is not None:
             raise self._why

@@ -337,7 +337,7 @@ def _integer(value: int) -> bytes:
 def _decimal(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if sign or not isinstance(exponent, int) or exponent > 0 or exponent < -255:
-        raise ValueError(f"{value} is no decimal of AMQP: 0 or more, at most 255 digits behind")
+        raise ValueError(f"{value} is not a decimal of AMQP: 0 or more, at most 255 digits behind")
     number = int("".join(map(str, digits)))
     if number >> 32:
         raise ValueError(f"{value} has more digits than 32 bits hold")

@@ -106,8 +106,8 @@ def check_transactional(rules: Rules) -> None:
     """Raises InvalidRecord where the topic takes no batches of transactions."""
     if rules.settings.deduplication_header:
         raise InvalidRecord(
-            f"topic {rules.topic!r} has deduplication.header, and takes no transactional batches: "
-            f"whether a record is a repeat is decided when it comes, not when others are committed"
+            f"topic {rules.topic!r} has deduplication.header, so it accepts no transactional"
+            " batches: a repeated record is recognized at its append, not at the commit"
         )
 
 

@@ -22,7 +22,7 @@ def isolated(log: Log, isolation: Isolation) -> Log:
     if isolation == "uncommitted":
         return log
     if isolation != "committed":
-        raise Refused(f"isolation {isolation!r}: takes committed or uncommitted")
+        raise Refused(f"isolation {isolation!r}: must be committed or uncommitted")
     return CommittedLog(log)
 
 

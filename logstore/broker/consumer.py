@@ -548,8 +548,9 @@ class Consumer:
         What was lost may have been made of records that were done, so they have to come again.
         """
         self._lost = Failed(
-            f"group {self._group!r}: records sent to topic {topic!r} were not all written "
-            f"({error}), so what was read is not committed: open the consumer anew to read it again"
+            f"group {self._group!r}: not all records sent to topic {topic!r} were written"
+            f" ({error}), so the offsets of the records read are not committed: open a new"
+            " consumer to read them again"
         )
 
     def _commit_in_time(self) -> bool:

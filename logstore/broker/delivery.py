@@ -188,8 +188,8 @@ class Mover:
             self._counted.meaningless += 1
             if self._counted.meaningless == 1:
                 log.warning(
-                    "%s: the record at offset %d has an x-delay or x-deliver-at that is no time: "
-                    "it is delivered at once, as others like it",
+                    "%s: the record at offset %d has an x-delay or x-deliver-at that is not a "
+                    "time; such records are delivered at once",
                     self.source.name, record.offset,
                 )  # fmt: skip
         return entry

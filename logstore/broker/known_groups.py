@@ -31,7 +31,7 @@ class KnownGroups:
         """What is kept of them. Raises Closed; ReadOnly where there is no catalogue."""
         table = self._table()
         if table is None:
-            raise ReadOnly(f"{self._path}: without a catalogue there are no groups")
+            raise ReadOnly(f"{self._path}: the directory has no catalogue, and so no groups")
         return table
 
     def names(self) -> list[str]:

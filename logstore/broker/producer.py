@@ -269,7 +269,7 @@ def _codec(topic: Topic, compression: str | None) -> Compression:
     codec = COMPRESSION_BY_NAME.get(compression)
     if codec is None:
         names = ", ".join(name for name in COMPRESSION_BY_NAME if name != "producer")
-        raise InvalidSetting(f"compression {compression!r}: takes one of {names}")
+        raise InvalidSetting(f"compression {compression!r}: must be one of {names}")
     return codec
 
 

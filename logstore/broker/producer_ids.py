@@ -34,7 +34,7 @@ class ProducerIds:
     def make(self, number: int) -> int:
         """The id that the number stands for. Raises Failed: all numbers were given."""
         if not 0 <= number <= NUMBER_MAX:
-            raise Failed(f"{NUMBER_MAX} producer ids were given, and there are no more")
+            raise Failed(f"all {NUMBER_MAX} producer ids are used up")
         # From 1 on, so that every id lies above the plain numbers.
         return (number + 1) << CHECK_BITS | self._check(number + 1)
 

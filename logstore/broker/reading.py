@@ -59,7 +59,7 @@ def skip_of(on_damage: OnDamage) -> Skip | None:
     if on_damage == "skip":
         return _say
     if not callable(on_damage):
-        raise Refused(f"on_damage {on_damage!r}: takes stop, skip or a function")
+        raise Refused(f"on_damage {on_damage!r}: must be stop, skip or a function")
     return on_damage
 
 

@@ -47,7 +47,7 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     if start == "latest":
         return log.safe
     if not isinstance(start, int):
-        raise Refused(f"start {start!r}: takes earliest, latest, an offset or a datetime")
+        raise Refused(f"start {start!r}: must be earliest, latest, an offset or a datetime")
     return check_offset(log, start)
 
 
@@ -76,7 +76,7 @@ def check_offset(log: Held, offset: int) -> int:
 def check_on_out_of_range(word: str) -> None:
     """Raises Refused."""
     if word not in _ON_OUT_OF_RANGE:
-        raise Refused(f"on_out_of_range {word!r}: takes {', '.join(_ON_OUT_OF_RANGE)}")
+        raise Refused(f"on_out_of_range {word!r}: must be one of {', '.join(_ON_OUT_OF_RANGE)}")
 
 
 def narrowed(error: OffsetOutOfRange, group: str | None) -> OffsetOutOfRange:
@@ -86,9 +86,9 @@ def narrowed(error: OffsetOutOfRange, group: str | None) -> OffsetOutOfRange:
     if group is None:
         return error
     return type(error)(
-        f"{error}; `logstore group reset-offsets {quote(group)} --out-of-range earliest` (or "
-        f"latest) moves the group where it is out of range and nowhere else; `logstore consume "
-        f"--on-out-of-range` does so by itself"
+        f"{error}; `logstore group reset-offsets {quote(group)} --out-of-range earliest` (or"
+        " latest) moves the group only in partitions where it is out of range; `logstore"
+        " consume --on-out-of-range` does so while it consumes"
     )
 
 

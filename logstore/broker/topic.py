@@ -119,9 +119,7 @@ class Topic:
         return partition
 
     def _no_companion(self) -> "Topic":
-        raise Refused(
-            f"topic {self.name!r}: nothing waits for its time there; set delivery.schedule=true"
-        )
+        raise Refused(f"topic {self.name!r} has no delayed records; set delivery.schedule=true")
 
     def append(
         self,

@@ -30,7 +30,7 @@ INTERNAL_TOPICS: Final = frozenset(
 def check_for_clients(name: str) -> None:
     """Raises Refused where no client may create a topic of that name."""
     if name == METADATA_TOPIC:
-        raise Refused(f"topic {name!r}: Kafka keeps its metadata in it; nobody else may create it")
+        raise Refused(f"topic {name!r}: the name is reserved for Kafka's metadata")
     if is_servers(name):
         raise Refused(f"topic {name!r} is the server's own: it creates it")
 
@@ -45,7 +45,7 @@ def check_more(name: str, there: int, wanted: int) -> None:
     """Raises Refused where a topic that has so many partitions can't come to have these."""
     check_count(wanted)
     if wanted <= there:
-        raise Refused(f"topic {name!r} has {there} partitions: they can only become more")
+        raise Refused(f"topic {name!r} has {there} partitions, and their number can only grow")
 
 
 class PartitionSize(Protocol):

@@ -180,7 +180,7 @@ class Admin:
                 then(answer)
                 return
             found: dict[str, Sequence[Told] | LogstoreError] = {
-                name: ClusterUnreachable(f"topic {name!r}: a broker does not tell its settings")
+                name: ClusterUnreachable(f"topic {name!r}: a broker does not return its settings")
                 for name in names
             }
             for it in answer.results:

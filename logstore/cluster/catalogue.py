@@ -202,7 +202,11 @@ class Catalogue:
             elif self._now() < until and not self._over:
                 self._call_at(self._now() + SHOWN_LOOK_S, look)
             else:
-                then(Failed(f"topic {name!r} was made, and no broker shows it: look for it later"))
+                then(
+                    Failed(
+                        f"topic {name!r} was created, but no broker shows it yet: look for it later"
+                    )
+                )
 
         look()
 
@@ -242,7 +246,7 @@ class Catalogue:
             why = answer
         else:
             found = _entries(answer.topics)
-            why = ClusterUnreachable("a broker can't say whether the topic is there: try again")
+            why = ClusterUnreachable("a broker can't tell whether the topic exists: try again")
         thens = [(name, self._looked_for.pop(name)) for name in names]
         for name in names:
             if name in found:

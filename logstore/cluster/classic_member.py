@@ -139,7 +139,7 @@ class ClassicMember:
         except (ValueError, RecursionError) as error:
             self._steps.again(
                 CorruptStore(
-                    f"group {self._group!r}: what its leader assigns is no assignment: {error}: "
+                    f"group {self._group!r}: its leader sent an invalid assignment: {error}: "
                     f"only nodes of logstore may be in it"
                 ),
                 slowly=True,

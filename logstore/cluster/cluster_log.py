@@ -157,7 +157,7 @@ class ClusterLog:
         try:
             batches = list(split(_kept(got.records)))
         except CorruptBatch as error:
-            self._fail(LogFailed(f"{self.name}: a broker sends what is no batch: {error}"))
+            self._fail(LogFailed(f"{self.name}: a broker sent data that is not a batch: {error}"))
             return
         with self._lock:
             self._tail.add(batches, got.aborted)
@@ -205,8 +205,9 @@ class ClusterLog:
         if ends < self.position:
             self._fail(
                 LogFailed(
-                    f"{self.name}: the cluster has lost what stood at {ends} to {self.position}, "
-                    f"or the topic was made anew: begin again from its start"
+                    f"{self.name}: the cluster has lost the records at {ends} to"
+                    f" {self.position}, or the topic was created again: start again from its"
+                    " beginning"
                 )
             )
             return
@@ -259,7 +260,9 @@ class ClusterLog:
             try:
                 it.add(split(_kept(got.records)), got.aborted)
             except CorruptBatch as error:
-                self._fail(LogFailed(f"{self.name}: a broker sends what is no batch: {error}"))
+                self._fail(
+                    LogFailed(f"{self.name}: a broker sent data that is not a batch: {error}")
+                )
                 return
             with self._lock:
                 self._earlier[at] = it

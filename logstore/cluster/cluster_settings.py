@@ -124,8 +124,8 @@ def _credentials(
 ) -> Credentials:
     if not settings.cluster_sasl_user:
         raise InvalidSetting(
-            f"cluster.security.protocol is {settings.cluster_security_protocol}, and "
-            f"cluster.sasl.user is not set: who logs in?"
+            f"cluster.security.protocol is {settings.cluster_security_protocol}, which needs a"
+            " login: set cluster.sasl.user"
         )
     password = _password(settings.cluster_sasl_password_file, environment, directory)
     return Credentials(settings.cluster_sasl_mechanism, settings.cluster_sasl_user, password)

@@ -103,8 +103,8 @@ class FactsFollower:
         start = self._log.start
         if 0 < self.at < start:
             raise LogFailed(
-                f"{self._log.name}: records at {self.at} to {start} were deleted that this node "
-                f"has not read: start it anew, and have the topic compacted, not trimmed"
+                f"{self._log.name}: records at {self.at} to {start} were deleted before this"
+                " node read them: restart the node, and let the topic be compacted, not trimmed"
             )
         self.at = max(self.at, start)
         left = TURN_RECORDS

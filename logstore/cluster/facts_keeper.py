@@ -211,8 +211,8 @@ class FactsKeeper:
         size += sum(len(it) for it in gone)
         if size > BATCH_BYTES_MAX and keep:
             raise RecordTooLarge(
-                f"{TOPIC}: a change of {size} bytes is more than the cluster takes at once, "
-                f"{BATCH_BYTES_MAX}: change less"
+                f"{TOPIC}: a change of {size} bytes exceeds the maximum of {BATCH_BYTES_MAX} of"
+                " the cluster: change less at once"
             )
         if self._size + size > WAITING_BYTES_MAX or len(self._waiting) >= WAITING_MAX:
             raise ClusterBehind(

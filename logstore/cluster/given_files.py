@@ -32,8 +32,8 @@ def checked(where: str, raw: bytes, what: str, bytes_min: int, bytes_max: int) -
         raise InvalidSetting(f"{where}: the {what} is not UTF-8") from None
     if not bytes_min <= len(raw) <= bytes_max or not text.isprintable():
         raise InvalidSetting(
-            f"{where}: a {what} is one line of {bytes_min} to {bytes_max} bytes, and nothing else "
-            f"is in its file"
+            f"{where}: the file must hold a {what} and nothing else: one line of {bytes_min} to"
+            f" {bytes_max} bytes"
         )
     return text
 
@@ -47,7 +47,7 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca)
     except (ssl.SSLError, OSError) as error:
-        raise Failed(f"{ca}: is no certificate in PEM: {words(error)}") from None
+        raise Failed(f"{ca}: not a certificate in PEM: {words(error)}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -55,7 +55,7 @@ class Ids:
         if not self._blocks and self._end - self._next < LEFT_LEAST:
             self._fill()
             why = self._failure or "it is being asked for some"
-            raise ClusterUnreachable(f"there are no numbers of the cluster left: {why}")
+            raise ClusterUnreachable(f"the cluster has no producer ids left: {why}")
 
     def next(self) -> int:
         """As Numbers.next."""

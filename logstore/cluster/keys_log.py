@@ -61,7 +61,8 @@ class KeysLog(TakenLog):
         """As Log.append. Raises RecordTooLarge, too."""
         if batch.size > BATCH_BYTES_MAX:
             raise RecordTooLarge(
-                f"{self.name}: a batch of {batch.size} bytes, and a cluster takes {BATCH_BYTES_MAX}"
+                f"{self.name}: a batch of {batch.size} bytes exceeds the cluster's maximum of"
+                f" {BATCH_BYTES_MAX}"
             )
         return super().append(_not_a_word(batch))
 

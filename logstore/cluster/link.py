@@ -215,7 +215,7 @@ class Link:
             self._send(kinds.API_VERSIONS, 0, _software(), self._versions_known, ANSWER_S)
             return
         if answer.error_code:
-            why = f"broker {self.name} does not say its versions: error {answer.error_code}"
+            why = f"broker {self.name} does not return its versions: error {answer.error_code}"
             self.lose(ClusterUnreachable(why))
             return
         self._versions = {it.api_key: (it.min_version, it.max_version) for it in answer.api_keys}
@@ -232,8 +232,8 @@ class Link:
         elif answer.error_code:
             self.lose(
                 ClusterUnreachable(
-                    f"broker {self.name} does not let in by {self._credentials.mechanism}, but by "
-                    f"{', '.join(answer.mechanisms) or 'nothing'}"
+                    f"broker {self.name} accepts no login by {self._credentials.mechanism},"
+                    f" only by {', '.join(answer.mechanisms) or 'nothing'}"
                 )
             )
         else:
@@ -250,7 +250,7 @@ class Link:
             return
         if answer.error_code:
             why = answer.error_message or f"error {answer.error_code}"
-            self.lose(ClusterUnreachable(f"broker {self.name} does not let this process in: {why}"))
+            self.lose(ClusterUnreachable(f"broker {self.name} refused the login: {why}"))
             return
         assert self._conversation is not None
         try:

@@ -45,7 +45,7 @@ def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext | None:
         return None
     if not settings.tls_cert:
         raise InvalidSetting(
-            "cluster.link.tls is true, and tls.cert is not set: what do other nodes know this one "
-            "by?"
+            "cluster.link.tls is true, but tls.cert is not set: other nodes need the"
+            " certificate to recognize this one"
         )
     return given_files.trusting(directory / ca if ca else None)

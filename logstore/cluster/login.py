@@ -55,7 +55,9 @@ class Credentials:
         final = yield f"{unproven},p={base64.b64encode(proof).decode()}".encode()
         expected = hmac.digest(hmac.digest(salted, b"Server Key", name), said, name)
         if not hmac.compare_digest(final, b"v=" + base64.b64encode(expected)):
-            raise Failed("the broker does not know the password: it is not the one it says it is")
+            raise Failed(
+                "the broker could not prove that it knows the password: it may be an impostor"
+            )
 
 
 def _first(said: bytes, nonce: str) -> tuple[bytes, int, str]:
@@ -64,7 +66,7 @@ def _first(said: bytes, nonce: str) -> tuple[bytes, int, str]:
     try:
         salt, rounds, both = base64.b64decode(parts["s"]), int(parts["i"]), parts["r"]
     except (KeyError, ValueError):
-        raise Failed(f"the broker answers a login with {said[:60]!r}, which is no SCRAM") from None
+        raise Failed(f"the broker's reply to the login is not SCRAM: {said[:60]!r}") from None
     if not both.startswith(nonce) or both == nonce:
         raise Failed("the broker answers another login than this one")
     if not 0 < rounds <= ITERATIONS_MAX:

@@ -155,4 +155,4 @@ class OwnedLog:
     def close(self) -> None:
         """Nothing more is sent of it; others read on."""
         self._stop()
-        self._writer.fail(FencedProducer(f"{self.name}: this node does not own it any more"))
+        self._writer.fail(FencedProducer(f"{self.name}: this node no longer owns it"))

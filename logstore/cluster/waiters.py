@@ -32,7 +32,7 @@ class Waiters:
         thread, which would wait for itself.
         """
         if not self.may_wait():
-            raise Failed("it has to be asked of the cluster first: try again")
+            raise Failed("it must be read from the cluster first: try again")
         future: Future[Any] = Future()
         with self._lock:
             if self._waited_for is None:

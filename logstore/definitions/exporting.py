@@ -107,7 +107,10 @@ def _user(user: KeptUser, notes: Notes) -> Row:
     if user.rabbit is not None and not user.scram:
         about["password_hash"], about["hashing_algorithm"] = rabbit_hashes.written(user.rabbit)
     elif user.scram:
-        notes.add(f"user {user.name!r} has a password that a RabbitMQ can't check: set one there")
+        notes.add(
+            f"user {user.name!r} has a password hash that RabbitMQ can't check: set a password"
+            " in RabbitMQ"
+        )
         about["scram"] = {
             mechanism: {
                 "salt": _base64(it.salt), "iterations": it.iterations,

@@ -191,7 +191,7 @@ class Planner:
 
     def _check_vhost(self, name: str) -> None:
         if data(name) not in self._queues.vhosts and name not in self._coming_vhosts:
-            raise Refused(f"there is no virtual host {name!r}, nor is there one in the definitions")
+            raise Refused(f"virtual host {name!r} exists neither here nor in the definitions")
 
     def _vhost(self, name: str) -> "Vhost | None":
         """One that there is."""
@@ -287,7 +287,7 @@ class Planner:
             shown = f"{text(binding.source)!r} to {binding.kind} {text(binding.destination)!r}"
             where = f"of virtual host {it.vhost!r}"
             self._wanted.notes.add(
-                f"the binding from {shown} {where} is left out: there is no {missing}"
+                f"the binding from {shown} {where} is left out: {missing} does not exist"
             )
             return
         assert source is not None

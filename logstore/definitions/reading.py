@@ -68,7 +68,7 @@ def read(given: bytes, vhost: str | None = None) -> Wanted:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise InvalidDefinitions("they are no JSON object", "failed_to_parse_json")
+        raise InvalidDefinitions("not a JSON object", "failed_to_parse_json")
     return _Reader(vhost).read(found)
 
 
@@ -100,11 +100,11 @@ class _Reader:
         if rows is None:
             return
         if not isinstance(rows, list):
-            raise InvalidDefinitions(f"{kind} is no list")
+            raise InvalidDefinitions(f"{kind} is not a list")
         for number, row in enumerate(rows):
             try:
                 if not isinstance(row, dict):
-                    raise Fault("it is no object")
+                    raise Fault("it is not an object")
                 reader(row)
             except LogstoreError as error:
                 named = _named(row)
@@ -132,11 +132,11 @@ class _Reader:
         if row.get("password"):
             self._passwords += 1
             if self._passwords > PASSWORDS_MAX:
-                raise Fault(f"more than {PASSWORDS_MAX} passwords: each takes 15 ms to be hashed")
+                raise Fault(f"more than {PASSWORDS_MAX} passwords: hashing each takes 15 ms")
             return user._replace(scram=keys_of(check_password(_text(row, "password"))))
         text = row.get("password_hash")
         if not text:
-            self._note(f"user {user.name!r} comes without a password: one that is there stays")
+            self._note(f"user {user.name!r} comes without a password: an existing password is kept")
             return user
         try:
             algorithm = row.get("hashing_algorithm") or rabbit_hashes.SHA_256
@@ -232,12 +232,12 @@ class _Reader:
         component, name = str(row.get("component"))[:SHOWN], str(row.get("name"))[:SHOWN]
         what = f"operator policy {name!r}" if component == OPERATOR else f"{component} {name!r}"
         where = str(row.get("vhost", self._vhost))[:SHOWN]
-        self._note(f"{what} of virtual host {where!r} is left out: there are none of these here")
+        self._note(f"{what} of virtual host {where!r} is left out: it is not supported")
 
     def _global(self, row: Row) -> None:
         name = str(row.get("name"))[:SHOWN]
         if name not in _SILENT_GLOBALS:
-            self._note(f"global parameter {name!r} is left out: there are none of these here")
+            self._note(f"global parameter {name!r} is left out: it is not supported")
 
     def _vhost_of(self, row: Row) -> str:
         return _text(row, "vhost") if self._vhost is None else self._vhost

@@ -115,7 +115,7 @@ def _directory(facts: Facts) -> Found:
                 "name an empty directory, or one that does not exist"
             )  # fmt: skip
         case "file":
-            yield "error", f"{place.path}: is no directory", "name a data directory"
+            yield "error", f"{place.path}: not a directory", "name a data directory"
         case "unreadable":
             yield "error", f"{place.path}: {place.trouble}", (
                 "name a data directory, and run as the user that logstore runs as"
@@ -243,7 +243,7 @@ def _syncs(facts: Facts) -> Found:
         return
     times = sorted(facts.syncs_us)
     middle, most = times[len(times) // 2], times[-1]
-    text = f"a sync of 4 KiB takes {_ms(middle)} ms, {_ms(most)} ms at the most"
+    text = f"a sync of 4 KiB takes {_ms(middle)} ms, at most {_ms(most)} ms"
     if facts.place.mount.type in IN_MEMORY:
         yield "ok", text, ""
     elif middle < TOO_FAST_US:

@@ -45,7 +45,7 @@ def _with_surrogates(body: bytes) -> Any:  # noqa: ANN401
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def whole(value: object) -> bytes:

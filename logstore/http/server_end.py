@@ -145,7 +145,7 @@ class ServerEnd:
             self._head = _head_of(event)
             if {"transfer-encoding", "content-length"} <= self._head.headers.keys():
                 # A proxy that goes by the other one would take what is behind it for another's.
-                said = "a body's length is said in chunks, or by Content-Length: not by both"
+                said = "a body's length is given by chunks or by Content-Length, not by both"
                 self._refuse(Fault(BAD_REQUEST, said))
                 return
             self._body_bytes = self._pieces = 0
@@ -158,7 +158,7 @@ class ServerEnd:
             self._pieces += 1
             self._check_length(self._body_bytes)
             if self._pieces > PIECES_MAX + self._body_bytes // PIECE_BYTES:
-                self._refuse(Fault(BAD_REQUEST, "a body in so many small chunks is not taken"))
+                self._refuse(Fault(BAD_REQUEST, "a body in this many small chunks is not accepted"))
             if self.fault is None and self._turned is None:
                 self._body += event.data
         elif isinstance(event, h11.EndOfMessage):
@@ -198,7 +198,7 @@ class ServerEnd:
         if self._turned is not None:
             self._refuse(self._turned)
         else:
-            sentence = f"a request's body takes at most {self._body_bytes_max} bytes"
+            sentence = f"a request's body may have at most {self._body_bytes_max} bytes"
             self._refuse(Fault(CONTENT_TOO_LARGE, sentence))
 
     def _refuse(self, fault: Fault) -> None:

@@ -169,7 +169,7 @@ def read_count(data: Buffer, at: int, compact: bool) -> tuple[int, int]:
     if not -1 <= count <= len(data) - at:
         raise BrokenProtocol(f"an array has {count} elements, {len(data) - at} bytes are left")
     if count > ELEMENTS_MAX:
-        raise BrokenProtocol(f"an array has {count} elements, {ELEMENTS_MAX} at most are taken")
+        raise BrokenProtocol(f"an array has {count} elements; the maximum is {ELEMENTS_MAX}")
     return count, at
 
 

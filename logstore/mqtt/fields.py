@@ -142,7 +142,7 @@ class Cursor:
     def done(self) -> None:
         """Raises Broken where something is left."""
         if self.left:
-            raise malformed(f"a {self.what} packet goes on behind its last field")
+            raise malformed(f"a {self.what} packet continues after its last field")
 
 
 def no_pid(what: str) -> Broken:

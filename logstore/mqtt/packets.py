@@ -189,7 +189,7 @@ def _check_flags(flags: int, level: int) -> None:
     if flags >> 3 & 3 == 3:  # [MQTT-3.1.2-12]
         raise malformed("a CONNECT has a will of QoS 3")
     if not flags & _WILL and flags & (_WILL_RETAIN | 0x18):  # [MQTT-3.1.2-11, -13]
-        raise malformed("a CONNECT without a will says how it is to be published")
+        raise malformed("a CONNECT without a will has flags of a will")
     if level < V5 and flags & _PASSWORD and not flags & _USER:  # 3.1.1: [MQTT-3.1.2-22]
         raise malformed("a CONNECT has a password without a user name")
 

@@ -31,7 +31,7 @@ def hello(node: bytes, to: bytes, nonce: bytes) -> Hello:
 def challenge(given: Hello, node: bytes, nonce: bytes) -> Challenge:
     """How this node answers. Raises BrokenProtocol."""
     if given.magic != MAGIC:
-        raise BrokenProtocol("the peer is no node: only nodes of the cluster connect here")
+        raise BrokenProtocol("the peer is not a node: only nodes of the cluster connect here")
     _check(given.node, given.nonce)
     if not given.low <= VERSION <= given.high:
         raise BrokenProtocol(

@@ -285,7 +285,7 @@ class Talk:
             self.lose(ClusterUnreachable(f"{self.peer} has not come to terms in {BEGIN_S:g} s"))
         elif self._asked_at is not None:
             silent_s = PING_S + ANSWER_S
-            self.lose(ClusterUnreachable(f"{self.peer} has said nothing for {silent_s:g} s"))
+            self.lose(ClusterUnreachable(f"{self.peer} has sent nothing for {silent_s:g} s"))
         else:
             if self._now() >= self._heard_at + PING_S:
                 self._asked_at = self._now()

@@ -64,8 +64,8 @@ class AbortedIndex:
             entry = Aborted(*numbers)
             if version != _VERSION or not entry.first < entry.last or not self._follows(entry):
                 raise CorruptBatch(
-                    f"{self.path}: entry {len(self)} is no aborted transaction: remove the file, "
-                    f"the next start of a writer makes it anew"
+                    f"{self.path}: entry {len(self)} is not an aborted transaction: remove the "
+                    f"file; the next start of a writer creates it again"
                 )
             self._add(entry)
         self._saved = len(self)

@@ -483,7 +483,9 @@ class Catalog:
     def _state(self, value: bytes) -> LogState:
         state = _state(value) if len(value) <= _STATE.size else LogState(-1)
         if min(astuple(state)) < 0:
-            raise CorruptStore(f"{self.environment.path}: where a log stands is damaged: {state}")
+            raise CorruptStore(
+                f"{self.environment.path}: the stored position of a log is damaged: {state}"
+            )
         return state
 
     def note(self, key: bytes) -> bytes:

@@ -395,7 +395,7 @@ class Chain:
         """The error for acknowledged offsets that no file holds."""
         if not self.bases:
             return CorruptBatch(
-                f"{self.directory}: offsets {at} to {below - 1} are missing: no segment is there"
+                f"{self.directory}: offsets {at} to {below - 1} are missing: no segment holds them"
             )
         path = self.segment(self.bases[self.holding(at)]).path
         return CorruptBatch(

@@ -41,7 +41,7 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077  # what the group and all others may do
 
-_NO_FILE = "it is no regular file"
+_NO_FILE = "it is not a regular file"
 
 # What says that a path leads nowhere, or elsewhere than to a directory.
 ASTRAY = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}

@@ -295,8 +295,8 @@ class DiskLog:
         if error is not None:
             # A second try on the same file may succeed without having written anything.
             self._fail(
-                f"{self.name}: sync failed: {error.strerror}; offsets {self.synced} and above are "
-                f"not acknowledged: see to the disk, then open the store anew"
+                f"{self.name}: sync failed: {error.strerror}; offsets {self.synced} and above"
+                " are not acknowledged: repair the disk, then open the store again"
             )
         with self._lock:
             if error is None and self._deleted is None:  # else the slot is another log's by now
@@ -748,8 +748,8 @@ class DiskLog:
             lost = self._failure is None and path == self._active.path
             if lost and not self._files.stands(path):
                 self._failure = LogFailed(
-                    f"{path}: was removed or moved: offsets {self.synced} and above are not "
-                    f"acknowledged: put it back, then open the store anew"
+                    f"{path}: was removed or moved: offsets {self.synced} and above are not"
+                    " acknowledged: put it back, then open the store again"
                 )
             failure = self._failure if lost else None
         if failure is not None:

@@ -466,8 +466,8 @@ class Environment:
 
 def _lost(path: str) -> Failed:
     return Failed(
-        f"{path}: was removed, moved or replaced: nothing is written to it any more; put it back, "
-        f"then start again"
+        f"{path}: was removed, moved or replaced, so it is no longer written; put it back, then"
+        " start again"
     )
 
 
@@ -546,9 +546,10 @@ def _failure(path: str, error: lmdb.Error) -> LogstoreError:
         return StorageFull(f"{path}: {text}: free some space")
     if "Resource temporarily unavailable" in text:
         return Failed(
-            f"{path}: a process of the same number, {os.getpid()}, has it open in another pid "
-            f"namespace (another container): let both share one (docker run --pid, Kubernetes "
-            f"shareProcessNamespace), or give one of them another number (docker run --init)"
+            f"{path}: a process with the same pid, {os.getpid()}, has it open in another pid"
+            " namespace (another container): let both share one namespace (docker run --pid,"
+            " Kubernetes shareProcessNamespace), or give one of them another pid (docker run"
+            " --init)"
         )
     if isinstance(error, lmdb.ReadonlyError) or "Permission denied" in text or "Read-only" in text:
         return ReadOnly(f"{path}: {text}")

@@ -82,9 +82,9 @@ class InPlace:
             self._due_s = self._clock() + LOOK_S
             if not self._looks():
                 self.error = LogFailed(
-                    f"{self._path}: was removed, moved or replaced (it, or its lock file, "
-                    f"catalogue or watermarks, is not what was opened): nothing is written or "
-                    f"acknowledged any more; put it back, then start again"
+                    f"{self._path}: was removed, moved or replaced (the directory, or its lock"
+                    " file, catalogue or watermarks, is not the one that was opened): nothing"
+                    " more is written or acknowledged; put it back, then start again"
                 )
                 self._lost(self.error)
         if self.error is not None:

@@ -83,8 +83,8 @@ class Leftovers:
         for name in doomed:
             if name in self._told:
                 raise Refused(
-                    f"{Leftover(os.path.join(self._path, name), self._told[name])}; "
-                    f"nothing can be made there until it has gone"
+                    f"{Leftover(os.path.join(self._path, name), self._told[name])}; nothing can"
+                    " be created in its place until it is removed"
                 )
 
     def _bury(self, doomed: Collection[str]) -> None:

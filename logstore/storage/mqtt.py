@@ -132,7 +132,7 @@ def _table(key: bytes, value: bytes) -> dict[str, Any]:
 
 def _number(value: Any, most: int = 2**63 - 1) -> int:  # noqa: ANN401  what a row holds
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not -1 <= value <= most:
         raise ValueError(f"{value} is out of range")
     return int(value)
@@ -140,7 +140,7 @@ def _number(value: Any, most: int = 2**63 - 1) -> int:  # noqa: ANN401  what a r
 
 def _text(value: Any) -> str:  # noqa: ANN401
     if type(value) is not str:
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value
 
 

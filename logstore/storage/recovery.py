@@ -62,8 +62,8 @@ def recover(
     active = chain.segment(chain.bases[-1]).path
     if files.disk.is_odd(active):
         return Recovered(end, position, CorruptBatch(
-            f"{active}: it is a link, or no regular file: the log takes no appends until the file "
-            f"itself has this name"
+            f"{active}: is a link, or not a regular file: the log accepts no appends until the"
+            " file itself has this name"
         ))  # fmt: skip
     if state.recovery_base not in chain.bases and state.recovery_offset > chain.bases[0]:
         lost = chain.segment(state.recovery_base).path
@@ -328,7 +328,7 @@ def _settle(chain: Chain, files: OpenFiles, segment: Segment) -> None:
 
 def _damaged(sentence: str, end: int, position: int, known_safe: int) -> Recovered:
     damage = CorruptBatch(
-        f"{sentence}; offsets {end} to {known_safe - 1} were acknowledged: the log takes no "
-        f"appends until they are restored or salvaged"
+        f"{sentence}; offsets {end} to {known_safe - 1} were acknowledged: the log accepts no"
+        " appends until they are restored or salvaged"
     )
     return Recovered(end, position, damage)

@@ -77,8 +77,8 @@ class ScheduleTable:
 
     def _damaged(self, key: bytes) -> CorruptStore:
         return CorruptStore(
-            f"{self.environment.path}: what is kept of scheduled records, {key.hex()}, is damaged: "
-            f"restore the store from a backup"
+            f"{self.environment.path}: the entry {key.hex()} of delayed records is damaged:"
+            " restore the store from a backup"
         )
 
     # Changed

@@ -396,7 +396,7 @@ class Segment:
     def check_ends_at(self, fd: int, position: int) -> None:
         """Raises CorruptBatch."""
         if left := self._files.disk.size_of(fd) - position:
-            sentence = f"{left} bytes that are no batch of this log; run `logstore verify`"
+            sentence = f"{left} bytes that are not a batch of this log; run `logstore verify`"
             raise self._corrupt(position, sentence)
 
     def position_of(self, at: int) -> int:

@@ -252,7 +252,7 @@ def _left_over(disk: Disk, report: Report) -> Finding | None:
     left = disk.size(report.path) - report.bytes
     if not left:
         return None
-    sentence = f"at position {report.bytes}: {left} bytes that are no batch of this log"
+    sentence = f"at position {report.bytes}: {left} bytes that are not a batch of this log"
     return Finding(report.path, sentence)
 
 
@@ -336,7 +336,7 @@ def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
     for path, entry in ((stem + INDEX, OFFSET_ENTRY), (stem + TIMEINDEX, TIME_ENTRY)):
         sentence = ""
         if files.disk.is_odd(path):
-            sentence = "it is no regular file"
+            sentence = "it is not a regular file"
         elif not files.disk.exists(path):
             sentence = "the file is missing"
         elif files.disk.size(path) % entry.size:

@@ -159,7 +159,7 @@ class Watermarks:
                 self.slot_words = _OLD_SLOT_WORDS
             elif magic != _MAGIC:
                 raise CorruptStore(
-                    f"{path}: not a watermarks file: remove it, the next writer makes it anew"
+                    f"{path}: not a watermarks file: remove it; the next writer creates it again"
                 )
             self._remap()
             if write:

@@ -95,7 +95,7 @@ def _will(key: bytes, value: bytes) -> KeptWill:
     for name, it in row.items():
         _check(name, it)
     if type(user) is not list or len(user) % 2 or not all(type(it) is bytes for it in user):
-        raise ValueError("its user properties are no pairs")
+        raise ValueError("its user properties are not pairs")
     pairs = tuple(zip(user[::2], user[1::2], strict=True))
     return KeptWill(_NUMBER.unpack(key)[0], **needed, **optional, user=pairs)
 

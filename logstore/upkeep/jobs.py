@@ -707,8 +707,8 @@ def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
 def silence(topic: str, group: str) -> str:
     """What to say of one of them."""
     return (
-        f"topic {topic}: group {group!r} of retention.groups has no offset there:"
-        " records that it has not read are not dropped"
+        f"topic {topic}: group {group!r} of retention.groups has no offset in this topic:"
+        " records that it has not read are not deleted"
     )
 
 

@@ -157,7 +157,7 @@ class Reader:
         try:
             self._decoder.decode(piece, final)
         except UnicodeDecodeError:
-            raise BadWebSocket(INVALID_TEXT, "a message of text is no UTF-8") from None
+            raise BadWebSocket(INVALID_TEXT, "a message of text is not UTF-8") from None
         if final:
             self._decoder.reset()
 
@@ -199,5 +199,5 @@ def _code_of(payload: bytes) -> int:
     try:
         payload[2:].decode()
     except UnicodeDecodeError:
-        raise BadWebSocket(INVALID_TEXT, "the reason of a close frame is no UTF-8") from None
+        raise BadWebSocket(INVALID_TEXT, "the reason of a close frame is not UTF-8") from None
     return code

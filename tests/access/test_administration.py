@@ -209,7 +209,7 @@ def test_an_operation_is_taken_where_it_means_something(kind):
 
 def test_there_is_one_cluster():
     for name, pattern in (("other", "literal"), ("*", "literal"), ("kafka", "prefix")):
-        with pytest.raises(Refused, match="there is one cluster"):
+        with pytest.raises(Refused, match="must name it kafka-cluster"):
             administration.new_rules([KeptRule("ana", "alter", "cluster", name, pattern)])
 
 

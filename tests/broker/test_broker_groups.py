@@ -123,7 +123,7 @@ def test_a_consumer_of_what_is_not_there_is_refused_and_claims_nothing(store):
         store.consumer("t", group="g", partitions=[1])
     with pytest.raises(OffsetAboveEnd):
         store.consumer("t", group="g", start=11)
-    with pytest.raises(Refused, match="takes earliest, latest"):
+    with pytest.raises(Refused, match="must be earliest, latest"):
         store.consumer("t", group="g", start="first")
     with pytest.raises(UnknownPartition, match="start: t-5 is not consumed here"):
         store.consumer("t", group="g", start={("t", 5): 3})
@@ -452,5 +452,7 @@ def test_a_consumer_that_falls_behind_while_it_reads_names_the_narrow_remedy(sto
 
 def test_a_word_for_what_is_out_of_range_that_is_none_is_refused(store):
     fill(store)
-    with pytest.raises(Refused, match="on_out_of_range 'first': takes stop, earliest, latest"):
+    with pytest.raises(
+        Refused, match="on_out_of_range 'first': must be one of stop, earliest, latest"
+    ):
         store.consumer("t", on_out_of_range="first")

@@ -222,7 +222,7 @@ def test_a_codec_set_while_a_producer_is_open_counts_from_the_next_batch():
 
 
 def test_an_unknown_codec_is_refused_with_the_known_ones():
-    with pytest.raises(InvalidSetting, match="'brotli': takes one of uncompressed, gzip, snappy"):
+    with pytest.raises(InvalidSetting, match="'brotli': must be one of uncompressed, gzip, snappy"):
         Producer(memory_topic(), compression="brotli")
 
 

@@ -64,7 +64,7 @@ def test_a_time_without_zone_is_utc_and_zones_count(log):
 
 @pytest.mark.parametrize("wrong", ["newest", "", None, 1.5])
 def test_anything_else_is_refused(log, wrong):
-    with pytest.raises(Refused, match="takes earliest, latest, an offset or a datetime"):
+    with pytest.raises(Refused, match="must be earliest, latest, an offset or a datetime"):
         offset_of(log, wrong)
 
 

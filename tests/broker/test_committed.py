@@ -78,7 +78,7 @@ def test_what_is_out_of_range_is_refused_as_by_the_log(log):
 
 def test_another_word_is_refused(log):
     assert isolated(log, "uncommitted") is log
-    with pytest.raises(Refused, match="isolation 'read': takes committed or uncommitted"):
+    with pytest.raises(Refused, match="isolation 'read': must be committed or uncommitted"):
         isolated(log, "read")
 
 

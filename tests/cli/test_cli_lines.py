@@ -138,8 +138,14 @@ def test_timestamps_of_every_kind(timestamp, expected):
         (b'{"k": "a", "t": true}', "the field 't' is true, not a timestamp"),
         (b'{"k": "a", "t": [1]}', "the field 't' is [1], not a timestamp"),
         (b'{"k": "a", "t": 1e99}', "is not a timestamp"),
-        (b'{"k": "\\ud800", "t": 1}', r"not JSON: the text contains half of a surrogate pair, \ud800"),
-        (b'{"k": "a", "t": 1, "x": "\\uD800"}', r"the text contains half of a surrogate pair, \uD800"),
+        (
+            b'{"k": "\\ud800", "t": 1}',
+            r"not JSON: the text contains half of a surrogate pair, \ud800",
+        ),
+        (
+            b'{"k": "a", "t": 1, "x": "\\uD800"}',
+            r"the text contains half of a surrogate pair, \uD800",
+        ),
         (b'{"k": "\\udc00 ", "t": 1}', r"the text contains half of a surrogate pair, \udc00"),
         (b'{"k": "\\ud83d\\u0041", "t": 1}', r"the text contains half of a surrogate pair, \ud83d"),
         (b'{"k": "\\ud83d\\ude00", "t"', "it ends too early"),

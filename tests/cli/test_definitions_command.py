@@ -53,7 +53,7 @@ def test_definitions_are_taken_and_given(either, tmp_path):
         ["policies", "1", "0", "0"], ["exchanges", "1", "0", "0"], ["queues", "1", "0", "0"],
         ["bindings", "1", "0", "0"],
     ]  # fmt: skip
-    named = "operator policy 'op' of virtual host '/' is left out: there are none of these here"
+    named = "operator policy 'op' of virtual host '/' is left out: it is not supported"
     assert named in done.err
     assert "ha-mode of policy 'ha' of virtual host 'shop' has no effect" in done.err
     again = json.loads(either("definitions", "import", file, "--json").out)
@@ -85,13 +85,13 @@ def test_what_cannot_be_done_is_one_line(either, tmp_path):
     for words, stdin, error in (
         (("import", file), b"", "definitions: queues: there is no virtual host 'nowhere', nor is "
          "there one in the definitions: nothing was changed"),
-        (("import", "-"), b"{", "definitions: the file is not a JSON object: nothing was changed"),
+        (("import", "-"), b"{", "definitions: not a JSON object: nothing was changed"),
         (("import", "-"), b'{"queues": [{"name": "q", "vhost": "/"}]}', "definitions: queues: "
          "queue 'q' already exists with x-max-length 5, not none; declare it as it is, or delete "
          "it first: nothing was changed"),
         (("import", tmp_path / "none"), b"", f"{tmp_path / 'none'}: No such file or directory"),
-        (("import", "-", "--vhost", "no"), b"{}", "no virtual host 'no'; use one that there is"),
-        (("export", "--vhost", "no"), b"", "no virtual host 'no'; use one that there is"),
+        (("import", "-", "--vhost", "no"), b"{}", "no virtual host 'no'; use an existing one"),
+        (("export", "--vhost", "no"), b"", "no virtual host 'no'; use an existing one"),
         (("export", "--output", tmp_path), b"", f"{tmp_path}: Is a directory"),
     ):  # fmt: skip
         said = either("definitions", *words, stdin=stdin, code=1).err

@@ -30,7 +30,7 @@ def test_settings_that_are_wrong_are_found_and_the_rest_is_looked_at(logstore, d
     monkeypatch.setenv("LOGSTORE_KAFKA_PORT", "many")
     found = checks(logstore("doctor", "--json", code=1))
     assert found["settings"]["state"] == "error"
-    assert found["settings"]["found"].startswith("kafka.port=many: takes a whole number")
+    assert found["settings"]["found"].startswith("kafka.port=many: must be a whole number")
     assert "memory" in found
 
 

@@ -93,5 +93,7 @@ def test_a_server_that_asks_says_what_it_takes(error):
     answer = sasl_handshake.Response(error, ["GSSAPI", "PLAIN"])
     with pytest.raises(Refused, match=r"say --user NAME \(it takes GSSAPI, PLAIN\)"):
         reach({HANDSHAKE: answer})
-    with pytest.raises(Refused, match="the server accepts the login mechanisms GSSAPI, not one that keeps"):
+    with pytest.raises(
+        Refused, match="the server accepts the login mechanisms GSSAPI, not one that keeps"
+    ):
         reach({HANDSHAKE: sasl_handshake.Response(33, ["GSSAPI"])}, ANA)

@@ -235,12 +235,12 @@ def test_a_login_where_nobody_asks_is_refused(users, tmp_path, start_serving):
         ("\npassword = secret\n", "not TOML: see line 2, column 12"),
         (b"\xff", "not TOML: not UTF-8 at byte 0"),
         ('usr = "ana"', "no word 'usr' of a profile (did you mean user?); it takes user, password"),
-        ("user = 1", "user: takes a text"),
-        ('user = ""', "user: takes a text"),
-        ('tls = "yes"', "tls: takes true or false"),
+        ("user = 1", "user: must be a text"),
+        ('user = ""', "user: must be a text"),
+        ('tls = "yes"', "tls: must be true or false"),
         (
             'user = "a"\nmechanism = "GSSAPI"',
-            "mechanism: takes SCRAM-SHA-512, SCRAM-SHA-256, PLAIN",
+            "mechanism: must be one of SCRAM-SHA-512, SCRAM-SHA-256, PLAIN",
         ),
         ('password = "secret"', "a password needs a user: say --user NAME"),
         ('tls-key = "k"', "tls-key needs tls-cert"),
@@ -259,7 +259,10 @@ def test_options_that_cannot_be_are_usage_errors(logstore, tmp_path):
     place = ("--bootstrap", "127.0.0.1:1")
     for words, error in (
         ((*place, "--password-file", "x"), "a password needs a user"),
-        ((*place, "--user", "a", "--password-file", "-"), "'--password-file': takes a file here"),
+        (
+            (*place, "--user", "a", "--password-file", "-"),
+            "'--password-file': must be a file, because",
+        ),
         ((*place, "--profile", tmp_path / "no"), "no: No such file or directory"),
         (("--user", "a"), "'--user': a login needs a server: say --bootstrap HOST:PORT"),
     ):

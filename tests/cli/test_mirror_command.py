@@ -88,7 +88,9 @@ def test_each_direction(
     words = ["mirror", "--from", source.text, "--topic", name, "--group", name, "--to"]
     if (from_, to) == ("cluster", "cluster"):
         target = cluster_side(second_server())
-        assert "a copy between two clusters needs --state" in logstore(*words, target.text, code=2).err
+        assert (
+            "a copy between two clusters needs --state" in logstore(*words, target.text, code=2).err
+        )
         words += [target.text, "--state", tmp_path / "state"]
     else:
         target = store_side() if to == "store" else cluster_side()

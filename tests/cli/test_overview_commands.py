@@ -138,7 +138,7 @@ def test_a_config_file_elsewhere(logstore, tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("num.partition = 3", "no setting 'num.partition' (did you mean num.partitions?)"),
-        ("num.partitions = 0", "num.partitions=0: takes a whole number from 1"),
+        ("num.partitions = 0", "num.partitions=0: must be a whole number from 1"),
         ("num.partitions = ", "not TOML"),
     ],
 )

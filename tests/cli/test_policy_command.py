@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_one_line(either):
         (("set", "p", "", *SET, "--apply-to", "x"), "policy 'p': apply-to 'x' is not one of all, "
          "queues, exchanges, classic_queues, quorum_queues, streams"),
         (("delete", "no"), "no policy 'no' in virtual host '/'"),
-        (("list", "--vhost", "no"), "no virtual host 'no'; use one that there is"),
+        (("list", "--vhost", "no"), "no virtual host 'no'; use an existing one"),
     ):  # fmt: skip
         assert either("policy", *words, code=1).err == f"logstore: {error}\n"
     for words, error in (

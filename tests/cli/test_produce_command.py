@@ -306,7 +306,10 @@ class TestRecordsThatTheTopicDoesNotTake:
         logstore("topic", "alter", "bad", "--config", "max.message.bytes=100")
         result = logstore("produce", "small", "--dead-letter", "bad", stdin=self.LINES, code=1)
         assert "line 2: topic 'small': a record of " in result.err
-        assert "the line could not be appended as a dead letter either: topic 'bad': a record of " in result.err
+        assert (
+            "the line could not be appended as a dead letter either: topic 'bad': a record of "
+            in result.err
+        )
         assert values(logstore, "small") == ["one"]
 
     def test_a_timestamp_that_is_not_allowed(self, logstore):

@@ -156,7 +156,9 @@ def test_peek_shows_messages_and_takes_none(both):
 @pytest.mark.usefixtures("events")
 def test_what_can_not_be_peeked_is_said(both):
     assert "no queue 'nobody'" in both("queue", "peek", "nobody", code=1).err
-    assert "no place of a message" in both("queue", "peek", "mail", "--from", "x", code=1).err
+    assert (
+        "not the position of a message" in both("queue", "peek", "mail", "--from", "x", code=1).err
+    )
     assert "bodi" in both("queue", "peek", "mail", "--format", "{bodi}", code=2).err
     both("queue", "peek", "mail", "--vhost", "v", code=1)
 

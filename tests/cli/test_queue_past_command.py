@@ -160,7 +160,7 @@ def test_a_replay_that_a_full_queue_ends_says_how_to_go_on(both, mail, name):
         (("replay", "{}", "--key", "k"), 2, "--key needs --into"),
         (("replay", "{}", "--speed", "nan"), 2, "0 or more"),
         (("replay", "{}", "--from", "2020-01-02", "--to", "2020-01-01"), 2, "before --from"),
-        (("replay", "{}", "--from", "1:0", "--to", "2:0"), 1, "two priorities"),
+        (("replay", "{}", "--from", "1:0", "--to", "2:0"), 1, "different priorities"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(both, name, words, code, told):

@@ -69,8 +69,8 @@ class TestWhatGroupsKeep:
             assert f"; {self.held} segments (" in result.lines[1]
             assert result.lines[1].endswith(" kept for groups")
             assert result.err == (
-                "logstore: topic t: group 'audit' of retention.groups has no offset there:"
-                " records that it has not read are not dropped\n"
+                "logstore: topic t: group 'audit' of retention.groups has no offset in this"
+                " topic: records that it has not read are not deleted\n"
             )
 
     def test_a_mistyped_group_is_answered_with_the_one_that_was_meant(self, logstore):
@@ -110,7 +110,7 @@ class TestWhatGroupsKeep:
         start_serving(data, upkeep_interval_ms=-1)
         result = logstore("retention", "run")
         assert "group audit has committed no offset in this partition" in result.out
-        assert "group 'billing' of retention.groups has no offset there" in result.err
+        assert "group 'billing' of retention.groups has no offset in this topic" in result.err
 
 
 def test_a_damaged_log_is_told_and_kept(logstore, topic):

@@ -284,7 +284,7 @@ def test_a_virtual_host_that_there_is_not_is_named_in_both_ways(logstore, data, 
     here = logstore(*words, code=1).err
     start_serving(data, amqp_port=0)
     assert logstore(*words, code=1).err == here
-    assert here == "logstore: no virtual host 'other'; use one that there is\n"
+    assert here == "logstore: no virtual host 'other'; use an existing one\n"
 
 
 def test_another_virtual_host_has_queues_of_its_own_in_both_ways(logstore, data, start_serving):

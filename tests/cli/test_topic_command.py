@@ -52,9 +52,9 @@ def test_names_that_are_not_allowed(logstore, name):
             "compression.typ=zstd",
             "no topic setting 'compression.typ' (did you mean compression.type?)",
         ),
-        ("compression.type=zip", "compression.type=zip: takes one of producer, uncompressed,"),
-        ("segment.bytes=1", "segment.bytes=1: takes a whole number from 14 to 2147483647 bytes"),
-        ("retention.ms=week", "retention.ms=week: takes a whole number"),
+        ("compression.type=zip", "compression.type=zip: must be one of producer, uncompressed,"),
+        ("segment.bytes=1", "segment.bytes=1: must be a whole number from 14 to 2147483647 bytes"),
+        ("retention.ms=week", "retention.ms=week: must be a whole number"),
     ],
 )
 def test_settings_that_are_unknown_or_wrong(logstore, data, setting, message):

@@ -45,7 +45,7 @@ def test_what_cannot_be_done_is_one_line(either):
     for words, error in (
         (("add", "x" * 256), "a virtual host of 256 bytes: names have 1 to 255 bytes"),
         (("add", ""), "a virtual host without a name: names have 1 to 255 bytes"),
-        (("delete", "no", "--yes"), "no virtual host 'no'; use one that there is"),
+        (("delete", "no", "--yes"), "no virtual host 'no'; use an existing one"),
         (("delete", "/", "--yes"),
          "the default virtual host stays; delete its queues and exchanges instead"),
     ):  # fmt: skip

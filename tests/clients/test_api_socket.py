@@ -226,7 +226,7 @@ def test_what_is_not_there(api):
         assert str(raised.value) == error
     with pytest.raises(NoneOfThatName, match="no virtual host 'no'"):
         api.get("queues", vhost="no")
-    with pytest.raises(Refused, match="end=x: takes source or destination"):
+    with pytest.raises(Refused, match="end=x: must be source or destination"):
         api.get("exchanges", "", "bindings", end="x")
 
 
@@ -285,7 +285,7 @@ def test_a_server_that_was_killed_leaves_a_socket_where_nobody_answers(tmp_path)
     server = Serving(tmp_path / "data", resp_port=-1)
     server.stop(9)
     assert (server.data / "api.sock").exists()
-    with pytest.raises(Failed, match="no process that writes this store answers there"):
+    with pytest.raises(Failed, match="no process that writes this store answers at this socket"):
         ServerSocket(str(server.data)).get("server")
     server = Serving(tmp_path / "data", resp_port=-1)
     assert ServerSocket(str(server.data)).get("server")["process_id"] == server.process.pid

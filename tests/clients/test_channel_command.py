@@ -204,6 +204,6 @@ def test_mistakes_are_one_line(server, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"logstore: {tmp_path}: no server has this directory open for Redis clients: run `logstore serve`, or "
-        f"name a server with --server HOST:PORT\n"
+        f"logstore: {tmp_path}: no server has this directory open for Redis clients: run "
+        f"`logstore serve`, or name a server with --server HOST:PORT\n"
     )

@@ -87,7 +87,7 @@ def test_status_says_whether_a_server_is_ready(server, tmp_path):
         [COMMAND, "status", "--ready", "--data", tmp_path], capture_output=True, check=False
     )
     assert done.returncode == 1
-    assert b"no process that writes this store answers there" in done.stderr
+    assert b"no process that writes this store answers at this socket" in done.stderr
 
 
 @pytest.mark.long

@@ -142,7 +142,7 @@ def test_a_program_of_a_taken_number_hears_what_to_do_in_one_line(begin, reader,
     process = begin(sys.executable, "-c", READS, data, mode)
     _, errors = process.communicate(timeout=DEADLINE_S)
     last = errors.decode().splitlines()[-1]
-    for words in ("process of the same number, 1", "pid namespace", "docker run --pid",
+    for words in ("process with the same pid, 1", "pid namespace", "docker run --pid",
                   "shareProcessNamespace", "docker run --init"):  # fmt: skip
         assert words in last
     assert reader.poll() is None

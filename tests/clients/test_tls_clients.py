@@ -385,9 +385,9 @@ def wait_for(server, text):
     ("settings", "why"),
     [
         ({"tls_cert": "none.pem"}, "none.pem: can't be read: No such file or directory"),
-        ({"tls_key": "some.key"}, "tls.key is set, and tls.cert is not"),
+        ({"tls_key": "some.key"}, "tls.key is set, but tls.cert is not"),
         ({"tls_client_user_rules": "RULE:x", "tls_cert": "none.pem"}, "tls.client.user.rules: "),
-        ({"kafka_tls_port": "0"}, "kafka.tls.port is set, and tls.cert is not"),
+        ({"kafka_tls_port": "0"}, "kafka.tls.port is set, but tls.cert is not"),
     ],
 )
 @pytest.mark.long
@@ -442,7 +442,7 @@ def test_a_plain_client_at_a_door_with_tls_is_told_of(secured):
         sock.sendall(b"PING\r\n")
         with suppress(ConnectionError):
             assert sock.recv(100) == b""
-    wait_for(secured, "plain text on a port for TLS: the peer has to be told to use TLS")
+    wait_for(secured, "plain text on a port for TLS: the peer must use TLS")
 
 
 @pytest.mark.long

@@ -98,7 +98,7 @@ def test_stomp_py_over_websocket(server):
 @pytest.mark.parametrize(
     ("path", "given", "status", "says"),
     [
-        ("/ws/nothing", {}, 404, "no WebSocket here: there is one at /ws/mqtt, /ws/stomp"),
+        ("/ws/nothing", {}, 404, "no WebSocket at this path; use /ws/mqtt, /ws/stomp"),
         ("/ws/stomp", {"subprotocols": ["chat"]}, 400, "must be one of v12.stomp"),
         ("/ws/mqtt", {"subprotocols": ["v12.stomp"]}, 400, "must be one of mqtt, mqttv3.1"),
         ("/ws/stomp", {"origin": "https://evil.example"}, 403, "may not ask this"),

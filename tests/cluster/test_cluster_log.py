@@ -158,7 +158,7 @@ def test_records_that_a_cluster_has_lost_are_not_passed_over(node, there):
     node.topics.get("t")._opened = {0: shorter}
     node.cut()
     node.pass_time(3)
-    with pytest.raises(LogFailed, match="t-0: the cluster has lost what stood at 0 to 10"):
+    with pytest.raises(LogFailed, match="t-0: the cluster has lost the records at 0 to 10"):
         log.check_failure()
 
 

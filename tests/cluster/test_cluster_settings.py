@@ -115,7 +115,7 @@ def test_a_file_without_a_password_is_refused_and_not_shown(of, tmp_path, conten
 @pytest.mark.parametrize(
     ("its", "text"),
     [
-        ({"security_protocol": "SASL_SSL"}, "cluster.sasl.user is not set"),
+        ({"security_protocol": "SASL_SSL"}, "set cluster.sasl.user"),
         (LOGIN, "name its file in cluster.sasl.password.file, or set LOGSTORE_CLUSTER_SASL_PASSW"),
         (LOGIN | {"sasl_password_file": "pw", "environment": {CLUSTER_PASSWORD: SECRET}}, "both"),
         (LOGIN | {"environment": {CLUSTER_PASSWORD: ""}}, "one line"),
@@ -143,7 +143,7 @@ def test_with_tls_brokers_have_to_show_who_they_are(of):
     ("its", "content", "text"),
     [
         ({"tls_ca": "x"}, None, "x: can't be read: No such file"),
-        ({"tls_ca": "x"}, b"nothing", "x: is no certificate in PEM"),
+        ({"tls_ca": "x"}, b"nothing", "x: not a certificate in PEM"),
         ({"tls_cert": "x"}, None, "x: can't be read: No such file"),
         ({"tls_cert": "x"}, b"nothing", "are not a certificate and its own private key"),
     ],

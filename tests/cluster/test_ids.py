@@ -44,7 +44,7 @@ def test_blocks_are_asked_for_ahead_and_used_one_after_the_other(monkeypatch):
     found += [around.ids.next() for _ in range(5)]
     assert found == [2, 3, 4, 5, 16, 17]
     for ask in (around.ids.next, around.ids.check):
-        with pytest.raises(ClusterUnreachable, match="no numbers of the cluster left"):
+        with pytest.raises(ClusterUnreachable, match="the cluster has no producer ids left"):
             ask()
     around.give(9)
     assert around.ids.next() == 20

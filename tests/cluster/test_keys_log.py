@@ -89,7 +89,7 @@ def test_one_that_is_given_up_is_taken_over_and_read_again(nodes):
 
 def test_a_batch_is_no_larger_than_the_topic_takes(nodes):
     first = owned(nodes, 0)
-    with pytest.raises(RecordTooLarge, match="a cluster takes"):
+    with pytest.raises(RecordTooLarge, match="exceeds the cluster's maximum"):
         put(first, b"a", bytes(BATCH_BYTES_MAX))
     assert isinstance(BOUNDS, Bounds)
     assert 2 * BOUNDS.batch_bytes <= 16 << 20

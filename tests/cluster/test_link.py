@@ -107,7 +107,7 @@ def test_a_wrong_password_is_told_to_whoever_asks():
     linked.pump()
     [error] = heard
     assert isinstance(error, ClusterUnreachable)
-    assert "does not let this process in" in str(error)
+    assert "refused the login" in str(error)
     assert "crayon" not in repr(linked.link) + str(error)
 
 

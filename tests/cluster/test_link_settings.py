@@ -58,14 +58,26 @@ def test_nodes_with_tls_have_to_show_who_they_are(of):
     ("its", "content", "text"),
     [
         ({"secret_file": "x"}, None, "x: can't be read: No such file"),
-        ({"secret_file": "x"}, SECRET[:15], "x: a secret is one line of 16 to 1024 bytes"),
-        ({"secret_file": "x"}, SECRET * 50, "x: a secret is one line of 16 to 1024 bytes"),
-        ({"secret_file": "x"}, f"{SECRET}\n{SECRET}", "x: a secret is one line"),
+        (
+            {"secret_file": "x"},
+            SECRET[:15],
+            "x: the file must hold a secret and nothing else: one line of 16 to 1024 bytes",
+        ),
+        (
+            {"secret_file": "x"},
+            SECRET * 50,
+            "x: the file must hold a secret and nothing else: one line of 16 to 1024 bytes",
+        ),
+        (
+            {"secret_file": "x"},
+            f"{SECRET}\n{SECRET}",
+            "x: the file must hold a secret and nothing else: one line",
+        ),
         ({"secret_file": "x"}, f"{SECRET}\udcff", "x: the secret is not UTF-8"),
-        ({"tls": True}, None, "cluster.link.tls is true, and tls.cert is not set"),
+        ({"tls": True}, None, "cluster.link.tls is true, but tls.cert is not set"),
         ({"tls_ca": "x"}, None, "cluster.link.tls.ca is set, and cluster.link.tls is false"),
         ({"tls": True, "cert": "c", "tls_ca": "x"}, None, "x: can't be read: No such file"),
-        ({"tls": True, "cert": "c", "tls_ca": "x"}, "none", "x: is no certificate in PEM"),
+        ({"tls": True, "cert": "c", "tls_ca": "x"}, "none", "x: not a certificate in PEM"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_not_shown(of, tmp_path, its, content, text):

@@ -68,7 +68,7 @@ def test_a_node_that_is_frozen_is_noticed(net, made):
     assert made.heard.why is None
     del net.owners[HERE]
     net.pass_by(0.02)
-    assert "has said nothing" in str(made.heard.why)
+    assert "has sent nothing" in str(made.heard.why)
 
 
 def test_a_node_that_is_there_stays(net, made):

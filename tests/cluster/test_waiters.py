@@ -75,5 +75,5 @@ def test_whoever_waits_for_what_can_not_be_begun_is_told_why(calls):
 
 
 def test_the_loop_does_not_wait_for_itself(calls):
-    with pytest.raises(Failed, match="asked of the cluster first"):
+    with pytest.raises(Failed, match="read from the cluster first"):
         Waiters(calls.put)(lambda then: then(1))

@@ -108,11 +108,11 @@ def test_all_of_a_rabbitmq_is_taken(store):
         "exchanges": 2, "queues": 2, "bindings": 3,
     }  # fmt: skip
     assert plan.notes == [
-        "user 'ana' comes without a password: one that is there stays",
+        "user 'ana' comes without a password: an existing password is kept",
         "tags of virtual host 'shop' means nothing here",
-        "operator policy 'op' of virtual host '/' is left out: there are none of these here",
-        "shovel 'move' of virtual host '/' is left out: there are none of these here",
-        "global parameter 'mine' is left out: there are none of these here",
+        "operator policy 'op' of virtual host '/' is left out: it is not supported",
+        "shovel 'move' of virtual host '/' is left out: it is not supported",
+        "global parameter 'mine' is left out: it is not supported",
         "ha-mode of policy 'ha' of virtual host 'shop' has no effect: there is one node",
         "federation-upstream of policy 'far' of virtual host '/' has no effect: RabbitMQ's plugin "
         "for it is not here",
@@ -169,8 +169,8 @@ CONTRADICTIONS = [
     ({"exchanges": [exchange("n", arguments={"alternate-exchange": 5})]}, "alternate-exchange"),
     ({"queues": [queue("n", arguments={"x-max-length": "a"})]},
      "queues[0] 'n': queue 'n' can't have x-max-length a: no integer"),
-    ({"queues": [queue("n", "nowhere")]}, "there is no virtual host 'nowhere', nor is there one"),
-    ({"policies": [policy("p", "nowhere", expires=5)]}, "there is no virtual host 'nowhere'"),
+    ({"queues": [queue("n", "nowhere")]}, "virtual host 'nowhere' exists neither here"),
+    ({"policies": [policy("p", "nowhere", expires=5)]}, "virtual host 'nowhere'"),
     ({"policies": [policy("p", max_length="5")]}, "max-length '5' is not a valid maximum length"),
     ({"policies": [policy("p", pattern="(", max_length=5)]}, "pattern '('"),
     ({"policies": [policy(f"p{n}", max_length=5) for n in range(POLICIES_MAX + 1)]},
@@ -190,8 +190,8 @@ CONTRADICTIONS = [
     ({"bindings": [binding("x", "q", "k" * 256)]}, "routing_key has 256 bytes"),
     ({"exchanges": [exchange("h", "headers")],
       "bindings": [binding("h", "q", **{"x-match": "some"})]}, "x-match"),
-    ({"queues": 5}, "queues is no list"),
-    ({"queues": [5]}, "queues[0]: it is no object"),
+    ({"queues": 5}, "queues is not a list"),
+    ({"queues": [5]}, "queues[0]: it is not an object"),
     ({"queues": [queue("q", durable="maybe")]}, "durable is neither true nor false"),
     ({"queues": [{"name": "q"}]}, "queues[0] 'q': vhost is missing"),
     ({"queues": [queue("n" * 256)]}, "name has 256 bytes: at most 255 are taken"),
@@ -210,7 +210,7 @@ CONTRADICTIONS = [
       "bindings": [binding("x", "to-fed", kind="exchange")]}, "exchange 'to-fed' -> topic fed"),
     ({"queues": [queue("fed", arguments={"x-queue-type": "stream"})],
       "bindings": [binding("x", "fed")]}, "exchange 'x' -> topic fed"),
-    ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]}, "records of 'w' wait"),
+    ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]}, "delayed records of 'w'"),
     ({"policies": [policy("alt", pattern="^x$", alternate_exchange="into")]},
      "topic fed -> exchange 'x' -> exchange 'into' -> topic fed"),
     ({"exchanges": [exchange("y")], "bindings": [binding("x", "y", kind="exchange")],
@@ -220,10 +220,10 @@ CONTRADICTIONS = [
      "invalid x-target 'no/topic'"),
     ({"exchanges": [exchange("no/topic", "x-topic")]}, "invalid x-target 'no/topic'"),
     ({"bindings": [binding("x", "", kind="exchange")]}, "the default exchange is predefined"),
-    ({"queues": [queue("\ud800")]}, "they are no JSON object"),
-    ({"policies": [policy("p", pattern="\udc7f", max_length=5)]}, "they are no JSON object"),
-    ({"queues": [queue("n", arguments={"n": float("nan")})]}, "they are no JSON object"),
-    ([], "they are no JSON object"),
+    ({"queues": [queue("\ud800")]}, "not a JSON object"),
+    ({"policies": [policy("p", pattern="\udc7f", max_length=5)]}, "not a JSON object"),
+    ({"queues": [queue("n", arguments={"n": float("nan")})]}, "not a JSON object"),
+    ([], "not a JSON object"),
 ]  # fmt: skip
 
 
@@ -271,9 +271,9 @@ def test_all_that_contradicts_is_told_in_one_line(store):
 def test_what_is_too_large_or_no_json_is_refused(store):
     for given, why in (
         (b" " * (BYTES_MAX + 1), f"at most {BYTES_MAX} are taken"),
-        (b"{", "they are no JSON object"),
-        (b"[" * 100_000, "they are no JSON object"),
-        (b'{"queues": "\xff"}', "they are no JSON object"),
+        (b"{", "not a JSON object"),
+        (b"[" * 100_000, "not a JSON object"),
+        (b'{"queues": "\xff"}', "not a JSON object"),
     ):
         with pytest.raises(InvalidDefinitions, match=why):
             store.import_definitions(given)
@@ -299,7 +299,9 @@ def test_users_are_changed_and_keep_what_is_not_said(store):
 def test_keys_of_passwords_are_given_and_taken(store, tmp_path):
     imported(store, {"users": [{"name": "u", "tags": "administrator", "password": "secret"}]})
     found = store.export_definitions()
-    assert found.notes == ["user 'u' has a password that a RabbitMQ can't check: set one there"]
+    assert found.notes == [
+        "user 'u' has a password hash that RabbitMQ can't check: set a password in RabbitMQ"
+    ]
     with logstore.open(tmp_path / "other", mode="write") as other:
         imported(other, found.definitions)
         ours, theirs = (it.internals().access().users["u"] for it in (store, other))

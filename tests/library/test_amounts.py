@@ -72,8 +72,8 @@ def test_the_file_and_the_environment_take_them(tmp_path, monkeypatch):
             "ms, or a number with a unit, such as 90s, 1h or 7d (drop",
         ),
         ("topic.segment.bytes", "10mb", "such as 512KiB or 10MB (MB: 10^6, MiB: 2^20)"),
-        ("topic.segment.bytes", "9TB", "topic.segment.bytes=9000000000000: takes a whole number"),
-        ("num.partitions", "1kB", "num.partitions=1kB: takes a whole number"),
+        ("topic.segment.bytes", "9TB", "topic.segment.bytes=9000000000000: must be a whole number"),
+        ("num.partitions", "1kB", "num.partitions=1kB: must be a whole number"),
     ],
 )
 def test_what_is_wrong_is_refused_with_an_example(name, text, hint):
@@ -90,10 +90,10 @@ def test_of_another_clusters_settings_the_name_tells_the_unit():
 
 
 def test_kafkas_clients_and_the_library_keep_kafkas_forms(tmp_path):
-    with pytest.raises(InvalidSetting, match=r"retention\.ms=7d: takes a whole number"):
+    with pytest.raises(InvalidSetting, match=r"retention\.ms=7d: must be a whole number"):
         check_topic_settings({"retention.ms": "7d"})
     with (
         logstore.open(tmp_path) as store,
-        pytest.raises(InvalidSetting, match=r"retention\.ms=7d: takes a whole number"),
+        pytest.raises(InvalidSetting, match=r"retention\.ms=7d: must be a whole number"),
     ):
         store.create_topic("t", settings={"retention.ms": "7d"})

@@ -109,7 +109,7 @@ def test_numbers_are_taken_up_to_their_bounds_and_refused_beyond(name):
     for text in (str(low - 1), str(high + 1), "", "many", "nan", "1e999", "0x10", "1 2"):
         with pytest.raises(InvalidSetting) as caught:
             parse(name, field, text)
-        assert f"{name}={text}: takes " in str(caught.value)
+        assert f"{name}={text}: must be " in str(caught.value)
         assert f" from {low} to {high}" in str(caught.value)
         assert field.metadata["reason"] in str(caught.value)
 
@@ -187,7 +187,7 @@ def test_a_text_is_taken_if_it_looks_as_it_should():
     for good in ("kafka.example.org:9092", "10.0.0.1:1", "[::1]:9092", ""):
         assert parse("kafka.advertised.address", field, good) == good
     for bad in ("host", "host:", ":9092", "host:port", "a b:1"):
-        with pytest.raises(InvalidSetting, match="takes a text"):
+        with pytest.raises(InvalidSetting, match="must be a text"):
             parse("kafka.advertised.address", field, bad)
 
 
@@ -336,7 +336,9 @@ def test_the_rules_for_a_service_leave_every_setting_its_variable():
 
 
 def test_a_wrong_variable_stops_the_open(tmp_path, monkeypatch):
-    with pytest.raises(InvalidSetting, match=r"num\.partitions=none: takes a whole number from 1"):
+    with pytest.raises(
+        InvalidSetting, match=r"num\.partitions=none: must be a whole number from 1"
+    ):
         open_with(tmp_path, monkeypatch, environment={"LOGSTORE_NUM_PARTITIONS": "none"})
 
 
@@ -357,13 +359,13 @@ def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypat
         (
             "[topic]\nsegment.bytes = 1",
             InvalidSetting,
-            r"topic\.segment\.bytes=1: takes .* from 14",
+            r"topic\.segment\.bytes=1: must be .* from 14",
         ),
         ('num.partitions = "x"', InvalidSetting, r"num\.partitions=x: takes"),
         ("num.partitions = 1.5", InvalidSetting, r"num\.partitions=1\.5: takes"),
         ("num.partitions = true", InvalidSetting, r"num\.partitions=true: takes"),
-        ("num.partitions = 1979-05-27", InvalidSetting, r"takes a whole number"),
-        ("num.partitions = [[1], 2]", InvalidSetting, r"takes a whole number"),
+        ("num.partitions = 1979-05-27", InvalidSetting, r"must be a whole number"),
+        ("num.partitions = [[1], 2]", InvalidSetting, r"must be a whole number"),
         ("not TOML", InvalidSetting, r"logstore\.toml: not TOML: "),
     ],
 )
@@ -463,7 +465,7 @@ def test_no_setting_is_called_as_the_file_of_another_one():
     [
         (b"1\n2\n", InvalidSetting, "must hold one line"),
         (b"\xff", InvalidSetting, "is not UTF-8"),
-        (b"", InvalidSetting, r"num\.partitions=: takes a whole number"),
+        (b"", InvalidSetting, r"num\.partitions=: must be a whole number"),
         (b"1" * 70_000, InvalidSetting, "of at most 65536 bytes"),
         (None, Failed, r"LOGSTORE_NUM_PARTITIONS_FILE=\S+value: can't be read: No such file"),
     ],

@@ -103,7 +103,7 @@ def test_a_replay_of_the_others_goes_on(damaged):
 
 
 def test_what_is_to_be_done_of_damage_is_a_known_word(store):
-    with pytest.raises(Refused, match="takes stop, skip"):
+    with pytest.raises(Refused, match="must be stop, skip"):
         store.consumer("t", on_damage="ignore")
 
 

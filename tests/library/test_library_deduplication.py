@@ -285,7 +285,7 @@ def test_a_batch_of_a_transaction_is_refused():
         [(b"x", None, (), 5)], producer_id=1, producer_epoch=0, base_sequence=0, transactional=True
     )
     rules = Rules("t", TopicSettings(deduplication_header="id"))
-    with pytest.raises(InvalidRecord, match=r"^topic 't' has deduplication.header, and takes"):
+    with pytest.raises(InvalidRecord, match=r"^topic 't' has deduplication.header, so it accepts"):
         admit(rules, batch.data)
     assert admit(Rules("t", TopicSettings()), batch.data).is_transactional
 

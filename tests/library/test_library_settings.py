@@ -227,7 +227,7 @@ def test_log_append_time_is_the_time_of_the_append(store):
 def test_more_than_one_copy_is_refused_with_the_reason(store):
     for topic in both_ways(store, "min.insync.replicas", "1"):
         assert topic.settings.min_insync_replicas == 1
-    with pytest.raises(InvalidSetting, match=r"min\.insync\.replicas=2: takes .*one copy"):
+    with pytest.raises(InvalidSetting, match=r"min\.insync\.replicas=2: must be .*one copy"):
         store.create_topic("t", settings={"min.insync.replicas": "2"})
 
 

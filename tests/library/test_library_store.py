@@ -45,7 +45,7 @@ def test_a_reader_makes_no_store_and_a_writer_none_that_it_is_not_to_make(path):
 
 
 def test_an_unknown_mode_is_refused(path):
-    with pytest.raises(Refused, match="mode 'append': takes write or read"):
+    with pytest.raises(Refused, match="mode 'append': must be write or read"):
         logstore.open(path, "append")
     assert not path.exists()
 
@@ -243,7 +243,7 @@ def test_an_unknown_topic_is_told_wherever_it_is_given(path):
 def test_a_number_of_partitions_out_of_bounds_is_refused(path, count):
     with logstore.open(path) as store:
         with pytest.raises(
-            InvalidSetting, match=f"partitions={count}: takes a whole number from 1"
+            InvalidSetting, match=f"partitions={count}: must be a whole number from 1"
         ):
             store.create_topic("t", count)
         assert store.topics() == []

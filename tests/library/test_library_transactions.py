@@ -118,7 +118,7 @@ def test_an_exception_leaves_nothing_of_a_block(store):
             )
         with pytest.raises(Refused, match="once the block has ended"):
             made[0].positions()
-        with pytest.raises(Refused, match="outside of its block"):
+        with pytest.raises(Refused, match="can be used only within its block"):
             made[0].ack(job)
     assert (values(store, "out"), committed(store)) == ([], 0)
     assert store.queue("jobs").counts() == (0, 1, 0)

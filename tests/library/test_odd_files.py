@@ -98,7 +98,7 @@ def test_a_reader_does_without_an_index_that_is_a_link(path, plant, ending):
         told = [str(finding) for it in store.verify("t") for finding in it.findings]
     [sentence] = told
     assert str(file) in sentence
-    assert "no regular file" in sentence
+    assert "not a regular file" in sentence
 
 
 def test_an_index_that_is_a_directory_is_told_with_its_path(path):
@@ -117,7 +117,7 @@ def test_a_last_segment_that_is_no_file_takes_no_appends_and_is_told_with_its_pa
     plant(file)
     with logstore.open(path, config=OFF) as store:
         for _ in range(2):
-            with pytest.raises(LogstoreError, match=f"{file}: it is a link, or no regular file"):
+            with pytest.raises(LogstoreError, match=f"{file}: is a link, or not a regular file"):
                 store.topic("t").append(b"x")
         assert store.topic("beside").append(b"x").offset == 20
         told = [str(finding) for it in store.verify("t") for finding in it.findings]
@@ -130,10 +130,10 @@ def test_a_last_segment_that_is_a_link_to_itself_elsewhere_is_read_and_not_writt
     file.symlink_to(moved)
     before = moved.read_bytes()
     with logstore.open(path, config=OFF) as store:
-        with pytest.raises(LogstoreError, match=f"{file}: it is a link"):
+        with pytest.raises(LogstoreError, match=f"{file}: is a link"):
             store.topic("t").append(b"x")
         read = []
-        with pytest.raises(LogstoreError, match=f"{file}: it is a link"):  # after the last
+        with pytest.raises(LogstoreError, match=f"{file}: is a link"):  # after the last
             read += (it.offset for it in store.consumer("t"))
         assert read == list(range(20))
     assert moved.read_bytes() == before
@@ -159,6 +159,6 @@ def test_a_sealed_segment_that_is_a_pipe_is_told_with_its_path(path):
     os.mkfifo(file)
     for mode in ("write", "read"):
         with logstore.open(path, mode, config=OFF) as store:
-            with pytest.raises(LogstoreError, match=f"{file}.* it is no regular file"):
+            with pytest.raises(LogstoreError, match=f"{file}.* not a regular file"):
                 offsets(store, "t")
             assert offsets(store, "beside") == list(range(20))

@@ -334,14 +334,14 @@ def test_more_partitions_are_more_of_both(life, orders):
     life.store.topic("orders").append(b"x", partition=2, deliver_at=NOW_MS + 5)
     life.clock.ms += 5
     assert life.wait(1) == [b"x"]
-    with pytest.raises(Refused, match=r"set delivery\.schedule=false there first"):
+    with pytest.raises(Refused, match=r"set delivery\.schedule=false for 'orders' first"):
         life.store.alter_topic("orders.delayed", partitions=4)
 
 
 def test_a_companion_goes_with_its_topic_and_not_before(life, orders):
     orders.append(b"x", deliver_at=NOW_MS + 5)
     life.settled()
-    with pytest.raises(Refused, match=r"set delivery\.schedule=false there first"):
+    with pytest.raises(Refused, match=r"set delivery\.schedule=false for 'orders' first"):
         life.store.delete_topic("orders.delayed")
     life.store.delete_topic("orders")
     assert life.store.topics() == []

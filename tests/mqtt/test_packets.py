@@ -80,7 +80,7 @@ ROWS = {
     "3.1.1 password without user": (0x10, b"\0\4MQTT\4\x42\0\0\0\0\0\0", V311, MALFORMED),
     "3.1.2.2 another level": (0x10, b"\0\4MQTT\6\2\0\0\0\0\0", V5, reasons.UNSUPPORTED_VERSION),
     "3.1.2.1 another name": (0x10, b"\0\4MQTX\5\2\0\0\0\0\0", V5, reasons.UNSUPPORTED_VERSION),
-    "behind its last field": (0x10, CONNECT + b"\2\0\0\0\0\0x", V5, MALFORMED),
+    "after its last field": (0x10, CONNECT + b"\2\0\0\0\0\0x", V5, MALFORMED),
     "client id is no UTF-8": (0x10, CONNECT + b"\2\0\0\0\0\1\xff", V5, MALFORMED),
     "1.5.4-2 NUL in a client id": (0x10, CONNECT + b"\2\0\0\0\0\1\0", V5, MALFORMED),
     "1.5.4-1 surrogate": (0x10, CONNECT + b"\2\0\0\0\0\3\xed\xa0\x80", V5, MALFORMED),
@@ -192,7 +192,7 @@ def test_a_cursor_tells_of_what_is_left():
     cursor = Cursor(b"\0\1ab", "X")
     assert cursor.utf8() == b"a"
     assert cursor.left == 1
-    with pytest.raises(Broken, match="a X packet goes on behind its last field"):
+    with pytest.raises(Broken, match="a X packet continues after its last field"):
         cursor.done()
 
 

@@ -225,7 +225,9 @@ def test_nobody_listens_for_strangers_without_a_secret(cluster, tmp_path):
         [COMMAND, *words], capture_output=True, check=False, text=True, env=os.environ | admin
     )
     assert done.returncode == 1
-    assert "whoever reaches 0.0.0.0 would be taken for a node of the cluster" in done.stderr
+    assert (
+        "every client that reaches 0.0.0.0 would be taken for a node of the cluster" in done.stderr
+    )
 
 
 def test_a_cluster_that_is_not_there_is_told_in_one_line(tmp_path):

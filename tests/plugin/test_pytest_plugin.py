@@ -144,7 +144,7 @@ def test_a_test_can_have_a_server_of_its_own_with_settings(run):
     ("marker", "told"),
     [
         ("settings={'kafka.prot': 1}", "no setting 'kafka.prot' (did you mean kafka.port?)"),
-        ("settings={'num.partitions': 'x'}", "num.partitions=x: takes a whole number"),
+        ("settings={'num.partitions': 'x'}", "num.partitions=x: must be a whole number"),
         ("", "the marker logstore says nothing"),
         ("setings={}", "unexpected keyword argument 'setings'"),
     ],
@@ -177,7 +177,7 @@ def test_settings_of_the_shared_server_are_in_the_configuration_of_pytest(run, p
     pytester.makeini("[pytest]\nlogstore_settings =\n  num.partitions\n")
     assert "'num.partitions' is not NAME=VALUE" in run("def test(logstore): pass").stdout.str()
     pytester.makeini("[pytest]\nlogstore_reset = some\n")
-    assert "logstore_reset = some: takes none, names, wipe" in (
+    assert "logstore_reset = some: must be one of none, names, wipe" in (
         run("def test(logstore): pass").stdout.str()
     )
 
@@ -445,7 +445,7 @@ def test_a_server_that_runs_already_is_used_and_left_as_it_is(run, server):
     )
     assert [it["name"] for it in server.api.rows("topics")] == ["theirs"]
     result = run("def test(logstore): pass", LOGSTORE_TEST_URL="127.0.0.1:1")
-    assert "LOGSTORE_TEST_URL=127.0.0.1:1: takes http://HOST:PORT" in result.stdout.str()
+    assert "LOGSTORE_TEST_URL=127.0.0.1:1: must be http://HOST:PORT" in result.stdout.str()
 
 
 @long

@@ -214,7 +214,7 @@ def test_a_peer_that_says_nothing_is_gone():
     assert pair.asker.deadline == pair.now + ANSWER_S
     pair.now += ANSWER_S
     pair.asker.look()
-    assert "has said nothing for 6 s" in str(pair.asker.failure)
+    assert "has sent nothing for 6 s" in str(pair.asker.failure)
     assert pair.heard[0].why is pair.asker.failure
 
 

@@ -53,7 +53,7 @@ def pipe(path):
 
 BAD = {
     "a pipe": (
-        lambda a, cert, key: (cert, pipe(key)), "server.key.pipe: can't be read: it is no file",
+        lambda a, cert, key: (cert, pipe(key)), "server.key.pipe: can't be read: not a file",
     ),
     "a file without end": (
         lambda a, cert, key: (other(cert, bytes((16 << 20) + 1)), key),
@@ -78,7 +78,7 @@ BAD = {
     ),
     "a certificate with a name that is no text": (
         lambda a, cert, key: a.server("latin", names=(), no_text=True),
-        "latin.pem: a name in the certificate is no text",
+        "latin.pem: a name in the certificate is not text",
     ),
     "an empty certificate": (
         lambda a, cert, key: (other(cert, b""), key), "server.pem.other: has no certificate in PEM",
@@ -91,10 +91,10 @@ BAD = {
         "server.pem.other: has no certificate in PEM",
     ),
     "a spoilt certificate": (
-        lambda a, cert, key: (spoilt(cert), key), "server.pem.other: is no certificate: ",
+        lambda a, cert, key: (spoilt(cert), key), "server.pem.other: not a certificate: ",
     ),
     "a spoilt key": (
-        lambda a, cert, key: (cert, spoilt(key)), "server.key.other: is no private key: ",
+        lambda a, cert, key: (cert, spoilt(key)), "server.key.other: not a private key: ",
     ),
     "the two the other way round": (
         lambda a, cert, key: (key, cert), "server.key: has no certificate in PEM",
@@ -108,7 +108,7 @@ BAD = {
     ),
     "an encrypted key": (
         lambda a, cert, key: (cert, other(key, pem_of_key(new_key(), b"secret"))),
-        "server.key.other: the key is encrypted, and nobody is there to say its password",
+        "server.key.other: the key is encrypted, and a server cannot ask for its password",
     ),
     "a short key": (
         lambda a, cert, key: a.server("short", kind="1024"), "short.pem: its key is too short",
@@ -141,7 +141,7 @@ BAD_AUTHORITIES = {
     "none": (lambda it: f"{it}.none", "can't be read"),
     "half": (half, "only half written"),
     "empty": (lambda it: other(it, b""), "has no certificate in PEM"),
-    "spoilt": (spoilt, "is no certificate"),
+    "spoilt": (spoilt, "not a certificate"),
 }
 
 
@@ -182,8 +182,8 @@ def test_the_settings_that_belong_together():
     assert not found.required
     assert of(tls_cert="a", tls_client_ca="c", tls_client_auth="required").required
     for given, why in (
-        ({"tls_key": "a.key"}, "tls.key is set, and tls.cert is not"),
-        ({"tls_client_ca": "a"}, "tls.client.ca is set, and tls.cert is not"),
+        ({"tls_key": "a.key"}, "tls.key is set, but tls.cert is not"),
+        ({"tls_client_ca": "a"}, "tls.client.ca is set, but tls.cert is not"),
         ({"tls_cert": "a", "tls_client_auth": "required"}, "tls.client.ca is not set"),
     ):
         with pytest.raises(InvalidSetting, match=why):

@@ -115,7 +115,7 @@ def test_half_an_answer_or_none_is_told_as_one(answering, answer):
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 500_000 + b"]" * 500_000])
 def test_an_answer_that_is_no_json(answering, body):
-    with pytest.raises(Failed, match=r"api\.sock: the answer is no JSON: "):
+    with pytest.raises(Failed, match=r"api\.sock: the answer is not JSON: "):
         answering(whole(body))[1].get("queues")
 
 
@@ -143,10 +143,14 @@ class Forbidden(Disk):
 
 
 def test_nobody_is_there_or_it_is_anothers(tmp_path):
-    with pytest.raises(Failed, match=r"api\.sock: no process that writes this store answers there"):
+    with pytest.raises(
+        Failed, match="api\\.sock: no process that writes this store answers at this socket"
+    ):
         ServerSocket(str(tmp_path)).get("server")
     Disk().listen(str(tmp_path / DESK)).close()  # as a killed process leaves it
-    with pytest.raises(Failed, match=r"api\.sock: no process that writes this store answers there"):
+    with pytest.raises(
+        Failed, match="api\\.sock: no process that writes this store answers at this socket"
+    ):
         ServerSocket(str(tmp_path)).get("server")
     with pytest.raises(Failed, match=r"api\.sock: ask the process .*: Permission denied"):
         ServerSocket(str(tmp_path), Forbidden()).get("server")

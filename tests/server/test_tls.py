@@ -470,7 +470,7 @@ def test_a_certificate_whose_names_are_no_text_ends_in_one_line(tls_of, caplog):
         assert Lines.living == 0
 
     test(tls_of(clients=True))
-    assert refusals(caplog) == ["refused: TLS: the peer's certificate: a name in it is no text"]
+    assert refusals(caplog) == ["refused: TLS: the peer's certificate: a name in it is not text"]
 
 
 # Another certificate

@@ -47,7 +47,7 @@ def test_without_segments(made):
     chain = made()
     assert chain.read(0, 1, EVERYTHING) == []
     assert chain.find(0, 0, EVERYTHING) is None
-    assert "no segment is there" in str(chain.lost(0, 5))
+    assert "no segment holds them" in str(chain.lost(0, 5))
 
 
 def test_a_segment_that_cant_be_made_leaves_nothing(store):

@@ -132,7 +132,7 @@ class TestRefused:
         fill(store.log(), 3)
         store.close()
         (store.path / "watermarks").write_bytes(b"garbage" * 100)
-        with pytest.raises(CorruptStore, match="remove it, the next writer makes it anew"):
+        with pytest.raises(CorruptStore, match="remove it; the next writer creates it again"):
             opened(store.path, mode)
         (store.path / "watermarks").unlink()
         directory = opened(store.path, mode)

@@ -155,7 +155,7 @@ class TestDamageAboveTheRecoveryPoint:
             assert str(store.segment()) in str(log.damage)
             assert f"position {begins[2]}" in str(log.damage)
             assert readable(log) == [0, 1]
-            with pytest.raises(CorruptBatch, match="the log takes no appends"):
+            with pytest.raises(CorruptBatch, match="the log accepts no appends"):
                 log.append(a_batch(b"v"))
             with pytest.raises(CorruptBatch):
                 log.read(2, 1)
@@ -216,7 +216,7 @@ class TestDamageBelowTheRecoveryPoint:
             log = store.log()
             assert "offsets 2 to 4 were acknowledged" in str(log.damage)
             assert readable(log) == [0, 1]
-            with pytest.raises(CorruptBatch, match="takes no appends"):
+            with pytest.raises(CorruptBatch, match="accepts no appends"):
                 log.append(a_batch(b"v"))
             store.close()
             assert store.segment().read_bytes() == damaged

@@ -53,7 +53,7 @@ def test_a_damaged_log_is_told(store):
 
 
 def test_nobody_takes_jobs_of_a_store_that_nobody_writes(tmp_path):
-    with pytest.raises(Failed, match="no process that writes this store answers there"):
+    with pytest.raises(Failed, match="no process that writes this store answers at this socket"):
         list(ask(Disk(), str(tmp_path), Job("compact"), untold))
 
 

@@ -250,8 +250,8 @@ def test_upkeep_warns_once_of_a_group_that_has_never_committed(store, clock, cap
         upkeep.do()
     said = [it.getMessage() for it in caplog.records if "retention.groups" in it.getMessage()]
     assert said == [
-        "topic t: group 'audit' of retention.groups has no offset there: records that it has"
-        " not read are not dropped"
+        "topic t: group 'audit' of retention.groups has no offset in this topic: records that"
+        " it has not read are not deleted"
     ]
 
 

@@ -151,7 +151,7 @@ def check_join(call: Join, limits: ClassicLimits) -> None:
     if not low <= call.session_timeout_ms <= high:
         raise Refusal(
             GroupError.INVALID_SESSION_TIMEOUT,
-            f"session timeout {call.session_timeout_ms} ms: takes {low} to {high}",
+            f"session timeout {call.session_timeout_ms} ms: must be {low} to {high}",
         )
     if len(call.protocols) > PROTOCOLS_MAX:
         raise Refusal(

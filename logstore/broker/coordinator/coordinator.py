@@ -681,7 +681,9 @@ class Coordinator:
 
     def _check_count(self) -> None:
         if len(self._groups) >= self._settings.group_max_count:
-            raise Refusal(GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups")
+            raise Refusal(
+                GroupError.GROUP_MAX_SIZE_REACHED, "there are too many groups (group.max.count)"
+            )
 
     def _resumed(self, name: str, kept: KeptGroup | None, now_ms: int) -> AnyGroup:
         if kept is not None and kept.kind == SHARED:
@@ -791,8 +793,8 @@ class Coordinator:
         if self._settings.group_consumer_migration_policy not in translation.UPGRADES:
             raise Refusal(
                 GroupError.GROUP_ID_NOT_FOUND,
-                f"group {name!r} has members of the classic protocol, and "
-                f"group.consumer.migration.policy lets it not go over",
+                f"group {name!r} has members of the classic protocol, and"
+                " group.consumer.migration.policy does not allow it to change to the new one",
             )
         if self._saves.under_way(name):  # members are about to hear of what they read
             raise Refusal(

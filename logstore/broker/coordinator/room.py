@@ -38,9 +38,9 @@ class Room:
         size, total = self._held.get(group, 0) + more_bytes, self._total_bytes + more_bytes
         fair = max(LITTLE_GROUP_BYTES, most // 2 // max(len(self._held), 1))
         if size > most // GROUP_PARTS:
-            why = f"its members say {size} bytes of themselves, {most // GROUP_PARTS} at most"
+            why = f"its members' data has {size} bytes, and the maximum is {most // GROUP_PARTS}"
         elif total > 2 * most or (total > most and size > fair):
-            why = f"members of all groups say {total} bytes of themselves, {most} at most"
+            why = f"the data of all groups' members has {total} bytes, and the maximum is {most}"
         else:
             return
         self._budget.refused += 1

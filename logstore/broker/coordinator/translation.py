@@ -117,8 +117,8 @@ def _told(
     ):
         raise Refusal(
             GroupError.GROUP_ID_NOT_FOUND,
-            f"group {group.name!r} has members of the classic protocol that can't go over to the "
-            f"new one: they are no consumers, or use an assignor of their own",
+            f"group {group.name!r} has members of the classic protocol that can't change to the"
+            " new one: they are not consumers, or use an assignor of their own",
         )
     return said, given.places
 
@@ -205,8 +205,9 @@ class ClassicMembers:
         if said is None or call.protocol_type != CONSUMERS or not names.intersection(*others):
             raise Refusal(
                 GroupError.INCONSISTENT_GROUP_PROTOCOL,
-                f"group {call.group!r} has members of the new protocol, and takes consumers alone; "
-                f"those of the classic protocol need an assignor that all of them have",
+                f"group {call.group!r} has members of the new protocol, so it accepts only"
+                " consumers; members of the classic protocol need an assignor that all of them"
+                " support",
             )
         return said
 

@@ -83,5 +83,5 @@ class Unread:
     def _refusal(group: str) -> Refusal:
         return Refusal(
             GroupError.COORDINATOR_LOAD_IN_PROGRESS,
-            f"group {group!r}: what is pending in transactions is being read: ask again",
+            f"group {group!r}: offsets pending in transactions are being read: try again",
         )

@@ -568,7 +568,7 @@ def _parts(listed: Sequence[Row], bounds: Bounds) -> Iterator[Sequence[Row]]:
         yield listed
         return
     if not bounds.alone and (own := max(map(_size, listed)) + more) > most:
-        raise RecordTooLarge(f"a key with its value takes {own} bytes: {most} are the most")
+        raise RecordTooLarge(f"a key with its value has {own} bytes: the maximum is {most}")
     begin = size = 0
     for at, row in enumerate(listed):
         own = _size(row) + more

@@ -173,7 +173,7 @@ def _float(text: str) -> float:
             raise ValueError
         return float(text)
     except ValueError:
-        raise NoValue(f"{text[:20]!r} is no number") from None
+        raise NoValue(f"{text[:20]!r} is not a number") from None
 
 
 def _float32(text: str) -> fields.Float:
@@ -190,7 +190,7 @@ def _decimal(text: str) -> Decimal:
         value = Decimal(text)
         fields.table({"": value})  # whether it fits
     except (ValueError, InvalidOperation):
-        raise NoValue(f"{text[:20]!r} is no decimal of AMQP") from None
+        raise NoValue(f"{text[:20]!r} is not a decimal of AMQP") from None
     return value
 
 

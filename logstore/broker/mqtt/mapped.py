@@ -219,7 +219,7 @@ class MappedTopic:
         topic = self._topic
         if topic is None or not topic.all_at_hand:
             why = self._error or "it is not open"
-            raise Failed(f"topic {self.name!r}, which has what is published there: {why}")
+            raise Failed(f"topic {self.name!r}, which stores the published messages: {why}")
         rows: list[Unstamped] = [
             (it.payload, it.topic, headers_of(it.qos, it.about, client_of(it.publisher)), None)
             for it in messages

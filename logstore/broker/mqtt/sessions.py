@@ -338,8 +338,8 @@ class Sessions:
         self.make_room()
         if self.crowded:
             raise SessionsFull(
-                f"sessions of {len(self)} MQTT clients take {self.held_bytes} bytes: there is no "
-                f"memory for one more (memory.clients.max.bytes)"
+                f"sessions of {len(self)} MQTT clients take {self.held_bytes} bytes: there is"
+                " no memory for another (memory.clients.max.bytes)"
             )
         self.counts.begun += 1
         lasts = min(wanted.expiry_s, self._limits.expiry_max_s) > 0
@@ -368,7 +368,7 @@ class Sessions:
         """The sessions that were left longest ago end, where there are too many."""
         most = self._limits.sessions_max
         while self._away and (self._lasting > most or self.crowded):
-            why = f"there may be {most} (mqtt.sessions.max)"
+            why = f"at most {most} are allowed (mqtt.sessions.max)"
             if self._lasting <= most:
                 why = "there is no memory for more (memory.clients.max.bytes)"
             oldest = next(iter(self._away))

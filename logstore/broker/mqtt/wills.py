@@ -145,8 +145,8 @@ class Wills:
         held = _Held(kept, row=will.retain or session_s > 0)
         if self.held_bytes + held.bytes > self._bytes_max:
             raise WillsFull(
-                f"the wills of {len(self._all)} clients take {self.held_bytes} bytes: there is no "
-                f"memory for one more"
+                f"the wills of {len(self._all)} clients take {self.held_bytes} bytes: there is"
+                " no memory for another"
             )
         before = self._by_client.get(client)
         if before is not None:  # its client was never let in

@@ -34,7 +34,7 @@ def name_of(text: str, what: str = "name") -> bytes:
     try:
         data = fields.data(text)
     except UnicodeEncodeError:
-        raise InvalidName(f"a {what} that is no text: {text[:20]!r}") from None
+        raise InvalidName(f"a {what} must be text: {text[:20]!r}") from None
     if len(data) > SHORT_BYTES_MAX:
         raise InvalidName(
             f"a {what} of {len(data)} bytes ({text[:20]!r}...): at most {SHORT_BYTES_MAX}"
@@ -47,7 +47,7 @@ def number(given: object, what: str, low: int, high: int) -> int:
     if not isinstance(given, int) or isinstance(given, bool):
         raise TypeError(f"{what} is an int, not {type(given).__name__}")
     if not low <= given <= high:
-        raise ValueError(f"{what} {given}: takes {low} to {high}")
+        raise ValueError(f"{what} {given}: must be {low} to {high}")
     return int(given)
 
 
@@ -107,7 +107,8 @@ def argument_table(arguments: Table | None, given: Table) -> dict[str, Any]:
     for name, it in given.items():
         if name not in known:
             raise Refused(
-                f"no queue has an argument {name!r}{nearest(name, known)}; arguments= takes any"
+                f"no queue argument is called {name!r}{nearest(name, known)}; arguments="
+                " accepts any name"
             )
         if it is not None:
             found[known[name]] = value(it)

@@ -201,8 +201,8 @@ class Exchange:
         """What ``publish`` says of one message."""
         if routed.rejected:
             raise Refused(
-                f"exchange {self.name!r}: a queue is full and takes no message with key {key!r}; "
-                f"consume it first, or publish again later"
+                f"exchange {self.name!r}: a queue is full and accepts no message with key"
+                f" {key!r}; consume from it first, or publish again later"
             )
         return not routed.unrouted
 
@@ -314,7 +314,7 @@ def leading_of(target: str) -> tuple[str, str]:
         raise TypeError(f"a target is a str, not {type(target).__name__}")
     kind, colon, name = target.partition(":")
     if not colon or not name or kind not in PREFIXES:
-        raise Refused(f"{target!r} is no target; write topic:NAME or channel:NAME")
+        raise Refused(f"{target!r} is not a target; say topic:NAME or channel:NAME")
     return PREFIXES[kind], name
 
 

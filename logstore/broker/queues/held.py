@@ -80,7 +80,7 @@ def first_of(key: bytes) -> int:
     data = Packed(key[1:], f"the key {key[:16]!r} of the journal")
     first = data.number()
     if data or not FIRST <= first <= NUMBER_MAX:
-        raise data.damaged("is no number of a transaction")
+        raise data.damaged("is not a number of a transaction")
     return first
 
 
@@ -121,7 +121,7 @@ def decode(value: bytes, first: int) -> list[Body]:
         try:
             batch = Batch(raw)
         except CorruptBatch as error:
-            raise data.damaged(f"has what is no batch: {error}") from None
+            raise data.damaged(f"has data that is not a batch: {error}") from None
         if not to or number_of(batch) != first + len(found):
             raise data.damaged(f"has a body that is not the one with number {first + len(found)}")
         found.append(Body(to, batch))

@@ -205,8 +205,8 @@ def begin(found: Sequence[Cut], first: Bound, upto: Spot | None, order: Order = 
     places = [it for it in (first, upto) if isinstance(it, Spot)]
     if order == "time" and len({it.priority for it in places}) > 1:
         raise Refused(
-            f"from {places[0]} to {places[1]}: offsets of two priorities have no order; say times, "
-            f"or read one priority after the other"
+            f"from {places[0]} to {places[1]}: offsets of different priorities cannot be"
+            " compared; say times, or read one priority at a time"
         )
     track = Track()
     for lane, log, start, end in found:

@@ -44,8 +44,10 @@ def spot_of(text: str) -> Spot:
     priority, colon, offset = text.rpartition(":")
     numbers = (priority, offset) if colon else ("0", offset)
     if not all(it.isascii() and it.isdigit() and len(it) <= 19 for it in numbers):
-        raise Refused(f"{text[:30]!r} is no place of a message: it is an offset, as in 17, or "
-                      f"4:17 with a priority")  # fmt: skip
+        raise Refused(
+            f"{text[:30]!r} is not the position of a message: say an offset, such as 17, or"
+            f" 4:17 with a priority"
+        )
     return Spot(int(numbers[0]), int(numbers[1]))
 
 

@@ -558,7 +558,7 @@ class Queues:
 
             topics = self._surroundings.topics
             if topics is None:
-                raise Refused("there are no topics here, and so no streams")
+                raise Refused("there are no topics here, so there can be no streams")
             self._streams = Streams(
                 topics, self._work, self._soon, self.clock, self.totals, self.logs.parked
             )

@@ -187,7 +187,7 @@ class Replaced(QueueRefused):
     """What was published to it before anybody knew that another node's queue has its name."""
 
     def __init__(self, queue: bytes) -> None:
-        super().__init__(queue, "was made by another node at the same moment; publish again")
+        super().__init__(queue, "was created by another node at the same time; publish again")
 
 
 class NotOfStreams(QueueRefused):
@@ -211,7 +211,9 @@ class Unlimited(QueueRefused):
     """What a stream has may be without end: a consumer says how much it takes at once."""
 
     def __init__(self, queue: bytes) -> None:
-        super().__init__(queue, "is a stream, consumed with a prefetch count; set one first (qos)")
+        super().__init__(
+            queue, "is a stream, which is consumed with a prefetch count; set one first (qos)"
+        )
 
 
 class RouteDiffers(Refused):
@@ -229,7 +231,7 @@ class TooManyRoutes(Refused):
     """There are as many topic routes as a process carries."""
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"there are {most} topic routes, which is the most; remove one first")
+        super().__init__(f"there are {most} topic routes, which is the maximum; remove one first")
 
 
 class NoRoute(NoneOfThatName):
@@ -244,7 +246,7 @@ class NoVhost(NoneOfThatName):
     """No virtual host has that name."""
 
     def __init__(self, vhost: bytes) -> None:
-        super().__init__(f"no virtual host {_text(vhost)!r}; use one that there is", _text(vhost))
+        super().__init__(f"no virtual host {_text(vhost)!r}; use an existing one", _text(vhost))
         self.vhost = vhost
 
 

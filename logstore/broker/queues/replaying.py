@@ -43,9 +43,13 @@ def into_of(text: str, key: str | None = None) -> Into:
     for known in KINDS:
         if kind == known and colon and (name or kind == "exchange"):
             if key is not None and kind == "queue":
-                raise Refused("a message that goes into a queue has that queue's name as its key")
+                raise Refused(
+                    "a message that is published to a queue has the queue's name as its key"
+                )
             return Into(known, name, key)
-    raise Refused(f"{text[:40]!r} is no destination: it is exchange:NAME, queue:NAME or topic:NAME")
+    raise Refused(
+        f"{text[:40]!r} is not a destination: say exchange:NAME, queue:NAME or topic:NAME"
+    )
 
 
 class Sent(NamedTuple):
@@ -123,7 +127,7 @@ class _Sending:
             return
         left = SLICE_MAX if self._wanted() else 0
         if not left:
-            self._error = Refused("nobody waits for it any more")
+            self._error = Refused("the client no longer waits for it")
         while left > 0 and self._error is None and self._place < len(self._given):
             taken = self._publish(left)
             if taken < 0:
@@ -160,7 +164,7 @@ class _Sending:
         self._under_way.append((published, len(run)))
         if published.rejected:
             self._error = published.error or Refused(
-                "a queue is full and takes no more; consume it first, then go on"
+                "a queue is full and accepts no more messages; consume from it first, then continue"
             )
         published.waiting.watch(self._wake)
         return len(run)

@@ -217,7 +217,9 @@ def replayed(
 def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -> Wanted:
     """Raises Refused, TypeError."""
     if only not in STATES:
-        raise Refused(f"only={only!r}: takes {', '.join(STATES)}{nearest(str(only), STATES)}")
+        raise Refused(
+            f"only={only!r}: must be one of {', '.join(STATES)}{nearest(str(only), STATES)}"
+        )
     if headers is not None and not isinstance(headers, Mapping):
         raise TypeError(
             f"headers are a mapping of names to values, not {type(headers).__name__}: {{'h': 'v'}}"

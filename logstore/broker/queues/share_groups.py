@@ -73,7 +73,7 @@ def _group(data: Packed) -> str:
     try:
         group = raw.decode()
     except UnicodeDecodeError:
-        raise data.damaged(f"has {raw[:16]!r}, which is no text") from None
+        raise data.damaged(f"has {raw[:16]!r}, which is not text") from None
     if not group:
         raise data.damaged("has no group")
     return group

@@ -113,8 +113,8 @@ def cancel(
 ) -> None:
     """Have a message that waits not come; ``then`` hears when that is durable, or why not."""
     none = NotWaiting(
-        f"no message waits at offset {offset} of exchange {text(station.name)!r}: it went on, was "
-        f"cancelled, or never was there"
+        f"no message waits at offset {offset} of exchange {text(station.name)!r}: it was"
+        " delivered, was cancelled, or never existed"
     )
 
     def known(error: LogstoreError | None = None) -> None:

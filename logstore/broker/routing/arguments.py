@@ -70,7 +70,7 @@ def comparable(value: object) -> Hashable:
     try:
         compared = _COMPARABLE[type(value)]
     except KeyError:
-        raise TypeError(f"{type(value).__name__} is no type of a header") from None
+        raise TypeError(f"{type(value).__name__} is not a type of a header") from None
     return compared(value)
 
 

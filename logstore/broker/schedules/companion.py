@@ -58,8 +58,8 @@ def check_can_wait(topic: str, cleanup_policy: tuple[str, ...]) -> None:
     """Raises InvalidSetting where a topic can't have a companion."""
     if "compact" in cleanup_policy:
         raise InvalidSetting(
-            f"{SETTING}=true: topic {topic!r} is compacted, and takes no record without a key; "
-            f"set cleanup.policy=delete"
+            f"{SETTING}=true: topic {topic!r} is compacted, so it accepts no record without a"
+            " key; set cleanup.policy=delete"
         )
 
 
@@ -76,6 +76,6 @@ def check_not_needed(topic: str, parent_own: Mapping[str, str]) -> None:
     """Raises Refused for a companion that its topic needs."""
     if is_scheduled(parent_own):
         raise Refused(
-            f"topic {topic!r} is where records of {parent_of(topic)!r} wait: set {SETTING}=false "
-            f"there first"
+            f"topic {topic!r} holds delayed records of {parent_of(topic)!r}: set"
+            f" {SETTING}=false for {parent_of(topic)!r} first"
         )

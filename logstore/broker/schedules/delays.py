@@ -67,7 +67,7 @@ def milliseconds_of(moment: datetime | int) -> int:
             raise ValueError(f"deliver_at {moment}: a datetime needs a zone, as timezone.utc")
         moment = (moment - _EPOCH) // _MILLISECOND
     if not 0 <= moment < 2**63:
-        raise ValueError(f"deliver_at {moment}: takes milliseconds since 1970")
+        raise ValueError(f"deliver_at {moment}: must be milliseconds since 1970")
     return moment
 
 

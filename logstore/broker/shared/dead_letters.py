@@ -193,7 +193,7 @@ class DeadLetters:
         """Where letters of a topic are to go. Raises UnknownTopic, Refused."""
         prefix, to = self._around.letters_prefix(), self._around.by_name(name)
         if to is None:
-            raise UnknownTopic(f"there is no topic {name!r}: create it", name)
+            raise UnknownTopic(f"topic {name!r} does not exist: create it", name)
         if name.startswith(SERVERS) or to.read_only:
             raise Refused(f"topic {name!r} is the server's own: name another one")
         if not name.startswith(prefix):

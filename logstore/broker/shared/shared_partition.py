@@ -223,8 +223,8 @@ class SharedPartition:
 
     def _anew(self) -> InvalidRecordState:
         return InvalidRecordState(
-            f"share group {self.place.group!r} has begun again in {self.log.name}: nobody has any "
-            f"of its records"
+            f"share group {self.place.group!r} was reset in {self.log.name}: none of its"
+            " records is held by a member"
         )
 
     def _once_synced(self, upto: int, then: Done) -> None:

@@ -167,8 +167,8 @@ class Shares:
         is_new = self._known.get(place) is None
         if is_new and len(self._known) + len(self._opening) >= PARTITIONS_MAX:
             raise TooManyPartitions(
-                f"share groups have begun with {PARTITIONS_MAX} partitions, and there may be no "
-                f"more: delete groups, or their offsets in topics"
+                f"share groups use {PARTITIONS_MAX} partitions, which is the maximum: delete"
+                " groups, or their offsets in topics"
             )
         return topic
 

@@ -223,7 +223,9 @@ class SharePartition:
         """
         told = cut(told, self.start, self.end)
         if not self.limits.renews and any(it.type is Type.RENEW for it in told):
-            raise InvalidRecordState("the group takes no renewals (share.renew.acknowledge.enable)")
+            raise InvalidRecordState(
+                "the group does not allow renewals (share.renew.acknowledge.enable)"
+            )
         ranges = _joined((first, upto) for first, upto, _ in told)
         for first, upto in ranges:
             if not self._locks.owned(first, upto, owner):

@@ -86,8 +86,8 @@ class Sessions:
         known = self._sessions.get((group, member))
         if known is None and len(self._sessions) >= self._most:
             raise TooManyShareSessions(
-                f"member {member!r} of share group {group!r}: {self._most} "
-                f"share sessions are open, which is all that there may be"
+                f"member {member!r} of share group {group!r}: {self._most} share sessions are"
+                " open, which is the maximum"
             )
         owner = str(next(self._numbers)) if known is None else known.owner
         new = ShareSession(group, member, owner, connection)

@@ -359,8 +359,8 @@ class TransactionCoordinator:
                 self._undo(it, gathering.logs)
                 gathering.then(
                     TransactionAbortable(
-                        f"transactional id {it.name!r}: what it has written is not safe: "
-                        f"{syncing.failed}"
+                        f"transactional id {it.name!r}: its records could not be synced:"
+                        f" {syncing.failed}"
                     )
                 )
 

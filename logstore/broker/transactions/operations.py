@@ -338,7 +338,9 @@ def decode_decision(value: bytes, pid: int, what: str) -> Decision:
         data.bytes(_DECISION.size)
     )
     if not 0 <= epoch <= EPOCH_MAX or outcome not in _OUTCOMES or version not in (TV1, TV2):
-        raise data.damaged(f"is no decision: epoch {epoch}, outcome {outcome}, version {version}")
+        raise data.damaged(
+            f"is not a decision: epoch {epoch}, outcome {outcome}, version {version}"
+        )
     if (next_pid, next_epoch) != (pid, epoch) and not (
         version == TV2 and epoch == EPOCH_MAX and next_pid >= 0 and next_epoch == 0
     ):
@@ -367,7 +369,7 @@ def _text(data: Packed, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise data.damaged(f"has {raw[:16]!r}, which is no text") from None
+        raise data.damaged(f"has {raw[:16]!r}, which is not text") from None
 
 
 def _end(data: Packed) -> None:

@@ -216,7 +216,7 @@ class AmqpSession:
         self._begin(now)
         early = self.phase in EARLY
         if early and self._early_bytes + len(data) > EARLY_BYTES_MAX:
-            self.end(f"sent more than {EARLY_BYTES_MAX} bytes before it was let in")
+            self.end(f"sent more than {EARLY_BYTES_MAX} bytes before its login")
             return 0
         if len(data) < self.wants or self.full or self._crowded:
             return 0

@@ -141,7 +141,7 @@ class Call:
             return default
         digits = text.isascii() and text.isdigit() and len(text) <= NUMBER_CHARS
         if not digits or not 1 <= int(text) <= most:
-            raise Fault(BAD_REQUEST, f"{name}={text[:20]}: takes a number from 1 to {most}")
+            raise Fault(BAD_REQUEST, f"{name}={text[:20]}: must be a number from 1 to {most}")
         return int(text)
 
     def vhost(self) -> "Vhost":
@@ -262,7 +262,7 @@ class Call:
     def _check_waited_for(self) -> None:
         """Raises Fault, which nobody hears of."""
         if self.over:
-            raise Fault(UNAVAILABLE, "nobody waits for this any more")
+            raise Fault(UNAVAILABLE, "the client no longer waits for this reply")
 
     def events(self, headers: Headers = ()) -> Events:
         """Have the answer be events, until the peer goes. Raises Fault where there are too many."""

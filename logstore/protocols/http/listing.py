@@ -184,5 +184,5 @@ def flag(call: Call, name: str) -> bool:
     """A parameter of the query that is true or false; false without one. Raises Fault."""
     text = call.text(name)
     if text not in ("", "true", "false"):
-        raise Fault(BAD_REQUEST, f"{name}={text[:20]}: takes true or false")
+        raise Fault(BAD_REQUEST, f"{name}={text[:20]}: must be true or false")
     return text == "true"

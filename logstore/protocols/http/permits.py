@@ -84,7 +84,7 @@ def check(
     if not door.access.knows(who):
         raise Fault(UNAUTHORIZED, LOG_IN)
     if not _reaches(permits, ask.level):
-        why = f"it takes the tag {_TAKES[ask.level]}"
+        why = f"it needs the tag {_TAKES[ask.level]}"
         method, path = asked
         door.refusals.tell(who, method, "path", path, why)
         raise Forbidden(f"user '{_shown(who.user)}' may not use this: {why}")

@@ -61,7 +61,7 @@ def turn(
     if within is None:
         if asked and "websocket" in head.headers["upgrade"].lower():
             there = ", ".join(it.decode() for it in paths)
-            raise Fault(NOT_FOUND, f"no WebSocket here: there is one at {there}")
+            raise Fault(NOT_FOUND, f"no WebSocket at this path; use {there}")
         return None
     doorway = door.doorways.get(within.door)
     if doorway is None:

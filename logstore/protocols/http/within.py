@@ -115,8 +115,8 @@ class Within:
             why = self._rights.decision(operation, kind, named).why
             self._refused(operation, kind, named, why)
             raise Forbidden(
-                f"{self._who} may not {operation} {kind} {named!r}; ask for a rule or permission "
-                f"that says so"
+                f"{self._who} may not {operation} {kind} {named!r}; ask for a rule or"
+                " permission that allows it"
             )
 
     def _refused(self, operation: str, kind: str, named: str, why: str) -> None:
@@ -136,8 +136,8 @@ class Within:
             at = f"{self._named(EXCHANGE, exchange)} with the key {word}"
             self._refused(operation, EXCHANGE, at, "no topic permission allows it")
             raise Forbidden(
-                f"{self._who} may not {operation} exchange {self._named(EXCHANGE, exchange)!r} "
-                f"with the key {word!r}; ask for a topic permission that says so"
+                f"{self._who} may not {operation} exchange {self._named(EXCHANGE, exchange)!r}"
+                f" with the key {word!r}; ask for a topic permission that allows it"
             )
 
     @property
@@ -472,7 +472,9 @@ class Within:
     def _check_properties(self, given: bytes) -> None:
         found, _, _ = properties.read_around(given)
         if found.reply_to == REPLY_TO:
-            raise Refused(f"reply_to={REPLY_TO} is for AMQP: no reply would reach this client")
+            raise Refused(
+                f"reply_to={REPLY_TO} works only for AMQP clients: no reply would reach this client"
+            )
         who, claimed = self._rights.who, found.user_id
         anybody = who.owner or not who.user or IMPERSONATOR in self._tags
         if claimed is not None and claimed != who.user and not anybody:

@@ -221,7 +221,7 @@ def _rule(asked: create_messages.AclCreation) -> KeptRule:
 
 def _user(principal: str) -> str:
     if not principal.startswith(PRINCIPAL):
-        raise Refused(f"principal {principal!r}: it begins with {PRINCIPAL!r}, or there is none")
+        raise Refused(f"principal {principal!r}: must begin with {PRINCIPAL!r}, or be empty")
     return principal.removeprefix(PRINCIPAL)
 
 

@@ -198,7 +198,7 @@ class KafkaClient:
         """As rounds.Told.users_changed. In the sessions' thread."""
         who, access = self.rights.who, self.door.access
         if self._came_freely and access.required:
-            self.end("there are users now: whoever comes in must say who they are")
+            self.end("there are users now: every client must log in")
         elif who.user and not access.knows(who):
             self.end(f"user {printable(who.user)!r} was removed")
             self._removed = True

@@ -178,7 +178,7 @@ def describe_cluster(
     if request.endpoint_type != BROKERS:
         return describe_cluster_messages.Response(
             error_code=errors.INVALID_REQUEST,
-            error_message="there are no controllers of their own here",
+            error_message="this cluster has no separate controllers",
             endpoint_type=request.endpoint_type,
         )
     host, port = client.address

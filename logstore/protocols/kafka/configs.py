@@ -387,7 +387,7 @@ def _incremental(
         elif it.config_operation in (APPEND, SUBTRACT):
             words = now.get(it.name)
             if not isinstance(words, tuple):
-                raise InvalidSetting(f"{it.name} is no list: it can only be set or deleted")
+                raise InvalidSetting(f"{it.name} is not a list: it can only be set or deleted")
             given = [word.strip() for word in (it.value or "").split(",")]
             kept = [word for word in words if word not in given]
             settings[it.name] = ",".join(kept + (given if it.config_operation == APPEND else []))

@@ -40,7 +40,7 @@ def change(settings: Mapping[str, str], reset: Collection[str], *, validate_only
             raise Refused(f"there is no logger {name[:50]!r}{nearest(name[:50], _NAMES)}")
     for name, word in settings.items():
         if word not in LEVELS:
-            raise InvalidSetting(f"{name}={word[:20]}: takes one of {', '.join(LEVELS)}")
+            raise InvalidSetting(f"{name}={word[:20]}: must be one of {', '.join(LEVELS)}")
     if ROOT in reset:
         raise Refused(f"the level of {ROOT} can be set, and not deleted")
     if validate_only:

@@ -233,7 +233,9 @@ def _kept(
 
     keep = [it for it in changed.values() if it.values]
     if len({*access.quotas, *(it.entity for it in keep)}) > QUOTAS_MAX:
-        answer(Refused(f"there are {len(access.quotas)} quotas: {QUOTAS_MAX} at most are kept"))
+        answer(
+            Refused(f"there are {len(access.quotas)} quotas, which is the maximum of {QUOTAS_MAX}")
+        )
     elif not changed:
         answer(None)
     else:

@@ -176,7 +176,7 @@ class Sasl:
         if it.user is None:
             return f"; no rule of {SETTING} fits its certificate, {shown}"
         user = printable(it.user[:SHOWN_CHARACTERS])
-        return f"; its certificate, {shown}, stands for user {user!r}, whom there is not"
+        return f"; its certificate, {shown}, stands for user {user!r}, who does not exist"
 
     def told_versions(self) -> None:
         """It was told the versions."""
@@ -309,7 +309,7 @@ class Sasl:
             return
         # By a password or a certificate nobody comes so far who is off; a token does not know.
         if done.user in client.door.access.users and not client.door.logins.admits(done.user):
-            why = "the user is not let in here"
+            why = "the user may not log in here"
             self._fail(Refusal(user=done.user, why=why), verdict, answer)
             return
         lifetime_ms = self._lifetime_ms(done)

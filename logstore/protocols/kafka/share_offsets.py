@@ -236,7 +236,7 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
                 _fail(part, end)
             elif not 0 <= it.start_offset <= end:
                 part.error_code = errors.OFFSET_OUT_OF_RANGE
-                part.error_message = f"offset {it.start_offset} is none of 0 to {end}"
+                part.error_message = f"offset {it.start_offset} is not within 0 to {end}"
             else:
                 place = Place(group, topic.uuid, it.partition_index)
                 shares.begin_at(place, it.start_offset, changes.one(partial(_fail, part)))

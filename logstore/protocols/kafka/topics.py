@@ -98,7 +98,7 @@ def _created(
         if asked.name == METADATA_TOPIC:
             raise _Unfit(
                 errors.TOPIC_AUTHORIZATION_FAILED,
-                f"topic {asked.name!r}: Kafka keeps its metadata in it; nobody else may create it",
+                f"topic {asked.name!r}: the name is reserved for Kafka's metadata",
             )
         if is_servers(asked.name):  # also whoever may create any
             raise _Unauthorized
@@ -135,7 +135,7 @@ def _count(asked: create_topics_messages.CreatableTopic) -> int | None:
     if asked.replication_factor not in (DEFAULT, COPIES):
         raise _Unfit(
             errors.INVALID_REPLICATION_FACTOR,
-            f"replication factor {asked.replication_factor}: there is one node, so it is 1",
+            f"replication factor {asked.replication_factor}: must be 1, because there is one node",
         )
     if asked.num_partitions == DEFAULT:
         return None

@@ -36,7 +36,7 @@ def saying(
             codes = refused
             failed = reasons.QUOTA if isinstance(error, StorageFull) else reasons.UNSPECIFIED
             if of.version < V5:
-                of.fail(Broken(failed, f"what it has published can't be kept: {error}"))
+                of.fail(Broken(failed, f"its published messages can't be stored: {error}"))
                 return b""
         return b"".join(
             writing.ack(kind, pid, codes.get(n, failed), of.version) for n, pid in enumerate(pids)

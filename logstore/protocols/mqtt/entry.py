@@ -108,15 +108,15 @@ def _log_in(of: Carrier, connect: Connect) -> None:
         else:
             of.refuse(Broken(
                 reasons.NOT_AUTHORIZED,
-                "it comes from another machine, and there are no users: make one, or see "
-                "listen.insecure",
+                "it comes from another machine, and there are no users: add a user, or see"
+                " listen.insecure",
             ))  # fmt: skip
         return
     if connect.user is None and door.certified(link) is not None:
         _logged_in(of, EXTERNAL, by_certificate(door, link, Way(DOOR, EXTERNAL)))
     elif connect.user is None:
         of.refuse(
-            Broken(reasons.NOT_AUTHORIZED, "it gives no user name, and there are users"),
+            Broken(reasons.NOT_AUTHORIZED, "it gives no user name, although there are users"),
             delay_s=door.logins.failed(host),
         )
     else:
@@ -158,7 +158,7 @@ def _check(of: Carrier, who: Identity) -> None:
         door.refusals.tell(who, "enter", "vhost", "/", "no rule about any topic or channel")
         raise Broken(reasons.NOT_AUTHORIZED, f"user '{who.user}' may neither publish nor subscribe")
     if asked.will is not None and not permits.may_will(asked.will.topic):
-        raise Broken(reasons.NOT_AUTHORIZED, "it may not publish what its will says")
+        raise Broken(reasons.NOT_AUTHORIZED, "it may not publish its will")
     of.seat = Seat(door.access.metering)
     most = of.seat.take(who.user) if who.user else None
     if most is not None:

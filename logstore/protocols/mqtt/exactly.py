@@ -125,7 +125,7 @@ def _complete(of: Carrier, pids: Sequence[int], known: bool, error: LogstoreErro
             writing.ack(kinds.PUBCOMP, it, reasons.PACKET_ID_NOT_FOUND, of.version) for it in pids
         )
     # No code of a PUBCOMP says so: the client asks again when it is back.
-    of.fail(Broken(reasons.UNSPECIFIED, f"what it has released can't be kept: {error}"))
+    of.fail(Broken(reasons.UNSPECIFIED, f"its released messages can't be stored: {error}"))
     return b""
 
 

@@ -166,6 +166,6 @@ def _aliased(of: Carrier, topic: bytes, alias: int) -> bytes:
 def _no_topic(alias: int = 0) -> Broken:
     if alias:
         return not_allowed(
-            f"a PUBLISH has the topic alias {alias}, which stands for no topic on this connection"
+            f"a PUBLISH has the topic alias {alias}, which is not set on this connection"
         )
     return not_allowed("a PUBLISH has neither a topic nor an alias")

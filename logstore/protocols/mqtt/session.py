@@ -179,7 +179,7 @@ class MqttSession:
                 return self._hear_first(data)
             case Phase.ENTERING:
                 if self.permits is None and len(data) > EARLY_BYTES_MAX:
-                    self.end(f"sent more than {EARLY_BYTES_MAX} bytes before it was let in")
+                    self.end(f"sent more than {EARLY_BYTES_MAX} bytes before its login")
                 return 0
             case Phase.LEAVING:
                 return 0
@@ -302,7 +302,7 @@ class MqttSession:
             return
         match self.phase:
             case Phase.CONNECT:
-                self._time_is_up("it has not said who it is in time")
+                self._time_is_up("it has not logged in in time")
             case Phase.RUNNING:
                 self._look_at_keep_alive(now)
             case Phase.LEAVING:
@@ -449,7 +449,9 @@ class MqttSession:
         if expiry_s and not self.come.expiry_s:  # [MQTT-3.14.2-2], 3.14.2.2.2
             raise not_allowed("a DISCONNECT gives an expiry to a session that has none")
         if packet.reason not in reasons.OF_CLIENTS:
-            raise not_allowed(f"a DISCONNECT says {packet.reason:#04x}, which only a server does")
+            raise not_allowed(
+                f"a DISCONNECT has the reason {packet.reason:#04x}, which only a server may send"
+            )
         self.part(graceful=packet.reason == reasons.SUCCESS, expiry_s=expiry_s)
         self.end("")
 
@@ -688,7 +690,7 @@ def _foreign(head: bytes) -> str:
         return without_tls(PROTOCOL, "mqtt.tls.port")
     if speaks_http(head):
         return not_http(PROTOCOL)
-    return f"its first packet is no CONNECT: it begins with {printable(repr(head))}"
+    return f"its first packet is not a CONNECT: it begins with {printable(repr(head))}"
 
 
 def _gone(user: str) -> str:

@@ -152,5 +152,5 @@ def reviewing(of: Carrier) -> Steps:
         return
     mine.unsubscribe(gone, forbidden=True)
     # No packet takes a subscription back: the client has to find out by subscribing again.
-    of.fail(Broken(reasons.NOT_AUTHORIZED, f"it may not hear {gone[0]!r} any more"))
+    of.fail(Broken(reasons.NOT_AUTHORIZED, f"it may no longer subscribe to {gone[0]!r}"))
     of.link.wake()

@@ -161,7 +161,7 @@ class Lending:
     def subscribe(self, asked: messages.Subscribe) -> None:
         """Raises BrokenProtocol, LogstoreError."""
         if len(self.lents) >= CONSUMERS_MAX:
-            raise Refused(f"a node has {CONSUMERS_MAX} consumers of another at the most")
+            raise Refused(f"a node may have at most {CONSUMERS_MAX} consumers of another node")
         queue = self._door.find(asked.vhost, asked.queue, asked.number)
         lent = Lent(self, queue, asked)
         queue.subscribe(lent)
@@ -295,7 +295,7 @@ class Lending:
         holder = self._holder(id)
         tags = [tag for first, count in those for tag in range(first, first + count)]
         if holder is None or not all(tag in holder.unacked for tag in tags):
-            raise Refused("the node does not have all of these messages, any more")
+            raise Refused("the node no longer has all of these messages")
         found: list[Group] = []
         for first, count in those:
             found += holder.unacked.take_between(first, first + count - 1)

@@ -469,7 +469,7 @@ class RespClient:
             self.permits.look_anew()
         self._look_who()
         if not self.known and was_open and not self.changing:
-            self.end("it has not logged in, and now there are users")
+            self.end("it has not logged in, although there are users now")
         elif not self.door.access.knows(self.permits.who) and self.known:
             self.end(f"user {self.user!r} was deleted")
 
@@ -482,7 +482,7 @@ class RespClient:
         asked += [(name, True) for name in channels.patterns.names(self)]
         for name, pattern in asked:
             if not permits.may_hear(name, pattern=pattern):
-                self.end(f"user {self.user!r} may not listen to {name[:NAME_SHOWN]!r} any more")
+                self.end(f"user {self.user!r} may no longer listen to {name[:NAME_SHOWN]!r}")
                 return
             yield 1
 

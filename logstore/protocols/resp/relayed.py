@@ -138,7 +138,7 @@ class Relayed:
 
     def give_up(self) -> None:
         """Nobody waits for the answer; it is told so."""
-        self._end(Failed("nobody waits for it any more"))
+        self._end(Failed("the client no longer waits for it"))
 
     def close(self) -> None:
         """Nobody is there to be told."""

@@ -125,7 +125,7 @@ def _asking(
         client.version, number, user, b"".join(map(written, before)), written(last)
     ).written()
     if len(content) > BYTES_MAX:  # more than a message of the link may have would end that
-        raise Wrong(f"{BYTES_MAX} bytes at the most are asked of the node that serves the database")
+        raise Wrong(f"at most {BYTES_MAX} bytes can be asked of the node that serves the database")
 
     def begin(go_on: GoOn) -> None:
         client.away = Away(ask(number, content, go_on), blocks)

@@ -62,5 +62,5 @@ def test_rows_of_more_than_a_batch_are_cut():
 def test_a_row_that_is_more_than_a_batch_goes_alone_where_it_may():
     listed = [(b"k", None, ()), (b"k", b"12345678", ())]
     assert list(journal._parts(listed, Bounds(5, alone=True))) == [listed[:1], listed[1:]]
-    with pytest.raises(RecordTooLarge, match="takes 9 bytes: 5 are the most"):
+    with pytest.raises(RecordTooLarge, match="has 9 bytes: the maximum is 5"):
         list(journal._parts(listed, Bounds(5)))

@@ -170,7 +170,9 @@ def test_a_topic_that_can_not_be_opened_refuses_and_says_why(store, monkeypatch)
 
     monkeypatch.setattr(store.internals().topics, "create", full)
     mapping = Mapping(store, Positions())
-    with pytest.raises(Failed, match=r"'raw', which has what is published there: there is no room"):
+    with pytest.raises(
+        Failed, match="'raw', which stores the published messages: there is no room"
+    ):
         out(mapping, (b"sensors/1/raw", b"x", 1))
 
 

@@ -277,7 +277,7 @@ def test_there_is_an_end_to_the_memory_for_wills():
     it = Clients(bytes_max=10_000)
     for n in range(4):
         it.connect(f"c{n}", payload=b"x" * 1000)
-    with pytest.raises(WillsFull, match="no memory for one more"):
+    with pytest.raises(WillsFull, match="no memory for another"):
         it.connect("c4", payload=b"x" * 1000)
     count = len(it.it)
     assert it.it.held_bytes <= 10_000

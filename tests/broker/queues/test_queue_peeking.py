@@ -143,7 +143,7 @@ def test_a_consumer_that_waits_gets_its_message_before_anybody_looks(shared):
 
 @pytest.mark.parametrize("text", ["", "x", "1:", ":1", "1:2:3", "-1", "\u0661", "9" * 20])
 def test_what_is_no_place_is_refused(text):
-    with pytest.raises(Refused, match="no place of a message"):
+    with pytest.raises(Refused, match="not the position of a message"):
         spot_of(text)
 
 

@@ -86,7 +86,7 @@ def test_names_that_are_none(node, name):
 
 def test_one_that_is_not_there(node):
     for attempt in (node.queues.vhost, node.queues.delete_vhost):
-        with pytest.raises(NoVhost, match="no virtual host 'no'; use one that there is"):
+        with pytest.raises(NoVhost, match="no virtual host 'no'; use an existing one"):
             attempt(b"no")
 
 

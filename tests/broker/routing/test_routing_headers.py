@@ -151,7 +151,7 @@ def test_headers_that_no_binding_asks_for_are_not_looked_at():
 
 
 def test_a_header_of_no_type_of_amqp_is_the_callers_mistake():
-    with pytest.raises(TypeError, match="object is no type of a header"):
+    with pytest.raises(TypeError, match="object is not a type of a header"):
         matches(matcher_of(a=Field("I", 1)), a=object())
 
 

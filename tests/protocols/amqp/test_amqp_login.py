@@ -138,7 +138,7 @@ def test_little_is_kept_of_a_peer_that_has_not_logged_in(door, users):
     peer.give(b"x" * (module.EARLY_BYTES_MAX - peer.session._early_bytes))
     assert peer.session.closed is None
     peer.give(b"x")
-    assert peer.session.closed == "sent more than 16384 bytes before it was let in"
+    assert peer.session.closed == "sent more than 16384 bytes before its login"
     users.logins.held.pop()()  # nobody waits for it any more
     assert peer.methods() == []
 
@@ -148,7 +148,7 @@ def test_a_peer_that_has_not_logged_in_does_not_beat_for_ever(door):
     peer.give(frames.PROTOCOL)
     for _ in range(3):
         peer.give(frames.HEARTBEAT_FRAME * 1000)
-    assert peer.session.closed == "sent more than 16384 bytes before it was let in"
+    assert peer.session.closed == "sent more than 16384 bytes before its login"
 
 
 def test_what_it_sends_once_it_is_in_is_not_counted(door, users):

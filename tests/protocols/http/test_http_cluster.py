@@ -33,7 +33,7 @@ def test_a_server_with_its_own_directory_is_a_node_of_none():
     watching = Watching()
     status, found, _ = get(watching, "cluster")
     assert (status, found["error"]) == (
-        404, "this server has its data directory: it is no node of a cluster",
+        404, "this server keeps its data in a directory: it is not a node of a cluster",
     )  # fmt: skip
     assert get(watching, "whoami")[1]["cluster"] is False
 

@@ -49,7 +49,7 @@ GIVEN = {
     "queues": [{"name": "q", "vhost": "/", "durable": True, "arguments": {"x-max-length": 5}}],
     "parameters": [{"vhost": "/", "component": "operator_policy", "name": "op"}],
 }
-NAMED = "operator policy 'op' of virtual host '/' is left out: there are none of these here"
+NAMED = "operator policy 'op' of virtual host '/' is left out: it is not supported"
 
 
 def test_the_audit_log_is_told_of_hashes_only_where_some_were_given(node):
@@ -92,13 +92,13 @@ def test_what_contradicts_is_refused_whole_by_both(api, node):
 @pytest.mark.parametrize(
     ("path", "value", "status", "error"),
     [
-        ("/api/v1/definitions?dry_run=maybe", {}, 400, "dry_run=maybe: takes true or false"),
+        ("/api/v1/definitions?dry_run=maybe", {}, 400, "dry_run=maybe: must be true or false"),
         ("/api/v1/definitions?vhost=no", {}, 404, "no virtual host 'no'"),
-        ("/api/v1/definitions", b"{", 400, "they are no JSON object"),
+        ("/api/v1/definitions", b"{", 400, "not a JSON object"),
         *(
             (path, body, 400, error)
             for path, error in (
-                ("/api/v1/definitions", "they are no JSON object"),
+                ("/api/v1/definitions", "not a JSON object"),
                 ("/api/definitions", "bad_request"),
             )
             for body in (

@@ -68,7 +68,7 @@ def test_a_page_says_how_many_there_are():
         ("sort=sise", "sort=sise: no such column (did you mean size?); it takes name, size"),
         ("sort=-", "no such column"),
         ("filter=(&regex=true", "missing ): ("),
-        ("filter=a&regex=1", "regex=1: takes true or false"),
+        ("filter=a&regex=1", "regex=1: must be true or false"),
         ("filter=" + "a" * 1001 + "&regex=true", "over 1000 bytes"),
     ],
 )

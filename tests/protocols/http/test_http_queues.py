@@ -254,7 +254,7 @@ def test_bytes_go_both_ways(api, node):
     [
         ({"key": "k" * 256}, 400, "routing key"),
         ({"body": "?", "encoding": "base64"}, 400, "the body is no base64"),
-        ({"encoding": "hex"}, 400, "takes text or base64"),
+        ({"encoding": "hex"}, 400, "must be text or base64"),
         ({"properties": {"no": 1}}, 400, "no property 'no'"),
         ({"properties": {"priority": 256}}, 400, "priority 256"),
         ({"properties": {"priority": "high"}}, 400, "priority is an int"),
@@ -290,7 +290,7 @@ def test_to_look_takes_nothing_and_goes_on_where_it_ended(api, node):
     ]  # fmt: skip
     assert api("GET", "queues/q/messages/1:1")["body"] == {"text": "3"}
     api("GET", "queues/q/messages/1:9", status=404)
-    assert "no place of a message" in api("GET", "queues/q/messages/x", status=400)["error"]
+    assert "not the position of a message" in api("GET", "queues/q/messages/x", status=400)["error"]
     api("GET", "queues/q/messages?limit=501", status=400)
     assert node.ready(b"q") == 4
 

@@ -83,7 +83,10 @@ def test_what_waits_is_counted(api):
 
 def test_a_message_is_cancelled_once(api, node):
     assert api("DELETE", "exchanges/later/schedule/4") == {"offset": "4"}
-    assert "it went on, was cancelled" in api("DELETE", "exchanges/later/schedule/4", 404)["error"]
+    assert (
+        "it was delivered, was cancelled"
+        in api("DELETE", "exchanges/later/schedule/4", 404)["error"]
+    )
     node.later(5000)
     assert node.bodies(b"q") == [b"body"] * 4
 
@@ -94,9 +97,19 @@ def test_a_message_is_cancelled_once(api, node):
         ("GET", "exchanges/none/schedule", 404, "no exchange 'none'"),
         ("GET", "exchanges/amq.topic/schedule", 404, "its type is topic, not x-delayed-message"),
         ("DELETE", "exchanges/amq.topic/schedule/1", 404, "its type is topic"),
-        ("GET", "exchanges/later/schedule?after=x", 400, "takes what a list gave as its next"),
-        ("GET", "exchanges/later/schedule?after=1-2-3", 400, "takes what a list gave"),
-        ("GET", "exchanges/later/schedule?limit=0", 400, "takes a number from 1 to 500"),
+        (
+            "GET",
+            "exchanges/later/schedule?after=x",
+            400,
+            "must be the value of `next` in an earlier reply",
+        ),
+        (
+            "GET",
+            "exchanges/later/schedule?after=1-2-3",
+            400,
+            "must be the value of `next` in an earlier reply",
+        ),
+        ("GET", "exchanges/later/schedule?limit=0", 400, "must be a number from 1 to 500"),
         ("DELETE", "exchanges/later/schedule/x", 400, "takes digits"),
         ("DELETE", "exchanges/later/schedule/" + "9" * 19, 404, "no message waits"),
         ("GET", "topics/none/schedule", 404, "no topic 'none'"),

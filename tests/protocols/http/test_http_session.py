@@ -72,14 +72,14 @@ def test_head_is_a_get_without_a_body(peer):
          "regex, sort, page, page_size"),
         (request("GET", "/api/v1/queues?page=1&page=2"), 400, "parameter 'page' is given twice"),
         (request("GET", "/api/v1/queues?page=0"), 400,
-         "page=0: takes a number from 1 to 1000000000"),
+         "page=0: must be a number from 1 to 1000000000"),
         (request("GET", "/api/v1/queues?page_size=501"), 400,
-         "page_size=501: takes a number from 1 to 500"),
+         "page_size=501: must be a number from 1 to 500"),
         (request("GET", "/api/v1/queues?page=%C2%B2"), 400,
-         "page=\u00b2: takes a number from 1 to 1000000000"),
+         "page=²: must be a number from 1 to 1000000000"),
         (request("GET", "/api/v1/queues?vhost=%0Ax"), 404,
-         "no virtual host '\\nx'; use one that there is"),
-        (request("GET", "/api/v1/queues/q"), 404, "no virtual host '/'; use one that there is"),
+         "no virtual host '\\nx'; use an existing one"),
+        (request("GET", "/api/v1/queues/q"), 404, "no virtual host '/'; use an existing one"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_said_in_one_line(peer, sent, status, error):
@@ -136,7 +136,7 @@ def test_a_body_in_very_many_chunks_is_not_taken(peer):
     head = request("POST", "/api/v1/jobs", b"", "transfer-encoding: chunked")
     out = peer.say(head + b"1\r\nx\r\n" * 2000)
     assert statuses(out) == [400]
-    assert errors(out) == ["a body in so many small chunks is not taken"]
+    assert errors(out) == ["a body in this many small chunks is not accepted"]
     peer = HttpPeer()
     assert peer.say(head + b"400\r\n" + bytes(1024) + b"\r\n") == b""
     assert peer.say((b"400\r\n" + bytes(1024) + b"\r\n") * 1000 + b"0\r\n\r\n") == b""
@@ -376,7 +376,7 @@ def test_a_body_of_two_lengths_is_refused_and_what_is_behind_it_is_no_request(pe
     """As a proxy before us sees it that goes by the other length (RFC 9112, 6.3)."""
     head = request("POST", "/api/v1/jobs", b"", *headers)
     out = peer.say(head + b"0\r\n\r\n" + SERVER)
-    assert errors(out) == ["a body's length is said in chunks, or by Content-Length: not by both"]
+    assert errors(out) == ["a body's length is given by chunks or by Content-Length, not by both"]
     assert statuses(out) == [400]
     assert peer.jobs == []
     assert peer.say(SERVER) == b""

@@ -151,8 +151,8 @@ def test_more_messages_than_a_turn_gives_out_are_fetched_in_order(api):
         ({**message(), "properties": 5}, ["not_a_table", "properties"]),
         (message(key="k" * 256), f"a routing key of 256 bytes ({'k' * 20!r}...): at most 255"),
         (message(reply_to="amq.rabbitmq.reply-to"),
-         "406 PRECONDITION_FAILED - reply_to=amq.rabbitmq.reply-to is for AMQP: no reply would "
-         "reach this client"),
+         "406 PRECONDITION_FAILED - reply_to=amq.rabbitmq.reply-to works only for AMQP clients:"
+         " no reply would reach this client"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_published_is_refused(api, body, reason):

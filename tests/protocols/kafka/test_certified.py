@@ -60,7 +60,7 @@ def test_between_the_tokens_of_a_login_nothing_else_is_served():
     ("certificate", "why"),
     [
         (shown(None), "no rule of tls.client.user.rules fits its certificate, CN=al,O=Acme"),
-        (shown("zoe"), "stands for user 'zoe', whom there is not"),
+        (shown("zoe"), "stands for user 'zoe', who does not exist"),
         (shown("zo\x1be\n"), r"user 'zo\\x1be\\n'"),
         (None, "api key 3 where SaslHandshake is due"),
     ],

@@ -160,7 +160,7 @@ def test_connections_that_nobody_logged_in_to_end_with_the_first_user():
     talk.topics.create("t", 1, {})
     fetch(talk, "t")
     access.change([ROOT])
-    assert "must say who they are" in talk.session.closed
+    assert "every client must log in" in talk.session.closed
     assert talk.woken
 
 

@@ -624,7 +624,7 @@ def test_a_partition_is_told_of_by_codes_that_clients_know(a, monkeypatch):
     topic = a.topic()
     [part] = parts_of(a.fetch([(topic, 0)])).values()
     assert part.error_code == errors.UNKNOWN_SERVER_ERROR
-    assert "there may be no more" in part.error_message
+    assert "which is the maximum" in part.error_message
 
 
 # Work of a turn

@@ -135,7 +135,7 @@ def test_before_a_login_little_is_kept(door, users):
     peer.send(connect(**USER))
     peer.give(bytes(100_000))
     assert peer.over
-    assert "before it was let in" in peer.session.closed
+    assert "before its login" in peer.session.closed
     users.logins.held[0]()
 
 

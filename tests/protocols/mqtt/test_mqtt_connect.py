@@ -126,7 +126,7 @@ def test_the_first_packet_is_a_connect(door, raw):
     peer = door.connect()
     peer.give(raw)
     assert (peer.got, peer.over) == (b"", True)
-    assert "no CONNECT" in peer.session.closed
+    assert "not a CONNECT" in peer.session.closed
 
 
 @pytest.mark.parametrize(

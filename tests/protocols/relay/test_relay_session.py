@@ -98,7 +98,7 @@ def test_a_node_that_is_frozen_is_noticed(open_, queue):
     open_.now += ANSWER_S
     open_.session.wake(open_.now)
     open_.node.run()
-    assert "has said nothing" in open_.session.closed
+    assert "has sent nothing" in open_.session.closed
     assert (queue.ready, queue.out, queue.subscriptions) == (1, 0, [])
 
 

@@ -204,7 +204,7 @@ def test_a_client_waits_for_so_many_keys_and_no_more():
     one, two = door.connect(), door.connect()
     begin(door, one, [b"BLPOP", *[b"k%d" % it for it in range(6000)], b"0"])
     door.finish()
-    assert one.wait(0).startswith(b"-ERR there is nothing, and more than 5000 keys")
+    assert one.wait(0).startswith(b"-ERR all keys are empty, and at most 5000 keys")
     two.ask("RPUSH", "k5999", "x")
     door.sync()
     begin(door, one, [b"BLPOP", *[b"k%d" % it for it in range(6000)], b"0"])

@@ -169,7 +169,7 @@ def test_who_follows_a_history_that_is_taken_away_is_cut_off():
         one.wait(0)
     assert one.session._client.following
     door.access.change([user("al", "pw", redis="on &other +@all")])
-    assert one.link.cut_for == "user 'al' may not listen to b'orders.eu' any more"
+    assert one.link.cut_for == "user 'al' may no longer listen to b'orders.eu'"
 
 
 def test_channels_without_a_history_never_wait(door):

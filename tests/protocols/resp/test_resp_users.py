@@ -316,7 +316,7 @@ def test_a_channel_that_is_taken_away_ends_who_hears_it(door):
     assert root.ask("ACL", "SETUSER", "al", "resetchannels", "&news.b") == OK
     gone = [it.link.cut_for for it in (by_name, by_pattern, apart)]
     assert gone == [
-        f"user 'al' may not listen to {it!r} any more" for it in (b"news.a", b"news.*", b"news.a")
+        f"user 'al' may no longer listen to {it!r}" for it in (b"news.a", b"news.*", b"news.a")
     ]
     assert quiet.link.cut_for is others.link.cut_for is None
     assert root.ask("PUBLISH", "news.b", "x") == b":1\r\n"
@@ -331,9 +331,9 @@ def test_a_rule_of_the_other_languages_ends_it_too(door):
     assert two.ask("SUBSCRIBE", "news.a").startswith(b"*3\r\n$9\r\nsubscribe")
     door.access.change([KeptRule("*", READ, CHANNEL, "news.a", allow=False)])
     assert one.link.cut_for is None
-    assert two.link.cut_for == "user 'al' may not listen to b'news.a' any more"
+    assert two.link.cut_for == "user 'al' may no longer listen to b'news.a'"
     door.access.change(forget=[rule])
-    assert one.link.cut_for == "user 'al' may not listen to b'sport' any more"
+    assert one.link.cut_for == "user 'al' may no longer listen to b'sport'"
 
 
 def test_what_may_be_published_is_seen_anew_after_each_change(door):
@@ -354,7 +354,7 @@ def test_the_first_user_ends_who_has_come_in_without_one():
     assert other.ask("PING") == b"+PONG\r\n"
     door.access.change([boss()])
     assert (
-        one.link.cut_for == other.link.cut_for == ("it has not logged in, and now there are users")
+        one.link.cut_for == other.link.cut_for == ("it has not logged in, although there are users")
     )
     assert door.connect().ask("PING") == NOAUTH
 
@@ -1011,7 +1011,7 @@ def test_a_long_name_is_not_told_whole():
     peer = door.log_in("al", "pw")
     peer.ask("SUBSCRIBE", "x" * 60_000)
     door.access.change(forget=[rule])
-    assert "may not listen to b'xxx" in peer.link.cut_for
+    assert "may no longer listen to b'xxx" in peer.link.cut_for
     assert len(peer.link.cut_for) < 400
 
 

@@ -344,7 +344,7 @@ class FarOwner:
     def _cancelled(self, message: messages.Cancelled) -> None:
         consumer = self._consumers.get(message.id)
         if consumer is None:
-            raise BrokenProtocol(f"it cancels what is no consumer: {message.id}")
+            raise BrokenProtocol(f"it cancels an unknown consumer: {message.id}")
         was_attached, of = consumer.attached, consumer.subscription
         self._woken.pop(consumer, None)
         self._detach(consumer)
@@ -363,7 +363,7 @@ class FarOwner:
 
     def _left(self, consumer: FarConsumer | None) -> None:
         if consumer is None:
-            raise BrokenProtocol("it ends what is no consumer")
+            raise BrokenProtocol("it ends an unknown consumer")
         consumer.left = True
         self._tidy(consumer)
 

@@ -135,4 +135,4 @@ def _bytes(text: str, what: str) -> bytes:
     try:
         return data(text)
     except UnicodeEncodeError:
-        raise Refused(f"a {what} that is no text: {text[:20]!r}") from None
+        raise Refused(f"a {what} must be text: {text[:20]!r}") from None

@@ -47,7 +47,7 @@ def name_in(found: str) -> bytes:
 def new_name(data: bytes) -> bytes:
     """The same of one that is to be made. Raises InvalidName, too, where AMQP could not say it."""
     if b"\r" in data or b"\n" in data:
-        raise InvalidName(f"a name with line ends ({text(data)[:20]!r}): AMQP clients can't say it")
+        raise InvalidName(f"a name with line ends ({text(data)[:20]!r}): AMQP clients can't use it")
     return name_of(data)
 
 
@@ -69,8 +69,8 @@ def message_of(
     if len(wanted.properties) > PROPERTIES_BYTES_MAX:
         raise Fault(
             BAD_REQUEST,
-            f"properties of {len(wanted.properties)} bytes: AMQP clients take "
-            f"{PROPERTIES_BYTES_MAX} at the most",
+            f"properties of {len(wanted.properties)} bytes: AMQP clients accept at most"
+            f" {PROPERTIES_BYTES_MAX}",
         )
     return wanted
 

@@ -170,12 +170,12 @@ def _meant(host: Within, ends: Binding, given: BindingRemove) -> Steps:
             same.append(it)
     if not same:
         raise NoneOfThatName(
-            f"no binding with key {given.key!r} and these arguments from exchange "
-            f"{given.source!r} to {given.kind} {given.destination!r}; list what there is"
+            f"no binding with key {given.key!r} and these arguments from exchange"
+            f" {given.source!r} to {given.kind} {given.destination!r}; list the bindings"
         )
     if len(same) > 1:
         raise Refused(
-            f"{len(same)} bindings look like this one: say which by its id, "
-            f"{' or '.join(binding_id(it) for it in same[:IDS_TOLD])}"
+            f"{len(same)} bindings look like this one: say the id of one,"
+            f" {' or '.join(binding_id(it) for it in same[:IDS_TOLD])}"
         )
     return same[0]

@@ -58,7 +58,7 @@ def list_(door: HttpDoor, call: Call) -> None:
     """Channels, then patterns, then sharded channels, each by name; ``kind``: of one kind alone."""
     kind = call.text("kind")
     if kind and kind not in KINDS:
-        raise Fault(BAD_REQUEST, f"kind={kind[:20]}: takes {', '.join(KINDS)}")
+        raise Fault(BAD_REQUEST, f"kind={kind[:20]}: must be one of {', '.join(KINDS)}")
     sees = None if call.rights.all else partial(_sees, call)
     show(door, call, _rows(door, kind), columns(door), partial(_row, door), sees)
 
@@ -206,8 +206,10 @@ def tailed(door: HttpDoor, call: Call) -> None:
         why = rules(call.who, READ, CHANNEL, name).why
         door.refusals.tell(call.who, READ, CHANNEL, name, why)
         what = f"{'channel' if channel else 'channels'} {name!r}"
-        raise Forbidden(f"{call.who.user or 'an anonymous client'} may not read {what}; ask for a "
-                        f"rule that says so")  # fmt: skip
+        raise Forbidden(
+            f"{call.who.user or 'an anonymous client'} may not read {what}; ask for a rule that"
+            " allows it"
+        )
 
     def begin() -> None:
         call.attempt(lambda: _begin(door, call, channel, pattern, allowed))

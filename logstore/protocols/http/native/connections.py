@@ -67,7 +67,7 @@ def list_(door: HttpDoor, call: Call) -> None:
     wanted = call.text("door")
     wanted = NAMES.get(wanted, wanted)
     if wanted and wanted not in door.figures.door_names:
-        raise Fault(BAD_REQUEST, f"door={wanted[:20]}: there is no such door")
+        raise Fault(BAD_REQUEST, f"door={wanted[:20]}: no door of this name")
     show(door, call, _rows(door, call, wanted), COLUMNS, partial(_shown, door))
 
 
@@ -106,7 +106,7 @@ def closed(door: HttpDoor, call: Call) -> None:
 def _found(door: HttpDoor, call: Call) -> Connection:
     text = call.word("id")
     if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_CHARS):
-        raise Fault(BAD_REQUEST, f"{text[:20]!r} is no number of a connection")
+        raise Fault(BAD_REQUEST, f"{text[:20]!r} is not the number of a connection")
     found = door.connections.connection(int(text))
     if found is None or found.gone:
         raise _unknown(int(text))

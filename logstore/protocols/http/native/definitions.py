@@ -28,7 +28,7 @@ def imported(door: HttpDoor, call: Call) -> None:
     """Have it there, or say what would come of it. Raises Fault, NoVhost, InvalidDefinitions."""
     said = call.text("dry_run") or "false"
     if said not in ("true", "false"):
-        raise Fault(BAD_REQUEST, f"dry_run={said[:20]}: takes true or false")
+        raise Fault(BAD_REQUEST, f"dry_run={said[:20]}: must be true or false")
     dry_run, vhost = said == "true", None
     if "vhost" in call.query:
         vhost = fields.text(call.queues.vhost(call.query["vhost"]).name)

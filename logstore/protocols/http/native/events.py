@@ -40,10 +40,10 @@ def begun(door: HttpDoor, call: Call) -> None:
     """Until the peer goes. Raises Fault."""
     view = call.text("view")
     if view not in VIEWS:
-        raise Fault(BAD_REQUEST, f"view={view[:20]}: takes {OVERVIEW}, or nothing")
+        raise Fault(BAD_REQUEST, f"view={view[:20]}: must be {OVERVIEW}, or left out")
     wanted = {it: _names(call, it) for it in LOOKS}
     if sum(map(len, wanted.values())) > NAMES_MAX:
-        raise Fault(BAD_REQUEST, f"{NAMES_MAX} names are the most that one stream tells of")
+        raise Fault(BAD_REQUEST, f"one stream can show at most {NAMES_MAX} names")
     vhost = name_text(call.query.get("vhost", fields.data(DEFAULT_VHOST)))
     stream = _Stream(door, call.rights, call.events(), view, wanted, vhost)
     door.news.add(stream, door.timer, door.slices)

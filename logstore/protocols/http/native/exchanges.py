@@ -103,7 +103,7 @@ def bindings(door: HttpDoor, call: Call) -> None:
     name, topology = host.exchange(_named(call)).name, host.vhost.topology
     end = call.text("end") or "source"
     if end not in ("source", "destination"):
-        raise Fault(BAD_REQUEST, f"end={end[:20]}: takes source or destination")
+        raise Fault(BAD_REQUEST, f"end={end[:20]}: must be source or destination")
     found = (
         topology.bindings_from(name) if end == "source"
         else topology.bindings_to(name, "exchange")

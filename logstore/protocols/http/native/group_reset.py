@@ -76,7 +76,9 @@ def _check(asked: GroupReset) -> None:
         needs = "takes a value" if takes_value else "takes no value"
         raise Fault(BAD_REQUEST, f"to {asked.to!r} {needs}")
     if (asked.to == "offsets") != (asked.offsets is not None):
-        raise Fault(BAD_REQUEST, "offsets are for to 'offsets', and it takes no others")
+        raise Fault(
+            BAD_REQUEST, "`offsets` can be used only with to='offsets', which accepts nothing else"
+        )
     if asked.offsets is not None and (asked.topics is not None or asked.partitions is not None):
         raise Fault(BAD_REQUEST, "offsets name their topics and partitions themselves")
 
@@ -120,8 +122,8 @@ def _logs(
 def _check_number(places: int) -> None:
     if places > PLACES_MAX:
         raise Refused(
-            f"a group is moved in {PLACES_MAX} partitions at once at the most: name some of the "
-            f"topics"
+            f"a group can be moved in at most {PLACES_MAX} partitions at once: name some of the"
+            " topics"
         )
 
 

@@ -234,7 +234,7 @@ def _order(call: Call) -> "Order":
         return "time"
     if text == "position":
         return "position"
-    raise Fault(BAD_REQUEST, f"order={text[:20]!r}: takes position or time")
+    raise Fault(BAD_REQUEST, f"order={text[:20]!r}: must be position or time")
 
 
 def _ms(call: Call, name: str) -> int | None:
@@ -243,7 +243,7 @@ def _ms(call: Call, name: str) -> int | None:
         return None
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= TIME_CHARS):
-        raise Fault(BAD_REQUEST, f"{name}={text[:20]}: takes ms since 1970")
+        raise Fault(BAD_REQUEST, f"{name}={text[:20]}: must be milliseconds since 1970")
     return int(text)
 
 
@@ -252,7 +252,7 @@ def _headers(call: Call) -> Mapping[str, str]:
     for given in call.many.get("header", ()):
         name, equals, value = fields.text(given).partition("=")
         if not equals:
-            raise Fault(BAD_REQUEST, f"header={name[:20]!r}: takes NAME=VALUE")
+            raise Fault(BAD_REQUEST, f"header={name[:20]!r}: must be NAME=VALUE")
         found[name] = value
     return found
 
@@ -263,12 +263,12 @@ def _wanted(
     from logstore.broker.queues.past import STATES, Wanted
 
     if only not in STATES:
-        raise Fault(BAD_REQUEST, f"only={only[:20]!r}: takes {', '.join(STATES)}")
+        raise Fault(BAD_REQUEST, f"only={only[:20]!r}: must be one of {', '.join(STATES)}")
     for it in (from_ms, to_ms):
         if it is not None and not -TIME_MAX <= it <= TIME_MAX:
             raise Fault(BAD_REQUEST, f"a time of {str(it)[:30]} ms is none that a message can have")
     if len(headers) > HEADERS_MAX:
-        raise Fault(BAD_REQUEST, f"{len(headers)} headers: takes {HEADERS_MAX} at the most")
+        raise Fault(BAD_REQUEST, f"{len(headers)} headers: at most {HEADERS_MAX} are allowed")
     return Wanted(STATES[only], from_ms, to_ms, tuple(headers.items()))
 
 
@@ -286,7 +286,7 @@ def replayed(door: HttpDoor, call: Call) -> None:
     into = _asked(lambda: replaying.into_of(given.into, given.key))
     queue = host.open_queue(call.names["name"])
     if not 1 <= given.limit <= REPLAYED_MAX:
-        raise Fault(BAD_REQUEST, f"limit={given.limit}: takes a number from 1 to {REPLAYED_MAX}")
+        raise Fault(BAD_REQUEST, f"limit={given.limit}: must be a number from 1 to {REPLAYED_MAX}")
     wanted = _wanted(given.only, given.headers, given.from_ms, given.to_ms)
     send = _target(door, call, host, into)
     spot = _spot(given.first)

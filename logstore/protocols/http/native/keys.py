@@ -109,9 +109,9 @@ def _asked(call: Call) -> Asked:
     """Raises Fault."""
     cursor, pattern, kind = call.text("cursor") or "0", call.query.get("pattern"), call.text("type")
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(CURSOR_MAX))):
-        raise Fault(BAD_REQUEST, f"cursor={cursor[:20]}: takes what the answer before has given")
+        raise Fault(BAD_REQUEST, f"cursor={cursor[:20]}: must be the cursor of the previous reply")
     if kind and kind not in KINDS:
-        raise Fault(BAD_REQUEST, f"type={kind[:20]}: takes {', '.join(KINDS)}")
+        raise Fault(BAD_REQUEST, f"type={kind[:20]}: must be one of {', '.join(KINDS)}")
     try:
         wanted = None if pattern in (None, b"", b"*") else Pattern(pattern)
     except InvalidName as error:

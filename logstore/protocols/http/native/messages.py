@@ -220,9 +220,9 @@ def fetched(door: HttpDoor, call: Call) -> None:
 
     host, given = within(door, call), asked(call, MessagesGet)
     if given.then not in ENDINGS:
-        raise Fault(BAD_REQUEST, f"then={given.then[:20]!r}: takes {', '.join(ENDINGS)}")
+        raise Fault(BAD_REQUEST, f"then={given.then[:20]!r}: must be one of {', '.join(ENDINGS)}")
     if not 1 <= given.count <= GET_MAX:
-        raise Fault(BAD_REQUEST, f"count={given.count}: takes a number from 1 to {GET_MAX}")
+        raise Fault(BAD_REQUEST, f"count={given.count}: must be a number from 1 to {GET_MAX}")
 
     def here(found: "Fetched") -> None:
         # Of what nobody waits for any more nothing is lost.
@@ -268,7 +268,7 @@ def moved(door: HttpDoor, call: Call) -> None:
         None if given.key is None else name_in(given.key),
     )
     if given.limit is not None and given.limit < 1:
-        raise Fault(BAD_REQUEST, f"limit={given.limit}: takes a number from 1")
+        raise Fault(BAD_REQUEST, f"limit={given.limit}: must be 1 or more")
     if given.dry_run:
         _would_move(call, host, name, target, given)
         return

@@ -74,5 +74,5 @@ def offset_given(given: str | int, what: str = "offset") -> int:
     """An offset in a request: digits, as a text or a number. Raises Fault."""
     text = str(given)
     if not (text.isascii() and text.isdigit() and len(text) <= OFFSET_DIGITS):
-        raise Fault(BAD_REQUEST, f"{what} {text[:SHOWN_CHARACTERS]!r}: takes digits, in a text")
+        raise Fault(BAD_REQUEST, f"{what} {text[:SHOWN_CHARACTERS]!r}: must be a string of digits")
     return int(text)

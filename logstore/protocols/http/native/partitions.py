@@ -36,7 +36,9 @@ class LogPlace(msgspec.Struct, forbid_unknown_fields=True):
     def start(self) -> Start:
         """Raises Fault."""
         if (self.offset is None) == (self.time_ms is None):
-            raise Fault(BAD_REQUEST, "a place in a log is an offset or a time_ms: say one of them")
+            raise Fault(
+                BAD_REQUEST, "a place in a log is an offset or a time_ms: say one of the two"
+            )
         if self.offset is not None:
             return offset_given(self.offset)
         assert self.time_ms is not None
@@ -46,7 +48,7 @@ class LogPlace(msgspec.Struct, forbid_unknown_fields=True):
 def moment(time_ms: int) -> datetime:
     """Raises Fault."""
     if not 0 <= time_ms <= TIME_MS_MAX:
-        raise Fault(BAD_REQUEST, f"time_ms {time_ms}: takes 0 to {TIME_MS_MAX}")
+        raise Fault(BAD_REQUEST, f"time_ms {time_ms}: must be 0 to {TIME_MS_MAX}")
     return _EPOCH + timedelta(milliseconds=time_ms)
 
 

@@ -87,7 +87,7 @@ def _numbers(call: Call, topic: Topic) -> Sequence[int] | None:
     given = call.text("partitions")
     numbers = [offset_given(it, "partition") for it in given.split(",")] if given else None
     if len(topic.partitions if numbers is None else numbers) > PARTITIONS_MAX:
-        raise Refused(f"{PARTITIONS_MAX} partitions are followed at the most: name some of them")
+        raise Refused(f"at most {PARTITIONS_MAX} partitions can be followed: name some of them")
     for number in numbers or ():
         topic.at_hand(number)
     return None if numbers is None else list(dict.fromkeys(numbers))
@@ -218,7 +218,7 @@ class _Tail:
         if self._door.topics.get(name) is not self._topic:
             return UnknownTopic(f"topic {name!r} was deleted", name)
         if not may_topic(self._door, self._call, READ, name):
-            return Forbidden(f"topic {name!r} may not be read any more")
+            return Forbidden(f"topic {name!r} may no longer be read")
         return None
 
     def _send(self, rows: Sequence[bytes], skipped: int = 0) -> None:

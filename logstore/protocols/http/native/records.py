@@ -130,7 +130,7 @@ def _header_name(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise Fault(BAD_REQUEST, "the name of a header is no text") from None
+        raise Fault(BAD_REQUEST, "the name of a header is not text") from None
     return name
 
 

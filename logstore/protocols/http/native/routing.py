@@ -62,7 +62,7 @@ def pictured(door: HttpDoor, call: Call) -> None:
 def _spot(text: str) -> "Spot":
     kind, colon, name = text.partition(":")
     if not colon or kind not in _KINDS:
-        raise Fault(BAD_REQUEST, f"focus={text[:30]}: takes exchange:NAME or queue:NAME")
+        raise Fault(BAD_REQUEST, f"focus={text[:30]}: must be exchange:NAME or queue:NAME")
     return _KINDS[kind], name_in(name)
 
 

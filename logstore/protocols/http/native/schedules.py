@@ -208,5 +208,7 @@ def _after(call: Call, count: int) -> Sequence[int] | None:
     if not text:
         return None
     if not _PLACE.fullmatch(text) or len(found := [int(it) for it in text.split("-")]) != count:
-        raise Fault(BAD_REQUEST, f"after={text[:60]}: takes what a list gave as its next")
+        raise Fault(
+            BAD_REQUEST, f"after={text[:60]}: must be the value of `next` in an earlier reply"
+        )
     return found

@@ -144,7 +144,7 @@ def _limit(given: RecordSearch) -> int:
     last = given.begin.last
     for what, number in (("limit", given.limit), ("last", last)):
         if number is not None and not 1 <= number <= LIMIT_MAX:
-            raise Fault(BAD_REQUEST, f"{what} {number}: takes 1 to {LIMIT_MAX}")
+            raise Fault(BAD_REQUEST, f"{what} {number}: must be 1 to {LIMIT_MAX}")
     if last is not None:
         return last if given.limit is None else min(last, given.limit)
     return LIMIT if given.limit is None else given.limit
@@ -157,7 +157,7 @@ def _positions(given: SearchFrom) -> tuple[dict[int, int], bool]:
     """Where a search goes on, and whether it goes backward. Raises Fault, Refused."""
     said = [it for it in (given.offset, given.time_ms, given.last, given.cursor) if it is not None]
     if len(said) > 1:
-        raise Fault(BAD_REQUEST, "from: say an offset, a time_ms, last or a cursor, and one alone")
+        raise Fault(BAD_REQUEST, "from: say exactly one of an offset, a time_ms, last or a cursor")
     if given.cursor is None:
         return {}, given.last is not None
     return cursor_given(given.cursor)
@@ -269,7 +269,7 @@ class _Run:
         if not isinstance(hits, LogstoreError) and not may_topic(
             self._door, self._call, READ, self._topic
         ):
-            hits = Forbidden(f"topic {self._topic!r} may not be read any more")
+            hits = Forbidden(f"topic {self._topic!r} may no longer be read")
         if isinstance(hits, LogstoreError):
             self._break_off(hits)
             return

@@ -57,8 +57,8 @@ def _let_in(door: HttpDoor, call: Call, who: Identity) -> None:
     permits = Permits(door.access, who)
     if not permits.is_let_in:
         raise Forbidden(
-            f"user '{who.user}' may not use this: it takes one of the tags "
-            f"{', '.join(sorted(LET_IN))}"
+            f"user '{who.user}' may not use this: it needs one of the tags"
+            f" {', '.join(sorted(LET_IN))}"
         )
     door.gate.told(who)
     door.let_out(cookies(call.headers))  # it has logged in again

@@ -73,7 +73,7 @@ def changed(door: HttpDoor, call: Call) -> None:
     name, asked = topic_of(door, call.word("name")).name, call.json(TopicSettingsChange)
     both = sorted(set(asked.set).intersection(asked.reset))
     if both:
-        raise Fault(BAD_REQUEST, f"{both[0]} is both set and reset: say one of them")
+        raise Fault(BAD_REQUEST, f"{both[0]} is both set and reset: say one of the two")
 
     def change() -> dict[str, Any]:
         before = door.topics.describe(name)

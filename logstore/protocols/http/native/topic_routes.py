@@ -117,7 +117,7 @@ def _start(given: TopicRouteMake) -> Start:
             return int(word)
         if word in _ENDS:
             return _ENDS[word]
-        raise Refused(f"start {word[:40]!r}: takes earliest, latest or an offset")
+        raise Refused(f"start {word[:40]!r}: must be earliest, latest or an offset")
     return _EPOCH + timedelta(milliseconds=min(max(given.start_ms, 0), 1 << 47))
 
 

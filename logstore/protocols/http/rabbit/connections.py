@@ -299,7 +299,7 @@ def closed_of_user(door: HttpDoor, call: Call) -> None:
 def _require_own(door: HttpDoor, call: Call, user: str) -> None:
     """Connections are this user's own, or, of an administrator, anybody's. Raises RabbitFault."""
     if not call.rights.all and user != call.who.user:
-        why = "it takes the tag administrator"
+        why = "it needs the tag administrator"
         door.refusals.tell(call.who, "close", "connections of", user, why)
         raise not_authorised()
 

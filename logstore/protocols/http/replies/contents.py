@@ -47,7 +47,7 @@ def pieces(whole: bytes) -> Iterator[bytes]:
 def given(text: str, encoding: str, what: str = "body") -> bytes:
     """The reverse: what a request's text stands for. Raises Fault."""
     if encoding not in (TEXT, BASE64):
-        raise Fault(BAD_REQUEST, f"encoding {encoding[:20]!r}: takes text or base64")
+        raise Fault(BAD_REQUEST, f"encoding {encoding[:20]!r}: must be text or base64")
     try:
         return text.encode() if encoding == TEXT else b64decode(text, validate=True)
     except (NotBase64, ValueError):  # half a character, too

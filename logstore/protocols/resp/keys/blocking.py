@@ -73,7 +73,7 @@ def wait(
         said = reply
         if said is None and not client.in_transaction:
             if len(keys) > KEYS_MAX:
-                raise Wrong(f"there is nothing, and more than {KEYS_MAX} keys can't be waited for")
+                raise Wrong(f"all keys are empty, and at most {KEYS_MAX} keys can be waited for")
             places = [(client.database, key) for key in keys]
             blocked = Blocked(client, kind, places, attempt, partial(alone, client))
             said = yield from _waiting(client, blocked, timeout_s)
