@@ -165,7 +165,7 @@ def _outcomes(job: "Job", data: DataDir, tell: "Tell") -> "Iterator[Outcome]":
         with data.open("read") as store:  # a reader names the topic that was meant, if it is none
             for topic in job.topics:
                 store.topic(topic)
-        say(f"done by {locked.owner}, which has the store open")
+        say(f"handed to {locked.owner}, which has the store open")
         yield from ask(Disk(), str(data.path), job, tell)
 
 

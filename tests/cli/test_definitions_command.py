@@ -83,8 +83,8 @@ def test_what_cannot_be_done_is_one_line(either, tmp_path):
     file.write_text(json.dumps({"queues": [{"name": "q", "vhost": "nowhere"}]}))
     either("queue", "declare", "q", "--argument", "x-max-length=5")
     for words, stdin, error in (
-        (("import", file), b"", "definitions: queues: there is no virtual host 'nowhere', nor is "
-         "there one in the definitions: nothing was changed"),
+        (("import", file), b"", "definitions: queues: virtual host 'nowhere' exists neither here "
+         "nor in the definitions: nothing was changed"),
         (("import", "-"), b"{", "definitions: not a JSON object: nothing was changed"),
         (("import", "-"), b'{"queues": [{"name": "q", "vhost": "/"}]}', "definitions: queues: "
          "queue 'q' already exists with x-max-length 5, not none; declare it as it is, or delete "

@@ -362,7 +362,7 @@ class TestRefused:
         for side in (source, target):
             fill(side, name)
         told = logstore("mirror", "--from", source.text, "--to", target.text, code=1).err
-        assert f"topic '{name}' has records in the target already" in told
+        assert f"topic '{name}' already has records in the target" in told
 
     def test_a_record_that_the_cluster_does_not_take_is_named(
         self, logstore, store_side, cluster_side, name

@@ -164,7 +164,7 @@ def test_others_write_to_the_copy(tmp_path):
 
 
 def test_a_target_with_records_of_its_own(tmp_path):
-    with pytest.raises(Refused, match="has records in the target already"):
+    with pytest.raises(Refused, match="already has records in the target"):
         run(ListSource(numbered(range(4))), ListTarget([b"mine"]), tmp_path)
 
 

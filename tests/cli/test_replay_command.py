@@ -95,7 +95,7 @@ def test_fast_forward(logstore, flights):
         (("flihgts",), 1, "'flihgts'"),
         (("flights", "--from", "noon"), 2, "'noon' is not a time"),
         (("flights", "--from", "2013-01-06", "--to", "2013-01-05"), 2, "--to is before --from"),
-        (("flights", "--into", "flights"), 2, "not replayed into itself"),
+        (("flights", "--into", "flights"), 2, "cannot be replayed into itself"),
         (("flights", "--into", "a b"), 1, "is not allowed"),
         (("flights", "--into-data", "x"), 2, "need --into"),
         (("flights", "--timestamps", "restamp"), 2, "need --into"),

@@ -205,7 +205,7 @@ def test_a_queue_from_which_nothing_comes_is_given_up(logstore, sides):
         for queue in ("stream", "single"):
             publish(source, *numbers(3), queue=queue)
             done = logstore(*words, "--queue", queue, "--give-up-after", "0.1", code=1)
-            assert f"nothing comes from queue '{queue}', where" in done.err
+            assert f"queue '{queue}' delivers nothing, although" in done.err
             assert done.err.count("\n") == 1
     assert (ready(source, "stream"), ready(source, "single"), ready(target)) == (3, 3, 0)
 
@@ -257,9 +257,10 @@ MISTAKES = {
     "no such vhost": (["--from", "FROM", "--to", "TO/none"], 1, "no virtual host 'none'"),
     "no queue there": (["--from", "FROM", "--to", "TO", "--to-queue", "none"], 1, "'none'"),
     "no exchange": (["--from", "FROM", "--to", "TO", "--to-exchange", "none"], 1, "'none'"),
-    "no server": (["--from", "FROM", "--to", "nothing"], 1, "nothing: no server has it"),
+    "no server": (["--from", "FROM", "--to", "nothing"], 1,
+                  "nothing: no server has this directory open"),
     "the same queue": (["--from", "FROM", "--to", "FROM"], 2, "are the same queue"),
-    "another scheme": (["--from", "http://x", "--to", "TO"], 2, "takes amqp://"),
+    "another scheme": (["--from", "http://x", "--to", "TO"], 2, "expected amqp://"),
     "both targets": (["--from", "FROM", "--to", "TO", "--to-queue", "a", "--to-exchange", "b"], 2,
                      "not both"),
     "a key of a queue": (["--from", "FROM", "--to", "TO", "--key", "k"], 2, "--to-exchange"),

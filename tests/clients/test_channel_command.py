@@ -195,7 +195,7 @@ def test_latest_is_what_there_is_without_a_place(keeping):
 def test_mistakes_are_one_line(server, tmp_path):
     assert "MESSAGE or --from-stdin" in run(server, "publish", "a", code=2)
     assert "is not HOST:PORT" in run(server, "list", "--server", "x", code=2)
-    assert "no server answers there" in run(server, "list", "--server", "127.0.0.1:1", code=1)
+    assert "can't connect to a server" in run(server, "list", "--server", "127.0.0.1:1", code=1)
     done = subprocess.run(
         [COMMAND, "channel", "list", "--data", tmp_path],
         capture_output=True,

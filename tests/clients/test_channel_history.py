@@ -187,7 +187,7 @@ def test_the_library_keeps_it_too(data):
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ('[[channel]]\npattern = "a"\n', InvalidSetting, "takes pattern"),
+        ('[[channel]]\npattern = "a"\n', InvalidSetting, "needs pattern"),
         ('[[channel]]\npattern = "a"\nhistory = "soon"\n', InvalidSetting, "'30m'"),
         ('[[channel]]\npatern = "a"\nhistory = "1h"\n', UnknownSetting, "did you mean pattern?"),
         ('[channel]\npattern = "a"\n', InvalidSetting, "list of tables"),

@@ -327,8 +327,9 @@ def test_a_port_in_use_names_its_setting(tmp_path):
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == (
-        f"logstore: 127.0.0.1:{port}: can't listen there: Address already in use; choose with "
-        f"--host (listen.host) and --resp-port (resp.port; -1: no door for Redis clients)\n"
+        f"logstore: 127.0.0.1:{port}: can't listen: Address already in use; choose "
+        f"another address with --host (listen.host) and --resp-port (resp.port; -1: no port for "
+        f"Redis clients)\n"
     )
 
 

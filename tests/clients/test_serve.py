@@ -42,13 +42,13 @@ def test_a_host_that_is_nobody_s_name_is_one_line(tmp_path):
     process = serve(tmp_path / "data", "a b", "--insecure")
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
-    assert "logstore: a b:9092: can't listen there: Name or service not known; " in errors
+    assert "logstore: a b:9092: can't listen: Name or service not known; " in errors
 
 
 def test_a_port_in_use_is_one_line_that_names_the_setting(start, tmp_path):
     port = start().endpoint[1]
     line = refused("--kafka-port", str(port), data=tmp_path / "other")
-    assert f"127.0.0.1:{port}: can't listen there: Address already in use" in line
+    assert f"127.0.0.1:{port}: can't listen: Address already in use" in line
     assert "kafka.port" in line
 
 
@@ -128,7 +128,7 @@ def test_a_port_that_was_asked_for_and_is_in_use_is_an_error_though_it_is_the_de
     assert (process.returncode, out) == (1, "")
     (line,) = told(errors)
     assert line.startswith(
-        f"logstore: {address}:{port}: can't listen there: Address already in use; choose with "
+        f"logstore: {address}:{port}: can't listen: Address already in use; choose "
     )
     assert f"--{door}-port ({door}.port" in line
 

@@ -118,8 +118,8 @@ def test_all_of_a_rabbitmq_is_taken(store):
         "for it is not here",
         "queue 'amq.gen-x' is left out: its name is the server's to give",
         "'unheard' means nothing here, and is left out",
-        "the binding from 'x' to queue 'gone' of virtual host 'shop' is left out: there is no "
-        "queue 'gone'",
+        "the binding from 'x' to queue 'gone' of virtual host 'shop' is left out: queue "
+        "'gone' does not exist",
     ]
     shop = store.queue("q1", vhost="shop")
     assert [it.key for it in shop.bindings() if it.source] == ["a.#", ""]
@@ -211,7 +211,7 @@ CONTRADICTIONS = [
     ({"queues": [queue("fed", arguments={"x-queue-type": "stream"})],
       "bindings": [binding("x", "fed")]}, "exchange 'x' -> topic fed"),
     ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]},
-     "delayed records of 'w'"),
+     "is where records of 'w' wait"),
     ({"policies": [policy("alt", pattern="^x$", alternate_exchange="into")]},
      "topic fed -> exchange 'x' -> exchange 'into' -> topic fed"),
     ({"exchanges": [exchange("y")], "bindings": [binding("x", "y", kind="exchange")],

@@ -69,7 +69,7 @@ def test_the_file_and_the_environment_take_them(tmp_path, monkeypatch):
         (
             "topic.retention.ms",
             "7 days",
-            "ms, or a number with a unit, such as 90s, 1h or 7d (drop",
+            "ms, or a number with a unit, such as 90s, 1h or 7d (age",
         ),
         ("topic.segment.bytes", "10mb", "such as 512KiB or 10MB (MB: 10^6, MiB: 2^20)"),
         ("topic.segment.bytes", "9TB", "topic.segment.bytes=9000000000000: must be a whole number"),

@@ -66,7 +66,7 @@ def test_a_file_is_made_where_there_is_none(tmp_path):
 def test_what_would_not_stand_is_refused_in_one_line(tmp_path):
     file = tmp_path / "logstore.toml"
     environment = {"LOGSTORE_RESP_MAXMEMORY_BYTES": "5"}
-    with pytest.raises(Refused, match="environment LOGSTORE_RESP_MAXMEMORY_BYTES, and not by"):
+    with pytest.raises(Refused, match="environment LOGSTORE_RESP_MAXMEMORY_BYTES, not by"):
         keep(file, {"resp.maxmemory.bytes": "6"}, environment)
     with pytest.raises(InvalidSetting, match=r"resp\.maxclients=0: takes"):
         keep(file, {"resp.maxclients": "0"}, {})

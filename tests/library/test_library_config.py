@@ -123,7 +123,9 @@ def test_replicas_are_named_as_kafka_names_them(name):
     assert parse(name, field, "0:1, 12:345") == ("0:1", "12:345")
     assert (parse(name, field, "*"), parse(name, field, "")) == (("*",), ())
     for text in ("0", "0:", "a:b", "0:1,,1:1", "0:-1", "**"):
-        with pytest.raises(InvalidSetting, match="takes a comma-separated list of partition:node"):
+        with pytest.raises(
+            InvalidSetting, match="must be a comma-separated list of partition:node"
+        ):
             parse(name, field, text)
 
 
@@ -149,7 +151,9 @@ def test_hosts_are_names_without_ports():
     assert parse("http.hosts", field, "a.example, b") == ("a.example", "b")
     assert parse("http.hosts", field, "") == ()
     for text in ("a,,b", ",", "http://a", "a b", "a/b"):
-        with pytest.raises(InvalidSetting, match=r"takes a comma-separated list of host\.example"):
+        with pytest.raises(
+            InvalidSetting, match=r"must be a comma-separated list of host\.example"
+        ):
             parse("http.hosts", field, text)
 
 
@@ -165,7 +169,7 @@ def test_names_are_any_and_may_be_none(name):
     assert parse(name, field, "audit, billing,audit") == ("audit", "billing")
     assert parse(name, field, " ") == ()
     for text in ("a,,b", ",", "a,"):
-        with pytest.raises(InvalidSetting, match="takes a comma-separated list of names"):
+        with pytest.raises(InvalidSetting, match="must be a comma-separated list of names"):
             parse(name, field, text)
 
 
@@ -361,9 +365,9 @@ def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypat
             InvalidSetting,
             r"topic\.segment\.bytes=1: must be .* from 14",
         ),
-        ('num.partitions = "x"', InvalidSetting, r"num\.partitions=x: takes"),
-        ("num.partitions = 1.5", InvalidSetting, r"num\.partitions=1\.5: takes"),
-        ("num.partitions = true", InvalidSetting, r"num\.partitions=true: takes"),
+        ('num.partitions = "x"', InvalidSetting, r"num\.partitions=x: must be"),
+        ("num.partitions = 1.5", InvalidSetting, r"num\.partitions=1\.5: must be"),
+        ("num.partitions = true", InvalidSetting, r"num\.partitions=true: must be"),
         ("num.partitions = 1979-05-27", InvalidSetting, r"must be a whole number"),
         ("num.partitions = [[1], 2]", InvalidSetting, r"must be a whole number"),
         ("not TOML", InvalidSetting, r"logstore\.toml: not TOML: "),

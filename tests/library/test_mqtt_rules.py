@@ -36,7 +36,7 @@ def test_the_rules_keep_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ('[[mqtt]]\npattern = "a/#"\n', InvalidSetting, "takes pattern"),
+        ('[[mqtt]]\npattern = "a/#"\n', InvalidSetting, "needs pattern"),
         ('[[mqtt]]\npattern = "a/#/b"\ntopic = "t"\n', InvalidSetting, "topic filter"),
         ('[[mqtt]]\npattern = "a+"\ntopic = "t"\n', InvalidSetting, "topic filter"),
         ('[[mqtt]]\npattern = "a/b#"\ntopic = "t"\n', InvalidSetting, "topic filter"),

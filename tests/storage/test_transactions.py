@@ -181,7 +181,9 @@ def test_an_index_that_lacks_something_is_made_anew_at_a_start(store, damage, cr
     damage(store.segment(ending=".txnindex"))
     log = a_log(store)
     if damage is damage_entry:
-        with pytest.raises(CorruptBatch, match=r"0\.txnindex: entry 0 is no aborted tr.*: remove"):
+        with pytest.raises(
+            CorruptBatch, match=r"0\.txnindex: entry 0 is not an aborted tr.*: remove"
+        ):
             log.aborted(0, log.safe)
         store.close()
         damage_nothing(store.segment(ending=".txnindex"))
@@ -352,7 +354,7 @@ def test_verify_finds_an_index_that_is_none(store):
     [report] = verify(directory)
     [finding] = report.findings
     assert finding.path.endswith(".txnindex")
-    assert finding.message.startswith("entry 0 is no aborted transaction: remove the file")
+    assert finding.message.startswith("entry 0 is not an aborted transaction: remove the file")
 
 
 def messages(store):

@@ -734,8 +734,8 @@ def test_a_tag_that_is_missing_is_told(caplog):
     house = House()
     assert house.status("/all", basic("mon")) == 403
     assert house.status("/any", basic("none")) == 403
-    assert "User:mon from 192.0.2.1: GET path /all: refused: it takes the tag admin" in caplog.text
-    assert "User:none from 192.0.2.1: GET path /any: refused: it takes the tag man" in caplog.text
+    assert "User:mon from 192.0.2.1: GET path /all: refused: it needs the tag admin" in caplog.text
+    assert "User:none from 192.0.2.1: GET path /any: refused: it needs the tag man" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_message_is_cancelled_once(api, node):
             "must be the value of `next` in an earlier reply",
         ),
         ("GET", "exchanges/later/schedule?limit=0", 400, "must be a number from 1 to 500"),
-        ("DELETE", "exchanges/later/schedule/x", 400, "takes digits"),
+        ("DELETE", "exchanges/later/schedule/x", 400, "must be a string of digits"),
         ("DELETE", "exchanges/later/schedule/" + "9" * 19, 404, "no message waits"),
         ("GET", "topics/none/schedule", 404, "no topic 'none'"),
     ],

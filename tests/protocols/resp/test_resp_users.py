@@ -354,7 +354,9 @@ def test_the_first_user_ends_who_has_come_in_without_one():
     assert other.ask("PING") == b"+PONG\r\n"
     door.access.change([boss()])
     assert (
-        one.link.cut_for == other.link.cut_for == ("it has not logged in, although there are users")
+        one.link.cut_for
+        == other.link.cut_for
+        == ("it has not logged in, although there are users now")
     )
     assert door.connect().ask("PING") == NOAUTH
 
