@@ -261,7 +261,7 @@ def test_a_server_without_this_door_is_named(logstore, data, start_serving):
     server = start_serving(data, amqp_port=-1)
     told = logstore("queue", "declare", "q", code=1).err
     assert told.startswith(f"logstore: {data}: its server, pid {server.process.pid} (")
-    assert "no door for RabbitMQ clients" in told
+    assert "accepts no RabbitMQ clients" in told
     assert "--amqp-port (amqp.port)" in told
     assert len(told.splitlines()) == 1
     assert "amq.topic" in logstore("exchange", "list").out  # by the directory's socket
