@@ -13,33 +13,33 @@
     │   ├── TooManyPartitions       more than partitions.max in all
     │   ├── UnknownPartition        the topic has fewer partitions
     │   ├── GroupBusy               the group has members, so that can't be done
-    │   ├── Fenced                  a consumer that was away too long: others have its partitions
-    │   ├── FellBehind              a listener that left too much unread, and was cut off
+    │   ├── Fenced                  a consumer was silent too long: others have its partitions
+    │   ├── FellBehind              a listener left too much unread, and was cut off
     │   ├── OffsetOutOfRange
-    │   │   ├── OffsetBelowStart    those records were trimmed away
+    │   │   ├── OffsetBelowStart    these records were trimmed
     │   │   └── OffsetAboveEnd      no record has that offset yet
-    │   ├── InvalidRecord           a record that its topic does not take
+    │   ├── InvalidRecord           a record that its topic does not accept
     │   │   ├── RecordTooLarge          over max.message.bytes
     │   │   └── InvalidTimestamp        outside message.timestamp.before/after.max.ms
-    │   ├── NotWaiting              it was delivered before, or cancelled
+    │   ├── NotWaiting              already delivered, or cancelled
     │   ├── OutOfSequence           an idempotent producer's batch is not its next one
     │   ├── OfEndedTransaction      a batch has the sequence of one of a transaction that has ended
     │   ├── FencedProducer          a newer epoch of the producer has written
     │   │   └── Superseded              a newer connection speaks for its transactional id
     │   ├── UnknownProducer         the store has not given the producer its id
-    │   ├── InvalidTransactionState what was asked does not fit the state of the transaction
-    │   │   └── TransactionAbortable    the same, but it can be aborted, and begun anew
-    │   ├── ConcurrentTransactions  the one before is not finished: try again
-    │   ├── TransactionTooLarge     it holds more than one may
+    │   ├── InvalidTransactionState the request does not fit the transaction's state
+    │   │   └── TransactionAbortable    as above, but it can be aborted and started again
+    │   ├── ConcurrentTransactions  the previous one is not finished: try again
+    │   ├── TransactionTooLarge     it exceeds the maximum size
     │   ├── InvalidTransactionTimeout   outside 1 ms to transaction.max.timeout.ms
-    │   ├── CoordinatorLoading      what is known of transactions is being read: ask again
-    │   ├── NotOwned                no node of a cluster, or another one, has what is asked for
-    │   ├── InvalidRecordState      a record of a share group that the member does not have
-    │   ├── ShareSessionNotFound    a share session that is no more
-    │   ├── InvalidShareSessionEpoch    its request is not the one that comes next
-    │   ├── TooManyShareSessions    there are as many as there may be
+    │   ├── CoordinatorLoading      transactions are being read: try again
+    │   ├── NotOwned                another node of the cluster, or none, owns the object
+    │   ├── InvalidRecordState      a record that the member of a share group does not hold
+    │   ├── ShareSessionNotFound    a share session that no longer exists
+    │   ├── InvalidShareSessionEpoch    a request is not the next of its session
+    │   ├── TooManyShareSessions    the maximum is open
     │   ├── UnknownSetting          no setting has that name
-    │   ├── InvalidSetting          a value that the setting does not take
+    │   ├── InvalidSetting          a value that the setting does not accept
     │   ├── NotAStore               the directory holds no store
     │   ├── StoreLocked             another process writes this store
     │   ├── SchemaTooNew            written by a newer logstore
@@ -49,14 +49,14 @@
     ├── BrokenProtocol          the peer sent what its protocol does not allow
     ├── Damaged                 what is on disk is not what was written
     │   ├── CorruptBatch            a record batch fails its own checks
-    │   │   └── OpensTooLarge           it holds more, decompressed, than is opened
+    │   │   └── OpensTooLarge           it exceeds the reader's maximum
     │   └── CorruptStore            the catalogue or a directory is not as it should be
     └── Failed                  the machine could not do it
         ├── StorageFull             no space left; nothing was written
-        │   └── ClusterBehind           a cluster takes no more for now
-        ├── LogFailed               a write or sync failed for good: the log takes no more appends
-        └── ClusterUnreachable      a broker of a cluster does not answer
-            └── NotSpoken               it does not know what is asked, in no version known here
+        │   └── ClusterBehind           a cluster accepts no more for now
+        ├── LogFailed               a write or sync failed for good: the log accepts no more appends
+        └── ClusterUnreachable      a broker of a cluster does not reply
+            └── NotSpoken               it does not support the request
 
 A message is one line: what happened, to what (name, offset, file), what to do.
 TypeError and ValueError say that the calling code is wrong. Any other exception is a bug.
@@ -69,7 +69,7 @@ from logstore.printable import printable
 
 
 class LogstoreError(Exception):
-    """The root: catch it to catch all that logstore raises on purpose."""
+    """The root of all errors that logstore raises on purpose."""
 
     def __str__(self) -> str:
         # Paths, commands and values come from outside; none may break the line or the terminal.
@@ -85,11 +85,11 @@ class InvalidName(Refused):
 
 
 class Forbidden(Refused):
-    """The user that one has logged in as may not do this."""
+    """The user that is logged in may not do this."""
 
 
 class NoneOfThatName(Refused):
-    """Nothing has the name that was looked for."""
+    """No object has the name that was looked for."""
 
     def __init__(self, message: str, name: str = "") -> None:
         """``name``: what was looked for; "" where the message alone says it."""
@@ -126,22 +126,22 @@ class UserExists(Refused):
 
 
 class NotOwned(Refused):
-    """Another node of the cluster has it now, or none has; ask again."""
+    """Another node of the cluster, or none, owns the object now; ask again."""
 
 
 class GroupBusy(Refused):
-    """The group has members, or members of another kind; the message says who they are."""
+    """The group has members, or members of another kind; the message names them."""
 
 
 class Fenced(Refused):
-    """A consumer was away longer than its session, and its partitions went to others.
+    """A consumer was silent longer than its session, so its partitions were assigned to others.
 
-    What it had not committed comes again, to whoever has them.
+    Records without a committed offset are delivered again, to the new owners of the partitions.
     """
 
 
 class FellBehind(Refused):
-    """A listener of channels left too much unread, and was cut off; the rest is lost to it."""
+    """A listener of channels left too much unread and was cut off; it misses later messages."""
 
 
 class OffsetOutOfRange(Refused):
@@ -157,14 +157,14 @@ class OffsetAboveEnd(OffsetOutOfRange):
 
 
 class NotWaiting(Refused):
-    """A record or message that was to be cancelled does not wait, any more."""
+    """A record or message that was to be cancelled is no longer delayed."""
 
 
 class InvalidRecord(Refused):
-    """A record that its topic does not take; of many, ``index`` says which.
+    """A record that its topic does not accept; ``index`` is its place among several.
 
-    ``faults``: of a batch, the places of the records that are at fault, each with a reason; None
-    where there are so many that only the first are given one. Empty: it is the batch itself.
+    ``faults``: the places of the faulty records of a batch, each with a reason, or None beyond the
+    first few. Empty: the batch itself is faulty.
     """
 
     def __init__(
@@ -184,18 +184,19 @@ class InvalidTimestamp(InvalidRecord):
 
 
 class OutOfSequence(Refused):
-    """An idempotent producer's batch is not the one that comes next."""
+    """An idempotent producer's batch is not the next one in its sequence."""
 
 
 class OfEndedTransaction(Refused):
-    """A batch has the sequence of one that its producer has sent in a transaction before.
+    """A batch has the sequence number of one that its producer sent in an earlier transaction.
 
-    It may be another one: a producer that was not told of the first may number anew after an abort.
+    It may be a different batch: after an abort, a producer that never saw the reply to the first
+    one may use its number again.
     """
 
 
 class TransactionTooLarge(Refused):
-    """A transaction of the library holds more than one may: nothing of it has happened."""
+    """A transaction of the library exceeds the maximum size; nothing of it took effect."""
 
 
 class FencedProducer(Refused):
@@ -203,9 +204,10 @@ class FencedProducer(Refused):
 
 
 class Superseded(FencedProducer):
-    """The request came by an older connection than the newest one for its transactional id.
+    """The request came over an older connection than the newest one for its transactional id.
 
-    It was sent before what the newer one has asked for, so it is not done, and is to end.
+    It was sent before the requests of the newer connection, so it is not executed and the
+    connection ends.
     """
 
 
@@ -214,39 +216,39 @@ class UnknownProducer(Refused):
 
 
 class InvalidTransactionState(Refused):
-    """What was asked of a transaction does not fit the state that it has."""
+    """The request does not fit the state of the transaction."""
 
 
 class TransactionAbortable(InvalidTransactionState):
-    """The same, but the producer may abort the transaction and begin anew (KIP-890)."""
+    """As above, but the producer may abort the transaction and start a new one (KIP-890)."""
 
 
 class ConcurrentTransactions(Refused):
-    """The transaction before is not finished, or too many are open: the same may be asked again."""
+    """The previous transaction is not finished, or too many are open; try again."""
 
 
 class CoordinatorLoading(Refused):
-    """What the store knows of transactions is still being read: the same may be asked again."""
+    """The store is still reading its transactions; the request may be repeated."""
 
 
 class InvalidTransactionTimeout(Refused):
-    """A time for transactions that is not positive, or above transaction.max.timeout.ms."""
+    """A transaction timeout that is not positive, or above transaction.max.timeout.ms."""
 
 
 class InvalidRecordState(Refused):
-    """A member of a share group acknowledges a record that it does not have, any more."""
+    """A member of a share group acknowledges a record that it does not hold, or no longer holds."""
 
 
 class ShareSessionNotFound(Refused):
-    """A member of a share group goes on with a session that it has not, any more."""
+    """A member of a share group continues a session that no longer exists."""
 
 
 class InvalidShareSessionEpoch(Refused):
-    """A request of a share session is not the one that comes next in it."""
+    """A request is not the next one of its share session."""
 
 
 class TooManyShareSessions(Refused):
-    """Members of share groups have as many sessions as there may be."""
+    """The maximum number of share sessions is open."""
 
 
 class UnknownSetting(Refused):
@@ -254,7 +256,7 @@ class UnknownSetting(Refused):
 
 
 class InvalidSetting(Refused):
-    """A value that the setting does not take; the message says what it takes."""
+    """A value that the setting does not accept; the message says which it accepts."""
 
 
 class NotAStore(Refused):
@@ -264,7 +266,7 @@ class NotAStore(Refused):
 class StoreLocked(Refused):
     """Another process writes this store; the message gives its pid and command.
 
-    ``owner``: that process; None where it had gone again.
+    ``owner``: that process; None if it has ended meanwhile.
     """
 
     def __init__(self, message: str = "", owner: Owner | None = None) -> None:
@@ -277,15 +279,15 @@ class SchemaTooNew(Refused):
 
 
 class ReadOnly(Refused):
-    """A write was asked of a store that can only be read."""
+    """A write to a store that can only be read."""
 
 
 class Closed(Refused):
-    """The store, producer or consumer was closed before."""
+    """The store, producer or consumer is already closed."""
 
 
 class Forked(Closed):
-    """Used in a fork of the process that opened it. There it goes on as before."""
+    """Used in a fork of the process that opened it; it still works in that process."""
 
 
 class BrokenProtocol(LogstoreError):
@@ -301,7 +303,7 @@ class CorruptBatch(Damaged):
 
 
 class OpensTooLarge(CorruptBatch):
-    """A batch, or a record in it, that is larger, decompressed, than whoever reads it opens."""
+    """A batch, or a record in it, that exceeds the reader's maximum when decompressed."""
 
 
 class CorruptStore(Damaged):
@@ -313,20 +315,20 @@ class Failed(LogstoreError):
 
 
 class ClusterUnreachable(Failed):
-    """A broker of the cluster does not answer, or not in a way that is understood here."""
+    """A broker of the cluster does not reply, or sends a reply that is not understood."""
 
 
 class NotSpoken(ClusterUnreachable):
-    """It does not know what it is asked for, or in no version that is known here."""
+    """A broker does not support the request, or in no version that is known here."""
 
 
 class StorageFull(Failed):
-    """No space is left; nothing of the append was kept."""
+    """No space is left; nothing of the append was stored."""
 
 
 class ClusterBehind(StorageFull):
-    """The cluster has not acknowledged what was appended before, and no more is held here."""
+    """The cluster has not acknowledged earlier appends, and no more are held in memory."""
 
 
 class LogFailed(Failed):
-    """A write or sync failed for good: this log takes no more appends until it is opened anew."""
+    """A write or sync failed for good: this log accepts no appends until it is opened again."""

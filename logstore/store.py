@@ -87,7 +87,7 @@ _EXCHANGE: Final = "name of an exchange"
 
 
 class Store:
-    """Topics and groups of one data directory. Made by ``logstore.open``; any thread may use it."""
+    """Topics and groups of one data directory, as returned by ``logstore.open``. Thread-safe."""
 
     def __init__(
         self,
@@ -159,10 +159,7 @@ class Store:
         return self._directory.config
 
     def internals(self) -> Internals:
-        """What is below, for who wires a node or a mirror: no promise to anyone else.
-
-        Raises Closed.
-        """
+        """The layers below, for nodes and mirrors; not a stable interface. Raises Closed."""
         return Internals(
             self._open(), self._topics, self._channels, self._upkeep.desk, self._store_queues,
             self._upkeep.doing, self._deduplication, self._consumer, self._listener,
@@ -173,10 +170,11 @@ class Store:
         return self._directory
 
     def close(self) -> None:
-        """Sync everything and let go of the directory. Raises LogFailed where a sync fails.
+        """Sync everything and release the directory. Raises LogFailed if a sync fails.
 
-        Producers still open are flushed. Consumers still open leave their groups; the record that
-        one handed out last is not done. In a fork of the process that opened it nothing happens.
+        Open producers are flushed. Open consumers leave their groups; the record that a consumer
+        returned last does not count as done. In a fork of the process that opened the store,
+        nothing happens.
         """
         closings = self._handles.shut()
         if closings is None:
@@ -218,7 +216,7 @@ class Store:
         return list(self._open_topics().names())
 
     def topic(self, name: str) -> Topic:
-        """Its logs are opened as they are used. Raises UnknownTopic, InvalidName."""
+        """A topic; its logs are opened at their first use. Raises UnknownTopic, InvalidName."""
         return self._open_topics().topic(name)
 
     def _open_topics(self) -> OpenTopics:
@@ -257,7 +255,7 @@ class Store:
         partitions: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Topic:
-        """Durable on return. ``settings``: Kafka's names, values as text.
+        """Create a topic; durable on return. ``settings``: Kafka's names, values as text.
 
         Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, ReadOnly, StorageFull.
         """
@@ -272,9 +270,9 @@ class Store:
     ) -> Topic:
         """Set settings, ``reset`` others to their default, add partitions; durable on return.
 
-        More partitions send keys elsewhere: records that have a key are no longer all in the
-        partition that new ones go to. Raises UnknownTopic, UnknownSetting, InvalidSetting,
-        Refused for fewer partitions, ReadOnly.
+        Adding partitions changes the partition of keys: older records of a key may be in another
+        partition than newer ones. Raises UnknownTopic, UnknownSetting, InvalidSetting, Refused for
+        fewer partitions, ReadOnly.
         """
         topic = self._open_topics().alter(name, settings or {}, reset, partitions)
         if settings or reset:
@@ -284,15 +282,15 @@ class Store:
         return topic
 
     def delete_topic(self, name: str) -> None:
-        """The topic, its records, and what groups have committed in it. Raises UnknownTopic.
+        """Delete a topic with its records and the offsets committed in it. Raises UnknownTopic.
 
-        Files that can't be removed are nobody else's concern: ``leftovers`` names them.
+        ``leftovers`` names files that could not be removed.
         """
         self._open_topics().delete(name)
         self._did("topic", f"deleted {name}")
 
     def leftovers(self) -> list[str]:
-        """What could not be removed of deleted topics, by its path, and why; tried again."""
+        """Paths of deleted topics' files that can't be removed, with the reason; tries again."""
         return list(map(str, self._open().leftovers()))
 
     def describe_topic(self, name: str) -> list[Chosen]:
@@ -300,7 +298,7 @@ class Store:
         return self._open_topics().describe(name)
 
     def sizes(self, name: str) -> list[LogSize]:
-        """How much each partition holds."""
+        """The size of each partition."""
         return self._open_topics().sizes(name)
 
     # What waits for its time
@@ -312,10 +310,11 @@ class Store:
         after: tuple[int, int, int] | None = None,
         most: int = 100,
     ) -> "Iterator[Scheduled]":
-        """The records that wait for a topic with ``delivery.schedule=true``, as they will come.
+        """The delayed records of a topic with ``delivery.schedule=true``, in the order they are
+        due.
 
-        ``most`` of them; ``after``: due (ms), partition and offset of the one before the first.
-        A record is listed a moment after it was appended. Raises UnknownTopic.
+        At most ``most`` of them; ``after``: the due time (ms), partition and offset after which to
+        start. A record is listed a moment after its append. Raises UnknownTopic.
         """
         return self._listed(topic, after, most)
 
@@ -330,10 +329,10 @@ class Store:
         return listed(self._topics, table.environment, topic, after, most)
 
     def cancel(self, topic: str, partition: int, offset: int) -> None:
-        """Have a record that waits not come: the one at this offset of the companion.
+        """Cancel the delayed record at this offset of the companion topic. Durable on return.
 
-        Durable on return. Raises NotWaiting where it has come, or was cancelled, UnknownTopic,
-        UnknownPartition, ReadOnly.
+        Raises NotWaiting if the record was delivered or cancelled, UnknownTopic, UnknownPartition,
+        ReadOnly.
         """
         self._cancel(topic, partition, offset)
         self._did("records", f"cancelled {topic}-{partition} at {offset}")
@@ -367,35 +366,36 @@ class Store:
         isolation: Isolation = "committed",
         end: Start | None = None,
     ) -> Consumer:
-        """Reads ``topics`` (of each: ``partitions``, or all) from ``start``.
+        """A consumer of ``topics`` (all partitions of each, or ``partitions``) from ``start``.
 
-        Consumers of one group, in this process or others, share the partitions.
+        Consumers of one group, in this process or others, share the partitions. ``start``: one
+        place for all partitions, or an offset for each (topic, partition); partitions without one
+        are read from their beginning. A consumer with a group continues where the group committed;
+        ``start`` applies only to partitions without a committed offset. Without ``follow``,
+        iteration stops at the end of the partitions.
 
-        ``start``: one for all, or an offset for each (topic, partition); those not named there
-        begin at their start. With a group: from where it committed; ``start`` counts where it has
-        not. Without ``follow`` it ends at the end of what is there.
+        ``auto_commit``: a member of a group commits the offsets of finished records every
+        ``consumer.commit.ms`` and when it is closed. Before each commit, everything sent to this
+        store's producers is synced, so that no record counts as read before the records made from
+        it are safe. False: only ``commit`` commits.
 
-        ``auto_commit``: a member of a group commits what is done every ``consumer.commit.ms`` and
-        at its end. Before each commit all that was sent to this store's producers is synced, so
-        that no record counts as read before what was made of it is safe. False: only ``commit``
-        commits.
+        ``on_damage``: the treatment of a batch that can't be read. ``"stop"``: the partition is not
+        read further, and CorruptBatch is raised when the other partitions have no more records.
+        ``"skip"``: the batch is skipped, and a line is logged. A function is called with the
+        CorruptBatch, and the batch is skipped.
 
-        ``on_damage``: what becomes of a batch that can't be read. ``"stop"``: its partition goes no
-        further, and CorruptBatch is raised once the others have nothing more. ``"skip"``: it is
-        passed over, and a line is logged. A function is called with the CorruptBatch, likewise.
+        ``on_out_of_range``: the treatment of a partition whose log no longer has the group's offset
+        or the next record to read. ``"stop"``: OffsetOutOfRange is raised. ``"earliest"``,
+        ``"latest"``: reading continues there, and a line is logged.
 
-        ``on_out_of_range``: what becomes of a partition where the group's offset, or what was to be
-        read next, is not in the log any more. ``"stop"``: OffsetOutOfRange is raised.
-        ``"earliest"``, ``"latest"``: it goes on there, and a line is logged.
-
-        ``isolation``: ``"committed"`` leaves out what aborted transactions have written, and waits
-        for those that are open (KIP-98); with ``"uncommitted"`` all comes as it stands there.
+        ``isolation``: ``"committed"`` leaves out records of aborted transactions and waits for open
+        transactions (KIP-98); ``"uncommitted"`` returns every record.
 
         ``end``: each partition is read up to this offset, or up to its first record of this time or
         later, without that record. Not with ``follow``.
 
         Raises UnknownTopic, UnknownPartition, InvalidName, OffsetBelowStart, OffsetAboveEnd;
-        GroupBusy where clients of a server consume as the group.
+        GroupBusy if clients of a server consume as the group.
         """
         wish = Wish(
             topics, partitions, group, start, follow, on_damage, on_out_of_range, auto_commit,
@@ -416,23 +416,22 @@ class Store:
         isolation: Isolation | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> "ShareConsumer":
-        """Reads ``topics`` as a member of a share group (KIP-932): records are given one by one.
+        """A member of a share group (KIP-932) that reads ``topics``; records are shared one by one.
 
-        Each record is this consumer's for a while (share.record.lock.duration.ms), and then
-        accepted, rejected, or given to any of the group once more; up to
-        share.delivery.count.limit times. Only in the process that writes the store; where a server
-        has it, clients of Kafka are members.
+        This consumer holds each record for share.record.lock.duration.ms. A record that is neither
+        accepted nor rejected by then is delivered to any member again, up to
+        share.delivery.count.limit times. Works only in the process that writes the store; if a
+        server has the store open, Kafka clients are the members.
 
-        ``explicit``: ``accept``, ``release`` or ``reject`` says what becomes of a record. Else
-        those that were handed out are accepted when more is asked for, durable with ``flush``, or
-        at the end, without the last that were handed out.
+        ``explicit``: call ``accept``, ``release`` or ``reject`` for each record. Otherwise returned
+        records are accepted when more are asked for; the last ones returned are not accepted at the
+        end. Acceptance is durable after ``flush`` or the end. ``prefetch``: the number of records
+        taken at once. ``auto_offset_reset`` (where the group begins: earliest, latest,
+        ``by_duration:PT1H``), ``isolation`` and ``settings`` (Kafka's names) are stored as the
+        group's settings; None: unchanged.
 
-        ``prefetch``: so many are taken at once. ``auto_offset_reset`` (where the group begins:
-        earliest, latest, ``by_duration:PT1H``), ``isolation`` and ``settings`` (Kafka's names) are
-        kept as the group's; None: as they are.
-
-        Raises UnknownTopic, GroupBusy where the name is that of a group that commits offsets,
-        UnknownSetting, InvalidSetting, ReadOnly, StorageFull; Refused.
+        Raises UnknownTopic, GroupBusy if a group of this name commits offsets, UnknownSetting,
+        InvalidSetting, ReadOnly, StorageFull; Refused.
         """
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
@@ -444,11 +443,13 @@ class Store:
         return shares.consumer(found, group, prefetch, given, explicit=explicit)
 
     def transaction(self) -> "Transaction":
-        """What its ``with`` block does happens as a whole, or not at all: durable when it ends.
+        """A transaction: its ``with`` block takes effect as a whole or not at all, durable at its
+        end.
 
-        Records for topics, messages for exchanges, acknowledgements, and offsets of consumers'
-        groups; all of it is held until then, 16 MiB at most. An exception in the block: nothing has
-        happened. It is seen a moment later; ``positions`` waits for that. Raises ReadOnly.
+        It may contain records for topics, messages for exchanges, acknowledgements, and offsets of
+        consumers' groups, which are held in memory until then, at most 16 MiB. After an exception
+        in the block, nothing takes effect. Readers see the results a moment later; ``positions``
+        waits for that. Raises ReadOnly.
         """
         if self.mode == "read":
             raise ReadOnly(f"{self.path}: the store is open for reading")
@@ -459,16 +460,17 @@ class Store:
     # Channels
 
     def channel(self, name: str | bytes) -> Channel:
-        """A channel: nothing is made by this, and nothing kept."""
+        """A channel. Creates and stores nothing."""
         return Channel(_as_bytes(name), self._channels, self._listen)
 
     def _listen(self, name: bytes) -> Listener:
         return self.listen(name)
 
     def listen(self, *names: str | bytes, patterns: Iterable[str | bytes] = ()) -> Listener:
-        """What is published from now on to these channels, or to any whose name matches a pattern.
+        """A listener for new messages of these channels, and of channels that match a pattern.
 
-        Patterns are Redis's: ``news.*``, ``h?llo``, ``h[a-c]llo``. Raises Closed, InvalidName.
+        Patterns have Redis's syntax: ``news.*``, ``h?llo``, ``h[a-c]llo``. Raises Closed,
+        InvalidName.
         """
         return self._listener(names, patterns)
 
@@ -493,15 +495,16 @@ class Store:
         arguments: Mapping[str, Any] | None = None,
         vhost: str = DEFAULT_VHOST,
     ) -> "Exchange":
-        """An exchange that there is; with ``type``, made unless it is there; durable on return.
+        """An existing exchange; with ``type``, it is declared unless it exists. Durable on return.
 
         ``type``: direct, topic, fanout, headers, x-consistent-hash, x-random, x-topic, x-channel,
-        x-delayed-message, x-message-deduplication, or one that is installed.
-        ``alternate``: the exchange that gets what has no queue here.
-        ``auto_delete``: it goes with its last binding. ``internal``: only exchanges publish to it.
-        ``vhost``: the virtual host that it is in.
-        Raises NoExchange without ``type``; Inequivalent where it is there and differs, UnknownType,
-        Reserved, NoVhost, ReadOnly, StorageFull.
+        x-delayed-message, x-message-deduplication, or an installed type. ``alternate``: the
+        exchange that receives messages for which no binding matches. ``auto_delete``: the exchange
+        is deleted with its last binding. ``internal``: only exchanges may publish to it. ``vhost``:
+        its virtual host.
+
+        Raises NoExchange if it does not exist and there is no ``type``; Inequivalent if it exists
+        and differs; UnknownType, Reserved, NoVhost, ReadOnly, StorageFull.
         """
         from logstore.broker.queues.handles import declare_exchange
 
@@ -521,14 +524,15 @@ class Store:
         vhost: str = DEFAULT_VHOST,
         **given: object,
     ) -> "Queue":
-        """A queue, made unless it is there; durable on return. Without a name it gets a new one.
+        """A queue, declared unless it exists; durable on return. Without a name it gets a new one.
 
-        Arguments are RabbitMQ's, as it spells them in ``arguments``, or as ``max_priority=5``,
-        ``message_ttl=60_000``, ``dead_letter_exchange="dead"``. Without any, and durable, it is the
-        one that there is, whatever its arguments. ``durable=False`` and ``exclusive``: its messages
-        do not outlive the store's closing. ``auto_delete``: it goes with its last consumer.
+        Arguments are RabbitMQ's: spelled as RabbitMQ does in ``arguments``, or as
+        ``max_priority=5``, ``message_ttl=60_000``, ``dead_letter_exchange="dead"``. A durable queue
+        without arguments may exist with any arguments. ``durable=False`` and ``exclusive``: its
+        messages are lost when the store is closed. ``auto_delete``: the queue is deleted with its
+        last consumer.
 
-        Only the process that writes a store has its queues. Raises QueueDiffers where it is there
+        Only the process that writes a store can use its queues. Raises QueueDiffers if it exists
         and differs, InvalidQueueArgument, ReservedName, InvalidName, NoVhost, Refused, ReadOnly,
         StorageFull.
         """
@@ -540,9 +544,8 @@ class Store:
         )  # fmt: skip
 
     def exchanges(self, *, vhost: str = DEFAULT_VHOST) -> list[str]:
-        """The names of its exchanges, sorted; the default one's is empty.
-
-        Raises NoVhost, ReadOnly.
+        """The names of all exchanges, sorted; the default exchange has the empty name. Raises
+        NoVhost, ReadOnly.
         """
         from logstore.amqp.fields import text
 
@@ -553,7 +556,7 @@ class Store:
         )
 
     def queues(self, *, vhost: str = DEFAULT_VHOST) -> list[str]:
-        """The names of its queues, sorted. Raises NoVhost, ReadOnly."""
+        """The names of all queues, sorted. Raises NoVhost, ReadOnly."""
         from logstore.amqp.fields import text
 
         return (
@@ -563,15 +566,16 @@ class Store:
         )
 
     def vhosts(self) -> list[str]:
-        """The names of all virtual hosts, sorted: "/" is always there. Raises ReadOnly."""
+        """The names of all virtual hosts, sorted; "/" always exists. Raises ReadOnly."""
         from logstore.amqp.fields import text
 
         return sorted(map(text, self._store_queues().vhosts()))
 
     def add_vhost(self, name: str) -> None:
-        """A virtual host, made unless it is there; durable on return.
+        """Add a virtual host, unless it exists; durable on return.
 
-        Each has exchanges and queues of its own. Raises InvalidName, ReadOnly, StorageFull.
+        Each virtual host has its own exchanges and queues. Raises InvalidName, ReadOnly,
+        StorageFull.
         """
         from logstore.amqp.fields import data
 
@@ -579,7 +583,7 @@ class Store:
         self._did("virtual-host", f"made {name}")
 
     def delete_vhost(self, name: str) -> None:
-        """A virtual host, all it has, and what is permitted there; durable on return.
+        """Delete a virtual host with its contents and permissions; durable on return.
 
         Raises NoVhost, DefaultVhost, ReadOnly, StorageFull.
         """
@@ -602,16 +606,17 @@ class Store:
         start: Start = "earliest",
         vhost: str = DEFAULT_VHOST,
     ) -> "RouteAbout":
-        """Have the records of a topic go to an exchange as messages, too, from ``start`` on.
+        """Publish the records of a topic to an exchange, too, from ``start`` on.
 
-        ``key`` makes their routing keys: {key}, {topic}, {partition}, {header:NAME}, each with a
-        text instead as ``{header:NAME|none}``; ``fallback``: the routing key where something is
-        missing. They arrive once, in the order of their partition; the position is kept
-        as a group's offsets. The same again is the same. A server goes on with it by itself; in a
-        process without one it goes on while exchanges and queues are used.
+        ``key`` is the template of routing keys, of {key}, {topic}, {partition} and {header:NAME}; a
+        default is written ``{header:NAME|none}``. ``fallback``: the routing key of a record that
+        lacks a part of the template. Each record is published once, in the order of its partition;
+        the progress is stored as a group's offsets. Repeating the call has no effect. A server
+        continues the route on its own; without a server, the route advances while exchanges and
+        queues are used.
 
         Raises UnknownTopic, NoExchange, InternalExchange, RouteDiffers, Circular, NoVhost,
-        OffsetOutOfRange, ReadOnly; Refused for what is no template.
+        OffsetOutOfRange, ReadOnly; Refused for an invalid template.
         """
         from logstore.amqp.fields import data
         from logstore.broker.queues.crossing import library
@@ -632,9 +637,8 @@ class Store:
         return about
 
     def topic_routes(self, *, vhost: str = DEFAULT_VHOST) -> "list[RouteAbout]":
-        """The topics that feed exchanges of this virtual host, and how far each is.
-
-        Raises NoVhost, ReadOnly.
+        """The topics published to exchanges of this virtual host, with the progress of each. Raises
+        NoVhost, ReadOnly.
         """
         from logstore.amqp.fields import data
         from logstore.broker.queues.crossing import library
@@ -642,7 +646,9 @@ class Store:
         return library.listed(self._store_queues(), data(vhost))
 
     def unroute_topic(self, topic: str, exchange: str, *, vhost: str = DEFAULT_VHOST) -> None:
-        """End it, and forget how far it was; durable on return. Raises NoRoute, NoVhost."""
+        """Stop publishing a topic to an exchange, and delete the progress; durable on return.
+        Raises NoRoute, NoVhost.
+        """
         from logstore.amqp.fields import data
         from logstore.broker.queues.crossing import library
         from logstore.broker.queues.given import name_of
@@ -652,10 +658,7 @@ class Store:
         self._store_queues().did("topic", what, exchange, data(vhost))
 
     def policies(self, *, vhost: str = DEFAULT_VHOST) -> "list[Policy]":
-        """Its policies, in the order in which they count: by priority, the highest first.
-
-        Raises NoVhost, ReadOnly.
-        """
+        """The policies of a virtual host, highest priority first. Raises NoVhost, ReadOnly."""
         desk = self._store_queues().within(vhost)
         return desk.do(lambda vhost: list(vhost.policies))
 
@@ -669,13 +672,13 @@ class Store:
         apply_to: str = "all",
         vhost: str = DEFAULT_VHOST,
     ) -> None:
-        """A policy, in the place of one of its name; durable on return, and in effect.
+        """Set a policy, replacing one of the same name; durable and in effect on return.
 
         ``pattern`` is a regular expression that is searched for in the names of queues and
-        exchanges; ``definition`` what is set of those that match, such as ``{"max-length": 1000}``.
-        Of several that match the one with the highest priority counts. ``apply_to``: all, queues,
-        exchanges, classic_queues, quorum_queues or streams. As RabbitMQ's policies. Raises
-        NoVhost, InvalidPolicy, TooManyPolicies, ReadOnly, StorageFull.
+        exchanges; ``definition`` holds the limits of those that match, such as ``{"max-length":
+        1000}``. Of several policies that match, the one with the highest priority applies.
+        ``apply_to``: all, queues, exchanges, classic_queues, quorum_queues or streams. Policies
+        work as in RabbitMQ. Raises NoVhost, InvalidPolicy, TooManyPolicies, ReadOnly, StorageFull.
         """
         from logstore.amqp.fields import data
         from logstore.broker.policies import Policy
@@ -685,7 +688,7 @@ class Store:
         self._store_queues().did("policy", "set policy", name, data(vhost))
 
     def delete_policy(self, name: str, *, vhost: str = DEFAULT_VHOST) -> None:
-        """It counts no more; durable on return. Raises NoVhost, NoPolicy, ReadOnly, StorageFull."""
+        """Delete a policy; durable on return. Raises NoVhost, NoPolicy, ReadOnly, StorageFull."""
         from logstore.amqp.fields import data
         from logstore.broker.policies import NoPolicy
 
@@ -697,8 +700,8 @@ class Store:
     def export_definitions(self, *, vhost: str | None = None) -> "Exported":
         """All users, virtual hosts, permissions, policies, exchanges, queues and bindings.
 
-        In RabbitMQ's own JSON, as its tools import it, with notes on what a RabbitMQ would not
-        know. ``vhost``: what is in this one alone. Raises NoVhost, ReadOnly.
+        The format is the JSON that RabbitMQ's tools import; notes name definitions that RabbitMQ
+        does not know. ``vhost``: only the contents of this virtual host. Raises NoVhost, ReadOnly.
         """
         from logstore.amqp.fields import data
         from logstore.definitions.exporting import arranged, export, told
@@ -716,12 +719,13 @@ class Store:
     def import_definitions(
         self, definitions: bytes, *, vhost: str | None = None, dry_run: bool = False
     ) -> "Plan":
-        """Have there what definitions say, as RabbitMQ's tools export them; durable on return.
+        """Import definitions, as RabbitMQ's tools export them; durable on return.
 
-        What contradicts what there is refuses all of it, before anything is changed. Where it is
-        interrupted, the same definitions can be imported again. ``vhost``: all of it is for this
-        one. ``dry_run``: say what would be done. The result counts what is added and changed, and
-        names what means nothing here. Raises InvalidDefinitions, NoVhost, ReadOnly, StorageFull.
+        If a definition contradicts an existing one, the import is refused before anything is
+        changed. After an interruption, the same definitions can be imported again. ``vhost``:
+        import everything into this virtual host. ``dry_run``: change nothing, only report. The
+        result counts added and changed objects, and names definitions that have no effect. Raises
+        InvalidDefinitions, NoVhost, ReadOnly, StorageFull.
         """
         from logstore.access.audit import Unheard
         from logstore.access.identity import OWNER
@@ -782,11 +786,12 @@ class Store:
         sleep: Callable[[float], object] = time.sleep,
         on_damage: OnDamage = "stop",
     ) -> Iterator[list[Record]]:
-        """Records with ``from_ms <= timestamp < to_ms``, partitions merged by their timestamps.
+        """Records with ``from_ms <= timestamp < to_ms``; partitions are merged by timestamp.
 
-        Within a partition they keep the order of their offsets; what is not committed is left out.
-        ``speed``: 1 as it happened, 3600 an hour a second, 0 without waiting; ``sleep(seconds)``
-        does the waiting. ``on_damage``: as ``consumer`` has it. Raises UnknownTopic, CorruptBatch.
+        Within a partition, records keep the order of their offsets; uncommitted records are left
+        out. ``speed``: 1 is real time, 3600 an hour per second, 0 without waiting;
+        ``sleep(seconds)`` does the waiting. ``on_damage``: as in ``consumer``. Raises UnknownTopic,
+        CorruptBatch.
         """
         if not 0 <= speed < float("inf"):
             raise Refused(f"speed {speed}: must be 0 (no waiting) or more")
@@ -808,9 +813,8 @@ class Store:
         return self._groups.group(name)
 
     def expire_offsets(self) -> list[str]:
-        """Drop what is past ``offsets.retention.minutes``; the groups of which nothing is left.
-
-        Raises ReadOnly.
+        """Delete offsets older than ``offsets.retention.minutes``; returns the groups without any
+        offsets left. Raises ReadOnly.
         """
         minutes = self.config.store.offsets_retention_minutes
         return self._groups.table().expire(minutes)
@@ -818,7 +822,7 @@ class Store:
     # Users
 
     def users(self) -> dict[str, tuple[str, ...]]:
-        """The tags of each user, by name, sorted; of rows that are damaged ``status`` tells."""
+        """The tags of each user, by name, sorted; ``status`` names damaged rows."""
         found = self.internals().access().users
         return {name: found[name].tags for name in sorted(found)}
 
@@ -832,11 +836,12 @@ class Store:
         *,
         dry_run: bool = False,
     ) -> list[Trim]:
-        """Delete the records before an offset or a time, of all partitions or these.
+        """Delete the records before an offset or a time, in all partitions or in these; durable on
+        return.
 
-        Durable on return. Whole segments go, the rest is hidden. Nothing goes if one of them can't
-        be trimmed to there. Raises UnknownTopic, UnknownPartition, ReadOnly, OffsetAboveEnd;
-        OffsetBelowStart where those records are gone already.
+        Whole segments are removed, the remaining records are hidden. Nothing is deleted if one of
+        the partitions can't be trimmed to the place. Raises UnknownTopic, UnknownPartition,
+        ReadOnly, OffsetAboveEnd; OffsetBelowStart if the records are already deleted.
         """
         trims = trim(self.topic(topic), before, partitions, dry_run=dry_run)
         for it in trims if not dry_run else ():
@@ -847,32 +852,31 @@ class Store:
     def retention(
         self, *topics: str, dry_run: bool = False, tell: Tell = untold
     ) -> Iterator[Retained]:
-        """Drop the segments that retention lets go, of these topics or all.
+        """Delete expired segments of these topics, or of all; returns the outcome for each log.
 
-        What became of each log. With ``dry_run`` only say what would. ``tell`` is told how far a
-        log is, here and below. A log that is damaged keeps everything. Raises UnknownTopic,
-        ReadOnly.
+        ``dry_run``: only report. ``tell`` is called with the progress of a log, as in the methods
+        below. A damaged log keeps all its segments. Raises UnknownTopic, ReadOnly.
         """
         return self._upkeep_open().retention(topics, dry_run=dry_run, tell=tell)
 
     def compaction(
         self, *topics: str, dry_run: bool = False, seal: bool = False, tell: Tell = untold
     ) -> Iterator[Rewritten]:
-        """Compact the logs for which it is time, of these topics or all compacted ones.
+        """Compact logs with enough uncompacted records, of these topics or of all compacted ones.
 
-        Without topics also what is settled of queues goes, behind messages that are not.
-        What was done. With ``dry_run`` only say for which. ``seal``: begin new segments, and
-        compact all that is before them, however little it is. Raises UnknownTopic, ReadOnly.
+        Without topics, settled messages behind unsettled ones are removed from queues, too. Returns
+        the outcomes. ``dry_run``: only report. ``seal``: start new segments, and compact everything
+        before them, however little it is. Raises UnknownTopic, ReadOnly.
         """
         return self._upkeep_open().compaction(topics, dry_run=dry_run, seal=seal, tell=tell)
 
     def recompression(
         self, *topics: str, dry_run: bool = False, seal: bool = False, tell: Tell = untold
     ) -> Iterator[Rewritten]:
-        """Compress sealed segments anew where compression.sealed asks for it; what was done.
+        """Recompress sealed segments where compression.sealed is set; returns the outcomes.
 
-        Of these topics or all. With ``dry_run`` only say where. ``seal``: begin new segments, so
-        that all there is is sealed. Raises UnknownTopic, ReadOnly.
+        In these topics, or in all. ``dry_run``: only report. ``seal``: start new segments first, so
+        that every record is in a sealed one. Raises UnknownTopic, ReadOnly.
         """
         return self._upkeep_open().recompression(topics, dry_run=dry_run, seal=seal, tell=tell)
 
@@ -881,20 +885,21 @@ class Store:
         return self._upkeep
 
     def backup(self, target: str | os.PathLike[str]) -> Iterator[Copied]:
-        """A consistent copy of everything into a new directory; each file as it is done.
+        """Copy the store consistently into a new directory; yields each file when it is copied.
 
-        Producers and consumers may go on. Raises Refused, ReadOnly, StorageFull, CorruptBatch.
+        Producers and consumers may continue meanwhile. Raises Refused, ReadOnly, StorageFull,
+        CorruptBatch.
         """
         return backup(self._open(), os.path.abspath(target), self._clock())
 
     # The whole
 
     def verify(self, topic: str | None = None, *, repair: bool = False) -> Iterator[Report]:
-        """Read everything (or one topic) and say what is not as it was written.
+        """Read everything, or one topic, and report all damage.
 
-        With everything also whether queues, the journal of what is settled, and lanes agree.
-        With ``repair`` indexes are made anew where they are wrong; nothing else is changed. Raises
-        UnknownTopic; with ``repair`` ReadOnly, StorageFull.
+        Without a topic, also compares queues, their journal and their lanes. ``repair`` rebuilds
+        wrong indexes and changes nothing else. Raises UnknownTopic; with ``repair`` ReadOnly,
+        StorageFull.
         """
         directory = self._open()
         reports = verify(directory, topic, repair=repair)
@@ -905,7 +910,9 @@ class Store:
         )
 
     def status(self) -> Status:
-        """With a look at both ends of each log for damage; ``verify`` reads all."""
+        """The status of the store. Checks both ends of each log for damage; ``verify`` reads
+        everything.
+        """
         directory = self._open()
         try:
             held = tally(directory)
