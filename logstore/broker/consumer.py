@@ -1,4 +1,4 @@
-"""A consumer: reads partitions from where its group left off, and knows what it handed out."""
+"""A consumer: reads partitions from its group's offsets, and tracks the records it has returned."""
 
 import threading
 import time
@@ -97,14 +97,14 @@ class _Reading(NamedTuple):
 
 
 class Consumer:
-    """Iterates over records; ends at the end of what is there, or follows.
+    """Iterates over records; stops at the end of the partitions, or follows them.
 
-    A record is done when the next one is asked for, and at a clean end. In a group, what is done is
-    committed every ``commit_s`` seconds and at the end, each time after the store's producers were
-    flushed: what was made of these records is safe before they count as read. With
-    ``auto_commit=False`` only ``commit`` commits. When an exception leaves the ``with`` block, the
-    record handed out last is not done: it comes again. One thread at a time may read; any may
-    commit or close.
+    A record is done when the next one is asked for, and at a clean end. In a group, the offsets of
+    finished records are committed every ``commit_s`` seconds and at the end, each time after the
+    store's producers were flushed: records made from them are safe before they count as read. With
+    ``auto_commit=False``, only ``commit`` commits. After an exception in the ``with`` block, the
+    record returned last is not done and is delivered again. One thread at a time may read; any
+    thread may commit or close.
     """
 
     def __init__(
@@ -193,13 +193,15 @@ class Consumer:
             yield chunk.left
 
     def poll(self, records_max: int = 10_000, timeout_s: float | None = None) -> list[Record]:
-        """Give the next records, in order: at least one, at most ``records_max``, of one partition.
+        """Return the next records of one partition, in order: at least one, at most
+        ``records_max``.
 
-        The records of the last ``poll`` are done by this call. Without ``follow`` an empty list is
-        the end of what is there; with it (or while records are fetched from elsewhere) the call
-        waits up to ``timeout_s`` seconds for a record, for ever if None, and then gives an empty
-        list. Raises Closed; CorruptBatch, which names the offset; OffsetOutOfRange where records
-        were deleted before they were read; and what kept the last automatic commit from being made.
+        This call marks the records of the last ``poll`` as done. Without ``follow``, an empty list
+        is the end of the partitions; with ``follow`` (or while records are fetched from elsewhere),
+        the call waits up to ``timeout_s`` seconds for a record, forever if None, and then returns
+        an empty list. Raises Closed; CorruptBatch, which names the offset; OffsetOutOfRange if
+        records were deleted before they were read; and the error of the last automatic commit, if
+        it failed.
         """
         self._one_by_one = False
         chunk = self._following(timeout_s)
@@ -342,7 +344,7 @@ class Consumer:
 
     @property
     def ended(self) -> bool:
-        """Whether all that is there now was handed out, and no partitions are on their way here."""
+        """Whether all existing records were returned, and no partition is about to be assigned."""
         with self._lock:
             chunk, nexts, logs = self._chunk, dict(self._next), dict(self._logs)
         handed_out = chunk is None or not length_hint(chunk.left)
@@ -353,17 +355,17 @@ class Consumer:
         )
 
     def position(self, topic: str, partition: int) -> int:
-        """The offset after the last record handed out of this partition."""
+        """The offset after the last record returned from this partition."""
         return self._positions(last_done=True)[self._place(topic, partition)]
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Read on at this offset of this partition, back or forth; the others are not touched.
+        """Continue at this offset of this partition, before or after the current one.
 
-        Everything below ``offset`` counts as done, nothing at it or above: the next commit says so.
-        Records of this partition that were read ahead are dropped. The next record asked for may
-        be of any partition. Raises OffsetBelowStart, OffsetAboveEnd (the end itself is allowed),
-        UnknownPartition where this consumer does not have it (in a group: not, or not any more),
-        Closed.
+        Other partitions are not affected. The next commit commits ``offset``: records below it
+        count as done, records at or above it do not. Records of the partition that were read ahead
+        are dropped. The next record may come from any partition. Raises OffsetBelowStart,
+        OffsetAboveEnd (the end itself is allowed), UnknownPartition if this consumer does not have
+        the partition (in a group: not assigned, or no longer), Closed.
         """
         self._check_open()
         place = self._place(topic, partition)
@@ -457,14 +459,13 @@ class Consumer:
     # Committing
 
     def commit(self, metadata: str = "") -> None:
-        """Commit everything handed out so far, the last record or ``poll`` too: all of it is done.
+        """Commit everything returned so far, including the last record or ``poll``, as done.
 
-        Flushes the store's producers first; durable on return. Per partition the offset of the next
-        record to read is committed. ``metadata`` (at most ``offset.metadata.max.bytes``, 4096) is
-        kept beside each offset until the next commit. Without a group it does nothing.
-
-        Raises Refused for longer metadata; Fenced where others have the partitions by now;
-        StorageFull, LogFailed where the producers can't be flushed: then nothing is committed.
+        Flushes the store's producers first; durable on return. For each partition, the offset of
+        the next record to read is committed. ``metadata`` (at most ``offset.metadata.max.bytes``,
+        4096) is stored with each offset until the next commit. Does nothing without a group. Raises
+        Refused for longer metadata; Fenced if the partitions were assigned to others; StorageFull,
+        LogFailed if the producers can't be flushed, in which case nothing is committed.
         """
         self._check_open()
         with self._lock:
@@ -475,7 +476,7 @@ class Consumer:
 
     @property
     def group(self) -> str | None:
-        """The name of its group; None: it has none."""
+        """The name of its group, or None."""
         return self._group
 
     @contextmanager
@@ -575,10 +576,10 @@ class Consumer:
             raise self._failure
 
     def close(self, *, last_done: bool = True) -> None:
-        """Commit what is done and leave the group; ``last_done``: also what was handed out last.
+        """Commit finished records and leave the group; ``last_done``: the last record is done, too.
 
-        With ``auto_commit=False`` nothing is committed. Whoever waits for records meanwhile gets
-        Closed. Raises as ``commit``: the group is left all the same.
+        With ``auto_commit=False``, nothing is committed. A thread that waits for records gets
+        Closed. Raises as ``commit``; the group is left nevertheless.
         """
         if self._closed:
             return

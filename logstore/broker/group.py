@@ -1,4 +1,4 @@
-"""A consumer group, seen from outside: how far it is, who is in it, and moving it."""
+"""A consumer group, seen from outside: its offsets and members, and moving it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -33,7 +33,9 @@ class Committed(Protocol):
 
 
 class Lag(NamedTuple):
-    """How far a group is in one partition. Offsets; ``end`` and ``lag`` None where it is broken."""
+    """A group's progress in one partition, as offsets; ``end`` and ``lag`` are None if it is
+    damaged.
+    """
 
     topic: str
     partition: int
@@ -46,7 +48,7 @@ class Lag(NamedTuple):
 
 
 class GroupMember(NamedTuple):
-    """One consumer of a group, and what it reads."""
+    """One consumer of a group, and the partitions that it reads."""
 
     id: str
     owner: str  # the process, or the client of a server
@@ -85,9 +87,10 @@ class Group:
         self._deleted = deleted
 
     def members(self) -> list[GroupMember]:
-        """Who consumes as this group now, in order of their ids.
+        """The group's current members, sorted by id.
 
-        Of a server's clients of the classic protocol only the server knows what they read.
+        The partitions of a server's clients that use the classic protocol are known only to the
+        server.
         """
         entry = self._table().load(self.name)
         if entry is None or entry.kind == "simple":
@@ -117,9 +120,8 @@ class Group:
         return sorted({topic for topic, _ in self._table().fetch(self.name)})
 
     def describe(self) -> list[Lag]:
-        """Every partition of those topics, and of those that its members read.
-
-        A log that is broken is described as such, and hides no other.
+        """Every partition of these topics and of its members' topics; a damaged log is marked as
+        such.
         """
         committed = self._table().fetch(self.name)
         topics = read_or_committed(committed, self.members())
@@ -151,11 +153,11 @@ class Group:
         out_of_range: bool = False,
         dry_run: bool = False,
     ) -> list[Move]:
-        """Move the group in its topics (or in those given), in all partitions of each or in these.
+        """Move the group in its topics or in those given, in all partitions or in these.
 
-        ``out_of_range``: only where what it has committed is not in the log any more. All of it
-        or nothing; nothing with ``dry_run``. Raises GroupBusy while the group is consumed, or is a
-        share group, UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
+        ``out_of_range``: only in partitions whose log no longer has the committed offset. Moves all
+        or nothing; ``dry_run`` moves nothing. Raises GroupBusy if the group has active members or
+        is a share group, UnknownTopic, UnknownPartition, OffsetBelowStart, OffsetAboveEnd.
         """
         if self._is_shared():
             raise GroupBusy(f"group {self.name!r} is a share group, which has no offsets to move")
@@ -172,7 +174,7 @@ class Group:
         return found
 
     def delete(self) -> None:
-        """Forget the group and its offsets. Raises GroupBusy, UnknownGroup."""
+        """Delete the group and its offsets. Raises GroupBusy, UnknownGroup."""
         self._table().change_idle(self.name, None)
         self._deleted(self.name)
 

@@ -15,7 +15,7 @@ UNREAD_BYTES_MAX: Final = 32 << 20  # as the hard limit of Redis's client-output
 
 
 class Published(NamedTuple):
-    """One message as a listener gets it; ``pattern``: the one that it came by, if it did."""
+    """One message as a listener receives it; ``pattern``: the pattern that matched, if any."""
 
     channel: bytes
     payload: bytes
@@ -43,10 +43,10 @@ _LISTED: Final = _Listed()
 
 
 class Listener:
-    """Messages as they are published, in order; iterating waits for the next one.
+    """Messages in the order in which they are published; iterating waits for the next one.
 
-    It has a bound: one that leaves more than 32 MiB unread is cut off, and gets FellBehind after
-    what it had. Any thread may use it. A ``Subscriber``.
+    A listener that leaves more than 32 MiB unread is cut off, and gets FellBehind after the
+    messages it had received. Thread-safe. A ``Subscriber``.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Listener:
         self.deliver(chunk)
 
     def get(self, timeout_s: float | None = None) -> Published | None:
-        """The next message; None once it is closed, or if none comes in time. Raises FellBehind."""
+        """The next message; None after close, or if none arrives in time. Raises FellBehind."""
         if self._forked is not None:
             raise self._forked
         with self._arrived:
@@ -130,7 +130,7 @@ class Listener:
             return None
 
     def close(self) -> None:
-        """Listen no more; what was not read is dropped."""
+        """Stop listening; unread messages are dropped."""
         with self._channels.lock:
             self._channels.leave(self)
         with self._arrived:
@@ -142,7 +142,7 @@ class Listener:
 
     @property
     def closed(self) -> bool:
-        """Whether it listens no more, and all it had is dropped."""
+        """Whether it has stopped listening and dropped its messages."""
         return self._closed
 
 
@@ -160,9 +160,10 @@ class Channel:
         return f"<Channel {self.name!r}>"
 
     def publish(self, payload: bytes) -> int:
-        """How many get it: now, or never; where a history is kept it is synced when this returns.
+        """Publish a message; returns the number of subscribers that receive it.
 
-        Raises Closed; InvalidRecord, InvalidName, Failed of a channel with a history.
+        In a channel with a history, the message is synced on return. Raises Closed; InvalidRecord,
+        InvalidName, Failed for a channel with a history.
         """
         self.check(payload)
         self.open()
@@ -195,5 +196,5 @@ class Channel:
         return receivers, unsafe
 
     def subscribe(self) -> Listener:
-        """What is published from now on. Raises Closed."""
+        """A listener for messages published from now on. Raises Closed."""
         return self._listen(self.name)

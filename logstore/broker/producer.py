@@ -1,4 +1,4 @@
-"""A producer: gathers records into batches, and lets the sync of one run while the next is made."""
+"""A producer: gathers records into batches, and fills a batch while the previous one is synced."""
 
 import threading
 from collections import deque
@@ -23,11 +23,11 @@ PARTS_AHEAD: Final = 2  # of a partition, being compressed while more messages c
 
 
 class Producer:
-    """Many records into one topic. ``send`` returns before the sync, ``flush`` after it.
+    """Appends many records to one topic. ``send`` returns before the sync, ``flush`` after it.
 
     A batch is closed when its records reach ``batch_bytes``. Leaving the ``with`` block flushes,
-    also when an exception leaves it: what was sent is kept. Any thread may use it; a consumer of
-    the same store flushes it before it commits.
+    even with an exception: sent records are kept. Thread-safe; a consumer of the same store flushes
+    the producer before each commit.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Producer:
 
     @property
     def acknowledged(self) -> int:
-        """How many of the records sent are synced."""
+        """The number of sent records that are synced."""
         with self._lock:
             self._settle()
             return self._acknowledged
@@ -90,14 +90,17 @@ class Producer:
         timestamp_ms: int | None = None,
         partition: int | None = None,
     ) -> None:
-        """Take one record. Raises InvalidRecord, TypeError: it is not taken.
+        """Send one record. Raises InvalidRecord, TypeError: the record was not accepted.
 
-        Raises StorageFull, LogFailed too: it is taken, and ``flush`` tries to write it again.
+        Also raises StorageFull, LogFailed: the record was accepted, and ``flush`` tries to write it
+        again.
         """
         self.send_many([Message(value, key, as_headers(headers), timestamp_ms)], partition)
 
     def send_many(self, messages: Sequence[Message], partition: int | None = None) -> None:
-        """As ``send`` for each, but all of them or none; InvalidRecord's ``index`` says which."""
+        """Send all of these records or none; ``index`` of InvalidRecord is the place of the faulty
+        one.
+        """
         with self._lock:
             self._check_open()
             if messages:
@@ -108,9 +111,8 @@ class Producer:
             raise self._forked or Closed(f"the producer of topic {self._topic.name!r} is closed")
 
     def take(self, messages: Sequence[Message], partition: int | None, size: int) -> bool:
-        """As ``send_many`` of so many bytes, if that writes nothing and waits for nobody.
-
-        Else False: none of it is taken.
+        """As ``send_many``, if this needs neither writing nor waiting; else False, and nothing is
+        sent.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -186,9 +188,9 @@ class Producer:
         self._settle()
 
     def push(self) -> None:
-        """Everything sent is written, and is being synced, without waiting for a batch to be full.
+        """Write everything sent, and start its sync, without waiting for a full batch.
 
-        Raises StorageFull, LogFailed; UnknownPartition where the topic was deleted.
+        Raises StorageFull, LogFailed; UnknownPartition if the topic was deleted.
         """
         with self._lock:
             self._push()
@@ -202,9 +204,9 @@ class Producer:
             self._append(number, ahead=0)
 
     def flush(self) -> None:
-        """Wait until everything sent is synced. Raises as ``push``.
+        """Wait until everything sent so far is synced. Raises as ``push``.
 
-        What another thread sends meanwhile is not waited for.
+        Records that another thread sends meanwhile are not waited for.
         """
         sent, marks = self.pushed()
         for log, upto in marks.items():
@@ -227,7 +229,9 @@ class Producer:
             return log, upto
 
     def close(self) -> None:
-        """Flush, and take no more. Raises as ``push``: what could not be written is lost then."""
+        """Flush, and accept no more records. Raises as ``push``: records that could not be written
+        are lost.
+        """
         with self._lock:
             if self._closed:
                 return

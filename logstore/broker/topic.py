@@ -1,4 +1,4 @@
-"""A topic: N partition logs, and records on their way into them."""
+"""A topic: the logs of its partitions, and how records get into them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ HeadersGiven = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 
 
 class Position(NamedTuple):
-    """Where a record was put."""
+    """The place of an appended record."""
 
     partition: int
     offset: int
@@ -34,7 +34,9 @@ def uuid_of(topic_id: str) -> bytes:
 
 
 class Topic:
-    """Appends to partitions. What it returns is synced (or as safe as the settings ask for)."""
+    """Appends records to partitions; a record is synced on return (or as safe as the settings ask
+    for).
+    """
 
     read_only = False  # nobody appends to it: it is a queue's
 
@@ -112,7 +114,7 @@ class Topic:
     # Appending
 
     def choose(self, key: bytes | None) -> int:
-        """The partition that a record with this key goes to; any, where it has none."""
+        """The partition of a record with this key; any partition if there is no key."""
         partition = self._partitioner.partition(key)
         if key is None:
             self._partitioner.batch_full()
@@ -131,14 +133,15 @@ class Topic:
         *,
         deliver_at: datetime | int | None = None,
     ) -> Position:
-        """Append one record; it is synced when this returns.
+        """Append one record; synced on return.
 
-        ``headers``: a mapping, or pairs where names repeat. Without a timestamp: now. Without a
-        partition: by the key, as every Kafka client does it, or any where there is no key.
-        ``deliver_at``: it comes to the topic at that moment (a datetime with a zone, or ms since
-        1970), and waits in the companion ``NAME.delayed`` until then; what is returned says where.
-        Raises InvalidRecord, UnknownPartition, StorageFull, LogFailed, ReadOnly; Refused where
-        ``deliver_at`` is given and the topic has not ``delivery.schedule=true``.
+        ``headers``: a mapping, or pairs if names repeat. The timestamp defaults to now. The
+        partition defaults to one chosen by the key, as in every Kafka client, or to any without a
+        key. ``deliver_at``: the time at which the record is delivered to the topic (a datetime with
+        a zone, or ms since 1970); until then it waits in the companion topic ``NAME.delayed``, to
+        which the returned position belongs. Raises InvalidRecord, UnknownPartition, StorageFull,
+        LogFailed, ReadOnly; Refused if ``deliver_at`` is given and the topic does not have
+        ``delivery.schedule=true``.
         """
         if deliver_at is not None:
             companion, given = self.waiting(headers, deliver_at)
@@ -175,10 +178,10 @@ class Topic:
     def append_many(
         self, messages: Iterable[Unstamped], partition: int | None = None
     ) -> "Sequence[Position]":
-        """Append all, batch by batch; they are synced when this returns.
+        """Append all messages, batch by batch; synced on return.
 
-        The positions are in the order of ``messages``. A message that the topic does not take
-        raises before anything is appended. A disk that fills up midway keeps the batches before.
+        The positions are in the order of ``messages``. A message that the topic does not accept
+        raises before anything is appended. If the disk fills up midway, earlier batches are kept.
         Raises as ``append``.
         """
         put = self.put_many(messages, partition)

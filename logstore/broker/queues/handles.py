@@ -1,7 +1,7 @@
-"""Exchanges and queues as the library's users have them: by name, and without a wire.
+"""Exchanges and queues for users of the library: by name, without a protocol.
 
-A handle looks its thing up by name at each call, so it is good for as long as one of that name
-exists. Names and keys are texts; those that are no UTF-8 come with surrogate escapes.
+A handle looks its object up by name at each call, so it works as long as an object of this name
+exists. Names and keys are texts; names that are not UTF-8 have surrogate escapes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ class Owner(Desk, Protocol):
 
 
 class Routed(NamedTuple):
-    """What became of many messages, by their places among them; all others are in their queues."""
+    """The messages of a call that reached no queue, by their places; all others are queued."""
 
     unrouted: tuple[int, ...]  # no queue takes them
     rejected: tuple[int, ...]  # some queue was full, and says reject-publish
@@ -71,7 +71,7 @@ class QueueCounts(NamedTuple):
 
 
 class QueueBinding(NamedTuple):
-    """By which messages of an exchange go to a queue or another exchange."""
+    """A binding: sends an exchange's messages with a matching key to a queue or exchange."""
 
     source: str
     destination: str
@@ -172,7 +172,7 @@ class Exchange:
         return f"<Exchange {self.name!r}>"
 
     def facts(self) -> ExchangeFacts:
-        """As it was declared. Raises NoExchange."""
+        """The exchange's declaration. Raises NoExchange."""
         return self._desk.do(lambda vhost: vhost.topology.exchange(self._name))
 
     @property
@@ -183,12 +183,12 @@ class Exchange:
     def publish(
         self, body: bytes, key: str = "", *, headers: Table | None = None, **properties: object
     ) -> bool:
-        """Publish one message: whether any queue takes it. It is synced when this returns.
+        """Publish one message, synced on return; returns whether any queue received it.
 
         ``properties``: AMQP's, such as ``priority=5``, ``expiration=60_000`` (ms),
-        ``content_type``, ``correlation_id``, ``reply_to``, ``message_id``, ``timestamp``.
-        Raises NoExchange, InternalExchange, InvalidExpiration; Refused where a queue is full and
-        says reject-publish (other queues may have it); StorageFull, LogFailed.
+        ``content_type``, ``correlation_id``, ``reply_to``, ``message_id``, ``timestamp``. Raises
+        NoExchange, InternalExchange, InvalidExpiration; Refused if a queue is full and has overflow
+        reject-publish (other queues may have received it); StorageFull, LogFailed.
         """
         message = self.message(body, key, headers, properties)
         return self.taken(publish(self._desk, [message]), key)
@@ -214,9 +214,9 @@ class Exchange:
         headers: Table | None = None,
         **properties: object,
     ) -> Routed:
-        """Publish bodies, or pairs of a body and its key, in order; all synced together.
+        """Publish bodies, or pairs of a body and its key, in order; synced together.
 
-        Raises as ``publish``, but that what was rejected is told.
+        Raises as ``publish``, except that rejected messages are returned.
         """
         return publish(self._desk, self.run(messages, key, headers, properties))
 
@@ -234,20 +234,20 @@ class Exchange:
     def bind(
         self, source: "str | Exchange", key: str = "", arguments: Table | None = None
     ) -> "Exchange":
-        """Have this one get what is published to ``source`` with a matching key; durable on return.
+        """Bind this exchange to ``source``: it receives messages with a matching key.
 
-        Raises NoExchange, NotPermitted, InvalidArgument.
+        Durable on return. Raises NoExchange, NotPermitted, InvalidArgument.
         """
         binding = _binding(source, self._name, key, arguments, "exchange")
         kept(self._desk, lambda vhost: vhost.bind(binding, self._desk))
         return self
 
     def lead(self, target: str, key: str = "", arguments: Table | None = None) -> "Exchange":
-        """Have a topic or a channel get what is published here with a matching key.
+        """Send messages of this exchange with a matching key to a topic or a channel.
 
-        ``target``: ``topic:audit`` or ``channel:news``. An exchange of that name leads there,
-        and is bound to this one; it is returned. Durable on return. Raises NoExchange, Circular;
-        Refused for another kind of target.
+        ``target``: ``topic:audit`` or ``channel:news``. An exchange of that name, which passes its
+        messages to the target, is declared, bound to this exchange and returned. Durable on return.
+        Raises NoExchange, Circular; Refused for another kind of target.
         """
         leading = declare_leading(self._desk, target)
         return leading.bind(self.name, key, arguments)
@@ -255,12 +255,12 @@ class Exchange:
     def unbind(
         self, source: "str | Exchange", key: str = "", arguments: Table | None = None
     ) -> None:
-        """The reverse of ``bind``; without effect where there is no such binding."""
+        """Remove a binding; no effect if it does not exist."""
         binding = _binding(source, self._name, key, arguments, "exchange")
         kept(self._desk, lambda vhost: vhost.unbind(binding, self._desk))
 
     def bindings(self) -> list[QueueBinding]:
-        """Those from it, in the order in which they were made. Raises NoExchange."""
+        """The bindings from this exchange, in the order of their creation. Raises NoExchange."""
         return self._desk.do(
             lambda vhost: list(map(_shown, vhost.topology.bindings_from(self._name)))
         )
@@ -268,19 +268,20 @@ class Exchange:
     def scheduled(
         self, *, after: tuple[int, int] | None = None, most: int = 100
     ) -> "Sequence[WaitingMessage]":
-        """The messages that wait at an x-delayed-message exchange, as they will go on.
+        """The delayed messages of an x-delayed-message exchange, in the order in which they are
+        due.
 
-        ``most`` of them; ``after``: due (ms) and offset of the one before the first. Raises
-        NoExchange; NotWaiting for an exchange of another type.
+        At most ``most`` of them; ``after``: the due time (ms) and offset after which to start.
+        Raises NoExchange; NotWaiting for an exchange of another type.
         """
         from logstore.broker.queues.waiting import scheduled
 
         return scheduled(self._desk, self._name, after, most)
 
     def cancel(self, offset: int) -> None:
-        """Have a message that waits not go on: the one at this offset; durable on return.
+        """Cancel the delayed message at this offset; durable on return.
 
-        Raises NotWaiting where it has gone on, or was cancelled; NoExchange.
+        Raises NotWaiting if it was delivered or cancelled; NoExchange.
         """
         from logstore.broker.queues.waiting import cancelled
 
@@ -288,7 +289,7 @@ class Exchange:
         self._desk.did("exchange", f"cancelled message {offset} of", self.name)
 
     def delete(self, *, if_unused: bool = False) -> None:
-        """The exchange and its bindings; durable on return. Raises InUse, NotPermitted."""
+        """Delete the exchange and its bindings; durable on return. Raises InUse, NotPermitted."""
         there = False
 
         def delete(vhost: Vhost) -> Pending | None:
@@ -348,7 +349,7 @@ class Queue:
         return vhost.queue(self._name, self._desk)
 
     def facts(self) -> QueueFacts:
-        """As it was declared. Raises NoQueue."""
+        """The queue's declaration. Raises NoQueue."""
         return self._desk.do(lambda vhost: self.found(vhost).facts)
 
     @property
@@ -357,7 +358,7 @@ class Queue:
         return table_of(self.facts().arguments)
 
     def counts(self) -> QueueCounts:
-        """Raises NoQueue; CorruptBatch, StorageFull where it can't be opened."""
+        """The queue's counts. Raises NoQueue; CorruptBatch, StorageFull if it can't be opened."""
         queue = self._open()
         if queue.failed is not None:
             raise queue.failed
@@ -385,9 +386,9 @@ class Queue:
     def bind(
         self, exchange: str | Exchange, key: str = "", arguments: Table | None = None
     ) -> "Queue":
-        """Have it get what is published to the exchange with a matching key; durable on return.
+        """Bind the queue to an exchange: it receives messages with a matching key.
 
-        Raises NoExchange, NoQueue, NotPermitted, InvalidArgument.
+        Durable on return. Raises NoExchange, NoQueue, NotPermitted, InvalidArgument.
         """
         binding = _binding(exchange, self._name, key, arguments, "queue")
         kept(self._desk, lambda vhost: vhost.bind(binding, self._desk))
@@ -396,12 +397,14 @@ class Queue:
     def unbind(
         self, exchange: str | Exchange, key: str = "", arguments: Table | None = None
     ) -> None:
-        """The reverse of ``bind``; without effect where there is no such binding."""
+        """Remove a binding; no effect if it does not exist."""
         binding = _binding(exchange, self._name, key, arguments, "queue")
         kept(self._desk, lambda vhost: vhost.unbind(binding, self._desk))
 
     def bindings(self) -> list[QueueBinding]:
-        """Those to it; the first is by its own name from the default exchange. Raises NoQueue."""
+        """The bindings to this queue; the first is its own name at the default exchange. Raises
+        NoQueue.
+        """
         return self._desk.do(
             lambda vhost: list(map(_shown, vhost.topology.bindings_to(self._name)))
         )
@@ -412,9 +415,10 @@ class Queue:
         Exchange("", self._desk).publish(body, self.name, headers=headers, **properties)
 
     def get(self) -> QueueMessage | None:
-        """The first message that is ready, to be settled; None: none is.
+        """The first ready message, which the caller must settle; None if no message is ready.
 
-        What was not settled when the store is closed is ready again. Raises NoQueue, SingleActive.
+        A message that is unsettled when the store is closed becomes ready again. Raises NoQueue,
+        SingleActive.
         """
         hands = self._desk.hands
         got: list[Got | None] = []
@@ -442,11 +446,11 @@ class Queue:
     def consume(
         self, prefetch: int = PREFETCH, *, priority: int = 0, exclusive: bool = False
     ) -> QueueConsumer:
-        """Messages as they come, shared in turn with its other consumers.
+        """A consumer of the queue, which shares messages in turn with other consumers.
 
-        ``prefetch``: how many it has at most that are not settled; 0: any number. ``priority``:
-        those of a higher one are served first. ``exclusive``: it is the only one.
-        Raises NoQueue, ExclusiveUse.
+        ``prefetch``: the maximum number of unsettled messages; 0: no limit. ``priority``: consumers
+        of higher priority are served first. ``exclusive``: no other consumer is allowed. Raises
+        NoQueue, ExclusiveUse.
         """
         number(prefetch, "prefetch", 0, MANY)
         number(priority, "priority", -MANY, MANY)
@@ -463,21 +467,21 @@ class Queue:
         headers: Mapping[str, str] | None = None,
         on_damage: OnDamage = "stop",
     ) -> "Iterator[PastMessage]":
-        """All of its messages that are on disk, also those that are settled; takes none.
+        """The queue's messages on disk, including settled ones; takes none of them.
 
-        In the order in which they were published, up to what is there now. ``first``, and before
-        ``upto``: a datetime, or an offset (``17``, or ``"4:17"`` of priority 4: messages of other
-        priorities are left out then). ``only``: all, settled, unsettled, ready or out. ``headers``:
-        each message has these, with these values as texts. ``on_damage``: as ``Store.consumer``.
-        What is settled stays for ``x-retention-ms``; what a purge has removed is not there.
-        Raises NoQueue, Refused; CorruptBatch, Damaged.
+        In the order of publishing, up to the last message at the time of the call. From ``first``
+        to before ``upto``: a datetime, or an offset (``17``, or ``"4:17"`` for priority 4, which
+        leaves out messages of other priorities). ``only``: all, settled, unsettled, ready or out.
+        ``headers``: only messages that have all of these, with values as texts. ``on_damage``: as
+        in ``Store.consumer``. Settled messages are kept for ``x-retention-ms``; purged messages are
+        not returned. Raises NoQueue, Refused; CorruptBatch, Damaged.
         """
         from logstore.broker.queues.retrospect import history
 
         return history(self._desk, self.name, first, upto, only, headers, on_damage)
 
     def purge(self) -> int:
-        """Settle all that is ready: how many that was. Raises NoQueue."""
+        """Delete all ready messages; returns their number. Raises NoQueue."""
         counts: list[int] = []
 
         def purged(count: int) -> None:
@@ -490,7 +494,8 @@ class Queue:
         return counts[0]
 
     def delete(self, *, if_unused: bool = False, if_empty: bool = False) -> int:
-        """The queue and its messages, durable on return: how many were ready.
+        """Delete the queue and its messages, durable on return; returns the number of ready
+        messages.
 
         Raises NoQueue, ConsumersThere, NotEmpty.
         """

@@ -65,7 +65,7 @@ class Hands:
 
 
 class QueueMessage:
-    """One message of a queue. It is the receiver's until it is settled; from any thread."""
+    """One message of a queue, held by the receiver until it is settled. Thread-safe."""
 
     __slots__ = ("_delivery", "_desk", "_hands", "_properties", "_tag", "queue")
 
@@ -86,7 +86,7 @@ class QueueMessage:
 
     @property
     def exchange(self) -> str:
-        """That it was published to; empty: the default exchange."""
+        """The exchange that it was published to; empty: the default exchange."""
         return fields.text(self._delivery.exchange)
 
     @property
@@ -96,24 +96,24 @@ class QueueMessage:
 
     @property
     def redelivered(self) -> bool:
-        """Whether it may have been given out before."""
+        """Whether it may have been delivered before."""
         return self._delivery.redelivered
 
     @property
     def properties(self) -> Properties:
-        """All of them; those that were not given are None."""
+        """All properties; those that were not given are None."""
         if self._properties is None:
             self._properties = properties.read(self._delivery.properties)
         return self._properties
 
     @property
     def headers(self) -> dict[str, Any]:
-        """Of its properties. A dead letter has ``x-death``, one that failed x-delivery-count."""
+        """The message's headers; x-death of a dead letter, x-delivery-count of a failed one."""
         return self.properties.headers or {}
 
     @property
     def delivery_count(self) -> int:
-        """How often it came back, having failed."""
+        """The number of times that it was returned as failed."""
         return int(self.headers.get(COUNT_HEADER, 0))
 
     @property
@@ -139,16 +139,17 @@ class QueueMessage:
         )
 
     def ack(self) -> None:
-        """It is done with. Not yet synced when this returns; when the store is closed it is.
+        """Acknowledge the message. Not yet synced on return, but when the store is closed.
 
-        Raises Refused where it was settled, or given back, before.
+        Raises Refused if the message was already settled or returned.
         """
         settle([self], done)
 
     def nack(self, *, requeue: bool = True) -> None:
-        """It could not be done: ready again, at its own place, or else as ``reject``.
+        """Return the message as failed: it is ready again at its own place, or rejected without
+        requeue.
 
-        Each time counts towards the queue's x-delivery-limit. Raises as ``ack``.
+        Each return counts towards the queue's x-delivery-limit. Raises as ``ack``.
         """
         if requeue:
             settle([self], failed)
@@ -156,7 +157,7 @@ class QueueMessage:
             self.reject()
 
     def reject(self) -> None:
-        """It never can be done: to the queue's dead-letter exchange, if it has one. As ``ack``."""
+        """Reject the message: it goes to the queue's dead-letter exchange, if any. As ``ack``."""
         settle([self], rejected)
 
 
@@ -208,10 +209,10 @@ def cancelled(queue: str) -> Refused:
 
 
 class QueueConsumer:
-    """Messages of one queue as they come, in order; iterating waits for the next one.
+    """Messages of one queue, in order; iterating waits for the next one.
 
-    Any thread may use it, several at once. It has at most ``prefetch`` messages that are not
-    settled, those counted that wait in it. A ``Subscription``.
+    Several threads may use it at once. It holds at most ``prefetch`` unsettled messages, including
+    those that were not returned yet. A ``Subscription``.
     """
 
     no_ack = False
@@ -279,15 +280,17 @@ class QueueConsumer:
                 yield message
 
     def get(self, timeout_s: float | None = None) -> QueueMessage | None:
-        """The next message; None if none comes in time.
+        """The next message; None if none arrives in time.
 
-        Raises Closed; Refused once the queue is deleted, or has taken its messages back.
+        Raises Closed; Refused if the queue was deleted or has taken its messages back.
         """
         found = self.get_many(1, timeout_s)
         return found[0] if found else None
 
     def get_many(self, most: int, timeout_s: float | None = None) -> list[QueueMessage]:
-        """The next messages, at least one; none if none comes in time. Raises as ``get``."""
+        """The next messages, at least one; an empty list if none arrives in time. Raises as
+        ``get``.
+        """
         if most < 1:
             raise ValueError(f"{most} messages: take at least one")
         found: list[QueueMessage] = []
@@ -325,13 +328,13 @@ class QueueConsumer:
             self._queue.wake()
 
     def ack(self, messages: Iterable[QueueMessage]) -> None:
-        """As ``QueueMessage.ack`` of each, at the cost of one."""
+        """Acknowledge all of these messages at the cost of one."""
         settle(messages, done)
 
     def close(self) -> None:
-        """Consume no more. What is not settled is ready again, at its own place.
+        """Stop consuming. Unsettled messages are ready again, at their own places.
 
-        What was handed out counts towards x-delivery-limit then; what was not does not.
+        Messages that were returned to the caller count towards x-delivery-limit; others do not.
         """
         if not self._closed:
             self._desk.run(self.end)

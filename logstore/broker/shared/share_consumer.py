@@ -50,7 +50,7 @@ _offset: Final = attrgetter("offset")
 
 
 class ShareRecord(NamedTuple):
-    """A record that a consumer of a share group has for a while."""
+    """A record that a consumer of a share group holds for a limited time."""
 
     topic: str
     partition: int
@@ -104,7 +104,7 @@ class Saying:
 class ShareConsumer:
     """Records of topics that a share group's members share; iterating waits for the next one.
 
-    Any thread may use it; several at once only where it is ``explicit``.
+    Any thread may use it; several at once only if it is ``explicit``.
     """
 
     def __init__(
@@ -224,16 +224,16 @@ class ShareConsumer:
                 yield record
 
     def get(self, timeout_s: float | None = None) -> ShareRecord | None:
-        """The next record; None if none comes in time. Raises as ``get_many``."""
+        """The next record; None if none arrives in time. Raises as ``get_many``."""
         found = self.get_many(1, timeout_s)
         return found[0] if found else None
 
     def get_many(self, most: int, timeout_s: float | None = None) -> list[ShareRecord]:
-        """The next records, at least one; none if none comes in time.
+        """The next records, at least one; an empty list if none arrives in time.
 
-        Unless it is explicit, those that were handed out before are accepted by this. Raises
-        Closed; UnknownTopic where a topic was deleted; CorruptBatch for a batch that can't be read,
-        which comes again until it was delivered too often.
+        Unless the consumer is explicit, this call accepts the records returned before. Raises
+        Closed; UnknownTopic if a topic was deleted; CorruptBatch for a batch that can't be read,
+        which is delivered again until it reaches the delivery limit.
         """
         if most < 1:
             raise ValueError(f"{most} records: take at least one")
@@ -356,23 +356,23 @@ class ShareConsumer:
     # What is said of them
 
     def accept(self, *records: ShareRecord) -> None:
-        """They are done with; durable on return.
+        """Accept records as done; durable on return.
 
-        Raises InvalidRecordState, and nothing is said of the records of that partition, where
-        somebody else may have one of them by now, or something was said of it before.
+        Raises InvalidRecordState if one of them may be held by another member by now, or was
+        already acknowledged; then no record of that partition is accepted.
         """
         self._say(records, Type.ACCEPT)
 
     def release(self, *records: ShareRecord) -> None:
-        """They are for anyone to be had again, and were delivered once more. As ``accept``."""
+        """Release records: any member may receive them, and the delivery counts. As ``accept``."""
         self._say(records, Type.RELEASE)
 
     def reject(self, *records: ShareRecord) -> None:
-        """Nobody can do anything with them: they are given to nobody any more. As ``accept``."""
+        """Reject records: they are not delivered again. As ``accept``."""
         self._say(records, Type.REJECT)
 
     def renew(self, *records: ShareRecord) -> None:
-        """They are this consumer's for share.record.lock.duration.ms from now. As ``accept``."""
+        """Hold records for share.record.lock.duration.ms from now. As ``accept``."""
         self._say(records, Type.RENEW)
 
     def _say(self, records: Sequence[ShareRecord], kind: Type) -> None:
@@ -415,7 +415,7 @@ class ShareConsumer:
         self._tell_of(done, Type.ACCEPT, self._accepting)
 
     def flush(self) -> None:
-        """Unless it is explicit, accept all that was handed out; durable on return. Raises as
+        """Accept all returned records, unless the consumer is explicit; durable on return. As
         ``accept``.
         """
         self.answered(self.home.run(self.flushing))
@@ -435,10 +435,10 @@ class ShareConsumer:
     # The end
 
     def close(self) -> None:
-        """Read no more. What nothing was said of is available again.
+        """Stop reading. Records that were not acknowledged become available again.
 
-        Unless it is explicit, what was handed out before the last records is accepted, and durable
-        on return. Raises LogFailed, StorageFull where it is not.
+        Unless the consumer is explicit, returned records except the last are accepted, durable on
+        return. Raises LogFailed, StorageFull if that fails.
         """
         if not self._closed:
             accepting = self.home.run(self.end)
