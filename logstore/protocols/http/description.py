@@ -44,4 +44,4 @@ def route(routes: Callable[[], Sequence[Route[Handler]]]) -> Route[Handler]:
         else:
             door.work(lambda: document(routes()), lambda found: call.attempt(lambda: made(found)))
 
-    return Route("GET", "/openapi.json", described, "All of this, as an OpenAPI document.", OPEN)
+    return Route("GET", "/openapi.json", described, "This API, as an OpenAPI document.", OPEN)

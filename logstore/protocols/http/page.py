@@ -61,6 +61,4 @@ def is_known(headers: Mapping[str, str], tag: str) -> bool:
     return tag in known or known == ["*"]
 
 
-ROUTE: Final[Route[Handler]] = Route(
-    "GET", "/{path}", served, "The page, and the files that it is made of.", OPEN
-)
+ROUTE: Final[Route[Handler]] = Route("GET", "/{path}", served, "The page and its files.", OPEN)

@@ -17,11 +17,11 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", "/metrics/per-object", scrape.per_object,
-        "The same, of each queue and each partition by itself.", SEES_ALL, kind=TEXT.content_type,
+        "Metrics of each queue and each partition separately.", SEES_ALL, kind=TEXT.content_type,
     ),
     Route(
         "GET", "/metrics/detailed", scrape.detailed,
-        "Families of groups that are named, by queue; of virtual hosts that are, or all.",
+        "Chosen families of metrics, by queue, for chosen virtual hosts or all.",
         SEES_ALL, _DETAILED, kind=TEXT.content_type, lists=_DETAILED,
     ),
 )  # fmt: skip

@@ -14,11 +14,12 @@ _KEY: Final = "/api/v1/keys/{database}/{key}"
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
-        "GET", "/api/v1/channels", channels.list_, "Channels and patterns that are listened to.",
+        "GET", "/api/v1/channels", channels.list_, "Channels and patterns that have subscribers.",
         LOGGED_IN, ("kind", *LIST_QUERY),
     ),
     Route(
-        "GET", "/api/v1/channels/tail", channels.tailed, "Listen to a channel or a pattern.",
+        "GET", "/api/v1/channels/tail", channels.tailed,
+        "Follow a channel or a pattern: its messages as events.",
         LOGGED_IN, ("channel", "pattern"), kind=EVENTS,
     ),
     Route(
@@ -26,7 +27,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         of(WRITE, CHANNEL), takes=channels.ChannelPublish,
     ),
     Route(
-        "GET", "/api/v1/keys", keys.databases, "Redis's databases, and how much is in them.",
+        "GET", "/api/v1/keys", keys.databases, "Redis's databases and their sizes.",
         LOGGED_IN,
     ),
     Route(

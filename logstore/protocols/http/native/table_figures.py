@@ -11,11 +11,11 @@ from logstore.protocols.http.opened import Handler
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", "/api/v1/overview", overview.shown,
-        "Health, what flows, what is stuck, what is nearly full.", LOGGED_IN,
+        "Health, rates, lag, and limits that are nearly reached.", LOGGED_IN,
     ),
     Route(
         "GET", "/api/v1/cluster", cluster.shown,
-        "The Kafka cluster that the server is a node of: who owns what, what is behind.",
+        "The server's Kafka cluster: owners, and lag.",
         SEES_ALL,
     ),
     Route(
@@ -24,12 +24,12 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route("GET", "/api/v1/connections/{id}", connections.one, "One connection.", LOGGED_IN),
     Route(
-        "DELETE", "/api/v1/connections/{id}", connections.closed, "End it.", MAY_ALL,
+        "DELETE", "/api/v1/connections/{id}", connections.closed, "Close a connection.", MAY_ALL,
         takes=connections.Close,
     ),
     Route(
         "GET", "/api/v1/events", events.begun,
-        "What a view shows, once a second, as events (Server-Sent Events).", LOGGED_IN,
+        "A view's figures, once a second, as Server-Sent Events.", LOGGED_IN,
         events.QUERY, kind="text/event-stream",
     ),
 )  # fmt: skip

@@ -13,15 +13,15 @@ _SESSION: Final = "/api/v1/mqtt/sessions/{client}"
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "GET", "/api/v1/mqtt/sessions", mqtt_sessions.list_,
-        "List sessions of MQTT clients, with what waits for them.", LOGGED_IN, LIST_QUERY,
+        "List sessions of MQTT clients, with their queued messages.", LOGGED_IN, LIST_QUERY,
     ),
     Route("GET", _SESSION, mqtt_sessions.one, "The session of one client.", LOGGED_IN),
     Route(
         "DELETE", _SESSION, mqtt_sessions.ended,
-        "End it, with all that waits for it; a client that is connected is cut off.", MAY_ALL,
+        "End a session and delete its messages; a connected client is disconnected.", MAY_ALL,
     ),
     Route(
         "GET", f"{_SESSION}/subscriptions", mqtt_sessions.subscriptions,
-        "What it has subscribed to.", LOGGED_IN, LIST_QUERY,
+        "The subscriptions of a session.", LOGGED_IN, LIST_QUERY,
     ),
 )  # fmt: skip

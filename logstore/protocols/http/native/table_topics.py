@@ -41,20 +41,20 @@ _SEES: Final = of(DESCRIBE, TOPIC)
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route("GET", "/api/v1/topics", topics.shown, "List topics.", LOGGED_IN, LIST_QUERY),
     Route(
-        "POST", "/api/v1/topics", topics.made, "Create one, which must not exist.", LOGGED_IN,
+        "POST", "/api/v1/topics", topics.made, "Create a topic, which must not exist.", LOGGED_IN,
         takes=topics.TopicCreate, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", _TOPIC, topics.described, "One topic.", _SEES),
     Route(
-        "DELETE", _TOPIC, topics.deleted, "Delete one and its records.", of(DELETE, TOPIC),
+        "DELETE", _TOPIC, topics.deleted, "Delete a topic and its records.", of(DELETE, TOPIC),
         takes=topics.DryRun,
     ),
     Route(
         "GET", f"{_TOPIC}/partitions", partitions.shown,
-        "Its partitions, each with its newest segments.", _SEES, PAGE_QUERY,
+        "A topic's partitions, with the newest segments of each.", _SEES, PAGE_QUERY,
     ),
     Route(
-        "PUT", f"{_TOPIC}/partitions", topics.grown, "Give it more partitions.", of(ALTER, TOPIC),
+        "PUT", f"{_TOPIC}/partitions", topics.grown, "Add partitions to a topic.", of(ALTER, TOPIC),
         takes=topics.TopicGrow,
     ),
     Route(
@@ -63,24 +63,26 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", f"{_TOPIC}/settings", settings.of_one_topic,
-        "Its settings, each with where its value is from.", of(DESCRIBE_CONFIGS, TOPIC), LIST_QUERY,
+         "A topic's settings, with the source of each value.",
+        of(DESCRIBE_CONFIGS, TOPIC), LIST_QUERY,
     ),
     Route(
         "PUT", f"{_TOPIC}/settings", settings.changed,
-        "Set some of its settings, or go back to the default.", of(ALTER_CONFIGS, TOPIC),
+        "Set or reset some of a topic's settings.", of(ALTER_CONFIGS, TOPIC),
         takes=settings.TopicSettingsChange, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
-        "POST", f"{_TOPIC}/trim", partitions.trimmed, "Delete its records before a place.",
+        "POST", f"{_TOPIC}/trim", partitions.trimmed,
+        "Delete a topic's records before an offset or time.",
         of(DELETE, TOPIC), takes=partitions.TopicTrim,
     ),
     Route(
         "POST", f"{_TOPIC}/search", search.searched,
-        "Look through its records: the answer is in lines.", of(READ, TOPIC),
+        "Search a topic's records; the reply is a stream of lines.", of(READ, TOPIC),
         takes=search.RecordSearch, kind=LINES,
     ),
     Route(
-        "GET", f"{_TOPIC}/tail", record_tail.tailed, "Follow it: events with its new records.",
+        "GET", f"{_TOPIC}/tail", record_tail.tailed, "Follow a topic: its new records as events.",
         of(READ, TOPIC), record_tail.QUERY, kind=EVENTS,
     ),
     Route(
@@ -88,22 +90,23 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         takes=records.RecordAppend,
     ),
     Route(
-        "GET", _RECORD, records.described, "One record, whole.", of(READ, TOPIC)
+        "GET", _RECORD, records.described, "One record, complete.", of(READ, TOPIC)
     ),
     Route(
-        "GET", f"{_RECORD}/value", records.downloaded, "The value of one.", of(READ, TOPIC),
+        "GET", f"{_RECORD}/value", records.downloaded, "The value of one record.", of(READ, TOPIC),
         kind=records.BINARY,
     ),
     Route(
-        "GET", f"{_TOPIC}/schedule", schedules.of_topic, "What waits for its time to come there.",
+        "GET", f"{_TOPIC}/schedule", schedules.of_topic, "A topic's delayed records.",
         of(READ, TOPIC), schedules.PLACE_QUERY,
     ),
     Route(
         "DELETE", f"{_TOPIC}/schedule/{{partition}}/{{offset}}", schedules.cancelled_for_topic,
-        "Have a record that waits not come.", of(DELETE, TOPIC),
+        "Cancel a delayed record.", of(DELETE, TOPIC),
     ),
     Route(
-        "GET", f"{_TOPIC}/groups", groups.of_topic, "The groups that read it.", _SEES, LIST_QUERY
+        "GET", f"{_TOPIC}/groups", groups.of_topic, "The groups that read a topic.",
+        _SEES, LIST_QUERY
     ),
     Route("GET", "/api/v1/groups", groups.shown, "List groups.", LOGGED_IN, LIST_QUERY),
     Route(
@@ -111,15 +114,16 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         of(DESCRIBE, GROUP), PAGE_QUERY,
     ),
     Route(
-        "DELETE", _GROUP, groups.deleted, "Delete one and its offsets.", of(DELETE, GROUP),
+        "DELETE", _GROUP, groups.deleted, "Delete a group and its offsets.", of(DELETE, GROUP),
         takes=topics.DryRun,
     ),
     Route(
-        "POST", f"{_GROUP}/reset", group_reset.reset, "Move it to other offsets.", of(READ, GROUP),
+        "POST", f"{_GROUP}/reset", group_reset.reset, "Move a group to other offsets.",
+        of(READ, GROUP),
         takes=group_reset.GroupReset,
     ),
     Route(
         "GET", "/api/v1/settings", settings.of_store,
-        "Settings of the store, and what topics get that say nothing.", SEES_ALL, LIST_QUERY,
+        "Settings of the store, and the defaults of topics.", SEES_ALL, LIST_QUERY,
     ),
 )  # fmt: skip

@@ -17,11 +17,12 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         "List transactional ids of Kafka's producers.", LOGGED_IN, ("open", *LIST_QUERY),
     ),
     Route(
-        "GET", _ID, transactions.one, "One of them, and where its transaction has data.",
+        "GET", _ID, transactions.one,
+        "One transactional id, and the partitions of its transaction.",
         of(DESCRIBE, TRANSACTIONAL_ID, "id"),
     ),
     Route(
         "POST", f"{_ID}/abort", transactions.aborted,
-        "Abort its open transaction, and fence its producer.", MAY_ALL,
+        "Abort an open transaction, and fence its producer.", MAY_ALL,
     ),
 )  # fmt: skip

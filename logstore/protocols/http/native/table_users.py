@@ -15,24 +15,25 @@ _PERMISSIONS: Final = ("vhost", "user", *PAGE_QUERY)
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
         "POST", "/api/v1/ticket", users.ticket_given,
-        "A name and a password for the doors of this process, as long as it runs.", OWN,
+        "A temporary name and password for this server's doors.", OWN,
     ),
     Route("GET", "/api/v1/users", users.listed, "List users.", MAY_ALL, PAGE_QUERY),
     Route(
-        "POST", "/api/v1/users", users.added, "Add one, who must not exist.", MAY_ALL,
+        "POST", "/api/v1/users", users.added, "Add a user, who must not exist.", MAY_ALL,
         takes=users.NewUser, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", "/api/v1/users/{name}", users.described, "One user.", MAY_ALL),
     Route(
-        "DELETE", "/api/v1/users/{name}", users.deleted, "Delete one and all that names it.",
+        "DELETE", "/api/v1/users/{name}", users.deleted,
+        "Delete a user and all rules for the user.",
         MAY_ALL,
     ),
     Route(
-        "PUT", "/api/v1/users/{name}/password", users.password_given, "Replace the password.",
+        "PUT", "/api/v1/users/{name}/password", users.password_given, "Replace a user's password.",
         MAY_ALL, takes=users.NewPassword, body_bytes_max=LITTLE_BYTES,
     ),
     Route(
-        "PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace the tags.", MAY_ALL,
+        "PUT", "/api/v1/users/{name}/tags", users.tags_given, "Replace a user's tags.", MAY_ALL,
         takes=users.NewTags, body_bytes_max=LITTLE_BYTES,
     ),
     Route("GET", "/api/v1/rules", rules.listed, "List rules.", MAY_ALL, _RULES),
@@ -52,14 +53,17 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
         "GET", "/api/v1/damaged-rules", rules.damaged_listed,
         "List rows of users, rules and permissions that can't be read.", MAY_ALL, PAGE_QUERY,
     ),
-    Route("DELETE", "/api/v1/damaged-rules", rules.damaged_removed, "Remove them.", MAY_ALL),
+    Route(
+        "DELETE", "/api/v1/damaged-rules", rules.damaged_removed,
+        "Remove rows that can't be read.", MAY_ALL,
+    ),
     Route(
         "GET", "/api/v1/permissions", permissions.listed, "List permissions.", MAY_ALL,
         _PERMISSIONS,
     ),
     Route(
         "DELETE", "/api/v1/permissions/{vhost}/{user}", permissions.taken,
-        "Take away what a user may do in a virtual host.", MAY_ALL,
+        "Remove a user's permissions in a virtual host.", MAY_ALL,
     ),
     Route(
         "GET", "/api/v1/topic-permissions", permissions.topics_listed, "List topic permissions.",
@@ -67,6 +71,6 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "DELETE", "/api/v1/topic-permissions/{vhost}/{user}", permissions.topic_taken,
-        "Lift the limits on the routing keys of an exchange.", MAY_ALL, ("exchange",),
+        "Remove the limits on a user's routing keys at an exchange.", MAY_ALL, ("exchange",),
     ),
 )  # fmt: skip
