@@ -1,4 +1,4 @@
-"""Which batches are of transactions that were aborted."""
+"""Which batches belong to aborted transactions."""
 
 from bisect import bisect_right
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
-"""The audit log: a topic of one partition, with a record in JSON for what has happened.
+"""The audit log: a topic of one partition, with a JSON record for each event.
 
-Nobody is refused because it can't be written: what the disk does not take is dropped, and counted.
-It is made with the first record, which there is once there are users.
+No request is refused because the log can't be written: entries that the disk does not accept are
+dropped and counted. The topic is created with the first entry, which exists only if there are
+users.
 """
 
 import logging

@@ -1,11 +1,13 @@
-"""What clients make the process hold in memory, all together, and who has to wait or lose for it.
+"""The memory that all clients together make the process hold, and which of them is paused or
+closed.
 
-Each holder has an account, which says how many bytes it holds. A reserve is left: a quarter of the
-budget, or as much as the largest request if that is more. Until only the reserve is left everyone
-goes on, with answers that become shorter. Then the largest holders wait: they are not read from.
-One of them goes on all the same, the one whose message is the nearest to its end, and the reserve
-is for that one: it sets memory free when it is done, so they do not wait for each other for ever.
-Where that does not help, or all is used up, the largest holder loses: first one, then the next.
+Each holder has an account with the number of bytes that it holds. A reserve is kept: a quarter of
+the budget, or the size of the largest request if that is more. Until only the reserve is left,
+every client continues, with shorter and shorter replies. Then the largest holders are paused: their
+sockets are not read. One of them continues nevertheless, the one whose message is nearest to its
+end, and may use the reserve: it frees memory when it is done, so they do not wait for each other
+forever. If that does not help, or the budget is used up, the largest holder is closed, then the
+next.
 
 Pure: no socket, no clock, no thread but the sessions' own.
 """

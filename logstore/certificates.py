@@ -1,8 +1,8 @@
-"""Certificate and key of the doors with TLS: loaded, checked, and loaded anew when they change.
+"""Certificate and key of the doors with TLS: loaded, checked, and loaded again when they change.
 
-A context is never changed: another one takes its place, and connections keep theirs. So a file that
-is only half written, or does not fit the others, ends nothing: the old ones stay until all is well.
-Knows no event loop; loading is for any thread.
+A context is never changed: a new one replaces it, and connections keep theirs. A file that is only
+half written, or does not fit the others, therefore does no harm: the old files stay in use until
+all new ones are valid. Knows no event loop; any thread may load.
 """
 
 import logging

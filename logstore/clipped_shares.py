@@ -1,7 +1,8 @@
-"""What share groups have settled behind the ends of logs is forgotten: others will stand there.
+"""Forgets what share groups have settled beyond the ends of logs, where new records will be
+appended.
 
-A backup has such, as its journal is copied last. Logs that a crash has left to be recovered have
-lost nothing that was settled.
+A backup contains such offsets, because its journal is copied last. Logs that still have to be
+recovered after a crash have lost no settled records.
 """
 
 import logging

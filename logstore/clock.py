@@ -1,4 +1,4 @@
-"""The wall clock, for who is given none."""
+"""The wall clock, the default where no clock is passed in."""
 
 import time
 

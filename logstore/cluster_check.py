@@ -1,4 +1,4 @@
-"""A cluster examined by a process that serves nothing."""
+"""Examines a cluster from a process that serves no clients."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The logs of queues that nodes share, where the models and the cluster meet: a topic for each.
 
-A queue's topic goes by its number, which no other queue ever has, and has a partition for each
-priority of which there was a message. Opening or making one waits for the cluster: a worker's
-thread does it.
+A queue's topic is named by its number, which is never used again, and has a partition for each
+priority that has had a message. Opening or creating one waits for the cluster, so a worker's thread
+does it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

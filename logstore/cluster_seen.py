@@ -1,4 +1,4 @@
-"""What a node knows of its cluster, for people: facts of one moment. Pure."""
+"""What a node knows of its cluster, to be shown: facts of one moment. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,11 +1,10 @@
 """The topics of a Kafka cluster as the doors see them: ``Topics`` over brokers.
 
-Anybody may make, grow and delete them: what the cluster says is so, and whoever has said ``tell``
-hears of it. What changes something is asked of the cluster. Each such call has two faces: one that
-waits, for threads that may (not the loop's), and one that is told (``begin_...``), for the loop's.
-
-What belongs to this program's own storage (segments, sizes on a disk, schedules, producers' ids) is
-refused: brokers do that in their own way.
+Other programs may create, grow and delete topics: the cluster's answer is the truth, and callers of
+``tell`` are notified of changes. Changes are requested from the cluster. Each such call has two
+forms: one that waits, for threads that may wait (not the loop's), and one with a callback
+(``begin_...``), for the loop's thread. Requests about this program's own storage (segments, sizes
+on disk, schedules, producer ids) are refused: brokers handle these themselves.
 """
 
 import threading

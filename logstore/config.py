@@ -1,10 +1,11 @@
-"""Where the value of a setting comes from, and whether it is one; ``settings.py`` declares them.
+"""The sources of settings and the check of their values; ``settings.py`` declares the settings.
 
-In falling order: the topic or group itself, the environment (``LOGSTORE_TOPIC_SEGMENT_BYTES``, or a
-file with the value, which ``LOGSTORE_TOPIC_SEGMENT_BYTES_FILE`` names), the configuration file
-(``<data>/logstore.toml``), the default. An unknown name or a bad value raises and names the nearest
-valid one: configuration cannot be got wrong silently. Of an unknown variable of the environment,
-which others write to as well, it is only warned.
+Sources, strongest first: the topic or group itself, the environment
+(``LOGSTORE_TOPIC_SEGMENT_BYTES``, or a file with the value, named by
+``LOGSTORE_TOPIC_SEGMENT_BYTES_FILE``), the configuration file (``<data>/logstore.toml``), the
+default. An unknown name or an invalid value raises and names the nearest valid one: no mistake in
+the configuration is silent. An unknown environment variable causes only a warning, because other
+programs set variables, too.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The configuration file, changed: some settings have other values, and all else is as it was."""
+"""Changes settings in the configuration file, and leaves the rest of the file as it is."""
 
 import json
 import os

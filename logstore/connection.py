@@ -1,9 +1,10 @@
 """One socket and its session: bytes in, bytes out, in the loop's turns.
 
 A socket is read into a buffer that all connections share; only a connection with half a message
-keeps one of its own, so an idle one costs next to nothing. What a session has to send goes out in
-one call, as many buffers as there are; what one session has for many others it pushes to each. A
-connection whose peer does not read is not read from either, until it does: it holds up nobody else.
+keeps a buffer of its own, so an idle one costs next to nothing. A session's output is sent in one
+call, however many buffers it has; output for many other sessions is pushed to each of them. If a
+peer does not read, its connection is not read either until the peer reads again: it delays no other
+connection.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""The thread that moves records to their topics when they are due, in a process that writes.
+"""The thread that moves delayed records to their topics when they are due, in a writing process.
 
-There is one where a topic has ``delivery.schedule=true``; a server has it as any program has that
-opens the store. It looks at what came to the companions, moves what is due, and sleeps until the
-next is, or until something comes. While anything waits it looks at the clock every second: that may
-be moved.
+It runs if a topic has ``delivery.schedule=true``, in a server as in any program that opens the
+store. It reads new records of companion topics, moves due records, and sleeps until the next one is
+due or a new one arrives. While records are delayed, it checks the clock every second, because the
+clock may be set.
 """
 
 import logging

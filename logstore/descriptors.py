@@ -1,7 +1,7 @@
-"""File descriptors: how many this process may have open, and who gets how many of them.
+"""File descriptors: how many this process may have open, and how they are shared out.
 
-Files of logs and connections are bounded, each by its share, so that neither keeps out the other.
-Whoever finds none left all the same has the files that are kept open, but not in use, closed.
+Files of logs and connections each have a bounded share, so that neither starves the other. A caller
+that finds no descriptor left nevertheless has idle open files closed.
 """
 
 import errno

@@ -1,9 +1,10 @@
-"""The doors that a server may have, one row each: whose clients come in, where, and what opens it.
+"""The doors that a server may have, one row each: its clients, its ports, and the code that opens
+it.
 
-Each has two entrances: one for plain connections, and one with TLS once there is a certificate.
-
-The node opens them by this table; the command line takes its options and finds running servers by
-it. A door's own code is imported when it is opened, and most of it only for its first client.
+Each door has two entrances: one for plain connections, and one with TLS if there is a certificate.
+The node opens the doors of this table; the command line derives its options from the table and
+finds running servers by it. A door's own code is imported when it is opened, and most of it only
+for its first client.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
-r"""Regular expressions of people: RabbitMQ's, on the names of exchanges and queues.
+r"""Regular expressions that users write: RabbitMQ's, on the names of exchanges and queues.
 
-An expression is searched for in the name: it needs ``^`` and ``$`` to be about the whole. The
-engine is RE2, whose time is linear in the name, so that no expression can stall it. RabbitMQ's has
-more; one thing of that is in everybody's policies and therefore known here: look-ahead at the
-beginning, as in ``^(?!amq\.)``, which excludes names. Other look-around, and references back, are
+An expression is searched for in the name: it needs ``^`` and ``$`` to match the whole name. The
+engine is RE2, whose time is linear in the name, so that no expression can stall it. RabbitMQ's
+engine has more features; one of them is common in policies and supported here: look-ahead at the
+beginning, as in ``^(?!amq\.)``, which excludes names. Other look-around, and back-references, are
 refused.
 """
 

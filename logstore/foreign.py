@@ -1,4 +1,4 @@
-"""Other protocols, told by the first bytes that a peer sends to a door that does not speak them."""
+"""Recognizes other protocols by the first bytes that a peer sends to a door of another protocol."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""A process that is a fork of one with a store open: it has a copy of everything, and owns nothing.
+"""Forks of a process with an open store: a fork has a copy of everything and owns nothing.
 
-Two processes that append by one copy each would write to the same offsets, and the locks that other
-threads held as the process forked are held in the copy for ever. So whatever belongs to an open
-store is told in the child, as it begins, and raises ``Forked`` from then on. That costs nothing
-until then: no append compares process ids. What the child closes is its own descriptors alone.
+Two processes that each append by their copy would write to the same offsets, and locks that other
+threads held during the fork stay locked in the copy forever. So every object of an open store is
+notified in the child when it starts, and raises ``Forked`` from then on. This costs nothing before
+a fork: no append compares process ids. The child closes only its own descriptors.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""TLS handshakes of those who have come in and have no session yet. Knows the event loop.
+"""TLS handshakes of new connections, which have no session yet. Knows the event loop.
 
-What is not known yet may cost little: a socket has no TLS before its first bytes are there, few
-handshakes are carried on in a turn, for each takes the processor half a millisecond, and one that
-takes too long, while others wait, is ended. A session is made when its handshake is done.
+An unknown peer must cost little: a socket has no TLS state before its first bytes arrive; few
+handshakes are continued in a turn, because each takes half a millisecond of processor time; and a
+handshake that takes too long while others wait is ended. A session is created when its handshake is
+done.
 """
 
 import asyncio

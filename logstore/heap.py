@@ -1,6 +1,6 @@
-"""The memory that the C library has of the system: when it is used again, when it is given back.
+"""The memory that the C library holds: when it is reused, and when it is returned to the system.
 
-Where the library is not glibc, nothing of this changes anything.
+Has no effect if the library is not glibc.
 """
 
 import ctypes

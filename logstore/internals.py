@@ -1,6 +1,6 @@
-"""What stands below the library face, for the parts of logstore that are wired to it.
+"""The layers below the library face, for other parts of logstore.
 
-A node serves it; a mirror and the command line look into it. None of it is promised to users.
+A node serves them; a mirror and the command line read them. Not a stable interface.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,9 +1,9 @@
-"""The issuer of tokens: where its public keys come from, and when they are read anew.
+"""The issuer of tokens: the source of its public keys, and when they are read again.
 
-A file is read when it has changed, an address once in a while, and both when a token names a key
-that is not known, at most every few seconds. Keys that were good stay until there are others: an
-answer that is none takes none away. Everything that waits is done by workers, one read at a time;
-tokens that come meanwhile wait for it.
+A file is read when it has changed, an address from time to time, and both when a token names an
+unknown key, at most every few seconds. Valid keys stay until new ones are read: an invalid reply
+removes none. Workers do everything that waits, one read at a time; tokens that arrive meanwhile
+wait for it.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""The second waist: what is kept of groups, as the models above and storage below both see it.
+"""The second waist: the stored facts about groups, as the models above and storage below see them.
 
-Facts are values. A change returns what is to become durable (``Keeping``), as an append to a log
-returns its mark; or it is made within ``act``, with no other process between, and is durable on
-return. Who may have which name says ``names.py``.
+Facts are values. A change returns an object that becomes durable (``Keeping``), as an append to a
+log returns its mark; or it is made within ``act``, without another process in between, and is
+durable on return. ``names.py`` has the rules for names.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -1,8 +1,8 @@
-"""The waist for what is kept of MQTT sessions, as models and storage both see it.
+"""The waist for stored facts about MQTT sessions, as models and storage see them.
 
-A session that outlives its connection is kept from CONNECT on, with its subscriptions; what is
-queued for it is in a queue of its own. Facts are values. A session's number is of the same count as
-those of queues and exchanges, and no other ever gets it: settlements go by it.
+A session that outlives its connection is stored from CONNECT on, with its subscriptions; its queued
+messages are in a queue of its own. Facts are values. A session's number comes from the same count
+as those of queues and exchanges and is never used again: settlements refer to it.
 """
 
 from collections.abc import Sequence

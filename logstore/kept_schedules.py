@@ -1,9 +1,9 @@
-"""The waist for what is kept of records that wait for their time: an index by when they are due.
+"""The waist for delayed records: an index by the time at which they are due.
 
-The logs have the records; this is made of them, and can be made again. A log's *mark* is the offset
-below which the index knows every record that waits: what stands above is looked at when the log is
-opened. Who moves records between topics notes before what is under way, and so knows after a crash
-whether it was done.
+The logs hold the records; the index is derived from them and can be rebuilt. A log's *mark* is the
+offset below which the index knows every delayed record: records above it are read when the log is
+opened. Before records are moved between topics, the move is noted, so that after a crash it is
+known whether it was completed.
 """
 
 from collections.abc import Sequence

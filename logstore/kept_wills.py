@@ -1,7 +1,7 @@
-"""The waist for what is kept of MQTT wills, as models and storage both see it.
+"""The waist for stored MQTT wills, as models and storage see them.
 
-A will whose client is promised that it comes, whatever happens to the server, is kept from CONNECT
-on, until it is published and safe, or not needed any more. Facts are values.
+A will that must be published whatever happens to the server is stored from CONNECT on, until it is
+published and safe, or no longer needed. Facts are values.
 """
 
 from collections.abc import Sequence

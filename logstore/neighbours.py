@@ -1,8 +1,8 @@
-"""The other nodes of a cluster that this one asks: a link to each, and what is asked by it.
+"""Links to the other nodes of a cluster, and the requests sent over them.
 
-Which nodes there are, where, and who owns what, is told from outside; here is whether the owner of
-a queue is reached. ``changed`` is called with a node whenever that may be another by now: then
-queues that it owns are to be seated anew (``Roamers.moved``).
+The nodes, their addresses and what they own are passed in from outside; this module knows whether
+the owner of a queue is reachable. ``changed`` is called with a node whenever that may have changed:
+then the queues that it owns must be placed again (``Roamers.moved``).
 """
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
-"""What other nodes ask of this one about keys, for their clients; and what it asks of them.
+"""Requests about keys between nodes, on behalf of their clients, in both directions.
 
-A question has a number of its asker, by which it may be given up: nobody waits for the answer any
-more, and what would be taken out of a list for that stays there.
+A request has a number, given by its sender, by which it can be cancelled: the sender no longer
+waits for the reply, and an element that it would have taken out of a list stays there.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
-"""What a node over a Kafka cluster has of it: begun before its doors open, closed after them.
+"""A node's parts of a Kafka cluster: started before its doors open, closed after them.
 
-Topics, histories, channels, queues and users are the cluster's; the data directory has what is this
-node's alone. Everything is in the sessions' thread.
+The cluster stores topics, histories, channels, queues and users; the data directory stores only
+this node's own state. Everything runs in the sessions' thread.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The figures of a node: what they are read from, and the timer that has them read."""
+"""The figures of a node: their sources, and the timer that reads them."""
 
 import asyncio
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""The groups of a node: their table in memory, what keeps it, and its one timer."""
+"""The groups of a node: their table in memory, its storage, and its one timer."""
 
 import asyncio
 import logging

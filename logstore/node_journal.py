@@ -1,6 +1,6 @@
-"""The journal of a node, and what it is told by all but its queues: one batch a turn, one sync.
+"""The journal of a node, and the entries of all models except queues: one batch a turn, one sync.
 
-It is opened by a worker, when somebody has something to tell it, or to read in it, first.
+A worker opens it when it is first written or read.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Redis's keys of a node: where they are kept, and their one timer.
+"""Redis's keys of a node: their storage, and their one timer.
 
-Most stores have none, so the model waits for the first client of the Redis door, or for a topic of
-keys that is there when the process begins to serve.
+Most stores have none, so the model is loaded for the first client of the Redis door, or if a topic
+of keys exists when the process begins to serve.
 """
 
 from collections.abc import Callable

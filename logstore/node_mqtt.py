@@ -1,7 +1,7 @@
-"""MQTT of a node: the models, what keeps them, and their one timer.
+"""MQTT of a node: the models, their storage, and their one timer.
 
-Most servers have no MQTT client, and some of the stores nothing that was kept for one: then nothing
-of it is imported before the first client comes.
+Most servers have no MQTT clients, and most stores nothing stored for one: then nothing of it is
+imported before the first client connects.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The queues of a node: the model, what keeps it, and its one timer.
+"""The queues of a node: the model, its storage, and its one timer.
 
-Most stores have no queues, and the model is a third of what a server imports: where there are none
-it waits for the first who asks.
+Most stores have no queues, and the model is a third of all that a server imports, so it is loaded
+when it is first asked for.
 """
 
 import asyncio

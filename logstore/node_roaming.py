@@ -1,8 +1,9 @@
-"""The queues that nodes over a cluster share: which this node owns, and links to the other nodes.
+"""Queues that the nodes of a cluster share: those that this node owns, and links to the other
+nodes.
 
-The group of the nodes says which partitions of the journal this one should own; each is taken over
-(``cluster/ownership.py``), and its queues are served here from then on. Those of others are served
-over a link to the node whose claim stands last. Everything is in the sessions' thread.
+The group of the nodes assigns partitions of the journal to this node; each is taken over
+(``cluster/ownership.py``), and its queues are then served here. Queues of other nodes are served
+over a link to the node with the latest claim. Everything runs in the sessions' thread.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""Redis's keys that nodes over a cluster share: which databases this node serves.
+"""Redis's keys that the nodes of a cluster share: the databases that this node serves.
 
-A partition of ``__logstore-keys`` is a database. The group of the nodes says which of them this one
-should own; each is taken over (``cluster/ownership.py``), and made a database of what stands in it.
-Everything is in the sessions' thread.
+Each partition of ``__logstore-keys`` is a database. The group of the nodes assigns partitions to
+this node; each is taken over (``cluster/ownership.py``), and its records become a database in
+memory. Everything runs in the sessions' thread.
 """
 
 import logging

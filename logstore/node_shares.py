@@ -1,7 +1,7 @@
-"""The share partitions of a node: what they have around them, and their one timer.
+"""The share partitions of a node: their surroundings, and their one timer.
 
-What the journal has of them is read by a worker, when somebody asks first. Until then nothing of
-them can change, but for topics that are deleted: that is seen then.
+A worker reads their entries in the journal when they are first asked for. Nothing about them can
+change before that, except that topics are deleted, which is noticed then.
 """
 
 import logging

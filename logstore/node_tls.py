@@ -1,6 +1,6 @@
-"""The certificate of a node: loaded before its doors are opened, and anew when it changes.
+"""The certificate of a node: loaded before its doors open, and again when it changes.
 
-The library for it is imported only where there is one.
+The library for it is imported only if there is a certificate.
 """
 
 import asyncio

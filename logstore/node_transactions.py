@@ -1,8 +1,8 @@
-"""The transactions of a node: their coordinator, what it has around it, and its timers.
+"""The transactions of a node: their coordinator, its surroundings, and its timers.
 
-What the store knows of them is read by a worker: at the start where there is a journal, else when
-somebody asks first. Until then, and until what was decided before is everywhere, whoever asks is to
-ask again; who asks for a producer, which is what a client begins with, waits for a while.
+A worker reads the stored transactions: at the start if there is a journal, otherwise at the first
+request. Until then, and until earlier decisions have reached all partitions, clients are told to
+try again; a request for a producer id, with which a client begins, waits for a while instead.
 """
 
 import logging

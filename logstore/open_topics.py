@@ -1,9 +1,9 @@
-"""The topics of a store, each of them once in a process: looked up, made, changed, deleted.
+"""The topics of a store, each once in a process: looked up, created, changed, deleted.
 
-The library face and the doors use the same ones. A door asks for a topic with every request, so
-looking one up is a dictionary's work where this process writes the store: no lock, no catalogue.
-Changes are made durable and then shown. Where another process writes it, a topic is looked at anew
-each time, since it may have been changed.
+The library face and the doors use the same objects. A door looks up a topic for every request, so
+in the process that writes the store a look-up is one dictionary access, without lock or catalogue.
+Changes are made durable first and then visible. In a reading process, a topic is read from the
+catalogue each time, because the writer may have changed it.
 """
 
 import contextlib

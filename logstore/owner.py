@@ -1,4 +1,4 @@
-"""Who holds a lock: what others are told of a process that has the store."""
+"""The process that holds a lock, as other processes see it."""
 
 import os
 import re

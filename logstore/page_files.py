@@ -1,6 +1,6 @@
-"""The page's own files: read at the first request, kept in memory, and told apart by what they say.
+"""The page's own files: read at the first request, and kept in memory with a tag of their contents.
 
-There is nothing else that a path could lead to: it is looked up among the names of these files.
+A path is looked up among the names of these files, so it can lead to no other file.
 """
 
 import os

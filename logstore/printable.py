@@ -1,7 +1,7 @@
-"""Texts from outside (names, ids, hosts, paths, errors) as people may see them.
+"""Makes texts from outside (names, ids, hosts, paths, errors) safe to show.
 
 A terminal obeys control characters, and a line end or a change of direction makes a text look like
-something else. So whatever shows such a text to people passes it through here.
+something else. Code that shows such a text to people therefore passes it through here.
 """
 
 

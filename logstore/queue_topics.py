@@ -1,12 +1,10 @@
-"""Queues as topics that Kafka's clients can read: nothing is taken, and no consumer notices.
+"""Queues as topics that Kafka clients can read, without taking messages from consumers.
 
-The topic of a durable queue is ``__queue.NAME``, in the default virtual host and where that is a
-topic's name, else ``__queue.id.NUMBER``; it has a partition for each priority. Its records are
-those of the queue's lanes, with the headers that no other door shows: settled ones, too, as long as
-they are there, but for those that were purged.
-
-No client creates a topic of such a name. One that an older store has stays what it was, and hides
-the queue.
+The topic of a durable queue is ``__queue.NAME`` in the default virtual host, if that is a valid
+topic name, otherwise ``__queue.id.NUMBER``; it has a partition for each priority. Its records are
+those of the queue's lanes, with the headers that no other door shows, including settled messages
+that are still on disk, but not purged ones. Clients cannot create topics with such names. A topic
+of such a name in an older store stays as it is, and hides the queue.
 """
 
 import logging

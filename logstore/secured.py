@@ -1,11 +1,11 @@
-"""TLS of one connection, as a layer between its socket and whoever reads and writes plain bytes.
+"""TLS of one connection, as a layer between its socket and the code that uses plain bytes.
 
-It is asked as a socket is: ``recv_into``, ``send``, ``sendmsg``; but it is told of what was taken
-only when all records of that are on their way, so that what was not taken stays with the caller,
-who gives it again. Knows no event loop: it never waits. Its handshake is done (``handshakes.py``).
+It has a socket's methods: ``recv_into``, ``send``, ``sendmsg``; but bytes count as sent only when
+all their TLS records are on their way, so that the caller keeps unsent bytes and passes them again.
+Knows no event loop: it never waits. The handshake is already done (``handshakes.py``).
 
-OpenSSL's buffers in memory never shrink, so that no more than one record is put into one at once:
-a connection costs 70 KiB at the most, whatever has gone through it, and would cost 550.
+OpenSSL's buffers in memory never shrink, so at most one record is put into a buffer at a time: a
+connection costs at most 70 KiB, whatever has gone through it; otherwise it would cost 550.
 """
 
 import errno

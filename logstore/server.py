@@ -1,7 +1,7 @@
-"""Listening sockets, and the connections that came in through them. Knows the event loop.
+"""Listening sockets and their connections. Knows the event loop.
 
-What all connections hold in memory is bounded by one budget: who holds much is not read from while
-there is little left, or is closed.
+One budget bounds the memory of all connections: when little is left, connections that hold much are
+not read, or are closed.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""The process that writes a data directory, asked through its socket there: one request at a time.
+"""Requests to the process that writes a data directory, through its socket, one at a time.
 
-What it refuses, and that there is nobody, is raised as the library's own errors.
+A refusal, or the lack of such a process, is raised as one of the library's own errors.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""Long work that has to be done in the sessions' thread: a slice a turn, so that nobody waits long.
+"""Long work in the sessions' thread: one slice a turn, so that no client waits long.
 
-Work is a generator. It yields how many units it has done since it yielded last (a unit is a name, a
-member, a partition: some microseconds), or a ``Wait``: what it goes on with is what the yield gives
-it then. Its slices are bounded by units and, where they are longer than they should be, by time; of
-all that is under way one slice is done in a turn, so that a hundred connections hold up the others
-no longer than one. What is small is done at once.
+Work is a generator. It yields the number of units done since the last yield (a unit is a name, a
+member, a partition: some microseconds), or a ``Wait``, whose result is the value of the yield.
+Slices are bounded by units and, if they take longer than they should, by time; only one slice of
+all work under way is done in a turn, so that a hundred connections delay others no longer than one.
+Small work is done at once.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""The queues of a store that no server has: opened at first use, closed with the store.
+"""The queues of a store without a server: opened at first use, closed with the store.
 
-This process alone has them, as it alone writes the directory. Where a server in this process has
-the same store, its model is the only one: see ``lend``.
+Only this process uses them, as only it writes the directory. If a server in this process has the
+same store, the server's model is used: see ``lend``.
 """
 
 import threading

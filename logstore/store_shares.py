@@ -1,6 +1,6 @@
-"""The share groups of a store that no server has: opened at first use, in the turns of its queues.
+"""The share groups of a store without a server: opened at first use, in the turns of its queues.
 
-They use the queues' journal, and what wakes them when a time has come.
+They use the queues' journal and timers.
 """
 
 import logging

@@ -1,7 +1,8 @@
-"""A transaction of the library: what one ``with`` block does, whole or not at all.
+"""A transaction of the library: the operations of one ``with`` block, as a whole or not at all.
 
-All of it is held until the block ends; then it is one batch of the journal, and durable after one
-sync of that. An exception in the block, or a refusal at its end, leaves nothing of it.
+Everything is held in memory until the block ends; then it becomes one batch of the journal, durable
+after one sync. After an exception in the block, or a refusal at its end, nothing of it takes
+effect.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Who a client's certificate says that he is, and which user that is.
+"""The subject of a client's certificate, and the user that it stands for. Pure.
 
-Pure. A name is written as Java writes it (RFC 2253), for rules and access lists of Kafka's users go
-by that. Types that RFC 2253 has no word for are written by their number, with the value as text
-where Java writes the hexadecimal digits of its bytes: the interpreter does not tell them.
+A name is written as Java writes it (RFC 2253), because Kafka's rules and access lists use that
+form. Types without a name in RFC 2253 are written by their number, with the value as text where
+Java writes the hexadecimal digits of its bytes, which the interpreter does not reveal.
 """
 
 from collections.abc import Mapping, Sequence

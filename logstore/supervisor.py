@@ -1,7 +1,7 @@
-"""The service manager that has started this process, told how it goes: systemd's sd_notify(3).
+"""Tells the service manager that started this process about its state: systemd's sd_notify(3).
 
-Without ``NOTIFY_SOCKET`` in the environment nobody is told anything. Knows no event loop: whoever
-has one brings its timer.
+Does nothing without ``NOTIFY_SOCKET`` in the environment. Knows no event loop: the caller provides
+the timer.
 """
 
 import logging

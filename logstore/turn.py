@@ -1,15 +1,14 @@
 """The sessions' thread, the end of its loop's turn, and its clock.
 
 All sessions run in one thread, and a turn is what its loop does between two waits for its sockets.
-Whoever has something for that thread leaves a call, from any thread: it is made when the turn ends,
-after all that the turn's sockets have brought. So what many leave is done once: a connection that
-three logs have woken is looked at once, and what all clients publish in a turn is handed out
-together.
+Any thread may leave a call for the sessions' thread: it is made when the turn ends, after all input
+of the turn's sockets. Equal calls are made once: a connection that three logs have woken is handled
+once, and messages that all clients publish in a turn are delivered together.
 
-The sessions' clock stands still while nobody can be heard: in a turn of more than a second, or
-while the process is stopped (SIGSTOP, a machine that is suspended). All that a peer has to do in
-time is measured by it (sessions of group members, rebalances, idle connections), so a peer that has
-sent its heartbeat meanwhile is not late. Ages of data are measured by another clock.
+The sessions' clock stops while no peer can be heard: in a turn of more than a second, or while the
+process is stopped (SIGSTOP, a suspended machine). All deadlines of peers are measured by it
+(sessions of group members, rebalances, idle connections), so a peer that sent its heartbeat
+meanwhile is not late. Ages of data are measured by another clock.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""How long the turns of the sessions' thread were: what one of its clients may hold up all others.
+"""The length of the turns of the sessions' thread: the delay that one client may cause for others.
 
 Only figures; ``turn.py`` measures them.
 """

@@ -1,4 +1,4 @@
-"""What this process uses, and may use: memory and processor time, as the system counts them."""
+"""The memory and processor time that this process uses and may use, as the system counts them."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Which variables of the environment mean a setting, and which were put there by somebody else."""
+"""Which environment variables are settings, and which belong to other programs."""
 
 import re
 from collections.abc import Iterable, Mapping

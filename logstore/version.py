@@ -1,4 +1,4 @@
-"""Which logstore this is."""
+"""The version of logstore."""
 
 from typing import Final
 
