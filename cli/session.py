@@ -102,7 +102,7 @@ class _Local:
 
         found = next((it for it in self._kept.sessions if it.client == client), None)
         if found is None:
-            raise NoneOfThatName(f"no session of an MQTT client {client[:60]!r}")
+            raise NoneOfThatName(f"MQTT client {client[:60]!r} has no session")
         return found
 
     def subscriptions(self, client: str) -> list[Row]:

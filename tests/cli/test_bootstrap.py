@@ -318,7 +318,7 @@ REFUSED = [
     (("topic", "alter", "nope", "--partitions", "2"), "no topic 'nope'"),
     (("topic", "alter", "NAME", "--partitions", "1"), "number can only grow"),
     (("topic", "alter", "NAME", "--config", "retention.mss=1"), "(did you mean retention.ms?)"),
-    (("topic", "alter", "NAME", "--config", "retention.ms=soon"), "retention.ms=soon: takes"),
+    (("topic", "alter", "NAME", "--config", "retention.ms=soon"), "retention.ms=soon: must be"),
     (("topic", "create", "x", "--config", "retention.mss=1"), "(did you mean retention.ms?)"),
     (("topic", "create", "a/b"), "topic name 'a/b' is not allowed"),
     (("topic", "delete", "nope", "--yes"), "no topic 'nope'"),

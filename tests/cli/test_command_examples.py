@@ -13,6 +13,7 @@ from contextlib import closing
 import paho.mqtt.client as mqtt
 import pytest
 import redis
+from cluster_nodes import ServingNode
 from command_tree import LEAVES
 from confluent_kafka import Producer
 from serving import Serving
@@ -110,8 +111,8 @@ JUST_BEFORE = {
 ENDLESS = {
     "logstore consume flights --group billing --follow": '{"tailnum"',
     "logstore queue consume mail --follow --format '{key} {body}'": "mail.new hello",
-    "logstore serve --host 0.0.0.0 --resp-port -1": "serving Kafka clients at",
-    "logstore serve --log-format json --log-level amqp=info": "serving Kafka clients at",
+    "logstore serve --host 0.0.0.0 --resp-port -1": "serving logstore-data: Kafka",
+    "logstore serve --log-format json --log-level amqp=info": "serving logstore-data: Kafka",
 }
 # In this order, in the directory of one server.
 SERVED = (
@@ -135,6 +136,10 @@ def here(data, tmp_path, monkeypatch):
     return tmp_path
 
 
+CONFIRMED = {"delete", "purge"}
+STOPPED = (0, 130)  # by Ctrl-C: with what was done, or as a shell says it
+
+
 class Answers(io.StringIO):
     """Somebody at a terminal who says yes."""
 
@@ -149,7 +154,7 @@ def type_in(here, logstore, monkeypatch):
     def run(line, hosts=(), code=0):
         words, stdin = parsed(here, line, hosts)
         with monkeypatch.context() as patch:
-            if not stdin:
+            if CONFIRMED & {*words} and not stdin:
                 patch.setattr("sys.stdin", Answers("y\n"))
             return logstore(*words, stdin=stdin, code=code)
 
@@ -185,7 +190,7 @@ def test_the_examples_of_a_command_do_what_they_say(here, type_in, spawn, name):
             process = spawn(*parsed(here, example)[0])
             assert process.line().decode().startswith(ENDLESS[example])
             process.send(signal.SIGINT)
-            assert process.end()[0] == 0
+            assert process.end()[0] in STOPPED
         else:
             type_in(example)
 
@@ -207,7 +212,7 @@ def served(tmp_path_factory):
     producer = Producer({"bootstrap.servers": running.address, "transactional.id": "copier-0"})
     producer.init_transactions()
     producer.begin_transaction()
-    producer.produce("flights", b"{}")
+    producer.produce("copied", b"{}")
     producer.flush()
     yield running
     code, errors = running.stop()
@@ -237,12 +242,10 @@ def test_the_examples_that_listen_print_what_is_published(here, served, spawn, n
             client.publish("news.today" if "news." in example else "news", "it rains")
         assert b"it rains" in process.line()
         process.send(signal.SIGINT)
-        assert process.end()[0] == 0
+        assert process.end()[0] in STOPPED
 
 
-def test_the_examples_of_several_servers_do_what_they_say(
-    here, served, type_in, spawn, monkeypatch
-):
+def test_the_examples_that_mirror_do_what_they_say(here, served, type_in, spawn):
     for line in BILLING:
         type_in(line)
     hosts = {"127.0.0.1:9092": served.address, "broker:9092": served.address}
@@ -252,4 +255,37 @@ def test_the_examples_of_several_servers_do_what_they_say(
     process = spawn(*parsed(here, follow, hosts)[0])
     until(lambda: (here / "copy" / "flights-0").exists())
     process.send(signal.SIGINT)
-    assert process.end()[0] == 0
+    assert process.end()[0] in STOPPED
+
+
+@pytest.fixture
+def node(served):
+    """One over the server, beside it."""
+    running = ServingNode(served.data.parent / "node-1", served.address)
+    yield running
+    assert running.stop()[0] == 0
+
+
+@pytest.mark.usefixtures("beside", "node")
+def test_the_examples_of_a_cluster_do_what_they_say(served, type_in, monkeypatch):
+    for line in (
+        "queue declare orders", "queue declare orders --data node-1", "vhost add shop",
+        "queue declare orders --vhost shop",
+        "exchange publish '' --key orders --vhost shop --message one",
+    ):  # fmt: skip
+        type_in(line)
+    move, move_all = LEAVES["shovel"].examples
+    type_in(move, {"rabbit": "{}:{}".format(*served.amqp)})
+    type_in(move_all)
+    monkeypatch.setenv("LOGSTORE_DATA", "node-1")
+    for example in LEAVES["status"].examples:
+        type_in(example)
+    monkeypatch.setenv("LOGSTORE_CLUSTER_BOOTSTRAP_SERVERS", served.address)
+    for example in LEAVES["cluster check"].examples:
+        found = type_in(example, {"kafka-1:9092,kafka-2:9092": served.address}, code=1)
+        assert "1 finding" in found.err  # that it has one broker
+
+
+def test_every_command_has_its_examples_run():
+    assert {*ALONE, *SERVED, *LISTENING, *ABROAD} == {*LEAVES}
+    assert {*BEFORE} <= {*ALONE}

@@ -234,7 +234,10 @@ def test_a_login_where_nobody_asks_is_refused(users, tmp_path, start_serving):
         ('user = "ana"\npassword = "secret', "not TOML: see end of document"),
         ("\npassword = secret\n", "not TOML: see line 2, column 12"),
         (b"\xff", "not TOML: not UTF-8 at byte 0"),
-        ('usr = "ana"', "no word 'usr' of a profile (did you mean user?); it takes user, password"),
+        (
+            'usr = "ana"',
+            "unknown key 'usr' in the profile (did you mean user?); the keys are user, password",
+        ),
         ("user = 1", "user: must be a text"),
         ('user = ""', "user: must be a text"),
         ('tls = "yes"', "tls: must be true or false"),

@@ -323,7 +323,7 @@ class TestTimestamps:
         source("topic", "create", name, "--config", "message.timestamp.type=LogAppendTime")
         source("produce", name, stdin=b"1\n2\n")
         told = logstore("mirror", "--from", source.text, "--to", target.text).err
-        assert f"topic {name}: message.timestamp.type=LogAppendTime is not carried over" in told
+        assert f"topic {name}: message.timestamp.type=LogAppendTime is not copied" in told
         assert target.records(name) == source.records(name)
 
     def test_what_the_client_can_not_send(self, logstore, store_side, cluster_side, name):

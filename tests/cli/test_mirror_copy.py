@@ -159,7 +159,7 @@ def test_others_write_to_the_copy(tmp_path):
     target = ListTarget()
     run(ListSource(numbered(range(4))), target, tmp_path)
     target.values.append(b"mine")
-    with pytest.raises(Refused, match="t-0: the target has 1 records that are no copy"):
+    with pytest.raises(Refused, match="t-0: the target has 1 records that were not copied"):
         run(ListSource(numbered(range(9))), target, tmp_path)
 
 

@@ -300,8 +300,16 @@ def test_deleting_is_confirmed(both):
             1,
             "at most 255 bytes",
         ),
-        (("exchange", "publish", "events", "--property", "priority=256"), 2, "more than this"),
-        (("exchange", "publish", "events", "--property", "type=" + "t" * 256), 2, "more than this"),
+        (
+            ("exchange", "publish", "events", "--property", "priority=256"),
+            2,
+            "too large for this property",
+        ),
+        (
+            ("exchange", "publish", "events", "--property", "type=" + "t" * 256),
+            2,
+            "too large for this property",
+        ),
         (
             ("exchange", "publish", "events", "--property", "expiration=soon", "--message", "m"),
             1,

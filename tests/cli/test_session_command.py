@@ -61,7 +61,7 @@ def test_one_is_described_with_its_subscriptions(kept, logstore):
     assert "a/#" in shown
     assert "sensor-7" in shown
     error = logstore("session", "describe", "nobody", code=1).err
-    assert "no session of an MQTT client 'nobody'" in error
+    assert "MQTT client 'nobody' has no session" in error
 
 
 def test_one_is_ended_with_its_queue(kept, logstore):
@@ -70,4 +70,7 @@ def test_one_is_ended_with_its_queue(kept, logstore):
         "lamp"
     ]
     assert "sensor-7" not in logstore("queue", "list").out
-    assert "no MQTT client 'sensor-7'" in logstore("session", "end", "sensor-7", code=1).err
+    assert (
+        "MQTT client 'sensor-7' has no session"
+        in logstore("session", "end", "sensor-7", code=1).err
+    )

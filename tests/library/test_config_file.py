@@ -68,7 +68,7 @@ def test_what_would_not_stand_is_refused_in_one_line(tmp_path):
     environment = {"LOGSTORE_RESP_MAXMEMORY_BYTES": "5"}
     with pytest.raises(Refused, match="environment LOGSTORE_RESP_MAXMEMORY_BYTES, not by"):
         keep(file, {"resp.maxmemory.bytes": "6"}, environment)
-    with pytest.raises(InvalidSetting, match=r"resp\.maxclients=0: takes"):
+    with pytest.raises(InvalidSetting, match=r"resp\.maxclients=0: must be"):
         keep(file, {"resp.maxclients": "0"}, {})
     odd = "resp = { maxclients = 7 }\n"
     with pytest.raises(Refused, match="set resp\\.maxclients in it by hand"):

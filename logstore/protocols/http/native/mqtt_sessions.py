@@ -105,7 +105,7 @@ def _found(door: HttpDoor, call: Call) -> "Session":
     sessions, client = _model(door), call.word("client")
     session = None if sessions is None else sessions.of(client)
     if session is None or not _sees(call, session):
-        raise Fault(NOT_FOUND, f"no MQTT client {client[:SHOWN]!r} has a session")
+        raise Fault(NOT_FOUND, f"MQTT client {client[:SHOWN]!r} has no session")
     return session
 
 
