@@ -133,7 +133,7 @@ def test_what_is_given_up_or_answered_leaves_room_for_others(linked, monkeypatch
     asking.ask(linked, question, got.append)
     asking.ask(linked, question, got.append)
     assert [str(it).partition(":")[0] for it in got[10:]] == [
-        f"a node asks for {3 * len(question)} bytes at once at the most"
+        f"a node asks for at most {3 * len(question)} bytes at once"
     ]
     linked.keys.gone(linked.asker)
     del got[:]
