@@ -62,8 +62,8 @@ def refused(data, **settings):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"admin_user": "root"}, "LOGSTORE_ADMIN_USER is set, and LOGSTORE_ADMIN_PASSWORD_FILE is"),
-        ({"admin_password_file": "f"}, "ADMIN_PASSWORD_FILE is set, and LOGSTORE_ADMIN_USER is"),
+        ({"admin_user": "root"}, "LOGSTORE_ADMIN_USER is set, but LOGSTORE_ADMIN_PASSWORD_FILE is"),
+        ({"admin_password_file": "f"}, "ADMIN_PASSWORD_FILE is set, but LOGSTORE_ADMIN_USER is"),
         ({"admin_user": "root", "admin_password_file": "/nowhere"}, "/nowhere: No such file"),
         ({"admin_user": "ANONYMOUS", "admin_password_file": "/dev/null"}, "no user can be called"),
         ({"admin_user": "root", "admin_password_file": "/dev/null"}, "the file holds no password"),
