@@ -217,11 +217,13 @@ def served(tmp_path_factory):
     device.on_connect = lambda *_: device.disconnect()
     device.connect(*running.mqtt)
     device.loop_forever()
-    producer = Producer({"bootstrap.servers": running.address, "transactional.id": "copier-0"})
+    settings = {"transactional.id": "copier-0", "transaction.timeout.ms": 600_000}
+    producer = Producer({"bootstrap.servers": running.address, **settings})
     producer.init_transactions()
     producer.begin_transaction()
     producer.produce("copied", b"{}")
     producer.flush()
+    del producer  # the transaction stays open
     yield running
     code, errors = running.stop()
     assert (code, errors) == (0, "")
@@ -251,10 +253,13 @@ def test_the_examples_that_ask_a_server_do_what_they_say(here, type_in, spawn):
 def test_the_examples_that_listen_print_what_is_published(here, served, spawn, name):
     for example in LEAVES[name].examples:
         words, _ = parsed(here, example)
+        channel = words[2].replace("*", "today")
+        with closing(redis.Redis(*served.redis)) as client:
+            client.publish(channel, "it rains")  # a past, for who asks for it
         process = spawn(*words)
         assert process.line("stderr").startswith(b"listening to ")
         with closing(redis.Redis(*served.redis)) as client:
-            client.publish(words[2].replace("*", "today"), "it rains")
+            client.publish(channel, "it rains")
         assert b"it rains" in process.line()
         process.send(signal.SIGINT)
         assert process.end()[0] in STOPPED
