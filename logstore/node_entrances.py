@@ -104,7 +104,7 @@ class NodeEntrances:
         if it.tls and self._tls is None:
             if it.name not in self._listen.by_default:
                 raise Failed(
-                    f"{it.port_setting} is set, and tls.cert is not: there is no TLS without"
+                    f"{it.port_setting} is set, but tls.cert is not: TLS needs a certificate"
                 )
             return False
         return True
@@ -124,6 +124,7 @@ class NodeEntrances:
                 )  # fmt: skip
                 return None
             raise Failed(
-                f"{host}:{port}: can't listen there: {reason}; choose with --host (listen.host) "
-                f"and --{it.name}-port ({it.port_setting}; -1: no door for {it.clients})"
+                f"{host}:{port}: can't listen: {reason}; choose another address with --host"
+                f" (listen.host) and --{it.name}-port ({it.port_setting}; -1: no port for"
+                f" {it.clients})"
             ) from None

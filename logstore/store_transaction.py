@@ -321,7 +321,7 @@ class Transaction:
                 if published.error is not None:
                     raise published.error
                 if published.rejected:
-                    raise Refused("a queue is full and takes no message of the transaction")
+                    raise Refused("a queue is full and accepts no message of the transaction")
             self._entries = [
                 (held.append(place, batch), numbers) for place, batch, numbers in batches
             ]
