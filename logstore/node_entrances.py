@@ -86,8 +86,8 @@ class NodeEntrances:
                 found[it.name] = self._server.listen(host, port, opened, None)
             except OSError as error:
                 raise Failed(
-                    f"{host}:{port}: can't listen there: {error.strerror or error}; "
-                    f"choose with {it.port_setting} (-1: nowhere)"
+                    f"{host}:{port}: can't listen: {error.strerror or error}; "
+                    f"choose another port with {it.port_setting} (-1: none)"
                 ) from None
         return found
 
