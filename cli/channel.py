@@ -139,8 +139,8 @@ def subscribe(
             "--from",
             metavar="PLACE",
             rich_help_panel=INPUT,
-            help="The place to begin at in channels that keep a history: earliest, an offset, a time,"
-            f" or -N for the last N messages; defaults to latest, new messages only. {TIMES}",
+            help="The place to begin at in channels that keep a history: earliest, an offset, a"
+            f" time, or -N for the last N messages; defaults to latest, new messages only. {TIMES}",
         ),
     ] = None,
     max_: Max = None,

@@ -432,7 +432,7 @@ Format = Annotated[
         "--format",
         metavar="FORMAT",
         help="The form in which a record is printed: raw (its value), json (read by produce"
-        " --format record), hex, csv (csv:key,value prints these fields alone), or a template such"
+        " --format record), hex, csv (csv:key,value prints only two fields), or a template such"
         " as '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
         " timestamp_ms key value headers.",
     ),

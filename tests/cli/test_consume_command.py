@@ -139,7 +139,7 @@ class TestKey:
     def test_it_is_not_for_share_groups(self, logstore):
         for words in (("--key", "b"), ("--to", "latest")):
             result = logstore("consume", "keyed", "--share", "s", *words, code=2)
-            assert f"{words[0]}: does not go with --share" in result.err
+            assert f"{words[0]}: cannot be combined with --share" in result.err
 
 
 @pytest.mark.usefixtures("numbers")

@@ -485,7 +485,7 @@ class TestRecords:
             ),
             (b'{"value":"a","value_encoding":"hex"}', "Invalid enum value 'hex'"),
             (b'{"value":"a","timestamp":"noon"}', "'noon' is not a timestamp"),
-            (b'{"value":"\\ud800"}', "not JSON: a text holds half a surrogate pair"),
+            (b'{"value":"\\ud800"}', "not JSON: the text contains half of a surrogate pair"),
             (b'{"value":', "not JSON: it ends too early"),
             (b"a", "not JSON: invalid character"),
         ],

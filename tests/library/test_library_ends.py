@@ -75,5 +75,5 @@ def test_it_may_be_moved_and_ends_at_the_same_place(store):
 def test_who_follows_has_no_end(store):
     with pytest.raises(Refused, match="a consumer that follows has no end"):
         store.consumer("t", follow=True, end=3)
-    with pytest.raises(Refused, match="start 'soon': takes earliest, latest, an offset"):
+    with pytest.raises(Refused, match="start 'soon': must be earliest, latest, an offset"):
         store.consumer("t", end="soon")
