@@ -21,6 +21,7 @@ PYTHONS = [
     it.removeprefix(PYTHON) for it in PROJECT["classifiers"]
     if re.fullmatch(re.escape(PYTHON) + r"3\.\d+", it)
 ]  # fmt: skip
+ABOVE = ("", "logstore", "tests", "tests/kit", "tests/crash")  # a name's folder may be in the text
 ON = True  # as YAML 1.1 reads the key `on`
 PINNED = re.compile(r"[\w-]+/[\w-]+@(v\d+|release/v\d+)|\./\.github/workflows/ci\.yml")
 
@@ -110,6 +111,17 @@ def test_what_a_pull_request_asks_for_can_be_made():
     assert found == {"lint", "test", "test-all"}
     for path in re.findall(r"`(docs/\w+\.md)`", text):
         assert (REPO / path).exists()
+
+
+def test_the_page_for_contributors_names_files_and_targets_that_there_are():
+    text = (REPO / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`([\w.-]+/[\w./-]*|\w+\.(?:py|toml|yml|md))`", text)
+    paths = {it for it in named if "NAME" not in it and it != ".venv/"}
+    missing = {it for it in paths if not any((REPO / above / it).exists() for above in ABOVE)}
+    assert missing == set()
+    assert len(paths) > 60
+    commands = re.findall(r"`(?:ruff format \. && )?(make [a-z][^`]*)`", text)
+    assert {it for command in commands for it in made(command)} <= TARGETS
 
 
 def test_the_development_container_has_a_promised_python_and_makes_a_target():
