@@ -80,7 +80,7 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
         ("topic list -x", "no such option: -x: see `logstore topic list --help`"),
         (
             "consume t --form raw",
-            "no such option: --form (did you mean --format or --from?): see"
+            "no such option: --form (did you mean --format or --from or --to?): see"
             " `logstore consume --help`",
         ),
         (
