@@ -99,7 +99,8 @@ def test_a_default_port_in_use_leaves_this_door_closed_and_the_others_serve(
         assert (missing in created.stderr) == (closed == "kafka")
         process.terminate()
         out, errors = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, out) == (0, "")
+    assert process.returncode == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["stopping", "stopped"]
     (line,) = told(errors)
     assert line.endswith(
         f"{address}:{DEFAULT_PORTS[closed]}: no door for {CLIENTS[closed]} clients: Address "
@@ -224,7 +225,8 @@ def test_a_signal_while_the_store_is_opened_ends_in_good_order(tmp_path, number)
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "data"], capture_output=True, timeout=DEADLINE_S
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    said = f"stopped {tmp_path / 'data'}\n".encode()
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, b"")
     assert is_closed(tmp_path / "data")
 
 
