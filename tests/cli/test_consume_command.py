@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from mostly_long import mostly_long
 
 HOUR_MS = 3_600_000
 
@@ -81,13 +82,14 @@ class TestFrom:
 
 @pytest.mark.usefixtures("numbers")
 class TestTo:
-    @pytest.mark.parametrize(
-        ("place", "last"),
-        [
-            ("earliest", -1), ("latest", 4), ("3", 2), ("5", 4), ("9", 4), ("1970-01-01T02:00Z", 1),
-            ("1970-01-01T02:30Z", 2), ("now", 4),
-        ],
+    PLACES = (
+        ("earliest", -1), ("latest", 4), ("3", 2), ("5", 4), ("9", 4), ("1970-01-01T02:00Z", 1),
+        ("1970-01-01T02:30Z", 2), ("now", 4),
     )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("place", "last"), mostly_long(PLACES, [PLACES[4], PLACES[6]], rows=True)
+    )
     def test_every_kind_of_place(self, logstore, place, last):
         result = logstore("consume", "numbers", "--to", place)
         assert result.lines == [str(n) for n in range(last + 1)]
@@ -163,6 +165,7 @@ class TestCsv:
         words = ("--format", "csv:offset,headers", "--from", "1970-01-01T03:00Z")
         assert logstore("replay", "numbers", *words).lines == ["offset,headers", "3,n=3", "4,n=4"]
 
+    @pytest.mark.long
     def test_a_share_group(self, logstore):
         words = ("--share", "s", "--from", "earliest", "--max", 1, "--format", "csv:value")
         assert logstore("consume", "numbers", *words).lines == ["value", "0"]
