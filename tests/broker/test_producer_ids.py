@@ -43,5 +43,5 @@ def test_plain_numbers_of_before_are_known_for_a_while():
 
 
 def test_numbers_end():
-    with pytest.raises(Failed, match="no more"):
+    with pytest.raises(Failed, match="used up"):
         IDS.make(NUMBER_MAX + 1)

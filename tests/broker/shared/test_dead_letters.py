@@ -181,7 +181,7 @@ def test_the_settings_of_a_group_say_it():
 
 
 def no_topic(shop):
-    return "no topic"
+    return "does not exist"
 
 
 def not_permitted(shop):

@@ -83,7 +83,7 @@ def test_they_are_filtered_sorted_and_paged(query, ids):
 def test_a_door_that_is_not_there_is_refused():
     status, found = asked(some(), "GET", "/api/v1/connections?door=gopher")
     assert status == 400
-    assert "no such door" in found["error"]
+    assert "no door of this name" in found["error"]
 
 
 def test_one_that_has_gone_meanwhile_is_left_out():

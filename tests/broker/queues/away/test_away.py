@@ -456,7 +456,7 @@ def test_messages_are_settled_by_a_question(shared, queue):
     assert (there.queue, there.first, there.bits) == (queue, 0, 0b11)
     joined.owner.ask(7, bytes((id, first, count)), told.append)
     joined.run()
-    assert "does not have" in str(told[1])
+    assert "no longer has" in str(told[1])
     joined.cut()
     joined.run()
     assert joined.owner.called(group) is None
