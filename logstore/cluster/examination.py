@@ -122,7 +122,7 @@ class Examination:
         """It keeps out who owned a partition before."""
         await self._told(self._scratch.begin_make)
         await self._told(partial(self._scratch.check_fence, self._cluster))
-        return [(OK, "who owned a partition before is refused (error 47): queues are safe", {})]
+        return [(OK, "former owners of a partition are refused (error 47): queues are safe", {})]
 
     async def topics(self) -> "_Found":
         """Of the nodes themselves: as they should be, or still to be made."""
@@ -139,7 +139,7 @@ class Examination:
             except LogstoreError as error:
                 found.append((FINDING, str(error), {}))
             else:
-                found.append((OK, f"topic {it.name}: the first node makes it", {}))
+                found.append((OK, f"topic {it.name}: the first node will create it", {}))
         if len(missing) < len(self._wanted) and not any(state == FINDING for state, *_ in found):
             found.append((OK, "the nodes' own topics are as they should be", {}))
         return found
@@ -172,7 +172,10 @@ class Examination:
                 f"{SESSION}={WANTED_MS[SESSION]} is refused ({why or f'error {code}'}): {classic}"
             )
         else:
-            text = f"the cluster assigns (KIP-848), and takes sessions of {seconds:g} s"
+            text = (
+                "the cluster assigns queues to nodes (KIP-848), and accepts sessions of"
+                f" {seconds:g} s"
+            )
         return [(OK, text, {"session_s": seconds})]
 
     # How fast, and how much
@@ -183,7 +186,7 @@ class Examination:
         log = _Appending(self._scratch, identity, self._told)
         times = sorted([await log.append(BEAT) for _ in range(APPENDS)])
         middle, most = median(times), times[-1]
-        text = f"p50 {middle * 1000:.1f} ms, at most {most * 1000:.1f} ms of {APPENDS}"
+        text = f"p50 {middle * 1000:.1f} ms, maximum {most * 1000:.1f} ms ({APPENDS} tries)"
         figures = {"p50_ms": middle * 1000, "max_ms": most * 1000}
         if middle > SLOW_S:
             text += ": publishers with confirms wait for that; are brokers far, or busy?"
@@ -211,7 +214,7 @@ class Examination:
             await _Appending(self._scratch, identity, self._told).append(CLAIM)
             times.append(self._scratch.now() - began)
         middle, most = median(times), max(times)
-        text = f"p50 {middle * 1000:.1f} ms, at most {most * 1000:.1f} ms of {TAKEOVERS}"
+        text = f"p50 {middle * 1000:.1f} ms, maximum {most * 1000:.1f} ms ({TAKEOVERS} tries)"
         figures = {"p50_ms": middle * 1000, "max_ms": most * 1000}
         if middle > STALLS_S:
             return [(FINDING, f"{text}: queues stall for that when a node ends", figures)]
@@ -225,8 +228,8 @@ class Examination:
         replicas = own_rules.replicas_of(brokers)
         left = max(0, brokers * REPLICAS_OF_BROKER // replicas - partitions)
         text = (
-            f"topics: {len(entries)}, partitions: {partitions}; by {REPLICAS_OF_BROKER} replicas a "
-            f"broker there is room for {left} more, each of them a queue of one priority"
+            f"topics: {len(entries)}, partitions: {partitions}; with at most {REPLICAS_OF_BROKER}"
+            f" replicas on a broker, {left} more partitions fit: one for each queue and priority"
         )
         figures = {"topics": len(entries), "partitions": partitions, "left": left}
         return [(OK if left else FINDING, text, figures)]
