@@ -83,7 +83,7 @@ class ClusterGroup:
         """Raises Refused where it is no group of consumers: librdkafka can't look at others."""
         if not self._commits:
             raise Refused(
-                f"group {self.name} is not a consumer group; the members of a share group are"
+                f"group {self.name} is a share group; its members are"
                 f" shown by its server, with --data or at /api/v1/groups/{self.name}"
             )
 
