@@ -67,7 +67,7 @@ class Arriving(FarLog):
 
     def read(self, at, bytes_max):
         found = super().read(at, bytes_max)
-        if not found and self.watched:  # asked for again, while it is watched
+        if self.asked and self.watched:  # asked for again, while it is watched
             self.threads.append(threading.Thread(target=self.arrive))
             self.threads[-1].start()
         return found
