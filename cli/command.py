@@ -9,10 +9,11 @@ from .usage import UsageError
 
 # The headings of a command's help, in this order.
 INPUT: Final = "Input"  # what is read, of what, from where to where
+SETTINGS: Final = "Settings"  # of what is created or changed
 OUTPUT: Final = "Output"  # what becomes of it, and how it looks
 CONNECTION: Final = "Connection"  # where the topics are
 COMMON: Final = "Common"  # how the command goes about it, and what it says meanwhile
-HEADINGS: Final = (INPUT, OUTPUT, CONNECTION, COMMON)
+HEADINGS: Final = (INPUT, SETTINGS, OUTPUT, CONNECTION, COMMON)
 # By option: one that means something else to a command says its own heading, as rich_help_panel.
 HEADING_OF: Final = {
     name: heading
@@ -22,10 +23,10 @@ HEADING_OF: Final = {
             "--topic --group --share --partition --before --max --follow --records --from-stdin "
             "--speed --database --type --open"
         ),
+        SETTINGS: "--partitions --config --delete-config --transient --auto-delete --internal",
         OUTPUT: (
             "--format --json --into --into-data --timestamps --compression --batch-bytes "
-            "--dead-letter --partitions --config --delete-config --out-of-range --state "
-            "--transient --auto-delete --internal --ready --to-queue --to-exchange"
+            "--dead-letter --out-of-range --state --ready --to-queue --to-exchange"
         ),
         CONNECTION: (
             "--data --bootstrap --config-file --server --host --insecure --from-profile "

@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import INPUT, Command, Group
+from .command import INPUT, SETTINGS, Command, Group
 from .ends import put, tell
 from .login_options import Client
+from .misnamed import Instead
 from .options import HERE, Data, Json
 from .publish import publish
 from .queue_site import BindingFacts
 from .queueing import (
-    Arguments,
+    JSON_OR_TEXT,
+    BindingArguments,
     Key,
     ToExchange,
     Vhost,
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
     from .queue_site import ExchangeAbout, QueueSite
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
+
+BINDING = Instead(
+    queue="the exchange comes first",
+    topic="bind it with --to topic:{}",
+    exchange="bind it with --to-exchange",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 Source = Annotated[str, typer.Argument(metavar="EXCHANGE", show_default=False)]
@@ -58,7 +66,7 @@ def declare(
         typer.Option(
             "--type",
             metavar="TYPE",
-            rich_help_panel=INPUT,
+            rich_help_panel=SETTINGS,
             help="The type: direct, topic, fanout, headers, x-consistent-hash, x-random,"
             " x-topic, x-channel, x-delayed-message, or an installed type.",
         ),
@@ -66,7 +74,9 @@ def declare(
     transient: Annotated[
         bool,
         typer.Option(
-            "--transient", help="Drop the exchange when the process that has the store open ends."
+            "--transient",
+            help="Delete the exchange when the server stops (without a server: when this command"
+            " ends).",
         ),
     ] = False,
     auto_delete: Annotated[
@@ -84,11 +94,20 @@ def declare(
         typer.Option(
             "--alternate",
             metavar="EXCHANGE",
-            rich_help_panel=INPUT,
+            rich_help_panel=SETTINGS,
             help="The exchange that receives messages for which no binding matches.",
         ),
     ] = None,
-    argument: Arguments = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--argument",
+            metavar="NAME=VALUE",
+            rich_help_panel=SETTINGS,
+            help="An argument of the exchange's type, such as x-delayed-type=topic of"
+            f" x-delayed-message. {JSON_OR_TEXT}",
+        ),
+    ] = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
@@ -112,6 +131,8 @@ def declare(
 @app.command("list", cls=Command)
 def list_(json_: Json = False, vhost: Vhost = "/", data: Data = HERE) -> None:
     """List exchanges and count their bindings.
+
+    `logstore exchange describe NAME` shows the bindings of an exchange.
 
     $ logstore exchange list
     """
@@ -162,7 +183,7 @@ def bind(
     key: Key = "",
     to_exchange: ToExchange = False,
     to: To = None,
-    argument: Arguments = None,
+    argument: BindingArguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
@@ -176,11 +197,11 @@ def bind(
     $ logstore exchange bind orders --to topic:audit --key 'order.#'
     """
     binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
-    with queues_of(data, vhost) as site:
+    with queues_of(data, vhost, instead=BINDING) as site:
         if to is not None:
             _declare_leading(site, to)
         site.bind(binding)
-    tell(f"bound {binding.destination} to {exchange}")
+    tell(f"bound {binding.destination} to {exchange} with key {key!r}")
 
 
 def _declare_leading(site: "QueueSite", to: str) -> None:
@@ -203,7 +224,7 @@ def unbind(
     key: Key = "",
     to_exchange: ToExchange = False,
     to: To = None,
-    argument: Arguments = None,
+    argument: BindingArguments = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
@@ -215,9 +236,9 @@ def unbind(
     $ logstore exchange unbind orders --to topic:audit --key 'order.#'
     """
     binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
-    with queues_of(data, vhost) as site:
+    with queues_of(data, vhost, instead=BINDING) as site:
         site.unbind(binding)
-    tell(f"unbound {binding.destination} from {exchange}")
+    tell(f"unbound {binding.destination} from {exchange} with key {key!r}")
 
 
 def _binding(

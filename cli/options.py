@@ -258,13 +258,23 @@ class DataDir:
         take_own_number(self.path)
         store = open_store(self.path, mode, create=create, config=config or self.config())
         try:
-            with naming_the_nearest(store):
+            with naming_the_nearest(store, lambda name: _has_queue(store, name)):
                 yield store
         except BaseException:
             with suppress(LogstoreError):  # what went wrong first says more
                 store.close()
             raise
         store.close()
+
+
+def _has_queue(store: "Store", name: str) -> bool:
+    """Whether the default virtual host has this durable queue, also in a store that is read."""
+    from logstore.kept_queues import DEFAULT_VHOST
+    from logstore.upkeep.tally import kept_routing
+
+    kept = kept_routing(store.internals().directory)
+    hosts = {it.id for it in kept.vhosts if it.name == DEFAULT_VHOST}
+    return any(it.name == name and it.vhost in hosts for it in kept.queues)
 
 
 @dataclass(frozen=True, slots=True)

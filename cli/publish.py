@@ -9,6 +9,7 @@ from .command import INPUT
 from .ends import say, tell
 from .line_options import File, HeaderField, InputFormat, Progress, field, input_format
 from .line_options import header as header_option
+from .misnamed import Instead
 from .options import HERE, Data
 from .produce import chooser, wanted_of
 from .queueing import Vhost, queues_of
@@ -17,6 +18,8 @@ from .show import counted
 if TYPE_CHECKING:
     from .lines import Wanted
     from .queue_site import QueueSink
+
+PUBLISHING = Instead(queue="publish to it with `logstore exchange publish '' --key {}`")
 
 
 def publish(
@@ -47,7 +50,7 @@ def publish(
             "--property",
             metavar="NAME=VALUE",
             rich_help_panel=INPUT,
-            help="A property of every message, such as priority=5, expiration=60000 (ms),"
+            help="A property of every message, such as priority=5, expiration=90s,"
             " content_type=text/plain, message_id or reply_to; may be repeated.",
         ),
     ] = None,
@@ -82,17 +85,21 @@ def publish(
     properties = properties_option(property_)
     wanted = wanted_of(key_field, None, value_field, header, header_field, key)
     choose = chooser(format_, wanted)
+    keyless = "" if key or key_field is not None else " with key ''"
     if message is not None and (file is not None or wanted.fields):
         raise typer.BadParameter("--message takes the place of FILE and its fields")
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         source = None if message is not None else stack.enter_context(Input(file, stop))
-        site = stack.enter_context(queues_of(data, vhost, stop=stop))
+        site = stack.enter_context(queues_of(data, vhost, stop=stop, instead=PUBLISHING))
         sink = site.sink(exchange, properties)
         if source is None:
             assert message is not None
             _publish_one(sink, message, wanted)
-            tell(f"published {counted(sink.acknowledged, 'message')} to {exchange or 'queues'}")
+            tell(
+                f"published {counted(sink.acknowledged, 'message')} to {exchange or 'queues'}"
+                f"{keyless}"
+            )
         else:
             Intake(
                 source, LineInput(choose), sink, topic=exchange or "queues",
@@ -101,7 +108,7 @@ def publish(
                 bad_lines=None if on_error == "stop" else Skipped(rows=format_ == "csv"),
             ).run()  # fmt: skip
         if sink.unrouted:
-            say(f"{counted(sink.unrouted, 'message')} reached no queue")
+            say(f"{counted(sink.unrouted, 'message')}{keyless} reached no queue")
 
 
 def _publish_one(sink: "QueueSink", body: str, wanted: "Wanted") -> None:

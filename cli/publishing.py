@@ -33,6 +33,8 @@ def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
         if known in _NUMBERS and not (text.isascii() and text.isdecimal()):
             raise typer.BadParameter(f"{name}={text}: must be a number", param_hint="'--property'")
         found[known] = int(text) if known in _NUMBERS else text
+        if known == "expiration":
+            found[known] = _expiration(text)
         try:
             write(Properties(**{known: found[known]}))
         except (StructError, ValueError):
@@ -40,6 +42,21 @@ def properties_option(texts: Sequence[str] | None) -> dict[str, Any]:
                 f"{name}={text[:20]}: too large for this property", param_hint="'--property'"
             ) from None
     return found
+
+
+def _expiration(text: str) -> str:
+    """Milliseconds, as AMQP has them, of ``60000`` or ``90s``."""
+    from logstore.amounts import amount, examples
+
+    if text.isascii() and text.isdecimal():
+        return text
+    found = amount(text, "ms")
+    if found is None:
+        raise typer.BadParameter(
+            f"expiration={text}: must be a number of ms, or an amount such as {examples('ms')}",
+            param_hint="'--property'",
+        )
+    return str(found)
 
 
 def full(count: int) -> "Refused":

@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import Command, Group
+from .command import SETTINGS, Command, Group
 from .ends import put, say, tell
 from .login_options import Client
 from .options import HERE, Data, Json
 from .queue_past import browse, replay
 from .queueing import (
-    Arguments,
+    JSON_OR_TEXT,
     Vhost,
     Yes,
-    argument_option,
     arguments_text,
     binding_object,
     confirm,
+    queue_arguments,
     queues_of,
     shown,
+    warn_of_unknown,
     yes_or_no,
 )
 from .show import as_json, counted, facts, table
@@ -60,14 +61,26 @@ def declare(
     transient: Annotated[
         bool,
         typer.Option(
-            "--transient", help="Drop the queue when the process that has the store open ends."
+            "--transient",
+            help="Delete the queue when the server stops (without a server: when this command"
+            " ends).",
         ),
     ] = False,
     auto_delete: Annotated[
         bool,
         typer.Option("--auto-delete", help="Delete the queue together with its last consumer."),
     ] = False,
-    argument: Arguments = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--argument",
+            metavar="NAME=VALUE",
+            rich_help_panel=SETTINGS,
+            help="A setting of the queue, such as x-max-priority=5, x-message-ttl=1h,"
+            " x-max-length=1000, x-max-length-bytes=10MB, x-dead-letter-exchange=NAME,"
+            f" x-delivery-limit=5, x-retention-ms=7d or x-queue-type=stream. {JSON_OR_TEXT}",
+        ),
+    ] = None,
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
@@ -77,12 +90,13 @@ def declare(
 
     $ logstore queue declare mail --argument x-max-priority=5
     """
-    arguments = argument_option(argument)
+    arguments = queue_arguments(argument)
     with queues_of(data, vhost, create=True) as site:
         made = site.declare_queue(
             name, durable=not transient, auto_delete=auto_delete, arguments=arguments
         )
         tell(f"declared queue {made}")
+        warn_of_unknown(made, arguments)
 
 
 @app.command("list", cls=Command)

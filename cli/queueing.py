@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from .command import CONNECTION, INPUT
+from .ends import say
+from .misnamed import GENERAL, Instead, naming_what_exists
 from .options import DataDir, pairs
 from .show import as_line
 
@@ -16,14 +18,15 @@ if TYPE_CHECKING:
     from .queue_site import BindingFacts, QueueSite
     from .stop import Stop
 
-Arguments = Annotated[
+JSON_OR_TEXT: Final = "A value that is not JSON is text; may be repeated."
+BindingArguments = Annotated[
     list[str] | None,
     typer.Option(
         "--argument",
         metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="An AMQP argument, such as x-max-priority=5; a value that is not JSON is text; may"
-        " be repeated.",
+        help="An argument of the binding: a header to match, or x-match=any, of a headers exchange."
+        f" {JSON_OR_TEXT}",
     ),
 ]
 Key = Annotated[
@@ -56,11 +59,17 @@ Yes = Annotated[bool, typer.Option("--yes", help="Proceed without asking for con
 
 @contextmanager
 def queues_of(
-    data: DataDir, vhost: str, *, create: bool = False, stop: "Stop | None" = None
+    data: DataDir,
+    vhost: str,
+    *,
+    create: bool = False,
+    stop: "Stop | None" = None,
+    instead: Instead = GENERAL,
 ) -> "Iterator[QueueSite]":
     """The queues of the directory: in this process, or in the server that has it open.
 
-    ``stop``: where signals are noted, if they are. Raises StoreLocked where another program has
+    ``stop``: where signals are noted, if they are. ``instead``: what to do where a name is that of
+    another kind of object. Raises StoreLocked where another program has
     it, CommandFailed where its server has no door for us.
     """
     from logstore.errors import StoreLocked
@@ -78,7 +87,9 @@ def queues_of(
 
                 raise wrong(f"a login needs a server: no server has {data} open", "--user")
 
-            yield LocalQueues(store.internals().queues().within(vhost), store)
+            here = LocalQueues(store.internals().queues().within(vhost), store)
+            stack.enter_context(naming_what_exists(here, instead))
+            yield here
             return
         if locked.owner is None or not locked.owner.endpoints:  # no server
             raise locked
@@ -97,7 +108,9 @@ def queues_of(
             line = Line(address, vhost, stopping, data.own_login())
             return stack.enter_context(closing(line))
 
-        yield ServedQueues(open_line, ServerSocket(str(data.path)), vhost)
+        there = ServedQueues(open_line, ServerSocket(str(data.path)), vhost)
+        stack.enter_context(naming_what_exists(there, instead))
+        yield there
 
 
 def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
@@ -111,6 +124,42 @@ def argument_option(texts: Sequence[str] | None) -> dict[str, object]:
         raise typer.BadParameter(str(error), param_hint="'--argument'") from None
 
 
+def queue_arguments(texts: Sequence[str] | None) -> dict[str, object]:
+    """The same of a queue: where a duration or a size is wanted, another text is a usage error."""
+    from logstore.amounts import examples
+
+    found = argument_option(texts)
+    for name, value in found.items():
+        unit = _unit_of(name) if name.startswith("x-") else None
+        if unit is not None and isinstance(value, str):
+            raise typer.BadParameter(
+                f"{name}={value}: must be a number of {unit}, or an amount such as"
+                f" {examples(unit)}",
+                param_hint="'--argument'",
+            )
+    return found
+
+
+def warn_of_unknown(queue: str, arguments: "Mapping[str, object]") -> None:
+    """Of arguments that no queue has; AMQP's clients may give them, and so may commands."""
+    from logstore.broker.queues.limits import CHECKS
+    from logstore.config import nearest
+
+    known = [it.decode() for it in CHECKS]
+    for name in arguments:
+        if name not in known:
+            say(
+                f"queue {queue}: unknown argument {name}{nearest(name, known)}; it has no effect",
+                "warning",
+            )
+
+
+def _unit_of(name: str) -> str | None:
+    """What a limit is counted in, if it may be told with a unit."""
+    name = name.removeprefix("x-")
+    return "bytes" if name.endswith("-bytes") else "ms" if name in LIMITS_MS else None
+
+
 def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
     """What JSON holds, else a text; of a limit in bytes or milliseconds also ``10MB``, ``7d``.
 
@@ -121,8 +170,7 @@ def value_of(name: str, text: str) -> Any:  # noqa: ANN401  what JSON holds
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        name = name.removeprefix("x-")
-        unit = "bytes" if name.endswith("-bytes") else "ms" if name in LIMITS_MS else None
+        unit = _unit_of(name)
         number = None if unit is None else amount(text, unit)
         return text if number is None else number
 

@@ -1,6 +1,6 @@
 """What is said of a topic or group that does not exist: one of a similar name, if there is one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,13 @@ ALIKE = 2  # letters
 
 
 @contextmanager
-def naming_the_nearest(site: "Site") -> Iterator[None]:
-    """UnknownTopic and UnknownGroup, raised within, say which of the site's comes nearest."""
+def naming_the_nearest(
+    site: "Site", is_queue: Callable[[str], bool] = lambda name: False
+) -> Iterator[None]:
+    """UnknownTopic and UnknownGroup, raised within, say which of the site's comes nearest.
+
+    ``is_queue``: whether a queue has the name, which a topic's was taken for.
+    """
     from logstore.errors import LogstoreError, UnknownGroup, UnknownTopic
 
     try:
@@ -25,11 +30,16 @@ def naming_the_nearest(site: "Site") -> Iterator[None]:
         if not error.name:
             raise
         try:
-            names = site.topics() if what == "topic" else site.groups()
+            if what == "topic" and is_queue(error.name):
+                reads = f"`logstore queue consume {error.name}` reads it"
+                more = f"; {error.name!r} is a queue: {reads}"
+            else:
+                names = site.topics() if what == "topic" else site.groups()
+                more = hint(what, error.name, names)
         except LogstoreError:
             raise error from None
         # Without a name, so that no other site adds to it.
-        raise type(error)(str(error) + hint(what, error.name, names)) from None
+        raise type(error)(str(error) + more) from None
 
 
 def hint(what: str, name: str, names: Sequence[str]) -> str:

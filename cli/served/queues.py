@@ -1,7 +1,8 @@
 """The exchanges and queues of a server, as commands need them: asked for through its AMQP door."""
 
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,8 +11,9 @@ from logstore.amqp.fields import data
 from logstore.amqp.methods import Method
 from logstore.amqp.properties import Properties
 from logstore.broker.queues.given import SHORT_BYTES_MAX, name_of, value
-from logstore.broker.routing.refusals import NoQueue, UnknownType
-from logstore.errors import InvalidName, TopicExists
+from logstore.broker.routing.exchange_types import type_names
+from logstore.broker.routing.refusals import NoExchange, NoQueue, UnknownType
+from logstore.errors import InvalidName, NoneOfThatName, TopicExists
 from logstore.server_socket import ServerSocket
 
 from ..publishing import Encoder
@@ -47,6 +49,17 @@ def sent(name: str, what: str = "name") -> str:
     return name
 
 
+@contextmanager
+def _as_refused(missing: NoQueue | NoExchange) -> Iterator[None]:
+    """The directory's socket says only in words what is missing: have it raised as it is here."""
+    try:
+        yield
+    except NoneOfThatName as error:
+        if str(error) == str(missing):
+            raise missing from None
+        raise
+
+
 class ServedQueues:
     """A ``QueueSite``."""
 
@@ -66,7 +79,7 @@ class ServedQueues:
     ) -> None:  # fmt: skip
         """As QueueSite.declare_exchange."""
         if len(data(type_name)) > SHORT_BYTES_MAX:
-            raise UnknownType(type_name)
+            raise UnknownType(type_name, type_names())
         self._ask(
             methods.ExchangeDeclare(
                 0, sent(name), type_name, False, durable, auto_delete, internal, False,
@@ -199,7 +212,8 @@ class ServedQueues:
 
     def exchange(self, name: str) -> ExchangeAbout:
         """As QueueSite.exchange."""
-        it = self._socket.get("exchanges", name, vhost=self._vhost)
+        with _as_refused(NoExchange(data(name))):
+            it = self._socket.get("exchanges", name, vhost=self._vhost)
         return ExchangeAbout(
             it["type"], it["durable"], it["auto_delete"], it["internal"], it["arguments"],
             self._bindings("exchanges", name),
@@ -207,7 +221,8 @@ class ServedQueues:
 
     def queue(self, name: str) -> QueueAbout:
         """As QueueSite.queue."""
-        it = self._socket.get("queues", name, vhost=self._vhost)
+        with _as_refused(NoQueue(data(name))):
+            it = self._socket.get("queues", name, vhost=self._vhost)
         return QueueAbout(
             it["durable"], it["auto_delete"], it["arguments"], _row(it),
             self._bindings("queues", name), it["policy"],
@@ -218,7 +233,8 @@ class ServedQueues:
         """As QueueSite.peek."""
         path = ("queues", queue, "messages")
         given = {"vhost": self._vhost, "from": begin, "limit": most}
-        found = self._socket.get(*path, **given)
+        with _as_refused(NoQueue(data(queue))):
+            found = self._socket.get(*path, **given)
         items = [ServedPeeked(queue, it, self._socket, self._vhost) for it in found["items"]]
         return Peek(items, found["damaged"], found["next"])
 
@@ -232,7 +248,8 @@ class ServedQueues:
             "before_ms": before_ms,
             "header": [f"{name}={value}" for name, value in past.headers],
         }  # fmt: skip
-        found = self._socket.get("queues", queue, "history", **given)
+        with _as_refused(NoQueue(data(queue))):
+            found = self._socket.get("queues", queue, "history", **given)
         items = [ServedPast(queue, it, self._socket, self._vhost) for it in found["items"]]
         return PastPage(items, found["damaged"], found["on"], found["next"], found["next_ms"])
 
@@ -260,7 +277,8 @@ class ServedQueues:
             "headers": dict(past.headers), "on": on, "before_ms": before_ms,
         }  # fmt: skip
         path = ("queues", queue, "replay")
-        found = self._socket.ask("POST", path, {"vhost": self._vhost}, given)
+        with _as_refused(NoQueue(data(queue))):
+            found = self._socket.ask("POST", path, {"vhost": self._vhost}, given)
         return Replayed(
             found["replayed"], found["unrouted"], found["on"], found["next_ms"], found["error"]
         )

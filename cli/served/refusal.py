@@ -15,6 +15,7 @@ from logstore.broker.queues import refusals as queues
 from logstore.broker.queues.tables import field_of
 from logstore.broker.routing import refusals as routing
 from logstore.broker.routing.arguments import Field
+from logstore.broker.routing.exchange_types import type_names
 from logstore.errors import LogstoreError, Refused
 
 Match = re.Match[str]
@@ -137,7 +138,7 @@ _MAKERS: Final[tuple[tuple[str, Maker], ...]] = (
     (r"deletion of system exchange '", _of(routing.NotPermitted, _exchange)),
     (r"cannot publish to internal exchange '", _of(routing.InternalExchange, _exchange)),
     (r"unknown exchange type '",
-     lambda match, method: routing.UnknownType(getattr(method, "type", ""))),
+     lambda match, method: routing.UnknownType(getattr(method, "type", ""), type_names())),
     (r"Missing or invalid argument, 'x-cache-size'", lambda match, method: routing.NoCacheSize()),
     (r"Invalid argument, 'x-delayed-type' must be", lambda match, method: routing.NoDelayedType()),
     (r"invalid x-delay '(?P<delay>\d+)'",

@@ -36,7 +36,7 @@ class Tally(NamedTuple):
 
 def tally(directory: LocalDirectory) -> Tally:
     """What there is, without lanes that can't be read. Raises Damaged, Failed, SchemaTooNew."""
-    kept = _kept(directory)
+    kept = kept_routing(directory)
     if not kept.queues:
         return Tally(0, 0)
     notes = settlements(directory)
@@ -54,7 +54,7 @@ def tally(directory: LocalDirectory) -> Tally:
 
 def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
     """A report of each thing that is amiss between rows, journal and lanes."""
-    kept, catalog = _kept(directory), os.path.join(directory.path, CATALOG)
+    kept, catalog = kept_routing(directory), os.path.join(directory.path, CATALOG)
     for error in kept.damaged:
         yield _report(catalog, str(error).removeprefix(f"{catalog}: "))
     yield from _of_bindings(kept, catalog)
@@ -81,7 +81,7 @@ def verify_schedules(directory: LocalDirectory) -> Iterator[Report]:
     if table is None:
         return
     index, catalog = ScheduleTable(table.environment), os.path.join(directory.path, CATALOG)
-    kept, topics = _kept(directory), directory.topics()
+    kept, topics = kept_routing(directory), directory.topics()
     exchanges = {it.id for it in kept.exchanges}
     by_id = {bytes.fromhex(it.id.replace("-", "")): (name, it) for name, it in topics.items()}
     for key in index.logs():
@@ -107,7 +107,7 @@ def verify_schedules(directory: LocalDirectory) -> Iterator[Report]:
             continue  # who verifies the log itself is told
 
 
-def _kept(directory: LocalDirectory) -> KeptRouting:
+def kept_routing(directory: LocalDirectory) -> KeptRouting:
     """Whoever uses queues has a journal made; before, there are no tables of them to be read."""
     table = directory.groups
     if table is None or not any(it.kind == JOURNAL.name for _, it in directory.entries()):

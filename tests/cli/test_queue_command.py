@@ -232,6 +232,51 @@ def test_exchanges_are_bound_to_exchanges(both):
     assert told == "1 message reached no queue\n"
 
 
+def test_an_argument_that_no_queue_has_is_warned_of(both):
+    words = ("--argument", "x-max-prio=5", "--argument", "x-max-length=9")
+    result = both("queue", "declare", "work", *words)
+    assert result.out == "declared queue work\n"
+    assert result.err == (
+        "queue work: unknown argument x-max-prio (did you mean x-max-priority?); it has no effect\n"
+    )
+    described = json.loads(both("queue", "describe", "work", "--json").out)
+    assert described["arguments"] == {"x-max-length": 9, "x-max-prio": 5}
+
+
+@pytest.mark.usefixtures("events")
+def test_a_message_expires_after_a_duration(both):
+    words = ("--message", "soon gone", "--property", "expiration=1h")
+    publish(both, "events", "--key", "mail.x", *words)
+    [found] = objects(both("queue", "get", "mail", "--format", "json"))
+    assert found["properties"]["expiration"] == "3600000"
+
+
+@pytest.mark.usefixtures("events")
+def test_the_key_of_a_binding_is_said_and_so_is_one_that_is_empty(both):
+    words = ("events", "mail", "--key", "a.#")
+    assert both("exchange", "bind", *words).out == "bound mail to events with key 'a.#'\n"
+    assert both("exchange", "unbind", *words).out == "unbound mail from events with key 'a.#'\n"
+    assert both("exchange", "bind", "events", "mail").out == "bound mail to events with key ''\n"
+    result = publish(both, "events", "--message", "hello")
+    assert (result.out, result.err) == ("published 1 message to events with key ''\n", "")
+    both("exchange", "unbind", "events", "mail")
+    told = publish(both, "events", stdin=b"a\nb\n").err
+    assert told.endswith("\n2 messages with key '' reached no queue\n")
+
+
+@pytest.mark.usefixtures("events")
+def test_a_topic_taken_for_a_queue_is_said_to_be_one_and_the_reverse(both):
+    both("topic", "create", "flights")
+    assert both("queue", "consume", "flights", code=1).err == (
+        "logstore: 'flights' is a topic, not a queue; `logstore consume flights` reads it\n"
+    )
+    told = both("exchange", "bind", "events", "flights", code=1).err
+    assert told.endswith("; bind it with --to topic:flights\n")
+    assert both("consume", "mail", code=1).err == (
+        "logstore: no topic 'mail'; 'mail' is a queue: `logstore queue consume mail` reads it\n"
+    )
+
+
 @pytest.mark.usefixtures("events")
 def test_deleting_is_confirmed(both):
     publish(both, "events", "--key", "mail.x", stdin=b"a\nb\n")
@@ -262,7 +307,45 @@ def test_deleting_is_confirmed(both):
         (("exchange", "publish", "none", "--message", "a"), 1, "no exchange 'none'"),
         (("exchange", "bind", "events", "none"), 1, "no queue 'none'"),
         (("exchange", "bind", "none", "mail"), 1, "no exchange 'none'"),
+        (("queue", "get", "mial"), 1, "no queue 'mial' (did you mean mail?)"),
+        (("queue", "describe", "mial"), 1, "no queue 'mial' (did you mean mail?)"),
+        (("queue", "browse", "mial"), 1, "no queue 'mial' (did you mean mail?)"),
+        (("exchange", "bind", "events", "mial"), 1, "no queue 'mial' (did you mean mail?)"),
+        (("exchange", "describe", "evnts"), 1, "no exchange 'evnts' (did you mean events?)"),
+        (("exchange", "publish", "evnts", "--message", "a"), 1, "(did you mean events?)"),
+        (
+            ("exchange", "bind", "mail", "events"),
+            1,
+            "'mail' is a queue, not an exchange; the exchange comes first",
+        ),
+        (
+            ("exchange", "bind", "events", "amq.fanout"),
+            1,
+            "'amq.fanout' is an exchange, not a queue; bind it with --to-exchange",
+        ),
+        (
+            ("exchange", "publish", "mail", "--message", "a"),
+            1,
+            "'mail' is a queue, not an exchange; publish to it with `logstore exchange publish ''"
+            " --key mail`",
+        ),
+        (("queue", "consume", "events"), 1, "'events' is an exchange, not a queue; a queue"),
         (("exchange", "declare", "x", "--type", "topc"), 1, "unknown exchange type 'topc'"),
+        (
+            ("exchange", "declare", "x", "--type", "topik"),
+            1,
+            "(did you mean topic?); use one of direct, fanout, headers, topic, x-consistent-hash",
+        ),
+        (
+            ("queue", "declare", "q", "--argument", "x-queue-type=quorm"),
+            1,
+            "invalid queue type; use classic, quorum or stream",
+        ),
+        (
+            ("queue", "declare", "q", "--argument", "x-message-ttl=soon"),
+            2,
+            "x-message-ttl=soon: must be a number of ms, or an amount such as 90s, 1h or 7d",
+        ),
         (("exchange", "declare", "events"), 1, "already exists with type topic, not direct"),
         (("exchange", "declare", "amq.mine"), 1, "reserved"),
         (("queue", "declare", "mail", "--argument", "x-max-priority=5"), 1, "already exists"),
@@ -312,8 +395,8 @@ def test_deleting_is_confirmed(both):
         ),
         (
             ("exchange", "publish", "events", "--property", "expiration=soon", "--message", "m"),
-            1,
-            "invalid expiration 'soon'",
+            2,
+            "expiration=soon: must be a number of ms, or an amount such as 90s, 1h or 7d",
         ),
         (("queue", "get", "mail", "--format", "jsno"), 2, "did you mean json"),
         (("queue", "get", "mail", "--format", "{bdy}"), 2, "did you mean body"),

@@ -10,6 +10,7 @@ from logstore.broker.queues import refusals as queues
 from logstore.broker.queues.tables import field_of
 from logstore.broker.routing import refusals as routing
 from logstore.broker.routing.arguments import Field
+from logstore.broker.routing.exchange_types import type_names
 from logstore.errors import Failed, StorageFull
 from logstore.protocols.rabbit_refusals import _WORDED, refusal_of
 
@@ -50,7 +51,7 @@ CASES = [
     ("publish", lambda q, e: routing.NoExchange(e)),
     ("publish", lambda q, e: routing.InternalExchange(e)),
     ("publish", lambda q, e: queues.InvalidExpiration(b"ten", "no_integer")),
-    ("exchange", lambda q, e: routing.UnknownType("topc")),
+    ("exchange", lambda q, e: routing.UnknownType("topc", type_names())),
     ("exchange", lambda q, e: routing.Reserved(e)),
     ("exchange", lambda q, e: routing.NotPermitted(b"")),
     ("exchange", lambda q, e: routing.Inequivalent(e, "type", "topc", "topic")),

@@ -29,7 +29,7 @@ Refused
 └── InvalidHeader           CC or BCC of a message is no array of texts
 """
 
-from typing import Any
+from typing import Any, Final
 
 from logstore.broker.routing.arguments import Field
 from logstore.errors import NoneOfThatName, Refused
@@ -82,14 +82,32 @@ class QueueDiffers(QueueRefused):
         self.argument, self.received, self.current = argument, received, current
 
 
+# What to give in the place of an argument with this fault; ``limits.py`` has the rules.
+_WANTED: Final = {
+    "no_integer": "give an integer",
+    "value_negative": "give a positive number",
+    "value_zero": "give a positive number",
+    "max_value_exceeded": "give an integer up to 255",
+    "invalid_queue_type": "use classic, quorum or stream",
+    "invalid_overflow": "use drop-head, reject-publish or reject-publish-dlx",
+    "invalid_queue_mode": "use default or lazy",
+    "invalid_dlx_strategy": "use at-most-once or at-least-once",
+    "invalid_queue_locator_arg": "use client-local, balanced, random or least-leaders",
+    "invalid_delayed_retry_type": "use disabled, all, failed or returned",
+    "invalid_ordering_key": "use routing-key or header:NAME",
+    "routing_key_but_no_dlx_defined": "give x-dead-letter-exchange, too",
+    "ordering_prefetch_but_no_ordering_key": "give x-ordering-key, too",
+}
+
+
 class InvalidQueueArgument(QueueRefused):
     """An argument whose type or value means nothing. ``fault`` is RabbitMQ's word for it."""
 
     def __init__(self, queue: bytes, argument: bytes, received: Field, fault: str) -> None:
         super().__init__(
             queue,
-            f"can't have {_text(argument)} {_said(received)}: {fault.replace('_', ' ')}; correct "
-            f"the argument",
+            f"can't have {_text(argument)} {_said(received)}: {fault.replace('_', ' ')}; "
+            f"{_WANTED.get(fault, 'correct the argument')}",
         )
         self.argument, self.received, self.fault = argument, received, fault
 

@@ -63,7 +63,14 @@ def _installed(type_name: str) -> MatcherOf:
 
     for entry_point in entry_points(group=ENTRY_POINTS, name=type_name):
         return cast(MatcherOf, entry_point.load())
-    raise UnknownType(type_name)
+    raise UnknownType(type_name, type_names())
+
+
+def type_names() -> Sequence[str]:
+    """Those built in, and those of installed packages."""
+    from importlib.metadata import entry_points
+
+    return *BUILT_IN, *sorted(entry_points(group=ENTRY_POINTS).names)
 
 
 class Uninstalled:

@@ -22,6 +22,7 @@ Refused
 from collections.abc import Sequence
 
 from logstore.broker.routing.arguments import Field
+from logstore.config import nearest
 from logstore.errors import Refused
 
 
@@ -96,8 +97,13 @@ def _said(value: Said) -> str:
 class UnknownType(Refused):
     """No type of exchange has that name, built in or installed."""
 
-    def __init__(self, type_name: str) -> None:
-        super().__init__(f"unknown exchange type {type_name[:100]!r}; is its package installed?")
+    def __init__(self, type_name: str, known: Sequence[str] = ()) -> None:
+        """``known``: the types that there are, where it is to name them."""
+        near = nearest(type_name[:100], known)
+        types = f"use one of {', '.join(known)}, or install" if known else "install"
+        super().__init__(
+            f"unknown exchange type {type_name[:100]!r}{near}; {types} the package that has it"
+        )
         self.type_name = type_name
 
 

@@ -1,5 +1,7 @@
 """How long a queue may get, and its arguments."""
 
+import re
+
 import pytest
 from queue_parts import Channel, Consumer, props
 
@@ -220,6 +222,26 @@ def test_an_argument_that_means_nothing_is_refused_by_name(shared, name, value):
     assert caught.value.argument == name.encode()
     assert caught.value.queue == b"q"
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-queue-type", "x-overflow", "x-queue-mode", "x-dead-letter-strategy",
+        "x-queue-leader-locator", "x-delayed-retry-type",
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_refused_with_those_that_are_accepted(name):
+    def declared(value):
+        arguments = Arguments.of({name.encode(): Field("S", value.encode())})
+        return limits_of(QueueFacts(b"q", True, False, False, arguments))
+
+    with pytest.raises(InvalidQueueArgument) as caught:
+        declared("wrong")
+    words = re.split(", | or ", str(caught.value).partition("; use ")[2])
+    assert len(words) >= 2
+    for word in words:
+        declared(word)
 
 
 def test_each_argument_has_a_wrong_value_here():
