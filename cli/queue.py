@@ -62,8 +62,8 @@ def declare(
         bool,
         typer.Option(
             "--transient",
-            help="Delete the queue when the server stops (without a server: when this command"
-            " ends).",
+            help="Delete the queue when the server stops, or when this command ends if no server"
+            " runs.",
         ),
     ] = False,
     auto_delete: Annotated[
