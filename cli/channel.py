@@ -1,7 +1,6 @@
 """``logstore channel``: publish and listen through the Redis door of a running server."""
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from .command import INPUT, Group
 from .ends import CommandFailed, put, say, tell
 from .login_options import Client
 from .options import HERE, TIMES, Data, DataDir, Json, by_tls, place_option
+from .place import last_of
 from .show import as_json, as_line, counted, table, text_or_base64
 from .times import EPOCH, iso
 
@@ -204,7 +204,7 @@ class _Heard(NamedTuple):
 
 def _where(text: str) -> str | None:
     """A place as CHANNEL.READ takes it; None: behind the past. Another text is a usage error."""
-    if re.fullmatch(r"-\d{1,18}", text, re.ASCII):
+    if last_of(text) is not None:
         return text
     place = place_option(text, "--from")
     if place == "latest":

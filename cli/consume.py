@@ -19,13 +19,16 @@ from .options import (
     format_option,
     place_option,
 )
+from .place import last_of
 
 if TYPE_CHECKING:
+    from logstore.broker.start import Starts
+    from logstore.log import TopicPartition
     from logstore.records.record import Record
 
     from .output import Output
     from .printing import Lines
-    from .site import Source
+    from .site import Site, Source
     from .stop import Stop
 
 
@@ -76,8 +79,8 @@ def consume(
         typer.Option(
             "--share",
             metavar="GROUP",
-            help="Consume as a member of this share group: each printed record is accepted. The"
-            " group keeps --from (earliest or latest) and --isolation as its settings.",
+            help="Read as a member of this share group and accept each record once printed. --from"
+            " (earliest or latest) and --isolation are saved in the group.",
         ),
     ] = None,
     format_: Format = "raw",
@@ -86,9 +89,9 @@ def consume(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="The place to begin at: earliest, latest, an offset or a time. With"
-            " --group, this option counts only in partitions where the group has committed nothing"
-            f" yet. {TIMES}",
+            help="The place to begin at: earliest, latest, an offset, a time, or -N for the last N"
+            " offsets of each partition. With --group, this option applies only to partitions"
+            f" without a committed offset. {TIMES}",
         ),
     ] = "earliest",
     to: Annotated[
@@ -149,7 +152,8 @@ def consume(
     $ logstore consume flights --from -1h --to now --key N14228 --format csv:timestamp,value
     """
     lines = format_option(format_)
-    start, damage = place_option(from_, "--from"), damage_option(on_damage)
+    last, damage = last_of(from_), damage_option(on_damage)
+    start: Starts = "earliest" if last is not None else place_option(from_, "--from")
     end = None if to is None else place_option(to, "--to")
     if follow and end is not None:
         raise typer.BadParameter("does not go with --follow", param_hint="'--to'")
@@ -177,6 +181,9 @@ def consume(
         )
         return
 
+    if group is not None and last is not None:
+        raise typer.BadParameter("-N cannot be combined with --group", param_hint="'--from'")
+
     from .group_note import note_for
     from .output import Output
     from .stop import Stop
@@ -186,6 +193,8 @@ def consume(
         output = Output(stop)
         if note is not None:
             note.look(store)
+        if last is not None:
+            start = _last_offsets(store, topics, partition, last)
         with store.consumer(
             *topics,
             group=group,
@@ -205,6 +214,18 @@ def consume(
         stop.check()
         if note is not None:
             note.tell(printed)
+
+
+def _last_offsets(
+    site: "Site", topics: Sequence[str], partitions: Sequence[int] | None, count: int
+) -> "dict[TopicPartition, int]":
+    """Where the last ``count`` offsets of each partition begin. Raises LogstoreError."""
+    return {
+        (topic, it.partition): max(it.start, it.safe - count)
+        for topic in topics
+        for it in site.sizes(topic)
+        if not partitions or it.partition in partitions
+    }
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A place in a log as people write it: ``earliest``, ``latest``, an offset or a time. Pure."""
+"""A place in a log as people write it: ``latest``, an offset, a time, ``-N``. Pure."""
 
 import re
 from datetime import datetime
@@ -10,6 +10,7 @@ from .times import EPOCH, MILLISECOND, moment_ms
 Start = Literal["earliest", "latest"] | int | datetime
 
 _OFFSET = re.compile(r"\d{1,18}", re.ASCII)
+_LAST = re.compile(r"-(\d{1,18})", re.ASCII)
 
 
 def place(text: str, now_ms: int) -> Start:
@@ -26,3 +27,9 @@ def place(text: str, now_ms: int) -> Start:
         raise ValueError(f"{text!r} is not a time of the years 1 to 9999") from None
     except ValueError as error:
         raise ValueError(f"{error}; or use earliest, latest or an offset") from None
+
+
+def last_of(text: str) -> int | None:
+    """N of ``-N``, the last N in a log; None for any other text."""
+    match = _LAST.fullmatch(text)
+    return None if match is None else int(match[1])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from logstore.broker.committed import Isolation
     from logstore.broker.group import GroupMember, Lag, Move
     from logstore.broker.reading import OnDamage
-    from logstore.broker.start import OnOutOfRange, Start
+    from logstore.broker.start import OnOutOfRange, Start, Starts
     from logstore.records.record import Message, Record
 
 
@@ -167,7 +167,7 @@ class Site(Protocol):
         self,
         *topics: str,
         group: str | None = None,
-        start: "Start" = "earliest",
+        start: "Starts" = "earliest",
         follow: bool = False,
         partitions: Sequence[int] | None = None,
         on_damage: "OnDamage" = "stop",

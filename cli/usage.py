@@ -1,6 +1,7 @@
 """What is said of a command line that is wrong: one line, and where to read on."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import typer
@@ -35,12 +36,21 @@ def tell_usage(error: Any) -> int:  # noqa: ANN401  typer's own
 
 def sentence(error: Any) -> str:  # noqa: ANN401
     """What is wrong, in typer's words where they are good."""
-    near = getattr(error, "possibilities", None)
-    if near:
-        return f"no such option: {error.option_name} (did you mean {' or '.join(sorted(near))}?)"
+    possible = getattr(error, "possibilities", None)
+    if possible:
+        near = " or ".join(_near(error.option_name, possible))
+        return f"no such option: {error.option_name}" + (f" (did you mean {near}?)" if near else "")
     text = " ".join(str(error.format_message()).split())
     for pattern, better in REWORDED:
         text = re.sub(pattern, better, text)
     if text.startswith(BEGINNINGS):
         text = text[0].lower() + text[1:]
     return text.removesuffix(".")
+
+
+def _near(option: str, possible: Sequence[str]) -> list[str]:
+    """Those that are like it without the dashes, which all options share."""
+    from difflib import get_close_matches
+
+    names = {it.lstrip("-"): it for it in possible}
+    return sorted(names[it] for it in get_close_matches(option.lstrip("-"), list(names)))

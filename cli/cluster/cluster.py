@@ -12,7 +12,7 @@ from logstore.broker.committed import Isolation
 from logstore.broker.reading import OnDamage
 from logstore.broker.replay import in_order
 from logstore.broker.rules import BATCH_BYTES, check_partition
-from logstore.broker.start import OnOutOfRange, Start, offset_of
+from logstore.broker.start import OnOutOfRange, Start, Starts, offset_of
 from logstore.errors import Forbidden, LogstoreError, Refused, UnknownGroup, UnknownTopic
 from logstore.log import TopicPartition
 from logstore.names import check_topic
@@ -244,7 +244,7 @@ class Cluster:
         self,
         *topics: str,
         group: str | None = None,
-        start: Start = "earliest",
+        start: Starts = "earliest",
         follow: bool = False,
         partitions: Sequence[int] | None = None,
         on_damage: OnDamage = "stop",

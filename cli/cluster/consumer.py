@@ -10,7 +10,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from logstore.broker.committed import Isolation
-from logstore.broker.start import Held, OnOutOfRange, Start, committed_offset, end_of, offset_of
+from logstore.broker.start import (
+    Held,
+    OnOutOfRange,
+    Start,
+    Starts,
+    committed_offset,
+    end_of,
+    start_of,
+)
 from logstore.errors import Failed, Fenced, LogstoreError, UnknownPartition
 from logstore.log import TopicPartition
 from logstore.records.record import Record
@@ -44,7 +52,7 @@ class ClusterConsumer:
         *,
         group: str | None,
         member: bool,
-        start: Start,
+        start: Starts,
         follow: bool,
         on_out_of_range: OnOutOfRange = "stop",
         isolation: Isolation = "committed",
@@ -131,7 +139,7 @@ class ClusterConsumer:
                 self._ends[topic, number] = end_of(partition, self._end)
             committed = self._committed.get((topic, number))
             if committed is None:
-                positions[topic, number] = offset_of(partition, self._start)
+                positions[topic, number] = start_of(partition, (topic, number), self._start)
                 continue
             positions[topic, number] = committed_offset(
                 partition, committed, self._group, self._on_out_of_range

@@ -16,11 +16,10 @@ from logstore.broker.start import (
     OnOutOfRange,
     Start,
     Starts,
-    check_offset,
     check_on_out_of_range,
     committed_offset,
     end_of,
-    offset_of,
+    start_of,
 )
 from logstore.broker.topics import OpenedTopics
 from logstore.errors import InvalidName, Refused, UnknownPartition, UnknownTopic
@@ -68,17 +67,12 @@ class Wish(NamedTuple):
         return {
             place: self._committed(log, committed[place])
             if place in committed
-            else self._start(place, log)
+            else start_of(log, place, self.start, damaged=True)  # who reads on from there is told
             for place, log in logs.items()
         }
 
     def _committed(self, log: Log, offset: int) -> int:
         return committed_offset(log, offset, self.group, self.on_out_of_range)
-
-    def _start(self, place: TopicPartition, log: Log) -> int:
-        if isinstance(self.start, Mapping):
-            return check_offset(log, self.start.get(place, log.start))
-        return offset_of(log, self.start, damaged=True)  # whoever reads on from there is told
 
 
 class Consuming:

@@ -51,6 +51,13 @@ def offset_of(log: Held, start: Start, *, damaged: bool = False) -> int:
     return check_offset(log, start)
 
 
+def start_of(log: Held, place: TopicPartition, starts: Starts, *, damaged: bool = False) -> int:
+    """The offset to begin at, as ``offset_of``; of offsets for partitions, the one of ``place``."""
+    if isinstance(starts, Mapping):
+        return check_offset(log, starts.get(place, log.start))
+    return offset_of(log, starts, damaged=damaged)
+
+
 def end_of(log: Held, end: Start, *, damaged: bool = False) -> int:
     """The offset to end at, as ``offset_of``; a log may begin behind it, or end before it."""
     return end if isinstance(end, int) else offset_of(log, end, damaged=damaged)

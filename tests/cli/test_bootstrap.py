@@ -160,7 +160,7 @@ class TestProduce:
 @pytest.mark.usefixtures("numbers")
 class TestConsume:
     def test_from(self, by_port, numbers):
-        places = {"earliest": 0, "latest": 5, "3": 3, "@7200000ms": 2, "-1h": 5}
+        places = {"earliest": 0, "latest": 5, "3": 3, "@7200000ms": 2, "-1h": 5, "-2": 3}
         for place, first in places.items():
             result = by_port("consume", numbers, "--from", place)
             assert result.lines == [str(n) for n in range(first, 5)]

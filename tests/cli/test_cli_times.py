@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logstore_cli.place import place
+from logstore_cli.place import last_of, place
 from logstore_cli.times import CachedTimestamps, early, iso, moment_ms, timestamp_ms
 
 JAN_5 = 1_357_344_000_000  # 2013-01-05T00:00Z
@@ -159,6 +159,13 @@ def test_the_cache_of_timestamps_is_bounded():
 )
 def test_places(text, expected):
     assert place(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("-10", 10), ("-0", 0), ("-1h", None), ("10", None), ("-", None)]
+)
+def test_so_many_at_the_end(text, count):
+    assert last_of(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "first", "-5", "1.5", "@253402300800000ms"])

@@ -80,7 +80,7 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
         ("topic list -x", "no such option: -x: see `logstore topic list --help`"),
         (
             "consume t --form raw",
-            "no such option: --form (did you mean --format or --from or --to?): see"
+            "no such option: --form (did you mean --format or --from?): see"
             " `logstore consume --help`",
         ),
         (
@@ -106,6 +106,9 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
             "produce t --key a --key-field b",
             "--key and --key-field cannot both say what the key is: see `logstore produce --help`",
         ),
+        ("replay t --min 3", "no such option: --min: see `logstore replay --help`"),
+        ("replay t --spede 3", "no such option: --spede (did you mean --speed?): see `logstore "
+         "replay --help`"),
         ("--nonsense", "no such option: --nonsense: see `logstore --help`"),
         ("serve --no\nsense", "no such option: --no\\x0asense: see `logstore serve --help`"),
     ],

@@ -58,11 +58,26 @@ class TestFrom:
             ("1970-01-01", 0),
             ("@7200000ms", 2),
             ("-1h", 5),
+            ("-2", 3),
+            ("-9", 0),
+            ("-0", 5),
         ],
     )
     def test_every_kind_of_place(self, logstore, place, first):
         result = logstore("consume", "numbers", "--from", place)
         assert result.lines == [str(n) for n in range(first, 5)]
+
+    def test_the_last_of_each_partition_that_is_named(self, logstore):
+        logstore("topic", "alter", "numbers", "--partitions", 3)
+        for line, to in ((b"a", 1), (b"b", 1), (b"c", 2), (b"d", 2)):
+            logstore("produce", "numbers", "--partition", to, stdin=line)
+        words = ("consume", "numbers", "--from", -1)
+        assert sorted(logstore(*words).lines) == ["4", "b", "d"]
+        assert sorted(logstore(*words, "--partition", 2, "--partition", 0).lines) == ["4", "d"]
+
+    def test_a_group_does_not_begin_at_the_last(self, logstore):
+        result = logstore("consume", "numbers", "--group", "g", "--from", -1, code=2)
+        assert "'--from': -N cannot be combined with --group" in result.err
 
     def test_an_offset_above_the_end(self, logstore):
         result = logstore("consume", "numbers", "--from", 6, code=1)
