@@ -30,8 +30,11 @@ class Copy:
         self._restamp = restamp
         self._producer: Sink = target.producer(name)
 
-    def run(self, past: "Iterator[list[Record]]", *, paced: bool) -> None:
-        """``paced``: what comes is to be seen at once. Raises CommandFailed, Stopped."""
+    def run(self, past: "Iterator[list[Record]]", *, paced: bool) -> int:
+        """How many there were. ``paced``: what comes is to be seen at once.
+
+        Raises CommandFailed, Stopped.
+        """
         began = time.monotonic()
         try:
             for records in past:
@@ -49,6 +52,7 @@ class Copy:
         except LogstoreError as error:
             raise CommandFailed(f"{error}; {self._done()}") from error
         say(f"{self._done()} in {time.monotonic() - began:.2f} s")
+        return self._producer.acknowledged
 
     def _send(self, records: "list[Record]") -> None:
         if not self._same_partitions:

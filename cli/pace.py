@@ -144,3 +144,17 @@ def latest_of(site: "Site", topic: str, to_ms: int | None) -> int | None:
     except LogstoreError:  # the replay itself says what is wrong, once it is there
         return None
     return latest if to_ms is None else min(latest, to_ms)
+
+
+def span_text(site: "Site", topic: str) -> str:
+    """The times of a topic's first and last record, for people who have named none between."""
+    from logstore.errors import LogstoreError
+
+    latest_ms = latest_of(site, topic, None)
+    try:
+        first = next(iter(site.replay(topic)), None)
+    except LogstoreError as error:  # of another time than the one that was read
+        return str(error)
+    if first is None or latest_ms is None:
+        return f"{topic} is empty"
+    return f"{topic} spans {iso(first[0].timestamp_ms)} to {iso(latest_ms)}"

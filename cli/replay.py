@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .ends import say
 from .line_options import Progress
 from .options import (
     HERE,
@@ -21,12 +22,14 @@ from .options import (
     format_option,
     moment_option,
 )
+from .progress import is_watched
 
 if TYPE_CHECKING:
     from logstore.broker.reading import OnDamage
     from logstore.records.record import Record
 
     from .pace import Pace
+    from .printing import Lines
     from .site import Site
     from .stop import Stop
 
@@ -71,6 +74,9 @@ def replay(
             "--into-data", metavar="DIR", help="The data directory of the topic of --into."
         ),
     ] = None,
+    max_: Annotated[
+        int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many records.")
+    ] = None,
     speed: Annotated[
         float,
         typer.Option(
@@ -109,12 +115,15 @@ def replay(
     if not speed < float("inf"):  # nor is NaN
         raise typer.BadParameter("must be 0 or more", param_hint="'--speed'")
     if into == topic and into_data is None:
-        raise typer.BadParameter("a topic cannot be replayed into itself", param_hint="'--into'")
+        raise typer.BadParameter(
+            f"{topic!r} is the same topic in {data}; name another store with --into-data, or"
+            " another topic",
+            param_hint="'--into'",
+        )
     lines, damage = format_option(format_), damage_option(on_damage)
 
     from .copying import Copy
-    from .output import Output
-    from .pace import latest_of, pace_for
+    from .pace import latest_of, pace_for, span_text
     from .stop import Stop
 
     with ExitStack() as stack:
@@ -122,23 +131,36 @@ def replay(
         same_store = into is not None and into_data is None
         store = stack.enter_context(data.reach("write" if same_store else "read"))
         pace = pace_for(progress, speed, lambda: latest_of(store, topic, to_ms))
-        past = stack.enter_context(
-            closing(pace.through(_past(store, topic, from_ms, to_ms, speed, stop, pace, damage)))
-        )
+        found = _past(store, topic, from_ms, to_ms, speed, stop, pace, damage)
+        past = stack.enter_context(closing(pace.through(_first(found, max_))))
         if into is None:
-            output = Output(stop)
-            lines.begin(output)
-            for records in past:
-                if lines.write(records, output) < len(records):
-                    break
-            output.check()
-            stop.check()
-            return
-        target = store
-        if into_data is not None:
-            target = stack.enter_context(data.beside(into_data).reach("write", create=True))
-        copy = Copy(store, target, topic, into, restamp=timestamps is Timestamps.RESTAMP)
-        copy.run(past, paced=speed > 0)
+            count = _print(past, lines, stop)
+        else:
+            target = store
+            if into_data is not None:
+                there = data.beside(into_data)
+                there.check_new(into, {})  # nothing is made for a copy that there can't be
+                store.topic(topic)
+                target = stack.enter_context(there.reach("write", create=True))
+            copy = Copy(store, target, topic, into, restamp=timestamps is Timestamps.RESTAMP)
+            count = copy.run(past, paced=speed > 0)
+        if not count and is_watched():
+            say(f"0 records; {span_text(store, topic)}", "info")
+
+
+def _print(past: "Generator[list[Record]]", lines: "Lines", stop: "Stop") -> int:
+    """How many were passed to the output. Raises CommandFailed, Stopped."""
+    from .output import Output
+
+    output, count = Output(stop), 0
+    lines.begin(output)
+    for records in past:
+        count += len(records)
+        if lines.write(records, output) < len(records):
+            break
+    output.check()
+    stop.check()
+    return count
 
 
 def _past(
@@ -157,4 +179,17 @@ def _past(
     )
     for records in past:  # the waiting ends when a signal comes
         stop.check()
+        yield records
+
+
+def _first(
+    past: "Generator[list[Record]]", records_max: int | None
+) -> "Generator[list[Record]]":
+    """Not more records than this; None: all of them."""
+    left = records_max
+    for records in past:
+        if left is not None and len(records) >= left:
+            yield records[:left]
+            return
+        left = None if left is None else left - len(records)
         yield records

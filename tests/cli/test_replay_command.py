@@ -1,5 +1,6 @@
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,12 @@ def flights(logstore):
         for n in range(10)
     ]
     logstore("produce", "flights", *FIELDS, stdin=b"".join(lines))
+
+
+@pytest.fixture
+def sample():
+    """A directory of partitions without a catalogue that has a topic called flights."""
+    return Path(__file__).parents[2] / "segments"
 
 
 def records(logstore, topic, *words):
@@ -39,6 +46,25 @@ def test_to_standard_output_in_the_order_of_time(logstore, flights):
 
 def test_everything_where_nothing_is_said(logstore, flights):
     assert len(logstore("replay", "flights").lines) == 10
+
+
+@pytest.mark.parametrize("count", [3, 11])
+def test_so_many_and_no_more(logstore, flights, count):
+    everything = logstore("replay", "flights").lines
+    assert logstore("replay", "flights", "--max", count).lines == everything[:count]
+
+
+def test_so_many_are_copied(logstore, flights):
+    logstore("replay", "flights", "--max", 3, "--into", "few")
+    assert sorted(it["key"] for it in records(logstore, "few")) == ["N0", "N1", "N2"]
+
+
+def test_so_many_of_several_pieces(logstore, monkeypatch):
+    monkeypatch.setattr("logstore.broker.replay.RECORDS_AT_ONCE", 2)
+    logstore("topic", "create", "t")
+    logstore("produce", "t", stdin=b"1\n2\n3\n4\n5\n")
+    for count in (1, 2, 3, 4):
+        assert len(logstore("replay", "t", "--max", count).lines) == count
 
 
 def test_into_a_new_topic_it_is_identical_record_for_record(logstore, flights):
@@ -95,7 +121,7 @@ def test_fast_forward(logstore, flights):
         (("flihgts",), 1, "'flihgts'"),
         (("flights", "--from", "noon"), 2, "'noon' is not a time"),
         (("flights", "--from", "2013-01-06", "--to", "2013-01-05"), 2, "--to is before --from"),
-        (("flights", "--into", "flights"), 2, "cannot be replayed into itself"),
+        (("flights", "--into", "flights"), 2, "'flights' is the same topic in "),
         (("flights", "--into", "a b"), 1, "is not allowed"),
         (("flights", "--into-data", "x"), 2, "need --into"),
         (("flights", "--timestamps", "restamp"), 2, "need --into"),
@@ -108,6 +134,25 @@ def test_fast_forward(logstore, flights):
 def test_what_cannot_be(logstore, flights, words, code, message):
     assert message in logstore("replay", *words, code=code).err
     assert len(logstore("topic", "list").lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("flihgts", "--into", "flights"), "it has no directory flihgts-0 (did you mean flights?)"),
+        (("flights", "--into", "a b"), "is not allowed"),
+        (("flights", "--data", "segment", "--into", "x"), "segment: not a store: no such dir"),
+    ],
+)
+def test_nothing_is_made_for_a_copy_that_cannot_be(logstore, sample, tmp_path, words, message):
+    words = ("--data", sample, "replay", *words, "--into-data", "other")
+    assert message in logstore(*words, code=1).err
+    assert not (tmp_path / "other").exists()
+
+
+def test_another_store_is_named_where_source_and_copy_are_one(logstore, sample):
+    result = logstore("replay", "flights", "--data", sample, "--into", "flights", code=2)
+    assert f"'flights' is the same topic in {sample}; name another store with" in result.err
 
 
 def test_records_that_the_other_topic_does_not_take(logstore, flights):
