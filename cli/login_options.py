@@ -46,7 +46,7 @@ def _options() -> list[TyperOption]:
         _option(
             "--profile",
             "FILE",
-            "A TOML file with user, password-file, tls-ca and so on; options win over the file.",
+            "A TOML file with user, password-file, tls-ca and so on; options override the file.",
             envvar="LOGSTORE_PROFILE",
         ),
     ]

@@ -17,6 +17,7 @@ import typer
 
 from .ends import CommandFailed, say
 from .login_options import login_of, wrong
+from .progress import is_watched
 from .similar import naming_the_nearest
 
 if TYPE_CHECKING:
@@ -251,12 +252,16 @@ class DataDir:
     ) -> Iterator["Store"]:
         """The store, closed at the end of the ``with`` block."""
         from logstore.errors import LogstoreError
+        from logstore.storage.names import CATALOG
         from logstore.store import open_store
 
         from .own_number import take_own_number
 
         take_own_number(self.path)
+        is_new = create and not os.path.exists(self.path / CATALOG)
         store = open_store(self.path, mode, create=create, config=config or self.config())
+        if is_new and is_watched():
+            say(f"created store {self}", "info")
         try:
             with naming_the_nearest(store, lambda name: _has_queue(store, name)):
                 yield store
@@ -401,8 +406,8 @@ Bootstrap = Annotated[
         metavar="HOST:PORT",
         is_eager=True,  # --data's callback looks for it
         callback=_remember_bootstrap,
-        help="The address of a Kafka cluster, or of a `logstore serve`, to use instead of a data"
-        " directory.",
+        help="The address of a Kafka cluster, or of a running `logstore serve`, to use instead of"
+        " a data directory.",
     ),
 ]
 ConfigFile = Annotated[
@@ -442,8 +447,8 @@ Format = Annotated[
         "--format",
         metavar="FORMAT",
         help="The form in which a record is printed: raw (its value), json (read by produce"
-        " --format record), hex, csv (csv:key,value prints only two fields), or a template such"
-        " as '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
+        " --format record), hex, csv (csv:key,value chooses the columns), or a template such as"
+        " '{partition} {offset} {key} {value}'; fields: topic partition offset timestamp"
         " timestamp_ms key value headers.",
     ),
 ]

@@ -67,7 +67,10 @@ def _open(
         raise NotAStore(f"{path}: not a store: it holds other files")
     if mode == "read" or not create:
         what = "is empty" if kind == "empty" else "no such directory"
-        raise NotAStore(f"{path}: not a store: {what}; `logstore topic create` makes one")
+        raise NotAStore(
+            f"{path}: not a store: {what}; set --data or LOGSTORE_DATA to an existing store, or"
+            " create one with `logstore topic create`"
+        )
     return WriterDirectory(path, config, disk, clock=clock, kinds=kinds)
 
 

@@ -192,13 +192,15 @@ def test_commands_work_beside_a_kubernetes_service_called_logstore(spawn, monkey
         ("replay", "t"),
         ("replay", "t", "--into", "u"),
         ("group", "list"),
+        ("queue", "list"),
         ("verify",),
         ("status",),
     ],
 )
 class TestNotAStore:
     def test_nothing_there(self, logstore, data, words):
-        assert f"{data}: not a store: no such directory" in logstore(*words, code=1).err
+        sentence = f"{data}: not a store: no such directory; set --data or LOGSTORE_DATA to an"
+        assert sentence in logstore(*words, code=1).err
         assert not data.exists()
 
     def test_other_files(self, logstore, data, words):

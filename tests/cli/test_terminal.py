@@ -126,3 +126,27 @@ def test_a_group_that_has_nothing_new_is_told_how_to_begin_anew(on_terminal, log
     logstore("group", "reset-offsets", "a b", "--to", "earliest")
     assert screen(on_terminal(*words)) == ["1"]
     assert logstore(*words).err == ""  # nobody watches
+
+
+@pytest.mark.long
+def test_a_store_that_is_made_is_named_once(on_terminal, logstore, data):
+    assert screen(on_terminal("queue", "declare", "q")) == [
+        f"created store {data}",
+        "declared queue q",
+    ]
+    assert screen(on_terminal("topic", "create", "t")) == ["created topic t with 1 partition"]
+    assert logstore("topic", "create", "t", "--data", "other").err == ""  # nobody watches
+
+
+@pytest.mark.long
+def test_a_replay_of_no_records_says_which_times_there_are(on_terminal, logstore):
+    logstore("topic", "create", "t")
+    logstore("topic", "create", "empty")
+    lines = b'{"t": "2013-01-05T00:00Z"}\n{"t": "2013-01-06T00:00Z"}\n'
+    logstore("produce", "t", "--timestamp-field", "t", stdin=lines)
+    words = ("replay", "t", "--from", "2014-01-05")
+    span = "0 records; t spans 2013-01-05T00:00:00.000Z to 2013-01-06T00:00:00.000Z"
+    assert screen(on_terminal(*words)) == [span]
+    assert screen(on_terminal(*words, "--into", "u"))[-1] == span
+    assert screen(on_terminal("replay", "empty")) == ["0 records; empty is empty"]
+    assert logstore(*words).err == ""  # nobody watches
