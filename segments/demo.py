@@ -23,10 +23,14 @@ def main() -> None:
         raise SystemExit(f"{place}: not empty, and not a demo's store: name another directory")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
+    steps = Steps(place)
     try:
-        demo(Steps(place))
+        demo(steps)
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"demo: `{error.cmd}` exited with {error.returncode}") from None
+    print("\nThe demo did what it says. Its data is still there; to look at it:")
+    print(f"  export PATH={shlex.quote(str(steps.logstore.parent))}:$PATH")
+    print(f"  logstore --data {shlex.quote(str(place))} topic list")
 
 
 class Steps:
@@ -97,7 +101,6 @@ def demo(steps: Steps) -> None:
     steps.say("Everything is whole")
     steps.run("logstore verify")
     steps.run("logstore status")
-    print("\nThe demo did what it says.")
 
 
 def queues(steps: Steps) -> None:

@@ -20,7 +20,13 @@ def test_the_demo_passes_and_again_in_the_same_place(tmp_path):
     for _ in range(2):
         done = run_demo(tmp_path / "demo")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.splitlines()[-1] == "The demo did what it says."
+        *_, said, path, look = done.stdout.splitlines()
+        assert said.startswith("The demo did what it says.")
+    steps = f"{path}\n{look}"
+    shown = subprocess.run(["bash", "-c", steps], cwd=REPOSITORY, capture_output=True, check=True)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [
+        b"flights", b"flights-copy",
+    ]  # fmt: skip
 
 
 def test_the_demo_takes_no_directory_of_others(tmp_path):
