@@ -182,9 +182,7 @@ def _past(
         yield records
 
 
-def _first(
-    past: "Generator[list[Record]]", records_max: int | None
-) -> "Generator[list[Record]]":
+def _first(past: "Generator[list[Record]]", records_max: int | None) -> "Generator[list[Record]]":
     """Not more records than this; None: all of them."""
     left = records_max
     for records in past:

@@ -107,8 +107,10 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
             "--key and --key-field cannot both say what the key is: see `logstore produce --help`",
         ),
         ("replay t --min 3", "no such option: --min: see `logstore replay --help`"),
-        ("replay t --spede 3", "no such option: --spede (did you mean --speed?): see `logstore "
-         "replay --help`"),
+        (
+            "replay t --spede 3",
+            "no such option: --spede (did you mean --speed?): see `logstore replay --help`",
+        ),
         ("--nonsense", "no such option: --nonsense: see `logstore --help`"),
         ("serve --no\nsense", "no such option: --no\\x0asense: see `logstore serve --help`"),
     ],
