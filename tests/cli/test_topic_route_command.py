@@ -59,7 +59,7 @@ def test_an_exchange_leads_to_a_topic_and_a_channel(either):
     either("topic", "create", "audit")
     either("exchange", "declare", "orders", "--type", "topic")
     bound = either("exchange", "bind", "orders", "--to", "topic:audit", "--key", "order.#")
-    assert bound.out == "bound topic:audit to orders\n"
+    assert bound.out == "bound topic:audit to orders with key 'order.#'\n"
     either("exchange", "bind", "orders", "--to", "channel:news")
     either("exchange", "publish", "orders", "--key", "order.eu", "--message", "one")
     either("exchange", "publish", "orders", "--key", "other", "--message", "two")
@@ -68,7 +68,7 @@ def test_an_exchange_leads_to_a_topic_and_a_channel(either):
     assert (record["key"], record["value"]) == ("order.eu", "one")
     assert {"name": "amqp.exchange", "value": "orders"} in record["headers"]
     gone = either("exchange", "unbind", "orders", "--to", "topic:audit", "--key", "order.#")
-    assert gone.out == "unbound topic:audit from orders\n"
+    assert gone.out == "unbound topic:audit from orders with key 'order.#'\n"
 
 
 @pytest.mark.long
