@@ -1,7 +1,10 @@
 """What all tests need of the process they run in."""
 
 import gc
+import os
 import signal
+
+os.environ.setdefault("TYPER_USE_RICH", "0")  # as cli/app.py, whoever imports typer first
 
 import pytest
 from clock import Clock

@@ -63,7 +63,7 @@ ROUTES: Final[tuple[Route[Handler], ...]] = (
     ),
     Route(
         "GET", f"{_TOPIC}/settings", settings.of_one_topic,
-         "A topic's settings, with the source of each value.",
+        "A topic's settings, with the source of each value.",
         of(DESCRIBE_CONFIGS, TOPIC), LIST_QUERY,
     ),
     Route(
