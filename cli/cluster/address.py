@@ -9,10 +9,12 @@ from typing import Any, Final
 from logstore.errors import Failed, Refused
 
 from ..login import MECHANISMS, Login
-from .greeting import Ended, Greeting, Silent, best_of, refused_at
+from .greeting import Ended, Foreign, Greeting, Silent, best_of, refused_at
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 CONNECT_S: Final = 5.0
+# The address may be that of another door: `logstore serve` has several, with ports side by side.
+_OF_KAFKA: Final = "check that this is the port for Kafka clients"
 RECONNECT_MS: Final = 1000  # a server that is started anew is found again so soon
 
 
@@ -108,12 +110,14 @@ class Address:
         """The server's mechanisms; None where no one is to log in."""
         try:
             offered = greeting.mechanisms(wanted)
+        except Foreign:
+            raise Failed(f"{self}: the server answers in another protocol; {_OF_KAFKA}") from None
         except Silent as silent:
             if self._has_user() or (isinstance(silent, Ended) and not self._is_open(pair)):
                 tls = self._login is not None and self._login.tls is not None
                 hint = "" if tls else "; if this port uses TLS, say --tls-ca FILE"
                 reason = "the server closed the connection before its first reply"
-                raise Failed(f"{self}: {reason}{hint}") from None
+                raise Failed(f"{self}: {reason}; {_OF_KAFKA}{hint}") from None
             return None
         if offered is None and self._has_user():
             raise Refused(f"{self}: the server has no login: leave --user out")

@@ -33,6 +33,10 @@ class Ended(Silent):
     """The server has ended the connection instead of an answer."""
 
 
+class Foreign(Silent):
+    """The server answers in another protocol."""
+
+
 class Greeting:
     """One connection."""
 
@@ -43,7 +47,7 @@ class Greeting:
         self._sent = 0
 
     def mechanisms(self, wanted: str) -> tuple[str, ...] | None:
-        """Those of the server; None where no one logs in there. Raises Silent."""
+        """Those of the server; None where no one logs in there. Raises Silent, Ended, Foreign."""
         answer: sasl_handshake.Response = self._ask(HANDSHAKE, sasl_handshake, wanted)
         if answer.error_code not in (0, NO_SASL_HERE, NOT_THAT_ONE):
             raise Silent  # a broker from before these versions
@@ -90,7 +94,7 @@ class Greeting:
             self._connection.sendall(struct.pack(">i", len(frame)) + frame)
             (size,) = struct.unpack(">i", self._exactly(4))
             if not 4 <= size <= ANSWER_BYTES_MAX:
-                raise Silent
+                raise Foreign
             answer, _ = codec(messages.Response, VERSION, False).read(self._exactly(size), 4)
         except ConnectionError:
             raise Ended from None

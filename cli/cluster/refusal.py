@@ -77,7 +77,8 @@ def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
     """``doing``: what was asked, with its names: ``create topic 'x'``."""
     if error.code() in UNREACHED:
         return Failed(
-            f"{address}: can't {doing}: no reply ({error.str()}); check that the server is running"
+            f"{address}: can't {doing}: no reply ({error.str()}); check that the server is running,"
+            " and that this is its port for Kafka clients"
         )
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
     bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
@@ -100,5 +101,6 @@ def answer(future: "Future[Any]", address: Address, doing: str) -> Any:  # noqa:
         raise refused(error_in(exception), address, doing) from None
     except TimeoutError:
         raise Failed(
-            f"{address}: can't {doing}: no reply; check that the server is running"
+            f"{address}: can't {doing}: no reply; check that the server is running, and that this"
+            " is its port for Kafka clients"
         ) from None

@@ -18,7 +18,10 @@ ANSWERS = {HANDSHAKE: sasl_handshake.Response, METADATA: metadata.Response}
 
 
 class Broker:
-    """Answers requests as ``answers`` says, by the key: None ends the connection."""
+    """Answers requests as ``answers`` says, by the key: None ends the connection.
+
+    Bytes are sent as they are, and end it, too.
+    """
 
     def __init__(self, answers):
         self._answers = answers
@@ -45,6 +48,9 @@ class Broker:
         key, version, correlation = struct.unpack(">hhi", frame[:8])
         answer = self._answers.get(key)
         if answer is None:
+            return False
+        if isinstance(answer, bytes):  # of another protocol
+            connection.sendall(answer)
             return False
         body = bytearray(struct.pack(">i", correlation))
         codec(ANSWERS[key], version, False).write(body, answer)
@@ -76,8 +82,19 @@ def test_a_broker_that_does_not_know_of_logins_is_reached():
 
 
 def test_whoever_answers_nothing_is_no_broker():
-    with pytest.raises(Failed, match="before its first reply; if this port uses TLS, say --tls-ca"):
+    said = (
+        "before its first reply; check that this is the port for Kafka clients; if this port uses"
+    )
+    with pytest.raises(Failed, match=f"{said} TLS, say --tls-ca FILE"):
         reach({})
+
+
+@pytest.mark.parametrize("greeting", [b"AMQP\0\0\x09\x01", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_door_is_told_at_once_from_one_for_kafka(greeting):
+    with closing(Broker({HANDSHAKE: greeting})) as broker:
+        said = "answers in another protocol; check that this is the port for Kafka clients"
+        with pytest.raises(Failed, match=said):
+            Address(broker.address).reach()
 
 
 def test_a_login_where_none_is_taken_is_refused():

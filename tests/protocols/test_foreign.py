@@ -1,10 +1,15 @@
 """Peers at the wrong port: the log says what they speak."""
 
+import struct
+
 import pytest
 from door_kit import Talk
 from resp_kit import FakeDoor
 
+from logstore.foreign import speaks_kafka
+
 TLS = bytes.fromhex("16030100c2010000be0303") + bytes(range(40))
+KAFKA = struct.pack(">ihhih", 26, 18, 4, 1, 7) + b"rdkafka" + bytes(9)  # ApiVersions of librdkafka
 HTTP = [
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /metrics HTTP/1.0\r\n\r\n",
@@ -56,6 +61,27 @@ def test_tls_at_the_redis_port():
     assert one.session.closed == (
         "the peer speaks TLS: the Redis protocol is served here, without TLS; see resp.tls.port"
     )
+
+
+def test_a_kafka_client_at_the_redis_port():
+    one = FakeDoor().connect()
+    assert one.send(KAFKA) == b""
+    assert one.session.closed == (
+        "the peer speaks the Kafka protocol: the Redis protocol is served here; see kafka.port"
+    )
+
+
+@pytest.mark.parametrize("key", range(64))
+@pytest.mark.parametrize("version", [0, 5, 40])
+def test_only_what_a_client_asks_first_is_taken_for_kafka(key, version):
+    assert speaks_kafka(struct.pack(">ihh", 30, key, version)) == (
+        key in (3, 17, 18) and version < 32
+    )
+
+
+@pytest.mark.parametrize("sent", [b"\0" * 8, b"*1\r\n$4\r\n", KAFKA[:7], b"\xff" + KAFKA[1:], TLS])
+def test_what_is_no_kafka(sent):
+    assert not speaks_kafka(sent)
 
 
 def test_a_line_that_only_begins_like_http_is_a_request_at_the_redis_port():

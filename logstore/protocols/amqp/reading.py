@@ -26,7 +26,14 @@ from logstore.amqp.replies import (
     Refusal,
 )
 from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
-from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
+from logstore.foreign import (
+    not_http,
+    not_kafka,
+    speaks_http,
+    speaks_kafka,
+    speaks_tls,
+    without_tls,
+)
 from logstore.protocols.amqp import publish, settle
 from logstore.protocols.amqp.carrier import Carrier
 from logstore.protocols.amqp.channel import WORK_AT_ONCE, AmqpChannel, ids_of, work
@@ -139,7 +146,11 @@ def _take_header(of: Framed, raw: bytes) -> int:
         of.end(not_http(PROTOCOL_NAME))
     else:
         of.put(PROTOCOL)  # 4.2.2: so it learns what is spoken here
-        of.end(f"the peer speaks another protocol: {PROTOCOL_NAME} is served here")
+        of.end(
+            not_kafka(PROTOCOL_NAME)
+            if speaks_kafka(raw)
+            else f"the peer speaks another protocol: {PROTOCOL_NAME} is served here"
+        )
     return len(raw)
 
 

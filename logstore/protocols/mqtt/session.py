@@ -15,7 +15,16 @@ from logstore.access.quotas import Seat
 from logstore.broker.mqtt.line import Sent
 from logstore.broker.mqtt.session import Session
 from logstore.broker.queues.subscription import Whose
-from logstore.foreign import HEAD_BYTES, not_http, speaks_http, speaks_tls, without_tls
+from logstore.foreign import (
+    HEAD_BYTES,
+    KAFKA_BYTES,
+    not_http,
+    not_kafka,
+    speaks_http,
+    speaks_kafka,
+    speaks_tls,
+    without_tls,
+)
 from logstore.mqtt import kinds, packets, properties, reading, reasons, writing
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.reading import Acked, Item, Other, Run
@@ -379,7 +388,7 @@ class MqttSession:
         if not head:
             return 0
         if head[0] != kinds.FIRST[kinds.CONNECT]:
-            self.end(_foreign(head))  # [MQTT-3.1.0-1]
+            self.end(_foreign(bytes(data[:KAFKA_BYTES])))  # [MQTT-3.1.0-1]
             return len(data)
         try:
             size = packets.size_of(head)
@@ -690,7 +699,10 @@ def _foreign(head: bytes) -> str:
         return without_tls(PROTOCOL, "mqtt.tls.port")
     if speaks_http(head):
         return not_http(PROTOCOL)
-    return f"its first packet is not a CONNECT: it begins with {printable(repr(head))}"
+    if speaks_kafka(head):
+        return not_kafka(PROTOCOL)
+    shown = printable(repr(head[: HEAD_BYTES + 1]))
+    return f"its first packet is not a CONNECT: it begins with {shown}"
 
 
 def _gone(user: str) -> str:

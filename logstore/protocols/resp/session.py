@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from logstore.errors import BrokenProtocol, LogstoreError
-from logstore.foreign import asks_http, not_http, speaks_tls, without_tls
+from logstore.foreign import (
+    asks_http,
+    not_http,
+    not_kafka,
+    speaks_kafka,
+    speaks_tls,
+    without_tls,
+)
 from logstore.protocols.resp import unserved
 from logstore.protocols.resp.client import (
     QUEUED_BYTES_MAX,
@@ -714,4 +721,6 @@ def _foreign(data: bytes) -> str | None:
     """What is wrong with a peer's first bytes; None: they may be requests."""
     if speaks_tls(data):
         return without_tls(PROTOCOL, "resp.tls.port")
+    if speaks_kafka(data):
+        return not_kafka(PROTOCOL)
     return not_http(PROTOCOL) if asks_http(data.partition(b"\n")[0]) else None

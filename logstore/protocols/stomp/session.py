@@ -14,7 +14,14 @@ from logstore.access.quotas import Seat
 from logstore.broker.routing.refusals import NoExchange, NoQueue
 from logstore.errors import LogstoreError
 from logstore.foreign import HEAD_BYTES as FOREIGN_BYTES
-from logstore.foreign import not_http, speaks_http, speaks_tls, without_tls
+from logstore.foreign import (
+    not_http,
+    not_kafka,
+    speaks_http,
+    speaks_kafka,
+    speaks_tls,
+    without_tls,
+)
 from logstore.protocols.amqp_clients import Client, ClientChannel
 from logstore.protocols.rabbit_alarm import LOOK_S
 from logstore.protocols.session import About, Buffer, Link
@@ -163,7 +170,7 @@ class StompSession:
 
     def _take(self, raw: bytes) -> int:
         client, reader, at, left = self.client, self._reader, 0, WORK_AT_ONCE
-        if client.phase is Phase.FIRST and self._is_foreign(raw[:FOREIGN_BYTES]):
+        if client.phase is Phase.FIRST and self._is_foreign(raw):
             return len(raw)
         client.until = self._door.stopwatch() + READ_S
         try:
@@ -222,9 +229,12 @@ class StompSession:
         else:
             carry_out(client, frame)
 
-    def _is_foreign(self, head: bytes) -> bool:
+    def _is_foreign(self, raw: bytes) -> bool:
         """Whether its peer speaks something else; it is told what is wrong, in the log at least."""
-        if speaks_tls(head):
+        head = raw[:FOREIGN_BYTES]
+        if speaks_kafka(raw):
+            self._end(not_kafka(PROTOCOL_NAME))
+        elif speaks_tls(head):
             self._end(without_tls(PROTOCOL_NAME, "stomp.tls.port"))
         elif speaks_http(head) and not any(it.encode().startswith(head) for it in CONNECTING):
             self._end(not_http(PROTOCOL_NAME))

@@ -116,6 +116,10 @@ def test_another_protocol_header_is_answered_with_ours(door, sent):
             bytes.fromhex("16030100c2010000be"),
             "the peer speaks TLS: AMQP 0-9-1 is served here, without TLS; see amqp.tls.port",
         ),
+        (
+            bytes.fromhex("0000001a0012000400000001"),
+            "the peer speaks the Kafka protocol: AMQP 0-9-1 is served here; see kafka.port",
+        ),
     ],
 )
 def test_other_protocols_at_the_port_are_told_of(door, sent, what):

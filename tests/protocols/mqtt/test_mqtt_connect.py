@@ -131,7 +131,11 @@ def test_the_first_packet_is_a_connect(door, raw):
 
 @pytest.mark.parametrize(
     ("raw", "words"),
-    [(b"GET / HTTP/1.1\r\n\r\n", "speaks HTTP"), (b"\x16\3\1\0\5hello", "mqtt.tls.port")],
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "speaks HTTP"),
+        (b"\x16\3\1\0\5hello", "mqtt.tls.port"),
+        (b"\0\0\0\x1a\0\x12\0\4\0\0\0\1", "the peer speaks the Kafka protocol: MQTT is served"),
+    ],
 )
 def test_another_protocol_is_told_from_this_one(door, raw, words):
     peer = door.connect()

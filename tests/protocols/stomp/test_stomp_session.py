@@ -104,6 +104,10 @@ def test_one_that_says_nothing_ends_after_ten_seconds(door):
         (b"GET / HTTP/1.1\r\n\r\n", "the peer speaks HTTP: STOMP is served here"),
         (b"\x16\x03\x01\x02\x00", "the peer speaks TLS: STOMP is served here, without TLS"),
         (b"AMQP\0\0\x09\x01", "the peer speaks AMQP: STOMP is served here"),
+        (
+            bytes.fromhex("0000001a0012000400000001"),
+            "the peer speaks the Kafka protocol: STOMP is served here; see kafka.port",
+        ),
     ],
 )
 def test_other_protocols_are_told_apart(door, raw, reason):
