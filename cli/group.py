@@ -9,7 +9,7 @@ import typer
 from .command import OUTPUT, Group
 from .ends import put, say, tell
 from .login_options import Client
-from .options import HERE, TIMES, At, Bootstrap, Json, place_option
+from .options import HERE, TIMES, At, Bootstrap, DataDir, Json, Where, place_option
 from .show import as_json, facts, table
 from .times import iso
 
@@ -80,6 +80,7 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
     with data.reach_group(name) as store:
         group = store.group(name)
         lags, members = group.describe(), group.members()
+    lags = _timed(data, name, lags)
     if json_:
         found = {
             "group": name,
@@ -101,6 +102,21 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
     if members:
         put(f"\n{table(('member', 'partitions'), [(it.owner, _reads(it)) for it in members])}")
     _complain(_broken(lags))
+
+
+def _timed(data: Where, name: str, lags: "list[Lag]") -> "list[Lag]":
+    """The same with commit times from the directory: Kafka's protocol does not tell them."""
+    if not isinstance(data, DataDir) or all(it.commit_ms or it.committed is None for it in lags):
+        return lags
+    with data.open("read") as store:
+        table = store.internals().groups
+        kept = {} if table is None else table.fetch(name)
+    found = []
+    for lag in lags:
+        own = kept.get((lag.topic, lag.partition))
+        is_same = own is not None and own.offset == lag.committed
+        found.append(lag._replace(commit_ms=own.commit_ms) if own and is_same else lag)
+    return found
 
 
 def _total(lags: "Sequence[Lag]") -> int | None:

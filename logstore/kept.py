@@ -5,7 +5,7 @@ log returns its mark; or it is made within ``act``, without another process in b
 durable on return. ``names.py`` has the rules for names.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -20,6 +20,15 @@ ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
 
 GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded", "share")
 SHARED: Final = "share"  # the kind of Kafka's share groups, which commit no offsets
+OWNERS_NAMED: Final = 3  # of a group that is in use: an error is one line
+
+
+def consumed_by(group: str, owners: Sequence[str]) -> str:
+    """Say who consumes as a group: the first few by name, each once, and the others counted."""
+    names = list(dict.fromkeys(owners))
+    more = len(names) - OWNERS_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    return f"group {group!r} is consumed by {', '.join(names[:OWNERS_NAMED])}{others}"
 
 
 class KeptOffset(NamedTuple):

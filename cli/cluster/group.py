@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition as Place
 from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
 from logstore.errors import Fenced, GroupBusy, LogstoreError, Refused, UnknownTopic
+from logstore.kept import consumed_by
 from logstore.log import TopicPartition
 
 from .admin import Admin
@@ -142,8 +143,5 @@ class ClusterGroup:
         members = self.members()
         if not members:
             return GroupBusy(str(error))
-        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-        return GroupBusy(
-            f"group {self.name!r} is consumed by {members[0].owner}{more}: "
-            f"wait for it, or use another group"
-        )
+        who = consumed_by(self.name, [it.owner for it in members])
+        return GroupBusy(f"{who}: stop its consumers first")

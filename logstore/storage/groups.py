@@ -31,6 +31,7 @@ from logstore.kept import (
     KeptGroup,
     Offsets,
     ToCommit,
+    consumed_by,
 )
 from logstore.log import TopicPartition
 from logstore.names import ROUTE_GROUPS, check_group
@@ -52,6 +53,7 @@ _CREATED = Struct(">q")
 _HEAD = Struct(">qBqqq")
 _NOT_EMPTY: Final = -1
 MINUTE_MS: Final = 60_000
+_OR_ANOTHER: Final = "stop its consumers first, or use another group"
 
 
 class GroupTable:
@@ -291,7 +293,7 @@ class GroupTable:
 
     def _expires(self, entry: KeptGroup, offsets: Offsets, before_ms: int) -> bool:
         """Whether anything of the group has to be changed now."""
-        if self._busy(entry) is not None or (entry.kind == SHARED and entry.empty):
+        if self._busy(entry) or (entry.kind == SHARED and entry.empty):
             return False  # a share group goes when it is deleted, as with Kafka
         if not entry.empty:
             return True  # its members died with their process: it is empty from now on
@@ -378,30 +380,28 @@ class GroupTable:
 
     # Who keeps whom out
 
-    def _busy(self, entry: KeptGroup) -> str | None:
-        """Who is a member now, in words."""
+    def _busy(self, entry: KeptGroup) -> list[str]:
+        """The current members, in words."""
         if entry.kind == "embedded":
-            living = [str(it) for member in entry.members if (it := self._owner(member))]
-            more = f" and {len(living) - 1} more" if len(living) > 1 else ""
-            return f"{living[0]}{more}" if living else None
+            return [str(it) for member in entry.members if (it := self._owner(member))]
         if not entry.empty and (server := self.server()) is not None:
-            return f"clients of {server}"
-        return None
+            return [f"clients of {server}"]
+        return []
 
-    def _check_idle(self, group: str, entry: KeptGroup | None) -> None:
-        if entry is not None and (busy := self._busy(entry)) is not None:
-            raise GroupBusy(
-                f"group {group!r} is consumed by {busy}: wait for it, or use another group"
-            )
+    def _check_idle(
+        self, group: str, entry: KeptGroup | None, advice: str = "stop its consumers first"
+    ) -> None:
+        if entry is not None and (busy := self._busy(entry)):
+            raise GroupBusy(f"{consumed_by(group, busy)}: {advice}")
 
     def _check_no_server(self, group: str, entry: KeptGroup | None) -> None:
         _check_not_shared(group, entry)
         if entry is not None and entry.kind != "embedded":
-            self._check_idle(group, entry)
+            self._check_idle(group, entry, _OR_ANOTHER)
 
     def _check_no_embedded(self, group: str, entry: KeptGroup | None) -> None:
         if entry is not None and entry.kind == "embedded":
-            self._check_idle(group, entry)
+            self._check_idle(group, entry, _OR_ANOTHER)
 
 
 def _check_not_shared(group: str, entry: KeptGroup | None) -> None:

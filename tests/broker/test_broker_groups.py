@@ -23,7 +23,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from logstore.kept import OffsetToCommit
+from logstore.kept import OffsetToCommit, consumed_by
 
 
 @pytest.fixture
@@ -321,6 +321,19 @@ def test_a_group_in_use_can_be_looked_at_but_not_moved_nor_deleted(store):
         with pytest.raises(GroupBusy):
             group.delete()
     assert consume(store, 1) == [3]
+
+
+@pytest.mark.parametrize(
+    ("owners", "who"),
+    [
+        (["a"], "a"),
+        (["a", "a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b, c"),
+        (["a", "b", "c", "d", "a", "e"], "a, b, c and 2 more"),
+    ],
+)
+def test_three_owners_of_a_group_in_use_are_named(owners, who):
+    assert consumed_by("g", owners) == f"group 'g' is consumed by {who}"
 
 
 def test_a_deleted_group_begins_anew(store):

@@ -249,7 +249,9 @@ class TestGroups:
             assert consumer.line() == b"%d\n" % n
         busy = by_port("group", "reset-offsets", numbers, "--to", "earliest", code=1).err
         assert f"group '{numbers}' is consumed by client logstore" in busy
-        assert "is consumed by" in by_port("group", "delete", numbers, code=1).err
+        busy = by_port("group", "delete", numbers, code=1).err
+        assert "is consumed by" in busy
+        assert busy.endswith(": stop its consumers first\n")
         assert "consumed by  1 member" in by_port("group", "describe", numbers).out
         consumer.send(signal.SIGTERM)
         assert consumer.end()[0] == 143

@@ -126,7 +126,24 @@ def test_a_group_in_use_is_left_alone(logstore, billing, spawn):
         ("group", "reset-offsets", "billing", "--to", "earliest"),
         ("group", "delete", "billing"),
     ):
-        assert f"group 'billing' is consumed by {pid}" in logstore(*words, code=1).err
+        told = logstore(*words, code=1).err
+        assert f"group 'billing' is consumed by {pid}: stop its consumers first\n" in told
+
+
+def test_commit_times_are_shown_beside_a_server(logstore, billing, data, start_serving):
+    def times():
+        found = json.loads(logstore("group", "describe", "billing", "--json").out)
+        return [it["commit_ms"] for it in found["partitions"]]
+
+    before = times()
+    assert all(before)
+    server = start_serving(data)
+    assert times() == before
+    logstore("consume", "flights", "--group", "billing")
+    assert max(times()) > max(before)
+    by_port = ("group", "describe", "billing", "--json", "--bootstrap", server.address)
+    found = json.loads(logstore(*by_port).out)
+    assert {it["commit_ms"] for it in found["partitions"]} == {None}
 
 
 # What retention has overtaken --------------------------------------------------------------------
