@@ -5,6 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 1 << 16
 POLL_S = 0.1  # how soon it is seen that nobody reads our output any more
+NO_HISTORY = "NOHISTORY"  # the code of CHANNEL.READ's error for a channel that keeps none
+_PATTERN = set("*?[")
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -156,11 +159,25 @@ def subscribe(
     $ logstore channel subscribe orders.eu --from -10
     """
     where = None if from_ is None else _where(from_)
+    _point_to_psubscribe(names)
     with _listening(names, max_, json_, server, data) as listen:
         if where is None:
             listen.to_new("SUBSCRIBE", names)
         else:
-            listen.from_(where, names)
+            listen.from_(where, names, "its logstore.toml" if server else str(data.settings_file))
+
+
+def _point_to_psubscribe(names: list[str]) -> None:
+    """Tell a person at a terminal that a pattern is the name of one channel here."""
+    from .progress import is_watched
+
+    found = next((it for it in names if _PATTERN & set(it)), None)
+    if found is not None and is_watched():
+        say(
+            f"{found} is the name of one channel here; for every channel that it matches:"
+            f" `logstore channel psubscribe {quote(found)}`",
+            "info",
+        )
 
 
 @app.command(cls=Client)
@@ -244,15 +261,25 @@ class _Listen:
         for _ in names:
             self._line.next()
 
-    def from_(self, where: str, names: list[str]) -> None:
+    def from_(self, where: str, names: list[str], file: str) -> None:
         """Messages from there on, then new ones.
 
-        Raises CommandFailed where a channel keeps no history.
+        ``file``: the server's settings. Raises CommandFailed where a channel keeps no history.
         """
+        from .redis_wire import Refusal
+
         self._line.send([("CHANNEL.READ", name, "FROM", where, "FOLLOW") for name in names])
         self._asked.extend(names)
-        while self._asked:
-            self._past += self._heard(self._line.next())
+        try:
+            while self._asked:
+                self._past += self._heard(self._line.next())
+        except Refusal as refusal:
+            if refusal.code != NO_HISTORY:
+                raise
+            raise CommandFailed(
+                f"channel {self._asked[0]} keeps no history: give {file} a [[channel]] table"
+                " whose pattern matches it, and restart the server"
+            ) from None
 
     def print(self, output: "Output", stop: "Stop", left: int | None, *, json_: bool) -> None:
         """Until as many were printed as are left."""
@@ -294,17 +321,33 @@ def list_(
 ) -> None:
     """List channels and count their subscribers.
 
-    Subscribers by pattern are not counted.
+    Subscribers by pattern are not counted. Channels that have a history are listed even without
+    subscribers, unless --server or --user is given.
 
     $ logstore channel list 'news.*'
     """
     from .stop import Stop
 
     with Stop() as stop, _line(data, server, stop) as line:
-        names = sorted(line.ask("PUBSUB", "CHANNELS", pattern))
+        heard = set(line.ask("PUBSUB", "CHANNELS", pattern))
+        is_owner = server is None and (data.login is None or not data.login.user)
+        names = sorted(heard | _kept(data, pattern) if is_owner else heard)
         counts = line.ask("PUBSUB", "NUMSUB", *names)[1::2]
     rows = list(zip(names, counts, strict=True))
     if json_:
         put(as_json([text_or_base64("channel", name) | {"subscribers": it} for name, it in rows]))
     else:
         put(table(("channel", "subscribers"), [(_text(name), count) for name, count in rows]))
+
+
+def _kept(data: DataDir, pattern: str) -> set[bytes]:
+    """The channels with a history that the pattern matches, by the server's own socket."""
+    from logstore.patterns import Pattern
+    from logstore.server_socket import ServerSocket
+
+    matches = Pattern(os.fsencode(pattern)).matches
+    rows = ServerSocket(str(data.path)).rows("channels", kind="channel")
+    names = (
+        it["name"].encode(errors="surrogateescape") for it in rows if it["history"] is not None
+    )
+    return {name for name in names if matches(name)}

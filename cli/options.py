@@ -232,15 +232,21 @@ class DataDir:
         check_topic(name)
         check_topic_settings(settings)
 
+    @property
+    def settings_file(self) -> Path:
+        """The file that configures it, which need not exist."""
+        from logstore.storage.names import CONFIG
+
+        return self.config_file or self.path / CONFIG
+
     def config(self) -> "Config":
         """Raises UnknownSetting, InvalidSetting."""
         from logstore.config import Config
-        from logstore.storage.names import CONFIG
 
         from .logs import show_warnings
 
         show_warnings()
-        return Config.load(self.config_file or self.path / CONFIG, os.environ)
+        return Config.load(self.settings_file, os.environ)
 
     @contextmanager
     def open(

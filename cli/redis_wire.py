@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 READ_BYTES = 1 << 16
 
 
+class Refusal(CommandFailed):
+    """An error reply. ``code``: its first word, as in Redis."""
+
+    def __init__(self, address: str, reply: str) -> None:
+        self.code, _, text = reply.partition(" ")
+        hint = ": say --user NAME" if self.code == "NOAUTH" else ""
+        super().__init__(f"{address}: {text if self.code == 'ERR' else reply}{hint}")
+
+
 class Line:
     """One connection; every wait can be ended by a signal."""
 
@@ -82,8 +91,7 @@ class Line:
             self._hint = ""
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
-            hint = ": say --user NAME" if str(reply).startswith("NOAUTH") else ""
-            raise CommandFailed(f"{self._address}: {reply}{hint}")
+            raise Refusal(self._address, str(reply))
         return reply
 
     def _decrypted(self) -> int:

@@ -143,6 +143,16 @@ def keeping(tmp_path):
     running.stop()
 
 
+def test_channels_with_a_history_are_listed_without_subscribers(keeping):
+    run(keeping, "publish", "news", "kept by nobody")
+    found = json.loads(run(keeping, "list", "--json"))
+    assert found == [{"channel": f"orders.{it}", "subscribers": 0} for it in ("eu", "us")]
+    assert run(keeping, "list", "orders.u*").split() == ["CHANNEL", "SUBSCRIBERS", "orders.us", "0"]
+    assert run(keeping, "list", "--server", "{}:{}".format(*keeping.redis)).split() == [
+        "CHANNEL", "SUBSCRIBERS",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("place", "first"), [("27", 27), ("-3", 27), ("earliest", 0), ("2000-01-01", 0), ("-1h", 0)]
 )
@@ -172,12 +182,15 @@ def test_the_past_of_several_channels_as_json(keeping):
 
 
 def test_a_past_that_is_not_there(keeping):
-    said = run(keeping, "subscribe", "news", "--from", "0", code=1)
-    assert "this channel keeps no history: see [[channel]] in logstore.toml" in said
-    assert "listening" not in said
-    assert "offset 99 is above the end" in run(
-        keeping, "subscribe", "orders.eu", "--from", "99", code=1
+    said = run(keeping, "subscribe", "orders.eu", "news", "--from", "0", code=1)
+    assert said == (
+        f"logstore: channel news keeps no history: give {keeping.data}/logstore.toml a [[channel]]"
+        " table whose pattern matches it, and restart the server\n"
     )
+    assert "listening" not in said
+    said = run(keeping, "subscribe", "orders.eu", "--from", "99", code=1)
+    assert "offset 99 is above the end" in said
+    assert "ERR" not in said
     assert "is not a time" in run(keeping, "subscribe", "orders.eu", "--from", "soon", code=2)
 
 

@@ -62,7 +62,9 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
         return
     history = client.door.channels.history(name)
     if history is None:
-        client.fail("this channel keeps no history: see [[channel]] in logstore.toml")
+        client.refuse(
+            "NOHISTORY", "this channel keeps no history: see [[channel]] in logstore.toml"
+        )
         return
     count, follow = options
 
