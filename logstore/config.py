@@ -43,6 +43,8 @@ CHANNEL_TABLE = "channel"
 KEYS_TABLE = "keys"
 MQTT_TABLE = "mqtt"
 MQTT_TOPICS = "topics"  # its list, where the file has other settings of MQTT
+_LISTS = (CHANNEL_TABLE, KEYS_TABLE, MQTT_TABLE)  # of tables
+_SHOWN = 60  # characters of a bad value in one of them
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 VALUE_BYTES_MAX = 65_536  # of a file with the value of a setting; a list of names may be long
 
@@ -277,6 +279,7 @@ class Config:
             channels = _channel_rules(file, tables.pop(CHANNEL_TABLE, []))
             keys = _keys_rules(file, tables.pop(KEYS_TABLE, []))
             mqtt = _mqtt_rules(file, tables)
+            _check_no_other(file, tables)
             given |= {name: (text, f"file {file}") for name, text in flatten(tables)}
         found = variables.find(environment, FILE_SETTINGS)
         for name, variable in found.settings.items():
@@ -418,6 +421,15 @@ def _tables(
     return tables
 
 
+def _check_no_other(file: Path, tables: Mapping[str, Any]) -> None:
+    """Raises UnknownSetting where a list of tables is left, whose name is none of ours."""
+    for name, found in tables.items():
+        if isinstance(found, list) and any(isinstance(it, dict) for it in found):
+            close = difflib.get_close_matches(name[:NEAR_CHARACTERS_MAX], _LISTS, n=1)
+            hint = f" (did you mean [[{close[0]}]]?)" if close else ""
+            raise UnknownSetting(f"file {file}: no list of tables {name!r}{hint}")
+
+
 def _keys_rules(file: Path, tables: Any) -> tuple[KeysRule, ...]:  # noqa: ANN401  TOML
     """``pattern = "cache:*"``, ``sync = "everysec"``. Raises InvalidSetting, UnknownSetting."""
     rules = []
@@ -481,10 +493,15 @@ def _channel_rules(file: Path, tables: Any) -> tuple[ChannelRule, ...]:  # noqa:
     for table in _tables(file, CHANNEL_TABLE, tables, ("pattern", "history")):
         pattern, history = table.get("pattern"), table.get("history")
         history_ms = amount(str(history), "ms")
-        if not _is_pattern(pattern) or history_ms is None or history_ms > FOREVER:
+        if not _is_pattern(pattern) or history is None:
             raise InvalidSetting(
                 f"file {file}: [[{CHANNEL_TABLE}]]: needs pattern, a text such as 'orders.*',"
                 " and history, a time such as '30m', '1h' or '7d'"
+            )
+        if history_ms is None or history_ms > FOREVER:
+            raise InvalidSetting(
+                f"file {file}: [[{CHANNEL_TABLE}]]: history {str(history)[:_SHOWN]!r}: must be a"
+                " time such as '30m', '1h' or '7d'"
             )
         rules.append(ChannelRule(pattern, history_ms))
     return tuple(rules)

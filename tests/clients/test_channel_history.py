@@ -188,7 +188,16 @@ def test_the_library_keeps_it_too(data):
     ("text", "error", "says"),
     [
         ('[[channel]]\npattern = "a"\n', InvalidSetting, "needs pattern"),
-        ('[[channel]]\npattern = "a"\nhistory = "soon"\n', InvalidSetting, "'30m'"),
+        (
+            '[[channel]]\npattern = "a"\nhistory = "soon"\n',
+            InvalidSetting,
+            "history 'soon': .*'30m'",
+        ),
+        (
+            '[[channels]]\npattern = "a"\n',
+            UnknownSetting,
+            r"'channels' \(did you mean \[\[channel\]\]?",
+        ),
         ('[[channel]]\npatern = "a"\nhistory = "1h"\n', UnknownSetting, "did you mean pattern?"),
         ('[channel]\npattern = "a"\n', InvalidSetting, "list of tables"),
     ],
