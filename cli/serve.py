@@ -1,8 +1,8 @@
 """``logstore serve``: the node, until a signal ends it."""
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from logstore.config import Config
     from logstore.doors import Entrance
     from logstore.node_entrances import Addresses
+    from logstore.store import Store
 
     from .first_user import FirstUser
     from .logs import ServerLog
@@ -31,7 +32,7 @@ Host = Annotated[
     typer.Option(
         "--host",
         metavar="ADDRESS",
-        help="The address to listen on; defaults to listen.host, 127.0.0.1.",
+        help="The address to listen on; defaults to the setting listen.host (127.0.0.1).",
     ),
 ]
 Cluster = Annotated[
@@ -39,8 +40,8 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="HOST:PORT,...",
-        help="Some brokers of a Kafka cluster to serve instead of the data directory; defaults"
-        " to cluster.bootstrap.servers, none.",
+        help="Bootstrap brokers of a Kafka cluster to use as storage instead of the data directory;"
+        " defaults to the setting cluster.bootstrap.servers (no cluster).",
         rich_help_panel=CONNECTION,
     ),
 ]
@@ -57,8 +58,8 @@ LogFormat = Annotated[
     typer.Option(
         "--log-format",
         metavar="text|json",
-        help="The form of the log: text for people, or one JSON object a line; defaults to"
-        " log.format, text.",
+        help="The form of the log: text for people, or one JSON object a line; defaults to the"
+        " setting log.format (text).",
     ),
 ]
 LogLevel = Annotated[
@@ -66,9 +67,9 @@ LogLevel = Annotated[
     typer.Option(
         "--log-level",
         metavar="[PART=]LEVEL",
-        help="The least important level to log: debug, info, warning or error; for one part of"
-        " the server as kafka=info, which shows connections of Kafka clients; may be"
-        " repeated. Defaults to log.level, warning, and log.levels.",
+        help="The least important level to log: debug, info, warning or error; kafka=info sets the"
+        " level of one part (here: log each Kafka connection); may be repeated; defaults to the"
+        " settings log.level (warning) and log.levels.",
     ),
 ]
 
@@ -115,7 +116,7 @@ def _port_option(it: "Entrance") -> TyperOption:
         expose_value=False,
         rich_help_panel=CONNECTION,
         help=f"The port for {it.clients}{once}; "
-        f"defaults to {it.port_setting}, {setting.default}. "
+        f"defaults to the setting {it.port_setting} ({setting.default}). "
         f"0: any free port, -1: none.",
     )
 
@@ -234,7 +235,7 @@ def _serve(
     if stop.asked:
         return
     allow_many_files()  # before the store takes its share of them
-    with data.open("write", create=True, config=config) as store:
+    with _opened(data, config) as store:
         if first is not None:
             first.add_to(store)
 
@@ -252,6 +253,24 @@ def _serve(
             supervisor.waited_for()  # until the process ends
             stop.hear()  # one more ends nothing half-way
     _tell_end(f"stopped {data}")
+
+
+@contextmanager
+def _opened(data: "DataDir", config: "Config") -> "Iterator[Store]":
+    """The store. Raises CommandFailed, which names the server, where one serves it already."""
+    from logstore.errors import StoreLocked
+
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(data.open("write", create=True, config=config))
+        except StoreLocked as locked:
+            if locked.owner is None or not locked.owner.serves:
+                raise
+            raise CommandFailed(
+                f"{data}: is already served by {locked.owner}; commands use that server; to serve"
+                " again, stop it"
+            ) from None
+        yield store
 
 
 def _cluster(config: "Config", data: "DataDir") -> "ClusterSettings | None":

@@ -28,6 +28,11 @@ class Owner:
         return f"pid {self.pid}{self._whose} ({self.command})"
 
     @property
+    def serves(self) -> bool:
+        """Whether it is a server, perhaps one that does not listen yet."""
+        return bool(self.endpoints) or self.command.split()[1:2] == ["serve"]
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether its number is of another pid namespace, and means another process here."""
         here = pid_namespace()

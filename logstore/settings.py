@@ -715,7 +715,7 @@ class StoreSettings:
         " ssl.principal.mapping.rules; DEFAULT is the whole subject, such as CN=al,O=acme",
     )
     kafka_port: int = _setting(
-        9092, "port for Kafka clients; 0: any free port, -1: only with TLS", low=-1,
+        9092, "port for Kafka clients; 0: any free port, -1: none", low=-1,
         high=65_535,
     )  # fmt: skip
     kafka_tls_port: int = _setting(

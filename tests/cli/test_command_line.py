@@ -84,6 +84,11 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
             " `logstore consume --help`",
         ),
         (
+            "serve --kafka-prt 0",
+            "no such option: --kafka-prt (did you mean --kafka-port or --amqp-port?): see `logstore"
+            " serve --help`",
+        ),
+        (
             "consume t --max many",
             "invalid value for '--max': 'many' is not a whole number: see"
             " `logstore consume --help`",

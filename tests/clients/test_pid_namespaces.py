@@ -178,4 +178,4 @@ def test_of_two_servers_the_second_is_refused_whatever_their_numbers(begin, data
     )
     _, errors = second.communicate(timeout=DEADLINE_S)
     assert second.returncode == 1
-    assert "written by pid 1 of another pid namespace" in errors.decode()
+    assert "already served by pid 1 of another pid namespace" in errors.decode()

@@ -294,6 +294,11 @@ def test_the_lock_file_says_where_the_server_is_spoken_to(start):
     assert owner.endpoints == {"kafka": server.address, "resp": "{}:{}".format(*server.redis)}
     with pytest.raises(StoreLocked):
         logstore.open(server.data)
+    line = refused(data=server.data)
+    assert line.startswith(
+        f"logstore: {server.data}: is already served by pid {owner.pid} (logstore "
+    )
+    assert line.endswith("); commands use that server; to serve again, stop it")
     server.stop()
     assert owner_of(Disk(), str(server.data / "lock")) is None
 

@@ -43,7 +43,9 @@ def test_a_server_that_is_killed_there_comes_back_with_what_it_acknowledged(tmp_
         logstore("topic", "create", "t", "--partitions", 4, "--data", data)
         for partition in range(4):
             assert produce(server, "t", values, partition=partition) == []
-        assert "written by pid" in logstore("serve", "--data", data, "--kafka-port", 0, code=1)
+        assert "already served by pid" in logstore(
+            "serve", "--data", data, "--kafka-port", 0, code=1
+        )
         told = logstore("doctor", "--json", "--data", data)
         lacks = [it["found"] for it in json.loads(told)["checks"] if it["name"] == "platform"]
         assert lacks[0] == "no syncfs: each file and directory is synced by itself"
