@@ -1,6 +1,6 @@
-"""What a batch must be that a client has made, to get into a topic as it is. Pure.
+"""The checks that a client's batch must pass before it is appended unchanged. Pure.
 
-Nothing that it says of itself is believed. ``admit`` looks at its header and its checksum;
+The batch's own claims are not trusted. ``admit`` looks at its header and its checksum;
 ``glance`` and ``inspect`` look at its records, whatever their compression: how many there are,
 their offset deltas, their timestamps, their keys, and that each byte belongs to one of them
 (Kafka: LogValidator). ``glance`` does so within a bound on its work; ``inspect`` has none, names

@@ -1,11 +1,11 @@
-"""Channels: who listens now gets what is published now, and nothing is kept.
+"""Channels: the current subscribers receive each published message, and nothing is kept.
 
-What is published is gathered for a turn and then handed out: each subscriber gets one chunk, and
-those who are to get the same share it. So the cost goes by turns and by distinct chunks, not by
-messages times subscribers. Before anyone comes or goes the turn is ended: nobody gets what was
-published before they came, or misses what was published before they left.
+Messages are gathered for a turn and then handed out: each subscriber gets one chunk, and
+subscribers with the same messages share a chunk. So the cost depends on turns and distinct chunks,
+not on messages times subscribers. The turn ends before a subscriber comes or goes: no subscriber
+gets a message from before it came, or misses one from before it left.
 
-Knows no wire: what a chunk is, a subscriber's ``Form`` says.
+Knows no wire: a subscriber's ``Form`` makes the chunks.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Who gets what is published to one channel, worked out; and how it is handed to them."""
+"""The receivers of one channel's messages, worked out in advance, and the hand-over to them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

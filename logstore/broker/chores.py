@@ -1,6 +1,7 @@
-"""What a consumer needs of whoever runs it: something to wait on, and chores done every so often.
+"""The services that a consumer needs: something to wait on, and chores done at intervals.
 
-Where threads run it, each waits on an event, and each chore has a thread. Who runs many has others.
+With threads, each consumer waits on an event, and each chore has a thread. A runner of many
+consumers implements both in another way.
 """
 
 import threading

@@ -1,5 +1,7 @@
-"""A log as those see it who read committed records only (KIP-98): it ends with what is decided, and
-records of aborted transactions are not there, as if compaction had taken them.
+"""A log as a reader of committed records sees it (KIP-98).
+
+It ends before the first open transaction, and has no records of aborted transactions, as if
+compaction had removed them.
 """
 
 from collections.abc import Sequence

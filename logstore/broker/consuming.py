@@ -1,4 +1,4 @@
-"""How the consumers of a store are made: what each reads, and where it begins."""
+"""Creates the consumers of a store: chooses the partitions of each, and where it begins."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial

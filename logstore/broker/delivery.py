@@ -1,12 +1,12 @@
-"""Records of a partition that wait for their time, and are moved to another partition then.
+"""Scheduled records of a partition, which are moved to another partition when they are due.
 
-The waiting ones stand in a log that clients append to like to any other. An index by their times is
-kept in batches, each with the log's *mark*: from there on the log is read again after a start. What
-is moved becomes one batch of the target. Before, it is noted where the target ends and what is
-about to be moved; that note and the entries of what was moved go together. So after a crash it is
-looked whether the batch is there, and nothing comes twice, nor not at all.
+Clients append the waiting records to a log like any other. An index by their times is kept in
+batches, each with the log's *mark*: after a start, the log is read again from this mark on. The
+moved records become one batch of the target. Before a move, the end of the target and the records
+to be moved are noted; the note and the index entries of the moved records are removed together. So
+after a crash the target shows if the batch was written, and each record is moved exactly once.
 
-For the one thread that moves; ``cancel`` and ``waiting`` may come from any.
+One thread moves records; ``cancel`` and ``waiting`` may be called from any thread.
 """
 
 import logging

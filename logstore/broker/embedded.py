@@ -1,13 +1,14 @@
-"""One member of a group whose coordinator is the directory itself: the members are it.
+"""One member of a group without a server: the members themselves coordinate the group.
 
-The group's table (``coordinator/consumer.py``) is kept in the directory. Whoever acts (joins, gives
-up, renews its lease, finds another dead) loads it in a transaction that keeps all others out, does
-its step, and writes it back. So every process sees one sequence of steps, as if a server did them,
-and the same rules hold: a partition has one owner, and only its owner commits in it.
+The group's table (``coordinator/consumer.py``) is kept in the directory. A member that acts (joins,
+leaves, renews its lease, finds another dead) loads it in an exclusive transaction, does its step,
+and writes it back. So every process sees one sequence of steps, as with a server, and the same
+rules hold: a partition has one owner, and only its owner commits in it.
 
-Leases are counted by a clock that all processes of the machine share and that stands still while it
-sleeps (CLOCK_MONOTONIC). It begins anew with a reboot, but no member outlives that: each holds a
-lock that the kernel lets go of, and a member without is dead whatever its lease says.
+Leases are counted by a clock that all processes of the machine share, and that stops while the
+machine sleeps (CLOCK_MONOTONIC). It starts again with a reboot, but no member survives a reboot:
+each holds a lock that the kernel then releases, and a member without its lock is dead, even if its
+lease has not expired.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""A log as a reader sees it who has asked for it up to an offset: it ends there."""
+"""A view of a log that ends at a given offset."""
 
 from collections.abc import Sequence
 

@@ -1,12 +1,12 @@
-"""Channels without a history, between nodes: what is published at one reaches listeners at all.
+"""Channels without a history, between nodes: a message published at one reaches subscribers at all.
 
-What is published in a turn is appended, a batch for each log, and each node hands out what others
-have appended, as if it were published there. Nobody waits for it, and nobody is told how many got
-it elsewhere: at most once, as channels are. The messages of one channel go by one log, so those of
-one node come in their order.
+The messages of a turn are appended, a batch for each log, and each node delivers the other nodes'
+messages as if they were published at it. Publishers do not wait for this, and do not learn the
+number of receivers at other nodes: delivery is at most once, as always with channels. The messages
+of one channel are in one log, so the messages of one node arrive in their order.
 
-By the same logs a node says that it has made something which others find out by themselves only
-after a while (``announce``).
+By the same logs a node announces new objects, which other nodes would find only after a while
+(``announce``).
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""What takes long to look up: done by a worker when somebody asks, and told to all who ask soon.
+"""Slow look-ups: a worker does one when it is asked for, and its result serves for a while.
 
-So those who ask again and again cost no more than a small share of a processor, all together.
+So callers that ask again and again cost only a small share of a processor, all together.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How far all groups are behind, looked up when somebody asks. Logs are not opened for it."""
+"""The lag of all groups, looked up on request, without opening logs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple

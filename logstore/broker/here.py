@@ -1,4 +1,4 @@
-"""Reading by who may wait: what has to be fetched first is waited for."""
+"""Reading by a caller that may wait: data that is elsewhere is fetched first."""
 
 import logging
 import threading

@@ -1,7 +1,8 @@
 """Channels that keep a history: each is a topic of one partition, and ends where its topic does.
 
-What is published is appended, and reaches subscribers once it is safe, by way of the log: so what
-a Kafka client produces to the topic reaches them, too, and one that fell behind can read on there.
+A published message is appended, and reaches subscribers from the log once it is safe. So records
+that a Kafka client produces to the topic reach them, too, and a subscriber that fell behind can
+continue from the log.
 """
 
 import logging

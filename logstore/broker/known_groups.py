@@ -1,4 +1,4 @@
-"""The groups of a store: which there are, and each seen from outside."""
+"""The groups of a store: their names, and each group seen from outside."""
 
 from collections.abc import Callable
 

@@ -1,10 +1,11 @@
-"""What a partition remembers of its idempotent producers (KIP-98, KIP-360), so that a batch that is
-sent twice stands there once.
+"""A partition's memory of its idempotent producers (KIP-98, KIP-360).
 
-A producer numbers its records per partition: a batch must begin where the one before ended. Of each
-producer the last five batches are known (a client has at most five under way), and one of them
-that comes again is answered with the offset that it has. A higher epoch begins anew at 0 and locks
-out the lower ones.
+It keeps a batch that is sent twice from being stored twice.
+
+A producer numbers its records per partition: a batch must begin where the one before ended. The
+last five batches of each producer are known (a client has at most five in flight); if one of them
+comes again, the answer is the offset that it has. A higher epoch begins again at 0 and fences the
+lower ones.
 
 A producer that has begun a transaction here (its batches say so) has it open until the marker that
 ends it: the transactions that are open are known by the offset of their first record, and readers

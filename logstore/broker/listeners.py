@@ -1,4 +1,4 @@
-"""Who listens to channels, as channels see it, and how messages are written for them."""
+"""The listeners of channels, as channels see them, and the form of their messages."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, Protocol

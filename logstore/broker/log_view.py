@@ -1,4 +1,4 @@
-"""A view of a log: what another log holds, seen with some other limits. It owns nothing."""
+"""A view of a log: the records of another log, within other limits. It owns nothing."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What is looked for in records: a key, a text, a header; told by bytes before records are decoded.
+"""Search terms for records: a key, a text, a header; bytes are compared before records are decoded.
 
 Pure: knows batches and records, no log.
 """

@@ -1,6 +1,6 @@
-"""Which partition a record goes to: Kafka's default partitioner, bit for bit.
+"""The partition of a record: Kafka's default partitioner, bit for bit.
 
-A key goes where murmur2 of its bytes says; records without a key stick to one partition for a
+The murmur2 hash of a key gives its partition; records without a key stay with one partition for a
 batch and then move on (KIP-480). Source: org.apache.kafka.common.utils.Utils.murmur2 and
 BuiltInPartitioner.
 """

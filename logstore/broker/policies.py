@@ -1,7 +1,7 @@
 """Policies, in RabbitMQ's language: settings of all exchanges and queues whose names match.
 
-Of those that match one counts: the one of the highest priority. What a queue's own arguments say
-counts besides (``queues/limits.py``). Pure.
+If several match, the one with the highest priority applies. A queue's own arguments apply, too
+(``queues/limits.py``). Pure.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,8 +1,8 @@
-"""Ids of idempotent producers that tell of themselves whether this store has given them.
+"""Ids of idempotent producers, which show by themselves if this store has given them.
 
-An id is a number, given once, and a check value made of it with a secret of the store: so it is
-recognised without being kept, and nobody can guess another producer's. Stores that are older than
-this have given plain numbers, which stay good for as long as a silent producer is remembered.
+An id is a number, given once, and a check value made of it with a secret of the store: so an id is
+recognised without being stored, and no client can guess another producer's. Stores of earlier
+versions have given plain numbers, which stay valid for as long as a silent producer is remembered.
 """
 
 import hmac

@@ -1,7 +1,7 @@
 """Reading on in a log: batches to records, some at a time; damage is named, or passed over.
 
-Whoever reads gets the records before a damaged batch first. How much is decompressed at once is
-bounded whatever the batches hold: a part of one batch, or whole ones together, of CHUNK_BYTES.
+A reader gets the records before a damaged batch first. The amount that is decompressed at once is
+bounded, whatever the batches hold: a part of one batch, or several whole ones, of CHUNK_BYTES.
 """
 
 import logging

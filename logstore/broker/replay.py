@@ -1,4 +1,4 @@
-"""Replay: a topic's past again, in the order of its timestamps, as fast or slow as it happened."""
+"""Replay: a topic's records again, in the order of their timestamps, at a chosen speed."""
 
 import heapq
 import time

@@ -1,4 +1,4 @@
-"""Who listens to which names of one kind."""
+"""The listeners of each name of one kind."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What a topic asks of its records, by its settings, and how they become batches.
+"""A topic's requirements for its records, by its settings, and the batches made of them.
 
 Knows no log: a topic of this store and one of a cluster have the same rules.
 """

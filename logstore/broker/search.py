@@ -1,9 +1,10 @@
-"""Looking through the records of a topic, forward or back, a part at a time: it may be given up at
-any moment, and gone on with later from where it was.
+"""Searching the records of a topic, forward or back, a part at a time.
 
-Partitions are looked through side by side, in the order of their records' times as far as each is
-in that order by itself. What is found of one waits until the others are as far: so hits come in the
-order of time, and no more are held than HELD_MAX, or one of each partition.
+A search may be stopped at any moment, and continued later from where it was.
+
+Partitions are searched side by side, in the order of their records' times, as far as each partition
+is in that order. A hit of one partition waits until the others have come as far: so hits come in
+the order of time, and at most HELD_MAX of them, or one of each partition, are held.
 """
 
 import heapq

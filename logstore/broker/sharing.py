@@ -1,7 +1,8 @@
 """A consumer's part in its group: follows what the group gives it, and commits for it.
 
-It looks for news every few milliseconds, as a chore. A partition that goes to another member is
-given up when what was handed out of it is done and committed; until then the other one waits.
+As a chore, it looks for changes every few milliseconds. A partition that moves to another member is
+given up when its records that were handed out are done and committed; until then the other member
+waits.
 """
 
 import threading

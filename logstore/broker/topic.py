@@ -1,4 +1,4 @@
-"""A topic: the logs of its partitions, and how records get into them."""
+"""A topic: the logs of its partitions, and appending records to them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How much topics hold, told without opening their logs."""
+"""The sizes of topics, found without opening their logs."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What was appended and is to become safe, before anyone is told that it is."""
+"""Appended records that must become safe before they are acknowledged."""
 
 from collections.abc import Iterator
 from itertools import islice

@@ -2,9 +2,9 @@
 
     .txnindex  >hqqqq  version 0, producer id, first offset, last offset, last stable offset
 
-An entry stands in the segment that has its marker, whose offset is the last one; so last offsets
-rise, first ones need not. The file is made with the first entry. Entries are written as they come,
-and synced with their markers, before processes that read go by these.
+An entry is in the segment that has its transaction's marker. The marker's offset is the last
+offset, so last offsets rise; first offsets need not. The file is created with the first entry.
+Entries are written as they come, and synced with their markers, before readers use the markers.
 """
 
 from array import array

@@ -1,7 +1,7 @@
 """The segment that a log appends to: where the next batch goes, and when the segment is full.
 
-Knows nothing of what is synced and safe. Everything is called with the log's lock held, where more
-than one thread can have the log.
+Knows nothing of syncing and of safe offsets. If several threads can use the log, every method is
+called with the log's lock held.
 """
 
 import errno

@@ -1,8 +1,8 @@
-"""A directory of Kafka-format partition directories without a catalogue: read as it lies there.
+"""A directory of Kafka-format partition directories without a catalogue, which is only read.
 
-For the sample data, and for partitions copied out of a Kafka cluster. Topics and partitions are
-what the directory names say, settings are the defaults; ``safe`` is the end of the last batch
-that is whole, found when a log is first used.
+For the sample data, and for partitions copied out of a Kafka cluster. Directory names give the
+topics and partitions; settings have their defaults; ``safe`` is the end of the last whole batch,
+which is found when a log is first used.
 """
 
 import os

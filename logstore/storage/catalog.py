@@ -1,4 +1,4 @@
-"""What the store is made of: named logs with their settings and ids, and where each one stands.
+"""The catalogue of a store: its named logs with their settings and ids, and the state of each log.
 
 Databases (LMDB), keys and values::
 

@@ -1,8 +1,9 @@
-"""Reads that would wait for the disk, done in a thread of their own.
+"""Reads that would wait for the disk, done in a separate thread.
 
-A server reads logs in the thread that serves all connections. What is in the page cache costs it
-a copy; what is not would hold up everyone until the disk has it. So that thread asks first, and
-what is not here is read into the page cache by a worker; the log's watchers are told when it is.
+A server reads logs in the thread that serves all connections. To read data from the page cache,
+this thread only copies it; a read from the disk would delay every connection. So the thread first
+checks the page cache. If data is missing, a worker reads it into the page cache, and then the log's
+watchers are told.
 """
 
 import logging

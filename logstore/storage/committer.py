@@ -1,8 +1,8 @@
-"""A thread that makes changes durable: of groups, queues and users, each turn's in one transaction.
+"""A thread that makes changes of groups, queues and users durable, one transaction a turn.
 
-The changes of one turn of the caller are gathered until it ends; while they are synced, the next
-gather. What is refused (``GroupBusy`` and the like) is refused by itself; what the machine can't do
-(a full disk) ends all of the transaction.
+The changes of one turn of the caller are gathered until the turn ends; while they are synced, the
+changes of the next turn gather. A refused change (``GroupBusy`` and the like) does not affect the
+others; a failure of the machine (a full disk) ends the whole transaction.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""A data directory, whoever opens it: what the library face asks of storage.
+"""A data directory, as any process opens it: the interface of storage to the library.
 
 ``WriterDirectory`` holds the lock and writes; ``ReaderDirectory`` works beside a writer in another
 process, or without one; ``BareDirectory`` reads Kafka-format partition directories that no

@@ -1,11 +1,11 @@
 """The file system: every call of logstore that touches it, and nothing else.
 
-Storage takes a ``Disk`` as an argument, so that a test can pass one that forgets what was not
-synced, fails at the Nth call, or is full. Errors stay OSError here; ``refusal`` translates them.
+Storage takes a ``Disk`` as an argument, so that a test can pass a disk that loses unsynced data,
+fails at the Nth call, or is full. Errors stay OSError here; ``refusal`` translates them.
 
-A path is a name, and names can be given to another directory at any moment. So whoever opens a
-data directory has the disk ``anchor`` it: what lies below is taken from the open directory from
-then on, wherever that is by now, and never from a stranger that has got its name.
+A path is a name, and another directory can get this name at any moment. So a process that opens a
+data directory has the disk ``anchor`` it: from then on, files below are opened relative to the open
+directory, even if it is moved, and never in another directory that has got its name.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """A log on local disk, in the process that writes it: appends, rolls, syncs, trims.
 
-What happens to a batch: ``append`` writes it to the active segment; the flusher syncs the file and
-moves ``synced``; ``safe`` follows by the topic's sync policy, is published for other processes, and
+The way of a batch: ``append`` writes it to the active segment; the flusher syncs the file and
+moves ``synced``; ``safe`` follows by the topic's sync policy and is published for other processes;
 watchers are woken. ``start <= synced <= end``, and ``safe`` is ``synced`` unless
 ``flush.messages`` is over 1: then it is ``end``, openly.
 """

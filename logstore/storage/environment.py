@@ -1,4 +1,4 @@
-"""The LMDB environment of a data directory: opened once per process, grows by itself."""
+"""The LMDB environment of a data directory: opened once per process, grows automatically."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""A piece of an open segment file that is sent as it stands, without being read."""
+"""A piece of an open segment file that is sent unchanged, without being read."""
 
 from logstore.storage.files import OpenFile
 

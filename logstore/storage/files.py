@@ -1,6 +1,6 @@
-"""Open files, by path: at most so many at once, the least recently used closed first.
+"""Open files, by path, up to a maximum number; the least recently used file is closed first.
 
-No more than this process's share, whatever is asked for (``descriptors.py``).
+The maximum never exceeds this process's share of file descriptors (``descriptors.py``).
 """
 
 import errno

@@ -1,9 +1,9 @@
-"""Group commit: one sync at a time, each for all who wait.
+"""Group commit: one sync at a time, each for all waiting threads.
 
-Whoever waits and finds no sync under way does the next one itself, for every log written to so
-far; who comes meanwhile is served by the one after. So a lone writer pays no hand-over between
-threads, and many share one sync. A thread of its own runs the same cycle for those who do not
-wait (``soon``), and starts only when there are any.
+If a thread waits while no sync is in progress, it does the next sync itself, for every log written
+so far; threads that come meanwhile are served by the sync after that. So a lone writer pays no
+hand-over between threads, and many writers share one sync. A separate thread runs the same cycle
+for callers that do not wait (``soon``); it starts at the first such call.
 """
 
 import contextlib

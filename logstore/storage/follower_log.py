@@ -1,4 +1,4 @@
-"""A log that another process writes, or none: reads what is published as safe."""
+"""A log that this process only reads: up to the offset that its writer has published as safe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Settings of groups, in LMDB beside the catalogue.
 
-group_settings   group     JSON: names and values, those that were given for this group
+group_settings   group     JSON: names and values of the group's own settings
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Consumer groups, in LMDB beside the catalogue: of which kind, at which epoch, with which members.
+"""Consumer groups, in LMDB beside the catalogue: the kind, epoch and members of each.
 
     groups    group                    time of creation (ms), kind, empty since (ms; -1: it is not),
                                        epoch, version; then the state, as the broker wrote it
@@ -8,10 +8,10 @@ A group of schema 1 has a time of creation alone: it is simple. The version rise
 that other members must hear of.
 
 Members of an *embedded* group are consumers in any process that has the directory open. Each holds
-a lock file of its own (``claims/``): the kernel lets go of it at any death, so a member whose file
-nobody holds is dead, at once and also after a reboot. A *server*'s groups live in its memory; what
-stands here is what it needs to go on. It holds a lock, too: while it does, its members are alive.
-Members of one kind keep those of the other out.
+a lock file of its own (``claims/``). The kernel releases the lock when the process ends in any way,
+so a member whose file is not locked is dead, at once and also after a reboot. A *server* has its
+groups in memory; here is what it needs to continue after a restart. It holds a lock, too: as long
+as it does, its members are alive. Members of one kind exclude those of the other.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Whether files are still where they were opened: a removed or moved one takes writes for ever.
+"""Detects that open files were removed or moved, since writes to them would still succeed.
 
-Somebody who removes, moves or replaces the data directory of a running process leaves it with open
-files that nobody will find again, and what it acknowledges is lost. Directory and lock file are
-held open, so another one of its name, or none, tells. They are looked at often enough to be noticed
-within a second, and seldom enough to cost nothing.
+If the data directory of a running process is removed, moved or replaced, the process has open files
+that no one will find again, and records that it acknowledges are lost. The directory and the lock
+file are held open, and compared with the ones that have their names now. This is done often enough
+to notice a change within a second, and seldom enough to cost nothing.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The sparse indexes of one segment, in Kafka's layout. Derived: rebuilt whenever in doubt.
+"""The sparse indexes of one segment, in Kafka's layout. Derived: rebuilt if in doubt.
 
     .index      >II  last offset of a batch - base offset, position of that batch's first byte
     .timeindex  >qI  largest timestamp so far (ms), last offset of its batch - base offset

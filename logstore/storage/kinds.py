@@ -1,7 +1,7 @@
-"""The kinds of logs that a store has, each with its directories and with what is kept beside it.
+"""The kinds of logs that a store has, each with its directories and the notes kept beside its logs.
 
-What goes round all logs (recovery, verify, upkeep, backup, status) goes round all kinds; what lists
-topics lists topics. A store that holds a kind which is not among those given is not opened.
+Work on all logs (recovery, verify, upkeep, backup, status) covers all kinds; lists of topics have
+topics only. A store that holds an unknown kind is not opened.
 """
 
 import os

@@ -1,9 +1,9 @@
 """Directories of deleted topics: removed, or kept on a list until they can be.
 
-A deleted topic is gone with the commit that dooms its directories (``Catalog.remove``). What
-of them can't be removed (a link, another user's, a busy mount point, an immutable file) concerns
-nobody else: it stays in the ``doomed`` table, with the reason, and is tried again at every opening,
-by the rhythm of upkeep, and before a topic of that name is made anew.
+A topic is deleted by the commit that dooms its directories (``Catalog.remove``). If a directory
+can't be removed (a link, another user's, a busy mount point, an immutable file), nothing else is
+affected: it stays in the ``doomed`` table, with the reason, and its removal is tried again at every
+opening, at each round of upkeep, and before a topic of that name is created again.
 """
 
 import errno

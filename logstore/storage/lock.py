@@ -1,4 +1,4 @@
-"""A lock file: one process holds it, and it says who. The kernel lets go of it at any death."""
+"""A lock file, which names the process that holds it. The kernel releases it when that ends."""
 
 import errno
 import json
@@ -35,9 +35,9 @@ class LockFile:
             self._disk.close(fd)
 
     def take(self, *, untold: bool = False) -> bool:
-        """Hold the lock and write who does; False where another holds it. Raises OSError.
+        """Take the lock and write the owner; False if another process holds it. Raises OSError.
 
-        ``untold``: hold it even where a full disk has no room for who does.
+        ``untold``: take it even if a full disk has no room for the owner.
         """
         fd = self._disk.open(self.path, write=True, create=True)
         try:
@@ -60,7 +60,7 @@ class LockFile:
         self._disk.truncate(fd, len(text))
 
     def announce(self, endpoints: Mapping[str, str], cluster: str = "") -> None:
-        """Let others know where the holder can be spoken to, and what it is. Raises OSError."""
+        """Write the addresses and the cluster of the holder for other processes. Raises OSError."""
         if self._fd is None:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), self.path)
         self._owner = replace(self._owner, endpoints=dict(endpoints), cluster=cluster)
@@ -71,7 +71,7 @@ class LockFile:
         return self._fd is None or is_in_place(self._disk, self._fd, self.path)
 
     def release(self) -> None:
-        """Let go. Who held it is wiped out where that can be done; it means nothing any more."""
+        """Release the lock. Clears the owner in the file if possible; a stale one is harmless."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
             with suppress(OSError):
@@ -80,7 +80,7 @@ class LockFile:
 
 
 def owner_of(disk: Disk, path: str) -> Owner | None:
-    """Who holds the lock now; None when nobody does."""
+    """The process that holds the lock now; None if none does."""
     try:
         fd = disk.open(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -4,9 +4,9 @@
                                        version, expiry_s, left_ms, perhaps strict
     mqtt_subscriptions   session, id   the same CRC; a table: filter, qos, options, number
 
-LMDB has no checksums, and a session that is not what it was would have another's messages. Ids are
-64 bits, big-endian; those of sessions are of the same count as queues' (``queues.py``).
-``mqtt_alive`` in ``meta`` is the time (ms) at which a process with sessions was seen alive last.
+LMDB has no checksums, and a damaged session could receive another's messages. Ids are 64 bits,
+big-endian; session ids are from the same counter as queue ids (``queues.py``). ``mqtt_alive`` in
+``meta`` is the time (ms) at which a process with sessions was last known to be alive.
 """
 
 from collections.abc import Callable, Sequence

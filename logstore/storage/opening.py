@@ -1,4 +1,4 @@
-"""Opening a data directory: which kind it is, and what must happen before it can be read."""
+"""Opening a data directory: finds its kind, and prepares it for reading."""
 
 from collections.abc import Callable
 from typing import Literal

@@ -1,8 +1,8 @@
-"""The pin: while somebody copies the store, the journal keeps what the copy begins with.
+"""The pin: while the store is copied, the journal is not trimmed.
 
-A copy has the catalogue as of its beginning, and with it where the journal's replay begins; the
-journal itself is copied last. So it must not be trimmed between, in whatever process each of them
-is. Who copies shares the lock of one file; who trims takes it alone, or leaves the trim for later.
+A copy has the catalogue as of its beginning, which says where the journal's replay begins; the
+journal itself is copied last. So the journal must not be trimmed in between, by any process. A copy
+takes a shared lock on one file; a trim takes it exclusively, or is postponed.
 """
 
 from collections.abc import Callable, Iterator

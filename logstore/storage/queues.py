@@ -1,7 +1,7 @@
 """Vhosts, exchanges, queues, bindings, policies and routes, in LMDB beside the catalogue.
 
-Rows are laid out as ``kept_queue_rows.py`` says, each kind in a table of its own. Ids are all of
-one count: ``routing_ids`` in ``meta`` is above all that there ever were.
+``kept_queue_rows.py`` has the layout of rows; each kind has a table of its own. All ids are from
+one counter: ``routing_ids`` in ``meta`` is higher than every id ever given.
 """
 
 from collections.abc import Iterable, Sequence

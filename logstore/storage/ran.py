@@ -1,4 +1,4 @@
-"""What upkeep did when it ran last, as it is kept in the catalogue for others to see."""
+"""The results of the last run of upkeep, kept in the catalogue for other processes."""
 
 from typing import Final
 

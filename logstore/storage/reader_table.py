@@ -1,8 +1,8 @@
-"""LMDB's table of readers in its lock file, looked at before LMDB opens it.
+"""The table of readers in LMDB's lock file, read before LMDB opens it.
 
-LMDB knows a process by its number: it locks the byte of the lock file that has this number, and
-writes the number into its places of the table. Two processes of one number, which two pid
-namespaces (containers) on one volume have, exclude each other therefore: the second one can't read.
+LMDB knows a process by its pid: it locks the byte of the lock file at that position, and writes the
+pid into its slots of the table. So two processes with the same pid, in two pid namespaces
+(containers) on one volume, exclude each other: the second one can't read.
 """
 
 from struct import Struct

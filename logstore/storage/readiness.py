@@ -1,4 +1,4 @@
-"""Whether a directory that is open for writing can acknowledge records now, and if not, why."""
+"""Tells if a directory that is open for writing can acknowledge records, and why if it cannot."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress

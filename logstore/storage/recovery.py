@@ -1,12 +1,13 @@
-"""What a writer does to a log before it appends: find the end, cut a torn tail.
+"""Recovery of a log, by its writer, before the first append: finds the end, cuts a torn tail.
 
-Below the recovery point everything was synced: it is not read again, and what a reader finds wrong
-there is damage. Above it, batches are checked one by one (header, offset, CRC). The first that is
-not whole ends the log: what follows was never acknowledged, unless ``synced`` as last published
-says that it was; then it is damage, the file stays as it is, and the log takes no appends.
+Below the recovery point everything was synced: it is not read again, and anything that a reader
+finds wrong there is damage. Above it, batches are checked one by one (header, offset, CRC). The log
+ends before the first incomplete batch: the bytes from there on were never acknowledged, unless
+``synced``, as last published, is higher. In that case they are damage: the file stays as it is, and
+the log accepts no appends.
 
-After a crash the page cache is not believed either: what a failed sync could not write may stand
-there as if it were on disk. So it is dropped first, and what is read comes from the disk.
+After a crash, the page cache is not trusted: it may have data that a failed sync could not write,
+as if it were on disk. So it is dropped first, and all data is read from the disk.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What waits for its time, in LMDB beside the catalogue: an index of records by when they are due.
+"""An index of scheduled records by the time at which they are due, in LMDB beside the catalogue.
 
     schedules   "r" log due offset    nothing: the record waits
                 "m" log               mark: what is below is known

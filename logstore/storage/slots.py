@@ -1,4 +1,4 @@
-"""Which places in the watermarks file no log has: numbers; the catalogue says whose they are."""
+"""The free slots of the watermarks file, by number; the catalogue has the slots of logs."""
 
 from collections.abc import Iterable
 

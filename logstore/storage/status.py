@@ -1,4 +1,4 @@
-"""A data directory at one glance: what it holds, who writes it, what is damaged at a first look."""
+"""A summary of a data directory: its contents, its writer, and damage that is quick to find."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,8 +1,8 @@
-"""The transactions of a log as its batches tell of them, to compare with what its indexes do.
+"""The transactions of a log as seen in its batches, for comparison with its indexes.
 
-Batches are given in their order, segment by segment. What compaction and retention have taken is
-missing from them, so an index may know of an earlier beginning, and of a transaction of which
-nothing but its marker is left. The other way round it is wrong.
+Batches are given in their order, segment by segment. Compaction and retention may have removed some
+of them, so an index may have an earlier first offset, or a transaction of which only the marker is
+left. If the batches have more than the index, the index is wrong.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""Which logs a crash has left to be recovered, and of which of them that was tried.
+"""The logs that still need recovery after a crash, and those whose recovery was tried.
 
-A log is recovered at its first use, or by whoever goes through the rest in the background. The
-catalogue is told when the store is closed, so that the next writer recovers no other logs.
+A log is recovered at its first use, or in the background. When the store is closed, the rest is
+noted in the catalogue, so that the next writer recovers no other logs.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Users, rules, permissions and quotas, in LMDB beside the catalogue: the table ``access``.
 
-Rows are laid out as ``kept_user_rows.py`` says.
+``kept_user_rows.py`` has the layout of rows.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Reading everything to see whether it is what was written. Repairs what is derived, if asked to.
+"""Verification: reads everything and checks it. Repairs derived files on request.
 
 Of every segment: each batch's header, offset, CRC and records, offsets without a gap (in a store:
 what comes out of Kafka may be compacted), and each index entry against the batch that it names; of

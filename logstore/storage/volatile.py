@@ -1,7 +1,7 @@
-"""Logs that do not outlive the process: never synced, known to no catalogue, wiped at both ends.
+"""Logs that end with the process: never synced, in no catalogue, removed at start and at close.
 
-They lie in a folder of their own, so that a queue which is not durable may grow longer than memory.
-What is appended is safe at once, by the law of such a log: nothing of it is promised for later.
+They are in a folder of their own, so that a queue that is not durable may be larger than memory. An
+appended record is safe at once, since such a log promises nothing after the process has ended.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Each log's start and safe offsets, where other processes can read them.
 
-A memory-mapped file that the writer updates after a sync and readers poll: what a reader shows is
-never taken back by a power cut. Each log has a slot (its number is in the catalogue)::
+A memory-mapped file that the writer updates after a sync and readers poll: no power cut removes a
+record that a reader has shown. Each log has a slot (its number is in the catalogue)::
 
       0            8        64          72      80     88       96          104      128
       +------------+--------+-----------+-------+------+--------+-----------+--------+---

@@ -1,7 +1,7 @@
-"""A whole segment, written at once: a copy, or one that is to take the place of others.
+"""A whole segment, written at once: a copy, or a replacement of others.
 
-Sealed segments do not change, so anyone may write what is to take their place, under a name that
-means nothing (``names.cleaned_stem``), until the owner of the log renames it (``DiskLog.swap``).
+Sealed segments do not change, so any process may write their replacement, under a name that readers
+ignore (``names.cleaned_stem``), until the owner of the log renames it (``DiskLog.swap``).
 """
 
 import os

@@ -4,8 +4,8 @@
                           retain, delay_s, session_s; and of what there is: due_ms, format, type,
                           response, correlation, user (names and values in turn), expiry_s
 
-Numbers are 64 bits, big-endian. LMDB has no checksums, and a will is published as it is kept, in
-the name of a client that can't be asked any more: what is damaged is named, and left out.
+Numbers are 64 bits, big-endian. LMDB has no checksums, and a will is published in the name of a
+client that is gone: a damaged will is named in the log, and not published.
 """
 
 from collections.abc import Sequence
