@@ -150,3 +150,12 @@ def test_a_replay_of_no_records_says_which_times_there_are(on_terminal, logstore
     assert screen(on_terminal(*words, "--into", "u"))[-1] == span
     assert screen(on_terminal("replay", "empty")) == ["0 records; empty is empty"]
     assert logstore(*words).err == ""  # nobody watches
+
+
+def test_a_pattern_given_to_subscribe_points_to_psubscribe(on_terminal, logstore):
+    hint = "`logstore channel psubscribe 'orders.*'`"
+    shown = on_terminal("channel", "subscribe", "orders.eu", "orders.*")
+    assert hint in shown
+    assert "no server has this directory open" in shown  # it was no mistake of the command line
+    assert hint not in logstore("channel", "subscribe", "orders.*", code=1).err
+    assert "psubscribe" not in on_terminal("channel", "subscribe", "orders.eu")
