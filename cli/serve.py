@@ -40,8 +40,8 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="HOST:PORT,...",
-        help="Bootstrap brokers of a Kafka cluster to use as storage instead of the data directory;"
-        " defaults to the setting cluster.bootstrap.servers (no cluster).",
+        help="The bootstrap brokers of a Kafka cluster to use as storage instead of the data"
+        " directory; defaults to the setting cluster.bootstrap.servers (no cluster).",
         rich_help_panel=CONNECTION,
     ),
 ]
