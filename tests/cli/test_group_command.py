@@ -136,11 +136,11 @@ def test_commit_times_are_shown_beside_a_server(logstore, billing, data, start_s
         return [it["commit_ms"] for it in found["partitions"]]
 
     before = times()
-    assert all(before)
+    assert before[0] > 0
     server = start_serving(data)
     assert times() == before
     logstore("consume", "flights", "--group", "billing")
-    assert max(times()) > max(before)
+    assert times()[0] > before[0]
     by_port = ("group", "describe", "billing", "--json", "--bootstrap", server.address)
     found = json.loads(logstore(*by_port).out)
     assert {it["commit_ms"] for it in found["partitions"]} == {None}
