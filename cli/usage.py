@@ -49,8 +49,8 @@ def sentence(error: Any) -> str:  # noqa: ANN401
 
 
 def _near(option: str, possible: Sequence[str]) -> list[str]:
-    """Those that are like it without the dashes, which all options share."""
+    """The options that are like it without the dashes, which all share; the nearest first."""
     from difflib import get_close_matches
 
     names = {it.lstrip("-"): it for it in possible}
-    return sorted(names[it] for it in get_close_matches(option.lstrip("-"), list(names)))
+    return [names[it] for it in get_close_matches(option.lstrip("-"), list(names))]

@@ -85,8 +85,8 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
         ),
         (
             "serve --kafka-prt 0",
-            "no such option: --kafka-prt (did you mean --kafka-port or --kafka-tls-port or"
-            " --amqp-port?): see `logstore serve --help`",
+            "no such option: --kafka-prt (did you mean --kafka-port or --kafka-tls-port?): see"
+            " `logstore serve --help`",
         ),
         (
             "consume t --max many",

@@ -152,6 +152,7 @@ def test_a_replay_of_no_records_says_which_times_there_are(on_terminal, logstore
     assert logstore(*words).err == ""  # nobody watches
 
 
+@pytest.mark.long
 def test_a_pattern_given_to_subscribe_points_to_psubscribe(on_terminal, logstore):
     hint = "`logstore channel psubscribe 'orders.*'`"
     shown = on_terminal("channel", "subscribe", "orders.eu", "orders.*")
