@@ -4,7 +4,7 @@ unexport PYTHONDONTWRITEBYTECODE  # every command starts faster with compiled so
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest -n 2
+PYTEST := $(BIN)/python -m pytest -n 3  # of two cores: one waits for its disk
 # Tests that start no process and wait for none: what to run between two edits.
 QUICK := $(addprefix tests/,records storage broker coordinator protocols server upkeep properties library)
 
