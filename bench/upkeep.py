@@ -18,7 +18,7 @@ from bench.messages import pairs
 from logstore import Message
 from logstore.config import Config
 from logstore.errors import Closed
-from logstore.upkeep.jobs import Job
+from logstore.upkeep.job import Job
 
 RECORDS = size(8_000_000, 200_000)  # 1 GB: more than is gone over meanwhile
 KEYS = 500_000

@@ -16,7 +16,7 @@ from .show import as_json, counted, size
 from .similar import nearest
 
 if TYPE_CHECKING:
-    from logstore.upkeep.jobs import Job, Name, Outcome, Progress, Rewritten, Tell
+    from logstore.upkeep.job import Job, Name, Outcome, Progress, Rewritten, Tell
     from logstore.upkeep.retention import Held, Verdict
 
 Topics = Annotated[
@@ -111,7 +111,7 @@ def _run(
     progress: bool | None,
     seal: bool = False,
 ) -> None:
-    from logstore.upkeep.jobs import Job, failure, silent
+    from logstore.upkeep.job import Job, failure, silent
 
     data.check_own(*UPKEEP)
     job = Job(name, tuple(dict.fromkeys(topics)), dry_run, seal)
@@ -138,7 +138,7 @@ def _run(
 
 
 def _warn_of_silent(missing: "list[tuple[str, str]]", data: DataDir) -> None:
-    from logstore.upkeep.jobs import silence
+    from logstore.upkeep.job import silence
 
     with data.open("read") as store:
         groups = store.groups()
@@ -192,7 +192,7 @@ class _Bar:
 
 
 def _before_after(outcome: "Outcome") -> tuple[int, int]:
-    from logstore.upkeep.jobs import Rewritten
+    from logstore.upkeep.job import Rewritten
 
     if isinstance(outcome, Rewritten):
         return outcome.bytes_before, outcome.bytes_after
@@ -201,7 +201,7 @@ def _before_after(outcome: "Outcome") -> tuple[int, int]:
 
 
 def _lines(outcome: "Outcome", job: "Job") -> Iterator[str]:
-    from logstore.upkeep.jobs import Rewritten
+    from logstore.upkeep.job import Rewritten
 
     if outcome.broke is not None:
         yield f"{outcome.topic}-{outcome.partition}: left as it is: {outcome.broke.error()}"
@@ -273,7 +273,7 @@ def _would(outcome: "Rewritten", name: "Name") -> str:
 
 
 def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
-    from logstore.upkeep.jobs import Retained
+    from logstore.upkeep.job import Retained
 
     sizes = [_before_after(it) for it in outcomes]
     change = _change(sum(it for it, _ in sizes), sum(it for _, it in sizes))
@@ -293,7 +293,7 @@ def _summary(job: "Job", outcomes: "list[Outcome]") -> str | None:
 
 
 def _as_object(outcome: "Outcome") -> dict[str, object]:
-    from logstore.upkeep.jobs import Rewritten
+    from logstore.upkeep.job import Rewritten
 
     before, after = _before_after(outcome)
     facts: dict[str, object] = {

@@ -31,7 +31,7 @@ from logstore.storage.verify import Report
 from logstore.store import Store
 from logstore.store import open_store as open
 from logstore.upkeep.backup import Copied
-from logstore.upkeep.jobs import Progress, Retained, Rewritten
+from logstore.upkeep.job import Progress, Retained, Rewritten
 from logstore.version import VERSION
 
 if TYPE_CHECKING:

@@ -57,12 +57,7 @@ from logstore.storage.status import Mode, Status, status
 from logstore.storage.users import any_users
 from logstore.storage.verify import Report, verify
 from logstore.upkeep.backup import Copied, backup
-from logstore.upkeep.jobs import (
-    Retained,
-    Rewritten,
-    Tell,
-    untold,
-)
+from logstore.upkeep.job import Retained, Rewritten, Tell, untold
 from logstore.upkeep.tally import tally, verify_queues, verify_schedules
 from logstore.upkeep.upkeep import Upkeep
 

@@ -8,7 +8,7 @@ import msgspec
 from logstore.errors import Failed
 from logstore.server_socket import ServerSocket
 from logstore.storage.disk import Disk
-from logstore.upkeep.jobs import Job, Outcome, Progress, Retained, Rewritten, Tell
+from logstore.upkeep.job import Job, Outcome, Progress, Retained, Rewritten, Tell
 from logstore.upkeep.work import Broke, Ended
 
 _decode: Final = msgspec.json.Decoder(Retained | Rewritten | Progress | Broke | Ended).decode

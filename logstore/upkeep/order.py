@@ -8,7 +8,7 @@ import msgspec
 from logstore.errors import LogstoreError, NoneOfThatName, Refused
 from logstore.http.faults import BAD_REQUEST, CONFLICT, INTERNAL_ERROR, NOT_FOUND
 from logstore.http.reply import Reply
-from logstore.upkeep.jobs import Job, Outcome, Tell
+from logstore.upkeep.job import Job, Outcome, Tell
 from logstore.upkeep.work import Broke, Ended
 
 Facts = Callable[[], Mapping[str, object]]

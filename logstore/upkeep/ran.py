@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from logstore.storage.ran import FAILURES_MAX, Ran
-from logstore.upkeep.jobs import Name, Outcome, Retained, Rewritten
+from logstore.upkeep.job import Name, Outcome, Retained, Rewritten
 
 
 def summed(

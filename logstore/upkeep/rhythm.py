@@ -12,7 +12,7 @@ from typing import Final
 
 from logstore.errors import LogstoreError
 from logstore.upkeep.desk import Desk
-from logstore.upkeep.jobs import Job, Outcome, Tell
+from logstore.upkeep.job import Job, Outcome, Tell
 
 _log = logging.getLogger("logstore.upkeep")
 

@@ -10,7 +10,7 @@ from logstore.errors import UnknownTopic
 from logstore.storage.directory import WritableDirectory
 from logstore.storage.kinds import TOPIC, parse_directory
 from logstore.storage.unrecovered import LogPlace
-from logstore.upkeep.jobs import Outcome, Rewritten
+from logstore.upkeep.job import Outcome, Rewritten
 
 
 class Stirred:

@@ -17,10 +17,9 @@ from logstore.storage.ran import Ran, encode
 from logstore.upkeep.child import worker_for
 from logstore.upkeep.desk import Desk
 from logstore.upkeep.doing import Doing
-from logstore.upkeep.jobs import (
+from logstore.upkeep.job import (
     NAMES,
     Job,
-    Jobs,
     Name,
     Outcome,
     Retained,
@@ -29,6 +28,7 @@ from logstore.upkeep.jobs import (
     silence,
     silent,
 )
+from logstore.upkeep.jobs import Jobs
 from logstore.upkeep.ran import summed
 from logstore.upkeep.recovering import Recovering
 from logstore.upkeep.rhythm import Rhythm, Work

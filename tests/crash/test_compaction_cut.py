@@ -14,7 +14,8 @@ from lossy_log import SEED, Machine
 from logstore.errors import LogstoreError
 from logstore.records.encode import encode
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Rewrite, untold
+from logstore.upkeep.job import Job, untold
+from logstore.upkeep.rewrite import Rewrite
 
 pytestmark = pytest.mark.long
 

@@ -16,7 +16,8 @@ from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.settings import TopicSettings
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Rewrite, untold
+from logstore.upkeep.job import Job, untold
+from logstore.upkeep.rewrite import Rewrite
 from tests.crash.test_producers_cut import Machine
 
 SEED = 1326

@@ -24,7 +24,8 @@ from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.storage.committer import GroupCommitter
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Jobs
+from logstore.upkeep.job import Job
+from logstore.upkeep.jobs import Jobs
 
 pytestmark = pytest.mark.long
 

@@ -33,7 +33,8 @@ from logstore.storage.committer import Committer, QueueCommitter
 from logstore.storage.kinds import JOURNAL, KINDS, LANE, TOPIC
 from logstore.storage.writer import WriterDirectory
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Jobs
+from logstore.upkeep.job import Job
+from logstore.upkeep.jobs import Jobs
 
 SEGMENT_BYTES = "400"
 STEPS_MOST = 20_000

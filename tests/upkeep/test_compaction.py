@@ -25,7 +25,8 @@ from logstore.records.keyed import keyed, thinned
 from logstore.storage.disk import Disk
 from logstore.upkeep import compaction, trial
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Rewrite, untold
+from logstore.upkeep.job import Job, untold
+from logstore.upkeep.rewrite import Rewrite
 
 pytestmark = pytest.mark.long
 

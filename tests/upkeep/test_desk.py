@@ -18,7 +18,7 @@ from logstore.storage.disk import Disk
 from logstore.storage.names import DESK, OLD_DESK
 from logstore.upkeep.asking import ask
 from logstore.upkeep.desk import Desk
-from logstore.upkeep.jobs import Job, untold
+from logstore.upkeep.job import Job, untold
 
 OFF = Config({"upkeep.interval.ms": ("-1", "test")})
 

@@ -23,7 +23,8 @@ from logstore.records.decode import decode
 from logstore.records.encode import encode
 from logstore.storage.disk import Disk
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Rewrite, untold
+from logstore.upkeep.job import Job, untold
+from logstore.upkeep.rewrite import Rewrite
 
 EXPIRATION_MS = 10_000
 SETTINGS = {

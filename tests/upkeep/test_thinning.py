@@ -14,7 +14,8 @@ from logstore.storage.disk import Disk
 from logstore.storage.segment import SegmentFacts
 from logstore.storage.verify import verify
 from logstore.upkeep.child import Here
-from logstore.upkeep.jobs import Job, Jobs
+from logstore.upkeep.job import Job
+from logstore.upkeep.jobs import Jobs
 from logstore.upkeep.thinning import plan
 
 HOUR_MS = 3_600_000
