@@ -50,25 +50,31 @@ def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
 
 
 ROWS: Final = (
-    _row("reached", GAUGE, "1 while the cluster of this node answers.",
+    _row("reached", GAUGE, "1 while the Kafka cluster answers this node.",
          _of(lambda it: int(it.failure is None))),
-    _row("brokers", GAUGE, "Brokers that it says it has.", _of(lambda it: len(it.brokers))),
-    _row("queues_refused", GAUGE, "1 where the cluster failed its self-check at the start.",
+    _row("brokers", GAUGE, "Number of brokers of the Kafka cluster.",
+         _of(lambda it: len(it.brokers))),
+    _row("queues_refused", GAUGE, "1 if the cluster failed the check at the start, so that this "
+         "node serves no queues.",
          _of(lambda it: int(it.no_queues is not None))),
-    _row("partitions", GAUGE, "Partitions of the queues' journal, and databases of keys, by who "
-         "owns them, as this node has it.", _held),
-    _row("partition_epoch", GAUGE, "Epochs of the fences of these partitions: each take-over is "
-         "one more.", _epochs),
-    _row("unacknowledged_bytes", GAUGE, "What this node has appended, and the cluster has not "
-         "acknowledged.", _of(lambda it: it.bytes)),
-    _row("unacknowledged_appends", GAUGE, "The same, in appends.", _of(lambda it: it.appends)),
-    _row("longest_wait_seconds", GAUGE, "How long the append that waits longest has been the first "
-         "of its partition.", _of(_longest)),
-    _row("stalled_partitions", GAUGE, "Partitions that have acknowledged nothing for 2 s.",
+    _row("partitions", GAUGE, "Partitions of the queues' journal (of=queues) and databases of "
+         "keys (of=keys), by ownership as this node sees it.", _held),
+    _row("partition_epoch", GAUGE, "Epoch of each journal partition and database of keys; each "
+         "take-over by a node adds one.", _epochs),
+    _row("unacknowledged_bytes", GAUGE, "Bytes that this node has appended and the cluster has "
+         "not acknowledged.", _of(lambda it: it.bytes)),
+    _row("unacknowledged_appends", GAUGE, "Appends of this node that the cluster has not "
+         "acknowledged.", _of(lambda it: it.appends)),
+    _row("longest_wait_seconds", GAUGE, "Longest time that the first unacknowledged append of any "
+         "partition has waited.", _of(_longest)),
+    _row("stalled_partitions", GAUGE, "Partitions whose first unacknowledged append has waited "
+         "for more than 2 s.",
          _of(lambda it: it.stalled)),
-    _row("stalls", COUNTER, "Times that a partition has acknowledged nothing for 2 s, and then "
-         "did.", _of(lambda it: it.stalls)),
-    _row("stalled_seconds", COUNTER, "How long these were.", _of(lambda it: it.stalled_s)),
-    _row("facts_unread", GAUGE, "Records of what all nodes know that this one has not read.",
+    _row("stalls", COUNTER, "Waits of more than 2 s for the acknowledgement of a partition that "
+         "are over.", _of(lambda it: it.stalls)),
+    _row("stalled_seconds", COUNTER, "Total length of the waits of more than 2 s that are over.",
+         _of(lambda it: it.stalled_s)),
+    _row("facts_unread", GAUGE, "Records of the facts shared by all nodes that this node has not "
+         "read yet.",
          _of(lambda it: it.facts_unread)),
 )  # fmt: skip

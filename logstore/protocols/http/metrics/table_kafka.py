@@ -159,9 +159,9 @@ ROWS: Final = (
     Row(Family("kafka_broker", INFO, "The broker and its address."), _broker, TOPICS),
     Row(Family("kafka_topic_partitions", GAUGE, "Number of partitions of the topic."),
         _of_topics(lambda it: it.partitions), TOPICS),
-    Row(Family(f"{_PARTITION}current_offset", GAUGE, "Where the partition ends."),
+    Row(Family(f"{_PARTITION}current_offset", GAUGE, "Offset of the end of the partition."),
         _of_partitions(lambda start, safe: safe), TOPICS),
-    Row(Family(f"{_PARTITION}oldest_offset", GAUGE, "Where the partition begins."),
+    Row(Family(f"{_PARTITION}oldest_offset", GAUGE, "Offset of the start of the partition."),
         _of_partitions(lambda start, safe: start), TOPICS),
     Row(Family(f"{_PARTITION}leader", GAUGE, "The broker that leads the partition."),
         _of_partitions(lambda start, safe: NODE_ID), TOPICS),
@@ -169,16 +169,19 @@ ROWS: Final = (
         _of_partitions(lambda start, safe: 1), TOPICS),
     Row(Family(f"{_PARTITION}in_sync_replica", GAUGE, "Number of replicas that are in sync."),
         _of_partitions(lambda start, safe: 1), TOPICS),
-    Row(Family(f"{_PARTITION}leader_is_preferred", GAUGE, "1 if its preferred broker leads it."),
+    Row(Family(f"{_PARTITION}leader_is_preferred", GAUGE, "1 if the preferred broker leads the "
+         "partition."),
         _of_partitions(lambda start, safe: 1), TOPICS),
-    Row(Family(f"{_PARTITION}under_replicated_partition", GAUGE, "1 if replicas are not in sync."),
+    Row(Family(f"{_PARTITION}under_replicated_partition", GAUGE, "1 if the partition has replicas "
+         "that are not in sync."),
         _of_partitions(lambda start, safe: 0), TOPICS),
     Row(Family("kafka_consumergroup_members", GAUGE, "Number of members of the group."),
         _of_groups(lambda it: it.members), GROUPS),
-    Row(Family("kafka_consumergroup_current_offset", GAUGE, "What the group has committed."),
+    Row(Family("kafka_consumergroup_current_offset", GAUGE, "Offset that the group has committed "
+         "for the partition."),
         _of_places(lambda it: it.committed), GROUPS),
     Row(Family("kafka_consumergroup_current_offset_sum", GAUGE,
-               "What the group has committed, summed over the partitions of the topic."),
+               "Offsets that the group has committed, summed over the partitions of the topic."),
         _of_groups_topics(lambda it: it.committed), GROUPS),
     Row(Family("kafka_consumergroup_lag", GAUGE, "Records of the partition that the group has not "
                "committed yet."),
@@ -190,20 +193,24 @@ ROWS: Final = (
     Row(Family(f"{_KMINION}cluster", INFO, "The cluster."), _kminion_cluster, KMINION, DETAILED),
     Row(Family(f"{_KMINION}broker", INFO, "The broker."), _kminion_broker, KMINION, DETAILED),
     Row(Family(f"{_KMINION}topic", INFO, "The topic."), _kminion_topics, KMINION, DETAILED),
-    Row(Family(f"{_KMINION}topic_partition_high_water_mark", GAUGE, "Where the partition ends."),
+    Row(Family(f"{_KMINION}topic_partition_high_water_mark", GAUGE, "Offset of the end of the "
+         "partition."),
         _of_partitions(lambda start, safe: safe, OF_KMINION), KMINION, DETAILED),
-    Row(Family(f"{_KMINION}topic_partition_low_water_mark", GAUGE, "Where the partition begins."),
+    Row(Family(f"{_KMINION}topic_partition_low_water_mark", GAUGE, "Offset of the start of the "
+         "partition."),
         _of_partitions(lambda start, safe: start, OF_KMINION), KMINION, DETAILED),
-    Row(Family(f"{_KMINION}topic_high_water_mark_sum", GAUGE, "Where the partitions end, summed."),
+    Row(Family(f"{_KMINION}topic_high_water_mark_sum", GAUGE, "Offsets of the ends of the topic's "
+         "partitions, summed."),
         _of_topics(_summed(1), OF_KMINION), KMINION, DETAILED),
-    Row(Family(f"{_KMINION}topic_low_water_mark_sum", GAUGE, "Where the partitions begin, summed."),
+    Row(Family(f"{_KMINION}topic_low_water_mark_sum", GAUGE, "Offsets of the starts of the "
+         "topic's partitions, summed."),
         _of_topics(_summed(0), OF_KMINION), KMINION, DETAILED),
     Row(Family(f"{_KMINION}consumer_group_info", GAUGE, "1 if the group is stable."),
         _kminion_groups, KMINION, DETAILED),
     Row(Family(f"{_KMINION}consumer_group_members", GAUGE, "Number of members of the group."),
         _of_groups(lambda it: it.members, OF_KMINION), KMINION, DETAILED),
-    Row(Family(f"{_KMINION}consumer_group_topic_offset_sum", GAUGE, "What the group has committed, "
-               "summed over the partitions of the topic."),
+    Row(Family(f"{_KMINION}consumer_group_topic_offset_sum", GAUGE, "Offsets that the group has "
+         "committed, summed over the partitions of the topic."),
         _of_groups_topics(lambda it: it.committed, OF_KMINION), KMINION, DETAILED),
     Row(Family(f"{_KMINION}consumer_group_topic_lag", GAUGE, "Records of the topic that the group "
                "has not committed yet."),

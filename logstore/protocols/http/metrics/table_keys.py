@@ -54,16 +54,19 @@ def _row(name: str, kind: str, help_: str, samples: Samples) -> Row:
 
 
 ROWS: Final = (
-    _row("", GAUGE, "Redis's keys, by database.", _each(len)),
-    _row("_expiring", GAUGE, "Those of them that expire.", _each(lambda it: len(it.deadlines))),
-    _row("_bytes", GAUGE, "Memory that keys and values take, about.",
+    _row("", GAUGE, "Number of keys, by database.", _each(len)),
+    _row("_expiring", GAUGE, "Number of keys with an expiry time, by database.",
+         _each(lambda it: len(it.deadlines))),
+    _row("_bytes", GAUGE, "Approximate memory of keys and values, by database.",
          _each(lambda it: it.contents.bytes)),
-    _row("_hits", COUNTER, "Keys that were read and were there.", _all(lambda it: it.hits)),
-    _row("_misses", COUNTER, "Keys that were read and were not there.",
+    _row("_hits", COUNTER, "Reads of keys that existed.", _all(lambda it: it.hits)),
+    _row("_misses", COUNTER, "Reads of keys that did not exist.",
          _all(lambda it: it.misses)),
-    _row("_expired", COUNTER, "Keys whose time was over.", _all(lambda it: it.expired)),
-    _row("_evicted", COUNTER, "Keys that there was no room for.", _all(lambda it: it.evicted)),
-    _row("_loading", GAUGE, "1 while keys are read from disk.", _state(lambda it: it.loading)),
-    _row("_failing", GAUGE, "1 while changes can't be written.",
+    _row("_expired", COUNTER, "Keys that expired.", _all(lambda it: it.expired)),
+    _row("_evicted", COUNTER, "Keys that were evicted because memory was short.",
+         _all(lambda it: it.evicted)),
+    _row("_loading", GAUGE, "1 while keys are being loaded from disk.",
+         _state(lambda it: it.loading)),
+    _row("_failing", GAUGE, "1 while changes of keys cannot be written.",
          _state(lambda it: it.failing is not None)),
 )  # fmt: skip

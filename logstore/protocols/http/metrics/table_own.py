@@ -144,140 +144,162 @@ def _process(name: str, kind: str, help_: str, value: Callable[[Scene], Value]) 
 
 
 ROWS: Final = (
-    _row("build", INFO, "The version, and the store that it serves.", _build),
+    _row("build", INFO, "The server's version and the id of its store, as labels.", _build),
     # The disk
-    _row("sync_seconds", HISTOGRAM, "How long syncs of logs took.",
+    _row("sync_seconds", HISTOGRAM, "Durations of syncs of logs.",
          one(lambda it: _measured(it.syncs.lengths_ms))),
-    _row("safe_seconds", HISTOGRAM, "From the first byte that was not synced of a log until it "
-         "was.",
+    _row("safe_seconds", HISTOGRAM, "Time from the first request to sync a log until that log is "
+         "synced.",
          one(lambda it: _measured(it.syncs.safe_ms))),
     _row("sync_failures", COUNTER, "Syncs of logs that failed.",
          one(lambda it: it.syncs.failed)),
-    _row("disk_free_bytes", GAUGE, "Room on the disk of the data directory for this process.",
+    _row("disk_free_bytes", GAUGE, "Free space on the disk of the data directory that this "
+         "process may use.",
          of_space(lambda it: it.usable_bytes)),
     _row("disk_size_bytes", GAUGE, "Size of the disk of the data directory.",
          of_space(lambda it: it.total_bytes)),
     # The sessions' thread
-    _row("turn_seconds", HISTOGRAM, "How long turns of the thread took that serves all clients.",
+    _row("turn_seconds", HISTOGRAM, "Durations of the turns of the thread that serves all clients.",
          one(_turns)),
-    _row("gaps", COUNTER, "Times in which no client was heard.",
+    _row("gaps", COUNTER, "Pauses of more than 1 s in which no client was served.",
          one(lambda it: it.house.turns.gaps)),
-    _row("gap_seconds", COUNTER, "How long these were together.",
+    _row("gap_seconds", COUNTER, "Total length of the pauses in which no client was served.",
          one(lambda it: it.house.turns.gap_s)),
     # Doors
-    _row("door_connections", GAUGE, "Connections that there are.",
+    _row("door_connections", GAUGE, "Open connections, by door.",
          _of_doors(lambda it: it.connections)),
-    _row("door_connections_opened", COUNTER, "Connections that came in.",
+    _row("door_connections_opened", COUNTER, "Connections that were accepted, by door.",
          _of_doors(lambda it: it.opened)),
-    _row("door_connections_closed", COUNTER, "Connections that are gone.",
+    _row("door_connections_closed", COUNTER, "Connections that were closed, by door.",
          _of_doors(lambda it: it.closed)),
-    _row("door_connections_refused", COUNTER, "Connections that were not let in.",
+    _row("door_connections_refused", COUNTER, "Connections that were refused (too many, or a "
+         "failed TLS handshake), by door.",
          _of_doors(lambda it: it.refused)),
-    _row("door_slow_clients", COUNTER, "Connections that were cut off with unread bytes.",
+    _row("door_slow_clients", COUNTER, "Connections that were closed while the client had left "
+         "data unread, by door.",
          _of_doors(lambda it: it.slow)),
-    _row("door_received_bytes", COUNTER, "Bytes from clients.", _of_doors(lambda it: it.bytes_in)),
-    _row("door_sent_bytes", COUNTER, "Bytes to clients.", _of_doors(lambda it: it.bytes_out)),
-    _row("door_messages_received", COUNTER, "Records or messages that were published and taken.",
+    _row("door_received_bytes", COUNTER, "Bytes received from clients, by door.",
+         _of_doors(lambda it: it.bytes_in)),
+    _row("door_sent_bytes", COUNTER, "Bytes sent to clients, by door.",
+         _of_doors(lambda it: it.bytes_out)),
+    _row("door_messages_received", COUNTER, "Records or messages that clients published, by door.",
          _of_doors(lambda it: it.messages_in)),
-    _row("door_messages_sent", COUNTER, "Records or messages that were given out.",
+    _row("door_messages_sent", COUNTER, "Records or messages that were sent to clients, by door.",
          _of_doors(lambda it: it.messages_out)),
     # Memory of clients
-    _row("clients_held_bytes", GAUGE, "Memory that clients make the process hold.",
+    _row("clients_held_bytes", GAUGE, "Memory that the process holds for clients.",
          one(lambda it: it.house.budget.total_bytes)),
-    _row("clients_held_max_bytes", GAUGE, "Memory that they may make it hold.",
+    _row("clients_held_max_bytes", GAUGE, "Limit of the memory that the process holds for clients "
+         "(memory.clients.max.bytes).",
          one(lambda it: it.house.budget.bytes_max)),
-    _row("clients_lost", COUNTER, "Connections that were cut off for the memory that they held.",
+    _row("clients_lost", COUNTER, "Connections that were closed because they held most memory "
+         "when it was short.",
          one(lambda it: it.house.budget.lost)),
-    _row("requests_refused", COUNTER, "Requests that were refused for lack of memory.",
+    _row("requests_refused", COUNTER, "Requests that were refused because memory for clients was "
+         "short.",
          one(lambda it: it.house.budget.refused)),
     # What there is
     _row("topics", GAUGE, "Number of topics.", one(lambda it: len(it.found.topics))),
     _row("partitions", GAUGE, "Number of partitions of topics.",
          one(lambda it: it.found.partitions)),
-    _row("records", GAUGE, "Offsets from the beginnings of all partitions to their ends.",
+    _row("records", GAUGE, "Number of offsets from the start to the end of each partition, summed "
+         "over all partitions.",
          one(lambda it: it.found.records)),
     _row("groups", GAUGE, "Number of consumer groups, by state.", _groups),
-    _row("groups_damaged", GAUGE, "Groups whose offsets can't be read.",
+    _row("groups_damaged", GAUGE, "Number of groups whose stored offsets cannot be read.",
          one(lambda it: it.found.damaged_groups)),
-    _row("queues_uncounted", GAUGE, "Queues whose messages are not counted yet since the start.",
+    _row("queues_uncounted", GAUGE, "Queues whose messages have not been counted since the server "
+         "started.",
          summed(lambda it: it.uncounted)),
-    _row("queue_messages_dead", COUNTER, "Messages that died in queues.",
+    _row("queue_messages_dead", COUNTER, "Messages that queues expired, rejected or dropped for "
+         "their limits.",
          one(lambda it: it.totals.died)),
-    _row("policies", GAUGE, "Policies of queues and exchanges.",
+    _row("policies", GAUGE, "Number of policies for queues and exchanges.",
          one(lambda it: sum(len(vhost.policies) for vhost in it.vhosts()))),
-    _row("scheduled_waiting", GAUGE, "Messages and records that wait for their time.", _waiting),
-    _row("scheduled_delivered", COUNTER, "Messages and records that came when they were due.",
+    _row("scheduled_waiting", GAUGE, "Delayed messages (kind=exchange) and records (kind=topic) "
+         "that are not due yet.", _waiting),
+    _row("scheduled_delivered", COUNTER, "Delayed messages and records that were delivered when "
+         "they were due.",
          _scheduled(lambda it: it.delivered)),
-    _row("scheduled_dropped", COUNTER, "Messages that had no queue when they were due.",
+    _row("scheduled_dropped", COUNTER, "Delayed messages that were dropped when they were due, "
+         "because no queue was bound or had room.",
          _scheduled(lambda it: it.dropped)),
-    _row("scheduled_cancelled", COUNTER, "Messages and records that were cancelled.",
+    _row("scheduled_cancelled", COUNTER, "Delayed messages and records that were cancelled.",
          _scheduled(lambda it: it.cancelled)),
-    _row("channels", GAUGE, "Channels that have subscribers.",
+    _row("channels", GAUGE, "Number of channels with subscribers.",
          one(lambda it: len(it.house.channels.names) + len(it.house.channels.apart))),
-    _row("channel_patterns", GAUGE, "Patterns that have subscribers.",
+    _row("channel_patterns", GAUGE, "Number of patterns with subscribers.",
          one(lambda it: len(it.house.channels.patterns))),
     # Upkeep, and what a crash has left
-    _row("repeats_kept_out", COUNTER, "Records and messages that were not stored, since their ids "
-         "were known, by where they were sent.", _kept_out),
-    _row("deduplication_bytes", GAUGE, "Memory for ids that are remembered, about.",
+    _row("repeats_kept_out", COUNTER, "Duplicate records and messages that were not stored, by "
+         "where they were sent.", _kept_out),
+    _row("deduplication_bytes", GAUGE, "Approximate memory for the ids that deduplication "
+         "remembers.",
          one(lambda it: it.house.deduplication.bytes)),
-    _row("deduplication_ids_forgotten", COUNTER, "Ids that were forgotten for lack of memory.",
+    _row("deduplication_ids_forgotten", COUNTER, "Ids that deduplication forgot early because "
+         "memory was short.",
          one(lambda it: it.house.deduplication.forgotten)),
-    _row("upkeep_running", GAUGE, "Runs of jobs of upkeep that are under way.",
+    _row("upkeep_running", GAUGE, "Upkeep jobs that are running now.",
          one(lambda it: len(it.jobs["running"]))),
-    _row("upkeep_runs", COUNTER, "Runs of jobs of upkeep, by job.", _of_jobs("runs")),
-    _row("upkeep_run_seconds", COUNTER, "How long these took.", _of_jobs("ms", 0.001)),
-    _row("upkeep_runs_failed", COUNTER, "Runs that ended early.", _of_jobs("failed")),
-    _row("upkeep_log_failures", COUNTER, "Logs that a job could not work on, by job.",
+    _row("upkeep_runs", COUNTER, "Runs of upkeep jobs, by job.", _of_jobs("runs")),
+    _row("upkeep_run_seconds", COUNTER, "Total duration of the runs of upkeep jobs, by job.",
+         _of_jobs("ms", 0.001)),
+    _row("upkeep_runs_failed", COUNTER, "Runs of upkeep jobs that ended early, by job.",
+         _of_jobs("failed")),
+    _row("upkeep_log_failures", COUNTER, "Logs that an upkeep job could not process, by job.",
          _of_jobs("failures")),
-    _row("upkeep_segments_dropped", COUNTER, "Segments that a job has dropped, by job.",
+    _row("upkeep_segments_dropped", COUNTER, "Segments that upkeep jobs dropped, by job.",
          _of_jobs("segments")),
-    _row("upkeep_records_removed", COUNTER, "Records that a job has removed, by job.",
+    _row("upkeep_records_removed", COUNTER, "Records that upkeep jobs removed, by job.",
          _of_jobs("records")),
-    _row("upkeep_freed_bytes", COUNTER, "Bytes that a job has dropped or saved, by job.",
+    _row("upkeep_freed_bytes", COUNTER, "Bytes on disk that upkeep jobs freed, by job.",
          _of_jobs("bytes")),
-    _row("transactional_ids", GAUGE, "Transactional ids of Kafka's producers that are known.",
+    _row("transactional_ids", GAUGE, "Known transactional ids of Kafka producers.",
          _of_transactions(lambda it: len(it.table))),
-    _row("transactions_open", GAUGE, "Transactions that are open, which hold back readers of "
-         "committed records.", _of_transactions(lambda it: it.table.open)),
-    _row("transactions_oldest_begin_timestamp_seconds", GAUGE, "When the earliest of these began, "
-         "since 1970.", _oldest_transaction),
-    _row("transactions_committed", COUNTER, "Transactions that were committed.",
+    _row("transactions_open", GAUGE, "Open transactions of Kafka producers, which hold back "
+         "readers of committed records.", _of_transactions(lambda it: it.table.open)),
+    _row("transactions_oldest_begin_timestamp_seconds", GAUGE, "Time at which the oldest open "
+         "transaction began, in seconds since 1970.", _oldest_transaction),
+    _row("transactions_committed", COUNTER, "Transactions of Kafka producers that were committed.",
          _of_transactions(lambda it: it.counts.committed)),
-    _row("transactions_aborted", COUNTER, "Transactions that were aborted.",
+    _row("transactions_aborted", COUNTER, "Transactions of Kafka producers that were aborted, for "
+         "any reason.",
          _of_transactions(lambda it: it.counts.aborted)),
-    _row("transactions_abandoned", COUNTER, "Those of them that their producers have not ended: "
-         "they took too long, or others have aborted them.",
+    _row("transactions_abandoned", COUNTER, "Aborted transactions that their producer did not "
+         "end: they timed out, or something else aborted them.",
          _of_transactions(lambda it: it.counts.abandoned)),
-    _row("share_dead_letters", COUNTER, "Records that share groups have given up on, and that have "
-         "a dead letter in a topic.", _of_shares(lambda it: it.dead_letters)),
-    _row("share_dead_letters_dropped", COUNTER, "Records of groups with such a topic that have "
-         "none: the topic is missing, does not permit it, or takes no such record.",
+    _row("share_dead_letters", COUNTER, "Records that share groups gave up on and copied to a "
+         "dead-letter topic.", _of_shares(lambda it: it.dead_letters)),
+    _row("share_dead_letters_dropped", COUNTER, "Records that share groups gave up on and could "
+         "not copy to their dead-letter topic, because the topic is missing, does not permit it "
+         "or does not accept the record.",
          _of_shares(lambda it: it.dropped)),
-    _row("unrecovered_logs", GAUGE, "Logs that a crash has left and that are not recovered yet.",
+    _row("unrecovered_logs", GAUGE, "Logs that have not been recovered yet after a crash.",
          one(lambda it: it.house.unrecovered())),
-    _row("recovered_logs", COUNTER, "Logs that a crash had left and that were looked at since.",
+    _row("recovered_logs", COUNTER, "Logs that were checked and recovered after a crash.",
          one(lambda it: it.house.figures.recoveries.logs)),
-    _row("recovered_logs_failed", COUNTER, "Those of them that are damaged or could not be opened.",
+    _row("recovered_logs_failed", COUNTER, "Logs whose recovery found damage, or which could not "
+         "be opened.",
          one(lambda it: it.house.figures.recoveries.failed)),
-    _row("recovery_seconds", COUNTER, "How long that took.",
+    _row("recovery_seconds", COUNTER, "Total time spent on the recovery of logs.",
          one(lambda it: it.house.figures.recoveries.seconds)),
-    _row("certificate_expiry_timestamp_seconds", GAUGE, "Until when the certificate of the doors "
-         "with TLS is valid, since 1970.", one(lambda it: it.house.certificate_expires_s())),
+    _row("certificate_expiry_timestamp_seconds", GAUGE, "Time at which the certificate of the TLS "
+         "doors expires, in seconds since 1970.", one(lambda it: it.house.certificate_expires_s())),
     # Of the text itself
-    _row("metrics_left_out", GAUGE, "Objects that have no series of their own here: see the "
-         "setting metrics.objects.max.", _left_out),
-    _process("cpu_seconds", COUNTER, "Processor time of the process.",
+    _row("metrics_left_out", GAUGE, "Objects without a series of their own, because there are "
+         "more than metrics.objects.max, by kind.", _left_out),
+    _process("cpu_seconds", COUNTER, "User and system CPU time of the process.",
              lambda it: sum(_cpu(it))),
-    _process("resident_memory_bytes", GAUGE, "Memory of the process.",
+    _process("resident_memory_bytes", GAUGE, "Resident memory of the process.",
              lambda it: it.found.process.usage.resident_bytes),
-    _process("virtual_memory_bytes", GAUGE, "Address space of the process.",
+    _process("virtual_memory_bytes", GAUGE, "Virtual memory of the process.",
              lambda it: it.found.process.virtual_bytes),
-    _process("open_fds", GAUGE, "File descriptors of the process.",
+    _process("open_fds", GAUGE, "Open file descriptors of the process.",
              lambda it: it.found.process.files_open),
-    _process("max_fds", GAUGE, "File descriptors that the process may have.",
+    _process("max_fds", GAUGE, "Limit of open file descriptors of the process.",
              lambda it: it.found.process.files_open_max),
-    _process("start_time_seconds", GAUGE, "When the process began, since 1970.",
+    _process("start_time_seconds", GAUGE, "Time at which the process started, in seconds since "
+    "1970.",
              lambda it: it.found.process.started_s),
 )  # fmt: skip
 

@@ -12,42 +12,67 @@ _Rows = tuple[tuple[str, str, Handler, str], ...]
 
 _USERS: Final[_Rows] = (
     ("GET", "/users", users.listed, "List users."),
-    ("GET", "/users/without-permissions", users.without_permissions, "Those without permissions."),
-    ("POST", "/users/bulk-delete", users.many_deleted, "Delete several."),
+    (
+        "GET",
+        "/users/without-permissions",
+        users.without_permissions,
+        "List users without permissions.",
+    ),
+    ("POST", "/users/bulk-delete", users.many_deleted, "Delete several users."),
     ("GET", "/users/{name}", users.described, "One user."),
-    ("PUT", "/users/{name}", users.made, "Add one, or replace password and tags."),
-    ("DELETE", "/users/{name}", users.deleted, "Delete one and all that names it."),
+    ("PUT", "/users/{name}", users.made, "Add a user, or replace password and tags."),
+    ("DELETE", "/users/{name}", users.deleted, "Delete a user and all rules for the user."),
 )
 _PERMISSIONS: Final[_Rows] = (
     ("GET", "/permissions", permissions.listed, "List permissions."),
-    ("GET", "/permissions/{vhost}/{user}", permissions.described, "One permission."),
-    ("PUT", "/permissions/{vhost}/{user}", permissions.given, "What a user may do there."),
-    ("DELETE", "/permissions/{vhost}/{user}", permissions.taken, "Take it away."),
-    ("GET", "/vhosts/{vhost}/permissions", permissions.of_vhost, "Those in a virtual host."),
-    ("GET", "/users/{user}/permissions", permissions.of_user, "Those of a user."),
+    (
+        "GET", "/permissions/{vhost}/{user}", permissions.described,
+        "A user's permissions in a virtual host.",
+    ),
+    (
+        "PUT", "/permissions/{vhost}/{user}", permissions.given,
+        "Set a user's permissions in a virtual host.",
+    ),
+    (
+        "DELETE", "/permissions/{vhost}/{user}", permissions.taken,
+        "Remove a user's permissions in a virtual host.",
+    ),
+    (
+        "GET", "/vhosts/{vhost}/permissions", permissions.of_vhost,
+        "List permissions in a virtual host.",
+    ),
+    ("GET", "/users/{user}/permissions", permissions.of_user, "List permissions of a user."),
     ("GET", "/topic-permissions", permissions.topics_listed, "List topic permissions."),
     (
         "GET", "/topic-permissions/{vhost}/{user}", permissions.topics_described,
-        "Those of a user in a virtual host.",
+        "List topic permissions of a user in a virtual host.",
     ),
     (
         "PUT", "/topic-permissions/{vhost}/{user}", permissions.topic_given,
-        "The routing keys that a user may use at an exchange.",
+        "Set the routing keys that a user may use at an exchange.",
     ),
     (
         "DELETE", "/topic-permissions/{vhost}/{user}", permissions.topics_taken,
-        "Lift all limits on routing keys there.",
+        "Remove all topic permissions of a user in a virtual host.",
     ),
     (
         "GET", "/vhosts/{vhost}/topic-permissions", permissions.topics_of_vhost,
-        "Those in a virtual host.",
+        "List topic permissions in a virtual host.",
     ),
-    ("GET", "/users/{user}/topic-permissions", permissions.topics_of_user, "Those of a user."),
+    (
+        "GET", "/users/{user}/topic-permissions", permissions.topics_of_user,
+        "List topic permissions of a user.",
+    ),
 )  # fmt: skip
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
     Route(
-        "GET", "/api/whoami", plain(users.whoami), "Who asks, and with which tags.", LOGGED_IN, ANY
+        "GET",
+        "/api/whoami",
+        plain(users.whoami),
+        "The caller's user name and tags.",
+        LOGGED_IN,
+        ANY,
     ),
     *(
         Route(method, f"/api{path}", plain(handler), summary, MAY_ALL, ANY)

@@ -10,15 +10,27 @@ from logstore.protocols.http.rabbit import health, nodes, overview
 from logstore.protocols.http.rabbit.handler import of_queues, plain
 
 _CHECKS: Final[tuple[tuple[str, Handler, str], ...]] = (
-    ("alarms", health.alarms, "Whether anything is alarming."),
-    ("local-alarms", health.alarms, "The same."),
-    ("is-in-service", health.is_well, "Whether it serves."),
-    ("ready-to-serve-clients", health.takes_messages, "Whether it takes messages."),
-    ("virtual-hosts", health.well, "Whether all virtual hosts are open."),
-    ("node-is-quorum-critical", health.alone, "Whether others depend on it."),
-    ("node-is-mirror-sync-critical", health.alone, "The same."),
-    ("port-listener/{port}", health.listens_at, "Whether a door is open at a port."),
-    ("protocol-listener/{protocol}", health.speaks, "Whether one is open for a protocol."),
+    ("alarms", health.alarms, "Whether an alarm is active; 503 if so."),
+    ("local-alarms", health.alarms, "Whether an alarm of this node is active; 503 if so."),
+    ("is-in-service", health.is_well, "Whether the node is in service; 503 if not."),
+    ("ready-to-serve-clients", health.takes_messages, "Whether messages are accepted; 503 if not."),
+    ("virtual-hosts", health.well, "Whether all virtual hosts are open: always passes."),
+    ("node-is-quorum-critical", health.alone, "Whether queues need this node: always passes."),
+    (
+        "node-is-mirror-sync-critical",
+        health.alone,
+        "Whether mirrors need this node: always passes.",
+    ),
+    (
+        "port-listener/{port}",
+        health.listens_at,
+        "Whether the server listens at a port; 503 if not.",
+    ),
+    (
+        "protocol-listener/{protocol}",
+        health.speaks,
+        "Whether the server listens for a protocol; 503 if not.",
+    ),
 )
 _NOTHING: Final = (
     "operator-policies", "operator-policies/{vhost}", "parameters", "vhost-limits",
@@ -39,24 +51,34 @@ def _row(
 
 
 ROUTES: Final[tuple[Route[Handler], ...]] = (
-    _row("overview", overview.described, "All at one glance.", of_queues),
-    _row("cluster-name", overview.cluster_name, "Its name."),
-    _row("global-parameters", overview.global_parameters, "The same.", asks=SEES_ALL),
     _row(
-        "global-parameters/cluster_name", overview.global_parameter, "The same.", asks=SEES_ALL
+        "overview", overview.described,
+        "The server, with totals of messages and objects.", of_queues,
     ),
-    _row("nodes", nodes.listed, "List nodes: one.", asks=SEES_ALL),
-    _row("nodes/{node}", nodes.described, "The node.", asks=SEES_ALL),
-    _row("nodes/{node}/memory", nodes.memory, "Its memory.", asks=SEES_ALL),
-    *(_row(f"health/checks/{path}", handler, says) for path, handler, says in _CHECKS),
-    _row("healthchecks/node", health.is_well, "Whether it is in order."),
+    _row("cluster-name", overview.cluster_name, "The name of the cluster."),
     _row(
-        "aliveness-test/{vhost}", health.is_alive, "Whether a virtual host takes messages.",
+        "global-parameters", overview.global_parameters,
+        "List global parameters: the name of the cluster.", asks=SEES_ALL,
+    ),
+    _row(
+        "global-parameters/cluster_name", overview.global_parameter,
+        "The name of the cluster, as a global parameter.", asks=SEES_ALL,
+    ),
+    _row("nodes", nodes.listed, "List nodes: there is one.", asks=SEES_ALL),
+    _row(
+        "nodes/{node}", nodes.described, "The node and what it uses of the machine.", asks=SEES_ALL,
+    ),
+    _row("nodes/{node}/memory", nodes.memory, "The memory of the node.", asks=SEES_ALL),
+    *(_row(f"health/checks/{path}", handler, says) for path, handler, says in _CHECKS),
+    _row("healthchecks/node", health.is_well, "Whether the node is healthy; 503 if not."),
+    _row(
+        "aliveness-test/{vhost}", health.is_alive,
+        "Whether a virtual host accepts messages; 503 if not.",
         of_queues,
     ),
     Route(
         "POST", "/api/rebalance/queues", plain(overview.balanced),
-        "Have each node lead as many queues: one does.", MAY_ALL, ANY,
+        "Rebalance queues over nodes: no effect, there is one node.", MAY_ALL, ANY,
     ),
-    *(_row(path, overview.nothing, "None.") for path in _NOTHING),
+    *(_row(path, overview.nothing, "Always empty: not supported.") for path in _NOTHING),
 )  # fmt: skip
