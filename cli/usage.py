@@ -19,6 +19,9 @@ REWORDED: Final = (
     (r"\. Did you mean ('.+, '.+')\?$", r" (did you mean one of \1?)"),
     (r"argument\(s\)", "argument"),
 )
+# What is left over where a command takes topics by an option.
+_EXTRA: Final = re.compile(r"unexpected extra argument \(([^\s)]+)")
+_TOPICS: Final = "--topic"
 BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")
 
 
@@ -45,7 +48,15 @@ def sentence(error: Any) -> str:  # noqa: ANN401
         text = re.sub(pattern, better, text)
     if text.startswith(BEGINNINGS):
         text = text[0].lower() + text[1:]
-    return text.removesuffix(".")
+    return text.removesuffix(".") + _by_option(error, text)
+
+
+def _by_option(error: Any, text: str) -> str:  # noqa: ANN401
+    """That a topic which was given as an argument is given by an option, where it is."""
+    extra = _EXTRA.search(text)
+    if extra is None or not any(_TOPICS in it.opts for it in error.ctx.command.params):
+        return ""
+    return f" (did you mean {_TOPICS} {extra[1]}?)"
 
 
 def _near(option: str, possible: Sequence[str]) -> list[str]:

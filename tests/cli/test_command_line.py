@@ -77,6 +77,11 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
             "topic create a b c",
             "got unexpected extra argument (b c): see `logstore topic create --help`",
         ),
+        (
+            "compact run states flights",
+            "got unexpected extra argument (states flights) (did you mean --topic states?): see"
+            " `logstore compact run --help`",
+        ),
         ("topic list -x", "no such option: -x: see `logstore topic list --help`"),
         (
             "consume t --form raw",
