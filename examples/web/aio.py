@@ -1,4 +1,4 @@
-"""Orders by aiohttp: each is on disk before it is answered, and seen by all who watch.
+"""Orders with aiohttp: each order is synced before its reply, and is streamed to readers.
 
 DATA=data PORT=8000 python aio.py
 """
@@ -32,7 +32,7 @@ async def order(request: web.Request) -> web.Response:
 
 
 async def orders(request: web.Request) -> web.StreamResponse:
-    """All from there on, and those that come: a line each, until the client hangs up."""
+    """Stream all orders from ``start`` on, one per line, until the client disconnects."""
     start = int(request.query.get("start", 0))
     response = web.StreamResponse(headers={"content-type": "text/plain"})
     await response.prepare(request)
@@ -43,7 +43,7 @@ async def orders(request: web.Request) -> web.StreamResponse:
 
 
 async def job(request: web.Request) -> web.Response:
-    """The next thing to do, if there is one."""
+    """Return the next job, or null if there is none."""
     message = await request.app[JOBS].get()
     if message is not None:
         await message.ack()
@@ -56,5 +56,5 @@ app.add_routes([web.post("/orders", order), web.get("/orders", orders), web.get(
 
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8000"))
-    # Whoever hangs up cancels the task that waits for more orders.
+    # A client that disconnects cancels the task that waits for more orders.
     web.run_app(app, host="127.0.0.1", port=port, handler_cancellation=True, shutdown_timeout=1)

@@ -1,4 +1,4 @@
-"""Orders by FastAPI: each is on disk before it is answered, and seen by all who watch.
+"""Orders with FastAPI: each order is synced before its reply, and is streamed to readers.
 
 DATA=data python -m uvicorn fast:app --port 8000
 """
@@ -36,7 +36,7 @@ async def order(request: Request) -> dict[str, int]:
 
 @app.get("/orders")
 async def orders(request: Request, start: int = 0) -> StreamingResponse:
-    """All from there on, and those that come: a line each, until the client hangs up."""
+    """Stream all orders from ``start`` on, one per line, until the client disconnects."""
 
     async def lines() -> AsyncIterator[bytes]:
         async with request.app.state.store.consumer("orders", start=start, follow=True) as records:
@@ -48,7 +48,7 @@ async def orders(request: Request, start: int = 0) -> StreamingResponse:
 
 @app.get("/job")
 async def job(request: Request) -> dict[str, str | None]:
-    """The next thing to do, if there is one."""
+    """Return the next job, or null if there is none."""
     message = await request.app.state.jobs.get()
     if message is not None:
         await message.ack()
