@@ -20,7 +20,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $(READY)
 
-demo: $(READY)        ## do the main job on the shipped real events
+demo: $(READY)        ## show the main features on real events
 	$(BIN)/python -m segments.demo
 
 quick: $(READY)       ## test what runs in one process: under a minute, between two edits
