@@ -1,1 +1,1 @@
-"""Who may do what: users, how they log in, and the rules. Pure: no disk, socket or clock."""
+"""Who may do what: users, logins and rules. Pure: no disk, socket or clock."""

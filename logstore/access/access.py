@@ -1,6 +1,6 @@
-"""All users and rules as they are now. Changed in the sessions' thread, asked from any.
+"""All users and rules in memory. Changed in the sessions' thread, read from any thread.
 
-A door may have a request carried out by a worker, which asks while they are being changed.
+A worker that carries out a door's request may read them while they change.
 """
 
 import threading
@@ -52,7 +52,7 @@ _ADMINISTRATORS: Final = _SERVERS | {DELETE, ALTER, ALTER_CONFIGS}
 
 
 class Access:
-    """Of one store. What changes is shown once it is durable."""
+    """The users and rules of one store. A change is visible once it is durable."""
 
     def __init__(self, keeper: UserKeeper, *, exposed: bool = False) -> None:
         """``exposed``: strangers reach the doors: without users, nobody may do anything."""
@@ -377,7 +377,7 @@ def _what(row: Forgotten) -> object:
 
 
 class _Change(Struct, frozen=True, eq=False):
-    """One that is to become durable."""
+    """A change that is not durable yet."""
 
     keep: tuple[Kept, ...]
     forget: tuple[Forgotten, ...]
@@ -394,7 +394,7 @@ class _Change(Struct, frozen=True, eq=False):
 
 
 class Unkept:
-    """A ``UserKeeper`` of nothing that lasts: of a process without a store, and of tests."""
+    """A ``UserKeeper`` that stores nothing, for a process without a store and for tests."""
 
     def __init__(self, kept: KeptAccess | None = None) -> None:
         self._kept = KeptAccess() if kept is None else kept

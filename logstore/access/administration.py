@@ -1,4 +1,4 @@
-"""What people do with users and rules, checked: each is a change for ``Access.change``. Pure."""
+"""Checks changes that people make to users and rules, and makes them an ``Access.change``. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
@@ -83,14 +83,14 @@ _SHOWN_CHARACTERS: Final = 60  # of a name that is refused
 
 
 class Change(NamedTuple):
-    """What is to be kept, and what no more."""
+    """The facts to store, and the facts to delete."""
 
     keep: Sequence[Kept] = ()
     forget: Sequence[Kept] = ()
 
 
 class Known(Protocol):
-    """Users and rules as they are now: ``Access``."""
+    """The present users and rules, as ``Access`` holds them."""
 
     @property
     def users(self) -> Mapping[str, KeptUser]: ...

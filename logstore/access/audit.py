@@ -1,10 +1,11 @@
-"""What the audit log is told: who came in, who was refused, who changed or removed what. Pure.
+"""Events for the audit log: who logged in, what was refused, who changed or removed what. Pure.
 
-What anyone can bring about again and again, a login and what is refused, is gathered: in ten
-seconds all of one event, outcome, user and address are one record with a count. What needs a right
-is a record at once, and repeated within ten seconds it is counted; beyond a hundred of one event,
-user and address, a record has many of them, each with its name. A peer chooses the names of users
-and objects, so of what was refused only so many are told apart.
+Anyone can cause logins and refusals as often as they like, so these are gathered: those of one
+event, outcome, user and address within ten seconds become one record with a count. An event that
+needs a right becomes a record at once; repetitions within ten seconds are counted. Beyond a hundred
+events of one kind, user and address, one record holds many of them, each with its name. A peer
+chooses the names of users and objects, so only a bounded number of names is told apart among
+refusals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,20 +72,20 @@ def _of(kind: str, name: str, given: Mapping[str, str], reset: Sequence[str]) ->
 
 
 class Audit(Protocol):
-    """Whoever keeps what happens. From any thread; nobody waits for it."""
+    """Receives events, from any thread. No caller waits for it."""
 
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None:
         """``who``: of a login that is refused, the name that was tried; ``what``: for people."""
 
 
 class Unheard:
-    """An ``Audit`` that keeps nothing."""
+    """An ``Audit`` that discards every event."""
 
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None: ...
 
 
 class Entry(Struct):
-    """What one record says."""
+    """The content of one record."""
 
     event: str
     outcome: str
@@ -130,7 +131,7 @@ _Key = tuple[str, str, str, str, str]  # event, outcome, user, host, what
 
 
 class Gathering:
-    """What has happened and is not a record yet."""
+    """Events that are counted and not written as a record yet."""
 
     def __init__(self) -> None:
         self._entries: dict[_Key, Entry] = {}

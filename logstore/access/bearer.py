@@ -1,7 +1,8 @@
-r"""OAUTHBEARER (RFC 7628): a token in the clear.
+r"""OAUTHBEARER (RFC 7628): login with a token that is sent as plain text.
 
-``n,[a=user],\x01auth=Bearer TOKEN\x01[name=value\x01...]\x01``; other names are not looked at, as
-in Kafka. A token that is not good is told of in JSON, to which the client says ``\x01``.
+``n,[a=user],\x01auth=Bearer TOKEN\x01[name=value\x01...]\x01``; other names are ignored, as in
+Kafka. A refused token is answered with an error in JSON, which the client acknowledges with
+``\x01``.
 """
 
 import re
@@ -21,7 +22,7 @@ _AUTH = re.compile(r"(?P<scheme>\w+) +(?P<token>[-._~+/A-Za-z0-9]+=*)", re.ASCII
 
 
 class BearerServer:
-    """A ``Conversation``."""
+    """The server's side of OAUTHBEARER, as a ``Conversation``."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens

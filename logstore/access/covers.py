@@ -1,4 +1,4 @@
-"""Which operations of a rule cover the one that is asked for: tables."""
+"""Tables that say which operations a rule's operation includes."""
 
 from typing import Final
 

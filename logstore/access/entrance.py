@@ -1,7 +1,7 @@
-"""Whether a user has any business in a virtual host. Pure.
+"""Decides whether a user may connect to a virtual host. Pure.
 
-RabbitMQ's clients name one as they connect, before they name anything in it. To be in there allows
-nothing by itself.
+RabbitMQ clients name a virtual host as they connect, before they name any object in it. The
+connection alone permits no operation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _KINDS: Final = (EXCHANGE, QUEUE)
 
 
 class Knows(Protocol):
-    """All rules and permissions."""
+    """The source of all rules and permissions."""
 
     def rules_of(self, who: Identity, *kinds: str) -> Sequence[KeptRule]: ...
     @property

@@ -1,4 +1,4 @@
-"""Failed logins, counted by address: whoever guesses is answered later and later."""
+"""Counts failed logins by address, and delays replies to an address more after each failure."""
 
 from collections import OrderedDict
 from ipaddress import IPv6Address
@@ -12,7 +12,7 @@ NETWORK_GROUPS: Final = 4  # of an IPv6 address: the rest is a host's own to cho
 
 
 class Failures:
-    """Of one process."""
+    """The failed logins that one process remembers."""
 
     def __init__(self, first_s: float) -> None:
         """``first_s``: what the first failure is held back; each later one twice as long."""

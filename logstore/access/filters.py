@@ -1,4 +1,4 @@
-"""Rules, picked by what they say: to be shown, or to be removed (Kafka's AclBindingFilter)."""
+"""Selects rules by their content, to list or remove them (Kafka's AclBindingFilter)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ MATCH: Final = "match"  # any of them that is about this name
 
 @dataclass(frozen=True, slots=True)
 class RuleFilter:
-    """What a rule must say. None: anything. An operation is the rule's own word: ``all`` is one."""
+    """The content that a rule must have. None matches anything; the operation ``all`` matches only
+    rules with that word.
+    """
 
     kind: str | None = None
     name: str | None = None

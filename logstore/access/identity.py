@@ -1,4 +1,4 @@
-"""Who has come in, through which door, and from where."""
+"""The identity of a client: its user, the door that it came through, and its address."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ BY_PASSWORD: Final = (BASIC, "PLAIN", "AMQPLAIN", "AUTH", "SCRAM-SHA-256", "SCRA
 
 
 class Identity(Struct, frozen=True):
-    """Of one connection, once it is known."""
+    """The identity of one connection after its login."""
 
     user: str  # "" : nobody has said who it is
     host: str  # the peer's address; "" for a process of this machine

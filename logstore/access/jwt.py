@@ -1,7 +1,7 @@
 """JSON web tokens (RFC 7519), signed by one of a set of keys (RFC 7517). Needs joserfc.
 
-Only algorithms whose keys are public are known here: with a shared key, whoever checks tokens
-could make them, and a public key could be taken for one.
+Only algorithms with public keys are supported. With a shared key, anyone who can check tokens could
+also create them, and a public key could be misused as a shared key.
 """
 
 import json
@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a token has to say."""
+    """What a token must contain."""
 
     user_claim: str = "sub"
     issuer: str = ""  # "" : any

@@ -1,4 +1,4 @@
-"""Names and passwords, checked: outside the sessions' thread, since a hash takes milliseconds."""
+"""Checks names and passwords outside the sessions' thread, because a hash takes milliseconds."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -7,14 +7,14 @@ from logstore.kept_users import ScramKey
 
 
 class Login(NamedTuple):
-    """What came of a try."""
+    """The result of one attempt to log in."""
 
     user: str | None  # his name; None: refused
     delay_s: float = 0.0  # that the refusal is to be held back
 
 
 class Found(NamedTuple):
-    """The key of a name. Of an unknown one it is made up: nobody has it."""
+    """The key for a name. An unknown name gets an invented key that no password matches."""
 
     key: ScramKey
     known: bool
@@ -25,7 +25,7 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 class Logins(Protocol):
-    """Of one process."""
+    """Checks logins for one process."""
 
     def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
         """``then`` gets what came of it: now, where it is known, or in a later turn.
@@ -50,7 +50,7 @@ class Logins(Protocol):
 
 
 class Nobody:
-    """``Logins`` of a process without users: everyone is refused."""
+    """A ``Logins`` for a process without users: every login is refused."""
 
     def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
         then(Login(None))

@@ -1,7 +1,7 @@
-"""Whether two glob patterns have a name in common: pure.
+"""Decides whether two glob patterns can match the same name. Pure.
 
-Who subscribes to a pattern hears every channel that it matches, so a rule that denies some of them
-has to be found without a name to ask about.
+A subscriber to a pattern receives every channel that matches it. So a rule that denies some of
+these channels must be found without knowing their names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from logstore.patterns import Pattern, Token, tokens
 
 
 class Overlaps:
-    """One pattern, to be held against many."""
+    """One pattern, ready to be compared with many others."""
 
     def __init__(self, pattern: Pattern) -> None:
         self._head = pattern.head

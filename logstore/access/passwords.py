@@ -1,9 +1,9 @@
-"""Passwords against the SCRAM keys of users: a ``Logins``.
+"""Checks passwords against the stored SCRAM keys of users; the usual ``Logins``.
 
-One hash takes milliseconds, so workers make it, few at a time, and each address has its turn: a
-crowd from one does not hold up others. What was right is remembered by a digest under a secret of
-the process, for as long as the user's record is the same, so that a client which connects again
-costs nothing. A wrong name costs as many rounds as a wrong password.
+One hash takes milliseconds, so a few worker threads compute hashes, and addresses take turns: many
+attempts from one address do not delay other addresses. A correct password is remembered by a digest
+under a secret of the process until the user's record changes, so a client that connects again costs
+nothing. An unknown name costs as many rounds as a wrong password.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -70,7 +70,7 @@ def _is_off(redis: str) -> bool:
 
 
 class Passwords:
-    """Of one process, in the sessions' thread."""
+    """The password checks of one process. Used in the sessions' thread."""
 
     def __init__(
         self,

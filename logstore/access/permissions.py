@@ -1,9 +1,9 @@
 """Permissions in RabbitMQ's language: regular expressions on the names in a virtual host.
 
-An expression is searched for in the name: it needs ``^`` and ``$`` to be about the whole. Of an
-empty one nothing is allowed but the empty name, that a server is to choose. The engine is RE2,
-whose time is linear in the name: it has all that RabbitMQ's has but look-around and references
-back, which are refused when they are set.
+An expression is searched for in the name: it needs ``^`` and ``$`` to match the whole name. An
+empty expression allows only the empty name, for which the server chooses a name. The engine is RE2,
+whose time is linear in the length of the name. It has every feature of RabbitMQ's engine except
+look-around and back-references; an expression that uses these is refused when it is set.
 """
 
 import re

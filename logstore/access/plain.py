@@ -1,4 +1,4 @@
-"""PLAIN (RFC 4616): a name and a password in the clear."""
+"""PLAIN (RFC 4616): login with a name and a password that are sent as plain text."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +15,7 @@ NO_PASSWORD: Final = "Authentication failed: password not specified"
 
 
 class PlainServer:
-    """A ``Conversation``."""
+    """The server's side of PLAIN, as a ``Conversation``."""
 
     def __init__(self, logins: Logins, host: str) -> None:
         self._logins = logins

@@ -1,11 +1,12 @@
-"""How much each is given: bytes a second, and connections. As Kafka measures it: KIP-13, 599, 612.
+"""Limits of bytes a second and of connections, for users, client ids and addresses (KIP-13, 599,
+612).
 
-A quota is of an entity: a user, a client id, both, or an address, or whoever has none of his own.
-The most particular one counts (``_PRECEDENCE``). All connections that one entity matches share what
-it gives; a quota for whoever has none gives each of them as much.
+A quota belongs to an entity: a user, a client id, both, an address, or a default for those without
+a quota of their own. The most specific quota applies (``_PRECEDENCE``). All connections that match
+one entity share its limit; a default gives each user, client id or address a limit of that size.
 
-A rate is measured over eleven samples of a second. Whoever is above it waits until the rate over
-these, with the time that he waits, is what he is given.
+A rate is measured over eleven samples of one second each. A client above its limit waits until the
+rate over these samples and the wait is within the limit.
 """
 
 import threading
@@ -56,7 +57,7 @@ Entity = tuple[tuple[str, str | None], ...]
 
 
 class Meter:
-    """What one entity has used in the last samples."""
+    """What one entity has used in the latest samples."""
 
     __slots__ = ("_samples",)
 
@@ -89,21 +90,21 @@ class Meter:
 
 
 class _Match(NamedTuple):
-    """The quota that counts for somebody, and what it is measured by."""
+    """The quota that applies to a client, and the meter that measures it."""
 
     limit: float
     meter: Meter
 
 
 class Turned(NamedTuple):
-    """A connection that is not taken."""
+    """The refusal of a connection."""
 
     why: str
     after_s: float  # that it is to be kept waiting before it is closed
 
 
 class Kept(Protocol):
-    """Where the quotas are (``Access``)."""
+    """The source of stored quotas (``Access``)."""
 
     @property
     def version(self) -> int:
@@ -114,7 +115,7 @@ class Kept(Protocol):
 
 
 class Quotas:
-    """Of one process. Rates from any thread, connections in the sessions'."""
+    """The quotas of one process. Rates: from any thread. Connections: in the sessions' thread."""
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
@@ -256,7 +257,7 @@ class Quotas:
 
 
 class Seat:
-    """A connection, as one of its user's."""
+    """A connection that counts towards its user's limit."""
 
     __slots__ = ("_closed", "_quotas", "_user")
 

@@ -1,7 +1,8 @@
-"""Passwords as RabbitMQ keeps them: base64 of a salt and the digest of salt and password.
+"""Password hashes in RabbitMQ's format: base64 of a salt and the digest of salt and password.
 
-One digest is cheap to try, so such a hash is a weak one: it is taken from definitions, and goes
-when its user has another password. A client has to send the password itself: SCRAM has other keys.
+A single digest is cheap to guess, so such a hash is weak. It comes only from imported definitions,
+and is deleted when the user gets another password. The client must send the password itself,
+because SCRAM needs other keys.
 """
 
 import hashlib

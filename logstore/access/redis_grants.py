@@ -1,7 +1,7 @@
-"""What Redis's rules of a user allow: compiled to predicates when they are asked first. Pure.
+"""Decides what a user's Redis rules allow; rules are compiled to predicates at first use. Pure.
 
-A command is allowed where one selector allows all of it: the command, its keys and its channels.
-To other doors, and beside rules in other languages, they say what they grant (``allows``).
+A command is allowed if one selector allows all of it: the command, its keys and its channels. For
+other doors and languages of rules, ``allows`` says what these rules grant.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ COMPILED_MAX: Final = 1024  # texts; more users are compiled again at their next
 
 
 class Called(NamedTuple):
-    """A command that is to be carried out."""
+    """A command that a client wants to execute."""
 
     name: str  # ``publish``, ``config|set``
     categories: frozenset[str]  # of it and of the command that it is a part of, with their ``@``
@@ -25,7 +25,7 @@ class Called(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A key or a channel that it names."""
+    """A key or a channel that a command names."""
 
     kind: str  # KEY, CHANNEL
     name: bytes
@@ -35,7 +35,7 @@ class Named(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """What of a command is not allowed."""
+    """The part of a command that is not allowed."""
 
     kind: str  # COMMAND, KEY, CHANNEL
     at: int = 0  # which of the names, of those that were given
@@ -60,7 +60,7 @@ WRITING: Final = tuple(
 
 
 class Granting:
-    """A selector, ready to be asked."""
+    """A compiled selector."""
 
     def __init__(self, selector: Selector) -> None:
         self.selector = selector
@@ -124,7 +124,7 @@ def _matches(pattern: Pattern, name: bytes) -> bool:
 
 
 class Compiled:
-    """A user's rules, ready to be asked."""
+    """A user's compiled rules."""
 
     def __init__(self, rules: RedisRules) -> None:
         self.rules = rules

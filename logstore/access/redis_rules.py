@@ -1,7 +1,7 @@
-"""Redis's rules of a user: their grammar. Pure.
+"""The grammar of Redis's rules of a user. Pure.
 
-They are kept as Redis itself writes them (ACL LIST), but for passwords; ``redis_grants.py`` asks
-them. Grammar and texts are those of Redis 7.2 (redis.io/docs, "ACL").
+Rules are stored as Redis itself writes them (ACL LIST), without passwords; ``redis_grants.py``
+evaluates them. Grammar and texts are those of Redis 7.2 (redis.io/docs, "ACL").
 
     on off nopass resetpass >password <password #sha256 !sha256 reset
     skip-sanitize-payload sanitize-payload         accepted; no payload is ever restored here
@@ -10,7 +10,8 @@ them. Grammar and texts are those of Redis 7.2 (redis.io/docs, "ACL").
     +command -command +command|sub -command|sub +@category -@category allcommands nocommands
     (rules of a selector) clearselectors
 
-Which commands there are says who gives the rules (``Known``): what is kept needs no look at them.
+The caller that sets rules provides the known commands (``Known``); stored rules are read without
+them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -49,7 +50,7 @@ TOO_LONG: Final = f"The rules of a user have at most {RULES_BYTES_MAX} bytes"
 
 
 class BadModifier(LogstoreError):
-    """What one of the words given does not stand for, in Redis's words."""
+    """A word in the given rules that has no meaning, with Redis's own message."""
 
     def __init__(self, modifier: bytes, reason: str) -> None:
         super().__init__(reason)
@@ -66,14 +67,14 @@ class BadModifier(LogstoreError):
 
 
 class PasswordChange(NamedTuple):
-    """What is to be done with a user's passwords, in the order given."""
+    """The changes of a user's passwords, in the order given."""
 
     sign: str  # ">", "<", "#", "!" as Redis has them; "": all of them are gone
     secret: bytes = b""
 
 
 class Selector(Struct, frozen=True):
-    """Commands with the keys and channels that they may name."""
+    """Commands, and the keys and channels that they may name."""
 
     keys: tuple[tuple[str, str], ...] = ()  # "R", "W" or "RW", and a pattern
     all_keys: bool = False
@@ -113,7 +114,7 @@ def key_word(flags: str, pattern: str) -> str:
 
 
 class RedisRules(Struct, frozen=True):
-    """All that Redis knows of a user but for his name and passwords. As it is: a new user."""
+    """All Redis rules of a user except name and passwords; by default those of a new user."""
 
     on: bool = False
     nopass: bool = False
@@ -197,7 +198,7 @@ def _merged(modifiers: Sequence[bytes]) -> list[bytes]:
 
 
 class _DraftSelector:
-    """A selector that is being put together: each word costs the same, however many there are."""
+    """A selector under construction: each word costs the same, however many there are."""
 
     def __init__(self, made: Selector) -> None:
         self.keys = {pattern: flags for flags, pattern in made.keys}
@@ -275,7 +276,7 @@ _COMMANDS: Final = {"allcommands": True, "+@all": True, "nocommands": False, "-@
 
 
 class _Draft:
-    """A user's rules that are being put together."""
+    """A user's rules under construction."""
 
     def __init__(self, rules: RedisRules) -> None:
         self.passwords: list[PasswordChange] = []

@@ -1,7 +1,7 @@
-"""What was refused, told to whoever runs the server: who wanted to do what, with which object.
+"""Logs refused requests for the operator: who wanted to do what, with which object.
 
-A client chooses the names and tries again as fast as it can, so the same refusal is told once in a
-while with how often it came, and of all together so many.
+A client chooses the names and may try again as fast as it can. So an equal refusal is logged only
+from time to time, with a count, and the total number of lines is bounded.
 """
 
 import logging
@@ -29,7 +29,7 @@ Line = tuple[str, Mapping[str, object]]  # for people, and what it is about
 
 
 class Refusals:
-    """Of one door. From any thread."""
+    """The refusals of one door. From any thread."""
 
     def __init__(self, now: Callable[[], float], audit: Audit | None = None) -> None:
         """``now``: seconds of a clock that only goes forward; ``audit`` is told, too."""

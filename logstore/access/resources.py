@@ -1,7 +1,7 @@
-"""What rules are about: the kinds of objects and what is done with them, in the field's words.
+"""The subjects of rules: kinds of objects, and the operations on them.
 
-An object has one kind by what it is, never by the door: a channel is ``channel``, with a history or
-without; what holds the messages of a queue is ``queue``, also where it is read as a topic.
+An object's kind depends on what it is, never on the door: a channel is ``channel``, with or without
+a history; a queue is ``queue``, even if it is read as a topic.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""What one connection may do: looked up once for each object, forgotten when rules change.
+"""The rights of one connection: decided once for each object, forgotten when rules change.
 
-Connections of one user share what they know, so that it does not grow with their number.
+Connections of one user share remembered decisions, so that memory does not grow with their number.
 """
 
 from typing import Final, Protocol
@@ -15,9 +15,9 @@ NAME_MAX: Final = 512  # of a longer name nothing is remembered: Redis's channel
 
 
 class Answers(dict[tuple[str, ...], bool]):
-    """By operation and kind, and the name or, with a word behind it, the pattern.
+    """Remembered decisions, by operation and kind, and by name or, with a word behind it, pattern.
 
-    Of a routing key by operation, virtual host, the key, the exchange, and a word.
+    Decisions about a routing key are stored by operation, virtual host, key, exchange, and a word.
     """
 
     __slots__ = ("__weakref__",)  # what nobody asks for any more is forgotten
@@ -28,7 +28,7 @@ _KEY: Final = "key"
 
 
 class Decides(Protocol):
-    """Who knows the rules."""
+    """Decides by the rules."""
 
     version: int  # rises with every change
 
@@ -46,7 +46,7 @@ class Decides(Protocol):
 
 
 class Rights:
-    """Of one identity. From any thread."""
+    """The rights of one identity. From any thread."""
 
     __slots__ = ("_access", "_state", "who")
 

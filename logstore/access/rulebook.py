@@ -1,7 +1,7 @@
-"""Rules in Kafka's language, found by whom and what they concern.
+"""Rules in Kafka's language, indexed by user and by the objects that they concern.
 
-To ask costs a few look-ups, however many rules there are: those of one user and kind of object
-stand together, by name, by prefix, and by pattern.
+A decision costs a few look-ups, however many rules there are: the rules of one user about one kind
+of object are stored together, by name, by prefix, and by pattern.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,7 +137,7 @@ class _Shelf:
 
 
 class Rulebook:
-    """All rules."""
+    """The index of all rules."""
 
     def __init__(self, rules: Iterable[KeptRule] = ()) -> None:
         self._rules: dict[KeptRule, None] = {}

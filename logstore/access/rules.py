@@ -1,8 +1,8 @@
-"""The decision over rules in three languages: pure.
+"""The decision over rules in three languages. Pure.
 
-Deny wins; without a grant nothing is allowed. A grant is a rule that allows, or a permission of
-RabbitMQ's, or a pattern of Redis's: one that covers the act is enough. Only rules deny, and they
-deny what the other languages grant, too.
+A denial wins; without a grant nothing is allowed. A grant is an allowing rule in Kafka's language,
+a RabbitMQ permission, or a Redis pattern; one grant that covers the operation is enough. Only rules
+in Kafka's language deny, and they override grants of the other languages.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from logstore.printable import printable
 
 
 class Decision(NamedTuple):
-    """Whether an act is allowed, and what says so."""
+    """Whether an operation is allowed, and which rule decided it."""
 
     allowed: bool
     why: str  # for people: the rule, or that there is none
@@ -29,7 +29,7 @@ NO_GRANT: Final = Decision(False, "no rule allows it")
 
 
 class Granted(Struct, frozen=True):
-    """What one user was granted in the other two languages."""
+    """What a user's RabbitMQ permissions and Redis rules grant."""
 
     permissions: Mapping[tuple[str, str], KeptPermission]  # of all, by user and virtual host
     redis: str | None = None  # his rules in Redis's words

@@ -1,6 +1,7 @@
-"""What the mechanisms of SASL have in common (RFC 4422): tokens come, until it is known who it is.
+"""The common part of SASL mechanisms (RFC 4422): messages are exchanged until the user is known.
 
-A mechanism is a ``Conversation``. Another one needs a class and a row where the door chooses.
+A mechanism is a ``Conversation``. A new mechanism needs a class here and a row in the table of each
+door that offers it.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ OTHER_AUTHZID: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It is known who it is."""
+    """The login succeeded, with this identity."""
 
     user: str
     token: bytes = b""  # the last that is sent
@@ -25,7 +26,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """He does not come in."""
+    """The login failed."""
 
     text: str | None = None  # for the client; None: it is only told the mechanism
     user: str = ""  # who he says he is, for the log

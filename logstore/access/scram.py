@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 and -512 (RFC 5802, 7677): the server's side of a conversation."""
+"""SCRAM-SHA-256 and -512 (RFC 5802, 7677): the server's side of a login."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ _FINAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """What was said so far."""
+    """The messages exchanged so far."""
 
     name: str
     header: bytes
@@ -45,7 +45,9 @@ class _Begun:
 
 
 class ScramServer:
-    """A ``Conversation``. Whether there is such a user is not told before the end."""
+    """The server's side of SCRAM, as a ``Conversation``. It does not reveal before the end whether
+    the user exists.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What is kept of a password: salted keys, from which nobody learns it again (RFC 5802, 3)."""
+"""What is stored of a password: salted keys that do not reveal it (RFC 5802, 3)."""
 
 import hashlib
 import hmac

@@ -1,6 +1,6 @@
-"""Tokens that somebody who is trusted has signed, and what becomes of them.
+"""Tokens that a trusted issuer has signed, and the results of checking them.
 
-Whoever checks them is a ``Tokens``: another kind of token needs another one of these.
+A ``Tokens`` checks them; another kind of token needs another implementation.
 """
 
 from collections.abc import Callable
@@ -8,26 +8,26 @@ from typing import NamedTuple, Protocol
 
 
 class Bearer(NamedTuple):
-    """Whom a token names."""
+    """The user that a token names."""
 
     user: str
     expires_s: float  # since 1970: for so long it is good
 
 
 class BadToken(NamedTuple):
-    """One that does not let in."""
+    """A token that is refused."""
 
     why: str  # for people, and not for whoever has sent it
 
 
 class UnknownKey(BadToken):
-    """One that is signed by a key that is not known: there may be a new one."""
+    """A token that an unknown key has signed: the issuer may have a new key."""
 
     __slots__ = ()
 
 
 class Tokens(Protocol):
-    """Of one process, in the sessions' thread."""
+    """Checks the tokens of one process, in the sessions' thread."""
 
     def check(self, token: str, then: Callable[[Bearer | BadToken], None]) -> None:
         """``then`` gets what came of it: now, or in a later turn."""

@@ -1,4 +1,4 @@
-"""Changes of users and rules in words, for the audit log: pure. They tell no password or key."""
+"""Describes changes of users and rules in words for the audit log, without secrets. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
