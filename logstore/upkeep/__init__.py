@@ -1,1 +1,1 @@
-"""What keeps logs small: retention. Decides purely; the logs act. Knows the waist and storage."""
+"""Retention, compaction, recompression, backup and salvage of logs. Knows the waist and storage."""

@@ -1,4 +1,4 @@
-"""A job that the process which writes the store is asked to do, since this one can't open it."""
+"""Asks the process that writes the store to do a job, because this process cannot open it."""
 
 from collections.abc import Iterator
 from typing import Final

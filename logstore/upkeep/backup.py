@@ -1,15 +1,15 @@
-"""Backup and restore: a consistent copy of a store, made while it is written.
+"""Backup and restore: a consistent copy of a store, made while it is being written.
 
-The catalogue is copied first, in one LMDB transaction, then each log as far as it is safe by then:
-so no group has committed an offset that its log does not reach. Of Kafka's transactions that end
-meanwhile nothing is in the copy that counts (``before.py``). What is kept beside a log is told
-of the batches that the catalogue does not know yet; the journal's copy is replayed by whoever opens
-it, from where the catalogue's copy says, so the journal is not trimmed meanwhile (``pin.py``). The
-.log of a sealed segment never changes, and is hard-linked where the file system allows; all else is
-copied. A backup is a store itself, closed cleanly, and beside it ``backup.json`` lists every file
-with its size and CRC-32C. That is written last: what has none is no finished backup. A log that is
-damaged, or whose files can't be read, is left out, named there and told at the end; it keeps no
-other out.
+The catalogue is copied first, in one LMDB transaction, then each log up to the end of its safe
+records at that moment. So no group in the copy has committed an offset beyond the end of its log.
+Kafka transactions that end during the backup are aborted in the copy (``before.py``). The notes
+beside a log are updated with the batches that the catalogue does not include yet. A process that
+opens the copy replays the journal from the offset that the catalogue's copy states, so the journal
+is not trimmed during the backup (``pin.py``). The .log file of a sealed segment never changes and
+is hard-linked if the file system allows it; all other files are copied. A backup is itself a store
+that was closed cleanly. ``backup.json``, written last, lists every file with its size and CRC-32C;
+a copy without it is unfinished. A log that is damaged or cannot be read is left out, named in
+``backup.json`` and reported at the end; the other logs are copied.
 """
 
 import json
@@ -52,7 +52,7 @@ _COPY_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One file of a backup, or restored from one."""
+    """One file that was backed up or restored."""
 
     path: str  # below the store's directory
     bytes: int
@@ -104,7 +104,7 @@ def _make_empty(disk: Disk, path: str) -> None:
 
 
 class _Backup:
-    """One run."""
+    """One run of a backup."""
 
     def __init__(self, directory: LocalDirectory, target: str, now_ms: int) -> None:
         self._directory = directory

@@ -1,12 +1,12 @@
-"""What a backup takes of transactions that end beside it: of each all, or nothing.
+"""Takes each transaction that ends during a backup into the copy completely or not at all.
 
 Logs are copied one after the other, and the journal last. A transaction that begins and ends
-between the copies of two logs would be in one of them alone. So the moment counts at which the
-backup began: whatever the journal has decided later was aborted, in the copy. No log is copied
-beyond the first marker of such a decision, and where the journal's copy has one, it is an abort.
+between the copies of two logs would be in only one of them. Therefore only transactions decided
+before the backup began are kept: a later decision becomes an abort in the copy of the journal, and
+no log is copied beyond the first marker of such a decision.
 
-All that was decided before had its data in the logs by then; and a marker that is written later
-stands above where the logs ended a moment before.
+A transaction that was decided earlier already had all its data in the logs, and a marker that is
+written later stands above the ends that the logs had a moment before.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _OUTCOME_AT: Final = 2  # in the value of a decision (``transactions/operations.
 
 
 class Before:
-    """What was decided at the moment at which this is made."""
+    """The transactions that were decided when this object was made."""
 
     def __init__(self, directory: LocalDirectory) -> None:
         """Opens all logs of topics. Those that can't be opened have nothing to ask for."""

@@ -1,10 +1,10 @@
-"""The process that does upkeep's heavy part, and the one that has it done.
+"""The child process that does the heavy part of upkeep, and the parent's side of it.
 
-A thread would fight the owner's threads for the interpreter lock, so the work is done in a child
-process of low priority. Both sides speak lines of JSON: the child is told a ``Work`` and tells each
-``Step``; after one that is ``Cleaned`` it waits for an empty line. When the owner dies, the child's
-input ends, and so does it; what it was writing means nothing: it removes that itself, and what it
-does not come to is removed by the next recovery.
+A thread would compete with the parent's threads for the interpreter lock, so the work is done in a
+child process of low priority. They exchange lines of JSON: the child receives a ``Work`` and
+reports each ``Step``; after a ``Cleaned`` step it waits for an empty line. When the parent dies,
+the child's input ends, and the child exits. It removes its unfinished files, which nothing refers
+to; the next recovery removes any that remain.
 """
 
 import os
@@ -70,7 +70,7 @@ def steps(work: Work, disk: Disk, pace: Pace) -> Iterator[Step]:
 
 
 class Here:
-    """A worker that works in the process that asks: one that only tries, or has its own disk."""
+    """A worker in the calling process, for dry runs and for stores with a disk of their own."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -93,7 +93,7 @@ def worker_for(directory: LocalDirectory) -> Worker:
 
 
 class Child:
-    """A worker that has the work done by a child process, begun at its first use."""
+    """A worker that runs in a child process, started at its first use."""
 
     def __init__(self, disk: Disk) -> None:
         """It takes paths from where this disk takes them."""

@@ -1,21 +1,21 @@
-"""Compaction: of each key the latest record stays, and no offset changes.
+"""Compaction: the latest record of each key stays, and no offset changes.
 
-The log is gone over from its newest sealed segment to its oldest. A key met for the first time is
-the latest of its kind; met again, an older record of it goes. So a set of keys is all that is kept
-in memory. When the set has grown to its bound, what is older is still cleaned of the keys in it,
-and a further pass begins, with an empty set, where it was full. Kafka's cleaner maps keys to
-offsets from old to new; the set needs half of the memory.
+The log is read from its newest sealed segment to its oldest. The first record of a key is the
+latest, and stays; every further record of the key is older, and goes. So memory holds only a set of
+keys. When the set reaches its bound, older segments are still cleaned of the keys in it, and
+another pass begins with an empty set at the position where it became full. Kafka's cleaner maps
+keys to offsets from old to new, which needs twice the memory.
 
-A record that stays keeps its bytes: deltas count from the batch's own base, which stays too. Only
-header fields that say how many records there are change. Records without a key stay, and of each
-producer that is active the last batch does, if only as an empty one (its sequence numbers go on
-from there). Of an aborted transaction no record stays, and its keys count for nothing; what is of
-an open one, or behind it, is not looked at. Control batches have no part in this: which of them go
-is seen at the end (``markers.py``).
+A record that stays keeps its bytes: deltas count from the batch's base, which does not change
+either. Only the header fields with the number of records change. Records without a key stay. The
+last batch of each active producer stays, even if it becomes empty, because the sequence numbers
+continue from it. Records of aborted transactions go, and their keys are ignored; records above the
+start of an open transaction are not examined. Control batches are examined last (``markers.py``).
 
-A tombstone (a key without a value) stays until one whole compaction has gone over it, so that no
-older record of its key is left, and ``delete.retention.ms`` after that: who reads from the start
-meanwhile learns that the key is gone. So does a record of Redis's keys whose time is over.
+A tombstone (a key without a value) stays until one complete compaction has included it, so that no
+older record of its key is left, and then for ``delete.retention.ms``: a reader that starts at the
+beginning meanwhile learns that the key was deleted. The same holds for an expired record of Redis's
+keys.
 """
 
 from array import array
@@ -141,7 +141,7 @@ def again_ms(
 
 
 class _Keys:
-    """Keys met, up to a bound."""
+    """The keys found so far, up to a bound."""
 
     def __init__(self, bytes_max: int) -> None:
         self.seen: set[bytes] = set()

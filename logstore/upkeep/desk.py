@@ -1,8 +1,9 @@
-"""The desk: where the process that writes a store is asked by others of this machine.
+"""The desk: the Unix socket at which a writing process receives requests from this machine.
 
-A socket in the data directory, for who may open that; HTTP is spoken there. A process that serves
-the store takes the connections itself, and answers much more: it is lent the socket, and brings the
-jobs. In any other process the thread of upkeep answers, one request a connection, one at a time.
+The socket lies in the data directory, and whoever may open it may use it; its protocol is HTTP. A
+server borrows the socket and handles the connections itself, with many more routes, and passes jobs
+on. In any other process, the upkeep thread replies, to one connection at a time and one request for
+each.
 """
 
 import os
@@ -24,7 +25,9 @@ NEWS_BYTES: Final = 4096  # each says the same: look
 
 
 class Desk:
-    """One of those who ask after another. ``wait`` belongs to one thread, all else to any."""
+    """Serves visitors one after another. ``wait`` belongs to one thread; the rest is for any
+    thread.
+    """
 
     def __init__(self, disk: Disk, directory: str, facts: Facts = dict) -> None:
         """Who holds the store's lock may. ``facts``: of this process, for people.

@@ -1,4 +1,4 @@
-"""What upkeep is at, and what it did lately, for people. From any thread."""
+"""The present and recent runs of upkeep, to be shown to people. From any thread."""
 
 import threading
 from collections import deque
@@ -10,7 +10,7 @@ TOPICS_SHOWN: Final = 10  # of a job that names very many
 
 
 class Asked(NamedTuple):
-    """What a run is for."""
+    """The request for a run."""
 
     name: str  # of the job
     topics: Sequence[str]  # none: all
@@ -19,7 +19,7 @@ class Asked(NamedTuple):
 
 
 class Did(NamedTuple):
-    """What was done with one log."""
+    """The result of a run for one log."""
 
     due: bool = False  # there was something to do
     segments: int = 0  # dropped
@@ -34,7 +34,7 @@ TOTALS: Final = ("runs", "failed", "failures", "ms", "segments", "records", "byt
 
 
 class Doing:
-    """Of one store."""
+    """The runs of one store."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -76,7 +76,7 @@ class Doing:
 
 
 class Run:
-    """One run; told by whoever does it."""
+    """One run, updated by the code that does it."""
 
     def __init__(self, asked: Asked, began_ms: int) -> None:
         self._asked = asked

@@ -1,6 +1,6 @@
-"""A job that is asked for, how far it is, and what became of each log.
+"""An upkeep job: the request, its progress, and its result for each log.
 
-These are plain facts: they are sent to whoever asked, in another process, too.
+These are plain facts, which can be sent to another process that requested the job.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ assert set(NAMES) == TOPIC.jobs
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What is asked for."""
+    """A requested job."""
 
     name: Name
     topics: tuple[str, ...] = ()  # none: all
@@ -28,7 +28,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Retained(msgspec.Struct, frozen=True, tag=True):
-    """What retention made of one log."""
+    """The result of retention for one log."""
 
     topic: str
     partition: int
@@ -50,7 +50,7 @@ class Retained(msgspec.Struct, frozen=True, tag=True):
 
 
 class Rewritten(msgspec.Struct, frozen=True, tag=True):
-    """What compaction or recompression made of one log."""
+    """The result of compaction or recompression for one log."""
 
     topic: str
     partition: int
@@ -71,7 +71,7 @@ class Rewritten(msgspec.Struct, frozen=True, tag=True):
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """How far a job is with one log."""
+    """How much of one log a job has processed."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""Runs the jobs (retention, compaction, recompression), one log at a time."""
+"""Runs jobs (retention, compaction, recompression), one log at a time."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from logstore.upkeep.rewrite import Rewrite
 
 
 class CommittedIn(Protocol):
-    """What groups have committed: by group, then by log."""
+    """Offsets that groups have committed: by group, then by log."""
 
     def __call__(
         self, groups: Sequence[str]
@@ -42,7 +42,7 @@ class CommittedIn(Protocol):
 
 
 class Jobs:
-    """Does jobs in the process that writes the store; dry runs in any."""
+    """Runs jobs in the process that writes the store, and dry runs in any process."""
 
     def __init__(
         self,

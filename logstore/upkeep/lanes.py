@@ -1,8 +1,8 @@
-"""Retention of a queue's lanes: segments go in which all is settled, once they are old enough.
+"""Retention of a queue's lanes: deletes segments whose messages are all settled and old enough.
 
-As for topics, the oldest go first, and none after one that stays. The age is that of the segment's
-messages, by their timestamps, and not of what was settled in it. ``queue.retention.ms`` 0: what is
-settled is not retained. What a purge has removed never is.
+As for topics, the oldest segments go first, and none goes after one that stays. Age counts from the
+timestamps of the messages, not from the time at which they were settled. With
+``queue.retention.ms`` 0, settled messages are not retained. Purged messages are never retained.
 """
 
 from collections.abc import Callable, Mapping, Sequence

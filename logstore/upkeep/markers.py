@@ -1,12 +1,12 @@
-"""Which markers of transactions compaction takes: those of which nothing else is left.
+"""Decides which transaction markers compaction removes: those of transactions without a batch.
 
-As Kafka's cleaner does it (KIP-534). The log is gone over from its oldest segment to its newest,
-once what is superseded or aborted has gone from it. A marker stays as long as a batch of its
-transaction is there, if only an empty one: without it that would be open for ever, or what was
-aborted be shown. Then it is given a time, ``delete.retention.ms`` from now, which stands in the
-batch itself, and when that is over it goes. So whoever has read a part of the transaction meanwhile
-learns how it ended. The last marker of a producer that is active stays, where only that has its
-epoch.
+This follows Kafka's cleaner (KIP-534). The log is read from its oldest segment to its newest, after
+superseded and aborted records have been removed. A marker stays while any batch of its transaction
+exists, even an empty one: without the marker, the transaction would seem open forever, or aborted
+records would become visible. After that the marker's batch is stamped with a deadline,
+``delete.retention.ms`` from now, and removed when it passes. So a reader that has read a part of
+the transaction still learns how it ended. The last marker of an active producer stays if nothing
+else contains the producer's epoch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from logstore.upkeep.work import Cleaned, Compacting, SegmentPart, Step, Waiting
 
 @dataclass(slots=True)
 class _Seen:
-    """What becomes of the markers of one segment."""
+    """The decisions about the markers of one segment."""
 
     changes: bool = False
     aborts_gone: list[int] = field(default_factory=list)  # offsets

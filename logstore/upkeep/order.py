@@ -1,4 +1,4 @@
-"""A job that another process asks for, and what it is answered."""
+"""A job that another process requests, and the replies to that process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
@@ -19,7 +19,7 @@ _decode_job = msgspec.json.Decoder(Job).decode
 
 
 class Order:
-    """A job that somebody asks for; it is done to its end even when the other has gone."""
+    """A requested job. It is completed even if the process that requested it has gone."""
 
     def __init__(self, body: bytes, reply: Reply) -> None:
         """``body``: a ``Job`` as JSON. It is answered with lines of JSON."""

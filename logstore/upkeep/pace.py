@@ -1,4 +1,4 @@
-"""A pace: so many bytes a second, on average over the last moments."""
+"""Limits work to a number of bytes a second, averaged over the last moments."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _CREDIT_S: Final = 0.25  # what was not used longer ago is lost, so that no burs
 
 
 class Pace:
-    """Takes its time when it is told of more bytes than the pace allows; -1 allows any."""
+    """Waits when more bytes are reported than the pace allows; -1 allows any number."""
 
     def __init__(
         self,

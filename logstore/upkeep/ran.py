@@ -1,4 +1,4 @@
-"""A run of upkeep as one fact: what it did, and what it failed at."""
+"""The facts of one finished run of upkeep: what it did, and what failed."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,9 +1,8 @@
-"""Recompression: sealed segments with another codec, in larger batches. And merging: small adjacent
-segments made one.
+"""Recompresses sealed segments with another codec, in larger batches; merges small segments.
 
-Neither changes a record: key, value, headers, offset and timestamp stay what they are. What a
-producer sent in batches of a few records, each compressed by itself if at all, takes a fraction
-of the bytes once a thousand of them are compressed together.
+Neither changes a record: key, value, headers, offset and timestamp stay as they are. If a producer
+sent batches of a few records, uncompressed or compressed one by one, the records take a fraction of
+the bytes once a thousand of them are compressed together.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

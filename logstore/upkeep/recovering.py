@@ -1,6 +1,7 @@
-"""The thread that recovers what a crash has left of the logs that nobody uses yet.
+"""The thread that recovers, after a crash, the logs that nothing uses yet.
 
-It takes its time: as long as it was at work it leaves the processor and the disk to others.
+It does not hurry: after each log it pauses for as long as that log took, at most 0.1 s, and leaves
+processor and disk to others.
 """
 
 import threading
@@ -12,7 +13,7 @@ REST_S_MAX: Final = 0.1  # after a log that took long
 
 
 class Recovering:
-    """Calls ``recover_next`` until it says that nothing is left."""
+    """Calls ``recover_next`` until that reports that nothing is left."""
 
     def __init__(self, recover_next: Callable[[], bool]) -> None:
         self._recover_next = recover_next

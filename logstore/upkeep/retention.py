@@ -1,8 +1,8 @@
-"""Retention: which segments of a log may go, and why. ``judge`` is pure, ``drop`` does as it says.
+"""Retention: which segments of a log are deleted, and why. ``judge`` decides, ``drop`` deletes.
 
-The oldest go first, and none after one that stays. A segment's age counts from the later of its
-largest timestamp and its last write: records of a past year that were loaded yesterday are not gone
-today. A time in the future, which only a wrong clock can have made, does not count.
+The oldest segments go first, and none goes after one that stays. A segment's age counts from the
+later of its largest timestamp and its last write: records of a past year that were loaded yesterday
+are not deleted today. A time in the future, which only a wrong clock can cause, is ignored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ Aged = Callable[[SegmentFacts, int], tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to become of one segment."""
+    """The decision about one segment."""
 
     segment: SegmentFacts
     goes: bool
@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What stays only because a group of retention.groups has not read it: up to ``end_offset``."""
+    """Segments that a group of retention.groups has not read and so keeps: to ``end_offset``."""
 
     group: str
     at: int | None  # where the group will read on; None: it has committed nothing here

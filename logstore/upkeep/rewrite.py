@@ -1,7 +1,7 @@
 """The rewriting of one log: a compaction or a recompression.
 
-It decides purely (``compaction.plan``, ``recompression.plan`` and ``runs``), has a worker write the
-segments anew, and lets the log swap them in.
+Pure functions decide (``compaction.plan``, ``recompression.plan`` and ``runs``), a worker writes
+the new segments, and the log swaps them in.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ from logstore.upkeep.job import Job, Progress, Rewritten, Tell
 
 
 class Rewrite:
-    """Compaction or recompression of one log, and then the merging of what became small."""
+    """Compaction or recompression of one log, then the merging of segments that became small."""
 
     def __init__(
         self,

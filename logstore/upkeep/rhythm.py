@@ -1,6 +1,4 @@
-"""The rhythm of upkeep: a thread of a process that writes. It does upkeep every so often, and jobs
-that other processes bring to the desk, one thing at a time.
-"""
+"""The upkeep thread of a writing process: periodic work and jobs from the desk, one at a time."""
 
 import logging
 import math
@@ -22,7 +20,7 @@ LOOK_S: Final = 0.5
 
 @dataclass(slots=True)
 class Work:
-    """What is done every so often."""
+    """A periodic task."""
 
     do: Callable[[], None]
     interval_s: float
@@ -34,10 +32,10 @@ class Work:
 
 
 class Rhythm:
-    """Does each of ``works`` again and again, the first time after a whole interval.
+    """Runs each of ``works`` periodically, for the first time after one interval.
 
-    What it raises on purpose is logged as a warning (logger ``logstore.upkeep``): nobody waits for
-    it, and the next time may go better.
+    An error of logstore's own is logged as a warning (logger ``logstore.upkeep``), because no
+    caller waits for the result and the next run may succeed.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""Salvage: every batch of a damaged segment that is still whole, and the offsets that are lost.
+"""Salvage: finds every intact batch of a damaged segment, and the offsets that are lost.
 
-Unlike all other readers it goes on behind what it can't read: it looks for the next place where a
-header makes sense, the checksum agrees, and the records can be read. A base offset is outside the
-checksum, so a batch may say a wrong one: the most batches that follow each other are believed, and
-one between them that fits the gap to the offset gets that.
+Unlike all other readers, it continues after bytes that it cannot read: it searches for the next
+position with a plausible header, a correct checksum and readable records. The base offset is
+outside the checksum, so it may be wrong. The longest sequence of batches in order is believed, and
+a batch between them that exactly fills a gap gets the offset of the gap.
 """
 
 import mmap
@@ -24,7 +24,7 @@ OFFSETS_MOST = 2**31  # a segment's offsets are within so many: indexes hold 31 
 
 @dataclass(frozen=True, slots=True)
 class Intact:
-    """A batch that passes its own checks and follows those before it."""
+    """A batch that passes its own checks and follows the batches before it."""
 
     position: int
     batch: Batch
@@ -32,7 +32,7 @@ class Intact:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Offsets that no intact batch holds; ``last`` None: nobody knows how many there were."""
+    """Offsets that no intact batch holds; ``last`` None: their number is unknown."""
 
     first: int
     last: int | None
@@ -40,7 +40,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What a segment's file still holds."""
+    """The readable content of a segment's file."""
 
     intact: tuple[Intact, ...]
     lost: tuple[Lost, ...]

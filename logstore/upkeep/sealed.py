@@ -1,4 +1,4 @@
-"""Sealed segments as the files that they are: read by their path, written anew beside it."""
+"""The files of sealed segments: read by path, with their replacements written beside them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from logstore.upkeep.work import LogFiles, SegmentPart
 
 
 class Sealed:
-    """The sealed segments of one log. What was trimmed meanwhile reads as empty."""
+    """The sealed segments of one log. A segment that was trimmed meanwhile reads as empty."""
 
     def __init__(self, place: LogFiles, disk: Disk, pace: Pace) -> None:
         self._place = place

@@ -1,7 +1,7 @@
-"""Which logs compaction should look at now: those in which something happened, or time has come.
+"""Decides which logs compaction should examine now: changed ones, and those whose time has come.
 
-What is dirty can only become more when a segment is sealed, a setting is changed, or a time comes
-that was told by the last look. So a log in which nothing happens costs a look nothing.
+A log can need compaction only after a segment was sealed, a setting was changed, or a time came
+that the last examination announced. So an unchanged log costs nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from logstore.upkeep.job import Outcome, Rewritten
 
 
 class Stirred:
-    """Belongs to the thread that does upkeep."""
+    """The logs to examine. Belongs to the upkeep thread."""
 
     def __init__(self, directory: WritableDirectory, clock: Callable[[], int]) -> None:
         self._directory = directory

@@ -1,7 +1,7 @@
-"""What queues hold by the rows, the journal and the lanes, and whether these agree. In any process.
+"""Compares what queues hold according to their rows, the journal and the lanes. In any process.
 
-Of a store whose queues are in use, as it is by and by: the journal is asked before the lanes that
-it speaks of, so that nothing is settled of a lane which is not there yet.
+If the queues are in use, the counts change meanwhile: the journal is read before the lanes that it
+refers to, so that no message counts as settled whose lane does not exist yet.
 """
 
 import os
@@ -28,7 +28,7 @@ IN_USE: Final = 0  # the number of no queue: the journal says by it that queues 
 
 
 class Tally(NamedTuple):
-    """Of one data directory."""
+    """The counts of one data directory."""
 
     queues: int
     messages: int  # that are not settled

@@ -1,9 +1,9 @@
-"""Compaction of a queue's lane: messages that are settled go, the others keep their offsets.
+"""Compaction of a queue's lane: settled messages go, the others keep their offsets.
 
-Retention lets go of what lies below the first message that is not settled. Behind one old message
-that nobody settles, this takes what is settled from sealed segments, where it is more than half of
-them and older than ``queue.retention.ms``, or was removed by a purge. A segment in which all is
-settled is written anew without being read.
+Retention deletes what lies below the first unsettled message. If one old message is never settled,
+this removes the settled messages after it from sealed segments, if they are more than half of a
+segment and older than ``queue.retention.ms``, or were purged. A segment with only settled messages
+is rewritten without being read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""What a rewrite would leave, found out without writing anything: for dry runs.
+"""Computes what a rewrite would leave without writing anything, for dry runs.
 
-The work is done as ever, on sealed segments of which only the sizes are noted that they would have.
-No more than ``LOOKED_BYTES_MAX`` are looked at, or whoever only asks would wait for long.
+The usual work runs on the sealed segments, but only the sizes of its results are noted. At most
+``LOOKED_BYTES_MAX`` bytes are examined, so that the caller does not wait long.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ RECOMPRESSED_BYTES_MAX: Final = 64 << 20
 
 
 class Trial(Sealed):
-    """Sealed segments of which some are looked at, and none is written."""
+    """Sealed segments of which some are examined and none is written."""
 
     def __init__(self, work: Trying, disk: Disk, pace: Pace) -> None:
         super().__init__(work.place, disk, pace)

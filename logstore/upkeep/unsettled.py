@@ -1,8 +1,8 @@
-"""What the journal says of lanes, for upkeep: which offsets of each are not settled yet.
+"""The offsets of each lane that are not settled yet, according to the journal, for upkeep.
 
-In the process that writes, from the notes beside the journal, and only what is synced: what is
-removed for it can't come back. In another one, from what the catalogue has of them and the batches
-above.
+The writing process uses the notes beside the journal, and only synced ones, because removed
+messages cannot come back. Other processes use the notes in the catalogue and the batches after
+them.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,9 @@ _READ_BYTES: Final = 1 << 20
 
 
 class Unsettled:
-    """Of one data directory, as of the first question; in the process that writes, as of each."""
+    """The unsettled offsets of one data directory, read at the first question, or, in the writing
+    process, at each.
+    """
 
     def __init__(self, directory: LocalDirectory) -> None:
         self._directory = directory

@@ -1,6 +1,6 @@
-"""The upkeep of one store: jobs asked for here, those that come by themselves, those others bring.
+"""The upkeep of one store: periodic jobs, and jobs requested by this process or by others.
 
-Owns the jobs, their rhythm and the desk. What the jobs do is told by ``jobs.py``.
+Owns the jobs, their rhythm and the desk; ``jobs.py`` says what the jobs do.
 """
 
 import logging
@@ -41,7 +41,7 @@ _Outcome = TypeVar("_Outcome", Retained, Rewritten)
 
 
 class Upkeep:
-    """From any thread."""
+    """The upkeep of one store. From any thread."""
 
     def __init__(self, directory: LocalDirectory, clock: Callable[[], int]) -> None:
         self._directory = directory

@@ -1,4 +1,6 @@
-"""One who asks a process that is no server: one request, answered by the thread of upkeep."""
+"""A visit at the desk of a process that is not a server: one request, answered by the upkeep
+thread.
+"""
 
 import socket
 from contextlib import suppress
@@ -19,7 +21,7 @@ _PATIENCE_S: Final = 5.0
 
 
 class _SocketReply:
-    """A ``Reply`` to one who is waited for while it reads."""
+    """A ``Reply`` to a client; writing waits until the client reads."""
 
     def __init__(self, end: ServerEnd, connection: socket.socket) -> None:
         self.begun = False
@@ -64,7 +66,7 @@ def _headers(kind: str, allow: str = "") -> list[tuple[str, str]]:
 
 
 class Visit:
-    """One who has connected, where no server takes the connections."""
+    """One connection, in a process without a server."""
 
     def __init__(self, connection: socket.socket, facts: Facts) -> None:
         self._connection = connection

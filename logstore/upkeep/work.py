@@ -1,9 +1,9 @@
 """The heavy part of upkeep as plain facts: what is to be rewritten, and the steps on the way.
 
-Sealed segments are immutable, so whoever does the work needs nothing but their files: a child
-process does it (``upkeep.child``), and a test does it in its own. Each ``Cleaned`` step says that a
-segment written anew waits to be swapped in; the work goes on when that was done. All of it is
-encoded as JSON, one object a line.
+Sealed segments are immutable, so a worker needs only their files: a child process does the work
+(``upkeep.child``), or a test in its own process. Each ``Cleaned`` step says that a new segment
+waits to be swapped in; the work continues after the swap. All facts are encoded as JSON, one object
+a line.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class SegmentPart(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogFiles(msgspec.Struct, frozen=True):
-    """Where a log's segments are, and how to treat them."""
+    """The directory of a log's segments, and how to read and write them."""
 
     directory: str
     interval_bytes: int  # between two index entries
@@ -34,7 +34,7 @@ class LogFiles(msgspec.Struct, frozen=True):
 
 
 class Compacting(msgspec.Struct, frozen=True, tag=True):
-    """Leave of each key the latest record. ``parts``: oldest first."""
+    """Keep only the latest record of each key. ``parts``: oldest first."""
 
     place: LogFiles
     parts: tuple[SegmentPart, ...]
@@ -56,7 +56,7 @@ class Compacting(msgspec.Struct, frozen=True, tag=True):
 
 
 class Thinning(msgspec.Struct, frozen=True, tag=True):
-    """Leave of each of these what is not settled."""
+    """Keep only unsettled messages in each of these segments."""
 
     place: LogFiles
     parts: tuple[SegmentPart, ...]
@@ -65,7 +65,7 @@ class Thinning(msgspec.Struct, frozen=True, tag=True):
 
 
 class Recompressing(msgspec.Struct, frozen=True, tag=True):
-    """Compress each of these anew, in larger batches."""
+    """Compress each of these segments again, in larger batches."""
 
     place: LogFiles
     parts: tuple[SegmentPart, ...]
@@ -74,14 +74,14 @@ class Recompressing(msgspec.Struct, frozen=True, tag=True):
 
 
 class Merging(msgspec.Struct, frozen=True, tag=True):
-    """Make one segment of each of these runs of adjacent ones."""
+    """Merge each of these runs of adjacent segments into one segment."""
 
     place: LogFiles
     runs: tuple[tuple[SegmentPart, ...], ...]
 
 
 class Trying(msgspec.Struct, frozen=True, tag=True):
-    """Find out what would come of it, and write nothing."""
+    """Compute the result of a work without writing anything."""
 
     work: Compacting | Recompressing
 
@@ -94,7 +94,7 @@ Work = Compacting | Thinning | Recompressing | Merging | Trying
 
 
 class Cleaned(msgspec.Struct, frozen=True, tag=True):
-    """A segment was written that is to take the place of these; the work waits for it."""
+    """A segment was written that replaces these; the work waits until it is swapped in."""
 
     bases: tuple[int, ...]
     stem: str  # its path without endings
@@ -103,25 +103,25 @@ class Cleaned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Went(msgspec.Struct, frozen=True, tag=True):
-    """So many bytes of segments were gone over since the last step."""
+    """The bytes of segments that were processed since the last step."""
 
     bytes: int
 
 
 class Passed(msgspec.Struct, frozen=True, tag=True):
-    """A pass over the keys has ended."""
+    """One pass over the keys has ended."""
 
     tombstones: int = 0  # that are left of what was gone over, by all passes so far
 
 
 class Waiting(msgspec.Struct, frozen=True, tag=True):
-    """All markers were gone over."""
+    """All markers were examined."""
 
     markers: int  # that only wait for their time
 
 
 class Tried(msgspec.Struct, frozen=True, tag=True):
-    """What would come of a work that was tried."""
+    """The result of a work that was only tried."""
 
     bytes_before: int  # of what would be rewritten
     bytes_after: int
@@ -130,7 +130,7 @@ class Tried(msgspec.Struct, frozen=True, tag=True):
 
 
 class Broke(msgspec.Struct, frozen=True, tag=True):
-    """The work ended early, or the job: an error, to be raised elsewhere."""
+    """The work or job failed, with the error to raise in the other process."""
 
     kind: str
     text: str
@@ -146,14 +146,14 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
-    """All was done."""
+    """The work is complete."""
 
 
 Step = Cleaned | Went | Passed | Waiting | Tried
 
 
 class Worker(Protocol):
-    """Who does the work."""
+    """Does the work."""
 
     def steps(self, work: Work) -> Iterator[Step]:
         """Each ``Cleaned`` has to be swapped in, or let be, before the next step is asked for.
