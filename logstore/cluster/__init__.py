@@ -1,1 +1,1 @@
-"""The waist over a Kafka cluster: a client of its brokers, and logs whose bytes are there."""
+"""The waist over a Kafka cluster: a client of its brokers, and logs stored on them."""

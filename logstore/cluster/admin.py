@@ -1,8 +1,9 @@
-"""Topics made, grown, altered, deleted and described: each request once, its answer as a fact.
+"""Creates, grows, alters, deletes and describes topics: each request once, its reply as a fact.
 
-What changes something goes to the controller, by a connection of its own. A node that is none says
-so, and nothing is done: then it is asked for again. Where no answer comes nobody knows whether it
-was done, and whoever has asked is told that; it is not asked again here.
+Requests that change something go to the controller, over a connection of their own. A node that is
+not the controller refuses and changes nothing; then the controller is looked up again. If no reply
+comes, it is unknown whether the change was made; the caller is told so, and the request is not
+repeated here.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ Then = Callable[[Any], None]  # gets what was asked for, or a LogstoreError
 
 
 class Made(NamedTuple):
-    """A topic that was made, as far as the cluster says."""
+    """A topic that was created, with the facts that the cluster gives."""
 
     id: bytes
     partitions: int  # -1: it does not say
@@ -70,7 +71,7 @@ def error_of(code: int, message: str | None, doing: str) -> LogstoreError:
 
 
 class Admin:
-    """Of one cluster. Used in one thread."""
+    """Requests about the topics of one cluster. Used in one thread."""
 
     def __init__(
         self,

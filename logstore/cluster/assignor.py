@@ -1,8 +1,9 @@
-"""Which node of a group should own which partitions, where the nodes decide themselves. Pure.
+"""Assigns partitions to the nodes of a group whose members decide themselves. Pure.
 
-Even, and sticky: no two nodes differ by more than one partition, and no more partitions move than
-that needs. A partition moves in two steps, as its old owner gives it up first: it is nobody's
-(``given``) while another still holds it, and once that one holds it no more the nodes join again.
+The assignment is even and sticky: the numbers of partitions of two nodes differ by at most one, and
+no more partitions move than that requires. A partition moves in two steps, because its old owner
+gives it up first: it is assigned to no one (``given``) while the old owner still holds it, and
+afterwards the nodes join again.
 """
 
 from collections.abc import Mapping, Set
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 
 class Holding(NamedTuple):
-    """What a member has, as it says."""
+    """The partitions that a member says it holds."""
 
     partitions: Set[int]
     generation: int  # of the group in which it was told so

@@ -1,4 +1,4 @@
-"""How long to wait before the same is tried again: longer each time, and not all at one moment."""
+"""The wait before something is tried again: longer each time, with a random part."""
 
 from random import Random
 from typing import Final
@@ -9,7 +9,7 @@ SPREAD: Final = 0.2  # of it, either way
 
 
 class Backoff:
-    """Of one thing that is tried."""
+    """The waits of one thing that is tried."""
 
     def __init__(self, random: Random, first_s: float = FIRST_S, most_s: float = MOST_S) -> None:
         self._random = random

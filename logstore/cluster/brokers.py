@@ -1,12 +1,13 @@
-"""The connections to a cluster's brokers: one for each node and use, made when somebody asks.
+"""The connections to a cluster's brokers: one for each node and use, made when needed.
 
-A broker works on one request of a connection after another, so those that take long have one of
-their own (``Use``). A connection that was lost is made again, when somebody asks, after a while
-that grows; what it had not answered is told to whoever has asked: only he knows whether to ask
-again.
+A broker processes the requests of one connection one after another, so long requests have
+connections of their own (``Use``). A lost connection is made again when it is next needed, after a
+delay that grows. The callers of its unanswered requests are told of the loss: only they know
+whether to ask again.
 
-And what is known of the cluster (``view``): asked for every so often, and when somebody finds it
-wrong, or a broker is silent: it may be frozen, or cut off, and others know who leads instead.
+Also owns the knowledge of the cluster (``view``). It is refreshed periodically, when a caller finds
+it wrong, and when a broker is silent: that broker may be frozen or cut off, and others know the new
+leaders.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ Address = tuple[str, int]
 
 
 class Use(Enum):
-    """What a connection is for."""
+    """The purpose of a connection."""
 
     LOOK = auto()  # what is answered at once
     DATA = auto()  # what is appended, in its order: it waits for other brokers
@@ -49,13 +50,13 @@ SOON: Final = (Use.LOOK, Use.DATA, Use.FETCH)  # whose answers do not take long,
 
 
 class Alarm(Protocol):
-    """A call that is due."""
+    """A scheduled call."""
 
     def cancel(self) -> None: ...
 
 
 class Around(Protocol):
-    """What it has around it."""
+    """The surroundings: a clock, timers and sockets."""
 
     def now(self) -> float:
         """Seconds; only goes forward."""
@@ -78,7 +79,7 @@ class _Line:
 
 
 class Brokers:
-    """Of one cluster. Used in one thread."""
+    """The connections to one cluster. Used in one thread."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Records sent and asked for by the ids of topics, where both sides can, else by their names. Pure.
+"""Produce and fetch requests by topic id where both sides support it, otherwise by name. Pure.
 
-An id is one topic's alone: what was meant for a topic that was deleted does not reach the one that
-has its name now (KIP-516). Which of the two a link says is known when it says it, so a request has
-names, and the ids beside them.
+An id belongs to one topic only: records for a deleted topic do not reach a newer topic of the same
+name (KIP-516). Whether a link uses names or ids is known only when the request is encoded, so a
+request contains names and the ids beside them.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def are_known(ids: Ids) -> bool:
 
 
 class Produce(NamedTuple):
-    """A request; its topics are names, of which each has its id, or all 0."""
+    """A request with topics by name, and for each its id, or 0 for all of them."""
 
     request: ProduceRequest
     ids: Ids
@@ -50,7 +50,7 @@ class Produce(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """A request; its topics are names, of which each has its id, or all 0."""
+    """A request with topics by name, and for each its id, or 0 for all of them."""
 
     request: FetchRequest
     ids: Ids

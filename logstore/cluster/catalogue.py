@@ -1,9 +1,10 @@
-"""Which topics a cluster has: by their names, with ids and partitions, whoever makes them.
+"""The topics of a cluster by name, with ids and partitions, whichever program creates them.
 
-All are asked for every so often, and read in another thread, since they may be many; single ones
-when somebody looks for a name that is not known. Brokers are asked in turn, and one may know less
-than another. So a topic is gone when two answers in a row do not have it; what this process has
-made itself is believed to be there for a while; and what was deleted does not come back.
+All topics are requested periodically, and decoded in another thread, because there may be many; a
+single topic is requested when a caller looks up an unknown name. Brokers are asked in turn, and one
+may know less than another. So a topic counts as deleted after two replies in a row without it; a
+topic that this process has created counts as existing for a while; and a deleted topic does not
+reappear.
 """
 
 from collections import deque
@@ -49,7 +50,7 @@ _Difference = tuple[str, Entry | None, Entry | None]  # name, before, now
 
 
 class Catalogue:
-    """Of one cluster. Used in one thread."""
+    """The topics of one cluster. Used in one thread."""
 
     def __init__(
         self,

@@ -1,22 +1,22 @@
-"""Who owns a partition that one process at a time appends to: claims, among its records. Pure.
+"""Who owns a partition that one process at a time appends to: claims among its records. Pure.
 
-A process that takes a partition over gets the next epoch of its name (``identity.py``) and appends
-a *claim*: its first batch with that epoch. From there on the leader refuses whoever owned the
-partition before. What that one has appended up to there stands below the claim, and is the new
-owner's to read.
+A process that takes over a partition gets the next epoch of the partition's name (``identity.py``)
+and appends a *claim*: its first batch with that epoch. From then on, the leader refuses the
+previous owner. Everything that the previous owner appended lies below the claim, where the new
+owner reads it.
 
-A *beat* says that the owner is still there: leaders forget producers that send nothing, and what
-they have forgotten they do not refuse. So a record of the owner always stands in the partition. And
-what stands first is a claim or a beat of the owner: records are deleted up to one of these and no
-further, so a reader that begins there knows whose the next ones are.
+A *beat* says that the owner is still alive. Leaders forget producers that send nothing, and do not
+refuse the old epochs of a forgotten producer, so the partition always contains a record of the
+owner. The first record of the partition is a claim or a beat of the owner: records are deleted only
+up to one of these, so a reader that begins there knows the owner of the records that follow.
 
-A name that was not used for a week is forgotten by the cluster, and has another producer then; the
-one before is refused by nobody. A *fence*, with that one's next epoch, has it refused, and the
-claim comes after.
+The cluster forgets a name that was not used for a week, and gives it another producer id, so that
+nothing refuses the producer with the previous id. A *fence*, a batch with the next epoch of the
+previous id, has that producer refused; the claim follows the fence.
 
-Claims and beats are records with the key ``__owner`` and a value in JSON. Readers go by the
-producer and epoch in the header of each batch, too: what comes behind a claim with an older epoch,
-of a leader that has not known better, is not there for them.
+Claims and beats are records with the key ``__owner`` and a value in JSON. Readers also check the
+producer and epoch in the header of each batch: they ignore a batch after a claim with an older
+epoch, which a leader without knowledge of the claim may have accepted.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ WORDS_KEPT: Final = 1024
 
 
 class Word(msgspec.Struct, frozen=True):
-    """What a claim or a beat says."""
+    """The content of a claim or a beat."""
 
     kind: str
     node: str  # who owns it, by the name that nodes call each other by
@@ -50,7 +50,7 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class Claim(NamedTuple):
-    """One that stands in the partition."""
+    """A claim in the partition."""
 
     offset: int
     pid: int
@@ -83,7 +83,7 @@ def word_of(batch: Batch) -> Word | None:
 
 
 class Claims:
-    """What a reader of the partition goes by, from its start on."""
+    """The claims of a partition, as a reader meets them from its start."""
 
     def __init__(self) -> None:
         self.owner: Claim | None = None  # the last that has claimed it

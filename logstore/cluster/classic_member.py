@@ -1,9 +1,9 @@
-"""A member of a group that assigns itself, where a cluster has no other: join, sync, heartbeats.
+"""A member of a group that assigns itself, for clusters without KIP-848: join, sync, heartbeats.
 
-One of the members leads: it is told what each has, and says what each should have (``assignor``).
-Members keep what they have while they join again, so a rebalance costs nothing that does not move;
-what is to move is given up first, and then whoever gave it up has all join again. The session is as
-short as the cluster allows.
+One member leads: it learns what each member holds, and decides what each should hold
+(``assignor``). Members keep their partitions while they join again, so a rebalance interrupts only
+partitions that move. A partition that moves is given up first; its old owner then makes all members
+join again. The session is as short as the cluster allows.
 """
 
 from collections.abc import Callable
@@ -42,20 +42,20 @@ ID_REQUIRED: Final = 79
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What a member has, as it says when it joins."""
+    """The partitions that a member says it holds when it joins."""
 
     partitions: list[int]
     generation: int  # in which it was told so
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """What a member should have, as the leader says."""
+    """The partitions that the leader assigns to a member."""
 
     partitions: list[int]
 
 
 class ClassicMember:
-    """One life of it. Used in one thread."""
+    """One membership, from join to leave. Used in one thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""All by which this process speaks to one cluster, in one thread."""
+"""The client of one cluster: everything with which this process talks to it, in one thread."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -23,7 +23,7 @@ LOOK_EVERY_S: Final = 0.5  # at who is silent
 
 
 class Around(brokers.Around, Protocol):
-    """What it has around it."""
+    """The surroundings: a clock, timers, sockets, the loop's turn and worker threads."""
 
     def soon(self, call: Callable[[], object]) -> object:
         """Have it called once, at the end of this turn; from any thread."""
@@ -33,7 +33,7 @@ class Around(brokers.Around, Protocol):
 
 
 class Client:
-    """Of one cluster."""
+    """The client of one cluster."""
 
     def __init__(
         self,

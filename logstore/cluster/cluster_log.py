@@ -1,12 +1,12 @@
-"""A partition of a cluster, as a log: the waist over brokers.
+"""A partition of a cluster as a log, to which others may append, too: the waist over brokers.
 
-It is shared: any process, and any Kafka client, may append. What this process appends goes through
-a ``PartitionWriter``; what anyone has appended comes from the fetcher, as it comes, and the last of
-it is kept here. What lies before that is fetched when somebody reads it.
+The partition is shared: any process and any Kafka client may append. Appends of this process go
+through a ``PartitionWriter``. The fetcher brings everyone's records as they arrive, and the latest
+are kept here. Older records are fetched when somebody reads them.
 
-Readers see what is of no open transaction (Kafka's last stable offset is both ``safe`` and
-``stable``), so ``safe`` may stand still while ``done`` goes on. Acknowledged means: by all replicas
-that are in sync, of which the topic says how many there are at the least.
+Readers see no records of open transactions (Kafka's last stable offset is both ``safe`` and
+``stable``), so ``safe`` may stand still while ``done`` advances. A record is acknowledged when all
+in-sync replicas have it; the topic's settings say how many these must be.
 """
 
 import threading
@@ -39,7 +39,7 @@ FRAME_SHARE: Final = 4  # records that are less of what they came in are copied 
 
 
 class ClusterLog:
-    """As Log. Made in the loop's thread."""
+    """A ``Log`` over one partition. Created in the loop's thread."""
 
     notes = None
 

@@ -1,7 +1,7 @@
-"""Where a cluster is, and how this process shows who it is there: out of the settings, checked.
+"""The checked settings of a connection to a cluster: its addresses, and how this process logs in.
 
-The password is in a file, or in the environment, and in no setting: settings are shown. Nothing
-here says it again.
+The password comes from a file or the environment, never from a setting, because settings are shown
+to users. Nothing here repeats it.
 """
 
 import re
@@ -29,7 +29,7 @@ WITH_LOGIN: Final = frozenset({"SASL_PLAINTEXT", "SASL_SSL"})
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Of one cluster."""
+    """The settings of one cluster."""
 
     bootstrap: Sequence[Address]
     credentials: Credentials | None

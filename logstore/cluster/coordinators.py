@@ -1,7 +1,7 @@
-"""Which broker coordinates a group, or a transactional id; and what is asked of a group's.
+"""Finds the broker that coordinates a group or a transactional id, and sends it requests.
 
-A coordinator is looked for when it is needed, and again when it does not answer, or says that it is
-none: whoever has asked is told, and asks again.
+A coordinator is looked up when it is needed, and again when it does not reply or says that it is
+not the coordinator. The caller is told of the failure, and asks again.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def find(
 
 
 class GroupCoordinator:
-    """Of one group. Used in one thread."""
+    """The coordinator of one group. Used in one thread."""
 
     def __init__(self, brokers: Brokers, group: str, use: Use) -> None:
         """``use``: of this group alone, as what is asked for it may wait for its members."""

@@ -1,6 +1,7 @@
-"""Whether a cluster is fit for nodes, before anybody relies on it: one line for each thing.
+"""Examines a cluster before anything relies on it: one line for each check.
 
-It makes one topic, of one partition, which holds nothing (``scratch.py``); nothing else is changed.
+It creates one topic of one partition without lasting content (``scratch.py``) and changes nothing
+else.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,7 +43,7 @@ Tell = Callable[[Callable[[Callable[[Any], None]], object]], Awaitable[Any]]
 
 
 class Finding(NamedTuple):
-    """``figures``: what was measured or counted, by name."""
+    """The result of one check. ``figures``: measured or counted values, by name."""
 
     name: str
     state: str  # OK, FINDING
@@ -51,7 +52,7 @@ class Finding(NamedTuple):
 
 
 class Examination:
-    """Of one cluster, once."""
+    """One examination of one cluster."""
 
     def __init__(
         self,
@@ -253,7 +254,7 @@ NEEDED: Final = frozenset({"reached", "versions"})  # without it nothing else ca
 
 
 class _Appending:
-    """To the scratch partition, one after another."""
+    """Appends to the scratch partition, one after another."""
 
     def __init__(self, scratch: Scratch, identity: Identity, told: Tell) -> None:
         self._scratch = scratch

@@ -1,17 +1,17 @@
-"""What the records of the topic of facts come to: vhosts, exchanges, queues, users and so on. Pure.
+"""The state that the topic of facts describes: vhosts, exchanges, queues, users and others. Pure.
 
-All nodes of a cluster read one compacted partition, and each comes to the same. A record's key is a
-letter and what the fact is known by (a number that no other fact of the cluster ever has; of users
-and rules, the key of their row), its value a head and the fact's row (``kept_queue_rows.py``,
-``kept_user_rows.py``); one without a value forgets the fact. The last record of a key is all that
-counts of it, so that compaction changes nothing.
+All nodes of a cluster read one compacted partition and reach the same state. A record's key is a
+letter and the fact's identifier: a number that no other fact of the cluster ever has, or, for users
+and rules, the key of their row. Its value is a head and the fact's row (``kept_queue_rows.py``,
+``kept_user_rows.py``); a record without a value deletes the fact. Only the last record of a key
+counts, so compaction changes nothing.
 
-Several nodes may make facts of one name. Of these the one whose first record stands before the
-others' counts, and the others are *second*; a later record of a fact says in its head where the
-first one stood. A fact that was forgotten never counts again: what a node still says of it that has
-not known that is a *stray*, and whoever reads one forgets it once more. What refers to a fact that
-does not count does not count either, until that does. A user, rule, permission or quota is its
-name, so of these the last record counts.
+Several nodes may create facts of the same name. The fact whose first record has the lowest offset
+is valid, and the others are *second*; each later record of a fact states the offset of its first
+one. A deleted fact never becomes valid again: a later record of it, from a node that had not read
+the deletion, is a *stray*, and every node that reads a stray deletes it again. A fact that refers
+to an invalid fact is invalid, too, until the other becomes valid. Users, rules, permissions and
+quotas are identified by name, so for these the last record counts.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -123,7 +123,7 @@ def headed(row: bytes, first: int) -> bytes:
 
 
 class _Said(NamedTuple):
-    """What the last record of a fact says."""
+    """The content of the last record of a fact."""
 
     fact: Kept
     first: int  # offset of its first record
@@ -136,7 +136,7 @@ class _Said(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What a batch has changed of what counts."""
+    """The changes of valid facts that a batch has made."""
 
     routing: KeptNews = KeptNews()
     access: AccessNews = AccessNews()
@@ -145,7 +145,7 @@ class Changes(NamedTuple):
 
 
 class Facts:
-    """Of one topic, as far as it was read."""
+    """The state of one topic, as far as it was read."""
 
     def __init__(self, where: str = TOPIC) -> None:
         """``where``: the partition, for people."""

@@ -1,7 +1,8 @@
-"""The topic of facts, read as it grows: this node's picture of what all nodes share.
+"""Reads the topic of facts as it grows: this node's copy of what all nodes share.
 
-What was read is told once, batch by batch. Whoever does not find a name asks for the topic to be
-read to its end first: another node may have made it a moment ago. Everything is in one thread.
+Each batch is reported once. A caller that does not find a name first requests that the topic be
+read to its end, because another node may have created the object a moment ago. Everything runs in
+one thread.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ Then = Callable[[LogstoreError | None], object]
 
 
 class FactsFollower:
-    """Of one partition."""
+    """Follows one partition."""
 
     def __init__(
         self,

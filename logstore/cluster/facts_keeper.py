@@ -1,15 +1,16 @@
-"""Changes of what all nodes share, by this node: kept once it has read its own records back.
+"""Changes that this node makes to shared facts: kept once it has read its own records back.
 
-One batch at a time is on its way, and what is changed meanwhile goes with the next one, so that a
-change is made with all known that stands before it. Read back, a batch shows what became of it:
+One batch at a time is in flight, and changes made meanwhile go into the next one, so that each
+change is made with knowledge of everything before it. When a batch is read back, its position
+decides the result of each change:
 
-    it counts                     kept
-    it is second of its name      kept where the first one says the same, and refused otherwise; a
-                                  policy then takes the place of the first one
-    what it refers to is gone     refused, unless that was second itself: it refers to the first
+    the fact is valid             kept
+    it is second of its name      kept if the first fact is equal, otherwise refused; a policy then
+                                  replaces the first one
+    it refers to a deleted fact   refused, unless that fact was second: then it refers to the first
 
-What does not count is forgotten by whoever has made it, and so is what refers to what is forgotten.
-Everything is in one thread.
+The node that made an invalid fact deletes it, and also its own facts that refer to a deleted one.
+Everything runs in one thread.
 """
 
 from collections import Counter, deque
@@ -66,7 +67,7 @@ Row = tuple[bytes, bytes | None]  # of a key: None forgets it
 
 
 class _Change:
-    """One that is not read back."""
+    """A change that was not read back yet."""
 
     __slots__ = (
         "counted", "done", "error", "forget", "keep", "keeping", "new", "of_users", "size", "tries",
@@ -94,7 +95,7 @@ class _Sent(NamedTuple):
 
 
 class FactsKeeper:
-    """Of one node."""
+    """The changes of one node."""
 
     def __init__(
         self,

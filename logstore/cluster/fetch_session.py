@@ -1,7 +1,7 @@
-"""What one node has been told of the partitions that are fetched from it, and what it is told next.
-Pure.
+"""A fetch session with one node: what it knows of the partitions, and what to send next. Pure.
 
-Only what is noted is compared: with thousands of partitions, an answer is about few of them.
+Only partitions that were noted as changed are compared: with thousands of partitions, a reply
+concerns few of them.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ _Whose = TypeVar("_Whose")
 
 
 class Told(NamedTuple, Generic[_Whose]):
-    """What a node knows of a partition, and for whom."""
+    """What a node knows of a partition, and for which follower."""
 
     position: int
     id: bytes
@@ -28,7 +28,7 @@ class Told(NamedTuple, Generic[_Whose]):
 
 
 class News(NamedTuple, Generic[_Whose]):
-    """What a request says."""
+    """The content of a request."""
 
     changed: Mapping[Place, Told[_Whose]]
     gone: Sequence[Place]
@@ -37,7 +37,7 @@ class News(NamedTuple, Generic[_Whose]):
 
 
 class FetchSession(Generic[_Whose]):
-    """With one node."""
+    """The session with one node."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.backoff = backoff

@@ -1,10 +1,10 @@
-"""What others append to partitions of a cluster, as it comes: one fetch to each node, which waits.
+"""Fetches new records of partitions from a cluster: one waiting fetch to each node.
 
-A node is told once which partitions are followed, and from where; then only what has changed goes
-over (fetch sessions, KIP-227). It answers as soon as any of them has news.
+A node is told once which partitions are followed, and from which offsets; later requests contain
+only changes (fetch sessions, KIP-227). It replies as soon as any of the partitions has new records.
 
-A partition is read from its leader, who may name a replica that is nearer (KIP-392), by the rack
-that it is told. That one is read from for a while, and as long as it answers.
+A partition is read from its leader, which may name a nearer replica according to the client's rack
+(KIP-392). That replica is then read from for a while, as long as it replies.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ PREFERRED_S: Final = 300.0  # then the leader is asked again whom to read from
 
 
 class Follower(Protocol):
-    """A partition, as whoever follows it is told."""
+    """Receives the records of a partition."""
 
     @property
     def place(self) -> Place: ...
@@ -58,7 +58,7 @@ class Follower(Protocol):
 
 
 class _Several:
-    """Those who follow one partition; as a Follower. Who is behind comes first."""
+    """The followers of one partition, as one ``Follower``. Followers that are behind come first."""
 
     def __init__(self, followers: Sequence[Follower]) -> None:
         self.followers = followers
@@ -92,14 +92,14 @@ def _each(follower: Follower | None) -> Sequence[Follower]:
 
 
 class _Preferred(NamedTuple):
-    """The node that a partition is read from."""
+    """The replica that a partition is read from."""
 
     node: int
     until: float
 
 
 class Fetcher:
-    """Of one process and cluster. Used in one thread."""
+    """The fetches of one process from one cluster. Used in one thread."""
 
     def __init__(
         self,

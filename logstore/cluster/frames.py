@@ -1,7 +1,7 @@
-"""Frames out of what a socket brings, without copying large ones: a size, and so many bytes.
+"""Splits received bytes into frames (a size, then that many bytes) without copying large ones.
 
-What is read goes into one buffer that all connections share, and whole frames are taken out of it;
-one that is not whole yet gets a buffer of its own, and the rest of it is read into that.
+Bytes are read into one buffer that all connections share, and whole frames are taken out of it. An
+incomplete frame gets a buffer of its own, into which the rest is read.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,9 @@ _SIZE: Final = Struct(">i")
 
 
 class Frames:
-    """Of one connection; ``shared``: the buffer, whose contents nobody needs between two calls."""
+    """The frames of one connection. ``shared``: the buffer, whose content is not needed between two
+    calls.
+    """
 
     def __init__(
         self, shared: memoryview, bytes_max: Callable[[], int] = lambda: BYTES_MAX

@@ -1,6 +1,6 @@
-"""Files that settings name, read and checked: a secret of one line, authorities, certificates.
+"""Files that settings name, read and checked: secrets of one line, authorities, certificates.
 
-No error has what is in them.
+No error message contains a file's content.
 """
 
 import ssl

@@ -1,9 +1,9 @@
-"""A member of a group whose coordinator assigns (KIP-848): heartbeats, and what they bring.
+"""A group member whose coordinator assigns partitions (KIP-848): heartbeats and their replies.
 
-The member says what it has, and is told what it should have; it is told of more only after whoever
-has it says that it has it no more. A heartbeat that fails is said again, whole; nothing is given up
-for that. A coordinator that does not know the member any more has it join anew, and what it then
-says counts.
+The member reports the partitions that it holds, and is told which it should hold. A partition is
+assigned to it only after the previous owner has reported giving it up. A failed heartbeat is sent
+again with its full content, and no partition is given up because of it. If the coordinator no
+longer knows the member, the member joins again and follows the new assignment.
 """
 
 import base64
@@ -37,7 +37,7 @@ NO_ASSIGNOR: Final = 112
 
 
 class GroupMember:
-    """One life of it. Used in one thread."""
+    """One membership, from join to leave. Used in one thread."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What a member of a group asks its coordinator, one thing after another, and when the next is due.
+"""The requests of a group member to its coordinator, one after another, and when the next is due.
 
-The same for a member that is assigned (``group_member.py``) and for one of those that assign
-themselves (``classic_member.py``): they say what is asked next, and what an answer means.
+Common to members with an assigning coordinator (``group_member.py``) and members that assign
+themselves (``classic_member.py``): these decide the next request and interpret each reply.
 """
 
 from collections.abc import Callable, Set
@@ -26,7 +26,7 @@ OTHER_PROTOCOL: Final = frozenset({23, 35, 69})  # of the group, or of the whole
 
 
 class Told(Protocol):
-    """Whoever has a member is told by it, and asked."""
+    """The owner of a member, which is told of its assignment and asked for its state."""
 
     @property
     def held(self) -> frozenset[int]:
@@ -49,7 +49,7 @@ class Told(Protocol):
 
 
 class Steps:
-    """Of one life of a member. Used in one thread."""
+    """The requests of one membership. Used in one thread."""
 
     def __init__(
         self,

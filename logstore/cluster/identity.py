@@ -1,11 +1,11 @@
-"""Who appends to a partition, as its leader knows it: a producer's id, epoch and next number.
+"""The identity of an appending process: producer id, epoch and next sequence number.
 
-A leader keeps the last five batches of each producer, so with no more than five under way a batch
-that is sent twice stands there once, and what comes out of its order is refused (KIP-98).
+A leader remembers the last five batches of each producer. So with at most five in flight, a batch
+that is sent twice is stored once, and a batch out of order is refused (KIP-98).
 
-With a name (a transactional id, of batches that are of no transaction) whoever asks for it next is
-given the epoch above, and what was given before is refused from the first batch of that one on: a
-fence. Nothing but the name needs to be agreed upon.
+With a name (a transactional id, used for batches outside of transactions), the next process that
+requests the name gets the next epoch, and its first batch makes the leader refuse all earlier
+epochs: a fence. The processes need to agree on nothing but the name.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Then = Callable[["Identity | LogstoreError"], None]
 
 
 class Identity:
-    """One producer, of one partition."""
+    """One producer of one partition."""
 
     __slots__ = ("epoch", "pid", "sequence")
 
@@ -44,7 +44,7 @@ class Identity:
 
 
 class Identities:
-    """Asks the cluster for them. Used in one thread."""
+    """Requests identities from the cluster. Used in one thread."""
 
     def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers

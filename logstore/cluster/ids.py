@@ -1,8 +1,9 @@
-"""Numbers of facts that no two nodes give: of blocks that begin with a producer id of the cluster.
+"""Numbers of facts, unique among all nodes: blocks that begin with a producer id of the cluster.
 
-The cluster gives each producer id once, and this process asks for one where others would ask for a
-producer. Some blocks are asked for ahead, since a fact is made at once. What each virtual host has
-from its beginning is made by several nodes, and is one: its number is worked out of the host's.
+The cluster gives each producer id only once, and this process requests ids only for their
+uniqueness. A few blocks are requested ahead, because a new fact needs its number immediately. The
+objects that each virtual host has from the start may be created by several nodes and must be the
+same, so their numbers are computed from the number of the host.
 """
 
 from collections import deque
@@ -26,7 +27,7 @@ assert (WITHIN | _HOST_MOST << PLACE_BITS) < 1 << 62
 
 
 class Ids:
-    """As Numbers. Used in one thread."""
+    """The ``Numbers`` of a cluster. Used in one thread."""
 
     def __init__(
         self,

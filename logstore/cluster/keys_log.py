@@ -1,8 +1,8 @@
 """A partition that this process owns, as the log of a database of keys.
 
-What stands in it is read when it is taken over, and made a database of by whoever asks for the log.
-Records of no use any more are deleted up to a beat and no further (``claims.py``): a database is
-appended once more as a whole behind one, now and then (``broker/keys/rewriting.py``).
+Its records are read at the takeover, and the model that opens the log builds the database from
+them. Obsolete records are deleted only up to a beat (``claims.py``): from time to time, the whole
+database is appended again after a beat (``broker/keys/rewriting.py``).
 """
 
 import logging
@@ -25,7 +25,7 @@ log: Final = logging.getLogger("logstore.cluster")
 
 
 class Gathered:
-    """A ``State`` of a takeover: the batches that count, as they stand."""
+    """The ``State`` of a takeover that keeps all valid batches, as stored."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -38,7 +38,7 @@ class Gathered:
 
 
 class KeysLog(TakenLog):
-    """As Log; a ``Beating``, too. In the loop's thread."""
+    """A ``Log`` and a ``Beating``. Used in the loop's thread."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""The requests that are sent to brokers: how each travels, in the versions that are spoken here.
+"""The kinds of requests to brokers: how each is encoded, and the versions supported here.
 
-The version of a request is the highest that both sides know, and in which it can be said.
+A request uses the highest version that both sides support and that can express it.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ Read = Callable[[int, memoryview, int], Any]  # version, frame, where the body b
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One of them."""
+    """One kind of request."""
 
     key: int
     name: str  # of its module in ``kafka/messages``; Kafka's own name in snake case

@@ -1,12 +1,13 @@
-"""One connection to a broker, without its socket: requests in their order, and who is answered.
+"""One connection to a broker, without its socket: matches replies with requests, in order.
 
-It begins with which versions the broker speaks, and logs in where that is asked; requests that come
-earlier wait for that. A broker works on one request of a connection at a time, so what waits long
-(a fetch) has a connection of its own.
+A link first asks which versions the broker supports, and logs in if that is required; requests wait
+until then. A broker processes one request of a connection at a time, so long waits (a fetch) have a
+connection of their own.
 
-Whoever has asked is told once: the answer, or why there is none. A link that was lost sends nothing
-any more; whether what it had sent was done nobody knows. How long an answer may take is counted
-from when the one before it was there: behind what waits long nothing is overdue.
+Each caller is called back once, with the reply or with the reason why there is none. A lost link
+sends nothing more, and it is unknown whether its unanswered requests were executed. The time limit
+of a reply counts from the arrival of the previous reply, so that a request after a slow one is not
+overdue.
 """
 
 from collections import deque
@@ -50,7 +51,7 @@ class _Sent(NamedTuple):
 
 
 class Link:
-    """Of one connection, a ``Spoken``. Used in one thread."""
+    """One connection, as a ``Spoken``. Used in one thread."""
 
     frame_bytes_max = frames.BYTES_MAX
 

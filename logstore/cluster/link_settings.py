@@ -1,4 +1,4 @@
-"""How nodes know each other, and whether their links have TLS: out of the settings, checked."""
+"""Checked settings of links between nodes: how nodes recognize each other, and whether with TLS."""
 
 import hmac
 import ssl
@@ -16,7 +16,7 @@ SECRET_BYTES_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """Of the links that this node makes, and of those to it."""
+    """The settings of links that this node makes or accepts."""
 
     secret: str = field(repr=False)  # that all nodes have; "": anybody is a node
     tls: ssl.SSLContext | None  # of links that this node makes; None: there is no TLS in any

@@ -1,4 +1,4 @@
-"""How this process logs in at brokers: the client's side of PLAIN and SCRAM (RFC 4616, 5802)."""
+"""Logs in at brokers: the client's side of PLAIN and SCRAM (RFC 4616, 5802)."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ Conversation = Generator[bytes, bytes, None]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A name and a password, and by which mechanism they are said."""
+    """A name, a password, and the mechanism to use."""
 
     mechanism: str
     user: str

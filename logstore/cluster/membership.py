@@ -1,13 +1,13 @@
-"""Which partitions of a topic this node should own, as the group of all nodes says.
+"""Which partitions of a topic this node should own, according to the group of all nodes.
 
-It says who should, and no more: what keeps two nodes from appending at one time is the fence
-(``takeover.py``). So nothing is given up because a coordinator does not answer, only because it
-says so; and what is to go to another node is the group's to give once this one has given it up.
+The group only assigns; the fence keeps two nodes from appending at the same time (``takeover.py``).
+So this node gives up a partition only when the coordinator says so, never because it does not
+reply; and the group assigns it to another node only after this node has given it up.
 
-A node that is gone is to be found out within seconds, so the group gets a short session. Where the
-cluster refuses that, or knows no groups that assign (KIP-848), the members assign themselves, whose
-sessions are their own to choose. Nodes of one group that begin in different ways come together: a
-group knows one way, and refuses the other.
+A dead node must be detected within seconds, so the group gets a short session timeout. If the
+cluster refuses that, or does not support assigning coordinators (KIP-848), the members assign
+themselves, and choose their own session timeout. Nodes of one group that start with different
+protocols end up with the same one, because a group uses one protocol and refuses the other.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -36,14 +36,14 @@ FOR_NOW: Final = frozenset({7, 13, 14, 15, 41})  # what is said of a change that
 
 
 class Protocol(Enum):
-    """Who assigns."""
+    """Who assigns the partitions: the coordinator or the members."""
 
     GROUP = "group"  # the coordinator (KIP-848)
     CLASSIC = "classic"  # the members
 
 
 class Membership:
-    """Of one node. Used in one thread."""
+    """The membership of one node. Used in one thread."""
 
     def __init__(
         self,

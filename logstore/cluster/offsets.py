@@ -1,6 +1,6 @@
-"""Where a partition begins and ends, and by time; and where it is to begin from now on: once each.
+"""Requests about offsets: where a partition starts and ends, the offset for a time, a new start.
 
-A leader that is gone, or says that it is none, is asked for again, until the time is over.
+If the leader is lost, or says that it does not lead, it is looked up again until the time limit.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Then = Callable[[Any], None]  # gets what was asked for, or a LogstoreError
 
 
 class Offsets:
-    """Of one cluster. Used in one thread."""
+    """Requests about the offsets of one cluster. Used in one thread."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
-"""The topics that the nodes keep for themselves in a cluster, and how they are to be kept. Pure.
+"""The topics that nodes keep for themselves in a cluster, and their required settings. Pure.
 
-They hold what was acknowledged to clients. So each record stands on three brokers and is
-acknowledged by two, and no broker that lacks records leads: one may die at any time.
+These topics hold data that was acknowledged to clients. So each record is stored on three brokers
+and acknowledged by two, and no broker without all records becomes the leader: one broker may die at
+any time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ IN_SYNC: Final = 2  # that acknowledge, at the least
 
 
 class OwnTopic(NamedTuple):
-    """One of them; ``settings``: what it is to have besides, such as its cleanup.policy."""
+    """One such topic; ``settings``: its further settings, such as cleanup.policy."""
 
     name: str
     partitions: int

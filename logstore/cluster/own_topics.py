@@ -1,4 +1,4 @@
-"""The nodes' own topics in a cluster: made where they are not there, and looked at."""
+"""Creates the nodes' own topics in a cluster if they do not exist, and checks their settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ _AllTold = Mapping[str, Sequence[Told] | LogstoreError]
 
 
 class OwnTopics:
-    """Of one cluster. Used in the loop's thread."""
+    """The nodes' own topics in one cluster. Used in the loop's thread."""
 
     def __init__(self, client: Client, wanted: Sequence[OwnTopic]) -> None:
         self._client = client

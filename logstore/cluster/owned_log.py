@@ -1,8 +1,8 @@
-"""A partition of a cluster, as the log of one who owns it: appends of its own, reading with others.
+"""A partition of a cluster as the log of its owner: own appends, shared reading.
 
-Whoever owns a partition is fenced by who appends (``identity.py``), so each ownership has marks and
-failures of its own, and what was appended under one is never taken for what another has. What is
-read is the same for all: one fetch brings it.
+The identity of an append fences earlier owners (``identity.py``), so each ownership has its own
+marks and failures, and appends of one are never confused with those of another. Reading is the same
+for all: one fetch serves all readers.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from logstore.records.batch import Batch
 
 
 class OwnedLog:
-    """As Log. Made in the loop's thread."""
+    """A ``Log`` of one ownership. Created in the loop's thread."""
 
     notes = None
 

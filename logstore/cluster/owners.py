@@ -1,8 +1,8 @@
-"""Who owns each partition of a topic, as all nodes know it: by the claims among its records.
+"""The owner of each partition of a topic, as known from the claims among its records.
 
-All records are followed, from the start on: what stands is short, as owners delete what is of no
-use any more. A partition that can't be read, or has what is no claim, is read again after a while;
-its owner is not known until then.
+All records are read from the start; they are few, because owners delete obsolete ones. A partition
+that cannot be read, or that has an invalid claim, is read again after a while; until then its owner
+is unknown.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Then = Callable[[Claim | LogstoreError | None], None]
 
 
 class _Followed:
-    """One partition."""
+    """One partition that is followed."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class _Followed:
 
 
 class Owners:
-    """Of all partitions of one topic. Used in one thread."""
+    """The owners of all partitions of one topic. Used in one thread."""
 
     def __init__(
         self, client: Client, wait_for: WaitFor, topic: str, changed: Callable[[int], object]

@@ -1,4 +1,4 @@
-"""The partitions that this node owns: taken over when the group says so, and given up likewise.
+"""The partitions that this node owns: taken over and given up as the group assigns them.
 
 ::
 
@@ -10,10 +10,10 @@
          '----- lost ------|------------ ending <-----' |
                            '------------- lost ---------'
 
-Several are taken over at one time, not all. What was lost is claimed again only after a while, and
-after the group has said again that this node should: one that is cut off from the group keeps what
-it has, but takes nothing from whoever has it by now. A partition that is given up is the group's to
-give once all that was appended is done, or that takes too long.
+Several partitions are taken over at the same time, not all. A lost partition is claimed again only
+after a while, and only if the group has assigned it to this node again: a node that is cut off from
+the group keeps what it owns, but takes nothing from a newer owner. A partition that is given up is
+released to the group when all appends are done, or have taken too long.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ AGAIN_MAX_S: Final = 5.0
 
 
 class Place(Enum):
-    """Where a partition is on its way."""
+    """The state of a partition."""
 
     FREE = auto()
     WAITING = auto()
@@ -50,7 +50,7 @@ class Place(Enum):
 
 
 class Event(Enum):
-    """What moves it."""
+    """What changes the state of a partition."""
 
     WANTED = auto()
     UNWANTED = auto()
@@ -74,7 +74,7 @@ _BEFORE: Final = frozenset({Place.WAITING, Place.TAKING})
 
 
 class _Partition:
-    """One; as takeover.Around, too."""
+    """One partition, and the surroundings of its takeover (``takeover.Around``)."""
 
     def __init__(self, its: "Ownership", number: int) -> None:
         self.number = number
@@ -202,7 +202,7 @@ class Group(Protocol):
 
 
 class Ownership:
-    """Of one node, and one topic. Used in one thread."""
+    """The partitions of one topic that one node owns. Used in one thread."""
 
     def __init__(
         self,

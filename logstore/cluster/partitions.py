@@ -1,7 +1,7 @@
-"""The logs of a topic's partitions in a cluster: each opened at its first use.
+"""The logs of a topic's partitions in a cluster, each opened at its first use.
 
-To open one asks the cluster where it begins and ends. A log that has failed is let go, and the next
-use opens another one.
+Opening a log asks the cluster for its start and end. A log that has failed is released, and the
+next use opens a new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ DELETED: Final = "its topic was deleted"
 
 
 class Partitions(Sequence[ClusterLog]):
-    """Of one topic. Logs are opened in the loop's thread; looked up in any."""
+    """The logs of one topic. Opened in the loop's thread; looked up from any thread."""
 
     def __init__(
         self,

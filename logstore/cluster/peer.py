@@ -1,7 +1,7 @@
-"""One other node that this one asks: a link to it as long as it is wanted, made anew with backoff.
+"""A link to one other node, kept as long as it is needed, and made again with backoff.
 
-Whoever speaks over the link (``told``) is told each time that it is open, and each time that it is
-lost. A node that can't be reached is told of once for each reason.
+The user of the link (``told``) is notified each time the link opens or is lost. A node that cannot
+be reached is logged once for each reason.
 """
 
 import logging
@@ -23,7 +23,7 @@ log: Final = logging.getLogger("logstore.cluster")
 
 
 class Around(Protocol):
-    """What it has around it; as ``brokers.Around``, for any that is spoken to."""
+    """The surroundings of any kind of link, as ``brokers.Around`` is for brokers."""
 
     def now(self) -> float: ...
     def call_at(self, at: float, call: Callable[[], object]) -> Alarm: ...
@@ -31,14 +31,14 @@ class Around(Protocol):
 
 
 class Identity(NamedTuple):
-    """Who this node is to others."""
+    """Who this node is to other nodes."""
 
     node: bytes
     secret: bytes  # that all nodes have
 
 
 class Peer:
-    """Used in one thread."""
+    """One other node. Used in one thread."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Peer:
 
 
 class _Between:
-    """``Told`` of one link: the peer hears of its beginning and its end, too."""
+    """The ``Told`` of one link, through which the peer, too, learns of its opening and loss."""
 
     def __init__(self, peer: Peer, told: Told) -> None:
         self._peer = peer

@@ -1,8 +1,8 @@
-"""Which nodes of a cluster say that they are there, and where others reach their links.
+"""Which nodes of a cluster announce themselves, and the addresses of their links.
 
-Each says it when it begins, when it hears of one that it did not know, and now and then; one that
-has not said it for a while is not there any more. Who owns something is known by its claims, too;
-this is for the others.
+A node announces itself when it starts, when it hears of a new node, and periodically; a node
+without an announcement for a while counts as gone. Nodes that own something are also known by their
+claims; announcements make the others known.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def is_said(content: bytes) -> bool:
 
 
 class Presence:
-    """As one node knows it. In one thread."""
+    """The nodes that one node knows. Used in one thread."""
 
     def __init__(
         self,

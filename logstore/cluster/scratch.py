@@ -1,4 +1,4 @@
-"""A partition of a cluster that holds nothing: what is relied on is tried there first."""
+"""A partition of a cluster without lasting content, for tests of what nodes rely on."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,7 +21,7 @@ Told = Callable[[Any], None]
 
 
 class Scratch:
-    """``self_check.Around`` of one who tries. Used in the loop's thread."""
+    """The ``self_check.Around`` of one test. Used in the loop's thread."""
 
     def __init__(self, client: Client, name: str, now_ms: Callable[[], int]) -> None:
         """``name``: what he appends as; nobody else uses it."""

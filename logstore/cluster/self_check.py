@@ -1,13 +1,13 @@
-"""Whether a cluster keeps out who owned a partition before: tried before anything relies on it.
+"""Tests whether a cluster refuses the previous owner of a partition, before anything relies on it.
 
-On a partition of its own, under a name that nobody else uses::
+The test uses a partition of its own, and a name that nothing else uses::
 
-    one claims; another claims; what the first appends is refused
-    the second says a beat, and what stands before that is deleted
-    what the first appends is still refused, and what the second appends is taken
+    one producer claims; another claims; an append of the first is refused
+    the second appends a beat, and everything before the beat is deleted
+    an append of the first is still refused, and an append of the second is accepted
 
-Engines that speak Kafka's protocol know producers each in their own way, so that is asked of the
-cluster, and not believed. What only shows after a restart of its brokers is not tried here.
+Brokers with Kafka's protocol implement producers in different ways, so the test asks the cluster
+instead of trusting it. Behaviour that shows only after a restart of the brokers is not tested.
 """
 
 from collections.abc import Callable, Generator
@@ -28,7 +28,7 @@ Steps = Generator[Step, Any, Any]
 
 
 class Appends(Protocol):
-    """As a PartitionWriter."""
+    """Appends as a ``PartitionWriter`` does."""
 
     failure: LogstoreError | None
 
@@ -39,7 +39,7 @@ class Appends(Protocol):
 
 
 class Around(Protocol):
-    """What it has around it."""
+    """The surroundings of the test."""
 
     def named(self, then: Then) -> object:
         """The next identity of the check's own name."""
@@ -61,7 +61,7 @@ class Around(Protocol):
 
 
 class _Producer:
-    """One that appends to the partition: as an owner does, or one that does not know its end."""
+    """One producer of the partition: an owner, or one that does not know that it was replaced."""
 
     def __init__(self, around: Around, identity: Identity) -> None:
         self.identity = identity
@@ -91,7 +91,7 @@ class _Producer:
 
 
 class SelfCheck:
-    """Of one cluster, once. ``then`` gets None, or why its fence can't be relied on."""
+    """One test of one cluster. ``then`` receives None, or why its fence cannot be relied on."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The settings of topics that are used, as brokers tell them: asked for, and looked at again."""
+"""The settings of used topics as brokers state them: requested at first use, and refreshed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ TOPICS_MAX: Final = 50  # of one request
 
 
 class SettingsSeen:
-    """Of one cluster's topics. Used in one thread, but for ``told``."""
+    """The settings of one cluster's topics. Used in one thread, except ``told``."""
 
     def __init__(
         self, admin: Admin, around: Around, changed: Callable[[str, Sequence[Told], bool], object]

@@ -1,7 +1,7 @@
-"""What the models keep what all nodes share with: exchanges and queues, and users.
+"""Keepers of shared facts (exchanges and queues, users) for the models of a node.
 
-As what a data directory has for them (``storage/committer.py``). What waits for its time is in no
-index of a cluster: who has a message scheduled is refused.
+They take the place of a data directory's keepers (``storage/committer.py``). A cluster has no index
+of delayed messages, so scheduling a message is refused.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from logstore.kept_users import Kept as KeptOfAccess
 
 
 class NoIndex:
-    """``ScheduleIndex`` without anything."""
+    """An empty ``ScheduleIndex``."""
 
     def logs(self) -> Sequence[bytes]:
         """As ScheduleIndex.logs."""
@@ -32,7 +32,7 @@ class NoIndex:
 
 
 class NoSchedules:
-    """``ScheduleKeeper`` where nothing can be scheduled."""
+    """A ``ScheduleKeeper`` that refuses schedules."""
 
     def __init__(self) -> None:
         self.index = NoIndex()
@@ -53,7 +53,7 @@ class NoSchedules:
 
 
 class SharedQueues:
-    """``QueueKeeper`` over the topic of facts."""
+    """The ``QueueKeeper`` over the topic of facts."""
 
     def __init__(self, keeper: FactsKeeper, numbers: Numbers) -> None:
         self.schedules = NoSchedules()
@@ -74,7 +74,7 @@ class SharedQueues:
 
 
 class SharedUsers:
-    """``UserKeeper`` over the topic of facts."""
+    """The ``UserKeeper`` over the topic of facts."""
 
     def __init__(self, keeper: FactsKeeper) -> None:
         self._keeper = keeper

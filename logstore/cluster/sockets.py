@@ -1,6 +1,6 @@
-"""Links over sockets: what there is to send goes once a turn, what comes is taken as it comes.
+"""Sockets of links: output is sent once a turn, input is read as it arrives.
 
-A peer that does not read is not written to: what there is to send stays with the link.
+If a peer does not read, nothing more is written; the output stays with the link.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ CONNECT_S: Final = 10.0
 
 
 class Sockets:
-    """Makes connections; of one loop, whose links share one buffer."""
+    """Makes connections in one loop; their links share one buffer."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What is spoken over one connection that this process has made: to a broker, to another node."""
+"""The protocol of a connection that this process has made, to a broker or to another node."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from logstore.kafka.wire import Buffer
 
 
 class Spoken(Protocol):
-    """It knows no socket; whoever connects has given it what to call when it has to send."""
+    """One connection's protocol. Knows no socket: it calls a given function when it has output."""
 
     @property
     def failure(self) -> LogstoreError | None:

@@ -1,11 +1,12 @@
-"""Whether this node may still give out what a partition is about, that it owns: was it heard of?
+"""Whether this node may still deliver from its partitions: only after recent group contact.
 
-The fence keeps two nodes from appending, and a node keeps what it owns though heartbeats fail. But
-one that was frozen, or is cut off, would give out once more what the next owner has given out, and
-what was settled there. So a node of which the group may have heard nothing for its session asks
-first: it says a beat, which is refused where another has claimed the partition.
+The fence keeps two nodes from appending, and a node keeps its partitions although heartbeats fail.
+But a node that was frozen or is cut off would deliver messages that the next owner has already
+delivered, or that were settled there. So a node without contact to the group for the session
+timeout checks first: it appends a beat, which is refused if another node has claimed the partition.
 
-Nothing is asked while heartbeats are answered. The clock here goes on while the process is stopped.
+No check is made while heartbeats are answered. The clock used here advances while the process is
+stopped.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ ASKED_S: Final = 1.0  # so long a beat holds; what is given out then is under wa
 
 
 class Group(Protocol):
-    """What is known of the node's part in the group."""
+    """What is known about the node's contact with the group."""
 
     @property
     def heard_at(self) -> float:
@@ -32,7 +33,7 @@ class Group(Protocol):
 
 
 class Standing:
-    """Of one takeover that owns its partition. Used in one thread."""
+    """The right to deliver, for one takeover that owns its partition. Used in one thread."""
 
     def __init__(
         self,

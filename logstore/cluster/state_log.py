@@ -1,9 +1,9 @@
-"""A partition that this process alone appends to, as a log, with what is kept beside it.
+"""A partition that this process alone appends to, as a log with notes.
 
-Beside a log on disk its notes lie in a file; here they are records of it: now and then the whole
-state is appended behind a beat (a *snapshot*, in as many records as it takes), and what stands
-below the beat is deleted. Who takes the partition over reads it from its start: the last whole
-snapshot, and what follows.
+The notes of a log on disk are in a file beside it; here they are records of the log itself. From
+time to time the whole state is appended after a beat (a *snapshot*, of one or more records), and
+everything below the beat is deleted. A node that takes over the partition reads it from its start:
+the last complete snapshot, and the records after it.
 """
 
 import logging
@@ -33,7 +33,7 @@ log: Final = logging.getLogger("logstore.cluster")
 
 
 class Replayed:
-    """What the records below a claim come to: a ``State`` of a takeover."""
+    """The ``State`` of a takeover: the result of the records below a claim."""
 
     def __init__(self, make: Callable[[], Notes]) -> None:
         """``make`` makes notes that know of nothing."""
@@ -81,7 +81,7 @@ class Replayed:
 
 
 class _Saving:
-    """A snapshot that is on its way."""
+    """A snapshot that is being appended."""
 
     __slots__ = ("beat", "mark", "parts", "said", "taken_at")
 
@@ -94,7 +94,7 @@ class _Saving:
 
 
 class StateLog(TakenLog):
-    """As Log, over a takeover that has come to own its partition. In the loop's thread."""
+    """A ``Log`` over a takeover that owns its partition. Used in the loop's thread."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Whole batches of a partition that are here: a stretch of it without gaps, in memory. Pure.
+"""The latest batches of a partition in memory, without gaps. Pure.
 
-What is fetched behind it is added; of more bytes than it may have the first go. Beside the batches
-it knows which transactions were aborted, as far as they touch the stretch: a broker names the first
-offsets, and the markers stand among the batches.
+Newly fetched batches are added at the end; beyond a limit of bytes, the oldest are dropped. It also
+knows the aborted transactions among these batches: a broker names their first offsets, and their
+markers are among the batches.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -21,7 +21,7 @@ _base_offset = attrgetter("base_offset")
 
 
 class Tail:
-    """Of one partition."""
+    """The latest batches of one partition."""
 
     def __init__(self, bytes_max: int, at: int = 0) -> None:
         self.start = self.end = at  # of what is here

@@ -8,7 +8,7 @@ from logstore.records.batch import Batch
 
 
 class TakenLog:
-    """As Log. In the loop's thread."""
+    """A ``Log`` over one takeover. Used in the loop's thread."""
 
     notes: Notes | None = None
 

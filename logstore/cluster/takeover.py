@@ -1,21 +1,21 @@
-"""A partition that this process takes over: from its name's next epoch to the state that it serves.
+"""The takeover of a partition by this process: from a new epoch of its name to the served state.
 
 ::
 
-    naming      the next epoch of the partition's name is asked for
-    looking     who has claimed it last, of what stands now
-    fencing     that was another producer, whose epochs the name does not go on with: it is refused
-                once its next epoch stands, which is said for it
-    claiming    a claim is on its way; whoever owned it before is refused once it stands
-    reading     what stands below the claim is read
-    owned       it is served; this process alone appends
-    ending      nothing is appended any more; what was is waited for
-    lost        somebody else has claimed it, or it could not be read: what was appended and is not
-                done is not to be told of as done
+    naming      requests the next epoch of the partition's name
+    looking     looks for the last claim among the present records
+    fencing     the last claim is of another producer id, so the new epoch does not fence it:
+                appends a fence with the next epoch of that id
+    claiming    appends a claim; once it is stored, the previous owner is refused
+    reading     reads the records below the claim
+    owned       serves the partition; this process alone appends
+    ending      appends nothing more, and waits for its unfinished appends
+    lost        another node has claimed the partition, or it could not be read: appends that are
+                not done must not be reported as done
 
-Each step is told by the cluster; what is lost stays lost, and who still should own the partition
-begins anew. A leader that has forgotten the producer may have taken another one's batches, too, so
-that is a loss as well.
+Replies of the cluster drive each step. A lost takeover stays lost; a node that should still own the
+partition begins a new takeover. A leader that has forgotten the producer may have accepted another
+producer's batches, so this counts as a loss, too.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ READ_BYTES: Final = 1 << 18  # in one turn
 
 
 class Stage(Enum):
-    """Where it is."""
+    """The step that a takeover has reached."""
 
     NAMING = auto()
     LOOKING = auto()
@@ -46,14 +46,14 @@ class Stage(Enum):
 
 
 class State(Protocol):
-    """What is made of the partition's records."""
+    """What is built from the partition's records."""
 
     def apply(self, batch: Batch) -> None:
         """The next one that counts. Raises LogstoreError."""
 
 
 class Around(Protocol):
-    """What a takeover has around it."""
+    """The surroundings of a takeover."""
 
     def named(self, then: Then) -> None:
         """The next identity of the partition's name."""
@@ -78,7 +78,7 @@ class Around(Protocol):
 
 
 class Takeover:
-    """Of one partition. Used in one thread."""
+    """The takeover of one partition. Used in one thread."""
 
     def __init__(self, around: Around, node: str, address: str, state: State) -> None:
         """``node``, ``address``: of this process, as others know it."""

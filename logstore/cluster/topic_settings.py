@@ -1,4 +1,4 @@
-"""Settings of a cluster's topics, as brokers tell them, in this program's words. Pure."""
+"""Translates settings of a cluster's topics, as brokers state them, into this program's. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -42,7 +42,7 @@ SOURCES: Final = {
 
 
 class Told(NamedTuple):
-    """A setting as a broker tells it."""
+    """A setting as a broker states it."""
 
     name: str
     text: str

@@ -1,7 +1,7 @@
-"""What is known of a cluster: its nodes, its topics, and which node leads each partition. Pure.
+"""What is known about a cluster: its nodes, its topics, and the leader of each partition. Pure.
 
-Nodes are asked in turn, and one may know less than another: what a partition's leader epoch says is
-older than what is known is not believed (KIP-320), unless the topic is another one by its id.
+Nodes are asked in turn, and one may know less than another: information with an older leader epoch
+than the known one is ignored (KIP-320), unless the topic has another id.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ class TopicSeen(NamedTuple):
 
 
 class View:
-    """Of one cluster."""
+    """What is known about one cluster."""
 
     def __init__(self) -> None:
         self.cluster_id = ""

@@ -1,4 +1,4 @@
-"""How another thread waits for what is begun in the loop's, and for what a log has to say."""
+"""Lets another thread wait for work that begins in the loop's thread, and for news of a log."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WaitFor = Callable[[Callable[[Callable[[Any], None]], None]], Any]
 
 
 class Waiters:
-    """``WaitFor`` of one loop, in whose thread it is made."""
+    """The ``WaitFor`` of one loop, in whose thread it is created."""
 
     def __init__(self, call_soon: Callable[[Callable[[], object]], object]) -> None:
         """``call_soon`` has something called in the loop's thread, from any."""
@@ -71,7 +71,7 @@ class Waiters:
 
 
 class Appended(Protocol):
-    """What is waited for of a log."""
+    """What a thread waits for in a log."""
 
     @property
     def done(self) -> int:

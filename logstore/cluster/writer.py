@@ -1,11 +1,12 @@
-"""What this process appends to partitions of a cluster: in its order, each batch once.
+"""Appends to partitions of a cluster: in order, and each batch once.
 
-A batch waits for its partition's leader, is sent with those of other partitions that the same node
-leads, and is done when that node says so (acks=all). At most five of a partition are under way.
-What was sent and is not answered, or is refused for now, is sent again, the same bytes with the
-same numbers, in order, for as long as it takes: the leader knows what it has. So nothing is ever
-sent as new that may be there already, and ``done`` stands still meanwhile. Where another node leads
-by now, the one before is not waited for: it may be frozen, or cut off.
+A batch waits for its partition's leader, is sent together with batches of other partitions of the
+same node, and is done when that node acknowledges it (acks=all). At most five batches of a
+partition are in flight. A batch without a reply, or with a temporary refusal, is sent again until
+it succeeds: the same bytes with the same sequence numbers, in order, so that the leader recognizes
+what it already has. So a batch that may already be stored is never sent as a new one, and ``done``
+does not advance meanwhile. If another node becomes the leader, the reply of the previous one is not
+awaited: it may be frozen or cut off.
 """
 
 from bisect import bisect_right
@@ -88,7 +89,7 @@ class Unacknowledged(NamedTuple):
 
 
 class PartitionWriter:
-    """Of one partition. ``news`` is called when ``done`` has moved, or it has failed."""
+    """The writer of one partition. ``news`` is called when ``done`` has moved, or on failure."""
 
     def __init__(
         self, writer: "Writer", topic: str, partition: int, identify: Identify, news: News
@@ -268,7 +269,7 @@ class PartitionWriter:
 
 
 class Writer:
-    """Of one process and cluster. Used in one thread."""
+    """The appends of one process to one cluster. Used in one thread."""
 
     def __init__(
         self,
