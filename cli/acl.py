@@ -242,7 +242,8 @@ def check(
             "--from-host",
             metavar="ADDRESS",
             rich_help_panel=INPUT,
-            help="The client's address; without this option rules about addresses do not count.",
+            help="The client's address; without this option, rules about addresses are not"
+            " considered.",
         ),
     ] = "",
     data: Data = HERE,

@@ -164,7 +164,7 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "schedule": (_schedule, "List and cancel delayed messages."),
     "keys": (_keys, "List, show and delete keys of Redis clients."),
     "session": (_session, "List, show and end sessions of MQTT clients."),
-    "policy": (_policy, "Set limits of queues by their names."),
+    "policy": (_policy, "Set limits for queues whose names match."),
     "definitions": (_definitions, "Export and import RabbitMQ definitions."),
     "user": (_user, "Add, list, change and delete users."),
     "tls": (_tls, "Make certificates for trying out TLS."),
@@ -175,14 +175,14 @@ GROUPS: Final[dict[str, tuple[Load, str | None]]] = {
     "retention": (_retention, None),
     "compact": (_compact, None),
     "recompress": (_recompress, None),
-    "cluster": (_cluster, "Check whether a Kafka cluster suits nodes."),
+    "cluster": (_cluster, "Check whether nodes can use a Kafka cluster."),
     "config": (_config, "Show settings and where they come from."),
 }
 
 app = typer.Typer(
     name="logstore",
     cls=with_groups(GROUPS),
-    help="A durable commit log: topics on disk, read as often as you like.",
+    help="A durable commit log on disk: topics, channels and queues.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -210,7 +210,7 @@ def root(
     config_file: ConfigFile = None,
     data: Data = HERE,
 ) -> None:
-    """A durable commit log: topics on disk, read as often as you like."""
+    """A durable commit log on disk: topics, channels and queues."""
 
 
 app.command(cls=Client)(produce)

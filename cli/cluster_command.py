@@ -34,7 +34,7 @@ def cluster(data: Data = HERE) -> None:
 
 @app.command(cls=Command)
 def check(cluster: Servers = None, json_: Json = False, data: Data = HERE) -> None:
-    """Check whether a cluster can hold queues.
+    """Check whether a cluster can store queues.
 
     Checks versions, the fence that keeps former owners of queues out, settings of topics, sessions,
     and the time of an append. Creates one small topic and changes nothing else. Login and TLS come

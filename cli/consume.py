@@ -79,7 +79,7 @@ def consume(
         typer.Option(
             "--share",
             metavar="GROUP",
-            help="Read as a member of this share group and accept each record once printed. --from"
+            help="Read as a member of this share group and accept each printed record. --from"
             " (earliest or latest) and --isolation are saved in the group.",
         ),
     ] = None,
@@ -128,7 +128,7 @@ def consume(
         typer.Option(
             "--on-out-of-range",
             metavar="stop|earliest|latest",
-            help="The way to treat a partition whose log no longer has the group's offset: stop,"
+            help="The action for a partition whose log no longer has the group's offset: stop,"
             " or continue at the first record or after the last record.",
         ),
     ] = OnOutOfRange.STOP,

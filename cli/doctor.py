@@ -22,7 +22,7 @@ Measure = Annotated[
     typer.Option(
         "--measure",
         rich_help_panel=COMMON,
-        help="Measure the time of a sync by writing a little beside the store.",
+        help="Measure the duration of a sync by writing a small file beside the store.",
     ),
 ]
 

@@ -39,7 +39,8 @@ def group(bootstrap: Bootstrap = None, data: At = HERE) -> None:
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List consumer groups, members and lag.
 
-    A topic that is damaged or cannot be read does not hide other groups, and ends in exit code 1.
+    If a topic is damaged or cannot be read, other groups are still listed, and the command exits
+    with 1.
 
     $ logstore group list
     """
@@ -73,7 +74,7 @@ def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> 
 def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """Show a group's offsets, lag and members.
 
-    Other topics are shown even if one is damaged. Exits with 1 in that case.
+    If a topic is damaged, the other topics are still shown, and the command exits with 1.
 
     $ logstore group describe billing
     """

@@ -80,7 +80,7 @@ def _group(name: "Name", does: str, run_does: str) -> typer.Typer:
 
 retention = _group(
     "retention",
-    "Delete records past their time or size.",
+    "Delete records beyond the retention limits.",
     "Delete expired segments now.\n\nThe settings retention.ms, retention.bytes and"
     " retention.groups decide which segments are expired.\n\n"
     "$ logstore retention run --dry-run",

@@ -443,7 +443,7 @@ OnDamageOption = Annotated[
     typer.Option(
         "--on-damage",
         metavar="stop|skip",
-        help="The way to treat a batch that cannot be read: stop reading its partition and exit"
+        help="The action for a batch that cannot be read: stop reading its partition and exit"
         " with 1, or name the batch on standard error and continue with the next batch.",
     ),
 ]

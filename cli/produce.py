@@ -66,14 +66,14 @@ def produce(
     ] = None,
     header: Annotated[list[str] | None, header_option("record")] = None,
     header_field: HeaderField = None,
-    key: Annotated[str | None, typer.Option("--key", help="One key for every record.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The key for every record.")] = None,
     tombstone: Annotated[
         bool,
         typer.Option(
             "--tombstone",
             rich_help_panel=INPUT,
-            help="Append one record without a value instead of reading input; compaction then"
-            " removes the key of --key.",
+            help="Append one record with the key of --key and without a value, instead of reading"
+            " input; compaction then removes that key.",
         ),
     ] = False,
     partition: Annotated[
@@ -90,7 +90,8 @@ def produce(
         Compression | None,
         typer.Option(
             "--compression",
-            help="The compression codec of batches; the topic's own codec, if set, wins.",
+            help="The compression codec of batches; the topic's own codec, if set, takes"
+            " precedence.",
         ),
     ] = None,
     on_error: Annotated[
@@ -98,7 +99,7 @@ def produce(
         typer.Option(
             "--on-error",
             metavar="stop|skip|dead-letter",
-            help="The way to treat a line that is not a record: stop (the default), skip and"
+            help="The action for a line that is not a record: stop (the default), skip and"
             " count the line, or append the line to the topic of --dead-letter. Reading"
             " continues at the next line, even within a CSV row of several lines.",
         ),

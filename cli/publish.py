@@ -36,7 +36,7 @@ def publish(
     ] = None,
     format_: Annotated[InputFormat, input_format("body")] = InputFormat.AUTO,
     key: Annotated[
-        str | None, typer.Option("--key", help="One routing key for every message.")
+        str | None, typer.Option("--key", help="The routing key for every message.")
     ] = None,
     key_field: Annotated[str | None, field("--key-field", "the routing key")] = None,
     value_field: Annotated[
@@ -59,7 +59,7 @@ def publish(
         typer.Option(
             "--on-error",
             metavar="stop|skip",
-            help="The way to treat a line that is not a message: stop, or skip and count the line.",
+            help="The action for a line that is not a message: stop, or skip and count the line.",
         ),
     ] = "stop",
     progress: Progress = None,

@@ -109,7 +109,7 @@ def browse(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Print a queue's messages, also settled ones.
+    """Print a queue's messages, even settled ones.
 
     No message is taken. A message is ready, out (delivered to a consumer and not acknowledged) or
     settled; messages are shown in the order in which consumers would receive them. Settled messages
@@ -211,7 +211,7 @@ def replay(
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
-    """Publish messages of a queue's past again.
+    """Publish past messages of a queue again.
 
     The messages stay in the queue; copies are published as new messages, in their original order.
     Exits with 0 only after every copy is on disk at the destination.

@@ -65,13 +65,13 @@ def replay(
             "--into",
             metavar="TOPIC",
             help="Append the records to this topic; a missing topic is created with the settings"
-            " of the first one.",
+            " of the replayed topic.",
         ),
     ] = None,
     into_data: Annotated[
         Path | None,
         typer.Option(
-            "--into-data", metavar="DIR", help="The data directory of the topic of --into."
+            "--into-data", metavar="DIR", help="The data directory that has the topic of --into."
         ),
     ] = None,
     max_: Annotated[
@@ -90,7 +90,8 @@ def replay(
         Timestamps,
         typer.Option(
             "--timestamps",
-            help="The timestamps in the topic of --into: original, or the time of the append.",
+            help="The timestamps in the topic of --into: keep the original ones, or restamp records"
+            " with the time of the append.",
         ),
     ] = Timestamps.KEEP,
     format_: Format = "raw",
@@ -99,10 +100,10 @@ def replay(
     bootstrap: Bootstrap = None,
     data: At = HERE,
 ) -> None:
-    """Read a topic's past again, in order of time.
+    """Read a topic again, in time order.
 
     Partitions are merged by timestamp. Within a partition, records keep the order of their offsets,
-    even if their timestamps do not rise.
+    even if their timestamps are out of order.
 
     $ logstore replay flights --from 2013-01-05 --to 2013-01-06
     $ logstore replay flights --into flights-again --speed 3600

@@ -58,7 +58,7 @@ LogFormat = Annotated[
     typer.Option(
         "--log-format",
         metavar="text|json",
-        help="The form of the log: text for people, or one JSON object a line; defaults to the"
+        help="The form of the log: text for people, or one JSON object per line; defaults to the"
         " setting log.format (text).",
     ),
 ]
@@ -130,11 +130,11 @@ def serve(
     log_level: LogLevel = None,
     data: Data = HERE,
 ) -> None:
-    """Serve clients, and a page for browsers.
+    """Serve clients and a web page.
 
     Accepts clients of Kafka, Redis, RabbitMQ, MQTT and STOMP. Runs until Ctrl-C or SIGTERM; SIGHUP
-    reloads the TLS certificate. An address that other machines can reach needs users: see `logstore
-    user --help`.
+    reloads the TLS certificate. To listen on an address that other machines can reach, add users
+    first: see `logstore user --help`.
 
     $ logstore serve --host 0.0.0.0 --resp-port -1
     $ logstore serve --log-format json --log-level amqp=info

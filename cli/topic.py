@@ -59,7 +59,7 @@ def create(
 def list_(json_: Json = False, bootstrap: Bootstrap = None, data: At = HERE) -> None:
     """List all topics and their sizes.
 
-    Other topics are listed even if one is damaged. Exits with 1 in that case.
+    If a topic is damaged, the other topics are still listed, and the command exits with 1.
 
     $ logstore topic list
     """

@@ -615,7 +615,7 @@ class StoreSettings:
         " reaches the address may do everything; has no effect if there are users",
     )
     log_format: str = _setting(
-        "text", "form of a server's log: text for people, or one JSON object a line",
+        "text", "form of a server's log: text for people, or one JSON object per line",
         words=("text", "json"),
     )  # fmt: skip
     log_level: str = _setting(

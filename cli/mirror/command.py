@@ -90,7 +90,7 @@ def mirror(
         typer.Option(
             "--compression",
             help="The compression codec of batches that the mirror makes; the topic's own codec,"
-            " if set, wins.",
+            " if set, takes precedence.",
         ),
     ] = Compression.ZSTD,
     on_damage: OnDamageOption = "stop",

@@ -54,7 +54,7 @@ def shovel(
         typer.Option(
             "--key",
             metavar="KEY",
-            help="One routing key for every message, with --to-exchange; defaults to each"
+            help="The routing key for every message, with --to-exchange; defaults to each"
             " message's own key.",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def shovel(
             "--prefetch",
             min=1,
             max=65_535,
-            help="The number of messages that may be under way at once.",
+            help="The number of messages that may be in transit at once.",
         ),
     ] = PREFETCH,
     limit: Annotated[
@@ -108,7 +108,7 @@ def shovel(
     Each side is a URI (amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://) or the data directory of
     a running `logstore serve`. Bodies, properties and headers do not change. A message is
     acknowledged at the source after the target has confirmed it: if this command is killed, no
-    message is lost, but messages under way may be on both sides.
+    message is lost, but messages in transit may be on both sides.
 
     $ logstore shovel --from amqp://guest:guest@rabbit/shop --to logstore-data --queue orders
     $ logstore shovel --from logstore-data --to node-1 --all
