@@ -1,1 +1,1 @@
-"""What clients speak, without sockets, clocks or disks: bytes in, bytes out."""
+"""The protocols that clients speak, without sockets, clocks or disks: bytes in, bytes out."""

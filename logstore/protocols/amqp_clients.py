@@ -1,6 +1,6 @@
-"""The clients of the queues, as others may know of them: connections, and their channels.
+"""The clients of the queues as other parts see them: connections and their channels.
 
-Those of the RabbitMQ door and of STOMP's: RabbitMQ's tools list both.
+It includes clients of the RabbitMQ door and of the STOMP door, because RabbitMQ's tools list both.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Client(NamedTuple):
-    """One connection that has been let in."""
+    """One connection that has logged in."""
 
     name: str  # as RabbitMQ names them: both ends
     user: str  # as it calls itself
@@ -63,7 +63,7 @@ class Connected(Protocol):
 
 
 class AmqpClients:
-    """All of them, from the moment at which their door is open."""
+    """All connections, from the moment at which their door is open."""
 
     def __init__(self) -> None:
         self._there: list[Callable[[], Iterable[Connected]]] = []

@@ -1,6 +1,6 @@
-"""The sessions of those who come before a door's code is there: it takes 0.1 s to import.
+"""Sessions of clients that connect before a door's code is imported, which takes 0.1 s.
 
-A worker imports it, for the first who comes; others are served meanwhile.
+A worker imports the code for the first client; clients of other doors are served meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ WAITING_BYTES: Final = 512  # that one of these takes by itself
 
 
 class Code:
-    """What sessions are made with, once it is there."""
+    """What creates sessions, once the code is imported."""
 
     def __init__(self, work: Work, load: Callable[[], object], made: Callable[[Link], Any]) -> None:
         """``load`` imports it, in a worker; ``made`` is a session, then."""
@@ -46,7 +46,7 @@ class Code:
 
 
 class FirstSession:
-    """A ``Session`` that takes nothing before it can be a real one, and is that from then on."""
+    """A ``Session`` that takes no input until the code is imported; then it is a real one."""
 
     def __init__(self, code: Code, link: Link) -> None:
         self._code = code

@@ -1,4 +1,4 @@
-"""What any door may have of the process that it is in."""
+"""What each door may use of the serving process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class QueuesOf(Protocol):
-    """The queues of a node: opened when somebody asks for them first."""
+    """The queues of a node, opened at their first use."""
 
     def open(self) -> "Queues":
         """At once, however long that takes. Raises SchemaTooNew, CorruptStore, StorageFull."""
@@ -51,7 +51,7 @@ class QueuesOf(Protocol):
 
 
 class KeysOf(Protocol):
-    """The keys of a node: opened when a client comes, or there are some from before."""
+    """The keys of a node, opened for the first client, or at the start if keys exist."""
 
     def open(self) -> "Keys":
         """At once; what is on disk is read meanwhile."""
@@ -62,7 +62,7 @@ class KeysOf(Protocol):
 
 
 class NoKeys:
-    """``KeysOf`` of a process that has none."""
+    """A ``KeysOf`` for a process without keys."""
 
     opened = None
 
@@ -72,7 +72,7 @@ class NoKeys:
 
 
 class MqttOf(Protocol):
-    """MQTT's model of a node: opened when its first client comes."""
+    """MQTT's model of a node, opened for its first client."""
 
     @property
     def opened(self) -> "Mqtt | None":
@@ -83,7 +83,7 @@ class MqttOf(Protocol):
 
 
 class NoMqtt:
-    """``MqttOf`` of a process without a server."""
+    """An ``MqttOf`` for a process without a server."""
 
     opened = None
 
@@ -93,7 +93,7 @@ class NoMqtt:
 
 
 class TransactionsOf(Protocol):
-    """The transactions of a node: read when somebody asks, or there are some from before."""
+    """The transactions of a node, read at their first use, or at the start if some exist."""
 
     def coordinator(self) -> "TransactionCoordinator":
         """Raises CoordinatorLoading until all is read, which it begins; what that has raised."""
@@ -110,7 +110,7 @@ class TransactionsOf(Protocol):
 
 
 class NoTransactions:
-    """``TransactionsOf`` of a process that has none."""
+    """A ``TransactionsOf`` for a process without transactions."""
 
     opened = None
 
@@ -128,7 +128,7 @@ class NoTransactions:
 
 
 class SharesOf(Protocol):
-    """The share partitions of a node: the journal is read when somebody asks for them first."""
+    """The share partitions of a node; the journal is read at their first use."""
 
     @property
     def opened(self) -> "Shares | None":
@@ -139,7 +139,7 @@ class SharesOf(Protocol):
 
 
 class NoShares:
-    """``SharesOf`` of a process that has none."""
+    """A ``SharesOf`` for a process without share partitions."""
 
     opened = None
 
@@ -163,13 +163,13 @@ def forget_shares(
 
 
 class Alarm(Protocol):
-    """A call that is due."""
+    """A scheduled call."""
 
     def cancel(self) -> None: ...
 
 
 class Timer(Protocol):
-    """The sessions' clock: it stands still while nobody can be heard."""
+    """The sessions' clock: it stands still while no peer can be heard."""
 
     def now(self) -> float:
         """Seconds; it only goes forward."""
@@ -196,7 +196,7 @@ def no_file(_: Mapping[str, str]) -> list[str]:
 
 
 class Connection(Protocol):
-    """One that has come in by some door."""
+    """One connection through any door."""
 
     @property
     def id(self) -> int:
@@ -231,7 +231,7 @@ class Connection(Protocol):
 
 
 class Connections(Protocol):
-    """Those of all doors."""
+    """The connections of all doors."""
 
     def connections(self) -> Sequence[Connection]:
         """In the order in which they came."""
@@ -244,7 +244,7 @@ class Connections(Protocol):
 
 
 class NoConnections:
-    """``Connections`` of a process without a server."""
+    """A ``Connections`` for a process without a server."""
 
     def connections(self) -> Sequence[Connection]:
         """As Connections.connections."""
@@ -261,7 +261,7 @@ class NoConnections:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Models, settings, time and workers; who we are. Everything is for the sessions' thread."""
+    """Models, settings, clock, workers, and facts about the process. For the sessions' thread."""
 
     topics: Topics
     queues_of: QueuesOf

@@ -1,8 +1,9 @@
-"""The rights that each method needs, in RabbitMQ's order: one table, beside that of its handlers.
+"""The rights that each AMQP method needs, in RabbitMQ's order: a table beside that of the handlers.
 
-They are asked for before anything is looked up, so that who has none is not told what there is. A
-method that a handler refuses whoever asks (``amq.*`` declared, the default exchange deleted) asks
-for nothing before that where RabbitMQ does not. Publishing asks by the run (``publish.py``).
+Rights are checked before anything is looked up, so that a user without rights does not learn which
+objects exist. If a handler refuses a method from any user (declaring ``amq.*``, deleting the
+default exchange), rights are checked before the refusal only where RabbitMQ does so. Publishing
+checks rights once for each run of messages (``publish.py``).
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The class ``basic`` but for what goes with every message: consumers, fetching, prefetch."""
+"""The class ``basic`` except publishing and settling: consumers, fetching, prefetch."""
 
 from secrets import token_urlsafe
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a channel sees of its connection, and a message that is being received."""
+"""A connection as its channels see it, and the state of a message that is being received."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,7 +13,7 @@ from logstore.records.encode import Pieces
 
 
 class Publishing(NamedTuple):
-    """What a Publish says."""
+    """The fields of a Basic.Publish."""
 
     exchange: bytes
     key: bytes
@@ -22,7 +22,7 @@ class Publishing(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The message before, as its frames began: the next one mostly is the same but for its body."""
+    """The frames of the previous message up to its body, which the next one mostly repeats."""
 
     prefix: bytes  # its frames up to the body
     size: int  # of the body

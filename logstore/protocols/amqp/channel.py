@@ -1,7 +1,7 @@
 """One AMQP channel: a conversation within a connection, in strict order.
 
-While an answer waits for something to become durable, what comes after it on the channel waits,
-too; other channels go on. A channel that has failed takes nothing but the answer to its Close.
+While a reply waits for something to become durable, later methods on the channel wait, too; other
+channels continue. A failed channel ignores everything except the reply to its Close.
 """
 
 from collections import deque
@@ -66,7 +66,7 @@ class _Content:
 
 
 class AmqpChannel:
-    """One of a connection's. To the queues it is a ``Channel``."""
+    """One channel of a connection. To the queues, it is a ``Channel``."""
 
     __slots__ = (
         "_cancels", "_content", "_first_queue", "_held_by", "_kept_back", "_parked", "_taking",

@@ -1,7 +1,7 @@
-"""Publisher confirms of one channel: what was published, in order, and what may be said of it.
+"""Publisher confirms of one channel: published messages in order, and what may be confirmed.
 
-A run of messages is confirmed when all that it waits for is safe, and never before an earlier run.
-One Ack speaks for as many as it can, and for none that is not safe or was refused.
+A run of messages is confirmed when everything that it waits for is safe, and never before an
+earlier run. One Ack covers as many messages as possible, but none that is not safe or was refused.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ class _Run(NamedTuple):
 
 
 class Confirms:
-    """Sequence numbers begin at 1 with Confirm.Select."""
+    """The confirms of one channel. Sequence numbers begin at 1 with Confirm.Select."""
 
     __slots__ = ("_counts", "_frames", "_next", "_number", "_runs", "_said")
 

@@ -1,4 +1,4 @@
-"""What a client says of itself when it logs in: by PLAIN (RFC 4616), AMQPLAIN, EXTERNAL. Pure."""
+"""The credentials that a client sends by PLAIN (RFC 4616), AMQPLAIN or EXTERNAL. Pure."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ AMQPLAIN: Final = "AMQPLAIN"
 
 
 class Credentials(NamedTuple):
-    """A name and a password, as they were sent. Never shown: see ``__repr__``."""
+    """A name and a password as sent. Never shown: see ``__repr__``."""
 
     name: bytes
     password: bytes
@@ -22,7 +22,7 @@ class Credentials(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """How a client logs in, and with what."""
+    """The mechanism that a client uses to log in, and its credentials."""
 
     mechanism: str
     credentials: Credentials | None  # None: there are none, or none that can be read

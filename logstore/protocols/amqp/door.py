@@ -26,7 +26,7 @@ TOKEN_BYTES: Final = 16  # nobody guesses it: whoever knows it may send that cli
 
 
 class Session(Connected, Protocol):
-    """What the door sees of a session."""
+    """A session as the door sees it."""
 
     def tell_blocked(self) -> None: ...
     def users_changed(self) -> None:
@@ -37,7 +37,7 @@ class Session(Connected, Protocol):
 
 
 class Replied(Protocol):
-    """What the door sees of a channel that waits for replies."""
+    """A channel that waits for replies, as the door sees it."""
 
     def take_reply(self, message: "Message") -> bool:
         """Send it to the client; whether that can be done."""
@@ -45,7 +45,7 @@ class Replied(Protocol):
 
 @dataclass(slots=True)
 class AmqpDoor:
-    """Queues, what is said of us, who is there."""
+    """The queues, the facts about this server, and the connected sessions."""
 
     queues_of: QueuesOf
     version: str  # of RabbitMQ, whose ways these are

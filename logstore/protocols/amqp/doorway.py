@@ -1,4 +1,4 @@
-"""The RabbitMQ door, opened."""
+"""Opens the RabbitMQ door."""
 
 import math
 from typing import Final

@@ -1,4 +1,4 @@
-"""The class ``exchange``: declared, deleted, bound to each other."""
+"""The class ``exchange``: declare, delete, bind and unbind."""
 
 from logstore.access.audit import EXCHANGE
 from logstore.amqp import methods

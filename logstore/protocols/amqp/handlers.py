@@ -1,4 +1,4 @@
-"""What a client may ask of a channel, each with what carries it out."""
+"""The table of methods that a client may call on a channel, with their handlers."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,8 +1,8 @@
-"""How a connection begins (AMQP 0-9-1, 2.2.4): who the client is, and what both keep to.
+"""The start of a connection (AMQP 0-9-1, 2.2.4): the client's identity and the agreed limits.
 
-A state machine over methods: it knows no bytes. The client sends the protocol's header, and then
-answers Start, Tune and Open's OpenOk in turn. Whether it is who it says it is, and whether there is
-such a virtual host, the caller finds out: the handshake waits meanwhile.
+A state machine over methods; it knows no bytes. The client sends the protocol's header, then
+StartOk, TuneOk and Open in turn. The caller checks the client's identity and the virtual host,
+while the handshake waits.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ CAPABILITIES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the server says of itself."""
+    """What the server tells clients about itself."""
 
     version: str  # of RabbitMQ, whose ways these are: clients choose theirs by it
     platform: str
@@ -66,7 +66,7 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Handshake:
-    """Of one connection, from its protocol header on."""
+    """The handshake of one connection, from its protocol header on."""
 
     about: About
     external: bool = False  # a certificate may say who the client is: it talks TLS

@@ -1,4 +1,4 @@
-"""Whether a method names what this node does not know, and another node may have made just now."""
+"""Whether a method names an unknown object that another node may have just created."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final

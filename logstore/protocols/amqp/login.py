@@ -1,4 +1,4 @@
-"""Whether a client is who it says it is, by the mechanism that it has chosen."""
+"""Checks a client's identity by the mechanism that it has chosen."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The classes ``confirm`` and ``tx``: what a publisher is told of what becomes of its messages."""
+"""The classes ``confirm`` and ``tx``: publisher confirms and transactions."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What an AMQP connection is at: which frames are due, and what becomes of others."""
+"""The phases of an AMQP connection: which frames are expected, and what happens to others."""
 
 from enum import Enum, auto
 from typing import Final

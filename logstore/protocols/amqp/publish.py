@@ -1,8 +1,8 @@
-"""Basic.Publish: messages on their way from a channel to the queues.
+"""Basic.Publish: takes messages from a channel to the queues.
 
-What one read brings is gathered in its channel's run, and given to the queues together. A message
-that arrives whole is taken in one step, and where its frames are those of the last message but for
-the body, which they mostly are, they are not even looked at: 0.3 us instead of 1.
+The messages of one read are gathered in the channel's run and given to the queues together. A
+message that arrives whole is parsed in one step; if its frames equal those of the previous message
+except for the body, as is usual, they are not parsed at all: 0.3 us instead of 1.
 """
 
 from collections.abc import Callable, Sequence

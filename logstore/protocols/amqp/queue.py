@@ -1,4 +1,4 @@
-"""The class ``queue``: declared, bound, purged, deleted."""
+"""The class ``queue``: declare, bind, unbind, purge and delete."""
 
 from functools import partial
 

@@ -1,7 +1,7 @@
-"""What is read of an AMQP connection: the protocol's header, then frames, each for whom it is.
+"""Reads an AMQP connection: the protocol's header, then frames, and dispatches each frame.
 
-Those that publish and settle are taken many at once. What the connection's own methods do, and how
-it ends, is the session's (``session.py``).
+Consecutive frames that publish or settle are handled together. The connection's own methods, and
+its end, are handled in ``session.py``.
 """
 
 from struct import Struct

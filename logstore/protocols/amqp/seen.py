@@ -1,4 +1,4 @@
-"""A connection and its channels as others are told of them."""
+"""A connection and its channels as other parts of the server see them."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from logstore.protocols.rabbit_login import Admitted
 
 
 class Seen(Carrier, Protocol):
-    """The connection."""
+    """One connection, as ``amqp_clients`` lists it."""
 
     phase: Phase
     handshake: Handshake

@@ -1,12 +1,12 @@
 """One AMQP connection: frames in, frames out.
 
-Its frames are taken apart in ``reading.py``. Those of channel 0 are the connection's own; the
-others are a channel's (``channel.py``), which takes them in their order. What comes in one read and
-publishes is given to the queues together.
+Frames are parsed in ``reading.py``. Frames of channel 0 belong to the connection; all others belong
+to a channel (``channel.py``), which handles them in order. All messages of one read are given to
+the queues together.
 
-When the connection is to end with an error its reason is sent in a Close, and what the client says
-is thrown away until it has answered: to close a socket with unread bytes would destroy the Close on
-its way.
+If the connection ends with an error, the reason is sent in a Close, and the client's further input
+is discarded until it replies: closing a socket with unread bytes would destroy the Close in
+transit.
 """
 
 import math
@@ -75,7 +75,7 @@ SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 
 
 class _Due(NamedTuple):
-    """A refusal that is held back: who guesses passwords is to be slow."""
+    """A refusal that is delayed, to slow down attempts to guess passwords."""
 
     at: float
     refusal: Refusal
@@ -83,7 +83,7 @@ class _Due(NamedTuple):
 
 
 class AmqpSession:
-    """A ``Session``."""
+    """One AMQP connection, as a ``Session``."""
 
     def __init__(self, door: AmqpDoor, link: Link) -> None:
         self.wants = 0

@@ -1,4 +1,4 @@
-"""Basic.Ack, Nack and Reject: what becomes of delivered messages."""
+"""Basic.Ack, Nack and Reject: settles delivered messages."""
 
 from collections.abc import Iterator, Sequence
 from struct import Struct

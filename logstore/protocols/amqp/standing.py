@@ -1,4 +1,4 @@
-"""Who a connection's client is: found out as it logs in, asked again when users or rules change."""
+"""The user of a connection: identified at login, checked again when users or rules change."""
 
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from logstore.protocols.rabbit_permits import Ask
 
 
 class Asked(Carrier, Protocol):
-    """The connection that is asked who it is."""
+    """The connection whose user is identified."""
 
     phase: Phase
     handshake: Handshake

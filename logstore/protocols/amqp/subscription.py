@@ -1,8 +1,8 @@
-"""Messages on their way to a client: a consumer's deliveries, fetched and returned ones, as frames.
+"""Writes messages to a client as frames: a consumer's deliveries, fetched and returned messages.
 
-A delivery is three frames, of which nothing differs from the one before but the tag and the body
-where exchange, key, properties and size are the same: what lies between is remembered, so that one
-is put together in 0.5 us.
+A delivery is three frames. If exchange, key, properties and size equal those of the previous
+delivery, only the tag and the body differ; the rest is remembered, so that a delivery is built in
+0.5 us.
 """
 
 from collections.abc import Sequence

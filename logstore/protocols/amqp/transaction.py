@@ -23,7 +23,7 @@ class Settlement(NamedTuple):
 
 
 class Transaction:
-    """What has not been committed. What it acknowledges is still the channel's."""
+    """The uncommitted part. Messages that it acknowledges still belong to the channel."""
 
     def __init__(self) -> None:
         self.run: list[Outgoing] = []

@@ -1,1 +1,1 @@
-"""The HTTP door: the page, our own API, RabbitMQ's, and metrics; a row of rights for each route."""
+"""The HTTP door: the page, logstore's own API, RabbitMQ's API, and metrics."""

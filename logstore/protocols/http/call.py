@@ -1,4 +1,4 @@
-"""One request, as its handler sees it, and the answer to it. In the sessions' thread."""
+"""One request as its handler sees it, and the reply to it. Used in the sessions' thread."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,14 +37,14 @@ _T = TypeVar("_T")
 
 
 class Page(NamedTuple):
-    """Which part of a list is asked for."""
+    """The requested page of a list."""
 
     number: int  # from 1
     size: int
 
 
 class Answers(Protocol):
-    """Where the answer goes: the connection."""
+    """Where replies are sent: the connection."""
 
     def whole(self, status: int, body: bytes, kind: str, headers: Headers) -> None: ...
     def flow(self, flow: Flow, headers: Headers) -> None:
@@ -65,7 +65,7 @@ class Answers(Protocol):
 
 
 class Call:
-    """A ``Reply``, and what it is one to."""
+    """A request and its ``Reply``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Definitions, taken and given, for both APIs: what takes long is a worker's, or done in slices."""
+"""Exports and imports definitions for both APIs; long work is done by a worker or in slices."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar

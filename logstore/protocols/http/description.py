@@ -1,4 +1,4 @@
-"""The route that describes all routes: an OpenAPI document, made once, by a worker."""
+"""The route that describes all routes: an OpenAPI document, built once by a worker."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What all HTTP sessions of a node share: what its routes look at."""
+"""What all HTTP sessions of a node share: the models that routes read."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ from logstore.slices import Slices
 
 
 class Connected(Protocol):
-    """What the door sees of a session."""
+    """A session as the door sees it."""
 
     def users_changed(self) -> None:
         """As rounds.Told.users_changed."""
@@ -70,7 +70,7 @@ class Connected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpDoor:
-    """Models, and facts about the process."""
+    """The models, and facts about the process."""
 
     queues_of: QueuesOf
     facts: Callable[[], Mapping[str, object]]  # of the process: version, number, doors

@@ -1,4 +1,4 @@
-"""The HTTP door, opened."""
+"""Opens the HTTP door."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,4 +1,4 @@
-"""What is looked up or done for an answer in another thread, since it may wait for the disk."""
+"""Runs lookups and actions for a reply in another thread, because they may wait for the disk."""
 
 from collections.abc import Callable
 from functools import partial

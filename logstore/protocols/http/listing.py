@@ -1,7 +1,7 @@
-"""Lists, filtered, sorted and paged here, by the query: ``filter``, ``regex``, ``sort``, ``page``.
+"""Filters, sorts and pages lists by the query parameters ``filter``, ``regex``, ``sort``, ``page``.
 
-Rows are whatever a model has at hand; only those of the page are shown. Sorting tens of thousands
-of them is done in slices, so that nobody waits for it.
+Rows are objects of the models; only those of the requested page are converted. Tens of thousands of
+rows are sorted in slices, so that no other client waits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class Columns(NamedTuple, Generic[_T]):
-    """How rows of a kind are found and ordered."""
+    """How rows of one kind are filtered and sorted."""
 
     name: Callable[[_T], str]  # what a filter looks at
     by: Mapping[str, Callable[[_T], Any]]  # what they can be sorted by; numbers or texts
@@ -33,7 +33,7 @@ class Columns(NamedTuple, Generic[_T]):
 
 
 class Listed(NamedTuple, Generic[_T]):
-    """The rows of a page, and how many there are in all."""
+    """The rows of a page, and the total number of rows."""
 
     rows: Sequence[_T]
     total: int

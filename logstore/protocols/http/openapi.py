@@ -1,4 +1,4 @@
-"""The table of routes as an OpenAPI document (3.1), for tools and people. Pure."""
+"""The table of routes as an OpenAPI document (3.1). Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Routes that look at queues: these are opened for the first who asks."""
+"""Routes that use queues: the queues are opened at the first request."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The page, sent to browsers: a file of it that one has is not sent again."""
+"""Sends the page's files to browsers; a file that the browser already has is not sent again."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Lists, a page at a time: what is not shown costs next to nothing."""
+"""Lists, a page at a time: rows outside of the page cost next to nothing."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""Whether whoever asks may do what a route does."""
+"""Whether the caller may use a route."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -35,7 +35,7 @@ LOG_IN: Final = "log in with a name and a password"
 
 
 class Permits(Rights):
-    """The rights of one who asks by HTTP: whoever has a tag for it sees the facts of everything."""
+    """The rights of one caller over HTTP; some tags let a user see facts about everything."""
 
     __slots__ = ("_users",)
 

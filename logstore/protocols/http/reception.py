@@ -1,7 +1,8 @@
-"""A request from its head to its handler: where it goes, who sends it, whether he may do that.
+"""A request from its head to its handler: its route, its sender, and the sender's rights.
 
-All of this is known before its body is taken, so that a stranger has the process hold no more than
-a head. Where it is decided later than that, users and rules may have changed: it is asked again.
+All of this is decided before the body is received, so that for a stranger the process holds no more
+than a head. If the body arrives later, users and rules may have changed, so the rights are checked
+again.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -24,7 +25,7 @@ from logstore.protocols.session import Link
 
 
 class Admitted(NamedTuple):
-    """A request that may be carried out."""
+    """A request that may be executed."""
 
     found: Found[Handler]
     permits: Permits
@@ -41,7 +42,7 @@ class Admitted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """One that may not."""
+    """A request that may not be executed."""
 
     fault: Fault
     delay_s: float = 0.0  # before that is said
@@ -51,7 +52,7 @@ Then = Callable[[Admitted | Refused], None]
 
 
 class Reception:
-    """Of one connection."""
+    """Receives the requests of one connection."""
 
     def __init__(
         self, door: HttpDoor, router: Router[Handler], link: Link, owner: Identity | None

@@ -1,4 +1,4 @@
-"""The table of all routes: one part after another."""
+"""The table of all routes, put together from its parts."""
 
 from typing import Final
 

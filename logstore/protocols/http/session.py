@@ -1,8 +1,8 @@
-"""One HTTP connection: requests in, answers out, one after another.
+"""One HTTP connection: requests in, replies out, one after another.
 
-A connection whose request is no HTTP, or too large, is told so and is not read any further. It is
-not closed before its peer has closed it, or some time has passed: to close a socket with unread
-bytes would destroy the answer on its way.
+If a request is not HTTP, or too large, the client is told so and the connection is not read any
+further. It is closed only after the peer has closed it, or some time has passed: closing a socket
+with unread bytes would destroy the reply in transit.
 """
 
 import logging
@@ -43,7 +43,7 @@ log: Final = logging.getLogger("logstore.http")
 
 
 class HttpSession:
-    """A ``Session``."""
+    """One HTTP connection, as a ``Session``."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Requests that ask for another protocol: MQTT and STOMP over WebSocket.
+"""Requests to switch to another protocol: MQTT and STOMP over WebSocket.
 
-Whoever comes logs in as that protocol has it: no cookie and no password of HTTP counts. So pages of
-any origin may connect where everybody has to log in. Where nobody has to, or where the client's
-certificate may stand for a login, which a browser shows for any page, only our own may.
+The client logs in by that protocol; cookies and HTTP passwords have no effect. So pages of any
+origin may connect if a login is required. If no login is required, or if a certificate can replace
+it, which a browser presents for any page, only this server's own page may connect.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ UPGRADE_REQUIRED: Final = 426
 
 
 class Within(NamedTuple):
-    """What travels in WebSocket connections to one path."""
+    """The protocol behind WebSocket connections to one path."""
 
     door: str
     protocols: tuple[str, ...]  # the subprotocols that say so
@@ -38,7 +38,7 @@ NO_ROUTES: Final[Router[Handler]] = Router([])
 
 
 class Turning(NamedTuple):
-    """Which paths lead to other protocols, and what a connection does that goes there."""
+    """The paths that lead to other protocols, and how a connection switches."""
 
     paths: Mapping[bytes, Within]
     become: Callable[[Session], object]

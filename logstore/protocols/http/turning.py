@@ -1,4 +1,4 @@
-"""A connection that begins as HTTP, and may become another protocol's."""
+"""A connection that begins as HTTP and may switch to another protocol."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from logstore.protocols.session import About, Buffer
 
 
 class TurningSession:
-    """A ``Session`` that is whatever it has become."""
+    """A ``Session`` that forwards to the present protocol's session."""
 
     __slots__ = ("now",)
 

@@ -1,8 +1,8 @@
-"""A virtual host as one who has come in may use it: what he may do, done, and audited.
+"""A virtual host as one caller may use it: checks rights, acts, and writes the audit log.
 
-The rights are those that RabbitMQ asks for; the native API and RabbitMQ's ask through this, so that
-neither allows what the other refuses. What can be refused at once is raised; ``then`` is told the
-rest, once: what came of it, or why it could not be done.
+The rights are those that RabbitMQ requires. The native API and RabbitMQ's API both use this class,
+so that neither allows what the other refuses. Immediate refusals are raised; ``then`` is called
+once with the later result or failure.
 """
 
 from collections.abc import Callable, Collection
@@ -66,13 +66,13 @@ Then = Callable[[T | LogstoreError], None]
 
 
 class Emptied(NamedTuple):
-    """A queue that was purged or deleted."""
+    """The result of purging or deleting a queue."""
 
     ready: int  # messages that went with it
 
 
 class Within:
-    """Of one virtual host, for one request."""
+    """One virtual host, for one request."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""What all sessions of the door share, and what that is bounded by."""
+"""What all sessions of the HTTP door share, and its bounds."""

@@ -1,4 +1,4 @@
-"""Values that are being downloaded: how much of memory they take, all together."""
+"""The memory of values that are being downloaded, bounded for all together."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,7 +9,7 @@ BYTES_MAX: Final = 256 << 20  # of all; one alone may be larger
 
 
 class Downloads:
-    """Of one door."""
+    """The downloads of one door."""
 
     def __init__(self) -> None:
         self.bytes = 0

@@ -1,4 +1,4 @@
-"""What keeps the process from acknowledging records, looked for once for all who ask."""
+"""Checks what keeps the process from acknowledging records: one check serves all callers."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Look = Callable[[Callable[[Wrong], None]], None]
 
 
 class Health:
-    """Of one process, in the sessions' thread."""
+    """The health of one process. Used in the sessions' thread."""
 
     def __init__(self, look: Look, stopwatch: Callable[[], float]) -> None:
         """``look(then)``: ``then`` gets what is wrong, now or in a later turn."""

@@ -1,4 +1,4 @@
-"""Work of many that one worker does: a piece of each in turn, so that none takes all workers."""
+"""Lets many tasks share one worker, a piece of each in turn, so that none occupies all workers."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from logstore.protocols.house import Work
 
 
 class InTurn:
-    """As ``Work``, one piece at a time. In the sessions' thread."""
+    """A ``Work`` that runs one piece at a time. Used in the sessions' thread."""
 
     def __init__(self, work: Work) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""Rates of counters that are looked at only when somebody asks for them: between these times."""
+"""Rates of counters, measured between the times at which somebody asks."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,7 +7,7 @@ LOOK_S: Final = 5.0  # between looks: a shorter time makes rates that jump
 
 
 class Meter:
-    """Of several sets of counters, each by its name. They only rise."""
+    """Several sets of counters, each by name. Counters only rise."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, Mapping[str, int], Mapping[str, float]]] = {}

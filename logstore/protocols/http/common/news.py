@@ -1,6 +1,6 @@
-"""Who is told of the server once a second: all of them by one timer, in slices.
+"""Sends listeners news of the server once a second, all by one timer, in slices.
 
-What several are told alike is put together once.
+Content that several listeners receive is built once.
 """
 
 from collections.abc import Callable, Hashable
@@ -15,7 +15,7 @@ ALIKE_MAX: Final = 256  # that are remembered: what each user sees is another on
 
 
 class Listener(Protocol):
-    """One who is told."""
+    """A receiver of news."""
 
     @property
     def open(self) -> bool:
@@ -26,7 +26,7 @@ class Listener(Protocol):
 
 
 class News:
-    """Of one door. In the sessions' thread."""
+    """The news of one door. Used in the sessions' thread."""
 
     def __init__(self) -> None:
         self._listeners: dict[Listener, None] = {}

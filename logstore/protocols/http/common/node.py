@@ -1,4 +1,4 @@
-"""The one node that there is, as RabbitMQ's tools know nodes; and what it uses of the machine."""
+"""The one node as RabbitMQ's tools see it, and its use of the machine's resources."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ RABBITMQ: Final = "3.13.7"  # whose ways these are, where nothing else is set
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What the process knows of itself."""
+    """What the process knows about itself."""
 
     version: str = RABBITMQ
     cluster_name: str = ""
@@ -50,7 +50,7 @@ class Node:
 
 
 class Used(NamedTuple):
-    """What this process uses of the machine, and may use."""
+    """The resources of the machine that this process uses, and its limits."""
 
     memory_bytes: int
     memory_bytes_max: int

@@ -1,4 +1,4 @@
-"""The answers with metrics that are under way: so many at a time."""
+"""The replies with metrics that are being written: a bounded number at a time."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,7 +11,7 @@ SCRAPES_MAX: Final = 4  # two Prometheus, and somebody who looks; each keeps wha
 
 
 class Scrape:
-    """One of them."""
+    """One such reply."""
 
     def __init__(self, cut: Callable[[], object]) -> None:
         self.cut = cut  # nothing more of it
@@ -19,7 +19,7 @@ class Scrape:
 
 
 class Scrapes:
-    """What the answers share."""
+    """What these replies share."""
 
     def __init__(self, house: House) -> None:
         self.house = house

@@ -1,1 +1,1 @@
-"""Who sends a request, and whether a page of somebody else's may."""
+"""Identifies the sender of a request, and refuses requests from pages of other sites."""

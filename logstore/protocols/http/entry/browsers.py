@@ -1,8 +1,8 @@
-"""Browsers that have logged in: each has a secret in a cookie. In memory, so a restart ends them.
+"""Logged-in browsers: each has a secret in a cookie. Kept in memory, so a restart logs them out.
 
-A browser stays in while it comes again within hours, and its user is who they were: whoever is
-deleted, or has another password, is out at once. Kept are digests, so that no comparison tells how
-much of a guess was right.
+A browser stays logged in while it returns within hours and its user is unchanged: a user who is
+deleted or gets another password is logged out immediately. Only digests of the secrets are stored,
+so that the time of a comparison does not reveal how much of a guess was right.
 """
 
 from collections import Counter, OrderedDict
@@ -22,7 +22,7 @@ OF_ONE_MAX: Final = 100  # user: a script that logs in each time leaves others t
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A browser's user."""
+    """The user of a browser."""
 
     user: str
     mechanism: str
@@ -36,7 +36,7 @@ class _Browser:
 
 
 class Browsers:
-    """All of one process, in the sessions' thread."""
+    """The logged-in browsers of one process. Used in the sessions' thread."""
 
     def __init__(self, new_secret: Callable[[], str] = lambda: token_urlsafe(SECRET_BYTES)) -> None:
         self._new_secret = new_secret

@@ -1,4 +1,4 @@
-"""What a request says of who sends it: a name and a password, a token, a cookie. Pure."""
+"""The credentials in a request: a name and a password, a token, or a cookie. Pure."""
 
 from base64 import b64decode
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ COOKIE: Final = "logstore"  # the name of ours
 
 
 class Basic(NamedTuple):
-    """A name and a password (RFC 7617), as the client spells them."""
+    """A name and a password (RFC 7617), as sent by the client."""
 
     name: bytes
     password: bytes
@@ -21,7 +21,7 @@ class Bearer(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Something that says neither."""
+    """An Authorization header that is neither."""
 
 
 Credentials = Basic | Bearer | Unreadable

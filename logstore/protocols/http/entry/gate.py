@@ -1,7 +1,7 @@
-"""Who sends a request: found out from its head, before its body is taken.
+"""Identifies the sender of a request from its head, before its body is received.
 
-A name and a password, or a token, come with each request of a tool; a browser has a cookie; a
-client of a door with TLS may have a certificate. Whoever says nothing is nobody in particular.
+Tools send a name and a password, or a token, with each request; a browser has a cookie; a client of
+a TLS door may have a certificate. A request without any of these is anonymous.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ CHALLENGE: Final = ("www-authenticate", 'Basic realm="logstore", charset="UTF-8"
 
 
 class TurnedAway(NamedTuple):
-    """Somebody who is not who he says he is."""
+    """A client whose credentials are wrong."""
 
     delay_s: float = 0.0  # before he hears of that
 
@@ -34,7 +34,7 @@ Then = Callable[[Identity | TurnedAway], None]
 
 
 class Gate:
-    """Of one door, in the sessions' thread."""
+    """Identifies the senders at one door. Used in the sessions' thread."""
 
     def __init__(
         self,

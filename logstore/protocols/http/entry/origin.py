@@ -1,15 +1,15 @@
-"""Whether a request may come from a page of somebody else's, in a browser that can reach us. Pure.
+"""Whether a request may come from another site's page, in a browser that reaches this server. Pure.
 
-A browser takes requests of any page to any server, with what it knows of that server: its cookie,
-its certificate, or that nobody has to log in there (a loopback address). So:
+A browser sends requests of any page to any server, with the privileges that it has there: a cookie,
+a certificate, or access without login (a loopback address). So:
 
-- Where nobody has to log in, the Host that is asked for must be this machine, or a name that the
-  settings know: else a page could have its own name stand for our address (DNS rebinding), and be
-  of the same origin as we are.
-- A page of another origin is refused, where the browser says that it is one (Origin,
-  Sec-Fetch-Site); no answer allows it to read anything (no CORS).
-- What changes something needs a header that such a page cannot send without being asked about it:
-  X-Logstore, or Authorization where no page has sent it.
+- If no login is required, the Host of the request must be this machine, or a name in the settings.
+  Otherwise a page could make its own name point to this server's address (DNS rebinding), and would
+  be of the same origin.
+- A page of another origin is refused if the browser says that it is one (Origin, Sec-Fetch-Site).
+  No reply permits such a page to read anything (no CORS).
+- A request that changes something needs a header that such a page cannot send without a preflight
+  request: X-Logstore, or Authorization if no page has sent it.
 """
 
 import re
@@ -30,7 +30,7 @@ _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/\s]*
 
 
 class Place(NamedTuple):
-    """Where a request has come in."""
+    """The address at which a request arrived."""
 
     address: str  # of this end of the connection
     login_needed: bool  # nobody may do anything without

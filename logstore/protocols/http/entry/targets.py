@@ -1,4 +1,4 @@
-"""Which requests are RabbitMQ's. Pure."""
+"""Decides which requests belong to RabbitMQ's API. Pure."""
 
 from typing import Final
 

@@ -1,6 +1,7 @@
-"""Families of metrics as text: OpenMetrics 1.0, or what Prometheus read before it (0.0.4).
+"""Families of metrics as text: OpenMetrics 1.0, or Prometheus's earlier format (0.0.4).
 
-Pure, and in parts: a scrape of many objects is never one long piece of work, nor one large text.
+Pure. The text is made in parts, so that a scrape of many objects is neither one long piece of work
+nor one large text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ SMALLEST_EXPONENT: Final = -4
 
 
 class Form(NamedTuple):
-    """One of the two texts."""
+    """One of the two formats."""
 
     content_type: str
     is_open: bool  # OpenMetrics
@@ -39,7 +40,7 @@ OPEN: Final = Form("application/openmetrics-text; version=1.0.0; charset=utf-8",
 
 
 class Buckets(NamedTuple):
-    """The value of a histogram: ``counts`` has one more than ``bounds``, for all that is larger."""
+    """The value of a histogram: ``counts`` has one more element than ``bounds``, for the rest."""
 
     bounds: Sequence[str]  # as ``bound`` writes them, rising
     counts: Sequence[int]  # of each bucket alone
@@ -53,7 +54,7 @@ Sample = tuple[str, Value] | list[tuple[str, int]] | None
 
 
 class Family(NamedTuple):
-    """What its samples have in common."""
+    """The name, type and help that a family's samples share."""
 
     name: str  # without what SUFFIXES has
     type: str

@@ -1,6 +1,6 @@
-"""What a scrape needs that takes long to look up: done by a worker, kept as plain facts.
+"""The facts of a scrape that take long to look up: read by a worker, stored as plain facts.
 
-Bounded: of very many partitions only sums are kept, and how many they are.
+The size is bounded: of very many partitions, only the sums and the number are stored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ Offsets = Sequence[tuple[int, int] | None]  # start and safe, by partition
 
 
 class Process(NamedTuple):
-    """The process that is scraped, as the system sees it."""
+    """The process that is scraped, as the system describes it."""
 
     usage: usage.Usage
     virtual_bytes: int
@@ -36,7 +36,7 @@ class FoundTopic(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A partition that a group has committed an offset of."""
+    """A partition for which a group has committed an offset."""
 
     topic: str
     partition: int
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 class Summed(NamedTuple):
-    """Of one topic, what a group has committed, over its partitions."""
+    """What a group has committed for one topic, summed over its partitions."""
 
     committed: int
     lag: int
@@ -62,7 +62,7 @@ class FoundGroup(NamedTuple):
 
 @dataclass(slots=True)
 class LookedUp:
-    """All of it."""
+    """All of these facts for one scrape."""
 
     process: Process
     space: Space | None  # None: the file system does not say

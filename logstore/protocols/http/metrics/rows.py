@@ -1,4 +1,4 @@
-"""A row of the tables of metrics: a family, where its samples come from, where it is shown."""
+"""A row of the tables of metrics: a family, the source of its samples, and where it is shown."""
 
 from collections.abc import Collection
 from typing import Final, NamedTuple
@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from logstore.protocols.http.metrics.exposition import Family
 from logstore.protocols.http.metrics.scene import Samples
 
-# Where a family is shown. What is DETAILED is shown to who asks for its group, and so is all but
-# what is a sum.
+# Where a family is shown. A DETAILED family is shown only if its group is requested; other families
+# are shown then, too, except sums.
 EVERYWHERE: Final = "everywhere"
 SUMMED: Final = "summed"  # where queues and the like are a sum
 EACH: Final = "each"  # where they are shown each by itself
@@ -15,7 +15,7 @@ DETAILED: Final = "detailed"
 
 
 class Row(NamedTuple):
-    """One family."""
+    """One family of metrics."""
 
     family: Family
     samples: Samples
@@ -23,5 +23,5 @@ class Row(NamedTuple):
     where: str = EVERYWHERE
 
     def is_of(self, asked: Collection[str]) -> bool:
-        """Whether it is of one of these groups, and no sum."""
+        """Whether the family belongs to one of these groups and is not a sum."""
         return self.where != SUMMED and not set(asked).isdisjoint(self.groups.split())

@@ -1,4 +1,4 @@
-"""What one scrape looks at: the models as they are meanwhile, and what a worker has looked up."""
+"""What one scrape reads: the models as they are now, and the facts that a worker has looked up."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ DETAILED: Final = "detailed"
 
 @dataclass(slots=True)
 class Sums:
-    """Of queues that are there."""
+    """Sums over all present queues."""
 
     ready: int = 0
     out: int = 0
@@ -40,7 +40,7 @@ class Sums:
 
 
 class Scene:
-    """Of one scrape. For the sessions' thread."""
+    """The sources of one scrape. For the sessions' thread."""
 
     def __init__(
         self,

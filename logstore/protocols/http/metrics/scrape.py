@@ -1,7 +1,7 @@
-"""/metrics: what is counted and what there is, for Prometheus.
+"""/metrics: counters and object numbers for Prometheus.
 
-A worker looks up what takes long; the rest is looked at while the answer is written, a part at a
-time. There are only so many answers at a time, since each keeps what was looked up for it.
+A worker looks up what takes long; the rest is read while the reply is written, a part at a time.
+The number of simultaneous replies is bounded, because each holds its looked-up facts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,7 +118,7 @@ def _answer(
 
 
 class Parts:
-    """The text of one answer. After work that brings no text, others have their turn."""
+    """The text of one reply. After work without text, other clients have their turn."""
 
     def __init__(
         self,

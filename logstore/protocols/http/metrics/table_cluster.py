@@ -1,4 +1,4 @@
-"""Metrics of the cluster that the server is a node of; there are none where it is of none."""
+"""Metrics of the Kafka cluster of this node; without a cluster, there are none."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

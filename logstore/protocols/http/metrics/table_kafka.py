@@ -1,7 +1,7 @@
-"""What Kafka's usual exporters say of topics and groups, under their names.
+"""Metrics of topics and groups under the names of common Kafka exporters.
 
-``kafka_*`` are those of danielqsj/kafka_exporter, ``kminion_kafka_*`` those of kminion, which are
-shown to who asks for the group "kminion".
+``kafka_*`` are the names of danielqsj/kafka_exporter; ``kminion_kafka_*`` are those of kminion,
+shown only if the group "kminion" is requested.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ STABLE: Final = "Stable"  # as Kafka calls the state of a group that is at work
 
 
 class Names(NamedTuple):
-    """How an exporter calls its labels."""
+    """The label names of an exporter."""
 
     topic: str
     partition: str

@@ -1,4 +1,4 @@
-"""Metrics of MQTT: sessions, and what is kept beside them."""
+"""Metrics of MQTT: messages, sessions, retained messages and wills."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final

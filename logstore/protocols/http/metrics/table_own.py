@@ -1,6 +1,6 @@
-"""What no other system's metrics have a name for: the disk, turns of the thread, doors, upkeep.
+"""Metrics without a name in other systems: the disk, the sessions' thread, doors, upkeep.
 
-And ``process_*``, which dashboards for any program ask for.
+Also ``process_*``, which dashboards for any program use.
 """
 
 from collections.abc import Callable, Iterator, Sequence

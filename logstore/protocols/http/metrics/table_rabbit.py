@@ -1,7 +1,7 @@
-"""What RabbitMQ's own page for Prometheus says, where it means the same here, under its names.
+"""Metrics of RabbitMQ's own Prometheus plugin that have the same meaning here, under its names.
 
-Each panel of its dashboards joins ``rabbitmq_identity_info``. Groups are those that RabbitMQ's
-/metrics/detailed takes.
+Each panel of its dashboards joins ``rabbitmq_identity_info``. Groups are those of RabbitMQ's
+/metrics/detailed.
 """
 
 from collections.abc import Callable, Iterator

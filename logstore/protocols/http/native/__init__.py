@@ -1,1 +1,1 @@
-"""The API of our own, `/api/v1`: what its routes do."""
+"""The handlers of logstore's own API, ``/api/v1``."""

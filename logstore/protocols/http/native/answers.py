@@ -1,7 +1,7 @@
-"""What the routes of /api/v1 answer with: for their description. A test compares real answers.
+"""The replies of /api/v1 as types, for their description. A test compares real replies with them.
 
-More fields may come; those that are here stay. ``str`` of what counts is a number that may be
-beyond what JavaScript can count to; None: it is not known, or there is none.
+Fields may be added; existing ones stay. A ``str`` with a number may be larger than JavaScript's
+integers; None means unknown, or absent.
 """
 
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -23,7 +23,7 @@ class Listed(Struct, Generic[T]):
 
 
 class Content(Struct):
-    """Bytes: as text where they are UTF-8, else in base64; perhaps no more than a preview."""
+    """Bytes: as text if they are UTF-8, otherwise in base64; perhaps only a preview."""
 
     text: str | None = None
     base64: str | None = None
@@ -450,7 +450,7 @@ class Segment(Struct):
 
 
 class Repeats(Struct):
-    """What keeps repeats out; null where nothing does."""
+    """The deduplication of an object; null without it."""
 
     ids: int  # that are remembered
     kept_out: int  # repeats, since the process began or has it
@@ -722,7 +722,7 @@ class Lane(Struct):
 
 
 class OrderByKey(Struct):
-    """Of a queue with x-ordering-key; null for others."""
+    """The state of a queue with x-ordering-key; null for others."""
 
     key: str  # the argument
     prefetch: int  # of messages of one key; 0: any number
@@ -843,7 +843,7 @@ class Ticket(Struct):
 
 
 class Nothing(Struct):
-    """It is done."""
+    """The empty object: the request succeeded."""
 
 
 class Tags(Struct):

@@ -1,4 +1,4 @@
-"""What a request to the queues asks for: its body, names, tables and properties, checked."""
+"""Checks the content of requests about queues: body, names, tables and properties."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar

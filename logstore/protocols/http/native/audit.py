@@ -1,4 +1,4 @@
-"""The audit log, read: the newest first, a page at a time; by what was done, by whom, and when."""
+"""Reads the audit log: newest entries first, a page at a time, filtered by event, user and time."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -80,7 +80,7 @@ def _needle(call: Call) -> LookedFor:
 
 
 class _Look:
-    """One look, in parts: it takes turns with searches."""
+    """One search through the log, in parts, in turn with other searches."""
 
     def __init__(self, door: HttpDoor, call: Call, topic: Topic, page: Page) -> None:
         """Raises Fault."""
@@ -182,7 +182,7 @@ def _row(record: Record) -> dict[str, Any] | None:
 
 
 class _Entry(msgspec.Struct):
-    """As ``access.audit.Entry.fields`` writes it."""
+    """An entry as ``access.audit.Entry.fields`` writes it."""
 
     event: str
     outcome: str = ""

@@ -1,7 +1,7 @@
-"""Bindings of a virtual host: listed, made, removed.
+"""Bindings of a virtual host: list, add, remove.
 
-One is known by its ends, its key and its arguments. Arguments that differ in the type of a number
-alone look alike in JSON: then ``id`` says which is meant.
+A binding is identified by its ends, its key and its arguments. Arguments that differ only in the
+type of a number look the same in JSON; then ``id`` tells them apart.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ IDS_TOLD: Final = 5
 
 
 class BindingMake(Struct, forbid_unknown_fields=True):
-    """``kind``: what the destination is."""
+    """``kind``: the type of the destination, queue or exchange."""
 
     source: str
     destination: str
@@ -38,14 +38,14 @@ class BindingMake(Struct, forbid_unknown_fields=True):
 
 
 class BindingRemove(BindingMake, forbid_unknown_fields=True):
-    """``dry_run``: say what would go, and do nothing."""
+    """``dry_run``: report what would be removed, and remove nothing."""
 
     id: str = ""
     dry_run: bool = False
 
 
 class Row(NamedTuple):
-    """A binding of some virtual host."""
+    """A binding and its virtual host."""
 
     vhost: Within
     binding: Binding

@@ -1,4 +1,4 @@
-"""How much bodies may list: with more, a request would hold up others while it is looked at."""
+"""Bounds of lists in request bodies: checking longer ones would delay other requests."""
 
 from typing import Annotated, Any, Final
 

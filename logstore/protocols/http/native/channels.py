@@ -1,4 +1,4 @@
-"""Channels: who listens to them, what is published; listened to as events."""
+"""Channels: list subscribers, publish, follow messages as events."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,7 +33,7 @@ class ChannelPublish(Struct, forbid_unknown_fields=True):
 
 
 class Row(NamedTuple):
-    """What somebody listens to, or a channel that keeps a history."""
+    """A channel or pattern with subscribers, or a channel that keeps a history."""
 
     name: bytes
     kind: str

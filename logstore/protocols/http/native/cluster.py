@@ -1,4 +1,4 @@
-"""The cluster that the server is a node of."""
+"""The Kafka cluster of this node."""
 
 from dataclasses import asdict
 

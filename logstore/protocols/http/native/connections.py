@@ -1,4 +1,4 @@
-"""Connections of all doors: who has come in, what flows; ended."""
+"""Connections of all doors: list, describe, close."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,13 +22,13 @@ NUMBER_CHARS: Final = 15
 
 
 class Close(Struct, forbid_unknown_fields=True):
-    """``reason``: for the log, and for the client where its protocol can say it."""
+    """``reason``: for the log, and for the client if its protocol can transmit it."""
 
     reason: str = ""
 
 
 class Row:
-    """A connection, and what is known of its client as far as somebody asks."""
+    """A connection; facts about its client are looked up only when needed."""
 
     __slots__ = ("_about", "it")
 

@@ -1,4 +1,4 @@
-"""Definitions, in RabbitMQ's own JSON: all that there is but messages, given and taken."""
+"""Definitions in RabbitMQ's own JSON: export and import everything except messages."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What is found of the process, its directory and its machine, and what to change."""
+"""The doctor's findings about the process, its directory and its machine, with advice."""
 
 from logstore.errors import LogstoreError
 from logstore.protocols.house import Found

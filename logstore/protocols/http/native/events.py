@@ -1,6 +1,6 @@
-"""News of the server as events: one a second, of what the view that asks shows.
+"""News of the server as events: one a second, with the content of the requested view.
 
-What all are told alike is put together once a second, however many listen.
+Content that all listeners receive is built once a second, however many there are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ def _names(call: Call, kind: str) -> Sequence[str]:
 
 
 class _Stream:
-    """To one peer."""
+    """The events for one peer."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Exchanges: what there are, and what is bound to them; made, deleted, published to."""
+"""Exchanges: list, describe, declare, delete, publish; list their bindings."""
 
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +33,7 @@ CREATED: Final = 201
 
 
 class ExchangeDeclare(Struct, forbid_unknown_fields=True):
-    """An exchange that is to be there. ``alternate``: gets what this one has no queue for."""
+    """An exchange to declare. ``alternate``: the exchange for messages that no queue takes."""
 
     type: str = "direct"
     durable: bool = True
@@ -44,7 +44,7 @@ class ExchangeDeclare(Struct, forbid_unknown_fields=True):
 
 
 class ExchangeDelete(Struct, forbid_unknown_fields=True):
-    """``dry_run``: say what would go, and do nothing."""
+    """``dry_run``: report what would be deleted, and delete nothing."""
 
     if_unused: bool = False
     dry_run: bool = False
@@ -60,7 +60,7 @@ class ExchangePublish(Struct, forbid_unknown_fields=True):
 
 
 class Row(NamedTuple):
-    """An exchange of some virtual host."""
+    """An exchange and its virtual host."""
 
     vhost: Within
     facts: ExchangeFacts

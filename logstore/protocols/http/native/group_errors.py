@@ -1,4 +1,4 @@
-"""Why a group does not do what it is asked, as our own errors."""
+"""Translates refusals of groups into the library's own errors."""
 
 from collections.abc import Mapping
 from typing import Final

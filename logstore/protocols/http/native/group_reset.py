@@ -1,4 +1,4 @@
-"""A group moved to another place: what would change, and the change, in the same words."""
+"""Moves a group to other offsets: what would change, and the change, reported in the same form."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -39,9 +39,10 @@ class GroupPlace(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class GroupReset(msgspec.Struct, forbid_unknown_fields=True):
-    """Where to: ``value`` is an offset, a time in ms, or by how many records, back where below 0.
+    """Where to move: ``value`` is an offset, a time in ms, or a number of records, back if
+    negative.
 
-    With "offsets" each of those named goes to its own.
+    With "offsets", each named partition moves to its own offset.
     """
 
     to: Literal["earliest", "latest", "offset", "time_ms", "shift", "offsets"]

@@ -1,4 +1,4 @@
-"""Groups: how far they are, who is in them; deleted."""
+"""Groups: list, describe with positions and members, delete."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

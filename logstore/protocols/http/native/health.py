@@ -1,5 +1,6 @@
-"""Whether the process is alive, and whether it can acknowledge records: for who restarts it, or
-sends clients elsewhere. Anyone may ask; strangers hear what is wrong in one word each.
+"""Whether the process is alive and can acknowledge records, for supervisors and load balancers.
+
+Anyone may ask. Strangers get one word for each problem.
 """
 
 from collections.abc import Mapping

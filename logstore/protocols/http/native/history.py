@@ -1,6 +1,6 @@
-"""A queue's past: looked at, also what is settled, and replayed to somewhere else a page at a time.
+"""A queue's past messages, also settled ones: list, and replay to another object, a page at a time.
 
-A page says where to go on, and whoever asks for the next one says so: nothing is kept of it here.
+A page states where the next one begins, and the client sends that back; the server keeps no state.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ TIME_CHARS: Final = 19
 
 
 class QueueReplay(Struct, forbid_unknown_fields=True):
-    """``into``: exchange:NAME, queue:NAME or topic:NAME. ``on``: as the last answer gave it."""
+    """``into``: exchange:NAME, queue:NAME or topic:NAME. ``on``: as given by the previous reply."""
 
     into: str
     key: str | None = None  # else each message keeps its own

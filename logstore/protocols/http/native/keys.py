@@ -1,4 +1,4 @@
-"""Redis's databases and their keys: how much is in them, listed, looked at, deleted."""
+"""Redis's databases and their keys: count, list, show, delete."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -66,7 +66,7 @@ def _database(it: "Keyspace", journal: "Journal") -> dict[str, object]:
 
 
 class Asked(NamedTuple):
-    """Keys of a database, a part of them."""
+    """The request for a part of a database's keys."""
 
     cursor: int
     most: int

@@ -1,4 +1,4 @@
-"""Messages of a queue: looked at without being taken, fetched, moved."""
+"""Messages of a queue: show without taking them, fetch, move."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -52,7 +52,7 @@ class MessagesGet(Struct, forbid_unknown_fields=True):
 
 
 class MessagesMove(Struct, forbid_unknown_fields=True):
-    """``key``: else each message keeps its own. ``limit``: else all that are ready now."""
+    """``key``: a new routing key for all. ``limit``: defaults to all that are ready now."""
 
     to_exchange: str
     key: str | None = None

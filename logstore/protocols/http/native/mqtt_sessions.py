@@ -1,4 +1,4 @@
-"""Sessions of MQTT clients: listed with what waits for them, looked at, ended."""
+"""Sessions of MQTT clients: list with their queued messages, describe, end."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final

@@ -1,4 +1,4 @@
-"""Topics and groups as one who asks may see them: looked up, and the rights to them."""
+"""Topics and groups as the caller may see them: lookup, and the rights to them."""
 
 from collections.abc import Iterable
 from typing import Final

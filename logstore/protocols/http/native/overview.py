@@ -1,6 +1,6 @@
-"""All of the server at one look: is it healthy, what flows, what is stuck, what is nearly full.
+"""An overview of the server: health, rates, what is stuck, what is nearly full.
 
-Who sees everything is told everything; others are told of what they may know of, and of sums.
+Users who may see everything get everything; others get the objects that they may see, and sums.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Partitions of a topic with their segments; and what they hold, trimmed."""
+"""Partitions of a topic with their segments; trimming of their records."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LogPlace(msgspec.Struct, forbid_unknown_fields=True):
-    """A place in a partition: one of these."""
+    """A position in a partition: exactly one of these fields."""
 
     offset: str | int | None = None
     time_ms: int | None = None
@@ -53,7 +53,7 @@ def moment(time_ms: int) -> datetime:
 
 
 class TopicTrim(msgspec.Struct, forbid_unknown_fields=True):
-    """Records below this place go. ``before`` "latest": all that there are."""
+    """Records below this position are deleted. ``before`` "latest": all existing records."""
 
     before: LogPlace | Literal["latest"]
     partition: int | None = None  # of all, each below the same place

@@ -1,4 +1,4 @@
-"""Policies of virtual hosts: what counts for queues and exchanges whose names match."""
+"""Policies of virtual hosts, which apply to queues and exchanges with matching names."""
 
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +19,10 @@ AT_ONCE: Final = 500  # queues and exchanges that are looked at
 
 
 class PolicySet(Struct, forbid_unknown_fields=True):
-    """A policy. ``pattern``: a regular expression, searched for in names; ``definition``: what it
-    sets, such as max-length; of those that match the highest ``priority`` counts; ``apply_to``:
-    all, queues, exchanges, classic_queues, quorum_queues or streams.
+    """A policy. ``pattern``: a regular expression that is searched for in names. ``definition``:
+    the values to set, such as max-length. Of several matching policies, the one with the highest
+    ``priority`` applies. ``apply_to``: all, queues, exchanges, classic_queues, quorum_queues or
+    streams.
     """
 
     pattern: str
@@ -31,13 +32,13 @@ class PolicySet(Struct, forbid_unknown_fields=True):
 
 
 class PolicyDelete(Struct, forbid_unknown_fields=True):
-    """``dry_run``: say what would go, and do nothing."""
+    """``dry_run``: report what would be deleted, and delete nothing."""
 
     dry_run: bool = False
 
 
 class Row(NamedTuple):
-    """A policy of some virtual host."""
+    """A policy and its virtual host."""
 
     vhost: Within
     policy: Policy

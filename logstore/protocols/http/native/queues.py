@@ -1,7 +1,7 @@
-"""Queues: what is in them, who consumes them; made, emptied and deleted.
+"""Queues: list, describe with messages and consumers, declare, purge, delete.
 
-The counts of a queue are known once it is open, so the queues of a page are opened for it, some at
-a time. A queue that can't be opened is shown with the reason.
+The counts of a queue are known once it is open, so the queues of a requested page are opened, a few
+at a time. A queue that cannot be opened is shown with the reason.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ CREATED: Final = 201
 
 
 class QueueDeclare(Struct, forbid_unknown_fields=True):
-    """A queue that is to be there. ``arguments``: as AMQP has them, such as x-max-priority."""
+    """A queue to declare. ``arguments``: as in AMQP, such as x-max-priority."""
 
     durable: bool = True
     auto_delete: bool = False
@@ -46,7 +46,7 @@ class QueueDeclare(Struct, forbid_unknown_fields=True):
 
 
 class QueueDelete(Struct, forbid_unknown_fields=True):
-    """``dry_run``: say what would go, and do nothing."""
+    """``dry_run``: report what would be deleted, and delete nothing."""
 
     if_unused: bool = False
     if_empty: bool = False
@@ -54,13 +54,13 @@ class QueueDelete(Struct, forbid_unknown_fields=True):
 
 
 class QueuePurge(Struct, forbid_unknown_fields=True):
-    """``dry_run``: say how many messages would go, and do nothing."""
+    """``dry_run``: report how many messages would be deleted, and delete nothing."""
 
     dry_run: bool = False
 
 
 class Row(NamedTuple):
-    """A queue of some virtual host."""
+    """A queue and its virtual host."""
 
     vhost: Within
     queue: "Named"
@@ -114,7 +114,7 @@ def _list(door: HttpDoor, call: Call, page: Listed[Row]) -> None:
 
 
 class _Opening:
-    """Queues that are opened for a list, some at a time."""
+    """Queues that are opened for a list, a few at a time."""
 
     def __init__(self, queues: "Iterable[Named]", done: Callable[[], None]) -> None:
         self._left = deque(queues)

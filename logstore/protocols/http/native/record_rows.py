@@ -1,4 +1,4 @@
-"""Records as JSON has them: a line of a search, and one whole."""
+"""Records as JSON: a line of a search, and a complete record."""
 
 from collections.abc import Sequence
 from typing import Any, Final

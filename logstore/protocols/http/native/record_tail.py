@@ -1,7 +1,7 @@
-"""A topic as it grows, as events: some records twice a second, and how many were passed over.
+"""Follows a topic as events: some records twice a second, and the number of skipped ones.
 
-Who appends faster than a person reads is shown in part. Nothing is looked at more often than every
-half second, and only where something has become safe.
+If records arrive faster than a person can read, only some are shown. Logs are read at most every
+half second, and only after records have become safe.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ LAST_EVENT_ID: Final = "last-event-id"
 
 
 class _Batch(NamedTuple):
-    """What one look has found."""
+    """The records found by one read."""
 
     rows: Sequence[bytes]
     positions: Mapping[int, int]
@@ -94,7 +94,7 @@ def _numbers(call: Call, topic: Topic) -> Sequence[int] | None:
 
 
 class _Tail:
-    """One browser that follows. In the sessions' thread, but for ``open`` and ``_look``."""
+    """One browser that follows a topic. In the sessions' thread, except ``open`` and ``_look``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Records of a topic: one whole, its value as it is, and new ones."""
+"""Records of a topic: show one, download its value, append new ones."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ BINARY: Final = "application/octet-stream"
 
 
 class RecordAppend(msgspec.Struct, forbid_unknown_fields=True):
-    """``value`` null: a tombstone. Without a partition it goes by its key."""
+    """``value`` null: a tombstone. Without ``partition``, the key decides."""
 
     key: str | None = None
     value: str | None = None

@@ -1,4 +1,4 @@
-"""Where messages go in a virtual host: as a picture, and for one message that is only tried."""
+"""The routes of messages in a virtual host: as a graph, and for one message that is only tried."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,7 @@ _KINDS: Final[dict[str, Kind]] = {"queue": "queue", "exchange": "exchange"}
 
 
 class RoutingTest(Struct, forbid_unknown_fields=True):
-    """A message that is not published. ``dead``: it is a dead letter on its way."""
+    """A message that is not published. ``dead``: it is routed as a dead letter."""
 
     exchange: str
     key: str = ""

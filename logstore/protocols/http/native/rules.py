@@ -1,4 +1,4 @@
-"""Rules, in Kafka's language; and what they come to."""
+"""Rules in Kafka's language, and the decisions that they lead to."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ from logstore.protocols.http.native.vhosts import CREATED
 
 
 class NewRules(msgspec.Struct, forbid_unknown_fields=True):
-    """One of each operation."""
+    """Rules to add, one for each operation."""
 
     user: str
     operations: Operations

@@ -1,6 +1,6 @@
-"""What waits for its time, at exchanges and for topics: counted, listed, cancelled.
+"""Delayed messages and records of exchanges and topics: count, list, cancel.
 
-A list goes on behind a place, which its last answer names: nothing is kept of it here.
+A list continues after a position that the previous reply names; the server keeps no state.
 """
 
 import re
@@ -39,7 +39,7 @@ _PLACE: Final = re.compile(r"\d{1,19}(-\d{1,19}){1,2}", re.ASCII)
 
 
 class Row(NamedTuple):
-    """An exchange or a topic where something may wait."""
+    """An exchange or a topic that may have delayed messages."""
 
     kind: str
     vhost: Within | None

@@ -1,7 +1,7 @@
-"""Searches in a topic's records: as lines, while they are found, within a budget.
+"""Searches a topic's records: results as lines while they are found, within a budget.
 
-A search that has used up its budget says how far it has come, and can be gone on with. It is done
-a few hundredths of a second at a time, in turn with others.
+A search that has used up its budget states its position and can be continued. It runs for a few
+hundredths of a second at a time, in turn with others.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ NEEDLE_BYTES_MAX: Final = 1024
 
 
 class TextOrBytes(msgspec.Struct, forbid_unknown_fields=True):
-    """A text, or bytes: one of these."""
+    """A text or bytes: exactly one of these fields."""
 
     text: str | None = None
     base64: str | None = None
@@ -61,7 +61,7 @@ class HeaderSearch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SearchFrom(msgspec.Struct, forbid_unknown_fields=True):
-    """One of these. ``last``: so many of the newest, the newest first."""
+    """Exactly one of these fields. ``last``: this many of the newest records, newest first."""
 
     offset: str | int | None = None
     time_ms: int | None = None
@@ -70,7 +70,7 @@ class SearchFrom(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RecordSearch(msgspec.Struct, forbid_unknown_fields=True):
-    """All that is said must hold of a record; what is not said does not matter."""
+    """A record must satisfy all given conditions."""
 
     partitions: list[int] | None = None
     begin: SearchFrom = msgspec.field(name="from", default_factory=SearchFrom)
@@ -213,7 +213,7 @@ def _line(record: Record) -> bytes:
 
 
 class _Run:
-    """One search, for whoever waits for it."""
+    """One search for one client."""
 
     def __init__(
         self, door: HttpDoor, call: Call, topic: str, search: Search[bytes], back: bool

@@ -1,4 +1,4 @@
-"""The process itself, and the jobs that other processes bring it."""
+"""The process itself, and the jobs that other processes request."""
 
 from logstore.errors import Refused
 from logstore.protocols.http.call import Call

@@ -1,4 +1,4 @@
-"""Who is logged in, in a browser: logging in and out."""
+"""The login of a browser: log in, log out, and who is logged in."""
 
 import msgspec
 

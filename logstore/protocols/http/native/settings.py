@@ -1,4 +1,4 @@
-"""Settings of topics and of the store, each with where its value is from; topics' are changed."""
+"""Settings of topics and of the store with the source of each value; topics' can be changed."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -36,7 +36,7 @@ COLUMNS: Final = Columns[Chosen](
 
 
 class TopicSettingsChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What is in neither stays as it is."""
+    """Settings in neither list stay as they are."""
 
     set: Settings = {}
     reset: SettingNames = []  # to what file, environment or default say

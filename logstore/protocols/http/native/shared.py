@@ -1,4 +1,4 @@
-"""How far share groups are, by what their members have settled. In the sessions' thread."""
+"""The progress of share groups: what their members have settled. Used in the sessions' thread."""
 
 from collections.abc import Mapping
 from typing import Any

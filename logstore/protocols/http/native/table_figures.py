@@ -1,4 +1,4 @@
-"""Routes of what the server is at: at one look, its cluster, connections, events."""
+"""Routes of the server's figures: overview, cluster, connections, events."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Topics that feed exchanges: listed, made, removed."""
+"""Topics that are published to exchanges: list, add, remove."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -43,14 +43,14 @@ class TopicRouteMake(Struct, forbid_unknown_fields=True):
 
 
 class TopicRouteRemove(Struct, forbid_unknown_fields=True):
-    """``dry_run``: say what would go, and do nothing."""
+    """``dry_run``: report what would be removed, and remove nothing."""
 
     exchange: str
     dry_run: bool = False
 
 
 class Row(NamedTuple):
-    """A topic route of some virtual host."""
+    """A topic route and its virtual host."""
 
     vhost: Within
     route: RouteAbout

@@ -1,7 +1,7 @@
-"""Topics: listed, described, made, changed, deleted.
+"""Topics: list, describe, create, change, delete.
 
-Rows are sorted over what is at hand; what needs a look at files or groups is looked up for those
-of a page, or for all where the list is to be sorted by it. Logs are not opened for a list.
+Rows are sorted by facts in memory. Facts that need files or groups are looked up only for the rows
+of the page, or for all rows if the list is sorted by them. No log is opened for a list.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ class TopicGrow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DryRun(msgspec.Struct, forbid_unknown_fields=True):
-    """Of what takes nothing else."""
+    """The body of routes that take only ``dry_run``."""
 
     dry_run: bool = False
 

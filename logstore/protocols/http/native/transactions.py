@@ -1,4 +1,4 @@
-"""Transactional ids of Kafka's producers: what each is at, whom it holds back; aborted."""
+"""Transactional ids of Kafka producers: state, affected partitions; abort of open transactions."""
 
 from functools import partial
 from itertools import islice

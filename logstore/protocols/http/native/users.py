@@ -1,4 +1,4 @@
-"""Users: made, changed, listed, deleted. No answer says how a password of theirs is checked."""
+"""Users: list, add, change, delete. No reply reveals how a user's password is checked."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ Keys = Mapping[str, ScramKey]
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
-    """Without a password he logs in by a certificate."""
+    """A user to add; without a password, the user logs in by a certificate."""
 
     name: str
     password: str | None = None

@@ -1,1 +1,1 @@
-"""RabbitMQ's management API, so that its tools work as they are."""
+"""RabbitMQ's management API, so that its tools work unchanged."""

@@ -1,4 +1,4 @@
-"""Answers that say nothing but that it is done, or why not."""
+"""Replies without content: success, or the reason of a failure."""
 
 from collections.abc import Callable
 from typing import Final

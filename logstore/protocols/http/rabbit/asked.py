@@ -1,7 +1,7 @@
-"""What the body of a request asks for: a JSON object, whose members are often texts of values.
+"""The body of a request: a JSON object whose values are often texts.
 
-``durable="true"`` is as good as ``durable=true``, since rabbitmqadmin has only texts; members that
-nothing is made of are ignored, since the page of RabbitMQ repeats what stands in the path.
+``durable="true"`` equals ``durable=true``, because rabbitmqadmin sends only texts. Unused members
+are ignored, because RabbitMQ's own page repeats the path's names in the body.
 """
 
 from math import isfinite

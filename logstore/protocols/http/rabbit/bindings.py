@@ -1,7 +1,7 @@
-"""Bindings: listed, shown, made, removed.
+"""Bindings: list, describe, add, remove.
 
-Where several lead from an exchange to the same end, each is known by its *properties key*: the
-routing key, quoted, and a digest of the arguments.
+Several bindings between the same two ends are told apart by their *properties key*: the quoted
+routing key, and a digest of the arguments.
 """
 
 from base64 import urlsafe_b64encode
@@ -35,7 +35,7 @@ _KINDS: Final[dict[bytes, Kind]] = {b"q": "queue", b"e": "exchange"}
 
 
 class Place(NamedTuple):
-    """A binding, and where it is."""
+    """A binding and its virtual host."""
 
     within: Within
     binding: Binding
@@ -170,7 +170,7 @@ def _answer(
 
 
 class Ends(NamedTuple):
-    """What a path names."""
+    """The two ends of a binding that a path names."""
 
     source: bytes
     kind: Kind

@@ -1,6 +1,6 @@
-"""Connections of the doors of RabbitMQ and STOMP, and their channels: listed, shown, closed.
+"""Connections of the RabbitMQ and STOMP doors, and their channels: list, describe, close.
 
-One sees one's own; with the tag ``monitoring`` those of all.
+Users see their own connections; with the tag ``monitoring``, all of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ BY_HAND: Final = "Closed via management plugin"
 
 
 class Sockets:
-    """What has moved through the connections, for those that are shown."""
+    """The sockets of listed connections, with their byte counts."""
 
     def __init__(self, door: HttpDoor) -> None:
         self._door = door
@@ -43,7 +43,7 @@ class Sockets:
 
 
 class Place(NamedTuple):
-    """A connection, and what is known of it."""
+    """A connection and its client."""
 
     session: Connected
     client: Client
@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 
 class ChannelPlace(NamedTuple):
-    """A channel, and the connection that it is of."""
+    """A channel and its connection."""
 
     client: Client
     channel: ClientChannel

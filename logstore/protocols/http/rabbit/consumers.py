@@ -1,4 +1,4 @@
-"""Consumers of queues, and the channels that they belong to."""
+"""Consumers of queues, with their channels."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A consumer, and what it consumes."""
+    """A consumer and its queue."""
 
     within: Within
     queue: "Named"

@@ -1,4 +1,4 @@
-"""What virtual hosts have in all, of what one may know of: counted a slice a turn."""
+"""Totals of virtual hosts over the objects that the caller may see, counted a slice a turn."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Counts:
-    """Of those that are open: the others are opened after a start by and by."""
+    """Totals over open queues; the others are opened gradually after a start."""
 
     exchanges: int = 0
     queues: int = 0

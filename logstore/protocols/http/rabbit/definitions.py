@@ -1,4 +1,4 @@
-"""RabbitMQ's definitions: given as a file, taken from one."""
+"""RabbitMQ's definitions: export and import."""
 
 from logstore.amqp import fields
 from logstore.protocols.http.call import Call

@@ -1,4 +1,4 @@
-"""Exchanges: listed, shown, declared, deleted."""
+"""Exchanges: list, describe, declare, delete."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """An exchange, and where it is."""
+    """An exchange and its virtual host."""
 
     within: Within
     facts: ExchangeFacts

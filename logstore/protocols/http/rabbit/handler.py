@@ -1,4 +1,4 @@
-"""What all routes of this API have in common: their errors are RabbitMQ's."""
+"""What all routes of this API have in common: errors in RabbitMQ's form."""
 
 from functools import partial
 

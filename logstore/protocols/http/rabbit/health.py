@@ -1,4 +1,4 @@
-"""Checks: is it well, does it listen, is anything alarming."""
+"""Health checks: whether the node is in order and listens, and whether an alarm is active."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -28,7 +28,7 @@ _ALIASES: Final = {
 
 
 class Listener(NamedTuple):
-    """Where clients come in."""
+    """An address at which a door accepts clients."""
 
     protocol: str
     host: str

@@ -1,7 +1,7 @@
-"""Lists as RabbitMQ gives them: whole, or a page at a time, sorted, some columns of each row.
+"""Lists in RabbitMQ's form: complete, or paged; sorted; with chosen columns.
 
-What is not shown costs next to nothing: names are looked at and keys are compared before any row is
-made, in slices. A long list that is asked for as a whole is made in parts, as its peer takes them.
+Rows that are not shown cost next to nothing: names are filtered and keys compared, in slices,
+before any row is made. A long list without paging is made in parts, as the peer reads them.
 """
 
 from collections.abc import (
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 class Kind(NamedTuple, Generic[_T]):
-    """What a list is of."""
+    """The kind of a list's rows."""
 
     show: Callable[[_T], Row]
     name: Callable[[_T], str]  # what a page's filter looks at
@@ -57,7 +57,7 @@ class Kind(NamedTuple, Generic[_T]):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """The requested page of a list."""
 
     number: int  # from 1
     size: int
@@ -65,7 +65,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a list is asked for."""
+    """How a list was requested."""
 
     page: Page | None  # None: all of it
     matches: Callable[[str], object] | None  # its name
@@ -131,7 +131,7 @@ def _matcher(call: Call) -> Callable[[str], object]:
 
 
 class Found(NamedTuple, Generic[_T]):
-    """The rows that are asked for; how many match, and how many one may know of."""
+    """The requested rows; the number of matching rows, and of all that the caller may see."""
 
     rows: Sequence[_T]
     filtered: int

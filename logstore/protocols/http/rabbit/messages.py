@@ -1,8 +1,8 @@
-"""Messages: published one by one, and fetched from a queue to be looked at.
+"""Messages: publish one, and fetch some from a queue to show them.
 
-What is fetched is given out as to any consumer, and put back or settled in the turn in which it is
-answered: a message that is put back is ``redelivered`` from then on. To look without that, there is
-the native API.
+Fetched messages are delivered as to any consumer, and requeued or settled in the same turn as the
+reply: a requeued message is ``redelivered`` from then on. The native API shows messages without
+this effect.
 """
 
 from base64 import b64decode, b64encode

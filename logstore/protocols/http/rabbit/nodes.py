@@ -1,4 +1,4 @@
-"""Nodes: the one that there is, and what it uses of the machine."""
+"""The one node, and its use of the machine's resources."""
 
 from typing import Any, Final
 

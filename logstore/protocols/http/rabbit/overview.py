@@ -1,4 +1,4 @@
-"""The whole at one glance; and small facts of it."""
+"""The overview of the server, and single facts of it."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,7 @@ NO_ERLANG: Final = "none"  # tools want to show one
 
 
 class _Totals(NamedTuple):
-    """Of what one may know of."""
+    """Totals over the objects that the caller may see."""
 
     counts: Counts
     connections: int

@@ -1,4 +1,4 @@
-"""RabbitMQ's policies: listed, shown, set, deleted; and its parameters, of which they are some."""
+"""RabbitMQ's policies: list, describe, set, delete; also in the form of its parameters."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ NO_OPERATORS: Final = "there are no operator policies here: set a policy instead
 
 
 class Place(NamedTuple):
-    """A policy, and where it is."""
+    """A policy and its virtual host."""
 
     within: Within
     policy: Policy

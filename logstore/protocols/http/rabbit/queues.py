@@ -1,7 +1,7 @@
-"""Queues: listed, shown, declared, purged, deleted.
+"""Queues: list, describe, declare, purge, delete.
 
-What a queue has is known once it is open, so the queues that are shown are opened for it. One that
-can't be opened is shown as ``crashed``.
+The content of a queue is known once it is open, so the requested queues are opened. A queue that
+cannot be opened is shown as ``crashed``.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A queue, and where it is."""
+    """A queue and its virtual host."""
 
     within: Within
     queue: "Named"

@@ -1,7 +1,7 @@
-"""The virtual host that a request is about, as whoever asks may use it.
+"""The virtual host that a request names, if the caller may see or use it.
 
-As in RabbitMQ, one may know of a virtual host that one may enter, and with the tag ``monitoring``
-of all. Who may not is told the same whether there is such a host or not.
+As in RabbitMQ, users see the virtual hosts that they may enter, and with the tag ``monitoring`` all
+of them. Without the right, the reply is the same whether the host exists or not.
 """
 
 from typing import TYPE_CHECKING, Final

@@ -1,7 +1,8 @@
-"""What was counted, as RabbitMQ says it: of one queue, and of all that goes through the AMQP door.
+"""Counters in RabbitMQ's form: of one queue, and of everything through the AMQP door.
 
-A queue's own rates are those of messages in, out and acknowledged, over the last ten seconds. How
-its messages went out is counted, but not over time: the rate of each way is its share of that.
+A queue's rates of published, delivered and acknowledged messages are measured over the last ten
+seconds. The kinds of delivery are only counted, not measured over time: the rate of each kind is
+its share of the rate of deliveries.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""RabbitMQ's routes of the server itself, and of what is not here."""
+"""RabbitMQ's routes of the server itself, and of features that are not supported."""
 
 from collections.abc import Callable
 from typing import Final

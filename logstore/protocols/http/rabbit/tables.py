@@ -1,4 +1,4 @@
-"""AMQP's tables in JSON, as this API takes them: as definitions have them."""
+"""AMQP tables as JSON in requests of this API: in the form of definitions."""
 
 from typing import Any
 

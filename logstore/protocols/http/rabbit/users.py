@@ -1,6 +1,6 @@
-"""Users: listed, shown, made, changed, deleted; and who asks.
+"""Users: list, describe, add, change, delete; and who the caller is.
 
-RabbitMQ's hashes of passwords are taken here, but none are shown: only definitions have them.
+RabbitMQ's password hashes are accepted here but never shown; only definitions contain them.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Virtual hosts: listed, shown, made, deleted."""
+"""Virtual hosts: list, describe, add, delete."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final

@@ -1,6 +1,6 @@
-"""What is refused, as RabbitMQ's management API says it: a status, an error, a reason.
+"""Refusals in the form of RabbitMQ's management API: a status, an error, a reason.
 
-Tools look at the status, and people at the reason, which is the text of the AMQP door.
+Tools read the status, and people the reason, which is the text of the AMQP door.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ _ERRORS: Final = {
 
 
 class RabbitFault(Fault):
-    """A refusal of this API alone, in its own words."""
+    """A refusal that only this API has, with its own text."""
 
     def __init__(self, status: int, error: str, reason: object) -> None:
         super().__init__(status, str(reason))

@@ -1,1 +1,1 @@
-"""What an answer is made of: in one piece, bit by bit, or as events."""
+"""The forms of replies: complete, in parts, or as events."""

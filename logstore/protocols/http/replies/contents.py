@@ -1,6 +1,6 @@
-"""Bodies of messages and values of records as JSON has them: a text, or else base64.
+"""Bodies of messages and values of records as JSON: text, or otherwise base64.
 
-A preview is the beginning of one: what is shown of thousands must not be all of each.
+A preview is the beginning of the content, because a list of thousands must not contain all of each.
 """
 
 from base64 import b64decode, b64encode

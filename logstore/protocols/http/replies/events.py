@@ -1,4 +1,4 @@
-"""An answer of Server-Sent Events, as its handler sees it. In the sessions' thread."""
+"""A reply of Server-Sent Events as its handler sees it. Used in the sessions' thread."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,8 @@ from logstore.protocols.http.replies.flows import Unread
 
 
 class Events:
-    """To one peer. What it does not read in time is dropped, and it is told how many."""
+    """The events for one peer. Unread events are dropped after a while; the peer is told how many.
+    """
 
     def __init__(
         self,

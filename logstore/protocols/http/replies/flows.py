@@ -1,8 +1,8 @@
-"""Answers that are given bit by bit: lines, a stream of parts, events. What is sent next of each.
+"""Replies that are sent in parts: lines, a stream of parts, events.
 
-The connection takes a piece when its peer has read what was sent before, so a slow peer holds no
-more than a little. A piece is at most a millisecond's work or some kilobytes: others have their
-turn in between.
+The connection takes a part when the peer has read the previous ones, so a slow peer holds little
+memory. A part is at most a millisecond of work or some kilobytes; other clients have their turn in
+between.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ KEEP_ALIVE_S: Final = 15.0  # proxies close what is silent for a minute; a peer 
 
 
 class Flow(Protocol):
-    """One answer under way."""
+    """One reply that is being sent."""
 
     content_type: str
 
@@ -48,7 +48,7 @@ class Flow(Protocol):
 
 
 class Lines:
-    """Lines of JSON, as they are given."""
+    """Lines of JSON, sent as they are added."""
 
     content_type = LINES
     deadline = None
@@ -97,10 +97,10 @@ class Lines:
 
 
 class Parts:
-    """What an iterator gives, which is asked for no more than the peer takes.
+    """The parts that an iterator yields, requested only as fast as the peer reads.
 
-    Each step of it is short: a millisecond. It yields b"" where it has to wait for something, and
-    goes on once ``go_on`` is called.
+    Each step of the iterator takes at most a millisecond. It yields b"" if it must wait for
+    something, and continues once ``go_on`` is called.
     """
 
     deadline = None
@@ -142,7 +142,7 @@ class Parts:
 
 
 class Unread:
-    """Events that the peer has not taken yet: no more than so many bytes of them."""
+    """Events that the peer has not read yet, bounded in bytes."""
 
     content_type = EVENTS
 

@@ -1,4 +1,4 @@
-"""What every answer of the door says besides: what a browser may do with it, and when it was."""
+"""Headers of every reply of the door: what a browser may do with it, and its date."""
 
 from datetime import UTC, datetime
 from typing import Final

@@ -1,4 +1,4 @@
-"""All who listen to events, and how much each of them may leave unread."""
+"""All listeners to events, and how many bytes each of them may leave unread."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ TOGETHER_BYTES_MAX: Final = 64 << 20  # that all may leave unread
 
 
 class Listeners:
-    """Of one door."""
+    """The listeners of one door."""
 
     def __init__(self) -> None:
         self._all: set[Unread] = set()

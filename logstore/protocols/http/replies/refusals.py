@@ -1,4 +1,4 @@
-"""Our errors as HTTP's statuses; the nearest class above an error counts."""
+"""Maps logstore's errors to HTTP statuses, by the nearest class above an error."""
 
 from typing import Final
 

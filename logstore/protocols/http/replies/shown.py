@@ -1,6 +1,7 @@
 """The models as JSON: names as texts, tables as objects, large numbers as texts.
 
-A number that JavaScript would round is a text; offsets always are, so that nobody counts on less.
+A number that JavaScript would round is a text. Offsets are always texts, so that clients handle
+every size.
 """
 
 from base64 import b64encode

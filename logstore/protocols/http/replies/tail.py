@@ -1,7 +1,7 @@
-"""Listening to a channel, or to a pattern, as events: some messages twice a second, the last ones.
+"""Follows a channel or a pattern as events: twice a second, the latest messages.
 
-Who publishes faster than a person reads is shown in part: of each half second the last messages,
-and how many there were besides.
+If messages arrive faster than a person can read, only some are shown: the last ones of each half
+second, and the number of the others.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ NAME, REFUSED = "messages", "refused"  # of events
 
 
 class Heard(NamedTuple):
-    """One message, as much of it as is shown."""
+    """One message, shortened to the part that is shown."""
 
     channel: bytes
     pattern: bytes | None
@@ -33,7 +33,7 @@ class Heard(NamedTuple):
 
 
 class _Listed:
-    """A ``Form`` whose chunks are lists of messages; of many the last ones, and how many."""
+    """A ``Form`` whose chunks are lists of the latest messages, with the number of others."""
 
     def opening(self, match: Match) -> Match:
         """As Form.opening."""
@@ -64,7 +64,7 @@ _LISTED: Final = _Listed()  # one for all, who share their chunks
 
 
 class Tail:
-    """A ``Subscriber`` that is a browser. In the sessions' thread."""
+    """A browser as a ``Subscriber``. Used in the sessions' thread."""
 
     form: Any = _LISTED
 
