@@ -1,4 +1,4 @@
-"""Whether publishers have to wait: while the disk is short of room, as RabbitMQ's alarm has it."""
+"""Makes publishers wait while the disk is nearly full, like RabbitMQ's disk alarm."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def free_bytes(topics: Topics) -> int:
 
 
 class DiskAlarm:
-    """Of one door to the queues."""
+    """The alarm for one door to the queues."""
 
     def __init__(
         self,

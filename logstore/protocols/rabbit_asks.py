@@ -1,6 +1,7 @@
-"""The rights that acts on queues need, in RabbitMQ's order, by whichever door they are asked for.
+"""The rights that operations on queues need, in RabbitMQ's order, whichever door is used.
 
-They are asked for before anything is looked up, so that who has none is not told what there is.
+Rights are checked before anything is looked up, so that a user without rights does not learn which
+objects exist.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Whether a client of the queues is who it says it is, by whichever door it has come."""
+"""Checks the identity of a client of the queues, whichever door it uses."""
 
 from collections.abc import Callable
 from hmac import compare_digest
@@ -16,21 +16,21 @@ GUEST: Final = b"guest"  # and its password: while there are no users, from this
 
 
 class Admitted(NamedTuple):
-    """A client that has come in."""
+    """A client that has logged in."""
 
     who: Identity
     user: str  # as it calls itself: also while nobody has to say who it is
 
 
 class TurnedAway(NamedTuple):
-    """One that has not."""
+    """A client that was refused."""
 
     user: str  # as it calls itself; "" where that can't be read
     delay_s: float  # before it hears of that
 
 
 class Gate(Protocol):
-    """What is needed of the door."""
+    """What the login needs from the door."""
 
     access: Access
     logins: Logins
@@ -41,7 +41,7 @@ class Gate(Protocol):
 
 
 class Way(NamedTuple):
-    """How somebody comes in."""
+    """The door and the mechanism of a login."""
 
     door: str
     mechanism: str

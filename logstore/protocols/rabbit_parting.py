@@ -1,4 +1,4 @@
-"""Consumers that end together, with their connection or their channel: so many in a turn."""
+"""Ends consumers together with their connection or channel: a bounded number in each turn."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -12,7 +12,7 @@ AT_ONCE: Final = 300  # units that are done in the turn in which they end
 
 
 class Consumer(Subscription, Protocol):
-    """One of a door's."""
+    """A consumer of one door."""
 
     queue: Named
 

@@ -1,7 +1,7 @@
-"""What models refuse, in RabbitMQ's words: texts are what people search for, and clients compare.
+"""Refusals of the models in RabbitMQ's words: people search for these texts, clients compare them.
 
-One table, by the kind of error. Each gives the reply's code and text; the text says the virtual
-host, which models don't.
+One table, by the kind of error. Each entry gives the reply's code and text; the text names the
+virtual host, which the models do not know.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A door's connections, told of a change of users or rules: some of them at a time."""
+"""Tells a door's connections about a change of users or rules, some of them at a time."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ log: Final = logging.getLogger("logstore.access")
 
 
 class Told(Protocol):
-    """What is seen of a connection."""
+    """A connection as this code sees it."""
 
     def users_changed(self) -> None:
         """Users are others now: note whether this one is still in. Nothing that takes long."""
@@ -22,7 +22,7 @@ class Told(Protocol):
 
 
 class Knows(Protocol):
-    """Who knows the users."""
+    """The source of users."""
 
     @property
     def users(self) -> Mapping[str, object]:
@@ -30,11 +30,11 @@ class Knows(Protocol):
 
 
 class Round:
-    """Goes round all connections after a change of users or rules, some of them at a time.
+    """Visits all connections after a change of users or rules, some of them at a time.
 
-    Whatever a connection asks meanwhile goes by the rules as they are: this is for those that wait,
-    and for those that may not be there any more. Who they are is noted at once: a user may be made
-    anew before the connections of the one that was deleted have their turn.
+    Requests of a connection always follow the present rules; the visit is for connections that
+    wait, and for those that are no longer allowed. Their users are noted immediately, because a
+    deleted user may be created again before the old user's connections are visited.
     """
 
     def __init__(self, clients: Collection[Told], slices: Slices, access: Knows) -> None:

@@ -1,11 +1,11 @@
-"""What the server knows of a protocol: one session per connection, bytes in, bytes out.
+"""The interface between server and protocols: one session per connection, bytes in, bytes out.
 
 A session knows no socket, disk, thread or clock: ``now`` is seconds of a clock that only goes
-forward. It is told of what arrives (``receive``), that something may have happened or become due
-(``wake``), and it is asked for what is to be sent (``outgoing``). When something happens elsewhere
-(a log has become safe, a job is done) it calls its link's ``wake``, from any thread; the server
-then calls the session's own ``wake`` in its own time. What one session has for a thousand others,
-each of them pushes down its own link: that costs a system call each, and nothing else.
+forward. The server passes input to it (``receive``), calls it when something may have happened or
+become due (``wake``), and takes its output (``outgoing``). When something happens elsewhere (a log
+has become safe, a job is done), the session's link is woken from any thread, and the server calls
+the session's own ``wake`` later. If one session has output for a thousand others, each of these
+pushes it down its own link, which costs one system call each.
 """
 
 import logging
@@ -25,7 +25,7 @@ Wake = Callable[[], None]
 
 
 class Link(Protocol):
-    """What a session may ask of its connection."""
+    """What a session may use of its connection."""
 
     @property
     def id(self) -> int:
@@ -138,9 +138,9 @@ class Session(Protocol):
 
 @dataclass(slots=True)
 class Limits:
-    """What keeps a crowd, or a peer that forgets its connections, from using up the process.
+    """Bounds that keep many connections, or a peer that forgets them, from exhausting the process.
 
-    Of one door; may be changed while it serves.
+    They apply to one door and may be changed while it is open.
     """
 
     connections_max: int
@@ -153,7 +153,7 @@ class Limits:
 
 
 class About(NamedTuple):
-    """What is known of a connection's client, for people."""
+    """Facts about a connection's client, to be shown to people."""
 
     user: str = ""  # who has logged in; "": nobody had to, or it has not yet
     client: str = ""  # as it calls itself
@@ -172,7 +172,7 @@ def _nothing(_: object) -> About:
 
 @dataclass(frozen=True, slots=True)
 class Doorway:
-    """An open door: how those who come in are received."""
+    """An open door: how new connections get their sessions."""
 
     new_session: Callable[[Link], Session]
     limits: Limits

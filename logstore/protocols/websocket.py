@@ -1,6 +1,4 @@
-"""A session of any protocol within a WebSocket connection: frames off on the way in, on on the way
-out. The inner session knows nothing of it.
-"""
+"""A session of any protocol within a WebSocket connection: unwraps its input, wraps its output."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +27,7 @@ WRAPPER_BYTES: Final = 1024
 
 
 class Framed:
-    """The last chunk that was pushed, with its frame: many get the same one after another."""
+    """The last pushed chunk with its frame: many connections get the same one in a row."""
 
     def __init__(self) -> None:
         self._chunk, self._whole = b"", b""
@@ -100,7 +98,7 @@ class WithinLink:
 
 
 class WebSocketSession:
-    """A ``Session``."""
+    """A ``Session`` that wraps the inner one."""
 
     def __init__(
         self,

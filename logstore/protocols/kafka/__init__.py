@@ -1,1 +1,1 @@
-"""The Kafka door: its bytes, its sessions, and what each request does."""
+"""The Kafka door: its bytes, its sessions, and the handlers of its requests."""

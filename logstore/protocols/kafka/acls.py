@@ -1,7 +1,8 @@
-"""Rules in Kafka's words: DescribeAcls, CreateAcls, DeleteAcls (KIP-11, KIP-290).
+"""Rules in Kafka's form: DescribeAcls, CreateAcls, DeleteAcls (KIP-11, KIP-290).
 
-There are rules that these words can't say: about channels, exchanges, queues and keys, and about
-names by a pattern. They count through this door, too, and are neither shown nor removed here.
+Some rules cannot be expressed in Kafka's form: those about channels, exchanges, queues and keys,
+and those with a pattern for names. They apply at this door, too, but are neither shown nor removed
+here.
 """
 
 from collections.abc import Mapping, Sequence

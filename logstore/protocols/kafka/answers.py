@@ -1,4 +1,4 @@
-"""From a request's bytes to its answer's: read, carried out here or in a worker, encoded."""
+"""From a request's bytes to its reply's: decodes, executes here or in a worker, encodes."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -104,7 +104,7 @@ def _ask_again(
 
 
 class _Followed(Later):
-    """The answer of work in slices, which may end with waiting for another."""
+    """The reply of work in slices, which may end by waiting for another reply."""
 
     __slots__ = ("_given_up", "_inner", "long")
 

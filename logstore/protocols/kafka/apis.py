@@ -1,9 +1,10 @@
-"""Which requests are served, in which versions, and by what.
+"""The table of requests: supported versions and handlers.
 
-``slow`` ones wait for disk or other locks or have much to say, so they run in another thread, with
-reading and encoding; the connection waits for them, as requests behind may depend on what they do.
-So do ``free`` ones, which need nothing of the sessions' thread, when the request is large. ``raw``
-ones, which carry records, read their own bytes. Which rights each needs says ``asks.py``.
+``slow`` requests wait for the disk or for locks, or have large replies, so they are decoded,
+executed and encoded in another thread; the connection waits, because later requests may depend on
+them. ``free`` requests use nothing of the sessions' thread, and run in another thread if they are
+large. ``raw`` requests, which carry records, decode their own bytes. ``asks.py`` has the rights
+that each request needs.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Which rights each request needs, as Kafka has it, and what is told without them.
+"""The rights that each request needs, as in Kafka, and what is returned without them.
 
-What is asked of a whole request is asked before it is carried out (``answers.py``); the rest is
-asked where the objects are come by, and a test holds this table against what is asked there.
+Rights to a whole request are checked before it is executed (``answers.py``). Rights to single
+objects are checked by the handlers; a test compares this table with their checks.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from logstore.protocols.kafka.client import KafkaClient
 
 
 class When(Enum):
-    """Of what it is asked."""
+    """What a right is about: the whole request or its objects."""
 
     WHOLE = "of the request, once"
     EACH = "of each object; the others are served"

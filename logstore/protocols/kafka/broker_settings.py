@@ -1,7 +1,7 @@
-"""The settings of a Kafka 4 broker as this node has them: for tools that look for their names.
+"""The settings of a Kafka 4 broker, with values that fit this node, for tools that read them.
 
-Some are settings of ours under another name, some follow from what a node is here, and the rest
-are what Kafka's own default would be, and do nothing here.
+Some are logstore's settings under another name, some follow from the nature of this node, and the
+rest have Kafka's default value and no effect.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ FIXED: Final = "fixed"  # a source beside those of Chosen: it follows from what 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSetting:
-    """One setting as a client is told it; ``default`` as far as there is one."""
+    """One setting as clients see it; ``default`` if it has one."""
 
     name: str
     value: str | None

@@ -1,6 +1,6 @@
-"""One connection as requests see it: what it says of itself, and what it waits for.
+"""One connection as handlers see it: the client's own facts, and what the connection waits for.
 
-Knows nothing of frames and their order; ``session.py`` does that.
+Knows nothing of frames and their order, which ``session.py`` handles.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ ASK_UNITS: Final = 3  # of work in slices: a right that is asked for the first t
 
 
 class KafkaClient:
-    """What a handler may ask of the connection that a request came by."""
+    """What a handler may use of the connection of a request."""
 
     def __init__(
         self,

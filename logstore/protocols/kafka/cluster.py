@@ -1,4 +1,4 @@
-"""What clients ask of the cluster: the one node, its topics, its versions, its disk."""
+"""Requests about the cluster: the one node, its topics, its versions, its disk."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The offsets that groups have committed: OffsetCommit, OffsetFetch, OffsetDelete."""
+"""Committed offsets of groups: OffsetCommit, OffsetFetch, OffsetDelete."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -198,7 +198,7 @@ def offset_fetch(client: KafkaClient, version: int, request: fetch_messages.Requ
 
 
 class _Undecided(NamedTuple):
-    """What transactions do to the offsets of a group; looked at before the offsets are."""
+    """The pending offsets of a group's open transactions; read before the committed offsets."""
 
     unstable: Unstable = ()
     due: Due = MappingProxyType({})

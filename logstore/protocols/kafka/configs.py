@@ -1,4 +1,4 @@
-"""Settings of topics, groups and the node: shown with default and source; the node's stay."""
+"""Settings of topics, groups and the node with default and source; the node's are read-only."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -258,7 +258,7 @@ def _attempt(
 
 
 class Changeable(NamedTuple):
-    """Whose settings are changed: all topics, or all groups, each by its name."""
+    """The kind of object whose settings are changed, topics or groups, each by name."""
 
     given: Callable[[str], Mapping[str, str]]  # those of its own
     describe: Callable[[str], list[Chosen]]

@@ -1,4 +1,4 @@
-"""The new protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
+"""The new group protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe."""
 
 from collections.abc import Generator, Iterable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The SCRAM keys of users, as Kafka's tools see and set them (KIP-554): never a salt or a key."""
+"""SCRAM credentials of users for Kafka's tools (KIP-554): set, never shown with salt or key."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ LEADER_EPOCH = 0  # it leads every partition, for ever
 
 @dataclass(frozen=True, slots=True)
 class KafkaDoor:
-    """Topics, groups, time and settings; what may take long is given to ``work``."""
+    """Topics, groups, clock and settings; long work is given to ``work``."""
 
     topics: Topics
     coordinator: Coordinator  # its time is the sessions', in ms
@@ -57,13 +57,13 @@ class KafkaDoor:
 
 @dataclass(frozen=True, slots=True)
 class InWorker:
-    """What makes the answer and takes long: for another thread."""
+    """The part of a handler that takes long and returns the reply. Runs in another thread."""
 
     work: Callable[[], object]
 
 
 class Later:
-    """An answer that comes when something has been done; until then the connection waits."""
+    """A reply that follows when something is done; until then the connection waits."""
 
     __slots__ = ("_answer", "_otherwise", "_wake", "then")
 

@@ -1,4 +1,4 @@
-"""The Kafka door, opened."""
+"""Opens the Kafka door."""
 
 from typing import Final
 

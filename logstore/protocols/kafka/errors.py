@@ -1,4 +1,4 @@
-"""Kafka's error codes, and which of them stands for which of our errors."""
+"""Kafka's error codes, and the code for each of logstore's errors."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
-"""The features that clients may rely on, and the level of each (KIP-584).
+"""The features that clients may rely on, with their levels (KIP-584).
 
-The nodes of a cluster agree on these; one node has no other level of a feature than its own.
+In a cluster, the nodes agree on a level; a single node has only its own.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
-"""Fetch: batches out of logs as they stand there, waiting for news if there are none.
+"""Fetch: sends batches as stored in logs, and waits for new ones if there are none.
 
-A request keeps its place until enough is there or its time is up; the records are read only when
-they can be sent. So a client that does not read its socket costs no memory here.
+A request waits in its slot until enough bytes are available or its time limit is reached. The
+records are read only when they can be sent, so a client that does not read its socket costs no
+memory.
 """
 
 from collections.abc import Iterable, Sequence

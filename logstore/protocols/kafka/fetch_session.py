@@ -1,8 +1,8 @@
-"""Fetch sessions (KIP-227): a client names its partitions once, and then only what changes.
+"""Fetch sessions (KIP-227): a client names its partitions once, and afterwards only changes.
 
-A connection has one session at most; it ends with the connection, and a client that comes back is
-told that it is not known and begins anew, as with a broker that has forgotten it. The answers
-within a session leave out the partitions that have nothing new to say.
+A connection has at most one session, which ends with the connection. A client that reconnects is
+told that its session is unknown and starts a new one, as with a broker that has forgotten the
+session. Replies within a session omit partitions without news.
 """
 
 import secrets
@@ -28,7 +28,7 @@ PARTITION_HELD_BYTES: Final = 512
 
 
 class FetchSession:
-    """What one client reads, and what it was last told of it."""
+    """The partitions that one client reads, and what it was last told about them."""
 
     def __init__(self, asked: list[Asked], *, by_id: bool) -> None:
         self.by_id = by_id

@@ -1,4 +1,4 @@
-"""Groups seen from outside: DescribeGroups, ListGroups, DeleteGroups."""
+"""Administration of groups: DescribeGroups, ListGroups, DeleteGroups."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,6 +1,6 @@
-"""Groups that are described with the topics that their members read, each type by its own request.
+"""Describes groups with the topics that their members read, one request for each group type.
 
-They show names of topics, so whoever asks must be allowed to know of these (KAFKA-18813).
+They contain names of topics, so the caller must have the right to describe these (KAFKA-18813).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ HIDDEN: Final = "The described group uses topics that the client is not authoriz
 
 
 class Described(Protocol):
-    """A group in an answer."""
+    """A group in a reply."""
 
     authorized_operations: int
 

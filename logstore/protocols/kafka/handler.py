@@ -1,4 +1,4 @@
-"""What carries out one kind of request."""
+"""The handler of one kind of request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Raw = Callable[[KafkaClient, int, memoryview, int], Slot | None]
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The messages, and the function between them."""
+    """The request and reply messages, and the function between them."""
 
     request: type
     response: type

@@ -1,4 +1,4 @@
-"""The lines before logs: batches keep their order while one is being looked into elsewhere."""
+"""Queues of batches before logs: batches keep their order while one is checked in a worker."""
 
 from collections import deque
 from typing import Protocol
@@ -8,7 +8,7 @@ Place = tuple[str, int]
 
 
 class Waiting(Protocol):
-    """Who stands in a line."""
+    """A batch that waits in a line."""
 
     @property
     def looked_into(self) -> bool:
@@ -19,7 +19,7 @@ class Waiting(Protocol):
 
 
 class Lines:
-    """A line for each log that has one, and only while it has one."""
+    """The lines of all logs that have one; a line exists only while something waits in it."""
 
     def __init__(self) -> None:
         self._waiting: dict[Place, deque[Waiting]] = {}

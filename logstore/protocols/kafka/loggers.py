@@ -1,4 +1,4 @@
-"""The levels of the log, as Kafka's tools see and set them (KIP-412), until the process ends."""
+"""The levels of the program's loggers for Kafka's tools (KIP-412), until the process ends."""
 
 import logging
 from collections.abc import Collection, Mapping

@@ -1,7 +1,7 @@
-"""Being a member by the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
+"""Membership by the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 
-A join waits for the other members, a sync for the leader; the connection waits with them, as Kafka
-has it. Who goes away meanwhile stays a member until its session is over.
+A join waits for the other members, and a sync for the leader; the connection waits, too, as in
+Kafka. A client that disconnects meanwhile stays a member until its session expires.
 """
 
 from functools import partial
@@ -82,7 +82,7 @@ def join_group(
 
 
 class _Stopped(NamedTuple):
-    """The server ends, and does not wait for the group."""
+    """The server stops, and does not wait for the group."""
 
     member_id: str
 

@@ -1,7 +1,7 @@
-"""What a topic's name stands for: the object that rules know, which is one through every door.
+"""The kind of object that a topic's name stands for, equal at every door.
 
-A channel is a channel, also where its history is read as a topic; so is what holds messages of a
-queue a queue.
+A channel is a channel, even if its history is read as a topic; likewise a queue is a queue, even if
+its messages are read as a topic.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Object = tuple[str, str]  # its kind and its name
 
 
 class Objects:
-    """Of one node. From any thread."""
+    """The lookup for one node. From any thread."""
 
     def __init__(
         self,

@@ -1,6 +1,4 @@
-"""Offsets by time, by epoch, and where a log begins: ListOffsets, OffsetForLeaderEpoch,
-DeleteRecords.
-"""
+"""Offsets by time, by epoch and at the start: ListOffsets, OffsetForLeaderEpoch, DeleteRecords."""
 
 from collections.abc import Iterable
 from contextlib import suppress

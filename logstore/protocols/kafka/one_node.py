@@ -1,6 +1,7 @@
-"""What tools ask of any cluster, and what a healthy one of one node says.
+"""Requests of tools about a cluster, answered as a healthy cluster of one node does.
 
-Elections, reassignments, moves between directories, the quorum, features, resources.
+These concern elections, reassignments, moves between directories, the quorum, features and
+resources.
 """
 
 from collections.abc import Sequence

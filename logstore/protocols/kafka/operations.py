@@ -1,6 +1,6 @@
-"""What a client may do, as it is told (KIP-430), and Kafka's numbers for what rules know.
+"""The operations that a client may do, as sent to it (KIP-430), and Kafka's numbers for them.
 
-A set of operations is a number with a bit for each, by the numbers of Kafka's ``AclOperation``.
+A set of operations is a bit field; the bits are the numbers of Kafka's ``AclOperation``.
 """
 
 from typing import Final

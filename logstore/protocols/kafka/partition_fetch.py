@@ -1,4 +1,4 @@
-"""The partitions that a fetch asks for: each has a log that it reads, or why there is none."""
+"""The partitions of a fetch: each has the log that is read, or the reason why there is none."""
 
 import struct
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _MARKER: Final = struct.pack(">hh", 0, 1), struct.pack(">hi", 0, 0)
 
 
 class PartitionFetch:
-    """A partition asked for: its log, or why there is none to read."""
+    """A requested partition: its log, or the reason why it cannot be read."""
 
     __slots__ = (
         "_begin", "_bytes", "_committed", "_counts", "_empty", "_empty_bytes", "_may_be_empty",

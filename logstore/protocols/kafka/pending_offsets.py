@@ -1,8 +1,8 @@
-"""The offsets that groups commit within transactions: TxnOffsetCommit.
+"""Offsets that groups commit within transactions: TxnOffsetCommit.
 
-Each is pending until its transaction ends: nobody sees it, and a commit shows it. It is refused
-where the transaction is not the producer's any more, and where who has read so far is no member of
-the group any more (KIP-447).
+An offset is pending, and visible to no one, until its transaction ends with a commit. It is refused
+if the transaction no longer belongs to the producer, or if the consumer is no longer a member of
+the group (KIP-447).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,9 @@
-"""Produce: batches into logs, answered when they are as safe as the client asks for.
+"""Produce: appends batches to logs, and replies when they are as safe as the client requests.
 
-``acks=-1`` waits until ``safe`` has passed the batch (synced, by default), ``acks=1`` for the write
-only, ``acks=0`` for nothing, not even an answer. Batches are looked into and appended as they come
-off the socket, straight from its buffer; the sync that they wait for is shared with all others that
-wait. A batch that takes long to look into is copied and looked into in a worker; what comes for its
-log meanwhile waits in the log's line, nothing else does.
+``acks=-1`` waits until ``safe`` has passed the batch (synced, by default), ``acks=1`` only for the
+write, and ``acks=0`` has no reply. Batches are checked and appended directly from the socket's
+buffer as they arrive; all waiting batches share one sync. A batch whose check takes long is copied
+and checked in a worker; only later batches for the same log wait, in the log's line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +160,7 @@ def _looked_into(unseen: "Sequence[Arrival]", door: KafkaDoor) -> Steps:
 
 
 class _AnsweredElsewhere:
-    """A slot whose answer is long: a worker makes it when it is ready."""
+    """A slot with a long reply, which a worker encodes when it is ready."""
 
     def __init__(self, client: KafkaClient, slot: Slot) -> None:
         self.deadline: float | None = None
@@ -511,7 +510,7 @@ def _look_into(arrivals: "Sequence[Arrival]") -> bool:
 
 
 class InLine:
-    """A slot of which some batches are being looked into elsewhere, or wait behind such."""
+    """A slot with batches that are checked in a worker, or wait behind such batches."""
 
     def __init__(
         self,
@@ -567,7 +566,7 @@ class InLine:
 
 
 class Written:
-    """A batch that stands in its log, or will: its part of the request, and its marks."""
+    """An appended batch, or one that will be: its part of the request, and its marks."""
 
     __slots__ = ("log", "mark", "part", "upto")
 

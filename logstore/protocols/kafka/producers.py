@@ -1,4 +1,4 @@
-"""Idempotent producers: their ids, and what the partitions know of them."""
+"""Idempotent producers: their ids, and what partitions know about them."""
 
 from functools import partial
 from typing import Final

@@ -1,4 +1,4 @@
-"""Quotas, as Kafka's tools see and set them (KIP-546, KIP-612)."""
+"""Quotas for Kafka's tools: describe and change (KIP-546, KIP-612)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ Entity = tuple[tuple[str, str | None], ...]
 
 
 class _Fault(Exception):
-    """Why a request can't be done: its code, and Kafka's text."""
+    """The reason of a refusal: its code, and Kafka's text."""
 
     def __init__(self, text: str, code: int = errors.INVALID_REQUEST) -> None:
         super().__init__(text)
@@ -50,7 +50,7 @@ class _Fault(Exception):
 
 
 class _Filter(NamedTuple):
-    """Which entities are asked for."""
+    """The requested entities."""
 
     exact: Mapping[str, str | None]  # by their types; None: the default
     any: frozenset[str]  # types that they have

@@ -1,6 +1,6 @@
-"""Authentication where nobody has to authenticate, or has done so already.
+"""Login requests that are out of place: no login is required, or it is already done.
 
-Clients need the keys to exist, and are told in each request's own way.
+Clients require that these requests exist; each gets a refusal in its own form.
 """
 
 from typing import Final

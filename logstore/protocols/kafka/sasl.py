@@ -1,9 +1,9 @@
-"""How a connection of Kafka's clients logs in: SaslHandshake, then tokens, in answers or raw.
+"""The login of a Kafka connection: SaslHandshake, then tokens in requests or as raw frames.
 
-The states are those of Kafka's broker. Before it has logged in a connection may ask for the
-versions, once, and choose a mechanism; a request of another kind ends it. With a limit to how long
-a login is good (KIP-368) it may log in again on the same connection, as the same user by the same
-mechanism; the first request after the time is over that does not begin to ends the connection.
+The states are those of Kafka's broker. Before the login, a connection may request the versions
+once, and choose a mechanism; any other request ends the connection. If logins expire (KIP-368), a
+client may log in again on the same connection, as the same user by the same mechanism; after the
+expiry, any request except the start of a new login ends the connection.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ Answer = Callable[[int, str | None, bytes, int], Buffer | None]  # code, text, t
 
 
 class Verdict:
-    """The place of a token: what it comes to may take a worker, and a refusal is held back."""
+    """The slot of a token: checking it may take a worker, and a refusal is delayed."""
 
     __slots__ = ("_body", "_client", "_ends", "deadline", "delay_s", "given", "held_bytes")
 
@@ -85,7 +85,7 @@ class Verdict:
 
 
 class Sasl:
-    """Of one connection."""
+    """The login of one connection."""
 
     def __init__(self, client: KafkaClient, certificate: Certificate | None = None) -> None:
         """``certificate``: of the client. The user that it stands for need not log in, and may."""

@@ -1,6 +1,6 @@
-"""One Kafka connection: frames in, frames out, answers in the order of the requests.
+"""One Kafka connection: frames in, frames out, replies in the order of the requests.
 
-Knows framing, headers, versions and order; what a request does stands in the table of ``apis``.
+Knows framing, headers, versions and order; the table in ``apis.py`` has the handlers.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ def _login(client: KafkaClient, certificate: "Certificate | None") -> "Sasl":
 
 
 class KafkaSession:
-    """A ``Session``."""
+    """One Kafka connection, as a ``Session``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""ShareAcknowledge: what a member says of records, without fetching more."""
+"""ShareAcknowledge: a member acknowledges records without fetching more."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

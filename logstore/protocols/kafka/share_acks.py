@@ -1,4 +1,4 @@
-"""What becomes of all that one request says of records."""
+"""The results of all acknowledgements in one request."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,14 +21,14 @@ SAID_A_UNIT: Final = 10  # runs of offsets, in a unit of work
 
 
 class Outcome(NamedTuple):
-    """Of one partition."""
+    """The result for one partition."""
 
     code: int = errors.NONE
     message: str | None = None
 
 
 class Acknowledgements:
-    """Of one request: in a session, and in the sessions' thread."""
+    """The acknowledgements of one request of a session. Used in the sessions' thread."""
 
     def __init__(self, client: KafkaClient, shares: Shares, session: ShareSession) -> None:
         self.outcomes: dict[TopicPartition, Outcome] = {}

@@ -1,7 +1,7 @@
-"""What a request of a share session asks for: partitions to read, and what is said of records.
+"""The content of a share session's request: partitions to read, and acknowledgements.
 
-Clients name a topic several times in one request, and a partition both because they read it and
-because they say something of it (librdkafka does): it is one all the same.
+A client may name a topic several times in one request, and a partition both to read it and to
+acknowledge its records (librdkafka does); these are merged.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MEMBER_CHARACTERS_MAX: Final = 36  # of an id, which the client makes: a UUID
 
 
 class Asked(NamedTuple):
-    """Of one request."""
+    """The content of one request."""
 
     group: str
     member: str

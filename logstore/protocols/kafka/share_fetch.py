@@ -1,8 +1,8 @@
-"""ShareFetch: what a member says of records, and then records that it is given for a while.
+"""ShareFetch: handles a member's acknowledgements, then gives it records for a limited time.
 
-A request keeps its place until there is something, or its time is up. Records are acquired only
-when they can be sent, and only by who is there still: whatever a connection has is available again
-once it is gone.
+A request waits in its slot until records are available or its time limit is reached. Records are
+acquired only when they can be sent, and only by a connected client: when a connection ends, its
+records become available again.
 """
 
 from collections import deque
@@ -78,7 +78,7 @@ def _read(version: int, frame: memoryview, at: int) -> tuple[Request, Asked]:
 
 
 class _Reading:
-    """One partition of the session, as it is read for one request."""
+    """One partition of the session, read for one request."""
 
     __slots__ = ("outcome", "partition", "place", "stop", "taken")
 
@@ -97,7 +97,7 @@ class _Reading:
 
 
 class ShareFetching:
-    """The slot of one request, before whose answer nothing else is taken of the connection."""
+    """The slot of one request; no later request of the connection is handled before its reply."""
 
     def __init__(self, client: KafkaClient, request_bytes: int) -> None:
         self.deadline: float | None = None

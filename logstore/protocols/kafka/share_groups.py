@@ -1,6 +1,6 @@
-"""Being a member of a share group (KIP-932): ShareGroupHeartbeat, ShareGroupDescribe.
+"""Membership of share groups (KIP-932): ShareGroupHeartbeat, ShareGroupDescribe.
 
-Fetching is a conversation of its own, which asks no membership.
+Fetching uses separate requests, which do not require membership.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
-"""Where share groups are: told, moved, forgotten.
+"""Offsets of share groups: describe, move, delete.
 
-DescribeShareGroupOffsets, AlterShareGroupOffsets, DeleteShareGroupOffsets. The latter two are for
-groups without members, and durable when they are answered.
+DescribeShareGroupOffsets, AlterShareGroupOffsets, DeleteShareGroupOffsets. The latter two require a
+group without members, and are durable when answered.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +105,7 @@ def _named(
 
 
 class _Refused(NamedTuple):
-    """Why nothing of a group is changed."""
+    """The reason why nothing of a group is changed."""
 
     code: int
     message: str
@@ -124,7 +124,7 @@ def _of_empty(client: KafkaClient, group: str) -> Steps:
 
 
 class _Ends:
-    """Where logs end: of one topic at a time, looked up by a worker, since it may have many."""
+    """The ends of logs, one topic at a time; looked up by a worker, because there may be many."""
 
     def __init__(self, client: KafkaClient) -> None:
         self.client = client
@@ -174,7 +174,7 @@ def _described(
 
 
 class _Changes:
-    """What the journal is told for one request: some at a time, since each takes memory."""
+    """The journal entries of one request, some at a time, because each takes memory."""
 
     def __init__(self) -> None:
         self._left = 1

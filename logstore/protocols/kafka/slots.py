@@ -1,4 +1,4 @@
-"""The places of a connection's requests, in their order: each is ready when its answer is."""
+"""The slots of a connection's requests, in order: each is ready when its reply is."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from logstore.protocols.session import Buffer
 
 
 class Slot(Protocol):
-    """One request that was taken."""
+    """One request that was received."""
 
     deadline: float | None  # when it is ready at the latest
 
@@ -30,7 +30,7 @@ class Slot(Protocol):
 
 
 class Ready:
-    """An answer that was there at once."""
+    """A reply that was ready immediately."""
 
     __slots__ = ("_body", "deadline", "held_bytes")
 
@@ -50,7 +50,7 @@ class Ready:
 
 
 class Promised:
-    """The answer of a ``Later``."""
+    """The reply of a ``Later``."""
 
     __slots__ = ("_begin", "_encode", "_later", "_request_bytes", "_response", "deadline")
 
@@ -108,7 +108,7 @@ class Promised:
 
 
 class Unfolding:
-    """The place of a request that takes long to look into: its own slot is given later."""
+    """The slot of a request that takes long to decode; its real slot follows."""
 
     __slots__ = ("_error", "_finishing", "_given", "_request_bytes", "_slot", "_wake", "deadline")
 

@@ -1,7 +1,7 @@
-"""What consumers of the classic protocol say among themselves: Kafka's ConsumerProtocol.
+"""The messages that consumers of the classic protocol exchange: Kafka's ConsumerProtocol.
 
-The broker carries it without looking into it, but where it has to know which topics a group reads,
-or a group goes over to the new protocol.
+The broker forwards these messages without decoding them, except to find out which topics a group
+reads, and to convert a group to the new protocol.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""Answers to clients that have used more than they are given (KIP-13, KIP-219).
+"""Replies to clients that have exceeded their quota (KIP-13, KIP-219).
 
-A client of today is answered at once and told how long it is to wait; nothing is taken of it for
-that time. An older one does not know that it should wait: its answer is held back instead.
+A current client gets its reply immediately with the time to wait; its connection is not read for
+that time. An older client does not know this, so its reply is delayed instead.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _TIME: Final = Struct(">i")  # ms
 
 
 class Throttled:
-    """The slot of a produce request whose sender has sent too much: it is told so."""
+    """The slot of a produce request over the quota; the reply says how long to wait."""
 
     def __init__(self, client: KafkaClient, slot: Slot, version: int, wait_ms: int) -> None:
         """``slot`` answers with the throttle time as its last field."""
@@ -54,7 +54,7 @@ class Throttled:
 
 
 class Late:
-    """An answer that is held back."""
+    """A reply that is delayed."""
 
     def __init__(self, body: Sequence[Buffer], at: float) -> None:
         self.deadline: float | None = at

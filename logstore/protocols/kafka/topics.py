@@ -1,4 +1,4 @@
-"""Making, deleting, growing and describing topics. All but describing is durable when answered."""
+"""Requests that create, delete, grow and describe topics. Changes are durable when answered."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ PARTITIONS_MAX: Final = 2000  # of one answer to DescribeTopicPartitions, as Kaf
 
 
 class _Unfit(Refused):
-    """A request that has a code of its own."""
+    """A request that is refused with a code of its own."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class _Unfit(Refused):
 
 
 class _Unauthorized(_Unfit):
-    """A topic that the client may not do this with, whether it is there or not."""
+    """A topic for which the client lacks the right, whether it exists or not."""
 
     def __init__(self) -> None:
         super().__init__(errors.TOPIC_AUTHORIZATION_FAILED, NO_TOPIC)

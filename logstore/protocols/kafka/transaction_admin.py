@@ -1,4 +1,4 @@
-"""Transactions seen from outside: DescribeTransactions, ListTransactions, WriteTxnMarkers."""
+"""Administration of transactions: DescribeTransactions, ListTransactions, WriteTxnMarkers."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -154,7 +154,7 @@ def _listed(
 
 
 class _Named(NamedTuple):
-    """A marker as it was asked for."""
+    """A marker as requested."""
 
     marker: markers_messages.Marker
     producer: Producer
@@ -237,7 +237,7 @@ def _named(client: KafkaClient, marker: markers_messages.Marker) -> Steps:
 
 
 class _Aborts:
-    """The transactions that one request has aborted."""
+    """The transactions that one request aborts."""
 
     def __init__(self, client: KafkaClient) -> None:
         self.codes: dict[Producer, int] = {}  # what came of it

@@ -1,9 +1,8 @@
-"""Transactions as their producers ask for them: another producer, what is added, the end.
+"""Transactions for their producers: get a producer id, add partitions and offsets, end.
 
-Which partitions a transaction has written to is known to their logs, so that adding them keeps
-nothing: it says that the transaction is open. What a request is answered depends on its version:
-clients of before KIP-588 know no PRODUCER_FENCED, and those of before KIP-890 no
-TRANSACTION_ABORTABLE.
+The logs know which partitions a transaction has written to, so adding partitions stores nothing; it
+only opens the transaction. The error codes depend on a request's version: clients before KIP-588 do
+not know PRODUCER_FENCED, and those before KIP-890 do not know TRANSACTION_ABORTABLE.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -46,7 +45,7 @@ AT_ONCE: Final = 100  # partitions that are looked at while others wait
 
 
 class _Knows(NamedTuple):
-    """The first versions of a request that may be answered so."""
+    """The first versions of a request whose reply may have these codes."""
 
     fenced: int  # PRODUCER_FENCED (KIP-588)
     abortable: int  # TRANSACTION_ABORTABLE (KIP-890)

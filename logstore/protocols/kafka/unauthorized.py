@@ -1,6 +1,6 @@
-"""The answer to a request that is not allowed as a whole: its code, wherever the answer has one.
+"""The reply to a request that is refused as a whole: its code, wherever the reply has one.
 
-Most answers have one code for all of it. Others have one for each thing that was asked for.
+Most replies have one code for the whole request; others have one for each requested object.
 """
 
 from collections.abc import Callable, Mapping, Sequence

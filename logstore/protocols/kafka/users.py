@@ -1,4 +1,4 @@
-"""What users could have, and have not here: delegation tokens."""
+"""Requests about delegation tokens, which do not exist here: all are refused."""
 
 from typing import Final
 

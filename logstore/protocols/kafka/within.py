@@ -1,8 +1,8 @@
-"""The transaction that the batches of a Produce request are of (KIP-98, KIP-890).
+"""The transaction to which the batches of a Produce request belong (KIP-98, KIP-890).
 
-A batch is let in when it has to wait, for a worker or for others before it, and is asked about
-again as it is appended, in one go with that: one that comes late, after its transaction has ended,
-would open another that nobody ends.
+A batch that must wait, for a worker or behind other batches, is admitted first and checked again in
+the same step as its append: a late batch, after the end of its transaction, would open another
+transaction that no one ends.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,7 @@ KNOWS_CONCURRENT: Final = 12
 
 
 class Within:
-    """Of one request."""
+    """The transaction of one request."""
 
     __slots__ = ("_coordinator", "_missing", "_name", "_version")
 

@@ -1,4 +1,4 @@
-"""What acknowledges messages that a client has published: PUBACK and PUBREC, with their reasons."""
+"""Acknowledgements of published messages: PUBACK and PUBREC, with their reason codes."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What those parts of the door see of a connection that each do one thing for it."""
+"""A connection as the single parts of the door see it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,7 +20,7 @@ from logstore.slices import Steps
 
 
 class First(Protocol):
-    """What comes to a client before anything that is published."""
+    """Output that a client receives before any published message."""
 
     @property
     def held_bytes(self) -> int:
@@ -41,7 +41,7 @@ class First(Protocol):
 
 
 class Carrier(Line, Protocol):
-    """One connection; to its client's session it is a ``Line``."""
+    """One connection; to its client's session, it is a ``Line``."""
 
     door: MqttDoor
     link: Link

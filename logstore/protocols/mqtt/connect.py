@@ -1,4 +1,4 @@
-"""What a CONNECT asks for, and what is wrong with it. Pure."""
+"""Checks the content of a CONNECT. Pure."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ RESPONSES: Final = "reply/{}/"  # a place for answers to a client's requests
 
 
 class Come(NamedTuple):
-    """A client that has said who it is, and how it wants to be served."""
+    """The checked content: the client's id, and its wishes for the session."""
 
     version: int
     client: str  # its id: its own, or one that was made for it
@@ -36,7 +36,7 @@ class Come(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Of the door, as far as it matters here."""
+    """The door's rules for a CONNECT."""
 
     window: int  # of a client of version 3.1.1, which cannot say
     expiry_max_s: int = NEVER

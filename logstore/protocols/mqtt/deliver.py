@@ -1,4 +1,4 @@
-"""Messages on their way to a client, as packets."""
+"""Writes messages to a client as packets."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -35,7 +35,7 @@ SAID_BYTES_MAX: Final = 512
 
 
 class Publish(Protocol):
-    """What becomes of messages that a client has published together."""
+    """The result of publishing messages together."""
 
     @property
     def waiting(self) -> Waiting | None:
@@ -47,7 +47,7 @@ class Publish(Protocol):
 
 
 class Model(Protocol):
-    """What MQTT is about, of a node."""
+    """The MQTT model of a node."""
 
     @property
     def sessions(self) -> Sessions: ...
@@ -78,14 +78,14 @@ class Model(Protocol):
 
 
 class ModelOf(Protocol):
-    """It is opened when the first client comes."""
+    """The source of the model, which is opened when the first client connects."""
 
     def when_open(self, then: Callable[[Model | LogstoreError], None]) -> None:
         """``then`` gets it, or why that can't be: now, or in a later turn."""
 
 
 class MqttLimits(NamedTuple):
-    """Of each connection."""
+    """The limits of each connection."""
 
     packet_bytes_max: int  # of what clients send
     slow_bytes: int  # unsent, beyond which messages of QoS 0 are dropped
@@ -94,7 +94,7 @@ class MqttLimits(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a message's properties come to."""
+    """The decoded properties of a message."""
 
     about: About | None  # without an expiry
     expiry_s: int | None
@@ -104,7 +104,7 @@ class Said(NamedTuple):
 
 @dataclass(slots=True)
 class MqttDoor:
-    """The model, limits, who may come in, who is there."""
+    """The model, limits, logins, and the connected sessions."""
 
     model_of: ModelOf
     limits: MqttLimits

@@ -1,4 +1,4 @@
-"""The MQTT door, opened."""
+"""Opens the MQTT door."""
 
 import math
 from typing import TYPE_CHECKING, Final

@@ -1,4 +1,4 @@
-"""How a client comes in: what its CONNECT says, who it is, what it may, the session that it has."""
+"""The entry of a client: its CONNECT, its identity, its rights, its session."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""How messages are written for clients: what those have in common who get the same is made once.
+"""The form of messages for clients: output is made once for all clients of the same form.
 
-Subscribers of the same form share the chunk of a turn. A form is a version, whether messages say
-that they were published to be retained, subscription identifiers, and a maximum packet size, which
-hardly any client has. Nobody is sent topic aliases: those are of one connection, and would end the
+Subscribers of the same form share the chunk of a turn. A form consists of the protocol version,
+whether messages keep their retain flag, subscription identifiers, and a maximum packet size, which
+few clients set. No client is sent topic aliases: they belong to one connection and would prevent
 sharing.
 """
 
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 
 class Forms:
-    """All that are in use, and what properties come to."""
+    """All forms in use, and encoded properties."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.clock = clock
@@ -89,7 +89,7 @@ def _written(about: About | None, ids: tuple[int, ...]) -> bytes:
 
 
 class MqttForm:
-    """A ``Form`` of messages of QoS 0."""
+    """A ``Form`` for messages of QoS 0."""
 
     __slots__ = ("__weakref__", "_bytes_max", "_forms", "_ids", "_retain", "_v5")
 

@@ -1,7 +1,7 @@
-"""What a client is to be told once something is safe: its answers, in their order.
+"""Replies that a client gets once something is safe, in order.
 
-PUBACKs are sent in the order of the PUBLISHes [MQTT-4.6.0-2]; a SUBACK waits for what is to be kept
-of a session that lasts.
+PUBACKs are sent in the order of the PUBLISHes [MQTT-4.6.0-2]. The SUBACK of a persistent session
+waits until the subscription is stored.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ class _Answer(NamedTuple):
 
 
 class Owed:
-    """Of one connection."""
+    """The replies of one connection."""
 
     __slots__ = ("_answers", "counted", "unacknowledged")
 

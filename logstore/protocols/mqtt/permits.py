@@ -1,12 +1,12 @@
-"""What a connection's client may publish, and what it may hear: one table of what each act asks.
+"""What a client may publish and receive: one table of the rights that each operation needs.
 
-A topic is a channel of its name, and what is published to it goes to the exchange ``amq.topic`` as
-well. Rules about either deny it; a grant of either is enough: a rule or a pattern of Redis's about
-the channel, or a permission of RabbitMQ's at the exchange, with its topic permission there, whose
-routing key is the topic with its signs swapped.
+A topic is a channel of the same name, and its messages also go to the exchange ``amq.topic``. A
+denying rule about either denies; a grant about either is enough: a rule or a Redis pattern for the
+channel, or a RabbitMQ permission for the exchange with its topic permission, for which the topic's
+separators are translated to those of a routing key.
 
-Who subscribes to a filter may hear all that it matches: grants have to cover it whole, and no rule
-may deny any of it.
+A subscriber to a filter may receive every topic that it matches, so grants must cover the whole
+filter, and no rule may deny a part of it.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ ASKS: Final = {PUBLISH: WRITE, SUBSCRIBE: READ, WILL: WRITE}
 
 
 class Permits:
-    """Of one identity."""
+    """The rights of one identity."""
 
     __slots__ = ("_access", "_publishable", "_refusals", "_rights", "_version", "free", "who")
 

@@ -1,10 +1,10 @@
-"""What a connection is at."""
+"""The phases of an MQTT connection."""
 
 from enum import Enum
 
 
 class Phase(Enum):
-    """In this order; none comes back."""
+    """Phases in their order; a connection never returns to an earlier one."""
 
     CONNECT = 0  # nothing was said yet
     ENTERING = 1  # who it is and what it had is looked up: nothing is taken meanwhile

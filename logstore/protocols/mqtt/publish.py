@@ -1,8 +1,8 @@
-"""What a client publishes: runs of messages, each to its subscribers, acknowledged when it is safe.
+"""Publishing by a client: runs of messages, sent to subscribers, acknowledged once they are safe.
 
-What a client may not publish is not: with a QoS it is told so in the acknowledgement. Version 3.1.1
-has no words for that, and its connection ends rather than that something is acknowledged which
-nobody has.
+A message that the client may not publish is dropped; with QoS 1 or 2, the acknowledgement says so.
+Version 3.1.1 cannot express that, so its connection ends rather than acknowledging a message that
+no one received.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def _publish(of: Carrier, run: Run, messages: Sequence[Message], refused: dict[i
 
 
 class _Said:
-    """What the properties of some messages come to, as far as they could be read."""
+    """The decoded properties of some messages, as far as they could be decoded."""
 
     def __init__(self, of: Carrier) -> None:
         self.topics: list[bytes] = []

@@ -1,9 +1,9 @@
-"""What is retained, on its way to a client that has subscribed: as fast as the connection takes it.
+"""Sends retained messages to a client that has subscribed, as fast as the connection takes them.
 
-It comes behind the SUBACK and before what is published since, which waits meanwhile, as much as may
-wait for a client that does not read. What the client is to acknowledge goes through the session's
-queue, as all that it acknowledges, and so it outlives the connection: as much at a time as one look
-at the retained finds, the first of it before anything else can come there.
+Retained messages follow the SUBACK and precede newly published messages, which wait meanwhile, up
+to the limit for a client that does not read. Messages that the client must acknowledge go through
+the session's queue, as all such messages do, so they outlive the connection. They are added in
+parts, as many as one step finds, and the first part before any other message can enter the queue.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ _SEND_NEW: Final = 1  # where there was no such subscription before
 
 
 class _Way:
-    """One subscription's."""
+    """The delivery for one subscription."""
 
     __slots__ = ("cursor", "grant", "left")
 
@@ -43,7 +43,7 @@ class _Way:
 
 
 class Batch:
-    """Those of one SUBSCRIBE."""
+    """The retained messages for one SUBSCRIBE."""
 
     __slots__ = ("added", "first_bytes", "first_topics", "open", "ways")
 
@@ -56,7 +56,7 @@ class Batch:
 
 
 class Retaining:
-    """Of one connection, while something is on its way."""
+    """The retained messages of one connection, while some remain to be sent."""
 
     __slots__ = ("_batches", "_held", "_held_bytes", "_of")
 
@@ -296,7 +296,7 @@ def _put(of: Carrier, parts: Sequence[bytes]) -> None:
 
 
 class _Heads(dict[tuple[int, int], bytes]):
-    """What comes before a topic, by its length and that of the payload."""
+    """The bytes before a topic, by the lengths of topic and payload."""
 
     def __init__(self, section_bytes: int) -> None:
         self._section_bytes = section_bytes

@@ -1,9 +1,8 @@
 """One MQTT connection: packets in, packets out.
 
-What comes in one read and publishes goes to its subscribers together; what is to be acknowledged
-is, once it is safe. An error ends the connection: the client is told with the reason code that the
-standard says, as far as its version has one, and what it says after that is thrown away: to close a
-socket with unread bytes would destroy the reason on its way.
+All messages of one read are published together, and acknowledged once they are safe. An error ends
+the connection: the client gets the standard's reason code, if its version has one, and its further
+input is discarded, because closing a socket with unread bytes would destroy the reason in transit.
 """
 
 import math
@@ -59,7 +58,7 @@ PROTOCOL: Final = "MQTT"  # as a peer of another is told of
 
 
 class MqttSession:
-    """A ``Session`` of the server; to the session of its client it is a ``Line``."""
+    """One MQTT connection: a ``Session`` of the server, and a ``Line`` to its client's session."""
 
     __slots__ = (
         "__weakref__",

@@ -1,4 +1,4 @@
-"""What a client wants to hear, and what not any more: some filters at a time."""
+"""SUBSCRIBE and UNSUBSCRIBE: handles a few filters at a time."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,1 +1,1 @@
-"""The link between nodes, at the node that owns queues: others subscribe, fetch and settle."""
+"""The link between nodes, at the node that owns queues: other nodes subscribe, fetch and settle."""

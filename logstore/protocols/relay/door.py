@@ -1,6 +1,6 @@
-"""What all links of other nodes to this one share.
+"""What all links from other nodes to this node share.
 
-For whoever makes a node that owns queues::
+Use by a node that owns queues::
 
     door = doorway.made(house, b"node-1", secret, find, {KIND: answer})
     server.listen(host, port, doorway.open(door), tls)
@@ -31,7 +31,7 @@ Asked = Callable[["Asker", bytes, Answered], None]
 
 
 class Asker(Protocol):
-    """A node that asks, as far as answers need it."""
+    """A node that sends requests, as handlers see it."""
 
     @property
     def node(self) -> bytes:
@@ -45,7 +45,7 @@ class Asker(Protocol):
 
 
 class Session(Protocol):
-    """What the door sees of a session."""
+    """A session as the door sees it."""
 
     @property
     def node(self) -> bytes:
@@ -63,7 +63,7 @@ class Session(Protocol):
 
 @dataclass(slots=True)
 class RelayDoor:
-    """A node, its queues, and what it is asked for."""
+    """A node, its queues, and the handlers of requests."""
 
     node: bytes  # its name
     secret: bytes  # that all nodes have

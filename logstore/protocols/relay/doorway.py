@@ -1,4 +1,4 @@
-"""The door for the links of other nodes, opened."""
+"""Opens the door for links from other nodes."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
-"""What another node is given of this one's queues, by the messages of the link to it.
+"""The use of this node's queues by another node, through the messages of its link.
 
-All that is out to it goes back when the link ends, before its consumers do: a queue's next consumer
-begins with what goes back.
+When the link ends, all unsettled messages return to their queues before the consumers end, so that
+a queue's next consumer begins with the returned messages.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ AT_ONCE: Final = 300
 
 
 class Lending:
-    """To one node; the ``Told`` of its link."""
+    """What one other node uses; the ``Told`` of its link."""
 
     def __init__(
         self, door: RelayDoor, unsent: Callable[[], int], came_in: Callable[[], None]

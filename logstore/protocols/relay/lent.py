@@ -1,4 +1,4 @@
-"""What one node has of this one's queues: its consumers, and the messages that it has fetched."""
+"""What one other node uses of this node's queues: its consumers, and its fetched messages."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ ROOM: Final = 1 << 30  # without a limit
 
 
 class Lender(Protocol):
-    """The link, as far as these need it."""
+    """The link as its consumers see it."""
 
     carrying: Carrying
 
@@ -49,7 +49,7 @@ class Lender(Protocol):
 
 
 class Lent:
-    """One consumer. To its queue it is a ``Subscription``, and that one's channel."""
+    """One consumer: a ``Subscription`` of its queue, and the channel of that subscription."""
 
     __slots__ = (
         "_below", "_of", "_passed", "_unpassed", "_unpassed_bytes", "arguments", "counted", "ended",
@@ -139,7 +139,7 @@ class Lent:
 
 
 class Fetched:
-    """Messages that were fetched, one by one: to queues it is a ``Channel``."""
+    """Messages that were fetched one by one; to the queues, it is a ``Channel``."""
 
     __slots__ = ("_peer", "counted", "unacked")
 

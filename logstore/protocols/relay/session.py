@@ -1,8 +1,8 @@
-"""The link of one node to this one: bytes in, bytes out, and its time.
+"""The link from another node to this node: bytes in, bytes out, and timeouts.
 
-Who has shown that it has the secret may subscribe, fetch and settle; what it asks for is carried
-out by ``lending.py``. One that has another secret is told so, and closed, after as long as a wrong
-password is held back.
+A node that has proved that it knows the secret may subscribe, fetch and settle; ``lending.py``
+executes its requests. A node with another secret is refused and disconnected, after the same delay
+as a wrong password.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ STOPPING: Final = "it stops"
 
 
 class RelaySession:
-    """A ``Session``."""
+    """The link from another node, as a ``Session``."""
 
     __slots__ = ("_door", "_due", "_lending", "_link", "_now", "_wants", "closed", "kept", "talk")
 

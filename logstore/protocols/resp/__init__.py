@@ -1,1 +1,1 @@
-"""The Redis door: RESP2 and RESP3, as far as publishing and subscribing go."""
+"""The Redis door: RESP2 and RESP3, publishing and subscribing, keys and values."""

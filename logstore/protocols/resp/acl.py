@@ -1,8 +1,8 @@
-"""ACL: users of the store in Redis's words.
+"""ACL: users of the store in Redis's form.
 
-Whoever has other doors' rules has them beside: what Redis shows of a user are his Redis rules. A
-password is kept as the keys that other doors check it against, so that no hash of it is shown; what
-is given as ``#hash`` is one for this door alone.
+A user may have rules in other languages besides; the Redis door shows only the Redis rules. A
+password is stored as the SCRAM keys that other doors use, so no hash of it is shown. A password
+given as ``#hash`` is valid at this door only.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""ACL LOG: what was refused lately, and to whom."""
+"""ACL LOG: recent refusals, and to whom."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,7 +17,7 @@ MULTI: Final = "multi"
 
 
 class Entry(Struct):
-    """The same refusal, once or several times."""
+    """A refusal, with the number of its repetitions."""
 
     number: int
     reason: str
@@ -38,7 +38,7 @@ class Entry(Struct):
 
 
 class AclLog:
-    """Of one door, the newest first."""
+    """The refusals of one door, newest first."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""CHANNEL.READ: the past of a channel that keeps a history. Redis has nothing like it."""
+"""CHANNEL.READ: reads the past of a channel with a history. Redis has no such command."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,6 +1,6 @@
-"""One connection as commands see it: what it says of itself, what it listens to, what it is told.
+"""One connection as commands see it: the client's own facts, its subscriptions, and its output.
 
-Knows nothing of how requests are read; ``session.py`` does that.
+Knows nothing of the reading of requests, which ``session.py`` does.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ Turn = tuple[Journal, int]
 
 
 class Unsaved(NamedTuple):
-    """Replies that depend on what is not safe yet."""
+    """Replies that depend on changes that are not safe yet."""
 
     depends: "list[Turn]"
     begin: int  # where they stand in what is to be sent
@@ -72,7 +72,7 @@ class Queued(NamedTuple):
 
 
 class RespClient:
-    """A ``Subscriber``, too."""
+    """One Redis connection; also a ``Subscriber``."""
 
     # There are thousands: a dictionary of so many attributes takes 3 KiB.
     __slots__ = (

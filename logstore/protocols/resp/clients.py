@@ -1,4 +1,4 @@
-"""CLIENT: who is connected, what they are called, and how they end."""
+"""CLIENT: lists, names and closes connections."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a command is: a fact in a table, with the function that carries it out."""
+"""A command: a row of a table, with the function that executes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ FEW_MAX: Final = 500  # arguments of a command that is not for many: options, a 
 class Command:
     """``name`` is ``publish``, or ``client|id`` of a subcommand; ``arity`` counts the name.
 
-    A negative arity is a minimum. Flags, categories, tips and keys are what COMMAND says of it.
+    A negative arity is a minimum. Flags, categories, tips and keys are those that COMMAND reports.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The table of all commands, and COMMAND, which shows it."""
+"""The table of all commands, and COMMAND, which lists it."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache

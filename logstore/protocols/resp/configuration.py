@@ -1,4 +1,4 @@
-"""CONFIG: the settings that Redis clients ask for; a few may be changed while it serves."""
+"""CONFIG: the settings that Redis clients read; a few can be changed while the server runs."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,9 +38,9 @@ HELP: Final = [
 
 
 class Setting(NamedTuple):
-    """``change`` makes the new value stand, or says why it can't; None: it is fixed.
+    """``change`` applies a new value, or says why it cannot; None: the setting is fixed.
 
-    ``kept_as``: the name of the setting of the store that it is a value of, if there is one.
+    ``kept_as``: the name of the equivalent setting of the store, if there is one.
     """
 
     value: Callable[[RespDoor], str]

@@ -1,4 +1,4 @@
-"""What was refused to a connection: its error, and who is told besides."""
+"""Reports a refusal to a connection: its error reply, and entries in the logs."""
 
 from typing import Final
 

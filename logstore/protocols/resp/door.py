@@ -79,7 +79,7 @@ class Unread:
 
 @dataclass(slots=True)
 class RespLimits:
-    """What CONFIG SET may change while the node serves."""
+    """Limits that CONFIG SET may change while the server runs."""
 
     crowd: session.Limits
     bulk_bytes_max: int
@@ -88,7 +88,7 @@ class RespLimits:
 
 
 class Flow(NamedTuple):
-    """What is counted of the door's connections, since the process began to serve."""
+    """Counters of the door's connections since the server started."""
 
     bytes_out: int
     refused: int  # connections that were not let in
@@ -98,7 +98,7 @@ NO_FLOW: Final = Flow(0, 0)
 
 
 class KeyCounts(NamedTuple):
-    """What is counted of keys, since the process began to serve."""
+    """Counters of keys since the server started."""
 
     hits: int = 0
     misses: int = 0
@@ -111,7 +111,7 @@ NO_COUNTS: Final = KeyCounts()
 
 @dataclass(slots=True)
 class Counts:
-    """What INFO tells; CONFIG RESETSTAT sets it back."""
+    """Counters for INFO; CONFIG RESETSTAT resets them."""
 
     connections: int = 0
     commands: int = 0
@@ -128,7 +128,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Facts:
-    """What INFO says of the process."""
+    """The facts about the process that INFO reports."""
 
     process_id: int
     store_id: str
@@ -147,7 +147,7 @@ def without_password(user: KeptUser) -> bool:
 
 
 class OneByOne:
-    """Whoever enters works alone, until he leaves; others wait in their order."""
+    """Lets one task at a time enter; the others wait in their order."""
 
     def __init__(self) -> None:
         self._busy = False
@@ -170,7 +170,7 @@ class OneByOne:
 
 @dataclass
 class RespDoor:
-    """Channels, limits, counts."""
+    """The channels, limits and counters of the door."""
 
     channels: Channels
     limits: RespLimits

@@ -1,4 +1,4 @@
-"""The Redis door, opened."""
+"""Opens the Redis door."""
 
 import math
 from typing import TYPE_CHECKING, Final

@@ -1,7 +1,7 @@
-"""INFO: the server in figures, in the sections and fields of Redis 7.2.
+"""INFO: figures of the server, in the sections and fields of Redis 7.2.
 
-What Redis counts and there is none of here (replicas, scripts) is zero; so is what is not counted
-here.
+Figures of features that do not exist here (replicas, scripts) are zero, and so are figures that are
+not counted here.
 """
 
 import os

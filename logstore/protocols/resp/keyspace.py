@@ -1,4 +1,4 @@
-"""TIME and ROLE, which are about no key."""
+"""TIME and ROLE, which concern no key."""
 
 from collections.abc import Sequence
 from typing import Final

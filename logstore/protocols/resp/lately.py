@@ -1,4 +1,4 @@
-"""How fast counters have risen since somebody asked before."""
+"""The rates of counters since they were last read."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,7 +8,7 @@ LONG_MS: Final = 120_000  # what is older says nothing of now
 
 
 class Lately:
-    """Of some counters, always the same ones."""
+    """A fixed set of counters."""
 
     def __init__(self) -> None:
         self._looked_ms: int | None = None

@@ -1,4 +1,4 @@
-"""AUTH and HELLO: who somebody is."""
+"""AUTH and HELLO: the login of a client."""
 
 from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple
@@ -44,7 +44,7 @@ def is_plain(text: bytes) -> bool:
 
 
 class Greeting(NamedTuple):
-    """What a HELLO asks for."""
+    """The arguments of a HELLO."""
 
     version: Version
     credentials: tuple[bytes, bytes] | None = None

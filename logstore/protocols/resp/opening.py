@@ -1,4 +1,4 @@
-"""Histories that a request needs are opened, or made, in a worker before it is carried out."""
+"""Opens or creates, in a worker, the histories that a request needs before it is executed."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ NAMES_AT_ONCE: Final = 100  # of a request, opened before it begins
 
 
 class Opening:
-    """Of one connection, which takes nothing more meanwhile."""
+    """The opening for one connection, which reads nothing more meanwhile."""
 
     __slots__ = ("_client", "_tried", "under_way")
 

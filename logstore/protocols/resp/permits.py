@@ -1,9 +1,9 @@
-"""What commands ask of whoever sends them, and whether he may.
+"""The rights that commands need, and whether a client has them.
 
-Each command stands in one of these tables, or names keys (``Command.keys``): one that is in none
-is refused. A user's Redis rules say which commands he may use; users without such rules need what
-``SERVER`` says, where a command is about the server. What a command names is asked of all rules:
-one grant in any of their languages is enough.
+Each command is in one of these tables, or names keys (``Command.keys``); other commands are
+refused. A user's Redis rules say which commands the user may use; users without such rules need the
+right in ``SERVER`` for commands about the server. For the objects that a command names, all rules
+are consulted: one grant in any language is enough.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -83,7 +83,7 @@ _ALL_SUBCOMMANDS: Final = "@slow"  # the category of each command that is nothin
 
 
 class Asks(Protocol):
-    """What is to be known of a command: a ``Command``."""
+    """The facts about a command that rights depend on: a ``Command``."""
 
     @property
     def name(self) -> str: ...
@@ -100,7 +100,7 @@ class Asks(Protocol):
 
 
 class Refusal(NamedTuple):
-    """What of a command is not allowed."""
+    """The part of a command that is not allowed."""
 
     kind: str  # COMMAND, KEY or CHANNEL
     operation: str  # of other rules
@@ -181,7 +181,7 @@ _NO_COMMANDS: Final[dict[str, object]] = {}
 
 
 class Permits:
-    """Of one identity, as it is now."""
+    """The rights of one identity at present."""
 
     __slots__ = (
         "_access",
@@ -368,7 +368,7 @@ class Permits:
 
 
 class _Publish(NamedTuple):
-    """PUBLISH, as it stands in the table of commands."""
+    """PUBLISH, as in the table of commands."""
 
     name: str = "publish"
     flags: tuple[str, ...] = ()

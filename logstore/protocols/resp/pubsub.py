@@ -1,4 +1,4 @@
-"""SUBSCRIBE and its kin, PUBLISH, PUBSUB."""
+"""SUBSCRIBE and related commands, PUBLISH, PUBSUB."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,6 +1,6 @@
-"""What a client of another node asks for, carried out here: a session without a connection.
+"""Executes a command for a client of another node: a session without a connection.
 
-It lasts as long as what is asked for: the replies of that are the answer.
+It lasts as long as the request, and its replies are the answer to the other node.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Answered = Callable[[bytes | LogstoreError], object]
 
 
 class _Link:
-    """As session.Link: nothing is pushed to one that listens to nothing."""
+    """A ``session.Link`` without pushed output, because there are no subscriptions."""
 
     id = 0
     peer = "a client of another node"
@@ -43,7 +43,7 @@ class _Link:
 
 
 class Relayed:
-    """One command, or transaction. In the sessions' thread."""
+    """One command, or one transaction. Used in the sessions' thread."""
 
     def __init__(
         self,

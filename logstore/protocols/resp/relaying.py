@@ -1,8 +1,8 @@
-"""Commands about keys that another node serves: carried out there, for a client of this one.
+"""Sends commands on keys to the node that serves them, for a client of this node.
 
-What is asked is a head (``Asked``), the user's name, and requests as Redis's clients write them:
-those of a transaction up to its EXEC, whose replies nobody wants, and the one whose reply is the
-answer.
+A relayed request consists of a head (``Asked``), the user's name, and commands as Redis clients
+write them: those of a transaction before its EXEC, whose replies are discarded, and the command
+whose reply is the answer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ NOT_IN_IT: Final = "can't be in a transaction about keys that another node serve
 
 
 class Asked(NamedTuple):
-    """What another node is to do."""
+    """What the other node is to do."""
 
     version: Version
     database: int

@@ -1,4 +1,4 @@
-"""Replies as bytes, in RESP2 and RESP3, and the forms in which messages reach subscribers."""
+"""Replies as bytes, in RESP2 and RESP3, and the forms of messages for subscribers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -85,7 +85,7 @@ def verbatim(text: bytes, version: Version) -> bytes:
 
 
 class RespForm:
-    """A ``Form``: messages as RESP writes them. An opening is all before the payload."""
+    """A ``Form``: messages in RESP. An opening is everything before the payload."""
 
     def __init__(self, version: Version) -> None:
         self._mark = b">" if version == 3 else b"*"

@@ -1,8 +1,8 @@
-"""Requests as Redis reads them, one at a time: arrays of bulk strings, or a line as by telnet.
+"""Parses requests as Redis does, one at a time: arrays of bulk strings, or inline commands.
 
-This is the reading that counts. Whole arrays of bulk strings, which is what programs send, are read
-by hiredis, many times as fast; what it does not take comes here: the rest of a read that ends
-within a request, lines, and all that is to be refused, in Redis's words.
+This parser is authoritative. Complete arrays of bulk strings, which programs send, are parsed by
+hiredis, many times as fast. Everything else comes here: an incomplete request at the end of a read,
+inline commands, and invalid requests, which are refused in Redis's words.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _QUOTE, _DOUBLE, _BACKSLASH = b"'\"\\"
 
 @dataclass(slots=True)
 class Begun:
-    """A request of which a part is there: how far it was read, counted from its first byte."""
+    """An incomplete request: how far it was parsed, counted from its first byte."""
 
     at: int = 0
     left: int = -1  # arguments that are still to come; -1: not known

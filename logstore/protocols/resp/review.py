@@ -1,4 +1,4 @@
-"""After a change of users or rules: who may not stay, and who hears what he may not hear."""
+"""After a change of users or rules: ends connections and subscriptions that are now forbidden."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

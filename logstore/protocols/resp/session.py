@@ -1,7 +1,7 @@
-"""One Redis connection: requests in, replies out in their order.
+"""One Redis connection: requests in, replies out in order.
 
-Most that arrives is whole requests, many at once, and most of those publish; ``_take_many`` is for
-them. They are read all at once (``whole.py``); what is not that simple is left to
+Most input consists of complete requests, many at once, and most of them publish; ``_take_many``
+handles these. They are parsed all at once (``whole.py``); all other input is left to
 ``requests.read``.
 """
 
@@ -65,7 +65,7 @@ _ALL_BYTES: Final = {bytes}
 
 
 class RespSession:
-    """A ``Session``."""
+    """One Redis connection, as a ``Session``."""
 
     def __init__(self, door: RespDoor, everyone: dict[int, RespClient], link: Link) -> None:
         self.wants = 0

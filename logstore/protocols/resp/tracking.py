@@ -1,7 +1,7 @@
-"""CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: which client keeps copies of values.
+"""CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: support for client-side caching.
 
-It is told of values that have changed, and that the databases were flushed: on its own connection
-if it speaks RESP3, or on the one that it has named for it.
+A client is told which values have changed, and that databases were flushed: on its own connection
+with RESP3, or on another connection that it has named.
 """
 
 from bisect import bisect_right

@@ -1,4 +1,4 @@
-"""Commands of Redis 7.2 that are not served here, and why: what an error says of them."""
+"""Commands of Redis 7.2 that do not exist here, with the reason for the error reply."""
 
 from collections.abc import Sequence
 from typing import Final

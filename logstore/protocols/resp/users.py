@@ -1,4 +1,4 @@
-"""Changes of users by ACL SETUSER and DELUSER: one at a time, checked, answered when durable."""
+"""Changes of users by ACL SETUSER and DELUSER: checked one at a time, answered when durable."""
 
 from collections.abc import Callable, Collection, Generator, Sequence
 from functools import partial
@@ -43,11 +43,11 @@ LIMITED: Final = (
 
 
 class NotPermitted(Refused):
-    """Whoever asks for it may not."""
+    """The caller lacks the right to the change."""
 
 
 class Changing(NamedTuple):
-    """A change that was checked."""
+    """A checked change."""
 
     user: KeptUser | None = None  # as he is to be, but for his passwords
     passwords: Sequence[PasswordChange] = ()

@@ -1,6 +1,6 @@
-"""The whole requests that one read brought, by hiredis, all at once.
+"""Parses all complete requests of one read at once, by hiredis.
 
-What is not that simple is left to ``requests.py``, which is the authority on errors and bounds.
+All other input is left to ``requests.py``, which is the authority on errors and bounds.
 """
 
 import re
@@ -22,7 +22,7 @@ _MARK: Final = b":%d\r\n" % _MARKED  # a reply that no request is
 
 
 class WholeRequests:
-    """One serves all connections of a door: no half request stays in it."""
+    """The parser of one door, shared by all connections: it never keeps an incomplete request."""
 
     __slots__ = ("_reader",)
 

@@ -1,4 +1,4 @@
-"""An error reply that a command gives from within: its code and its text, in Redis's words."""
+"""An error reply of a command: its code and its text, in Redis's words."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ NOT_OWNED: Final = "NOTOWNED"  # code of the error of a database that another no
 
 
 class Wrong(LogstoreError):
-    """What was asked can't be carried out; nothing was changed."""
+    """The command cannot be executed; nothing was changed."""
 
     def __init__(self, text: str | bytes, code: str = "ERR") -> None:
         super().__init__(f"{code} {text!r}")

@@ -1,6 +1,6 @@
-"""What a STOMP connection has, as those see it who carry out its frames.
+"""The state of a STOMP connection, as the handlers of its frames see it.
 
-To the queues it is one ``Channel``, as in RabbitMQ, and the owner of its exclusive queues.
+To the queues, it is one ``Channel``, as in RabbitMQ, and the owner of its exclusive queues.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ KNOWN_BYTES: Final = 1024  # of headers that are remembered
 
 
 class StompClient:
-    """Of one connection."""
+    """The state of one connection."""
 
     __slots__ = (
         "_holds", "_later", "_rules_seen", "_starved", "door", "end", "entry", "heads", "id",

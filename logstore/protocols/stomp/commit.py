@@ -1,4 +1,4 @@
-"""BEGIN, COMMIT and ABORT: what a transaction holds back happens as one, or not at all."""
+"""BEGIN, COMMIT and ABORT: the frames of a transaction take effect together or not at all."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""CONNECT: which version is spoken, who the client is, and its virtual host."""
+"""CONNECT: negotiates the version, and checks the client's login and virtual host."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -38,7 +38,7 @@ PLAIN: Final = "PLAIN"
 
 
 class Entry:
-    """A client that wants to come in; what it has said. Nothing is taken meanwhile."""
+    """A client that is logging in, with the content of its CONNECT. Other frames wait."""
 
     def __init__(self, of: StompClient, frame: Frame, seat: Seat) -> None:
         """Raises StompFault."""

@@ -25,7 +25,7 @@ TOKEN_BYTES: Final = 16  # nobody guesses it
 
 
 class Session(Connected, Protocol):
-    """What the door sees of a session."""
+    """A session as the door sees it."""
 
     def tell_blocked(self) -> None: ...
     def users_changed(self) -> None:
@@ -37,7 +37,7 @@ class Session(Connected, Protocol):
 
 @dataclass(slots=True)
 class StompDoor:
-    """Queues, what is said of us, who is there."""
+    """The queues, the facts about this server, and the connected sessions."""
 
     queues_of: QueuesOf
     server: str  # as CONNECTED says it: some clients choose their ways by it

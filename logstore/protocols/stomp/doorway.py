@@ -1,4 +1,4 @@
-"""The STOMP door, opened."""
+"""Opens the STOMP door."""
 
 import math
 from typing import Final

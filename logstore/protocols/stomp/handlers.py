@@ -1,4 +1,4 @@
-"""Which frames there are, and what carries each out: one table."""
+"""The table of frames and their handlers."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,7 +1,8 @@
-"""Headers of STOMP as AMQP has them: a queue's arguments, a message's properties; and back. Pure.
+"""Translates STOMP headers to AMQP (a queue's arguments, a message's properties) and back. Pure.
 
-By RabbitMQ's tables. What is a frame's own (``receipt``, ``transaction``, ``content-length``) is no
-header of the message that it sends, as it is in RabbitMQ: a receiver has no use for it.
+It follows RabbitMQ's tables, with one difference: headers of the frame itself (``receipt``,
+``transaction``, ``content-length``) do not become headers of the message, because a receiver has no
+use for them.
 """
 
 from collections.abc import Callable, Mapping

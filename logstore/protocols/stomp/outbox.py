@@ -1,7 +1,7 @@
-"""What a connection has published, on its way to the queues.
+"""Published messages of a connection, on their way to the queues.
 
-What one read brings is given to them together. While publishers have to wait, or a queue is being
-opened that may refuse messages, it is kept back.
+All messages of one read are given to the queues together. They are held back while publishers must
+wait, or while a queue that may refuse messages is being opened.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Check = Callable[[list[Outgoing]], None]  # whether these may be published still
 
 
 class Outbox:
-    """Of one connection."""
+    """The published messages of one connection."""
 
     __slots__ = (
         "_check", "_counts", "_fail", "_ids", "_kept_back", "_later", "_receipts", "_traffic",

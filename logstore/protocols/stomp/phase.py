@@ -1,4 +1,4 @@
-"""What a STOMP connection is at."""
+"""The phases of a STOMP connection."""
 
 from enum import Enum, auto
 from typing import Final

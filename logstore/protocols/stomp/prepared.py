@@ -1,4 +1,4 @@
-"""What is known of a SEND before its body: clients send the same headers again and again."""
+"""Remembers what a SEND's headers mean, because clients send the same headers again and again."""
 
 from typing import Final, NamedTuple
 
@@ -15,7 +15,7 @@ Key = tuple[tuple[str, str], ...]
 
 
 class Prepared(NamedTuple):
-    """Where a message goes, and with what."""
+    """The destination of a message, and its properties."""
 
     exchange: bytes
     key: bytes
@@ -24,7 +24,7 @@ class Prepared(NamedTuple):
 
 
 class Known:
-    """Of one connection, by the headers that it has sent lately. Empty once rules have changed."""
+    """The recent headers of one connection with their meaning. Emptied when rules change."""
 
     __slots__ = ("_found", "_last", "_version")
 

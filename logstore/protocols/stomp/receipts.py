@@ -1,7 +1,7 @@
-"""The receipts that a client waits for: each once what its frame asked for is safe, in their order.
+"""Receipts that a client waits for: each is sent, in order, once its frame's effect is safe.
 
-A receipt says that all frames before it were taken, too (1.2, "RECEIPT"); here it says as well that
-they are safe, so that one at the end of a batch, or with DISCONNECT, speaks for all of it.
+A receipt means that all earlier frames were handled, too (1.2, "RECEIPT"). Here it also means that
+they are safe, so that one receipt at the end of a batch, or for DISCONNECT, confirms everything.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ UNWATCHED_MAX: Final = 64  # runs that nobody waits for; then their logs are syn
 
 
 class Unsent(Exception):
-    """A receipt that can't be given."""
+    """A receipt that cannot be sent."""
 
     def __init__(self, id: str | None, error: LogstoreError) -> None:
         super().__init__(id, error)
@@ -27,7 +27,7 @@ class Unsent(Exception):
 
 
 class Run:
-    """Messages that were published together, or are to be."""
+    """Messages that are published together."""
 
     __slots__ = ("ids", "refused", "waiting")
 
@@ -65,7 +65,7 @@ class Run:
 
 
 class Slot:
-    """Of a frame that is done later."""
+    """The slot of a frame that completes later."""
 
     __slots__ = ("_error", "_wake", "ids", "ready")
 
@@ -106,7 +106,7 @@ class Slot:
 
 
 class Receipts:
-    """Of one connection."""
+    """The receipts of one connection."""
 
     __slots__ = (
         "_counts", "_due", "_unwatched", "_wake", "held_bytes",

@@ -1,4 +1,4 @@
-"""A connection, and the one channel that it is to the queues, as others are told of them."""
+"""A connection, and its one channel to the queues, as other parts of the server see them."""
 
 from typing import Final
 

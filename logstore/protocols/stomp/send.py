@@ -1,4 +1,4 @@
-"""SEND: messages to exchanges and queues, which are declared where their destination says so."""
+"""SEND: messages to exchanges and queues, which are declared if their destination requires it."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""One STOMP connection: bytes in, bytes out, and its time.
+"""One STOMP connection: bytes in, bytes out, and timeouts.
 
-What comes in one read and is sent to queues is given to them together. A connection that gets an
-ERROR ends (1.2, "ERROR"); what its client still sends is thrown away for a while, since to close a
-socket with unread bytes would destroy the ERROR on its way.
+All messages of one read are given to the queues together. A connection that gets an ERROR ends
+(1.2, "ERROR"); its further input is discarded for a while, because closing a socket with unread
+bytes would destroy the ERROR in transit.
 """
 
 import math
@@ -54,7 +54,7 @@ _AMQP: Final = b"AMQP"
 
 
 class StompSession:
-    """A ``Session``."""
+    """One STOMP connection, as a ``Session``."""
 
     __slots__ = (
         "_beat_at", "_beats", "_begun", "_crowded", "_door", "_due", "_entry", "_heard_at",

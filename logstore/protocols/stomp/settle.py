@@ -1,4 +1,4 @@
-"""ACK and NACK: what becomes of delivered messages."""
+"""ACK and NACK: settles delivered messages."""
 
 from typing import Final
 

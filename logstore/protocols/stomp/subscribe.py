@@ -1,4 +1,4 @@
-"""SUBSCRIBE and UNSUBSCRIBE: the queues that destinations stand for, and who consumes them."""
+"""SUBSCRIBE and UNSUBSCRIBE: the queues behind destinations, and their consumers."""
 
 from base64 import urlsafe_b64encode
 from hashlib import md5

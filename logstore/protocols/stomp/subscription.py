@@ -1,7 +1,7 @@
 """A subscription, and its messages as MESSAGE frames.
 
-Of what one says nothing differs from the one before but its id and its body where exchange, key and
-properties are the same: what comes of those is remembered.
+If exchange, key and properties equal those of the previous message, only the id and the body of the
+frame differ; the rest is remembered.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _REDELIVERED: Final = (b"\nredelivered:false\n", b"\nredelivered:true\n")
 
 
 class Reader(Protocol):
-    """The connection, as far as its subscriptions need it."""
+    """The connection as its subscriptions see it."""
 
     id: str
     version: str
@@ -41,7 +41,7 @@ class Reader(Protocol):
 
 
 class StompSubscription:
-    """To the queues it is a ``Subscription``."""
+    """One subscription. To the queues, it is a ``Subscription``."""
 
     __slots__ = (
         "_ack", "_average", "_begin", "_id", "_of", "arguments", "channel", "cumulative",

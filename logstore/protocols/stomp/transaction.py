@@ -26,7 +26,7 @@ class Settlement(NamedTuple):
 
 
 class Transaction:
-    """What has not been committed. What it acknowledges is still the connection's."""
+    """The uncommitted part. Messages that it acknowledges still belong to the connection."""
 
     __slots__ = ("_body_bytes", "_tags", "_upto", "held_bytes", "receipts", "run", "settlements")
 

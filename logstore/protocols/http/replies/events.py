@@ -7,8 +7,7 @@ from logstore.protocols.http.replies.flows import Unread
 
 
 class Events:
-    """The events for one peer. Unread events are dropped after a while; the peer is told how many.
-    """
+    """The events for one peer. Events that it does not read in time are dropped and counted."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""BLPOP, BZPOPMIN and all others that wait for something to be there."""
+"""BLPOP, BZPOPMIN and all other commands that wait until a key has elements."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Elements by chance, of collections of any size: SRANDMEMBER, HRANDFIELD, ZRANDMEMBER."""
+"""Random elements of collections of any size: SRANDMEMBER, HRANDFIELD, ZRANDMEMBER."""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""The rows that commands about collections have in the table of all commands."""
+"""The rows of commands on collections in the table of all commands."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""When keys expire: what commands say of it, and the commands that say nothing else."""
+"""Expiry of keys: the options of commands, and the commands about expiry alone."""
 
 from collections.abc import Sequence
 from typing import Final

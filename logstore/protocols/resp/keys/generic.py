@@ -1,4 +1,4 @@
-"""Keys as such, whatever is kept under them: DEL, EXISTS, RENAME, COPY, OBJECT, and their kin."""
+"""Commands on keys of any type: DEL, EXISTS, RENAME, COPY, OBJECT and others."""
 
 from collections.abc import Sequence
 from typing import Final

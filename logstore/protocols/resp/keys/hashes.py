@@ -1,4 +1,4 @@
-"""HSET, HGET and all others about hashes."""
+"""HSET, HGET and all other commands on hashes."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from fractions import Fraction

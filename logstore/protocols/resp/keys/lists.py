@@ -1,4 +1,4 @@
-"""LPUSH, RPOP and all others about lists, but those that wait."""
+"""LPUSH, RPOP and all other commands on lists, except blocking ones."""
 
 import math
 from collections.abc import Callable, Generator, Sequence

@@ -1,4 +1,4 @@
-"""Arrays of very many elements, written a part a turn, so that nobody else waits for them."""
+"""Arrays of very many elements, written a part a turn, so that no other client waits for them."""
 
 import math
 from collections.abc import Callable, Sequence

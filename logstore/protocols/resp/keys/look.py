@@ -1,4 +1,4 @@
-"""Looking at keys for a client, which waits where it has seen what is not safe yet."""
+"""Reads keys for a client; its reply waits if it has read changes that are not safe yet."""
 
 from collections.abc import Sequence
 from typing import Final

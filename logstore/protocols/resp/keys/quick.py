@@ -1,8 +1,8 @@
-"""GET and SET without all that other commands need: one alone, or many together.
+"""GET and SET without the overhead of other commands: one at a time, or many together.
 
-For a client that may do everything, where nobody is to be told of a change. What is not as simple
-as most is left to whoever carries out any command. One request that comes alone is taken from the
-bytes as they stand; many that are alike are carried out column by column.
+It is used if the client may do everything and no one must be notified of changes. Requests that are
+not simple are left to the general execution of commands. A single request is parsed directly from
+the bytes; many equal ones are executed column by column.
 """
 
 from collections.abc import Sequence

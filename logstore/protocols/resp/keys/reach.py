@@ -1,4 +1,4 @@
-"""Collections as commands have them: looked for under their keys, and told to be changed."""
+"""Access of commands to collections: looks them up under their keys and reports changes."""
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Rows of the table of commands: what most that are about keys have alike."""
+"""Rows of the table of commands: what most commands on keys have in common."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar

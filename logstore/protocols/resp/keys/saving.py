@@ -1,4 +1,4 @@
-"""SAVE and its kin: what Redis does for keys to be on disk. Here they are as soon as it is said."""
+"""SAVE, BGSAVE and related commands: the reply waits until all changes of keys are on disk."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""All keys: KEYS, SCAN, RANDOMKEY, and FLUSHDB."""
+"""Commands on all keys: KEYS, SCAN, RANDOMKEY, FLUSHDB."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Final, NamedTuple
@@ -25,7 +25,7 @@ TRIES: Final = 100  # at random, for a key that one may know of
 
 
 class Scan(NamedTuple):
-    """What SCAN is asked."""
+    """The arguments of SCAN."""
 
     cursor: int
     most: int = COUNT

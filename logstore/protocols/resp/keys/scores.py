@@ -1,4 +1,4 @@
-"""Ranges of sorted sets as commands ask for them, and how members and scores are answered."""
+"""Ranges of sorted sets in commands, and replies with members and scores."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def _name_end(text: bytes) -> End:
 
 
 class Among(NamedTuple):
-    """Which members are meant."""
+    """The members that are selected."""
 
     by: bytes
     low: End | int

@@ -1,7 +1,7 @@
-"""EVAL, EVALSHA and SCRIPT: scripts that are known are done, and nothing else is.
+"""EVAL, EVALSHA and SCRIPT: runs known scripts, and refuses all others.
 
-What a script calls are commands as any other, carried out for the client that has sent it, at once
-and as one: nobody sees it half done, and on disk there is all of it or nothing.
+A script calls ordinary commands, which are executed for its client immediately and as a unit: no
+one sees a half-executed script, and the disk has all of its changes or none.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -42,7 +42,7 @@ HELP: Final = [
 
 
 class Calling:
-    """A ``Call``, for one client."""
+    """A ``Call`` for one client."""
 
     def __init__(self, client: RespClient, *, changes: bool) -> None:
         self._client = client

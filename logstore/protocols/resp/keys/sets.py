@@ -1,4 +1,4 @@
-"""SADD, SINTER and all others about sets."""
+"""SADD, SINTER and all other commands on sets."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -170,7 +170,7 @@ Found = Generator[int, None, list[bytes]]  # in steps
 
 
 class Sets(NamedTuple):
-    """As a command names them."""
+    """The sets that a command names."""
 
     found: list[Set | None]
     sizes: list[int]

@@ -1,4 +1,4 @@
-"""ZRANGE and all others about ranges of sorted sets: of ranks, scores or names."""
+"""ZRANGE and all other commands on ranges of sorted sets: by rank, score or name."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -36,7 +36,7 @@ from logstore.slices import Steps
 
 
 class Asked(NamedTuple):
-    """What of a sorted set ZRANGE and its kin ask for."""
+    """The range that ZRANGE or a related command selects."""
 
     by: bytes  # RANK, SCORE or LEX
     reverse: bool

@@ -1,4 +1,4 @@
-"""ZADD, ZSCORE, ZPOPMIN and others about the members of sorted sets."""
+"""ZADD, ZSCORE, ZPOPMIN and other commands on members of sorted sets."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -109,7 +109,7 @@ def _add_pairs(
 
 
 class Adding:
-    """What a ZADD does, and has done so far."""
+    """The options of a ZADD, and its results so far."""
 
     __slots__ = ("_found", "_options", "added", "faulty", "last", "updated")
 

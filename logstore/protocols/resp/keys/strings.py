@@ -1,4 +1,4 @@
-"""Strings: SET, GET, and their kin."""
+"""Commands on strings: SET, GET and others."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,7 +27,7 @@ INT64_MAX: Final = 2**63 - 1
 
 
 class Options(NamedTuple):
-    """Of SET and GETEX."""
+    """The options of SET and GETEX."""
 
     found: frozenset[bytes]  # NX, XX, GET, KEEPTTL, PERSIST
     unit: bytes | None  # EX, PX, EXAT, PXAT

@@ -1,4 +1,4 @@
-"""WATCH and UNWATCH: a transaction is given up where a key has changed that it was made by."""
+"""WATCH and UNWATCH: a transaction is aborted if a watched key has changed."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""ZUNION, ZINTER, ZDIFF: sorted sets made of several, sets among them."""
+"""ZUNION, ZINTER, ZDIFF: combines sorted sets, and also sets."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -47,7 +47,7 @@ AGGREGATES: Final[dict[bytes, Callable[[float, float], float]]] = {
 
 
 class Asked(NamedTuple):
-    """What is to be combined, and how."""
+    """The sets to combine, and how."""
 
     sources: list[Scores]
     weights: list[float]

@@ -1,4 +1,4 @@
-"""What arguments of commands about collections say, and what is answered where they do not."""
+"""Parses arguments of commands on collections, with Redis's error replies."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,1 +1,1 @@
-"""Who is to know when keys change."""
+"""Everything that is notified when keys change."""

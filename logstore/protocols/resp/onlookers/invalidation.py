@@ -1,4 +1,4 @@
-"""What clients that keep copies of values are told: that these are void."""
+"""Tells clients with cached values that these are no longer valid."""
 
 from collections.abc import Sequence
 from typing import Final

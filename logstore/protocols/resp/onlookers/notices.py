@@ -1,4 +1,4 @@
-"""Notifications of changes: what is published on ``__keyspace@N__`` and ``__keyevent@N__``."""
+"""Notifications of changes, published on ``__keyspace@N__`` and ``__keyevent@N__``."""
 
 from typing import Final
 
@@ -37,7 +37,7 @@ def kinds_of(text: str) -> str | None:
 
 
 class Notices:
-    """Those that are asked for."""
+    """The kinds of notifications that are enabled."""
 
     def __init__(self, channels: Channels) -> None:
         self.text = ""  # as CONFIG GET shows it

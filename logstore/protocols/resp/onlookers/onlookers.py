@@ -1,6 +1,6 @@
-"""Who is to know when keys change: transactions, clients that wait, copies, subscribers.
+"""The receivers of changes of keys: transactions, blocked clients, client caches, subscribers.
 
-A keyspace tells of its changes only while somebody wants to know, so that they cost nothing else.
+A keyspace reports changes only while there is a receiver, so that otherwise they cost nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ NO_CHANGE: Final = frozenset({MISSED, NEW})  # events that tell of none, or come
 
 
 class Onlookers:
-    """Of all databases. For the sessions' thread, with the channels' lock held."""
+    """The receivers for all databases. For the sessions' thread, with the channels' lock held."""
 
     def __init__(self, keys: Keys, channels: Channels, in_parts: InParts) -> None:
         """``in_parts``: as ``Waiting`` has it."""

@@ -1,4 +1,4 @@
-"""A client as seen by who tells it of changes: what it watches, waits for, has copies of."""
+"""A client as the code that reports changes sees it: what it watches, waits for and has cached."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WATCHED_HELD_BYTES: Final = 300  # that a watched key takes beside its own
 
 @dataclass(slots=True)
 class Tracking:
-    """What CLIENT TRACKING ON has asked for."""
+    """The options of CLIENT TRACKING ON."""
 
     modes: frozenset[bytes]  # of BCAST, OPTIN, OPTOUT, NOLOOP
     redirect: int = 0  # the number of the client to be told instead; 0: itself
@@ -43,7 +43,7 @@ class Watch:
 
 
 class Party(Protocol):
-    """A ``RespClient``."""
+    """A ``RespClient`` as a receiver of changes."""
 
     number: int
     database: int
@@ -66,7 +66,7 @@ class Party(Protocol):
 
 
 class Blocked:
-    """One that waits for something to be under a key."""
+    """A client that waits until a key has elements."""
 
     __slots__ = ("alone", "attempt", "client", "go_on", "kind", "places")
 

@@ -1,7 +1,7 @@
-"""Which clients have copies of which values, to be told when these are not what is there.
+"""Which clients have cached which values, so that they can be told when the values change.
 
-A client that tracks is told of what it has read; or, with BCAST, of all keys that begin with one of
-its prefixes. Redis goes by names of keys alone, whatever database they are in.
+A tracking client is told about keys that it has read, or, with BCAST, about all keys that begin
+with one of its prefixes. As in Redis, only the names of keys count, not their databases.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ FORGOTTEN_AT_ONCE: Final = 100
 
 
 class Tracked:
-    """Of all clients."""
+    """The cached values of all clients."""
 
     def __init__(self) -> None:
         self.acting: Party | None = None  # whose command is carried out

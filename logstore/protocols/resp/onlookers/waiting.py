@@ -1,7 +1,7 @@
-"""Clients that wait for something to be under a key: BLPOP and its kin.
+"""Clients that wait until a key has elements: BLPOP and related commands.
 
-They are served in the order in which they came, once the command is done that has put something
-there: what it says then is what it would have said if it were asked now.
+They are served in order of arrival, after the command that added elements is done: a waiting
+command gets the reply that it would get if it were sent now.
 """
 
 from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ InParts = Callable[[Steps, GoOn], object]
 
 
 class Waiting:
-    """All of them."""
+    """All waiting clients."""
 
     def __init__(self, less: Callable[[], object], in_parts: InParts) -> None:
         """``less``: called when one waits no more. ``in_parts``: has something done, some in a

@@ -1,1 +1,1 @@
-"""Scripts that are known by what they say, and done without Lua."""
+"""Scripts that are recognized by their text and executed without Lua."""

@@ -1,4 +1,4 @@
-"""What scripts are made of: what they call, and what they are given."""
+"""The parts of scripts: the commands that they call, and their arguments."""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
@@ -9,7 +9,7 @@ CALL_UNITS: Final = 10  # of work, that a call takes
 
 
 class Call(Protocol):
-    """``redis.call``. Raises Failed."""
+    """The function ``redis.call``. Raises Failed."""
 
     def __call__(self, name: str, *words: Value) -> Value: ...
 

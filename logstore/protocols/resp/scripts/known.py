@@ -1,7 +1,7 @@
-"""The scripts that are known: what each does, and the programs that do it.
+"""The known scripts: what each does, and the programs that execute it.
 
-Of each program the SHA-1 of its canonical text stands here (``program.canonical``). A test installs
-the packages that these come from, and looks whether they still say the same.
+Each program is identified by the SHA-1 of its canonical text (``program.canonical``). A test
+installs the packages that the scripts come from, and checks that the texts are unchanged.
 """
 
 from collections.abc import Generator, Sequence
@@ -398,7 +398,7 @@ def _clear_quietly(call: Call, _: Keys, args: Keys) -> Generator[int, None, Valu
 
 
 class Known(NamedTuple):
-    """A script, and the programs that do that."""
+    """A script, and the texts of it that are recognized."""
 
     of: str  # for people
     run: Script

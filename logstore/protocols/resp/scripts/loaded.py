@@ -30,7 +30,7 @@ _CLEAR_NAMESPACE: Final = re.compile(
 
 
 class Loaded:
-    """The scripts that EVALSHA knows, of one process: as Redis, none after a restart."""
+    """The scripts that EVALSHA knows in one process; none after a restart, as in Redis."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()  # by their own SHA-1

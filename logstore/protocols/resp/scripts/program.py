@@ -1,7 +1,7 @@
-"""Which program a Lua text is, however it is laid out.
+"""Identifies a Lua text, whatever its layout.
 
-Spaces, comments and semicolons do not count, nor which quotes stand around a string, nor whether
-the name of a command is written in capitals: texts that differ in nothing else are one program.
+Spaces, comments, semicolons, the kind of quotes around a string, and the case of command names are
+ignored: texts that differ only in these are the same program.
 """
 
 import re

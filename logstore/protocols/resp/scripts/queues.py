@@ -1,4 +1,4 @@
-"""Scripts of queues of tasks: huey, Sidekiq, kombu and Celery's chords, channels_redis."""
+"""Scripts of task queues: huey, Sidekiq, kombu and Celery's chords, channels_redis."""
 
 from collections.abc import Generator
 from math import floor

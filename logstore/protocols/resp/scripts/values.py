@@ -1,4 +1,4 @@
-"""Values of scripts: as commands give them, and as they are replied, by Redis's rules for Lua.
+"""Values in scripts: converted from command replies and to script replies by Redis's rules for Lua.
 
 A number is a float or an int, a text is bytes, nothing is False, a table of numbers 1.. is a list.
 """
@@ -24,7 +24,7 @@ class Status(bytes):
 
 
 class Failed(Exception):
-    """``redis.call`` has got an error reply, which is the script's."""
+    """``redis.call`` received an error reply, which becomes the script's reply."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text)
@@ -32,7 +32,7 @@ class Failed(Exception):
 
 
 class Given(tuple[bytes, ...]):
-    """KEYS or ARGV: to ask for more than was given is the script's fault."""
+    """KEYS or ARGV; a script that uses more than were given fails."""
 
     __slots__ = ()
 
