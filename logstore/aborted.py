@@ -8,7 +8,7 @@ from logstore.records.batch import Batch
 
 
 class AbortedBatches:
-    """Of one log. To look one up costs little, however many transactions there are."""
+    """The aborted batches of one log. A look-up is cheap, however many transactions there are."""
 
     __slots__ = ("_by_producer",)
 

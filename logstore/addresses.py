@@ -1,4 +1,4 @@
-"""Addresses of peers, as rules, logs and limits know them."""
+"""Addresses of peers in the form that rules, logs and limits use."""
 
 from typing import Final
 

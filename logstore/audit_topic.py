@@ -32,7 +32,7 @@ log = logging.getLogger("logstore.audit")
 
 
 class AuditTopic:
-    """The topic, and what it did not take."""
+    """The topic, and the number of entries that it did not accept."""
 
     def __init__(self, topics: OpenTopics, clock: Callable[[], int]) -> None:
         self._topics = topics
@@ -90,7 +90,7 @@ class AuditTopic:
 
 
 class OwnAudit:
-    """An ``Audit`` of a process that has the store for itself: it waits for what it tells."""
+    """An ``Audit`` for a process without a server; it writes each event before it returns."""
 
     def __init__(
         self, topics: OpenTopics, required: Callable[[], bool], clock: Callable[[], int]

@@ -40,7 +40,7 @@ assert LITTLE_BYTES * 128 <= BUDGET_BYTES_MIN, "many who hold little are no crow
 
 
 class Account:
-    """What one holder makes the process hold."""
+    """The memory that the process holds for one holder."""
 
     __slots__ = ("_budget", "_lose", "held_bytes", "missing_bytes", "own_bytes", "waiting")
 

@@ -79,7 +79,7 @@ def files_of(settings: StoreSettings, directory: str) -> Files | None:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What handshakes are made with, and what it says."""
+    """The context for handshakes, and facts about its certificate."""
 
     context: ssl.SSLContext
     unasking: ssl.SSLContext  # the same for peers that are asked for no certificate
@@ -250,7 +250,7 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
 
 
 class Certificates:
-    """Those that are in use. As ``handshakes.Tls``."""
+    """The certificates in use, as ``handshakes.Tls``."""
 
     def __init__(self, files: Files, rules: Rules, loaded: Loaded) -> None:
         self.files = files
@@ -317,7 +317,7 @@ class Certificates:
 
 
 class Unasking:
-    """``handshakes.Tls`` of peers that show otherwise who they are."""
+    """A ``handshakes.Tls`` for peers that prove their identity in another way."""
 
     def __init__(self, of: Certificates) -> None:
         self._of = of

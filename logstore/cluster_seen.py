@@ -1,11 +1,12 @@
-"""What a node knows of its cluster, to be shown: facts of one moment. Pure."""
+"""Facts that a node knows about its cluster at one moment, to be shown. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-# Of a partition, as this node has it: it owns it; another one does, and is reached, or is not; this
-# one is about to own it; nobody is known to. Of databases no other node is asked: it is reached.
+# A partition's owner as this node knows it: this node; another node that is reached; another that
+# is not reached; this node is taking over; no known owner. Owners of databases always count as
+# reached, because no request is sent to them.
 Held = Literal["here", "elsewhere", "unreached", "taking", "nobody"]
 ALL_HELD: Final[tuple[Held, ...]] = get_args(Held)
 
@@ -20,19 +21,19 @@ class BrokerSeen:
 
 @dataclass(frozen=True, slots=True)
 class PartitionSeen:
-    """One that a node at a time owns.
+    """A partition that one node at a time owns.
 
-    Of the queues' journal: a queue of number n is of partition n % their count. Of keys: a
-    database.
+    In the queues' journal, queue number n belongs to partition n % their count. For keys, each
+    partition is a database.
     """
 
     partition: int
     state: Held
-    node: str | None  # that has claimed it last
+    node: str | None  # the latest one to claim the partition
     address: str | None  # of that node's links
     since_ms: int | None
     epoch: int | None  # of its fence
-    why: str | None  # nobody serves it, or the owner is not reached
+    why: str | None  # it is not served, or its owner is not reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +46,25 @@ class BehindSeen:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSeen:
-    """As of now."""
+    """The facts about the whole cluster."""
 
     cluster: str  # as the settings say
     cluster_id: str
-    failure: str | None  # why it was not to be asked last
+    failure: str | None  # why the last request failed
     node: str  # this one
-    no_queues: str | None  # why it serves none
+    no_queues: str | None  # why this node serves no queues
     assigned_by: str | None  # "group" (KIP-848), "classic": the members
-    group_failure: str | None  # why it has no part in the group of nodes
+    group_failure: str | None  # why this node is not in the group of nodes
     brokers: Sequence[BrokerSeen]
     partitions: Sequence[PartitionSeen]  # of the queues' journal
     databases: Sequence[PartitionSeen]  # of keys
-    bytes: int  # that were appended here, and the cluster has not acknowledged
+    bytes: int  # appended here and not acknowledged by the cluster
     appends: int
-    behind: Sequence[BehindSeen]  # of these the partitions that wait longest
-    stalled: int  # partitions that wait for more than a moment
-    stalls: int  # since the start, and over
+    behind: Sequence[BehindSeen]  # the partitions that have waited longest
+    stalled: int  # partitions that have waited for more than 2 s
+    stalls: int  # waits of more than 2 s that are over
     stalled_s: float  # in these
-    facts_unread: int  # records of what all nodes know that this one has not read
+    facts_unread: int  # records of shared facts that were not read yet
     facts_failure: str | None
 
     def count(self, state: Held) -> int:

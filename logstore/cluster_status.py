@@ -1,4 +1,4 @@
-"""What a node knows of its cluster, gathered. In the sessions' thread."""
+"""Gathers what a node knows about its cluster. Used in the sessions' thread."""
 
 from typing import Final, Protocol
 
@@ -16,7 +16,7 @@ _ON_THE_WAY: Final = frozenset({Place.WAITING, Place.TAKING})
 
 
 class Owning(Protocol):
-    """What the node has to do with a topic whose partitions have owners."""
+    """A topic whose partitions have owners, as this node sees it."""
 
     @property
     def ownership(self) -> Ownership | None:
@@ -24,7 +24,7 @@ class Owning(Protocol):
 
 
 class OwningQueues(Owning, Protocol):
-    """The same of the journal of queues."""
+    """The same for the journal of queues."""
 
     @property
     def membership(self) -> Membership | None: ...
@@ -33,7 +33,7 @@ class OwningQueues(Owning, Protocol):
 
 
 class ClusterStatus:
-    """Of one node."""
+    """The facts of one node."""
 
     def __init__(
         self, client: Client, cluster: str, node: str, keeper: FactsKeeper,

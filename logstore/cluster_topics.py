@@ -48,7 +48,7 @@ def _refused(what: str) -> str:
 
 
 class NoSchedules:
-    """``Schedules`` over a cluster: nothing waits for its time there."""
+    """A ``Schedules`` over a cluster: no record is ever delayed there."""
 
     counts = ScheduleCounts()
 
@@ -66,7 +66,7 @@ class NoSchedules:
 
 
 class ClusterTopics:
-    """``Topics`` of a cluster. Looked up from any thread; all else happens in the loop's."""
+    """The ``Topics`` of a cluster. Look-ups: from any thread. The rest: in the loop's thread."""
 
     def __init__(
         self,

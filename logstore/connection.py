@@ -54,7 +54,7 @@ _numbers: Final = count(1)
 
 
 class Host(Protocol):
-    """What the server has for each of its connections."""
+    """What a connection needs of the server."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
@@ -78,7 +78,8 @@ class Host(Protocol):
 class Connection:
     """One socket and its session; to the session it is a ``Link``.
 
-    There may be ten thousand that are idle: what only a busy one has is made when it is needed.
+    Ten thousand idle connections are possible, so whatever only a busy one needs is created on
+    demand.
     """
 
     __slots__ = (

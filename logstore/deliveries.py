@@ -46,7 +46,7 @@ log: Final = logging.getLogger("logstore.delivery")
 
 
 class Waits:
-    """``delivery.Waits`` in LMDB: each change is one transaction, durable on return."""
+    """The ``delivery.Waits`` in LMDB: each change is one transaction, durable on return."""
 
     def __init__(self, table: ScheduleTable) -> None:
         self._table = table
@@ -77,7 +77,7 @@ class Waits:
 
 @dataclass(slots=True)
 class _Served:
-    """A mover, and when it is looked at again."""
+    """A mover, and the time of its next turn."""
 
     mover: Mover
     stop: Wake
@@ -94,7 +94,7 @@ class _Served:
 
 
 class Deliveries:
-    """Of one store. From any thread."""
+    """The delayed records of one store. From any thread."""
 
     def __init__(
         self, topics: OpenTopics, environment: Environment, clock: Callable[[], int]

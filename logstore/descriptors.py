@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class Shares(NamedTuple):
-    """Who gets how many."""
+    """The share of descriptors for each use."""
 
     files: int
     connections: int
@@ -51,7 +51,7 @@ def files_max(hard: int) -> int:
 
 
 class Keeper(Protocol):
-    """Whoever keeps files open that are not in use."""
+    """Something that keeps idle files open, and can close them."""
 
     def close_idle(self) -> bool:
         """Close some; whether there were any. It is called with locks held: it waits for none."""

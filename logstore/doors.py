@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Door(NamedTuple):
-    """One door. Port 0 of a setting of its is any free port, -1 no such entrance."""
+    """One door. Port 0 in one of its settings means any free port, -1 no entrance."""
 
     name: str
     clients: str  # whose they are, for people
@@ -34,7 +34,7 @@ class Door(NamedTuple):
 
 
 class Entrance(NamedTuple):
-    """Where clients come in by one door."""
+    """One port or socket at which clients reach a door."""
 
     door: Door
     name: str  # in the lock file, and in its option: --NAME-port
@@ -92,8 +92,8 @@ HTTP: Final = Door("http", "HTTP", "http.port", "http.tls.port", _http)
 
 
 class Socket(NamedTuple):
-    """A port of its own for WebSocket connections of one door's clients, as RabbitMQ's plugins have
-    it: else they come to the port of HTTP.
+    """A separate port for WebSocket connections to a door, as in RabbitMQ's plugins; without it,
+    such clients use the HTTP port.
     """
 
     name: str

@@ -30,7 +30,7 @@ _ESCAPE, _OPEN, _CLOSE, _BRACKET, _UNBRACKET, _OR = b"\\()[]|"
 
 
 class Expression(NamedTuple):
-    """One that was compiled."""
+    """A compiled expression."""
 
     main: Any  # of re2, which has no types; None: anything matches
     # What has to match at the name's beginning, or must not.

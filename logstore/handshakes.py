@@ -53,7 +53,7 @@ MEANS: Final = {
 
 
 class Tls(Protocol):
-    """What a handshake is made with; another context may take its place while we serve."""
+    """The context for handshakes; it may be replaced while the server runs."""
 
     @property
     def context(self) -> ssl.SSLContext: ...
@@ -64,7 +64,7 @@ class Tls(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Handshake:
-    """One that is under way."""
+    """A handshake in progress."""
 
     sock: socket
     peer: str
@@ -81,7 +81,7 @@ class Handshake:
 
 
 class Handshakes:
-    """All of a server's."""
+    """The handshakes of one server."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
         self._loop = loop

@@ -30,7 +30,7 @@ Names = Iterable[str | bytes]
 
 @dataclass(frozen=True, slots=True)
 class Internals:
-    """The models and the directory of one open store, each of them once."""
+    """The models and the directory of one open store."""
 
     directory: LocalDirectory
     topics: OpenTopics

@@ -38,7 +38,7 @@ Then = Callable[[Bearer | BadToken], None]
 
 
 class Issuer:
-    """A ``Tokens``, by signatures."""
+    """A ``Tokens`` that checks signatures."""
 
     def __init__(
         self,

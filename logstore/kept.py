@@ -45,11 +45,11 @@ class KeptOffset(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OffsetToCommit:
-    """One partition's offset. ``topic_id`` None: whatever topic has the name now.
+    """One partition's offset. ``topic_id`` None: whichever topic has the name now.
 
-    ``record``: of the journal, by which a transaction commits it; nothing is changed where that
-    one's, or a later one's, was kept before. -1: no transaction does. ``replayed``: a start has
-    read that record once more; nothing is changed either where it was kept, and deleted.
+    ``record``: the journal record by which a transaction commits the offset, or -1. The change is
+    skipped if this record or a later one was applied before. ``replayed``: the record was read
+    again at a start; the change is skipped, too, if the offset was committed and deleted since.
     """
 
     offset: int
@@ -66,7 +66,7 @@ ToCommit = Mapping[TopicPartition, OffsetToCommit]
 
 @dataclass(frozen=True, slots=True)
 class KeptGroup:
-    """One group, with its members as they were saved."""
+    """One group with its members as stored."""
 
     created_ms: int
     kind: str = "simple"  # one of GROUP_KINDS
@@ -82,7 +82,7 @@ class KeptGroup:
 
 
 class GroupChange(NamedTuple):
-    """What changes of a group, in one step."""
+    """A change of a group, made in one step."""
 
     kind: str
     epoch: int
@@ -93,7 +93,7 @@ class GroupChange(NamedTuple):
 
 
 class GroupStep(NamedTuple):
-    """What a piece of work on one group comes to: all of it or nothing."""
+    """The changes by one piece of work on a group: all of them or none."""
 
     change: GroupChange | None = None
     commit: ToCommit = MappingProxyType({})
@@ -101,7 +101,7 @@ class GroupStep(NamedTuple):
 
 
 class Keeping:
-    """A change that is to become durable. Used in one thread: that of who asked for the change."""
+    """A change that is becoming durable. Used in the thread that requested it."""
 
     __slots__ = ("_then", "done", "error", "refused")
 
@@ -128,7 +128,7 @@ class Keeping:
 
 
 class Claim(Protocol):
-    """What says that a member lives, until its process ends."""
+    """The sign that a member is alive, until its process ends."""
 
     def release(self) -> None: ...
 
@@ -176,11 +176,11 @@ class Groups(Protocol):
 
 
 class GroupKeeper(Protocol):
-    """What a server's coordinator keeps its groups with.
+    """The storage of a server's groups, for its coordinator.
 
-    What is saved becomes durable in the order of the calls, and each ``Keeping`` is finished once,
-    in that order, in the coordinator's own thread. While embedded members live in a group, its
-    changes end with GroupBusy.
+    Changes become durable in the order of the calls, and each ``Keeping`` is finished once, in that
+    order, in the coordinator's thread. While a group has embedded members, changes of it fail with
+    GroupBusy.
     """
 
     def load(self, group: str) -> KeptGroup | None: ...

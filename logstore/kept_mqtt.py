@@ -16,7 +16,7 @@ CONNECTED: Final = -1  # as the time it was left: it is connected, or was when t
 
 
 class KeptSession(NamedTuple):
-    """One client's session, but for its subscriptions."""
+    """One client's session without its subscriptions."""
 
     id: int
     client: str  # its id
@@ -30,7 +30,7 @@ class KeptSession(NamedTuple):
 
 
 class KeptSubscription(NamedTuple):
-    """What a session has subscribed to."""
+    """One subscription of a session."""
 
     session: int
     id: int  # within the session
@@ -45,7 +45,7 @@ Kept = KeptSession | KeptSubscription
 
 
 class KeptMqtt(NamedTuple):
-    """All that is kept. What is damaged keeps nothing else from being read."""
+    """All stored facts. Damaged ones do not prevent others from being read."""
 
     sessions: Sequence[KeptSession] = ()
     subscriptions: Sequence[KeptSubscription] = ()
@@ -54,7 +54,7 @@ class KeptMqtt(NamedTuple):
 
 
 class MqttKeeper(Protocol):
-    """What a process that has the sessions in its memory keeps them with.
+    """The storage of sessions, for a process that has them in memory.
 
     As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
     finished once, in that order, in the caller's own thread.

@@ -1,4 +1,4 @@
-"""How facts of vhosts, exchanges, queues and bindings are laid out, wherever they are kept. Pure.
+"""The layout of rows for vhosts, exchanges, queues and bindings, wherever they are stored. Pure.
 
     vhosts      id                    a table: name
     exchanges   id                    a table: vhost, name, type, auto_delete, internal, arguments

@@ -1,8 +1,9 @@
-"""The waist for what is kept of exchanges, queues and bindings, as models and storage both see it.
+"""The waist for stored facts about exchanges, queues and bindings, as models and storage see them.
 
-Facts are values; each has a number that no other ever gets, also not after it is gone: settlements
-and directories go by numbers, so that a queue that is made again never finds what an earlier one of
-its name has left. Only what outlives the process is kept: what is durable, and not exclusive.
+Facts are values. Each has a number that is never used again, even after the fact is deleted:
+settlements and directories refer to numbers, so a queue that is created again never finds the
+remains of an earlier queue of its name. Only objects that outlive the process are stored: durable
+ones that are not exclusive.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ Arguments = Mapping[str, Any]  # of the types that a table has (``amqp/fields.py
 
 @dataclass(frozen=True, slots=True)
 class KeptVhost:
-    """A space of names of its own."""
+    """A virtual host: a space of names of its own."""
 
     id: int
     name: str
@@ -73,7 +74,7 @@ class KeptBinding:
 
 @dataclass(frozen=True, slots=True)
 class KeptPolicy:
-    """What queues and exchanges of certain names are given beside their own arguments."""
+    """Settings for all queues and exchanges whose names match, beside their own arguments."""
 
     id: int
     vhost: int
@@ -86,7 +87,7 @@ class KeptPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KeptTopicRoute:
-    """A topic whose records go to an exchange as messages, too."""
+    """A topic whose records are also published to an exchange."""
 
     id: int
     vhost: int
@@ -101,7 +102,7 @@ Kept = KeptVhost | KeptExchange | KeptQueue | KeptBinding | KeptPolicy | KeptTop
 
 @dataclass(frozen=True, slots=True)
 class KeptRouting:
-    """All that is kept. What is damaged keeps nothing else from being read."""
+    """All stored facts. Damaged ones do not prevent others from being read."""
 
     vhosts: Sequence[KeptVhost]
     exchanges: Sequence[KeptExchange]
@@ -114,10 +115,10 @@ class KeptRouting:
 
 
 class KeptNews(NamedTuple):
-    """What has changed of what is kept, where others may change it.
+    """Changes of stored facts, if other nodes may make changes, too.
 
-    ``came`` and ``changed`` are in an order in which each refers to what is there; ``gone`` is in
-    the reverse one, as it was.
+    In ``came`` and ``changed``, each fact follows the facts that it refers to; ``gone`` has the
+    reverse order, with the facts as they were.
     """
 
     came: Sequence[Kept] = ()
@@ -126,7 +127,7 @@ class KeptNews(NamedTuple):
 
 
 class Numbers(Protocol):
-    """Where facts have their numbers from, where others make facts, too."""
+    """The source of new numbers, if other nodes create facts, too."""
 
     def check(self) -> None:
         """Called before what needs some numbers. Raises ClusterUnreachable if there are too few."""
@@ -139,10 +140,10 @@ class Numbers(Protocol):
 
 
 class QueueKeeper(Protocol):
-    """What a process that has the queues in its memory keeps them with.
+    """The storage of queues, for a process that has them in memory.
 
     Changes become durable in the order of the calls, and each ``Keeping`` is finished once, in that
-    order, in the caller's own thread.
+    order, in the caller's thread.
     """
 
     @property
@@ -160,7 +161,7 @@ class QueueKeeper(Protocol):
 
 
 class Lane(NamedTuple):
-    """A lane's name: a log of a queue, for the messages of one priority."""
+    """The name of a lane: a queue's log for the messages of one priority."""
 
     queue: int
     priority: int
@@ -179,7 +180,7 @@ def parse_lane(name: str) -> Lane | None:
 
 
 class LaneTrim(NamedTuple):
-    """What one lane need not keep, but for what is retained for a while."""
+    """What a lane may delete, except what is retained for a while."""
 
     log: Log
     floor: int  # all below is settled
@@ -188,9 +189,10 @@ class LaneTrim(NamedTuple):
 
 
 class QueueLogs(Protocol):
-    """Where the models have the logs of queues from (``open_queues.py``).
+    """The source of the queues' logs for the models (``open_queues.py``).
 
-    Opening or making what is to last may take long: a worker's thread does it, and deletes, too.
+    Opening or creating a durable log, and deleting one, may take long, so a worker's thread does
+    it.
     """
 
     @property

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """Records on their way from one partition to another, as one batch there."""
+    """Records that are being moved to another partition, as one batch there."""
 
     end: int  # of the target, before the batch is appended
     number: int  # that the batch has
@@ -58,7 +58,7 @@ def partition_of(key: bytes) -> tuple[bytes, int] | None:
 
 
 class ScheduleIndex(Protocol):
-    """What the index says. From any thread; may take long."""
+    """Read access to the index. From any thread; may take long."""
 
     def logs(self) -> Sequence[bytes]:
         """The logs that it knows anything of."""
@@ -71,7 +71,7 @@ class ScheduleIndex(Protocol):
 
 
 class ScheduleKeeper(Protocol):
-    """What a process that has the queues changes the index with, as ``QueueKeeper``."""
+    """Changes of the index by a process that has the queues, as in ``QueueKeeper``."""
 
     @property
     def index(self) -> ScheduleIndex: ...

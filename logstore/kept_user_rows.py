@@ -1,4 +1,4 @@
-"""How users, rules, permissions and quotas are laid out, wherever they are kept. Pure.
+"""The layout of rows for users, rules, permissions and quotas, wherever they are stored. Pure.
 
     user NUL name                 a user
     rule NUL digest               a rule, by all that it says
@@ -6,12 +6,12 @@
     topic-permission NUL digest   the same, by user, virtual host and exchange
     quota NUL digest              a quota, by its entity
 
-A value is the CRC-32C of key and table, then a table of AMQP (``amqp/fields.py``) with the fact's
-fields, all of them. LMDB has no checksums, and here a bit decides who may do what: a row that was
-changed by anyone else is damaged, and what is damaged allows nothing (``Unreadable``).
+A value is the CRC-32C of key and table, then an AMQP table (``amqp/fields.py``) with all of the
+fact's fields. LMDB has no checksums, and here one bit decides who may do what. So a row with a
+wrong checksum is damaged, and allows nothing (``Unreadable``).
 
-Digests are BLAKE2b of 16 bytes of the table that identifies the fact, since names are longer than
-a key may be.
+Digests are 16-byte BLAKE2b of the table that identifies the fact, because names may be longer than
+a key.
 """
 
 from collections.abc import Callable, Iterable

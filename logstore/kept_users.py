@@ -1,10 +1,11 @@
-"""The waist for what is kept of users, as models and storage both see it.
+"""The waist for stored facts about users, as models and storage see them.
 
-Facts are values. A user is known by his name; a rule, a permission and a quota are what they say:
-to keep one that is kept already changes nothing, or what it grants. No password is ever kept.
+Facts are values. A user is identified by name; a rule, a permission and a quota by their content,
+so storing an equal one again changes nothing, or replaces what it grants. No password is ever
+stored.
 
-Classes are Structs here and in ``access/``, which are made in a hundredth of a dataclass's time: a
-server that has no users need not wait for them.
+Classes here and in ``access/`` are Structs, whose definition takes a hundredth of a dataclass's
+time, so a server without users starts faster.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ ANYONE: Final = names.ANYONE
 
 
 class ScramKey(Struct, frozen=True):
-    """What a password is checked against (RFC 5802, 3): it does not tell the password."""
+    """The data to check a password against (RFC 5802, 3); it does not reveal the password."""
 
     salt: bytes
     iterations: int
@@ -35,7 +36,7 @@ class ScramKey(Struct, frozen=True):
 
 
 class PasswordHash(Struct, frozen=True):
-    """A password as RabbitMQ keeps it: the digest of salt and password. It came from there."""
+    """A password in RabbitMQ's format, from definitions: the digest of salt and password."""
 
     algorithm: str  # sha256, sha512 or md5
     salt: bytes
@@ -43,7 +44,7 @@ class PasswordHash(Struct, frozen=True):
 
 
 class KeptUser(Struct, frozen=True):
-    """Who may come in, and how he shows that it is him."""
+    """A user, and how the user logs in."""
 
     name: str
     scram: Mapping[str, ScramKey] = field(default_factory=dict)  # by mechanism
@@ -61,7 +62,7 @@ class KeptUser(Struct, frozen=True):
 
 
 class KeptRule(Struct, frozen=True):
-    """Who may, or may not, do what with which objects, and from where: Kafka's language."""
+    """Who may, or may not, do what with which objects, and from which host: Kafka's language."""
 
     user: str  # or ANYONE
     operation: str  # one of ``access/resources.py``, or ALL
@@ -93,14 +94,14 @@ class KeptTopicPermission(Struct, frozen=True):
 
 
 class KeptQuota(Struct, frozen=True):
-    """Limits in Kafka's words; of whom: user, client-id and ip, with None for all others."""
+    """Limits in Kafka's terms, for a user, client-id or ip; None stands for all others."""
 
     entity: tuple[tuple[str, str | None], ...]  # sorted
     values: Mapping[str, float] = field(default_factory=dict)
 
 
 class Unreadable(Struct, frozen=True):
-    """A row that is damaged. To forget it removes it."""
+    """A damaged row. Deleting it removes the row."""
 
     key: bytes  # of the row
     why: str  # what is damaged, how, and what to do
@@ -115,7 +116,7 @@ Forgotten = Kept | Unreadable
 
 
 class KeptAccess(Struct, frozen=True):
-    """All that is kept."""
+    """All stored facts about users."""
 
     users: Sequence[KeptUser] = ()
     rules: Sequence[KeptRule] = ()
@@ -126,7 +127,7 @@ class KeptAccess(Struct, frozen=True):
 
 
 class AccessNews(Struct, frozen=True):
-    """What has changed of what is kept, where others may change it."""
+    """Changes of stored facts, if other nodes may make changes, too."""
 
     keep: Sequence[Kept] = ()
     forget: Sequence[Kept] = ()
@@ -134,7 +135,7 @@ class AccessNews(Struct, frozen=True):
 
 
 class UserKeeper(Protocol):
-    """What a process that has the users in its memory keeps them with.
+    """The storage of users, for a process that has them in memory.
 
     As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
     finished once, in that order, in the caller's own thread.

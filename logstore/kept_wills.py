@@ -33,14 +33,14 @@ class KeptWill(NamedTuple):
 
 
 class KeptWills(NamedTuple):
-    """All that are kept. What is damaged keeps nothing else from being read."""
+    """All stored wills. Damaged ones do not prevent others from being read."""
 
     wills: Sequence[KeptWill] = ()
     damaged: Sequence[CorruptStore] = ()
 
 
 class WillKeeper(Protocol):
-    """What a process that has the wills in its memory keeps them with.
+    """The storage of wills, for a process that has them in memory.
 
     As ``QueueKeeper``: changes become durable in the order of the calls, and each ``Keeping`` is
     finished once, in that order, in the caller's own thread.

@@ -1,17 +1,17 @@
-"""The waist: what the models above see of a log, and all that storage below must offer.
+"""The waist: how the models above see a log, and what all storage below must provide.
 
-Offsets number records within one log, from 0, without reuse. ``start <= safe <= end``, and none
-of the three goes back; nor does ``stable``, which is ``safe`` where no transaction is open.
+Offsets number records within one log, from 0, without reuse. ``start <= safe <= end``, and none of
+the three goes back; nor does ``stable``, which equals ``safe`` if no transaction is open.
 
-Marks number what this process has appended to the log, as offsets do: a batch's first record has
-the mark that ``append`` gave, its second one the next. They say what is to become safe before
-anyone can know where it will stand, for others may append to the same log elsewhere. On local disk
-this process alone appends, and a mark is the offset.
+Marks number the records that this process has appended to the log: a batch's first record has the
+mark that ``append`` returned, its second record the next. A mark identifies a record that is to
+become safe before its offset is known, because others may append to the same log elsewhere. On a
+local disk only this process appends, and a mark equals the offset.
 
-The bytes may be elsewhere, too. So ``read`` never waits, and may give nothing although there is
-something: the end of what is there is ``at >= safe``, never an empty read. And whatever may ask a
-network or a disk for long is never called in a thread that serves others: opening a log, ``find``,
-``latest_timestamp``, ``trim`` and ``wait``. All else returns at once.
+The bytes may be on another machine. So ``read`` never waits, and may return nothing although
+records exist: the end is reached when ``at >= safe``, not when a read is empty. Calls that may wait
+long for a network or a disk are never made in a thread that serves clients: opening a log,
+``find``, ``latest_timestamp``, ``trim`` and ``wait``. All other calls return immediately.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ MARKS_KEPT: Final = 65_536  # appends whose offsets can be asked for: no log rem
 
 
 class Aborted(NamedTuple):
-    """A transaction of one log that was aborted: readers of what is committed leave it out."""
+    """An aborted transaction of one log: readers of committed records skip its records."""
 
     producer_id: int
     first: int  # offset of its first record
@@ -38,10 +38,10 @@ class Aborted(NamedTuple):
 
 
 class Notes(Protocol):
-    """What a model keeps beside a log, made of its batches alone; to the log it is bytes.
+    """What a model stores beside a log, derived from its batches alone; to the log, it is bytes.
 
-    The log saves it with its recovery point, so that both say the same, and at opening tells it of
-    the batches above. All calls come one at a time.
+    The log saves the notes together with its recovery point, so that they match, and at opening
+    passes them the batches above that point. Calls are made one at a time.
     """
 
     def load(self, note: bytes) -> None:
@@ -60,7 +60,7 @@ class Notes(Protocol):
 
 @runtime_checkable
 class Once(Notes, Protocol):
-    """Notes that keep records out of the log which it has, or had, under the same id."""
+    """Notes that keep duplicates out: records whose id the log has, or had."""
 
     def apply(self, settings: TopicSettings) -> None:
         """The log has these settings. Called before all else, and when they change."""
@@ -74,7 +74,7 @@ class Once(Notes, Protocol):
 
 @runtime_checkable
 class Deciding(Notes, Protocol):
-    """Notes that know of the log's transactions."""
+    """Notes that track the log's transactions."""
 
     @property
     def undecided(self) -> int | None:
@@ -82,7 +82,7 @@ class Deciding(Notes, Protocol):
 
 
 class Extent(Protocol):
-    """Whole batches as they stand in an open file: to be sent from there, and then released."""
+    """Whole batches in an open file, to be sent from there and then released."""
 
     @property
     def position(self) -> int:
@@ -106,7 +106,7 @@ class Extent(Protocol):
 
 
 class Log(Protocol):
-    """Records in the order appended, each at its own offset."""
+    """Records in the order in which they were appended, each at its own offset."""
 
     @property
     def name(self) -> str:

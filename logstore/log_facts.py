@@ -1,4 +1,4 @@
-"""What a line of the log is about, as fields for machines beside the sentence for people."""
+"""Facts about a line of the program's log: fields for machines, beside the sentence for people."""
 
 import logging
 from typing import Any, Final

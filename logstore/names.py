@@ -1,6 +1,6 @@
-"""The rules for names that people and clients give: of topics, groups, members and users.
+"""The rules for names that people and clients choose: of topics, groups, members and users.
 
-Every name is a part of a row's key, so their bounds are one sum.
+Every name is a part of a row's key, so their bounds together must fit into a key.
 """
 
 import re

@@ -23,7 +23,7 @@ AGAIN_S: Final = 0.5  # until one that is said to own a queue, and says it does 
 
 
 class Neighbours:
-    """Used in the sessions' thread."""
+    """The links of one node. Used in the sessions' thread."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Neighbours:
 
 
 class _Neighbour:
-    """One of them."""
+    """The link to one node."""
 
     __slots__ = ("owner", "peer")
 
@@ -118,7 +118,7 @@ class _Neighbour:
 
 
 class _Told:
-    """``Told`` of its link: that it is open, or lost, is news."""
+    """The ``Told`` of one link: reports that it has opened or was lost."""
 
     def __init__(self, owner: FarOwner, news: Callable[[], object]) -> None:
         self._owner = owner

@@ -28,7 +28,7 @@ Then = Callable[[bytes | LogstoreError], None]
 
 
 class Asking:
-    """What this node asks."""
+    """The requests of this node."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -41,7 +41,7 @@ class Asking:
 
 
 class AskedKeys:
-    """What this node is asked. In the sessions' thread."""
+    """The requests of other nodes to this one. Used in the sessions' thread."""
 
     def __init__(self, house: House) -> None:
         self._house = house

@@ -22,7 +22,7 @@ log: Final = logging.getLogger("logstore.audit")
 
 
 class NodeAudit:
-    """An ``Audit``."""
+    """The ``Audit`` of a node."""
 
     def __init__(
         self, topics: OpenTopics, access: Access, turn: Turn, work: Work, clock: Callable[[], int]

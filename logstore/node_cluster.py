@@ -92,7 +92,7 @@ async def heard(loop: asyncio.AbstractEventLoop, begin: Begin) -> Any:  # noqa: 
 
 
 class Around:
-    """As client.Around, and peer.Around."""
+    """The surroundings, as in client.Around and peer.Around."""
 
     def __init__(self, turn: Turn, sockets: Sockets, work: Work) -> None:
         self.now, self.call_at, self.soon = turn.now, turn.call_at, turn.soon
@@ -100,7 +100,7 @@ class Around:
 
 
 class NodeCluster:
-    """Of one node."""
+    """The cluster parts of one node."""
 
     def __init__(
         self,

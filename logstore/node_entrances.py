@@ -23,7 +23,7 @@ log: Final = logging.getLogger("logstore.node")
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the doors are to be."""
+    """The requested addresses of the doors."""
 
     host: str
     ports: Mapping[str, int]  # by the entrance's name; 0: any free one, -1 or absent: none
@@ -37,7 +37,7 @@ Addresses = Mapping[str, tuple[str, int]]
 
 
 class NodeEntrances:
-    """Of one process, as it begins to listen."""
+    """The entrances of one process, while it begins to listen."""
 
     def __init__(
         self, listen: Listen, server: Server, house: House, tls: "Certificates | None"

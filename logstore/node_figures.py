@@ -31,7 +31,7 @@ BEGIN_S: Final = 0.2  # a process that starts has other things to do
 
 
 class NodeFigures:
-    """Has the figures looked at from the first time on that somebody wants them."""
+    """Reads the figures periodically, from the first time that somebody asks for them."""
 
     def __init__(
         self,

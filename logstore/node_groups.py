@@ -27,7 +27,7 @@ log = logging.getLogger("logstore.node")
 
 
 class Alarm:
-    """Rings once, at the earliest of the times that it is set to."""
+    """One timer for several times: it rings at the earliest of them."""
 
     def __init__(self, clock: Turn | asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._clock = clock
@@ -54,7 +54,7 @@ class Alarm:
 
 
 class Groups:
-    """Wires them; closes them in reverse order."""
+    """Connects the parts, and closes them in reverse order."""
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ log: Final = logging.getLogger("logstore.node")
 
 
 class NodeHouse:
-    """Of one process, from before its doors are open until after they are shut."""
+    """The parts of one process, from before its doors open until after they close."""
 
     def __init__(
         self,

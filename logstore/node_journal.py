@@ -21,7 +21,7 @@ Then = Callable[[Telling | LogstoreError], None]
 
 
 class NodeJournal:
-    """For the sessions' thread."""
+    """The journal of one node. For the sessions' thread."""
 
     def __init__(self, turn: Turn, queues: NodeQueues, work: Work) -> None:
         self._soon = turn.soon

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NodeKeys:
-    """A ``KeysOf``, and what the model asks of the process. For the sessions' thread."""
+    """A ``KeysOf``, and the model's surroundings. For the sessions' thread."""
 
     def __init__(
         self, turn: Turn, store: Internals, work: Work, shared: "NodeSharedKeys | None" = None

@@ -47,14 +47,14 @@ Then = Callable[["Mqtt | LogstoreError"], None]
 
 
 class _Prepared(NamedTuple):
-    """What a worker has opened."""
+    """The parts that a worker has opened."""
 
     retained: "Retained"
     mapped: "MappedTopics"
 
 
 class NodeMqtt:
-    """Opens them when they are needed, and closes them before the queues."""
+    """Opens the parts when they are needed, and closes them before the queues."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ LOOK_S: Final = 0.005
 
 
 class _Positions(GroupCommitter):
-    """What queues, and transactions of the library, commit for groups."""
+    """The offsets that queues and library transactions commit for groups."""
 
     told: Callable[[str, ToCommit], object] | None = None  # what the journal has, before it is kept
 
@@ -51,7 +51,7 @@ class _Positions(GroupCommitter):
 
 
 class NodeQueues:
-    """Opens them, and closes them before what keeps them. For the sessions' thread."""
+    """Opens the queues, and closes them before their storage. For the sessions' thread."""
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ log: Final = logging.getLogger("logstore.cluster")
 
 
 class NodeRoaming:
-    """Of one node; the ``Elsewhere`` of its roamers."""
+    """The shared queues of one node; the ``Elsewhere`` of its roamers."""
 
     def __init__(
         self,
@@ -307,7 +307,7 @@ class NodeRoaming:
 
 
 class _Around:
-    """As ``others.Around``."""
+    """The surroundings, as in ``others.Around``."""
 
     def __init__(self, turn: Turn, roamers: Roamers) -> None:
         self.soon, self.parked = turn.soon, roamers.parked

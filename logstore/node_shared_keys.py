@@ -53,7 +53,7 @@ log: Final = logging.getLogger("logstore.cluster")
 
 
 class NodeSharedKeys:
-    """Of one node; the ``Logs`` of its keys."""
+    """The databases of one node; the ``Logs`` of its keys."""
 
     def __init__(
         self, turn: Turn, work: Work, client: Client, wait_for: WaitFor, node: str

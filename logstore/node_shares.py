@@ -36,7 +36,7 @@ Then = Callable[["Shares | LogstoreError"], None]
 
 
 class NodeShares:
-    """``SharesOf`` of a server, and ``Surroundings`` of its shares. For the sessions' thread."""
+    """The ``SharesOf`` of a server and ``Surroundings`` of its shares. In the sessions' thread."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ log: Final = logging.getLogger("logstore.tls")
 
 
 class NodeTls:
-    """Raises InvalidSetting, Failed where there is to be a certificate, and it is no good."""
+    """Raises InvalidSetting, Failed if a certificate is configured and is not valid."""
 
     def __init__(
         self,

@@ -50,9 +50,10 @@ Then = Callable[["TransactionCoordinator | LogstoreError"], None]
 
 
 class NodeTransactions:
-    """``TransactionsOf`` of a server, and ``Around`` of its coordinator. For the sessions' thread.
+    """The ``TransactionsOf`` of a server, and its coordinator's surroundings. For the sessions'
+    thread.
 
-    As soon as the journal is read, groups know what is pending; until then they are not served.
+    Once the journal is read, groups know their pending offsets; until then they are not served.
     """
 
     def __init__(
@@ -298,14 +299,14 @@ def _loading() -> CoordinatorLoading:
 
 
 class _Read(NamedTuple):
-    """What the journal has."""
+    """The transactions found in the journal."""
 
     journaled: "Journaled"
     newest: "Sequence[tuple[int, Committed]]"
 
 
 class _Known(NamedTuple):
-    """What the journal and the logs have."""
+    """The transactions found in the journal and the logs."""
 
     loaded: "Loaded"
     table: "Table"
@@ -322,7 +323,7 @@ def _read_journal(telling: "Telling") -> _Read | LogstoreError:
 
 
 class _Partitions:
-    """``Logs`` of a start, for a worker."""
+    """The ``Logs`` at a start, for a worker."""
 
     def __init__(self, store: Internals) -> None:
         self._topics = store.topics

@@ -1,4 +1,4 @@
-"""The settings of groups, where the model and the catalogue meet."""
+"""The settings of groups: connects the model with the catalogue."""
 
 import logging
 from functools import partial

@@ -1,8 +1,8 @@
-"""The logs of queues, where the models and the disk meet: lanes, the journal, what is volatile.
+"""The logs of queues on disk: connects the models with lanes, the journal and volatile logs.
 
-A lane is known by its queue's number and its priority; so is its directory, ``queues/7.0-0``.
-Opening or making one that is to last may take long: a worker's thread does it. All else is for the
-one thread that has the queues.
+A lane is identified by its queue's number and its priority, as is its directory, ``queues/7.0-0``.
+Opening or creating a durable lane may take long, so a worker's thread does it. All other calls are
+for the one thread that has the queues.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ def journal_there(directory: WritableDirectory) -> Log | None:
 
 
 class OpenQueues:
-    """Of one data directory, in the process that writes it."""
+    """The queues' logs of one data directory, in the process that writes it."""
 
     def __init__(self, directory: WritableDirectory, keeper: QueueKeeper) -> None:
         self.keeper = keeper

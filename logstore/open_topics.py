@@ -75,7 +75,7 @@ class Partitions(Sequence[Log]):
 
 
 class OpenTopics:
-    """``Topics`` of one data directory. From any thread."""
+    """The ``Topics`` of one data directory. From any thread."""
 
     def __init__(
         self, directory: LocalDirectory, clock: Callable[[], int], *, others_write: bool

@@ -39,7 +39,7 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
 
 class PageFiles:
-    """Those of one door."""
+    """The files of one door."""
 
     def __init__(self, directory: str = DIRECTORY) -> None:
         self._directory = directory

@@ -1,9 +1,8 @@
 """Redis's glob patterns: ``news.*``, ``h?llo``, ``h[ae]llo``, ``h[^e]llo``, ``h[a-c]llo``.
 
-The rules are those of Redis to the letter, its oddities included, since programs rely on them
-without knowing: a class that is never closed ends with the pattern; ``[a-]`` is a range up to
-``]``; bytes in a range count as signed; nothing but the empty pattern matches the empty name. A
-backslash takes its meaning from the next byte.
+The rules are exactly those of Redis, including its oddities, because programs may rely on them: an
+unclosed class ends with the pattern; ``[a-]`` is a range up to ``]``; bytes in a range are signed;
+only the empty pattern matches the empty name. A backslash makes the next byte literal.
 """
 
 import re
@@ -82,7 +81,7 @@ def _signed(byte: int) -> int:
 
 
 class Pattern:
-    """One pattern, ready to be asked."""
+    """One compiled pattern."""
 
     __slots__ = ("__dict__", "_rest", "bucket", "head", "text")
 
@@ -214,7 +213,7 @@ def _one_of(token: frozenset[int]) -> bytes:
 
 
 class PatternIndex:
-    """Many patterns, found by what they begin with: most of ten thousand need no look at all."""
+    """Many patterns, indexed by their beginnings, so that most of them need not be tried."""
 
     def __init__(self) -> None:
         self._by_head: dict[bytes, list[dict[bytes, Pattern]]] = {}

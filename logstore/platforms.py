@@ -1,9 +1,9 @@
-"""What not every system has: what is used where it is there, and what is used instead elsewhere.
+"""Features that some systems lack, and what replaces each of them there.
 
-The only file that knows systems apart. Each rule is chosen when this is imported, by the names that
-Python has, the kernel's version and one look at /proc: no call is tried, so a start pays
-microseconds. ``portable.py`` makes most of the calls; ``logstore doctor`` shows the rules that
-apply, and docs/deployment.md has the same table.
+The only file that distinguishes systems. Each rule is chosen at import, by the names that Python
+offers, the kernel's version and one look at /proc. No system call is tried, so this takes
+microseconds. ``portable.py`` makes most of the calls; ``logstore doctor`` shows the rules in
+effect, and docs/deployment.md has the same table.
 """
 
 import os
@@ -38,10 +38,10 @@ OPEN_MAX: Final = 10_240  # of macOS, which refuses a higher soft limit of open 
 
 @dataclass(slots=True, eq=False)
 class Rule:
-    """One thing that some systems lack.
+    """One feature that some systems lack.
 
-    ``there`` is the choice. ``promise``: which promise is weaker without it, and what to do about
-    that; "" where all of them hold.
+    ``there``: whether this system has the feature. ``promise``: the promise that is weaker without
+    it, and what to do about that; "" if all promises hold.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""System calls that not every system has: each does what its rule in ``platforms.py`` says.
+"""System calls that not every system has: each follows its rule in ``platforms.py``.
 
 Errors are OSError, as those of ``os`` are.
 """

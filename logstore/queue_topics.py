@@ -64,14 +64,14 @@ def topic_id(queue: int) -> bytes:
 
 
 class Size(NamedTuple):
-    """As PartitionSize."""
+    """The size of one lane, as a PartitionSize."""
 
     partition: int
     bytes: int
 
 
 class LaneView:
-    """A ``Log``: one lane of a queue, to be read; empty until the queue has such messages."""
+    """One lane of a queue as a readable ``Log``; empty until the queue has such messages."""
 
     notes: Notes | None = None
 
@@ -287,7 +287,7 @@ class _Lanes(Sequence[Log]):
 
 
 class QueueTopic(Topic):
-    """It can be read, and no more."""
+    """A queue as a topic that can only be read."""
 
     read_only = True
 
@@ -306,7 +306,7 @@ class QueueTopic(Topic):
 
 
 class QueueTopics:
-    """``Topics``, with those of queues. From any thread."""
+    """A ``Topics`` that includes those of queues. From any thread."""
 
     def __init__(
         self,

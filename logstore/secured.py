@@ -44,7 +44,7 @@ def fault(error: OSError) -> OSError:
 
 
 class Secured:
-    """One connection's TLS; see above."""
+    """One connection's TLS, with a socket's methods."""
 
     def __init__(
         self,

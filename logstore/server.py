@@ -53,7 +53,7 @@ log = logging.getLogger("logstore.server")
 
 @dataclass(eq=False, slots=True)
 class Listening:
-    """One door's socket, and how many have come in through it."""
+    """One door's listening socket, with the connections that came through it."""
 
     sock: socket.socket
     doorway: Doorway
@@ -64,7 +64,7 @@ class Listening:
 
 
 class Gate(Protocol):
-    """Who counts the connections of each address, and says which are too many (``Quotas``)."""
+    """Counts connections by address, and refuses excess ones (``Quotas``)."""
 
     def arrived(self, host: str, now: float) -> Turned | None:
         """One from there: None, and it counts until ``left``; or why it is not taken."""
@@ -73,7 +73,7 @@ class Gate(Protocol):
 
 
 class Open:
-    """A ``Gate`` that lets in everyone."""
+    """A ``Gate`` that accepts everyone."""
 
     def arrived(self, host: str, now: float) -> Turned | None:
         return None

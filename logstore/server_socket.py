@@ -30,7 +30,7 @@ Query = Mapping[str, object]
 
 
 class ServerSocket:
-    """Of one directory. A connection lasts for one request."""
+    """The socket of one directory. A connection lasts for one request."""
 
     def __init__(self, directory: str, disk: Disk | None = None) -> None:
         self._path = os.path.join(directory, DESK)

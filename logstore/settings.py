@@ -59,7 +59,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """What a topic can be told, in Kafka's names, units and defaults unless the reason says why."""
+    """A topic's settings, with Kafka's names, units and defaults unless the reason says why not."""
 
     cleanup_policy: tuple[str, ...] = _setting(
         ("delete",),
@@ -301,7 +301,7 @@ class TopicSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRule:
-    """Channels whose names match keep a history of so long: ``[[channel]]`` in the file."""
+    """Channels with matching names keep a history: ``[[channel]]`` in the file."""
 
     pattern: str
     history_ms: int
@@ -309,7 +309,7 @@ class ChannelRule:
 
 @dataclass(frozen=True, slots=True)
 class KeysRule:
-    """What may be lost of Redis's keys whose names match: ``[[keys]]`` in the file."""
+    """How durable changes of matching Redis keys are: ``[[keys]]`` in the file."""
 
     pattern: str
     sync: str  # one of KEYS_SYNC
@@ -325,7 +325,7 @@ KEYS_POLICIES = (
 
 @dataclass(frozen=True, slots=True)
 class MqttRule:
-    """MQTT topics that a filter matches are records of a topic, too: ``[[mqtt]]`` in the file."""
+    """MQTT topics that match a filter are also records of a topic: ``[[mqtt]]`` in the file."""
 
     pattern: str  # a topic filter
     topic: str
@@ -333,9 +333,9 @@ class MqttRule:
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """What a group of consumers can be told, in Kafka's names, units, bounds and defaults.
+    """A group's settings, with Kafka's names, units, bounds and defaults.
 
-    All are of share groups (KIP-932).
+    All of them concern share groups (KIP-932).
     """
 
     errors_deadletterqueue_copy_record_enable: bool = _setting(
@@ -403,7 +403,7 @@ class GroupSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """What the process can be told."""
+    """The settings of the store and its process."""
 
     num_partitions: int = _setting(
         1, "number of partitions of a topic that is created without one", low=1, high=100_000

@@ -50,7 +50,7 @@ def in_one_go(steps: Generator[Any, None, T]) -> T:
 
 
 class _Work:
-    """One that is under way."""
+    """One piece of work in progress."""
 
     __slots__ = ("done", "goes_on_with", "over", "running", "steps", "waits")
 
@@ -62,7 +62,7 @@ class _Work:
 
 
 class Slices:
-    """What is under way in one thread."""
+    """All such work in one thread."""
 
     def __init__(self, soon: Soon | None = None) -> None:
         """``soon``: has a call made when the turn ends; None: all is done at once."""

@@ -921,7 +921,7 @@ NOTHING_DELIVERED: Final = ScheduleCounts()
 
 
 class _Schedules:
-    """``Schedules`` of a store."""
+    """The ``Schedules`` of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

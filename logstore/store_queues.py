@@ -50,7 +50,7 @@ class Served(Protocol):
 
 
 class StoreQueues:
-    """Of one store. A ``Desk``; from any thread."""
+    """The queues of one store. A ``Desk``; from any thread."""
 
     def __init__(
         self,
@@ -442,7 +442,7 @@ class StoreQueues:
 
 
 class InVhost:
-    """An ``Owner``: the queues of one virtual host of a store."""
+    """An ``Owner``: the queues in one virtual host of a store."""
 
     def __init__(self, queues: StoreQueues, vhost: bytes) -> None:
         self._queues = queues

@@ -58,7 +58,7 @@ def settings_of(
 
 
 class StoreTurns(Protocol):
-    """The store's queues, as far as they are needed. From any thread."""
+    """The part of the store's queues that share groups need. From any thread."""
 
     def run(self, call: Callable[[], _T]) -> _T: ...
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool: ...
@@ -66,7 +66,7 @@ class StoreTurns(Protocol):
 
 
 class StoreShares:
-    """A ``Home`` of consumers, and ``Surroundings`` of shares. Made in the model."""
+    """A ``Home`` of consumers, and ``Surroundings`` of shares. Created in the model's thread."""
 
     def __init__(
         self,

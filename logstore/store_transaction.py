@@ -63,7 +63,7 @@ class _Settle(NamedTuple):
 
 
 class _Records:
-    """For one partition, in order, and which of all appended ones they are."""
+    """Records for one partition, in order, with their places among all appended records."""
 
     def __init__(self, topic: Topic, place: Place) -> None:
         self.topic, self.place = topic, place
@@ -87,7 +87,7 @@ class _Records:
 
 
 class Transaction:
-    """Of one store. Entered once; used in one thread."""
+    """One transaction of a store. Entered once; used in one thread."""
 
     def __init__(
         self, queues: "StoreQueues", topic: Callable[[str], Topic], flush: Callable[[], None]
@@ -380,7 +380,7 @@ class Transaction:
 
 
 class _Begun:
-    """One that the journal is about to be told of."""
+    """A transaction that is about to be written to the journal."""
 
     def __init__(self) -> None:
         self.told: list[LogstoreError | None] = []

@@ -34,7 +34,7 @@ Name = Sequence[Sequence[tuple[str, str]]]  # as ``SSLObject.getpeercert`` gives
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a peer's certificate says, once it is verified."""
+    """The content of a peer's verified certificate."""
 
     subject: str  # distinguished name
     common_names: tuple[str, ...]
@@ -87,7 +87,7 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """From a distinguished name to a user: the first that fits (KIP-371).
+    """Maps a distinguished name to a user by the first rule that matches (KIP-371).
 
     ``RULE:^CN=(.*?),.*$/$1/L, DEFAULT``; ``DEFAULT`` is the name itself.
     """

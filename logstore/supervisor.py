@@ -20,7 +20,7 @@ log: Final = logging.getLogger("logstore.supervisor")
 
 
 class Supervisor:
-    """From any thread."""
+    """Tells the service manager. From any thread."""
 
     def __init__(self, environment: Mapping[str, str], *process_ids: int) -> None:
         """``process_ids``: of those that are this service; the manager watches one of them."""

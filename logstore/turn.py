@@ -31,7 +31,7 @@ log: Final = logging.getLogger("logstore.turn")
 
 
 class Turn:
-    """Of one loop; made in its thread."""
+    """The turns of one loop; created in its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.turns = Turns()

@@ -12,7 +12,7 @@ _SHORT_S: Final = COLUMNS_MS[0] / 1000
 
 
 class Turns:
-    """Of one process, since it began to serve."""
+    """The turns of one process since it began to serve."""
 
     __slots__ = ("columns", "count", "gap_s", "gaps", "longest_s", "total_s")
 

@@ -25,7 +25,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """``thread`` is the thread that asks; bytes of memory."""
+    """``thread`` is the calling thread's time; memory is in bytes."""
 
     process: Cpu
     children: Cpu

@@ -29,7 +29,7 @@ _SERVICE_VALUES = ("tcp://", "udp://", "sctp://")
 
 
 class Found(NamedTuple):
-    """What an environment says."""
+    """The settings and unknown names found in an environment."""
 
     settings: dict[str, str]  # setting -> variable
     files: dict[str, str]  # setting -> variable that names the file with its value
