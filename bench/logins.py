@@ -20,7 +20,7 @@ from logstore.access.passwords import Passwords
 from logstore.access.scram import ScramServer
 from logstore.access.scram_keys import is_key_of, keys_of, salted
 from logstore.config import Config
-from logstore.kept_users import SHA_256, KeptAccess, KeptUser
+from logstore.kept.users import SHA_256, KeptAccess, KeptUser
 from logstore.protocols.kafka.door import KafkaDoor
 from logstore.protocols.kafka.session import KafkaSession
 

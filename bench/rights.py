@@ -17,7 +17,7 @@ from logstore.access.identity import Identity
 from logstore.access.refusals import Refusals
 from logstore.access.resources import EXCHANGE, READ, TOPIC, WRITE
 from logstore.access.rights import Rights
-from logstore.kept_users import (
+from logstore.kept.users import (
     GLOB,
     PREFIX,
     KeptAccess,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from logstore.access.access import Access
     from logstore.access.administration import Change
     from logstore.access.rules import Decision
-    from logstore.kept import Keeping
-    from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
+    from logstore.kept.keeping import Keeping
+    from logstore.kept.users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
     from logstore.server_socket import ServerSocket
     from logstore.store import Store
 
@@ -265,7 +265,7 @@ class ServedAccess:
 
     def rules(self) -> "list[KeptRule]":
         from logstore.access.administration import order
-        from logstore.kept_users import KeptRule
+        from logstore.kept.users import KeptRule
 
         return sorted((KeptRule(**it) for it in self._server.rows("rules")), key=order)
 
@@ -283,17 +283,17 @@ class ServedAccess:
         return Decision(found["allowed"], found["why"])
 
     def permissions(self) -> "list[KeptPermission]":
-        from logstore.kept_users import KeptPermission
+        from logstore.kept.users import KeptPermission
 
         return [KeptPermission(**it) for it in self._server.rows("permissions")]
 
     def topic_permissions(self) -> "list[KeptTopicPermission]":
-        from logstore.kept_users import KeptTopicPermission
+        from logstore.kept.users import KeptTopicPermission
 
         return [KeptTopicPermission(**it) for it in self._server.rows("topic-permissions")]
 
     def set_permission(self, permission: "KeptPermission | KeptTopicPermission") -> None:
-        from logstore.kept_users import KeptPermission
+        from logstore.kept.users import KeptPermission
 
         asked = {"write": permission.write, "read": permission.read}
         if isinstance(permission, KeptPermission):

@@ -14,7 +14,7 @@ from .queueing import Yes, confirm, shown
 from .show import as_json, counted, table
 
 if TYPE_CHECKING:
-    from logstore.kept_users import KeptRule
+    from logstore.kept.users import KeptRule
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
@@ -302,7 +302,7 @@ def _rules(
     from logstore.access.administration import check_rule
     from logstore.access.resources import CLUSTER, CLUSTER_NAME
     from logstore.errors import Refused
-    from logstore.kept_users import KeptRule
+    from logstore.kept.users import KeptRule
 
     kind, colon, name = on.partition(":")
     if kind == CLUSTER:

@@ -43,7 +43,7 @@ def check(cluster: Servers = None, json_: Json = False, data: Data = HERE) -> No
     $ logstore cluster check --cluster kafka-1:9092,kafka-2:9092
     $ logstore cluster check --json
     """
-    from logstore.cluster_check import examine
+    from logstore.node.cluster_check import examine
 
     found = examine(_settings(cluster, data))
     findings = sum(it.state != "ok" for it in found)

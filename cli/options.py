@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logstore.config import Config
     from logstore.doors import Door
     from logstore.errors import StoreLocked
-    from logstore.kept import Groups
+    from logstore.kept.groups import Groups
     from logstore.owner import Owner
     from logstore.store import Store
 
@@ -280,7 +280,7 @@ class DataDir:
 
 def _has_queue(store: "Store", name: str) -> bool:
     """Whether the default virtual host has this durable queue, also in a store that is read."""
-    from logstore.kept_queues import DEFAULT_VHOST
+    from logstore.kept.queues import DEFAULT_VHOST
     from logstore.upkeep.tally import kept_routing
 
     kept = kept_routing(store.internals().directory)

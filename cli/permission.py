@@ -72,7 +72,7 @@ def set_(
     $ logstore permission set ana --configure '^ana-' --write '.*' --read '.*'
     $ logstore permission set ana --exchange events --write '^mail[.]' --read '.*'
     """
-    from logstore.kept_users import KeptPermission, KeptTopicPermission
+    from logstore.kept.users import KeptPermission, KeptTopicPermission
 
     permission: KeptPermission | KeptTopicPermission
     if exchange is None:

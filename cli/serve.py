@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logstore.cluster.cluster_settings import ClusterSettings
     from logstore.config import Config
     from logstore.doors import Entrance
-    from logstore.node_entrances import Addresses
+    from logstore.node.entrances import Addresses
     from logstore.store import Store
 
     from .first_user import FirstUser
@@ -204,8 +204,8 @@ def _serve(
     context: typer.Context, host: str | None, data: "DataDir", config: "Config", stop: "Stop"
 ) -> None:
     from logstore.doors import ENTRANCES
-    from logstore.node import STOP_WITHIN_S, Node, allow_many_files
-    from logstore.node_entrances import Listen
+    from logstore.node.entrances import Listen
+    from logstore.node.node import STOP_WITHIN_S, Node, allow_many_files
     from logstore.settings import STORE_SETTINGS
     from logstore.supervisor import Supervisor
 

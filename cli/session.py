@@ -15,7 +15,7 @@ from .show import as_json, counted, facts, table
 from .times import iso
 
 if TYPE_CHECKING:
-    from logstore.kept_mqtt import KeptMqtt, KeptSession
+    from logstore.kept.mqtt import KeptMqtt, KeptSession
     from logstore.server_socket import ServerSocket
     from logstore.store import Store
 
@@ -73,7 +73,7 @@ class _Local:
         return [self._row(it) for it in sorted(self._kept.sessions, key=lambda it: it.client)]
 
     def _row(self, it: "KeptSession") -> Row:
-        from logstore.kept_mqtt import CONNECTED, NEVER
+        from logstore.kept.mqtt import CONNECTED, NEVER
 
         queue, ready = self._queue(it), 0
         if queue is not None:

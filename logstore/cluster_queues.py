@@ -20,7 +20,7 @@ from logstore.cluster.own_rules import OwnTopic
 from logstore.cluster.waiters import WaitFor
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import Failed, LogstoreError, Refused, TopicExists, UnknownTopic
-from logstore.kept_queues import Lane, LaneTrim, QueueKeeper
+from logstore.kept.queues import Lane, LaneTrim, QueueKeeper
 from logstore.log import Log
 
 PREFIX: Final = f"{own_rules.PREFIX}queue-"

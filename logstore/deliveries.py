@@ -29,7 +29,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from logstore.kept_schedules import Entry, Moving, of_partition, partition_of
+from logstore.kept.schedules import Entry, Moving, of_partition, partition_of
 from logstore.log import Wake
 from logstore.open_topics import OpenTopics
 from logstore.storage.environment import Environment, Transaction

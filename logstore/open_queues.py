@@ -12,7 +12,7 @@ from typing import cast
 
 from logstore.broker.queues.journal import settlements_of
 from logstore.errors import LogstoreError, UnknownTopic
-from logstore.kept_queues import JOURNAL_NAME, Lane, LaneTrim, QueueKeeper, parse_lane
+from logstore.kept.queues import JOURNAL_NAME, Lane, LaneTrim, QueueKeeper, parse_lane
 from logstore.log import Log
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import SegmentedLog, WritableDirectory

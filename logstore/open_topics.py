@@ -38,7 +38,7 @@ from logstore.errors import (
     TopicExists,
     UnknownTopic,
 )
-from logstore.kept_queues import SINGLE
+from logstore.kept.queues import SINGLE
 from logstore.log import Log
 from logstore.names import check_apart, check_no_queue, check_topic
 from logstore.storage.catalog import Entry

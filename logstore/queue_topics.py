@@ -21,7 +21,7 @@ from logstore.broker.topic import Topic
 from logstore.broker.topics import PartitionSize, Schedules, Segments, Topics
 from logstore.config import Chosen
 from logstore.errors import Failed, OffsetAboveEnd, Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.log import ABORTED_MAX, Aborted, Extent, Log, Notes, Wake
 from logstore.names import QUEUE_PREFIX, TOPIC_CHARACTERS_MAX, TOPIC_PATTERN
 from logstore.records.batch import Batch

@@ -44,7 +44,7 @@ from logstore.errors import (
     Refused,
 )
 from logstore.internals import Internals, Names
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.log import Notes
 from logstore.open_topics import OpenTopics
 from logstore.records.record import Record
@@ -583,7 +583,7 @@ class Store:
         Raises NoVhost, DefaultVhost, ReadOnly, StorageFull.
         """
         from logstore.amqp.fields import data
-        from logstore.kept_queues import DEFAULT_VHOST
+        from logstore.kept.queues import DEFAULT_VHOST
 
         queues = self._store_queues()
         if name != DEFAULT_VHOST and data(name) in queues.vhosts():

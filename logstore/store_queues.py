@@ -17,7 +17,7 @@ from logstore.broker.deduplication.deduplication import Deduplication
 from logstore.broker.queues.journal import settlements_of
 from logstore.broker.queues.served_turn import NotNow, ServedTurn
 from logstore.errors import Closed, LogstoreError, ReadOnly, Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.log import Log
 from logstore.open_queues import OpenQueues, journal_there
 from logstore.open_topics import OpenTopics

@@ -26,7 +26,7 @@ from logstore.broker.topic import Topic
 from logstore.broker.transacting.telling import Telling
 from logstore.config import check_group_settings
 from logstore.errors import GroupBusy, LogstoreError, Refused
-from logstore.kept import SHARED, GroupChange, GroupKeeper
+from logstore.kept.groups import SHARED, GroupChange, GroupKeeper
 from logstore.names import check_group
 from logstore.open_groups import open_group_settings
 from logstore.open_queues import OpenQueues

@@ -32,8 +32,8 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from logstore.kept import OffsetToCommit
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.groups import OffsetToCommit
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch
 from logstore.records.encode import Columns

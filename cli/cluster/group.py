@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition as Place
 from logstore.broker.group import GroupMember, Lag, Move, chosen, lags, moves, read_or_committed
 from logstore.broker.start import Held, Start
 from logstore.errors import Fenced, GroupBusy, LogstoreError, Refused, UnknownTopic
-from logstore.kept import consumed_by
+from logstore.kept.groups import consumed_by
 from logstore.log import TopicPartition
 
 from .admin import Admin

@@ -14,7 +14,7 @@ from logstore.broker.rules import BATCH_BYTES, COMPRESSION_BY_NAME, RECORD_BYTES
 from logstore.broker.topic import Topic
 from logstore.config import check_topic_settings
 from logstore.errors import CorruptBatch, Damaged, InvalidRecord, OffsetBelowStart, RecordTooLarge
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 from logstore.log import Log, TopicPartition
 from logstore.records.batch import Batch, anonymous
 from logstore.records.check import look

@@ -19,8 +19,8 @@ from logstore.access.rights import Answers, Rights
 from logstore.access.rulebook import Rulebook
 from logstore.access.rules import Decision, Granted, decide, decide_matching, decide_some
 from logstore.errors import Refused
-from logstore.kept import Keeping
-from logstore.kept_users import (
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import (
     AccessNews,
     Forgotten,
     Kept,

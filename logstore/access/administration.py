@@ -43,7 +43,7 @@ from logstore.access.resources import (
 from logstore.access.rules import Decision
 from logstore.config import nearest
 from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
-from logstore.kept_users import (
+from logstore.kept.users import (
     ANYONE,
     GLOB,
     LITERAL,

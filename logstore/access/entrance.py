@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from logstore.access.identity import Identity
 from logstore.access.resources import DEFAULT_VHOST, EXCHANGE, QUEUE, object_name
-from logstore.kept_users import ANYONE, GLOB, LITERAL, PREFIX, KeptPermission, KeptRule
+from logstore.kept.users import ANYONE, GLOB, LITERAL, PREFIX, KeptPermission, KeptRule
 
 _GLOB_SIGNS: Final = "*?[\\"
 _KINDS: Final = (EXCHANGE, QUEUE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logstore.access.rulebook import matches
-from logstore.kept_users import KeptRule
+from logstore.kept.users import KeptRule
 
 # Of patterns, besides the three that rules have.
 ANY: Final = "any"  # any of them, with this very name

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from logstore.kept_users import ScramKey
+from logstore.kept.users import ScramKey
 
 
 class Login(NamedTuple):

@@ -15,8 +15,8 @@ from logstore.access.access import ADMINISTRATOR, Access
 from logstore.access.failures import Failures, network
 from logstore.access.logins import Found, Login, Work
 from logstore.errors import LogstoreError
-from logstore.kept import ReadOn
-from logstore.kept_users import SHA_256, SHA_512, KeptUser, PasswordHash, ScramKey
+from logstore.kept.keeping import ReadOn
+from logstore.kept.users import SHA_256, SHA_512, KeptUser, PasswordHash, ScramKey
 from logstore.names import OWNER_NAME, PASSWORD_BYTES_MAX, USER_BYTES_MAX
 
 RUNNING_MAX: Final = 2  # hashes at a time: there are four workers, and others need them, too

@@ -14,7 +14,7 @@ from typing import Any, Final
 from logstore.access import resources as on
 from logstore.access.resources import name_bytes
 from logstore.errors import Refused
-from logstore.kept_users import KeptPermission, KeptTopicPermission
+from logstore.kept.users import KeptPermission, KeptTopicPermission
 
 REGEX_BYTES_MAX: Final = 4096  # those in use have some ten; compiling is 6 us a byte
 PROGRAM_BYTES_MAX: Final = 1 << 20  # repetitions of repetitions are short to write

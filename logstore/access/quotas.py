@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
-from logstore.kept_users import KeptQuota
+from logstore.kept.users import KeptQuota
 
 USER: Final = "user"
 CLIENT_ID: Final = "client-id"

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from hmac import compare_digest
 from typing import Final
 
-from logstore.kept_users import PasswordHash
+from logstore.kept.users import PasswordHash
 
 SALT_BYTES: Final = 4
 SIZES: Final = {"sha256": 32, "sha512": 64, "md5": 16}

@@ -12,7 +12,7 @@ from logstore.access.covers import COVERED_BY, DENIED_BY
 from logstore.access.identity import Identity
 from logstore.access.overlap import Overlaps
 from logstore.access.resources import name_bytes, name_text
-from logstore.kept_users import ANYONE, GLOB, LITERAL, PREFIX, KeptRule
+from logstore.kept.users import ANYONE, GLOB, LITERAL, PREFIX, KeptRule
 from logstore.patterns import AT_ONCE, Pattern, PatternIndex
 
 # A longer name is compared with no pattern, since that could take long: it counts as matched where

@@ -14,7 +14,7 @@ from logstore.access import permissions
 from logstore.access.identity import Identity
 from logstore.access.resources import spellings, split_name
 from logstore.access.rulebook import Rulebook
-from logstore.kept_users import KeptPermission, KeptRule
+from logstore.kept.users import KeptPermission, KeptRule
 from logstore.printable import printable
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from logstore.access.logins import Found
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal, Step
 from logstore.access.scram_keys import HASHES
-from logstore.kept_users import SHA_256, SHA_512, ScramKey
+from logstore.kept.users import SHA_256, SHA_512, ScramKey
 
 KEY_BYTES: Final = {SHA_256: 32, SHA_512: 64}
 NONCE_BYTES: Final = 24

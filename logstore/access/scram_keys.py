@@ -6,7 +6,7 @@ import secrets
 from typing import Final
 
 from logstore.errors import Refused
-from logstore.kept_users import SHA_256, SHA_512, ScramKey
+from logstore.kept.users import SHA_256, SHA_512, ScramKey
 from logstore.names import PASSWORD_BYTES_MAX
 
 HASHES: Final = {SHA_256: "sha256", SHA_512: "sha512"}  # by mechanism

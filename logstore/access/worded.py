@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from logstore.access.audit import PERMISSION, QUOTA, RULE, USER
 from logstore.access.rules import shown
-from logstore.kept_users import (
+from logstore.kept.users import (
     Forgotten,
     Kept,
     KeptPermission,

@@ -28,7 +28,7 @@ from logstore.broker.start import OnOutOfRange, Start, Starts
 from logstore.clock import now_ms
 from logstore.config import Config
 from logstore.internals import Internals
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.records.record import Record
 from logstore.storage.disk import Disk
 from logstore.storage.status import Mode

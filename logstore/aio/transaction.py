@@ -10,7 +10,7 @@ from logstore.aio.queues import QueueMessage
 from logstore.broker.queues.given import Table
 from logstore.broker.topic import HeadersGiven
 from logstore.errors import Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.records.record import Record
 from logstore.store_transaction import Transaction as Behind
 

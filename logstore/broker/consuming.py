@@ -23,7 +23,7 @@ from logstore.broker.start import (
 )
 from logstore.broker.topics import OpenedTopics
 from logstore.errors import InvalidName, Refused, UnknownPartition, UnknownTopic
-from logstore.kept import Groups, Offsets
+from logstore.kept.groups import Groups, Offsets
 from logstore.log import Log, TopicPartition
 from logstore.names import check_group
 from logstore.settings import StoreSettings

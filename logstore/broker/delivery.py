@@ -21,7 +21,7 @@ from logstore.broker.rules import BATCH_BYTES, Rules
 from logstore.broker.schedules.delays import DELAY, DELIVER_AT, due_of, says_nothing
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import CorruptBatch, LogFailed, LogstoreError
-from logstore.kept_schedules import Entry, Moving
+from logstore.kept.schedules import Entry, Moving
 from logstore.log import Log
 from logstore.records.batch import LOG_APPEND_TIME, Batch
 from logstore.records.decode import decode

@@ -31,7 +31,7 @@ from logstore.broker.coordinator.consumer_member import (
 from logstore.broker.coordinator.refusal import Refusal
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.errors import Fenced, Refused
-from logstore.kept import Claim, GroupChange, Groups, GroupStep, KeptGroup, Offsets, ToCommit
+from logstore.kept.groups import Claim, GroupChange, Groups, GroupStep, KeptGroup, Offsets, ToCommit
 from logstore.log import TopicPartition
 
 _T = TypeVar("_T")

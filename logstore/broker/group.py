@@ -15,7 +15,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from logstore.kept import SHARED, Groups, OffsetToCommit
+from logstore.kept.groups import SHARED, Groups, OffsetToCommit
 from logstore.log import TopicPartition
 
 

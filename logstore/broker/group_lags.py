@@ -10,7 +10,7 @@ from logstore.broker.fresh import Fresh, Work
 from logstore.broker.topic import uuid_of
 from logstore.broker.topics import Topics
 from logstore.errors import UnknownTopic
-from logstore.kept import SHARED
+from logstore.kept.groups import SHARED
 from logstore.log import TopicPartition
 
 STABLE: Final = "Stable"  # of the classic protocol: before that nothing is agreed on

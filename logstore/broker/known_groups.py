@@ -5,7 +5,7 @@ from collections.abc import Callable
 from logstore.broker.group import Group
 from logstore.broker.topics import OpenedTopics
 from logstore.errors import ReadOnly, UnknownGroup
-from logstore.kept import Groups
+from logstore.kept.groups import Groups
 
 
 class KnownGroups:

@@ -14,7 +14,7 @@ from logstore.broker.chores import OWN_THREADS, Chore, Chores
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.embedded import EmbeddedMember, Share
 from logstore.errors import Fenced, LogstoreError, Refused
-from logstore.kept import Offsets, OffsetToCommit
+from logstore.kept.groups import Offsets, OffsetToCommit
 from logstore.log import Log, TopicPartition
 
 LOOK_S: Final = 0.05  # how long news of the group may stay unheard; a look costs some 50 us

@@ -2,8 +2,8 @@
 
 All nodes of a cluster read one compacted partition and reach the same state. A record's key is a
 letter and the fact's identifier: a number that no other fact of the cluster ever has, or, for users
-and rules, the key of their row. Its value is a head and the fact's row (``kept_queue_rows.py``,
-``kept_user_rows.py``); a record without a value deletes the fact. Only the last record of a key
+and rules, the key of their row. Its value is a head and the fact's row (``kept/queue_rows.py``,
+``user_rows.py``); a record without a value deletes the fact. Only the last record of a key
 counts, so compaction changes nothing.
 
 Several nodes may create facts of the same name. The fact whose first record has the lowest offset
@@ -18,10 +18,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple, cast
 
-from logstore import kept_user_rows
 from logstore.amqp import fields
 from logstore.errors import CorruptStore, SchemaTooNew
-from logstore.kept_queue_rows import (
+from logstore.kept import user_rows
+from logstore.kept.queue_rows import (
     BINDINGS,
     DAMAGE,
     EXCHANGES,
@@ -33,7 +33,7 @@ from logstore.kept_queue_rows import (
     parse,
     place,
 )
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     Kept,
     KeptBinding,
     KeptExchange,
@@ -43,8 +43,8 @@ from logstore.kept_queues import (
     KeptRouting,
     KeptVhost,
 )
-from logstore.kept_users import AccessNews, KeptAccess
-from logstore.kept_users import Kept as KeptOfAccess
+from logstore.kept.users import AccessNews, KeptAccess
+from logstore.kept.users import Kept as KeptOfAccess
 from logstore.records.batch import Batch
 from logstore.records.decode import decode
 
@@ -76,7 +76,7 @@ def takes(fact: Kept) -> bool:
 def key_of(fact: Known) -> bytes:
     """The key of its records. Raises InvalidName."""
     if not isinstance(fact, Kept):
-        return access_key(kept_user_rows.key_of(fact))
+        return access_key(user_rows.key_of(fact))
     kind, row_key = place(fact)
     return _LETTERS[kind] + row_key[_LEADS.get(kind, 0) :]
 
@@ -112,7 +112,7 @@ def value_of(fact: Known, first: int = NEW) -> bytes:
 def row_of(fact: Known) -> bytes:
     """What its value has behind the head."""
     if not isinstance(fact, Kept):
-        return kept_user_rows.encode(fact)[1]
+        return user_rows.encode(fact)[1]
     kind, row_key = place(fact)
     return row_key[: _LEADS.get(kind, 0)] + encode(fact)
 
@@ -323,7 +323,7 @@ class Facts:
 
     def access(self) -> KeptAccess:
         """The same of users and so on."""
-        return kept_user_rows.access_of(self._where, self._rows.items())
+        return user_rows.access_of(self._where, self._rows.items())
 
     def has(self, key: bytes) -> bool:
         """Whether there is a record of it, whether or not it counts."""
@@ -415,8 +415,8 @@ def _access(key: bytes, row: bytes | None) -> KeptOfAccess | None:
     if row is None:
         return None
     try:
-        return kept_user_rows.parse(key, row)
-    except kept_user_rows.DAMAGE:
+        return user_rows.parse(key, row)
+    except user_rows.DAMAGE:
         return None
 
 

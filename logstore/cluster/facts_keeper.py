@@ -38,8 +38,8 @@ from logstore.cluster.facts import (
 from logstore.cluster.facts_follower import TURN_RECORDS, FactsFollower, Then
 from logstore.cluster.ids import DEFAULT_HOST, WITHIN
 from logstore.errors import Closed, ClusterBehind, LogstoreError, RecordTooLarge, Refused
-from logstore.kept import Keeping
-from logstore.kept_queues import (
+from logstore.kept.keeping import Keeping
+from logstore.kept.queues import (
     DEFAULT_VHOST,
     Kept,
     KeptBinding,
@@ -51,8 +51,8 @@ from logstore.kept_queues import (
     KeptVhost,
     Numbers,
 )
-from logstore.kept_user_rows import is_bad
-from logstore.kept_users import AccessNews, KeptAccess, Unreadable
+from logstore.kept.user_rows import is_bad
+from logstore.kept.users import AccessNews, KeptAccess, Unreadable
 from logstore.log import NOT_KNOWN, Log
 from logstore.records.encode import encode
 

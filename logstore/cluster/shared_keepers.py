@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from logstore.cluster.facts_keeper import FactsKeeper
 from logstore.errors import Refused
-from logstore.kept import Keeping
-from logstore.kept_queues import Kept, KeptRouting, Numbers
-from logstore.kept_schedules import Entry
-from logstore.kept_users import Forgotten, KeptAccess
-from logstore.kept_users import Kept as KeptOfAccess
+from logstore.kept.keeping import Keeping
+from logstore.kept.queues import Kept, KeptRouting, Numbers
+from logstore.kept.schedules import Entry
+from logstore.kept.users import Forgotten, KeptAccess
+from logstore.kept.users import Kept as KeptOfAccess
 
 
 class NoIndex:

@@ -13,7 +13,7 @@ from logstore.amqp.fields import data
 from logstore.broker.policies import Policy
 from logstore.broker.queues.pending import Pending
 from logstore.definitions.planning import Plan
-from logstore.kept_users import Kept
+from logstore.kept.users import Kept
 from logstore.slices import Steps, Wait, parts
 
 if TYPE_CHECKING:

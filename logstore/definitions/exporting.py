@@ -16,7 +16,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import RESERVED_PREFIX, ExchangeFacts
 from logstore.definitions.tables import arguments
 from logstore.definitions.wanted import Notes
-from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
+from logstore.kept.users import KeptPermission, KeptTopicPermission, KeptUser
 from logstore.slices import Steps, Wait
 from logstore.version import VERSION
 

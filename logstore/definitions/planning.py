@@ -33,7 +33,7 @@ from logstore.definitions.wanted import (
     WantedUser,
 )
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_users import KeptPermission, KeptTopicPermission, KeptUser
+from logstore.kept.users import KeptPermission, KeptTopicPermission, KeptUser
 from logstore.slices import Steps, Wait
 
 if TYPE_CHECKING:

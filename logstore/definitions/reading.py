@@ -30,7 +30,7 @@ from logstore.definitions.wanted import (
 )
 from logstore.errors import LogstoreError, Refused
 from logstore.http.bodies import decode
-from logstore.kept_users import KeptPermission, KeptTopicPermission, ScramKey
+from logstore.kept.users import KeptPermission, KeptTopicPermission, ScramKey
 
 NAME_BYTES_MAX: Final = 255
 PASSWORDS_MAX: Final = 1000  # that are no hashes: a worker is at these for 15 s

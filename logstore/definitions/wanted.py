@@ -8,7 +8,7 @@ from logstore.broker.policies import Policy
 from logstore.broker.queues.limits import QueueFacts
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
-from logstore.kept_users import KeptPermission, KeptTopicPermission, PasswordHash, ScramKey
+from logstore.kept.users import KeptPermission, KeptTopicPermission, PasswordHash, ScramKey
 
 NOTES_MAX: Final = 1000  # of what means nothing here; more are counted
 

@@ -19,7 +19,7 @@ from logstore.cluster_seen import ClusterSeen
 from logstore.errors import Failed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply
-from logstore.kept import ReadOn
+from logstore.kept.keeping import ReadOn
 from logstore.log import Log
 from logstore.protocols.amqp_clients import AmqpClients
 from logstore.protocols.session import About, Doorway

@@ -6,7 +6,7 @@ from typing import Final
 
 from logstore.broker.topics import Topics
 from logstore.errors import LogstoreError
-from logstore.kept_queues import ROOM_TIMES
+from logstore.kept.queues import ROOM_TIMES
 from logstore.protocols.house import QueuesOf
 
 LOOK_S: Final = 1.0  # between looks at the disk: so much may be written meanwhile

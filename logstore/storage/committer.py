@@ -12,21 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from logstore.errors import Closed, CorruptStore, Failed, LogstoreError, Refused, StorageFull
-from logstore.kept import (
-    GroupChange,
-    Keeping,
-    KeptGroup,
-    Offsets,
-    OffsetToCommit,
-    ToCommit,
-)  # fmt: skip
-from logstore.kept_mqtt import Kept as KeptOfMqtt
-from logstore.kept_mqtt import KeptMqtt
-from logstore.kept_queues import Kept, KeptRouting
-from logstore.kept_schedules import Entry
-from logstore.kept_users import Forgotten, KeptAccess
-from logstore.kept_users import Kept as KeptOfAccess
-from logstore.kept_wills import KeptWill, KeptWills
+from logstore.kept.groups import GroupChange, KeptGroup, Offsets, OffsetToCommit, ToCommit
+from logstore.kept.keeping import Keeping  # fmt: skip
+from logstore.kept.mqtt import Kept as KeptOfMqtt
+from logstore.kept.mqtt import KeptMqtt
+from logstore.kept.queues import Kept, KeptRouting
+from logstore.kept.schedules import Entry
+from logstore.kept.users import Forgotten, KeptAccess
+from logstore.kept.users import Kept as KeptOfAccess
+from logstore.kept.wills import KeptWill, KeptWills
 from logstore.log import TopicPartition
 from logstore.storage import mqtt, queues, schedules, users, wills
 from logstore.storage.environment import Environment, Transaction

@@ -23,7 +23,7 @@ from struct import Struct
 from typing import Final, TypeVar
 
 from logstore.errors import CorruptStore, GroupBusy, ReadOnly, UnknownGroup
-from logstore.kept import (
+from logstore.kept.groups import (
     GROUP_KINDS,
     SHARED,
     GroupChange,

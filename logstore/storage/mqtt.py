@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
 from logstore.errors import CorruptStore
-from logstore.kept_mqtt import Kept, KeptMqtt, KeptSession, KeptSubscription
-from logstore.kept_queue_rows import ROW_DEEP
+from logstore.kept.mqtt import Kept, KeptMqtt, KeptSession, KeptSubscription
+from logstore.kept.queue_rows import ROW_DEEP
 from logstore.records.crc import crc32c
 from logstore.storage import queues
 from logstore.storage.environment import Environment, Transaction

@@ -22,7 +22,7 @@ from struct import Struct
 from typing import Final, TypeVar
 
 from logstore.errors import CorruptStore, InvalidName
-from logstore.kept import KeptOffset, Offsets, ToCommit
+from logstore.kept.groups import KeptOffset, Offsets, ToCommit
 from logstore.log import TopicPartition
 from logstore.names import PARTITION_BYTES, QUEUE_PREFIX, check_topic
 from logstore.storage.environment import Change, Environment, Transaction

@@ -1,6 +1,6 @@
 """Vhosts, exchanges, queues, bindings, policies and routes, in LMDB beside the catalogue.
 
-``kept_queue_rows.py`` has the layout of rows; each kind has a table of its own. All ids are from
+``kept/queue_rows.py`` has the layout of rows; each kind has a table of its own. All ids are from
 one counter: ``routing_ids`` in ``meta`` is higher than every id ever given.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from logstore.errors import CorruptStore
-from logstore.kept_queue_rows import (
+from logstore.kept.queue_rows import (
     BINDINGS,
     DAMAGE,
     EXCHANGES,
@@ -21,7 +21,7 @@ from logstore.kept_queue_rows import (
     parse,
     place,
 )
-from logstore.kept_queues import Kept, KeptRouting, stream_topic
+from logstore.kept.queues import Kept, KeptRouting, stream_topic
 from logstore.storage.environment import Environment, Transaction
 
 _META: Final = b"meta"

@@ -4,7 +4,7 @@
                 "m" log               mark: what is below is known
                 "i" log               end, number, then due and offset of each: under way
 
-A log's key is as in ``kept_schedules.py``, and of one length for each kind; all numbers have 64
+A log's key is as in ``kept/schedules.py``, and of one length for each kind; all numbers have 64
 bits, big-endian, so that keys are in the order in which they are due.
 """
 
@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final
 
 from logstore.errors import CorruptStore
-from logstore.kept_schedules import Entry, Moving
+from logstore.kept.schedules import Entry, Moving
 from logstore.storage.environment import Environment, Transaction
 
 SCHEDULES: Final = b"schedules"

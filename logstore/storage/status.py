@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logstore.errors import CorruptBatch, LogstoreError, OffsetBelowStart, UnknownPartition
-from logstore.kept_users import KeptAccess
+from logstore.kept.users import KeptAccess
 from logstore.log import Log
 from logstore.owner import Owner
 from logstore.storage import users

@@ -1,15 +1,15 @@
 """Users, rules, permissions and quotas, in LMDB beside the catalogue: the table ``access``.
 
-``kept_user_rows.py`` has the layout of rows.
+``kept/user_rows.py`` has the layout of rows.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from logstore.errors import LogstoreError
-from logstore.kept import Keeping
-from logstore.kept_user_rows import USER, access_of, encode, is_bad, key_of
-from logstore.kept_users import Forgotten, Kept, KeptAccess, Unreadable
+from logstore.kept.keeping import Keeping
+from logstore.kept.user_rows import USER, access_of, encode, is_bad, key_of
+from logstore.kept.users import Forgotten, Kept, KeptAccess, Unreadable
 from logstore.storage.environment import Environment, Transaction
 
 ACCESS: Final = b"access"

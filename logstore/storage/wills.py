@@ -15,7 +15,7 @@ from typing import Any, Final
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
 from logstore.errors import CorruptStore
-from logstore.kept_wills import KeptWill, KeptWills
+from logstore.kept.wills import KeptWill, KeptWills
 from logstore.records.crc import crc32c
 from logstore.storage.environment import Environment, Transaction
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from logstore.config import Config
 from logstore.errors import Damaged, Failed, LogstoreError, ReadOnly, UnknownPartition
-from logstore.kept import KeptOffset
-from logstore.kept_queues import parse_lane
+from logstore.kept.groups import KeptOffset
+from logstore.kept.queues import parse_lane
 from logstore.log import TopicPartition
 from logstore.settings import FOREVER, TopicSettings
 from logstore.storage.catalog import Entry

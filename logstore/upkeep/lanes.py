@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from logstore.kept_queues import ROOM_TIMES
+from logstore.kept.queues import ROOM_TIMES
 from logstore.settings import TopicSettings
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.segment import SegmentFacts

@@ -8,7 +8,7 @@ are not deleted today. A time in the future, which only a wrong clock can cause,
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from logstore.kept import KeptOffset
+from logstore.kept.groups import KeptOffset
 from logstore.settings import TopicSettings
 from logstore.storage.directory import SegmentedLog
 from logstore.storage.index import NO_TIMESTAMP

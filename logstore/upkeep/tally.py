@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from logstore.errors import CorruptStore, LogstoreError, UnknownPartition
-from logstore.kept_queues import JOURNAL_NAME, KeptRouting, Lane, parse_lane
-from logstore.kept_schedules import exchange_of, partition_of
+from logstore.kept.queues import JOURNAL_NAME, KeptRouting, Lane, parse_lane
+from logstore.kept.schedules import exchange_of, partition_of
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.kinds import JOURNAL, LANE, TOPIC

@@ -8,7 +8,7 @@ them.
 from typing import TYPE_CHECKING, Final
 
 from logstore.errors import CorruptBatch, Failed, LogstoreError, OffsetBelowStart
-from logstore.kept_queues import JOURNAL_NAME, parse_lane
+from logstore.kept.queues import JOURNAL_NAME, parse_lane
 from logstore.storage.catalog import Entry
 from logstore.storage.directory import LocalDirectory, SegmentedLog
 from logstore.storage.kinds import JOURNAL

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from logstore.errors import Closed, LogstoreError
-from logstore.kept import KeptOffset
+from logstore.kept.groups import KeptOffset
 from logstore.log import TopicPartition
 from logstore.storage.directory import LocalDirectory
 from logstore.storage.ran import Ran, encode

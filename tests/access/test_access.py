@@ -6,7 +6,7 @@ from logstore.access.access import ADMINISTRATOR, Access, Unkept, open_access
 from logstore.access.identity import OWNER, Identity, anonymous
 from logstore.access.resources import DESCRIBE, READ, TOPIC, WRITE, object_name
 from logstore.errors import Refused
-from logstore.kept_users import PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import PREFIX, KeptAccess, KeptRule, KeptUser
 
 AL = Identity("al", "10.0.0.1")
 ROOT = KeptUser("root", tags=(ADMINISTRATOR,))

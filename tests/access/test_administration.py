@@ -10,8 +10,8 @@ from logstore.access.identity import Identity
 from logstore.access.resources import KINDS, OPERATIONS
 from logstore.access.scram_keys import HASHES, key_of, keys_of
 from logstore.errors import InvalidName, NoneOfThatName, Refused, UnknownUser, UserExists
-from logstore.kept import Keeping
-from logstore.kept_users import (
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import (
     SHA_256,
     KeptAccess,
     KeptPermission,

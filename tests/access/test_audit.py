@@ -18,7 +18,7 @@ from logstore.access.audit import (
 from logstore.access.identity import OWNER, Identity
 from logstore.access.scram_keys import keys_of
 from logstore.errors import Refused
-from logstore.kept_users import (
+from logstore.kept.users import (
     PREFIX,
     KeptAccess,
     KeptPermission,

@@ -9,7 +9,7 @@ from logstore.access.access import Access, Unkept
 from logstore.access.entrance import is_within, may_enter
 from logstore.access.identity import Identity
 from logstore.access.resources import CHANNEL, EXCHANGE, QUEUE, READ, object_name
-from logstore.kept_users import (
+from logstore.kept.users import (
     ANYONE,
     GLOB,
     LITERAL,

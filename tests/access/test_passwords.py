@@ -19,7 +19,7 @@ from logstore.access.plain import NO_NAME, NO_PASSWORD, WRONG, PlainServer
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram_keys import ITERATIONS, is_key_of, key_of, keys_of
 from logstore.errors import ClusterUnreachable, CorruptStore, InvalidName
-from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
+from logstore.kept.users import SHA_256, SHA_512, KeptAccess, KeptUser, Unreadable
 from logstore.names import PASSWORD_BYTES_MAX, check_user
 
 HERE = "10.0.0.1"

@@ -20,7 +20,7 @@ from logstore.access.resources import (
     READ,
     WRITE,
 )
-from logstore.kept_users import KeptAccess, KeptPermission, KeptTopicPermission, KeptUser
+from logstore.kept.users import KeptAccess, KeptPermission, KeptTopicPermission, KeptUser
 
 CONFIGURES = KeptPermission("al", "/", "^c", "", "")
 WRITES = KeptPermission("al", "/", "", "^c", "")
@@ -167,7 +167,7 @@ def test_usual_permissions_cost_no_engine():
 import sys
 from logstore.access.access import Access, Unkept
 from logstore.access.identity import Identity
-from logstore.kept_users import KeptAccess, KeptPermission, KeptUser
+from logstore.kept.users import KeptAccess, KeptPermission, KeptUser
 made = KeptPermission("al", "/", "", ".*", "^$")
 rights = Access(Unkept(KeptAccess([KeptUser("al")], permissions=[made]))).rights(Identity("al", ""))
 assert rights.may("write", "queue", "q") and not rights.may("read", "queue", "q")

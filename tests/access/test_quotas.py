@@ -18,7 +18,7 @@ from logstore.access.quotas import (
     Meter,
     Quotas,
 )
-from logstore.kept_users import KeptQuota
+from logstore.kept.users import KeptQuota
 
 NOW = 1000.0
 

@@ -6,7 +6,7 @@ from logstore.access.access import Access, Unkept
 from logstore.access.administration import new_password
 from logstore.access.passwords import Passwords
 from logstore.access.rabbit_hashes import is_of, parse, written
-from logstore.kept_users import KeptAccess, KeptUser
+from logstore.kept.users import KeptAccess, KeptUser
 
 # Of a rabbitmq-server 3.10.8, for the password "guest".
 GUEST = "yN9US6zNdn2qoBaqEX+7X1eIJYk3Gu/DNRZmbrqSArmN32iK"

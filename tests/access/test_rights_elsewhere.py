@@ -6,7 +6,7 @@ from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.identity import Identity
 from logstore.access.resources import READ, TOPIC
 from logstore.access.rules import Decision
-from logstore.kept_users import PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import PREFIX, KeptAccess, KeptRule, KeptUser
 
 AL = Identity("al", "10.0.0.1")
 RULE = KeptRule("al", READ, TOPIC, "orders")

@@ -29,7 +29,7 @@ from logstore.access.resources import (
 )
 from logstore.access.rights import KNOWN_MAX, NAME_MAX
 from logstore.access.rulebook import COMPARED_BYTES_MAX
-from logstore.kept_users import (
+from logstore.kept.users import (
     GLOB,
     LITERAL,
     PREFIX,

@@ -14,7 +14,7 @@ from logstore.access.identity import Identity
 from logstore.access.overlap import Overlaps
 from logstore.access.resources import ALL, KINDS, OPERATIONS
 from logstore.access.rulebook import Rulebook
-from logstore.kept_users import GLOB, LITERAL, PREFIX, KeptPermission, KeptRule, KeptUser
+from logstore.kept.users import GLOB, LITERAL, PREFIX, KeptPermission, KeptRule, KeptUser
 from logstore.patterns import Pattern
 
 NAMES = ["".join(it) for length in (1, 2, 3) for it in product("ab", repeat=length)]

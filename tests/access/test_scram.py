@@ -12,7 +12,7 @@ from logstore.access.logins import Found
 from logstore.access.sasl import OTHER_AUTHZID, Done, Refusal
 from logstore.access.scram import ScramServer
 from logstore.access.scram_keys import is_key_of, key_of, keys_of, made_up, salted
-from logstore.kept_users import SHA_256, SHA_512
+from logstore.kept.users import SHA_256, SHA_512
 
 ROUNDS = 4096
 KEYS = keys_of(b"pencil", ROUNDS)

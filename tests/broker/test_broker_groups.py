@@ -23,7 +23,7 @@ from logstore.errors import (
     UnknownPartition,
     UnknownTopic,
 )
-from logstore.kept import OffsetToCommit, consumed_by
+from logstore.kept.groups import OffsetToCommit, consumed_by
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from logstore.broker.fresh import FRESH_S, OLD_S, SHARE
 from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
 from logstore.errors import Failed, UnknownTopic
-from logstore.kept import KeptOffset
+from logstore.kept.groups import KeptOffset
 
 
 class Stands:

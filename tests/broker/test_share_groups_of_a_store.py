@@ -9,7 +9,7 @@ from logstore.broker.coordinator.consumer_member import ConsumerHead
 from logstore.broker.coordinator.share_member import ShareMember
 from logstore.config import Config
 from logstore.errors import GroupBusy
-from logstore.kept import GroupChange
+from logstore.kept.groups import GroupChange
 from logstore.storage.groups import MINUTE_MS, TABLES
 
 SETTINGS = Config(

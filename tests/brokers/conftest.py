@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_cluster import KafkaCluster
 from waiting import until
 
-from logstore.node_roaming import JOURNAL
+from logstore.node.roaming import JOURNAL
 
 _numbers = itertools.count()
 HISTORIES = '[[channel]]\npattern = "kept-*"\nhistory = "1h"\n'

@@ -12,7 +12,7 @@ from serving import resident_bytes
 
 from logstore.amqp import methods
 from logstore.amqp.properties import Properties
-from logstore.node_roaming import GROUP, JOURNAL
+from logstore.node.roaming import GROUP, JOURNAL
 
 ROLES = {
     "leader": lambda it: it.leader(JOURNAL.name, 0),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from logstore.cluster.cluster_settings import ClusterSettings
-from logstore.cluster_check import examine
+from logstore.node.cluster_check import examine
 from logstore.settings import StoreSettings
 
 

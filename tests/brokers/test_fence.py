@@ -20,7 +20,7 @@ from logstore.cluster.coordinators import TRANSACTION, find
 from logstore.cluster.identity import TIMEOUT_MS, Identity
 from logstore.cluster.writer import PartitionWriter
 from logstore.errors import ClusterUnreachable, Failed, FencedProducer
-from logstore.node_roaming import JOURNAL
+from logstore.node.roaming import JOURNAL
 from logstore.records.encode import encode
 
 DAY_MS = 86_400_000

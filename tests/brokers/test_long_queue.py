@@ -10,7 +10,7 @@ from swift_consumer import SwiftClient
 from waiting import until
 
 from logstore.cluster_queues import queue_of
-from logstore.node_roaming import JOURNAL
+from logstore.node.roaming import JOURNAL
 
 COUNT = 1_000_000
 UNSETTLED = 100_000

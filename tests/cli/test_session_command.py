@@ -6,7 +6,7 @@ import pytest
 
 import logstore as library
 from logstore.broker.mqtt.session import queue_name
-from logstore.kept_mqtt import NEVER, KeptSession, KeptSubscription
+from logstore.kept.mqtt import NEVER, KeptSession, KeptSubscription
 from logstore.storage import mqtt
 
 LEFT_MS = 1_700_000_000_000

@@ -11,7 +11,7 @@ import logstore
 from logstore.access.access import ADMINISTRATOR
 from logstore.access.identity import OWNER
 from logstore.access.scram_keys import keys_of
-from logstore.kept_users import KeptRule, KeptUser
+from logstore.kept.users import KeptRule, KeptUser
 from logstore.names import AUDIT_TOPIC
 
 USERS = (

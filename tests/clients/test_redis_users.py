@@ -20,7 +20,7 @@ from redis_parts import DEADLINE_S, Raw, needs_tools, request
 from serving import Serving, resident_bytes
 
 from logstore.access.access import ADMINISTRATOR
-from logstore.kept_users import GLOB, KeptRule
+from logstore.kept.users import GLOB, KeptRule
 
 MIB = 1 << 20
 

@@ -24,7 +24,7 @@ from kept_users_kit import keep, usual
 from serving import COMMAND, Serving
 
 from logstore.access.resources import ALL, GROUP, TOPIC
-from logstore.kept_users import KeptRule
+from logstore.kept.users import KeptRule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources

@@ -19,7 +19,7 @@ from stomp_wire import frame, said
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from logstore.kept_users import KeptPermission
+from logstore.kept.users import KeptPermission
 
 NODE_STOMP = Path(__file__).parent / "node_stomp"
 WAIT_S = 30

@@ -26,7 +26,7 @@ from signed import Authority
 from wire_client import WireClient
 
 from logstore.kafka.messages import describe_cluster, find_coordinator, metadata
-from logstore.kept_users import KeptPermission
+from logstore.kept.users import KeptPermission
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # its own, of importlib.resources

@@ -9,7 +9,7 @@ from cluster_kit import OneNode
 from logstore.cluster_queues import ClusterQueues, topic_of
 from logstore.cluster_topics import ClusterTopics
 from logstore.errors import Refused
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from logstore.cluster import facts as module
 from logstore.cluster.facts import NEW, Facts, access_key, key_of, value_of
 from logstore.errors import SchemaTooNew
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     KeptBinding,
     KeptExchange,
     KeptPolicy,
@@ -16,7 +16,7 @@ from logstore.kept_queues import (
     KeptTopicRoute,
     KeptVhost,
 )
-from logstore.kept_users import KeptPermission, KeptUser
+from logstore.kept.users import KeptPermission, KeptUser
 from logstore.records.encode import encode
 
 HOST = KeptVhost(1, "/")

@@ -16,7 +16,7 @@ from logstore.cluster.facts import Facts, key_of
 from logstore.cluster.facts_follower import FactsFollower
 from logstore.cluster.facts_keeper import BATCH_RECORDS, FactsKeeper
 from logstore.errors import ClusterBehind, LogFailed, RecordTooLarge, Refused, SchemaTooNew
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     KeptBinding,
     KeptExchange,
     KeptPolicy,
@@ -24,7 +24,7 @@ from logstore.kept_queues import (
     KeptTopicRoute,
     KeptVhost,
 )
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.log import NOT_KNOWN
 from logstore.records.encode import encode
 

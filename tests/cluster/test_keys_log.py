@@ -6,7 +6,7 @@ from owning_nodes import pass_time, some_nodes, take_over, values, words
 from logstore.broker.keys.journal import Bounds
 from logstore.cluster.keys_log import BATCH_BYTES_MAX, Gathered, KeysLog
 from logstore.errors import FencedProducer, RecordTooLarge
-from logstore.node_shared_keys import BOUNDS
+from logstore.node.shared_keys import BOUNDS
 from logstore.records.decode import decode
 from logstore.records.encode import encode
 

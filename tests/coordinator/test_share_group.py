@@ -10,7 +10,7 @@ from logstore.broker.coordinator.refusal import GroupError
 from logstore.broker.coordinator.share_member import SUBSCRIBED_MAX
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.config import Config
-from logstore.kept import GroupChange
+from logstore.kept.groups import GroupChange
 
 SESSION_MS = 45_000
 ALL = frozenset(("id-t", n) for n in range(T.partitions))

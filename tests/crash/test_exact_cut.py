@@ -21,7 +21,7 @@ from logstore.broker.mqtt.sessions import Sessions, Wanted
 from logstore.broker.queues.message import Message
 from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.transaction import Transaction
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 from logstore.storage.committer import MqttCommitter
 
 SEED = 20260602

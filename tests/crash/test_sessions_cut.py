@@ -20,7 +20,7 @@ from mqtt_sessions import Line, PlainSpace
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.sessions import Sessions, Wanted, is_of_session
 from logstore.broker.queues.station_home import Surroundings
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 from logstore.storage.committer import MqttCommitter
 
 SEED = 20260601

@@ -18,7 +18,7 @@ from logstore.broker.queues.partitions import last_of
 from logstore.broker.queues.station_home import Surroundings
 from logstore.broker.queues.tables import arguments_of
 from logstore.broker.queues.transaction import Transaction
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 from logstore.open_topics import OpenTopics
 from logstore.records.decode import decode
 from logstore.records.encode import encode

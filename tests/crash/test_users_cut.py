@@ -14,9 +14,9 @@ from lossy_queues import HandCommitter
 from lossy_store import CONFIG, FaultyStoreDisk, StoreDisk
 
 import logstore
-from logstore import kept_user_rows
 from logstore.access.access import ADMINISTRATOR, Access
-from logstore.kept_users import (
+from logstore.kept import user_rows
+from logstore.kept.users import (
     SHA_256,
     KeptPermission,
     KeptQuota,
@@ -51,7 +51,7 @@ HISTORY = (
 
 
 def identity(fact):
-    return kept_user_rows.key_of(fact)
+    return user_rows.key_of(fact)
 
 
 def worlds():

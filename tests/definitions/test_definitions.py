@@ -8,7 +8,7 @@ import logstore
 from logstore.broker.policies import POLICIES_MAX
 from logstore.definitions.refusals import BYTES_MAX, InvalidDefinitions
 from logstore.definitions.wanted import NOTES_MAX
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.slices import UNITS, Slices
 
 GUEST = "yN9US6zNdn2qoBaqEX+7X1eIJYk3Gu/DNRZmbrqSArmN32iK"  # of a rabbitmq-server, for guest

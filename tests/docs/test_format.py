@@ -24,8 +24,8 @@ from logstore.broker.queues import (
 )  # fmt: skip
 from logstore.broker.transactions import journaled, operations
 from logstore.broker.transactions.state import IDLE, Outcome
-from logstore.kept import GROUP_KINDS, OffsetToCommit
-from logstore.kept_queues import KeptVhost
+from logstore.kept.groups import GROUP_KINDS, OffsetToCommit
+from logstore.kept.queues import KeptVhost
 from logstore.names import KEYS_TOPICS, RETAINED_TOPIC
 from logstore.records import batch
 from logstore.records.encode import encode

@@ -8,7 +8,7 @@ from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.errors import Failed
 from logstore.figures.figures import Figures
-from logstore.node_figures import BEGIN_S, NodeFigures
+from logstore.node.figures import BEGIN_S, NodeFigures
 from logstore.protocols.session import Doorway, Limits
 from logstore.slices import Slices
 

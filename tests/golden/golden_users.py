@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from logstore.kept_users import (
+from logstore.kept.users import (
     GLOB,
     PREFIX,
     SHA_256,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.storage.catalog import SCHEMA
 from tests.golden.golden_store import HERE, open_golden, unpack
 from tests.golden.golden_users import FACTS, as_json, described

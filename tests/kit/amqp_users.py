@@ -7,7 +7,7 @@ from logstore.access.logins import Login, Nobody
 from logstore.access.resources import object_name
 from logstore.amqp import frames, methods
 from logstore.amqp.replies import Refusal
-from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptPermission, KeptRule, KeptUser
 from logstore.protocols.rabbit_permits import WORDS
 
 DELAY_S = 0.5

@@ -9,7 +9,7 @@ from logstore.broker.queues.journal import SettlementNotes
 from logstore.cluster.claims import Claims, word_of
 from logstore.cluster.state_log import Replayed
 from logstore.cluster_queues import queue_of
-from logstore.node_roaming import JOURNAL
+from logstore.node.roaming import JOURNAL
 from logstore.records.decode import decode
 
 

@@ -16,7 +16,8 @@ from logstore.broker.coordinator.translation import Assignment, Speech, Subscrip
 from logstore.broker.coordinator.view import TopicFacts
 from logstore.config import Config
 from logstore.errors import GroupBusy, StorageFull, UnknownGroup
-from logstore.kept import Keeping, KeptOffset, OffsetToCommit
+from logstore.kept.groups import KeptOffset, OffsetToCommit
+from logstore.kept.keeping import Keeping
 
 SESSION_MS = 10_000
 REBALANCE_MS = 30_000

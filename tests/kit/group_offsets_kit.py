@@ -16,7 +16,7 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.transacting.group_offsets import GroupOffsets
 from logstore.broker.transactions.operations import Offset
 from logstore.config import Config
-from logstore.kept import KeptOffset, OffsetToCommit
+from logstore.kept.groups import KeptOffset, OffsetToCommit
 from logstore.records.decode import decode
 
 

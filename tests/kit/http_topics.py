@@ -20,8 +20,8 @@ from logstore.broker.coordinator.coordinator import Coordinator
 from logstore.broker.fresh import FRESH_S
 from logstore.broker.group_lags import GroupLags
 from logstore.config import Config
-from logstore.kept import OffsetToCommit
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
+from logstore.kept.groups import OffsetToCommit
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser, ScramKey
 from logstore.protocols.http.description import API
 from logstore.protocols.http.native.answers import ANSWERS
 from logstore.protocols.http.routes import ROUTER

@@ -4,7 +4,7 @@ from logstore import open as open_store
 from logstore.access.access import ADMINISTRATOR
 from logstore.access.resources import ALL, GROUP, TOPIC
 from logstore.access.scram_keys import keys_of
-from logstore.kept_users import KeptRule, KeptUser
+from logstore.kept.users import KeptRule, KeptUser
 
 ROUNDS = 4096  # as few as there may be: a test logs in often
 

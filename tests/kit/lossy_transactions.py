@@ -36,10 +36,10 @@ from logstore.errors import (
     LogstoreError,
     UnknownPartition,
 )
-from logstore.kept_queues import JOURNAL_NAME
-from logstore.node_groups import Groups
-from logstore.node_journal import NodeJournal
-from logstore.node_transactions import NodeTransactions
+from logstore.kept.queues import JOURNAL_NAME
+from logstore.node.groups import Groups
+from logstore.node.journal import NodeJournal
+from logstore.node.transactions import NodeTransactions
 from logstore.open_queues import OpenQueues
 from logstore.open_topics import OpenTopics
 from logstore.queue_topics import QueueTopics
@@ -257,7 +257,7 @@ class Machine:
         )  # fmt: skip
         around = QueueTopics(self.topics, lambda: None, self.turn.soon, None, listed=False)
         loop = SimpleNamespace(call_soon=self.turn.soon)
-        with patch("logstore.node_groups.Committer", HandCommitter):
+        with patch("logstore.node.groups.Committer", HandCommitter):
             self.groups = Groups(loop, self.turn, store, Budget(BUDGET_BYTES_MAX), around)
         self.committer = self.groups.committer
         queues = self.queues = Queues(self.directory, QueueCommitter(self.committer, environment))

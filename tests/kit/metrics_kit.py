@@ -14,7 +14,7 @@ from logstore.counts.mqtt_space import SpaceCounts
 from logstore.counts.queues import QueueCounts
 from logstore.counts.schedules import ScheduleCounts
 from logstore.figures.figures import Figures
-from logstore.kept import KeptOffset
+from logstore.kept.groups import KeptOffset
 from logstore.settings import StoreSettings
 from logstore.turns import Turns
 from logstore.upkeep.doing import TOTALS

@@ -9,7 +9,7 @@ from logstore.broker.mqtt.filters import FilterTree
 from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.sessions import SessionLimits, Sessions, Wanted
 from logstore.broker.queues.message import Message
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 from logstore.slices import in_one_go
 from logstore.storage.committer import MqttCommitter
 

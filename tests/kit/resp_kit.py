@@ -15,7 +15,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.keys.key_topics import load
 from logstore.broker.keys.keys import Keys
 from logstore.broker.keys.levels import Levels
-from logstore.kept_users import KeptAccess, KeptUser
+from logstore.kept.users import KeptAccess, KeptUser
 from logstore.protocols.resp.door import Facts, RespDoor, RespLimits, Unread
 from logstore.protocols.resp.review import review
 from logstore.protocols.resp.session import RespSession

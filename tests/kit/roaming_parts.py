@@ -10,7 +10,7 @@ from logstore.broker.queues.roaming.partition import Around
 from logstore.broker.queues.roaming.roamers import Roamers
 from logstore.broker.queues.station_home import Surroundings
 from logstore.counts.queues import QueueTotals
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 from logstore.records.decode import decode
 
 PARTITIONS = 2

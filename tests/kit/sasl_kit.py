@@ -8,7 +8,7 @@ from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.passwords import Passwords
 from logstore.access.scram_keys import keys_of
 from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
-from logstore.kept_users import KeptAccess, KeptUser
+from logstore.kept.users import KeptAccess, KeptUser
 
 PLAIN = b"\0al\0pencil"
 AL = KeptUser("al", keys_of(b"pencil", 4096))

@@ -3,7 +3,7 @@
 from logstore_cli.access_site import ServedAccess
 
 from logstore.access.scram_keys import ITERATIONS_MIN
-from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission
+from logstore.kept.users import KeptPermission, KeptRule, KeptTopicPermission
 from logstore.server_socket import ServerSocket
 
 SECRET = "open sesame"  # everyone's password; no log has it

@@ -8,7 +8,7 @@ from waiting import until
 import logstore
 from logstore.access.identity import OWNER
 from logstore.errors import UnknownTopic
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.names import AUDIT_TOPIC
 from logstore.records.decode import decode
 

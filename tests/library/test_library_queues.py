@@ -25,8 +25,8 @@ from logstore.broker.queues.refusals import (
 from logstore.broker.routing.refusals import Inequivalent, NoExchange, NoQueue
 from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, Forked, InvalidName, ReadOnly, Refused
-from logstore.kept_users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
-from logstore.node_queues import NodeQueues
+from logstore.kept.users import KeptPermission, KeptRule, KeptTopicPermission, KeptUser
+from logstore.node.queues import NodeQueues
 from logstore.storage.committer import Committer
 from logstore.store import open_store
 from logstore.turn import Turn

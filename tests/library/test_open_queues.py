@@ -10,7 +10,7 @@ from storage_kit import fill, numbers
 import logstore
 from logstore.broker.queues.journal import queue_key
 from logstore.errors import LogFailed
-from logstore.kept_queues import LaneTrim
+from logstore.kept.queues import LaneTrim
 from logstore.open_queues import Lane, OpenQueues, parse_lane
 from logstore.records.encode import encode
 

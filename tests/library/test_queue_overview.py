@@ -9,7 +9,7 @@ import pytest
 import logstore
 from logstore import Config
 from logstore.errors import UnknownTopic
-from logstore.kept_queues import JOURNAL_NAME
+from logstore.kept.queues import JOURNAL_NAME
 from logstore.storage.disk import Disk
 from logstore.storage.kinds import JOURNAL, LANE
 from logstore.upkeep.backup import restore

@@ -18,7 +18,7 @@ from logstore.errors import (
     TopicExists,
     UnknownTopic,
 )
-from logstore.kept_schedules import Entry, of_partition
+from logstore.kept.schedules import Entry, of_partition
 from logstore.storage.schedules import ScheduleTable
 
 SCHEDULED = {"delivery.schedule": "true"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from .built import REPO, version_of
 
 LIBRARY = """
-import logstore, logstore.node
+import logstore, logstore.node.node
 from importlib.resources import files
 assert (files("logstore") / "page" / "index.html").read_text().startswith("<!doctype html>")
 with logstore.open("d", "read") as store, store.consumer("orders", group="g") as consumer:

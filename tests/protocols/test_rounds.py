@@ -1,7 +1,7 @@
 """Connections, told of a change of users or rules in parts."""
 
 from logstore.access.access import Access, Unkept
-from logstore.kept_users import KeptRule, KeptUser
+from logstore.kept.users import KeptRule, KeptUser
 from logstore.protocols.rounds import Round
 from logstore.slices import Slices
 

@@ -1,6 +1,6 @@
 import uvloop
 
-from logstore.node_groups import Alarm
+from logstore.node.groups import Alarm
 
 
 def run(*times_ms):

@@ -12,7 +12,7 @@ from signed import DAY, HOUR, Authority, new_key, pem_of_key
 from logstore.certificates import Certificates, Files, doubts, files_of, load
 from logstore.config import Config
 from logstore.errors import Failed, InvalidSetting, LogstoreError
-from logstore.node_tls import NodeTls
+from logstore.node.tls import NodeTls
 from logstore.subject import parse_rules
 
 

@@ -53,7 +53,7 @@ def test_a_door_that_nobody_has_come_through_has_no_codec():
     script = """
 import sys
 from types import SimpleNamespace
-import logstore.node
+import logstore.node.node
 from logstore.access.access import open_access
 from logstore.access.audit import Unheard
 from logstore.access.logins import Nobody
@@ -76,7 +76,7 @@ opened = [door.open(house) for door in DOORS]
 print(*sys.modules)
 slow = [
     f"{name}.{it.__name__}" for name, module in sys.modules.items()
-    if name.startswith(("logstore.access.", "logstore.kept_users"))
+    if name.startswith(("logstore.access.", "logstore.kept.users"))
     for it in vars(module).values() if hasattr(it, "__dataclass_fields__")
 ]
 assert not slow, slow
@@ -128,8 +128,8 @@ def test_a_door_opened_has_the_limits_of_its_settings():
 SERVED = """
 import os, signal, sys, threading
 import logstore
-from logstore.node import Node
-from logstore.node_entrances import Listen
+from logstore.node.node import Node
+from logstore.node.entrances import Listen
 
 def ready(addresses):
     model = "logstore.broker.queues.queues" in sys.modules
@@ -165,8 +165,8 @@ SERVED_TWICE = """
 import os, signal, sys, threading
 import logstore
 from logstore.errors import NoneOfThatName
-from logstore.node import Node
-from logstore.node_entrances import Listen
+from logstore.node.node import Node
+from logstore.node.entrances import Listen
 from logstore.server_socket import ServerSocket
 
 ours = ServerSocket(sys.argv[1])

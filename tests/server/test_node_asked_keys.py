@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from keys_kit import ApartDoor
 
-from logstore import node_asked_keys
 from logstore.errors import BrokenProtocol, Failed
-from logstore.node_asked_keys import DO, GIVE_UP, AskedKeys, Asking
+from logstore.node import asked_keys
+from logstore.node.asked_keys import DO, GIVE_UP, AskedKeys, Asking
 from logstore.protocols.resp.relayed import Relayed
 from logstore.protocols.resp.relaying import Asked, written
 from logstore.protocols.resp.session import RespSession
@@ -82,7 +82,7 @@ def test_nothing_is_done_for_a_node_whose_link_has_ended(linked):
 
 
 def test_no_more_is_held_for_a_node_than_is_bounded(linked, monkeypatch):
-    monkeypatch.setattr(node_asked_keys, "BYTES_MAX", 200)
+    monkeypatch.setattr(asked_keys, "BYTES_MAX", 200)
     asking, got = Asking(), []
     while not got:
         asking.ask(linked, content("BLPOP", "a", "0"), got.append)
@@ -125,7 +125,7 @@ def test_a_question_does_not_go_round_those_that_are_open(linked, monkeypatch):
 
 def test_what_is_given_up_or_answered_leaves_room_for_others(linked, monkeypatch):
     question = content("BLPOP", "a", "0")
-    monkeypatch.setattr(node_asked_keys, "BYTES_MAX", 3 * len(question))
+    monkeypatch.setattr(asked_keys, "BYTES_MAX", 3 * len(question))
     asking, got = Asking(), []
     for _ in range(10):
         asking.ask(linked, question, got.append)()

@@ -16,9 +16,9 @@ from logstore.access.audit import DONE, GATHER_MS, LOGIN, REFUSED, TOPIC
 from logstore.access.identity import OWNER, Identity
 from logstore.audit_topic import TOPIC_SETTINGS
 from logstore.errors import StorageFull
-from logstore.kept_users import KeptAccess, KeptUser
+from logstore.kept.users import KeptAccess, KeptUser
 from logstore.names import AUDIT_TOPIC
-from logstore.node_audit import WAITING_MAX, NodeAudit
+from logstore.node.audit import WAITING_MAX, NodeAudit
 from logstore.records.decode import decode
 
 AL = Identity("al", "10.0.0.1", "PLAIN", "kafka")

@@ -6,7 +6,7 @@ import pytest
 from lossy_transactions import Turn
 
 from logstore.errors import CoordinatorLoading, Failed
-from logstore.node_transactions import OPEN_WAIT_MS, NodeTransactions
+from logstore.node.transactions import OPEN_WAIT_MS, NodeTransactions
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from logstore.kafka.messages import join_group as join_messages
 from logstore.kafka.messages import list_transactions as list_transactions_messages
 from logstore.kafka.messages import sync_group as sync_messages
 from logstore.kafka.schema import codec
-from logstore.kept_users import PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import PREFIX, KeptAccess, KeptRule, KeptUser
 from logstore.protocols.http.routes import ROUTES
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.session import KafkaSession

@@ -6,8 +6,8 @@ import pytest
 
 import logstore
 from logstore.errors import Closed, CorruptStore, Failed, StorageFull, UnknownGroup
-from logstore.kept import GroupChange, OffsetToCommit
-from logstore.kept_users import KeptRule
+from logstore.kept.groups import GroupChange, OffsetToCommit
+from logstore.kept.users import KeptRule
 from logstore.storage.committer import Committer, GroupCommitter, UserCommitter
 
 DEADLINE_S = 20

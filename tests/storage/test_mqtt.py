@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logstore
-from logstore.kept_mqtt import NEVER, KeptMqtt, KeptSession, KeptSubscription
+from logstore.kept.mqtt import NEVER, KeptMqtt, KeptSession, KeptSubscription
 from logstore.storage import mqtt, queues
 
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=40)

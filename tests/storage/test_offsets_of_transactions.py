@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from logstore.errors import GroupBusy
-from logstore.kept import GroupChange, GroupStep, OffsetToCommit
+from logstore.kept.groups import GroupChange, GroupStep, OffsetToCommit
 from logstore.storage.groups import TABLES
 
 PLACE = "t", 0

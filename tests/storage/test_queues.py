@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import logstore
 from logstore.amqp import fields
 from logstore.amqp.fields import Timestamp
-from logstore.kept_queues import KeptBinding, KeptExchange, KeptQueue, KeptVhost
+from logstore.kept.queues import KeptBinding, KeptExchange, KeptQueue, KeptVhost
 from logstore.storage import queues
 
 VHOST = KeptVhost(1, "/")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import logstore
 from logstore.errors import CorruptStore
-from logstore.kept_schedules import (
+from logstore.kept.schedules import (
     Entry,
     Moving,
     exchange_of,

@@ -5,12 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import logstore
-from logstore import kept_user_rows
 from logstore.access.access import ADMINISTRATOR
 from logstore.access.identity import OWNER, Identity
 from logstore.amqp import fields
 from logstore.errors import InvalidName, ReadOnly, Refused
-from logstore.kept_users import (
+from logstore.kept import user_rows
+from logstore.kept.users import (
     GLOB,
     PREFIX,
     SHA_256,
@@ -135,7 +135,7 @@ def rows(environment):
 def test_a_row_with_any_byte_changed_is_damaged_and_named(environment, fact):
     change(environment, [ROOT, fact])
     key, value = next(
-        it for it in rows(environment).items() if repr(kept_user_rows.parse(*it)) == repr(fact)
+        it for it in rows(environment).items() if repr(user_rows.parse(*it)) == repr(fact)
     )
     for at in {0, 3, 4, len(value) // 2, len(value) - 1}:
         changed = value[:at] + bytes([value[at] ^ 0x20]) + value[at + 1 :]
@@ -153,7 +153,7 @@ def test_a_row_with_any_byte_changed_is_damaged_and_named(environment, fact):
 def test_a_whole_row_at_the_place_of_another_is_damaged(environment):
     change(environment, [ROOT, AL])
     table = rows(environment)[b"user\0root"][4:]
-    wrong = kept_user_rows.sealed(b"user\0mallory", table)
+    wrong = user_rows.sealed(b"user\0mallory", table)
     environment.commit([(users.ACCESS, b"user\0mallory", wrong)])
     (damage,) = users.load(environment).damaged
     assert "stands at another one's place" in str(damage)
@@ -165,7 +165,7 @@ def test_a_row_that_lacks_a_field_is_damaged(environment, field):
     ((key, value),) = rows(environment).items()
     row, _ = fields.read_table(value[4:], 0)
     del row[field]
-    environment.commit([(users.ACCESS, key, kept_user_rows.sealed(key, fields.table(row)))])
+    environment.commit([(users.ACCESS, key, user_rows.sealed(key, fields.table(row)))])
     (damage,) = users.load(environment).damaged
     assert damage.forbids
     assert "it has the fields" in str(damage)
@@ -184,7 +184,7 @@ def test_a_row_that_lacks_a_field_is_damaged(environment, field):
 def test_rows_of_any_bytes_keep_nothing_else_from_being_read(environment, kind, data, row, sealed):
     change(environment, [ROOT])
     key = kind + b"\0" + data[:9]
-    value = kept_user_rows.sealed(key, fields.table(row)) if sealed else data
+    value = user_rows.sealed(key, fields.table(row)) if sealed else data
     environment.commit([(users.ACCESS, key, value)])
     found = users.load(environment)
     assert ROOT in found.users
@@ -260,7 +260,7 @@ def test_damage_is_told_by_verify_and_status(path):
 
 def test_two_changes_on_their_way_do_not_take_each_others_administrator(environment):
     from logstore.access.access import Access
-    from logstore.kept import Keeping
+    from logstore.kept.keeping import Keeping
 
     class Slow:
         def __init__(self):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import logstore
-from logstore.kept_wills import KeptWill
+from logstore.kept.wills import KeptWill
 from logstore.storage import wills
 from logstore.storage.verify import verify
 from logstore.storage.wills import TABLES, WILLS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import logstore
 from logstore.errors import Damaged, OffsetAboveEnd, OffsetBelowStart, ReadOnly
-from logstore.kept import KeptOffset
+from logstore.kept.groups import KeptOffset
 from logstore.settings import TopicSettings
 from logstore.storage.index import NO_TIMESTAMP
 from logstore.storage.segment import SegmentFacts

@@ -6,7 +6,7 @@ from typing import Final
 
 from logstore.broker.coordinator.assignor import Place
 from logstore.broker.coordinator.refusal import GroupError
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 from logstore.log import TopicPartition
 
 SIMPLE: Final = -1  # the generation of who commits without being a member

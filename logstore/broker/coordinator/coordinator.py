@@ -50,15 +50,15 @@ from logstore.broker.coordinator.view import Matching, TopicLookup
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.config import Config
 from logstore.errors import InvalidName, LogstoreError, UnknownGroup
-from logstore.kept import (
+from logstore.kept.groups import (
     SHARED,
     GroupKeeper,
-    Keeping,
     KeptGroup,
     KeptOffset,
     OffsetToCommit,
     ToCommit,
 )
+from logstore.kept.keeping import Keeping
 from logstore.log import TopicPartition
 from logstore.names import check_group
 from logstore.settings import GroupSettings, StoreSettings

@@ -11,7 +11,8 @@ from logstore.broker.coordinator.refusal import GroupError
 from logstore.broker.coordinator.room import Room
 from logstore.broker.coordinator.share import ShareGroup
 from logstore.errors import GroupBusy, LogstoreError, UnknownGroup
-from logstore.kept import GroupChange, GroupKeeper, Keeping
+from logstore.kept.groups import GroupChange, GroupKeeper
+from logstore.kept.keeping import Keeping
 
 Told = Callable[[GroupError | None], None]
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from logstore.broker.coordinator.refusal import GroupError, Refusal
 from logstore.errors import LogstoreError
-from logstore.kept import Keeping, KeptOffset, ToCommit
+from logstore.kept.groups import KeptOffset, ToCommit
+from logstore.kept.keeping import Keeping
 from logstore.log import TopicPartition
 
 Partition = tuple[bytes, int]  # its topic's id, and its number

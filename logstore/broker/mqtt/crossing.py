@@ -31,7 +31,7 @@ from logstore.broker.queues.station import Intake, Parcel, Route
 from logstore.broker.queues.transaction import Transaction
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 
 SAID_MAX: Final = 4096  # properties of AMQP that are remembered, of some 100 bytes
 

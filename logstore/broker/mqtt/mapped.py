@@ -27,7 +27,8 @@ from logstore.broker.rules import Unstamped
 from logstore.broker.topic import Topic
 from logstore.broker.topics import Topics
 from logstore.errors import CorruptBatch, Failed, LogstoreError, TopicExists
-from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
+from logstore.kept.groups import GroupKeeper, OffsetToCommit
+from logstore.kept.keeping import Keeping
 from logstore.log import Log
 from logstore.names import ROUTE_GROUPS
 from logstore.records.record import Record

@@ -32,7 +32,7 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
+from logstore.kept.mqtt import CONNECTED, NEVER, Kept, KeptSession, KeptSubscription
 from logstore.slices import Steps
 
 log: Final = logging.getLogger("logstore.mqtt")

@@ -23,7 +23,7 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments, Field
 from logstore.counts.mqtt_sessions import SessionCounts
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_mqtt import (
+from logstore.kept.mqtt import (
     CONNECTED,
     NEVER,
     Kept,
@@ -32,7 +32,7 @@ from logstore.kept_mqtt import (
     KeptSubscription,
     MqttKeeper,
 )
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.settings import StoreSettings
 from logstore.slices import Slices, Steps
 

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple, Protocol
 from logstore.broker.mqtt.deadlines import Deadlines
 from logstore.broker.mqtt.message import NOTHING, About, Message
 from logstore.errors import LogstoreError, Refused
-from logstore.kept import Keeping
-from logstore.kept_wills import KeptWill, WillKeeper
+from logstore.kept.keeping import Keeping
+from logstore.kept.wills import KeptWill, WillKeeper
 
 PUBLISHED_MAX: Final = 500  # in one turn; a network that fails may end ten thousand connections
 RETRY_MS: Final = 1000  # after which one that could not be published is tried again

@@ -12,7 +12,8 @@ from logstore.broker.queues.transaction import Record
 from logstore.broker.topic import uuid_of
 from logstore.broker.transactions.operations import Offset, encode_offsets, overtaken_key
 from logstore.errors import LogstoreError
-from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
+from logstore.kept.groups import GroupKeeper, OffsetToCommit
+from logstore.kept.keeping import Keeping
 from logstore.log import TopicPartition
 
 

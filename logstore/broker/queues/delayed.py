@@ -27,7 +27,7 @@ from logstore.broker.schedules.schedule import NEAR_MAX, Schedule
 from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import CorruptBatch, LogstoreError
-from logstore.kept_schedules import Entry, ScheduleIndex, of_exchange
+from logstore.kept.schedules import Entry, ScheduleIndex, of_exchange
 from logstore.log import Log
 from logstore.records.decode import decode
 from logstore.records.picked import picked

@@ -19,7 +19,7 @@ from logstore.broker.queues.vhost import Vhost
 from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import is_predefined
 from logstore.errors import LogstoreError
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     Kept,
     KeptBinding,
     KeptExchange,

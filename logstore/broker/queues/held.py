@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from logstore.broker.packed import Packed, packed
 from logstore.broker.queues.state import LANE_MAX
 from logstore.errors import CorruptBatch, SchemaTooNew
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 from logstore.records.batch import NUMBERED_PRODUCER, Batch
 
 HELD: Final = b"H"

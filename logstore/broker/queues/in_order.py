@@ -13,7 +13,7 @@ from logstore.broker.queues.chunk import TAKEN_BYTES, Chunk
 from logstore.broker.queues.keys import keys_of
 from logstore.broker.queues.lane import Lane, Window
 from logstore.broker.queues.ordering import Hands, Ordering, Tops, Waiting
-from logstore.kept_queues import PRIORITY_MAX
+from logstore.kept.queues import PRIORITY_MAX
 from logstore.records.record import Record
 
 SPOT_SHIFT: Final = 63  # offsets have as many bits

@@ -17,7 +17,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.change import Change
 from logstore.broker.routing.exchange import PREDEFINED, ExchangeFacts, is_predefined
 from logstore.errors import LogstoreError
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     Kept,
     KeptBinding,
     KeptExchange,

@@ -21,7 +21,7 @@ from logstore.broker.queues.settled import Settled, reopened
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.state import LaneState
 from logstore.errors import Closed, CorruptBatch, LogstoreError
-from logstore.kept_queues import Lane, QueueLogs
+from logstore.kept.queues import Lane, QueueLogs
 from logstore.log import Log
 from logstore.records.decode import decode
 from logstore.records.encode import encode

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     Kept,
     KeptBinding,
     KeptExchange,

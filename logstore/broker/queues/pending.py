@@ -8,7 +8,7 @@ from typing import Final
 
 from logstore.broker.unsafe import Unsafe
 from logstore.errors import LogstoreError, UnknownPartition
-from logstore.kept import Keeping
+from logstore.kept.keeping import Keeping
 from logstore.log import Log, Wake
 
 

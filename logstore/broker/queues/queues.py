@@ -48,8 +48,9 @@ from logstore.broker.transactions.operations import Offset
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused, UnknownPartition
-from logstore.kept import GroupKeeper, Keeping, OffsetToCommit, ReadOn
-from logstore.kept_queues import (
+from logstore.kept.groups import GroupKeeper, OffsetToCommit
+from logstore.kept.keeping import Keeping, ReadOn
+from logstore.kept.queues import (
     DEFAULT_VHOST,
     KeptQueue,
     KeptRouting,
@@ -57,7 +58,7 @@ from logstore.kept_queues import (
     Lane,
     QueueLogs,
 )
-from logstore.kept_schedules import ScheduleKeeper, exchange_of, of_exchange
+from logstore.kept.schedules import ScheduleKeeper, exchange_of, of_exchange
 from logstore.log import Log, TopicPartition
 
 if TYPE_CHECKING:  # most have none

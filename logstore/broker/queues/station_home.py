@@ -9,13 +9,13 @@ from logstore.broker.queues.opening import Work
 from logstore.broker.queues.station import Station
 from logstore.broker.queues.vhost import Neighbourhood, Vhost
 from logstore.broker.routing.exchange import ExchangeFacts
-from logstore.kept import ReadOn
+from logstore.kept.keeping import ReadOn
 
 if TYPE_CHECKING:  # a store without queues does without these
     from logstore.broker.channel import Channels
     from logstore.broker.queues.roaming.roamers import Roamers
     from logstore.broker.topics import Topics
-    from logstore.kept import GroupKeeper
+    from logstore.kept.groups import GroupKeeper
 
 
 @dataclass(frozen=True, slots=True)

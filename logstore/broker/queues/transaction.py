@@ -18,7 +18,7 @@ from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.stock import Stock
 from logstore.counts.queues import QueueCounts, QueueTotals
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 from logstore.log import Log
 from logstore.records.batch import NO_PRODUCER, Batch, with_producer
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from logstore.broker.queues.pending import NO_TIME
 from logstore.broker.queues.settlement import Settlement
 from logstore.broker.queues.transaction import Holder
-from logstore.kept_queues import LaneTrim
+from logstore.kept.queues import LaneTrim
 from logstore.log import Log
 
 EVERY_MS: Final = 1000  # a trim is a commit of the catalogue

@@ -52,9 +52,9 @@ from logstore.broker.routing.topology import Noticing, Topology
 from logstore.counts.queues import QueueTotals
 from logstore.counts.schedules import ScheduleCounts
 from logstore.errors import LogstoreError, Refused
-from logstore.kept import ReadOn
-from logstore.kept_queues import KeptTopicRoute
-from logstore.kept_schedules import ScheduleKeeper
+from logstore.kept.keeping import ReadOn
+from logstore.kept.queues import KeptTopicRoute
+from logstore.kept.schedules import ScheduleKeeper
 
 if TYPE_CHECKING:  # most have none
     from logstore.broker.queues.streams.stream import Stream

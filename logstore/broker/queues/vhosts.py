@@ -12,7 +12,7 @@ from logstore.broker.queues.pending import Pending
 from logstore.broker.queues.refusals import DefaultVhost, NoVhost
 from logstore.broker.queues.vhost import Host, Vhost
 from logstore.errors import InvalidName
-from logstore.kept_queues import DEFAULT_VHOST, KeptVhost, QueueKeeper
+from logstore.kept.queues import DEFAULT_VHOST, KeptVhost, QueueKeeper
 
 NAME_BYTES_MAX: Final = 255  # as AMQP's connection.open takes it
 

@@ -8,7 +8,7 @@ from logstore.broker.here import records_at
 from logstore.broker.queues.waited import due_of_record
 from logstore.broker.routing.delayed_exchange import DELAYED
 from logstore.errors import LogstoreError, NotWaiting
-from logstore.kept_schedules import Entry, of_exchange
+from logstore.kept.schedules import Entry, of_exchange
 from logstore.log import Log
 from logstore.records.record import Record
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from logstore.kept_schedules import Entry
+from logstore.kept.schedules import Entry
 
 NEAR_MAX: Final = 4096  # entries that are kept in memory; twice as many for a while
 NO_OFFSET: Final = 1 << 63

@@ -4,7 +4,8 @@ The order in the journal decides. What a transaction has staged is newer than al
 before it was staged, and older than all that was committed later, whenever the transaction ends. So
 while something is pending, what a group commits outside goes into the journal, too; and so does
 that offsets were deleted, lest a start that reads the journal again brings them back. Groups have
-an offset (``kept.py``) only after the journal has it, each with its place there, in its order.
+an offset (``kept/groups.py``) only after the journal has it, each with its place there, in its
+order.
 
 A partition is *unstable* while something is pending. From the end of the transaction on, what it
 has committed is seen; until the group has it, that is *due*.
@@ -33,7 +34,8 @@ from logstore.broker.transactions.operations import (
 from logstore.broker.transactions.staged import Committed, Staged
 from logstore.broker.transactions.transactional_id import NEVER
 from logstore.errors import Closed, LogstoreError
-from logstore.kept import Keeping, KeptOffset, OffsetToCommit, ToCommit
+from logstore.kept.groups import KeptOffset, OffsetToCommit, ToCommit
+from logstore.kept.keeping import Keeping
 from logstore.log import TopicPartition
 
 log: Final = logging.getLogger("logstore.transactions")

@@ -37,7 +37,7 @@ from logstore.amqp.replies import (
 from logstore.broker.queues.queues import Queues
 from logstore.broker.queues.vhost import Vhost
 from logstore.errors import LogstoreError
-from logstore.kept import ReadOn
+from logstore.kept.keeping import ReadOn
 from logstore.protocols import session
 from logstore.protocols.amqp import publish, reading, seen, standing
 from logstore.protocols.amqp.carrier import Publishing

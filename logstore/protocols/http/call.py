@@ -12,7 +12,7 @@ from logstore.errors import LogstoreError
 from logstore.http.bodies import JSON, decode, whole
 from logstore.http.faults import BAD_REQUEST, INTERNAL_ERROR, NOT_FOUND, UNAVAILABLE, Fault
 from logstore.http.server_end import Head, Headers
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.replies.events import Events
 from logstore.protocols.http.replies.flows import Flow, Lines, Parts, Unread
 from logstore.protocols.http.replies.refusals import body_of, fault_of
@@ -20,7 +20,7 @@ from logstore.protocols.http.replies.refusals import body_of, fault_of
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
     from logstore.broker.queues.vhost import Vhost
-    from logstore.kept import Keeping
+    from logstore.kept.keeping import Keeping
     from logstore.protocols.http.permits import Permits
 
 PAGE_SIZE: Final = 100

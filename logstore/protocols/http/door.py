@@ -18,7 +18,7 @@ from logstore.broker.topic_sizes import Holds, held_by_all
 from logstore.broker.topics import Topics
 from logstore.cluster_seen import ClusterSeen
 from logstore.figures.figures import Figures
-from logstore.kept import ReadOn
+from logstore.kept.keeping import ReadOn
 from logstore.log import Log
 from logstore.page_files import PageFiles
 from logstore.protocols.amqp_clients import AmqpClients

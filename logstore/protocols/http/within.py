@@ -40,7 +40,7 @@ from logstore.broker.routing.exchange import ALTERNATE_EXCHANGE, ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
 from logstore.broker.start import Start
 from logstore.errors import Forbidden, LogstoreError, Refused
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 

@@ -24,7 +24,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_acls as describe_messages,
 )
-from logstore.kept_users import ANYONE, LITERAL, PREFIX, KeptRule
+from logstore.kept.users import ANYONE, LITERAL, PREFIX, KeptRule
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import InWorker, Later, given, made_elsewhere

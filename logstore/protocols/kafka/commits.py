@@ -16,7 +16,7 @@ from logstore.kafka.messages import offset_commit as commit_messages
 from logstore.kafka.messages import offset_delete as delete_messages
 from logstore.kafka.messages import offset_fetch as fetch_messages
 from logstore.kafka.messages import txn_offset_commit as pending_messages
-from logstore.kept import KeptOffset, OffsetToCommit
+from logstore.kept.groups import KeptOffset, OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient

@@ -16,8 +16,8 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_user_scram_credentials as describe_messages,
 )
-from logstore.kept import Keeping
-from logstore.kept_users import SHA_256, SHA_512, KeptUser
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import SHA_256, SHA_512, KeptUser
 from logstore.names import check_user
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient

@@ -17,7 +17,7 @@ from logstore.broker.transactions.operations import NO_LEADER_EPOCH, Offset
 from logstore.broker.transactions.transactional_id import Producer, missing_in_offset_commit
 from logstore.errors import ConcurrentTransactions, CoordinatorLoading, LogstoreError, Refused
 from logstore.kafka.messages import txn_offset_commit as messages
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 from logstore.log import TopicPartition
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient

@@ -21,7 +21,7 @@ from logstore.kafka.messages import (
 from logstore.kafka.messages import (
     describe_client_quotas as describe_messages,
 )
-from logstore.kept_users import KeptQuota
+from logstore.kept.users import KeptQuota
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.client import KafkaClient
 from logstore.protocols.kafka.door import Later, given

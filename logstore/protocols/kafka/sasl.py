@@ -19,7 +19,7 @@ from logstore.errors import BrokenProtocol
 from logstore.kafka.messages import sasl_authenticate as authenticate_messages
 from logstore.kafka.messages import sasl_handshake as handshake_messages
 from logstore.kafka.schema import codec
-from logstore.kept_users import SHA_256, SHA_512
+from logstore.kept.users import SHA_256, SHA_512
 from logstore.printable import printable
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka.apis import API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE, Api

@@ -12,7 +12,7 @@ from logstore.access.redis_grants import COMMAND
 from logstore.access.redis_rules import ALL_CATEGORIES, RedisRules, Selector
 from logstore.access.resources import ALTER, CLUSTER, CLUSTER_NAME
 from logstore.errors import InvalidName
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.protocols.resp import denials, users
 from logstore.protocols.resp.client import RespClient, Run
 from logstore.protocols.resp.command import EVERY, Command, found, help_of, table

@@ -15,7 +15,7 @@ from logstore.access.refusals import Refusals
 from logstore.broker.channel import Channels
 from logstore.budget import BUDGET_BYTES_MAX, Budget
 from logstore.counts.doors import DoorCounts
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.protocols import session
 from logstore.protocols.house import KeepSettings, Work, no_file
 from logstore.protocols.resp.acl_log import AclLog

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from logstore.access.audit import LOGIN, REFUSED
 from logstore.access.identity import Identity
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 from logstore.names import USER_BYTES_MAX
 from logstore.protocols.resp import replies
 from logstore.protocols.resp.acl_log import AUTH

@@ -19,7 +19,7 @@ from logstore.access.redis_rules import (
     changed,
 )
 from logstore.errors import LogstoreError, Refused
-from logstore.kept_users import Kept, KeptUser
+from logstore.kept.users import Kept, KeptUser
 from logstore.protocols.resp import denials, unserved
 from logstore.protocols.resp.client import RespClient
 from logstore.protocols.resp.command import EVERY, found

@@ -8,7 +8,7 @@ from logstore.access.identity import Identity
 from logstore.access.quotas import Seat
 from logstore.amqp.fields import data, text
 from logstore.errors import LogstoreError
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.names import USER_BYTES_MAX
 from logstore.printable import printable
 from logstore.protocols.rabbit_login import (
@@ -31,7 +31,7 @@ from logstore.stomp.versions import RULES, VERSIONS, common
 
 if TYPE_CHECKING:
     from logstore.broker.queues.queues import Queues
-    from logstore.kept import ReadOn
+    from logstore.kept.keeping import ReadOn
 
 DOOR: Final = "stomp"
 PLAIN: Final = "PLAIN"

@@ -10,7 +10,7 @@ from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.packet_ids import PID_MAX
 from logstore.broker.mqtt.sessions import Wanted
 from logstore.errors import Damaged, StorageFull
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 
 FILTER = b"$share/g/a/+"
 

@@ -8,7 +8,8 @@ from logstore.broker.mqtt.mapped import MappedTopics
 from logstore.broker.mqtt.message import About, Message
 from logstore.broker.queues.pending import Waiting
 from logstore.errors import Failed, LogFailed, StorageFull, UnknownPartition
-from logstore.kept import Keeping, KeptOffset
+from logstore.kept.groups import KeptOffset
+from logstore.kept.keeping import Keeping
 from logstore.settings import MqttRule
 
 RULES = [MqttRule("sensors/+/raw", "raw"), MqttRule("sensors/#", "sensors")]

@@ -8,7 +8,7 @@ from logstore.broker.mqtt.member import Grant
 from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.session import TooManySubscriptions, queue_name
 from logstore.broker.mqtt.sessions import SessionsFull, limits_of
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 from logstore.settings import StoreSettings
 
 

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from logstore.broker.mqtt.message import About
 from logstore.broker.mqtt.wills import Will, Wills, WillsFull
 from logstore.errors import CorruptStore, StorageFull
-from logstore.kept import Keeping
-from logstore.kept_wills import KeptWills
+from logstore.kept.keeping import Keeping
+from logstore.kept.wills import KeptWills
 
 NEVER = 0xFFFFFFFF
 

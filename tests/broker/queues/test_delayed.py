@@ -18,7 +18,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import InvalidDelay, NoDelayedType, UnknownType
 from logstore.errors import Failed, NotWaiting
-from logstore.kept_schedules import Entry
+from logstore.kept.schedules import Entry
 from logstore.records.record import Record
 from logstore.storage.schedules import ScheduleTable
 

@@ -22,7 +22,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.cluster.facts import key_of
 from logstore.errors import ClusterUnreachable, LogstoreError, Refused
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     KeptBinding,
     KeptExchange,
     KeptNews,
@@ -30,7 +30,7 @@ from logstore.kept_queues import (
     KeptQueue,
     KeptVhost,
 )
-from logstore.kept_users import KeptPermission, KeptUser
+from logstore.kept.users import KeptPermission, KeptUser
 
 
 class Pair:

@@ -28,7 +28,7 @@ from logstore.broker.queues.lane_notes import LaneNotes
 from logstore.broker.queues.settled import Settled
 from logstore.broker.queues.unfinished import Unfinished
 from logstore.errors import CorruptStore, SchemaTooNew
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 from logstore.records.decode import decode as records_of
 from logstore.records.encode import Columns, encode_columns
 from logstore.records.encode import encode as batch_of

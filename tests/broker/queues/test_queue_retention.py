@@ -6,7 +6,7 @@ import pytest
 from lossy_queues import Machine
 from lossy_store import StoreDisk
 
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 
 HOUR_MS = 3_600_000
 

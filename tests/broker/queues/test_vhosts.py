@@ -14,7 +14,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue
 from logstore.errors import CorruptStore, InvalidName, StorageFull
-from logstore.kept_queues import KeptBinding, KeptExchange, KeptQueue, KeptRouting, KeptVhost
+from logstore.kept.queues import KeptBinding, KeptExchange, KeptQueue, KeptRouting, KeptVhost
 from logstore.storage import queues as rows
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from logstore.broker.schedules.schedule import Schedule
-from logstore.kept_schedules import Entry
+from logstore.kept.schedules import Entry
 
 
 class ScheduleModel(RuleBasedStateMachine):

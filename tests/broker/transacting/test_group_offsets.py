@@ -15,7 +15,7 @@ from logstore.broker.coordinator.undecided import Unread
 from logstore.broker.transacting import coordinator as module
 from logstore.broker.transactions.operations import encode_offsets, overtaken_key
 from logstore.errors import Closed, StorageFull
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 
 T0, T1, U0 = ("t", 0), ("t", 1), ("u", 0)
 

@@ -12,7 +12,7 @@ from signed import Authority
 from speaking import Client, Failed
 
 from logstore.access.resources import ALL, GROUP, TOPIC
-from logstore.kept_users import KeptRule
+from logstore.kept.users import KeptRule
 
 CLIENTS = ["java", "java-3.9", "kafkajs", "franz-go"]
 PASSWORDS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]

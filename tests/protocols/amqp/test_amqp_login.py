@@ -5,7 +5,7 @@ from amqp_kit import Door, FakeLink, declare
 from amqp_users import DELAY_S, Users, login_of, opened, start
 
 from logstore.amqp import fields, frames, methods
-from logstore.kept_users import KeptQuota
+from logstore.kept.users import KeptQuota
 from logstore.protocols.amqp import session as module
 from logstore.protocols.amqp.session import AmqpSession
 from logstore.subject import Certificate

@@ -14,7 +14,7 @@ from amqp_users import Users, login_of, opened, refusal
 from logstore.access.resources import EXCHANGE, WRITE
 from logstore.amqp import frames, methods
 from logstore.amqp.properties import Properties
-from logstore.kept_users import ANYONE, GLOB, PREFIX, KeptTopicPermission
+from logstore.kept.users import ANYONE, GLOB, PREFIX, KeptTopicPermission
 from logstore.protocols.amqp.asks import ASKS
 from logstore.protocols.amqp.handlers import HANDLERS
 from logstore.protocols.rabbit_permits import WORDS, Ask

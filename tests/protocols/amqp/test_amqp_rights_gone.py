@@ -6,7 +6,7 @@ from amqp_users import Users, opened, refusal
 
 from logstore.access.resources import EXCHANGE, READ, WRITE
 from logstore.amqp import methods
-from logstore.kept_users import KeptTopicPermission
+from logstore.kept.users import KeptTopicPermission
 from logstore.protocols.rabbit_permits import Ask
 from logstore.slices import AT_ONCE, Slices
 

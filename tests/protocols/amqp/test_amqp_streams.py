@@ -22,7 +22,7 @@ from amqp_users import Users, opened
 from logstore.access.resources import TOPIC
 from logstore.amqp import methods
 from logstore.amqp.fields import Long
-from logstore.kept_users import ANYONE
+from logstore.kept.users import ANYONE
 
 S = {"queue_type": "stream"}
 WHERE = "queue 's' in vhost '/'"

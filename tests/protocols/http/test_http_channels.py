@@ -15,7 +15,7 @@ from logstore.broker.channel import Channels
 from logstore.broker.listening import Listener
 from logstore.http.asks import OPEN
 from logstore.http.routes import Router
-from logstore.kept_users import PREFIX
+from logstore.kept.users import PREFIX
 from logstore.protocols.http.replies.tail import BATCH_MAX, BATCH_S
 from logstore.protocols.http.routes import ROUTES
 

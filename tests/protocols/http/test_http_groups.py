@@ -7,7 +7,7 @@ from logstore.broker.coordinator.calls import Beat, Identity, Join, Sync
 from logstore.broker.coordinator.undecided import Unread
 from logstore.errors import CorruptStore, StorageFull
 from logstore.figures.ring import STEP_S, STEPS
-from logstore.kept import OffsetToCommit
+from logstore.kept.groups import OffsetToCommit
 from logstore.protocols.kafka.subscription import assigned
 from logstore.records.record import Message
 

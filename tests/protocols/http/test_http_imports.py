@@ -8,7 +8,7 @@ import pytest
 OPENED = """
 import sys
 import logstore
-import logstore.node
+import logstore.node.node
 import logstore.upkeep.desk
 import logstore.protocols.http.doorway as doorway
 from unittest.mock import MagicMock
@@ -28,7 +28,7 @@ def test_the_library_for_http_is_imported_for_the_first_connection():
 @pytest.mark.long
 def test_who_asks_for_no_queues_has_none_of_their_model_imported():
     code = (
-        "import sys, logstore.node, logstore.protocols.http.session; "
+        "import sys, logstore.node.node, logstore.protocols.http.session; "
         "print([it for it in sys.modules if it.endswith(('queues.queue', 'queues.vhost'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

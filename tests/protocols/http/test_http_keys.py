@@ -12,7 +12,7 @@ from redis_parts import request as command
 
 from logstore.access.access import Access, Unkept
 from logstore.access.identity import Identity
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 
 OK = b"+OK\r\n"
 

@@ -15,7 +15,7 @@ from logstore.access.tokens import BadToken, Bearer
 from logstore.http import asks
 from logstore.http.routes import Route, Router
 from logstore.http.server_end import THROWN_BYTES_MAX
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser, ScramKey
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser, ScramKey
 from logstore.protocols.http.entry import browsers
 from logstore.protocols.http.entry.browsers import IDLE_S, Browsers, LoggedIn
 from logstore.protocols.http.entry.targets import is_of as is_rabbits

@@ -10,8 +10,8 @@ from logstore.access.access import Access, Unkept
 from logstore.access.scram_keys import HASHES
 from logstore.broker.queues.refusals import NoVhost
 from logstore.errors import StorageFull
-from logstore.kept import Keeping
-from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import KeptAccess, KeptPermission, KeptRule, KeptUser
 
 SECRET = "open sesame"
 ROOT = KeptUser("root", tags=("administrator",))

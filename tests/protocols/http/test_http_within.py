@@ -18,7 +18,7 @@ from logstore.broker.routing.binding import Binding
 from logstore.broker.routing.exchange import ExchangeFacts
 from logstore.broker.routing.refusals import NoExchange, NoQueue, NotPermitted
 from logstore.errors import Forbidden, Refused
-from logstore.kept_users import KeptTopicPermission
+from logstore.kept.users import KeptTopicPermission
 from logstore.protocols.http.within import Within
 
 ALTERNATE = arguments_of({"alternate-exchange": "other"})

@@ -9,7 +9,7 @@ from logstore.access.audit import REFUSED
 from logstore.access.identity import BASIC, OWNER, Identity
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CREATE, DELETE, DESCRIBE, EXCHANGE, QUEUE, READ, WRITE
-from logstore.kept_users import KeptAccess, KeptPermission, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptPermission, KeptRule, KeptUser
 from logstore.names import OWNER_NAME
 from logstore.protocols.http.rabbit import users
 

@@ -8,8 +8,8 @@ from logstore.access.identity import Identity
 from logstore.access.resources import ALL, ALTER, CHANNEL, CLUSTER, CLUSTER_NAME, READ, TOPIC, WRITE
 from logstore.errors import StorageFull
 from logstore.kafka.messages import create_acls, delete_acls, describe_acls
-from logstore.kept import Keeping
-from logstore.kept_users import GLOB, PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import GLOB, PREFIX, KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.acls import CHANGED_AT_ONCE, FEW
 
 ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4

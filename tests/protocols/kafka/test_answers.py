@@ -29,7 +29,7 @@ from logstore.kafka.messages import (
     incremental_alter_configs,
     metadata,
 )
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.apis import APIS
 from logstore.records.batch import Batch
 

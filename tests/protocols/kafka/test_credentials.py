@@ -13,8 +13,8 @@ from logstore.kafka.messages import (
     alter_user_scram_credentials,
     describe_user_scram_credentials,
 )
-from logstore.kept import Keeping
-from logstore.kept_users import SHA_256, SHA_512, KeptAccess, KeptUser
+from logstore.kept.keeping import Keeping
+from logstore.kept.users import SHA_256, SHA_512, KeptAccess, KeptUser
 from logstore.protocols.kafka.credentials import LAST_TO_LEAD
 
 CARD = KeptUser("card", tags=(ADMINISTRATOR,))  # logs in by a certificate

@@ -26,8 +26,8 @@ from logstore.kafka.messages import (
     incremental_alter_configs,
     offset_delete,
 )
-from logstore.kept import OffsetToCommit
-from logstore.kept_users import KeptAccess, KeptRule
+from logstore.kept.groups import OffsetToCommit
+from logstore.kept.users import KeptAccess, KeptRule
 from logstore.names import AUDIT_TOPIC
 
 BOSS = Identity("root", "192.0.2.1", "PLAIN", "kafka")

@@ -10,7 +10,7 @@ from sasl_kit import AL, PLAIN, ROOT, Stranger
 from logstore.kafka.fetch_codec import Asked, FetchRequest, read_response, write_request
 from logstore.kafka.messages import alter_client_quotas as alter
 from logstore.kafka.messages import describe_client_quotas as describe
-from logstore.kept_users import KeptQuota
+from logstore.kept.users import KeptQuota
 from logstore.protocols.kafka.quotas import NAME_MAX
 
 BATCH = a_batch(b"x" * 1000)

@@ -26,8 +26,8 @@ from logstore.kafka.messages import (
     share_fetch,
     share_group_heartbeat,
 )
-from logstore.kept import OffsetToCommit
-from logstore.kept_users import ANYONE, KeptAccess, KeptRule, KeptUser
+from logstore.kept.groups import OffsetToCommit
+from logstore.kept.users import ANYONE, KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.apis import API_VERSIONS, APIS
 from logstore.protocols.kafka.asks import ASKS, CODES, When
 from logstore.protocols.kafka.errors import SASL_AUTHENTICATION_FAILED

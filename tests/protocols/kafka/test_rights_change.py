@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from logstore.access.access import ADMINISTRATOR, Access, Unkept
 from logstore.access.identity import Identity
 from logstore.access.resources import ALL, READ, TOPIC, WRITE
-from logstore.kept_users import PREFIX, KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import PREFIX, KeptAccess, KeptRule, KeptUser
 
 TOPICS, USERS = ("ta", "tb"), ("al", "bo")
 FETCH, PRODUCE, NOT_ALLOWED = 1, 0, 29

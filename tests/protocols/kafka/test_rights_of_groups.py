@@ -16,7 +16,7 @@ from logstore.kafka.messages import (
     share_group_heartbeat,
     sync_group,
 )
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.group_descriptions import HIDDEN
 from logstore.protocols.kafka.membership import sight_of
 from logstore.protocols.kafka.subscription import assigned

@@ -31,7 +31,7 @@ from logstore.kafka.messages import (
     init_producer_id,
     metadata,
 )
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 from logstore.protocols.kafka.objects import Objects
 from logstore.records.batch import Batch
 

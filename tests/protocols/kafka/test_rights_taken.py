@@ -9,7 +9,7 @@ from logstore.access.access import ADMINISTRATOR, Access, Unkept, open_access
 from logstore.access.identity import Identity
 from logstore.access.resources import GROUP, READ, TOPIC
 from logstore.kafka.messages import join_group
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 from logstore.records.batch import Batch
 
 VERSION, MINUTE_MS = 11, 60_000

@@ -13,7 +13,7 @@ from scram_client import ScramClient
 from logstore.access.scram_keys import keys_of
 from logstore.access.tokens import BadToken, Bearer
 from logstore.kafka.messages import api_versions, metadata, sasl_authenticate, sasl_handshake
-from logstore.kept_users import KeptQuota, KeptUser
+from logstore.kept.users import KeptQuota, KeptUser
 from logstore.names import PASSWORD_BYTES_MAX, USER_BYTES_MAX
 from logstore.protocols.kafka.apis import APIS
 from logstore.protocols.kafka.sasl import EARLY_BYTES_MAX, HELD_BYTES, LOGIN_S

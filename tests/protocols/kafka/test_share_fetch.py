@@ -28,7 +28,7 @@ from logstore.broker.shares.sessions import EPOCH_MAX
 from logstore.errors import LogFailed, StorageFull
 from logstore.kafka.messages import share_fetch
 from logstore.kafka.schema import codec
-from logstore.kept_users import KeptAccess, KeptQuota, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptQuota, KeptRule, KeptUser
 from logstore.protocols.kafka import errors
 from logstore.protocols.kafka import share_fetch as module
 from logstore.records.batch import split

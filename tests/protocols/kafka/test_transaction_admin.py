@@ -19,7 +19,7 @@ from logstore.kafka.messages import (
     update_features,
     write_txn_markers,
 )
-from logstore.kept_users import KeptAccess, KeptRule, KeptUser
+from logstore.kept.users import KeptAccess, KeptRule, KeptUser
 from logstore.records.control import ABORT, COMMIT
 
 NONE, UNKNOWN_TOPIC, LOADING, NO_RIGHT, INVALID_REQUEST = 0, 3, 14, 31, 42

@@ -10,7 +10,7 @@ from mqtt_kit import Door, connect
 from logstore.access.access import Access, Unkept
 from logstore.access.audit import DONE, LOGIN, REFUSED
 from logstore.access.resources import CHANNEL, EXCHANGE, READ, WRITE
-from logstore.kept_users import GLOB, LITERAL, PREFIX, KeptRule, KeptTopicPermission, KeptUser
+from logstore.kept.users import GLOB, LITERAL, PREFIX, KeptRule, KeptTopicPermission, KeptUser
 from logstore.mqtt import kinds, reasons
 from logstore.mqtt.kinds import V5, V311
 from logstore.mqtt.packets import Ack, Connack, Disconnect, Publish, Will

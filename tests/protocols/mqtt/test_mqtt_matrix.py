@@ -11,7 +11,7 @@ from amqp_users import DELAY_S, Users
 from mqtt_kit import VERSIONS, Door, connect
 
 from logstore.access.resources import CHANNEL, EXCHANGE, READ, WRITE
-from logstore.kept_users import GLOB, LITERAL, KeptPermission, KeptRule, KeptUser
+from logstore.kept.users import GLOB, LITERAL, KeptPermission, KeptRule, KeptUser
 from logstore.mqtt import kinds, packets
 from logstore.mqtt.kinds import V5
 from logstore.mqtt.packets import Ack, Disconnect, Options, Ping, Publish, Will

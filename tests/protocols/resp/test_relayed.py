@@ -6,8 +6,8 @@ from redis.lock import Lock
 from redis_parts import request
 from resp_kit import user
 
-from logstore import node_asked_keys
 from logstore.errors import BrokenProtocol, ClusterUnreachable, NotOwned
+from logstore.node import asked_keys
 from logstore.protocols.resp import relayed, relaying
 from logstore.protocols.resp.relayed import Relayed
 from logstore.protocols.resp.relaying import Asked, read
@@ -267,7 +267,7 @@ def test_an_answer_that_is_too_long_for_the_link_is_refused_and_nothing_else(
 
 
 def test_a_command_that_is_too_long_for_the_link_is_not_sent(two, peer, monkeypatch):
-    assert relaying.BYTES_MAX == node_asked_keys.BYTES_MAX < FRAME_BYTES_MAX
+    assert relaying.BYTES_MAX == asked_keys.BYTES_MAX < FRAME_BYTES_MAX
     monkeypatch.setattr(relaying, "BYTES_MAX", 10_000)
     assert peer.ask("SET", "a", "v" * 10_000).startswith(b"-ERR at most 10000 bytes")
     assert two.asked == []

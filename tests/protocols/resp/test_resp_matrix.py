@@ -20,7 +20,7 @@ from logstore.access.resources import (
     READ,
     WRITE,
 )
-from logstore.kept_users import KeptRule
+from logstore.kept.users import KeptRule
 from logstore.protocols.resp.command import found
 from logstore.protocols.resp.commands import COMMANDS
 from logstore.protocols.resp.permits import (

@@ -13,7 +13,7 @@ from work_counted import lines_run
 
 from logstore.access.refusals import Refusals
 from logstore.access.resources import CHANNEL, READ, WRITE
-from logstore.kept_users import KeptQuota, KeptRule
+from logstore.kept.users import KeptQuota, KeptRule
 from logstore.patterns import PATTERN_BYTES_MAX
 from logstore.protocols.resp import tracking
 from logstore.protocols.resp.acl_log import ENTRIES_MAX, OBJECT_BYTES_MAX

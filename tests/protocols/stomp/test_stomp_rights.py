@@ -6,7 +6,7 @@ from stomp_kit import Door
 from stomp_wire import frame
 
 from logstore.access.resources import DEFAULT_EXCHANGE, EXCHANGE, QUEUE, READ, WRITE
-from logstore.kept_users import KeptTopicPermission
+from logstore.kept.users import KeptTopicPermission
 from logstore.protocols.stomp.handlers import HANDLERS
 from logstore.subject import Certificate
 

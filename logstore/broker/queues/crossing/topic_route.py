@@ -30,8 +30,9 @@ from logstore.broker.topic import Topic
 from logstore.broker.topics import Topics
 from logstore.broker.transactions.operations import Offset
 from logstore.errors import LogstoreError
-from logstore.kept import GroupKeeper, Keeping, OffsetToCommit
-from logstore.kept_queues import KeptTopicRoute
+from logstore.kept.groups import GroupKeeper, OffsetToCommit
+from logstore.kept.keeping import Keeping
+from logstore.kept.queues import KeptTopicRoute
 from logstore.log import Log, TopicPartition
 from logstore.names import ROUTE_GROUPS
 from logstore.records.record import Record

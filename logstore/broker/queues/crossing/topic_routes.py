@@ -22,8 +22,8 @@ from logstore.broker.routing.targets import TO_CHANNEL, TYPES, target_of_exchang
 from logstore.broker.start import Start, offset_of
 from logstore.broker.transactions.operations import Offset
 from logstore.errors import Failed, LogstoreError, Refused, UnknownTopic
-from logstore.kept import OffsetToCommit
-from logstore.kept_queues import KeptTopicRoute
+from logstore.kept.groups import OffsetToCommit
+from logstore.kept.queues import KeptTopicRoute
 from logstore.log import TopicPartition
 from logstore.names import check_topic
 

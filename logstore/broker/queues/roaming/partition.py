@@ -26,7 +26,7 @@ from logstore.broker.queues.transaction import Holder, Transaction
 from logstore.broker.queues.trimming import Trimming
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError
-from logstore.kept_queues import QueueLogs
+from logstore.kept.queues import QueueLogs
 from logstore.log import Log
 
 log: Final = logging.getLogger("logstore.queues")

@@ -26,7 +26,7 @@ from logstore.broker.queues.roaming.seat import Seat
 from logstore.broker.queues.transaction import Transaction
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError
-from logstore.kept_queues import Lane
+from logstore.kept.queues import Lane
 from logstore.log import Log
 
 PARKED_BYTES_MAX: Final = 16 << 20  # of messages that wait for logs which are being opened

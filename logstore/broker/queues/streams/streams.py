@@ -20,7 +20,7 @@ from logstore.broker.topic import Topic
 from logstore.broker.topics import Change, Topics
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError, Refused, TopicExists, UnknownTopic
-from logstore.kept_queues import SINGLE
+from logstore.kept.queues import SINGLE
 from logstore.log import Log
 
 log: Final = logging.getLogger("logstore.queues")

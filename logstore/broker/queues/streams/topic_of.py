@@ -12,7 +12,7 @@ from logstore.broker.queues.refusals import NoTopicForIt
 from logstore.broker.schedules.companion import parent_of
 from logstore.broker.topics import Topics, check_for_clients
 from logstore.errors import InvalidName, Refused
-from logstore.kept_queues import stream_topic
+from logstore.kept.queues import stream_topic
 from logstore.names import check_no_queue, check_topic
 
 _LIMITS: Final = ("retention.ms", "retention.bytes")

@@ -36,7 +36,7 @@ from logstore.broker.queues.volatile.words import (
 from logstore.broker.routing.binding import Binding
 from logstore.counts.queues import QueueTotals
 from logstore.errors import ClusterUnreachable, LogstoreError
-from logstore.kept import ReadOn
+from logstore.kept.keeping import ReadOn
 from logstore.relay.wire import Source
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Final
 
-from logstore.kept_users import KeptUser
+from logstore.kept.users import KeptUser
 
 IDLE_S: Final = 8 * 3600.0
 SECRET_BYTES: Final = 32

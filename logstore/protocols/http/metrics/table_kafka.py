@@ -7,7 +7,7 @@ shown only if the group "kminion" is requested.
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from logstore.kept import SHARED
+from logstore.kept.groups import SHARED
 from logstore.protocols.http.metrics.exposition import GAUGE, INFO, Family, Sample, labels
 from logstore.protocols.http.metrics.looked_up import FoundGroup, FoundTopic, Place, Summed
 from logstore.protocols.http.metrics.rows import DETAILED, Row

@@ -19,7 +19,7 @@ from logstore.amqp import fields
 from logstore.http.bodies import encode
 from logstore.http.event_stream import event
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.overview import overview

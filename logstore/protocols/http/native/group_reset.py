@@ -14,7 +14,7 @@ from logstore.broker.group import Move, chosen, moves
 from logstore.broker.start import Start, check_offset
 from logstore.errors import GroupBusy, Refused
 from logstore.http.faults import BAD_REQUEST, Fault
-from logstore.kept import SHARED, KeptOffset, OffsetToCommit
+from logstore.kept.groups import SHARED, KeptOffset, OffsetToCommit
 from logstore.log import Log, TopicPartition
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor

@@ -15,7 +15,7 @@ from logstore.broker.reading import fetched
 from logstore.errors import LogstoreError, UnknownGroup
 from logstore.figures.ring import STEP_S
 from logstore.http.faults import UNAVAILABLE, Fault
-from logstore.kept import SHARED, KeptOffset
+from logstore.kept.groups import SHARED, KeptOffset
 from logstore.log import TopicPartition
 from logstore.protocols.house import forget_shares
 from logstore.protocols.http import paging

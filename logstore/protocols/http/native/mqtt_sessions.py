@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from logstore.access import audit
 from logstore.errors import LogstoreError
 from logstore.http.faults import NOT_FOUND, Fault
-from logstore.kept_mqtt import NEVER
+from logstore.kept.mqtt import NEVER
 from logstore.printable import printable
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor

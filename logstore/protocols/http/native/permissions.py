@@ -4,7 +4,7 @@ import msgspec
 
 from logstore.access import administration
 from logstore.amqp import fields
-from logstore.kept_users import KeptPermission, KeptTopicPermission
+from logstore.kept.users import KeptPermission, KeptTopicPermission
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor

@@ -4,7 +4,7 @@ import msgspec
 
 from logstore.access import administration
 from logstore.access.identity import Identity
-from logstore.kept_users import ANYONE, LITERAL, KeptRule, Unreadable
+from logstore.kept.users import ANYONE, LITERAL, KeptRule, Unreadable
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor

@@ -7,7 +7,7 @@ import msgspec
 from logstore.access import administration
 from logstore.access.scram_keys import ITERATIONS, check_iterations, check_password, keys_of
 from logstore.errors import LogstoreError
-from logstore.kept_users import KeptUser, ScramKey
+from logstore.kept.users import KeptUser, ScramKey
 from logstore.names import OWNER_NAME
 from logstore.protocols.http import paging
 from logstore.protocols.http.call import Call

@@ -9,7 +9,7 @@ from logstore.access.administration import without_vhost
 from logstore.access.audit import VHOST
 from logstore.amqp import fields
 from logstore.broker.queues.refusals import DefaultVhost
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.listing import Columns, show

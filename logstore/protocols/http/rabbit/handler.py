@@ -5,7 +5,7 @@ from functools import partial
 from logstore.amqp import fields
 from logstore.errors import LogstoreError
 from logstore.http.faults import Fault
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.opened import Handler, opened_first

@@ -4,7 +4,7 @@ from typing import Final
 
 from logstore.access import administration
 from logstore.amqp import fields
-from logstore.kept_users import KeptPermission, KeptTopicPermission
+from logstore.kept.users import KeptPermission, KeptTopicPermission
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.native.permissions import row, topic_row

@@ -10,7 +10,7 @@ from logstore.access.entrance import may_enter
 from logstore.access.resources import DEFAULT_EXCHANGE
 from logstore.amqp import fields
 from logstore.broker.queues.given import name_of
-from logstore.kept_queues import DEFAULT_VHOST
+from logstore.kept.queues import DEFAULT_VHOST
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor
 from logstore.protocols.http.rabbit.words import not_authorised, not_there

@@ -12,7 +12,7 @@ from logstore.access import administration, rabbit_hashes
 from logstore.access.administration import Change
 from logstore.access.identity import Identity
 from logstore.access.scram_keys import ITERATIONS
-from logstore.kept_users import KeptUser, PasswordHash, ScramKey
+from logstore.kept.users import KeptUser, PasswordHash, ScramKey
 from logstore.names import OWNER_NAME
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.door import HttpDoor

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 from logstore.access.administration import new_permission
 from logstore.access.audit import VHOST
 from logstore.amqp import fields
-from logstore.kept_queues import DEFAULT_VHOST
-from logstore.kept_users import KeptPermission
+from logstore.kept.queues import DEFAULT_VHOST
+from logstore.kept.users import KeptPermission
 from logstore.protocols.http.call import Call
 from logstore.protocols.http.common.node import NODE
 from logstore.protocols.http.door import HttpDoor

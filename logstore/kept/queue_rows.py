@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
-from logstore.kept_queues import (
+from logstore.kept.queues import (
     Kept,
     KeptBinding,
     KeptExchange,

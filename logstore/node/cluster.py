@@ -40,9 +40,9 @@ from logstore.cluster_topics import ClusterTopics
 from logstore.errors import ClusterUnreachable, Failed, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
-from logstore.node_asked_keys import AskedKeys
-from logstore.node_roaming import JOURNAL, NodeRoaming
-from logstore.node_shared_keys import KEYS, NodeSharedKeys
+from logstore.node.asked_keys import AskedKeys
+from logstore.node.roaming import JOURNAL, NodeRoaming
+from logstore.node.shared_keys import KEYS, NodeSharedKeys
 from logstore.protocols.house import House, Work
 from logstore.protocols.session import Doorway
 from logstore.turn import Turn

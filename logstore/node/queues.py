@@ -16,9 +16,10 @@ from logstore.clock import now_ms
 from logstore.counts.queues import QueueTotals
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
-from logstore.kept import Keeping, ToCommit
+from logstore.kept.groups import ToCommit
+from logstore.kept.keeping import Keeping
 from logstore.log import Log
-from logstore.node_groups import Alarm
+from logstore.node.groups import Alarm
 from logstore.open_queues import OpenQueues
 from logstore.protocols.house import Work
 from logstore.storage.committer import Committer, GroupCommitter, QueueCommitter
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from logstore.broker.queues.queue import Queue
     from logstore.broker.queues.queues import Queues
     from logstore.broker.topics import Topics
-    from logstore.kept_queues import QueueKeeper
-    from logstore.node_cluster import NodeCluster
+    from logstore.kept.queues import QueueKeeper
+    from logstore.node.cluster import NodeCluster
 
 
 log: Final = logging.getLogger("logstore.queues")

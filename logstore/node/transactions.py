@@ -17,9 +17,9 @@ from logstore.clock import now_ms
 from logstore.errors import CoordinatorLoading, LogstoreError
 from logstore.internals import Internals
 from logstore.log import Log
-from logstore.node_groups import Alarm, Groups
-from logstore.node_journal import NodeJournal
-from logstore.node_queues import NodeQueues
+from logstore.node.groups import Alarm, Groups
+from logstore.node.journal import NodeJournal
+from logstore.node.queues import NodeQueues
 from logstore.protocols.house import Work
 from logstore.slices import Slices
 from logstore.storage.kinds import TOPIC

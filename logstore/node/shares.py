@@ -13,9 +13,9 @@ from logstore.broker.topic import Topic
 from logstore.clock import now_ms
 from logstore.errors import Closed, LogstoreError
 from logstore.internals import Internals
-from logstore.node_groups import Alarm, Groups
-from logstore.node_journal import NodeJournal
-from logstore.node_queues import NodeQueues
+from logstore.node.groups import Alarm, Groups
+from logstore.node.journal import NodeJournal
+from logstore.node.queues import NodeQueues
 from logstore.protocols.house import Work
 from logstore.turn import Turn
 

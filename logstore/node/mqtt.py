@@ -18,8 +18,8 @@ from logstore.errors import Closed, LogstoreError
 from logstore.figures.figures import Figures
 from logstore.internals import Internals
 from logstore.names import RETAINED_TOPIC
-from logstore.node_groups import Alarm
-from logstore.node_queues import ARRIVE_S, LOOK_S, NodeQueues
+from logstore.node.groups import Alarm
+from logstore.node.queues import ARRIVE_S, LOOK_S, NodeQueues
 from logstore.protocols.house import Connections, Work
 from logstore.slices import Slices
 from logstore.storage.committer import Committer, GroupCommitter, MqttCommitter, WillCommitter

@@ -30,7 +30,7 @@ from logstore.errors import CorruptStore, LogstoreError, NotOwned
 from logstore.log import Log
 from logstore.names import KEYS_DATABASES
 from logstore.neighbours import Neighbours
-from logstore.node_asked_keys import Asking, Then
+from logstore.node.asked_keys import Asking, Then
 from logstore.protocols.house import Work
 from logstore.records.decode import decode
 from logstore.turn import Turn

@@ -17,9 +17,9 @@ from logstore import heap, platforms
 from logstore.descriptors import files_max
 from logstore.doors import KAFKA
 from logstore.errors import Failed, LogstoreError
-from logstore.node_entrances import Addresses, Listen, NodeEntrances
-from logstore.node_house import NodeHouse
-from logstore.node_tls import NodeTls
+from logstore.node.entrances import Addresses, Listen, NodeEntrances
+from logstore.node.house import NodeHouse
+from logstore.node.tls import NodeTls
 from logstore.protocols.house import Work
 from logstore.store import Store
 from logstore.supervisor import Supervisor
@@ -27,7 +27,7 @@ from logstore.turn import Turn
 
 if TYPE_CHECKING:
     from logstore.cluster.cluster_settings import ClusterSettings
-    from logstore.node_cluster import NodeCluster
+    from logstore.node.cluster import NodeCluster
 
 # The flusher needs the interpreter twice per sync: at Python's own 5 ms it waits for it longer
 # than for the disk.
@@ -111,7 +111,7 @@ class Node:
         tls = self._tls(loop)
         loop.add_signal_handler(signal.SIGHUP, self._reload, tls)
         if self._cluster is not None:
-            from logstore import node_cluster  # noqa: F401  before there is a turn that waits for it
+            import logstore.node.cluster  # noqa: F401  before there is a turn that waits for it
         turn = Turn(loop)
         work = partial(self._work, self._workers, turn)
         waiting = partial(self._work, self._cluster_workers, turn)
@@ -183,7 +183,7 @@ class Node:
                 " the cluster: set cluster.link.secret.file, log in to the cluster"
                 " (cluster.sasl.user), listen on 127.0.0.1, or say --insecure (listen.insecure)"
             )
-        from logstore.node_cluster import NodeCluster  # most servers have none
+        from logstore.node.cluster import NodeCluster  # most servers have none
 
         return NodeCluster(loop, turn, work, self._cluster, self._store, self._stopping.set)
 

@@ -40,7 +40,7 @@ from logstore.cluster_queues import ClusterQueues, queue_of
 from logstore.counts.queues import QueueTotals
 from logstore.errors import LogstoreError, NotOwned
 from logstore.neighbours import Neighbours
-from logstore.node_asked_keys import AskedKeys
+from logstore.node.asked_keys import AskedKeys
 from logstore.protocols.house import House, Work
 from logstore.protocols.relay import doorway
 from logstore.protocols.relay.door import Asked, RelayDoor

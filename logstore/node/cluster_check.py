@@ -14,8 +14,8 @@ from logstore.cluster.examination import Examination, Finding
 from logstore.cluster.scratch import TOPIC, Scratch
 from logstore.cluster.sockets import Sockets
 from logstore.errors import Failed
-from logstore.node_cluster import OWN_TOPICS, Around, heard
-from logstore.node_roaming import GROUP
+from logstore.node.cluster import OWN_TOPICS, Around, heard
+from logstore.node.roaming import GROUP
 from logstore.turn import Turn
 
 NAME_BYTES: Final = 8  # two who look at one time must not fence each other

@@ -11,7 +11,7 @@ from logstore.broker.transacting.telling import Telling
 from logstore.clock import now_ms
 from logstore.errors import LogstoreError
 from logstore.log import Log
-from logstore.node_queues import NodeQueues
+from logstore.node.queues import NodeQueues
 from logstore.protocols.house import Work
 from logstore.turn import Turn
 

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from logstore.errors import LogstoreError
+from logstore.kept.keeping import Keeping
 from logstore.log import TopicPartition
 
 _T = TypeVar("_T")
-
-# Has it called once all is here that other nodes have made, or with why that is not known.
-ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
 
 GROUP_KINDS: Final = ("simple", "classic", "consumer", "embedded", "share")
 SHARED: Final = "share"  # the kind of Kafka's share groups, which commit no offsets
@@ -98,33 +95,6 @@ class GroupStep(NamedTuple):
     change: GroupChange | None = None
     commit: ToCommit = MappingProxyType({})
     lease: bool = False  # only a session goes on: no other member must hear of it
-
-
-class Keeping:
-    """A change that is becoming durable. Used in the thread that requested it."""
-
-    __slots__ = ("_then", "done", "error", "refused")
-
-    def __init__(self) -> None:
-        self.done = False  # durable, or never will be
-        self.error: LogstoreError | None = None  # why nothing of it was kept
-        self.refused: Collection[TopicPartition] = ()  # offsets left out: their topic is gone
-        self._then: Callable[[Keeping], None] | None = None
-
-    def then(self, call: Callable[["Keeping"], None]) -> None:
-        """Have it called once it is done; at once where it is. Changes end in their order."""
-        assert self._then is None
-        if self.done:
-            call(self)
-        else:
-            self._then = call
-
-    def finish(self, error: LogstoreError | None, refused: Collection[TopicPartition] = ()) -> None:
-        """Said once, by whoever keeps it."""
-        assert not self.done
-        self.done, self.error, self.refused = True, error, refused
-        if self._then is not None:
-            self._then(self)
 
 
 class Claim(Protocol):

@@ -23,16 +23,16 @@ from logstore.errors import LogstoreError
 from logstore.figures.figures import Figures
 from logstore.http.reply import Reply, ReplyFromAfar
 from logstore.internals import Internals
-from logstore.node_audit import NodeAudit
-from logstore.node_figures import NodeFigures
-from logstore.node_groups import Groups
-from logstore.node_journal import NodeJournal
-from logstore.node_keys import NodeKeys
-from logstore.node_mqtt import NodeMqtt
-from logstore.node_queues import NodeQueues
-from logstore.node_shares import NodeShares
-from logstore.node_tls import NodeTls
-from logstore.node_transactions import NodeTransactions
+from logstore.node.audit import NodeAudit
+from logstore.node.figures import NodeFigures
+from logstore.node.groups import Groups
+from logstore.node.journal import NodeJournal
+from logstore.node.keys import NodeKeys
+from logstore.node.mqtt import NodeMqtt
+from logstore.node.queues import NodeQueues
+from logstore.node.shares import NodeShares
+from logstore.node.tls import NodeTls
+from logstore.node.transactions import NodeTransactions
 from logstore.protocols.house import Found, House, NoMqtt, TakeFound, Work, no_file
 from logstore.queue_topics import QueueTopics
 from logstore.server import Server
@@ -43,8 +43,8 @@ from logstore.upkeep.upkeep import facts_of
 
 if TYPE_CHECKING:
     from logstore.broker.topics import Topics
-    from logstore.kept_users import UserKeeper
-    from logstore.node_cluster import NodeCluster
+    from logstore.kept.users import UserKeeper
+    from logstore.node.cluster import NodeCluster
 
 log: Final = logging.getLogger("logstore.node")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from logstore.errors import CorruptStore
-from logstore.kept import Keeping
+from logstore.kept.keeping import Keeping
 
 NEVER: Final = 0xFFFFFFFF  # as an expiry: the session does not expire (MQTT 5.0, 3.1.2.11.2)
 CONNECTED: Final = -1  # as the time it was left: it is connected, or was when the process ended

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from logstore.clock import now_ms
 from logstore.internals import Internals
 from logstore.names import KEYS_TOPICS
-from logstore.node_groups import Alarm
+from logstore.node.groups import Alarm
 from logstore.protocols.house import Work
 from logstore.turn import Turn
 
 if TYPE_CHECKING:
     from logstore.broker.keys.keys import Keys
-    from logstore.node_shared_keys import NodeSharedKeys
+    from logstore.node.shared_keys import NodeSharedKeys
 
 
 class NodeKeys:

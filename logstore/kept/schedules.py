@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
-from logstore.kept import Keeping
+from logstore.kept.keeping import Keeping
 
 _EXCHANGE: Final = Struct(">cQ")
 _PARTITION: Final = Struct(">c16sI")

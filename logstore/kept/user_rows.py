@@ -25,7 +25,7 @@ import msgspec
 from logstore.amqp import fields
 from logstore.amqp.replies import Refusal
 from logstore.errors import InvalidName
-from logstore.kept_users import (
+from logstore.kept.users import (
     Kept,
     KeptAccess,
     KeptPermission,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from logstore.errors import CorruptStore
-from logstore.kept import Keeping
+from logstore.kept.keeping import Keeping
 
 
 class KeptWill(NamedTuple):

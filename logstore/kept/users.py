@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from msgspec import Struct, field
 
 from logstore import names
-from logstore.kept import Keeping
+from logstore.kept.keeping import Keeping
 
 SHA_256: Final = "SCRAM-SHA-256"
 SHA_512: Final = "SCRAM-SHA-512"

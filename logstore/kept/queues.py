@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from logstore.errors import CorruptStore
-from logstore.kept import Keeping
-from logstore.kept_schedules import ScheduleKeeper
+from logstore.kept.keeping import Keeping
+from logstore.kept.schedules import ScheduleKeeper
 from logstore.log import Log
 
 DEFAULT_VHOST: Final = "/"

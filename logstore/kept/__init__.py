@@ -1,0 +1,1 @@
+"""The facts that are stored beside logs: what the models and the storage know of them."""
