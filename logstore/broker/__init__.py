@@ -1,1 +1,1 @@
-"""The models: topics and groups over any Log. Knows no wire and no disk."""
+"""The models, such as topics and groups, over any Log. Knows no wire protocol and no disk."""

@@ -56,7 +56,7 @@ _FAULTS_WITH_REASON_MAX: Final = 1000  # others are named by their places alone
 
 
 class Glance(NamedTuple):
-    """What came of a look at a batch that was cut short where it cost too much."""
+    """The result of a bounded look at a batch."""
 
     batch: Batch | None  # as it goes into the log; None: it must be inspected
     cost: int
@@ -262,7 +262,7 @@ def _stamped(rules: Rules, batch: Batch, facts: Facts, now_ms: int) -> Batch:
 
 
 class _Faults:
-    """The records of a batch that its topic does not take."""
+    """The records of a batch that its topic does not accept."""
 
     def __init__(self, rules: Rules, now_ms: int) -> None:
         settings = rules.settings

@@ -57,10 +57,10 @@ Needed = tuple[bytes, bool]  # a channel, and whether its history is made if the
 class Channels:
     """All channels of a process: subscribed to by name or by pattern.
 
-    Beside them stand channels *apart*: names of their own, which no pattern matches and which
-    keep no history (Redis's sharded channels).
+    Channels *apart* have a separate space of names; no pattern matches them, and they keep no
+    history (Redis's sharded channels).
 
-    Calls come one at a time: whoever may be one of several threads holds ``lock``.
+    Calls are made one at a time: if there are several threads, the caller holds ``lock``.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from logstore.broker.listeners import Chunk, Form, Match, Opening, Receiver, Sub
 
 @dataclass(eq=False, slots=True)
 class View:
-    """Those who get the messages of a route in the same form and for the same reasons."""
+    """The subscribers that receive a route's messages in the same form and for the same reasons."""
 
     route: "Route"
     form: Form
@@ -31,14 +31,16 @@ class View:
 
 @dataclass(eq=False, slots=True)
 class Tally:
-    """What was published to one channel, and was for somebody, since it is remembered."""
+    """The number of messages published to one channel, and of those with receivers, while
+    remembered.
+    """
 
     messages: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class Route:
-    """Who gets what is published to one channel, worked out; stands until someone comes or goes."""
+    """The receivers of one channel's messages, valid until a subscriber comes or goes."""
 
     receivers: int = 0  # one who listens by name and by pattern counts twice
     views: list[View] = field(default_factory=list)
@@ -113,7 +115,7 @@ def merged(
 
 
 class HandOut:
-    """A chunk that is on its way to many: some of them in each turn, in order."""
+    """A chunk that is handed to many subscribers, in order, some of them in each turn."""
 
     __slots__ = ("_at", "_chunk", "_early", "_kept", "_members", "_places")
 

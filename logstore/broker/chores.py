@@ -19,7 +19,7 @@ class Awake(Protocol):
 
 
 class Chore(Protocol):
-    """Something that is done every so often, until it is joined. From any thread."""
+    """Something that is done periodically until it is joined. From any thread."""
 
     def hurry(self) -> None:
         """It is due now."""
@@ -29,7 +29,7 @@ class Chore(Protocol):
 
 
 class Chores(Protocol):
-    """Whoever does them. From any thread."""
+    """Runs chores. From any thread."""
 
     def awake(self) -> Awake:
         """For one consumer."""
@@ -39,7 +39,7 @@ class Chores(Protocol):
 
 
 class OwnThread:
-    """A ``Chore`` with a thread to itself."""
+    """A ``Chore`` with a thread of its own."""
 
     def __init__(self, every_s: float, act: Callable[[], bool], name: str) -> None:
         self._every_s = every_s
@@ -69,7 +69,7 @@ class OwnThread:
 
 
 class OwnThreads:
-    """``Chores``, each with a thread to itself."""
+    """A ``Chores`` that gives each chore a thread of its own."""
 
     def awake(self) -> Awake:
         """As Chores.awake."""

@@ -34,7 +34,7 @@ def whole(log: Log) -> Log:
 
 
 class CommittedLog(LogView):
-    """As Log; ``safe`` is what is stable of it. What is appended goes to the log itself."""
+    """A ``Log`` whose ``safe`` is the other log's ``stable``. Appends go to the other log."""
 
     __slots__ = ()
 

@@ -61,7 +61,7 @@ class Membership(Protocol):
 
 
 class _Chunk:
-    """Records read from one partition, being handed out."""
+    """Records read from one partition, while they are handed out."""
 
     __slots__ = ("_records", "_unread", "begin", "end", "left", "place")
 
@@ -89,7 +89,7 @@ class _Chunk:
 
 
 class _Reading(NamedTuple):
-    """What one read of a partition still holds."""
+    """The undecoded rest of one read of a partition."""
 
     place: TopicPartition
     at: int  # what is to come of it begins here

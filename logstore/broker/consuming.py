@@ -30,7 +30,7 @@ from logstore.settings import StoreSettings
 
 
 class Wish(NamedTuple):
-    """What a consumer is asked to be. ``Store.consumer`` says what each means."""
+    """The options of a new consumer. ``Store.consumer`` says what each means."""
 
     topics: Sequence[str]
     partitions: Sequence[int] | None
@@ -76,7 +76,7 @@ class Wish(NamedTuple):
 
 
 class Consuming:
-    """Makes them. From any thread."""
+    """Creates consumers. From any thread."""
 
     def __init__(
         self,

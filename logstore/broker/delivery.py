@@ -39,7 +39,7 @@ log: Final = logging.getLogger("logstore.delivery")
 
 
 class Waits(Protocol):
-    """The index. All calls may take long; what changes it is durable on return."""
+    """The index. All calls may take long; changes are durable on return."""
 
     def mark(self, log: bytes) -> int: ...
     def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]: ...
@@ -58,7 +58,7 @@ class Waits(Protocol):
 
 
 class Waiting(NamedTuple):
-    """One record that is to be moved."""
+    """One record that will be moved."""
 
     entry: Entry
     record: Record
@@ -78,7 +78,7 @@ def entry_of(record: Record) -> tuple[Entry, bool]:
 
 
 class Mover:
-    """Of one partition that records wait in, and the one that they are moved to."""
+    """Moves the records of one partition to another one."""
 
     def __init__(
         self,

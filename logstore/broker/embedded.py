@@ -41,7 +41,9 @@ LEASE_PARTS = 3  # a lease is renewed so many times a session
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a member may read now. ``settled``: and nothing more is on its way to it."""
+    """The partitions that a member may read now. ``settled``: no further ones are on their way to
+    it.
+    """
 
     places: frozenset[Place]
     settled: bool

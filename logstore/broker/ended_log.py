@@ -8,7 +8,7 @@ from logstore.records.batch import Batch
 
 
 class EndedLog(LogView):
-    """As Log; ``safe`` does not pass an offset. The last batch that is read may."""
+    """A ``Log`` whose ``safe`` does not pass an offset. The last batch that is read may pass it."""
 
     __slots__ = ("_upto",)
 

@@ -40,7 +40,7 @@ log: Final = logging.getLogger("logstore.channels")
 
 
 class FanOut:
-    """Of one node. In the sessions' thread, but for ``publish``."""
+    """The messages between one node and the others. In the sessions' thread, except ``publish``."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], None]  # as House.wo
 
 
 class Fresh(Generic[_T]):
-    """One such thing. For the sessions' thread."""
+    """One such look-up. For the sessions' thread."""
 
     def __init__(
         self, look: Callable[[], _T], nothing: _T, work: Work, now: Callable[[], float]

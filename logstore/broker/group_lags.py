@@ -19,7 +19,7 @@ Stands = tuple[int, int] | None  # start and safe of a partition
 
 
 class Behind(NamedTuple):
-    """A group, in the topics that it has committed offsets of, or that its members read."""
+    """A group, in the topics of its committed offsets and of its members."""
 
     name: str
     kind: str
@@ -31,14 +31,14 @@ class Behind(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What one look has found."""
+    """The result of one look-up."""
 
     groups: Mapping[str, Behind]
     readers: Mapping[str, Sequence[str]]  # the groups that have to do with a topic
 
 
 class GroupLags:
-    """Of one node. For the sessions' thread, but for ``look``."""
+    """The lags of one node's groups. For the sessions' thread, except ``look``."""
 
     def __init__(
         self, topics: Topics, coordinator: Coordinator, work: Work, now: Callable[[], float]

@@ -1,6 +1,6 @@
 """The producers, consumers and listeners that a store has handed out, and whether it is open.
 
-They are closed with the store, and useless with it in a fork.
+They are closed together with the store, and raise errors in a fork, as it does.
 """
 
 import threading
@@ -20,7 +20,7 @@ _Handle = TypeVar("_Handle", Producer, Consumer, Listener)
 
 
 class Handles:
-    """Those of one store. From any thread."""
+    """The objects that one store has handed out. From any thread."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -58,7 +58,7 @@ class Past(NamedTuple):
 
 
 class History:
-    """One channel's. Called with the channels' lock held."""
+    """The history of one channel. Called with the channels' lock held."""
 
     def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
         """``wake(self)``: there is more that is safe; from any thread."""
@@ -184,14 +184,14 @@ def _settings(rule: ChannelRule) -> dict[str, str]:
 
 
 class Kept(NamedTuple):
-    """Messages of a history that are handed out: they can be read again from there."""
+    """Messages of a history that are handed out, and that can be read again from there."""
 
     history: History
     first: int  # offset
 
 
 class Histories:
-    """Which channels have one."""
+    """The channels with a history."""
 
     def __init__(
         self, rules: Sequence[ChannelRule], topics: Topics, wake: Callable[[History], None]

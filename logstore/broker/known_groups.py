@@ -9,7 +9,7 @@ from logstore.kept.groups import Groups
 
 
 class KnownGroups:
-    """From any thread."""
+    """The groups of one store. From any thread."""
 
     def __init__(
         self,

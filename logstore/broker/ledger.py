@@ -11,8 +11,8 @@ A producer that has begun a transaction here (its batches say so) has it open un
 ends it: the transactions that are open are known by the offset of their first record, and readers
 of what is committed stop at the earliest (KIP-98).
 
-What held transactions bring has a producer of its own, which no client has (``queues/held.py``):
-its last batch says which of it is here, so it is never forgotten.
+Batches of held transactions have a producer of their own, which no client has (``queues/held.py``).
+Its last batch says which of them are here, so this producer is never forgotten.
 
 The ledger is made of the log's batches alone. The log saves it with its recovery point and tells it
 at opening of the batches above, so it survives whatever the batches survive. Where the topic has
@@ -48,7 +48,7 @@ assert BATCHES_KEPT < 256, "a note counts them in one byte"
 
 
 class Sent(NamedTuple):
-    """One batch that a producer has sent."""
+    """One batch of a producer."""
 
     first_sequence: int
     last_sequence: int
@@ -56,7 +56,7 @@ class Sent(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A producer."""
+    """What is known about one producer."""
 
     epoch: int
     seen_ms: int

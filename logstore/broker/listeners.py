@@ -10,7 +10,7 @@ Chunk = Any  # what a form makes of messages
 
 
 class Match(NamedTuple):
-    """Why a subscriber gets the messages of a channel: by its name, or by a pattern."""
+    """Why a subscriber receives a channel's messages: by name, or by pattern."""
 
     channel: bytes
     pattern: bytes | None = None  # None: by its name
@@ -18,7 +18,7 @@ class Match(NamedTuple):
 
 
 class Form(Protocol):
-    """How messages are written for some subscribers. One object per form."""
+    """How messages are written for some subscribers. There is one object for each form."""
 
     def opening(self, match: Match) -> Opening:
         """What all messages of this match have in common."""
@@ -31,7 +31,7 @@ class Form(Protocol):
 
 
 class Receiver(Protocol):
-    """Whoever gets messages."""
+    """A receiver of messages."""
 
     def deliver(self, chunk: Chunk) -> None:
         """Take these, in order, and return at once; raises nothing. Called with the lock held."""
@@ -41,7 +41,7 @@ class Receiver(Protocol):
 
 
 class Subscriber(Receiver, Protocol):
-    """Whoever listens."""
+    """A subscriber to names and patterns."""
 
     @property
     def form(self) -> Form:
@@ -49,7 +49,7 @@ class Subscriber(Receiver, Protocol):
 
 
 class Others(NamedTuple):
-    """Who gets the messages of a channel beside those that listen to names and patterns."""
+    """The receivers of a channel's messages besides subscribers to names and patterns."""
 
     listening: Sequence[tuple[Form, Receiver]]
     # Those of them that get so, too, what is to be acknowledged; None: all.
@@ -58,7 +58,7 @@ class Others(NamedTuple):
 
 
 class Beside(Protocol):
-    """Knows who else gets messages of channels, by rules of its own: MQTT's filters."""
+    """Knows further receivers of channels by rules of its own: MQTT's filters."""
 
     def others(self, channel: bytes) -> Others | None: ...
     def is_quick(self, channel: bytes) -> bool:

@@ -7,7 +7,7 @@ from logstore.records.batch import Batch
 
 
 class LogView:
-    """As Log: all of it is the log's behind. What is appended goes there, too."""
+    """A ``Log``: everything is passed to the other log, including appends."""
 
     __slots__ = ("_log",)
 

@@ -18,7 +18,7 @@ OPENED_BYTES_MAX: Final = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class HeaderLookedFor:
-    """A header of this name; with a value, if one is given."""
+    """A header of this name, and of this value if one is given."""
 
     name: str
     value: bytes | None = None  # None: any
@@ -26,7 +26,7 @@ class HeaderLookedFor:
 
 @dataclass(frozen=True, slots=True)
 class LookedFor:
-    """All of it holds of a record that is found; what is None is not asked for."""
+    """All given terms must match a record; None matches anything."""
 
     key: bytes | None = None  # this very key
     text: bytes | None = None  # in the value, the key, or the value of a header

@@ -1,4 +1,4 @@
-"""Whole numbers as bytes: 7 bits a byte, the lowest first; the high bit says that more follow."""
+"""Variable-length integers: 7 bits a byte, the lowest first; the high bit says that more follow."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ def packed(number: int) -> bytes:
 
 
 class Packed:
-    """Bytes that are read from their beginning to their end. All methods raise CorruptStore."""
+    """Bytes that are read from start to end. All methods raise CorruptStore."""
 
     __slots__ = ("_at", "_data", "_what")
 

@@ -34,7 +34,7 @@ Priority = int | float  # RabbitMQ takes any number
 
 
 class Policy(NamedTuple):
-    """One of a virtual host, known by its name."""
+    """One policy of a virtual host, identified by name."""
 
     name: str
     pattern: str
@@ -61,7 +61,7 @@ def policy_row(policy: Policy) -> dict[str, Any]:
 
 
 class InvalidPolicy(Refused):
-    """A policy that can't be. ``fault`` is what RabbitMQ says of it."""
+    """An invalid policy. ``fault`` is RabbitMQ's text for it."""
 
     def __init__(self, policy: str, sentence: str, fault: str) -> None:
         super().__init__(f"policy {policy[:NAME_BYTES_MAX]!r}: {sentence}")
@@ -69,14 +69,14 @@ class InvalidPolicy(Refused):
 
 
 class NoPolicy(NoneOfThatName):
-    """A virtual host has none of that name."""
+    """The virtual host has no policy of that name."""
 
     def __init__(self, policy: str, vhost: str) -> None:
         super().__init__(f"no policy {policy!r} in virtual host {vhost!r}", policy)
 
 
 class TooManyPolicies(Refused):
-    """A virtual host has as many as it may have."""
+    """The virtual host has the maximum number of policies."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -316,14 +316,14 @@ def shown(value: object) -> str:
 
 
 class _Ready(NamedTuple):
-    """A policy, compiled."""
+    """A compiled policy."""
 
     policy: Policy
     expression: Expression
 
 
 class Policies:
-    """Those of one virtual host that count, in the order in which they are looked at."""
+    """The policies of one virtual host, in the order in which they are tried."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Policy] = {}

@@ -278,7 +278,7 @@ def _codec(topic: Topic, compression: str | None) -> Compression:
 
 
 class _Gathered:
-    """Messages of one partition that wait for more."""
+    """Messages of one partition that wait for more messages."""
 
     __slots__ = ("_parts", "bytes")
 

@@ -22,7 +22,7 @@ _NUMBER: Final = Struct(">q")
 
 
 class ProducerIds:
-    """Makes ids, and knows them again. Without state: from any thread."""
+    """Creates and recognizes ids. Without state: from any thread."""
 
     def __init__(self, secret: bytes, unchecked_below: int, unchecked_until_ms: int) -> None:
         """Plain numbers below ``unchecked_below`` were given before there was a secret."""

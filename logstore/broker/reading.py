@@ -37,9 +37,9 @@ _log = logging.getLogger("logstore.reading")
 
 
 class Chunk(NamedTuple):
-    """Records that follow each other in a log; control records may lie between.
+    """Consecutive records of a log; control records may lie between them.
 
-    Between turns one may have none and end where it begins: what was decoded lies before that.
+    A chunk between turns may be empty and end where it begins: the decoded records lie before it.
     """
 
     records: list[Record]

@@ -9,7 +9,7 @@ SUBSCRIPTION_HELD_BYTES: Final = 512  # of one beside its name: where it stands 
 
 
 class Roster:
-    """Who listens to which names, of one kind: channels, patterns, channels apart."""
+    """The listeners of names of one kind: channels, patterns, or channels apart."""
 
     def __init__(self) -> None:
         self._by_name: dict[bytes, dict[Subscriber, None]] = {}

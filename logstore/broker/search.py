@@ -45,7 +45,7 @@ Place = Callable[[Log, int], int]  # where to begin or end in the log of this pa
 
 
 class Hit(NamedTuple, Generic[T]):
-    """A record that was looked for, as it is to be shown."""
+    """A found record, as it will be shown."""
 
     partition: int
     offset: int
@@ -53,7 +53,7 @@ class Hit(NamedTuple, Generic[T]):
 
 
 class _Piece(NamedTuple):
-    """What was read of a log, in one go: records that may match, or none of a batch without."""
+    """The result of one read of a log: records that may match, or none for a batch without any."""
 
     records: list[Record]
     passed: int  # records that it stands for
@@ -70,7 +70,7 @@ class _Held(NamedTuple, Generic[T]):
 
 
 class Counts:
-    """What was looked at."""
+    """How much was examined."""
 
     __slots__ = ("bytes", "damages", "damages_left_out", "records")
 
@@ -111,7 +111,7 @@ class _Side(Protocol[T]):
 
 
 class _Onward(Generic[T]):
-    """Forward from ``at`` to ``end``."""
+    """A search forward from ``at`` to ``end``."""
 
     def __init__(self, log: Log, place: TopicPartition, at: int, end: int, aim: "_Aim[T]") -> None:
         self.number = place[1]
@@ -161,7 +161,9 @@ class _Onward(Generic[T]):
 
 
 class _Back(Generic[T]):
-    """Backward from below ``upto`` to ``low``: a window of offsets at a time, read forward."""
+    """A search backward from below ``upto`` to ``low``: a window of offsets at a time, read
+    forward.
+    """
 
     def __init__(
         self, log: Log, place: TopicPartition, low: int, upto: int, aim: "_Aim[T]", window: int
@@ -278,7 +280,7 @@ def _pieces(
 
 
 class Search(Generic[T]):
-    """One search. Any thread, one at a time, that may wait for the disk."""
+    """One search. From any thread that may wait for the disk, one at a time."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class Opened(NamedTuple):
 
 
 class Sharer(Protocol):
-    """Whose part it is."""
+    """The consumer whose part this is."""
 
     def take(
         self,
@@ -47,7 +47,7 @@ class Sharer(Protocol):
 
 
 class Sharing:
-    """From ``start`` to ``leave``."""
+    """A consumer's part in its group, from ``start`` to ``leave``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where reading begins: an offset, a time, or one end of what a log holds."""
+"""Where reading begins: an offset, a time, or an end of the log."""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _MS = timedelta(milliseconds=1)
 
 
 class Held(Protocol):
-    """What is to be known of a log to find a place in it."""
+    """The facts about a log that are needed to find a position in it."""
 
     @property
     def name(self) -> str: ...

@@ -233,7 +233,7 @@ class Topic:
 
 
 class Put(NamedTuple):
-    """A record that was appended, and is safe once its log is done with its mark."""
+    """An appended record, which is safe once its log is done with its mark."""
 
     partition: int
     log: Log
@@ -247,7 +247,7 @@ class Put(NamedTuple):
 
 
 class PutMany(NamedTuple):
-    """The messages of one call that were appended, and are safe once their logs say so."""
+    """The appended messages of one call, which are safe once their logs say so."""
 
     portions: Sequence["Portion"]
     logs: Sequence[Log]  # of each portion
@@ -267,7 +267,7 @@ class PutMany(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """The messages of one call that go to one partition."""
+    """The messages of one call for one partition."""
 
     partition: int
     columns: Columns
@@ -282,7 +282,7 @@ class Portion(NamedTuple):
 
 
 class Positions(Sequence[Position]):
-    """Where each message of one call was put, in the order of the call. Made as it is looked at."""
+    """The position of each message of one call, in the order of the call. Computed on access."""
 
     def __init__(self, portions: Sequence[Portion], offsets: Sequence[Sequence[int]]) -> None:
         self._portions = portions

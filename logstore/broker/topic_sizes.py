@@ -7,7 +7,7 @@ from logstore.errors import Failed, LogstoreError
 
 
 class Holds(NamedTuple):
-    """What a topic holds; None: that is not known."""
+    """The contents of a topic; None: unknown."""
 
     records: int | None  # from the start to the end of each partition
     bytes: int | None

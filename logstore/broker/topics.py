@@ -1,4 +1,4 @@
-"""The topics of a store as its doors see them: looked up by name or id, made, changed, deleted."""
+"""The topics of a store as its doors see them: look up, create, change, delete."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class SegmentSeen(Protocol):
 
 
 class Segments(NamedTuple):
-    """Those of a partition: the newest of them, in order."""
+    """The newest segments of a partition, in order."""
 
     newest: Sequence[SegmentSeen]
     total: int
@@ -85,21 +85,21 @@ class Segments(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What a file system can hold, and what this process may still write to it."""
+    """The size of a file system, and how much this process may still write to it."""
 
     total_bytes: int
     usable_bytes: int
 
 
 class Change(NamedTuple):
-    """What has become of a topic. ``kept``: deleting it has failed, it is still there."""
+    """The result of a change of a topic. ``kept``: deleting it has failed; it still exists."""
 
     event: Literal["created", "grown", "altered", "deleted", "kept"]
     topic: Topic
 
 
 class Scheduled(NamedTuple):
-    """One record that waits for its time, as it is listed."""
+    """One delayed record, as listed."""
 
     topic: str  # that it will be moved to
     partition: int
@@ -109,7 +109,7 @@ class Scheduled(NamedTuple):
 
 
 class Schedules(Protocol):
-    """What waits for topics with ``delivery.schedule=true``. May wait for the disk."""
+    """Delayed records of topics with ``delivery.schedule=true``. May wait for the disk."""
 
     @property
     def counts(self) -> ScheduleCounts:
@@ -143,7 +143,7 @@ class OpenedTopics(Protocol):
 
 
 class Topics(Protocol):
-    """Looking up never waits; what changes something does, and is durable when it returns."""
+    """The topics. Look-ups never wait; changes do, and are durable on return."""
 
     @property
     def schedules(self) -> Schedules: ...

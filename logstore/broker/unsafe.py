@@ -8,10 +8,10 @@ from logstore.log import Log, Wake
 
 
 class Unsafe:
-    """Logs, each with the mark that it is waited for. One thread at a time may use it.
+    """Logs, each with the mark to wait for. Used by one thread at a time.
 
-    Who answers others when their records are safe asks ``settled`` each time that ``watch`` has
-    woken them; who has a thread to spend calls ``wait``.
+    Code that replies to others asks ``settled`` each time ``watch`` has woken it; code that may
+    block its thread calls ``wait``.
     """
 
     __slots__ = ("_marks", "_synced", "_watched")

@@ -1,5 +1,5 @@
-"""Consumer groups: who is a member, who reads which partition, and what has been committed.
+"""Consumer groups: their members, assignments and committed offsets.
 
-Pure state tables: no wire, no disk, no clock. A call gets the time as an argument; an answer that
-comes later goes to the ``reply`` given with the call; ``deadline()`` is when ``tick`` is due.
+Pure state tables: no wire, no disk, no clock. A call gets the time as an argument; a later reply
+goes to the ``reply`` given with the call; ``deadline()`` is the time at which ``tick`` is due.
 """

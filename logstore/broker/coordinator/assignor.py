@@ -1,7 +1,7 @@
-"""Who of a group reads which partition: pure functions, the same answer for the same question.
+"""Assigns the partitions of a group to its members: pure, deterministic functions.
 
-A partition is (topic id, number). ``Wants`` says what a member may be given. Both assignors give
-each partition that anyone wants to exactly one member that wants it.
+A partition is (topic id, number). ``Wants`` says which partitions a member may be given. Both
+assignors give each wanted partition to exactly one member that wants it.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
@@ -15,7 +15,7 @@ _G = TypeVar("_G", bound=Hashable)
 
 
 class Wants(NamedTuple):
-    """What a member may be given: partitions of these topics, by id."""
+    """The partitions that a member may be given: those of these topics, by id."""
 
     topics: frozenset[str]
     only: frozenset[int] | None = None  # of each topic, these; None: all

@@ -1,4 +1,4 @@
-"""What a group is asked, and what it answers. Plain facts; times in ms, partitions by topic id."""
+"""Requests to a group and its replies, as plain facts. Times in ms; partitions by topic id."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LEAVE, LEAVE_STATIC = -1, -2  # epochs that say good-bye (KIP-848); a static mem
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a member says it is."""
+    """The identity that a member states."""
 
     id: str = ""
     host: str = ""
@@ -28,7 +28,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """JoinGroup. ``member_id``: "" from who has none yet."""
+    """JoinGroup. ``member_id``: "" if the member has none yet."""
 
     group: str
     member_id: str
@@ -44,7 +44,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class MemberMetadata:
-    """What the leader is told of a member."""
+    """What the leader is told about a member."""
 
     id: str
     instance_id: str | None
@@ -53,7 +53,7 @@ class MemberMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The answer to Join. ``members`` are for the leader alone."""
+    """The reply to Join. ``members`` is for the leader only."""
 
     error: GroupError | None
     member_id: str = ""
@@ -81,7 +81,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The answer to Sync."""
+    """The reply to Sync."""
 
     error: GroupError | None
     protocol_type: str | None = None
@@ -92,7 +92,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer to whatever has nothing else to say. ``error`` None: it is done."""
+    """The reply to requests without another result. ``error`` None: success."""
 
     error: GroupError | None = None
     message: str = ""
@@ -100,7 +100,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Leaver:
-    """One member of a LeaveGroup; a static one may be named by its instance alone."""
+    """One member in a LeaveGroup; a static one may be named by its instance only."""
 
     member_id: str
     instance_id: str | None = None
@@ -111,7 +111,7 @@ class Leaver:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The topics that a member may know of: of those that it asks for it gets no others."""
+    """The topics that a member may see; it is assigned no others."""
 
     key: tuple[object, ...]  # who has an equal one sees the same
     sees: Callable[[str], bool] = field(compare=False)
@@ -119,7 +119,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """ConsumerGroupHeartbeat. None: as the last time."""
+    """ConsumerGroupHeartbeat. None: unchanged since the previous one."""
 
     group: str
     member_id: str
@@ -142,7 +142,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Beaten:
-    """The answer to Beat. ``assignment`` None: as the last time."""
+    """The reply to Beat. ``assignment`` None: unchanged since the previous one."""
 
     error: GroupError | None
     member_id: str = ""
@@ -177,9 +177,9 @@ class OffsetCommit:
 
 @dataclass(frozen=True, slots=True)
 class MemberDescription:
-    """One member. Of the classic protocol: metadata and assignment as the clients wrote them.
+    """One member. In the classic protocol, metadata and assignment are the clients' own bytes.
 
-    Of the new protocol (KIP-848): the rest.
+    The remaining fields belong to the new protocol (KIP-848).
     """
 
     id: str

@@ -10,8 +10,8 @@
                               ▲                                                       │
                               └──────────── a member joins or goes ──── Stable ◄──────┘
 
-A generation is kept before any member is told of it, so that none is ever given out twice; the
-assignment before any member gets its part, so that members can go on after a restart.
+A generation is stored before any member learns of it, so that no number is used twice. The
+assignment is stored before any member gets its part, so that members can continue after a restart.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ NEW_MEMBER_JOIN_MS: Final = 300_000
 
 @dataclass(slots=True)
 class _Rebalance:
-    """How long members are waited for."""
+    """The time limits for members during a rebalance."""
 
     ends_ms: int
     first_ms: int | None = None  # the first of an empty group waits so long for more members
@@ -69,7 +69,7 @@ class _Rebalance:
 class ClassicGroup:
     """One group. ``reply`` and ``save`` must not call it back before they return.
 
-    Only ``save``'s ``done`` may be called at once.
+    Only ``save`` may call its ``done`` before it returns.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A member of a classic group, what of a group is kept, and its bounds."""
+"""A member of a classic group, the stored part of a group, and its bounds."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PROTOCOLS_MAX: Final = 100
 
 
 class State(Enum):
-    """Kafka's words."""
+    """The states of a group, in Kafka's words."""
 
     EMPTY = "Empty"
     PREPARING = "PreparingRebalance"
@@ -64,7 +64,7 @@ class ClassicLimits(NamedTuple):
 
 
 class KeptMember(msgspec.Struct):
-    """One member, as it is kept."""
+    """One member as stored."""
 
     id: str
     instance_id: str | None
@@ -77,7 +77,7 @@ class KeptMember(msgspec.Struct):
 
 
 class KeptHead(msgspec.Struct):
-    """A group, as it is kept."""
+    """A group as stored."""
 
     generation: int
     protocol_type: str
@@ -88,7 +88,7 @@ class KeptHead(msgspec.Struct):
 
 
 class Kept(NamedTuple):
-    """What must be durable before members are told. ``members`` None: those kept stay."""
+    """What must be durable before members are told. ``members`` None: stored members stay."""
 
     head: KeptHead
     members: list[KeptMember] | None

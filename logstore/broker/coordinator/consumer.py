@@ -1,19 +1,20 @@
 """A group of the new protocol (KIP-848): the group makes the assignment, members follow it.
 
-Each member goes from its epoch to the target's in its own time::
+Each member moves from its epoch to the target's epoch at its own pace::
 
     stable ── something to give up ──► unrevoked ── given up ──► unreleased ── free ──► stable
        └───────────── nothing to give up, others hold what it is to get ─────┘
 
-``unrevoked``: it holds partitions that it must give up, and stays at its epoch until it says that
-it has. ``unreleased``: it is at the target's epoch, and waits for partitions that others hold. A
-partition is held by who is assigned it or has not given it up yet: one member at a time.
+``unrevoked``: it holds partitions that it must give up, and stays at its epoch until it reports
+that it has. ``unreleased``: it is at the target's epoch, and waits for partitions that others hold.
+A partition is held by the member that is assigned to it, or that has not given it up yet: one
+member at a time.
 
-The same table runs in the server's memory, and inside a transaction for the members of a group
-in one directory (``embedded.py``). Times are the caller's; nothing here asks a clock.
+The same table runs in the server's memory and, for embedded members of a group, within a
+transaction in the directory (``embedded.py``). The caller passes times; nothing here reads a clock.
 
-A member may speak the classic protocol: ``translation.py`` makes heartbeats of its joins. It goes
-the same way, but hears of news by being told to join again (``must_join``).
+A member may use the classic protocol: ``translation.py`` turns its joins into heartbeats. It passes
+the same states, but learns of changes by being told to join again (``must_join``).
 """
 
 from collections import Counter
@@ -47,7 +48,9 @@ from logstore.names import INSTANCE_CHARACTERS_MAX, MEMBER_BYTES_MAX
 
 
 class ConsumerGroup:
-    """One group; ``changed`` and ``head_changed`` say what must be kept before anyone is told."""
+    """One group; ``changed`` and ``head_changed`` name what must be stored before any member is
+    told.
+    """
 
     kind: Final = "consumer"
 

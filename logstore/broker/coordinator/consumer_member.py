@@ -1,4 +1,4 @@
-"""A member of a group of the new protocol (KIP-848), what of a group is kept, and its bounds."""
+"""A member of a group of the new protocol (KIP-848), the stored part of a group, and its bounds."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -24,14 +24,14 @@ class ConsumerLimits(NamedTuple):
 
 
 class ClassicFacts(msgspec.Struct):
-    """What a member that speaks the classic protocol said as it joined."""
+    """What a member with the classic protocol stated when it joined."""
 
     session_timeout_ms: int
     protocols: list[tuple[str, bytes]]  # name, metadata; the one liked best comes first
 
 
 class ConsumerMember(msgspec.Struct, kw_only=True):
-    """One member, as it is kept."""
+    """One member as stored."""
 
     id: str
     instance_id: str | None = None
@@ -96,7 +96,7 @@ class ConsumerMember(msgspec.Struct, kw_only=True):
 
 
 class ConsumerHead(msgspec.Struct):
-    """What a group has beside its members, as it is kept."""
+    """The stored part of a group besides its members."""
 
     epoch: int = 0
     target_epoch: int = 0

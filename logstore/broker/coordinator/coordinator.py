@@ -1,7 +1,7 @@
-"""Every group of a server: finds the one that is asked, keeps what has changed, then answers.
+"""Every group of a server: finds the requested one, stores what has changed, then replies.
 
-In memory are groups that have members; of the others what is kept is enough. One thread calls all
-of this; ``reply`` must not call back into it.
+Groups with members are in memory; for others, the stored facts are enough. All calls are made by
+one thread; ``reply`` must not call back.
 """
 
 import uuid

@@ -1,4 +1,4 @@
-"""Reading back what was kept of groups as JSON."""
+"""Decodes the stored JSON of groups."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,7 +1,7 @@
-"""What groups of consumers are told: the settings of their own, and what counts for each.
+"""The settings of groups: their own, and the values in effect.
 
-Looking up is done in any thread; what changes something waits for the disk. A group has its
-settings whether there is one of that name or not, and keeps them when it is deleted, as with Kafka.
+Look-ups may be made from any thread; changes wait for the disk. As in Kafka, settings exist
+independently of the group, and stay when it is deleted.
 """
 
 import logging
@@ -34,7 +34,7 @@ def _check_name(group: str) -> None:
 
 
 class GroupSettingsTable:
-    """Of every group."""
+    """The settings of every group."""
 
     def __init__(
         self,

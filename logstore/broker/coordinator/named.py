@@ -1,4 +1,4 @@
-"""Whether a request names a member that there is: the same rules in groups of both protocols."""
+"""Checks that a request names an existing member: the same rules for groups of both protocols."""
 
 from collections.abc import Mapping
 from typing import Protocol, TypeVar

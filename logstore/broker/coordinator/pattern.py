@@ -1,7 +1,7 @@
-"""Topics subscribed to by a pattern, which the server matches in the new protocol (KIP-848).
+"""Subscriptions by pattern, which the server matches in the new protocol (KIP-848).
 
-Whoever writes a pattern must not be able to stall the others, so the engine is RE2, as Kafka's:
-its time is linear in the text, and what would need more memory is refused.
+A client's pattern must not stall other clients, so the engine is RE2, as in Kafka: its time is
+linear in the text, and a pattern that needs too much memory is refused.
 """
 
 from collections.abc import Callable, Collection
@@ -40,7 +40,7 @@ def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type informatio
 
 
 class Patterns:
-    """Which topics match; each topic is compared with a pattern once, from any thread."""
+    """The topics that match; each topic is compared with a pattern once. From any thread."""
 
     def __init__(self, names: Callable[[], Collection[str]]) -> None:
         """``names``: of all topics; what has changed there is told by ``topics_changed``."""

@@ -1,11 +1,11 @@
-"""Why a group does not do what it is asked. The names are Kafka's; the wire gives them numbers."""
+"""The reasons why a group refuses a request. The names are Kafka's; the wire gives them numbers."""
 
 from enum import Enum, auto, unique
 
 
 @unique
 class GroupError(Enum):
-    """One kind of refusal each. What a client does about it differs, hence so many."""
+    """The kinds of refusals. Clients react to each in a different way, hence the number of them."""
 
     COORDINATOR_LOAD_IN_PROGRESS = auto()  # transactions of before are being read: try again
     COORDINATOR_NOT_AVAILABLE = auto()  # it could not be made durable: try again
@@ -32,7 +32,7 @@ class GroupError(Enum):
 
 
 class Refusal(Exception):
-    """Raised within the coordinator; its caller gets the error in an answer."""
+    """Raised within the coordinator; the caller gets the error in a reply."""
 
     def __init__(self, error: GroupError, message: str = "") -> None:
         super().__init__(message or error.name)

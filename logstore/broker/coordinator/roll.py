@@ -1,4 +1,4 @@
-"""The members of one group by their ids, which of them must be kept, and the memory they take."""
+"""The members of one group by id, which of them must be stored, and their memory."""
 
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
@@ -32,7 +32,9 @@ _M = TypeVar("_M", bound=Enrolled)
 
 
 class Roll(Generic[_M]):
-    """Of one group. Whoever changes one of ``members``, or takes it out, adds it to ``changed``."""
+    """The members of one group. Code that changes or removes one of ``members`` adds it to
+    ``changed``.
+    """
 
     def __init__(self, members: Iterable[_M]) -> None:
         self.members = {member.id: member for member in members}

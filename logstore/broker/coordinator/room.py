@@ -1,7 +1,8 @@
-"""The memory that groups take for what their members say of themselves: its part of the budget.
+"""The part of the memory budget that groups use for their members' metadata.
 
-A member stays when its connection is gone, so it cannot be had back by closing one. So who would
-make a group too large is refused; where all of them together are, those that bring much are.
+A member stays after its connection ends, so closing connections frees none of this memory.
+Therefore a request that would make a group too large is refused; if all groups together are too
+large, large requests are refused.
 """
 
 import logging
@@ -21,7 +22,7 @@ _log = logging.getLogger("logstore.groups")
 
 
 class Room:
-    """Of all groups of a server."""
+    """The memory of all groups of a server."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

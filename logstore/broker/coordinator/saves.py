@@ -1,4 +1,4 @@
-"""What of the groups is being made durable, and what could not be."""
+"""The changes of groups that are becoming durable, and those that failed."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +18,9 @@ Told = Callable[[GroupError | None], None]
 
 
 class Saves:
-    """Of all groups in memory. A save's ``done`` is called when it, and all before it, is kept."""
+    """The changes of all groups in memory. A save's ``done`` is called when it and all earlier ones
+    are stored.
+    """
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
 """A share group (KIP-932): its members read the same partitions, and share their records.
 
-The group makes the assignment, and a member has it with its next heartbeat: nobody has to give up
-anything first, since a partition may have several members. So there are two states, and an epoch
-that is the assignment's as soon as anyone asks. Who has which record is no matter of membership
-(``broker/shares/``). Times are the caller's; nothing here asks a clock.
+The group makes the assignment, and a member receives it with its next heartbeat. No member has to
+give up a partition first, because a partition may have several members. So there are two states,
+and the assignment's epoch follows the group's at the next request. Membership does not decide which
+member has which record (``broker/shares/``). The caller passes times; nothing here reads a clock.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +37,9 @@ SHARE: Final = "share"  # the type of its protocol, in Kafka's words
 
 
 class ShareGroup:
-    """One group; ``changed`` and ``head_changed`` say what must be kept before anyone is told."""
+    """One group; ``changed`` and ``head_changed`` name what must be stored before any member is
+    told.
+    """
 
     kind: Final = "share"
 
@@ -269,7 +271,7 @@ class ShareGroup:
 
 @dataclass(frozen=True, slots=True)
 class ShareGroupSeen:
-    """A share group, to whoever gives records to its members."""
+    """A share group as the code that delivers its records sees it."""
 
     group: ShareGroup
 

@@ -1,7 +1,8 @@
-"""Who of a share group reads which partition. Pure: the same answer for the same question.
+"""Assigns the partitions of a share group to its members. Pure and deterministic.
 
-Each partition that anyone wants has at least one member that wants it, and each member that wants
-any has one of these. Where there are more members than partitions, several have the same one.
+Each wanted partition gets at least one member that wants it, and each member gets at least one
+partition that it wants. If there are more members than partitions, several members share a
+partition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set

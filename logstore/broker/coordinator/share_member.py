@@ -1,4 +1,4 @@
-"""A member of a share group (KIP-932), what of a group is kept, and its bounds."""
+"""A member of a share group (KIP-932), the stored part of a group, and its bounds."""
 
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ class ShareLimits(NamedTuple):
 
 
 class ShareMember(msgspec.Struct, kw_only=True):
-    """One member, as it is kept."""
+    """One member as stored."""
 
     id: str
     rack_id: str | None = None

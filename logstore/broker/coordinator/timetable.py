@@ -1,11 +1,11 @@
-"""When each group has something to do next."""
+"""The next deadline of each group."""
 
 import heapq
 from collections.abc import Callable
 
 
 class Timetable:
-    """One time a group, in ms."""
+    """One time for each group, in ms."""
 
     def __init__(self, told: Callable[[int], None]) -> None:
         """``told(at_ms)`` is called when the first of all comes earlier than it was."""

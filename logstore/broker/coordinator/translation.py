@@ -1,11 +1,11 @@
-"""From one protocol to the other: groups that go over, and classic members of a consumer group.
+"""Conversion between the two protocols: groups that change, and classic members of consumer groups.
 
-KIP-848's migration. A classic group of consumers becomes a consumer group when a member of the new
-protocol joins it; its members go on, served through their own protocol: a JoinGroup is taken for a
-heartbeat that says everything, SyncGroup gives the assignment that the group has made, and
-REBALANCE_IN_PROGRESS says that there is news. When the last member of the new protocol has gone,
-what is left becomes a classic group again, in which all join anew. Generations and epochs are one
-row of numbers, so none is given out twice. Pure: no wire, no disk, no clock.
+This is KIP-848's migration. A classic group of consumers becomes a consumer group when a member of
+the new protocol joins it. Its members continue with their own protocol: a JoinGroup counts as a
+complete heartbeat, SyncGroup returns the group's assignment, and REBALANCE_IN_PROGRESS announces
+changes. When the last member of the new protocol has left, the rest becomes a classic group again,
+and all members rejoin. Generations and epochs share one sequence of numbers, so none is used twice.
+Pure: no wire, no disk, no clock.
 """
 
 from collections import Counter
@@ -45,7 +45,9 @@ DOWNGRADES: Final = ("bidirectional", "downgrade")
 
 
 class Subscription(NamedTuple):
-    """What a consumer of the classic protocol says of itself, in the metadata of its JoinGroup."""
+    """What a consumer of the classic protocol states about itself, in the metadata of its
+    JoinGroup.
+    """
 
     version: int
     topics: frozenset[str]
@@ -54,14 +56,14 @@ class Subscription(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """What the leader gives a consumer of the classic protocol, in its SyncGroup."""
+    """What the leader assigns to a consumer of the classic protocol, in its SyncGroup."""
 
     places: frozenset[TopicPartition]
     more: bool = False  # it holds something of the assignor's own, too
 
 
 class Speech(NamedTuple):
-    """How consumers write what the classic protocol carries without looking into it."""
+    """Encodes and decodes what the classic protocol carries as opaque bytes."""
 
     subscription: Callable[[bytes], Subscription | None]  # None: it is something else
     assignment: Callable[[bytes], Assignment | None]  # None: it is something else
@@ -159,7 +161,9 @@ def to_classic(group: ConsumerGroup, speech: Speech) -> Kept:
 
 
 class ClassicMembers:
-    """Those of one group. What changes of the group must be kept before they hear of it."""
+    """The classic members of one group. Changes of the group are stored before the members learn of
+    them.
+    """
 
     def __init__(
         self, group: ConsumerGroup, speech: Speech, limits: ClassicLimits, topics: TopicLookup

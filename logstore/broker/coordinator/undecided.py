@@ -1,7 +1,7 @@
-"""Offsets that groups commit within transactions, as far as the groups must know of them.
+"""Offsets that groups commit within open transactions, as far as groups must know about them.
 
-Until its transaction ends such an offset is *pending*: nobody sees it, and the partition is
-*unstable*, for what is committed may be about to change (KIP-447).
+Until its transaction ends, such an offset is *pending*: no one sees it, and the partition is
+*unstable*, because the committed offset may be about to change (KIP-447).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,7 +19,7 @@ Due = Mapping[Partition, KeptOffset]
 
 
 class Undecided(Protocol):
-    """What transactions and groups have to do with each other. In the sessions' thread."""
+    """The interface between transactions and groups. Used in the sessions' thread."""
 
     def unstable(self, group: str) -> Unstable:
         """The partitions of the group that are, for this turn. Raises Refusal."""
@@ -49,7 +49,7 @@ class Undecided(Protocol):
 
 
 class Unread:
-    """``Undecided`` of a process that has not read yet which offsets were pending at its start."""
+    """An ``Undecided`` for a process that has not read the pending offsets at its start yet."""
 
     def unstable(self, group: str) -> Unstable:
         """As Undecided.unstable."""

@@ -1,7 +1,7 @@
-"""What the members of one group see of topics: those that they want and may know of, as they are.
+"""The topics that the members of one group want and may see.
 
-A member that has named a topic is told nothing of it where it may not know of it (KAFKA-18813),
-whatever protocol it speaks, and also when the right was taken since.
+A member learns nothing about a topic that it may not see (KAFKA-18813), whichever protocol it uses,
+and even if it had the right before.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -11,7 +11,7 @@ from logstore.broker.coordinator.calls import Sight
 
 
 class TopicFacts(NamedTuple):
-    """What a group must know of a topic."""
+    """What a group must know about a topic."""
 
     id: str
     partitions: int
@@ -25,7 +25,7 @@ SEEN_MAX: Final = 100
 
 
 class Wanting(Protocol):
-    """A member, by what it asks for: these topics, and those that match its pattern."""
+    """The wishes of a member: these topics, and topics that match its pattern."""
 
     @property
     def id(self) -> str: ...
@@ -39,7 +39,7 @@ class Wanting(Protocol):
 
 
 class TopicView:
-    """Of one group."""
+    """The view of one group."""
 
     def __init__(self, topics: TopicLookup, matching: Matching) -> None:
         self._topics = topics

@@ -1,4 +1,4 @@
-"""What is sent again, known by an id that its sender gave it, and kept once.
+"""Deduplication: a message that is sent again is recognised by its id and stored once.
 
 Pure: knows no log, no exchange and no queue.
 """

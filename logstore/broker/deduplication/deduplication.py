@@ -1,4 +1,4 @@
-"""What keeps repeats out of one store: made where something asks for it, all in one room."""
+"""All deduplication in one store: created on demand, with one bound on its memory."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ BYTES_MAX: Final = 64 << 20  # as deduplication.memory.bytes is by default
 
 
 class Deduplication:
-    """Of one store. From any thread."""
+    """The deduplication of one store. From any thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where the id of a message is: the name of a header, or the property message-id. Pure."""
+"""Where a message's id is found: in a named header, or in the property message-id. Pure."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""Ids as windows know them: 16 bytes, whatever somebody has sent as one.
+"""Ids in the form that windows use: 16 bytes, whatever the sender's id is.
 
-Two texts never have the same 16 bytes in practice: BLAKE2b with 128 bits, of which nobody can find
-two that collide (2**64 tries), and a billion ids collide by chance once in 2**69.
+Two texts never have the same 16 bytes in practice: with 128-bit BLAKE2b, finding a collision takes
+2**64 attempts, and a billion ids collide by chance once in 2**69.
 """
 
 from _blake2 import blake2b  # hashlib looks it up at each call

@@ -1,7 +1,8 @@
-"""A batch on its way into a log that keeps repeats out, looked into by who had time for it.
+"""A batch for a log with deduplication, prepared before the log's lock is taken.
 
-Opening a compressed batch and compressing what is left of it may take long, so it is done before
-the log's lock is taken. Under the lock it is only seen whether the same ids are still unknown.
+Decompressing a batch, and compressing the records that remain, may take long, so this is done
+before the log's lock is taken. Under the lock, only a check remains: whether the same ids are still
+unknown.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from logstore.settings import TopicSettings
 
 
 class Prepared(Batch):
-    """It is the batch as it is to be stored, if nothing has come since."""
+    """The batch as it will be stored, if none of its ids has become known meanwhile."""
 
     __slots__ = ("header", "ids", "places", "times", "whole")
 

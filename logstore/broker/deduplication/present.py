@@ -1,10 +1,10 @@
-"""The ids of one log's records, each with the place of the record that had it last. Pure.
+"""The ids of one log's records, each with the position of its latest record. Pure.
 
-Whether an id still counts is not known here: that depends on what has become of the record. Those
-that do not are let go of in passing, a few with each that comes, so that no call takes long; a
-chunk of which half has gone is packed, so that one that stays for ever keeps no others' places.
-As ``window.py`` a snapshot costs nothing until its bytes are asked for: they are of the records
-below an offset.
+Whether an id is still valid depends on the state of its record, which is not known here. Invalid
+ids are removed gradually, a few with each new one, so that no call takes long. A chunk that is half
+empty is packed, so that an id that stays forever does not keep the space of others. As in
+``window.py``, a snapshot costs nothing until its bytes are needed; it covers the records below an
+offset.
 """
 
 import sys
@@ -24,7 +24,7 @@ _NUMBER_BYTES: Final = 8
 
 
 class Mark(NamedTuple):
-    """What is known of a record that had an id."""
+    """What is known about a record with an id."""
 
     it: bytes | None  # the id; None: it has none
     time_ms: int  # its timestamp
@@ -32,7 +32,7 @@ class Mark(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """The same of one that stands in the log."""
+    """The same for a record that is in the log."""
 
     offset: int
     time_ms: int
@@ -40,7 +40,7 @@ class Placed(NamedTuple):
 
 
 class _Chunk:
-    """Ids in a row, those of equal numbers above the last ten bits."""
+    """Consecutive ids with the same bits above the lowest ten."""
 
     __slots__ = ("expirations", "ids", "left", "offsets", "times")
 
@@ -72,7 +72,7 @@ class _Chunk:
 
 
 class Present(Held):
-    """Whoever uses it holds its ``lock``, as of a ``Window``."""
+    """The ids of one log. The caller holds its ``lock``, as for a ``Window``."""
 
     def __init__(self, most: int = FOREVER) -> None:
         self.lock = threading.Lock()

@@ -1,9 +1,9 @@
-"""What a topic's partition keeps out because its id was seen: a window over its own records.
+"""Deduplication of a topic's partition: a window over the ids of its own records.
 
-Time is that of the records, as far as they have come: a record's id is known until the window's
-length after the latest timestamp that stood in the log when it came, its own among them. A
-timestamp ahead of the clock counts as now, or one client's wrong clock would end every id's time.
-So all of it is made of the log's batches alone, and of the window's snapshot beside them.
+Time is the time of the records: an id is known for the length of the window after the latest
+timestamp in the log when its record arrived, including its own. A timestamp ahead of the clock
+counts as the present; otherwise one client's wrong clock would expire all ids. So everything here
+follows from the log's batches and the stored snapshot of the window.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ _TIME_BYTES: Final = 8
 
 
 class _Looked(NamedTuple):
-    """What was found out of a batch that is about to be appended."""
+    """The result of checking a batch that is about to be appended."""
 
     batch: Batch
     ids: Sequence[bytes | None]
@@ -31,7 +31,7 @@ class _Looked(NamedTuple):
 
 
 class Repeats:
-    """Of one log, which calls it with its lock held."""
+    """The deduplication of one log, which calls it with its lock held."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""How much memory all windows of a process take together, and which forgets when it is too much.
+"""Bounds the memory of all windows of a process, and chooses the window that forgets ids.
 
-The one that has most. So a window that is not written to any more does not keep others small for
-ever, and nobody who uses few ids loses any to somebody who uses many.
+The largest window forgets. So an unused window does not keep others small forever, and a user of
+few ids loses none to a user of many.
 """
 
 import logging
@@ -19,7 +19,7 @@ log: Final = logging.getLogger("logstore.deduplication")
 
 
 class Room:
-    """Of one store. From any thread; whoever calls holds no window's lock."""
+    """The memory of one store's windows. From any thread; the caller holds no window's lock."""
 
     def __init__(self, bytes_max: int) -> None:
         """As ``deduplication.memory.bytes``."""

@@ -1,11 +1,11 @@
-"""Ids that were seen, each until its time is over. Pure: the time is an argument.
+"""Ids that were seen, each until it expires. Pure: the time is an argument.
 
-Ids go in the order in which they came, as far as that is enough: those at the front whose time is
-over go with each that comes; one behind others may be kept longer, and is not known any more all
-the same. Where there are more than ``most``, those that came first go.
+Ids are removed in order of arrival: each new id removes expired ones at the front. An expired id
+behind others may stay longer in memory, but no longer counts as known. If there are more than
+``most``, the oldest are removed.
 
-A snapshot costs nothing until its bytes are asked for: ids are only ever appended, so it is their
-number at that moment. It may be made into bytes in another thread.
+A snapshot costs nothing until its bytes are needed: ids are only ever appended, so it is their
+number at that moment. Another thread may turn it into bytes.
 """
 
 import sys
@@ -27,7 +27,7 @@ _TIME_BYTES: Final = 8
 
 
 class _Chunk:
-    """Ids in a row."""
+    """Consecutive ids."""
 
     __slots__ = ("first", "ids", "untils")
 
@@ -38,7 +38,7 @@ class _Chunk:
 
 
 class Held:
-    """Ids in memory, of which some may be forgotten."""
+    """Ids in memory, some of which may be forgotten."""
 
     lock: threading.Lock
     most: int  # ids
@@ -54,7 +54,9 @@ class Held:
 
 
 class Window(Held):
-    """Whoever uses it holds its ``lock``: a ``Room`` may make it forget, from another thread."""
+    """A window of ids. The caller holds its ``lock``, because a ``Room`` may make it forget ids
+    from another thread.
+    """
 
     def __init__(self, most: int = FOREVER) -> None:
         self.lock = threading.Lock()

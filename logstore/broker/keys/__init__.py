@@ -1,1 +1,1 @@
-"""Keys and their values, as Redis has them: in memory, and in a topic a database."""
+"""Redis's keys and values: in memory, and for each database in a topic."""

@@ -1,12 +1,12 @@
-r"""Changes of several databases that are on disk as one, or not at all.
+r"""Changes of several databases that reach the disk together or not at all.
 
-Each database is a log of its own, and two logs are not synced at one moment. So one of them, the
-lead, takes it all in one batch: its own changes, and a record with those of each other database,
-as the batch that belongs in that one's log (``\0T`` and the topic's number; the offset that the
-batch will have there, and the batch). Once the lead is safe that is decided, and answered; then
-each other log gets its batch, and nothing else before. When that is safe too, a tombstone follows
-the lead's record. Who finds a record without one looks whether the other log is longer than the
-offset says, and else appends the batch: after a crash that is done before anything is served.
+Each database has its own log, and two logs are not synced at the same moment. So one log, the lead,
+takes everything in one batch: its own changes, and for each other database a record with the batch
+for that database's log (``\0T`` and the topic's number; the offset that the batch will have there,
+and the batch). Once the lead is safe, the change is decided and answered; then each other log gets
+its batch before anything else. When that is safe, too, a tombstone follows the lead's record. After
+a crash, before any client is served, each record without a tombstone is checked: if the other log
+does not reach beyond the offset, the batch is appended.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ _AT: Final = Struct(">Q")
 
 
 class Owed(NamedTuple):
-    """What belongs in the log of a topic, at this offset."""
+    """A batch that belongs into the log of a topic, at this offset."""
 
     topic: int
     at: int
@@ -48,7 +48,7 @@ def owed(key: bytes, value: bytes) -> Owed:
 
 
 class AsOne:
-    """Of all databases. For the sessions' thread."""
+    """Changes of several databases. For the sessions' thread."""
 
     def __init__(
         self, again: Callable[[], object], lost: Callable[[], object], *, apart: bool = False

@@ -1,9 +1,8 @@
-"""What the four kinds of collections have in common: which of its elements have changed.
+"""The common part of the four kinds of collections: tracks which elements have changed.
 
-A collection lies in the log as a record for each element, under the collection's version and the
-element's name, so that a change of one costs one record. A version is given once and never again:
-what was written under another is nothing any more, so that to delete a collection needs no record
-for each element.
+A collection is stored as one record for each element, under the collection's version and the
+element's name, so that the change of an element costs one record. A version is used only once:
+records of another version are obsolete, so deleting a collection needs no record for each element.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -35,7 +34,7 @@ Before = dict[bytes, bytes | None]  # names of elements, and how they were writt
 
 
 class Collection:
-    """``names`` of elements are theirs alone: a field, a member, a place in a list."""
+    """A collection. ``names`` of elements: a hash's fields, a set's members, places in a list."""
 
     __slots__ = ("before", "counted_bytes", "covered", "held_bytes", "version")
     kind: ClassVar[Kind]

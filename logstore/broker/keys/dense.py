@@ -1,8 +1,8 @@
-"""Distinct names in an order without holes, so that any can be found by its place: what is scanned,
-or chosen at random, of a collection.
+"""An order of distinct names without holes, in which any name is found by its place.
 
-A scan goes from the end to the start. What is taken out leaves its place to the last one, which a
-scan under way has seen already, or has yet to come to: what is there from start to end is seen.
+It serves scans of a collection, and random choices from it. A scan goes from the end to the start.
+A removed name's place is taken by the last name, which a scan in progress has already seen, or will
+still see; so a scan sees every name that exists from its start to its end.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ KEPT_ORDER_MAX: Final = 128  # of so few, those behind one that is taken out mov
 
 
 class Dense:
-    """Like a set; ``places``: each name with its own."""
+    """An ordered set of names; ``places`` has the place of each name."""
 
     __slots__ = ("items", "places")
 

@@ -1,8 +1,8 @@
-"""Collections as records: one for the collection, under its key, and one for each element.
+"""Collections as records: one for the collection under its key, and one for each element.
 
-The first says of what kind it is and which version; it comes with every change, so that who reads
-the topic as a changelog is told of the key. An element's key is the version and the element's name:
-NUL, ``E``, 8 bytes, and the name. Elements of a version that no key has any more are nothing.
+The collection's record has its kind and version; it is written with every change, so that a reader
+of the topic as a changelog learns of the key. An element's record key is NUL, ``E``, the version (8
+bytes), and the element's name. Elements of a version that no key has are obsolete.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ def rows(
 
 
 class Left:
-    """Elements that no collection has: what was deleted before the process ended."""
+    """Obsolete elements of collections that were deleted before the process ended."""
 
     __slots__ = ("_names", "version")
 
@@ -75,7 +75,7 @@ def gone(version: int, names: list[bytes]) -> Iterator[Row]:
 
 
 class Made:
-    """A collection's own record, until its elements are there."""
+    """A collection's own record, while its elements are still missing."""
 
     __slots__ = ("kind", "version")
 
@@ -90,7 +90,7 @@ class Made:
 
 
 class Elements:
-    """Those that records speak of that are read from the start."""
+    """The elements found while records are read from the start."""
 
     def __init__(self) -> None:
         self.version = 0  # the highest that was seen

@@ -1,8 +1,8 @@
-"""Memory that keys may take, and which of them go where it is not enough.
+"""The memory limit of keys, and the choice of keys to evict.
 
-As Redis does it, by samples: of a few keys found by chance the one goes that was not looked at for
-the longest time, or the fewest times, or that expires first. When a key was looked at is noted only
-where the policy goes by that.
+As in Redis, keys are sampled: of a few random keys, the least recently used, the least often used,
+or the one that expires first is evicted. Uses of keys are recorded only if the policy depends on
+them.
 """
 
 import math
@@ -26,7 +26,7 @@ MINUTE_MS: Final = 60_000
 
 
 class Eviction:
-    """Of all databases of a process."""
+    """The eviction in all databases of a process."""
 
     __slots__ = ("_chance", "_clock", "_spaces", "bytes_max", "noted", "policy")
 

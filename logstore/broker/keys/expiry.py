@@ -1,8 +1,8 @@
-"""Which keys are to be looked at because their time has come.
+"""Finds keys that may have expired.
 
-Keys by the tick of their deadline; those that are far off by blocks of ticks, which are taken apart
-when they come near. An entry is a hint: a key that has another deadline since, or none, is passed
-over. Where more than half of the entries are void they are swept, a part at a time.
+Keys are sorted by the tick of their deadline, and distant ones by blocks of ticks, which are split
+when they come near. An entry is only a hint: a key whose deadline has changed or is gone is
+skipped. If more than half of the entries are obsolete, they are removed, a part at a time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _NONE: Final = -1
 
 
 class Expiry:
-    """Of one database."""
+    """The deadlines of one database."""
 
     __slots__ = (
         "_added", "_blocks", "_deadlines", "_entries", "_far", "_near", "_near_below", "_sweep",

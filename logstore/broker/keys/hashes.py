@@ -11,7 +11,7 @@ LISTPACK_BYTES: Final = 64  # and hash-max-listpack-value, of a field or a value
 
 
 class Hash(Collection):
-    """Fields in the order in which they came."""
+    """Fields in the order in which they were added."""
 
     __slots__ = ("fields", "order")
     kind: ClassVar[Kind] = "hash"

@@ -1,8 +1,8 @@
-"""How the changes of one database come to be on disk: one batch a turn, in its topic.
+"""Writes the changes of one database to its topic: one batch a turn.
 
-The changes of a turn have a number, the turn's. Whoever has to wait until they are safe waits for
-that number, as for a log's mark: a ``Syncing``. Whoever reads a key that was changed and is not
-safe yet waits, too: what was read is never unread.
+Each turn's changes have a number. A client that must wait until they are safe waits for that
+number, as for a log's mark (``Syncing``). A client that reads a changed key before the change is
+safe waits, too, so that no power cut takes back a value that was read.
 """
 
 import logging
@@ -46,7 +46,7 @@ Lost = Callable[["Journal", int, LogstoreError], object]
 
 
 class Bounds(NamedTuple):
-    """Of what is appended."""
+    """Bounds of appended batches."""
 
     batch_bytes: int
     row_bytes: int = 0  # that a row is taken to need beside its key and value
@@ -57,7 +57,7 @@ ON_DISK: Final = Bounds(BATCH_BYTES, alone=True)
 
 
 class Written(NamedTuple):
-    """A turn whose changes are in a log up to this mark, and are not safe yet."""
+    """A turn whose changes are in a log up to this mark and are not safe yet."""
 
     turn: int
     log: Log
@@ -67,7 +67,7 @@ class Written(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a turn has changed."""
+    """A part of a turn's changes."""
 
     turn: int
     changes: Changes
@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """Rows of all that this turn has changed so far, and nothing more is before it ends."""
+    """Rows of all changes of this turn so far, with no more to come before it ends."""
 
     rows: list[Row]
     batch: Batch | None
@@ -86,9 +86,9 @@ class Gathered(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """What is decided on once it is safe in the log of another one; till then nothing is written.
+    """A change that waits until a decision is safe in another database's log.
 
-    ``batch``: what is to be written then; None: nothing, but it is another database than before.
+    ``batch``: the batch to write then; None: nothing to write, but the database was replaced.
     """
 
     lead: "Journal"
@@ -100,7 +100,7 @@ class Held:
 
 
 class Journal:
-    """Of one topic, with the database in it; a ``Syncing``. For the sessions' thread."""
+    """The journal of one topic and its database; a ``Syncing``. For the sessions' thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The topics that keys are kept in: one a database, which the server makes, and alone writes to."""
+"""The topics of keys: one for each database, created and written by the server only."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -29,7 +29,7 @@ TOPIC_SETTINGS: Final = {
 
 
 class KeyTopics:
-    """Of one store. From any thread."""
+    """The topics of one store. From any thread."""
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics

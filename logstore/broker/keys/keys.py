@@ -1,4 +1,4 @@
-"""Redis's keys in a node: its databases, what is written of them, and what happens by itself."""
+"""Redis's keys in a node: the databases, their journals, and periodic work."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ _log: Final = logging.getLogger("logstore.keys")
 
 
 class Logs(Protocol):
-    """Where the databases are kept. From any thread."""
+    """The logs of the databases. From any thread."""
 
     def is_there(self, database: int) -> bool: ...
     def open(self, database: int) -> Log:
@@ -40,7 +40,7 @@ class Logs(Protocol):
 
 
 class Standing(Protocol):
-    """Whether this process still serves a database, which another one may have taken over."""
+    """Whether this process still serves a database, which another process may have taken over."""
 
     @property
     def sure(self) -> bool:
@@ -54,7 +54,7 @@ class Standing(Protocol):
 
 
 class Surroundings(Protocol):
-    """What the process has for it."""
+    """What the process provides."""
 
     @property
     def soon(self) -> Callable[[Callable[[], object]], object]:

@@ -1,8 +1,8 @@
 """One database: keys, their values, and when they expire. Knows no log and no protocol.
 
-A string is bytes; what is not is an object with a ``kind`` (``list``, ``hash``, ``set``, ``zset``).
-Whatever changes goes through here, so that it is known what is to be written, what it was before,
-and who is to be told.
+A string value is bytes; other values are objects with a ``kind`` (``list``, ``hash``, ``set``,
+``zset``). All changes go through here, so that it is known what to write, what the value was
+before, and who must be notified.
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ Before = tuple[object, int | None]
 
 
 class Contents:
-    """What a database holds: exchanged as a whole when it is flushed."""
+    """The contents of a database: replaced as a whole by a flush."""
 
     __slots__ = ("bytes", "deadlines", "expiry", "order", "values")
 
@@ -64,7 +64,7 @@ class Contents:
 
 
 class Gone(Protocol):
-    """A collection that no key has any more: a ``Collection``, or what is left of one on disk."""
+    """A deleted collection: a ``Collection``, or what remains of one on disk."""
 
     version: int  # 0: nothing of it is on disk
 
@@ -73,7 +73,7 @@ class Gone(Protocol):
 
 
 class Flushed(NamedTuple):
-    """What there was before the database was flushed, until that is written."""
+    """The contents before a flush, until the flush is written."""
 
     contents: Contents
     dirty: dict[bytes, Before]
@@ -81,7 +81,7 @@ class Flushed(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """Since they were taken last."""
+    """The changes since they were last taken."""
 
     dirty: dict[bytes, Before]
     undo: list[Undo]
@@ -95,7 +95,7 @@ def size_of(value: object) -> int:
 
 
 class Keyspace:
-    """Of one database, by its number."""
+    """One database, by its number."""
 
     __slots__ = (
         "awake", "begun", "clock", "contents", "deadlines", "dirty", "evicted", "expired",

@@ -1,4 +1,4 @@
-"""When a change of a key is answered: ``[[keys]]`` in the configuration, by the key's pattern."""
+"""When a change of a key is acknowledged: by ``[[keys]]`` in the configuration, by patterns."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -12,7 +12,7 @@ KNOWN_BYTES_MAX: Final = 512  # of such a key
 
 
 class Level(IntEnum):
-    """What may be lost of what was answered; the words of the setting, and of Redis."""
+    """How much acknowledged data may be lost, in the words of the setting and of Redis."""
 
     NONE = 0  # all of it, when the server ends: it is in memory alone
     EVERYSEC = 1  # the last second, in a power cut
@@ -27,7 +27,7 @@ IN_REDIS: Final = {Level.EVERYSEC: "everysec", Level.TURN: "always"}
 
 
 class Levels:
-    """Those of a store: by the first pattern that a key matches, else ``default``."""
+    """The levels of a store: by the first pattern that a key matches, otherwise ``default``."""
 
     def __init__(self, rules: Sequence[KeysRule] = (), default: Level = Level.TURN) -> None:
         self.default = default

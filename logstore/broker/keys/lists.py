@@ -1,4 +1,4 @@
-"""A list: elements from left to right, of which both ends are near."""
+"""A list: elements from left to right, with fast access to both ends."""
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -16,10 +16,10 @@ ENTRY_BYTES: Final = 11  # that one takes there beside its bytes, at most
 
 
 class List(Collection):
-    """An element's place is ``first`` for the leftmost, and one more for each after it.
+    """An element's place is ``first`` for the leftmost, and one more for each following element.
 
-    What comes or goes at an end moves nothing; what does in the middle moves all that are on the
-    side that has fewer, and those are written again.
+    Adding or removing at an end moves no other element. In the middle, all elements on the shorter
+    side move, and are written again.
     """
 
     __slots__ = ("_restored", "_text_bytes", "first", "items")

@@ -1,7 +1,7 @@
 """Numbers as Redis reads and writes them: 64-bit integers, doubles, and C's long doubles.
 
-A long double is that of x86-64: 64 bits of mantissa. It is kept as a fraction and rounded where the
-machine would round it, so that sums come out to the last digit as Redis's do.
+A long double is that of x86-64, with a mantissa of 64 bits. It is stored as a fraction and rounded
+as the machine would round it, so that sums equal Redis's to the last digit.
 """
 
 import math

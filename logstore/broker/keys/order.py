@@ -1,10 +1,9 @@
-"""The keys of a database in the order in which they came: what SCAN goes by, and where any one of
-them is found at random.
+"""The keys of a database in the order of their creation, for SCAN and random choices.
 
-Each key has a number, which is higher than that of all before it, and keeps it as long as it is
-there. A scan goes from the highest number down, so that it ends whatever comes meanwhile, and sees
-all that is there from its start to its end. A key that goes leaves its place to be swept, a chunk
-at a time; one that comes back before that has its old place again, and so none has two.
+Each key has a number, higher than those of all earlier keys, and keeps it while it exists. A scan
+goes from the highest number down, so that it ends in spite of new keys, and sees every key that
+exists from its start to its end. The place of a deleted key is removed later, a chunk at a time; if
+the key is created again before that, it gets its old place back, so no key has two places.
 """
 
 from array import array
@@ -20,7 +19,7 @@ TRIES: Final = 100  # at random, among places of which no more than half are emp
 
 
 class _Chunk:
-    """Some that follow each other."""
+    """Consecutive keys."""
 
     __slots__ = ("first", "keys", "numbers")
 
@@ -40,7 +39,7 @@ class _Chunk:
 
 
 class Order:
-    """Of one database; told which keys come and go."""
+    """The keys of one database; it is told which keys come and go."""
 
     __slots__ = ("_chunks", "_count", "_gone", "_left", "_next", "_swept", "_tail")
 

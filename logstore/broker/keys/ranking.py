@@ -1,7 +1,8 @@
-"""Entries in their order, each with its rank: the order of a sorted set.
+"""Entries in order with their ranks: the order of a sorted set.
 
-Blocks of some hundred entries, so that to put one in moves few, and a list of where each block
-ends, to find it. What number each begins with is summed up when a rank is asked for.
+Entries are in blocks of a few hundred, so that an insertion moves few, with a list of the blocks'
+last entries to find a block. The rank at which each block begins is computed when a rank is
+requested.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -16,7 +17,7 @@ Bound = tuple[float] | Entry  # a score alone is before all entries that have it
 
 
 class Ranking:
-    """Entries are distinct."""
+    """Distinct entries in order."""
 
     __slots__ = ("_blocks", "_count", "_lasts", "_starts")
 

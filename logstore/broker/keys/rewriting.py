@@ -1,12 +1,11 @@
-"""A database in a log whose records nobody compacts: now and then it is written once more.
+"""Rewrites a database in a log that is not compacted, from time to time.
 
-Behind a *beat*, a word of the log's owner, all that stands is appended again, some in a turn, while
-clients go on: what they change is appended in its order with it. Once all of that is safe, what is
-before the beat is of no use, and goes. Whoever reads the log after a round that broke off finds all
-that was there before it.
+After a *beat*, a record of the log's owner, all keys are appended again, some in each turn, while
+clients continue; their changes are appended among them in order. Once all of that is safe,
+everything before the beat is obsolete and is deleted. If a round is interrupted, the log still has
+everything that it had before.
 
-A collection of many elements does not change while it is written; whoever would change anything
-waits for that.
+A large collection does not change while it is written; clients that would change it wait.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ assert MANY >= ROWS_AT_ONCE
 
 
 class Beating(Log, Protocol):
-    """A log that one process appends to; it may be trimmed up to words of that one."""
+    """A log with only one appending process; it may be trimmed up to that process's beats."""
 
     @property
     def standing_bytes(self) -> int:
@@ -58,7 +57,7 @@ class Aloner(Protocol):
 
 
 class Rewriting:
-    """Of one database, as long as this process owns its log. For the sessions' thread."""
+    """The rewriting of one database, while this process owns its log. For the sessions' thread."""
 
     def __init__(
         self,

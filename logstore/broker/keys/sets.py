@@ -1,4 +1,4 @@
-"""A set: members, each once."""
+"""A set: distinct members."""
 
 from collections.abc import Generator, Iterable, Iterator
 from random import Random
@@ -14,7 +14,9 @@ LISTPACK_BYTES: Final = 64  # set-max-listpack-value
 
 
 class Set(Collection):
-    """Members in the order in which they came; of numbers alone, Redis gives them in theirs."""
+    """Members in the order in which they were added; sets of integers only are returned sorted, as
+    in Redis.
+    """
 
     __slots__ = ("_encoding", "members")
     kind: ClassVar[Kind] = "set"

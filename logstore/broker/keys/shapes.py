@@ -1,9 +1,9 @@
-"""Keys as records of a topic, and back.
+"""Converts keys to records of a topic, and back.
 
-A string is a record of its key and its value; headers say when it expires, and what is no string. A
-key that is gone is a record without a value. A record's key is the key itself, so that a consumer
-in any language reads what it is about; what is no key begins with a NUL and a letter, and a key
-that begins with a NUL has another one before it.
+A string is a record with its key and its value; headers contain the expiry time, and the kind of
+other values. A deleted key is a record without a value. A record's key is the key itself, so that
+consumers in any language can read it; other records have keys that begin with NUL and a letter, and
+a key that begins with NUL gets another NUL in front.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,7 @@ def columns(written: Sequence[Row], now_ms: int) -> Columns:
 
 
 class Loading:
-    """What records say that are read from the start, one after the other."""
+    """The result of records that are read from the start, one after another."""
 
     def __init__(self, now_ms: int) -> None:
         self.values: dict[bytes, object] = {}

@@ -1,4 +1,4 @@
-"""A sorted set: members with scores, in the order of these."""
+"""A sorted set: members in the order of their scores."""
 
 from collections.abc import Generator, Iterator, Sequence
 from typing import ClassVar, Final
@@ -12,7 +12,7 @@ LISTPACK_BYTES: Final = 64  # zset-max-listpack-value
 
 
 class SortedSet(Collection):
-    """``scores`` by member, and ``ranking``: the same in its order."""
+    """``scores`` by member, and ``ranking``: the members in order."""
 
     __slots__ = ("order", "ranking", "scores")
     kind: ClassVar[Kind] = "zset"

@@ -1,1 +1,1 @@
-"""Messages as records, and records as messages: what is read through another door. Pure."""
+"""The mapping between messages and records, for reading through another door. Pure."""

@@ -1,4 +1,4 @@
-"""Records as messages: what an exchange is given of a topic's record, and a stream's consumer.
+"""Records as messages: how a topic's record reaches an exchange or a stream's consumer.
 
     routing key  the key; empty where that is null or longer than 255 bytes
     body         the value; empty where that is null, with the header ``kafka.tombstone``
@@ -9,8 +9,8 @@
                  where ``amqp.types`` says more, that
                  kafka.key: the key, where it is not the routing key
 
-What does not fit is left out: names of more than 255 bytes, the longest headers where all together
-have more than HEADERS_BYTES_MAX, and then kafka.key where it would be more with that.
+What does not fit is omitted: names of more than 255 bytes; the longest headers if all together
+exceed HEADERS_BYTES_MAX; then kafka.key if they would exceed it with that.
 """
 
 import json
@@ -54,7 +54,7 @@ class Content(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A record's headers as properties, but for what differs from record to record."""
+    """The properties made from a record's headers, without the parts that vary by record."""
 
     exchange: bytes
     # What matters to queues: priority, expiration (ms), and the keys of CC and BCC.
@@ -72,7 +72,7 @@ class Shape(NamedTuple):
 
 
 class Messaging:
-    """What headers of records come to as properties; what was mapped last."""
+    """Converts record headers to properties, and remembers recent results."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Headers, bool], Shape] = {}

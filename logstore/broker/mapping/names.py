@@ -1,4 +1,4 @@
-"""The headers of records and messages that the mapping gives a meaning. ``docs/mapping.md``."""
+"""The headers of records and messages that have a meaning in the mapping (``docs/mapping.md``)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Messages as records: what a topic keeps of what was published to an exchange.
+"""Messages as records: what a topic stores of a message that was published to an exchange.
 
     key        the routing key; null where that is empty, unless ``kafka.key`` says more
     value      the body; null with ``kafka.tombstone``
@@ -31,7 +31,7 @@ _SHOWN: Final = tuple("" if it == "headers" else f"amqp.{it}" for it in Properti
 
 
 class Mapped(NamedTuple):
-    """What exchange and properties come to."""
+    """The record headers made from exchange and properties."""
 
     headers: Headers
     key: bytes | None  # of the record, if the routing key is empty
@@ -39,7 +39,7 @@ class Mapped(NamedTuple):
 
 
 class Recording:
-    """What exchanges and properties come to as a record's headers; what was mapped last."""
+    """Converts exchanges and properties to record headers, and remembers recent results."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, bool, bool], Mapped] = {}

@@ -1,9 +1,9 @@
-"""Values of AMQP's tables as bytes that any client can read, and back.
+"""Values of AMQP tables as bytes that any client can read, and back.
 
-A text is its bytes, a number its digits, true and false are these words. Arrays and tables are
-JSON. What else is needed to get back the same value is its type, a short text: a letter of AMQP's
-for a value (``fields.KINDS``), ``[`` and ``]`` around the types of an array's values, ``{`` and
-``}`` around those of a table's, in their order.
+A text becomes its bytes, a number its digits, and booleans the words true and false. Arrays and
+tables become JSON. To restore the same value, its type is needed, too. It is a short text: AMQP's
+letter for a single value (``fields.KINDS``), ``[`` and ``]`` around the types of an array's values,
+``{`` and ``}`` around those of a table's values, in order.
 """
 
 import json
@@ -35,7 +35,7 @@ _UNUSUAL: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class NoValue(ValueError):
-    """Bytes that are no value of the type that they are said to be of."""
+    """Bytes that are not a value of the stated type."""
 
 
 def is_utf8(data: bytes) -> bool:
