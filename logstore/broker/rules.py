@@ -51,7 +51,7 @@ def level_of(settings: TopicSettings, codec: Compression) -> int | None:
 
 
 class Rules:
-    """Those of one topic, as its settings are now. Changed settings make other rules."""
+    """The rules of one topic by its present settings. Changed settings create new rules."""
 
     __slots__ = ("_clock", "settings", "topic")
 

@@ -1,1 +1,1 @@
-"""MQTT's model: one space of topics that all doors share. Knows no wire."""
+"""The MQTT model: one space of topics that all doors share. Knows no wire protocol."""

@@ -1,8 +1,8 @@
-"""Messages of QoS 2 that a client sends: each is taken once, however often it comes (4.3.3).
+"""Messages of QoS 2 from a client: each is accepted once, however often it arrives (4.3.3).
 
-A message and its packet identifier are one batch of the journal, safe before PUBREC; that the
-identifier may be used again is safe before PUBCOMP. So whatever is lost at a power cut, a message
-that comes again is known, and one that is new is not taken for it.
+A message and its packet identifier are one batch of the journal, safe before PUBREC; the release of
+the identifier is safe before PUBCOMP. So after a power cut, a message that arrives again is
+recognised, and a new message is not mistaken for it.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from logstore.errors import LogstoreError
 
 
 class _Group:
-    """Packet identifiers whose record is on its way, and who waits for that."""
+    """Packet identifiers whose record is being written, and the callers that wait for it."""
 
     __slots__ = ("waiting",)
 
@@ -46,7 +46,7 @@ class Released(NamedTuple):
 
 
 class Arrivals:
-    """Of one session."""
+    """The arriving messages of one session."""
 
     __slots__ = ("_before", "_coming", "_hands", "_known", "_lasts", "_releasing", "_session")
 

@@ -1,7 +1,7 @@
-"""Where the space of topics and AMQP's exchanges meet: at amq.topic, in the virtual host ``/``.
+"""Connects the space of topics with AMQP's exchanges at amq.topic, in the virtual host ``/``.
 
-What is published to that exchange, whatever way it takes, comes here as to a station, and what the
-space has goes to the queues that are bound there. Nothing comes back to where it is from.
+Messages published to that exchange, by any way, come here as to a station; messages of the space go
+to the queues that are bound to it. No message returns to its origin.
 """
 
 from collections import deque
@@ -46,7 +46,7 @@ def join(
 
 
 class Crossing:
-    """A ``Station`` beside what is bound to amq.topic. In the sessions' thread."""
+    """A ``Station`` beside the bindings of amq.topic. In the sessions' thread."""
 
     def __init__(
         self, space: Space, queues: Queues, soon: Callable[[Callable[[], object]], object]
@@ -230,7 +230,7 @@ class Crossing:
 
 
 class _Late(NamedTuple):
-    """Messages that were held back."""
+    """Messages that were delayed."""
 
     rows: "Rows"
     waiting: Waiting | None
@@ -238,7 +238,7 @@ class _Late(NamedTuple):
 
 
 class Rows:
-    """Messages for queues by column, gathered to be published together."""
+    """Messages for queues, in columns, gathered to be published together."""
 
     __slots__ = ("_bodies", "_crossing", "_framed", "_keys", "_numbers", "_routes", "_space")
 

@@ -1,6 +1,7 @@
-"""What is due at some time, by number. Pure.
+"""Deadlines of numbers, such as session numbers. Pure.
 
-Numbers alone are kept, so that what is gone is forgotten at once, however far away its time was.
+Only numbers are stored, so that a removed object is freed immediately, however distant its deadline
+is.
 """
 
 from heapq import heapify, heappop, heappush
@@ -10,7 +11,7 @@ STALE_MAX: Final = 1000  # entries that no deadline has any more, beside as many
 
 
 class Deadlines:
-    """Each number has one at most."""
+    """Each number has at most one deadline."""
 
     def __init__(self) -> None:
         self._at: dict[int, int] = {}

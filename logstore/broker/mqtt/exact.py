@@ -1,8 +1,8 @@
-"""Messages of QoS 2 on their way to a client: it gets each exactly once (4.3.3).
+"""Messages of QoS 2 to a client: it receives each exactly once (4.3.3).
 
-Which message has which packet identifier is safe before it is sent, that the client has it before
-that is said to it (PUBREL), and that it is over together with its being settled. So after a power
-cut a client that still knows an identifier hears the same of it as before.
+The packet identifier of a message is safe before the message is sent; the client's receipt is safe
+before PUBREL is sent; the end of the exchange is one step with settling the message. So after a
+power cut, the exchange of an identifier that the client still knows continues where it was.
 """
 
 import logging
@@ -30,7 +30,7 @@ log: Final = logging.getLogger("logstore.mqtt")
 
 
 class Step(Enum):
-    """How far a message is."""
+    """The state of a message's exchange."""
 
     SENDING = auto()  # it is being told that it is about to be sent
     SENT = auto()
@@ -39,7 +39,7 @@ class Step(Enum):
 
 
 class _Sending:
-    """Messages that are to be sent once it is known which those of QoS 2 are."""
+    """Messages that are sent once their QoS 2 identifiers are safe."""
 
     __slots__ = ("known", "line", "lost", "messages", "pids", "size")
 
@@ -60,9 +60,9 @@ class _Sending:
 
 
 class Exact:
-    """Of one session. As ``outbound.Exact``.
+    """The QoS 2 exchanges of one session. As ``outbound.Exact``.
 
-    What the journal does not take is told to it again after a while, on the same connection.
+    If the journal refuses an entry, it is written again after a while, on the same connection.
     """
 
     __slots__ = (

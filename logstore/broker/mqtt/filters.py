@@ -1,8 +1,8 @@
-"""Topic names and topic filters, and which filters match a topic (MQTT 5.0, 4.7).
+"""Topic names and topic filters, and matching of topics by filters (MQTT 5.0, 4.7).
 
-A topic's levels stand between slashes. In a filter ``+`` stands for any one level, and ``#``, which
-ends it, for any number of levels, the one above included: ``a/#`` matches ``a``. Neither stands for
-a first level that begins with ``$`` [MQTT-4.7.2-1].
+Slashes separate the levels of a topic. In a filter, ``+`` matches any one level, and ``#`` at the
+end matches any number of levels, including the parent: ``a/#`` matches ``a``. Neither matches a
+first level that begins with ``$`` [MQTT-4.7.2-1].
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -27,15 +27,15 @@ SHOWN: Final = 80  # bytes of a name in a message
 
 
 class InvalidTopic(Refused):
-    """A topic that nothing can be published to."""
+    """A topic name that is not valid for publishing."""
 
 
 class InvalidFilter(Refused):
-    """A topic filter that nobody can subscribe to."""
+    """A topic filter that is not valid."""
 
 
 class NotText(InvalidTopic, InvalidFilter):
-    """Not UTF-8, or with a NUL: the packet that it came in is malformed [MQTT-1.5.4-1, -2]."""
+    """Not UTF-8, or with a NUL: the packet is malformed [MQTT-1.5.4-1, -2]."""
 
 
 class Shared(NamedTuple):
@@ -157,7 +157,7 @@ def covers(wide: bytes, narrow: bytes) -> bool:
 
 
 class _Node(Generic[_M, _G]):
-    """Filters that begin alike."""
+    """Filters with a common beginning."""
 
     __slots__ = ("any", "here", "rest", "words")
 
@@ -176,9 +176,9 @@ Found = list[Mapping[_M, _G]]
 
 
 class FilterTree(Generic[_M, _G]):
-    """Who has subscribed to which filters, and with what; found by topic.
+    """The subscribers of filters with their options, found by topic.
 
-    Filters are legal. Those without wildcards are looked up, whatever their length.
+    All filters are valid. Filters without wildcards are found by one look-up.
     """
 
     def __init__(self) -> None:

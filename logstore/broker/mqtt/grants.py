@@ -1,7 +1,7 @@
-"""What one session has subscribed to, and what that makes of a message that is for it.
+"""The subscriptions of one session, and how they apply to a message.
 
-However many of its filters match, it gets one copy: with the highest QoS of them, and the
-identifiers of all (MQTT 5.0, 3.3.4).
+If several filters match, the session gets one copy, with the highest QoS of them and all their
+subscription identifiers (MQTT 5.0, 3.3.4).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ FEW: Final = 8  # filters: to go through them is no dearer than a tree
 
 
 class Granted(NamedTuple):
-    """All grants of a session that match a topic, together."""
+    """All matching subscriptions of a session together."""
 
     qos: int
     retain_as_published: bool
@@ -27,8 +27,8 @@ UNASKED: Final = Granted(2, False, ())  # of what no filter matches
 
 
 class Grants:
-    """Of one session; by filter. Those of shared subscriptions are here, and match nothing: what
-    comes by them comes of other queues.
+    """The subscriptions of one session, by filter. Shared subscriptions are included but never
+    match: their messages come from other queues.
     """
 
     __slots__ = ("_all", "_found", "_last", "_tree")

@@ -1,4 +1,4 @@
-"""What a session sees of the connection that it is on, and what it sends down."""
+"""A session's view of its connection, and the messages that it sends."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -22,7 +22,7 @@ class Sent(NamedTuple):
 
 
 class Line(Protocol):
-    """One connection of a client, once it is let in. Everything is in the sessions' thread."""
+    """One connection of a client after CONNECT was accepted. Used in the sessions' thread."""
 
     @property
     def whose(self) -> Whose | None:

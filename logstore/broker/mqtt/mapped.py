@@ -1,4 +1,4 @@
-"""MQTT topics that are records of a topic, too, by the rules in the configuration: both ways.
+"""MQTT topics that are also records of a topic, by configured rules, in both directions.
 
     out   what is published and matches a rule's filter is appended to its topic: key = MQTT topic,
           value = payload, headers as in ``record_headers.py``; the first rule that matches counts.
@@ -7,8 +7,8 @@
           key, if one of the topic's rules matches that. A record with the header ``mqtt.qos`` came
           by the way out, and does not go back.
 
-How far the way in is, is kept as a group's offsets, as of topic routes: each record comes at least
-once, from when the rule was first seen.
+The position of the inward direction is stored as a group's offsets, as for topic routes: each
+record is published at least once, from the time when the rule was first seen.
 """
 
 import logging
@@ -44,7 +44,7 @@ log: Final = logging.getLogger("logstore.mqtt")
 
 
 class MappedTopics:
-    """Of one process. In the sessions' thread, but for ``open``."""
+    """The mapped topics of one process. In the sessions' thread, except ``open``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a message of MQTT says, as properties of AMQP, and back.
+"""MQTT messages as AMQP properties, and back.
 
 ====================  ==========================================================
 QoS                   header x-mqtt-publish-qos; delivery_mode 2 from QoS 1 on, else 1
@@ -14,7 +14,8 @@ expiry                expiration, in ms, and header x-mqtt-expires-at
 topic                 the routing key, swapped; header x-mqtt-topic where that is longer
 ====================  ==========================================================
 
-As RabbitMQ maps them, as far as it does. The other way what is no text for MQTT is left out.
+The mapping is RabbitMQ's, as far as that goes. In the other direction, values that are not valid
+MQTT text are omitted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -168,7 +169,7 @@ def smaller(data: bytes) -> bytes:
 
 
 class Seen(NamedTuple):
-    """What properties of AMQP say to MQTT."""
+    """MQTT's view of AMQP properties."""
 
     qos: int
     retain: bool

@@ -1,4 +1,4 @@
-"""Who gets messages of the space of topics, as the space sees it: a session, or a shared group."""
+"""Members of the space of topics: a session, or a shared group."""
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # with messages of QoS 0 alone there are no queues
 
 
 class Grant(NamedTuple):
-    """What a subscription says beside its filter."""
+    """The options of a subscription besides its filter."""
 
     qos: int = 0  # the highest that its messages are sent with
     no_local: bool = False
@@ -19,9 +19,9 @@ class Grant(NamedTuple):
 
 
 class Member(Protocol):
-    """It is nothing but itself, as any plain object, and keeps its own subscriptions.
+    """A member of the space, which owns its subscriptions. Compared by identity.
 
-    ``Space.changed`` is told before any of these is another one.
+    ``Space.changed`` is called before any of these attributes changes.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""A message of MQTT as the model has it, and what travels with it."""
+"""An MQTT message in the model, with its accompanying facts."""
 
 from typing import Final, NamedTuple, Self
 
@@ -6,9 +6,9 @@ QOS_MAX: Final = 2
 
 
 class About(NamedTuple):
-    """What a message of MQTT 5 says beside its topic and payload; None: it says nothing of that.
+    """The properties of an MQTT 5 message besides topic and payload; None: absent.
 
-    Texts are UTF-8. There is none of a message that says nothing at all.
+    Texts are UTF-8. A message without any properties has no ``About``.
     """
 
     payload_format: int | None = None  # 1: the payload is UTF-8
@@ -34,9 +34,9 @@ class Message(NamedTuple):
 
 
 class Carried(bytes):
-    """A payload of a channel that is more than its bytes to MQTT's subscribers.
+    """A payload in a channel that has more facts for MQTT subscribers.
 
-    To all others it is bytes as any.
+    For all other subscribers, it is plain bytes.
     """
 
     about: About | None

@@ -1,7 +1,7 @@
-"""What MQTT is about, of one process: the space of topics, sessions, and what is kept beside them.
+"""The MQTT model of one process: the space of topics, sessions, and what is stored with them.
 
-What is published is kept first where it is to be kept, and then reaches who listens; it is
-acknowledged when all of that is safe.
+A published message is first stored where necessary, then delivered to subscribers, and acknowledged
+when all of that is safe.
 """
 
 import logging
@@ -33,7 +33,7 @@ Soon = Callable[[Callable[[], object]], object]
 
 
 class Cursor(Protocol):
-    """A way through retained messages: ``retained.Cursor``, ``sys_topics.SysCursor``."""
+    """A position in retained messages: ``retained.Cursor``, ``sys_topics.SysCursor``."""
 
     @property
     def over(self) -> bool: ...
@@ -44,14 +44,14 @@ class Cursor(Protocol):
 
 
 class Sent(NamedTuple):
-    """What has become of messages that were published together."""
+    """The result of publishing messages together."""
 
     waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
     matched: Sequence[int] | None  # how many get each; None: nobody does
 
 
 class Mqtt:
-    """All of it. Everything is in the sessions' thread."""
+    """The MQTT model. Used in the sessions' thread."""
 
     def __init__(
         self,

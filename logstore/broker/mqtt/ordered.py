@@ -1,8 +1,9 @@
-"""A map from topics to what is known of each, in the order of the topics' bytes.
+"""A map from topics to values, in the order of the topics' bytes.
 
-It is many short lists, so that whoever goes through a million topics can stop at any, and go on
-behind it whatever was put in or taken out meanwhile; and no change moves more than one list. A
-dictionary would need a copy of its keys for that, and now and then is made anew as a whole.
+It consists of many short lists, so that a traversal of a million topics can stop anywhere and
+continue, whatever was inserted or removed meanwhile, and no change moves more than one list. A
+dictionary would need a copy of its keys for a traversal, and is rebuilt as a whole from time to
+time.
 """
 
 from bisect import bisect_left
@@ -13,7 +14,7 @@ CHUNK_MAX: Final = 1024  # topics of one list; moving half of them takes a micro
 
 
 class Ordered:
-    """Used in one thread."""
+    """An ordered map. Used in one thread."""
 
     def __init__(self) -> None:
         self._topics: list[list[bytes]] = []

@@ -1,12 +1,11 @@
-"""What a session has been given by queues and its client has not acknowledged.
+"""Messages that queues have delivered to a session and its client has not acknowledged.
 
-To the queues it is a channel, whose prefetch count is the client's receive maximum. It outlives the
-connection: what was sent and not acknowledged stays out, and is sent again on the next one, with
-its packet identifier, before anything else [MQTT-4.4.0-1]. Never on the same connection.
+To the queues, it is a channel whose prefetch count is the client's receive maximum. It outlives the
+connection: unacknowledged messages stay delivered, and are sent again on the next connection, with
+their packet identifiers, before anything else [MQTT-4.4.0-1], but never on the same connection.
 
-Deliveries write nothing. So a process that was killed has its messages of QoS 1 sent again as those
-that may have come before, with other identifiers; for QoS 2 that would not do, and ``exact`` sees
-to it.
+Deliveries are not stored. So after a crash, messages of QoS 1 are sent again as possible
+duplicates, with other identifiers. For QoS 2 that is not enough; ``exact`` handles it.
 """
 
 import logging
@@ -46,7 +45,7 @@ Group = Delivered[Queue, Outlet]
 
 
 class Way(NamedTuple):
-    """What messages of one routing key and properties are to a client."""
+    """How messages with one routing key and properties are sent to a client."""
 
     granted: bool  # False: they are not for it
     topic: bytes
@@ -58,7 +57,7 @@ class Way(NamedTuple):
 
 
 class Exact(Protocol):
-    """What sees to it that messages of QoS 2 come exactly once (``exact.py``)."""
+    """Ensures that messages of QoS 2 arrive exactly once (``exact.py``)."""
 
     def __contains__(self, pid: object) -> bool:
         """Whether this packet identifier is of an exchange of QoS 2 that has begun."""
@@ -93,7 +92,7 @@ class Exact(Protocol):
 
 
 class Outbound:
-    """Of one session. A ``Channel`` of queues."""
+    """The unacknowledged messages of one session. A ``Channel`` of queues."""
 
     __slots__ = (
         "_again", "_average", "_counted", "_counts", "_crowded", "_holds", "_seen",

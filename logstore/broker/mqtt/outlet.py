@@ -1,4 +1,4 @@
-"""One queue's way to a session: to the queue a consumer."""
+"""The consumer of one queue on behalf of a session."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from logstore.broker.routing.arguments import NO_ARGUMENTS, Arguments
 
 
 class Way(Channel, Protocol):
-    """Down which messages go to the client, of all its queues."""
+    """The common way of messages from all of a session's queues to its client."""
 
     def can_take(self) -> int:
         """As Subscription.can_take."""
@@ -21,7 +21,7 @@ class Way(Channel, Protocol):
 
 
 class Outlet:
-    """A ``Subscription`` of a queue: of the session's own, or of one that it shares with others."""
+    """A ``Subscription`` of a queue: the session's own, or one that it shares with others."""
 
     __slots__ = ("channel", "granted", "lost", "queue", "shared")
 

@@ -1,4 +1,4 @@
-"""The packet identifiers of what one session has sent and its client has not acknowledged."""
+"""The packet identifiers of one session's unacknowledged messages."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -11,8 +11,8 @@ NO_DELIVERY: Final = -1  # in place of a tag: it is settled, and its client has 
 
 
 class PacketIds:
-    """From 1 to 65,535, each in use once. They go round, so that one that was free just now is not
-    used again at once: its acknowledgement may come twice.
+    """Identifiers from 1 to 65,535, each in use once. They are given in rotation, so that a freed
+    one is not reused soon: its acknowledgement may arrive twice.
     """
 
     __slots__ = ("_last", "_tags", "reserved")

@@ -1,4 +1,4 @@
-"""What a message says beside topic and payload, as the headers of a record.
+"""The properties of an MQTT message as headers of a record.
 
     mqtt.qos               0, 1 or 2
     mqtt.publisher         the client's id
@@ -8,8 +8,8 @@
     mqtt.correlation-data  bytes
     mqtt.expires-at-ms     when it is of no use any more, in ms since 1970
 
-User properties have their own names, those that would be taken for one of these behind
-``mqtt.header.``. Of a record's two headers of one name that are no user properties the last counts.
+User properties keep their names; names that could be mistaken for one of these get the prefix
+``mqtt.header.``. If a header that is not a user property occurs twice, the last one counts.
 """
 
 from typing import Final, NamedTuple
@@ -35,7 +35,7 @@ _DIGITS_MAX: Final = 18  # of a number in a header: with more it is none of ours
 
 
 class Said(NamedTuple):
-    """What a record's headers say."""
+    """The properties found in a record's headers."""
 
     qos: int
     about: About | None

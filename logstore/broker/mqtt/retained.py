@@ -1,10 +1,11 @@
-"""Retained messages: of each topic the last one that was published to be kept for those who come.
+"""Retained messages: for each topic, the last message published with the retain flag.
 
-They are a compacted topic of one partition, ``__mqtt_retained``: key = topic, value = payload,
-headers as in ``record_headers.py``; a message without a payload is a tombstone. What of them is in
-memory, ``retained_values.py`` says; it is made of the log, in slices, when the first client comes.
+They are stored in a compacted topic of one partition, ``__mqtt_retained``: key = topic, value =
+payload, headers as in ``record_headers.py``; a message without payload is a tombstone.
+``retained_values.py`` says which parts are in memory; these are read from the log, in slices, when
+the first client connects.
 
-Who subscribes goes through them with a ``Cursor``, as fast as his connection takes it.
+A new subscription traverses them with a ``Cursor``, as fast as the connection takes them.
 """
 
 import logging
@@ -49,7 +50,7 @@ _log = logging.getLogger("logstore.mqtt")
 
 
 class Portion(NamedTuple):
-    """Some retained messages, by column."""
+    """Some retained messages, in columns."""
 
     topics: list[bytes]
     payloads: list[bytes]
@@ -58,7 +59,7 @@ class Portion(NamedTuple):
 
 
 class Retained:
-    """Of one store. In the sessions' thread, but for ``open``."""
+    """The retained messages of one store. In the sessions' thread, except ``open``."""
 
     def __init__(
         self,
@@ -367,11 +368,11 @@ class Retained:
 
 
 class Cursor:
-    """One subscription's way through the retained messages that match its filter.
+    """The traversal of matching retained messages for one subscription.
 
-    What is published while it is under way comes to the subscriber as any message, behind what the
-    cursor gives, so the cursor passes over what is retained since; unless what was published was
-    dropped on its way to him (``lost``).
+    Messages published during the traversal reach the subscriber as usual, after those of the
+    cursor, so the cursor skips messages that were retained since; unless the published message was
+    dropped on its way to the subscriber (``lost``).
     """
 
     __slots__ = (

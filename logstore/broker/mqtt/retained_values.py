@@ -1,6 +1,6 @@
-"""What is known in memory of a retained message: where it stands in its log, or all of it.
+"""The part of a retained message that is in memory: its position in the log, or all of it.
 
-One bytes object each, since there may be a million:
+Each is one bytes object, because there may be a million:
 
     offset       64 bits: of its record
     flags        8 bits: its QoS, and what follows
@@ -29,7 +29,7 @@ LOGGED, EXPIRES, ABOUT = 4, 8, 16
 
 
 class Value(NamedTuple):
-    """What one says."""
+    """The decoded facts of one retained message."""
 
     offset: int
     qos: int
@@ -40,7 +40,7 @@ class Value(NamedTuple):
 
 
 class Abouts:
-    """What messages say beside their payloads, each kind once, by number."""
+    """The properties of messages, each distinct set stored once, by number."""
 
     def __init__(self) -> None:
         self._numbers: dict[About, int] = {}

@@ -1,7 +1,7 @@
-"""One client's session: what it has subscribed to, its queue, and what it has not acknowledged.
+"""One client's session: its subscriptions, its queue, and its unacknowledged messages.
 
-It is a member of the space of topics. While its client is away what needs an acknowledgement waits
-in its queue, and what is sent at most once is not for it. Everything is in the sessions' thread.
+It is a member of the space of topics. While its client is disconnected, messages of QoS 1 and 2
+wait in its queue, and messages of QoS 0 are not delivered to it. Used in the sessions' thread.
 """
 
 import logging
@@ -50,7 +50,7 @@ _NAME_BYTES_MAX: Final = 255
 
 
 class TooManySubscriptions(Refused):
-    """A session has as many as one may have."""
+    """The session has the maximum number of subscriptions."""
 
 
 def queue_name(client: str) -> bytes:
@@ -62,7 +62,7 @@ def queue_name(client: str) -> bytes:
 
 
 class Space(Protocol):
-    """What a session needs of the space of topics."""
+    """What a session needs from the space of topics."""
 
     def subscribe(self, member: Member, filter: bytes, grant: Grant) -> object: ...
     def unsubscribe(self, member: Member, filter: bytes) -> object: ...
@@ -89,7 +89,7 @@ class Shares(Protocol):
 
 
 class Home(Protocol):
-    """What a session needs of the others, and of the process."""
+    """What a session needs from the other sessions and from the process."""
 
     space: Space
     counts: SessionCounts
@@ -134,7 +134,7 @@ class Home(Protocol):
 
 
 class Session:
-    """Of one client id."""
+    """The session of one client id."""
 
     __slots__ = (
         "__weakref__", "_arrivals", "_exact", "_home", "_kept_queue", "_queue", "client", "ended",

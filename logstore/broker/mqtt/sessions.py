@@ -1,7 +1,8 @@
-"""All MQTT sessions of a process, by client id: who takes over whose, and when they end.
+"""All MQTT sessions of a process, by client id: creation, take-over and expiry.
 
-A session ends with its connection if it has no expiry; else when that is over, by the clock of
-the wall, so that it passes while the process is down, too. Everything is in the sessions' thread.
+A session without an expiry interval ends with its connection; other sessions end when the interval
+is over by the wall clock, so that it also passes while the process is down. Used in the sessions'
+thread.
 """
 
 import logging
@@ -48,7 +49,7 @@ log: Final = logging.getLogger("logstore.mqtt")
 
 
 class Wanted(NamedTuple):
-    """What a client asks for as it connects."""
+    """What a client requests in its CONNECT."""
 
     client: str  # its id; not empty
     user: str  # as who it has logged in; "": nobody has to
@@ -59,7 +60,7 @@ class Wanted(NamedTuple):
 
 
 class Connected(NamedTuple):
-    """What has come of it: the client is let in when what is to be kept is kept."""
+    """The result: the client is accepted once everything that must be stored is stored."""
 
     session: Session
     present: bool  # whether it had the session before
@@ -67,7 +68,7 @@ class Connected(NamedTuple):
 
 
 class Wills(Protocol):
-    """What is published of clients that are lost."""
+    """Publishes the wills of lost clients."""
 
     def left(self, session: Session, *, graceful: bool) -> None:
         """Its connection is gone. ``graceful``: its client has said so, and wants no will sent."""
@@ -80,7 +81,7 @@ class Wills(Protocol):
 
 
 class NoWills:
-    """``Wills`` where there are none."""
+    """A ``Wills`` without any."""
 
     def left(self, session: Session, *, graceful: bool) -> None:
         """As Wills.left."""
@@ -93,11 +94,11 @@ class NoWills:
 
 
 class SessionsFull(Refused):
-    """There is no memory for one more."""
+    """There is no memory for another session."""
 
 
 class SessionLimits(NamedTuple):
-    """Of all sessions, and of each."""
+    """The limits of all sessions and of each session."""
 
     sessions_max: int = 100_000  # that outlive their connections
     subscriptions_max: int = 10_000  # of one session
@@ -126,7 +127,7 @@ def limits_of(settings: StoreSettings, bytes_max: int) -> SessionLimits:
 
 
 class Sessions:
-    """The home of all of them."""
+    """All sessions of one process."""
 
     def __init__(
         self,

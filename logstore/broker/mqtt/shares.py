@@ -1,9 +1,9 @@
-"""Shared subscriptions: sessions that take turns with the messages of one filter (4.8.2).
+"""Shared subscriptions: sessions that share the messages of one filter in turn (4.8.2).
 
-All sessions with the same group and filter are one member of the space of topics, with one queue
-that is there as long as one of them is subscribed; each connected one consumes it as far as its
-client takes. What a client has of QoS 1 when its connection is gone, another one gets at once; a
-message of QoS 2 that was sent is the session's [MQTT-4.8.2-4, -5].
+All sessions with the same group and filter are one member of the space of topics. Its one queue
+exists while at least one of them is subscribed; each connected session consumes from it as much as
+its client accepts. When a connection ends, another session immediately gets its unacknowledged
+messages of QoS 1; a message of QoS 2 that was sent stays with the session [MQTT-4.8.2-4, -5].
 """
 
 import logging
@@ -39,7 +39,7 @@ def queue_name(filter: bytes) -> bytes:
 
 
 class Group:
-    """All who share a filter. A ``Member``."""
+    """All subscribers of a shared filter, as one ``Member``."""
 
     __slots__ = ("__weakref__", "filter", "outlets", "queue")
 
@@ -66,7 +66,7 @@ class Group:
 
 
 class Shares:
-    """``session.Shares`` of a process."""
+    """The ``session.Shares`` of a process."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -178,7 +178,7 @@ def _granted(grant: Grant) -> "_Granted":
 
 
 class _Granted:
-    """What all messages of a shared subscription are had by."""
+    """The common options of all messages of a shared subscription."""
 
     __slots__ = ("_granted",)
 

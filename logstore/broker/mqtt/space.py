@@ -1,11 +1,12 @@
-"""The one space of topics: what any door publishes reaches whoever listens at any other.
+"""The space of topics: a message published at any door reaches subscribers at all doors.
 
-A topic of MQTT is a channel of the same name, and a routing key of amq.topic in the virtual host
-``/``, swapped (``swap.py``). What is sent at most once goes by channels, in chunks that all share
-who get the same. What is to be acknowledged goes into the queues of those who are to acknowledge
-it, in one run with the queues that are bound to amq.topic; to all others by channels, too.
+An MQTT topic is a channel of the same name, and, translated (``swap.py``), a routing key of
+amq.topic in the virtual host ``/``. Messages of QoS 0 go through channels, in chunks that equal
+receivers share. Messages that need an acknowledgement go into the queues of the sessions that must
+acknowledge them, in one run with the queues bound to amq.topic; all other subscribers receive them
+through channels, too.
 
-Who gets what is found once for a topic, and remembered by ``Channels``.
+The receivers of a topic are found once and remembered by ``Channels``.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -40,14 +41,16 @@ Work = Callable[[Callable[[], Any], Callable[[Any], None]], object]
 
 
 class Sent(NamedTuple):
-    """What has become of messages that were published together."""
+    """The result of publishing messages together."""
 
     waiting: Waiting | None  # what is to be safe before they are acknowledged; None: nothing
     matched: Sequence[int]  # how many get each
 
 
 class Beyond(NamedTuple):
-    """Of one topic: who gets what is to be acknowledged, and who does not hear himself."""
+    """For one topic: the sessions that must acknowledge, and those that do not want their own
+    messages.
+    """
 
     queues: tuple["Queue", ...]
     away: tuple["Queue", ...]  # of members that are not connected
@@ -80,7 +83,7 @@ class Rows(Protocol):
 
 
 class Crossing(Protocol):
-    """Where messages go to AMQP's queues, and come from its exchanges."""
+    """The connection to AMQP's queues and exchanges."""
 
     @property
     def crowded(self) -> bool:
@@ -92,7 +95,7 @@ class Crossing(Protocol):
 
 
 class NotOwn:
-    """A ``Form``: without what the member itself has published [MQTT-3.8.3-3]."""
+    """A ``Form`` without the messages that the member itself has published [MQTT-3.8.3-3]."""
 
     def __init__(self, form: Form | None, member: object, own: Form | None) -> None:
         """``own``: as it gets those nevertheless, by other filters. None: not at all."""
@@ -133,9 +136,9 @@ class _Parked(NamedTuple):
 
 
 class Space:
-    """Of a node. Members are MQTT's: who else listens is where he always was.
+    """The space of one node. Members are MQTT's; other subscribers are where they always were.
 
-    Everything is in the sessions' thread, but for what ``Channels`` calls.
+    Used in the sessions' thread, except for the methods that ``Channels`` calls.
     """
 
     def __init__(
@@ -506,7 +509,7 @@ def _alike(messages: Sequence[Message]) -> Iterator[tuple[Message, Sequence[byte
 
 
 class _Sending:
-    """Messages on their way from one publisher."""
+    """Messages that one publisher is sending."""
 
     def __init__(self, space: Space, held: "Transaction | None") -> None:
         self.waiting: Waiting | None = None

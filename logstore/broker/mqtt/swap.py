@@ -1,8 +1,7 @@
-"""MQTT topics as AMQP routing keys, and back: slashes and dots change places, and so do ``+`` and
-``*``.
+"""Translates MQTT topics to AMQP routing keys and back: swaps slash and dot, plus and star.
 
-It is its own reverse, so nothing is lost: ``foo.bar/baz`` is ``foo/bar.baz`` to AMQP, and has two
-levels in both worlds. Where RabbitMQ's mapping works, the two agree.
+The translation is its own inverse, so nothing is lost: ``foo.bar/baz`` is ``foo/bar.baz`` in AMQP,
+and has two levels in both protocols. Where RabbitMQ's mapping is lossless, the two are equal.
 """
 
 from typing import Final

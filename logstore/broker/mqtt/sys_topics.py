@@ -1,8 +1,8 @@
-"""What a server tells of itself below ``$SYS/broker/``, under the names that mosquitto uses.
+"""The server's figures as topics below ``$SYS/broker/``, under mosquitto's names.
 
-In memory alone: retained for who subscribes, and published every ten seconds as far as it has
-changed. Rates are per minute, as averages of the last 1, 5 and 15 minutes that decay as
-mosquitto's do.
+They exist in memory only: retained for new subscribers, and published every ten seconds if they
+have changed. Rates are per minute, averaged over the last 1, 5 and 15 minutes with mosquitto's
+decay.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ _MINUTE_S: Final = 60.0
 
 
 class Seen(NamedTuple):
-    """What is told. Counts are since the start."""
+    """The figures. Counts are since the start."""
 
     version: str = ""
     uptime_s: int = 0
@@ -82,7 +82,7 @@ _LOADS: Final[Mapping[bytes, Callable[[Seen], int]]] = {
 
 
 class SysTopics:
-    """Of one server. In the sessions' thread."""
+    """The topics of one server. In the sessions' thread."""
 
     def __init__(self, look: Callable[[], Seen], clock: Callable[[], int]) -> None:
         """``clock``: ms, of the same zero for as long as the server runs."""
@@ -139,7 +139,7 @@ class SysTopics:
 
 
 class SysCursor:
-    """As ``retained.Cursor``."""
+    """A ``retained.Cursor`` over these topics."""
 
     def __init__(self, walk: Walk, filter_: bytes) -> None:
         self.filter = filter_

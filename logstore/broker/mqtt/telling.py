@@ -1,4 +1,4 @@
-"""What a session tells the journal of messages of QoS 2, and hears when it is safe."""
+"""Writes a session's QoS 2 operations to the journal, and reports when they are safe."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -12,7 +12,7 @@ Then = Callable[[LogstoreError | None], None]
 
 
 class Hands(Protocol):
-    """The queues of the process, as those see them who hand messages over exactly once."""
+    """The queues of the process, as exactly-once delivery sees them."""
 
     def commit(self, transaction: Transaction, then: Then) -> bool:
         """As ``Holding.begin``."""
@@ -29,7 +29,7 @@ def _nobody(error: LogstoreError | None) -> None:
 
 
 class Told:
-    """Operations of one session (``handovers.py``). A ``Remembered``."""
+    """The operations of one session (``handovers.py``). A ``Remembered``."""
 
     __slots__ = ("_came", "_operations", "_session", "lasts")
 

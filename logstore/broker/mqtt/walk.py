@@ -1,8 +1,8 @@
-"""Going through the topics that a filter matches, in their order, as far as there is room.
+"""Traverses the topics that a filter matches, in order, as far as there is room.
 
-What lies between two topics that match is not looked at: from one that does not, the next that
-could is worked out (``beyond``) and looked up. So ``+/status`` costs by the first levels that there
-are, not by all topics below them.
+Topics between two matches are skipped: from a topic that does not match, the next possible match is
+computed (``beyond``) and looked up. So the cost of ``+/status`` depends on the number of first
+levels, not on the number of all topics below them.
 """
 
 import re
@@ -22,7 +22,9 @@ _BEHIND_DOLLAR: Final = b"%"
 
 
 class Walk:
-    """Of one filter, which must be legal. It goes on behind where it was, whatever has changed."""
+    """The traversal for one valid filter. It continues after its last position, whatever has
+    changed.
+    """
 
     __slots__ = ("_at", "_exact", "_levels", "_low", "_match", "_ordered", "_run", "_stem")
 

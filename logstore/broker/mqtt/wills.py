@@ -1,11 +1,12 @@
-"""Wills: what clients have left to be published when their connections end without a good-bye.
+"""Wills: messages that clients leave to be published if their connections end unexpectedly.
 
-A will that is retained, or whose session outlives its connection, is kept from CONNECT on, so that
-it comes although the server has died meanwhile; any other one goes with the process, as its session
-does. It is forgotten when it is safe where it went: a crash between the two has it come twice.
+A will that is retained, or whose session outlives its connection, is stored from CONNECT on, so
+that it is published even if the server has crashed meanwhile; other wills end with the process, as
+their sessions do. A will is deleted once its message is safe; a crash in between publishes it
+twice.
 
-A will belongs to a client's id, not to a session's object: what comes of it is said by three
-events, in whatever order connections and sessions end.
+A will belongs to a client id, not to a session object. Three events decide its fate, in whatever
+order connections and sessions end.
 
     left   the connection has ended: with DISCONNECT 0x00 it is not needed any more [MQTT-3.1.2-10],
            else it is due, at once or later
@@ -34,7 +35,7 @@ Publish = Callable[[Sequence[Message], Callable[[LogstoreError | None], None]], 
 
 
 class Will(NamedTuple):
-    """As a client says it in CONNECT."""
+    """The will in a CONNECT."""
 
     topic: bytes
     payload: bytes
@@ -46,7 +47,7 @@ class Will(NamedTuple):
 
 
 class Ending(Protocol):
-    """What is asked of a session."""
+    """What is needed from a session."""
 
     @property
     def client(self) -> str:
@@ -58,11 +59,11 @@ class Ending(Protocol):
 
 
 class WillsFull(Refused):
-    """There is no memory for one more."""
+    """There is no memory for another will."""
 
 
 class _Held:
-    """One that is known."""
+    """One known will."""
 
     __slots__ = ("bytes", "kept", "row")
 
@@ -75,7 +76,7 @@ class _Held:
 
 
 class Wills:
-    """Of one store. Everything is in the sessions' thread."""
+    """The wills of one store. Used in the sessions' thread."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Arguments of exchanges and bindings: AMQP's field tables, exactly as they were sent.
 
-Two bindings whose arguments differ in nothing but the width of an integer are two bindings
-(rabbitmq-server#10590), so each value keeps the type it came with. Headers are compared by classes
-of types instead: ``comparable`` brings values of both sides to one form.
+Two bindings whose arguments differ only in the width of an integer are different bindings
+(rabbitmq-server#10590), so each value keeps its original type. Headers are compared by classes of
+types instead: ``comparable`` converts the values of both sides to one form.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -40,7 +40,7 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A field table, sorted by name: the order in which fields were sent means nothing."""
+    """A field table, sorted by name, because the order in which fields were sent has no meaning."""
 
     fields: tuple[tuple[bytes, Field], ...] = ()
 

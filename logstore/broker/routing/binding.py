@@ -8,7 +8,7 @@ Kind = Literal["queue", "exchange"]
 
 
 class Binding(NamedTuple):
-    """All of it is its identity: two that differ in an argument alone are two bindings."""
+    """A binding. All fields are its identity: two that differ in an argument are two bindings."""
 
     source: bytes
     destination: bytes

@@ -1,4 +1,4 @@
-"""What a change of exchanges and bindings comes to, for whoever keeps them durably."""
+"""The effect of a change of exchanges and bindings, for durable storage."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,9 +11,9 @@ Row = ExchangeFacts | Binding
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step, to be kept whole or not at all.
+    """One step, to be stored completely or not at all.
 
-    ``put`` and ``removed`` name what is to outlive a restart: durable exchanges that are not
+    ``put`` and ``removed`` name only objects that outlive a restart: durable exchanges that are not
     predefined, and bindings from durable exchanges to durable destinations.
     """
 

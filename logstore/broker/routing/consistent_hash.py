@@ -1,10 +1,10 @@
 """The type "x-consistent-hash": each key always goes to the same one of the destinations.
 
-Each destination draws a number for the key, and the best draw wins (rendezvous hashing, with
-weights). The draw depends on the key, the destination's name and its weight, on nothing else: a
-restart or another order of binding changes no key's destination, a new destination takes keys for
-itself alone, and one that goes leaves only its own keys to the others. A match costs 0.9 us for
-each destination.
+Each destination gets a number for the key, and the best number wins (weighted rendezvous hashing).
+The number depends only on the key, the destination's name and its weight. So a restart or another
+order of bindings changes no key's destination; a new destination only takes keys for itself; and
+the keys of a removed destination are distributed among the others, while all other keys stay. A
+match costs 0.9 us for each destination.
 """
 
 import math
@@ -54,7 +54,7 @@ def draw(key: int, seed: int, weight: int) -> float:
 
 
 class ConsistentHash:
-    """The bindings of one exchange of that type."""
+    """The bindings of one such exchange."""
 
     def __init__(self, arguments: Arguments, choose: Choose) -> None:
         header, hashed = arguments.get(HASH_HEADER), arguments.get(HASH_PROPERTY)

@@ -1,8 +1,8 @@
-"""x-delayed-message: an exchange of another type, where messages may wait before they go on.
+"""x-delayed-message: wraps another exchange type; messages may be delayed first.
 
-Of a message it looks at two headers, ``x-delay`` and ``x-deliver-at`` (``schedules/delays.py``).
-One that names a time ends at its station. All others, and those that have waited, go on by the type
-that ``x-delayed-type`` says.
+It reads two headers of a message, ``x-delay`` and ``x-deliver-at`` (``schedules/delays.py``). A
+message with a future time goes to the exchange's station. All others, and delayed messages when
+they are due, are routed by the type in ``x-delayed-type``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def delayed_type(arguments: Arguments) -> str:
 
 
 class Delayed:
-    """Over a matcher of that type."""
+    """Wraps a matcher of that type."""
 
     by_key = False  # headers decide, too
 

@@ -1,4 +1,4 @@
-"""What an exchange is, as it was declared; whether a second declaration says the same."""
+"""The declared facts of an exchange, and whether a second declaration is equivalent."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,7 @@ COMPARED: Final = (ALTERNATE_EXCHANGE, TARGET, b"x-delayed-type")  # of a second
 
 @dataclass(frozen=True, slots=True)
 class ExchangeFacts:
-    """One exchange as it was declared. What is predefined or durable outlives a restart."""
+    """One exchange as declared. Predefined and durable exchanges outlive a restart."""
 
     name: bytes
     type_name: str

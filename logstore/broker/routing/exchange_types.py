@@ -1,4 +1,4 @@
-"""The types of exchanges: those built in, and those that other packages bring."""
+"""The types of exchanges: built-in ones, and those of other packages."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
@@ -74,9 +74,9 @@ def type_names() -> Sequence[str]:
 
 
 class Uninstalled:
-    """An exchange that was kept, and whose type is not installed now.
+    """A stored exchange whose type is not installed now.
 
-    It keeps its bindings for the day when it is again; what is published to it is refused.
+    It keeps its bindings until the type is installed again; publishing to it is refused.
     """
 
     by_key = False

@@ -1,8 +1,9 @@
-"""The type "headers": bindings say which headers a message has, and with which values.
+"""The type "headers": bindings name headers, and perhaps values, that a message must have.
 
-All bindings of an exchange stand in one index by what they ask for, so that a message costs what
-its headers find, not what is bound. A binding that asks for all of several things stands under the
-one that the fewest others stand under, and the rest is looked at when that one is there.
+All bindings of an exchange are in one index by their conditions, so that the cost of a message
+depends on the bindings that its headers find, not on all bindings. A binding with several
+conditions that must all hold is indexed under the rarest one; the others are checked if that one
+holds.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -98,7 +99,7 @@ class HeadersMatch:
 
 
 class _Headers:
-    """A message's headers, each brought to the form that is compared when it is asked for."""
+    """A message's headers, each converted to comparable form on demand."""
 
     def __init__(self, decoded: Mapping[bytes, Any]) -> None:
         self._decoded = decoded

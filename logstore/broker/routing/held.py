@@ -1,6 +1,6 @@
-"""What stands under one key: nothing, one thing, or many in order.
+"""A container for what is stored under one key: nothing, one thing, or many in order.
 
-Of a hundred thousand keys most have one thing, and a dictionary for each would take 232 bytes.
+Most of a hundred thousand keys have one thing, and a dictionary for each key would take 232 bytes.
 """
 
 from collections.abc import Hashable, Iterable

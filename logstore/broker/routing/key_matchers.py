@@ -1,4 +1,4 @@
-"""The types that look at the routing key alone, or at nothing: direct, fanout, topic, x-random."""
+"""Exchange types that use only the routing key, or nothing: direct, fanout, topic, x-random."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from logstore.broker.routing.topic_tree import TopicTree
 
 
 class Direct:
-    """The key is equal to the binding's."""
+    """Matches if the key equals the binding's key."""
 
     by_key = True
 
@@ -32,7 +32,7 @@ class Direct:
 
 
 class Fanout:
-    """Every binding."""
+    """Matches every binding."""
 
     by_key = True
 
@@ -50,7 +50,7 @@ class Fanout:
 
 
 class Topic:
-    """The key matches the binding's pattern of words: ``*`` is one, ``#`` any number of them."""
+    """Matches by the binding's pattern of words: ``*`` is one word, ``#`` any number of words."""
 
     by_key = True
 
@@ -69,7 +69,9 @@ class Topic:
 
 
 class Random:
-    """One binding, whichever; a destination with two has two chances, as in RabbitMQ."""
+    """Chooses one binding at random; a destination with two bindings has two chances, as in
+    RabbitMQ.
+    """
 
     by_key = False
 

@@ -1,4 +1,4 @@
-"""What a type of exchange does: it knows the bindings of one exchange, and picks among them."""
+"""The behaviour of an exchange type: knows the bindings of one exchange, and selects among them."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol
@@ -12,10 +12,10 @@ Choose = Callable[[int], int]  # as random.randrange: a number from 0, below the
 
 
 class Matcher(Protocol):
-    """The bindings of one exchange, compiled.
+    """The compiled bindings of one exchange.
 
-    A type from outside (entry point group ``logstore.exchanges``; the entry point's name is the
-    type's) is a callable as ``MatcherOf``.
+    A type of another package is a callable like ``MatcherOf``, in the entry point group
+    ``logstore.exchanges``, under the name of the type.
     """
 
     by_key: bool  # the routing keys alone decide: what they lead to may be remembered

@@ -1,15 +1,16 @@
-"""x-message-deduplication: an exchange that sends each message on once, to all that are bound.
+"""x-message-deduplication: an exchange that forwards each message once, to all bindings.
 
-A message that has an id ends at its station, which sends it on if the id is not known. All others
-go on as from a fanout exchange. Its arguments are those of RabbitMQ's plugin of this name; one more
-says which header has the id, or that the property message-id is it::
+A message with an id goes to the exchange's station, which forwards it if the id is not known. All
+others are routed as by a fanout exchange. The arguments are those of RabbitMQ's plugin of this
+name, and one more, which names the header with the id, or the property message-id::
 
     x-cache-size              ids that are known at the most; must be given
     x-cache-ttl               ms for which each is known; as long as it is among them, unless given
     x-cache-persistence       "disk" or "memory": a durable exchange has its ids on disk either way
     x-deduplication-header    the header, if it is not x-deduplication-header; or "message-id"
 
-A policy's settings of the first three names count before them, since the first must be given.
+A policy's settings with the first three names take precedence, because the first argument must be
+given.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ _DIGITS_MAX: Final = 19
 
 
 class OnceArguments(NamedTuple):
-    """What such an exchange was told."""
+    """The arguments of such an exchange."""
 
     header: str
     most: int  # ids

@@ -1,4 +1,4 @@
-"""What exchanges may look at of a message, beside its routing keys."""
+"""What exchanges may read of a message besides its routing keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 
 class Properties(Protocol):
-    """A message's properties. Asked only where an exchange depends on them: decode them then."""
+    """A message's properties. Decoded lazily, because few exchanges depend on them."""
 
     @property
     def headers(self) -> Mapping[bytes, Any]:
@@ -23,7 +23,7 @@ class Properties(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainProperties:
-    """Properties that are known already."""
+    """Properties that are already decoded."""
 
     headers: Mapping[bytes, Any] = field(default_factory=dict)
     correlation_id: bytes | None = None

@@ -1,22 +1,16 @@
-"""Why exchanges and bindings are refused. Each error carries its facts: a protocol words them.
+"""Why exchanges and bindings are refused. Each error has its facts; a protocol words them.
 
-Refused
-├── NoExchange              no exchange has that name
-├── NoQueue                 no queue has that name
-├── NotPermitted            the default exchange, or a predefined one, is not to be changed
-├── Reserved                a new name that begins with "amq."
-├── InUse                   to be deleted only if unused, and it has bindings
-├── Inequivalent            declared again, otherwise than it is
-├── UnknownType             no such type of exchange
-├── InternalExchange        published to, and takes messages from exchanges alone
-├── InvalidArgument         an argument of a type or value that means nothing
-├── ConflictingArguments    two arguments of which there may be one
-├── NotASource              nothing can be bound from an exchange that leads to a topic or channel
-├── Circular                messages of a topic would come back into it
-├── InvalidWeight           a consistent hash's binding key that is no weight
-├── NoDelayedType           an x-delayed-message without a type by which messages go on
-├── NoCacheSize             an x-message-deduplication without a bound on what it remembers
-└── InvalidDelay            a message is to wait for more than ten years
+Refused ├── NoExchange no exchange has that name ├── NoQueue no queue has that name ├── NotPermitted
+the default exchange, or a predefined one, is not to be changed ├── Reserved a new name that begins
+with "amq." ├── InUse to be deleted only if unused, and it has bindings ├── Inequivalent declared
+again, otherwise than it is ├── UnknownType no such type of exchange ├── InternalExchange published
+to, and takes messages from exchanges alone ├── InvalidArgument an argument of a type or value that
+means nothing ├── ConflictingArguments two arguments of which there may be one ├── NotASource
+nothing can be bound from an exchange that leads to a topic or channel ├── Circular messages of a
+topic would come back into it ├── InvalidWeight a consistent hash's binding key that is no weight
+├── NoDelayedType an x-delayed-message without a type by which messages go on ├── NoCacheSize an
+x-message-deduplication without a bound on what it remembers └── InvalidDelay a message is to wait
+for more than ten years
 """
 
 from collections.abc import Sequence
@@ -47,7 +41,7 @@ class NoQueue(Refused):
 
 
 class NotPermitted(Refused):
-    """The default exchange takes no bindings; it and the predefined ones stay as they are."""
+    """The default exchange accepts no bindings; it and predefined ones cannot be changed."""
 
     def __init__(self, exchange: bytes) -> None:
         name = f"exchange {_text(exchange)!r}" if exchange else "the default exchange"
@@ -66,7 +60,7 @@ class Reserved(Refused):
 
 
 class InUse(Refused):
-    """It was to be deleted only if nothing is bound to it."""
+    """The exchange has bindings, and should be deleted only without."""
 
     def __init__(self, exchange: bytes) -> None:
         super().__init__(f"exchange {_text(exchange)!r} has bindings; remove them first")
@@ -77,7 +71,7 @@ Said = str | bool | Field | None  # of an exchange: its type, a flag, an argumen
 
 
 class Inequivalent(Refused):
-    """The exchange exists, and differs; the first difference."""
+    """The exchange exists and differs from the declaration; contains the first difference."""
 
     def __init__(self, exchange: bytes, argument: str, received: Said, current: Said) -> None:
         super().__init__(
@@ -118,7 +112,7 @@ class InternalExchange(Refused):
 
 
 class InvalidArgument(Refused):
-    """An argument whose type or value means nothing here."""
+    """An argument with an unsupported type or value."""
 
     def __init__(self, argument: bytes, received: Field, expected: str) -> None:
         super().__init__(f"invalid {_text(argument)} {_said(received)!r}; expected {expected}")
@@ -126,7 +120,7 @@ class InvalidArgument(Refused):
 
 
 class NotASource(Refused):
-    """It leads to a topic or a channel, and to nothing else."""
+    """The exchange leads to a topic or a channel, so nothing can be bound from it."""
 
     def __init__(self, exchange: bytes) -> None:
         super().__init__(
@@ -137,7 +131,7 @@ class NotASource(Refused):
 
 
 class Circular(Refused):
-    """A change after which messages of a topic would come back into it, again and again."""
+    """The change would make messages of a topic return to it again and again."""
 
     def __init__(self, way: Sequence[str]) -> None:
         """``way``: what they would go through, the last as the first."""
@@ -147,7 +141,7 @@ class Circular(Refused):
 
 
 class ConflictingArguments(Refused):
-    """Both were given, and exclude each other."""
+    """Two arguments that exclude each other."""
 
     def __init__(self, first: bytes, second: bytes) -> None:
         super().__init__(f"{_text(first)} and {_text(second)} exclude each other; give one of them")
@@ -155,7 +149,7 @@ class ConflictingArguments(Refused):
 
 
 class InvalidWeight(Refused):
-    """The routing key of a binding to a consistent hash is its weight."""
+    """The routing key of a binding to a consistent-hash exchange is not a weight."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__(f"invalid weight {_text(key)!r}; the binding key is an integer from 1")
@@ -163,7 +157,7 @@ class InvalidWeight(Refused):
 
 
 class NoDelayedType(Refused):
-    """An x-delayed-message says by which type messages go on once they have waited."""
+    """An x-delayed-message exchange without the type that routes messages when they are due."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -173,7 +167,7 @@ class NoDelayedType(Refused):
 
 
 class NoCacheSize(Refused):
-    """An x-message-deduplication says how many ids it knows at the most."""
+    """An x-message-deduplication exchange without the maximum number of remembered ids."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -182,7 +176,7 @@ class NoCacheSize(Refused):
 
 
 class InvalidDelay(Refused):
-    """A delay that is hardly meant."""
+    """A delay of more than ten years."""
 
     def __init__(self, delay_ms: int) -> None:
         super().__init__(f"invalid x-delay {delay_ms}; expected milliseconds, at most ten years")

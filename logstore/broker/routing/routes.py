@@ -1,4 +1,4 @@
-"""Routes that were worked out, by exchange and key, until something changes that they depend on."""
+"""A cache of routes by exchange and key, until something that they depend on changes."""
 
 from collections.abc import Iterable
 from typing import Any, Final, Generic, TypeVar
@@ -10,7 +10,7 @@ QUEUES_MAX: Final = 1 << 20  # in all of them together: 8 MB, where each leads t
 
 
 class Routes(Generic[_Q]):
-    """When it is full it is emptied: what is used will soon be there again."""
+    """The cache. When it is full, it is emptied: routes in use soon return."""
 
     def __init__(self) -> None:
         # To be looked up without a call: exchange, then key. Not to be changed by others.

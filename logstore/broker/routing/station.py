@@ -1,7 +1,7 @@
-"""Exchanges that keep what reaches them, for something that is no queue: a topic, or a later time.
+"""Exchanges with their own destination that is not a queue: a topic, a channel, or a later time.
 
-Such an exchange has a station, and its matcher says which messages end there; all others go on as
-from any exchange.
+Such an exchange has a station, and its matcher says which messages go there; all others are routed
+as usual.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from logstore.broker.routing.properties import Properties
 
 
 class Droppable(Protocol):
-    """A station, as routing knows it."""
+    """A station as routing sees it."""
 
     def drop(self) -> None:
         """Its exchange is deleted."""

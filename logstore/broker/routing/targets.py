@@ -1,7 +1,7 @@
-"""Exchanges of the types x-topic and x-channel: what reaches them goes to a topic, or a channel.
+"""Exchanges of the types x-topic and x-channel: their messages go to a topic or a channel.
 
-The target has the exchange's name, or the one that the argument ``x-target`` says. Whether there is
-such a topic is seen when something is to go there.
+The target has the exchange's name, or the name in the argument ``x-target``. Whether the topic
+exists is checked when a message is published.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def target_of_exchange(facts: ExchangeFacts) -> bytes:
 
 
 class Terminal:
-    """The matcher of an exchange from which nothing goes on."""
+    """The matcher of an exchange that forwards nothing to bindings."""
 
     by_key = True
 

@@ -1,10 +1,10 @@
 """Topic patterns as one tree of words, which all patterns of an exchange share.
 
-A key is matched word by word against all patterns at once: what is kept from word to word are the
-nodes that the words so far lead to. So a match costs words times nodes reached, whatever the number
-of patterns. A ``#`` is a node that stays reached; many of them in a pattern reach more nodes, each
-of them once a word, and nothing is tried twice (going through a key recursively takes exponential
-time for patterns such as ``#.a.#.a.#.a``).
+A key is matched word by word against all patterns at once: after each word, the set of reached
+nodes is known. So a match costs the number of words times the number of reached nodes, whatever the
+number of patterns. The node of a ``#`` stays reached; many of them in a pattern reach more nodes,
+but each only once a word, so nothing is tried twice (a recursive match takes exponential time for
+patterns such as ``#.a.#.a.#.a``).
 """
 
 from collections.abc import Hashable, Iterable, Iterator
@@ -90,7 +90,7 @@ class _Node(Generic[_T]):
 
 
 class TopicTree(Generic[_T]):
-    """Patterns, and the things that each stands for; a thing may be added more than once."""
+    """Patterns, each with the things stored for it; a thing may be added more than once."""
 
     def __init__(self) -> None:
         self._root: _Node[_T] = _Node()
@@ -141,11 +141,12 @@ class TopicTree(Generic[_T]):
 
 
 class _Wild(Generic[_T]):
-    """The nodes of a "#" that a key has reached: they stay reached.
+    """The reached nodes of ``#``, which stay reached.
 
-    What follows most of them is one word or two. Those wait for their words, so that a word of the
-    key costs what waits for it, not each "#" of ten thousand patterns; and what has come, and goes
-    on with nothing but another "#", waits no more: that is reached then, for good.
+    Most of them are followed by one or two words. These nodes are indexed by the words that they
+    wait for, so that a word of the key costs only the nodes that wait for it, not each "#" of ten
+    thousand patterns. A node that has got its word and continues only with another "#" is reached
+    for good and waits no longer.
     """
 
     __slots__ = ("active", "ended", "opened", "waiting")

@@ -1,8 +1,8 @@
-"""The exchanges of one virtual host, what is bound to them, and where a message goes.
+"""The exchanges of one virtual host, their bindings, and the routes of messages.
 
-Owns who is bound to whom, and which exchanges go by themselves. How one exchange picks among its
-bindings is its matcher's; queues are whatever the caller says they are. So are stations: what takes
-messages at an exchange of certain types, where others would send them on. Calls come one at a time.
+Owns the bindings, and the automatic deletion of exchanges. How an exchange selects among its
+bindings is up to its matcher. The caller provides queues, and also stations, which receive the
+messages of certain exchange types instead of bindings. Calls are made one at a time.
 """
 
 import random
@@ -58,7 +58,7 @@ def _no_policy(exchange: bytes) -> None:
 
 
 class Noticing(Protocol):
-    """Who is told of some changes, as they happen."""
+    """Receives some changes as they happen."""
 
     def queue_changed(self, name: bytes, *, durable: bool, there: bool) -> object:
         """A queue has come, or gone."""
@@ -101,7 +101,9 @@ class _Queue(Generic[_Q]):
 
 
 class Topology(Generic[_Q, _S]):
-    """One virtual host's. Queues are added and removed by their owner, with ``add_queue``."""
+    """The topology of one virtual host. Queues are added and removed by their owner, with
+    ``add_queue``.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The way of a message through the exchanges of a virtual host, hop by hop, for who asks why.
+"""The way of a message through the exchanges of a virtual host, hop by hop, as an explanation.
 
-A route says where a message ends; this says by which bindings. Nothing is published. Where chance
-decides (x-random), this is one way of several.
+A route contains the destinations of a message; a trace also contains the bindings on the way.
+Nothing is published. If chance decides (x-random), the trace is one of several possible ways.
 """
 
 from collections.abc import Generator, Sequence

@@ -1,1 +1,1 @@
-"""What waits for its time: when it is due, and what is due next."""
+"""Delayed messages and records: when each is due, and which are due next."""

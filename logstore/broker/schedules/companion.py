@@ -1,8 +1,8 @@
-"""The companion of a topic: the topic where its records wait for their time. Pure.
+"""The companion of a topic: the topic that holds its delayed records. Pure.
 
 ``orders`` with ``delivery.schedule=true`` has the companion ``orders.delayed``, with as many
-partitions. What is in it is known by its settings, so that no topic of somebody else is taken for
-one.
+partitions. A companion is recognised by its settings, so that another topic of such a name is not
+mistaken for one.
 """
 
 from collections.abc import Mapping

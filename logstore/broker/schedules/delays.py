@@ -1,10 +1,10 @@
-"""When a message is due, by what its headers say. Pure.
+"""The time at which a message is due, by its headers. Pure.
 
     x-delay        milliseconds from its arrival on
     x-deliver-at   a moment: milliseconds since 1970, or ISO 8601; without a zone it is UTC
 
-Either is a number or its text. ``x-deliver-at`` counts where both are there. What is none of these,
-or lies in the past, waits for nothing: it goes on at once, as in RabbitMQ's plugin.
+Either is a number, or its text. If both are present, ``x-deliver-at`` applies. A message with
+another value, or with a time in the past, is not delayed, as in RabbitMQ's plugin.
 """
 
 import re

@@ -1,10 +1,10 @@
-"""What of one log waits for its time, and what of it is due next: some in memory, all in an index.
+"""The delayed records of one log in order of their due times: the next in memory, all in an index.
 
-Entries are (due in ms, offset), and go in that order. Those before a *horizon* are in memory, all
-of them; what lies behind it is in the index alone, and is loaded once the others are nearly gone.
-So memory is bounded, however many wait. Whoever calls this writes the index: in batches, since what
-is done with before that never gets there. One thing at a time is done with the index: a write or a
-load, never both, so that whatever it does not tell of is known here.
+Entries are (due time in ms, offset), in that order. All entries before a *horizon* are in memory;
+later ones are only in the index, and are loaded when the others are nearly used up. So memory is
+bounded, however many records are delayed. The caller writes the index in batches, so that an entry
+that is finished before then is never written. Only one operation on the index runs at a time, a
+write or a load, so that entries missing in the index are known here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ LOW_PART: Final = 4  # of them: with so few left more are loaded
 
 
 class Changes(NamedTuple):
-    """What is to be changed of the index, in one transaction."""
+    """Changes of the index, made in one transaction."""
 
     put: Sequence[Entry]
     gone: Sequence[Entry]
@@ -29,7 +29,7 @@ class Changes(NamedTuple):
 
 
 class Schedule:
-    """Of one log."""
+    """The schedule of one log."""
 
     def __init__(self, horizon: Entry | None = None, *, near_max: int = NEAR_MAX) -> None:
         """``horizon``: the index may have entries from there on; None: it has none."""

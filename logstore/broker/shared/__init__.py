@@ -1,1 +1,1 @@
-"""Share groups (KIP-932) at work: share partitions over their logs, and with the journal."""
+"""Share groups (KIP-932) at work: share partitions connected with their logs and the journal."""

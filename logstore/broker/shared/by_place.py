@@ -1,6 +1,6 @@
-"""What there is of partitions, as groups read them: found by partition, by topic and by group.
+"""A map by group and partition, which also finds all values of a topic or of a group.
 
-Of very many, so nothing here goes over all of them. Pure, and not locked.
+There may be very many values, so nothing here traverses all of them. Pure, and not locked.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,9 @@ V = TypeVar("V")
 
 
 class ByPlace(Generic[V]):
-    """Values by place. A place may be a whole topic, or a whole group: that is one of its own."""
+    """Values by place. A place may be a whole topic or a whole group, which counts as a place of
+    its own.
+    """
 
     __slots__ = ("_count", "_groups", "_topics")
 

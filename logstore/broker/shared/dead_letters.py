@@ -1,14 +1,15 @@
-"""What is dead in share partitions, on its way to dead-letter topics (KIP-1191).
+"""Moves dead records of share partitions to dead-letter topics (KIP-1191).
 
-Some of one partition go at once, and few partitions at one time, so that thousands that die in one
-moment keep nobody waiting, and take little memory. A worker reads them, if more than their place is
-wanted, and makes the letters; those go by a held transaction, which settles the records, too. So
-after a crash a record is dead still, or done with, and its letter is there: never both, and once.
+A few records of a partition are moved at a time, and few partitions at once, so that thousands of
+deaths at the same moment delay no one and take little memory. A worker reads the records, if their
+content is wanted, and makes the letters. A held transaction writes the letters and settles the
+records. So after a crash a record is either still dead, or settled with its letter written exactly
+once.
 
-Where there can be no letter (no topic, one that does not permit it, one that the record comes from)
-the record is done with all the same, as Kafka has it: that is counted, and said. What the disk has
-no room for is tried again; those records stay dead until then, and hold up their partition once it
-has as many out as there may be.
+If a letter is impossible (no such topic, a topic that does not permit it, or the record's own
+topic), the record is settled without one, as in Kafka; this is counted and logged. If the disk is
+full, the letter is tried again. Such records stay dead until then, and block their partition once
+it has the maximum number of records in flight.
 """
 
 import logging
@@ -56,7 +57,7 @@ Done = Callable[[LogstoreError | None], None]
 
 
 class Around(Protocol):
-    """What they have around them."""
+    """The surroundings."""
 
     def rules(self, group: str) -> Rules:
         """Those that count for the group now."""
@@ -84,7 +85,7 @@ class Around(Protocol):
 
 
 class _Step(NamedTuple):
-    """Some that go together."""
+    """Records that are moved together."""
 
     origin: Origin
     log: Log
@@ -111,7 +112,7 @@ class _Step(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """What goes, of the first so many of a step."""
+    """The letters for the first records of a step."""
 
     batches: Sequence[Batch]
     upto: int
@@ -120,7 +121,7 @@ class _Written(NamedTuple):
 
 
 class DeadLetters:
-    """Of one process. Used in one thread."""
+    """The dead letters of one process. Used in one thread."""
 
     def __init__(self, around: Around, again: Callable[[SharedPartition, int], object]) -> None:
         """``again``: has a partition look at its dead after so many ms."""
@@ -279,7 +280,7 @@ class DeadLetters:
 
 
 class _Buried:
-    """A ``Remembered``: that records are done with, as the journal is told."""
+    """A ``Remembered`` that settles the records in the journal."""
 
     lasts = True
 
@@ -316,7 +317,7 @@ def _write(step: _Step) -> _Written:
 
 
 class _Letters:
-    """Of one step, as they are made."""
+    """The letters of one step while they are made."""
 
     def __init__(self, step: _Step) -> None:
         self._step = step

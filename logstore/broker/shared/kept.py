@@ -1,4 +1,4 @@
-"""What the journal has of share groups, and how it is told: it is trimmed as it grows."""
+"""The journal's state of share groups, and the writing of it; trims the journal as it grows."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,7 +18,7 @@ def kept_of(journal: Log) -> ByPlace[SharedPartition | bytes]:
 
 
 class TrimmedTelling:
-    """Of one journal. Used in one thread."""
+    """The writing to one journal. Used in one thread."""
 
     def __init__(self, telling: Telling, trim: Callable[[], object]) -> None:
         """``trim``: has a worker remove what is below the journal's recovery point."""

@@ -1,8 +1,8 @@
-"""The record that a share group's dead-letter topic gets for one that has died (KIP-1191). Pure.
+"""The dead letter of a share group's record (KIP-1191). Pure.
 
-Its headers say where the other one stands, which group has given up on it, after how many
-deliveries, and why. It has that one's key, value and headers only where the group's settings say
-so; ours come behind those.
+Its headers state the position of the dead record, the group that gave up on it, the number of
+deliveries, and the reason. It has the record's key, value and headers only if the group's settings
+say so; these headers come after the record's own.
 """
 
 from typing import Final, NamedTuple
@@ -26,7 +26,7 @@ Letter = tuple[bytes | None, bytes | None, Headers, None]
 
 
 class Origin(NamedTuple):
-    """Where those stand that have died, and who has given up on them."""
+    """The source of dead records: topic, partition and group."""
 
     topic: str
     partition: int

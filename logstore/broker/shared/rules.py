@@ -1,4 +1,4 @@
-"""What a share group goes by, and where it begins in a partition."""
+"""The rules of a share group, and where it begins in a partition."""
 
 import re
 from functools import lru_cache
@@ -20,7 +20,7 @@ _DURATION: Final = re.compile(
 
 
 class Rules(NamedTuple):
-    """The settings of a group that count where its members get records."""
+    """The settings of a group that apply to the delivery of records."""
 
     limits: Limits = Limits()
     committed: bool = False  # share.isolation.level

@@ -1,8 +1,8 @@
-"""A consumer of a share group in the process that has the store: records, and what it says of them.
+"""A consumer of a share group in the process that has the store: receives and acknowledges records.
 
-It has a session as a client's connection has, and reads all partitions of its topics, in turns; so
-do the others of its group. Where nobody else is in the model what it does is done in the caller's
-thread.
+It has a session, as a client's connection has, and reads all partitions of its topics in turn, as
+the other members of its group do. If no other thread uses the model, its work is done in the
+caller's thread.
 """
 
 import logging
@@ -63,7 +63,7 @@ class ShareRecord(NamedTuple):
 
 
 class Home(Protocol):
-    """Where a consumer is. ``run``, ``wait``, ``sync_journal``: from any thread."""
+    """The process of a consumer. ``run``, ``wait``, ``sync_journal``: from any thread."""
 
     shares: Shares
 
@@ -81,7 +81,7 @@ class Home(Protocol):
 
 
 class Saying:
-    """What was said of some records: each partition answers by itself."""
+    """The acknowledgements of some records; each partition replies separately."""
 
     def __init__(self) -> None:
         self.error: LogstoreError | None = None  # the first

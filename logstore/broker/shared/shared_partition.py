@@ -1,12 +1,12 @@
-"""A partition that a share group reads: records out of its log, and what becomes of them durably.
+"""A partition that a share group reads: delivers records from its log, and settles them durably.
 
-What a member says of records is told to the journal, and counts once it is safe there. What happens
-by itself is told, too, and nobody waits for that: a record that was returned, or was none. Nothing
-is told of records whose log may lose them yet: at a start others could stand there, and would count
-as settled.
+A member's acknowledgements are written to the journal, and take effect once they are safe there.
+Other events (a record was returned, or an offset has no record) are written, too, but no one waits
+for them. Nothing is written about records that are not safe in their log: after a crash, other
+records could have these offsets, and would count as settled.
 
-What is dead, and has to go elsewhere first, is out until somebody else has seen to that
-(``dead_letters.py``).
+A dead record that must first be moved elsewhere stays in flight until ``dead_letters.py`` has moved
+it.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ Done = Callable[[LogstoreError | None], None]
 
 
 class Around(Protocol):
-    """What a share partition has around it."""
+    """The surroundings of a share partition."""
 
     def rules(self, group: str) -> Rules:
         """Those that count for it now."""
@@ -67,7 +67,7 @@ class Around(Protocol):
 
 
 class Taken(NamedTuple):
-    """What a member is given of a partition."""
+    """The records of a partition that a member is given."""
 
     batches: Sequence[Batch]  # as they stand in the log; also with records that are not given
     acquired: Sequence[Acquired]
@@ -79,7 +79,7 @@ NOTHING: Final = Taken((), ())
 
 
 class SharedPartition:
-    """Of one group. Used in one thread."""
+    """A partition for one group. Used in one thread."""
 
     def __init__(self, place: Place, log: Log, settlement: Settlement, around: Around) -> None:
         """``settlement``: as the journal has it."""

@@ -1,10 +1,10 @@
-"""All share partitions of a process, made when a member asks for them first; and the sessions.
+"""All share partitions of a process, created when a member first needs them; and the sessions.
 
-Where a group begins in a partition is decided once, and the journal has it before any record is
-given. What it has of groups is read once; from then on what is known here is ahead of it.
+Where a group begins in a partition is decided once, and written to the journal before any record is
+delivered. The journal's state of groups is read once; afterwards the state here is ahead of it.
 
-Where a group is forgotten, or begins again, that may be about all partitions that there may be: it
-is done some in a turn. Meanwhile whoever asks for one of them waits (``_Pause``).
+Deleting or resetting a group may concern very many partitions, so it is done for some of them in
+each turn. Meanwhile requests for these partitions wait (``_Pause``).
 """
 
 import logging
@@ -55,7 +55,7 @@ Then = Callable[[SharedPartition | LogstoreError], None]
 
 
 class Surroundings(Around, Protocol):
-    """What the process gives."""
+    """What the process provides."""
 
     def now_ms(self) -> int:
         """By a clock that only goes forward."""
@@ -71,7 +71,7 @@ class Surroundings(Around, Protocol):
 
 
 class _Found(NamedTuple):
-    """A partition's log, and what is settled of it; or where the group begins."""
+    """A partition's log, and its settled records; or where the group begins."""
 
     log: Log
     settlement: Settlement | None
@@ -81,10 +81,10 @@ class _Found(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Pause:
-    """Of partitions that begin again, or never: until the journal has that, and all is done.
+    """A pause for partitions that are reset or deleted, until the journal has that and all is done.
 
-    Who wants to pause some of the same is an heir: the first one goes on with it at its end, and
-    the others, those who came meanwhile, too, wait for him.
+    Further requests to pause some of the same partitions are heirs: at the end, the first heir
+    takes over the pause, and all others wait for it.
     """
 
     whole: Place
@@ -93,7 +93,7 @@ class _Pause:
 
 
 class Shares:
-    """Used in one thread."""
+    """The share partitions and sessions of one process. Used in one thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a member is given of a partition: whole batches as they stand, and which records of them."""
+"""Selects the records of a partition for a member: whole batches, and offsets in them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +15,7 @@ GIVEN_AT_ONCE: Final = 1000  # batches
 
 
 class Taking:
-    """Of one member, at one time."""
+    """One delivery to one member."""
 
     def __init__(
         self,

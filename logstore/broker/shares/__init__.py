@@ -1,5 +1,5 @@
-"""Share groups (KIP-932): members who share the records of a partition, and settle each by itself.
+"""Share groups (KIP-932): members share the records of a partition, and settle each separately.
 
-Pure: no wire, no disk, no clock. What is settled of a partition is as it is of a queue
-(``broker/queues/settlement.py``); what differs is here.
+Pure: no wire, no disk, no clock. Records of a partition are settled as those of a queue
+(``broker/queues/settlement.py``); the differences are here.
 """

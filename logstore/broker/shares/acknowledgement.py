@@ -1,4 +1,4 @@
-"""What a member says of the records that it has: batches of offsets, each with types. Pure."""
+"""Acknowledgements of a member: batches of offsets, each with types. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from logstore.errors import Refused
 
 
 class Type(IntEnum):
-    """What becomes of a record, as ShareFetch and ShareAcknowledge number it."""
+    """What happens to a record, with the numbers of ShareFetch and ShareAcknowledge."""
 
     GAP = 0  # there is no record
     ACCEPT = 1
@@ -24,7 +24,7 @@ _BY_NUMBER: Final = tuple(Type)
 
 
 class Acknowledged(NamedTuple):
-    """A batch of a request: ``types`` has one for all of its offsets, or one for each."""
+    """A batch in a request: ``types`` has one type for all of its offsets, or one for each."""
 
     first: int
     last: int
@@ -32,7 +32,7 @@ class Acknowledged(NamedTuple):
 
 
 class Said(NamedTuple):
-    """Offsets from ``first`` to before ``upto`` of which the same is said."""
+    """Offsets from ``first`` to before ``upto`` with the same acknowledgement."""
 
     first: int
     upto: int

@@ -1,6 +1,7 @@
-"""Who has which offsets of a partition, and until when: ranges, apart and ascending. Pure.
+"""Which member holds which offsets of a partition, and until when: separate ascending ranges. Pure.
 
-There are at most as many as offsets that one partition's group may have out at once, some thousand.
+Their number is bounded by the records that one group may have in flight in a partition, a few
+thousand.
 """
 
 from bisect import bisect_right
@@ -12,7 +13,7 @@ NEVER: Final = 2**63 - 1  # a deadline
 
 
 class Lock(NamedTuple):
-    """The offsets from ``first`` to before ``upto``."""
+    """The offsets from ``first`` to before ``upto``, held by one member."""
 
     first: int
     upto: int
@@ -24,7 +25,7 @@ _first = attrgetter("first")
 
 
 class Locks:
-    """Of one partition."""
+    """The locks of one partition."""
 
     __slots__ = ("_locks",)
 

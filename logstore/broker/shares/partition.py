@@ -1,21 +1,21 @@
-"""One partition as a share group reads it: who has which records, and what becomes of them.
+"""One partition as a share group reads it: which member holds which records, and their outcome.
 
-A record is given to one member at a time, for a while, and then accepted, rejected, or available
-again, until it was delivered too often. Each delivery counts, whatever ended it: a member that
-releases, one that is silent for too long, one whose session ends.
+A record is given to one member at a time, for a limited time. It is then accepted, rejected, or
+available again, until it has reached the limit of deliveries. Every delivery counts, whatever ended
+it: a release, a timeout, or the end of a session.
 
-What a member says of a partition is done as a whole or not at all: it is looked at first, and then
-those records are nobody's until the journal has it. A record that comes to its end, or fails, by
-what a member says does so once a start would find it so, too; where the journal does not take it
-all is as before.
+A member's acknowledgements for a partition take effect completely or not at all: they are checked
+first, and then no one holds the records until the journal has them. A record is settled, or counts
+as failed, only once this would survive a restart; if the journal refuses the entry, everything is
+as before.
 
-Deliveries are written nowhere: after a start all that is not settled is available, and whoever had
-it is told that it has not. What is settled and what has failed is told to whoever calls, to be told
-to the journal.
+Deliveries are not stored: after a start, all unsettled records are available, and a member that
+held some is told that it no longer does. Settled and failed records are returned to the caller,
+which writes them to the journal.
 
-Where a group has a dead-letter topic (KIP-1191), what a member rejects is not settled yet: it has
-failed, more often than any record may, and is dead like those that were delivered too often. So
-they are also after a start, until it is safe where they went.
+If a group has a dead-letter topic (KIP-1191), a rejected record is not settled yet. It counts as
+failed more often than allowed, and is dead, like records that were delivered too often. It stays
+dead, even after a restart, until its dead letter is safe.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ REJECTED: Final = 1 << 15
 
 
 class Limits(NamedTuple):
-    """The settings of a group that its partitions go by."""
+    """The settings of a group that apply to its partitions."""
 
     deliveries: int = 5  # share.delivery.count.limit
     locks: int = 2000  # share.partition.max.record.locks
@@ -46,7 +46,7 @@ class Limits(NamedTuple):
 
 
 class Acquired(NamedTuple):
-    """Offsets that a member is given: from ``first`` to ``last``, for the n-th time."""
+    """Offsets given to a member: from ``first`` to ``last``, in their n-th delivery."""
 
     first: int
     last: int
@@ -54,10 +54,10 @@ class Acquired(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """What has become of records, for the journal.
+    """Changed states of records, for the journal.
 
-    Those that are ``dead`` have reached the limit of deliveries. They are given to nobody, and are
-    to be ``bury``-ed: at once, or once it is safe where they went.
+    ``dead`` records have reached the limit of deliveries. They are delivered to no one, and must be
+    passed to ``bury``: immediately, or once their dead letters are safe.
     """
 
     settled: Bits
@@ -70,7 +70,7 @@ class Changed(NamedTuple):
 
 
 class Death(NamedTuple):
-    """A record that is dead, and why."""
+    """A dead record and the reason."""
 
     offset: int
     deliveries: int
@@ -78,7 +78,7 @@ class Death(NamedTuple):
 
 
 class Acknowledging(NamedTuple):
-    """What a member has said, until the journal has it."""
+    """A member's acknowledgements, until the journal has them."""
 
     changed: Changed
     released: Bits
@@ -87,7 +87,7 @@ class Acknowledging(NamedTuple):
 
 
 class SharePartition:
-    """Of one group. Calls come one at a time; times are of a clock that never goes back."""
+    """A partition for one group. Calls are made one at a time; times are of a monotonic clock."""
 
     def __init__(self, settlement: Settlement, limits: Limits) -> None:
         """``settlement``: as the journal has it, so that nothing is out."""

@@ -1,9 +1,9 @@
-"""Sessions of share groups (KIP-932): a member names its partitions once, and then what changes.
+"""Sessions of share groups (KIP-932): a member names its partitions once, later only changes.
 
-A session is of a member and the connection that it came by: it ends when the member says so, and
-with its connection. Whoever begins anew, perhaps by another connection, goes on with the records
-that the member has; what the old connection does then means nothing. Whether the member is one of
-its group is not asked: membership and sessions are apart. Pure.
+A session belongs to a member and its connection; it ends when the member ends it, or with the
+connection. A new session, perhaps over another connection, continues with the records that the
+member holds; later requests over the old connection have no effect. Sessions do not check
+membership in the group. Pure.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ TopicPartition = tuple[bytes, int]  # the topic's id
 
 
 class ShareSession:
-    """One member's."""
+    """The session of one member."""
 
     __slots__ = ("connection", "epoch", "group", "member", "over", "owner", "places")
 
@@ -60,7 +60,7 @@ class ShareSession:
 
 
 class Sessions:
-    """Of one process."""
+    """The sessions of one process."""
 
     def __init__(self, most: int = SESSIONS_MAX) -> None:
         self._most = most

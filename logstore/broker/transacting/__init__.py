@@ -1,1 +1,1 @@
-"""Transactions as they happen: what the journal is told, and what comes to the partitions."""
+"""Transactions in operation: entries of the journal, and writes to partitions."""

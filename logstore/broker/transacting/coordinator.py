@@ -1,19 +1,19 @@
 """The transactions of a node, from a request to its answer (KIP-98, KIP-890).
 
-A change of an id is answered once the journal has it safe. A decision goes the way that makes a
-crash harmless at every step: what a transaction has written is synced before its commit is
-*written*, the decision is synced before any marker is *written*, and the journal keeps it until the
-markers are synced. Nobody waits for their sync.
+A change of an id is answered once it is safe in the journal. The steps of a decision make a crash
+harmless at every point: a transaction's data is synced before its commit is *written*, the decision
+is synced before any marker is *written*, and the journal keeps the decision until the markers are
+synced. No one waits for the sync of the markers.
 
-Who commits or aborts is answered once that is decided, and the markers are written right behind the
-answer, before anything else is heard of that client. Others who wait for an end (a new producer of
-the id, an administrator) are told once the markers stand, and so is who commits offsets, or ends a
-transaction that has to wait for its turn.
+A commit or abort is answered once it is decided, and the markers are written directly after the
+reply, before the client's next request. Others that wait for the end (a new producer of the id, an
+administrator) are answered once the markers are written; so are clients that commit offsets, and
+clients whose transaction must wait for its turn.
 
-Which logs a transaction has written to, their ledgers know; here only stands where to look.
+The logs' ledgers know which logs a transaction has written to; only the candidates are stored here.
 
-Transactions may be large, and many may end at once: whatever is done about them is done some of it
-in a turn, and none of them waits for all that another is about. Used in one thread.
+Transactions may be large, and many may end at once, so the work on each is divided over turns, and
+no transaction waits for all the work of another. Used in one thread.
 """
 
 import logging
@@ -83,7 +83,7 @@ Place = tuple[bytes, int]  # topic id, partition
 
 
 class Around(Protocol):
-    """What the coordinator has around it."""
+    """The surroundings of the coordinator."""
 
     def new_pid(self) -> int:
         """A producer id that nobody had before. Raises Failed."""
@@ -109,7 +109,7 @@ class Around(Protocol):
 
 @dataclass(slots=True)
 class _Gathering:
-    """What a transaction has written that is to end, as it is looked for."""
+    """The search for what a transaction has written, before it ends."""
 
     it: TransactionalId
     logs: dict[Place, Log]  # where it may have written
@@ -136,7 +136,7 @@ class _Deciding:
 
 
 class TransactionCoordinator:
-    """Of one process that serves."""
+    """The transactions of one serving process."""
 
     def __init__(self, table: Table, staged: Staged, telling: Telling, around: Around) -> None:
         self.table = table

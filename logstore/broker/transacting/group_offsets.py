@@ -1,14 +1,14 @@
-"""Committed offsets, where transactions and groups themselves commit them: which of them counts.
+"""Committed offsets of groups, if transactions and groups both commit them: which of them applies.
 
-The order in the journal decides. What a transaction has staged is newer than all that was committed
-before it was staged, and older than all that was committed later, whenever the transaction ends. So
-while something is pending, what a group commits outside goes into the journal, too; and so does
-that offsets were deleted, lest a start that reads the journal again brings them back. Groups have
-an offset (``kept/groups.py``) only after the journal has it, each with its place there, in its
-order.
+The order in the journal decides. An offset staged by a transaction is newer than everything
+committed before it was staged, and older than everything committed later, whenever the transaction
+ends. So while an offset is pending, commits of the group outside of transactions are written to the
+journal, too; and so are deletions of offsets, because otherwise a replay of the journal would
+restore them. An offset is stored for a group (``kept/groups.py``) only after the journal has it,
+with its place in the journal, and in that order.
 
-A partition is *unstable* while something is pending. From the end of the transaction on, what it
-has committed is seen; until the group has it, that is *due*.
+A partition is *unstable* while an offset is pending. When the transaction ends, its committed
+offsets become visible; until they are stored for the group, they are *due*.
 """
 
 import logging
@@ -44,7 +44,7 @@ Done = Callable[[LogstoreError | None], None]
 
 
 class TopicsByName(Protocol):
-    """Of the topics that there are."""
+    """The existing topics by name."""
 
     def get(self, name: str) -> Topic | None: ...
     def by_uuid(self, uuid: bytes) -> Topic | None: ...
@@ -52,7 +52,7 @@ class TopicsByName(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Due:
-    """What the journal has of a group, and the group may not have yet."""
+    """Offsets that the journal has and the group may not have yet."""
 
     group: str
     offsets: dict[Partition, KeptOffset]
@@ -63,7 +63,7 @@ class _Due:
 
 
 class GroupOffsets:
-    """``Undecided``, and what the coordinator of transactions commits with. Used in one thread."""
+    """An ``Undecided``, and the transaction coordinator's way to commit. Used in one thread."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""What a start finds of transactions, and what it does about that.
+"""The state of transactions at a start, and the steps to complete them.
 
-The journal says which decisions may be missing somewhere, and which offsets groups may not have;
-the logs say which transactions are open. What was decided comes to its partitions first, so that
-what is open then was never decided: it goes on, or is aborted (``TransactionCoordinator.reopen``).
-Until all that is there, nothing new begins.
+The journal says which decisions may be missing in partitions, and which offsets groups may not
+have; the logs say which transactions are open. Decisions are written to their partitions first.
+Transactions that are still open then were never decided: they continue or are aborted
+(``TransactionCoordinator.reopen``). Until all of this is done, nothing new begins.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class Logs(Protocol):
 
 
 class Resumed(NamedTuple):
-    """A decision that may be missing somewhere."""
+    """A decision that may be missing in some partitions."""
 
     place: int
     decision: Decision
@@ -49,14 +49,14 @@ class Resumed(NamedTuple):
 
 @dataclass(slots=True)
 class Open:
-    """What a producer has open."""
+    """A producer's open transaction."""
 
     epoch: int
     logs: dict[Place, Log] = field(default_factory=dict)
 
 
 class Loaded(NamedTuple):
-    """What a start finds."""
+    """The state found at a start."""
 
     journaled: Journaled
     resumed: list[Resumed]

@@ -1,7 +1,7 @@
-"""Logs that are to be synced up to their marks, of which there may be very many.
+"""Waits until many logs are synced up to given marks.
 
-All are asked for together, and then waited for one after the other: so each is looked at once,
-however often there is news, and some in a turn. Used in one thread.
+All syncs are requested together, and then awaited one after another. So each log is checked only
+once, however often there is news, and some of them in each turn. Used in one thread.
 """
 
 from logstore.errors import LogstoreError, UnknownPartition
@@ -9,7 +9,7 @@ from logstore.log import Log, Wake
 
 
 class Syncing:
-    """All that one decision waits for, of one kind."""
+    """The logs of one kind that one decision waits for."""
 
     __slots__ = ("_asked", "_at", "_logs", "_stop", "failed")
 

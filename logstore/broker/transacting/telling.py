@@ -1,7 +1,7 @@
-"""What the journal is told of transactions: one batch a turn of the loop, and one sync.
+"""Writes transactions' records to the journal: one batch a turn of the loop, and one sync.
 
-Who tells something is called once it is safe, in the order of the journal, with the place that its
-record has; or with the error, where the journal does not take it.
+Each caller is called back, in the order of the journal, once its record is safe, with the record's
+place, or with the error if the journal refuses it.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ class _Refused(NamedTuple):
 
 
 class Telling:
-    """Of one journal. Used in one thread."""
+    """The writing to one journal. Used in one thread."""
 
     def __init__(
         self,

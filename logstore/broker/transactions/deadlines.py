@@ -1,4 +1,4 @@
-"""Names, each with the time that it has: which of them are over. Pure."""
+"""Names with a time each: which of them have expired. Pure."""
 
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -7,7 +7,7 @@ _SPARE: Final = 64  # entries that count no more are let be, below this
 
 
 class Deadlines:
-    """Times of one clock that never goes back."""
+    """Times of one monotonic clock."""
 
     __slots__ = ("_at", "_heap")
 

@@ -1,12 +1,12 @@
-"""What the journal has of transactions, as of one of its records: made of those records alone.
+"""The journal's state of transactions after one of its records, built from its records alone.
 
-The ids with their producers, none of them within a transaction: that is known to whoever has
-written data, or to ``staged``. The offsets that are pending. The decisions that may not have come
-to all partitions yet: the journal keeps their records, so only their places are here. And the
-offsets that were committed, until they are kept where those of groups are.
+It contains: the ids with their producers, but not whether a transaction is open, which the logs or
+``staged`` know; the pending offsets; the decisions that may not have reached all partitions yet, of
+which only the places in the journal are stored, because the journal keeps their records; and
+committed offsets until they are stored with those of groups.
 
-Replay may begin too early: what is known already does nothing. As bytes, after a byte that says
-their format::
+A replay may begin too early, because records that are already known have no effect. As bytes, after
+a byte with the format::
 
     count | ((name) | state u8 | as T of ``operations.py``)*
     count | (place, less the one before)*                            decisions
@@ -52,7 +52,7 @@ FORMAT: Final = 1
 
 
 class Journaled:
-    """Of one journal."""
+    """The state of one journal."""
 
     def __init__(self) -> None:
         self.staged = Staged()

@@ -1,7 +1,6 @@
-"""Which transactional ids a ListTransactions request asks for (KIP-664, KIP-994, KIP-1152). Pure.
+"""Selects transactional ids for a ListTransactions request (KIP-664, KIP-994, KIP-1152). Pure.
 
-Kafka takes an id without an open transaction for one that has been open since 1969; here it has no
-duration.
+Kafka treats an id without an open transaction as open since 1969; here it has no duration.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +11,7 @@ from logstore.broker.transactions.transactional_id import NEVER, TransactionalId
 
 
 class Asked(NamedTuple):
-    """What an id has to be."""
+    """The conditions that an id must satisfy."""
 
     states: frozenset[State]  # one of these; of none: any
     pids: frozenset[int]

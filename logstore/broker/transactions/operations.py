@@ -1,6 +1,6 @@
-"""What the journal is told of transactions: keys and values of its records.
+"""The keys and values of the journal's records about transactions.
 
-The key is a letter and what the record is about, the value what is from then on::
+The key is a letter and the subject of the record; the value is the state from then on::
 
     T name    pid i64 | epoch i16 | last epoch i16 | previous pid i64 | timeout i32 (ms) |
               version u8 | time i64 (ms)                   a producer; nothing: the id is expired
@@ -58,7 +58,7 @@ _DECISION: Final = Struct(">hBBqhq")
 
 
 class Offset(NamedTuple):
-    """One partition's offset, as a group commits it."""
+    """One partition's offset, as committed by a group."""
 
     topic_id: bytes  # 16 bytes
     partition: int
@@ -68,7 +68,7 @@ class Offset(NamedTuple):
 
 
 class Offsets(NamedTuple):
-    """Committed in the open transaction of a producer: pending until that ends."""
+    """Offsets committed in a producer's open transaction: pending until the transaction ends."""
 
     epoch: int
     at_ms: int
@@ -77,7 +77,7 @@ class Offsets(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Where a transaction has written: its data begins at the offset ``first``."""
+    """A partition that a transaction has written to: its data begins at the offset ``first``."""
 
     topic_id: bytes
     partition: int
@@ -85,14 +85,14 @@ class Part(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Of offsets that are dropped; ``partition`` None: all of the topic."""
+    """The subject of dropped offsets; ``partition`` None: the whole topic."""
 
     topic_id: bytes
     partition: int | None = None
 
 
 class Decision(NamedTuple):
-    """How a transaction ends, for good."""
+    """The final outcome of a transaction."""
 
     pid: int
     epoch: int  # of its markers

@@ -1,12 +1,12 @@
-"""The offsets that groups have committed within transactions that are open (TxnOffsetCommit).
+"""Offsets that groups have committed within open transactions (TxnOffsetCommit).
 
-They are pending: nobody sees them until their transaction ends. A commit shows those that were not
-*overtaken*: what counts is when an offset was staged, and not when its transaction ended, so one
-that was committed later, in a transaction or outside, stays. An abort shows none. Until the end,
-overtaken or not, the partition is unstable, and its group is not forgotten.
+They are pending: no one sees them until their transaction ends. A commit makes those visible that
+were not *overtaken*: the time when an offset was staged counts, not the end of its transaction, so
+an offset that was committed later, in a transaction or outside, stays. An abort makes none visible.
+Until the end, overtaken or not, the partition is unstable, and its group is not deleted.
 
-Each step has a place, which rises: that of its record in the journal. So what is replayed although
-it is known does nothing to what came after it. Pure.
+Each step has an increasing place: that of its record in the journal. So a replayed step that is
+already known does not affect later ones. Pure.
 """
 
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -37,7 +37,7 @@ _Partition = tuple[bytes, int]  # topic id, partition
 
 
 class Committed(NamedTuple):
-    """What a group has committed, once the transaction is."""
+    """The offsets that a group has committed when the transaction is committed."""
 
     group: str
     offsets: tuple[Offset, ...]
@@ -50,7 +50,7 @@ class _Pending(NamedTuple):
 
 
 class _OfTopic:
-    """Of one group and topic: what each producer has pending, by partition."""
+    """The pending offsets of one group and topic, by partition and producer."""
 
     __slots__ = ("bytes", "count", "last", "partitions")
 
@@ -90,7 +90,7 @@ _Group = dict[bytes, _OfTopic]  # by topic id
 
 
 class _Partitions(Collection[_Partition]):
-    """Those of a group that are unstable, as they are at the moment."""
+    """The unstable partitions of one group at present."""
 
     def __init__(self, group: _Group) -> None:
         self._group = group
@@ -109,7 +109,7 @@ class _Partitions(Collection[_Partition]):
 
 @dataclass(slots=True)
 class _Transaction:
-    """Of one producer."""
+    """The staged offsets of one producer."""
 
     epoch: int
     since_ms: int
@@ -119,7 +119,7 @@ class _Transaction:
 
 
 class Staged:
-    """All that are pending."""
+    """All pending offsets."""
 
     __slots__ = ("_dropped", "_groups", "_transactions", "bytes")
 

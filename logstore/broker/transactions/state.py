@@ -1,8 +1,8 @@
-"""The states of a transactional id (KIP-98, KIP-890), and which may follow which.
+"""The states of a transactional id (KIP-98, KIP-890), and the transitions between them.
 
-The numbers are those of Kafka's transaction log, the names those of ListTransactions. Two of them
-no id is ever in here: one that is expired is forgotten at once, and one that is fenced is aborted
-in the same step.
+The numbers are those of Kafka's transaction log, the names those of ListTransactions. Two states
+never occur here: an expired id is deleted immediately, and a fenced one is aborted in the same
+step.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from typing import Final
 
 
 class Outcome(IntEnum):
-    """How a transaction ends, numbered as its marker's type."""
+    """The outcome of a transaction, with the number of its marker's type."""
 
     ABORT = 0
     COMMIT = 1
 
 
 class State(IntEnum):
-    """What a transactional id is doing."""
+    """The state of a transactional id."""
 
     EMPTY = 0  # it has a producer, which has not begun anything
     ONGOING = 1

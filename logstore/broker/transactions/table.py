@@ -1,12 +1,12 @@
-"""All transactional ids of a store, as its coordinator has them.
+"""All transactional ids of a store, as the coordinator holds them.
 
-Each request gives the id as it is now. If that is pending, the journal is to be told of it
-(``operations.py``), and then it is ``kept`` or, where the journal does not take it, ``undone``. A
-decision that is kept and has come to all partitions is ``completed``. Until then its id takes
-nothing else.
+Each request returns the id's new value. If the value is pending, it is written to the journal
+(``operations.py``), and then ``kept`` is called, or ``undone`` if the journal refuses it. When a
+kept decision has reached all partitions, ``completed`` is called; until then its id accepts no
+other request.
 
-Pure: whoever calls reads two clocks, the wall clock for what is kept and shown, and one that never
-goes back for how long a transaction may take.
+Pure: the caller reads two clocks, the wall clock for stored and displayed times, and a monotonic
+clock for the timeouts of transactions.
 """
 
 from collections import OrderedDict
@@ -42,7 +42,7 @@ OPEN_MAX: Final = 10_000  # transactions: each holds back all who read committed
 
 
 class Now(NamedTuple):
-    """The time, by two clocks."""
+    """The present time by both clocks."""
 
     ms: int  # since 1970
     ticks_ms: int  # since whenever; never goes back
@@ -58,7 +58,7 @@ class _Entry:
 
 
 class Table:
-    """Of one store. Calls come one at a time."""
+    """The ids of one store. Calls are made one at a time."""
 
     def __init__(
         self, ids: Iterable[TransactionalId] = (), timeout_ms_max: int = TIMEOUT_MS_MAX

@@ -1,17 +1,17 @@
-"""What is known of one transactional id, as a value, and what each request makes of it (KIP-98,
-KIP-360, KIP-588, KIP-890). Pure.
+"""One transactional id as a value, and the effect of each request (KIP-98, 360, 588, 890). Pure.
 
-A step gives another value, or the same where there is nothing to do, or raises what its client is
-told. A value that is *pending* is not to be acted on yet: the journal has to be told, and it to be
-safe. Until then all that is asked of the id is refused as concurrent, before anything else is
-looked at: its producer may have the epoch before or the one after.
+A step returns another value, or the same one if there is nothing to do, or raises the client's
+error. A *pending* value must not take effect until it is safe in the journal. Until then, all
+requests for the id are refused as concurrent, before any other check, because its producer may have
+the previous epoch or the next.
 
-An epoch is raised by each new producer and, as clients of ``transaction.version`` 2 ask it, by each
-end of a transaction; so nothing that was sent in one can come to be a part of the next. The highest
-epoch, 32767, is only ever that of a marker: after 32766 comes another producer id.
+Each new producer raises the epoch, and, for clients with ``transaction.version`` 2, so does each
+end of a transaction; so nothing that was sent in one transaction can become a part of the next. The
+highest epoch, 32767, is used for markers only: after 32766, a new producer id is given.
 
-It is stricter than Kafka in one place: a producer with an old epoch that asks for another one while
-a transaction is open is fenced at once. Kafka aborts the transaction, which is another's, first.
+It is stricter than Kafka in one point: a producer with an old epoch that requests a new one while a
+transaction is open is fenced immediately. Kafka first aborts the transaction, which belongs to
+another producer.
 """
 
 from collections.abc import Callable
@@ -45,16 +45,16 @@ NO_VERSION, TV1, TV2 = 0, 1, 2  # transaction.version, as the last end was asked
 
 
 class Producer(NamedTuple):
-    """One producer of a transactional id. There is one at a time; all before it are fenced."""
+    """One producer of a transactional id. Only the latest is valid; all earlier ones are fenced."""
 
     pid: int
     epoch: int
 
 
 class Missing(Enum):
-    """What becomes of a batch, or of offsets, whose producer has no open transaction (KIP-890).
+    """What happens to a batch, or to offsets, whose producer has no open transaction (KIP-890).
 
-    By the version of the request: what its client understands.
+    It depends on the version of the request, because older clients do not know all errors.
     """
 
     REFUSED = auto()
@@ -76,7 +76,7 @@ _REFUSED: Final = Missing.REFUSED
 
 
 class TransactionalId(NamedTuple):
-    """One of them. Times are in ms of the wall clock."""
+    """One transactional id. Times are in ms of the wall clock."""
 
     name: str
     pid: int
