@@ -21,7 +21,7 @@ HEADING_OF: Final = {
         INPUT: (
             "--key-field --timestamp-field --value-field --header --header-field --key --from --to "
             "--topic --group --share --partition --before --max --follow --records --from-stdin "
-            "--speed --database --type --open"
+            "--speed --database --type --open --at"
         ),
         SETTINGS: "--partitions --config --delete-config --transient --auto-delete --internal",
         OUTPUT: (

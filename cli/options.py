@@ -515,13 +515,13 @@ def _warn_if_early(text: str, moment_ms: int, option: str) -> None:
         say(f"logstore: warning: {option}: {warning}")
 
 
-def place_option(text: str, option: str) -> "Start":
-    """``earliest``, ``latest``, an offset or a time. Anything else is a usage error."""
+def place_option(text: str, option: str, *, offsets: bool = True) -> "Start":
+    """``earliest``, ``latest``, a time or, with ``offsets``, an offset; else a usage error."""
     from .place import place
     from .times import EPOCH, MILLISECOND
 
     try:
-        found = place(text, now_ms())
+        found = place(text, now_ms(), offsets=offsets)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from None
     if isinstance(found, datetime):

@@ -13,20 +13,21 @@ _OFFSET = re.compile(r"\d{1,18}", re.ASCII)
 _LAST = re.compile(r"-(\d{1,18})", re.ASCII)
 
 
-def place(text: str, now_ms: int) -> Start:
-    """Raises ValueError, whose text says what is taken."""
+def place(text: str, now_ms: int, *, offsets: bool = True) -> Start:
+    """``offsets``: whether an offset is taken. Raises ValueError, whose text says what is taken."""
     if text == "earliest":
         return "earliest"
     if text == "latest":
         return "latest"
-    if _OFFSET.fullmatch(text):
+    if offsets and _OFFSET.fullmatch(text):
         return int(text)
     try:
         return EPOCH + moment_ms(text, now_ms) * MILLISECOND
     except OverflowError:
         raise ValueError(f"{text!r} is not a time of the years 1 to 9999") from None
     except ValueError as error:
-        raise ValueError(f"{error}; or use earliest, latest or an offset") from None
+        words = "earliest, latest or an offset" if offsets else "earliest or latest"
+        raise ValueError(f"{error}; or use {words}") from None
 
 
 def last_of(text: str) -> int | None:

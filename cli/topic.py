@@ -1,4 +1,4 @@
-"""``logstore topic``: create, list, describe, alter, delete, route to an exchange."""
+"""``logstore topic``: create, list, describe, alter, trim, delete; offsets and routes."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from .login_options import Client
 from .options import HERE, TIMES, At, Bootstrap, Json, Settings, place_option, topic_settings
 from .show import as_json, counted, facts, size, table
 from .times import iso
+from .topic_offsets import offsets
 from .topic_route import route, routes, unroute
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
             put(as_json(_as_object(store, name)))
         else:
             put(_as_text(store, name))
+
+
+app.command(cls=Client)(offsets)
 
 
 @app.command(cls=Client)

@@ -90,6 +90,16 @@ class TestTopics:
     def test_without_a_number_of_partitions(self, through, name):
         assert through("topic", "create", name).out == f"created topic {name} with 1 partition\n"
 
+    def test_offsets(self, through, direct, numbers):
+        places = {"earliest": 0, "@-5ms": 0, "@7200000ms": 2, "-1h": 5, "now": 5, "latest": 5}
+        words = ("topic", "offsets", numbers, *(it for at in places for it in ("--at", at)))
+        told = through(*words, "--json").out
+        assert json.loads(told) == [{"partition": 0, "at": places, "offsets": None}]
+        assert direct(*words, "--json").out == told
+        through("topic", "trim", numbers, "--before", 3)
+        for where in (through, direct):
+            assert where("topic", "offsets", numbers).lines[1].split() == ["0", "3", "5", "2"]
+
     def test_trim(self, through, numbers):
         words = ("topic", "trim", numbers, "--before")
         dry = through(*words, 2, "--dry-run").lines
@@ -317,6 +327,7 @@ class TestGroups:
 
 REFUSED = [
     (("topic", "describe", "nope"), "no topic 'nope'"),
+    (("topic", "offsets", "nope"), "no topic 'nope'"),
     (("topic", "alter", "nope", "--partitions", "2"), "no topic 'nope'"),
     (("topic", "alter", "NAME", "--partitions", "1"), "number can only grow"),
     (("topic", "alter", "NAME", "--config", "retention.mss=1"), "(did you mean retention.ms?)"),

@@ -63,6 +63,7 @@ BEFORE = {
     "doctor": FLIGHTS,
     "serve": [ANA],
     "topic describe": FLIGHTS,
+    "topic offsets": FLIGHTS,
     "topic alter": FLIGHTS,
     "topic trim": FLIGHTS,
     "topic delete": FLIGHTS,

@@ -145,8 +145,8 @@ def test_a_data_directory_that_is_none_is_said_to_be_none(logstore, tmp_path, wo
 
 OF_A_TOPIC = [
     "consume {}", "produce {}", "replay {}", "topic describe {}", "topic delete {} --yes",
-    "topic alter {} --partitions 2", "topic trim {} --before 1", "retention run --topic {}",
-    "compact run --topic {}", "recompress run --topic {} --dry-run",
+    "topic alter {} --partitions 2", "topic trim {} --before 1", "topic offsets {}",
+    "retention run --topic {}", "compact run --topic {}", "recompress run --topic {} --dry-run",
     "mirror --from . --to copy --topic {}", "group reset-offsets billing --to earliest --topic {}",
 ]  # fmt: skip
 

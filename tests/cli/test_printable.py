@@ -36,6 +36,7 @@ WORDS = {
     "topic create": ["t"],
     "topic list": [],
     "topic describe": ["t"],
+    "topic offsets": ["t", "--at", EVIL],
     "topic alter": ["t", "--config", "no.such=1"],
     "topic delete": ["no-such", "--yes"],
     "topic trim": ["t", "--before", "9"],
