@@ -1,11 +1,11 @@
 """MQTT topics that are also records of a topic, by configured rules, in both directions.
 
-    out   what is published and matches a rule's filter is appended to its topic: key = MQTT topic,
-          value = payload, headers as in ``record_headers.py``; the first rule that matches counts.
-          It is acknowledged when it is safe there, too.
-    in    what others append to the topic is published with QoS 1 to the MQTT topic that is its
-          key, if one of the topic's rules matches that. A record with the header ``mqtt.qos`` came
-          by the way out, and does not go back.
+    out   a published message that matches a rule's filter is appended to the rule's topic: key =
+          MQTT topic, value = payload, headers as in ``record_headers.py``. The first matching rule
+          applies. The message is acknowledged once it is safe there, too.
+    in    a record that others append to the topic is published with QoS 1 to the MQTT topic that
+          is its key, if one of the topic's rules matches that. A record with the header
+          ``mqtt.qos`` was written by the outward direction, and does not go back.
 
 The position of the inward direction is stored as a group's offsets, as for topic routes: each
 record is published at least once, from the time when the rule was first seen.

@@ -8,10 +8,10 @@ twice.
 A will belongs to a client id, not to a session object. Three events decide its fate, in whatever
 order connections and sessions end.
 
-    left   the connection has ended: with DISCONNECT 0x00 it is not needed any more [MQTT-3.1.2-10],
-           else it is due, at once or later
-    back   the client is there again: what is not due yet never is [MQTT-3.1.3-9]
-    ended  its session is over: what is not due yet is due now
+    left   the connection has ended: after DISCONNECT 0x00, the will is deleted [MQTT-3.1.2-10];
+           otherwise it is due, immediately or later
+    back   the client has connected again: a will that is not due yet is deleted [MQTT-3.1.3-9]
+    ended  the session is over: a will that is not due yet is due now
 """
 
 import logging

@@ -1,6 +1,7 @@
-"""What is asked of queues by whoever has no channel: one message published, some fetched.
+"""Operations on queues by callers without a channel: publish a message, fetch some.
 
-Each act tells ``then``, once, what came of it: at once or in a later turn. In the sessions' thread.
+Each operation calls ``then`` once with its result, immediately or in a later turn. Used in the
+sessions' thread.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ Group = Delivered[Any, Any]
 
 
 class Routed(NamedTuple):
-    """What became of a message."""
+    """The result of publishing a message."""
 
     taken: bool  # by some queue
     refused: bool  # by some queue: it was full
@@ -77,7 +78,7 @@ class _Publication:
 
 
 class _Hands:
-    """A ``Channel`` without a wire."""
+    """A ``Channel`` without a client."""
 
     name = "HTTP"
     whose = None
@@ -91,9 +92,9 @@ class _Hands:
 
 
 class Fetched:
-    """Messages that were fetched, in order: they are out until ``end`` says what becomes of them.
+    """Fetched messages in order; they stay delivered until ``end`` says what happens to them.
 
-    What is settled counts once the journal has it, as with any consumer.
+    Settlements take effect once the journal has them, as with any consumer.
     """
 
     def __init__(self) -> None:

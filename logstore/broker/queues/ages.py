@@ -1,4 +1,4 @@
-"""Lengths of time as RabbitMQ writes them: ``7D``, a number and one letter. Pure."""
+"""Durations in RabbitMQ's form: ``7D``, a number and one letter. Pure."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Sets of offsets, 256 of them to a block: a dict from the block's number to its bits.
+"""Sets of offsets in blocks of 256: a dict from the block's number to its bits.
 
 A run of offsets is one operation of C on each of its blocks, however many offsets it has, and a
 block takes 60 bytes as a number and 100 in the dict. Measured with blocks of 64, 256 and 1024 bits:

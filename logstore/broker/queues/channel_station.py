@@ -1,7 +1,7 @@
-"""The station of an exchange of type x-channel: what ends there is published to a channel.
+"""The station of an exchange of type x-channel: its messages are published to a channel.
 
-Subscribers receive the bodies. A channel that keeps a history has its log opened by a worker first;
-what comes meanwhile is parked.
+Subscribers receive the bodies. If the channel keeps a history, a worker opens its log first;
+messages that arrive meanwhile are parked.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class _Parked(NamedTuple):
 
 
 class ChannelStation:
-    """A ``Station``."""
+    """The ``Station`` of one such exchange."""
 
     def __init__(self, home: StationHome) -> None:
         self.gone = False

@@ -1,4 +1,4 @@
-"""Messages in a row of one lane, as they are given out."""
+"""Consecutive messages of one lane, delivered together."""
 
 from typing import Final, NamedTuple
 
@@ -9,7 +9,7 @@ TAKEN_BYTES: Final = 1 << 20  # of bodies that are given out at once, beside the
 
 
 class Chunk(NamedTuple):
-    """Messages in a row, given out together."""
+    """Consecutive messages that are delivered together."""
 
     lane: Lane
     first: int

@@ -1,6 +1,6 @@
-"""The consumers of one queue: who is served next, and what each of them is given.
+"""The consumers of one queue: which is served next, and what each is given.
 
-Knows nothing of what becomes of messages that nobody takes, nor when there is something to give.
+Does not know what happens to messages without a taker, nor when messages are available.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ from logstore.records.record import Record
 
 
 class Served(Protocol):
-    """The queue, as far as its consumers are concerned."""
+    """The queue as its consumers see it."""
 
     facts: QueueFacts
     limits: Limits
@@ -36,7 +36,7 @@ class Served(Protocol):
 
 
 class Consumers:
-    """Of one queue."""
+    """The consumers of one queue."""
 
     __slots__ = ("_queue", "_showing", "_turns", "_used", "active", "there", "timeouts")
 

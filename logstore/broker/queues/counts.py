@@ -1,8 +1,8 @@
-"""How often each of some offsets has failed: counters of any size, by the block.
+"""Counters of failures by offset, of any size, stored by block.
 
-A block's counters lie across: the n-th number has bit n of all 256 counters. So counting a whole
-run once more is one addition for each of its blocks, and a million messages that came back once
-take 4,000 small lists; a dict from offset to count would take 90 MB.
+A block's counters are stored in bit slices: the n-th number has bit n of all 256 counters. So
+incrementing a whole run is one addition for each of its blocks, and a million messages that were
+returned once take 4,000 small lists; a dict from offset to count would take 90 MB.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ByCount = dict[int, Bits]  # a count -> the offsets that have it
 
 
 class Counts:
-    """Counters that begin at 0. A mask tells which offsets of the block are meant."""
+    """Counters that begin at 0. A mask selects offsets of a block."""
 
     __slots__ = ("_planes",)
 

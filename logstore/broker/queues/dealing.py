@@ -1,11 +1,11 @@
-"""Who of a queue's consumers gets which messages: each in turn, as far as it has room. Pure."""
+"""Distributes messages among a queue's consumers: in turn, as far as each has room. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 
 class Ranked(Protocol):
-    """A consumer, as far as its turn is concerned."""
+    """A consumer as its place in the order sees it."""
 
     @property
     def priority(self) -> int:
@@ -19,11 +19,11 @@ Consumer = TypeVar("Consumer", bound=Ranked)
 
 
 class Turns(Generic[Consumer]):
-    """The order in which a queue's consumers are served: whoever had a message last comes last.
+    """The order of serving a queue's consumers: the latest to receive a message comes last.
 
-    So does who has just come. One whose turn it is and who has no room is passed over, and comes
-    behind the others with the next message after it has room again (in RabbitMQ: at once, which
-    only shows where others join or get room meanwhile).
+    A new consumer comes last, too. A consumer without room is skipped, and moves behind the others
+    with the next message after it has room again (in RabbitMQ, immediately; the difference shows
+    only if others join or get room meanwhile).
     """
 
     __slots__ = ("_passed", "order")

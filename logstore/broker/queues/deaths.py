@@ -1,9 +1,9 @@
-"""What a message becomes when it dies in a queue: x-death and the rest, as RabbitMQ has them.
+"""The dead letter of a message that dies in a queue: x-death and other headers, as in RabbitMQ.
 
-A header of that name may be the client's own, from an earlier life of the message: it is merged
-into what is shown and counted. Whether a message goes in circles is judged by the deaths in *this*
-server alone, which are kept in a hidden header (celery#9867: tasks that were published again with
-their old headers were dropped). Pure.
+The client may have set a header of that name, from an earlier delivery of the message: it is merged
+into the displayed header and counted. Cycles are detected only by the deaths in *this* server,
+which are stored in a hidden header (celery#9867: tasks that were published again with their old
+headers were dropped). Pure.
 
 The hidden header: for each death, newest first, a letter for its reason, then the queue's name
 after its length (a byte). Each pair of queue and reason is there once.
@@ -23,7 +23,7 @@ Own = tuple[tuple[bytes, str], ...]  # queue and reason, newest first
 
 
 class DeadLetter(NamedTuple):
-    """A message that is to be published again."""
+    """A message that is published again."""
 
     exchange: bytes
     keys: tuple[bytes, ...]  # the first is its routing key
@@ -33,7 +33,7 @@ class DeadLetter(NamedTuple):
 
 
 class Dying(NamedTuple):
-    """A message in the queue that it dies in."""
+    """A message in the queue in which it dies."""
 
     exchange: bytes
     key: bytes

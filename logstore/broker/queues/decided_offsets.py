@@ -1,8 +1,8 @@
-"""Offsets of one group, as a part of a held transaction.
+"""Offsets of one group that a held transaction commits.
 
-They are a record of the journal, as those are that are committed in transactions of topics
-(``transactions/operations.py``); once that is safe they are kept where those of groups are, by its
-place: what the group has of a later one stays.
+They are a record of the journal, like offsets committed in Kafka transactions
+(``transactions/operations.py``). Once the record is safe, they are stored with the offsets of
+groups, marked with its place; offsets of a later record stay.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from logstore.log import TopicPartition
 
 
 class DecidedOffsets:
-    """Of one transaction."""
+    """The offsets of one transaction."""
 
     def __init__(
         self,

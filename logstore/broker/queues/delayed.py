@@ -1,9 +1,9 @@
-"""The station of an exchange where messages wait for their time: x-delayed-message.
+"""The station of an x-delayed-message exchange: holds messages until they are due.
 
-They stand in a log like a queue's, with what is settled of it in the journal. Those that are due
-are read, routed as everything is bound by then, and go to their queues by a held transaction, which
-settles them: so whatever happens they are here, or there, and never in both. When each is due the
-log says, and an index (``schedules/schedule.py``) tells which are next.
+The messages are in a log like a queue's, and settled in the journal like a queue's. Due messages
+are read, routed by the bindings at that time, and published to their queues by a held transaction,
+which also settles them: so at any moment a message is either here or there, never in both. The log
+contains the due times, and an index (``schedules/schedule.py``) has the next ones.
 """
 
 import logging
@@ -55,14 +55,14 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Moved(NamedTuple):
-    """Messages that are about to go on."""
+    """Messages that are about to be published to their queues."""
 
     offset: int
     message: Waited
 
 
 class _Stale(NamedTuple):
-    """What the index has of records that are not there; ``mark``: its own."""
+    """Index entries without records; ``mark``: the index's own mark."""
 
     mark: int
     entries: Sequence[Entry] = ()
@@ -70,7 +70,7 @@ class _Stale(NamedTuple):
 
 
 class DelayedStation:
-    """Of one exchange. A ``Station``; to transactions a ``Holder``."""
+    """The ``Station`` of one exchange; a ``Holder`` for transactions."""
 
     def __init__(self, home: StationHome) -> None:
         self.name = home.facts.name

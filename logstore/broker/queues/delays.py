@@ -1,4 +1,4 @@
-"""Messages that have come back, and are not ready again before a time (x-delayed-retry-...)."""
+"""Returned messages that are not ready again before a certain time (x-delayed-retry-...)."""
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -20,7 +20,7 @@ class Delayed(NamedTuple):
 
 
 class Delays:
-    """Of one queue. After a restart all of them are ready."""
+    """The delayed messages of one queue. After a restart, all of them are ready."""
 
     def __init__(self) -> None:
         self._heap: list[Delayed] = []

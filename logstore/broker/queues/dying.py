@@ -1,9 +1,10 @@
-"""The messages of one queue that die in it: they go to its dead letter exchange, or nowhere.
+"""Moves the dead messages of one queue to its dead-letter exchange, or drops them.
 
-A dying message is out, and stays so, until it is safe wherever it went. From a queue that lasts it
-goes by a held transaction, where there are any, which settles it and brings the copy: after a crash
-it is in its queue, or where it went, and never in both. A hundred go at once, one such step in a
-turn, and few are on their way, so that a million that expire in one moment keep nobody waiting.
+A dead message stays delivered until its copy is safe. From a durable queue it is moved by a held
+transaction, if the process has these, which settles it and publishes the copy: after a crash, it is
+in its queue or at its destination, never in both. A hundred are moved together, one such step in a
+turn, and few steps are in progress, so that a million messages that expire at the same moment delay
+no one.
 """
 
 from collections import deque
@@ -28,7 +29,7 @@ RETRY_MS: Final = 1000  # after which what nobody has taken is tried again, if i
 
 
 class Sent(NamedTuple):
-    """What became of dead letters: numbers of those that no queue took, and of those refused."""
+    """The result of moving dead letters: the numbers of those without a queue, and refused ones."""
 
     unrouted: Sequence[int]
     rejected: Sequence[int]
@@ -43,7 +44,7 @@ Commit = Callable[[Transaction, Callable[[LogstoreError | None], None]], object]
 
 
 class _Part(NamedTuple):
-    """Messages of one lane that are out: the offsets ``first + n``, for each bit n."""
+    """Delivered messages of one lane: the offsets ``first + n``, for each bit n."""
 
     lane: Lane
     first: int
@@ -60,7 +61,7 @@ class _Step(NamedTuple):
 
 
 class DeadLetters:
-    """Of one queue."""
+    """The dead messages of one queue."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""What other nodes have made and deleted, brought into the model of this one as it comes.
+"""Applies what other nodes have created and deleted to this node's model.
 
-What is shown is kept already, and not kept again. What this node has changed itself is shown to it
-as well: it is there as it is shown, and nothing happens. Of two nodes that have made something of
-one name this one may have lost: what it has made goes, and what the other one has made comes.
+These changes are already stored, and are not stored again. This node's own changes arrive, too, and
+have no further effect. If two nodes have created objects of the same name and this node's object
+was second, its object is removed and the other one is added.
 """
 
 import logging
@@ -36,7 +36,7 @@ Owns = Callable[[Named], bool]
 
 
 class Model(Protocol):
-    """What follows: as Queues."""
+    """The model that is changed: as Queues."""
 
     def restored(self, row: KeptQueue, vhost: Vhost) -> Named: ...
     def follow_vhost(self, fact: KeptVhost) -> Vhost: ...
@@ -45,7 +45,7 @@ class Model(Protocol):
 
 
 class Following:
-    """Of one node. In the sessions' thread."""
+    """The following of one node. In the sessions' thread."""
 
     def __init__(self, model: Model, kept: KeptRouting, owns: Owns = lambda queue: False) -> None:
         """``kept``: as the model has been made of it. ``owns``: whether what a queue has is this

@@ -1,7 +1,7 @@
-"""What the library's users give, as AMQP has it: names, tables, properties. Pure.
+"""Converts names, tables and properties from users of the library to AMQP's form. Pure.
 
-What cannot be is refused here, before anything of it is in a queue: TypeError for a value of
-another type, ValueError or a LogstoreError for one that does not fit.
+Invalid values are refused here, before anything reaches a queue: TypeError for a wrong type,
+ValueError or a LogstoreError for a value that does not fit.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""Which policy counts for each queue and exchange of a virtual host, as policies come and go.
+"""Which policy applies to each queue and exchange of a virtual host, as policies change.
 
-A policy counts once it is kept. Then all that there is is gone through, some of it a turn, since
-thousands of queues may have to look at what they have; who has changed a policy hears of it when
-all of that is done.
+A policy applies once it is stored. Then all objects are updated, some in each turn, because
+thousands of queues may have to check their messages; the caller that changed the policy is answered
+when all are done.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ Keep = Callable[[Sequence[Policy], Sequence[str]], Pending]
 
 
 class Governing:
-    """Of one virtual host."""
+    """The policies of one virtual host."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ Then = Callable[[Got | None], None]
 
 
 class Owner(Desk, Protocol):
-    """What has the model: the store's queues."""
+    """What holds the model: the store's queues."""
 
     @property
     def hands(self) -> Hands:

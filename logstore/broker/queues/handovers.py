@@ -1,18 +1,17 @@
-"""Messages that are being handed over exactly once, between one client and the server, as the
-journal has them: MQTT's QoS 2 (4.3.3).
+"""The journal's state of messages that are handed over exactly once: MQTT's QoS 2 (4.3.3).
 
-A record of the journal with the key ``M`` and a session's number says what has become of packet
-identifiers. Its value is operations, each a letter and what it is about::
+A journal record with the key ``M`` and a session's number has the states of packet identifiers. Its
+value is a sequence of operations, each a letter and its fields::
 
-    I first count                   came: their messages are kept, in this batch
-    J first count                   released (PUBREL): they may be used again
-    O first count queue lane offset  are about to be sent: offsets in a row of one lane
-    P first count                   the client has them (PUBREC)
-    E first count                   over (PUBCOMP), and settled
-    X                               the session is gone; nothing follows
+    I first count                   arrived: their messages are stored, in this batch
+    J first count                   released (PUBREL): the identifiers are free again
+    O first count queue lane offset  about to be sent: consecutive offsets of one lane
+    P first count                   received by the client (PUBREC)
+    E first count                   complete (PUBCOMP), and settled
+    X                               the session was deleted; nothing follows
 
-Each says what is from then on: replay may begin too early. The state as bytes is the operations
-that make it. Numbers are as in ``broker/packed.py``. Pure.
+Each operation states what holds from then on, so a replay may begin too early. The state as bytes
+is the sequence of operations that leads to it. Numbers are as in ``broker/packed.py``. Pure.
 """
 
 from collections import deque
@@ -29,7 +28,7 @@ PID_MAX: Final = 0xFFFF
 
 
 class Sent(NamedTuple):
-    """A message that the client is to have."""
+    """A message that the client must receive."""
 
     queue: int
     lane: int
@@ -38,8 +37,8 @@ class Sent(NamedTuple):
 
 
 class HandOvers:
-    """Of one session. An operation costs a fraction of a microsecond for each of its identifiers:
-    they come by the hundred, and no object is made for one.
+    """The exchanges of one session. An operation costs a fraction of a microsecond for each
+    identifier: they come by the hundred, so no object is created for each.
     """
 
     __slots__ = ("_places", "_received", "came")

@@ -1,4 +1,4 @@
-"""When the first message of a queue was published. For a thread that may wait for a disk."""
+"""The publishing time of a queue's first message. For a thread that may wait for the disk."""
 
 from collections.abc import Sequence
 

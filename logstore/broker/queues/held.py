@@ -1,19 +1,21 @@
-"""What a held transaction brings, as one record of the journal.
+"""The messages of a held transaction, as one record of the journal.
 
-Messages that become safe together, and together with what is settled in the same batch of the
-journal: a batch is whole or absent. Each *body* is one record batch, as it is to stand in the lanes
-that it names, or in a partition of a topic. Bodies are numbered through the whole store, in the
-journal's order; a batch in a log carries its number where an idempotent producer has its epoch and
-sequence. So a log knows which bodies it has by the last number that it has seen (a lane by its
-note, a partition by its ledger of producers), and what is done again does nothing.
+These messages become safe together, and together with the settlements in the same batch of the
+journal, because a batch is complete or absent. Each *body* is one record batch in its final form
+for the lanes that it names, or for a partition of a topic. Bodies are numbered through the whole
+store, in the journal's order; a batch in a log carries its number in the fields for an idempotent
+producer's epoch and sequence. So a log knows which bodies it has by the last number that it has
+seen (a lane by its note, a partition by its ledger of producers), and repeating an append has no
+effect.
 
-The key is ``H`` and the number of the first body; the value is operations, each a letter::
+The key is ``H`` and the number of the first body; the value is a sequence of operations, each with
+a letter::
 
-    L (lanes) (queue | priority)* (size) batch       the next body: it goes to these lanes
-    T (topic id, 16 bytes) (partition) (size) batch  the next body: it goes to this partition
+    L (lanes) (queue | priority)* (size) batch       the next body, for these lanes
+    T (topic id, 16 bytes) (partition) (size) batch  the next body, for this partition
 
-Numbers are as in ``broker/packed.py``. A letter that is not known is refused: it may be what the
-rest depends on.
+Numbers are as in ``broker/packed.py``. An unknown letter is refused, because the rest may depend on
+it.
 """
 
 from collections.abc import Sequence
@@ -46,7 +48,7 @@ class Place(NamedTuple):
 
 
 class Body(NamedTuple):
-    """Messages that go the same way."""
+    """Messages with the same destination."""
 
     to: tuple[Lane, ...] | Place
     batch: Batch  # with its number

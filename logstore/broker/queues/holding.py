@@ -1,9 +1,10 @@
-"""The held transactions of a process, from the moment they are begun until all is done.
+"""The held transactions of a process, from their beginning until everything is done.
 
-Begun, told to the journal, and once that is safe: what they settle is settled, what they bring is
-appended to its lanes, whoever waits hears of it. They are done in the journal's order, so that each
-lane gets its bodies by their numbers. What a lane does not take now it gets later, also in another
-process: the journal keeps the record until all is synced where it went.
+A transaction is begun and written to the journal. Once it is safe there, its settlements take
+effect, its messages are appended to their lanes, and its waiting callers are notified. Transactions
+are executed in the journal's order, so that each lane gets its bodies by their numbers. If a lane
+cannot take a body now, it gets the body later, perhaps in another process: the journal keeps the
+record until everything is synced at its destination.
 """
 
 import logging
@@ -61,7 +62,7 @@ class _Done(NamedTuple):
 
 
 class _Ahead:
-    """What of a transaction goes ahead of the journal: until it is safe."""
+    """Effects of a transaction that happen before the journal's record, until they are safe."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class _Ahead:
 
 
 class Holding:
-    """Of one process that has the queues."""
+    """The held transactions of one process that has the queues."""
 
     def __init__(
         self,

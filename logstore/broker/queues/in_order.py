@@ -1,8 +1,8 @@
-"""What is given out of a queue whose messages stay in order by key (``x-ordering-key``).
+"""Delivers from a queue whose messages stay in order by key (``x-ordering-key``).
 
-``ordering.py`` decides who may have what. Here it learns what there is: messages are looked at in
-the order of the queue, as long as somebody takes what is nobody's. Those that have to wait for
-others of their key are ready still, and read again when their turn comes.
+``ordering.py`` decides which consumer may get which message. This file supplies the messages: they
+are read in the order of the queue, while a consumer has room for messages of free keys. Messages
+that must wait for others with their key stay ready, and are read again when their turn comes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _OFFSET: Final = (1 << SPOT_SHIFT) - 1
 
 
 class Stocked(Protocol):
-    """The messages of the queue, as ``Stock`` has them."""
+    """The messages of the queue, as ``Stock`` provides them."""
 
     lanes: dict[int, Lane]
     order: list[Lane]
@@ -46,7 +46,7 @@ class Stocked(Protocol):
 
 
 class Dealt:
-    """What came of dealing."""
+    """The result of one round of delivery."""
 
     __slots__ = ("chunks", "expired", "looked", "places", "size", "stuck")
 
@@ -61,7 +61,7 @@ class Dealt:
 
 
 class InOrder:
-    """Of one queue."""
+    """The ordered delivery of one queue."""
 
     def __init__(self, stock: Stocked, ordering_key: bytes, prefetch: int) -> None:
         self.ordering: Ordering[Any] = Ordering(prefetch)

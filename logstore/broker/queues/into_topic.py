@@ -1,7 +1,7 @@
-"""Messages on their way into a topic: parted, made batches and appended, all of a run at once.
+"""Appends runs of messages to a topic: partitioned, encoded in batches, all of a run together.
 
-A partition that nobody has used yet is opened by a worker: what is for it, and what comes for this
-topic meanwhile, is parked until then, so that messages stay in their order.
+A worker opens a partition at its first use; messages for it, and all later messages for this topic,
+are parked until then, so that messages stay in order.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ NO_PARTITIONER: Final = Partitioner(1)
 
 
 class _Part(NamedTuple):
-    """What goes to one partition of a run."""
+    """The messages of a run for one partition."""
 
     partition: int
     indexes: Sequence[int]  # within the run
@@ -32,7 +32,7 @@ class _Part(NamedTuple):
 
 
 class _Parked(NamedTuple):
-    """A run that waits for partitions."""
+    """A run that waits for partitions to be opened."""
 
     topic: Topic
     parts: Sequence[_Part]
@@ -41,7 +41,7 @@ class _Parked(NamedTuple):
 
 
 class IntoTopic:
-    """One topic's. Everything is in the sessions' thread."""
+    """The appends to one topic. Used in the sessions' thread."""
 
     def __init__(
         self,

@@ -1,23 +1,22 @@
-"""What the journal's log keeps beside itself: the state of every queue, as of a recovery point.
+"""The notes beside the journal's log: the state of every queue as of a recovery point.
 
-The journal has one record for each queue that a turn touched. Its key says whose it is: a letter
-for what it is (``Q``: a queue), and the queue's number, which is never used again; its value is as
-in ``settled.py``. A record with an ``H`` is what a held transaction brings (``held.py``), one with
-an ``I`` which ids an exchange has let pass (``seen.py``), one with an ``M`` what a client's session
-is handing over (``handovers.py``), one with a ``G`` what a share group has settled
-(``share_groups.py``), and those with other letters are about transactions of topics
-(``transactions/operations.py``). So the state is made of the journal's batches alone, but for which
-transactions are finished: that is told.
+The journal has one record for each queue that a turn has changed. Its key is a letter (``Q`` for a
+queue) and the queue's number, which is never used again; its value is described in ``settled.py``.
+Other letters: ``H`` for the messages of a held transaction (``held.py``), ``I`` for ids that an
+exchange has let pass (``seen.py``), ``M`` for exactly-once exchanges of a client's session
+(``handovers.py``), ``G`` for settlements of a share group (``share_groups.py``), and others for
+Kafka transactions (``transactions/operations.py``). So the state follows from the journal's batches
+alone, except which transactions are finished: the caller reports that.
 
-When a batch is appended, only its bytes are kept: what the live queues know is in their
-``Settlement``s. It is read when the log saves a recovery point, in the thread that does so, or when
-the state of a queue is asked for. Of each queue its encoded state is kept; only that of queues that
-were touched since is encoded anew.
+When a batch is appended, only its bytes are kept, because live queues have their state in their
+``Settlement``s. The bytes are decoded when the log saves a recovery point, in the thread that does
+so, or when the state of a queue is requested. The encoded state of each queue is kept; only changed
+queues are encoded again.
 
 The note is a format (a byte), then for each queue: length | key | length | state (``state.py``).
-Where there have been held transactions, the key ``H`` has what is not finished (``unfinished.py``);
-where topics have had some, the key ``T`` what is known of them (``transactions/journaled.py``);
-where there have been share groups, the key ``G`` what they have settled.
+The key ``H``, if held transactions occurred, has the unfinished ones (``unfinished.py``); ``T`` has
+the state of Kafka transactions (``transactions/journaled.py``); ``G`` has the settlements of share
+groups.
 """
 
 import threading
@@ -97,7 +96,7 @@ def session_of(key: bytes) -> int:
 
 
 class SettlementNotes:
-    """Notes of the journal's log."""
+    """The ``Notes`` of the journal's log."""
 
     def __init__(self, deduplication: "Deduplication | None" = None) -> None:
         """``deduplication``: has the memory for ids that exchanges have let pass."""

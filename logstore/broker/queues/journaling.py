@@ -1,14 +1,14 @@
-"""What one journal is told: at the end of a turn that has settled anything, a batch of records.
+"""Writes settlements to a journal: at the end of a turn, one batch of records.
 
-It is several where there is much to tell: no log takes a batch of any size, and one of a cluster
-takes few MiB. What one of them has told is not told again if the next is refused.
+A large batch is divided into several, because logs bound the size of a batch, and a log on a
+cluster takes only a few MiB. If a later batch is refused, the earlier ones are not written again.
 
-Nobody waits for what is only settled; who has committed a transaction (``holding.py``) waits until
-it is safe. What the journal does not take is told again, until it does.
+No one waits for plain settlements; a caller that has committed a transaction (``holding.py``) waits
+until it is safe. Entries that the journal refuses are written again until it accepts them.
 
-A process that does not close the queues may have given out messages that the journal does not know
-of. So the first message that is given out has the journal say that the queues are in use, as if it
-were a queue of its own, with the number 0, which no queue has; ``close`` takes it back.
+A process that ends without closing the queues may have delivered messages that the journal does not
+know of. So the first delivery writes to the journal that the queues are in use, in a record of the
+number 0, which no queue has; ``close`` revokes it.
 """
 
 import logging
@@ -32,7 +32,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Stocked(Protocol):
-    """The messages of a queue, as far as its journal is concerned."""
+    """A queue's messages as its journal sees them."""
 
     settled: Settled
 
@@ -41,7 +41,7 @@ class Stocked(Protocol):
 
 
 class Touched(Protocol):
-    """A queue of which something is settled."""
+    """A queue with new settlements."""
 
     @property
     def id(self) -> int: ...
@@ -54,14 +54,14 @@ class Touched(Protocol):
 
 
 class _ToTell(NamedTuple):
-    """One record, and what is called once the journal has it."""
+    """One record, and the function to call once the journal has it."""
 
     record: Record
     taken: Callable[[], object]
 
 
 class Around(Protocol):
-    """What it has around it."""
+    """The surroundings."""
 
     def clock(self) -> int:
         """Ms since 1970."""
@@ -77,7 +77,7 @@ class Around(Protocol):
 
 
 class Journaling:
-    """Of one journal. In the sessions' thread."""
+    """The writing to one journal. In the sessions' thread."""
 
     def __init__(self, journal: Log, around: Around, *, alone: bool = True) -> None:
         """``alone``: no other process ever gives out what its queues have.

@@ -1,7 +1,7 @@
-"""The rows of one virtual host: what is kept of its exchanges, queues and bindings, and their ids.
+"""The stored rows of one virtual host: its exchanges, queues and bindings, and their ids.
 
-An exchange that every host has gets a row when the first durable binding from it or to it is made:
-bindings name both their ends by numbers.
+A predefined exchange gets a row when the first durable binding from it or to it is created, because
+bindings name both ends by number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ from logstore.kept.queues import (
 
 
 class Rows:
-    """Of one virtual host."""
+    """The rows of one virtual host."""
 
     def __init__(
         self,

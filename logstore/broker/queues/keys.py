@@ -1,7 +1,7 @@
-"""The key of a queued message: what ``x-ordering-key`` says that it is. Pure.
+"""The ordering key of a queued message, by ``x-ordering-key``. Pure.
 
-A key is a number made of its text or value, for this process only. Two keys that come to the same
-number are one key, which keeps more messages in order than has to be.
+A key is converted to a number, which is valid in this process only. Two keys with the same number
+count as one, which keeps more messages in order than necessary.
 """
 
 from collections.abc import Callable, Sequence

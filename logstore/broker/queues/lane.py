@@ -1,8 +1,8 @@
-"""One lane of a queue: a log, what is settled of it, and what of it was read last.
+"""One lane of a queue: its log, its settlements, and the batches read last.
 
-While its log is being opened in another thread, batches are parked in their order. Reading goes by
-windows: some batches decoded at once, of which one is kept for a lane (several where it is read at
-many places), and so many bytes for all.
+While its log is being opened in another thread, batches are parked in order. Reading uses windows:
+several batches decoded together. One window is kept for each lane (several if it is read at many
+places), with a bound on the bytes of all windows.
 """
 
 import logging
@@ -36,7 +36,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Window(NamedTuple):
-    """Records in a row, those of some whole batches."""
+    """Consecutive records: those of some whole batches."""
 
     first: int
     upto: int  # the offset after the last; batches may end with offsets that have no record
@@ -89,7 +89,7 @@ class _Shelf:
 
 
 class Windows:
-    """Of all lanes: those used last, as long as they are not too large."""
+    """The windows of all lanes: the latest used, up to a bound of bytes."""
 
     def __init__(self, bytes_max: int = WINDOWS_BYTES) -> None:
         self._bytes_max = bytes_max
@@ -126,7 +126,7 @@ class Windows:
 
 
 class Parked(NamedTuple):
-    """What is to be appended once the lane is open, or has room."""
+    """A batch that waits until the lane is open or has room."""
 
     batch: Batch
     waiting: Waiting
@@ -136,7 +136,7 @@ class Parked(NamedTuple):
 
 
 class KeepsOut(Protocol):
-    """What keeps repeats out of a queue (``repeats.py``), as its lanes and others know it."""
+    """A queue's deduplication (``repeats.py``) as its lanes and others see it."""
 
     def append(self, lane: "Lane", batch: Batch) -> int:
         """As ``Log.append``, to the lane's log."""
@@ -152,7 +152,7 @@ class KeepsOut(Protocol):
 
 
 class Lane:
-    """Of one priority."""
+    """The lane of one priority."""
 
     __slots__ = (
         "_stop", "_told", "damaged", "done", "failed", "leaving", "log", "number", "parked",

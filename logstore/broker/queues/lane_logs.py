@@ -1,7 +1,7 @@
-"""Where the logs of lanes come from, and how they go.
+"""Opens and deletes the logs of lanes.
 
-What lanes are to take while they are opened is counted here, and what is left for later turns is
-called here. Opening and deleting take a worker; all else is in the sessions' thread.
+It counts the bytes parked for lanes that are being opened, and makes the calls left for later
+turns. Workers open and delete; everything else is in the sessions' thread.
 """
 
 import logging
@@ -35,7 +35,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class LaneLogs:
-    """``Logs`` of all queues of a process."""
+    """The ``Logs`` of all queues of a process."""
 
     def __init__(
         self,

@@ -1,10 +1,9 @@
-"""What a lane's log has beside itself: the last body of a held transaction that it took, and the
-ids of its messages, where its queue keeps repeats out.
+"""The notes beside a lane's log: the last body of a held transaction, and ids of messages.
 
-Bodies come in the order of their numbers, so the lane has all that go to it up to that one, and
-needs none of them again. The note is that number (``broker/packed.py``), or nothing. Behind it,
-where the log has the setting ``deduplication.header``: a byte 1, the length of that, it, and the
-ids (``present.py``).
+Bodies arrive in the order of their numbers, so the lane has all its bodies up to the last one, and
+needs none of them again. The note is that number (``broker/packed.py``), or empty. If the log has
+the setting ``deduplication.header``, it is followed by a byte 1, the length of the setting, the
+setting, and the ids (``present.py``).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ def _always(placed: "Placed") -> bool:
 
 
 class LaneNotes:
-    """Notes of a lane's log."""
+    """The ``Notes`` of a lane's log."""
 
     __slots__ = ("_deduplication", "_frozen", "_header", "coming", "counts", "last", "present")
 

@@ -1,4 +1,4 @@
-"""How long messages live that were published before their queue's limit changed. Pure.
+"""The lifetimes of messages that were published before their queue's limit changed. Pure.
 
 A policy that changes ``message-ttl`` does not apply to messages already in the queue, as in
 RabbitMQ: a message's timestamp tells which limit it has.
@@ -14,7 +14,7 @@ Ttl = int | None
 
 
 class Earlier(NamedTuple):
-    """What counts for messages with a timestamp below."""
+    """The limit for messages with a lower timestamp."""
 
     until_ms: int
     ttl_ms: Ttl

@@ -1,8 +1,8 @@
-"""What a queue's arguments, and the policy that counts for it, make of it.
+"""The limits of a queue by its arguments and its policy.
 
-Compiled when it is declared, and when its policy changes. The arguments of RabbitMQ's classic and
-of its quorum queues, all in one kind of queue; streams have their own. Unknown ones are let pass,
-as there. Pure.
+They are compiled when the queue is declared and when its policy changes. The arguments of
+RabbitMQ's classic and quorum queues are all supported in one kind of queue; streams have their own.
+As in RabbitMQ, unknown arguments are accepted. Pure.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ ROUTING_KEY, BY_HEADER = b"routing-key", b"header:"
 
 
 class QueueFacts(NamedTuple):
-    """One queue as it was declared."""
+    """One queue as declared."""
 
     name: bytes
     durable: bool = False
@@ -55,7 +55,7 @@ class QueueFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: there is no such limit."""
+    """The limits of one queue. None: no such limit."""
 
     expires_ms: int | None = None
     ttl_ms: int | None = None

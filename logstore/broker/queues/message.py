@@ -1,4 +1,4 @@
-"""A queued message, and the record that it is in a lane's log.
+"""A queued message, and its record in a lane's log.
 
     key        the routing key
     value      the body
@@ -7,8 +7,8 @@
                amqp.properties   property flags and list, exactly as they were received
                __logstore.deaths the queues that it died in (``deaths.py``); of dead letters alone
 
-Publishers and consumers mostly send the same exchange and properties again and again, so what they
-come to is remembered in both directions: the headers as they are framed, and what a consumer sees.
+The same exchange and properties usually occur again and again, so the results of their conversion
+are remembered in both directions: the encoded headers, and the consumer's view.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ class Message(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One message as it goes to a consumer."""
+    """One message as delivered to a consumer."""
 
     exchange: bytes
     key: bytes
@@ -63,7 +63,7 @@ class Delivery(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What properties say that matters to exchanges and queues."""
+    """The parts of properties that exchanges and queues need."""
 
     priority: int = 0
     expiration_ms: int | None = None
@@ -71,7 +71,7 @@ class Read(NamedTuple):
 
 
 class Framed(NamedTuple):
-    """A message but for key and body."""
+    """A message without key and body."""
 
     section: bytes  # of its record: the headers
     priority: int
@@ -83,7 +83,7 @@ class Framed(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """The headers of a record that was read."""
+    """The consumer's view of a record's headers."""
 
     exchange: bytes
     properties: bytes  # as they came
@@ -93,7 +93,7 @@ class Shown(NamedTuple):
 
 
 class Looked:
-    """A message's properties as exchanges ask for them: read when they do."""
+    """A message's properties for exchanges, decoded on demand."""
 
     __slots__ = ("_data", "_headers", "_read")
 
@@ -128,7 +128,7 @@ class Looked:
 
 
 class _Headers(Mapping[bytes, Any]):
-    """As exchanges have them: each brought to that form when it is asked for."""
+    """Headers for exchanges, each converted on demand."""
 
     __slots__ = ("_found",)
 
@@ -225,7 +225,7 @@ def batch_of(
 
 
 class Framing:
-    """What exchanges and properties come to as a record's headers; what was sent last."""
+    """Converts exchanges and properties to record headers, and remembers recent results."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[bytes, bytes], Framed] = {}
@@ -290,7 +290,7 @@ class Framing:
 
 
 class Showing:
-    """What the headers of records come to for a consumer; what was read last."""
+    """Converts record headers to the consumer's view, and remembers recent results."""
 
     def __init__(self) -> None:
         self.known: dict[Headers, Shown] = {}

@@ -1,4 +1,4 @@
-"""The id of a message, by its properties. Pure."""
+"""Finds the id of a message in its properties. Pure."""
 
 from logstore.amqp import fields, properties
 from logstore.amqp.replies import Refusal

@@ -1,8 +1,8 @@
-"""Messages moved out of a queue, as if they were published again: some hundreds at a time.
+"""Moves messages out of a queue, as if they were published again: a few hundred at a time.
 
-A step is a held transaction: after a crash its messages are where they were, or where they went,
-and never in both places. What no queue takes, or one has no room for, stays at its place; it is out
-until the end, so that what stands behind it can be moved.
+Each step is a held transaction: after a crash, its messages are in the queue or at their
+destination, never in both. Messages that no queue takes or has room for stay in place; they count
+as delivered until the end, so that messages after them can be moved.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ COPIES: Final = ("CC", "BCC")
 
 
 class Target(NamedTuple):
-    """Where messages go. ``key``: None leaves each its own, and the keys of its CC and BCC."""
+    """The destination. ``key``: None keeps each message's key, and the keys of its CC and BCC."""
 
     exchange: bytes
     key: bytes | None = None
 
 
 class Moved(NamedTuple):
-    """What became of messages that were to be moved."""
+    """The result of a move."""
 
     moved: int
     unrouted: int = 0  # no queue takes them: they are where they were
@@ -41,7 +41,7 @@ class Moved(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """One message that is out."""
+    """One delivered message."""
 
     group: Delivered[Any, Any]
     message: Message

@@ -1,7 +1,8 @@
-"""What is under a queue's name: a queue, or a stream. What doors need of either.
+"""The object behind a queue's name, a queue or a stream, with the operations that doors need.
 
-A queue's messages are settled, a stream's stay; whoever declares, consumes, lists or deletes them
-need not know which it is. Who goes into lanes and settlements asks for the ``Queue`` (``plain``).
+A queue's messages are settled, a stream's stay; code that declares, consumes, lists or deletes them
+need not know the difference. Code that needs lanes and settlements asks for the ``Queue``
+(``plain``).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ Group = Delivered[Any, Any]
 
 
 class Named(Protocol):
-    """Everything is in the sessions' thread."""
+    """A queue or a stream. Used in the sessions' thread."""
 
     @property
     def id(self) -> int: ...

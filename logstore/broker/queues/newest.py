@@ -1,7 +1,7 @@
-"""What is kept, by virtual host, without what is left of earlier things of the same names. Pure.
+"""Stored facts by virtual host, without leftovers of earlier objects of the same names. Pure.
 
-A deletion that could not be kept has left its rows, and what was made again since has the same
-name. The one with the higher number is the later one.
+If a deletion could not be stored, its rows remain, and an object created since then may have the
+same name. The higher number is the newer object.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _Named = TypeVar("_Named", KeptExchange, KeptQueue, KeptPolicy)
 
 @dataclass(slots=True)
 class Hosted:
-    """A virtual host, and what is kept of it."""
+    """A virtual host and its stored facts."""
 
     fact: KeptVhost
     exchanges: dict[str, KeptExchange] = field(default_factory=dict)

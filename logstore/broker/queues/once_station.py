@@ -1,9 +1,10 @@
-"""The station of an exchange that sends each message on once: x-message-deduplication.
+"""The station of an x-message-deduplication exchange: forwards each message once.
 
-What has an id that is not known goes on by a held transaction, and the id is a part of it: the
-journal has both, or neither, so that a power cut can neither lose a message nor let it pass twice.
-An id is known from the moment its message is on its way; whoever sends it again until then waits
-for the same. What no queue gets, or some queue refuses, is not known: it may be sent again.
+A message with an unknown id is forwarded by a held transaction that includes the id: the journal
+has both or neither, so that a power cut can neither lose a message nor forward it twice. An id is
+known from the moment its message is forwarded; a publisher that sends it again before the
+transaction is safe waits for that. If no queue gets a message, or a queue refuses it, its id is not
+remembered, so it may be sent again.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from logstore.errors import LogstoreError, Refused
 
 
 class _Passing:
-    """Ids that a transaction makes known. A ``Remembered``."""
+    """The ids of a transaction. A ``Remembered``."""
 
     def __init__(
         self, station: "OnceStation", ids: Sequence[tuple[bytes, int]], now_ms: int
@@ -59,7 +60,7 @@ class _Passing:
 
 
 class OnceStation:
-    """Of one exchange. A ``Station``."""
+    """The ``Station`` of one exchange."""
 
     def __init__(self, home: StationHome) -> None:
         """Raises NoCacheSize, InvalidArgument."""

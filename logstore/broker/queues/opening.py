@@ -1,7 +1,7 @@
-"""How the lanes of one queue are opened: by workers, or in a later turn, where many are needed.
+"""Opens the lanes of one queue: by workers, or in a later turn if there are many.
 
-Knows which are not open yet, and who waits for that; what comes for a lane meanwhile is parked
-in it.
+Knows which lanes are not open yet, and which callers wait for them; messages for a lane that is not
+open are parked in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What some offsets of a lane have."""
+    """Counts over some offsets of a lane."""
 
     offsets: Sequence[int]  # ascending
     sizes: Sequence[int]
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 
 class Logs(Protocol):
-    """Where the logs of lanes come from."""
+    """The source of lanes' logs."""
 
     def open_lane(
         self,
@@ -75,7 +75,7 @@ class Logs(Protocol):
 
 
 class Counted(Protocol):
-    """What is known of the messages of a queue, as far as an opened lane adds to it."""
+    """The queue's counts, to which an opened lane adds."""
 
     ready_bytes: int
     expiring: bool
@@ -87,7 +87,7 @@ class Counted(Protocol):
 
 
 class Opening:
-    """Of one queue."""
+    """The opening of one queue."""
 
     __slots__ = (
         "_dropped", "_lasts", "_logs", "_queue", "_stock", "_wake", "_when_open", "sized",

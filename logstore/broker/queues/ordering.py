@@ -1,12 +1,14 @@
-"""Which messages of a queue go to whom, so that those of one key stay in order. Pure.
+"""Assigns messages of a queue to consumers so that those of one key stay in order. Pure.
 
-All of a key that is out is with one *holder*: whoever has the first of them gets the others, and
-anybody may have the key once none of it is out any more. What its holder has no room for waits, and
-messages of other keys go on. What comes back waits at its own place, before what stands behind it.
+All delivered messages of a key are with one *holder*: the consumer that has the first of them gets
+the others, and the key is free again when none of them is delivered. Messages for which the holder
+has no room wait, while messages of other keys continue. A returned message waits at its own place,
+before later ones.
 
-Messages are *spots*: numbers that ascend in the order of the queue. Keys are numbers, too: two that
-happen to be the same only wait for each other. So memory goes by messages that are out or wait, and
-``MESSAGES_MAX`` of both are the most: beyond, no new ones are looked at.
+Messages are *spots*: numbers that ascend in the order of the queue. Keys are numbers, too; if two
+keys have the same number, their messages wait for each other. So memory depends on delivered and
+waiting messages, of which there are at most ``MESSAGES_MAX``; beyond that, no new messages are
+read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,7 @@ Entry = tuple[int, int]  # the first spot that waits of a key, and the key
 
 
 class _Held(Generic[Holder]):
-    """What one holder has."""
+    """The messages of one holder."""
 
     __slots__ = ("holder", "keys", "waiting")
 
@@ -35,7 +37,7 @@ class _Held(Generic[Holder]):
 
 
 class _Key(Generic[Holder]):
-    """Of which something waits, or more than one is out."""
+    """A key with waiting messages, or with more than one delivered message."""
 
     __slots__ = ("delayed", "held", "out", "waiting")
 
@@ -47,9 +49,10 @@ class _Key(Generic[Holder]):
 
 
 class Hands(Generic[Holder]):
-    """Who takes how many now, the next one first; holders have room each for what waits for them.
+    """The room of consumers now, in their order; holders have room for the messages that wait for
+    them.
 
-    What waits for nobody goes in turn to the ``front`` first of them.
+    Messages of free keys go in turn to the first ``front`` of them.
     """
 
     __slots__ = ("_at", "_ring", "binds", "front", "held", "holders", "places", "rooms")
@@ -102,7 +105,7 @@ class Hands(Generic[Holder]):
 
 
 class Waiting(NamedTuple):
-    """A message that waits, and whose it may be now: the place of its holder, or -1: anybody's."""
+    """A waiting message, and the place of its key's holder, or -1 for a free key."""
 
     spot: int
     place: int
@@ -110,7 +113,7 @@ class Waiting(NamedTuple):
 
 
 class Tops:
-    """What waits and comes next of each who has room, while some of it is dealt."""
+    """The next waiting message for each consumer with room, during one round of delivery."""
 
     __slots__ = ("heap", "of")
 
@@ -120,7 +123,7 @@ class Tops:
 
 
 class Ordering(Generic[Holder]):
-    """Of one queue."""
+    """The order of one queue."""
 
     def __init__(self, each: int = 0, most: int = MESSAGES_MAX) -> None:
         """``each``: how many of one key may be out at once; 0: any number."""

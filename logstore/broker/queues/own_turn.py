@@ -1,11 +1,11 @@
-"""Turns of queues without a loop: any thread that calls is the sessions' thread while it does.
+"""Turns of queues without a loop: each calling thread is the sessions' thread during its call.
 
-One thread at a time is in the model, under one lock. What is left for the end of the turn is done
-before that thread goes on; whoever waits does what other threads have left meanwhile (the flusher,
-the committer, workers), and looks at the clock. So there is no thread that only waits, and nothing
-happens while nobody calls: nobody could see it.
+One thread at a time uses the model, under one lock. Work left for the end of the turn is done
+before that thread continues. A waiting thread does the work that other threads have left meanwhile
+(the flusher, the committer, workers), and checks the clock. So there is no thread that only waits;
+between calls nothing happens, which no one could notice.
 
-Who has no thread to spend calls ``at_once``, and is told when to do so again.
+A caller that must not block calls ``at_once``, and is told when to call it again.
 """
 
 import logging
@@ -37,7 +37,7 @@ def _nothing() -> None:
 
 
 class OwnTurn:
-    """Of one process that has the queues of a store to itself. From any thread."""
+    """The turns of one process that alone has the queues of a store. From any thread."""
 
     def __init__(
         self, clock: Callable[[], int], watchers: Sequence[Callable[[], None]] = ()

@@ -1,7 +1,7 @@
-"""How fast messages are given out that come back again and again.
+"""Slows down the delivery of messages that are returned again and again.
 
-A consumer that rejects whatever it gets, for ever, would otherwise keep the sessions' thread busy
-with nothing else. Their order stays: what is behind them waits, too.
+Otherwise a consumer that rejects every message forever would keep the sessions' thread busy. The
+order stays, so later messages wait, too.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ EACH_MS: Final = 5
 
 
 class Pace:
-    """Of one queue."""
+    """The pace of one queue."""
 
     __slots__ = ("_left", "_since_ms", "_waits")
 

@@ -1,9 +1,9 @@
-"""The partitions of topics that held transactions bring something to.
+"""The partitions of topics to which held transactions append.
 
-Each is open before the journal is told, so that one that can't be opened fails the transaction, and
-nothing of it happens. Once the journal has it safe it is appended, in the journal's order; what the
-disk has no room for is tried again, and what comes for the same partition waits behind it. A topic
-that was deleted meanwhile gets nothing.
+Each partition is opened before the journal's record is written, so that the whole transaction fails
+if a partition cannot be opened. Once the record is safe, the batches are appended in the journal's
+order. If the disk is full, an append is tried again, and later ones for the same partition wait
+behind it. A topic that was deleted meanwhile gets nothing.
 """
 
 import logging
@@ -27,7 +27,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class _Left(NamedTuple):
-    """What is to be appended once its partition is open, or there is room."""
+    """A batch that waits until its partition is open or has room."""
 
     entry: Entry
     waiting: Waiting
@@ -35,7 +35,7 @@ class _Left(NamedTuple):
 
 
 class Partitions:
-    """Of one process that has topics. Everything is in the sessions' thread."""
+    """The partitions of one process that has topics. Used in the sessions' thread."""
 
     def __init__(
         self,

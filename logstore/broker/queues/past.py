@@ -1,12 +1,12 @@
-"""A queue's past: all of it that is on disk, also what is settled. Nothing is taken.
+"""A queue's past: all its messages on disk, including settled ones. Reading takes none of them.
 
-In the sessions' thread ``cuts`` says where each lane begins and ends, and ``spans`` what is known
-of some offsets in a row; ``read`` fetches these in any thread that may wait for a disk. So whoever
-reads on goes from the one to the other, with a ``Track`` of how far each lane was read. What a
-purge has removed is not there; what is settled meanwhile may be shown as it was before.
+In the sessions' thread, ``cuts`` returns where each lane begins and ends, and ``spans`` the states
+of consecutive offsets; ``read`` fetches their messages in any thread that may wait for the disk. A
+reader alternates between the two, with a ``Track`` of how far each lane was read. Purged messages
+are not included; a message that is settled meanwhile may be shown in its earlier state.
 
-By time, lanes are merged as their messages were published; within a lane the order is that of its
-offsets. By position, they come as they would be given out: by priority, highest first.
+In order of time, lanes are merged by publishing time; within a lane, the order is that of the
+offsets. In order of position, messages come in the order of delivery: by priority, highest first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ Bound = int | Spot | None  # ms since 1970, or a place
 
 
 class Wanted(NamedTuple):
-    """Which messages are meant."""
+    """The requested messages."""
 
     states: frozenset[str] = STATES["all"]
     from_ms: int | None = None  # published then or later
@@ -60,7 +60,7 @@ class Cut(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What is known of some offsets of a lane in a row."""
+    """The states of consecutive offsets of a lane."""
 
     lane: int
     log: Log
@@ -87,7 +87,7 @@ class Span(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A message as it is on disk."""
+    """A message on disk."""
 
     lane: int
     state: str
@@ -101,7 +101,7 @@ class Found(NamedTuple):
 
 
 class Track(dict[int, tuple[int, int]]):
-    """How far each lane was read that is not read to its end: where to go on, and that end."""
+    """How far each unfinished lane was read: its next offset, and its end."""
 
     def __str__(self) -> str:
         return ",".join(f"{lane}:{at}..{end}" for lane, (at, end) in sorted(self.items()))
@@ -136,7 +136,7 @@ def track_of(text: str) -> Track:
 
 
 class Page(NamedTuple):
-    """What was read."""
+    """The result of one read."""
 
     found: Sequence[Found]
     track: Track  # where to go on; empty: nowhere
@@ -259,7 +259,7 @@ def read(
 
 
 class _Matching:
-    """Whether messages are meant, as far as their records say so."""
+    """Whether messages match the request, by the content of their records."""
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
@@ -346,7 +346,7 @@ def _texts(value: Any) -> Sequence[str]:  # noqa: ANN401  what a table holds
 
 
 class _Side:
-    """One lane that is read: what comes next of it."""
+    """One lane that is read, with its next messages."""
 
     def __init__(
         self, span: Span, matches: _Matching, skip: Skip | None, reading: "_Reading"
@@ -409,7 +409,7 @@ def _bytes(records: Sequence[Record]) -> int:
 
 
 class _Reading:
-    """One page as it is read."""
+    """One page while it is read."""
 
     def __init__(self, track: Track, most: int, bytes_max: int, before_ms: int | None) -> None:
         self.found: list[Found] = []

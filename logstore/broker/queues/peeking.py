@@ -1,11 +1,11 @@
-"""Looking at what is in a queue: nothing is taken, and no consumer notices.
+"""Reads the messages in a queue without taking them; consumers do not notice.
 
-``places`` says, in the sessions' thread, which messages there are; ``read`` fetches them in any
-thread that may wait for a disk. What is settled meanwhile is shown still, or left out where it is
-trimmed away.
+``places`` returns, in the sessions' thread, the places of messages; ``read`` fetches them in any
+thread that may wait for the disk. A message that is settled meanwhile is still shown, or omitted if
+it was trimmed.
 
-Messages stand in the order in which they would be given out: by priority, highest first, then by
-offset. Those that consumers have stand among them, at their own places.
+Messages are in the order of delivery: by priority, highest first, then by offset. Delivered
+messages are included at their own places.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ SCANNED_BYTES_MAX: Final = 8 << 20
 
 
 class Spot(NamedTuple):
-    """Where a message stands in its queue; in the order in which they are given out."""
+    """The position of a message in its queue, comparable in the order of delivery."""
 
     priority: int
     offset: int
@@ -52,7 +52,7 @@ def spot_of(text: str) -> Spot:
 
 
 class Place(NamedTuple):
-    """One message that is there."""
+    """One message that is in the queue."""
 
     spot: Spot
     log: Log
@@ -78,7 +78,7 @@ class Peeked(NamedTuple):
 
 
 class Peek(NamedTuple):
-    """What was read."""
+    """The result of one read."""
 
     messages: Sequence[Peeked]
     damaged: Sequence[Spot]  # what stands there can't be read

@@ -1,6 +1,6 @@
-"""What somebody waits for: a change that is to be kept, and all that a run of messages needs.
+"""What callers wait for: a change that is being stored, or everything that a run of messages needs.
 
-A ``Keeping`` tells one; here several may wait for the same.
+A ``Keeping`` notifies one caller; here several callers may wait for the same thing.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from logstore.log import Log, Wake
 
 
 class Pending:
-    """A change that is to become durable. Used in one thread."""
+    """A change that is becoming durable. Used in one thread."""
 
     __slots__ = ("_calls", "done", "error")
 
@@ -55,10 +55,10 @@ def both(first: Pending, second: Pending) -> Pending:
 
 
 class Waiting:
-    """All that a run of messages waits for before it is confirmed.
+    """Everything that must happen before a run of messages is confirmed.
 
-    What was appended is to become safe; what is parked for a lane that is being opened is to be
-    appended first; queues that were just declared are to be kept.
+    Appended records must become safe; records parked for a lane that is being opened must be
+    appended first; queues that were just declared must be stored.
     """
 
     __slots__ = ("_parked", "_synced", "_unsafe", "_wake", "failed")

@@ -1,7 +1,7 @@
-"""A virtual host as a picture: exchanges and queues as nodes, and all by which messages pass.
+"""A virtual host as a graph: exchanges and queues as nodes, and the ways of messages as edges.
 
-Between them go bindings, alternate exchanges and dead letters. The picture has a bound, and says
-where it is cut off. What is worth a look has flags.
+Edges are bindings, alternate exchanges and dead-letter exchanges. The graph has a maximum size, and
+says if it is cut off. Conspicuous nodes have flags.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sized
@@ -38,7 +38,7 @@ Sees = Callable[[Kind, bytes], bool]
 
 
 class Node(NamedTuple):
-    """An exchange or a queue; neither: one that is not there."""
+    """An exchange or a queue, or a name without either."""
 
     spot: Spot
     flags: tuple[str, ...]

@@ -1,8 +1,7 @@
-"""A run of messages on its way into queues: what several get alike is encoded once.
+"""Publishes a run of messages to queues; what several queues receive is encoded once.
 
-Each lane is given all that is its own in one batch, however the messages for others lie between
-them; a batch's checksum does not cover where it stands, so the same bytes are appended to each log
-that is to have them.
+Each lane gets all its messages in one batch, even if messages for other lanes lie between them. A
+batch's checksum does not cover its offset, so the same bytes are appended to each log.
 """
 
 from bisect import bisect_left
@@ -38,7 +37,7 @@ _EXPIRATION = attrgetter("expiration_ms")
 
 
 class Published(NamedTuple):
-    """What became of a run of messages, by their numbers in it."""
+    """The result of publishing a run of messages, by their numbers in it."""
 
     unrouted: Sequence[int]  # neither a queue nor a station took them
     rejected: Sequence[int]  # some queue had no room for them, or its log takes no more
@@ -66,7 +65,7 @@ def in_batches(bodies: Sequence[Content], numbers: Sequence[int]) -> Iterator[Se
 
 
 class Run(NamedTuple):
-    """Messages by column: the n-th entry of each belongs to the n-th message."""
+    """Messages in columns: the n-th entry of each belongs to the n-th message."""
 
     queues: Sequence[tuple[Queue, ...]]  # that it goes to
     keys: Sequence[bytes]
@@ -93,9 +92,9 @@ class Run(NamedTuple):
 
 
 class Publishing:
-    """One run. ``refused`` is told of what a queue has no room for, if it is to die there.
+    """The publishing of one run. ``refused`` receives messages that die because a queue is full.
 
-    ``held``: nothing is appended, all of it becomes a part of this transaction.
+    ``held``: nothing is appended; everything becomes a part of this transaction.
     """
 
     def __init__(

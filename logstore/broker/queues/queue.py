@@ -1,8 +1,8 @@
-"""One queue: what becomes of its messages.
+"""One queue: the life of its messages.
 
-Messages come by ``append`` and are given out in ``look``, which is called at the end of a turn that
-has brought news, and again in the next one if there was too much: no queue keeps others waiting.
-Everything is in the sessions' thread.
+``append`` adds messages, and ``look`` delivers them. ``look`` is called at the end of a turn with
+news, and again in the next turn if there was too much, so that no queue delays others. Used in the
+sessions' thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +50,7 @@ Group = Delivered[Any, Any]
 
 
 class Home(Protocol):
-    """What a queue needs of its virtual host, and of the process."""
+    """What a queue needs from its virtual host and from the process."""
 
     @property
     def windows(self) -> Windows: ...
@@ -91,7 +91,7 @@ class Home(Protocol):
 
 
 class _Getter(NamedTuple):
-    """Who has asked for one message and waits for it."""
+    """A caller that waits for one message."""
 
     channel: Channel
     no_ack: bool
@@ -100,7 +100,7 @@ class _Getter(NamedTuple):
 
 
 class Queue:
-    """Of one virtual host, which makes it."""
+    """One queue of a virtual host, which creates it."""
 
     topic_name: str | None = None  # as Named.topic_name
     not_in_transactions: LogstoreError | None = None  # as Named.not_in_transactions

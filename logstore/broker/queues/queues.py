@@ -1,7 +1,7 @@
-"""All queues of a process: its virtual hosts, the journal, and the times that they wait for.
+"""All queues of a process: its virtual hosts, the journal, and their timers.
 
-Everything is in the sessions' thread, but what ``work`` takes to another one: opening lanes and
-deleting them.
+Used in the sessions' thread, except for what ``work`` runs in another thread: opening and deleting
+lanes.
 """
 
 import logging
@@ -81,7 +81,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Alarmed(Protocol):
-    """What waits for a time."""
+    """Something with a deadline."""
 
     def wake(self) -> object: ...
 
@@ -91,14 +91,14 @@ def _nobody(at_ms: int | None) -> None:
 
 
 class Waiting(Protocol):
-    """An exchange where messages wait."""
+    """An exchange with delayed messages."""
 
     @property
     def waiting(self) -> int: ...
 
 
 class Queues:
-    """Of one data directory, in the process that writes it."""
+    """The queues of one data directory, in the process that writes it."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What the library's users get of a queue: its messages, and those who take them one after another.
+"""Messages that users of the library receive from queues, and their consumers.
 
-Deliveries come to a consumer in a turn, and wait in it until somebody asks; each is unacked from
-the moment at which it came.
+Deliveries reach a consumer in a turn, and wait there until the user asks for them; each counts as
+delivered and unacknowledged from the moment of its arrival.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ Group = Delivered[Any, Any]
 
 
 class Desk(Protocol):
-    """Where calls are made: in the turn of whoever has the model. From any thread."""
+    """Where calls are made: in the thread of the model. From any thread."""
 
     @property
     def home(self) -> object:
@@ -51,7 +51,7 @@ class Desk(Protocol):
 
 
 class Hands:
-    """What is given out to the library's users and not settled: a ``Channel`` without a wire."""
+    """The unsettled messages of the library's users: a ``Channel`` without a client."""
 
     name = "in the server's process"
     whose = None

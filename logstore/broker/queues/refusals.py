@@ -1,32 +1,32 @@
-"""Why queues are refused. Each error carries its facts: a protocol words them.
+"""Why operations on queues are refused. Each error has its facts; a protocol words them.
 
 Refused
 ├── QueueRefused
-│   ├── Locked              it is exclusive, and another connection's
+│   ├── Locked              the queue is exclusive to another connection
 │   ├── ReservedName        a new name that begins with "amq."
-│   ├── QueueDiffers        declared again, otherwise than it is
+│   ├── QueueDiffers        declared again, with other properties
 │   ├── InvalidQueueArgument
-│   ├── Nameless            a quorum queue or stream that the server is to name
-│   ├── ConsumersThere      to be deleted only if unused, and it has consumers
-│   ├── NotEmpty            to be deleted only if empty
-│   ├── ExclusiveUse        a consumer has it for itself, or wants it and others are there
-│   ├── SingleActive        fetched from, and has a single active consumer
+│   ├── Nameless            a quorum queue or stream without a name
+│   ├── ConsumersThere      a deletion only if unused, and the queue has consumers
+│   ├── NotEmpty            a deletion only if empty, and the queue is not
+│   ├── ExclusiveUse        an exclusive consumer exists, or is requested beside others
+│   ├── SingleActive        a fetch from a queue with a single active consumer
 │   ├── InvalidConsumerArgument
 │   ├── NotOfType           an argument that queues of this type do not have
-│   ├── NoSuchStream        declared otherwise than a stream can be: not durable, for instance
-│   ├── NoTopicForIt        a stream whose topic can't be had: its name is none, for instance
-│   ├── NotAmongNodes       a queue of several nodes, and asked for what only one of one node does
-│   ├── Replaced            another node had made one of its name before
-│   ├── NotOfStreams        a stream, and asked for what only a queue does
+│   ├── NoSuchStream        properties that a stream cannot have: not durable, for instance
+│   ├── NoTopicForIt        a stream whose topic is impossible: an invalid name, for instance
+│   ├── NotAmongNodes       an operation that queues shared by nodes do not have
+│   ├── Replaced            another node had created a queue of this name before
+│   ├── NotOfStreams        an operation that streams do not have
 │   ├── NoGlobalQos         a stream's consumer on a channel with one limit for all
 │   └── Unlimited           a stream's consumer without a prefetch count
-├── RouteDiffers            the topic feeds that exchange already, otherwise
+├── RouteDiffers            the topic already feeds that exchange, with another key
 ├── TooManyRoutes
 ├── NoRoute                 the topic does not feed that exchange (a NoneOfThatName)
 ├── NoVhost                 no virtual host has that name (a NoneOfThatName)
-├── DefaultVhost            the default virtual host is not to be deleted
+├── DefaultVhost            the default virtual host cannot be deleted
 ├── InvalidExpiration       of a message: not a number of milliseconds
-└── InvalidHeader           CC or BCC of a message is no array of texts
+└── InvalidHeader           CC or BCC of a message is not an array of texts
 """
 
 from typing import Any, Final
@@ -40,7 +40,7 @@ def _text(name: bytes) -> str:
 
 
 class QueueRefused(Refused):
-    """Something that can't be done with a queue."""
+    """An operation on a queue that is not possible."""
 
     def __init__(self, queue: bytes, sentence: str) -> None:
         super().__init__(f"queue {_text(queue)!r} {sentence}")
@@ -71,7 +71,7 @@ def _said(value: Said) -> str:
 
 
 class QueueDiffers(QueueRefused):
-    """The queue exists, and differs; the first difference."""
+    """The queue exists and differs from the declaration; contains the first difference."""
 
     def __init__(self, queue: bytes, argument: str, received: Said, current: Said) -> None:
         super().__init__(
@@ -101,7 +101,7 @@ _WANTED: Final = {
 
 
 class InvalidQueueArgument(QueueRefused):
-    """An argument whose type or value means nothing. ``fault`` is RabbitMQ's word for it."""
+    """An argument with an unsupported type or value. ``fault`` is RabbitMQ's text for it."""
 
     def __init__(self, queue: bytes, argument: bytes, received: Field, fault: str) -> None:
         super().__init__(
@@ -113,7 +113,7 @@ class InvalidQueueArgument(QueueRefused):
 
 
 class Nameless(QueueRefused):
-    """A quorum queue, or a stream, is named by whoever declares it: it is to outlive him."""
+    """A quorum queue or stream needs a name from its creator: it outlives the connection."""
 
     def __init__(self, type_name: str) -> None:
         super().__init__(b"", f"is of the type {type_name}, which needs a name; give it one")
@@ -121,35 +121,35 @@ class Nameless(QueueRefused):
 
 
 class ConsumersThere(QueueRefused):
-    """It was to be deleted only if nobody consumes it."""
+    """The queue has consumers, and should be deleted only without."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "has consumers; cancel them first")
 
 
 class NotEmpty(QueueRefused):
-    """It was to be deleted only if it is empty."""
+    """The queue is not empty, and should be deleted only if it is."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "is not empty; consume or purge it first")
 
 
 class ExclusiveUse(QueueRefused):
-    """A consumer that is to be alone would not be."""
+    """An exclusive consumer would not be the only one."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "is in exclusive use; cancel its consumers first")
 
 
 class SingleActive(QueueRefused):
-    """With a single active consumer nobody else may fetch messages."""
+    """With a single active consumer, no other client may fetch messages."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "has a single active consumer; consume it instead of fetching")
 
 
 class InvalidConsumerArgument(QueueRefused):
-    """An argument of a consumer that means nothing. ``fault`` is RabbitMQ's word for it."""
+    """An invalid argument of a consumer. ``fault`` is RabbitMQ's text for it."""
 
     def __init__(self, queue: bytes, argument: bytes, received: Field, fault: str) -> None:
         super().__init__(
@@ -161,7 +161,7 @@ class InvalidConsumerArgument(QueueRefused):
 
 
 class NotOfType(QueueRefused):
-    """An argument, of the queue or of a consumer, that would mean nothing with this type."""
+    """An argument, of the queue or of a consumer, that has no meaning for this type."""
 
     def __init__(self, queue: bytes, argument: bytes, type_name: str) -> None:
         super().__init__(
@@ -173,9 +173,9 @@ class NotOfType(QueueRefused):
 
 
 class NoSuchStream(QueueRefused):
-    """A stream is durable, nobody's own, and there until it is deleted.
+    """A stream must be durable, not exclusive, and not auto-deleted.
 
-    ``given``: what it was to be, as RabbitMQ says it.
+    ``given``: the invalid property, in RabbitMQ's words.
     """
 
     def __init__(self, queue: bytes, given: str) -> None:
@@ -186,7 +186,7 @@ class NoSuchStream(QueueRefused):
 
 
 class NoTopicForIt(QueueRefused):
-    """A stream is a topic with one partition, and this name has none, and gets none."""
+    """A stream is a topic with one partition, and no such topic can exist under this name."""
 
     def __init__(self, queue: bytes, why: str) -> None:
         super().__init__(queue, f"can't be a stream: {why}")
@@ -194,7 +194,7 @@ class NoTopicForIt(QueueRefused):
 
 
 class NotAmongNodes(QueueRefused):
-    """What can't be had of a queue that several nodes share."""
+    """The operation is not possible for a queue that several nodes share."""
 
     def __init__(self, queue: bytes, what: str) -> None:
         super().__init__(queue, f"is shared by the nodes of a cluster, which have no {what}")
@@ -202,14 +202,14 @@ class NotAmongNodes(QueueRefused):
 
 
 class Replaced(QueueRefused):
-    """What was published to it before anybody knew that another node's queue has its name."""
+    """Published messages are lost, because another node's queue turned out to have the name."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "was created by another node at the same time; publish again")
 
 
 class NotOfStreams(QueueRefused):
-    """What a stream has stays there for everybody. ``act``: what was asked for, in AMQP's words."""
+    """An operation of queues only: a stream's messages stay. ``act``: in AMQP's words."""
 
     def __init__(self, queue: bytes, act: str) -> None:
         super().__init__(
@@ -219,14 +219,14 @@ class NotOfStreams(QueueRefused):
 
 
 class NoGlobalQos(QueueRefused):
-    """How much is given of a stream goes by its consumer, not by the channel."""
+    """The limit of a stream's consumer applies to the consumer, not to the channel."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(queue, "is a stream: limit its consumer, not all of the channel (qos)")
 
 
 class Unlimited(QueueRefused):
-    """What a stream has may be without end: a consumer says how much it takes at once."""
+    """A stream may have no end, so its consumer must set a prefetch count."""
 
     def __init__(self, queue: bytes) -> None:
         super().__init__(
@@ -235,7 +235,7 @@ class Unlimited(QueueRefused):
 
 
 class RouteDiffers(Refused):
-    """A topic route to that exchange exists, and makes other keys."""
+    """A topic route to that exchange exists, with another key."""
 
     def __init__(self, topic: str, exchange: str, key: str) -> None:
         super().__init__(
@@ -246,7 +246,7 @@ class RouteDiffers(Refused):
 
 
 class TooManyRoutes(Refused):
-    """There are as many topic routes as a process carries."""
+    """The maximum number of topic routes in a process is reached."""
 
     def __init__(self, most: int) -> None:
         super().__init__(f"there are {most} topic routes, which is the maximum; remove one first")
@@ -269,14 +269,14 @@ class NoVhost(NoneOfThatName):
 
 
 class DefaultVhost(Refused):
-    """It is where everybody is who names no other."""
+    """The default virtual host cannot be deleted, because clients use it if they name no other."""
 
     def __init__(self) -> None:
         super().__init__("the default virtual host stays; delete its queues and exchanges instead")
 
 
 class InvalidExpiration(Refused):
-    """A message's expiration is a decimal number of milliseconds, as text."""
+    """A message's expiration must be a decimal number of milliseconds, as text."""
 
     def __init__(self, text: bytes, fault: str) -> None:
         super().__init__(
@@ -286,7 +286,7 @@ class InvalidExpiration(Refused):
 
 
 class InvalidHeader(Refused):
-    """The headers CC and BCC are arrays of texts."""
+    """The headers CC and BCC must be arrays of texts."""
 
     def __init__(self, header: bytes, received: Any) -> None:  # noqa: ANN401  what a table holds
         super().__init__(f"invalid header {_text(header)}; expected an array of longstr")

@@ -1,8 +1,8 @@
-"""Which messages of a lane were removed by a purge, and so are no part of its past.
+"""The purged messages of a lane, which are no longer part of its past.
 
-All others that are settled may be read again for as long as the log has them. Ranges of offsets,
-apart and ascending. What lies below ``below`` is not told apart any more: the log has lost it, or
-there were too many ranges.
+All other settled messages can be read as long as the log has them. It consists of separate
+ascending ranges of offsets. Below ``below``, nothing is known any more: the log has deleted these
+records, or there were too many ranges.
 
 As bytes::
 
@@ -29,7 +29,7 @@ _CHANGING: Final = Lock()
 
 @dataclass(slots=True)
 class Removed:
-    """Of one lane."""
+    """The purged messages of one lane."""
 
     below: int = 0
     firsts: list[int] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""Messages of one queue that were sent again: known by the ids of those that it has, or has had.
+"""Deduplication in one queue, by the ids of messages that it has or had.
 
-An id counts as long as its message is in the queue, ready or given out, and has not expired; with
-``x-cache-ttl`` also for so long after it came. What a queue has is known by its lanes; what is on
-its way into one is known here. A repeat is safe when its first is: whoever has sent it waits for
-that.
+An id is known while its message is in the queue, ready or delivered, and has not expired; with
+``x-cache-ttl``, also for that time after its arrival. Lanes know the ids of their messages; this
+file knows the ids of messages on their way into a lane. A duplicate is safe when the first message
+is: its publisher waits for that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ NOT_STORED: Final = "a message was not stored, and so its repeat was not taken: 
 
 
 class Admitted(NamedTuple):
-    """What came of some messages of a run, by their numbers in it."""
+    """The result for some messages of a run, by their numbers in it."""
 
     ids: dict[int, bytes]  # of those that are no repeats, and have one
     repeats: dict[int, int]  # of each repeat, the number of its first, if that is in this run
@@ -45,7 +45,7 @@ class _Coming(NamedTuple):
 
 
 class QueueRepeats:
-    """Of one queue. Everything is in the sessions' thread."""
+    """The deduplication of one queue. Used in the sessions' thread."""
 
     def __init__(
         self,

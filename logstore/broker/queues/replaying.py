@@ -1,8 +1,8 @@
-"""Messages of a queue's past on their way again: to an exchange, a queue or a topic.
+"""Publishes messages of a queue's past again: to an exchange, a queue or a topic.
 
-They are published as new ones, in their order, and stay where they are. To a topic they go as
-records, with their times. What a full queue refuses ends it: all before is safe, and whoever goes
-on begins with that message.
+They are published as new messages, in order, and the originals stay. To a topic, they are appended
+as records with their original times. If a full queue refuses a message, the replay ends: all
+earlier messages are safe, and the caller can continue with the refused one.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ KINDS: Final[tuple[Kind, ...]] = ("exchange", "queue", "topic")
 
 
 class Into(NamedTuple):
-    """Where messages go. ``key``: None leaves each its own, and the keys of its CC and BCC."""
+    """The destination. ``key``: None keeps each message's key, and the keys of its CC and BCC."""
 
     kind: Kind
     name: str
@@ -53,7 +53,7 @@ def into_of(text: str, key: str | None = None) -> Into:
 
 
 class Sent(NamedTuple):
-    """What became of messages."""
+    """The result of a replay."""
 
     sent: int  # the first of them, which are safe
     unrouted: int = 0  # of these: no queue takes them

@@ -1,7 +1,8 @@
-"""What was committed before this process began, and may not have come to where it goes.
+"""Completes, at a start, transactions that were committed before and may not have been executed.
 
-The journal has the record of each such transaction. What it brings is given to the lanes, and to
-the partitions of topics, before a later one can come to them; what has it takes nothing.
+The journal has the record of each such transaction. Its messages are appended to the lanes and to
+the partitions of topics before any later transaction can reach them; a log that already has them
+ignores them.
 """
 
 import logging

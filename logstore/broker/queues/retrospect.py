@@ -1,4 +1,4 @@
-"""A queue's past as the library's users have it: from any thread, and page by page."""
+"""A queue's past for users of the library: from any thread, page by page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ Place = datetime | int | str | None
 
 
 class PastMessage:
-    """One message of a queue as it is on disk: nobody has taken it."""
+    """One message of a queue on disk; reading does not take it."""
 
     __slots__ = ("_found", "_properties", "queue")
 
@@ -106,7 +106,7 @@ class PastMessage:
 
 
 class Reading:
-    """A queue's past, read on page by page."""
+    """A queue's past that is read page by page."""
 
     def __init__(
         self,

@@ -1,14 +1,14 @@
-"""The ids that exchanges have let pass, in the journal: what a record says, and what comes of many.
+"""The ids that exchanges have let pass, in the journal: one record, and the state after many.
 
-A record of the journal with the key ``I`` and an exchange's number says which ids it has let pass,
-in one batch with the messages that have them: so both are there, or neither. Its value::
+A journal record with the key ``I`` and an exchange's number has the ids that the exchange has let
+pass. It is in one batch with their messages, so both are stored or neither. Its value::
 
     (time, ms) | (ids that the exchange knows at the most) | for each: the id (16 bytes) | (for how
     long it is known, ms; 0: as long as it is among them)
 
-A record without a value: the exchange is gone. The state is what would be known if all records were
-read again: ``most | count | ids | until when each is known (8 bytes, big-endian)``. Numbers are as
-in ``broker/packed.py``. Pure.
+A record without a value: the exchange was deleted. The state equals the result of reading all
+records again: ``most | count | ids | time until which each is known (8 bytes, big-endian)``.
+Numbers are as in ``broker/packed.py``. Pure.
 """
 
 import sys
@@ -34,7 +34,9 @@ def encode(ids: Iterable[tuple[bytes, int]], most: int, now_ms: int) -> bytes:
 
 
 class Seen(Held):
-    """Of one exchange, as of some record. A ``Room`` may make it forget, from another thread."""
+    """The ids of one exchange after some record. A ``Room`` may make it forget ids, from another
+    thread.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -1,6 +1,6 @@
 """Turns of queues that a server in this process has: calls are made in the sessions' thread.
 
-The thread that calls waits until its call was made, and must not be that thread itself.
+The calling thread waits until its call is done, so it must not be the sessions' thread itself.
 """
 
 import threading
@@ -15,11 +15,11 @@ _T = TypeVar("_T")
 
 
 class NotNow(Exception):
-    """Another thread is in the model: a call would have to wait for it."""
+    """Another thread uses the model, so the call would have to wait."""
 
 
 class ServedTurn:
-    """From any thread but the sessions'."""
+    """Turns of a served store. From any thread except the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
         """``soon``: has a call made in the sessions' thread when its turn ends."""

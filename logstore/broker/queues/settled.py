@@ -1,20 +1,20 @@
-"""What a turn has settled of one queue, as the value of one record of the journal.
+"""The settlements of one queue in one turn, as the value of one journal record.
 
-A value is operations, each a letter, a lane (a byte) and what it is about::
+A value is a sequence of operations, each with a letter, a lane (a byte) and its fields::
 
     E lane end                   clip: the lane's log ended here when it was opened
-    P lane (first | count)       settled, in a row, however many
-    S lane set                   settled, in any order
-    D lane (first | count)       the same in a row, but removed: no part of the past
-    M lane set                   the same in any order
-    B lane start                 the lane's log begins here: what was removed below is forgotten
-    C lane cursor                all below has been given out
-    R lane count set             have failed so often
-    X                            the queue is gone; it has no lane, and nothing follows
+    P lane (first | count)       settled: consecutive offsets
+    S lane set                   settled: any offsets
+    D lane (first | count)       purged: consecutive offsets, no longer part of the past
+    M lane set                   purged: any offsets
+    B lane start                 the lane's log begins here: purged offsets below are forgotten
+    C lane cursor                all offsets below were delivered
+    R lane count set             these offsets have failed this many times
+    X                            the queue was deleted; no lane, and nothing follows
 
-A delivery is no operation: what is settled lies below the cursor, and what lies between is not
-settled. Each says what is from then on, not what was added: replay may begin too early. Numbers are
-as in ``broker/packed.py``, sets as in ``bits.py``.
+A delivery is not an operation: only the cursor and the settled offsets below it are written. Each
+operation states what holds from then on, not a difference, so a replay may begin too early. Numbers
+are as in ``broker/packed.py``, sets as in ``bits.py``.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ LONG_RUN: Final = 16_384
 
 @dataclass(slots=True)
 class _Lane:
-    """What is to be told of one lane."""
+    """The unwritten changes of one lane."""
 
     clip: int | None = None
     runs: list[tuple[int, int, bytes]] = field(default_factory=list)  # each with its operation
@@ -67,7 +67,7 @@ class _Lane:
 
 
 class Settled:
-    """Gathers what happens to one queue until it is written. The order does not matter."""
+    """Gathers the changes of one queue until they are written. Their order does not matter."""
 
     __slots__ = ("_gone", "_lanes")
 

@@ -1,18 +1,18 @@
-"""Which records of one log are done with, which are out, and which wait to be given out again.
+"""Which records of a log are settled, which are delivered, and which wait for redelivery.
 
-Over the offsets of any ``Log``: a lane of a queue, or a partition of a topic that a share group
-reads. ``take`` gives out, ``settle`` ends it, ``release`` puts back: each record to its own place,
-so that order is by offset, whatever was returned when. Who has which is not known here
-(``unacked.py``), nor what is to be kept (``settled.py``): whoever calls this tells that, too.
+It works on the offsets of any ``Log``: a lane of a queue, or a partition of a topic that a share
+group reads. ``take`` delivers, ``settle`` finishes, and ``release`` returns a record to its own
+place, so that the order is by offset, whenever a record was returned. Which consumer has which
+record is known elsewhere (``unacked.py``), and so is what must be stored (``settled.py``); the
+caller updates these, too.
 
-Offsets at or above ``cursor`` were never given out. Those below are *held* until they are settled,
-and what is held is either *out* or *back*. "Settled" is stored nowhere: below the cursor, and not
-held. So memory grows with what is unsettled, by the block of 256 offsets, and never with the log's
-length.
+Offsets at or above ``cursor`` were never delivered. Offsets below it are *held* until they are
+settled; a held offset is either *out* (delivered) or *back* (returned). "Settled" is not stored: it
+means below the cursor and not held. So memory grows with the unsettled records, in blocks of 256
+offsets, and never with the log's length.
 
-Not every offset has a record: compaction leaves gaps. Whoever takes offsets and finds no record at
-some of them settles them like the others, and takes more; a gap that begins at the cursor is passed
-over at once by ``skip``.
+Not every offset has a record: compaction leaves gaps. A caller that takes offsets without a record
+settles them like the others, and takes more; ``skip`` passes over a gap that begins at the cursor.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ from logstore.broker.queues.state import LaneState
 
 
 class Run(NamedTuple):
-    """Offsets in a row that are given out together."""
+    """Consecutive offsets that are delivered together."""
 
     first: int
     length: int
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """What ``purge`` has settled: what was back, and the run that was never given out."""
+    """The offsets that ``purge`` has settled: returned ones, and the run never delivered."""
 
     back: Bits
     first: int
@@ -66,7 +66,7 @@ class Purged(NamedTuple):
 
 
 class Settlement:
-    """Of one log. Calls come one at a time; assertions check the offsets that they name."""
+    """The state of one log. Calls are made one at a time; assertions check the named offsets."""
 
     __slots__ = (
         "_back", "_back_blocks", "_back_count", "_counts", "_held", "_held_count", "_low",

@@ -1,6 +1,4 @@
-"""What transactions of all doors to the queues, and of the library, have in common: what is held
-back, and what becomes of delivered messages that are settled in one.
-"""
+"""The common part of transactions at all doors to the queues, and in the library."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -44,7 +42,7 @@ def bytes_of(run: Sequence[Outgoing]) -> int:
 
 
 class Settling:
-    """What one transaction settles: put into ``held``, and the rest once that has happened."""
+    """The settlements in one transaction: added to ``held``, and completed after it happened."""
 
     __slots__ = ("_acked", "_after", "_ended")
 

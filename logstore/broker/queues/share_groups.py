@@ -1,14 +1,14 @@
-"""What the journal has of share groups, as of one of its records: made of those records alone.
+"""The journal's state of share groups after one of its records, built from its records alone.
 
-A record is about one partition of a topic as one group reads it. Its key is a letter, the group's
-name with its length before it, the topic's id and the partition; its value is operations as a
-queue's are (``settled.py``), of lane 0: what is settled, what has failed how often, ``X``:
-nothing is known any more. Without a partition, or without a topic either, the key means all of the
-topic, or of the group, and the value is ``X``. That a partition is known at all says that its group
-has begun with it; what lies below where it began counts as settled.
+A record concerns one partition of a topic as one group reads it. Its key is a letter, the group's
+name after its length, the topic's id and the partition. Its value is a sequence of operations as
+for a queue (``settled.py``), of lane 0: settled offsets, numbers of failures, or ``X`` to delete
+the state. A key without a partition, or also without a topic, means the whole topic, or the whole
+group, and its value is ``X``. If a partition is known at all, its group has begun with it; offsets
+below its beginning count as settled.
 
-Replay may begin too early. A partition may begin again, also below where it was, and then what was
-told before would make no sense: so records that are known already are passed over.
+A replay may begin too early. A partition may have been reset, also to an earlier offset, and
+earlier records would then be wrong. So records that are already known are skipped.
 
 As bytes: a format (a byte), the place after the last record that is known, and then, ascending::
 
@@ -34,7 +34,7 @@ _WHAT: Final = "what is kept of share groups beside the journal"
 
 
 class Place(NamedTuple):
-    """A partition as a group reads it; or all of a topic, or of the group."""
+    """A partition as a group reads it; or a whole topic, or the whole group."""
 
     group: str
     topic_id: bytes | None = None  # 16 bytes
@@ -122,7 +122,7 @@ def decode_state(kept: bytes, place: Place) -> LaneState:
 
 
 class JournaledShares:
-    """Of one journal."""
+    """The state of one journal."""
 
     def __init__(self) -> None:
         self._next = 0  # the place after the last record that is known

@@ -1,8 +1,8 @@
-"""How many bytes the bodies of a queue have that did not count them until now.
+"""Counts the bytes of bodies in a queue that did not count them before.
 
-A policy may limit the bytes of a queue that is in use. Its lanes are read by a worker, a part at a
-time, while messages come and go: what a lane has at offsets that are not counted yet is left out of
-all sums, and is added to them with its part.
+A policy may limit the bytes of a queue that is in use. A worker reads its lanes, a part at a time,
+while messages come and go: offsets that are not counted yet are excluded from all sums, and added
+with their part.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,9 @@ from logstore.errors import LogstoreError
 
 
 class Sizing:
-    """Of one queue, whose lanes are open. ``then`` is called when all is counted."""
+    """The counting for one queue whose lanes are open. ``then`` is called when everything is
+    counted.
+    """
 
     def __init__(
         self,

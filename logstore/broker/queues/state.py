@@ -1,17 +1,16 @@
-"""What is settled of a queue, as its journal knows it: of each lane, what stands below a cursor and
-is not settled, and how often that has failed.
+"""The journal's state of a queue: unsettled offsets of each lane, and their failures.
 
-Made of the operations of the journal (``settled.py``) alone. All of them may be told again, from
-any one on to the last, and the state is the same: a snapshot may be newer than where replay begins.
-Who has which message is not in it: after a start nobody has any.
+The state follows from the operations of the journal (``settled.py``) alone. Applying all operations
+from any point to the last again gives the same state, so a snapshot may be newer than the beginning
+of a replay. It does not contain which consumer has which message: after a start, none has any.
 
 As bytes: format 2 (a byte), then for each lane, ascending::
 
     lane (a byte) | cursor | held (a set) | counts | (count | offsets (a set))* | removed
 
-Numbers are as in ``broker/packed.py``, sets as in ``bits.py``, what is removed as in
-``removed.py``; in format 1 it is missing: it is not known what of all that is settled was purged,
-so none is shown.
+Numbers are as in ``broker/packed.py``, sets as in ``bits.py``, removed messages as in
+``removed.py``. Format 1 lacks these, so it is unknown which settled messages were purged, and none
+is shown.
 """
 
 from dataclasses import dataclass, field
@@ -39,12 +38,12 @@ LANE_MAX: Final = 255  # a lane's number is a message's priority
 
 
 class DoesNotFit(CorruptStore):
-    """An operation would make a lane hold more than any lane ever does: it is not ours."""
+    """An operation that would make a lane hold more than any lane can, so the record is damaged."""
 
 
 @dataclass(slots=True)
 class LaneState:
-    """One lane. Offsets below ``cursor`` that are not in ``held`` are settled."""
+    """The state of one lane. Offsets below ``cursor`` that are not in ``held`` are settled."""
 
     cursor: int = 0
     held: Bits = field(default_factory=dict)
@@ -164,7 +163,7 @@ class LaneState:
 
 @dataclass(slots=True)
 class QueueState:
-    """The lanes of one queue, by their numbers."""
+    """The states of one queue's lanes, by number."""
 
     lanes: dict[int, LaneState] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
-"""What takes messages where a queue would: a topic, a channel, what waits for its time; a stream.
+"""A station receives messages in place of a queue: a topic, a channel, a delay, or a stream.
 
-A run of messages is parted: those for queues go to them together (``publishing.py``), those that
-end at an exchange with a station, or at a stream, go to that.
+A run of messages is divided: messages for queues are published together (``publishing.py``), and
+messages that arrive at an exchange with a station, or at a stream, go to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from logstore.errors import LogstoreError
 
 
 class Parcel(NamedTuple):
-    """Messages for one station by column: the n-th entry of each belongs to the n-th message."""
+    """Messages for one station in columns: the n-th entry of each belongs to the n-th message."""
 
     keys: Sequence[bytes]
     bodies: Sequence[Content]
@@ -24,7 +24,7 @@ class Parcel(NamedTuple):
 
 
 class Intake:
-    """What a station says of a parcel that it is given, and what it must know of it."""
+    """A station's reply to a parcel, and the facts that it needs for it."""
 
     def __init__(self, now_ms: int, waiting: Waiting, held: Transaction | None) -> None:
         """``waiting``: what is to be safe before the messages are confirmed. ``held``: they are to
@@ -43,7 +43,7 @@ class Intake:
 
 
 class Station(Protocol):
-    """Of one exchange; a stream is its own. Everything is in the sessions' thread."""
+    """The station of one exchange; a stream is its own station. Used in the sessions' thread."""
 
     @property
     def gone(self) -> bool: ...
@@ -55,7 +55,7 @@ class Station(Protocol):
 
 
 class Parted(NamedTuple):
-    """A run, as those have it who take its messages."""
+    """A divided run."""
 
     queues: Sequence[tuple[Queue, ...]]  # of each message
     stations: Mapping[Station, Sequence[int]]  # the numbers of the messages for each

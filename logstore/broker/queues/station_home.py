@@ -1,4 +1,4 @@
-"""What stations are made of: where they are, and what is around."""
+"""The surroundings of stations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a store without queues does without these
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Of the queues of a process. A process without topics and channels has none of them."""
+    """The process around the queues. Without topics and channels, it has no such stations."""
 
     topics: "Topics | None" = None
     channels: "Channels | None" = None
@@ -36,7 +36,7 @@ class Surroundings:
 
 
 class StationHome(NamedTuple):
-    """What a station knows of where it is."""
+    """What a station knows about its place."""
 
     vhost: Vhost
     facts: ExchangeFacts

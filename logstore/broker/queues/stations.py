@@ -1,4 +1,4 @@
-"""The table of the types of exchanges that have stations, and what makes these."""
+"""The table of exchange types that have stations, with the functions that create these."""
 
 from collections.abc import Mapping
 from typing import Final

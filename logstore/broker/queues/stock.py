@@ -1,7 +1,7 @@
-"""The messages of one queue: its lanes, and what is given out of them.
+"""The messages of one queue: its lanes, and the next messages to deliver.
 
-Knows which messages there are and in what order they go; not to whom, nor what becomes of those
-that die. Of a queue that lasts, what is settled is gathered for the journal.
+Knows the messages and their order, but not their receivers, nor what happens to dead ones.
+Settlements of a durable queue are gathered for the journal.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 
 class Stock:
-    """Of one queue."""
+    """The messages of one queue."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a queue sees of its consumers and of their channels: doors and the library make them."""
+"""Consumers and channels as a queue sees them; doors and the library implement them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +17,7 @@ class Got(NamedTuple):
 
 
 class Whose(NamedTuple):
-    """The connection of a channel, for people."""
+    """The connection of a channel, to be shown to people."""
 
     connection: str  # as RabbitMQ names them: both ends
     number: int  # of the channel within it
@@ -27,7 +27,7 @@ class Whose(NamedTuple):
 
 
 class Channel(Protocol):
-    """A conversation within a connection, with delivery tags of its own."""
+    """A channel within a connection, with its own delivery tags."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class Channel(Protocol):
 
 
 class Subscription(Protocol):
-    """One consumer of one queue; it is nothing but itself, as any plain object."""
+    """One consumer of one queue. Compared by identity."""
 
     @property
     def tag(self) -> bytes:

@@ -1,7 +1,7 @@
-"""Field tables in their two forms: as ``amqp/fields.py`` reads and writes them, and as arguments.
+"""Field tables in two forms: as ``amqp/fields.py`` reads and writes them, and as arguments.
 
-The first is what is kept and what a message's headers are; the second is hashable, and so makes
-bindings that can be compared.
+The first form is used in storage and in a message's headers; the second is hashable, so that
+bindings can be compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence

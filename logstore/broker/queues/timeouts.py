@@ -1,4 +1,4 @@
-"""Consumers that may not have a message for longer than a time (x-consumer-timeout)."""
+"""Consumers that may hold a message only for a limited time (x-consumer-timeout)."""
 
 from collections import deque
 from typing import Final
@@ -10,7 +10,7 @@ GRAIN_MS: Final = 1000  # deliveries within a second of each other count as one
 
 
 class Timeouts:
-    """Of one queue. What nobody asks for costs nothing."""
+    """The timeouts of one queue. They cost nothing if no consumer has one."""
 
     def __init__(self, timeout_ms: int | None) -> None:
         """``timeout_ms``: of consumers that do not say another one."""

@@ -1,4 +1,4 @@
-"""The station of an exchange of type x-topic: what ends there is appended to a topic."""
+"""The station of an exchange of type x-topic: its messages are appended to a topic."""
 
 from logstore.amqp.fields import text
 from logstore.broker.mapping.records import Recording
@@ -27,7 +27,7 @@ def topic_of(facts: ExchangeFacts) -> str:
 
 
 class TopicStation:
-    """A ``Station``."""
+    """The ``Station`` of one such exchange."""
 
     def __init__(self, home: StationHome) -> None:
         """Raises as ``topic_of``."""

@@ -1,9 +1,9 @@
-"""A held transaction before it is told to the journal: what it brings, and what it settles.
+"""A held transaction before it is written to the journal: its messages and settlements.
 
 Nothing of it has happened yet. Either all of it becomes a part of one batch of the journal, or none
-of it does. What nothing of is kept (a channel), or what can't be told apart when it comes again, is
-done first, and is over before the journal is told: after a crash it may come again; it is never
-lost.
+of it. Effects without durable storage (a channel), and effects whose repetition cannot be
+recognised, happen first, before the journal's record: after a crash they may happen again, but they
+are never lost.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ Ahead = Callable[[Waiting], object]  # appends, and says what is to become safe,
 
 
 class Holder(Protocol):
-    """A queue, as transactions see it."""
+    """A queue as transactions see it."""
 
     @property
     def id(self) -> int: ...
@@ -48,14 +48,14 @@ class Holder(Protocol):
 
 
 class Target(NamedTuple):
-    """Where messages go."""
+    """A destination of messages."""
 
     queue: Holder
     lane: int
 
 
 class Part(NamedTuple):
-    """Messages that go the same way, and are one batch."""
+    """Messages with the same destination, in one batch."""
 
     targets: Sequence[Target]
     values: Sequence[Content]
@@ -67,7 +67,7 @@ class Part(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What a part comes to."""
+    """The result of a part."""
 
     targets: Sequence[Target]
     batch: Batch
@@ -77,7 +77,7 @@ class Effect(NamedTuple):
 
 
 class Entry:
-    """A batch for a partition of a topic, and where it stands once it was appended."""
+    """A batch for a partition of a topic, and its position once it was appended."""
 
     __slots__ = ("batch", "gone", "log", "mark", "place")
 
@@ -90,7 +90,7 @@ class Entry:
 
 
 class Ending(NamedTuple):
-    """Messages of one lane that are out, and are done with: ``first + n`` for each bit of bits."""
+    """Delivered messages of one lane that are settled: ``first + n`` for each bit of bits."""
 
     queue: Holder
     lane: int
@@ -99,7 +99,7 @@ class Ending(NamedTuple):
 
 
 class Remembered(Protocol):
-    """What is to be known once it has happened, and is told to the journal with it."""
+    """Something that is written to the journal with the transaction, and takes effect with it."""
 
     @property
     def lasts(self) -> bool:
@@ -113,7 +113,7 @@ class Remembered(Protocol):
 
 
 class Commits(Protocol):
-    """Offsets of a group, which count once the journal has them."""
+    """Offsets of a group, which take effect once the journal has them."""
 
     def record(self, now_ms: int) -> Record:
         """What the journal is told."""
@@ -126,7 +126,7 @@ class Commits(Protocol):
 
 
 class Transaction:
-    """One of them, as it is put together."""
+    """One held transaction while it is put together."""
 
     __slots__ = (
         "ahead", "body_bytes", "commits", "commits_at", "endings", "entries", "first", "in_hand",

@@ -1,9 +1,9 @@
-"""When the logs of queues lose what is settled: a second or so after it was, in a worker's thread.
+"""Deletes settled messages from the logs of queues: about a second later, in a worker's thread.
 
-A lane is trimmed below the first message that is not settled. One that is drained, and to which
-nothing has come from one look to the next, begins a new segment, so that all that it had can go:
-an idle queue has one empty segment. What is retained for a while is left to upkeep. The journal
-goes with them, below its recovery point.
+A lane is trimmed below its first unsettled message. An empty lane that received nothing between two
+checks begins a new segment, so that all its old segments can be deleted: an idle queue has one
+empty segment. Messages that are retained for a while are left to upkeep. The journal is trimmed,
+too, below its recovery point.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ QUEUES_MAX: Final = 1000  # that are looked at in one turn
 
 
 class Trim(NamedTuple):
-    """What one queue need not keep."""
+    """What one queue may delete."""
 
     queue: Holder
     lanes: Sequence[LaneTrim]
 
 
 class Trimming:
-    """Of all queues of a process."""
+    """The trimming of all queues of a process."""
 
     def __init__(self) -> None:
         self.due_ms = NO_TIME  # of the next look

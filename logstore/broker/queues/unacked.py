@@ -1,8 +1,8 @@
-"""What a channel has delivered and its client has not settled: delivery tags, and what they are of.
+"""Unsettled deliveries of a channel: delivery tags, and the messages that they stand for.
 
 Tags count from 1 within a channel, so a *page* has 1,024 of them as the bits of one number, and the
-runs of offsets that were delivered under them. There is no object for a message; to settle one
-costs a bit and a bisection among the runs of its page, wherever it stands.
+runs of offsets that were delivered under them. There is no object for each message; settling one
+costs a bit and a bisection among the runs of its page.
 """
 
 from bisect import bisect_right
@@ -37,7 +37,7 @@ class Delivered(NamedTuple, Generic[Queue, Consumer]):
 
 
 class _Run(NamedTuple, Generic[Queue, Consumer]):
-    """Tags in a row, whose offsets are ``stride`` apart. Lies within one page."""
+    """Consecutive tags whose offsets are ``stride`` apart. Lies within one page."""
 
     tag: int
     length: int
@@ -64,7 +64,7 @@ class _Page(Generic[Queue, Consumer]):
 
 
 class Unacked(Generic[Queue, Consumer]):
-    """Of one channel. Queues and consumers are whatever the caller calls by these names."""
+    """The unsettled deliveries of one channel. Queues and consumers may be any objects."""
 
     __slots__ = ("_low", "_next", "_of", "_pages", "_total")
 

@@ -1,8 +1,8 @@
-"""Which held transactions of the journal may not have come to all lanes yet.
+"""Held transactions in the journal that may not have reached all lanes yet.
 
-Those are looked at again after a start, so the journal keeps their records; a recovery point may
-lie above. What is finished is told from outside, once all of it is synced where it went, and
-perhaps before the record itself is read here.
+They are checked again after a start, so the journal keeps their records, even below a recovery
+point. The caller reports finished ones, once everything is synced at its destination, and perhaps
+before the record itself is read here.
 
 As bytes: the number of the next body, then for each, ascending::
 
@@ -14,7 +14,7 @@ from logstore.broker.queues.held import FIRST, NUMBER_MAX
 
 
 class Unfinished:
-    """Of one journal. Not locked."""
+    """The unfinished transactions of one journal. Not locked."""
 
     def __init__(self) -> None:
         self.next_number = FIRST  # of a body

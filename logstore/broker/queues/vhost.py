@@ -1,7 +1,7 @@
-"""One virtual host: its exchanges, queues and bindings, and what is published in it.
+"""One virtual host: its exchanges, queues and bindings, and publishing in it.
 
-What is durable is kept, too: each change of names is one change of what is kept, and a declaration
-counts once it is durable. Everything is in the sessions' thread.
+Durable objects are also stored: each change is one change of the stored facts, and a declaration
+takes effect once it is durable. Used in the sessions' thread.
 """
 
 import logging
@@ -70,7 +70,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Host(Protocol):
-    """What a virtual host needs of the process."""
+    """What a virtual host needs from the process."""
 
     windows: Windows
     showing: Showing
@@ -157,7 +157,7 @@ class Host(Protocol):
 
 
 class Neighbourhood(Protocol):
-    """Other nodes, as far as they know and use queues of this one that do not last."""
+    """Other nodes that know and use this node's non-durable queues."""
 
     def noticing(self, vhost: "Vhost") -> Noticing:
         """Who is to be told what changes there."""
@@ -201,14 +201,14 @@ class Crossings:
 
 
 class Guest(Protocol):
-    """Who uses a virtual host, and is to know when it goes: a connection."""
+    """A user of a virtual host that is notified of its deletion: a connection."""
 
     def vhost_gone(self) -> None:
         """It is deleted: nothing more can be done there."""
 
 
 class Vhost:
-    """It is the home of its queues."""
+    """One virtual host, and the home of its queues."""
 
     def __init__(
         self, name: bytes, host: Host, rows: Rows, topology: Topology[Named, Station] | None = None

@@ -1,7 +1,7 @@
-"""Virtual hosts, made and deleted while others use them. In the sessions' thread.
+"""Virtual hosts, created and deleted while others are in use. In the sessions' thread.
 
-One is there once it is kept. Who deletes one ends the connections to it; all that it has is
-forgotten in one change, and its logs go after that.
+A virtual host exists once it is stored. Deleting it ends the connections to it; all its objects are
+deleted in one change, and its logs afterwards.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ NAME_BYTES_MAX: Final = 255  # as AMQP's connection.open takes it
 
 
 class Vhosts:
-    """All of a process, by name."""
+    """All virtual hosts of a process, by name."""
 
     def __init__(self, host: Host, keeper: QueueKeeper) -> None:
         self.by_name: dict[bytes, Vhost] = {}

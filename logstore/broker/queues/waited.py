@@ -1,7 +1,7 @@
-"""Messages that wait at an exchange: when each is due, and what it is once it has waited.
+"""Delayed messages at an exchange: the due time of each, and the message when it is due.
 
-The record is that of any queued message. What it waits for is said by its own headers, counted from
-the record's timestamp, so that the log alone says when each is due.
+The record is that of any queued message. Its own headers contain the delay, counted from the
+record's timestamp, so the log alone determines when each is due.
 """
 
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ _INT32: Final = range(-(1 << 31), 1 << 31)
 
 
 class Waited(NamedTuple):
-    """A message that has waited."""
+    """A message that is due."""
 
     key: bytes
     body: Content

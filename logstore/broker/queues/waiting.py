@@ -1,4 +1,4 @@
-"""What waits at an exchange: listed, and cancelled. In the sessions' thread."""
+"""Lists and cancels delayed messages of an exchange. In the sessions' thread."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -22,7 +22,7 @@ PAGE: Final = 256  # entries of the index that are read at once
 
 
 class WaitingMessage(NamedTuple):
-    """One message that waits."""
+    """One delayed message."""
 
     offset: int
     due_ms: int

@@ -1,16 +1,22 @@
 """Why exchanges and bindings are refused. Each error has its facts; a protocol words them.
 
-Refused ├── NoExchange no exchange has that name ├── NoQueue no queue has that name ├── NotPermitted
-the default exchange, or a predefined one, is not to be changed ├── Reserved a new name that begins
-with "amq." ├── InUse to be deleted only if unused, and it has bindings ├── Inequivalent declared
-again, otherwise than it is ├── UnknownType no such type of exchange ├── InternalExchange published
-to, and takes messages from exchanges alone ├── InvalidArgument an argument of a type or value that
-means nothing ├── ConflictingArguments two arguments of which there may be one ├── NotASource
-nothing can be bound from an exchange that leads to a topic or channel ├── Circular messages of a
-topic would come back into it ├── InvalidWeight a consistent hash's binding key that is no weight
-├── NoDelayedType an x-delayed-message without a type by which messages go on ├── NoCacheSize an
-x-message-deduplication without a bound on what it remembers └── InvalidDelay a message is to wait
-for more than ten years
+Refused
+├── NoExchange              no exchange has that name
+├── NoQueue                 no queue has that name
+├── NotPermitted            the default exchange, or a predefined one, cannot be changed
+├── Reserved                a new name that begins with "amq."
+├── InUse                   a deletion only if unused, and the exchange has bindings
+├── Inequivalent            declared again, with other properties
+├── UnknownType             no exchange type has that name
+├── InternalExchange        accepts messages only from other exchanges
+├── InvalidArgument         an argument with an unsupported type or value
+├── ConflictingArguments    two arguments that exclude each other
+├── NotASource              nothing can be bound from an exchange that leads to a topic or channel
+├── Circular                messages of a topic would return to it
+├── InvalidWeight           a consistent hash's binding key that is not a weight
+├── NoDelayedType           an x-delayed-message without a type that routes due messages
+├── NoCacheSize             an x-message-deduplication without a bound on what it remembers
+└── InvalidDelay            a delay of more than ten years
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Deliveries as they go over the link between nodes: a record batch v2, as a lane has it.
+"""Deliveries on the link between nodes: a record batch v2, as in a lane.
 
-The owner has read the record and shown it; what a consumer is to see goes over as the same kind of
-record, and the other node shows it with what it remembers of headers. Which of them come again is
-said beside the batch; how often, stands in their properties.
+The owner reads a record and converts it for the consumer; the result is sent as the same kind of
+record, which the other node converts again with its cache of headers. Redelivered messages are
+named beside the batch; the number of deliveries is in their properties.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ REMEMBERED_BYTES_MAX: Final = 1024  # longer ones are hardly sent twice
 
 
 class Carrying:
-    """What the owner sends; with the headers of what was sent last."""
+    """Encodes the deliveries of an owner; remembers the headers of the latest ones."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes], bytes] = {}

@@ -1,8 +1,8 @@
-"""One consumer of a queue that another node owns: how far that may give, and what waits here.
+"""One consumer of a queue that another node owns: its credit, and messages that wait here.
 
-The owner gives no more than there is room for, as this node has said last. Room may have shrunk
-meanwhile (other consumers of the channel had messages, the client does not read): what has come
-then waits here, and is given to the client as soon as it has room.
+The owner sends no more messages than the room that this node announced last. The room may have
+shrunk meanwhile (other consumers of the channel got messages, or the client does not read): then
+arriving messages wait here until the client has room.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ CREDIT_MAX: Final = 2000  # messages that may be under way to one consumer, or w
 
 
 class Wanted(NamedTuple):
-    """A queue of the owner's."""
+    """A queue of the owner."""
 
     vhost: bytes
     queue: bytes
@@ -26,7 +26,9 @@ class Wanted(NamedTuple):
 
 
 class FarConsumer:
-    """Made by an ``Owner``; once it is not ``attached`` any more nothing comes by it."""
+    """Created by an ``Owner``; when it is no longer ``attached``, no more messages arrive through
+    it.
+    """
 
     __slots__ = (
         "_most", "_passed_bytes", "_sizes", "_told", "_waiting", "attached", "id", "left",

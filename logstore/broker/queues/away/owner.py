@@ -1,4 +1,4 @@
-"""The node that owns queues that clients of this node use, as this node sees it.
+"""The node that owns queues used by clients of this node, as this node sees it.
 
 ``Owner`` is what a queue that is away needs; ``FarOwner`` does it over the link. For whoever makes
 both: a ``FarOwner`` is the ``Told`` of a ``relay.talk.Talk`` with ``to`` = that node, and lasts
@@ -12,17 +12,16 @@ while links to that node come and go (``cluster/peer.py`` makes them). In short:
     owner.settle(delivered)         # as Named.settle, release, reject, by ``queue``
     owner.unsubscribe(consumer)
 
-``queue`` is any object: it is noted in the channel's ``Unacked`` as the queue of what is given out,
-so that doors call its ``settle``, ``release`` and ``reject``, which hand the group to the owner. Of
-such a group ``lane`` is the consumer's id and ``first`` the number within it: no offsets. No two
-consumers of a process have one id, so a group is known to be of the link by which it came; one of
-another link is without effect.
+``queue`` is any object. The channel's ``Unacked`` holds it as the queue of the delivered messages,
+so that doors call its ``settle``, ``release`` and ``reject``, which pass the group to the owner. In
+such a group, ``lane`` is the consumer's id and ``first`` a number within it, not an offset.
+Consumer ids are unique in a process, so a group identifies the link by which it came; a group of
+another link has no effect.
 
-**A lost link.** What was out is not settled, and is given out again by the owner, redelivered; what
-the client says about it later is without effect, though it stays in its Unacked until then, as the
-client sees it. ``lost`` gets the consumers that were attached: they are to be subscribed anew,
-which makes a new ``FarConsumer`` of each. The same happens to a single one whose queue has another
-owner.
+**A lost link.** Delivered messages are not settled, and the owner delivers them again, marked as
+redelivered. The client's later acknowledgements of them have no effect, although they stay in its
+Unacked until then. ``lost`` receives the attached consumers, which must be subscribed again; each
+gets a new ``FarConsumer``. The same happens to a single consumer whose queue gets another owner.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,7 +55,7 @@ Lost = Callable[[Sequence[FarConsumer], LogstoreError], None]
 
 
 class Owner(Protocol):
-    """Whatever is passed as ``then`` is called once, now or later."""
+    """The interface of an owner. Each ``then`` is called once, immediately or later."""
 
     @property
     def ready(self) -> bool:
@@ -98,7 +97,7 @@ class Owner(Protocol):
 
 
 class _Asked(NamedTuple):
-    """What has no answer yet."""
+    """A request without a reply yet."""
 
     wanted: type[Message]
     then: Callable[[Any], None]  # the answer, or a LogstoreError
@@ -117,7 +116,7 @@ def _settled(verdict: int, id: int, those: tuple[Run, ...]) -> Message:
 
 
 class FarOwner:
-    """An ``Owner``, and the ``Told`` of the link to it. Used in one thread."""
+    """An ``Owner`` over a link, and the ``Told`` of that link. Used in one thread."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Why an owner can't do what it is asked for, over the link: the same error is raised there.
+"""Sends an owner's errors over the link, so that the same error is raised at the other node.
 
-An error goes over as its kind and the facts that it is made of. One that is not in the table goes
-as the nearest kind above it that is, with its text.
+An error is sent as its kind and its facts. An error that is not in the table is sent as the nearest
+base class in the table, with its text.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,11 @@
 """The seat of a queue that another node serves: consumers here are consumers there.
 
-It stands as the queue in channels' Unacked, so that what becomes of its messages goes to their
-owner. What is told of counts is what the owner said last; whoever needs them asks first
-(``when_open``).
+It is the queue in channels' Unacked, so that acknowledgements reach the owner. Counts are those
+that the owner sent last; callers that need present ones request them first (``when_open``).
 
-Errors that ``Seat`` has no way to tell come like this: a consumer that the owner refuses is
-cancelled, since it was one already to its client; who fetches while the link goes gets nothing.
+Errors that the interface of ``Seat`` cannot report: a consumer that the owner refuses is cancelled,
+because its client already considers it a consumer; a fetch during the loss of the link returns no
+message.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class Sitting(Protocol):
 
 
 class AwaySeat:
-    """A ``Seat``."""
+    """A ``Seat`` at another node."""
 
     dropped = dying = 0
     failed: LogstoreError | None = None

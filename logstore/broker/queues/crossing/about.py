@@ -1,4 +1,4 @@
-"""What is told of a topic route."""
+"""The facts of a topic route, as shown to users."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

@@ -1,9 +1,8 @@
-"""Whether messages of a topic would come back into it: by topic routes, bindings, exchanges that
-lead to topics. Pure.
+"""Whether messages of a topic could return to it through topic routes, bindings and exchanges.
 
-Keys are not looked at: a circle that no key would go through now may be gone through by the next
-message. Exchanges may be bound in circles as they like, as long as no topic is on the way: a
-message is at each exchange once.
+Pure. Keys are ignored: a circle that no present key passes may be passed by the next message.
+Circles of exchanges without a topic are permitted, because a message visits each exchange only
+once.
 """
 
 from collections import deque

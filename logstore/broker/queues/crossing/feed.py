@@ -1,9 +1,9 @@
-"""One partition of a topic that feeds an exchange: how far it was read, and how far all is safe.
+"""One partition of a topic that feeds an exchange: the read position, and the safe position.
 
     committed <= safe <= next        offsets
 
-Below ``safe`` all has arrived; a process that is killed begins at ``committed`` again. What lies
-between ``safe`` and ``next`` is on its way.
+Everything below ``safe`` has arrived; after a crash, the process starts at ``committed`` again.
+Records between ``safe`` and ``next`` are on their way.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ class Flight(NamedTuple):
 
 
 class Feed:
-    """Of one partition."""
+    """The feed of one partition."""
 
     def __init__(
         self, topic: str, number: int, log: Log, at: int, wake: Callable[[], None]

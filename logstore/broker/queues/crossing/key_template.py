@@ -1,4 +1,4 @@
-"""What makes the routing key of a record that a topic route brings to an exchange.
+"""The template of routing keys for records that a topic route publishes.
 
     {key}                the record's key
     {topic}, {partition} where it stands
@@ -6,8 +6,9 @@
     {{ and }}            these signs
     {key|TEXT}           TEXT where the record has no key, or no such header
 
-Without a TEXT, what is missing is empty; but a route that has a fallback uses that as the routing
-key then, and also where the routing key would be longer than 255 bytes (else it is empty then).
+Without a TEXT, a missing part is empty. But if the route has a fallback, that becomes the whole
+routing key, also if the routing key would be longer than 255 bytes (without a fallback, it is empty
+then).
 """
 
 import re
@@ -44,7 +45,7 @@ _NAMED: Final[dict[str, Part]] = {"key": _key, "topic": _topic, "partition": _pa
 
 
 class KeyTemplate:
-    """One, compiled."""
+    """One compiled template."""
 
     def __init__(self, text: str, fallback: str | None = None) -> None:
         """Raises Refused for what is no template."""

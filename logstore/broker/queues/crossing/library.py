@@ -1,4 +1,4 @@
-"""Topic routes as the library's users have them: each call returns when it is durable."""
+"""Topic routes for users of the library: each call returns when its change is durable."""
 
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
@@ -24,7 +24,7 @@ class Model(Protocol):
 
 
 class Owner(Protocol):
-    """What has the model: the store's queues."""
+    """What holds the model: the store's queues."""
 
     def with_model(self, call: "Callable[[Model], _T]") -> _T: ...
     def keep(self, change: "Callable[[Model], Pending | None]") -> None: ...

@@ -1,9 +1,9 @@
-"""One topic route: the records of a topic, on their way to an exchange as messages.
+"""One topic route: publishes the records of a topic to an exchange as messages.
 
-It reads on as fast as the queues take it, a run of some hundred records in a turn. A run is a held
-transaction with the position behind it, which is kept as a group's offset: so each record arrives
-once, and those of a partition in their order. What does not go on says why, and is tried again; the
-position stays until then.
+It reads as fast as the queues accept messages, a run of a few hundred records in a turn. A run and
+the position after it are one held transaction; the position is stored as a group's offset. So each
+record arrives exactly once, and those of a partition in order. If a run fails, the route states the
+reason and tries again; the position does not advance until then.
 """
 
 import logging
@@ -50,7 +50,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class _Run(NamedTuple):
-    """Messages by column: the n-th entry of each belongs to the n-th message."""
+    """Messages in columns: the n-th entry of each belongs to the n-th message."""
 
     routes: list[Route]
     keys: list[bytes]
@@ -65,7 +65,7 @@ class _Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What routes need of the process."""
+    """What routes need from the process."""
 
     topics: Topics
     positions: GroupKeeper
@@ -80,7 +80,7 @@ class Around:
 
 
 class PartitionPosition(NamedTuple):
-    """How far a route is in one partition. Offsets."""
+    """The offsets of a route in one partition."""
 
     partition: int
     position: int  # all below has arrived
@@ -101,7 +101,7 @@ def group_of(number: int, topic: str) -> str:
 
 
 class TopicRoute:
-    """A ``Guest`` of its virtual host. Everything is in the sessions' thread."""
+    """One route, a ``Guest`` of its virtual host. Used in the sessions' thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""All topic routes of a process: made, removed, looked at, and kept out of circles."""
+"""All topic routes of a process: add, remove, list; refuses circles."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -59,7 +59,7 @@ def _nothing() -> None:
 
 
 class TopicRoutes(Crossings):
-    """Of one process. Everything is in the sessions' thread."""
+    """The routes of one process. Used in the sessions' thread."""
 
     is_lone = True  # its process is no node of several, who would each bring what a topic has
 

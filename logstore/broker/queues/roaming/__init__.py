@@ -1,1 +1,1 @@
-"""Queues of several nodes: any of them takes messages, and one at a time gives them out."""
+"""Queues that several nodes share: each node accepts messages, and one at a time delivers them."""

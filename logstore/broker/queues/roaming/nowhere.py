@@ -1,4 +1,4 @@
-"""The seat of a queue that no node is known to serve: consumers wait, who fetches is told."""
+"""The seat of a queue without a known owner: consumers wait, and fetches are refused."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from logstore.log import Log
 
 
 class Nowhere:
-    """A ``Seat``."""
+    """The ``Seat`` of such a queue."""
 
     ready = out = dropped = dying = 0
     failed: LogstoreError | None = None

@@ -1,6 +1,6 @@
-"""Where messages for a roaming queue go: the logs of its lanes, to be appended to and no more.
+"""The logs to which messages for a roaming queue are appended.
 
-Each is opened when the first message for it comes; what comes until then waits, and is counted.
+Each is opened at its first message; messages wait until then, and their bytes are counted.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BATCH_BYTES_MAX: Final = 16 << 20  # the cluster takes none that is larger
 
 
 class Opener(Protocol):
-    """Where the logs come from."""
+    """The source of the logs."""
 
     def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
         """Have it opened, or made; ``then`` is called in this thread, later or at once."""
@@ -29,7 +29,7 @@ class Opener(Protocol):
 
 
 class Taking(Protocol):
-    """What takes the messages of one queue."""
+    """What receives the messages of one queue."""
 
     def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
         """Raises LogstoreError."""
@@ -44,7 +44,7 @@ class _Parked(NamedTuple):
 
 
 class _Outlet:
-    """One lane."""
+    """The log of one lane."""
 
     __slots__ = ("log", "parked")
 
@@ -63,7 +63,7 @@ class _Outlet:
 
 
 class Outlets:
-    """Of one queue. In the sessions' thread."""
+    """The logs of one queue. In the sessions' thread."""
 
     def __init__(self, queue: int, opener: Opener) -> None:
         self._queue = queue

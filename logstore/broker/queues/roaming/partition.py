@@ -1,6 +1,7 @@
-"""One partition of the queues' journal that this node owns, and the queues whose journal it is.
+"""One partition of the queues' journal that this node owns, and the queues that it serves for it.
 
-What is settled of them is told to it; what the journal had of them before is what they begin with.
+Settlements of these queues are written to this partition; their state at the takeover is read from
+it.
 """
 
 import logging
@@ -33,7 +34,7 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class SharedLogs(QueueLogs, Protocol):
-    """Where the logs come from, which others append to, too."""
+    """The source of the logs, to which other nodes append, too."""
 
     def catch_up(self, log: Log) -> None:
         """Return once all is here that stands in it now. May take long. Raises LogstoreError."""
@@ -43,7 +44,7 @@ class SharedLogs(QueueLogs, Protocol):
 
 
 class Around(NamedTuple):
-    """What a partition has around it."""
+    """The surroundings of a partition."""
 
     clock: Callable[[], int]
     soon: Callable[[Callable[[], object]], object]
@@ -53,14 +54,14 @@ class Around(NamedTuple):
 
 
 class Alarmed(Protocol):
-    """What waits for a time."""
+    """Something with a deadline."""
 
     def wake(self) -> object:
         """It has come."""
 
 
 class Standing(Protocol):
-    """Whether the node that owns it may give out what is in its queues."""
+    """Whether the owning node may still deliver from its queues."""
 
     @property
     def sure(self) -> bool:
@@ -71,7 +72,7 @@ class Standing(Protocol):
 
 
 class Unquestioned:
-    """Nobody else can own it."""
+    """A ``Standing`` without doubt: no other node can own the partition."""
 
     sure = True
 
@@ -81,7 +82,7 @@ class Unquestioned:
 
 
 class JournalPartition:
-    """In the sessions' thread, but for what workers do."""
+    """One partition. In the sessions' thread, except what workers do."""
 
     def __init__(self, number: int, journal: Log, around: Around, standing: Standing) -> None:
         """``journal``: it is this node's alone, and its notes have all that it had before.
@@ -285,7 +286,7 @@ class JournalPartition:
 
 
 class _Seat(Queue):
-    """The queue, where it is served: nothing is given out unless the node is sure of it."""
+    """A queue served here: it delivers only while the node is sure of its ownership."""
 
     def __init__(
         self,
@@ -385,7 +386,7 @@ def _has_failed(lane: Lane) -> bool:
 
 
 class _Home:
-    """The home of a seat: that of its queue, but for the journal and the logs."""
+    """The home of a seat: that of its queue, except the journal and the logs."""
 
     commit = None
 

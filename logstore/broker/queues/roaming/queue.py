@@ -1,8 +1,8 @@
-"""One queue of several nodes, as any of them has it.
+"""One queue shared by several nodes, as each of them has it.
 
-What is published to it is appended to its logs here, whoever gives it out. Consumers and those who
-fetch have to do with its *seat* (``seat.py``), which changes when another node comes to own it;
-consumers follow it there, and learn nothing of that.
+Messages published here are appended to its logs here, whichever node delivers them. Consumers and
+fetches use its *seat* (``seat.py``), which changes when another node becomes the owner; consumers
+follow without noticing.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ GETTERS_MAX: Final = 1000  # that wait
 
 
 class _Getter:
-    """Who fetches one message; to its seat, what is called with it."""
+    """A caller that fetches one message; to the seat, the function that receives it."""
 
     def __init__(
         self, of: "RoamingQueue", channel: Channel, no_ack: bool, then: Then, until_ms: int
@@ -58,7 +58,7 @@ class _Getter:
 
 
 class Roamers(Protocol):
-    """All roaming queues of a process, as each of them knows that."""
+    """All roaming queues of a process, as each of them sees these."""
 
     def clock(self) -> int:
         """Ms since 1970."""
@@ -89,7 +89,7 @@ def check(facts: QueueFacts, limits: Limits) -> None:
 
 
 class RoamingQueue:
-    """A ``Named``, and a ``Station``: it takes messages where a queue would."""
+    """A ``Named``, and also a ``Station``: it receives messages instead of a queue."""
 
     topic_name: str | None = None  # as Named.topic_name
     not_in_transactions: LogstoreError | None = None

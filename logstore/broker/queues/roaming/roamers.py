@@ -1,7 +1,7 @@
-"""All roaming queues of a process: of which partition of the journal each is, and who serves it.
+"""All roaming queues of a process: the journal's partition of each, and the node that serves it.
 
-A queue is of the partition that its number says. Where this node owns that, the queue is seated
-here; where another does, with that one; else nowhere, and its consumers wait.
+A queue's number determines its partition. If this node owns the partition, the queue's seat is
+here; if another node does, it is there; otherwise it has none, and its consumers wait.
 """
 
 import logging
@@ -35,14 +35,14 @@ log: Final = logging.getLogger("logstore.queues")
 
 
 class Elsewhere(Protocol):
-    """What is known of other nodes."""
+    """What is known about other nodes."""
 
     def seat(self, queue: RoamingQueue, partition: int, home: Home) -> Seat | None:
         """The queue, as the node has it that owns the partition; None: no other is known to."""
 
 
 class Lanes(Protocol):
-    """What is known of the logs of queues."""
+    """What is known about the logs of queues."""
 
     def lanes_of(self, queue: int) -> Sequence[int]:
         """The priorities of those that there are."""
@@ -61,7 +61,7 @@ def _lasts(transaction: Transaction) -> bool:
 
 
 class Roamers:
-    """In the sessions' thread, but for what workers do."""
+    """The roaming queues. In the sessions' thread, except what workers do."""
 
     def __init__(
         self, around: Around, lanes: Lanes, elsewhere: Elsewhere, partitions: int,

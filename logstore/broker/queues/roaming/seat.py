@@ -1,7 +1,8 @@
-"""Where a roaming queue is served, as long as it is served there: here, by another node, nowhere.
+"""The place where a roaming queue is served at present: this node, another node, or nowhere.
 
-What was given out by one seat is settled with it, and with no other: once the queue is served
-elsewhere its messages come again from there, and what is said of the earlier ones has no effect.
+Messages delivered by one seat can be settled only with that seat: once the queue is served
+elsewhere, its messages are delivered again from there, and acknowledgements of the earlier
+deliveries have no effect.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from logstore.log import Log
 
 @runtime_checkable
 class Retrying(Protocol):
-    """Who fetches, and can wait until the queue has another seat: the ``then`` of ``get``."""
+    """A fetch that can wait until the queue has another seat: the ``then`` of ``get``."""
 
     def __call__(self, got: Got | None) -> None: ...
     def retry(self) -> None:
@@ -28,7 +29,7 @@ class Retrying(Protocol):
 
 
 class Seat(Protocol):
-    """As the methods of ``Named`` of the same names; ``Queue`` is one."""
+    """Methods as in ``Named``, with the same names; ``Queue`` is one."""
 
     @property
     def ready(self) -> int: ...

@@ -1,5 +1,6 @@
-"""Streams: topics under the names of queues, read by AMQP's consumers.
+"""Streams: topics under the names of queues, read by AMQP consumers.
 
-Each consumer has a place of its own in the one partition, and what it acknowledges makes room for
-more. A stream is no queue: nothing of it is settled, and nothing is given to one consumer alone.
+Each consumer has its own position in the single partition, and its acknowledgements make room for
+more messages. A stream is not a queue: no message is settled, and every consumer gets every
+message.
 """

@@ -1,9 +1,9 @@
-"""What a consumer asks of a stream by its arguments. Pure.
+"""The arguments of a stream's consumer. Pure.
 
-x-stream-offset             where it begins (``places.py``)
+x-stream-offset             where the consumer begins (``places.py``)
 x-stream-filter             a text, or several: only messages whose header
-``x-stream-filter-value`` is one of them
-x-stream-match-unfiltered   true: those, too, that have no such header
+                            ``x-stream-filter-value`` is one of these
+x-stream-match-unfiltered   true: also messages without that header
 """
 
 from collections.abc import Collection
@@ -30,7 +30,7 @@ FILTERS_MAX: Final = 1000  # texts of one consumer
 
 
 class Filter(NamedTuple):
-    """Which records a consumer wants."""
+    """The records that a consumer wants."""
 
     values: Collection[bytes]
     unfiltered: bool
@@ -41,7 +41,7 @@ class Filter(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """All of it."""
+    """All options of a consumer."""
 
     begin: Begin
     filter: Filter | None

@@ -1,4 +1,4 @@
-"""How a stream is made: what its declaration must say, and which topic it gets."""
+"""The creation of a stream: requirements of its declaration, and its topic."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,6 +1,6 @@
-"""The header ``x-stream-offset`` among a message's properties: what differs in each delivery. Pure.
+"""Adds the header ``x-stream-offset`` to a message's properties. Pure.
 
-The same properties come again and again, so where the eight bytes of the offset stand in them is
+The same properties occur again and again, so the position of the offset's eight bytes in them is
 remembered.
 """
 
@@ -17,7 +17,7 @@ _OFFSET: Final = Struct(">q")
 
 
 class OffsetHeader:
-    """What properties come to with it; what was worked out last."""
+    """Adds the header, and remembers recent results."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[bytes, bytes]] = {}

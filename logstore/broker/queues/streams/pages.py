@@ -1,9 +1,9 @@
-"""What of streams was read last: records in a row, as several consumers need them.
+"""The records read last from streams, shared by consumers.
 
-Consumers that are at the same place share what was read there, so that a record which all of them
-get is decoded once. What is kept has a bound for all streams together; what is not kept is read
-again. Some milliseconds of it are decoded at once, however large a batch is: whoever begins within
-one goes through what is before that in several turns.
+Consumers at the same position share decoded records, so that each record is decoded once. The
+memory for all streams together is bounded; records that were dropped are read again. At most a few
+milliseconds of decoding are done at once, however large a batch is: a consumer that begins within a
+batch passes the records before its position in several turns.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ Skip = Callable[[CorruptBatch], object]
 
 
 class _Rest:
-    """What was read at once and is decoded page by page: of a large batch, or a compressed one."""
+    """The undecoded rest of a large or compressed batch."""
 
     __slots__ = ("at", "chunks", "kept", "log")
 
@@ -44,9 +44,9 @@ class _Rest:
 
 
 class Page(NamedTuple):
-    """What one read has brought, or a part of it where that is much once it is decompressed.
+    """The result of one read, or a part of it if it is large after decompression.
 
-    One that ends where it begins is none yet: ask again.
+    A page that ends where it begins has no records yet: ask again.
     """
 
     records: list[Record]
@@ -56,7 +56,7 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Of all streams: those used last."""
+    """The pages of all streams that were used last."""
 
     def __init__(self, bytes_max: int = PAGES_BYTES) -> None:
         self._bytes_max = bytes_max
@@ -166,7 +166,7 @@ def _read(log: Log, begin: int, skip: Skip) -> Iterator[Chunk]:
 
 
 class Cursor:
-    """A place in a stream: what comes next. It moves up alone."""
+    """A position in a stream: the next record. It advances by itself."""
 
     __slots__ = ("_begin", "_taken", "at", "stopped")
 

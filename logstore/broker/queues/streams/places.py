@@ -1,12 +1,12 @@
-"""Where a consumer of a stream begins: what its ``x-stream-offset`` says. Pure.
+"""Where a consumer of a stream begins: the meaning of ``x-stream-offset``. Pure.
 
-first                the first record that is still there
-last                 the last record that is there
-next                 what comes from now on; so it is without the argument
-an integer           this offset; the first record where it is gone, and what comes from it on
-                     where it is not reached yet
-a timestamp          the first record that is as late as this, by its timestamp
-5m, 7D, ...          as a timestamp, so long ago
+first                the first record that still exists
+last                 the last record
+next                 new records only; the default
+an integer           this offset; if it was deleted, the first record; if it is not reached yet,
+                     new records from it on
+a timestamp          the first record with this timestamp or a later one
+5m, 7D, ...          as a timestamp, this long ago
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ FAULT: Final = "invalid_stream_offset_arg"
 
 
 class Begin(NamedTuple):
-    """One of these words; an offset, or a time in ms since 1970, where it needs one."""
+    """One of these words; with an offset, or a time in ms since 1970, if it needs one."""
 
     word: str
     number: int = 0

@@ -1,8 +1,8 @@
 """One stream: a topic of one partition under a queue's name.
 
-What is published to it is appended as a record; what any client has appended goes to its consumers,
-each from a place of its own. Nothing is settled: what a consumer acknowledges, or gives back, makes
-room for more. Everything is in the sessions' thread.
+Published messages are appended as records; records of any client are delivered to all consumers,
+each from its own position. Nothing is settled: an acknowledged or returned message only makes room
+for more. Used in the sessions' thread.
 """
 
 import logging
@@ -46,7 +46,7 @@ Group = Delivered[Any, Any]
 
 
 class Home(Protocol):
-    """What a stream needs of its virtual host."""
+    """What a stream needs from its virtual host."""
 
     @property
     def name(self) -> bytes: ...
@@ -56,7 +56,7 @@ class Home(Protocol):
 
 
 class _Parked(NamedTuple):
-    """What is to be appended once the topic is open."""
+    """Messages to append once the topic is open."""
 
     messages: Sequence[Message]
     waiting: Waiting
@@ -64,7 +64,7 @@ class _Parked(NamedTuple):
 
 
 class _Reader:
-    """One consumer, and where it is."""
+    """One consumer and its position."""
 
     __slots__ = ("asked", "cursor", "of")
 
@@ -85,7 +85,7 @@ def _limits(facts: QueueFacts, policy: Policy | None) -> Limits:
 
 
 class Stream:
-    """A ``Named``, and a ``Station``: it takes messages where a queue would."""
+    """A ``Named``, and also a ``Station``: it receives messages instead of a queue."""
 
     out = 0  # nothing is kept from others
     dropped = dying = 0

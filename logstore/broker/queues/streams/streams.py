@@ -1,7 +1,7 @@
-"""What all streams of a process have in common: their topics, and what was read of them.
+"""The common part of all streams of a process: their topics, and the records read last.
 
-Topics are made, opened and deleted by workers, one thing after the other for each name. A topic
-that somebody deletes takes its stream with it.
+Workers create, open and delete topics, one operation at a time for each name. If somebody deletes
+the topic, the stream is deleted, too.
 """
 
 import logging
@@ -29,7 +29,7 @@ Then = Callable[[Any], None]  # what was made, or a LogstoreError
 
 
 class Opened(NamedTuple):
-    """A topic that was found, or made, and its one log."""
+    """A topic that was found or created, and its only log."""
 
     topic: Topic
     log: Log
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
 
 
 class Streams:
-    """Of one process. In the sessions' thread, but for what workers do."""
+    """The streams of one process. In the sessions' thread, except what workers do."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""The topic that a stream is: its name, and what the stream's arguments make of its settings. Pure.
+"""The topic of a stream: its name, and the settings that the stream's arguments imply. Pure.
 
-In the default virtual host the topic is called as the stream is, in another one ``HOST.STREAM``.
+In the default virtual host, the topic has the stream's name; in another one, ``HOST.STREAM``.
 """
 
 from collections.abc import Mapping, Sequence

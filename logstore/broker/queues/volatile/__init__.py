@@ -1,1 +1,1 @@
-"""Queues that do not outlive a process, where other nodes of a cluster know and use them."""
+"""Non-durable queues that other nodes of a cluster know and use."""

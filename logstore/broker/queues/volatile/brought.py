@@ -1,4 +1,4 @@
-"""What other nodes have done to this one's volatile queues, for their clients: PUT and CHANGE."""
+"""Requests of other nodes about this node's volatile queues: PUT and CHANGE."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -24,7 +24,7 @@ Answered = Callable[[bytes | LogstoreError], None]
 
 
 class Brought:
-    """Of one node. In the sessions' thread."""
+    """The requests to one node. In the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object]) -> None:
         """``soon``: as Turn.soon, from any thread."""

@@ -1,7 +1,7 @@
-"""The volatile queues of all nodes of a cluster, as one of them has them: its own, and the others'.
+"""The volatile queues of all nodes of a cluster as one node sees them: its own, and others'.
 
-Each is on the disk of the node whose client has declared it, and goes with that. The others know
-it, and what is bound to it, before its declaration is answered.
+Each queue is on the disk of the node whose client has declared it, and ends with that node. The
+other nodes know it and its bindings before its declaration is answered.
 """
 
 from collections.abc import Callable, Mapping

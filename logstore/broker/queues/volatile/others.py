@@ -1,8 +1,8 @@
-"""The volatile queues of other nodes, as they are here: known, routed to, and used over the link.
+"""Other nodes' volatile queues at this node: known, routed to, and used over the link.
 
-One whose name another queue has here is not shown until that one is gone; a binding waits until its
-exchange is here. What is shown is a queue of several nodes whose seat is with its own node, and
-whose messages go there.
+A queue whose name another queue has here is not visible until that one is deleted; a binding waits
+until its exchange exists here. A visible queue is a roaming queue whose seat is at its own node,
+where its messages are sent.
 """
 
 import logging
@@ -51,7 +51,7 @@ Key = tuple[bytes, bytes]  # virtual host, and a queue's name
 
 
 class Reached(Protocol):
-    """Other nodes, as this one reaches them."""
+    """The other nodes that this node reaches."""
 
     def owner(self, node: bytes) -> Owner | None:
         """To ask it; None: it is not reached now."""
@@ -61,7 +61,7 @@ class Reached(Protocol):
 
 
 class Around(Protocol):
-    """What they have around them."""
+    """The surroundings."""
 
     def soon(self, call: Callable[[], object]) -> object: ...
     def after(self, seconds: float, call: Callable[[], object]) -> object: ...
@@ -83,7 +83,7 @@ class _Entry:
 
 
 class Others:
-    """Of one node. In the sessions' thread."""
+    """The other nodes' queues at one node. In the sessions' thread."""
 
     def __init__(self, reached: Reached, around: Around) -> None:
         self.reached = reached
@@ -149,7 +149,7 @@ class Others:
 
 
 class _OfNode:
-    """Those of one node; the ``Roamers`` of what is shown of them."""
+    """The queues of one node; the ``Roamers`` of those that are visible."""
 
     def __init__(self, node: bytes, of: Others) -> None:
         self.entries: dict[Key, _Entry] = {}

@@ -1,7 +1,7 @@
-"""Where messages for a volatile queue of another node go: over the link, a batch at a time.
+"""Sends messages for another node's volatile queue over the link, a batch at a time.
 
-They are confirmed once that node has them; a link that is cut meanwhile refuses them, and nobody
-sends them again: at most once, as messages of such a queue are.
+They are confirmed once that node has them. If the link is lost meanwhile, they are refused and not
+sent again: messages of such a queue are delivered at most once.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ UNDER_WAY_MAX: Final = 16 << 20  # bytes for one node that it does not have yet
 
 
 class Way:
-    """To one node. In the sessions' thread."""
+    """The way to one node. In the sessions' thread."""
 
     def __init__(
         self, node: str, owner: Callable[[], Owner | None], parked: Callable[[int], object]
@@ -57,7 +57,7 @@ class Way:
 
 
 class FarOutlet:
-    """Of one queue; as ``Outlets``."""
+    """The messages for one queue; as ``Outlets``."""
 
     def __init__(self, way: Way, head: bytes) -> None:
         """``head``: of what is sent, as ``words.put_head`` makes it."""

@@ -1,7 +1,7 @@
-"""What other nodes are told of this one's volatile queues, in order; and what they know by now.
+"""Tells other nodes about this node's volatile queues, in order, and tracks what they know.
 
-Each node that asks is told of all there is, and from then on of what changes: of a queue, or of a
-binding, how it is when that is told. A node that asks on knows what it was told before.
+Each node that asks receives all queues and bindings, and afterwards the changes, each in its
+present state. A node that continues to ask knows what it was told before.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ After = Callable[[float, Callable[[], object]], object]
 
 
 class Asking(Protocol):
-    """A node that asks, by one link."""
+    """A node that asks over one link."""
 
     @property
     def node(self) -> bytes:
@@ -46,7 +46,7 @@ class Asking(Protocol):
 
 
 class _Listener:
-    """One that asks."""
+    """A node that asks."""
 
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
@@ -59,7 +59,7 @@ class _Listener:
 
 
 class Told:
-    """Of one node. In the sessions' thread."""
+    """The changes of one node. In the sessions' thread."""
 
     def __init__(self, soon: Callable[[Callable[[], object]], object], after: After) -> None:
         """``soon``: as Turn.soon. ``after``: has it called after so many seconds."""

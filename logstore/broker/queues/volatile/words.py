@@ -1,6 +1,7 @@
-"""What nodes ask each other about volatile queues, as bytes. Pure.
+"""The requests of nodes about volatile queues, as bytes. Pure.
 
-Questions of three kinds (``Ask`` of the link); fields are the link's (``relay/wire.py``):
+There are three kinds of requests (``Ask`` of the link); fields are encoded as on the link
+(``relay/wire.py``):
 
     TABLE    a byte: ANEW, or ON: what was answered before is known here, and what comes next is
              asked for. Answered once there is something: flags (BEGINS: what the asker knew counts
@@ -39,7 +40,7 @@ _AUTO_DELETE: Final = 2
 
 
 class Came(NamedTuple):
-    """A queue is there."""
+    """A queue exists."""
 
     vhost: bytes
     number: int
@@ -47,14 +48,14 @@ class Came(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """There is none of this name."""
+    """No queue has this name any more."""
 
     vhost: bytes
     name: bytes
 
 
 class Bound(NamedTuple):
-    """A binding is there, or not."""
+    """A binding exists, or no longer exists."""
 
     vhost: bytes
     binding: Binding
