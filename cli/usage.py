@@ -22,6 +22,8 @@ REWORDED: Final = (
 # What is left over where a command takes topics by an option.
 _EXTRA: Final = re.compile(r"unexpected extra argument \(([^\s)]+)")
 _TOPICS: Final = "--topic"
+_NO_COMMAND: Final = re.compile(r"No such command '([^']+)'")
+_ROOT: Final = "logstore"
 BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")
 
 
@@ -32,13 +34,16 @@ def tell_usage(error: Any) -> int:  # noqa: ANN401  typer's own
     if type(error).__name__ == "NoArgsIsHelpError":  # a command of commands, and none is named
         error.show()
     else:
-        path = "logstore" if error.ctx is None else error.ctx.command_path
+        path = _ROOT if error.ctx is None else error.ctx.command_path
         say(f"logstore: {sentence(error)}: see `{path} --help`")
     return int(error.exit_code)
 
 
 def sentence(error: Any) -> str:  # noqa: ANN401
     """What is wrong, in typer's words where they are good."""
+    known = _known_elsewhere(error)
+    if known is not None:
+        return known
     possible = getattr(error, "possibilities", None)
     if possible:
         near = " or ".join(_near(error.option_name, possible))
@@ -49,6 +54,23 @@ def sentence(error: Any) -> str:  # noqa: ANN401
     if text.startswith(BEGINNINGS):
         text = text[0].lower() + text[1:]
     return text.removesuffix(".") + _by_option(error, text)
+
+
+def _known_elsewhere(error: Any) -> str | None:  # noqa: ANN401
+    """What to type instead of an option or a command that other tools have."""
+    from .elsewhere import instead_of_command, instead_of_option
+
+    if error.ctx is None:
+        return None
+    path = error.ctx.command_path.removeprefix(_ROOT).strip()
+    option = getattr(error, "option_name", None)
+    if hasattr(error, "possibilities"):
+        more, what = instead_of_option(option, error.ctx.command, path), f"option: {option}"
+    elif found := _NO_COMMAND.match(str(error.format_message())):
+        more, what = instead_of_command(found[1], path), f"command {found[1]!r}"
+    else:
+        return None
+    return f"no such {what}{more}" if more else None
 
 
 def _by_option(error: Any, text: str) -> str:  # noqa: ANN401

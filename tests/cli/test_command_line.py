@@ -116,6 +116,16 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
             "produce t --key a --key-field b",
             "--key and --key-field cannot both say what the key is: see `logstore produce --help`",
         ),
+        (
+            "list_queues",
+            "no such command 'list_queues' (did you mean `logstore queue list`?): see"
+            " `logstore --help`",
+        ),
+        (
+            "consume t --from-beginning",
+            "no such option: --from-beginning (did you mean --from earliest?): see"
+            " `logstore consume --help`",
+        ),
         ("replay t --min 3", "no such option: --min: see `logstore replay --help`"),
         (
             "replay t --spede 3",

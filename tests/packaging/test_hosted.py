@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -157,3 +159,15 @@ def test_a_release_says_what_its_section_says_and_its_links_lead_to_the_tag():
 def test_a_release_whose_parts_do_not_agree_is_refused(tag, log, reason):
     with pytest.raises(NotReady, match=re.escape(reason)):
         notes(tag, "1.2.0", log, URL)
+
+
+def test_a_program_beside_a_clone_imports_the_package_not_the_clones_directory(tmp_path):
+    """Where a user clones into ~/logstore, and runs ~/try.py."""
+    path = "deploy/checkout.pth"
+    assert f"cp {path} $(VENV)/lib/python3*/site-packages/" in (REPO / "Makefile").read_text()
+    (tmp_path / "logstore").mkdir()
+    program = (REPO / path).read_text() + "import logstore; print(callable(logstore.open))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
