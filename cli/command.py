@@ -34,8 +34,8 @@ HEADING_OF: Final = {
         ),
         COMMON: (
             "--on-error --on-damage --on-out-of-range --isolation --seal --dry-run --yes --repair "
-            "--progress --if-unused --if-empty --requeue --prefetch --limit --give-up-after "
-            "--log-format --log-level --version --help"
+            "--progress --if-unused --if-empty --requeue --reject --prefetch --limit "
+            "--give-up-after --log-format --log-level --version --help"
         ),
     }.items()
     for name in names.split()

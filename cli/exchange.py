@@ -1,5 +1,6 @@
 """``logstore exchange``: declare, list, describe, bind, unbind, delete, publish."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 
+KEYS_SHOWN = 5  # of bindings, in a message
 BINDING = Instead(
     queue="the exchange comes first",
     topic="bind it with --to topic:{}",
@@ -237,8 +239,34 @@ def unbind(
     """
     binding = _binding(exchange, destination, key, argument, to_exchange=to_exchange, to=to)
     with queues_of(data, vhost, instead=BINDING) as site:
-        site.unbind(binding)
+        bindings = site.exchange(exchange).bindings
+        site.unbind(binding)  # without effect where there is none, as AMQP has it
+        _check_bound(site, binding, bindings)
     tell(f"unbound {binding.destination} from {exchange} with key {key!r}")
+
+
+def _check_bound(
+    site: "QueueSite", binding: BindingFacts, bindings: Sequence[BindingFacts]
+) -> None:
+    """Raises Refused where it was none of these, of its exchange; NoQueue, NoExchange."""
+    from logstore.errors import Refused
+
+    between = [
+        it for it in bindings
+        if (it.destination, it.kind) == (binding.destination, binding.kind)
+    ]  # fmt: skip
+    of_key = [it for it in between if it.key == binding.key]
+    if any(shown(it.arguments) == shown(binding.arguments) for it in of_key):
+        return
+    what = f"{binding.destination} is not bound to {binding.source}"
+    if of_key:
+        given = " or ".join(arguments_text(it.arguments) or "none" for it in of_key)
+        raise Refused(f"{what} with these arguments; name those of the binding: {given}")
+    if between:
+        keys = ", ".join(map(repr, sorted(it.key for it in between)[:KEYS_SHOWN]))
+        raise Refused(f"{what} with key {binding.key!r}, but with {keys}; name the key with --key")
+    (site.queue if binding.kind == "queue" else site.exchange)(binding.destination)
+    raise Refused(f"{what}; `logstore exchange describe` shows its bindings")
 
 
 def _binding(

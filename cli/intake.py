@@ -21,7 +21,7 @@ from logstore.records.record import Message
 
 from .ends import CommandFailed, Stopped, say
 from .lines import BadLine, LineInput, Parsed
-from .progress import Progress
+from .progress import Progress, is_watched
 from .show import counted, number, size
 from .site import Sink
 from .stop import Stop
@@ -198,6 +198,8 @@ class Intake:
 
     def run(self) -> None:
         """To the end of the source. Raises CommandFailed, Stopped; both say what was done."""
+        if self._source.typed and is_watched():
+            say(f"each line that you type is a {self._noun}; Ctrl-D ends", "info")
         began = self._clock()
         ended: Exception | None = None
         try:

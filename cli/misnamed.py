@@ -19,6 +19,8 @@ class Instead(NamedTuple):
 
 
 GENERAL: Final = Instead()
+# How lists of commands, and RabbitMQ's tools, call the exchange that has no name.
+DEFAULT: Final = ("(default)", "(AMQP default)", "amq.default")
 
 
 @contextmanager
@@ -53,6 +55,8 @@ def _of_no_queue(site: "QueueSite", name: str, instead: Instead) -> str | None:
 
 
 def _of_no_exchange(site: "QueueSite", name: str, instead: Instead) -> str | None:
+    if name in DEFAULT:
+        return f"no exchange {name!r}; the name of the default exchange is empty: ''"
     if any(it.name == name for it in site.queues()):
         return f"{name!r} is a queue, not an exchange; {instead.queue.format(name)}"
     near = nearest(name, [it.name for it in site.exchanges()])

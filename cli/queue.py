@@ -223,32 +223,50 @@ def get(
             "--requeue", help="Return each message to its place in the queue after printing."
         ),
     ] = False,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            "--reject",
+            help="Reject each message after printing: the queue's dead-letter exchange receives it,"
+            " if the queue has one.",
+        ),
+    ] = False,
     format_: MessageFormat = "raw",
     vhost: Vhost = "/",
     data: Data = HERE,
 ) -> None:
     """Take the first messages and print them.
 
-    Each message is acknowledged after it is printed, unless --requeue is given.
+    Each message is acknowledged after it is printed, unless --requeue or --reject is given.
 
     $ logstore queue get mail --requeue --format json
+    $ logstore queue get mail --reject
     """
     from .message_lines import message_format
     from .output import Output
     from .stop import Stop
 
+    if requeue and reject:
+        raise typer.BadParameter("--requeue and --reject cannot both be given")
+
     render = message_format(format_)
     with Stop() as stop, queues_of(data, vhost, stop=stop) as site:
         output = Output(stop)
         held: list[Message] = []
+        taken = False
         for _ in range(max_):
             message = site.get(name)
             if message is None or stop.asked:
+                if not taken:
+                    _tell_nothing_is_ready(name, stop)
                 break
+            taken = True
             if not output.write(render([message])):
                 break
             if requeue:
                 held.append(message)  # until all were shown; the end gives it back
+            elif reject:
+                message.reject()
             else:
                 message.ack()
         output.check()
@@ -308,6 +326,7 @@ def _print(
     *,
     follow: bool,
 ) -> None:
+    taken = False
     while left != 0 and not stop.asked:
         most = MESSAGES_MAX if left is None else min(left, MESSAGES_MAX)
         found = messages.get_many(most, POLL_S)
@@ -318,13 +337,24 @@ def _print(
                 continue
             found = messages.get_many(most, 0)  # what came while that was asked
             if not found:
+                if not taken:
+                    _tell_nothing_is_ready(name, stop)
                 return
+        taken = True
         printed = output.write(render(found))
         messages.ack(found[:printed])
         if printed < len(found):
             return
         if left is not None:
             left -= printed
+
+
+def _tell_nothing_is_ready(queue: str, stop: "Stop") -> None:
+    """To a person, who would see nothing."""
+    from .progress import is_watched
+
+    if is_watched() and not stop.asked:
+        say(f"queue {queue} has no ready message", "info")
 
 
 @app.command(cls=Client)

@@ -89,6 +89,9 @@ class Message(Shown, Protocol):
     def ack(self) -> None:
         """It is done with."""
 
+    def reject(self) -> None:
+        """Nobody wants it: it goes to the queue's dead-letter exchange, if there is one."""
+
 
 class Peeked(Shown, Protocol):
     """One that was looked at."""

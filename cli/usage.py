@@ -63,8 +63,8 @@ def _known_elsewhere(error: Any) -> str | None:  # noqa: ANN401
     if error.ctx is None:
         return None
     path = error.ctx.command_path.removeprefix(_ROOT).strip()
-    option = getattr(error, "option_name", None)
     if hasattr(error, "possibilities"):
+        option = error.option_name
         more, what = instead_of_option(option, error.ctx.command, path), f"option: {option}"
     elif found := _NO_COMMAND.match(str(error.format_message())):
         more, what = instead_of_command(found[1], path), f"command {found[1]!r}"

@@ -52,6 +52,10 @@ class ServedMessage:
         """As Message.ack; on its way when this returns."""
         self._line.send(methods.BasicAck(self.tag, False))
 
+    def reject(self) -> None:
+        """As Message.reject; on its way when this returns."""
+        self._line.send(methods.BasicReject(self.tag, False))
+
 
 class ServedConsumer:
     """As ``Consumer``."""

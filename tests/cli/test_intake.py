@@ -25,6 +25,7 @@ class Pipe:
     """Pieces that come at moments of their own; notes when each was read."""
 
     name = "a pipe"
+    typed = False
 
     def __init__(self, clock, pieces, *, live=True):
         self.live = live

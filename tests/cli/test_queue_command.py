@@ -173,6 +173,18 @@ def test_get_shows_messages_or_takes_them(both):
     assert both("queue", "get", "mail").out == ""
 
 
+def test_what_get_rejects_is_a_dead_letter(both):
+    both("queue", "declare", "dead")
+    to_dead = ("x-dead-letter-exchange=", "x-dead-letter-routing-key=dead")
+    both("queue", "declare", "work", *(it for one in to_dead for it in ("--argument", one)))
+    publish(both, "", "--key", "work", stdin=b"a\nb\n")
+    assert both("queue", "get", "work", "--reject", "--requeue", code=2).out == ""
+    assert both("queue", "get", "work", "--reject").out == "a\n"
+    [found] = objects(both("queue", "get", "dead", "--format", "json"))
+    assert (found["body"], found["headers"]["x-death"][0]["reason"]) == ("a", "rejected")
+    assert both("queue", "get", "work", "--max", 9).out == "b\n"
+
+
 @pytest.mark.usefixtures("events")
 def test_consume_takes_as_many_as_it_is_told(both):
     publish(both, "events", "--key", "mail.x", stdin=b"".join(b"%d\n" % n for n in range(1500)))
@@ -262,6 +274,31 @@ def test_the_key_of_a_binding_is_said_and_so_is_one_that_is_empty(both):
     both("exchange", "unbind", "events", "mail")
     told = publish(both, "events", stdin=b"a\nb\n").err
     assert told.endswith("\n2 messages with key '' reached no queue\n")
+
+
+@pytest.mark.usefixtures("events")
+def test_a_binding_that_there_is_not_is_not_said_to_be_removed(both):
+    unbind = ("exchange", "unbind", "events", "mail")
+    both("exchange", "bind", "events", "mail", "--key", "b", "--argument", "n=1")
+    assert both(*unbind, code=1).err == (
+        "logstore: mail is not bound to events with key '', but with 'b', 'mail.#'; name the key"
+        " with --key\n"
+    )
+    assert 'name those of the binding: {"n": 1}' in both(*unbind, "--key", "b", code=1).err
+    both(*unbind, "--key", "b", "--argument", "n=1")
+    both(*unbind, "--key", "mail.#")
+    assert both(*unbind, code=1).err == (
+        "logstore: mail is not bound to events; `logstore exchange describe` shows its bindings\n"
+    )
+    assert "no queue 'nobody'" in both("exchange", "unbind", "events", "nobody", code=1).err
+
+
+@pytest.mark.parametrize("name", ["(default)", "amq.default"])
+@pytest.mark.usefixtures("events")
+def test_the_default_exchange_is_said_to_have_no_name(both, name):
+    assert publish(both, name, "--key", "mail", "--message", "x", code=1).err == (
+        f"logstore: no exchange '{name}'; the name of the default exchange is empty: ''\n"
+    )
 
 
 @pytest.mark.usefixtures("events")

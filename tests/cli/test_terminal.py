@@ -75,6 +75,7 @@ def test_the_result_of_produce_stands_alone_below_no_bar(on_terminal, logstore, 
 def test_no_bar_is_drawn_over_lines_that_are_typed(on_terminal, logstore):
     logstore("topic", "create", "t")
     shown = on_terminal("produce", "t", typed=b"one\rtwo\r\x04")
+    assert "each line that you type is a record; Ctrl-D ends" in screen(shown)
     assert screen(shown)[-1].startswith("produced 2 records to t (8 B read in ")
     assert "acknowledged" not in shown
     assert "\x1b" not in shown
@@ -125,6 +126,17 @@ def test_a_group_that_has_nothing_new_is_told_how_to_begin_anew(on_terminal, log
     assert "`logstore group reset-offsets 'a b' --to earliest` moves it" in line
     logstore("group", "reset-offsets", "a b", "--to", "earliest")
     assert screen(on_terminal(*words)) == ["1"]
+    assert logstore(*words).err == ""  # nobody watches
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["get", "consume"])
+def test_a_queue_without_a_ready_message_is_said_to_have_none(on_terminal, logstore, command):
+    logstore("queue", "declare", "q")
+    words = ("queue", command, "q")
+    assert screen(on_terminal(*words)) == ["queue q has no ready message"]
+    logstore("exchange", "publish", "", "--key", "q", "--message", "a")
+    assert screen(on_terminal(*words)) == ["a"]
     assert logstore(*words).err == ""  # nobody watches
 
 
