@@ -26,7 +26,7 @@ _NUMBERS: Final = 4  # of an entry, in memory
 
 
 class AbortedIndex:
-    """What is known of one segment."""
+    """The aborted transactions of one segment."""
 
     __slots__ = ("_entries", "_file", "_files", "_lasts", "_saved", "path")
 

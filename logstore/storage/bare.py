@@ -36,7 +36,7 @@ from logstore.storage.watermarks import Poller
 
 
 class BareDirectory:
-    """Reads, and can do nothing else."""
+    """A directory that can only be read."""
 
     schema: int | None = None
     store_id = ""

@@ -74,7 +74,7 @@ assert len(set(_TABLES)) <= TABLES_MAX
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the catalogue says of the logs of one name: a topic, or one of another kind."""
+    """The catalogue's facts about the logs of one name: a topic, or another kind."""
 
     id: str  # a UUID
     partitions: int
@@ -93,7 +93,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class GivenIds:
-    """What is kept of the ids of idempotent producers: each is a number and a check of it."""
+    """The stored facts about producer ids: each id is a number and a check value."""
 
     secret: bytes  # that the check is made with
     unchecked_below: int  # plain numbers that were given before there was a secret
@@ -102,7 +102,7 @@ class GivenIds:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """Where a log stood when this was saved: all below the recovery point is synced and whole."""
+    """The saved state of a log: everything below the recovery point is synced and complete."""
 
     start: int = 0
     recovery_offset: int = 0

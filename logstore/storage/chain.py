@@ -27,7 +27,7 @@ from logstore.storage.segment import EVERYTHING, Indexes, Segment, SegmentFacts
 
 
 class Fresh(NamedTuple):
-    """What was noted of aborted transactions, and may not be durable."""
+    """Notes about aborted transactions that may not be durable yet."""
 
     bases: frozenset[int]  # segments
     unnamed: bool  # a file was made, and its name may not be durable

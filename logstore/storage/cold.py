@@ -40,7 +40,7 @@ class NotHere(Exception):
 
 
 class ColdReads:
-    """For one thread that must not wait; all others read as they are."""
+    """Reads for one thread that must not wait; other threads read directly."""
 
     def __init__(
         self,

@@ -41,7 +41,9 @@ Work = Callable[[Transaction], Refusals]
 
 
 class Late(Protocol):
-    """A change that is durable elsewhere, and waits a moment for others: then they are one."""
+    """A change that is already durable elsewhere, and waits a moment for others to be written
+    together.
+    """
 
     @property
     def group(self) -> str: ...
@@ -70,7 +72,7 @@ class _Item:
 
 
 class Committer:
-    """One thread calls; one thread writes."""
+    """Called by one thread; writes in another."""
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ def _outcome(item: _Item, transaction: Transaction) -> Outcome:
 
 
 class _Decided:
-    """Offsets of a group that the journal has: of each partition the last one counts."""
+    """Offsets of a group that the journal has; only the last one of each partition counts."""
 
     __slots__ = ("_all", "_offsets", "_table", "group")
 
@@ -255,7 +257,7 @@ def _follows(known: OffsetToCommit | None, later: OffsetToCommit) -> bool:
 
 
 class GroupCommitter:
-    """``GroupKeeper`` of a table in LMDB."""
+    """The ``GroupKeeper`` over a table in LMDB."""
 
     def __init__(self, committer: Committer, table: GroupTable) -> None:
         self._committer = committer
@@ -292,7 +294,7 @@ class GroupCommitter:
 
 
 class ScheduleCommitter:
-    """``ScheduleKeeper`` of the table in LMDB."""
+    """The ``ScheduleKeeper`` over the table in LMDB."""
 
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer
@@ -314,7 +316,7 @@ class ScheduleCommitter:
 
 
 class QueueCommitter:
-    """``QueueKeeper`` of the tables in LMDB."""
+    """The ``QueueKeeper`` over the tables in LMDB."""
 
     numbers = None
 
@@ -334,7 +336,7 @@ class QueueCommitter:
 
 
 class UserCommitter:
-    """``UserKeeper`` of the table in LMDB."""
+    """The ``UserKeeper`` over the table in LMDB."""
 
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer
@@ -352,7 +354,7 @@ class UserCommitter:
 
 
 class WillCommitter:
-    """``WillKeeper`` of the table in LMDB."""
+    """The ``WillKeeper`` over the table in LMDB."""
 
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer
@@ -374,7 +376,7 @@ class WillCommitter:
 
 
 class MqttCommitter:
-    """``MqttKeeper`` of the tables in LMDB."""
+    """The ``MqttKeeper`` over the tables in LMDB."""
 
     def __init__(self, committer: Committer, environment: Environment) -> None:
         self._committer = committer

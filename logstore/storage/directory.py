@@ -28,7 +28,7 @@ from logstore.storage.segment import Segment, SegmentFacts
 
 @dataclass(frozen=True, slots=True)
 class LogSize:
-    """How much a log holds: offsets, number of segments, bytes of the .log files."""
+    """The size of a log: offsets, number of segments, bytes of the .log files."""
 
     partition: int
     start: int
@@ -106,7 +106,7 @@ def size_of(log: SegmentedLog, partition: int) -> LogSize:
 
 
 class Directory(Protocol):
-    """What any store has, wherever its logs are."""
+    """What every store has, wherever its logs are."""
 
     @property
     def config(self) -> Config: ...
@@ -128,7 +128,7 @@ class Directory(Protocol):
 
 
 class LocalDirectory(Directory, Protocol):
-    """A store on local disk: its files, segments and catalogue, of logs of all kinds."""
+    """A store on local disk: its files, segments and catalogue, for logs of all kinds."""
 
     @property
     def path(self) -> str: ...

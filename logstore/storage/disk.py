@@ -54,7 +54,7 @@ class _Anchor:
 
 
 class Disk:
-    """The real one. It serves one store."""
+    """The real file system, for one store."""
 
     _anchors: Mapping[str, _Anchor] = {}  # by the directory's path; replaced, never changed
 

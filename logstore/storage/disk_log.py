@@ -50,7 +50,7 @@ def _nothing() -> bytes:
 
 
 class _Frozen(NamedTuple):
-    """What is known beside a log, as of a moment."""
+    """The notes beside a log at one moment."""
 
     note: Callable[[], bytes]
     end: int  # offset
@@ -58,7 +58,7 @@ class _Frozen(NamedTuple):
 
 
 class DiskLog:
-    """Log over a chain of segments. Made by ``Directory``, after recovery."""
+    """A ``Log`` over a chain of segments. Created by ``Directory`` after recovery."""
 
     def __init__(
         self,

@@ -122,7 +122,7 @@ class _Shared:
 
 
 class Transaction:
-    """What one writer sees and changes."""
+    """The view and the changes of one writer."""
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_c
 
 
 class Environment:
-    """Tables of bytes by bytes in the catalogue file."""
+    """Tables of bytes in the catalogue file."""
 
     def __init__(self, disk: Disk, path: str, *, create: bool, write: bool) -> None:
         """Raises OSError as lmdb's own errors, translated: CorruptStore, StorageFull, Failed."""

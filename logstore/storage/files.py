@@ -46,10 +46,11 @@ class OpenFile:
 
 
 class OpenFiles:
-    """Files used by path.
+    """Open files by path.
 
-    A dirty file is synced before it is closed for want of room: the kernel may forget a failed
-    write-back with the last descriptor. If that fails, the next ``sync`` of the path says so.
+    A dirty file is synced before it is closed to make room, because the kernel may forget a failed
+    write-back with the last descriptor. If the sync fails, the next ``sync`` of the path reports
+    it.
     """
 
     def __init__(self, disk: Disk, open_max: int, *, write: bool) -> None:

@@ -29,7 +29,7 @@ SHORT_S = 0.05  # until a sync that found no file descriptor left is tried again
 
 @dataclass(frozen=True, slots=True)
 class Unsynced:
-    """What one log has written and not synced: its files, and where it stood then."""
+    """What one log has written and not synced: its files, and the log's end at that moment."""
 
     paths: tuple[str, ...]
     directory: str | None  # when files were added to it
@@ -62,7 +62,7 @@ class Flushable(Protocol):
 
 
 class _Turn:
-    """Someone who waits until a log is synced up to an offset."""
+    """A caller that waits until a log is synced up to an offset."""
 
     __slots__ = ("come", "leads", "log", "upto")
 
@@ -85,7 +85,7 @@ class _Turn:
 
 
 class Flusher:
-    """Syncs logs, grouped."""
+    """Syncs logs in groups."""
 
     def __init__(
         self,

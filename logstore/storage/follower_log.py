@@ -24,9 +24,9 @@ Watch = Callable[[Callable[[], int], Wake], Wake]
 
 
 class FollowerLog:
-    """Log, read only. ``end`` is ``safe``: nothing above is known here.
+    """A read-only ``Log``. ``end`` equals ``safe``, because nothing above is known here.
 
-    But while the writer still has to recover the log: then ``end`` is what was shown before.
+    While the writer still has to recover the log, ``end`` is the last value shown before.
     """
 
     def __init__(

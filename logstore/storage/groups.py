@@ -4,14 +4,14 @@
                                        epoch, version; then the state, as the broker wrote it
     members   group NUL member id      the member, as the broker wrote it
 
-A group of schema 1 has a time of creation alone: it is simple. The version rises with every change
-that other members must hear of.
+A group of schema 1 has only a time of creation: it is simple. The version rises with every change
+that other members must learn of.
 
 Members of an *embedded* group are consumers in any process that has the directory open. Each holds
 a lock file of its own (``claims/``). The kernel releases the lock when the process ends in any way,
-so a member whose file is not locked is dead, at once and also after a reboot. A *server* has its
-groups in memory; here is what it needs to continue after a restart. It holds a lock, too: as long
-as it does, its members are alive. Members of one kind exclude those of the other.
+so a member whose file is not locked is dead, also after a reboot. A *server* has its groups in
+memory, and stores what it needs to continue after a restart. It holds a lock, too: while it does,
+its members are alive. A group has members of one kind only.
 """
 
 import os
@@ -414,7 +414,7 @@ def _check_not_shared(group: str, entry: KeptGroup | None) -> None:
 
 
 class ClaimFile:
-    """A lock file that says that somebody is here."""
+    """A lock file that shows that a member or a server is alive."""
 
     def __init__(self, disk: Disk, lock: LockFile, *, once: bool) -> None:
         """``once``: nobody will ever take this one again."""

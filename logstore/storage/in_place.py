@@ -49,7 +49,9 @@ def are_in_place(disk: Disk, found: Mapping[str, tuple[int, int]]) -> bool:
 
 
 class InPlace:
-    """One data directory, by its lock file. Once lost, it stays lost. From any thread."""
+    """The check for one data directory, by its lock file. Once lost, it stays lost. From any
+    thread.
+    """
 
     def __init__(
         self,

@@ -26,10 +26,10 @@ ENTRY_LIMIT: Final = 2**32  # entries hold 32 bits; a damaged batch may claim an
 
 
 class Index:
-    """Where to start looking in one segment, by offset and by timestamp.
+    """The position at which to start reading in one segment, by offset and by timestamp.
 
-    ``covered`` is the position up to which batches have been noted: whoever walks over the batches
-    that follow notes them, so an index that is missing or behind grows as it is used.
+    ``covered`` is the position up to which batches have been indexed: code that reads the batches
+    after it adds them, so a missing or incomplete index grows as it is used.
     """
 
     __slots__ = (

@@ -39,7 +39,7 @@ def known_leftovers(catalog: Catalog, path: str) -> list[Leftover]:
 
 
 class Leftovers:
-    """The removing, in the process that writes."""
+    """Removes such directories, in the process that writes."""
 
     def __init__(
         self,

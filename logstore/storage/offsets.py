@@ -3,16 +3,16 @@
     offsets   group NUL topic NUL partition (4 bytes)   tag, leader epoch, offset, commit time (ms),
                                                         topic id (16 bytes), metadata (UTF-8)
 
-Where a transaction has committed, another tag says so, and between topic id and metadata stands the
-journal's record that has: so a start that finds the record again does not undo what came after it.
-What is deleted of these leaves the highest of their records in ``meta``: so neither does such a
-start bring back what was deleted. The catalogue follows the journal in its order, so what a record
-below that one has committed is here, or was deleted, too.
+An offset that a transaction has committed has another tag, and between topic id and metadata the
+place of the journal's record that committed it. So a start that reads the record again does not
+undo later commits. When such offsets are deleted, the highest place of their records is stored in
+``meta``, so that a start does not restore deleted ones. The catalogue follows the order of the
+journal, so offsets committed by earlier records are here, or were deleted, too.
 
-Any process may commit, for LMDB serialises writers; who may commit for a group is decided above
-(``groups.py``). An offset counts for the topic whose id stands in it: a topic made anew under the
-same name begins without. Schema 1 wrote offset, commit time and metadata alone; such rows are read
-still, and are of the topic that has the name, since a topic took its rows along when it went.
+Any process may commit, because LMDB serialises writers; who may commit for a group is decided above
+(``groups.py``). An offset is valid for the topic whose id it contains: a new topic of the same name
+begins without offsets. Schema 1 wrote only offset, commit time and metadata; such rows are still
+read, and belong to the topic of that name, because a deleted topic's rows were deleted with it.
 """
 
 import struct
@@ -51,7 +51,7 @@ TopicId = Callable[[bytes], str | None]  # of a topic's value in the catalogue; 
 
 
 class CommittedOffsets:
-    """Every group's offsets."""
+    """The offsets of every group."""
 
     def __init__(self, environment: Environment, topic_id: TopicId) -> None:
         self._environment = environment

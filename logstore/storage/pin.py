@@ -14,7 +14,7 @@ from logstore.storage.disk import Disk, refusal
 
 
 class Pin:
-    """Of one data directory. From any thread, each call with a lock of its own."""
+    """The pin of one data directory. From any thread, each call with a lock of its own."""
 
     def __init__(self, disk: Disk, path: str) -> None:
         """``path``: of the file, which is made by whoever makes the journal."""

@@ -8,7 +8,7 @@ FAILURES_MAX: Final = 20  # that are kept in words: the others are likely to say
 
 
 class Ran(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One run. Times are ms since 1970."""
+    """One run. Times are in ms since 1970."""
 
     began_ms: int
     ended_ms: int

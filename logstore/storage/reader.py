@@ -24,7 +24,7 @@ from logstore.storage.watermarks import Poller, Watermark, Watermarks, is_made
 
 
 class ReaderDirectory:
-    """Follows the catalogue and the watermarks; commits offsets where the directory is writable."""
+    """Follows the catalogue and the watermarks; commits offsets if the directory is writable."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ LOGS: Final = "logs"  # a sync of some has failed
 
 
 class Failing(Protocol):
-    """What is seen of a log."""
+    """The failure of a log."""
 
     def check_failure(self) -> None:
         """Raises LogFailed if a sync has failed."""

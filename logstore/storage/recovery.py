@@ -29,7 +29,7 @@ from logstore.storage.whole_segment import sweep
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How a log was found."""
+    """The result of a recovery."""
 
     end: int  # offset after the last whole batch
     position: int  # of that end in the last segment
@@ -182,7 +182,7 @@ def _starting_point(chain: Chain, state: LogState) -> tuple[int, int, int]:
 
 
 class _Check:
-    """A walk over the batches above the recovery point: how far they are whole."""
+    """The check of the batches above the recovery point: how far they are intact."""
 
     def __init__(
         self,

@@ -4,8 +4,8 @@
                 "m" log               mark: what is below is known
                 "i" log               end, number, then due and offset of each: under way
 
-A log's key is as in ``kept/schedules.py``, and of one length for each kind; all numbers have 64
-bits, big-endian, so that keys are in the order in which they are due.
+A log's key is as in ``kept/schedules.py``, with one length for each kind; all numbers have 64 bits,
+big-endian, so that keys sort by due time.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _NUMBER: Final = Struct(">Q")
 
 
 class ScheduleTable:
-    """``ScheduleIndex`` in LMDB, and what changes it within a transaction."""
+    """The ``ScheduleIndex`` in LMDB, with its changes within a transaction."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment

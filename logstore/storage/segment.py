@@ -33,7 +33,7 @@ _PREFIX = Struct(">qi")  # base offset, length
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """What upkeep decides by."""
+    """The facts by which upkeep decides."""
 
     path: str
     base_offset: int
@@ -45,7 +45,7 @@ class SegmentFacts:
 
 
 class Indexes:
-    """The indexes kept in memory: up to so many bytes, the least recently used dropped first."""
+    """The indexes in memory, up to a number of bytes; the least recently used is dropped first."""
 
     def __init__(self, bytes_max: int = 32 << 20) -> None:
         self._bytes_max = bytes_max

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class Slots:
-    """Those that are used, found once: looking at all topics for each new one takes long."""
+    """The used slots, found once, because reading all topics for each new one takes long."""
 
     def __init__(self, used: Iterable[int]) -> None:
         self._used = set(used)

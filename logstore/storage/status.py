@@ -17,7 +17,7 @@ Mode = Literal["write", "read"]
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A partition whose readers of committed records wait for an open transaction."""
+    """A partition in which readers of committed records wait for an open transaction."""
 
     topic: str
     partition: int
@@ -28,7 +28,7 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A store at one glance."""
+    """A summary of a store."""
 
     path: str
     mode: Mode

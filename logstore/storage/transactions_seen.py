@@ -23,7 +23,7 @@ class _Begun(NamedTuple):
 
 
 class TransactionsSeen:
-    """Of one log."""
+    """The transactions of one log."""
 
     def __init__(self) -> None:
         self._begun: dict[int, _Begun] = {}  # that are open, by producer

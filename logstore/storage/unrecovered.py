@@ -12,7 +12,7 @@ from logstore.storage.catalog import Entry
 
 
 class LogPlace(NamedTuple):
-    """One log, as the catalogue named it when the store was opened."""
+    """One log, as named in the catalogue when the store was opened."""
 
     name: str
     entry: Entry
@@ -20,7 +20,7 @@ class LogPlace(NamedTuple):
 
 
 class Unrecovered:
-    """From any thread."""
+    """The logs of one store. From any thread."""
 
     def __init__(self) -> None:
         self._tried: dict[bytes, bool] = {}  # by the log's key in the catalogue

@@ -48,7 +48,7 @@ def _is_bad(transaction: Transaction, row: Unreadable) -> bool:
 
 
 class DirectKeeper:
-    """``UserKeeper`` of a process that serves nobody."""
+    """The ``UserKeeper`` of a process without clients."""
 
     def __init__(self, environment: Environment, refuse: Callable[[], None]) -> None:
         """``refuse``: called before each change; raises where this process may make none."""

@@ -1,10 +1,10 @@
 """Verification: reads everything and checks it. Repairs derived files on request.
 
-Of every segment: each batch's header, offset, CRC and records, offsets without a gap (in a store:
-what comes out of Kafka may be compacted), and each index entry against the batch that it names; of
-transactions that each has an end, and that those which were aborted stand in the indexes. Of
-the directory: the catalogue against the partition directories. What is above ``safe`` is not looked
-at: it is being written.
+In every segment: each batch's header, offset, CRC and records; that offsets have no gap (in a store
+only, because partitions from Kafka may be compacted); each index entry against the batch that it
+names; that each transaction has an end, and that aborted ones are in the indexes. In the directory:
+the catalogue against the partition directories. Records above ``safe`` are not checked, because
+they are being written.
 """
 
 import os
@@ -42,7 +42,7 @@ from logstore.storage.transactions_seen import TransactionsSeen
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be."""
+    """Something that is wrong."""
 
     path: str
     message: str
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One segment, or one directory, looked at."""
+    """The result for one segment or one directory."""
 
     path: str
     batches: int = 0

@@ -26,7 +26,7 @@ _log = logging.getLogger("logstore.storage")
 
 
 class _NoSlot(Watermark):
-    """Nobody else sees such a log."""
+    """A watermark slot that no other process sees."""
 
     def __init__(self) -> None:
         pass
@@ -51,7 +51,7 @@ class _NoSlot(Watermark):
 
 
 class _NoFlusher(Flusher):
-    """Syncs nothing, whatever is asked of it."""
+    """A flusher that syncs nothing."""
 
     def written(self, log: Flushable) -> None:
         """As Flusher.written."""
@@ -65,7 +65,7 @@ class _NoFlusher(Flusher):
 
 
 class VolatileLogs:
-    """Of one process that writes a data directory."""
+    """The volatile logs of one process that writes a data directory."""
 
     def __init__(
         self, path: str, files: OpenFiles, in_place: InPlace, settings: TopicSettings

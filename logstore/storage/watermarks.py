@@ -11,12 +11,12 @@ record that a reader has shown. Each log has a slot (its number is in the catalo
 Numbers are 8 bytes in the machine's own order, so that one is stored by one instruction and never
 seen half-written. The tag is the log's own: a slot whose tag differs belongs to another log. The
 file is never synced: after a power cut it may be behind, and the next writer corrects it.
-``synced`` is for that writer: what must be there after a crash. Readers go by ``safe``, which is
-above it where ``flush.messages`` is over 1. While a log still has to be recovered after a crash,
-its slot is *held*: ``synced`` stands there as ``-1 - synced``, and readers go no further than that,
-since what is above may be cut off. ``undecided`` is 1 above the first offset of the earliest
-transaction that is open; 0 where none is. Files of earlier versions ("LOGSTWM1") have slots of 4
-words, without it: they are read as they are, and a writer makes them anew.
+``synced`` is for that writer: the offset below which everything must exist after a crash. Readers
+use ``safe``, which is higher if ``flush.messages`` is over 1. While a log still has to be recovered
+after a crash, its slot is *held*: ``synced`` is stored as ``-1 - synced``, and readers stop there,
+because records above it may be cut off. ``undecided`` is 1 more than the first offset of the
+earliest open transaction, or 0 without one. Files of earlier versions ("LOGSTWM1") have slots of 4
+words, without ``undecided``: they are read as they are, and a writer replaces them.
 """
 
 import errno
@@ -46,7 +46,7 @@ assert len(_MAGIC) == _WORD, "the header is made of words, too"
 
 
 class Watermark:
-    """One log's place in the file."""
+    """One log's slot in the file."""
 
     __slots__ = ("_marks", "_tag", "_word")
 
@@ -137,7 +137,7 @@ def _as_word(undecided: int | None) -> int:
 
 
 class Watermarks:
-    """The whole file, mapped."""
+    """The whole mapped file."""
 
     def __init__(self, disk: Disk, path: str, *, write: bool) -> None:
         """Raises OSError; CorruptStore when it is another kind of file."""
@@ -254,7 +254,9 @@ def is_made(disk: Disk, path: str) -> bool:
 
 
 class Poller:
-    """Wakes the watchers of a reading process: nobody tells it, so it looks every few ms."""
+    """Wakes the watchers of a reading process: it checks the file every few ms, because nothing
+    notifies it.
+    """
 
     def __init__(self, interval_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
         self._interval_s = interval_s

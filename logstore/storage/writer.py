@@ -66,7 +66,7 @@ _T = TypeVar("_T")
 
 
 class WriterDirectory:
-    """Holds the lock from construction to ``close``; recovers what a crash left, log by log."""
+    """Holds the lock from construction to ``close``; recovers logs one by one after a crash."""
 
     def __init__(
         self,
