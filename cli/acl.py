@@ -135,7 +135,7 @@ def _add(rules: "list[KeptRule]", data: Data) -> None:
         say(f"logstore: warning: there is no user {one.user!r} yet")
     if one.pattern == "literal" and one.name != "*" and any(it in one.name for it in "*?["):
         say(
-            f"logstore: warning: {one.name!r} is taken as a plain name: say --glob if it is a"
+            f"logstore: warning: {one.name!r} is taken as a plain name: use --glob if it is a"
             " pattern"
         )
 
@@ -291,7 +291,7 @@ def repair(yes: Yes = False, data: Data = HERE) -> None:
 
 def _pattern(*, prefix: bool, glob: bool) -> str:
     if prefix and glob:
-        raise typer.BadParameter("--prefix and --glob exclude each other")
+        raise typer.BadParameter("use --prefix or --glob, not both")
     return "prefix" if prefix else "glob" if glob else "literal"
 
 

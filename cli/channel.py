@@ -101,7 +101,7 @@ def publish(
     from .stop import Stop
 
     if (message is None) != from_stdin:
-        raise typer.BadParameter("say either MESSAGE or --from-stdin")
+        raise typer.BadParameter("use either MESSAGE or --from-stdin")
     with Stop() as stop, _line(data, server, stop) as line:
         if message is not None:
             sent, received = 1, line.ask("PUBLISH", name, message)

@@ -70,7 +70,7 @@ def _settings(servers: str | None, data: DataDir) -> "ClusterSettings":
     found = ClusterSettings.of(config.store, os.environ, data.path)
     if found is None:
         raise typer.BadParameter(
-            "no cluster is given: say --cluster HOST:PORT, or set cluster.bootstrap.servers",
+            "no cluster is given: use --cluster HOST:PORT, or set cluster.bootstrap.servers",
             param_hint="--cluster",
         )
     return found

@@ -156,7 +156,7 @@ def consume(
     start: Starts = "earliest" if last is not None else place_option(from_, "--from")
     end = None if to is None else place_option(to, "--to")
     if follow and end is not None:
-        raise typer.BadParameter("does not go with --follow", param_hint="'--to'")
+        raise typer.BadParameter("cannot be combined with --follow", param_hint="'--to'")
     if len(set(topics)) < len(topics):
         raise typer.BadParameter("a topic is given twice", param_hint="'TOPIC...'")
 

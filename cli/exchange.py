@@ -282,11 +282,15 @@ def _binding(
         from logstore.broker.queues.handles import leading_of
 
         if destination is not None or to_exchange:
-            raise typer.BadParameter("--to says where to: leave out DESTINATION and --to-exchange")
+            raise typer.BadParameter(
+                "--to names the destination: leave out DESTINATION and --to-exchange"
+            )
         leading_of(to)  # before anything is opened
         return BindingFacts(exchange, to, "exchange", key, argument_option(argument))
     if destination is None:
-        raise typer.BadParameter("say what to bind: DESTINATION, or --to topic:NAME")
+        raise typer.BadParameter(
+            "no destination is given: name DESTINATION, or use --to topic:NAME"
+        )
     kind = "exchange" if to_exchange else "queue"
     return BindingFacts(exchange, destination, kind, key, argument_option(argument))
 

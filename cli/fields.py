@@ -143,7 +143,7 @@ class JsonLines:
         try:
             return self._careful(line)
         except RecursionError:
-            raise ValueError("not JSON that can be read: nested too deeply") from None
+            raise ValueError("JSON that is nested too deeply") from None
         except msgspec.ValidationError:  # well-formed so far, but not what was asked for
             raise ValueError(self._missing(line) or "not a JSON object") from None
         except ValueError as error:
@@ -182,7 +182,9 @@ def text(raw: bytes, name: str) -> bytes | None:
 def scalar(raw: bytes, name: str) -> bytes | None:
     """Likewise, for what must not be an object or a list: their JSON has no one spelling."""
     if raw[0] in b"[{":
-        raise ValueError(f"the field {name!r} is {_shown(raw)}: a key is a text, a number or null")
+        raise ValueError(
+            f"the field {name!r} is {_shown(raw)}: a key must be a string, a number or null"
+        )
     return text(raw, name)
 
 

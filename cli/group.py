@@ -207,7 +207,7 @@ def reset_offsets(
     $ logstore group reset-offsets billing --out-of-range earliest
     """
     if (to is None) == (out_of_range is None):
-        raise typer.BadParameter("say either --to or --out-of-range")
+        raise typer.BadParameter("use either --to or --out-of-range")
     start = place_option(to or str(out_of_range), "--to")
     with data.reach_group(name) as store:
         moves = store.group(name).reset(

@@ -96,7 +96,7 @@ def login_from(found: Mapping[str, Any]) -> Login:
     """Of what a profile or options say. What can't be is a usage error."""
     user = str(found.get("user", ""))
     if not user and any(it in found for it in ("password", "password-file", "mechanism")):
-        raise wrong("a password needs a user: say --user NAME", "--password-file")
+        raise wrong("a password needs a user: use --user NAME", "--password-file")
     ca, certificate, key = (_path(found, it) for it in ("tls-ca", "tls-cert", "tls-key"))
     if key is not None and certificate is None:
         raise wrong("tls-key needs tls-cert, the certificate of the key")

@@ -69,7 +69,7 @@ class Where(Protocol):
 TIMES = "A time is 2013-01-05T00:00 (UTC without a zone), @1357344000, -1h or now."
 
 # As DataDir.check_own takes it: of commands that can ask the cluster itself, and that can not.
-TOPICS = "topics and groups", "say --bootstrap CLUSTER"
+TOPICS = "topics and groups", "use --bootstrap CLUSTER"
 UPKEEP = "topics and queues", "use its own tools"
 
 # What a server listens on to be reached by every address of its machine; nobody is called so.
@@ -332,7 +332,7 @@ def _is_shared(table: "Groups | None", group: str | None) -> bool:
 def by_tls(door: "Door") -> str:
     """Why a command without TLS does not get in."""
     return (
-        f"its server accepts {door.clients} clients only with TLS: say --tls-ca FILE, a file"
+        f"its server accepts {door.clients} clients only with TLS: use --tls-ca FILE, a file"
         " with the certificates to trust"
     )
 
@@ -357,10 +357,10 @@ def _cluster_or_nearest(ctx: typer.Context, param: typer.CallbackParam, value: D
     bootstrap = ctx.meta.get(_BOOTSTRAP)
     if bootstrap is None:
         if directory.login is not None and directory.login.asked and directory.login.user:
-            raise wrong("a login needs a server: say --bootstrap HOST:PORT", "--user")
+            raise wrong("a login needs a server: use --bootstrap HOST:PORT", "--user")
         return directory
     if _DATA in ctx.meta:
-        raise typer.BadParameter("--data and --bootstrap cannot both say where the topics are")
+        raise typer.BadParameter("use --data or --bootstrap, not both")
     return ClusterAt(bootstrap, directory.login)
 
 

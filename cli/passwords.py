@@ -81,7 +81,7 @@ def typed(prompt: str) -> str:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise CommandFailed(
-            "there is no terminal to ask for the password: say --password-file FILE"
+            "there is no terminal to ask for the password: use --password-file FILE"
         ) from None
     try:
         with _interruptible():

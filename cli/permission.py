@@ -78,7 +78,7 @@ def set_(
     if exchange is None:
         permission = KeptPermission(user, vhost, configure, write, read)
     elif configure:
-        raise typer.BadParameter("--configure is not for the routing keys of an --exchange")
+        raise typer.BadParameter("--configure cannot be combined with --exchange")
     else:
         permission = KeptTopicPermission(user, vhost, exchange, write, read)
     with access_of(data) as site:

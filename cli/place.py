@@ -24,7 +24,7 @@ def place(text: str, now_ms: int, *, offsets: bool = True) -> Start:
     try:
         return EPOCH + moment_ms(text, now_ms) * MILLISECOND
     except OverflowError:
-        raise ValueError(f"{text!r} is not a time of the years 1 to 9999") from None
+        raise ValueError(f"{text!r} is not a time between the years 1 and 9999") from None
     except ValueError as error:
         words = "earliest, latest or an offset" if offsets else "earliest or latest"
         raise ValueError(f"{error}; or use {words}") from None

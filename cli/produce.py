@@ -202,7 +202,7 @@ def wanted_of(
     from .lines import Wanted
 
     if key is not None and key_field is not None:
-        raise typer.BadParameter("--key and --key-field cannot both say what the key is")
+        raise typer.BadParameter("use --key or --key-field, not both")
     headers = []
     for text in header or ():
         name, equals, value = text.partition("=")
@@ -254,7 +254,7 @@ def _policy(on_error: str | None, dead_letter: str | None) -> tuple[str, str | N
     policy, colon, topic = (on_error or "").partition(":")
     if policy == DEAD_LETTER and colon:
         if dead_letter is not None:
-            raise typer.BadParameter("the dead letters' topic is given twice")
+            raise typer.BadParameter("the topic of --dead-letter is given twice")
         dead_letter = topic
     elif colon or policy not in ("", "stop", "skip", DEAD_LETTER):
         raise typer.BadParameter(
@@ -263,5 +263,5 @@ def _policy(on_error: str | None, dead_letter: str | None) -> tuple[str, str | N
     if policy == DEAD_LETTER and not dead_letter:
         raise typer.BadParameter("--on-error dead-letter needs --dead-letter TOPIC")
     if dead_letter is not None and policy in ("stop", "skip"):
-        raise typer.BadParameter(f"--dead-letter goes with --on-error dead-letter, not {policy}")
+        raise typer.BadParameter(f"--dead-letter needs --on-error dead-letter, not {policy}")
     return (DEAD_LETTER if dead_letter else policy or "stop"), dead_letter

@@ -87,7 +87,9 @@ def publish(
     choose = chooser(format_, wanted)
     keyless = "" if key or key_field is not None else " with key ''"
     if message is not None and (file is not None or wanted.fields):
-        raise typer.BadParameter("--message takes the place of FILE and its fields")
+        raise typer.BadParameter(
+            "--message replaces the input: leave out FILE and options about its fields"
+        )
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         source = None if message is not None else stack.enter_context(Input(file, stop))

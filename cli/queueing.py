@@ -179,7 +179,7 @@ def confirm(what: str) -> None:
     """Ask. Raises Abort; a usage error where nobody is there."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise typer.BadParameter(
-            f"say --yes to {what}: no confirmation can be asked for without a terminal"
+            f"use --yes to {what}: no confirmation can be asked for without a terminal"
         )
     typer.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 

@@ -72,7 +72,7 @@ class RecordLines:
         try:
             return self._decode(line)
         except RecursionError:
-            raise ValueError("not JSON that can be read: nested too deeply") from None
+            raise ValueError("JSON that is nested too deeply") from None
         except msgspec.ValidationError as error:
             raise ValueError(f"not a record as consume --format json prints it: {error}") from None
         except ValueError as error:

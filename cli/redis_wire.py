@@ -20,7 +20,7 @@ class Refusal(CommandFailed):
 
     def __init__(self, address: str, reply: str) -> None:
         self.code, _, text = reply.partition(" ")
-        hint = ": say --user NAME" if self.code == "NOAUTH" else ""
+        hint = ": use --user NAME" if self.code == "NOAUTH" else ""
         super().__init__(f"{address}: {text if self.code == 'ERR' else reply}{hint}")
 
 
@@ -42,7 +42,7 @@ class Line:
         self._address = address
         self._stop = stop
         # Why it may end the connection at its first word.
-        self._hint = "; if this port uses TLS, say --tls-ca FILE"
+        self._hint = "; if this port uses TLS, use --tls-ca FILE"
         self._reader = hiredis.Reader(notEnoughData=...)
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)))

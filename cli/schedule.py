@@ -186,7 +186,7 @@ def _where(text: str) -> Where:
     kind, colon, name = text.partition(":")
     if kind not in ("exchange", "topic") or not colon or not name:
         raise typer.BadParameter(
-            f"{text[:60]!r} is not the name of a schedule: say exchange:NAME or topic:NAME"
+            f"{text[:60]!r} is not the name of a schedule: use exchange:NAME or topic:NAME"
         )
     return Where(kind, name)
 
@@ -201,11 +201,11 @@ def _check_place(where: Where, place: str) -> None:
     """Raises BadParameter."""
     if where.kind == "topic" and not RECORD_PLACE.fullmatch(place):
         raise typer.BadParameter(
-            f"{place[:60]!r} is not a place in a topic: say PARTITION/OFFSET, such as 0/17"
+            f"{place[:60]!r} is not a place in a topic: use PARTITION/OFFSET, such as 0/17"
         )
     if where.kind == "exchange" and not PLACE.fullmatch(place):
         raise typer.BadParameter(
-            f"{place[:60]!r} is not a place in an exchange: say an offset, such as 17"
+            f"{place[:60]!r} is not a place in an exchange: use an offset, such as 17"
         )
 
 

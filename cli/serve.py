@@ -267,8 +267,8 @@ def _opened(data: "DataDir", config: "Config") -> "Iterator[Store]":
             if locked.owner is None or not locked.owner.serves:
                 raise
             raise CommandFailed(
-                f"{data}: is already served by {locked.owner}; commands use that server; to serve"
-                " again, stop it"
+                f"{data}: is already served by {locked.owner}; commands use that server; stop it"
+                " before you start another"
             ) from None
         yield store
 
@@ -344,7 +344,7 @@ def _check_exposure(host: str, data: "DataDir", *, insecure: bool) -> None:
         raise CommandFailed(
             f"{host} can be reached from other machines, and {data} has no users: add one with"
             " `logstore user add NAME` and give it rights with `logstore acl allow NAME WHAT"
-            " ON`; or listen on 127.0.0.1, or say --insecure (listen.insecure)"
+            " ON`; or listen on 127.0.0.1, or use --insecure (listen.insecure)"
         )
     say(
         f"logstore: warning: there are no users: every client that reaches {host} may do"

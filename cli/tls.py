@@ -94,8 +94,8 @@ def self_signed(
     for it in clients:
         if not CLIENT.fullmatch(it) or len(it) > NAME_MAX or it in ("ca", "server"):
             raise typer.BadParameter(
-                f"--client {it!r}: a name of 1 to {NAME_MAX} characters, without a slash, that "
-                f"begins with no dot; not ca, not server"
+                f"--client {it!r}: must be a name of 1 to {NAME_MAX} characters, without a slash or"
+                " a leading dot, other than ca and server"
             )
     try:
         import cryptography  # noqa: F401  94 ms: no other command pays them
@@ -112,7 +112,7 @@ def self_signed(
     taken = [it or "server" for it in wanted if folder.has(it or "server")]
     if taken:
         raise CommandFailed(
-            f"{into}: {taken[0]}.pem already exists: say --client NAME for a certificate of"
+            f"{into}: {taken[0]}.pem already exists: use --client NAME for a certificate of"
             " another client, or --into for another folder"
         )
     authority = folder.authority(days)
@@ -131,7 +131,7 @@ def _names_of_this_machine() -> Sequence[str]:
 
 def _check_name(name: str) -> None:
     if _address(name) is None and (len(name) > 253 or not MACHINE.fullmatch(name)):
-        raise typer.BadParameter(f"--name {name!r}: neither an address nor a name of a machine")
+        raise typer.BadParameter(f"--name {name!r}: must be an IP address or a host name")
 
 
 def _address(name: str) -> Any:  # noqa: ANN401  of either version
@@ -194,7 +194,9 @@ class _Folder:
         if not isinstance(key, EllipticCurvePrivateKey):
             raise CommandFailed(f"{self._path}: ca.key was not made by this command")
         if certificate.not_valid_after_utc <= datetime.now(UTC):
-            raise CommandFailed(f"{self._path}: the authority has expired: remove ca.pem, ca.key")
+            raise CommandFailed(
+                f"{self._path}: the authority has expired: remove ca.pem and ca.key"
+            )
         return _Signed(key, certificate)
 
     def sign(self, authority: _Signed, client: str, names: Sequence[str], days: int) -> None:

@@ -128,7 +128,7 @@ def alter(
     """
     settings = topic_settings(config)
     if not settings and not delete_config and partitions is None:
-        raise typer.BadParameter("say what to change: --config, --delete-config or --partitions")
+        raise typer.BadParameter("nothing to change: use --config, --delete-config or --partitions")
     with data.reach("write") as store:
         store.alter_topic(
             name, settings=settings, reset=tuple(delete_config or ()), partitions=partitions
@@ -207,7 +207,7 @@ def delete(
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise typer.BadParameter(
-                f"say --yes to delete {what}: no confirmation can be asked for without a terminal"
+                f"use --yes to delete {what}: no confirmation can be asked for without a terminal"
             )
         typer.confirm(f"Delete {what}?", abort=True, err=True)
     with data.reach("write") as store:

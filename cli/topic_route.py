@@ -127,7 +127,7 @@ def _routes_of(data: DataDir, vhost: str) -> "Iterator[Routes]":
 
 def _exchange(to: str) -> str:
     if not to.startswith(PREFIX):
-        raise typer.BadParameter(f"{to!r} is not an exchange: say exchange:NAME", param_hint="--to")
+        raise typer.BadParameter(f"{to!r} is not an exchange: use exchange:NAME", param_hint="--to")
     return to.removeprefix(PREFIX)
 
 

@@ -68,7 +68,7 @@ def add(
     $ logstore user add billing --password-file billing.password
     """
     if no_password and password_file is not None:
-        raise typer.BadParameter("--no-password and --password-file exclude each other")
+        raise typer.BadParameter("use --no-password or --password-file, not both")
     _check_known(tag or ())
     from logstore.access.administration import check_user
 

@@ -240,7 +240,7 @@ def _shown(files: Files, context: ssl.SSLContext) -> Mapping[str, Any]:
     except ssl.SSLCertVerificationError as error:
         raise Failed(f"{files.cert}: no client would accept it: {error.verify_message}") from None
     except ssl.SSLError as error:
-        raise Failed(f"{files.cert}: no TLS comes about with it: {_words(error)}") from None
+        raise Failed(f"{files.cert}: it cannot be used for TLS: {_words(error)}") from None
     try:
         shown = client.getpeercert()
     except (ValueError, ssl.SSLError):

@@ -90,7 +90,7 @@ class Pattern:
     ) -> None:
         """``any_case``: ASCII letters match whatever their case is. Raises InvalidName."""
         if len(text) > bytes_max:
-            raise InvalidName(f"a pattern of {len(text)} bytes; at most {bytes_max} are taken")
+            raise InvalidName(f"a pattern of {len(text)} bytes; at most {bytes_max} are allowed")
         self.text = text
         self.bucket: dict[bytes, Pattern] | None = None  # of the index that it is in
         found = list(tokens(text.lower() if any_case else text))

@@ -72,7 +72,7 @@ class Address:
             if self._is_certified():
                 if not greeting.is_known():
                     raise Refused(
-                        f"{self}: the server accepts no login by this certificate: say --user NAME"
+                        f"{self}: the server accepts no login by this certificate: use --user NAME"
                     )
                 return
             offered = self._offered(pair, greeting, wanted)
@@ -115,7 +115,7 @@ class Address:
         except Silent as silent:
             if self._has_user() or (isinstance(silent, Ended) and not self._is_open(pair)):
                 tls = self._login is not None and self._login.tls is not None
-                hint = "" if tls else "; if this port uses TLS, say --tls-ca FILE"
+                hint = "" if tls else "; if this port uses TLS, use --tls-ca FILE"
                 reason = "the server closed the connection before its first reply"
                 raise Failed(f"{self}: {reason}; {_OF_KAFKA}{hint}") from None
             return None

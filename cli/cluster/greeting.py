@@ -125,5 +125,5 @@ def best_of(offered: tuple[str, ...], *, private: bool) -> str:
 def refused_at(name: str, offered: tuple[str, ...]) -> LogstoreError:
     """There is nothing to log in with."""
     return Refused(
-        f"{name}: the server requires a login: say --user NAME (mechanisms: {', '.join(offered)})"
+        f"{name}: the server requires a login: use --user NAME (mechanisms: {', '.join(offered)})"
     )

@@ -116,7 +116,7 @@ class ClusterTarget:
     def accepts(self, topic: str, settings: Mapping[str, str]) -> None:
         """As Target.accepts."""
         if settings.get(TIMESTAMPS) == "LogAppendTime":
-            raise Refused("the copy would get timestamps of its own")
+            raise Refused("the copy would not have the timestamps of the source")
         self.site.admin.create(topic, 1, settings, only_check=True)
 
     def ends(self, topic: str, partitions: int) -> list[int]:
@@ -227,7 +227,7 @@ class ClusterTarget:
                 left, heard_at = now_left, now
             elif now - heard_at > ANSWER_S:
                 self._give_up()
-                raise Failed(f"{self.site.address}: no answer; is the server there?")
+                raise Failed(f"{self.site.address}: no reply; check that the server is running")
         self._check()
 
     def _flush(self) -> None:

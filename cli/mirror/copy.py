@@ -90,9 +90,9 @@ class Copy:
         for number, end in enumerate(ends):
             if end > self._target.start((name, number)):
                 raise Refused(
-                    f"topic {name!r} already has records in the target, and no note says that"
-                    " they are a copy: delete the topic in the target, or name the directory of"
-                    " the notes with --state"
+                    f"topic {name!r} already has records in the target, and no earlier"
+                    " mirror run copied them: delete the topic in the target, or name the directory"
+                    " of the earlier run's progress with --state"
                 )
         self._journal.begin(name, source_id, target_id)
 

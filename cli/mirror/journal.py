@@ -40,7 +40,10 @@ class Journal:
         lock = str(directory / LOCK)
         self._lock = LockFile(Disk(), lock)
         if not self._lock.take():
-            raise Refused(f"{directory}: used by {owner_of(Disk(), lock)}: wait for it, or stop it")
+            raise Refused(
+                f"{directory}: is in use by {owner_of(Disk(), lock)}: wait until it ends, or stop"
+                " it"
+            )
         self.tracks: dict[TopicPartition, Track] = {}
         self._begun: dict[str, tuple[str, str]] = {}
         self._spoiled: set[str] = set()

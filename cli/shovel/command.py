@@ -120,11 +120,11 @@ def shovel(
     from .shovel import Wanted, shovelled
 
     if to_queue is not None and to_exchange is not None:
-        raise typer.BadParameter("say --to-queue or --to-exchange, not both")
+        raise typer.BadParameter("use --to-queue or --to-exchange, not both")
     if key is not None and to_exchange is None:
-        raise typer.BadParameter("--key is the key at --to-exchange")
+        raise typer.BadParameter("--key needs --to-exchange")
     if (queue is None) is not all_:
-        raise typer.BadParameter("say --queue QUEUE or --all")
+        raise typer.BadParameter("use --queue QUEUE or --all")
     source = place_of(from_, "--from", from_profile)
     target = place_of(to, "--to", to_profile)
     give_up_s = give_up_after
@@ -132,7 +132,10 @@ def shovel(
         give_up_s = GIVE_UP_S
     if queue is None:
         if to_queue is not None or to_exchange is not None or limit is not None or follow:
-            raise typer.BadParameter("--all empties each queue into the one of its name, once")
+            raise typer.BadParameter(
+                "--all moves each queue once, to the queue of the same name: leave out --to-queue,"
+                " --to-exchange, --limit and --follow"
+            )
         _all(source, target, prefetch, give_up_s, progress)
         return
     route = Route(queue, "", queue if to_queue is None else to_queue)

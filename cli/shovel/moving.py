@@ -228,7 +228,7 @@ class Moving:
         where = self._target.address
         if unroutable:
             raise Refused(
-                f"{where}: no queue takes messages with the key {bad[0].key!r} at exchange "
+                f"{where}: no queue receives messages with the key {bad[0].key!r} at exchange "
                 f"{self._route.exchange!r}: {counted(len(bad), 'message')} stay at the source; "
                 f"bind a queue there, or choose another --key"
             )

@@ -52,7 +52,7 @@ class Place:
         if not self.directory.is_served():
             raise Failed(
                 f"{self.directory}: no server has this directory open, and messages are moved"
-                " between servers: start `logstore serve` for it, or say an amqp:// URI"
+                " between servers: start `logstore serve` for it, or use an amqp:// URI"
             )
         address = self.directory.endpoint(AMQP)
         if address is None:

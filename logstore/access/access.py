@@ -262,7 +262,7 @@ class Access:
             left -= each.demoted()
         if not left | change.promoted():
             raise Refused(
-                f"the last user with the tag {ADMINISTRATOR} must stay: add another one first"
+                f"the last user with the tag {ADMINISTRATOR} must remain: add another one first"
             )
 
     def follow(self, news: AccessNews) -> None:

@@ -211,7 +211,7 @@ def check_rule(rule: KeptRule) -> KeptRule:
     _one_of(rule.operation, (*OPERATIONS, ALL), "operation")
     if rule.operation not in (*OPERATIONS_OF[rule.kind], ALL):
         raise Refused(
-            f"operation {rule.operation!r} is not for a {rule.kind}, but "
+            f"operation {rule.operation!r} does not apply to a {rule.kind}: use one of "
             f"{', '.join((*OPERATIONS_OF[rule.kind], ALL))}"
         )
     _one_of(rule.pattern, PATTERNS, "pattern")
@@ -232,7 +232,7 @@ def check_host(text: str) -> str:
         return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         raise Refused(
-            f"{text[:_SHOWN_CHARACTERS]!r} is not an address: say an address such as 10.1.2.3, "
+            f"{text[:_SHOWN_CHARACTERS]!r} is not an address: use an address such as 10.1.2.3, "
             f"or {ANYONE}"
         ) from None
 

@@ -125,7 +125,7 @@ def check_expression(regex: str) -> str:
     try:
         data = regex.encode()
     except UnicodeEncodeError:
-        raise Refused(f"{shown!r}: an expression is UTF-8") from None
+        raise Refused(f"{shown!r}: an expression must be UTF-8") from None
     if len(data) > REGEX_BYTES_MAX:
         raise Refused(f"{shown!r}...: an expression has at most {REGEX_BYTES_MAX} bytes")
     _compiled(regex)

@@ -27,7 +27,7 @@ def check_password(text: str) -> bytes:
         raise Refused("the password is empty")
     if len(password) > PASSWORD_BYTES_MAX:
         raise Refused(
-            f"the password has {len(password)} bytes; at most {PASSWORD_BYTES_MAX} are taken"
+            f"the password has {len(password)} bytes; at most {PASSWORD_BYTES_MAX} are allowed"
         )
     if b"\0" in password:  # what separates name and password (RFC 4616)
         raise Refused("the password has a NUL character, which no client can send")

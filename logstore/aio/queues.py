@@ -211,7 +211,7 @@ class QueueConsumer(Opened["QueueConsumer"]):
     async def get_many(self, most: int, timeout_s: float | None = None) -> list[QueueMessage]:
         """As QueueConsumer.get_many."""
         if most < 1:
-            raise ValueError(f"{most} messages: take at least one")
+            raise ValueError(f"{most} messages: must be 1 or more")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         model = self._ground.model
         run = model.run if most <= FEW else model.run_elsewhere

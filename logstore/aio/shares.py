@@ -83,7 +83,7 @@ class ShareConsumer(Opened["ShareConsumer"]):
     async def get_many(self, most: int, timeout_s: float | None = None) -> list[ShareRecord]:
         """As ShareConsumer.get_many."""
         if most < 1:
-            raise ValueError(f"{most} records: take at least one")
+            raise ValueError(f"{most} records: must be 1 or more")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         consumer = await self._behind()
         lost = partial(_lost, consumer)

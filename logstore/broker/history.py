@@ -274,8 +274,8 @@ class Histories:
             return found
         if not name.isascii():
             raise InvalidName(
-                f"channel {name!r} is to keep a history (pattern {rule.pattern}), and so must be "
-                f"named as a topic may be: letters, digits, '.', '_', '-'"
+                f"channel {name!r} keeps a history (pattern {rule.pattern}), so its name must be "
+                f"allowed for a topic: use letters, digits, '.', '_', '-'"
             )
         return self._add(name, self._topics.create(name.decode(), 1, _settings(rule)))
 

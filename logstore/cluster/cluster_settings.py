@@ -73,7 +73,7 @@ def addresses_of(servers: Sequence[str]) -> list[Address]:
     """``host:port`` each, IPv6 in brackets. Raises InvalidSetting."""
     if len(servers) > SERVERS_MAX:
         raise InvalidSetting(
-            f"cluster.bootstrap.servers: {len(servers)} addresses, at most {SERVERS_MAX} are taken"
+            f"cluster.bootstrap.servers: {len(servers)} addresses, at most {SERVERS_MAX} allowed"
         )
     return [_address(it) for it in servers]
 
@@ -143,8 +143,8 @@ def _password(file: str, environment: Mapping[str, str], directory: Path) -> str
         return given_files.checked(CLUSTER_PASSWORD, raw, "password", *bounds)
     if not file:
         raise InvalidSetting(
-            f"the cluster wants a password: name its file in cluster.sasl.password.file, or set "
-            f"{CLUSTER_PASSWORD}"
+            f"the login to the cluster needs a password: name its file in "
+            f"cluster.sasl.password.file, or set {CLUSTER_PASSWORD}"
         )
     return given_files.line(directory / file, "password", *bounds)
 

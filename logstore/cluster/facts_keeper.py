@@ -217,8 +217,8 @@ class FactsKeeper:
             )
         if self._size + size > WAITING_BYTES_MAX or len(self._waiting) >= WAITING_MAX:
             raise ClusterBehind(
-                f"{TOPIC}: {len(self._waiting)} changes wait for the cluster, and no more do: try "
-                f"again"
+                f"{TOPIC}: {len(self._waiting)} changes wait for the cluster, which is the maximum:"
+                " try again"
             )
         return _Change(keep, gone, keeping, size)
 

@@ -52,7 +52,7 @@ class Frames:
             (size,) = _SIZE.unpack_from(self._shared, at)
             most = self._bytes_max()
             if not 0 <= size <= most:
-                raise BrokenProtocol(f"a message of {size} bytes: at most {most} are taken")
+                raise BrokenProtocol(f"a message of {size} bytes: at most {most} are allowed")
             at += _SIZE.size
             there = self._shared[at : min(at + size, have)]
             at += len(there)

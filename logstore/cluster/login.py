@@ -68,7 +68,9 @@ def _first(said: bytes, nonce: str) -> tuple[bytes, int, str]:
     except (KeyError, ValueError):
         raise Failed(f"the broker's reply to the login is not SCRAM: {said[:60]!r}") from None
     if not both.startswith(nonce) or both == nonce:
-        raise Failed("the broker answers another login than this one")
+        raise Failed("the broker's reply is for another login: its nonce differs from ours")
     if not 0 < rounds <= ITERATIONS_MAX:
-        raise Failed(f"the broker wants {rounds} rounds, at most {ITERATIONS_MAX} are computed")
+        raise Failed(
+            f"the broker asks for {rounds} hash iterations: at most {ITERATIONS_MAX} are accepted"
+        )
     return salt, rounds, both

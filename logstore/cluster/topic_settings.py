@@ -53,7 +53,7 @@ def check(settings: Mapping[str, object], reset: Iterable[str] = ()) -> dict[str
     """The same settings as texts. The cluster says which it takes. Raises Refused."""
     for name in (*settings, *reset):
         if name in OURS:
-            raise Refused(f"{name}: brokers of a cluster do not do that; leave it out")
+            raise Refused(f"{name}: not supported by the brokers of a cluster; leave it out")
     return {name: text_of(value) for name, value in settings.items()}
 
 

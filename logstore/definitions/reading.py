@@ -62,7 +62,9 @@ class Fault(Refused):
 def read(given: bytes, vhost: str | None = None) -> Wanted:
     """``vhost``: all of it is for this one. Raises InvalidDefinitions."""
     if len(given) > BYTES_MAX:
-        raise InvalidDefinitions(f"{len(given)} bytes are too many: at most {BYTES_MAX} are taken")
+        raise InvalidDefinitions(
+            f"{len(given)} bytes are too many: at most {BYTES_MAX} are allowed"
+        )
     try:
         found = decode(given) if given.strip() else {}
     except ValueError:
@@ -254,7 +256,7 @@ def _name(row: Row, member: str) -> bytes:
     """Of something that AMQP names; line ends in it do not count."""
     found = data(_text(row, member)).translate(None, b"\r\n")
     if len(found) > NAME_BYTES_MAX:
-        raise Fault(f"{member} has {len(found)} bytes: at most {NAME_BYTES_MAX} are taken")
+        raise Fault(f"{member} has {len(found)} bytes: at most {NAME_BYTES_MAX} are allowed")
     return found
 
 

@@ -63,7 +63,7 @@ def target_of(raw: bytes) -> Target:
     if path.count(b"/") > SEGMENTS_MAX:
         raise no_such_path(raw)
     if query.count(b"&") > PARAMETERS_MAX:
-        raise Fault(BAD_REQUEST, f"at most {PARAMETERS_MAX} parameters are taken")
+        raise Fault(BAD_REQUEST, f"at most {PARAMETERS_MAX} parameters are allowed")
     segments = tuple(map(unquote_to_bytes, path.split(b"/")))
     found: dict[str, list[bytes]] = {}
     for part in query.split(b"&") if query else ():

@@ -60,14 +60,14 @@ class NodeEntrances:
         addresses = {name: it for name, it in found.items() if it is not None}
         if not wanted:
             raise Failed(
-                f"{self._house.path}: no door is left to serve it by: the port of each "
+                f"{self._house.path}: no port is open for clients: each port setting "
                 f"is -1, or needs tls.cert"
             )
         if not addresses:
             options = ", ".join(f"--{it.name}-port ({it.port_setting})" for it in wanted)
             raise Failed(
-                f"{self._house.path}: no door is left to serve it by: the default ports "
-                f"are in use, by another server perhaps; choose with {options}"
+                f"{self._house.path}: no port is open for clients: the default ports "
+                f"are in use, perhaps by another server; choose others with {options}"
             )
         return addresses | self._open_sockets()
 

@@ -181,7 +181,7 @@ class Node:
             raise Failed(
                 f"every client that reaches {self._listen.host} would be taken for a node of"
                 " the cluster: set cluster.link.secret.file, log in to the cluster"
-                " (cluster.sasl.user), listen on 127.0.0.1, or say --insecure (listen.insecure)"
+                " (cluster.sasl.user), listen on 127.0.0.1, or use --insecure (listen.insecure)"
             )
         from logstore.node.cluster import NodeCluster  # most servers have none
 

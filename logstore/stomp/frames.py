@@ -68,7 +68,7 @@ def read_head(head: bytes, rules: Rules) -> tuple[str, dict[str, str]]:
     """
     command, *lines = text(head).split("\n")
     if len(lines) > HEADERS_MAX:
-        raise BadFrame(f"a frame of {len(lines)} headers: at most {HEADERS_MAX} are taken")
+        raise BadFrame(f"a frame of {len(lines)} headers: at most {HEADERS_MAX} are allowed")
     command = command.removesuffix("\r")
     if command in CONNECTING:
         rules = rules._replace(escapes=None, returns=True)

@@ -167,7 +167,7 @@ class Reader:
 
     def _too_long(self, length: int) -> BadFrame:
         most = self.body_bytes_max
-        return BadFrame(f"a body of {length} bytes: at most {most} are taken")
+        return BadFrame(f"a body of {length} bytes: at most {most} are allowed")
 
     def _more(self, body: _Body, raw: bytes, at: int) -> tuple[Frame | None, int]:
         length = body.head.length

@@ -203,7 +203,7 @@ def test_an_operation_is_taken_where_it_means_something(kind):
         if operation in administration.OPERATIONS_OF[kind]:
             assert administration.new_rules([rule]).keep == [rule]
         else:
-            with pytest.raises(Refused, match=f"is not for a {kind}"):
+            with pytest.raises(Refused, match=f"does not apply to a {kind}"):
                 administration.new_rules([rule])
 
 

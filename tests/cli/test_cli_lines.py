@@ -133,7 +133,7 @@ def test_timestamps_of_every_kind(timestamp, expected):
         (b'{"t": 1, "a": 2}', "the field 'k' is missing; there are t, a"),
         (b"{}", "the field 'k' is missing; the line has no fields"),
         (b'{"k": "a"}', "the field 't' is missing; there is k"),
-        (b'{"k": [1], "t": 1}', "the field 'k' is [1]: a key is a text, a number or null"),
+        (b'{"k": [1], "t": 1}', "the field 'k' is [1]: a key must be a string, a number or null"),
         (b'{"k": "a", "t": null}', "the field 't' is null, not a timestamp"),
         (b'{"k": "a", "t": true}', "the field 't' is true, not a timestamp"),
         (b'{"k": "a", "t": [1]}', "the field 't' is [1], not a timestamp"),
@@ -175,7 +175,7 @@ def test_a_line_that_is_nested_too_deeply_is_named_and_those_around_it_are_not_l
     assert [number for number, _, _ in parsed] == [1, 3]
     assert bad.number == 2
     read = sys.version_info >= (3, 14)
-    assert ("a key is a text" if read else "nested too deeply") in bad.reason
+    assert ("a key must be" if read else "nested too deeply") in bad.reason
 
 
 def test_blank_lines_between_json_lines_hold_nothing():

@@ -109,12 +109,12 @@ def test_usage_errors_end_in_2_and_touch_nothing(logstore, data, words):
         ),
         (
             "consume t --data d --bootstrap h:1",
-            "invalid value for '--data': --data and --bootstrap cannot both say where the topics"
-            " are: see `logstore consume --help`",
+            "invalid value for '--data': use --data or --bootstrap, not both:"
+            " see `logstore consume --help`",
         ),
         (
             "produce t --key a --key-field b",
-            "--key and --key-field cannot both say what the key is: see `logstore produce --help`",
+            "use --key or --key-field, not both: see `logstore produce --help`",
         ),
         (
             "list_queues",

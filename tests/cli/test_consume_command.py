@@ -125,7 +125,7 @@ class TestTo:
 
     def test_who_follows_has_no_end(self, logstore):
         result = logstore("consume", "numbers", "--to", 2, "--follow", code=2)
-        assert "'--to': does not go with --follow" in result.err
+        assert "'--to': cannot be combined with --follow" in result.err
 
     def test_no_place(self, logstore):
         result = logstore("consume", "numbers", "--to", "tomorrow", code=2)

@@ -85,7 +85,7 @@ def test_whoever_answers_nothing_is_no_broker():
     said = (
         "before its first reply; check that this is the port for Kafka clients; if this port uses"
     )
-    with pytest.raises(Failed, match=f"{said} TLS, say --tls-ca FILE"):
+    with pytest.raises(Failed, match=f"{said} TLS, use --tls-ca FILE"):
         reach({})
 
 
@@ -108,7 +108,7 @@ def test_a_login_where_none_is_taken_is_refused():
 @pytest.mark.parametrize("error", [0, 33])
 def test_a_server_that_asks_says_what_it_takes(error):
     answer = sasl_handshake.Response(error, ["GSSAPI", "PLAIN"])
-    with pytest.raises(Refused, match=r"say --user NAME \(mechanisms: GSSAPI, PLAIN\)"):
+    with pytest.raises(Refused, match=r"use --user NAME \(mechanisms: GSSAPI, PLAIN\)"):
         reach({HANDSHAKE: answer})
     with pytest.raises(
         Refused, match="the server accepts the login mechanisms GSSAPI, not one that keeps"

@@ -199,4 +199,4 @@ def test_one_partition_of_a_group_is_moved(logstore, behind):
 def test_a_reset_is_told_where_to_in_one_way(logstore):
     for words in ((), ("--to", "latest", "--out-of-range", "latest")):
         told = logstore("group", "reset-offsets", "g", *words, code=2).err
-        assert "say either --to or --out-of-range" in told
+        assert "use either --to or --out-of-range" in told

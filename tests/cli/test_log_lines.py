@@ -165,4 +165,4 @@ def test_a_server_that_can_not_begin_says_so_in_json(spawn):
     code, out, errors = process.end()
     [line] = map(json.loads, errors.splitlines())
     assert (code, out, line["level"]) == (1, b"", "error")
-    assert "no door is left to serve it by" in line["message"]
+    assert "no port is open for clients" in line["message"]

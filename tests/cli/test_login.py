@@ -104,9 +104,9 @@ def test_the_owner_needs_none_where_a_server_takes_no_password_in_the_clear(logs
 def test_who_says_nothing_is_asked_at_each_door(users):
     run = users.run
     told = run("topic", "list", *users.kafka, code=1).err
-    assert "the server requires a login: say --user NAME (mechanisms: PLAIN, SCRAM-SHA-256" in told
+    assert "the server requires a login: use --user NAME (mechanisms: PLAIN, SCRAM-SHA-256" in told
     told = run("channel", "publish", "c", "m", *users.redis, code=1).err
-    assert "NOAUTH Authentication required.: say --user NAME" in told
+    assert "NOAUTH Authentication required.: use --user NAME" in told
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_login_where_nobody_asks_is_refused(users, tmp_path, start_serving):
             'user = "a"\nmechanism = "GSSAPI"',
             "mechanism: must be one of SCRAM-SHA-512, SCRAM-SHA-256, PLAIN",
         ),
-        ('password = "secret"', "a password needs a user: say --user NAME"),
+        ('password = "secret"', "a password needs a user: use --user NAME"),
         ('tls-key = "k"', "tls-key needs tls-cert"),
     ],
 )
@@ -267,7 +267,7 @@ def test_options_that_cannot_be_are_usage_errors(logstore, tmp_path):
             "'--password-file': must be a file, because",
         ),
         ((*place, "--profile", tmp_path / "no"), "no: No such file or directory"),
-        (("--user", "a"), "'--user': a login needs a server: say --bootstrap HOST:PORT"),
+        (("--user", "a"), "'--user': a login needs a server: use --bootstrap HOST:PORT"),
     ):
         told = logstore("topic", "list", *words, code=2).err
         assert error in told
@@ -280,7 +280,7 @@ def test_a_password_that_no_one_can_type_is_asked_for_in_vain(users, spawn):
     process = spawn("topic", "list", *users.kafka, "--user", "ana", start_new_session=True)
     _, errors = process.popen.communicate(timeout=30)
     assert process.popen.returncode == 1
-    assert b"there is no terminal to ask for the password: say --password-file FILE" in errors
+    assert b"there is no terminal to ask for the password: use --password-file FILE" in errors
 
 
 @pytest.mark.parametrize("words", [("consume", "t"), ("produce", "t"), ("topic", "list")])
@@ -393,7 +393,7 @@ def test_a_certificate_says_who_one_is(users, authority, tmp_path):
     assert "authorization failed" in run("topic", "create", "u", *cert, code=1).err
     run("topic", "create", "u", *cert, *users.as_("root"))  # who logs in is who he says
     nobody = run("topic", "list", *secured.kafka, "--profile", tmp_path / "nobody.toml", code=1)
-    assert "the server accepts no login by this certificate: say --user NAME" in nobody.err
+    assert "the server accepts no login by this certificate: use --user NAME" in nobody.err
 
 
 @pytest.mark.long
@@ -408,9 +408,9 @@ def test_who_does_not_speak_tls_is_told_at_once(users, authority):
     for words in (("topic", "list", *secured.kafka), ("channel", "list", *secured.redis)):
         told = run(*words, code=1).err
         assert "the server closed the connection" in told
-        assert told.endswith("if this port uses TLS, say --tls-ca FILE\n")
+        assert told.endswith("if this port uses TLS, use --tls-ca FILE\n")
     for words in (("topic", "create", "x"), ("queue", "get", "q"), ("channel", "list")):
-        assert "clients only with TLS: say --tls-ca FILE" in run(*words, code=1).err
+        assert "clients only with TLS: use --tls-ca FILE" in run(*words, code=1).err
 
 
 def test_a_server_that_nobody_vouches_for_is_not_talked_to(users, authority, tmp_path):

@@ -264,7 +264,7 @@ class TestJournal:
             Journal(path)
 
     def test_one_process_at_a_time(self, path):
-        with Journal(path), pytest.raises(Refused, match="used by pid"):
+        with Journal(path), pytest.raises(Refused, match="is in use by pid"):
             Journal(path)
 
     def test_it_is_written_anew_before_it_grows_without_end(self, tmp_path, monkeypatch):

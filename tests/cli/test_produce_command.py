@@ -353,7 +353,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("--key", "k", "--key-field", "f"), "cannot both say"),
+            (("--key", "k", "--key-field", "f"), "use --key or --key-field, not both"),
             (("--format", "raw", "--key-field", "f"), "raw lines have no fields"),
             (("--on-error", "ignore"), "neither stop, skip nor dead-letter"),
             (("--on-error", "dead-letter"), "needs --dead-letter TOPIC"),

@@ -323,7 +323,7 @@ def test_deleting_is_confirmed(both):
         ("exchange", "delete", "events"),
     )
     for command in words:
-        assert "say --yes to delete" in both(*command, code=2).err
+        assert "use --yes to delete" in both(*command, code=2).err
     assert ready(both, "mail") == 2
     assert "not empty" in both("queue", "delete", "mail", "--if-empty", "--yes", code=1).err
     assert both("queue", "purge", "mail", "--yes").out == "purged queue mail of 2 messages\n"

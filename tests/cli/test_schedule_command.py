@@ -71,13 +71,13 @@ def test_what_cannot_be_done_is_one_line(either):
     either("exchange", "declare", "plain")
     either("topic", "create", "plain", "--partitions", "1")
     for words, error, code in (
-        (("list", "queue:q"), "say exchange:NAME or topic:NAME", 2),
+        (("list", "queue:q"), "use exchange:NAME or topic:NAME", 2),
         (("list", "exchange:none"), "no exchange 'none'", 1),
         (("list", "exchange:plain"), "its type is direct, not x-delayed-message", 1),
         (("list", "topic:none"), "no topic 'none'", 1),
         (("list", "topic:plain"), "has no 'plain.delayed': set delivery.schedule=true", 1),
-        (("cancel", "exchange:plain", "x"), "say an offset, such as 17", 2),
-        (("cancel", "topic:plain", "7"), "say PARTITION/OFFSET, such as 0/17", 2),
+        (("cancel", "exchange:plain", "x"), "use an offset, such as 17", 2),
+        (("cancel", "topic:plain", "7"), "use PARTITION/OFFSET, such as 0/17", 2),
         (("cancel", "exchange:plain", "7"), "its type is direct, not x-delayed-message", 1),
     ):
         found = either("schedule", *words, code=code).err

@@ -108,8 +108,8 @@ def test_all_queues_that_last_go_with_one_command(logstore, sides, tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "say --queue QUEUE or --all"),
-        (("--all", "--queue", "q"), "say --queue QUEUE or --all"),
+        ((), "use --queue QUEUE or --all"),
+        (("--all", "--queue", "q"), "use --queue QUEUE or --all"),
         (("--all", "--limit", "1"), "--all empties each queue"),
         (("--all", "--to-queue", "r"), "--all empties each queue"),
     ],
@@ -172,7 +172,7 @@ def test_what_no_queue_takes_stays_at_the_source_and_the_rest_is_moved(logstore,
         channel.queue_bind("found", "events", "found")
     words = ("shovel", "--from", uri(source), "--to", uri(target), "--queue", "q")
     done = logstore(*words, "--to-exchange", "events", code=1)
-    assert "no queue takes messages with the key 'lost' at exchange 'events'" in done.err
+    assert "no queue receives messages with the key 'lost' at exchange 'events'" in done.err
     assert done.err.count("\n") == 1
     there = [body for _, _, body in fetched(target, "found")]
     left = [body for _, _, body in fetched(source)]

@@ -69,9 +69,9 @@ def test_nothing_is_written_over(tmp_path):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--name", "a b"), "'a b': neither an address nor a name of a machine"),
-        (("--name", ""), "neither an address nor a name of a machine"),
-        (("--name", "a" * 300), "neither an address nor a name of a machine"),
+        (("--name", "a b"), "'a b': must be an IP address or a host name"),
+        (("--name", ""), "must be an IP address or a host name"),
+        (("--name", "a" * 300), "must be an IP address or a host name"),
         (("--client", "../al"), "without a slash"),
         (("--client", "ca"), "not ca"),
         (("--client", ""), "a name of 1 to 64 characters"),

@@ -112,7 +112,7 @@ def test_alter(logstore, flights):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((), 2, "say what to change"),
+        ((), 2, "nothing to change"),
         (("--partitions", "2"), 1, "their number can only grow"),
         (("--config", "retention.ms=7 days"), 1, "such as 90s, 1h or 7d"),
         (("--config", "retention=1"), 1, "no topic setting 'retention'"),
@@ -145,7 +145,7 @@ def test_delete(logstore, flights, data):
 
 def test_delete_does_not_guess_what_nobody_could_answer(logstore, flights):
     result = logstore("topic", "delete", "flights", code=2)
-    assert "say --yes to delete topic flights and its records (0 offsets)" in result.err
+    assert "use --yes to delete topic flights and its records (0 offsets)" in result.err
     assert len(logstore("topic", "list").lines) == 2
 
 
@@ -154,7 +154,7 @@ def test_delete_with_standard_input_closed(logstore, flights):
         ["bash", "-c", f"{COMMAND} topic delete flights <&-"], capture_output=True, check=False
     )
     assert done.returncode == 2
-    assert b"say --yes to delete topic flights" in done.stderr
+    assert b"use --yes to delete topic flights" in done.stderr
     assert b"Traceback" not in done.stderr
     assert len(logstore("topic", "list").lines) == 2
 

@@ -70,7 +70,7 @@ def test_a_user_from_the_beginning_to_the_end(either):
     told = either("user", "tags", "al ice", "monitoring", "management").out
     assert told == "user al ice has the tags monitoring, management\n"
     asked = either("user", "delete", "al ice", code=2).err
-    assert "say --yes to delete user al ice and the rules that name it" in asked
+    assert "use --yes to delete user al ice and the rules that name it" in asked
     assert either("user", "delete", "al ice", "--yes").out == "deleted user al ice\n"
     assert "al ice" not in users(either)
     assert "no user 'al ice'" in either("user", "delete", "al ice", code=1).err
@@ -101,7 +101,7 @@ def test_the_last_user_who_goes_leaves_nobody_to_log_in(logstore):
         (b"a" * 5000, "standard input: a password is one line, of at most 4096 bytes"),
         (b"\xff\n", "standard input: the password is not UTF-8"),
         (b"a\0b\n", "the password has a NUL character, which no client can send"),
-        (b"a" * 1025, "the password has 1025 bytes; at most 1024 are taken"),
+        (b"a" * 1025, "the password has 1025 bytes; at most 1024 are allowed"),
     ],
 )
 def test_what_is_no_password(either, stdin, error):
@@ -143,8 +143,11 @@ def test_what_cannot_be_done_is_one_line(either):
         (("user", "passwd", "rot"), "no user 'rot' (did you mean root?)"),
         (("user", "tags", "rot", "a"), "no user 'rot' (did you mean root?)"),
         (("user", "tags", "root", "a b"), "tag 'a b' is not allowed"),
-        (("user", "tags", "root"), "the last user with the tag administrator must stay"),
-        (("user", "delete", "root", "--yes"), "the last user with the tag administrator must stay"),
+        (("user", "tags", "root"), "the last user with the tag administrator must remain"),
+        (
+            ("user", "delete", "root", "--yes"),
+            "the last user with the tag administrator must remain",
+        ),
         (("user", "add", "*"), "user name '*' is not allowed"),
         (("user", "add", "x" * 256), "is not allowed: use 1 to 255"),
         (("user", "add", "a\nb"), "user name 'a\\nb' is not allowed"),
@@ -235,7 +238,10 @@ def test_a_check_says_which_rule_decides_and_ends_with_1_where_it_refuses(either
         (("read", "a"), "'a' is not KIND:NAME, such as topic:orders"),
         (("read", "topic:"), "topic name '' is not allowed"),
         (("alter", "cluster:a"), "must name it kafka-cluster"),
-        (("cluster-action", "topic:a"), "operation 'cluster-action' is not for a topic, but read"),
+        (
+            ("cluster-action", "topic:a"),
+            "operation 'cluster-action' does not apply to a topic: use one of read",
+        ),
         (("read", "topic:a", "--from-host", "localhost"), "'localhost' is not an address"),
         (("read", "topic:a", "--from-host", "10.0.0.0/8"), "'10.0.0.0/8' is not an address"),
     ],
@@ -249,7 +255,7 @@ def test_a_rule_that_cannot_be_is_a_usage_error(logstore, data, words, error):
 
 
 def test_a_pattern_is_one_of_two_kinds(logstore):
-    assert "exclude each other" in logstore(
+    assert "use --prefix or --glob, not both" in logstore(
         "acl", "allow", "a", "read", "topic:a", "--prefix", "--glob", code=2
     ).err  # fmt: skip
 
@@ -258,7 +264,7 @@ def test_what_a_rule_does_not_do_is_warned_of(either, user):
     warned = either("acl", "allow", user, "read", "channel:news.*").err
     assert (
         warned
-        == "logstore: warning: 'news.*' is taken as a plain name: say --glob if it is a pattern\n"
+        == "logstore: warning: 'news.*' is taken as a plain name: use --glob if it is a pattern\n"
     )
     assert either("acl", "allow", user, "read", "channel:news.*", "--glob").err == ""
     assert either("acl", "allow", "*", "read", "channel:*").err == ""

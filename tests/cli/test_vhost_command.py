@@ -34,7 +34,7 @@ def test_a_virtual_host_from_its_beginning_to_its_end(either):
     assert "q" not in either("queue", "list").out
     assert either("vhost", "list").lines[2].split() == ["a/b", "7", "1"]
     asked = either("vhost", "delete", "a/b", code=2).err
-    assert "say --yes to delete virtual host a/b and its 1 queue" in asked
+    assert "use --yes to delete virtual host a/b and its 1 queue" in asked
     assert either("vhost", "delete", "a/b", "--yes").out == "deleted virtual host a/b\n"
     assert either("vhost", "list").lines[1:] == [either("vhost", "list").lines[-1]]
     assert "no virtual host 'a/b'" in either("queue", "list", "--vhost", "a/b", code=1).err

@@ -99,7 +99,7 @@ def test_what_no_queue_takes_stays(servers, way):
     moving = shovel(servers, way, queue, "--to-exchange", "nowhere")
     _, said = moving.communicate(timeout=DEADLINE_S)
     assert moving.returncode == 1
-    assert "no queue takes messages with the key" in said
+    assert "no queue receives messages with the key" in said
     until(lambda: counts(source, queue) == (2, 0))
 
 

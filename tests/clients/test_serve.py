@@ -143,7 +143,7 @@ def test_a_server_that_no_client_could_come_to_does_not_start(tmp_path, address)
     assert (process.returncode, out) == (1, "")
     *warnings, line = told(errors)
     assert len(warnings) == len(DEFAULT_PORTS)
-    assert "no door is left to serve it by" in line
+    assert "no port is open for clients" in line
     assert ", ".join(f"--{it}-port ({it}.port)" for it in DEFAULT_PORTS) in line
 
 
@@ -298,7 +298,7 @@ def test_the_lock_file_says_where_the_server_is_spoken_to(start):
     assert line.startswith(
         f"logstore: {server.data}: is already served by pid {owner.pid} (logstore "
     )
-    assert line.endswith("); commands use that server; to serve again, stop it")
+    assert line.endswith("); commands use that server; stop it before you start another")
     server.stop()
     assert owner_of(Disk(), str(server.data / "lock")) is None
 

@@ -112,7 +112,7 @@ def test_a_part_of_a_message_is_a_sign_of_life(line):
 def test_a_message_over_the_bound_ends_the_link(line):
     give(line, b"\0\0\0\145")
     assert isinstance(line.link.failure, BrokenProtocol)
-    assert str(line.link.failure) == "node b: a message of 101 bytes: at most 100 are taken"
+    assert str(line.link.failure) == "node b: a message of 101 bytes: at most 100 are allowed"
 
 
 def test_a_link_hears_of_its_end(line):

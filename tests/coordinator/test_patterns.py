@@ -30,14 +30,14 @@ class Names:
 @pytest.mark.parametrize("pattern", ["x" * (PATTERN_BYTES_MAX + 1), "é" * 3000, "x" * 468 * 1024])
 def test_a_pattern_of_hundreds_of_kilobytes_is_refused_before_it_is_compiled(pattern):
     before = compiled.cache_info().currsize
-    with pytest.raises(Refusal, match="at most 4096 are taken"):
+    with pytest.raises(Refusal, match="at most 4096 are allowed"):
         compiled(pattern)
     assert compiled.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("pattern", ["((a{100}){100}){10}", "(\\pL{30}){30}", "(.{500}){2}" * 40])
 def test_a_short_pattern_that_would_become_a_large_program_is_refused(pattern):
-    with pytest.raises(Refusal, match="RE2 has no such pattern"):
+    with pytest.raises(Refusal, match="not a pattern of RE2"):
         compiled(pattern)
 
 

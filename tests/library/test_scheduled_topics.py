@@ -359,7 +359,7 @@ def test_a_companion_goes_with_its_topic_and_not_before(life, orders):
 
 def test_a_topic_of_somebody_else_is_not_taken_for_a_companion(life):
     life.store.create_topic("orders.delayed", 1)
-    with pytest.raises(TopicExists, match="would be where records wait"):
+    with pytest.raises(TopicExists, match="is needed for delayed records"):
         life.store.create_topic("orders", 1, SCHEDULED)
     assert life.store.topics() == ["orders.delayed"]
 

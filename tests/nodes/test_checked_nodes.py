@@ -101,7 +101,7 @@ def test_a_cluster_that_does_not_answer_makes_a_node_unready(cluster):
     assert status_of(node)["stalls"] == 1
 
 
-OF_TOPICS = "topics and groups: say --bootstrap"
+OF_TOPICS = "topics and groups: use --bootstrap"
 OF_UPKEEP = "topics and queues: use its own tools"
 
 

@@ -204,4 +204,4 @@ def test_a_server_without_any_door_is_refused(tmp_path):
         [COMMAND, "serve", "--data", tmp_path / "d", *ports], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "no door is left to serve it by: the port of each is -1" in done.stderr
+    assert "no port is open for clients: each port setting is -1" in done.stderr

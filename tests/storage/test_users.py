@@ -276,10 +276,10 @@ def test_two_changes_on_their_way_do_not_take_each_others_administrator(environm
     keeper = Slow()
     access = Access(keeper)
     access.change(forget=[ROOT])
-    with pytest.raises(Refused, match="must stay"):
+    with pytest.raises(Refused, match="must remain"):
         access.change([KeptUser("boss")])
     access.change([KeptUser("new", tags=(ADMINISTRATOR,))])
-    with pytest.raises(Refused, match="must stay"):  # the new one may fail to be kept
+    with pytest.raises(Refused, match="must remain"):  # the new one may fail to be kept
         access.change([KeptUser("boss")])
     for keeping in keeper.keepings:
         keeping.finish(None)

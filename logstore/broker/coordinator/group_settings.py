@@ -83,7 +83,10 @@ class GroupSettingsTable:
         for name in reset:
             group_setting(name)
         if settings and group not in self._given and len(self._given) >= GROUPS_MAX:
-            raise Refused(f"{GROUPS_MAX} groups have settings of their own: reset those of others")
+            raise Refused(
+                f"{GROUPS_MAX} groups have their own settings, which is the maximum: reset those"
+                " of other groups"
+            )
 
     def alter(self, group: str, settings: Given, reset: Sequence[str]) -> None:
         """Durable on return. Raises UnknownSetting, InvalidSetting, Refused."""

@@ -22,7 +22,7 @@ def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type informatio
     if len(pattern.encode()) > PATTERN_BYTES_MAX:
         raise Refusal(
             GroupError.INVALID_REGULAR_EXPRESSION,
-            f"a pattern of {len(pattern.encode())} bytes; at most {PATTERN_BYTES_MAX} are taken",
+            f"a pattern of {len(pattern.encode())} bytes; at most {PATTERN_BYTES_MAX} are allowed",
         )
     import re2  # 15 ms that only groups with patterns pay
 
@@ -35,7 +35,7 @@ def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type informatio
         [reason] = error.args
         raise Refusal(
             GroupError.INVALID_REGULAR_EXPRESSION,
-            f"subscription {pattern!r}: {reason.decode(errors='replace')}: RE2 has no such pattern",
+            f"subscription {pattern!r}: {reason.decode(errors='replace')}: not a pattern of RE2",
         ) from None
 
 

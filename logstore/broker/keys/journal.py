@@ -321,7 +321,7 @@ class Journal:
         most = self.bounds.batch_bytes
         if whole and (size := self.size_of(listed)) > most:
             raise RecordTooLarge(
-                f"a transaction or command changes {size} bytes: {most} are the most that are "
+                f"a transaction or command changes {size} bytes: at most {most} can be "
                 "written as one"
             )
         for some in [listed] if whole else _parts(listed, self.bounds):

@@ -50,7 +50,7 @@ class KeyTopics:
                 assert topic is not None
         if "compact" not in topic.settings.cleanup_policy or len(topic.partitions) != 1:
             raise Refused(
-                f"topic {name!r} is not suited for keys: it must be compacted and have one"
+                f"topic {name!r} cannot store keys: it must be compacted and have one"
                 " partition; copy its records elsewhere, then delete it"
             )
         return topic.partition(0)

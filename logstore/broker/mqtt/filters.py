@@ -62,12 +62,12 @@ def _check_text(what: str, name: bytes) -> None:
 def check_topic(topic: bytes) -> None:
     """Whether it is a topic. Raises InvalidTopic; NotText, which is one."""
     if not topic:
-        raise InvalidTopic("a topic is at least one character long")  # [MQTT-4.7.3-1]
+        raise InvalidTopic("a topic must have at least one character")  # [MQTT-4.7.3-1]
     if len(topic) > NAME_BYTES_MAX:
         raise InvalidTopic(f"topic {_shown(topic)} is longer than {NAME_BYTES_MAX} bytes")
     _check_text("topic", topic)
     if b"+" in topic or b"#" in topic:  # [MQTT-3.3.2-2]
-        raise InvalidTopic(f"topic {_shown(topic)}: + and # may be in filters alone")
+        raise InvalidTopic(f"topic {_shown(topic)}: + and # are allowed only in filters")
 
 
 def is_topic(name: bytes) -> bool:
@@ -82,7 +82,7 @@ def is_topic(name: bytes) -> bool:
 def check_filter(filter: bytes) -> None:
     """Whether it is a filter, without the group of a shared one. Raises InvalidFilter; NotText."""
     if not filter:
-        raise InvalidFilter("a topic filter is at least one character long")
+        raise InvalidFilter("a topic filter must have at least one character")
     if len(filter) > NAME_BYTES_MAX:
         raise InvalidFilter(f"topic filter {_shown(filter)} is longer than {NAME_BYTES_MAX} bytes")
     _check_text("topic filter", filter)
@@ -97,9 +97,11 @@ def check_filter(filter: bytes) -> None:
     last = len(levels) - 1
     for number, level in enumerate(levels):
         if b"#" in level and (level != b"#" or number != last):  # [MQTT-4.7.1-1]
-            raise InvalidFilter(f"topic filter {_shown(filter)}: # is the whole of its last level")
+            raise InvalidFilter(
+                f"topic filter {_shown(filter)}: # must be the whole of the last level"
+            )
         if b"+" in level and level != b"+":  # [MQTT-4.7.1-2]
-            raise InvalidFilter(f"topic filter {_shown(filter)}: + is the whole of a level")
+            raise InvalidFilter(f"topic filter {_shown(filter)}: + must be the whole of a level")
 
 
 def shared(filter: bytes) -> Shared | None:
@@ -109,7 +111,7 @@ def shared(filter: bytes) -> Shared | None:
     _, *parts = filter.split(b"/", 2)
     if len(parts) < 2 or not all(parts) or b"+" in parts[0] or b"#" in parts[0]:
         # [MQTT-4.8.2-1, -2]
-        raise InvalidFilter(f"topic filter {_shown(filter)} is not $share, a name, and a filter")
+        raise InvalidFilter(f"topic filter {_shown(filter)} must be $share/NAME/FILTER")
     return Shared(*parts)
 
 

@@ -80,7 +80,7 @@ def _text(given: str) -> bytes:
     try:
         return fields.data(given)
     except UnicodeEncodeError:
-        raise ValueError(f"a text that is none: {given[:20]!r}") from None
+        raise ValueError(f"not valid text: {given[:20]!r}") from None
 
 
 def _name(given: object) -> str:

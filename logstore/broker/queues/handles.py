@@ -315,7 +315,7 @@ def leading_of(target: str) -> tuple[str, str]:
         raise TypeError(f"a target is a str, not {type(target).__name__}")
     kind, colon, name = target.partition(":")
     if not colon or not name or kind not in PREFIXES:
-        raise Refused(f"{target!r} is not a target; say topic:NAME or channel:NAME")
+        raise Refused(f"{target!r} is not a target; use topic:NAME or channel:NAME")
     return PREFIXES[kind], name
 
 

@@ -128,7 +128,9 @@ def track_of(text: str) -> Track:
         begin, dots, end = part.partition("..")
         upto = end if dots and end.isascii() and end.isdigit() and len(end) <= 19 else ""
         if not upto or ":" not in begin or len(parts) > LANES_MAX:
-            raise Refused(f"{text[:40]!r} is not where to go on: take it as it was given")
+            raise Refused(
+                f"{text[:40]!r} is not a place to continue from: use that of the last page"
+            )
         spot = spot_of(begin)
         if spot.offset < int(upto):
             track[spot.priority] = spot.offset, int(upto)
@@ -206,7 +208,7 @@ def begin(found: Sequence[Cut], first: Bound, upto: Spot | None, order: Order = 
     if order == "time" and len({it.priority for it in places}) > 1:
         raise Refused(
             f"from {places[0]} to {places[1]}: offsets of different priorities cannot be"
-            " compared; say times, or read one priority at a time"
+            " compared; use times, or read one priority at a time"
         )
     track = Track()
     for lane, log, start, end in found:

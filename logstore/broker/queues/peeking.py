@@ -45,7 +45,7 @@ def spot_of(text: str) -> Spot:
     numbers = (priority, offset) if colon else ("0", offset)
     if not all(it.isascii() and it.isdigit() and len(it) <= 19 for it in numbers):
         raise Refused(
-            f"{text[:30]!r} is not the position of a message: say an offset, such as 17, or"
+            f"{text[:30]!r} is not the position of a message: use an offset, such as 17, or"
             f" 4:17 with a priority"
         )
     return Spot(int(numbers[0]), int(numbers[1]))

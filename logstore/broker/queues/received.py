@@ -292,7 +292,7 @@ class QueueConsumer:
         ``get``.
         """
         if most < 1:
-            raise ValueError(f"{most} messages: take at least one")
+            raise ValueError(f"{most} messages: must be 1 or more")
         found: list[QueueMessage] = []
 
         def ready() -> bool:

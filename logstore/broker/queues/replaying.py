@@ -48,7 +48,7 @@ def into_of(text: str, key: str | None = None) -> Into:
                 )
             return Into(known, name, key)
     raise Refused(
-        f"{text[:40]!r} is not a destination: say exchange:NAME, queue:NAME or topic:NAME"
+        f"{text[:40]!r} is not a destination: use exchange:NAME, queue:NAME or topic:NAME"
     )
 
 

@@ -67,8 +67,8 @@ def check_free(companion: str, own: Mapping[str, str]) -> None:
     """Raises TopicExists where the topic that is there was not made as a companion."""
     if not is_companion(own):
         raise TopicExists(
-            f"topic {companion!r} already exists, and would be where records wait: delete it, or "
-            f"use another name"
+            f"topic {companion!r} already exists, but is needed for delayed records: delete it, "
+            f"or use another name"
         )
 
 

@@ -64,7 +64,7 @@ def milliseconds_of(moment: datetime | int) -> int:
     """A moment in ms since 1970. Raises ValueError for one without a zone, or before 1970."""
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
-            raise ValueError(f"deliver_at {moment}: a datetime needs a zone, as timezone.utc")
+            raise ValueError(f"deliver_at {moment}: a datetime needs a zone, such as timezone.utc")
         moment = (moment - _EPOCH) // _MILLISECOND
     if not 0 <= moment < 2**63:
         raise ValueError(f"deliver_at {moment}: must be milliseconds since 1970")

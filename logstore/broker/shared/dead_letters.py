@@ -196,10 +196,10 @@ class DeadLetters:
         if to is None:
             raise UnknownTopic(f"topic {name!r} does not exist: create it", name)
         if name.startswith(SERVERS) or to.read_only:
-            raise Refused(f"topic {name!r} is the server's own: name another one")
+            raise Refused(f"topic {name!r} is the server's own: name another topic")
         if not name.startswith(prefix):
             raise Refused(
-                f"topic {name!r} has not the prefix {prefix!r} "
+                f"topic {name!r} lacks the prefix {prefix!r} "
                 f"(errors.deadletterqueue.topic.name.prefix)"
             )
         if not to.settings.errors_deadletterqueue_group_enable:
@@ -207,7 +207,7 @@ class DeadLetters:
                 f"topic {name!r} does not permit it: set its errors.deadletterqueue.group.enable"
             )
         if to.uuid == source.uuid:
-            raise Refused(f"topic {name!r} is where they are")
+            raise Refused(f"topic {name!r} is the topic that they come from")
         return to
 
     def _was_written(

@@ -56,7 +56,7 @@ def duration_ms(text: str) -> int:
     """Of ``PnDTnHnMn.nS``, as ISO 8601 has it. Raises InvalidSetting."""
     found = _DURATION.fullmatch(text)
     if found is None or not any(found.groups()):
-        raise InvalidSetting(f"{text!r} is not a duration: say PnDTnHnMn.nS, such as PT1H30M")
+        raise InvalidSetting(f"{text!r} is not a duration: use PnDTnHnMn.nS, such as PT1H30M")
     days, hours, minutes, seconds = (int(it or 0) for it in found.groups()[:4])
     fraction = int((found[5] or "0").ljust(9, "0")[:3])
     return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + fraction
@@ -71,7 +71,8 @@ def beginning(log: Log, rules: Rules, now_ms: int) -> int:
         return seen.safe
     if not rules.begins.startswith(BY_DURATION):
         raise InvalidSetting(
-            f"a share group begins at {rules.begins!r}, which is not a known place"
+            f"a share group begins at {rules.begins!r}: must be earliest, latest or"
+            f" {BY_DURATION}DURATION"
         )
     since_ms = now_ms - duration_ms(rules.begins.removeprefix(BY_DURATION))
     return seen.find(max(since_ms, 0), damaged=True)

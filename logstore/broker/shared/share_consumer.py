@@ -236,7 +236,7 @@ class ShareConsumer:
         which is delivered again until it reaches the delivery limit.
         """
         if most < 1:
-            raise ValueError(f"{most} records: take at least one")
+            raise ValueError(f"{most} records: must be 1 or more")
         found = self.home.run(lambda: self.take(most))
         if found:
             return found

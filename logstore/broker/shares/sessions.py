@@ -48,7 +48,7 @@ class ShareSession:
         if len(places) > PARTITIONS_MAX:
             raise Refused(
                 f"member {self.member!r} of share group {self.group!r} reads "
-                f"{len(places)} partitions at once: {PARTITIONS_MAX} are possible"
+                f"{len(places)} partitions at once: at most {PARTITIONS_MAX} allowed"
             )
         self.places = places
 

@@ -149,7 +149,7 @@ def _fault(
         if not 0 < len(it.salt) <= SALT_BYTES_MAX:
             return (
                 errors.UNACCEPTABLE_CREDENTIAL,
-                f"a salt of {len(it.salt)} bytes: 1 to {SALT_BYTES_MAX} are taken",
+                f"a salt of {len(it.salt)} bytes: 1 to {SALT_BYTES_MAX} are allowed",
             )
     if upsertions:
         return _unwanted(access, name)

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
             )
         if len(self.places) > PARTITIONS_MAX:
             raise Refused(
-                f"a request names {len(self.places)} partitions: {PARTITIONS_MAX} are possible"
+                f"a request names {len(self.places)} partitions: at most {PARTITIONS_MAX} allowed"
             )
 
 

@@ -91,7 +91,7 @@ def setting(door: RespDoor, permits: Permits, name: str, modifiers: Sequence[byt
     base = RedisRules() if before is None else rules_of(before)
     rules, passwords = changed(base, modifiers, known)
     if len(passwords) > PASSWORDS_MAX:
-        raise Refused(f"{len(passwords)} passwords at once: at most {PASSWORDS_MAX} are taken")
+        raise Refused(f"{len(passwords)} passwords at once: at most {PASSWORDS_MAX} are allowed")
     if before is not None and ADMINISTRATOR in before.tags:
         _check_administrator(access, permits, before, rules)
         return Changing(_turned(before, on=rules.on), passwords)

@@ -192,7 +192,7 @@ def not_permitted(shop):
 def other_prefix(shop):
     dead_topic(shop)
     shop.prefix = "dead."
-    return "has not the prefix 'dead.'"
+    return "lacks the prefix 'dead.'"
 
 
 def queues_own(shop):
@@ -219,7 +219,7 @@ def too_small(shop):
 def itself(shop):
     shop.by_name("t").change(Config().topic(PERMITS))
     shop.default = rules(dead_letters="t")
-    return "is where they are"
+    return "is the topic that they come from"
 
 
 @pytest.mark.parametrize(

@@ -637,7 +637,7 @@ def test_no_rule_of_redis_limits_or_locks_out_an_administrator(door):
         (["nopass"], b"must have a password"), (["off"], b"is the last administrator"),
     ]:  # fmt: skip
         assert why in root.ask("ACL", "SETUSER", "boss", *words), words
-    assert b"must stay" in root.ask("ACL", "DELUSER", "boss")
+    assert b"must remain" in root.ask("ACL", "DELUSER", "boss")
     assert root.ask("ACL", "SETUSER", "boss", ">new", "+@all", "~*") == OK
     assert door.log_in("boss", "new")
     assert root.ask("PING") == b"+PONG\r\n"

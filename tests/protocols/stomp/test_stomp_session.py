@@ -327,7 +327,7 @@ def test_a_message_that_is_too_large_is_refused_before_it_has_come(node):
     door = Door(None, message_bytes_max=1000, node=node)
     peer = door.open()
     peer.give(b"SEND\ndestination:/queue/a\ncontent-length:1001\n\n")
-    assert peer.refused().body == b"a body of 1001 bytes: at most 1000 are taken"
+    assert peer.refused().body == b"a body of 1001 bytes: at most 1000 are allowed"
     door.close()
 
 

@@ -89,9 +89,7 @@ def _parts(text: str) -> Sequence[bytes | Part]:
         if sign in ("{{", "}}"):
             parts.append(sign[:1].encode())
         elif found[1] is None:
-            raise Refused(
-                f"template {text!r}: a {sign!r} alone; write {sign + sign!r} for the sign"
-            )
+            raise Refused(f"template {text!r}: a lone {sign!r}: write {sign + sign!r} for a brace")
         else:
             parts.append(_place(text, found[1]))
     parts.append(data(text[at:]))
@@ -106,7 +104,7 @@ def _place(text: str, inner: str) -> Part:
         part = _header(name.removeprefix(_HEADER))
     else:
         raise Refused(
-            f"template {text!r}: nothing is called {{{inner}}}; there are {{key}}, {{topic}}, "
+            f"template {text!r}: no field {{{inner}}}; there are {{key}}, {{topic}}, "
             f"{{partition}} and {{header:NAME}}"
         )
     if not bar:

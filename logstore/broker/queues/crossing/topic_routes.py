@@ -152,7 +152,7 @@ class TopicRoutes(Crossings):
         there = self.check(vhost, topic, exchange, key, fallback)
         name = vhost.name, topic, fields.text(exchange)
         if name in self._adding or (there is not None and not there.begun):
-            raise Refused(f"topic {topic!r} is about to feed exchange {name[2]!r}; ask again")
+            raise Refused(f"topic {topic!r} is about to feed exchange {name[2]!r}; try again")
         if there is not None:
             then(there)
             return
