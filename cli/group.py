@@ -97,7 +97,7 @@ def describe(name: Name, json_: Json = False, bootstrap: Bootstrap = None, data:
         (lag.topic, lag.partition, lag.committed, lag.end, lag.lag, _time(lag.commit_ms))
         for lag in lags
     ]
-    count = f"{len(members)} member{'s' if len(members) > 1 else ''}" if members else "nobody now"
+    count = f"{len(members)} member{'s' if len(members) > 1 else ''}" if members else "no one"
     about = facts((("group", name), ("consumed by", count), ("lag", _total(lags))))
     put(f"{about}\n{table(heads, rows)}")
     if members:

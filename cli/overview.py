@@ -126,7 +126,7 @@ def status(
                 ("store", found.path),
                 ("id", found.store_id or None),
                 ("schema", found.schema),
-                ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "nobody now"),
+                ("writer", f"{writer} since {iso(writer.since_ms)}" if writer else "no one"),
                 *_of_cluster(found),
                 ("topics", number(found.topics)),
                 ("partitions", number(found.partitions)),

@@ -267,7 +267,7 @@ class ClusterTopics:
         _check_not_own(name)
         check_more(name, len(self.topic(name).partitions), partitions)
         if name in self._single:
-            raise Refused(f"topic {name!r} stays as it is: {self._single[name]}")
+            raise Refused(f"topic {name!r} must keep one partition: {self._single[name]}")
 
     def keep_single(self, name: str, why: str | None) -> None:
         """As Topics.keep_single, as far as this process is asked."""

@@ -140,7 +140,7 @@ def _compiled(regex: bytes, whole: bytes) -> Any:  # noqa: ANN401  re2 ships no 
     except re2.error as error:
         [reason] = error.args
         said = reason.decode(errors="replace")
-        raise Refused(f"{_shown(whole)}: {said}: not an expression of RE2") from None
+        raise Refused(f"{_shown(whole)} is not a regular expression of RE2: {said}") from None
 
 
 def _shown(regex: bytes) -> str:

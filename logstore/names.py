@@ -64,7 +64,7 @@ def check_no_queue(name: str) -> None:
     if name.startswith(QUEUE_PREFIX):
         raise InvalidName(
             f"topic name {_beginning(name)} is not allowed: names that begin with "
-            f"{QUEUE_PREFIX!r} are those of queues"
+            f"{QUEUE_PREFIX!r} are reserved for queues"
         )
 
 
@@ -93,8 +93,8 @@ def check_folded(name: str, others: Iterable[str]) -> None:
     for other in others:
         if other != name and other.lower() == same:
             raise InvalidName(
-                f"topic name {name!r} is not allowed: to the file system it is the name of topic "
-                f"{other!r}, since upper and lower case count as the same there"
+                f"topic name {name!r} is not allowed: the file system ignores case, so it is the "
+                f"same as topic {other!r}"
             )
 
 
@@ -119,10 +119,12 @@ def check_user(name: str) -> str:
     except UnicodeEncodeError:
         encoded = b""
     if name == OWNER_NAME:
-        raise InvalidName(f"user name {name!r} is not allowed: it is the data directory's owner")
+        raise InvalidName(
+            f"user name {name!r} is not allowed: it stands for the data directory's owner"
+        )
     if not 0 < len(encoded) <= USER_BYTES_MAX or not name.isprintable() or name == ANYONE:
         raise InvalidName(
             f"user name {name[:_SHOWN_CHARACTERS]!r} is not allowed: use 1 to {USER_BYTES_MAX} "
-            f"bytes of UTF-8, no control characters, and not {ANYONE!r}, which is everyone"
+            f"bytes of UTF-8, no control characters, and not {ANYONE!r}, which means everyone"
         )
     return name

@@ -307,7 +307,7 @@ class OpenTopics:
         if (there := self._entries.get(companion)) is None:
             check_no_queue(companion)
         elif self._why_single(companion) is not None:
-            raise Refused(f"topic {companion!r} can't be where records wait: it is a stream")
+            raise Refused(f"topic {companion!r} can't store delayed records: it is a stream")
         else:
             check_free(companion, there.settings)
 
@@ -398,7 +398,7 @@ class OpenTopics:
         if partitions is not None:
             check_more(name, entry.partitions, partitions)
             if (why := self._why_single(name)) is not None:
-                raise Refused(f"topic {name!r} stays as it is: {why}")
+                raise Refused(f"topic {name!r} must keep one partition: {why}")
         count = entry.partitions if partitions is None else partitions
         more = count - entry.partitions + self._lacking(name, count, own)
         if more:  # there may be too many already

@@ -109,7 +109,7 @@ class LaneView:
             wake()
 
     def _refused(self) -> Refused:
-        return Refused(f"{self.name} is a queue's, to be read only: publish to the queue instead")
+        return Refused(f"{self.name} belongs to a queue and can only be read: publish to the queue")
 
     # As Log
 
@@ -432,7 +432,7 @@ class QueueTopics:
         done = threading.Event()
         self._soon(lambda: queue.when_open(done.set))
         if not done.wait(OPEN_WITHIN_S):
-            raise Failed(f"queue {text(queue.facts.name)!r} is not open yet; ask again")
+            raise Failed(f"queue {text(queue.facts.name)!r} is not open yet; try again")
 
     # Shown
 
@@ -484,7 +484,9 @@ class QueueTopics:
     def _check(self, name: str) -> None:
         """Raises Refused."""
         if self._is_view(name):
-            raise Refused(f"topic {name!r} is a queue's, to be read only: change the queue instead")
+            raise Refused(
+                f"topic {name!r} belongs to a queue and can only be read: change the queue"
+            )
 
     def check_growth(self, name: str, partitions: int) -> None:
         """As Topics.check_growth."""

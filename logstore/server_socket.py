@@ -104,7 +104,7 @@ class ServerSocket:
                         else:
                             yield piece
             except TimeoutError:
-                raise Failed(f"{self._path}: no answer within {timeout_s:.0f} s") from None
+                raise Failed(f"{self._path}: no reply within {timeout_s:.0f} s") from None
             except (OSError, BrokenProtocol) as error:
                 reason = "the process that writes it ended meanwhile, or does not answer"
                 raise Failed(f"{self._path}: {reason}: {error}: try again") from None
@@ -116,7 +116,7 @@ class ServerSocket:
             return self._disk.connect(self._path)
         except (FileNotFoundError, ConnectionRefusedError):
             reason = "no process that writes this store answers at this socket"
-            raise Failed(f"{self._path}: {reason}: begin one with logstore serve") from None
+            raise Failed(f"{self._path}: {reason}: start one with `logstore serve`") from None
         except OSError as error:
             raise failure(error, "ask the process that writes this store", self._path) from None
 

@@ -118,7 +118,7 @@ class StoreShares:
         number(prefetch, "prefetch", 1, PREFETCH_MAX)
         for topic in topics:
             if topic.read_only:
-                raise Refused(f"topic {topic.name!r} is a queue's: consume the queue")
+                raise Refused(f"topic {topic.name!r} belongs to a queue: consume the queue")
         self._begin_group(check_group(group))
         self._set(group, settings)
         consumer = ShareConsumer(topics, group, self, prefetch, explicit=explicit)

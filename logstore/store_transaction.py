@@ -118,9 +118,9 @@ class Transaction:
     def begin(self) -> None:
         """As entering it. Raises Refused within another one of the store, or a second time."""
         if self._state != "new":
-            raise Refused("a transaction is used once: begin another one")
+            raise Refused("a transaction can be used only once: begin another one")
         if self._queues in _UNDER_WAY.get():
-            raise Refused("a transaction within another one of the same store: end that first")
+            raise Refused("a transaction of this store is already open: end it first")
         self._state = "open"
         _UNDER_WAY.set((*_UNDER_WAY.get(), self._queues))
 
@@ -156,7 +156,7 @@ class Transaction:
         """
         it = self._topic(topic)
         if it.read_only:
-            raise Refused(f"topic {topic!r} is a queue's: publish to it")
+            raise Refused(f"topic {topic!r} belongs to a queue: publish to the queue")
         columns = it.rules.columns([(value, key, as_headers(headers), timestamp_ms)])
         number = it.choose(key) if partition is None else partition
         it.at_hand(number)  # raises UnknownPartition
@@ -196,7 +196,7 @@ class Transaction:
 
     def _settle(self, verdict: Verdict, message: QueueMessage) -> None:
         if message.store is not self._queues:
-            raise Refused(f"a message of queue {message.queue!r} of another store")
+            raise Refused(f"a message of queue {message.queue!r} belongs to another store")
         self._holds(0)
         self._settles.append(_Settle(verdict, message))
 
@@ -219,8 +219,8 @@ class Transaction:
         if (self._count > 1 and self._bytes > BODIES_BYTES_MAX) or self._count > COUNT_MAX:
             raise TransactionTooLarge(
                 f"a transaction holds at most {BODIES_BYTES_MAX} bytes, or one record or message, "
-                f"and does at most {COUNT_MAX} things: this one has {self._bytes} bytes and does "
-                f"{self._count}"
+                f"and at most {COUNT_MAX} operations: this one has {self._bytes} bytes and "
+                f"{self._count} operations"
             )
 
     # Its end
@@ -358,7 +358,7 @@ class Transaction:
         Raises UnknownTopic where a topic was deleted meanwhile, LogFailed.
         """
         if self._state != "committed":
-            raise Refused("positions are known once the block has ended, and nothing was wrong")
+            raise Refused("positions are known only after the block has ended without an error")
         found: dict[int, Position] = {}
         for entry, numbers in self._entries:
             log = self._appended(entry)

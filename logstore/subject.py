@@ -158,7 +158,7 @@ def _rule(pattern: str, replacement: str, case: str) -> _Rule:
     try:
         compiled = re2.compile(pattern)
     except re2.error as error:
-        raise InvalidSetting(f"{SETTING}: {pattern}: no regular expression: {error}") from None
+        raise InvalidSetting(f"{SETTING}: {pattern}: not a regular expression: {error}") from None
     parts: list[str | int] = []
     literal, at = "", 0
     while at < len(replacement):

@@ -119,7 +119,7 @@ class NodeEntrances:
             reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             if error.errno == errno.EADDRINUSE and it.name in self._listen.by_default:
                 log.warning(
-                    "%s:%d: no door for %s: %s; choose another with --%s-port (%s)",
+                    "%s:%d: can't accept %s: %s; choose another with --%s-port (%s)",
                     host, port, it.clients, reason, it.name, it.port_setting,
                 )  # fmt: skip
                 return None

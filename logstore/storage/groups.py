@@ -158,9 +158,7 @@ class GroupTable:
         except OSError as error:
             refused = refusal(error, "become a member", lock.path)
             if isinstance(refused, ReadOnly):
-                raise ReadOnly(
-                    f"{refused}: a group needs a directory that can be written"
-                ) from None
+                raise ReadOnly(f"{refused}: a group needs a writable directory") from None
             raise refused from None
 
     def bury(self, member: str) -> None:

@@ -48,7 +48,7 @@ def unready(
 def _check_disk(disk: Disk, path: str) -> None:
     """Raises OSError."""
     if not disk.writable(path):
-        raise OSError(f"{path}: it can't be written to: the file system is read-only, perhaps")
+        raise OSError(f"{path}: it can't be written to: perhaps the file system is read-only")
     total, usable = disk.space(path)
     if total and usable < ROOM_BYTES_MIN:  # some file systems count nothing
         raise OSError(f"{path}: the disk is full: {usable} bytes are left")

@@ -475,7 +475,9 @@ def _manifest(disk: Disk, source: str) -> _Manifest:
     try:
         found = json.loads(data)
         if found["format"] != FORMAT:
-            raise Refused(f"{path}: format {found['format']}, this logstore knows {FORMAT}")
+            raise Refused(
+                f"{path}: format {found['format']}, but this logstore knows only {FORMAT}"
+            )
         files = {name: (it["bytes"], it["crc32c"]) for name, it in found["files"].items()}
         directories = [name for name in found["directories"] if isinstance(name, str)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

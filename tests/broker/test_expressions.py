@@ -58,7 +58,7 @@ def test_an_expression_is_searched_for_in_a_name(regex, name, there):
     ],
 )
 def test_what_could_not_be_told_in_linear_time_is_refused(regex):
-    with pytest.raises(Refused, match="not an expression of RE2") as refused:
+    with pytest.raises(Refused, match="is not a regular expression of RE2") as refused:
         expression(regex.encode())
     assert "\n" not in str(refused.value)
 

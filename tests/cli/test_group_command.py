@@ -29,7 +29,7 @@ def test_list(logstore, billing):
 
 def test_describe_shows_the_lag(logstore, billing):
     text = logstore("group", "describe", "billing").lines
-    assert text[:3] == ["group        billing", "consumed by  nobody now", "lag          2"]
+    assert text[:3] == ["group        billing", "consumed by  no one", "lag          2"]
     assert text[4].split() == ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "COMMIT", "TIME"]
     assert text[5].split()[:5] == ["flights", "0", "3", "5", "2"]
     assert text[6].split() == ["flights", "1", "-", "0", "0", "-"]

@@ -71,4 +71,4 @@ def test_keys_are_deleted_and_databases_are_counted(asked, logstore):
 
 def test_without_a_server_it_is_said_how_to_begin_one(data, logstore):
     data.mkdir()
-    assert "begin one with logstore serve" in logstore("keys", "list", code=1).err
+    assert "start one with `logstore serve`" in logstore("keys", "list", code=1).err

@@ -29,7 +29,7 @@ def test_status(logstore, topic, data):
     text = dict(line.split(maxsplit=1) for line in logstore("status").lines)
     assert text["store"] == str(data)
     assert (text["topics"], text["partitions"], text["offsets"]) == ("1", "2", "2")
-    assert text["writer"] == "nobody now"
+    assert text["writer"] == "no one"
     found = json.loads(logstore("status", "--json").out)
     assert (found["offsets"], found["writer"], found["damaged"]) == (2, None, [])
 
@@ -250,7 +250,7 @@ def test_a_directory_that_cannot_be_written(logstore, topic, data, read_only):
         assert len(result.err.splitlines()) == 1
         assert str(data) in result.err
     assert logstore("consume", "flights").lines == ["one", "two"]
-    assert "a group needs a directory that can be written" in (
+    assert "a group needs a writable directory" in (
         logstore("consume", "flights", "--group", "g", code=1).err
     )
     assert logstore("verify").lines[-1].endswith("nothing is damaged")

@@ -76,8 +76,8 @@ SET = ("--set", "expires=1")
 @pytest.mark.long
 def test_what_cannot_be_done_is_one_line(either):
     for words, error in (
-        (("set", "p", "(", *SET), "policy 'p': pattern '(': missing ): (: RE2 has no such "
-         "expression; use another expression"),
+        (("set", "p", "(", *SET), "policy 'p': pattern '(' is not a regular expression of RE2: "
+         "missing ): (; use another expression"),
         (("set", "p", ""), "policy 'p': it sets nothing; give at least one setting"),
         (("set", "p", "", "--set", "a=1"), "policy 'p': 'a' is not a setting of policies"),
         (("set", "p", "", "--set", "expires=0"),

@@ -440,7 +440,11 @@ def test_deleting_is_confirmed(both):
         (("exchange", "publish", "events", "--property", "prio=1"), 2, "no property 'prio'"),
         (("exchange", "publish", "events", "--property", "priority=x"), 2, "must be a number"),
         (("exchange", "publish", "events", "--on-error", "no"), 2, "must be stop or skip"),
-        (("exchange", "publish", "events", "f", "--message", "a"), 2, "--message takes the place"),
+        (
+            ("exchange", "publish", "events", "f", "--message", "a"),
+            2,
+            "--message replaces the input",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(way, request, standing, logstore, words, code, message):

@@ -110,8 +110,8 @@ def test_all_queues_that_last_go_with_one_command(logstore, sides, tmp_path):
     [
         ((), "use --queue QUEUE or --all"),
         (("--all", "--queue", "q"), "use --queue QUEUE or --all"),
-        (("--all", "--limit", "1"), "--all empties each queue"),
-        (("--all", "--to-queue", "r"), "--all empties each queue"),
+        (("--all", "--limit", "1"), "--all moves each queue once"),
+        (("--all", "--to-queue", "r"), "--all moves each queue once"),
     ],
 )
 def test_one_queue_is_meant_or_all(logstore, tmp_path, words, text):

@@ -73,7 +73,7 @@ def test_nothing_is_written_over(tmp_path):
         (("--name", ""), "must be an IP address or a host name"),
         (("--name", "a" * 300), "must be an IP address or a host name"),
         (("--client", "../al"), "without a slash"),
-        (("--client", "ca"), "not ca"),
+        (("--client", "ca"), "other than ca"),
         (("--client", ""), "a name of 1 to 64 characters"),
         (("--client", "a\nb"), "a name of 1 to 64 characters"),
         (("--days", "0"), "--days"),

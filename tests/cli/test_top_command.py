@@ -27,7 +27,7 @@ def test_machines_have_what_the_server_says(logstore, server):
 
 
 def test_without_a_server_it_says_how_to_begin_one(logstore):
-    assert "begin one with logstore serve" in logstore("top", code=1).err
+    assert "start one with `logstore serve`" in logstore("top", code=1).err
 
 
 def test_a_program_that_is_no_server_can_not_be_watched(logstore, data, store):

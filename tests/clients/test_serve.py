@@ -103,7 +103,7 @@ def test_a_default_port_in_use_leaves_this_door_closed_and_the_others_serve(
     assert [line.split()[0] for line in out.splitlines()] == ["stopping", "stopped"]
     (line,) = told(errors)
     assert line.endswith(
-        f"{address}:{DEFAULT_PORTS[closed]}: no door for {CLIENTS[closed]} clients: Address "
+        f"{address}:{DEFAULT_PORTS[closed]}: can't accept {CLIENTS[closed]} clients: Address "
         f"already in use; choose another with --{closed}-port ({closed}.port)"
     )
 

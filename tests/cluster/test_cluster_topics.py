@@ -143,7 +143,7 @@ def test_what_can_not_be_is_told_in_one_line(topics, do, error, text):
 def test_a_topic_that_is_kept_single_does_not_grow(topics):
     topics.create("a", 1, {})
     topics.keep_single("a", "it is a stream")
-    with pytest.raises(Refused, match="stays as it is: it is a stream"):
+    with pytest.raises(Refused, match="must keep one partition: it is a stream"):
         topics.grow("a", 2)
     topics.keep_single("a", None)
     assert len(topics.grow("a", 2).partitions) == 2

@@ -176,7 +176,7 @@ CONTRADICTIONS = [
     ({"policies": [policy(f"p{n}", max_length=5) for n in range(POLICIES_MAX + 1)]},
      f"virtual host '/' has at most {POLICIES_MAX}"),
     ({"permissions": [{"user": "nobody", "vhost": "/", **ALL}]}, "no user 'nobody'"),
-    ({"permissions": [{"user": "ana", "vhost": "/", **ALL, "read": "("}]}, "not an expression of"),
+    ({"permissions": [{"user": "ana", "vhost": "/", **ALL, "read": "("}]}, "expression of RE2"),
     ({"users": [{"name": "u"}]}, "users[0] 'u': it has no tags"),
     ({"users": [{"name": "u", "tags": 5}]}, "tags are neither a text nor a list of texts"),
     ({"users": [{"name": "u", "tags": "", "password": "p", "password_hash": GUEST}]},

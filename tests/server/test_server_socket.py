@@ -121,7 +121,7 @@ def test_an_answer_that_is_no_json(answering, body):
 
 def test_a_process_that_hangs_is_waited_for_so_long(answering, monkeypatch):
     monkeypatch.setattr(server_socket, "ANSWER_S", 0.01)
-    with pytest.raises(Failed, match=r"api\.sock: no answer within 0 s"):
+    with pytest.raises(Failed, match=r"api\.sock: no reply within 0 s"):
         answering(None)[1].get("queues")
 
 

@@ -384,6 +384,6 @@ def test_topics_whose_names_are_one_to_the_file_system_are_kept_apart(store):
 
     directory = store.writer(Folds())
     directory.create_topic("Orders", 1, {})
-    with pytest.raises(InvalidName, match="to the file system it is the name of topic 'Orders'"):
+    with pytest.raises(InvalidName, match="it is the same as topic 'Orders'"):
         directory.create_topic("orders", 1, {})
     directory.create_topic("orders2", 1, {})

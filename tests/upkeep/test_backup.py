@@ -206,7 +206,7 @@ class TestRefused:
     def test_another_format(self, store, places):
         list(store.backup(places[1]))
         (places[1] / MANIFEST).write_text('{"format": 2, "files": {}, "directories": []}')
-        with pytest.raises(Refused, match="format 2, this logstore knows 1"):
+        with pytest.raises(Refused, match="format 2, but this logstore knows only 1"):
             restored(places)
 
     @pytest.mark.parametrize("ending", [".log", ".index", ".timeindex", "catalog.mdb"])

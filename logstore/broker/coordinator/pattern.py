@@ -35,7 +35,7 @@ def compiled(pattern: str) -> Any:  # noqa: ANN401  re2 ships no type informatio
         [reason] = error.args
         raise Refusal(
             GroupError.INVALID_REGULAR_EXPRESSION,
-            f"subscription {pattern!r}: {reason.decode(errors='replace')}: not a pattern of RE2",
+            f"subscription {pattern!r} is not a pattern of RE2: {reason.decode(errors='replace')}",
         ) from None
 
 

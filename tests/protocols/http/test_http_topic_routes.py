@@ -96,7 +96,7 @@ def test_where_it_begins_may_be_said(api, node):
         ("t", {"exchange": "none"}, 404, "no exchange 'none'"),
         ("none", {"exchange": "x"}, 404, "no topic 'none'"),
         ("t", {"exchange": "x", "key": "{nothing}"}, 409, "no field {nothing}"),
-        ("t", {"exchange": "x", "key": "{"}, 409, "a '{' alone"),
+        ("t", {"exchange": "x", "key": "{"}, 409, "a lone '{'"),
         ("t", {"exchange": "x", "start": "soon"}, 409, "must be earliest, latest or an offset"),
         ("t", {"exchange": "x", "start": 99}, 409, "above the end"),
         ("t", {"exchange": "x", "start": -1}, 409, "must be earliest"),

@@ -300,7 +300,7 @@ def test_a_topic_where_records_wait_becomes_no_stream(node):
     stream(node, b"orders")
     node.topics.alter("orders", {"delivery.schedule": "false"}, ())
     stream(node, b"orders.delayed")
-    with pytest.raises(Refused, match=r"'orders\.delayed' can't be where records wait"):
+    with pytest.raises(Refused, match=r"'orders\.delayed' can't store delayed records"):
         node.topics.alter("orders", {"delivery.schedule": "true"}, ())
     node.delete(b"orders.delayed")
     assert node.topics.names() == ["orders"]
@@ -465,7 +465,7 @@ def test_its_topic_gets_none_while_nobody_has_opened_the_queues_either(tmp_path)
         store.queue("s", queue_type="stream")
         store.create_topic("t")
     with logstore.open(tmp_path / "data") as store:
-        with pytest.raises(Refused, match="'s' stays as it is: it is a stream"):
+        with pytest.raises(Refused, match="'s' must keep one partition: it is a stream"):
             store.alter_topic("s", partitions=2)
         store.alter_topic("s", {"retention.ms": "1000"})
         store.alter_topic("t", partitions=2)
