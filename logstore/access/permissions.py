@@ -56,8 +56,8 @@ def _compiled(regex: str) -> Any:  # noqa: ANN401  re2 ships no type information
     except re2.error as error:
         [reason] = error.args
         raise Refused(
-            f"{regex[:_SHOWN_CHARACTERS]!r}: {reason.decode(errors='replace')}: RE2 has "
-            f"no such expression"
+            f"{regex[:_SHOWN_CHARACTERS]!r} is not a regular expression of RE2: "
+            f"{reason.decode(errors='replace')}"
         ) from None
 
 

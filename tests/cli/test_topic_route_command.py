@@ -78,12 +78,12 @@ def test_an_exchange_leads_to_a_topic_and_a_channel(either):
         (("topic", "route", "t1", "--to", "queue:q"), "is not an exchange"),
         (("topic", "route", "t1", "--to", "exchange:none"), "no exchange 'none'"),
         (("topic", "route", "none", "--to", "exchange:amq.topic"), "no topic 'none'"),
-        (("topic", "route", "t1", "--to", "exchange:amq.topic", "--key", "{x}"), "is called {x}"),
+        (("topic", "route", "t1", "--to", "exchange:amq.topic", "--key", "{x}"), "no field {x}"),
         (("topic", "route", "t1", "--to", "exchange:amq.topic", "--from", "soon"), "soon"),
         (("exchange", "bind", "amq.topic", "--to", "topic:none"), "no topic 'none'"),
         (("exchange", "bind", "amq.topic", "--to", "queue:q"), "topic:NAME or channel:NAME"),
         (("exchange", "bind", "amq.topic", "q", "--to", "topic:t1"), "leave out DESTINATION"),
-        (("exchange", "bind", "amq.topic"), "DESTINATION, or --to"),
+        (("exchange", "bind", "amq.topic"), "DESTINATION, or use --to"),
     ],
 )
 def test_what_can_not_be_ends_with_one_line(either, command, why):

@@ -126,7 +126,7 @@ def test_nobody_writes_to_it_or_changes_it(server, channel, admin):
     assert [it.name() for it in errors] == ["TOPIC_EXCEPTION"]
     with pytest.raises(KafkaException, match="INVALID_REQUEST"):
         admin.delete_topics(["__queue.kept"])["__queue.kept"].result(DEADLINE_S)
-    with pytest.raises(KafkaException, match="those of queues"):
+    with pytest.raises(KafkaException, match="reserved for queues"):
         admin.create_topics([NewTopic("__queue.new", 1)])["__queue.new"].result(DEADLINE_S)
     place = TopicPartition("__queue.kept", 0, 1)
     [future] = admin.delete_records([place]).values()

@@ -106,7 +106,7 @@ def test_names_that_no_topic_has_are_not_asked_for(node, topics):
     [
         (lambda it: it.create("a", 1, {}), TopicExists, "'a' already exists"),
         (lambda it: it.create("b c", 1, {}), InvalidName, "'b c'"),
-        (lambda it: it.create("__queue.b", 1, {}), InvalidName, "those of queues"),
+        (lambda it: it.create("__queue.b", 1, {}), InvalidName, "reserved for queues"),
         (lambda it: it.create("__logstore-b", 1, {}), Refused, "the nodes' own"),
         (lambda it: it.create("b", 1, {"retention.ms": "x"}), InvalidSetting, "retention.ms"),
         (lambda it: it.create("b", 1, {"delivery.schedule": "true"}), Refused, "brokers of a clu"),

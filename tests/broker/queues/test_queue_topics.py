@@ -157,7 +157,7 @@ def test_nothing_of_it_can_be_changed(node, topics):
     ):  # fmt: skip
         with pytest.raises(Refused, match="read only"):
             change()
-    with pytest.raises(InvalidName, match="those of queues"):
+    with pytest.raises(InvalidName, match="reserved for queues"):
         topics.create("__queue.new", 1, {})
     settings = {it.name: it.value for it in topics.describe("__queue.q")}
     assert settings["retention.ms"] == 5000
@@ -209,10 +209,10 @@ def test_no_topic_that_waits_for_another_ones_records_is_called_as_a_queues(node
         lambda: topics.alter("__queue", {"delivery.schedule": "true"}, ()),
         lambda: topics.check_new("__queue.a", 1, {"delivery.schedule": "true"}),
     ):
-        with pytest.raises(InvalidName, match="those of queues"):
+        with pytest.raises(InvalidName, match="reserved for queues"):
             make()
     node.topics.delete("__queue")
-    with pytest.raises(InvalidName, match="those of queues"):
+    with pytest.raises(InvalidName, match="reserved for queues"):
         topics.create("__queue", 1, {"delivery.schedule": "true"})
     assert node.topics.names() == []
     assert topics.get("__queue.delayed").read_only
