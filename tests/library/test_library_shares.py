@@ -324,7 +324,7 @@ def test_what_is_refused(store, tmp_path):
     with pytest.raises(ValueError, match="prefetch"), member(store, prefetch=0) as consumer:
         consumer.get(0)
     with member(store) as consumer:
-        with pytest.raises(ValueError, match="at least one"):
+        with pytest.raises(ValueError, match="must be 1 or more"):
             consumer.get_many(0)
         assert consumer.get(0) is None
     with pytest.raises(GroupBusy), store.consumer("in", group="g") as consumer:

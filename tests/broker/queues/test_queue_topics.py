@@ -155,7 +155,7 @@ def test_nothing_of_it_can_be_changed(node, topics):
         lambda: topics.delete("__queue.q"), lambda: topics.grow("__queue.q", 2),
         lambda: topics.alter("__queue.q", {}, ()), lambda: topics.segments("__queue.q", 0, 1),
     ):  # fmt: skip
-        with pytest.raises(Refused, match="read only"):
+        with pytest.raises(Refused, match="can only be read"):
             change()
     with pytest.raises(InvalidName, match="reserved for queues"):
         topics.create("__queue.new", 1, {})
