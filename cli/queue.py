@@ -227,8 +227,8 @@ def get(
         bool,
         typer.Option(
             "--reject",
-            help="Reject each message after printing: the queue's dead-letter exchange receives it,"
-            " if the queue has one.",
+            help="Reject each message after printing. The queue's dead-letter exchange, if set,"
+            " receives rejected messages.",
         ),
     ] = False,
     format_: MessageFormat = "raw",

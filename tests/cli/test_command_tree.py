@@ -152,8 +152,8 @@ IMPERATIVES = {
     "Accept", "Add", "Allow", "Append", "Ask", "Connect", "Consume", "Continue", "Count",
     "Create", "Delete", "Do", "Drop", "Empty", "End", "Exit", "Ignore", "Include", "Keep",
     "Leave", "List", "Listen", "Load", "Make", "Measure", "Move", "Print", "Proceed", "Publish",
-    "Read", "Rebuild", "Refuse", "Replace", "Replay", "Reset", "Return", "Seal", "Set", "Show",
-    "Skip", "Start", "Stop", "Take", "Use", "Wait", "Write",
+    "Read", "Rebuild", "Refuse", "Reject", "Replace", "Replay", "Reset", "Return", "Seal", "Set",
+    "Show", "Skip", "Start", "Stop", "Take", "Use", "Wait", "Write",
 }  # fmt: skip
 
 
