@@ -88,7 +88,7 @@ class Account:
 
 
 class Budget:
-    """All accounts."""
+    """The accounts of all holders, and the limit for all of them."""
 
     def __init__(self, bytes_max: int, request_bytes_max: int = 0) -> None:
         """``request_bytes_max``: the largest request, as far as there is room for such a one."""

@@ -41,7 +41,7 @@ _TOO_WEAK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where they are; ``key`` is the certificate's file where that has both."""
+    """The paths; ``key`` is the certificate's file if that contains both."""
 
     cert: Path
     key: Path

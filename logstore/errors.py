@@ -220,7 +220,7 @@ class InvalidTransactionState(Refused):
 
 
 class TransactionAbortable(InvalidTransactionState):
-    """As above, but the producer may abort the transaction and start a new one (KIP-890)."""
+    """The request does not fit, but the transaction can be aborted and begun again (KIP-890)."""
 
 
 class ConcurrentTransactions(Refused):

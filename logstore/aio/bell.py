@@ -1,7 +1,7 @@
-"""Calls that any thread leaves for the event loop: made there soon, once for equal ones.
+"""Calls that any thread leaves for the event loop: made there soon, and equal calls only once.
 
-The loop is never held for long by many who are woken at once: some are told in this iteration,
-the others in the next ones.
+If many calls are due at once, some are made in this iteration of the loop and the others in the
+next ones, so that the loop is never blocked for long.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ log: Final = logging.getLogger("logstore.aio")
 
 
 class Bell:
-    """Of one loop; made in its thread."""
+    """The calls for one loop; created in its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""Lets others have the loop now and then, beside a task that always finds something to do."""
+"""Yields to other tasks from time to time, in a task that always finds something to do."""
 
 import asyncio
 from typing import Final
@@ -7,7 +7,7 @@ IN_A_ROW: Final = 100  # things that one task is given without waiting
 
 
 class Breath:
-    """Of one reader: a consumer or a listener."""
+    """The pauses of one reader: a consumer or a listener."""
 
     __slots__ = ("_given",)
 

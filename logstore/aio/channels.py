@@ -1,4 +1,4 @@
-"""Channels, published and listened to in the loop."""
+"""Channels for asyncio: publishing and listening in the loop."""
 
 import asyncio
 import time
@@ -16,10 +16,10 @@ from logstore.internals import Names
 
 
 class Listener(Opened["Listener"]):
-    """``logstore.Listener`` for asyncio: it listens from the moment at which it was made.
+    """``logstore.Listener`` for asyncio: it listens from its creation on.
 
-    Where a channel keeps a history that is not open yet, from when it is awaited or entered.
-    Cancelling a task that waits for a message loses none.
+    If a channel keeps a history that is not open yet, it listens once it is awaited or entered.
+    Cancelling a task that waits for a message loses no message.
     """
 
     def __init__(self, names: Names, patterns: Names, ground: Ground) -> None:
@@ -103,7 +103,9 @@ class Listener(Opened["Listener"]):
 
 
 class Channel(Opened["Channel"]):
-    """``logstore.Channel`` for asyncio. Awaited, its history is open; else at its first use."""
+    """``logstore.Channel`` for asyncio. Awaiting it opens its history; otherwise its first use
+    does.
+    """
 
     def __init__(self, channel: BehindChannel, ground: Ground) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""A consumer, read in the loop: it waits without a thread, and reads by a worker."""
+"""A consumer for asyncio: it waits without a thread, and a worker reads."""
 
 import asyncio
 import time
@@ -28,8 +28,8 @@ _NONE: Final[tuple[Record, ...]] = ()
 class Consumer(Opened["Consumer"]):
     """``logstore.Consumer`` for asyncio; opened when it is awaited, entered or first read.
 
-    Cancelling a task that waits for a record loses none: it comes to whoever asks next. One task
-    at a time reads.
+    Cancelling a task that waits for a record loses no record: the next call returns it. One task at
+    a time reads.
     """
 
     def __init__(self, wish: Wish, ground: Ground) -> None:
@@ -162,7 +162,7 @@ class Consumer(Opened["Consumer"]):
 
 
 class _Chores:
-    """``Chores`` for one consumer: those of all, and what it waits on."""
+    """The ``Chores`` of one consumer: the common ones, and its own signal."""
 
     def __init__(self, rounds: Rounds) -> None:
         self.alarm: Alarm = rounds.alarm()

@@ -1,6 +1,6 @@
-"""How methods of the library become those of its asyncio face: a row for each.
+"""Builds asyncio methods from the library's methods, by a table.
 
-They have the names, the parameters and the words of the others, and are done by a worker.
+They have the same names, parameters and docstrings, and run in a worker.
 """
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -17,7 +17,7 @@ _Behind_co = TypeVar("_Behind_co", covariant=True)
 
 
 class Face(Generic[_Behind_co]):
-    """A thing of the asyncio face: what stands behind it, and who does what may wait."""
+    """An object of the asyncio library: the object behind it, and the workers."""
 
     def __init__(self, behind: _Behind_co, ground: Ground) -> None:
         self._behind = behind
@@ -70,7 +70,7 @@ def streamed(
 
 
 class Opened(Generic[_T]):
-    """What may be awaited: then it is open; else it is opened at its first use."""
+    """An object that may be awaited to open it; otherwise its first use opens it."""
 
     def __await__(self) -> Generator[Any, None, _T]:
         return self._opened().__await__()
@@ -83,10 +83,10 @@ _END: Final = object()
 
 
 class Stream(Opened["Stream[_T]"], Generic[_T]):
-    """What comes one after another; ``async for`` fetches each when it is asked for.
+    """Objects that arrive one after another; ``async for`` fetches each on demand.
 
-    A task that is cancelled meanwhile loses none: whoever goes on gets it. It may be awaited, to
-    hear at once what is wrong with what was asked for.
+    A task that is cancelled meanwhile loses none: the next call returns it. Awaiting the stream
+    reports invalid arguments immediately.
     """
 
     def __init__(self, make: Callable[[], Iterator[_T]], workers: Workers) -> None:

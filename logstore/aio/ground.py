@@ -1,4 +1,4 @@
-"""What the things of one store's asyncio face stand on, each of it once."""
+"""The shared parts beneath the objects of one store's asyncio library."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ ROUND_WORKERS: Final = 2  # one for each kind of a consumer's chores
 
 
 class Ground:
-    """Made in the loop that the store is used in."""
+    """The shared parts. Created in the loop in which the store is used."""
 
     def __init__(self, store: Behind) -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Groups, seen from the loop."""
+"""Groups for asyncio."""
 
 from logstore.aio.faces import Face, awaited
 from logstore.broker.group import Group as Behind

@@ -1,7 +1,7 @@
-"""The queues of a store, called from the loop: there, as a rule, and by a worker if that waits.
+"""Calls the queues' model from the loop: directly as a rule, and by a worker if that would wait.
 
-A turn in the loop is one turn: what is left of it is done in the loop's next iterations. Where
-another thread is in the model, or a server has it, a worker waits for it.
+Each call is one turn; its remaining work is done in the loop's next iterations. If another thread
+or a server uses the model, a worker waits for it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log: Final = logging.getLogger("logstore.aio")
 
 
 class Model:
-    """Of one store, in its loop."""
+    """The model of one store, in its loop."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Model:
 
 
 class _Asked:
-    """A question to the model."""
+    """A call to the model."""
 
     def __init__(
         self, future: "asyncio.Future[Any]", home: Model, lost: Callable[[Any], object] | None

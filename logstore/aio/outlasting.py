@@ -1,6 +1,6 @@
-"""A call in a worker that outlasts whoever waits for it: the next one goes on with it.
+"""A call in a worker that survives the cancellation of its caller: the next caller continues it.
 
-What is read on step by step is so read by one at a time, and no step is lost to a cancelled task.
+So a step-by-step reader is used by one caller at a time, and a cancelled task loses no step.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class Outlasting(Generic[_T]):
-    """The steps of one thing; in the loop."""
+    """The steps of one reader. Used in the loop."""
 
     __slots__ = ("_lock", "_step", "_workers")
 

@@ -1,4 +1,4 @@
-"""A producer, sent to from the loop: batches are written by workers, and nobody runs ahead."""
+"""A producer for asyncio: workers write batches, and senders wait if the disk is slower."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ BATCHES_MAX: Final = 16
 
 
 class Producer(Face[Behind]):
-    """``logstore.Producer`` for asyncio. ``send`` waits where the disk can't keep up."""
+    """``logstore.Producer`` for asyncio. ``send`` waits if the disk cannot keep up."""
 
     @property
     def sent(self) -> int:

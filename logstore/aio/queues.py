@@ -1,7 +1,7 @@
-"""Exchanges and queues, used in the loop; a consumer waits without a thread.
+"""Exchanges and queues for asyncio; a consumer waits without a thread.
 
-What is given out here is given out once: a task that is cancelled before it has its message gives
-it back, to its own place, and not as one that failed.
+A message is delivered only once: if a task is cancelled before it has its message, the message
+returns to its own place, without counting as failed.
 """
 
 import asyncio
@@ -244,7 +244,7 @@ class QueueConsumer(Opened["QueueConsumer"]):
 
 
 class _Desk:
-    """A ``Desk`` for one consumer: it alone is told of what comes to it."""
+    """A ``Desk`` for one consumer, which alone is notified of its messages."""
 
     def __init__(self, owner: Owner, poke: Callable[[], None]) -> None:
         self.do, self.run, self.wait, self.home = owner.do, owner.run, owner.wait, owner.home

@@ -1,7 +1,7 @@
-"""Chores of consumers, done by going round: one timer and one worker for all of a name.
+"""Chores of consumers, done in rounds: one timer and one worker for all chores of a name.
 
-A thousand members of groups so cost no threads. What a round costs says how soon the next one
-comes: at most a twentieth of the time is spent on them.
+So a thousand group members need no threads of their own. The cost of a round determines when the
+next one begins: at most a twentieth of the time is spent on rounds.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log: Final = logging.getLogger("logstore.aio")
 
 
 class Rounds:
-    """Those of one loop. Made in it; used from any thread."""
+    """The rounds of one loop. Created in it; used from any thread."""
 
     def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop, workers: Workers) -> None:
         """``workers``: of their own, so that no other work makes a member of a group late."""
@@ -52,7 +52,7 @@ class Rounds:
 
 
 class Alarm:
-    """An ``Awake`` that a task waits on: from any thread, but for ``rung``."""
+    """An ``Awake`` that a task waits on. From any thread, except ``rung``."""
 
     __slots__ = ("_bell", "_is_set", "_loop", "_waiting")
 

@@ -1,4 +1,4 @@
-"""Who waits in the loop until what was appended is safe: all of them by one look at each log."""
+"""Lets tasks wait until their appends are safe: one check of each log serves all of them."""
 
 import asyncio
 import heapq
@@ -14,7 +14,7 @@ LINES_MAX: Final = 256  # logs: those for which nobody waits are forgotten then
 
 
 class Safety:
-    """For one loop, and called in it."""
+    """The waits of one loop, called in it."""
 
     def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop) -> None:
         self._bell = bell
@@ -80,7 +80,7 @@ TOLD_MAX: Final = CALLS_MAX  # in one iteration of the loop: each task goes on i
 
 
 class _Line:
-    """Those who wait for one log."""
+    """The tasks that wait for one log."""
 
     __slots__ = ("_bell", "asked", "log", "stop", "waiting")
 

@@ -1,6 +1,6 @@
-"""Consumers of share groups, used in the loop; one that waits has no thread.
+"""Consumers of share groups for asyncio; they wait without a thread.
 
-A task that is cancelled before it has its records loses none: they are handed out next.
+A task that is cancelled before it has its records loses none: the next call returns them.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from logstore.errors import Closed
 class ShareConsumer(Opened["ShareConsumer"]):
     """``logstore.ShareConsumer`` for asyncio; it is a member once it is awaited, entered or read.
 
-    Several tasks may use it at once only where it is ``explicit``.
+    Several tasks may use it at once only if it is ``explicit``.
     """
 
     def __init__(self, make: Callable[[], Behind], ground: Ground) -> None:

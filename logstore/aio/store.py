@@ -1,7 +1,7 @@
-"""The asyncio face of a store: what may wait is awaited, and no consumer has a thread.
+"""A store for asyncio: calls that may wait are awaited, and consumers need no threads.
 
-What a call that was cancelled has done stands. ``append`` and its like say in a note on the
-CancelledError what was written and is not known to be synced.
+A cancelled call is not undone. ``append`` and similar calls add a note to the CancelledError about
+what was written and is not known to be synced.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # imported when there is one: few programs use both topics an
 class Store(Face[Behind]):
     """``logstore.Store`` for asyncio, in one event loop: the one in which it was opened.
 
-    Every method of the other is here, with the same parameters. What may wait is awaited; what
-    comes one after another is for ``async for``. Made by ``logstore.aio.open``.
+    It has every method of ``logstore.Store``, with the same parameters. Methods that may wait are
+    awaited; iterators are for ``async for``. Created by ``logstore.aio.open``.
     """
 
     def __init__(self, store: Behind) -> None:
@@ -300,7 +300,7 @@ class Store(Face[Behind]):
 
 
 class Replay(Stream[list[Record]]):
-    """What ``replay`` gives; what it would sleep for is awaited before a list is handed out."""
+    """The records of ``replay``; pauses are awaited before a list is returned."""
 
     def __init__(
         self,
@@ -324,7 +324,7 @@ class Replay(Stream[list[Record]]):
 
 
 class Opening:
-    """A store that is being opened: to be awaited, or entered, once."""
+    """A store that is being opened: to be awaited or entered, once."""
 
     def __init__(self, make: Callable[[], Behind]) -> None:
         self._make = make

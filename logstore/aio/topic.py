@@ -1,4 +1,4 @@
-"""A topic, appended to from the loop."""
+"""A topic for asyncio."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,9 @@ OPENED_MAX: Final = 64  # partitions that the first append opens, all together: 
 
 
 class Topic(Opened["Topic"], Face[Behind]):
-    """``logstore.Topic`` for asyncio. Awaited, all of its logs are open; else at its first use."""
+    """``logstore.Topic`` for asyncio. Awaiting it opens all its logs; otherwise their first use
+    does.
+    """
 
     async def _opened(self) -> "Topic":
         topic = self.behind

@@ -1,4 +1,4 @@
-"""A transaction of the library, for asyncio: what it holds is held at once, its end is awaited."""
+"""A transaction of the library for asyncio: operations are held at once, the end is awaited."""
 
 from types import TracebackType
 from typing import Self
@@ -18,7 +18,7 @@ from logstore.store_transaction import Transaction as Behind
 class Transaction(Face[Behind]):
     """``logstore.Transaction`` for asyncio: ``async with store.transaction() as tx``.
 
-    Where the task is cancelled as the block ends, it happens or not, as a whole.
+    If the task is cancelled while the block ends, the transaction happens completely or not at all.
     """
 
     def __init__(self, transaction: Behind, ground: Ground) -> None:

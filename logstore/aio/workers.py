@@ -1,7 +1,7 @@
-"""Threads for what may wait: a few for all who do so, however many they are.
+"""Threads for calls that may wait: a few for all tasks.
 
-Who is cancelled goes on at once. What was not begun by then is not done; what was is done to its
-end, and what came of it goes to ``lost``.
+A cancelled task continues immediately. A call that was not begun is not made; a call in progress is
+completed, and its result goes to ``lost``.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log: Final = logging.getLogger("logstore.aio")
 
 
 class Workers:
-    """For one loop."""
+    """The threads of one loop."""
 
     def __init__(self, bell: Bell, loop: asyncio.AbstractEventLoop, most: int, name: str) -> None:
         """At most so many threads, each begun when it is needed."""

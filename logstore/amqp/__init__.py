@@ -1,1 +1,1 @@
-"""What travels in AMQP 0-9-1, as bytes: no log, no queue, no connection."""
+"""AMQP 0-9-1 as bytes: no log, no queue, no connection."""

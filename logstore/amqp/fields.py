@@ -1,13 +1,12 @@
-"""Fields of AMQP 0-9-1, and its tables (4.2.5, with the types that RabbitMQ's errata give).
+"""Fields of AMQP 0-9-1 and its tables (4.2.5, with the types of RabbitMQ's errata).
 
-Of a table's values each wire type has one type here, so that nothing is lost between reading and
-writing::
+Each wire type of a table's values has one Python type, so that reading and writing lose nothing::
 
     t  bool     I  int      b B s u i l L  Octet and so on    d  float    f  Float
     S  str      x  bytes    D  Decimal     A  list            F  dict     T  Timestamp    V  None
 
-Strings are UTF-8 as a rule; what is not is kept by ``surrogateescape``. A plain ``int`` that does
-not fit ``I`` is written as ``l``, or ``L``.
+Strings are usually UTF-8; other bytes are kept by ``surrogateescape``. A plain ``int`` that does
+not fit ``I`` is written as ``l`` or ``L``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +50,7 @@ class UnsignedLong(int):
 
 
 class Long(int):
-    """64 bits with a sign: ``l``."""
+    """A signed 64-bit integer: ``l``."""
 
     __slots__ = ()
 
@@ -61,7 +60,7 @@ class UnsignedLongLong(int):
 
 
 class Float(float):
-    """32 bits: ``f``."""
+    """A 32-bit float: ``f``."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Frames of AMQP 0-9-1 (4.2.3): what everything travels in."""
+"""Frames of AMQP 0-9-1 (4.2.3), which carry everything else."""
 
 from struct import Struct
 from typing import Final

@@ -1,8 +1,8 @@
 """The methods of AMQP 0-9-1 (1.x to 90.x, with RabbitMQ's extensions), each described once.
 
-A method is a named tuple; the annotation of each field says how it travels. Bits that follow each
-other share an octet. ``encode`` and ``decode`` go by that; what travels with every message
-(Publish, Deliver, Ack) has quicker ways of its own in ``content.py``.
+A method is a named tuple; the annotation of each field gives its wire type. Consecutive bits share
+an octet. ``encode`` and ``decode`` use these annotations; the methods of every message (Publish,
+Deliver, Ack) have faster code of their own in ``content.py``.
 """
 
 from typing import Annotated, Any, Final, NamedTuple, cast, get_type_hints

@@ -1,7 +1,7 @@
-"""The header of a message's content (4.2.6.1): how long its body is, and its properties.
+"""The header of a message's content (4.2.6.1): the size of its body, and its properties.
 
-The properties travel through a queue as they came, flags and values, and are read only where
-somebody asks for one.
+The properties pass through a queue as received, flags and values, and are decoded only if one is
+needed.
 """
 
 from struct import Struct
@@ -33,7 +33,7 @@ _MORE: Final = 1  # further flags follow: of no property that there is
 
 
 class Properties(NamedTuple):
-    """None: not there."""
+    """The properties. None: absent."""
 
     content_type: str | None = None
     content_encoding: str | None = None

@@ -1,4 +1,4 @@
-"""The reply codes of AMQP 0-9-1 (1.2, constants), and what carries one to the peer."""
+"""The reply codes of AMQP 0-9-1 (1.2, constants), and the error that carries one to the peer."""
 
 from typing import Final
 
@@ -46,7 +46,7 @@ TEXT_BYTES_MAX: Final = 255  # it is a short string
 
 
 class Refusal(BrokenProtocol):
-    """What a Close says: of the channel, or of the connection where the code is hard."""
+    """The content of a Close: of the channel, or of the connection if the code is hard."""
 
     def __init__(self, code: int, text: str) -> None:
         """``text``: without the code's name, which RabbitMQ puts before it."""

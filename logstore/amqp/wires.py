@@ -1,4 +1,4 @@
-"""How fields travel that are no values of a table: of methods, and of a content's header."""
+"""Wire types of fields outside tables: of methods, and of a content's header."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -7,7 +7,7 @@ from logstore.amqp import fields
 
 
 class Wire(NamedTuple):
-    """How a field travels."""
+    """One wire type."""
 
     read: Callable[[bytes, int], tuple[Any, int]]
     write: Callable[[Any], bytes]

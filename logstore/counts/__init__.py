@@ -1,6 +1,6 @@
-"""What is counted as it happens: once a read, a batch or a run, never once a message.
+"""Counters, raised once for each read, batch or run, never once for each message.
 
-Whoever counts adds to a plain number; whoever wants to know reads it. A counter only rises, but for
-``CONFIG RESETSTAT`` of Redis, which counts for itself. Rates and histories are made of what is read
-here by ``figures``.
+A counter is a plain number: code that counts adds to it, and other code reads it. Counters only
+rise, except those that Redis's ``CONFIG RESETSTAT`` resets. ``figures`` makes rates and histories
+of them.
 """

@@ -1,10 +1,10 @@
-"""What is counted of one door."""
+"""Counters of one door."""
 
 
 class DoorCounts:
-    """Since the process began to serve. Changed in the sessions' thread.
+    """The counters of one door since the server started. Changed in the sessions' thread.
 
-    Bytes are those of connections that are gone: whoever reads them adds those that are there.
+    Bytes are those of closed connections; readers add those of open ones.
     """
 
     __slots__ = (
@@ -14,10 +14,10 @@ class DoorCounts:
 
     def __init__(self) -> None:
         self.opened = 0  # connections that came in
-        self.closed = 0  # of these: those that are gone
-        self.refused = 0  # that did not come in: too many, a failed handshake, too often
-        self.slow = 0  # that were cut off, and had left unread what they were sent
+        self.closed = 0  # connections that were closed
+        self.refused = 0  # refused connections: too many, too often, a failed handshake
+        self.slow = 0  # connections that were closed with data that the client had not read
         self.bytes_in = 0
         self.bytes_out = 0
-        self.messages_in = 0  # records, messages: what was published and taken
-        self.messages_out = 0  # that were given out, once for each client that got them
+        self.messages_in = 0  # published records or messages
+        self.messages_out = 0  # sent to clients, once for each client

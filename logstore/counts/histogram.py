@@ -1,4 +1,4 @@
-"""How often what was measured was how large: a histogram in columns that are fixed."""
+"""A histogram with fixed columns."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ MESSAGE_BYTES: Final = (
 
 
 class Histogram:
-    """One writer at a time; read from any thread."""
+    """Written by one thread at a time; read from any thread."""
 
     __slots__ = ("columns", "count", "ends", "total")
 

@@ -1,8 +1,8 @@
-"""What is counted of the MQTT door beside its connections and sessions."""
+"""Counters of the MQTT door besides its connections and sessions."""
 
 
 class MqttCounts:
-    """Since the process began to serve. Changed in the sessions' thread."""
+    """The counters since the server started. Changed in the sessions' thread."""
 
     __slots__ = (
         "dropped", "received", "refused", "repeated", "sent", "too_long", "unknown_aliases",
@@ -14,10 +14,10 @@ class MqttCounts:
         self.sent = [0, 0, 0]  # to clients, by QoS
         self.refused = 0  # messages that their client may not publish
         self.unmatched = 0  # for which there was no subscriber
-        self.dropped = 0  # of QoS 0, of subscribers that read too slowly
+        self.dropped = 0  # messages of QoS 0 that subscribers read too slowly
         self.too_long = 0  # for the client's maximum packet size
-        # Of clients that use an alias without having said of what: those that send again, on a new
-        # connection, what they had sent with one.
+        # Connections of clients that use an undefined topic alias: they send a message again on a
+        # new connection with the alias of the old one.
         self.unknown_aliases = 0
-        self.repeated = 0  # messages of QoS 2 that came again, and were known
-        self.unknown_packets = 0  # PUBACK and its like of packets that there are not
+        self.repeated = 0  # messages of QoS 2 that arrived again and were recognised
+        self.unknown_packets = 0  # acknowledgements of unknown packet identifiers

@@ -1,10 +1,10 @@
-"""What is counted of queues: of each, and of all of a process with those that are gone."""
+"""Counters of queues: of each one, and of all queues of a process including deleted ones."""
 
 from typing import Final
 
 from logstore.counts.histogram import MESSAGE_BYTES, Histogram
 
-# Why messages die, as queues call it. Whether they went to a dead letter exchange or nowhere.
+# Why messages die, in the queues' terms, whether or not they went to a dead-letter exchange.
 DEATHS: Final = ("expired", "maxlen", "rejected", "delivery_limit")
 NAMES: Final = (
     "published", "delivered", "delivered_no_ack", "got", "got_no_ack", "got_empty", "redelivered",
@@ -13,20 +13,20 @@ NAMES: Final = (
 
 
 class QueueCounts:
-    """Messages, since the process has the queue. Changed in the sessions' thread."""
+    """Messages since the process has had the queue. Changed in the sessions' thread."""
 
     __slots__ = NAMES
 
     def __init__(self) -> None:
-        self.published = 0  # that were put into it, by publishers or as dead letters
+        self.published = 0  # added by publishers or as dead letters
         self.delivered = 0  # to consumers that acknowledge
         self.delivered_no_ack = 0  # to others
         self.got = 0  # fetched one by one, to be acknowledged
         self.got_no_ack = 0
-        self.got_empty = 0  # times that it was fetched from and had nothing
-        self.redelivered = 0  # of those given out: once more
+        self.got_empty = 0  # fetches that found the queue empty
+        self.redelivered = 0  # deliveries that were repetitions
         self.acked = 0
-        self.returned = 0  # to their place: by clients, or when these were gone
+        self.returned = 0  # returned to their place by clients, or after these had gone
         self.expired = 0
         self.maxlen = 0
         self.rejected = 0
@@ -44,7 +44,7 @@ class QueueCounts:
 
 
 class QueueTotals(QueueCounts):
-    """Of all queues of a process, with those that were deleted."""
+    """The counters of all queues of a process, including deleted ones."""
 
     __slots__ = ("created", "deleted", "sizes")
 

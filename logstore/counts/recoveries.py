@@ -1,18 +1,18 @@
-"""What is counted of logs that a crash has left to be recovered."""
+"""Counters of the recovery of logs after a crash."""
 
 import threading
 
 
 class Recoveries:
-    """Of one process; from any thread."""
+    """The counters of one process. From any thread."""
 
     __slots__ = ("_lock", "failed", "logs", "seconds")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.logs = 0  # that were looked at, each before its first use
-        self.failed = 0  # of these: damaged, or they could not be opened
-        self.seconds = 0.0  # how long that took, all together
+        self.logs = 0  # recovered logs
+        self.failed = 0  # logs that are damaged or could not be opened
+        self.seconds = 0.0  # total duration
 
     def add(self, seconds: float, *, failed: bool) -> None:
         """One more."""

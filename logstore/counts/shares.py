@@ -1,11 +1,11 @@
-"""What becomes of the records that share groups give up on."""
+"""Counters of records that share groups give up on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class ShareCounts:
-    """Since the process began."""
+    """The counters since the server started."""
 
-    dead_letters: int = 0  # that are in a dead-letter topic
-    dropped: int = 0  # records of groups with such a topic that are done with, and have none
+    dead_letters: int = 0  # written to a dead-letter topic
+    dropped: int = 0  # settled without one, in groups with such a topic

@@ -1,16 +1,16 @@
-"""What is counted of the disk: how long syncs take, and what waits for them."""
+"""Counters of the disk: durations of syncs, and waits for them."""
 
 from logstore.counts.histogram import SYNC_MS, Histogram
 
 
 class Syncs:
-    """Of one process. Changed by whoever syncs, one at a time."""
+    """The counters of one process. Changed by the thread that syncs, one at a time."""
 
     __slots__ = ("failed", "lengths_ms", "safe_ms")
 
     def __init__(self) -> None:
-        self.lengths_ms = Histogram(SYNC_MS)  # of each sync, however many logs it was for
-        # From when a log is first asked to be synced until it is: what an append has to wait at
-        # most. One of each log and sync; without those that nobody waits for.
+        self.lengths_ms = Histogram(SYNC_MS)  # of each sync, for one log or several
+        # The time from the first request to sync a log until it is synced: the longest wait of an
+        # append. One entry for each log and sync, without syncs that no one waits for.
         self.safe_ms = Histogram(SYNC_MS)
         self.failed = 0  # syncs of logs

@@ -1,12 +1,12 @@
-"""What becomes of transactions, as they end."""
+"""Counters of ended transactions."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class TransactionCounts:
-    """Since the process began."""
+    """The counters since the server started."""
 
     committed: int = 0
     aborted: int = 0
-    abandoned: int = 0  # of those aborted: not by their producer, who took too long, say
+    abandoned: int = 0  # aborted, but not by their producer: after a timeout, for example

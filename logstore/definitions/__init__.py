@@ -1,1 +1,1 @@
-"""RabbitMQ's definitions: users, virtual hosts and all that is in them but messages, as JSON."""
+"""RabbitMQ's definitions as JSON: users, virtual hosts and their contents, except messages."""

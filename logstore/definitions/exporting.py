@@ -1,6 +1,6 @@
-"""What there is, as definitions: in RabbitMQ's own JSON, so that a RabbitMQ takes it.
+"""Exports all objects as definitions in RabbitMQ's own JSON, so that a RabbitMQ can import them.
 
-What it would not know is named. Done in the sessions' thread, in slices.
+Objects that RabbitMQ would not know are listed. Done in the sessions' thread, in slices.
 """
 
 from base64 import b64encode
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 
 class Exported(NamedTuple):
-    """Definitions, and what of them a RabbitMQ would not know."""
+    """Definitions, and notes about what a RabbitMQ would not know."""
 
     definitions: Row
     notes: list[str]

@@ -1,6 +1,7 @@
-"""What definitions would change, and whether they can: nothing is changed for that.
+"""Plans what an import would change, and whether it is possible; changes nothing.
 
-What contradicts what there is refuses all of it. Done in the sessions' thread, in slices.
+A contradiction to an existing object refuses the whole import. Done in the sessions' thread, in
+slices.
 """
 
 import random
@@ -53,7 +54,7 @@ KINDS: Final = (
 
 @dataclass(slots=True)
 class Count:
-    """What becomes of what is wanted."""
+    """The numbers of wanted objects by what happens to them."""
 
     added: int = 0
     changed: int = 0
@@ -62,7 +63,7 @@ class Count:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be done: in the order of its fields."""
+    """The changes to make, in the order of its fields."""
 
     users: list[KeptUser] = field(default_factory=list)
     vhosts: list[bytes] = field(default_factory=list)
@@ -84,14 +85,14 @@ class Plan:
 
 
 class _Place(NamedTuple):
-    """One exchange, with what is bound from it: to try what is to be bound."""
+    """One exchange with its bindings, to try the wanted bindings."""
 
     matcher: Matcher
     bound: set[object]  # what is bound, as it compares
 
 
 class Planner:
-    """For one set of definitions."""
+    """Plans one import."""
 
     def __init__(self, queues: "Queues", access: Access, wanted: Wanted) -> None:
         self._queues, self._access, self._wanted = queues, access, wanted

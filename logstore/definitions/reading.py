@@ -1,7 +1,7 @@
-"""Definitions as JSON has them, taken apart and checked, as far as that needs nothing else.
+"""Parses definitions in JSON, and checks what can be checked without the store.
 
-Done by a worker: megabytes of JSON take a while, and so does a password. What means nothing here is
-noted.
+Done by a worker, because megabytes of JSON, and passwords, take a while. Parts without a meaning
+here are noted.
 """
 
 from base64 import b64decode
@@ -52,7 +52,7 @@ Row = dict[str, Any]
 
 
 class Fault(Refused):
-    """A row that can't be; whoever reads it says which it is."""
+    """An invalid row; the caller adds which one it is."""
 
     def __init__(self, sentence: str, reason: object = None) -> None:
         super().__init__(sentence)

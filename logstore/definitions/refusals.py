@@ -1,4 +1,4 @@
-"""Why definitions are refused."""
+"""The reasons why definitions are refused."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ BYTES_MAX: Final = 10_000_000  # of JSON: what RabbitMQ takes
 
 
 class InvalidDefinitions(Refused):
-    """What is no definitions, or can't be carried out. ``reason``: in RabbitMQ's words."""
+    """Definitions that are invalid or cannot be imported. ``reason``: in RabbitMQ's words."""
 
     def __init__(self, sentence: str, reason: object = None) -> None:
         super().__init__(f"definitions: {sentence}: nothing was changed")

@@ -1,7 +1,7 @@
-"""AMQP's tables as RabbitMQ has them in JSON, both ways.
+"""AMQP tables in RabbitMQ's JSON form, in both directions.
 
-A number without a fraction becomes a signed 64-bit one, as there; bytes become texts. JSON has no
-infinite numbers: those are null.
+As in RabbitMQ, a number without a fraction becomes a signed 64-bit integer, and bytes become texts.
+JSON has no infinite numbers, so these become null.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 
 
 class InvalidTable(Refused):
-    """Something that no table holds. ``reason``: in RabbitMQ's words, a text or a list."""
+    """A value that a table cannot hold. ``reason``: in RabbitMQ's words, a text or a list."""
 
     def __init__(self, reason: Any) -> None:  # noqa: ANN401
         said = ": ".join(map(str, reason)) if isinstance(reason, list) else str(reason)

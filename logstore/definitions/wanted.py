@@ -1,4 +1,4 @@
-"""What definitions want to be there, and what of them means nothing here. Plain facts."""
+"""The objects that definitions want, and parts without a meaning here. Plain facts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ NOTES_MAX: Final = 1000  # of what means nothing here; more are counted
 
 
 class WantedUser(NamedTuple):
-    """A user. Without keys and hash: the password, if there is one, stays as it is."""
+    """A user. Without keys and hash, an existing password stays."""
 
     name: str
     tags: tuple[str, ...]
@@ -44,7 +44,7 @@ class WantedPolicy(NamedTuple):
 
 @dataclass(slots=True)
 class Notes:
-    """What is named, and otherwise ignored: one line each."""
+    """Parts that are listed and otherwise ignored: one line each."""
 
     lines: list[str] = field(default_factory=list)
     more: int = 0
@@ -63,7 +63,7 @@ class Notes:
 
 @dataclass(slots=True)
 class Wanted:
-    """All of it, in the order in which it was given."""
+    """All wanted objects, in the given order."""
 
     users: list[WantedUser] = field(default_factory=list)
     vhosts: list[str] = field(default_factory=list)

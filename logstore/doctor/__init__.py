@@ -1,4 +1,4 @@
-"""Whether a data directory and the machine that it is on are fit to be served, and what to change.
+"""Whether a data directory and its machine are fit for a server, and what to change.
 
-``look.py`` gathers facts and changes nothing; ``checks.py`` judges them and looks at nothing.
+``look.py`` gathers facts and changes nothing; ``checks.py`` judges the facts.
 """

@@ -1,4 +1,4 @@
-"""What the facts come to: one check a row. Pure."""
+"""Judges the facts: one check for each row. Pure."""
 
 import stat
 from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ NO_BARRIER: Final = frozenset({"nobarrier", "barrier=0", "barrier=none"})
 
 
 class Finding(NamedTuple):
-    """``advice``: what to do about it; "" where nothing is to be done."""
+    """The result of a check. ``advice``: what to do; "" if nothing is necessary."""
 
     name: str
     state: State

@@ -1,4 +1,4 @@
-"""What is known of a data directory, the machine, and the process that serves or would."""
+"""Facts about a data directory, the machine, and the process that serves it or would."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Mount(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Of a file system, for who is no superuser."""
+    """The space of a file system for ordinary users."""
 
     total_bytes: int
     free_bytes: int
@@ -28,7 +28,7 @@ class Room(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The directory."""
+    """The facts about the directory."""
 
     path: str
     kind: str  # store, bare, empty, absent, foreign, file; or unreadable
@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """And what it leaves to this process."""
+    """The facts about the machine, and its limits for this process."""
 
     version: str
     python: str
@@ -71,7 +71,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """By whom the server is reached, or would be."""
+    """From where the server can be reached."""
 
     addresses: Mapping[str, str]  # host:port, by the entrance's name
     users: bool

@@ -1,6 +1,6 @@
-"""The facts, gathered. Changes nothing; only ``syncs`` writes, into a file that has no name.
+"""Gathers the facts. Changes nothing; only ``syncs`` writes, into a file without a name.
 
-May take long, where a disk or a name service does: for a thread that nobody waits for.
+It may take long if a disk or a name service does, so it is for a thread that no client waits for.
 """
 
 import ctypes

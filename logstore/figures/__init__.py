@@ -1,5 +1,5 @@
-"""What the counters come to: rates, the last hour, what is stuck and what is nearly full.
+"""Rates and histories of counters: the last hour, what is stuck, and what is nearly full.
 
-Counters are read every ten seconds, from the first time that somebody asks for what comes of them
-(a server with a HTTP door asks at its start). Nothing here is told of a message.
+Counters are read every ten seconds, from the first request for rates on (a server with an HTTP door
+requests them at its start). No single message is seen here.
 """

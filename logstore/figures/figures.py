@@ -1,9 +1,9 @@
-"""The figures of one process: its counters, and what comes of them over time.
+"""The figures of one process: its counters, and their rates and histories.
 
-Counters are read at any time. Rates and histories begin when somebody asks for the first of them;
-``look`` then reads all counters every ten seconds, in slices. The last hour is kept of doors, of
-what may become full, and of the objects that move, up to ``RINGS_MAX`` of these; an object that
-somebody looks at takes the place of the one that was not looked at for the longest time.
+Counters can be read at any time. Rates and histories begin with the first request for them;
+``look`` then reads all counters every ten seconds, in slices. The last hour is stored for doors,
+for limited resources, and for up to ``RINGS_MAX`` active objects; an object that somebody views
+takes the place of the one that was viewed least recently.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ LOOKED_AT_ONCE: Final = 50  # objects, between yields
 
 
 class DoorTotals(NamedTuple):
-    """What is counted of a door, with what is there now."""
+    """The counters of a door, including its open connections."""
 
     opened: int
     closed: int
@@ -46,7 +46,7 @@ class DoorTotals(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """What goes through a door, a second. None: not known yet."""
+    """The rates of a door, in units a second. None: not known yet."""
 
     messages_in: float | None
     messages_out: float | None
@@ -55,7 +55,7 @@ class Flow(NamedTuple):
 
 
 class Pulse:
-    """Rates between two times that somebody asks."""
+    """Rates between two requests for them."""
 
     def __init__(self) -> None:
         self._at: float | None = None
@@ -90,7 +90,7 @@ def _flow(before: DoorTotals, after: DoorTotals, passed_s: float) -> Flow:
 
 
 class Connection(Protocol):
-    """As far as doors are summed up."""
+    """A connection as needed for a door's sums."""
 
     @property
     def door(self) -> str: ...
@@ -113,7 +113,7 @@ Source = Callable[[], Iterable[Seen]]
 
 
 class Figures:
-    """Of one process. For the sessions' thread."""
+    """The figures of one process. For the sessions' thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What may become full: how full it is, and when it will be by the last hour (pure)."""
+"""Limited resources: how full each is, and when it will be full at the last hour's rate. Pure."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ STEPS_MIN: Final = 180  # half an hour: less, or a start, says nothing of a day
 
 
 class Room(NamedTuple):
-    """Something that has a limit."""
+    """A resource with a limit."""
 
     what: str  # as it is shown: ``disk``, ``connections of kafka``, as people call doors
     used: int
@@ -21,7 +21,7 @@ class Room(NamedTuple):
 
 
 class Full(NamedTuple):
-    """The same, with what is to be expected."""
+    """A resource with a limit, and its forecast."""
 
     what: str
     used: int

@@ -11,7 +11,7 @@ _NONE: Final = array("f", [nan]) * STEPS
 
 
 class Ring:
-    """Each step has a number, which only rises; of steps that were left out nothing is known."""
+    """Each step has an increasing number; skipped steps have no values."""
 
     __slots__ = ("_columns", "_last")
 

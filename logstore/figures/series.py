@@ -1,8 +1,8 @@
-"""What is known over time of one object: a queue, a topic, a door.
+"""The history of one object: a queue, a topic, a door.
 
-Its figures are *counters*, which only rise, and *levels*, which go up and down. Of counters rates
-are made; a counter that has gone back belongs to another object of the same name, or was set back:
-its rate is not known for a step.
+Its figures are *counters*, which only rise, and *levels*, which go up and down. Counters are turned
+into rates. A counter that has decreased belongs to a new object of the same name, or was reset, so
+its rate is unknown for one step.
 """
 
 from math import nan
@@ -14,7 +14,7 @@ Values = tuple[int, ...]
 
 
 class Kind(NamedTuple):
-    """What is looked at of objects of one kind."""
+    """The figures of objects of one kind."""
 
     counters: tuple[str, ...]
     levels: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ _UNKNOWN: Final = tuple((nan,) * width for width in range(1 + COUNTERS_MAX))
 
 
 class Series:
-    """Of one object."""
+    """The history of one object."""
 
     __slots__ = ("at", "changed", "positive", "rates", "ring", "seen", "values")
 

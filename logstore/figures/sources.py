@@ -1,4 +1,4 @@
-"""Where the figures of objects are read: the models, gone through every ten seconds."""
+"""The sources of objects' figures: the models, read every ten seconds."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,14 +29,14 @@ NEAR_MAX: Final = 20  # queues near to their own limit that are told of
 
 
 class About(Protocol):
-    """What is known of a connection's client."""
+    """The facts about a connection's client."""
 
     @property
     def unread_max(self) -> int: ...
 
 
 class Connection(Protocol):
-    """As the server has it."""
+    """A connection of the server."""
 
     @property
     def id(self) -> int: ...
@@ -91,7 +91,7 @@ def _judge_connection(it: Connection, _: object, step: int) -> stuck.Stuck | Non
 
 
 class QueueSource:
-    """The queues of all virtual hosts, once they are opened."""
+    """The queues of all virtual hosts, once they are open."""
 
     def __init__(self, opened: "Callable[[], Queues | None]") -> None:
         self._opened = opened
@@ -132,9 +132,9 @@ def _judge_queue(host: str, queue: "Named", seen: Series, step: int) -> stuck.St
 
 
 class TopicSource:
-    """The topics that somebody has used; others do not move.
+    """The topics in use; others do not change.
 
-    Only logs that are open are looked at. What was appended before a log was seen is not counted.
+    Only open logs are read. Appends before a log was first seen are not counted.
     """
 
     def __init__(self, topics: Topics) -> None:
@@ -162,7 +162,7 @@ class TopicSource:
 
 
 class GroupsRead(NamedTuple):
-    """What a worker has read of groups."""
+    """What a worker has read about groups."""
 
     names: Collection[str] | None  # of all there are; None: that was not looked at
     offsets: Mapping[str, Mapping[TopicPartition, int]]  # of some, anew
@@ -170,10 +170,10 @@ class GroupsRead(NamedTuple):
 
 
 class GroupSource:
-    """What groups have committed, against where the logs end that they read.
+    """The committed offsets of groups, compared with the ends of their logs.
 
-    A worker reads and sums up: offsets are on disk, and may be many. It reads those of groups that
-    have changed, and of the others some in turn.
+    A worker reads and sums them, because offsets are on disk and may be many. It reads those of
+    groups that have changed, and of some other groups in turn.
     """
 
     def __init__(self, coordinator: Coordinator, topics: Topics) -> None:

@@ -1,4 +1,4 @@
-"""What is stuck: rules over what was seen of an object over time (pure)."""
+"""What is stuck: rules over an object's history. Pure."""
 
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -11,7 +11,7 @@ ALONE_STEPS: Final = 60 // STEP_S  # a queue without a consumer: one that comes 
 
 
 class Stuck(NamedTuple):
-    """One thing that does not go on, and since when."""
+    """An object that makes no progress, and since when."""
 
     kind: str  # of object: queue, group, connection
     object: str

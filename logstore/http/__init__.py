@@ -1,1 +1,1 @@
-"""HTTP/1.1 as bytes, for who is asked and for who asks. No socket, no disk, no clock."""
+"""HTTP/1.1 as bytes, for servers and for clients. No socket, no disk, no clock."""

@@ -1,4 +1,4 @@
-"""What a route asks of whoever sends its request; a route without such a row can't exist."""
+"""The right that each route requires; a route without one cannot exist."""
 
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ _SHOWN: Final = {
 
 
 class Ask(NamedTuple):
-    """A level, and perhaps a right on an object besides."""
+    """A level, and perhaps also a right to an object."""
 
     level: str
     operation: str = ""  # "": none; else as access/resources.py has them

@@ -1,7 +1,7 @@
-r"""What stands in bodies: JSON, and lines of JSON.
+r"""The content of bodies: JSON, and lines of JSON.
 
-Names of AMQP are any bytes. Those that are no UTF-8 are texts with surrogate escapes here, and in
-JSON as well (``"\udcff"``): Python and JavaScript read such a text as it was written.
+AMQP names may be any bytes. Names that are not UTF-8 become texts with surrogate escapes, also in
+JSON (``"\udcff"``): Python and JavaScript read such a text unchanged.
 """
 
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The end of a connection that asks once: a request to bytes, bytes to its answer, over h11."""
+"""The client's end of a connection with one request: request to bytes, bytes to reply, over h11."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +12,7 @@ _HOST: Final = ("host", "localhost")
 
 
 class ClientEnd:
-    """Of one connection, which the other end closes after the answer."""
+    """One connection, which the server closes after the reply."""
 
     def __init__(self) -> None:
         self.status = 0  # of the answer, once it has begun

@@ -1,4 +1,4 @@
-"""Why a request is refused before anything is done for it: its status, and one line."""
+"""Refusals of a request before anything is done for it: a status and one line."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,7 +22,7 @@ VERSION_NOT_SUPPORTED: Final = 505
 
 
 class Fault(LogstoreError):
-    """An answer that says why not."""
+    """A reply that states the reason of a refusal."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a request is answered with, now or later, whole or in lines."""
+"""The reply to a request: immediate or later, complete or in lines."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Reply(Protocol):
-    """One answer: an ``answer`` or a ``refuse``, or lines and an ``end``. In one thread."""
+    """One reply: one ``answer`` or ``refuse``, or lines and an ``end``. Used in one thread."""
 
     @property
     def begun(self) -> bool:
@@ -26,7 +26,7 @@ class Reply(Protocol):
 
 
 class ReplyFromAfar:
-    """A ``Reply`` that is given in another thread than the one it belongs to."""
+    """A ``Reply`` that is used in another thread than its own."""
 
     def __init__(self, reply: Reply, soon: Callable[[Callable[[], object]], object]) -> None:
         """``soon``: has a call made in that thread, in order."""

@@ -1,4 +1,4 @@
-"""Routes as data: which method of which path does what; and a request's target, taken apart."""
+"""Routes as data: the handler of each method and path; and the parsing of a request's target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ class Route(NamedTuple, Generic[_H]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Path and query, decoded: names are any bytes."""
+    """Path and query, decoded; names are any bytes."""
 
     segments: tuple[bytes, ...]
     query: Mapping[str, Sequence[bytes]]  # all values of each parameter
 
 
 class Found(NamedTuple, Generic[_H]):
-    """A request's route."""
+    """The route of a request, with the names in its path."""
 
     route: Route[_H]
     names: Mapping[str, bytes]  # what stands in the path for the names in its pattern
@@ -74,7 +74,7 @@ def target_of(raw: bytes) -> Target:
 
 
 class Router(Generic[_H]):
-    """A table of routes, made ready for requests."""
+    """A table of routes, compiled for look-ups."""
 
     def __init__(self, routes: Sequence[Route[_H]], otherwise: Route[_H] | None = None) -> None:
         """``otherwise``: gets what no row matches, with its ``path``, whatever its query."""

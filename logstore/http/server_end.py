@@ -1,10 +1,10 @@
-"""The end of a connection that is asked: bytes to requests, answers to bytes, over h11.
+"""The server's end of a connection: bytes to requests, replies to bytes, over h11.
 
-One request at a time: what comes behind it (pipelining) waits in here, or is not taken, until it is
-answered. Whatever splits the bytes of the same requests, they are the same requests.
+It handles one request at a time: further requests (pipelining) wait here, or are not read, until
+the reply is sent. The result does not depend on how the bytes are split into reads.
 
-Where whoever asks is looked at before what they send is taken (``by_head``), a request stops behind
-its head until it is admitted, or turned away.
+With ``by_head``, a request stops after its head until it is admitted or refused, so that the sender
+can be checked before the body is received.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a request begins with."""
+    """The head of a request."""
 
     method: str
     target: bytes  # path and query, as they were sent
@@ -47,7 +47,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One, whole."""
+    """One complete request."""
 
     head: Head
     body: bytes
@@ -63,7 +63,7 @@ class Request:
 
 
 class ServerEnd:
-    """Of one connection. ``take`` until there is a ``request`` or a ``fault``; answer; again."""
+    """One connection. ``take`` until there is a ``request`` or a ``fault``; reply; repeat."""
 
     def __init__(
         self, body_bytes_max: int = BODY_BYTES_MAX, *, once: bool = False, by_head: bool = False

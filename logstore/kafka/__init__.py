@@ -1,1 +1,1 @@
-"""What travels in Kafka's protocol, as bytes: no log, no topic, no connection."""
+"""Kafka's protocol as bytes: no log, no topic, no connection."""

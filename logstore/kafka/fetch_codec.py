@@ -1,10 +1,10 @@
-"""Fetch requests and responses, versions 4 to 18, by hand: their records are passed through.
+"""The codec of Fetch, versions 4 to 18, written by hand: records are passed through.
 
 Both directions: a server reads requests and writes responses, a client the other way round.
 
 What the versions add: 5 log start offset; 7 sessions (KIP-227); 9 leader epoch; 11 rack and
-preferred replica; 12 flexible; 13 topic ids instead of names; 15 the replica's state is tagged;
-16 other nodes' addresses (never sent: there are none; skipped when read).
+preferred replica; 12 flexible; 13 topic ids instead of names; 15 the replica's state is tagged; 16
+other nodes' addresses (never sent: there are none; skipped when read).
 """
 
 from collections.abc import Callable, Sequence, Sized
@@ -59,7 +59,7 @@ class FetchRequest:
 
 @dataclass(slots=True)
 class Given:
-    """What a partition has to say."""
+    """The reply for one partition."""
 
     topic: Topic
     partition: int
@@ -73,7 +73,7 @@ class Given:
 
 @dataclass(slots=True)
 class Got:
-    """What a server has said of a partition; the records are views of what was read."""
+    """A server's reply for one partition, decoded; the records are views of the received bytes."""
 
     topic: Topic
     partition: int

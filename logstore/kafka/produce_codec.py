@@ -1,9 +1,9 @@
-"""Produce requests and responses, versions 3 to 13, by hand: their records are passed through.
+"""The codec of Produce, versions 3 to 13, written by hand: records are passed through.
 
 Both directions: a server reads requests and writes responses, a client the other way round.
 
-What the versions add: 5 log start offset; 8 errors of single records and a message (KIP-467);
-9 flexible; 10 the current leader (never sent: there is one node; skipped when read); 13 topic ids
+What the versions add: 5 log start offset; 8 errors of single records and a message (KIP-467); 9
+flexible; 10 the current leader (never sent: there is one node; skipped when read); 13 topic ids
 instead of names.
 """
 
@@ -28,7 +28,7 @@ _INT32, _INT64 = Struct(">i"), Struct(">q")
 
 @dataclass(slots=True)
 class Part:
-    """The records for one partition, and what became of them."""
+    """The records for one partition, and their result."""
 
     partition: int
     records: memoryview | None
@@ -180,7 +180,7 @@ def _write_part(out: bytearray, version: int, part: Part) -> None:
 
 @dataclass(slots=True)
 class ProduceResponse:
-    """What became of the records of a request, and how long nothing more is to be sent."""
+    """The results of a request, and the time for which the client must pause."""
 
     topics: Topics
     throttle_time_ms: int

@@ -1,11 +1,11 @@
 """One description per message, for all its versions, and the codec that is made of it.
 
-A message is a dataclass; the default of each field says how it travels: its type, from which
-version on, until which, whether it may be null, whether it is a tagged field (KIP-482). That is
-what Kafka's own message definitions say. Handlers see the dataclass alone, whatever version the
-client speaks: what a version lacks has its default when it is read, and is left out when written.
+A message is a dataclass. The default of each field describes its encoding: its type, its first and
+last version, whether it may be null, whether it is a tagged field (KIP-482), as in Kafka's own
+message definitions. Handlers see only the dataclass, whichever version the client uses: a field
+that a version lacks has its default when read, and is omitted when written.
 
-``codec(Message, version, flexible)`` is made at its first use and kept.
+``codec(Message, version, flexible)`` is built at its first use and kept.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def _fixed(read: Read, write: Write) -> Primitive:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How a field travels."""
+    """The encoding of a field."""
 
     primitive: Primitive | None  # None: a message, ``of``
     of: type | None

@@ -1,4 +1,4 @@
-"""ShareFetch responses, versions 1 to 2, by hand: their records are passed through."""
+"""The codec of ShareFetch responses, versions 1 to 2, by hand: records are passed through."""
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _, _write_text = wire.string(compact=True, nullable=True)
 
 @dataclass(slots=True)
 class SharedRecords:
-    """What a partition has to say."""
+    """The reply for one partition."""
 
     topic_id: bytes
     partition: int
@@ -33,7 +33,7 @@ class SharedRecords:
 
 @dataclass(slots=True)
 class Answer:
-    """What is said of all of it."""
+    """The fields of the whole reply."""
 
     error_code: int = 0
     error_message: str | None = None

@@ -1,8 +1,8 @@
 """The bytes below every message: numbers, strings, arrays, tagged fields.
 
-Reading takes the buffer and a position and returns the value and the position after it; what does
-not fit raises BrokenProtocol. Writing appends to a bytearray. The compact forms (KIP-482) are those
-of flexible versions.
+Reading takes the buffer and a position, and returns the value and the position after it; invalid
+bytes raise BrokenProtocol. Writing appends to a bytearray. The compact forms (KIP-482) are used in
+flexible versions.
 """
 
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""MQTT as it travels: packets, properties, reason codes. No I/O, no state of a session."""
+"""MQTT as bytes: packets, properties, reason codes. No I/O, no session state."""

@@ -1,4 +1,4 @@
-"""How values travel (1.5): numbers, texts, bytes with their length; read with a cursor."""
+"""Wire types (1.5): numbers, texts, bytes with their length; read with a cursor."""
 
 from typing import Final
 
@@ -75,7 +75,7 @@ def is_text(value: bytes) -> bool:
 
 
 class Cursor:
-    """Reads one packet's body. Whatever is not there raises Broken: the packet is malformed."""
+    """Reads one packet's body. A missing field raises Broken: the packet is malformed."""
 
     __slots__ = ("at", "data", "end", "what")
 

@@ -1,4 +1,4 @@
-"""The kinds of packets (2.1.2): the upper half of a packet's first byte, and what it is called."""
+"""The kinds of packets (2.1.2): the upper half of a packet's first byte, and the names."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Packets that are not read by the thousand: what each holds, read from its body and written.
+"""Infrequent packets: their contents, parsed and written.
 
 PUBLISH and its acknowledgements are read in ``reading.py`` and written in ``writing.py`` as well,
 many at a time.
@@ -18,7 +18,7 @@ FILTERS_MAX: Final = 4096  # of one packet, at a microsecond each before anythin
 
 
 class Will(NamedTuple):
-    """What is published for a client that is lost."""
+    """The message to publish if the client is lost."""
 
     topic: bytes
     payload: bytes
@@ -45,7 +45,7 @@ class Connect(NamedTuple):
 
 
 class Connack(NamedTuple):
-    """Whether a client has come in."""
+    """The reply to a CONNECT."""
 
     session_present: bool
     reason: int  # of version 3.1.1: a return code
@@ -74,7 +74,7 @@ class Ack(NamedTuple):
 
 
 class Options(NamedTuple):
-    """Of one filter of a SUBSCRIBE (3.8.3.1)."""
+    """The options of one filter in a SUBSCRIBE (3.8.3.1)."""
 
     qos: int
     no_local: bool = False
@@ -83,7 +83,7 @@ class Options(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """What a client wants to have."""
+    """The filters to subscribe to."""
 
     pid: int
     filters: Sequence[tuple[bytes, Options]]
@@ -91,7 +91,7 @@ class Subscribe(NamedTuple):
 
 
 class Unsubscribe(NamedTuple):
-    """What it does not want any more."""
+    """The filters to unsubscribe from."""
 
     pid: int
     filters: Sequence[bytes]
@@ -99,7 +99,7 @@ class Unsubscribe(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """SUBACK, UNSUBACK: one reason for each filter (none in an UNSUBACK of 3.1.1)."""
+    """SUBACK, UNSUBACK: one reason code for each filter (none in an UNSUBACK of 3.1.1)."""
 
     kind: int
     pid: int
@@ -136,7 +136,7 @@ Packet = (
 
 
 class Level(NamedTuple):
-    """What a CONNECT begins with."""
+    """The beginning of a CONNECT."""
 
     name: bytes
     level: int

@@ -28,7 +28,7 @@ WILL: Final = 0  # where properties of a will stand, in CONNECT: no packet has t
 
 
 class Wire(Enum):
-    """How a value travels."""
+    """One wire type."""
 
     BYTE = 1
     TWO = 2
@@ -40,7 +40,7 @@ class Wire(Enum):
 
 
 class Properties(NamedTuple):
-    """None, or nothing in a tuple: not there."""
+    """The properties of a packet. None, or an empty tuple: absent."""
 
     payload_format: int | None = None  # 1: the payload is UTF-8
     message_expiry_s: int | None = None
@@ -75,7 +75,7 @@ NONE: Final = Properties()
 
 
 class Row(NamedTuple):
-    """One property."""
+    """The row of one property."""
 
     id: int
     name: str  # of the field of Properties

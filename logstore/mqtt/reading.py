@@ -1,8 +1,8 @@
-"""What one read brought, taken apart in one loop: PUBLISH by runs and columns, PUBACK in bulk.
+"""Parses all packets of one read in one loop: PUBLISH in runs and columns, PUBACK in bulk.
 
-Most that arrives is PUBLISH, many in a row, often of one topic and one length: then the bytes
-before the payload are the same again, and one comparison reads them. No object is made for a
-message: a run has its payloads, its packet identifiers and its properties as columns.
+Most packets are PUBLISH, many in a row, often with the same topic and length: then the bytes before
+the payload are equal, and one comparison parses them. No object is made for a message: a run has
+its payloads, packet identifiers and properties as columns.
 """
 
 import sys
@@ -30,7 +30,9 @@ _PUBREL: Final = kinds.FIRST[kinds.PUBREL]
 
 
 class Run(NamedTuple):
-    """PUBLISH packets in a row with the same first byte: the n-th of each column is the n-th's."""
+    """Consecutive PUBLISH packets with the same first byte, in columns: the n-th entry is the
+    n-th's.
+    """
 
     first: int
     topics: list[bytes]  # looked at; b"": an alias stands for it (version 5)
@@ -52,14 +54,14 @@ class Run(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """Acknowledgements of one kind, in a row, that say success."""
+    """Consecutive acknowledgements of one kind that report success."""
 
     pids: Sequence[int]
     kind: int = kinds.PUBACK
 
 
 class Other(NamedTuple):
-    """A packet that is none of these."""
+    """Any other packet."""
 
     first: int
     body: bytes
@@ -69,7 +71,7 @@ Item = Run | Acked | Other
 
 
 class Read(NamedTuple):
-    """What came of some bytes."""
+    """The result of parsing some bytes."""
 
     # In order; but PUBACKs, PUBRECs and PUBCOMPs may stand before the PUBLISHes, and before each
     # other, that they came between: they are about what the client was sent.
@@ -80,7 +82,7 @@ class Read(NamedTuple):
 
 
 class Topics:
-    """Names of topics that were looked at; shared by all connections of a door."""
+    """Checked topic names; shared by all connections of a door."""
 
     __slots__ = ("known",)
 

@@ -1,4 +1,4 @@
-"""The reason codes of MQTT 5 (2.4), which packets say which, and what carries one to the peer."""
+"""The reason codes of MQTT 5 (2.4), the packets that use each, and the error that carries one."""
 
 from typing import Final
 
@@ -130,7 +130,7 @@ RETURN_CODES: Final = {
 
 
 class Broken(BrokenProtocol):
-    """What ends a connection: of the peer's making, and told with a reason code."""
+    """An error of the peer that ends the connection; the peer is told the reason code."""
 
     def __init__(self, code: int, text: str) -> None:
         """``text``: what happened, in one line."""

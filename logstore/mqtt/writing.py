@@ -1,8 +1,8 @@
-"""What is sent by the thousand: PUBLISH of one topic, many at a time, and acknowledgements.
+"""Writes frequent packets: PUBLISH for one topic, many at a time, and acknowledgements.
 
-A PUBLISH is its first byte, its length, its *opening* (the topic with its length), its packet
-identifier if it has a QoS, its properties with their length (version 5), its payload. What messages
-have in common is made once.
+A PUBLISH consists of its first byte, its length, its *opening* (the topic with its length), its
+packet identifier for QoS 1 and 2, its properties with their length (version 5), and its payload.
+Parts that messages have in common are made once.
 """
 
 import sys

@@ -1,6 +1,4 @@
-"""Where the clients of one node come in: the ports of its doors, and what is said where one can't
-be had.
-"""
+"""The entrances of one node: the ports of its doors, and the message if a port cannot be opened."""
 
 import errno
 import logging

@@ -1,6 +1,4 @@
-"""What a serving process is made of: put together in order, told to its doors as their house, and
-closed in reverse.
-"""
+"""The parts of a serving process: created in order, given to its doors, closed in reverse order."""
 
 import asyncio
 import hmac

@@ -1,9 +1,9 @@
 """Neighbouring records of equal layout, compared many at a time.
 
-Where records are equally long and each number in them is equally wide, the n-th byte of every
-record is one slice with a stride, so that a thousand of them are compared in a dozen C calls:
-their lengths, the lengths within them, their headers', and the offset deltas with what they must
-be. Nothing is raised and nothing is assumed: where a byte differs, fewer records are alike.
+If records have the same length, and each number in them the same width, the n-th byte of every
+record is one slice with a stride. So a thousand records are compared in a dozen C calls: their
+lengths, the lengths within them, those of their headers, and the offset deltas with their required
+values. Nothing is raised and nothing is assumed: if a byte differs, the run is shorter.
 """
 
 from functools import lru_cache
@@ -33,7 +33,7 @@ _NEGATIVE = bytes(byte & 1 for byte in range(256))  # by a zigzag number's first
 
 
 class Alike(NamedTuple):
-    """A run of records that were found whole."""
+    """A run of records that were found intact."""
 
     records: int
     end: int  # where the last of them ends
@@ -44,7 +44,7 @@ class Alike(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Of one record; places are counted from its first byte."""
+    """The layout of one record; positions count from its first byte."""
 
     same: list[int]  # of bytes that must be alike in all: lengths and counts
     time_at: int

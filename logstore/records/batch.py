@@ -1,4 +1,4 @@
-"""One record batch v2, undecoded: its header, its checksum, its stamping, where the next begins.
+"""One record batch v2, undecoded: its header, its checksum, its stamping, the start of the next.
 
 Layout (KIP-98, big-endian), byte by byte::
 
@@ -18,9 +18,9 @@ Layout (KIP-98, big-endian), byte by byte::
     57  record count         4
     61  records                  compressed together, if at all
 
-What a log sets stands before the CRC and outside it, so an append stamps 16 bytes, touches no
-other, and computes no CRC. What the CRC leaves out, the reader must compare: the base offset with
-the offset expected, the length with the bytes there.
+The fields that a log sets are before the CRC and not covered by it, so an append stamps 16 bytes,
+changes no others, and computes no CRC. A reader must check what the CRC does not cover: the base
+offset against the expected offset, and the length against the available bytes.
 """
 
 from collections.abc import Iterator
@@ -73,10 +73,10 @@ _LAST_COMPRESSION = max(Compression)
 
 
 class Batch:
-    """One whole record batch v2. The records stay bytes; ``decode`` reads them.
+    """One complete record batch v2. The records stay bytes; ``decode`` reads them.
 
-    ``Batch(data)`` checks all that the header can tell and raises CorruptBatch; it computes no
-    CRC (``check`` does) and keeps ``data`` as it is, so a view must outlive the batch.
+    ``Batch(data)`` checks the header and raises CorruptBatch. It does not compute the CRC
+    (``check`` does), and keeps ``data`` as it is, so a view must outlive the batch.
     """
 
     __slots__ = (

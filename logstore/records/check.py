@@ -1,10 +1,10 @@
-"""The records of one batch, looked at and not decoded: is each whole, and what do they say?
+"""Checks the records of one batch without decoding them: are they intact, and what do they contain?
 
-A header is a claim of whoever made the batch. What its records say is found here: how many they
-are, their offset deltas, their timestamps, whether they have keys. No byte is believed, and no
-object is made for a record: neighbours of equal layout are compared by columns (``alike``), others
-go through one loop. What the loop does not take as it expects it, ``_any`` reads again; it is the
-authority on what is wrong. ``encode`` draws the layout of a record.
+A batch's header is only a claim of its producer. Here the records themselves are examined: their
+number, offset deltas, timestamps, and whether they have keys. No byte is trusted, and no object is
+made for a record: neighbours of equal layout are compared by columns (``alike``), others go through
+one loop. A record that the loop does not expect is read again by ``_any``, which is the authority
+on errors. ``encode`` shows the layout of a record.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ _TIME_MAX = (1 << 35) - 1  # the zigzag of a timestamp delta in five bytes: 199 
 
 
 class Facts(NamedTuple):
-    """What the records of a batch say, whatever its header does."""
+    """The facts found in a batch's records, whatever its header says."""
 
     records: int
     size: int  # bytes of them all, opened
@@ -95,7 +95,7 @@ def whole(batch: Batch, framing: Framing | None = None) -> bytes:
 
 
 class Walk:
-    """Goes through the records as their bytes come.
+    """Traverses the records as their bytes arrive.
 
     Raises CorruptBatch, which names the record by its place in the batch.
     """
@@ -448,7 +448,7 @@ class Walk:
 
 
 class _MoreWanted(Exception):
-    """No error: the bytes end within the record at ``at``; it takes ``wanted`` to go on."""
+    """Not an error: the bytes end within the record at ``at``, which needs ``wanted`` bytes."""
 
     def __init__(self, at: int, wanted: int) -> None:
         super().__init__()

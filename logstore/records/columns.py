@@ -1,12 +1,12 @@
 """Neighbouring records of one layout and of any size, compared many at a time.
 
-What stands before a record's value is equally long in each of them, but for the length itself,
-which takes one byte or two. So the heads are cut out and put together, and the n-th byte of every
-head is one slice with a stride, as in ``alike``. Numbers of two bytes are compared as one integer
-of many lanes, 16 bits each: a record's length with its value's. What goes byte by byte is only the
-step from one record to the next: 175 ns a record, where ``quick`` takes 200 for those that it
-knows, and ``plain`` 440 for the others. Nothing is raised and nothing is assumed: what is not as it
-must be is left to others.
+The part before a record's value (its head) has the same length in each of them, except that the
+length field takes one byte or two. So the heads are cut out and concatenated, and the n-th byte of
+every head is one slice with a stride, as in ``alike``. Numbers of two bytes are compared as one
+integer with many lanes of 16 bits: a record's length with its value's length. Only the step from
+one record to the next goes byte by byte: 175 ns a record, where ``quick`` takes 200 for its
+layouts, and ``plain`` 440 for others. Nothing is raised and nothing is assumed: records that do not
+fit are left to other modules.
 """
 
 from functools import lru_cache
@@ -35,7 +35,7 @@ _MIDDLE: Final = bytes(it >> 6 | 0x80 for it in range(_WIDTH_ENDS[1]))
 
 
 class _Head(NamedTuple):
-    """What is alike in all of them."""
+    """The part that all records have in common."""
 
     time_bytes: int
     delta_bytes: int

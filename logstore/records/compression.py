@@ -1,7 +1,7 @@
 """The codecs of a record batch, each in the framing that Kafka reads and writes, and bounded.
 
-Owns the framings and the bound; knows nothing of batches. Each codec's library is imported when it
-is first used: most logs use one of them or none.
+Owns the framings and the bound; knows nothing of batches. Each codec's library is imported at its
+first use, because most logs use one of them or none.
 """
 
 import enum

@@ -6,9 +6,9 @@ ControlRecordType)::
     key    int16 version 0, int16 type: 0 abort, 1 commit
     value  int16 version 0, int32 coordinator epoch
 
-Readers pass over types that they do not know. Compaction gives a marker a time from which on it may
-go (KIP-534), and then the batch is longer: its timestamp counts from there. Kafka's leaves of some
-an empty batch.
+Readers skip unknown types. Compaction stamps a marker with the time after which it may be removed
+(KIP-534); then the batch is longer, because its timestamp counts from that time. Kafka's compaction
+leaves an empty batch of some markers.
 """
 
 from struct import Struct

@@ -1,6 +1,7 @@
-"""A record batch v2 to its records. Every byte of it is untrusted, and every byte is checked.
+"""Decodes a record batch v2. Every byte of it is untrusted, and every byte is checked.
 
-``runs`` takes records of equal layout many at a time, ``reader`` any record, one after the other.
+``runs`` reads records of equal layout many at a time; ``reader`` reads any record, one after
+another.
 """
 
 from collections.abc import Iterable

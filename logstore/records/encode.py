@@ -1,4 +1,4 @@
-"""Messages to a record batch v2.
+"""Encodes messages as a record batch v2.
 
 One record (KIP-98; every number but the attributes is a zigzag varint; -1 is a null's length)::
 
@@ -7,9 +7,9 @@ One record (KIP-98; every number but the attributes is a zigzag varint; -1 is a 
 
 ``length`` counts the bytes after itself.
 
-A Python loop that frames one record after the other takes 800 ns for each. So the batch is built
-by columns: all lengths, all keys, all timestamp deltas, each by one pass that runs in C; the
-columns are laid beside each other by slice assignment and joined once: 240 ns.
+A Python loop that frames one record after another takes 800 ns for each. So the batch is built by
+columns: all lengths, all keys, all timestamp deltas, each by one pass in C. The columns are
+interleaved by slice assignment and joined once: 240 ns a record.
 """
 
 from bisect import bisect_left
@@ -59,7 +59,7 @@ _Sizes = tuple[int, list[int] | None]
 
 
 class Columns(NamedTuple):
-    """Messages by column: the n-th entry of each belongs to the n-th message."""
+    """Messages in columns: the n-th entry of each belongs to the n-th message."""
 
     values: Sequence[bytes | None]  # or one, of ``Pieces``
     keys: Sequence[bytes | None]
@@ -156,7 +156,7 @@ def distinct(headers: Sequence[_T]) -> list[_T]:
 
 
 class Pieces:
-    """A long value that came in several pieces: they are joined where the batch is made."""
+    """A long value that arrived in several pieces, which are joined when the batch is made."""
 
     __slots__ = ("_size", "parts")
 

@@ -1,6 +1,6 @@
-"""Where each record of a batch begins, and its key: what compaction needs to know of it.
+"""The position and key of each record of a batch, as compaction needs them.
 
-Filled by the walk that finds the records whole (``check``), so that they are gone over once.
+Filled by the walk that checks the records (``check``), so that they are read only once.
 """
 
 from array import array
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Framing:
-    """Places are counted from the first record of the batch, positions in its bytes, opened."""
+    """Places count from the first record of the batch; positions are in its decompressed bytes."""
 
     __slots__ = ("keys", "starts", "tombstones")
 

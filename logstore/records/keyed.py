@@ -1,7 +1,7 @@
-"""The keys of a batch's records and where each record stands: what compaction looks at.
+"""The keys of a batch's records, and the position of each record, for compaction.
 
-A quarter of the work of decoding. Trusts no byte: whoever compacts damaged records would give them
-a good checksum. So the one walk that checks them notes the keys as well.
+This takes a quarter of the work of decoding. No byte is trusted, because compacting damaged records
+would give them a correct checksum. So the walk that checks the records also notes their keys.
 """
 
 from array import array
@@ -16,7 +16,7 @@ from logstore.records.framing import Framing
 
 
 class Keyed(NamedTuple):
-    """The records of one batch, undecoded but for their keys."""
+    """The records of one batch, undecoded except for their keys."""
 
     data: bytes  # all of them, decompressed
     starts: "array[int]"  # where each begins in ``data``, and where the last ends

@@ -1,8 +1,8 @@
-"""The largest timestamp of a batch's records, where its header need not be believed.
+"""The largest timestamp of a batch's records, if its header cannot be trusted.
 
 A producer writes the header. Some leave the maximum at -1 (sarama up to 1.45), and a log that was
-written before headers were compared with their records holds such batches. What such a header says
-is not what its records say; so these are read.
+written before headers were compared with their records contains such batches. Then the records are
+read instead of the header.
 """
 
 from logstore.errors import CorruptBatch

@@ -1,7 +1,7 @@
-"""Several batches made one: fewer headers, and more for a codec to find alike.
+"""Merges several batches into one: fewer headers, and better compression.
 
-Keys, values, headers, offsets and timestamps stay what they are, to the byte. Offset and timestamp
-deltas count from the first batch's base then, so these two fields of each record are written anew.
+Keys, values, headers, offsets and timestamps stay byte for byte as they are. Offset and timestamp
+deltas now count from the first batch's base, so these two fields of each record are rewritten.
 """
 
 from logstore.errors import CorruptBatch
@@ -38,7 +38,7 @@ def follows(before: Batch, after: Batch) -> bool:
 
 
 class Merge:
-    """Batches on their way to become one."""
+    """Batches that are being merged."""
 
     def __init__(self, first: Batch) -> None:
         """Raises CorruptBatch."""

@@ -1,7 +1,7 @@
 """A batch's records a part at a time: a batch of a few kilobytes may hold hundreds of megabytes.
 
-``decode`` is what makes the records, here as there; this is about how much of a batch is open at
-once. What is decompressed and not read yet is at most a chunk and the beginning of a record.
+``decode`` decodes the records; this module bounds how much of a batch is decompressed at once: at
+most a chunk and the beginning of a record.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _LENGTH_BYTES: Final = 5  # of a record's length, at most
 
 
 class Part(NamedTuple):
-    """Some records of a batch, and how many bytes they took there, decompressed."""
+    """Some records of a batch, and their size in its decompressed bytes."""
 
     records: list[Record]
     bytes: int
@@ -103,7 +103,7 @@ def _in_parts(
 
 
 class _Held:
-    """What was decompressed and not read yet."""
+    """Decompressed bytes that were not read yet."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -1,10 +1,10 @@
-"""Records of the plainest layouts and of any size, one by one, but with few steps for each.
+"""Records of the simplest layouts and of any size, one by one, with few steps for each.
 
-No headers; an offset delta of two bytes, a timestamp delta of one or two, all alike in that, a key
-of up to 63 bytes or none. Most have a length and a value's length of two bytes: ``struct`` takes
-the numbers out of such a record at once, and what must follow from its length stands in a table:
-160 ns where the loop in ``check`` takes 430. Nothing is raised and nothing is assumed: what is not
-as it must be ends the stretch.
+These have no headers; an offset delta of two bytes and a timestamp delta of one or two, the same in
+all records; and a key of up to 63 bytes, or none. In most, the record's length and the value's
+length take two bytes: ``struct`` extracts the numbers of such a record at once, and a table has the
+values that follow from its length: 160 ns, where the loop in ``check`` takes 430. Nothing is raised
+and nothing is assumed: a record that does not fit ends the stretch.
 """
 
 from struct import Struct, error
@@ -31,7 +31,7 @@ _KEYLESS: Final = {1: Struct("<HxBHBH"), 2: Struct("<HxHHBH")}
 
 
 class _Sizes(dict[int, int]):
-    """By a number of two bytes: how many bytes it and what it counts take; 0 if it can't be."""
+    """For a two-byte number: the bytes that it and its content take; 0 if impossible."""
 
     def __missing__(self, raw: int) -> int:
         zigzag = raw & 0x7F | raw >> 8 << 7
@@ -42,7 +42,7 @@ class _Sizes(dict[int, int]):
 
 
 class _Whole(dict[int, tuple[int, int]]):
-    """By a record's length as it stands there: its size, and its value's length likewise."""
+    """For a record's encoded length: its size, and its value's encoded length."""
 
     def __init__(self, time_bytes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One record, as it is read and as it is to be appended. Knows nothing of bytes on disk."""
+"""One record, as read and as to be appended. Knows nothing of bytes on disk."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Record(NamedTuple):
-    """A record that a log holds, with the place where it stands."""
+    """A record in a log, with its position."""
 
     topic: str
     partition: int
@@ -18,7 +18,7 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What is to be appended; without a timestamp it is stamped by whoever appends it."""
+    """A message to append; without a timestamp, the appending code stamps it."""
 
     value: bytes | None
     key: bytes | None = None

@@ -1,11 +1,11 @@
-"""Runs: neighbouring records of equal layout, read many at a time.
+"""Runs of neighbouring records with equal layout, read many at a time.
 
-Where records are equally long and each number in them is equally wide, the n-th byte of every
-record is one slice with a stride, so the framing of a thousand records is compared in a dozen C
-calls, and ``struct`` cuts out the keys and values. Headers, where they are many bytes of few
-records, are compared as a whole, by one call of C for each record. Whatever is not a run is left to
-the loop in ``decode``, and so is everything damaged: this module takes a record only when each byte
-of its framing is what it must be, and raises nothing of its own.
+If records have the same length, and each number in them the same width, the n-th byte of every
+record is one slice with a stride. So the framing of a thousand records is compared in a dozen C
+calls, and ``struct`` extracts keys and values. Large headers of few records are compared as a
+whole, by one C call for each record. Records that are not in a run, and damaged ones, are left to
+the loop in ``decode``: this module accepts a record only if each byte of its framing is as
+required, and raises nothing of its own.
 """
 
 import struct
@@ -31,7 +31,7 @@ _MORE_OF_VARINT = bytes(range(128, 256))
 
 
 class _Layout(NamedTuple):
-    """Where the fields of a record are, counted from its first byte."""
+    """The positions of a record's fields, counted from its first byte."""
 
     timestamp_at: int
     offset_at: int

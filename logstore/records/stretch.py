@@ -1,10 +1,10 @@
-"""A stretch of records that were looked at without decoding them, and found whole."""
+"""A stretch of records that were checked without decoding them, and found intact."""
 
 from typing import NamedTuple
 
 
 class Stretch(NamedTuple):
-    """Neighbours in a batch."""
+    """Neighbouring records of a batch."""
 
     records: int
     end: int  # where the last of them ends

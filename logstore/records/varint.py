@@ -1,6 +1,6 @@
-"""Zigzag varints (Protocol Buffers' sint32 and sint64): every number in a record but one byte.
+"""Zigzag varints (Protocol Buffers' sint32 and sint64): the form of nearly all numbers in a record.
 
-The loops over records inline the one- and two-byte cases; all others end here.
+The loops over records inline the cases of one and two bytes; all others are handled here.
 """
 
 from logstore.errors import CorruptBatch

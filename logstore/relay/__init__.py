@@ -1,1 +1,1 @@
-"""The link between nodes, as bytes and as a conversation: no queues, no sockets, no clock."""
+"""The link between nodes, as bytes and as a protocol: no queues, no sockets, no clock."""

@@ -1,7 +1,7 @@
-"""The messages of the link between two nodes, and each of them as a frame. Pure.
+"""The messages of the link between two nodes, and their frames. Pure.
 
-A frame is its size in 4 bytes (of what follows), a byte for the kind of message, and its fields in
-their order (``wire.py``). The node that has connected, the *asker*, asks; the *owner* is asked:
+A frame is its size (4 bytes, of what follows), the kind of message (a byte), and its fields in
+order (``wire.py``). The connecting node is the *asker*; the other one is the *owner*:
 
     begin    Hello, Challenge, Proof, Proof (``proof.py``); then what follows
     either   Ping is answered by Pong; End says why the link ends
@@ -9,17 +9,17 @@ their order (``wire.py``). The node that has connected, the *asker*, asks; the *
     owner    Subscribed, Deliver, Unsubscribed, Cancelled; Got, Purged, Counts, Answer; Refused, in
              place of the answer to Subscribe, Get, Purge, Look or Ask
 
-The asker gives numbers to what it begins (``id``): each once within a link, never 0. Messages that
-are given out have numbers, too, from 1 on within their ``id`` and without a gap. Those of Get are
-numbered together, under an ``id`` that stands for all of them.
+The asker numbers its subscriptions and requests (``id``): each number is used once within a link,
+and never 0. Delivered messages are numbered, too, from 1 within their ``id``, without gaps.
+Messages fetched by Get are numbered together, under one ``id`` for all of them.
 
-**Flow.** Credit says below which number messages may be given (``below``), and below which they
-have gone to the consumer (``passed``): the owner goes beyond neither the first nor a bound of bytes
-that have not passed. It counts as it was said last, so that it may be less than before.
+**Flow.** Credit states below which number messages may be delivered (``below``), and below which
+they were passed to the consumer (``passed``). The owner exceeds neither the first nor a bound on
+the bytes that were not passed yet. Only the latest Credit counts, so it may be less than before.
 
-**Settlement.** All that is given out has to be settled, whatever its consumer acknowledges: where
-nothing is to be acknowledged the asker settles what it has passed on. So a link that ends loses
-nothing: what is out is given out again.
+**Settlement.** Every delivered message must be settled, whatever its consumer acknowledges: for
+consumers without acknowledgements, the asker settles messages that it has passed on. So a link that
+ends loses nothing: unsettled messages are delivered again.
 """
 
 from struct import Struct
@@ -45,7 +45,7 @@ Buffer = bytes | memoryview
 
 
 class Hello(NamedTuple):
-    """The asker begins."""
+    """The asker's first message."""
 
     magic: bytes
     low: int  # versions that it speaks
@@ -56,7 +56,7 @@ class Hello(NamedTuple):
 
 
 class Challenge(NamedTuple):
-    """The owner answers."""
+    """The owner's first message."""
 
     version: int  # that is spoken
     node: bytes
@@ -64,27 +64,27 @@ class Challenge(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """Whoever sends it has the secret."""
+    """The proof that the sender knows the secret."""
 
     mac: bytes
 
 
 class End(NamedTuple):
-    """The link ends."""
+    """The link ends, with the reason."""
 
     why: bytes  # for people
 
 
 class Ping(NamedTuple):
-    """Is anybody there?"""
+    """A check whether the peer is alive."""
 
 
 class Pong(NamedTuple):
-    """Yes."""
+    """The reply to a Ping."""
 
 
 class Subscribe(NamedTuple):
-    """Be a consumer of a queue."""
+    """Creates a consumer of a queue."""
 
     id: int
     vhost: bytes
@@ -101,13 +101,13 @@ class Subscribe(NamedTuple):
 
 
 class Subscribed(NamedTuple):
-    """It is one."""
+    """The consumer exists."""
 
     id: int
 
 
 class Refused(NamedTuple):
-    """What was asked for with this id can't be."""
+    """The request with this id is refused."""
 
     id: int
     kind: bytes  # of error
@@ -115,7 +115,7 @@ class Refused(NamedTuple):
 
 
 class Credit(NamedTuple):
-    """How far messages may be given to a consumer."""
+    """The limits up to which messages may be delivered to a consumer."""
 
     id: int
     below: int
@@ -132,14 +132,14 @@ class Deliver(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """These are done with."""
+    """These messages are done."""
 
     id: int
     runs: Runs
 
 
 class Release(NamedTuple):
-    """These are ready again, at their places."""
+    """These messages are ready again, at their places."""
 
     id: int
     failed: bool
@@ -147,33 +147,33 @@ class Release(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """Nobody wants these."""
+    """These messages are rejected."""
 
     id: int
     runs: Runs
 
 
 class Unsubscribe(NamedTuple):
-    """A consumer ends; what it has stays out."""
+    """Ends a consumer; its unsettled messages stay delivered."""
 
     id: int
 
 
 class Unsubscribed(NamedTuple):
-    """Nothing more is given to it."""
+    """The consumer gets nothing more."""
 
     id: int
 
 
 class Cancelled(NamedTuple):
-    """The same, and nobody had asked for it."""
+    """The owner has ended a consumer without a request."""
 
     id: int
     why: int  # GONE: the queue is; LATE: it had a message for too long; MOVED: another node owns it
 
 
 class Get(NamedTuple):
-    """Give out one message."""
+    """Fetches one message."""
 
     id: int
     out: int  # the id under which it is out
@@ -183,7 +183,7 @@ class Get(NamedTuple):
 
 
 class Got(NamedTuple):
-    """It, or that there is none (no batch)."""
+    """The fetched message, or no batch if there is none."""
 
     id: int
     taken: int  # its number
@@ -193,7 +193,7 @@ class Got(NamedTuple):
 
 
 class Purge(NamedTuple):
-    """Settle all that is ready."""
+    """Settles all ready messages."""
 
     id: int
     vhost: bytes
@@ -202,14 +202,14 @@ class Purge(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """So many."""
+    """The number of purged messages."""
 
     id: int
     total: int
 
 
 class Look(NamedTuple):
-    """How much is there?"""
+    """Requests the counts of a queue."""
 
     id: int
     vhost: bytes
@@ -218,7 +218,7 @@ class Look(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What there is in a queue."""
+    """The counts of a queue."""
 
     id: int
     ready: int
@@ -228,7 +228,7 @@ class Counts(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Whatever else owners are asked for."""
+    """Any other request to an owner."""
 
     id: int
     kind: int
@@ -236,7 +236,7 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """And what they say."""
+    """The reply to an Ask."""
 
     id: int
     content: Buffer

@@ -1,13 +1,13 @@
-"""How two nodes show each other that both have the secret of the cluster's nodes. Pure.
+"""The mutual proof that two nodes know the secret of the cluster's nodes. Pure.
 
     asker  Hello      which versions it speaks, who it is, whom it wants to speak to, a nonce
     owner  Challenge  the version that is spoken, who it is, a nonce of its own
     asker  Proof      HMAC-SHA256 with the secret, of "asker" and both of these messages
     owner  Proof      HMAC-SHA256 with the secret, of "owner" and both of these messages
 
-The asker shows it first: nobody gets anything to try secrets on by connecting. Neither proof can be
-sent back as the other, and each holds for this link alone, since both ends have chosen a nonce. The
-link is as private as what carries it: between machines that is TLS.
+The asker proves first, so that connecting reveals nothing against which secrets could be tried.
+Neither proof can be sent back as the other one, and each is valid for this link only, because both
+ends have chosen a nonce. The link is as private as its transport: between machines, that is TLS.
 """
 
 import hmac

@@ -1,7 +1,7 @@
-"""One end of a link, without its socket: how it begins, whether the peer is there, and frames.
+"""One end of a link, without its socket: its beginning, frames, and whether the peer is alive.
 
-What messages say is not known here: they go to ``told`` once both ends have shown that they have
-the secret. A link that is lost sends nothing any more.
+It does not interpret messages: they go to ``told`` once both ends have proved that they know the
+secret. A lost link sends nothing more.
 """
 
 from collections import deque
@@ -43,7 +43,7 @@ _PONG: Final = framed(Pong())
 
 
 class Told(Protocol):
-    """Whoever speaks over the link."""
+    """The user of the link."""
 
     def opened(self, talk: "Talk") -> None:
         """Messages may be put from now on."""
@@ -59,7 +59,7 @@ class Told(Protocol):
 
 
 class Phase(Enum):
-    """Where it stands."""
+    """The state of the link."""
 
     HELLO = auto()  # the owner waits for it
     CHALLENGE = auto()  # the asker does
@@ -69,11 +69,11 @@ class Phase(Enum):
 
 
 class WrongSecret(ClusterUnreachable):
-    """The peer does not have the secret that this node has."""
+    """The peer does not have this node's secret."""
 
 
 class Talk:
-    """Of one connection. Used in one thread."""
+    """One connection. Used in one thread."""
 
     __slots__ = (
         "_answered", "_asked", "_asked_at", "_asker", "_begun", "_clock", "_heard_at",

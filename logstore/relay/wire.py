@@ -11,7 +11,7 @@
               before, and its length less 1
     rest      all that is left: the last field of a message
 
-What does not fit raises BrokenProtocol, and nothing else.
+Invalid bytes raise BrokenProtocol, and nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ Write = Callable[[list[bytes], Any], None]
 
 
 class Source:
-    """Bytes that are read from their beginning to their end."""
+    """Bytes that are read from start to end."""
 
     __slots__ = ("_at", "_data")
 

@@ -1,1 +1,1 @@
-"""What travels in STOMP 1.0, 1.1 and 1.2, as bytes: no log, no queue, no connection."""
+"""STOMP 1.0, 1.1 and 1.2 as bytes: no log, no queue, no connection."""

@@ -1,7 +1,7 @@
-"""Heart-beats: what both sides agree on, of a ``heart-beat`` header (1.1, "Heart-beating"). Pure.
+"""Heart-beats: the intervals agreed by the ``heart-beat`` headers (1.1, "Heart-beating"). Pure.
 
-Any byte is a sign of life. The server sends one at half the time that it has promised, since
-clients allow hardly more than that; it waits for twice the time that its client has.
+Any byte is a sign of life. The server sends one after half of the promised interval, because
+clients hardly tolerate more than the interval; it waits for twice the client's interval.
 """
 
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ MOST_MS: Final = 1 << 31
 
 
 class Beats(NamedTuple):
-    """In seconds; 0: none."""
+    """The intervals in seconds; 0: none."""
 
     sends: float  # the server does, at the latest after so long
     expects: float  # so does its client

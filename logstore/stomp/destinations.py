@@ -1,4 +1,4 @@
-"""Destinations, as RabbitMQ has them: a kind and names between slashes. Pure.
+"""Destinations in RabbitMQ's form: a kind, and names between slashes. Pure.
 
     /queue/NAME            the queue of this name, which is declared
     /amq/queue/NAME        the same, which is not declared
@@ -8,8 +8,9 @@
     /reply-queue/NAME      a queue that a reply goes to; its name may hold slashes
     NAME                   as /queue/NAME
 
-A slash in any other name is written ``%2F``. What the server writes has more escapes than it reads
-(``%25``, control characters, what is not ASCII): so does RabbitMQ, whose clients compare.
+A slash in any other name is written ``%2F``. The server writes more escapes than it requires
+(``%25``, control characters, non-ASCII characters), as RabbitMQ does, because clients compare
+destinations.
 """
 
 import re
@@ -22,7 +23,7 @@ from logstore.stomp.frames import data, text
 
 
 class Kind(Enum):
-    """Its value: as RabbitMQ calls it in its texts."""
+    """The kinds; a value is the kind's name in RabbitMQ's texts."""
 
     QUEUE = "queue"
     AMQ_QUEUE = "amqqueue"
@@ -46,7 +47,7 @@ _ESCAPED: Final = re.compile(rb"[\x00-\x1f/%\x80-\xff]")
 
 
 class Destination(NamedTuple):
-    """Where messages go to, or come from."""
+    """Where messages are sent to or received from."""
 
     kind: Kind
     name: bytes  # of a queue or an exchange; a topic's key

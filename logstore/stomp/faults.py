@@ -1,10 +1,10 @@
-"""Why a connection ends: what its client is told in an ERROR frame."""
+"""Errors that end a connection, as told to the client in an ERROR frame."""
 
 from logstore.errors import BrokenProtocol
 
 
 class StompFault(BrokenProtocol):
-    """Something that is not taken: the ERROR's header ``message``, and its body."""
+    """A refusal: the ERROR's header ``message``, and its body."""
 
     def __init__(self, message: str, detail: str) -> None:
         """``detail``: may have several lines, as RabbitMQ's have."""
@@ -14,14 +14,14 @@ class StompFault(BrokenProtocol):
 
 
 class BadFrame(StompFault):
-    """What arrives is no frame, or a larger one than is taken: nothing behind it can be read."""
+    """An invalid or too large frame, after which nothing can be read."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("Malformed frame", detail)
 
 
 class BadDestination(StompFault):
-    """What can't be a destination."""
+    """An invalid destination."""
 
 
 def invalid_header(detail: str) -> StompFault:

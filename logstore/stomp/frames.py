@@ -1,6 +1,6 @@
-"""One frame: a command, headers, a body; and how its head is read and written.
+"""One frame: a command, headers, a body; parsing and writing of its head.
 
-Headers are texts. What is not UTF-8 is kept by ``surrogateescape``, as in AMQP's fields.
+Headers are texts. Bytes that are not UTF-8 are kept by ``surrogateescape``, as in AMQP's fields.
 """
 
 import re
@@ -39,7 +39,7 @@ _WRITTEN: Final = {
 
 
 class Frame(NamedTuple):
-    """One, whole."""
+    """One complete frame."""
 
     command: str
     headers: Headers

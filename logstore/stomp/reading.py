@@ -1,8 +1,8 @@
-"""What arrives on a connection, as frames. No I/O.
+"""Parses the input of a connection into frames. No I/O.
 
-The caller keeps what is not taken, and gives it again with what comes behind it. Half a head is
-left; a body is taken as it comes where nobody says how long it is, or where it is long, so that
-nothing is searched twice and no long body is copied at once.
+The caller keeps the bytes that are not consumed, and passes them again together with the following
+ones. An incomplete head is left; a body that is long or of unknown length is consumed as it
+arrives, so that nothing is searched twice and no long body is copied at once.
 """
 
 import re
@@ -38,7 +38,7 @@ class _Head(NamedTuple):
 
 
 class _Body:
-    """One that is arriving."""
+    """A body that is arriving."""
 
     __slots__ = ("_last", "_parts", "head", "kept", "size")
 
@@ -74,7 +74,7 @@ class _Body:
 
 
 class Reader:
-    """Of one connection."""
+    """The reader of one connection."""
 
     __slots__ = (
         "_body", "_heads", "_rules", "_searched", "body_bytes_max", "head_bytes_max", "wants",

@@ -1,8 +1,8 @@
-"""The versions of STOMP, and what differs between them on the wire.
+"""The versions of STOMP and their differences on the wire.
 
-1.0 knows no escapes; 1.1 has three, 1.2 one more, and there a header holds no carriage return. The
-frames that begin a connection (CONNECT, STOMP, CONNECTED) have none in any version: nobody knows
-yet what the other side speaks.
+1.0 has no escapes, 1.1 has three, and 1.2 has one more and forbids carriage returns in headers. The
+frames that begin a connection (CONNECT, STOMP, CONNECTED) have no escapes in any version, because
+neither side knows the other's version yet.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ VERSIONS: Final = (V1_0, V1_1, V1_2)  # the highest last
 
 
 class Rules(NamedTuple):
-    """How headers are read and written."""
+    """How headers are parsed and written."""
 
     # What stands behind a backslash, and means; None: a backslash is a backslash.
     escapes: Mapping[str, str] | None

@@ -1,4 +1,4 @@
-"""Frames of RFC 6455, and how those of a server are written. No extension is spoken."""
+"""Frames of RFC 6455, and the writing of a server's frames. No extension is supported."""
 
 from struct import Struct
 from typing import Final

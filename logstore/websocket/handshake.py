@@ -1,4 +1,4 @@
-"""How a WebSocket connection begins (RFC 6455, 4.2): a request, and what is answered. Pure."""
+"""The WebSocket handshake (RFC 6455, 4.2): the request and its reply. Pure."""
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error

@@ -1,7 +1,7 @@
-"""What arrives on a WebSocket connection, taken apart: the bytes within its messages, and the rest.
+"""Parses the input of a WebSocket connection: the bytes within its messages, and control frames.
 
-What travels within need not begin and end with messages, so they are not put together: their bytes
-are given as they come. What a client sends is masked, and cost is by the byte: 2 ns.
+The inner protocol's units need not match messages, so messages are not reassembled: their bytes are
+returned as they arrive. Unmasking a client's bytes costs 2 ns each.
 """
 
 from codecs import getincrementaldecoder
@@ -42,7 +42,7 @@ _SIZE_MAX: Final = (1 << 63) - 1
 
 
 class BadWebSocket(BrokenProtocol):
-    """What the RFC does not allow: the connection ends with this code."""
+    """A violation of the RFC: the connection ends with this code."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -50,7 +50,7 @@ class BadWebSocket(BrokenProtocol):
 
 
 class Reader:
-    """Of one connection."""
+    """The reader of one connection."""
 
     def __init__(self, *, text: bool) -> None:
         """``text``: messages of text are taken, too."""

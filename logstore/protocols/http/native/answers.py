@@ -167,10 +167,10 @@ class Broker(Struct):
 
 
 class OwnedPartition(Struct):
-    """One that a node at a time owns.
+    """A partition that one node at a time owns.
 
-    Of the queues' journal: a queue of number n is of partition n % their count. Of keys: a
-    database.
+    In the queues' journal, queue number n belongs to partition n % their count. For keys, each
+    partition is a database.
     """
 
     partition: int
