@@ -42,6 +42,7 @@ from logstore.errors import (
     LogstoreError,
     ReadOnly,
     Refused,
+    TopicExists,
 )
 from logstore.internals import Internals, Names
 from logstore.kept.queues import DEFAULT_VHOST
@@ -249,12 +250,22 @@ class Store:
         name: str,
         partitions: int | None = None,
         settings: Mapping[str, str] | None = None,
+        *,
+        exist_ok: bool = False,
     ) -> Topic:
         """Create a topic; durable on return. ``settings``: Kafka's names, values as text.
 
+        ``exist_ok``: return a topic that already exists, with its own partitions and settings.
+
         Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, ReadOnly, StorageFull.
         """
-        return self._open_topics().create(name, partitions, settings or {})
+        topics = self._open_topics()
+        try:
+            return topics.create(name, partitions, settings or {})
+        except TopicExists:
+            if not exist_ok or name not in topics.names():
+                raise
+            return topics.topic(name)
 
     def alter_topic(
         self,

@@ -5,12 +5,10 @@ DATA=data PORT=8000 python aio.py
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from aiohttp import web
 
 import logstore.aio
-from logstore.errors import TopicExists
 
 STORE = web.AppKey("store", logstore.aio.Store)
 JOBS = web.AppKey("jobs", logstore.aio.Queue)
@@ -18,8 +16,7 @@ JOBS = web.AppKey("jobs", logstore.aio.Queue)
 
 async def opened(app: web.Application) -> AsyncIterator[None]:
     async with logstore.aio.open(os.environ.get("DATA", "data")) as store:
-        with suppress(TopicExists):
-            await store.create_topic("orders")
+        await store.create_topic("orders", exist_ok=True)
         app[STORE] = store
         app[JOBS] = await store.queue("jobs")
         yield

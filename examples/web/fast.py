@@ -5,20 +5,18 @@ DATA=data python -m uvicorn fast:app --port 8000
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 import logstore.aio
-from logstore.errors import TopicExists
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with logstore.aio.open(os.environ.get("DATA", "data")) as store:
-        with suppress(TopicExists):
-            await store.create_topic("orders")
+        await store.create_topic("orders", exist_ok=True)
         app.state.store = store
         app.state.jobs = await store.queue("jobs")
         yield

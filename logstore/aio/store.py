@@ -99,10 +99,12 @@ class Store(Face[Behind]):
         name: str,
         partitions: int | None = None,
         settings: Mapping[str, str] | None = None,
+        *,
+        exist_ok: bool = False,
     ) -> Topic:
         """As Store.create_topic."""
         create = self.behind.create_topic
-        made = await self.workers.run(lambda: create(name, partitions, settings))
+        made = await self.workers.run(lambda: create(name, partitions, settings, exist_ok=exist_ok))
         return Topic(made, self._ground)
 
     async def alter_topic(

@@ -44,9 +44,15 @@ class Wish(NamedTuple):
     end: Start | None = None
 
     def check(self) -> None:
-        """Raises Refused."""
+        """Raises Refused; TypeError where a topic is no name."""
         if not self.topics:
             raise Refused("a consumer needs a topic")
+        for it in self.topics:
+            if not isinstance(it, str):
+                kind = type(it).__name__
+                raise TypeError(
+                    f"a topic is a str, not {kind}: name each by an argument of its own"
+                )
         if self.follow and self.end is not None:
             raise Refused("a consumer that follows has no end: leave out follow or end")
         check_on_out_of_range(self.on_out_of_range)

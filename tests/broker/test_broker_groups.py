@@ -129,6 +129,8 @@ def test_a_consumer_of_what_is_not_there_is_refused_and_claims_nothing(store):
         store.consumer("t", group="g", start={("t", 5): 3})
     with pytest.raises(Refused, match="needs a topic"):
         store.consumer(group="g")
+    with pytest.raises(TypeError, match="a topic is a str, not list: name each by an argument"):
+        store.consumer(["t"], group="g")
     with pytest.raises(InvalidName):
         store.consumer("t", group="")
     assert consume(store, 1) == [0]

@@ -202,6 +202,8 @@ def test_a_topic_that_is_there_is_not_created_again(path):
         store.create_topic("t", 2).append(b"kept", partition=1)
         with pytest.raises(TopicExists, match="'t'"):
             store.create_topic("t")
+        assert len(store.create_topic("t", 9, exist_ok=True).partitions) == 2
+        assert len(store.create_topic("u", exist_ok=True).partitions) == 1
         assert [record.value for record in store.consumer("t")] == [b"kept"]
 
 
