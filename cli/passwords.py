@@ -19,6 +19,7 @@ from .stop import SIGNALS
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 4096  # more is no password, and not read
+NONE_TYPED: Final = "no password; write it there as one line, or say --password-file FILE"
 OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 
 PasswordFile = Annotated[
@@ -49,7 +50,7 @@ def of_file(file: Path) -> str:
     """Its line, without the line's end. Raises CommandFailed, OSError."""
     if str(file) == STANDARD_INPUT:
         with open(0, "rb", closefd=False) as opened:
-            return _line(opened, "standard input")
+            return _line(opened, "standard input", NONE_TYPED)
     with file.open("rb") as opened:
         facts = os.fstat(opened.fileno())
         if stat.S_ISREG(facts.st_mode) and facts.st_mode & OTHERS:
@@ -57,7 +58,7 @@ def of_file(file: Path) -> str:
         return _line(opened, str(file))
 
 
-def _line(opened: IO[bytes], name: str) -> str:
+def _line(opened: IO[bytes], name: str, empty: str = "the file holds no password") -> str:
     data = opened.read(LINE_BYTES_MAX + 1)
     line, end, rest = data.partition(b"\n")
     if len(data) > LINE_BYTES_MAX or rest.strip(b"\r\n"):
@@ -65,7 +66,7 @@ def _line(opened: IO[bytes], name: str) -> str:
     if end:
         line = line.removesuffix(b"\r")
     if not line:
-        raise CommandFailed(f"{name}: the file holds no password")
+        raise CommandFailed(f"{name}: {empty}")
     try:
         return line.decode()
     except UnicodeDecodeError:

@@ -23,6 +23,7 @@ from logstore import variables
 from logstore.amounts import amount, examples, has_amounts
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
 from logstore.settings import (
+    ELSEWHERE,
     FILE_SETTINGS,
     FOREVER,
     GROUP_PREFIX,
@@ -160,6 +161,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def _nearest_setting(name: str) -> str:
+    """The same of a setting in the file, which may be one of another server."""
+    known = ELSEWHERE.get(name)
+    if known is None:
+        of_topics = TOPIC_PREFIX + name.removeprefix("log.")  # Kafka's default of all topics
+        known = of_topics if of_topics in FILE_SETTINGS else None
+    return nearest(name, FILE_SETTINGS) if known is None else f" (did you mean {known}?)"
+
+
 def check_topic_settings(settings: Mapping[str, str]) -> dict[str, str]:
     """The same settings, each known and well-formed. Raises UnknownSetting, InvalidSetting.
 
@@ -235,7 +245,7 @@ class Config:
         for name, (text, source) in (given or {}).items():
             field = FILE_SETTINGS.get(name)
             if field is None:
-                raise UnknownSetting(f"{source}: no setting {name!r}{nearest(name, FILE_SETTINGS)}")
+                raise UnknownSetting(f"{source}: no setting {name!r}{_nearest_setting(name)}")
             self._given[name] = parse(name, field, plain(name, field, text)), source
         self.store = StoreSettings(**self._fields(STORE_SETTINGS, ""))
 
@@ -416,7 +426,8 @@ def _tables(
     for name in (name for table in tables for name in table):
         if name not in names:
             raise UnknownSetting(
-                f"file {file}: [[{kind}]]: no setting {name!r}{nearest(name, names)}"
+                f"file {file}: [[{kind}]]: no setting {name!r}{nearest(name, names)}; there are"
+                f" {', '.join(names)}"
             )
     return tables
 

@@ -1162,6 +1162,26 @@ FILE_SETTINGS = (
 )
 assert len(FILE_SETTINGS) == len(STORE_SETTINGS) + len(TOPIC_SETTINGS) + len(GROUP_SETTINGS)
 
+# By the name that a setting has in files of Kafka, Redis and RabbitMQ: what there is here.
+ELSEWHERE = {
+    "log.retention.hours": "topic.retention.ms",
+    "log.retention.minutes": "topic.retention.ms",
+    "log.dir": "--data DIR",
+    "log.dirs": "--data DIR",
+    "dir": "--data DIR",
+    "message.max.bytes": "topic.max.message.bytes",
+    "listeners": "listen.host and kafka.port",
+    "port": "kafka.port, resp.port or amqp.port",
+    "bind": "listen.host",
+    "host": "listen.host",
+    "maxclients": "max.connections",
+    "maxmemory": "resp.maxmemory.bytes",
+    "requirepass": "`logstore user add`",
+    "listeners.tcp.default": "amqp.port",
+    "management.tcp.port": "http.port",
+    "disk_free_limit.absolute": "queue.disk.free.bytes",
+}
+
 
 def declared(name: str) -> "dataclasses.Field[Any]":
     """A setting by the name that it has in the file, or that a topic or a group has for it."""

@@ -47,7 +47,8 @@ class Wish(NamedTuple):
         """Raises Refused; TypeError where a topic is no name."""
         if not self.topics:
             raise Refused("a consumer needs a topic")
-        for it in self.topics:
+        given: Sequence[object] = self.topics
+        for it in given:
             if not isinstance(it, str):
                 kind = type(it).__name__
                 raise TypeError(

@@ -120,8 +120,9 @@ class NodeFigures:
         for doorway in self._server.doorways():
             if doorway.counts.opened:
                 there, most = self._server.count(doorway), doorway.limits.connections_max
+                called = doorway.called or CALLED.get(doorway.name, doorway.name)
                 yield Room(
-                    f"connections of {CALLED.get(doorway.name, doorway.name)}",
+                    f"connections of {called}",
                     there,
                     most,
                     view("connections"),

@@ -185,6 +185,7 @@ class Doorway:
     # them; b"" where they come when it has called ``wake``, and it is asked again, with nothing;
     # None where nothing was done, and the others are to be asked. Only where nothing is unsent.
     prompt: Callable[[Any, bytes, float], bytes | None] | None = None
+    called: str = ""  # what people call its clients; "": by the door's name
     log: logging.Logger = field(init=False)  # where what becomes of its connections is told
 
     def __post_init__(self) -> None:

@@ -95,8 +95,14 @@ def test_the_last_user_who_goes_leaves_nobody_to_log_in(logstore):
 @pytest.mark.parametrize(
     ("stdin", "error"),
     [
-        (b"", "standard input: the file holds no password"),
-        (b"\n", "standard input: the file holds no password"),
+        (
+            b"",
+            "standard input: no password; write it there as one line, or say --password-file FILE",
+        ),
+        (
+            b"\n",
+            "standard input: no password; write it there as one line, or say --password-file FILE",
+        ),
         (b"a\nb\n", "standard input: a password is one line, of at most 4096 bytes"),
         (b"a" * 5000, "standard input: a password is one line, of at most 4096 bytes"),
         (b"\xff\n", "standard input: the password is not UTF-8"),

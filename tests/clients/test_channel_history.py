@@ -83,7 +83,9 @@ def test_it_survives_a_restart_and_can_be_read_again(serve):
         two, "CHANNEL.READ", "orders.eu", "FROM", "99"
     )
     assert b"keeps no history" in ask(two, "CHANNEL.READ", "other", "FROM", "0")
-    assert b"syntax error" in ask(two, "CHANNEL.READ", "orders.eu", "SINCE", "0")
+    for words in ((), ("FROM",), ("SINCE", "0")):
+        said = ask(two, "CHANNEL.READ", "orders.eu", *words)
+        assert said.startswith(b"-ERR syntax error: CHANNEL.READ name FROM offset|time|-N")
 
 
 def test_who_follows_gets_the_past_and_what_comes(serve):

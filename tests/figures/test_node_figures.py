@@ -42,8 +42,9 @@ class Node:
         self.loop, self.jobs = Loop(), []
         self.figures = Figures(self.loop.time, lambda: 0)
         self.doorway = Doorway(None, Limits(10, 1.0), "kafka", self.figures.door("kafka"))
+        self.doorways = [self.doorway]
         server = SimpleNamespace(
-            connections=list, doorways=lambda: [self.doorway], count=lambda doorway: 4
+            connections=list, doorways=lambda: self.doorways, count=lambda doorway: 4
         )
         self.looks = NodeFigures(
             self.loop, self.figures, server, lambda job, done: self.jobs.append((job, done)),
@@ -81,6 +82,18 @@ def test_it_looks_soon_and_then_at_the_beginning_of_each_step():
     node.loop.pass_time(10)
     node.work()
     assert node.figures.rates("door", "kafka")["in"] > 0
+
+
+def test_two_doorways_of_one_door_are_told_apart():
+    node = Node()
+    local = Doorway(None, Limits(7, 1.0), "kafka", node.doorway.counts, called="commands")
+    node.doorways.append(local)
+    node.doorway.counts.opened = 4
+    node.figures.wanted()
+    node.loop.pass_time(BEGIN_S)
+    node.work()
+    found = [(it.what, it.limit) for it in node.figures.rooms if "connections" in it.what]
+    assert found == [("connections of kafka", 10), ("connections of commands", 7)]
 
 
 def test_a_disk_that_hangs_is_not_asked_again_before_it_has_answered():

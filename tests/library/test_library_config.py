@@ -8,7 +8,14 @@ import logstore
 from logstore import config as module
 from logstore.config import Config, parse, takes, text_of
 from logstore.errors import Failed, InvalidSetting, UnknownSetting
-from logstore.settings import DAY_MS, GROUP_SETTINGS, STORE_SETTINGS, TOPIC_SETTINGS
+from logstore.settings import (
+    DAY_MS,
+    ELSEWHERE,
+    FILE_SETTINGS,
+    GROUP_SETTINGS,
+    STORE_SETTINGS,
+    TOPIC_SETTINGS,
+)
 from logstore.variables import of_a_service, variable
 
 # The topic settings that Kafka's clients and operators use.
@@ -346,6 +353,14 @@ def test_a_wrong_variable_stops_the_open(tmp_path, monkeypatch):
         open_with(tmp_path, monkeypatch, environment={"LOGSTORE_NUM_PARTITIONS": "none"})
 
 
+@pytest.mark.parametrize(("name", "here"), ELSEWHERE.items())
+def test_a_setting_of_another_server_leads_to_one_that_there_is(name, here):
+    assert name not in FILE_SETTINGS
+    settings = set(re.findall(r"[a-z]+(?:\.[a-z]+)+", here))
+    assert settings <= FILE_SETTINGS.keys()
+    assert settings or here in ("--data DIR", "`logstore user add`")
+
+
 def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypatch, warnings):
     environment = {"LOGSTORE_DATA": "/x", "LOGSTORE_CONFIG": "/y"}
     open_with(tmp_path, monkeypatch, environment=environment).close()
@@ -359,6 +374,14 @@ def test_variables_that_say_where_things_are_are_no_settings(tmp_path, monkeypat
     [
         ("num.partition = 3", UnknownSetting, r"no setting 'num\.partition' \(did you mean num\.p"),
         ("[topics]\nsegment.bytes = 1", UnknownSetting, r"did you mean topic\.segment\.bytes\?"),
+        ("log.retention.hours = 1", UnknownSetting, r"did you mean topic\.retention\.ms\?"),
+        ("log.retention.bytes = 1", UnknownSetting, r"did you mean topic\.retention\.bytes\?"),
+        ("port = 1", UnknownSetting, r"did you mean kafka\.port, resp\.port or amqp\.port\?"),
+        (
+            '[[channel]]\nname = "x"',
+            UnknownSetting,
+            r"\[\[channel\]\]: no setting 'name'; there are pattern, history$",
+        ),
         ("segment.bytes = 1", UnknownSetting, r"did you mean topic\.segment\.bytes\?"),
         (
             "[topic]\nsegment.bytes = 1",

@@ -53,7 +53,10 @@ def open(house: House, *, local: bool = False, only: str = "") -> Doorway:
         limits = Limits(most, IDLE_S, refusal=_REFUSAL, sent_bytes_max=SENT_BYTES_MAX)
         house.figures.wanted()
     counts = house.figures.door(NAME)
-    return Doorway(code.session, limits, NAME, counts, lambda session: session.about())
+    called = "commands" if local else f"{only} over websocket" if only else ""
+    return Doorway(
+        code.session, limits, NAME, counts, lambda session: session.about(), called=called
+    )
 
 
 def _load() -> None:

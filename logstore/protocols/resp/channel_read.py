@@ -15,6 +15,7 @@ from logstore.slices import Steps
 
 COUNT_DEFAULT: Final = 1000
 COUNT_MAX: Final = 100_000
+WORDS_MIN: Final = 4  # CHANNEL.READ name FROM place; with fewer, all of them are shown
 
 
 def _start(text: bytes) -> int | datetime | None:
@@ -49,13 +50,13 @@ def _options(words: Sequence[bytes]) -> tuple[int, bool] | None:
 
 
 def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
-    name, word, where = arguments[1:4]
     options = _options(arguments[4:])
-    if word.upper() != b"FROM" or options is None:
+    if len(arguments) < WORDS_MIN or arguments[2].upper() != b"FROM" or options is None:
         client.fail(
             f"syntax error: CHANNEL.READ name FROM offset|time|-N [COUNT 1..{COUNT_MAX}] [FOLLOW]"
         )
         return
+    name, where = arguments[1], arguments[3]
     start = _start(where)
     if start is None:
         client.fail("FROM takes an offset, a time such as 2026-01-31T12:00:00Z, or -N")
@@ -87,7 +88,7 @@ def _read(client: RespClient, arguments: Sequence[bytes]) -> Steps:
 
 COMMANDS: Final = (
     Command(
-        "channel.read", -4, _read, "The past of a channel that keeps a history.", "7.2.0", "pubsub",
+        "channel.read", -2, _read, "The past of a channel that keeps a history.", "7.2.0", "pubsub",
         ("pubsub", "loading", "stale"), ("@pubsub", "@slow"),
     ),
 )  # fmt: skip
