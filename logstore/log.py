@@ -45,17 +45,17 @@ class Notes(Protocol):
     """
 
     def load(self, note: bytes) -> None:
-        """Begin with what ``freeze`` gave. Raises Damaged."""
+        """Begin with the result of an earlier ``freeze``. Raises Damaged."""
 
     def appended(self, batch: Batch, base_offset: int) -> Aborted | None:
-        """The batch, any batch, stands in the log; perhaps it is known already.
+        """The batch, any batch, is in the log; it may already be known.
 
-        Called under the log's lock at every append: return at once where nothing is to be kept.
-        Gives the transaction that the batch aborts, if it does; the log keeps that.
+        Called under the log's lock at every append: return immediately if there is nothing to
+        store. Returns the transaction that the batch aborts, if any; the log stores that.
         """
 
     def freeze(self) -> Callable[[], bytes]:
-        """What is known now; the bytes of it are made when they are asked for."""
+        """The present state; its bytes are made when they are needed."""
 
 
 @runtime_checkable
@@ -63,10 +63,10 @@ class Once(Notes, Protocol):
     """Notes that keep duplicates out: records whose id the log has, or had."""
 
     def apply(self, settings: TopicSettings) -> None:
-        """The log has these settings. Called before all else, and when they change."""
+        """Set the log's settings. Called before everything else, and when they change."""
 
     def admitted(self, batch: Batch) -> Batch:
-        """The batch as it goes into the log now: perhaps with fewer records, at the same offsets.
+        """The batch as it will be appended: perhaps with fewer records, at the same offsets.
 
         Called under the log's lock, before it is written. Raises CorruptBatch.
         """
@@ -78,7 +78,7 @@ class Deciding(Notes, Protocol):
 
     @property
     def undecided(self) -> int | None:
-        """The first offset of the earliest transaction that is open; None: none is."""
+        """The first offset of the earliest open transaction; None if none is open."""
 
 
 class Extent(Protocol):
@@ -86,23 +86,23 @@ class Extent(Protocol):
 
     @property
     def position(self) -> int:
-        """Where the bytes that are left begin in the file."""
+        """The position of the remaining bytes in the file."""
 
     @property
     def following(self) -> int:
         """The offset after its last record."""
 
     def __len__(self) -> int:
-        """Bytes that are left."""
+        """The number of remaining bytes."""
 
     def fileno(self) -> int:
         """The open file."""
 
     def sent(self, size: int) -> None:
-        """So many more bytes are done with."""
+        """Mark this many more bytes as sent."""
 
     def release(self) -> None:
-        """The file is not needed any more. Called once."""
+        """Release the file. Called once."""
 
 
 class Log(Protocol):
@@ -110,7 +110,7 @@ class Log(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call this log: ``<topic>-<partition>``."""
+        """The log's name in messages: ``<topic>-<partition>``."""
 
     @property
     def start(self) -> int:
@@ -122,80 +122,81 @@ class Log(Protocol):
 
     @property
     def stable(self) -> int:
-        """Everything below is safe, and of no transaction that is open (Kafka's LSO)."""
+        """Everything below is safe, and not in an open transaction (Kafka's LSO)."""
 
     @property
     def end(self) -> int:
-        """The offset that the next record takes."""
+        """The offset of the next record."""
 
     @property
     def notes(self) -> Notes | None:
-        """What is kept beside it, if anything."""
+        """The notes beside the log, if any."""
 
     @property
     def done(self) -> int:
-        """The mark below which all that this process has appended is safe."""
+        """The mark below which all appends of this process are safe."""
 
     @property
     def synced(self) -> int:
-        """The mark below which all that this process has appended outlives a power cut.
+        """The mark below which all appends of this process survive a power cut.
 
-        ``done``, unless the log's sync policy acknowledges what is not synced.
+        Equal to ``done``, unless the log's sync policy acknowledges unsynced records.
         """
 
     def append(self, batch: Batch) -> int:
-        """Take the whole batch, and return the mark of its first record.
+        """Append the whole batch, and return the mark of its first record.
 
         Returns before the batch is safe: it may be acknowledged once ``done`` has passed the mark
-        of its last record (``wait``, ``watch``).
-        Raises StorageFull (nothing kept), LogFailed, ReadOnly.
+        of its last record (``wait``, ``watch``). Raises StorageFull (nothing kept), LogFailed,
+        ReadOnly.
         """
 
     def offset_of(self, mark: int) -> int:
-        """The offset of the record with this mark; -1 while it is not known.
+        """The offset of the record with this mark; -1 if it is not known yet.
 
-        Known as soon as ``done`` has passed it, and until 65,536 more batches were appended.
+        It is known from the moment ``done`` has passed it until 65,536 more batches were appended.
         """
 
     def read(self, at: int, bytes_max: int) -> Sequence[Batch]:
-        """Whole batches from the one that holds offset ``at``, undecoded, all below ``safe``.
+        """Whole batches from the one that contains offset ``at``, undecoded, all below ``safe``.
 
-        What is here now; never waits. Empty when ``at >= safe``; also where the bytes have to be
-        fetched first, which begins with this call, and ``watch`` tells when it is worth asking
-        again. At least one batch is returned where there is one here, however small ``bytes_max``
-        is; the first may begin below ``at``.
-        Raises OffsetBelowStart, OffsetAboveEnd (``at > end``), CorruptBatch.
+        Never waits. Empty when ``at >= safe``, or if the bytes must first be fetched: this call
+        begins that, and ``watch`` tells when to read again. If a batch is available, at least one
+        is returned, however small ``bytes_max`` is; the first may begin below ``at``. Raises
+        OffsetBelowStart, OffsetAboveEnd (``at > end``), CorruptBatch.
         """
 
     def extent(self, at: int, bytes_max: int) -> Extent | None:
-        """What ``read`` would give, without reading it: from ``at`` itself on, to ``bytes_max``.
+        """The result of ``read`` without reading it: from ``at`` itself on, to ``bytes_max``.
 
-        None where that is not to be had, or not worth it: ``read`` tells why. Never waits.
+        None if that is impossible or not worthwhile: call ``read``. Never waits.
         """
 
     def aborted(self, at: int, below: int, most: int = ABORTED_MAX) -> Sequence[Aborted]:
-        """Transactions that were aborted, of which some record or the marker is in this range.
+        """The aborted transactions with a record or the marker in this range.
 
-        In the order of their markers, at most so many. Never waits. Raises CorruptBatch, Failed.
+        In the order of their markers, up to a maximum number. Never waits. Raises CorruptBatch,
+        Failed.
         """
 
     def where(self, offset: int) -> str:
-        """What holds this offset, for a message: a file's path."""
+        """The place of this offset for a message: a file's path."""
 
     def following(self, at: int) -> int | None:
-        """Where reading can go on if nothing can be read from ``at`` on; None: nowhere."""
+        """The offset at which reading can continue if ``at`` cannot be read; None: nowhere."""
 
     def find(self, timestamp_ms: int, *, damaged: bool = False) -> int:
-        """The offset of the first record whose timestamp is at least this; ``safe`` if none is.
+        """The offset of the first record with at least this timestamp; ``safe`` if there is none.
 
-        ``damaged``: also a batch that can't be read, and may hold it. Else raises CorruptBatch.
+        ``damaged``: a batch that cannot be read may count as the result; otherwise raises
+        CorruptBatch.
         """
 
     def latest_timestamp(self) -> int:
         """The largest timestamp of its records (ms); -1 without any. Raises CorruptBatch."""
 
     def trim(self, before: int) -> None:
-        """Let go of records below ``before``; durable when it returns.
+        """Delete records below ``before``; durable on return.
 
         Raises OffsetAboveEnd (``before > safe``), ReadOnly.
         """
@@ -203,26 +204,29 @@ class Log(Protocol):
     def wait(self, upto: int) -> None:
         """Return once ``done >= upto``, a mark; the caller's thread may do the sync itself.
 
-        Raises LogFailed when a sync has failed: what is above ``done`` is not acknowledged.
+        Raises LogFailed if a sync has failed: appends above ``done`` are not acknowledged.
         """
 
     def check_failure(self) -> None:
-        """Raises LogFailed, Damaged or Refused where what is above ``done`` never will be safe."""
+        """Raises LogFailed, Damaged or Refused if appends above ``done`` will never be safe."""
 
     def sync_soon(self, *, hurry: bool = True, always: bool = False) -> None:
-        """Have what is written synced without waiting for it; ``watch`` tells when it is.
+        """Start a sync of written records without waiting; ``watch`` tells when it is done.
 
-        Without ``hurry`` nobody waits for it: by itself it is synced when ``flush.ms`` is over.
-        ``always``: whatever the log's sync policy, which may say that it is safe without.
+        Without ``hurry`` no caller waits, and the sync happens when ``flush.ms`` has passed.
+        ``always``: even if the log's sync policy says that records are safe without a sync.
         """
 
     def show_soon(self) -> None:
-        """Have what is written shown soon, which is durable elsewhere: at once where somebody
-        watches, else with all that is appended in the next few milliseconds.
+        """Show written records soon, which are durable elsewhere.
+
+        Immediately if somebody watches, otherwise together with the appends of the next few
+        milliseconds.
         """
 
     def watch(self, wake: Wake) -> Wake:
         """Call ``wake``, from any thread, when there is news. Returns "stop watching".
 
-        News: one of its offsets has moved, what a read has asked for is here, the log has failed.
+        News: one of the log's offsets has moved, bytes that a read requested have arrived, or the
+        log has failed.
         """

@@ -75,7 +75,7 @@ class _Records:
         self._rows.append(row)
 
     def batches(self) -> Iterator[tuple[Batch, Sequence[int]]]:
-        """With the numbers of the records of each. Raises RecordTooLarge."""
+        """The batches, with the numbers of the records in each. Raises RecordTooLarge."""
         rows, at = self._rows, 0
         columns = rows[0] if len(rows) == 1 else Columns(
             [it.values[0] for it in rows], [it.keys[0] for it in rows],
@@ -92,7 +92,7 @@ class Transaction:
     def __init__(
         self, queues: "StoreQueues", topic: Callable[[str], Topic], flush: Callable[[], None]
     ) -> None:
-        """``topic``: by its name. ``flush``: what producers were sent is synced when it returns."""
+        """``topic``: looks up a topic by name. ``flush``: syncs everything sent to producers."""
         self._queues = queues
         self._topic = topic
         self._flush = flush
@@ -116,7 +116,7 @@ class Transaction:
         return self
 
     def begin(self) -> None:
-        """As entering it. Raises Refused within another one of the store, or a second time."""
+        """Enter the block. Raises Refused within another transaction, or a second time."""
         if self._state != "new":
             raise Refused("a transaction can be used only once: begin another one")
         if self._queues in _UNDER_WAY.get():
@@ -135,7 +135,7 @@ class Transaction:
             self.commit()
 
     def end(self) -> None:
-        """Nothing more comes into it; unless ``commit`` is called nothing of it happens."""
+        """Accept nothing more; without ``commit``, nothing takes effect."""
         self._state = "ended"
         _UNDER_WAY.set(tuple(it for it in _UNDER_WAY.get() if it is not self._queues))
 
@@ -150,7 +150,7 @@ class Transaction:
         timestamp_ms: int | None = None,
         partition: int | None = None,
     ) -> None:
-        """A record for a topic, as of ``Topic.append``.
+        """Append a record to a topic, as ``Topic.append`` does.
 
         Raises UnknownTopic, UnknownPartition, InvalidRecord; TransactionTooLarge.
         """
@@ -178,20 +178,21 @@ class Transaction:
         vhost: str = DEFAULT_VHOST,
         **properties: object,
     ) -> None:
-        """A message for an exchange, as of ``Exchange.publish``; it is routed at the end.
+        """Publish a message to an exchange, as ``Exchange.publish`` does; it is routed at the end.
 
-        One that no queue takes is dropped; one that a queue refuses fails the transaction.
+        A message that no queue takes is dropped; a message that a queue refuses fails the
+        transaction.
         """
         message = message_of(name_of(exchange), body, key, headers, properties)
         self._holds(len(body) + len(message.properties))
         self._publishes.append(_Publish(name_of(vhost), message))
 
     def ack(self, message: QueueMessage) -> None:
-        """A message of a queue is done with."""
+        """Acknowledge a message of a queue."""
         self._settle(settled, message)
 
     def reject(self, message: QueueMessage) -> None:
-        """It never can be done: to the queue's dead-letter exchange, if it has one."""
+        """Reject a message of a queue: it goes to the dead-letter exchange, if any."""
         self._settle(rejected, message)
 
     def _settle(self, verdict: Verdict, message: QueueMessage) -> None:
@@ -201,10 +202,10 @@ class Transaction:
         self._settles.append(_Settle(verdict, message))
 
     def commit_offset(self, consumer: Consumer, record: Record) -> None:
-        """The consumer's group is done with this record, and all before it in its partition.
+        """Commit that the group is done with this record and all before it in its partition.
 
-        From then on the consumer commits nothing in this partition by itself. Raises Refused for a
-        consumer without a group.
+        From then on, the consumer commits nothing in this partition on its own. Raises Refused for
+        a consumer without a group.
         """
         if consumer.group is None:
             raise Refused("commit_offset: the consumer has no group")
@@ -353,9 +354,9 @@ class Transaction:
     # What came of it
 
     def positions(self) -> list[Position]:
-        """Where each record that was appended stands, in their order; once readers see it.
+        """The position of each appended record, in order; returns once readers see them.
 
-        Raises UnknownTopic where a topic was deleted meanwhile, LogFailed.
+        Raises UnknownTopic if a topic was deleted meanwhile, LogFailed.
         """
         if self._state != "committed":
             raise Refused("positions are known only after the block has ended without an error")

@@ -21,7 +21,7 @@ OWNERS_NAMED: Final = 3  # of a group that is in use: an error is one line
 
 
 def consumed_by(group: str, owners: Sequence[str]) -> str:
-    """Say who consumes as a group: the first few by name, each once, and the others counted."""
+    """A text that names the first few consumers of a group once each, and counts the others."""
     names = list(dict.fromkeys(owners))
     more = len(names) - OWNERS_NAMED
     others = f" and {more} more" if more > 0 else ""
@@ -107,17 +107,17 @@ class Groups(Protocol):
     """The groups of a directory that several processes share."""
 
     def names(self) -> list[str]:
-        """All groups, sorted."""
+        """The names of all groups."""
 
     def load(self, group: str) -> KeptGroup | None: ...
     def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
-        """What the group has committed in topics that are there still: all, or of these places."""
+        """The group's committed offsets in existing topics: all, or those of these places."""
 
     def version(self, group: str) -> int:
-        """Other than before when other members have changed something. Cheap; 0: no such group."""
+        """A number that changes with each change by other members. Cheap; 0: no such group."""
 
     def owners(self, group: str) -> Mapping[str, object]:
-        """The processes of its embedded members that live, by member."""
+        """The processes of the group's living embedded members, by member."""
 
     def server(self) -> object | None:
         """The process that has groups in its memory."""
@@ -129,20 +129,20 @@ class Groups(Protocol):
     def act(
         self, group: str, work: Callable[[KeptGroup | None, Offsets], tuple[GroupStep, _T]]
     ) -> tuple[_T, set[TopicPartition]]:
-        """Do ``work`` on an embedded group with no other process between; durable on return.
+        """Do ``work`` on an embedded group without another process in between; durable on return.
 
-        Its result is returned, with the partitions whose commit was refused since their topic is
-        gone. Raises GroupBusy, ReadOnly, StorageFull.
+        Returns its result, and the partitions whose commit was refused because their topic is
+        deleted. Raises GroupBusy, ReadOnly, StorageFull.
         """
 
     def change_idle(self, group: str, commit: ToCommit | None) -> set[TopicPartition]:
-        """Commit these (None: delete the group) while nobody is a member; durable on return.
+        """Commit these offsets (None: delete the group) while it has no members; durable on return.
 
         Raises GroupBusy, UnknownGroup.
         """
 
     def expire(self, retention_minutes: int) -> list[str]:
-        """Drop the offsets whose time is over, and groups that have none left; their names."""
+        """Delete expired offsets, and groups without any left; returns these groups' names."""
 
 
 class GroupKeeper(Protocol):
@@ -158,17 +158,17 @@ class GroupKeeper(Protocol):
         """The kind of every group."""
 
     def embedded(self, group: str) -> bool:
-        """Whether consumers in the directory itself are its members now."""
+        """Whether consumers in the directory itself are the group's members now."""
 
     def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
-        """All, or those of these places that there are. May be called from any thread."""
+        """All offsets, or existing ones among these places. From any thread."""
 
     def save(self, group: str, change: GroupChange) -> Keeping: ...
     def commit(self, group: str, offsets: ToCommit) -> Keeping: ...
     def decided(self, group: str, offsets: ToCommit) -> Keeping:
-        """As ``commit``, of what the journal has: whoever the group's members are."""
+        """As ``commit``, for offsets in the journal, whoever the group's members are."""
 
     def delete_group(self, group: str) -> Keeping:
-        """The group and its offsets. Ends with UnknownGroup where there is none."""
+        """Delete the group and its offsets. Ends with UnknownGroup if it does not exist."""
 
     def delete_offsets(self, group: str, places: Collection[TopicPartition]) -> Keeping: ...

@@ -21,7 +21,7 @@ class Keeping:
         self._then: Callable[[Keeping], None] | None = None
 
     def then(self, call: Callable[["Keeping"], None]) -> None:
-        """Have it called once it is done; at once where it is. Changes end in their order."""
+        """Call this once the change is done; immediately if it is. Changes end in their order."""
         assert self._then is None
         if self.done:
             call(self)
@@ -29,7 +29,7 @@ class Keeping:
             self._then = call
 
     def finish(self, error: LogstoreError | None, refused: Collection[TopicPartition] = ()) -> None:
-        """Said once, by whoever keeps it."""
+        """Report the result; called once, by the storage."""
         assert not self.done
         self.done, self.error, self.refused = True, error, refused
         if self._then is not None:

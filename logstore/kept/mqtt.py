@@ -61,13 +61,13 @@ class MqttKeeper(Protocol):
     """
 
     def used(self) -> bool:
-        """Whether anything is kept."""
+        """Whether anything is stored."""
 
     def load(self) -> KeptMqtt: ...
     def change(
         self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = (), alive_ms: int = 0
     ) -> Keeping:
-        """All of it or nothing. A session that is forgotten goes with its subscriptions.
+        """Make all of these changes or none. Deleting a session deletes its subscriptions.
 
-        ``alive_ms``: the time now, where that is to be known after a crash.
+        ``alive_ms``: the present time, if it must be known after a crash.
         """

@@ -43,7 +43,7 @@ def encode(fact: Kept) -> bytes:
 
 
 def parse(kind: bytes, key: bytes, value: bytes) -> Kept:
-    """The reverse of ``place`` and ``encode``. Raises what ``DAMAGE`` has."""
+    """The inverse of ``place`` and ``encode``. Raises the errors in ``DAMAGE``."""
     row, end = fields.read_table(value, 0, ROW_DEEP)
     if end != len(value):
         raise ValueError(f"{len(value) - end} bytes too many")
@@ -51,7 +51,7 @@ def parse(kind: bytes, key: bytes, value: bytes) -> Kept:
 
 
 def place(fact: Kept) -> tuple[bytes, bytes]:
-    """Of which kind it is, and what its row is known by."""
+    """The kind of a fact, and the key of its row."""
     match fact:
         case KeptVhost():
             return VHOSTS, ID.pack(fact.id)

@@ -59,7 +59,7 @@ class KeptQueue:
 
 
 def stream_topic(vhost: str, stream: str) -> str:
-    """The name of the topic that a stream is."""
+    """The name of a stream's topic."""
     return stream if vhost == DEFAULT_VHOST else f"{vhost}.{stream}"
 
 
@@ -130,13 +130,13 @@ class Numbers(Protocol):
     """The source of new numbers, if other nodes create facts, too."""
 
     def check(self) -> None:
-        """Called before what needs some numbers. Raises ClusterUnreachable if there are too few."""
+        """Check that enough numbers are available. Raises ClusterUnreachable if not."""
 
     def next(self) -> int:
-        """One that no fact has. Raises ClusterUnreachable."""
+        """A number that no fact has. Raises ClusterUnreachable."""
 
     def within(self, vhost: int, place: int) -> int:
-        """Of the ``place``-th of the things that each host has from its beginning."""
+        """The number of the ``place``-th object that each host has from its beginning."""
 
 
 class QueueKeeper(Protocol):
@@ -150,14 +150,14 @@ class QueueKeeper(Protocol):
     def schedules(self) -> ScheduleKeeper: ...
     @property
     def numbers(self) -> Numbers | None:
-        """None: no other process makes facts, and this one counts."""
+        """The source of numbers; None: no other process creates facts, so this one counts."""
 
     def used(self) -> bool:
-        """Whether anything was ever kept."""
+        """Whether anything was ever stored."""
 
     def load(self) -> KeptRouting: ...
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Keeping:
-        """All of it or nothing. What is kept already is replaced."""
+        """Make all of these changes or none. Existing facts are replaced."""
 
 
 class Lane(NamedTuple):
@@ -199,31 +199,31 @@ class QueueLogs(Protocol):
     def keeper(self) -> QueueKeeper: ...
     @property
     def topics_damaged(self) -> bool:
-        """Whether there may be topics that can't be found."""
+        """Whether there may be topics that cannot be found."""
 
     def lanes(self) -> Mapping[int, Sequence[int]]:
-        """The priorities of which each queue has a lane, ascending."""
+        """The priorities of each queue's lanes, ascending."""
 
     def journal(self) -> Log:
-        """What is settled; made where there is none."""
+        """The log of settlements; created if it does not exist."""
 
     def open(self, lane: Lane, settings: Mapping[str, str]) -> Log:
-        """The lane's log, made where there is none. ``settings``: as ``alter``."""
+        """The lane's log, created if it does not exist. ``settings``: as in ``alter``."""
 
     def alter(self, lane: Lane, settings: Mapping[str, str]) -> None:
-        """These settings of its log are others than those of lanes by default; no more are."""
+        """Set these settings of the lane's log, and reset all others to the defaults of lanes."""
 
     def delete(self, lanes: Iterable[Lane]) -> None:
-        """These lanes and their files."""
+        """Delete these lanes and their files."""
 
     def trim(self, lanes: Sequence[LaneTrim], now_ms: int) -> None:
-        """Remove what the lanes of one queue need not keep."""
+        """Delete what the lanes of one queue may delete."""
 
     def trim_journal(self) -> None:
-        """Remove what the journal has below its recovery point."""
+        """Delete the journal's records below its recovery point."""
 
     def make_volatile(self, lane: Lane) -> Log:
-        """A lane that is never synced."""
+        """Create a lane that is never synced."""
 
     def drop_volatile(self, lane: Lane) -> None:
-        """It is not needed any more."""
+        """Delete a volatile lane."""

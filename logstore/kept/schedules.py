@@ -61,13 +61,13 @@ class ScheduleIndex(Protocol):
     """Read access to the index. From any thread; may take long."""
 
     def logs(self) -> Sequence[bytes]:
-        """The logs that it knows anything of."""
+        """The logs that have entries."""
 
     def mark(self, log: bytes) -> int:
-        """Below this offset the index knows all that waits; 0: it has none."""
+        """The offset below which the index knows every delayed record; 0: none."""
 
     def page(self, log: bytes, first: Entry, most: int) -> tuple[Sequence[Entry], bool]:
-        """Entries from ``first`` on, in order, so many at most; whether there are more."""
+        """Up to this many entries from ``first`` on, in order; and whether there are more."""
 
 
 class ScheduleKeeper(Protocol):
@@ -79,4 +79,4 @@ class ScheduleKeeper(Protocol):
         self, log: bytes, put: Sequence[Entry], gone: Sequence[Entry], mark: int
     ) -> Keeping: ...
     def forget(self, log: bytes, most: int) -> Keeping:
-        """Nothing is known of the log any more: so many of its entries, with the last its mark."""
+        """Delete this many of the log's entries; with the last one, also its mark."""

@@ -58,7 +58,7 @@ Row = dict[str, Any]
 
 
 def encode(fact: Kept) -> tuple[bytes, bytes]:
-    """Key and value of a row. Raises InvalidName."""
+    """The key and value of a row. Raises InvalidName."""
     key = key_of(fact)
     try:
         return key, sealed(key, fields.table(_row(fact)))
@@ -67,7 +67,7 @@ def encode(fact: Kept) -> tuple[bytes, bytes]:
 
 
 def key_of(fact: Kept) -> bytes:
-    """What its row is known by. Raises InvalidName."""
+    """The key of a fact's row. Raises InvalidName."""
     try:
         return _key(fact)
     except UnicodeEncodeError as error:
@@ -79,7 +79,7 @@ def _no_text(error: UnicodeEncodeError) -> InvalidName:
 
 
 def access_of(path: str, rows: Iterable[tuple[bytes, bytes]]) -> KeptAccess:
-    """All of these rows; such as can't be read are named. ``path``: where they stand."""
+    """The facts in these rows; damaged rows are named. ``path``: where the rows are stored."""
     found: dict[type[Any], list[Any]] = {}
     damaged = []
     for key, value in rows:
@@ -100,7 +100,7 @@ def access_of(path: str, rows: Iterable[tuple[bytes, bytes]]) -> KeptAccess:
 
 
 def is_bad(key: bytes, value: bytes) -> bool:
-    """Whether such a row can't be read."""
+    """Whether such a row is damaged."""
     try:
         parse(key, value)
     except DAMAGE:
@@ -183,7 +183,7 @@ def _hash_row(hash_: PasswordHash) -> Row:
 
 
 def parse(key: bytes, value: bytes) -> Kept:
-    """The reverse of ``encode``. Raises what ``DAMAGE`` has."""
+    """The inverse of ``encode``. Raises the errors in ``DAMAGE``."""
     kind, _, _ = key.partition(b"\0")
     table = value[_CRC.size :]
     if value[: _CRC.size] != _CRC.pack(crc32c(key + table)):
@@ -198,7 +198,7 @@ def parse(key: bytes, value: bytes) -> Kept:
 
 
 def _plain(kind: type[Any], row: Row) -> Any:  # noqa: ANN401  one of ``kind``
-    """The fact with exactly these fields: with one left out it would say something else."""
+    """The fact with exactly these fields, because a fact without one would mean something else."""
     if row.keys() != set(kind.__struct_fields__):
         raise ValueError(f"it has the fields {', '.join(sorted(row))}")
     return msgspec.convert(row, kind)
@@ -252,7 +252,7 @@ def _unreadable(path: str, key: bytes, value: bytes, error: Exception) -> Unread
 
 
 def _about(value: bytes) -> str:
-    """Whose row it seems to be, if that can still be read."""
+    """Whose row it seems to be, if that is still readable."""
     try:
         row, _ = fields.read_table(value[_CRC.size :], 0)
     except DAMAGE:

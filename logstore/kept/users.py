@@ -57,7 +57,7 @@ class KeptUser(Struct, frozen=True):
 
     @property
     def mechanisms(self) -> list[str]:
-        """What his password can be checked by."""
+        """The mechanisms that can check the user's password."""
         return [*sorted(self.scram), *([f"rabbit-{self.rabbit.algorithm}"] if self.rabbit else [])]
 
 
@@ -143,4 +143,4 @@ class UserKeeper(Protocol):
 
     def load(self) -> KeptAccess: ...
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
-        """All of it or nothing. What is forgotten is known by what identifies it."""
+        """Make all of these changes or none. Deleted facts are named by their identity."""

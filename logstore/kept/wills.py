@@ -47,8 +47,8 @@ class WillKeeper(Protocol):
     """
 
     def used(self) -> bool:
-        """Whether any is kept."""
+        """Whether any will is stored."""
 
     def load(self) -> KeptWills: ...
     def change(self, keep: Sequence[KeptWill] = (), forget: Sequence[int] = ()) -> Keeping:
-        """All of it or nothing; ``forget``: by their numbers."""
+        """Make all of these changes or none; ``forget``: numbers of wills to delete."""

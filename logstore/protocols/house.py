@@ -40,25 +40,25 @@ class QueuesOf(Protocol):
     """The queues of a node, opened at their first use."""
 
     def open(self) -> "Queues":
-        """At once, however long that takes. Raises SchemaTooNew, CorruptStore, StorageFull."""
+        """Open them now, however long it takes. Raises SchemaTooNew, CorruptStore, StorageFull."""
 
     @property
     def opened(self) -> "Queues | None":
-        """None: nobody has asked, and there are none from before."""
+        """The queues; None if they are not open: not used yet, and none stored."""
 
     def when_open(self, then: "Callable[[Queues | LogstoreError], None]") -> None:
-        """``then`` gets them, or why that can't be: now, or in a later turn."""
+        """Call ``then`` with the queues or with the error, immediately or in a later turn."""
 
 
 class KeysOf(Protocol):
     """The keys of a node, opened for the first client, or at the start if keys exist."""
 
     def open(self) -> "Keys":
-        """At once; what is on disk is read meanwhile."""
+        """Open them now; stored keys are read meanwhile."""
 
     @property
     def opened(self) -> "Keys | None":
-        """None: nobody has asked, and there are none from before."""
+        """The keys; None if they are not open: not used yet, and none stored."""
 
 
 class NoKeys:
@@ -76,10 +76,10 @@ class MqttOf(Protocol):
 
     @property
     def opened(self) -> "Mqtt | None":
-        """None: nobody has come, and nothing was kept from before."""
+        """The model; None if no client has come and nothing was stored."""
 
     def when_open(self, then: "Callable[[Mqtt | LogstoreError], None]") -> None:
-        """``then`` gets it, or why that can't be: now, or in a later turn."""
+        """Call ``then`` with the model or with the error, immediately or in a later turn."""
 
 
 class NoMqtt:
@@ -96,16 +96,19 @@ class TransactionsOf(Protocol):
     """The transactions of a node, read at their first use, or at the start if some exist."""
 
     def coordinator(self) -> "TransactionCoordinator":
-        """Raises CoordinatorLoading until all is read, which it begins; what that has raised."""
+        """The coordinator; starts reading its transactions, if they are not read yet.
+
+        Raises CoordinatorLoading until they are read, and afterwards the error of reading, if any.
+        """
 
     @property
     def opened(self) -> "TransactionCoordinator | None":
-        """None: nobody has asked, and there are none from before; or it is not read yet."""
+        """The coordinator; None if not loaded: not used yet, none stored, or being read."""
 
     def when_open(self, then: "Callable[[TransactionCoordinator | LogstoreError], None]") -> None:
-        """``then`` gets it, or what ``coordinator`` raises: now, or once all is read.
+        """Call ``then`` with the coordinator or its error, immediately or once all is read.
 
-        Where that takes long, CoordinatorLoading after a while.
+        If that takes long, ``then`` gets CoordinatorLoading after a while.
         """
 
 
@@ -132,10 +135,10 @@ class SharesOf(Protocol):
 
     @property
     def opened(self) -> "Shares | None":
-        """None: nobody has asked, and there are none from before; or it is not read yet."""
+        """The shares; None if not loaded: not used yet, none stored, or being read."""
 
     def when_open(self, then: "Callable[[Shares | LogstoreError], None]") -> None:
-        """``then`` gets them, or why that can't be: now, or in a later turn."""
+        """Call ``then`` with the shares or with the error, immediately or in a later turn."""
 
 
 class NoShares:
@@ -151,7 +154,7 @@ class NoShares:
 def forget_shares(
     shares_of: SharesOf, group: str, done: "Callable[[LogstoreError | None], None]"
 ) -> None:
-    """Have what a share group has settled forgotten: it was deleted."""
+    """Delete the settlements of a deleted share group."""
 
     def found(shares: "Shares | LogstoreError") -> None:
         if isinstance(shares, LogstoreError):
@@ -172,10 +175,10 @@ class Timer(Protocol):
     """The sessions' clock: it stands still while no peer can be heard."""
 
     def now(self) -> float:
-        """Seconds; it only goes forward."""
+        """Seconds of a clock that only goes forward."""
 
     def call_at(self, at: float, call: Callable[[], object]) -> Alarm:
-        """Have it called at that time, in the sessions' thread; perhaps too early."""
+        """Make the call at that time in the sessions' thread; perhaps too early."""
 
 
 # Has upkeep do the job that a request's body says, from any thread; answered as it goes.
@@ -191,7 +194,7 @@ TakeFound = Callable[[Found], None]
 
 
 def no_file(_: Mapping[str, str]) -> list[str]:
-    """``KeepSettings`` of a process without a configuration file."""
+    """``KeepSettings`` for a process without a configuration file."""
     raise Failed("this process has no configuration file")
 
 
@@ -200,13 +203,13 @@ class Connection(Protocol):
 
     @property
     def id(self) -> int:
-        """A number that none before it had."""
+        """A number that no earlier connection had."""
 
     @property
     def door(self) -> str: ...
     @property
     def peer(self) -> str:
-        """``host:port``, for people; of a process of this machine its number."""
+        """``host:port``, to be shown to people; for a local process, its process id."""
 
     @property
     def peer_address(self) -> tuple[str, int]: ...
@@ -216,7 +219,7 @@ class Connection(Protocol):
     def secure(self) -> bool: ...
     @property
     def opened_at(self) -> float:
-        """By the stopwatch."""
+        """The time by the stopwatch."""
 
     @property
     def bytes_in(self) -> int: ...
@@ -227,20 +230,20 @@ class Connection(Protocol):
     @property
     def gone(self) -> bool: ...
     def about(self) -> About:
-        """What is known of its client; it must not be gone."""
+        """Facts about the client of a connection that still exists."""
 
 
 class Connections(Protocol):
     """The connections of all doors."""
 
     def connections(self) -> Sequence[Connection]:
-        """In the order in which they came."""
+        """All connections in the order of their arrival."""
 
     def connection(self, number: int) -> Connection | None:
-        """The one with this number."""
+        """The connection with this number."""
 
     def close(self, number: int, reason: str) -> bool:
-        """End the connection with this number; whether there is one."""
+        """End the connection with this number; returns whether it exists."""
 
 
 class NoConnections:

@@ -29,11 +29,11 @@ class Link(Protocol):
 
     @property
     def id(self) -> int:
-        """A number that is higher than those of all connections before it."""
+        """The connection's number, higher than those of all earlier connections."""
 
     @property
     def peer(self) -> str:
-        """``host:port`` of the other end, for people."""
+        """``host:port`` of the other end, to be shown to people."""
 
     @property
     def peer_address(self) -> tuple[str, int]:
@@ -41,41 +41,42 @@ class Link(Protocol):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of this end: what the peer has connected to."""
+        """Host and port of this end, to which the peer has connected."""
 
     @property
     def secure(self) -> bool:
-        """Whether it has come by TLS."""
+        """Whether the connection uses TLS."""
 
     @property
     def certificate(self) -> "Certificate | None":
-        """What the peer has shown of itself, verified; None where it need not and has not."""
+        """The peer's verified certificate; None if it has shown none."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were given to be sent, and that the peer has not taken."""
+        """Bytes of output that the peer has not taken yet."""
 
     @property
     def unread(self) -> int:
-        """Bytes that the peer has sent and that were not taken yet: it is not read from."""
+        """Bytes of input that were not received yet, because the connection is not read."""
 
     def wake(self) -> None:
-        """Have the session's own ``wake`` called soon. From any thread."""
+        """Let the session's own ``wake`` be called soon. From any thread."""
 
     def push(self, data: bytes) -> int:
-        """Send this, behind what ``outgoing`` has given so far; how much is unsent then.
+        """Send this after all results of ``outgoing``; returns the bytes that are unsent then.
 
-        Not where the session holds back what must come first. Only in the sessions' own thread.
+        Not allowed while the session holds back output that must precede it. Only in the sessions'
+        thread.
         """
 
     def let_be(self) -> None:
-        """Not be closed by its door's rule for silence, or for not reading.
+        """Exempt the connection from its door's rules about silence and unread output.
 
-        For one that has become another protocol's, which has rules of its own.
+        For a connection that has switched to another protocol with rules of its own.
         """
 
     def cut(self, reason: str) -> None:
-        """End the connection at once: the session's ``close`` is called. A reason is logged."""
+        """End the connection immediately: calls the session's ``close``. The reason is logged."""
 
 
 class Session(Protocol):
@@ -83,57 +84,57 @@ class Session(Protocol):
 
     @property
     def wants(self) -> int:
-        """Bytes of the message that has begun to arrive, as far as known; 0 between messages."""
+        """The size of the message that is arriving, as far as known; 0 between messages."""
 
     @property
     def deadline(self) -> float | None:
-        """When ``wake`` must be called at the latest."""
+        """The time by which ``wake`` must be called."""
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be answered."""
+        """Whether a reply is still due."""
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it holds for its peer: requests under way, answers, what it remembers.
+        """The memory that the session holds for its peer: requests, replies, remembered facts.
 
-        Without what the server holds of it: what ``receive`` left, and what is to be sent. Asked
+        Without the memory that the server holds: the rest of ``receive``, and unsent output. Asked
         after every call.
         """
 
     @property
     def kept(self) -> bool:
-        """Whether it has kept views of what the last ``receive`` was given: that is its own now."""
+        """Whether the session kept views of the last input, so that it owns the buffer now."""
 
     @property
     def closed(self) -> str | None:
-        """Why the connection is to end, once what ``outgoing`` gives is sent; "" : no fault."""
+        """Why the connection ends once the output is sent; "": without a fault."""
 
     def receive(self, data: memoryview, now: float) -> int:
-        """Take whole messages from the front; how many bytes they were.
+        """Take whole messages from the front; returns their size in bytes.
 
-        What is left is given again with what comes after it. ``data`` may be overwritten as soon
-        as this returns, unless it is ``kept``. Takes nothing while it waits for an answer that
-        must come first.
+        The rest is passed again together with the following input. ``data`` may be overwritten
+        after this returns, unless it is ``kept``. Takes nothing while a reply that must come first
+        is outstanding.
         """
 
     def wake(self, now: float) -> None:
         """Something may have happened, or the deadline has come."""
 
     def outgoing(self, bytes_max: int) -> Sequence[Buffer]:
-        """What is to be sent now, in order: about so many bytes. They are never changed after."""
+        """The next output in order, about this many bytes. It never changes afterwards."""
 
     def finish(self, now: float) -> None:
-        """Nothing more arrives: answer what waits as well as can be done now."""
+        """No more input arrives: reply to waiting requests as far as possible now."""
 
     def leave(self, now: float) -> bool:
-        """The server stops. Whether the peer is to be heard until the session is ``closed``.
+        """The server stops. Returns whether the peer is still read until the session is ``closed``.
 
         If not, ``finish`` is called.
         """
 
     def close(self) -> None:
-        """The connection is gone. Lets go of everything; called once."""
+        """The connection has ended. Release everything; called once."""
 
 
 @dataclass(slots=True)
