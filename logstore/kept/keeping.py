@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from logstore.errors import LogstoreError
 from logstore.log import TopicPartition
 
-# Has it called once all is here that other nodes have made, or with why that is not known.
+# Calls back once this node has read what other nodes have written, or with why it cannot know.
 ReadOn = Callable[[Callable[[LogstoreError | None], None]], object]
 
 
