@@ -23,18 +23,18 @@ class Journal(NamedTuple):
 
 
 def _batches(client, log):
-    """All that stand, in order."""
+    """All that stand, in order. The owner of the log may trim it meanwhile."""
     found, at = [], log.start
     while at < log.safe:
         batches = []
 
         def came(at=at, batches=batches):
-            batches[:] = log.read(at, 1 << 20)
-            return batches
+            batches[:] = log.read(max(at, log.start), 1 << 20)
+            return batches or log.start >= log.safe
 
         client.until(log, came)
         found += batches
-        at = batches[-1].next_offset
+        at = batches[-1].next_offset if batches else log.safe
     client.call(log.close)
     return found
 
