@@ -10,9 +10,9 @@ OPTIONS: Final = {
     name: typed
     for names, typed in (
         ("--from-beginning", "--from earliest"),
-        ("--offset --start --since", "--from PLACE"),
+        ("--offset --start --since", "--from"),
         ("--tail", "--from -N"),
-        ("--until --end", "--to PLACE"),
+        ("--until --end", "--to"),
         ("--time", "--at PLACE"),
         ("--max-messages --limit --count -n -c", "--max N"),
         ("--bootstrap-server --broker-list --brokers -b", "--bootstrap HOST:PORT"),
@@ -55,6 +55,7 @@ SENTENCES: Final = {
         ("exchange declare", "--durable", "an exchange is durable unless --transient is given"),
         ("group reset-offsets", "--execute", "the group is moved unless --dry-run is given"),
         ("queue get", "--ackmode", "--requeue or --reject; without them, it is acknowledged"),
+        ("policy set", "--pattern --definition", "they are arguments: NAME PATTERN DEFINITION"),
         ("serve", "--port -p", "each protocol has its own port, such as --kafka-port"),
     )
     for name in names.split()
@@ -128,9 +129,17 @@ def instead_of_option(name: str, command: Any, path: str) -> str:  # noqa: ANN40
         return f" (did you mean {typed}?)"
     if name.removeprefix("--") in getattr(command, "commands", ()):
         return f" (did you mean `logstore {path} {name.removeprefix('--')}`?)"
-    if name in NAMES and any(it.param_type_name == "argument" for it in command.params):
+    if name in NAMES and _takes(name.removeprefix("--"), command, path):
         return f"; give the name without {name}"
     return ""
+
+
+def _takes(noun: str, command: Any, path: str) -> bool:  # noqa: ANN401
+    """Whether an argument of the command is the name of a topic, or whatever ``noun`` says."""
+    arguments = [it for it in command.params if it.param_type_name == "argument"]
+    if path.split()[:1] == [noun]:
+        return bool(arguments)
+    return any(noun.upper() in it.make_metavar(None) for it in arguments)
 
 
 def instead_of_command(word: str, path: str) -> str:

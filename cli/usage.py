@@ -22,6 +22,7 @@ REWORDED: Final = (
 # What is left over where a command takes topics by an option.
 _EXTRA: Final = re.compile(r"unexpected extra argument \(([^\s)]+)")
 _TOPICS: Final = "--topic"
+_DATA: Final = "--data"
 _NO_COMMAND: Final = re.compile(r"No such command '([^']+)'")
 _ROOT: Final = "logstore"
 BEGINNINGS: Final = ("Missing", "Invalid", "No such", "Got", "Option")
@@ -74,11 +75,14 @@ def _known_elsewhere(error: Any) -> str | None:  # noqa: ANN401
 
 
 def _by_option(error: Any, text: str) -> str:  # noqa: ANN401
-    """That a topic which was given as an argument is given by an option, where it is."""
+    """That a topic or a directory which was given as an argument is given by an option."""
     extra = _EXTRA.search(text)
-    if extra is None or not any(_TOPICS in it.opts for it in error.ctx.command.params):
+    if extra is None:
         return ""
-    return f" (did you mean {_TOPICS} {extra[1]}?)"
+    option = _DATA if error.ctx.command_path == f"{_ROOT} restore" else _TOPICS
+    if not any(option in it.opts for it in error.ctx.command.params):
+        return ""
+    return f" (did you mean {option} {extra[1]}?)"
 
 
 def _near(option: str, possible: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from logstore_cli.elsewhere import (
     instead_of_option,
 )
 
+pytestmark = pytest.mark.long
+
 ROOT = TREE[0][1]
 
 
@@ -50,10 +52,19 @@ def test_a_sentence_is_of_an_option_that_its_command_lacks(path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_is_an_argument_is_asked_for_as_one(name):
-    consume = LEAVES["consume"]
-    wanted = "" if name in options(consume) else f"; give the name without {name}"
-    assert instead_of_option(name, consume, "consume").endswith(wanted)
-    assert instead_of_option("--queue", LEAVES["status"], "status") == ""
+    paths = {
+        path
+        for path, command in LEAVES.items()
+        if "without" in instead_of_option(name, command, path)
+    }
+    assert paths  # of each kind of object
+    assert paths & {"consume", "produce"} == ({"consume", "produce"} if name == "--topic" else set())
+    assert "status" not in paths
+
+
+def test_a_directory_to_restore_is_not_taken_for_an_argument(logstore):
+    told = logstore("restore", "backup", "new", code=2).err
+    assert "unexpected extra argument (new) (did you mean --data new?)" in told
 
 
 def test_an_option_that_is_a_command_here_is_said_to_be_one():
