@@ -81,7 +81,9 @@ def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
     """
     try:
         if disk.exists(target) and disk.list(target):
-            raise Refused(f"{target}: already exists and is not empty: name a new directory")
+            raise Refused(
+                f"{target}: already exists and is not empty: name a new directory (--data)"
+            )
         manifest = _manifest(disk, source)
         part = f"{target}.restoring"
         _make_empty(disk, part)
