@@ -33,31 +33,35 @@ class Membership(Protocol):
     """What a consumer needs of its group."""
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str) -> None:
-        """Durable on return. Raises Fenced where others have the partitions by now."""
+        """Commit offsets; durable on return. Raises Fenced if others have the partitions by now."""
 
     def owning(
         self, places: Collection[TopicPartition]
     ) -> AbstractContextManager[Mapping[TopicPartition, str]]:
-        """None of these goes to others meanwhile; the ids of their topics. Raises Fenced."""
+        """A context in which none of these partitions moves to others; gives the topics' ids.
+        Raises Fenced.
+        """
 
     def decided(self, kept: Callable[[], None]) -> None:
-        """A transaction has committed some. ``kept`` returns once that is kept with the group's."""
+        """A transaction has committed offsets. ``kept`` returns once they are stored with the
+        group's.
+        """
 
     @property
     def late(self) -> bool:
-        """Whether ``check`` has to ask others."""
+        """Whether ``check`` must ask other processes."""
 
     def check(self) -> None:
-        """Before records are handed out: whether the partitions are its own still."""
+        """Before records are returned: check that the partitions are still the consumer's own."""
 
     def settled(self) -> bool:
-        """Whether no more partitions are on their way to this consumer."""
+        """Whether no further partitions are on their way to this consumer."""
 
     def poke(self) -> None:
-        """Records of a partition that is to be given up are done."""
+        """The records of a partition that must be given up are done."""
 
     def leave(self) -> None:
-        """Let others have the partitions."""
+        """Leave the group, so that others get the partitions."""
 
 
 class _Chunk:
@@ -77,13 +81,13 @@ class _Chunk:
         return len(self._records) - length_hint(self.left) - self._unread
 
     def after(self, count: int) -> int:
-        """The offset to go on from when ``count`` records are done."""
+        """The offset at which to continue when ``count`` records are done."""
         if count == len(self._records):
             return self.end
         return self._records[count - 1].offset + 1 if count > 0 else self.begin
 
     def drop(self) -> None:
-        """Hand out no more: also whoever iterates over ``left`` already gets nothing from it."""
+        """Return no more records; code that already iterates over ``left`` gets none either."""
         # One call in C: no other thread takes a record between the look and the counting.
         self._unread += len(list(self.left))
 
@@ -123,12 +127,12 @@ class Consumer:
         flush: Callable[[], None] = lambda: None,
         chores: Chores = OWN_THREADS,
     ) -> None:
-        """``committed``: what the group has committed already; the rest is with the first commit,
-        so that a group that began at the end finds there what came after it. ``on_damage``: of a
-        damaged batch, as ``reading.skip_of`` takes it. ``on_out_of_range``: where records were
-        dropped before they were read; ``group`` is named then. ``flush()``: all that was sent to
-        the producers of the same store is synced when it returns. ``chores``: who wakes it, and
-        commits for it every so often.
+        """``committed``: the offsets that the group has committed. The first commit also stores the
+        start of all other partitions, so that a group that began at the end later finds what came
+        after it. ``on_damage``: what happens to a damaged batch, as ``reading.skip_of`` takes it.
+        ``on_out_of_range``: where to continue if records were deleted before they were read; errors
+        then name ``group``. ``flush()``: syncs everything sent to the producers of the same store.
+        ``chores``: wakes the consumer, and commits for it periodically.
         """
         self._skip = skip_of(on_damage)
         self._on_out_of_range: OnOutOfRange = on_out_of_range
@@ -208,7 +212,7 @@ class Consumer:
         return [] if chunk is None else list(islice(chunk.left, records_max))
 
     def _following(self, timeout_s: float | None) -> _Chunk | None:
-        """A chunk with records left to hand out: the present one, or the next that can be read."""
+        """A chunk with records to return: the present one, or the next that can be read."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             found = self._look()
@@ -219,10 +223,11 @@ class Consumer:
                 return None
 
     def look(self, *, one_by_one: bool = True) -> Iterator[Record] | float | None:
-        """Do what iterating, or ``poll``, does without waiting; for who has no thread to spend.
+        """Do what iterating, or ``poll``, does, but without waiting; for callers without a thread
+        to block.
 
-        Records to be handed out from now on, those before them are done; else None at the end of
-        what is there, or how many seconds to wait at most, unless woken, before the next look.
+        Returns the next records, which marks earlier ones as done; or None at the end of the
+        partitions; or the maximum number of seconds to wait before the next call, unless woken.
         """
         self._one_by_one = one_by_one
         found = self._look()
@@ -246,7 +251,7 @@ class Consumer:
                 return None
 
     def _present(self) -> _Chunk | None:
-        """The chunk that is being handed out; what was handed out of it is done."""
+        """The chunk that is being returned; its returned records are marked as done."""
         with self._lock:
             chunk = self._chunk
             if chunk is None:
@@ -261,9 +266,9 @@ class Consumer:
         return None
 
     def _read(self) -> bool:
-        """Read on in the first partition that has something; False when none has.
+        """Read from the first partition that has records; False if none has.
 
-        Raises Damaged of one that can't be read, once the others have nothing more.
+        Raises Damaged for a partition that cannot be read, once the others have no more records.
         """
         with self._lock:
             places = [it for it in self._next if it not in self._leaving]
@@ -292,7 +297,7 @@ class Consumer:
         return False
 
     def _await(self, place: TopicPartition, log: Log) -> None:
-        """It is no end: what was asked for is on its way here."""
+        """Not the end: requested bytes are on their way."""
         self._fetching = True
         with self._lock:
             if place not in self._watches and place in self._logs:
@@ -300,7 +305,7 @@ class Consumer:
                 self._awake.set()  # it may have come before it was watched: look again
 
     def _read_on(self, log: Log, place: TopicPartition, at: int) -> Chunk | None:
-        """The next chunk of a partition, of what was read before or of a new read."""
+        """The next chunk of a partition, from an earlier read or a new one."""
         reading = self._reading
         if reading is None or (reading.place, reading.at) != (place, at):
             reading = _Reading(place, at, chunks(log, place, at, self._skip))
@@ -315,13 +320,13 @@ class Consumer:
         return found
 
     def _move(self, place: TopicPartition, at: int) -> None:
-        """Go on there in a partition of which nothing more can be read where it stands."""
+        """Continue at this offset in a partition that cannot be read further at its position."""
         with self._lock:
             if place in self._next and place not in self._leaving:
                 self._next[place] = self._done[place] = at
 
     def _take_up(self, place: TopicPartition, found: Chunk) -> bool:
-        """Hand these out from now on; False where the partition was given up meanwhile."""
+        """Return these records next; False if the partition was given up meanwhile."""
         with self._lock:
             if place not in self._next or place in self._leaving:
                 return False
@@ -333,7 +338,9 @@ class Consumer:
 
     @property
     def quick(self) -> bool:
-        """Whether the next ``look`` reads nothing and asks nobody, so that it takes no time."""
+        """Whether the next ``look`` neither reads nor asks other processes, so that it takes no
+        time.
+        """
         with self._lock:
             chunk, nexts, logs = self._chunk, dict(self._next), dict(self._logs)
         if self._membership is not None and self._membership.late:
@@ -385,7 +392,7 @@ class Consumer:
 
     @property
     def places(self) -> set[TopicPartition]:
-        """What is consumed here, with what is to be given up."""
+        """The partitions of this consumer, including those to be given up."""
         with self._lock:
             return set(self._logs)
 
@@ -395,7 +402,7 @@ class Consumer:
         positions: Mapping[TopicPartition, int],
         committed: Mapping[TopicPartition, int],
     ) -> None:
-        """Consume these, too."""
+        """Add these partitions."""
         with self._lock:
             self._logs |= logs
             self._next |= positions
@@ -405,7 +412,7 @@ class Consumer:
         self._awake.set()
 
     def give_up(self, places: Iterable[TopicPartition]) -> None:
-        """Hand out no more of these; what was handed out is done when the next is asked for."""
+        """Return no more records of these partitions; returned ones are done at the next call."""
         with self._lock:
             self._leaving.update(self._logs.keys() & set(places))
             if self._chunk is not None and self._chunk.place in self._leaving:
@@ -413,10 +420,10 @@ class Consumer:
         self._awake.set()
 
     def release(self) -> bool:
-        """Commit and let go of what is to be given up and is done; whether there was any.
+        """Commit and release partitions that are done and must be given up; whether there were any.
 
-        Without automatic commits only what was committed on demand is: the rest comes again to
-        whoever has the partition next.
+        Without automatic commits, only explicit commits count: other records are delivered again to
+        the next owner of the partition.
         """
         with self._lock:
             chunk = self._chunk
@@ -430,7 +437,7 @@ class Consumer:
         return bool(ready)
 
     def lose(self, places: Iterable[TopicPartition] | None = None) -> None:
-        """These (or all) are consumed here no more; nothing is committed."""
+        """Remove these partitions (or all) without a commit."""
         with self._lock:
             gone = set(self._logs if places is None else places)
             if self._chunk is not None and self._chunk.place in gone:
@@ -448,7 +455,7 @@ class Consumer:
         self._awake.set()
 
     def fail(self, error: LogstoreError) -> None:
-        """Raise this to whoever asks for the next chunk."""
+        """Raise this error at the next read."""
         self._failure = error
         self._awake.set()
 
@@ -483,9 +490,10 @@ class Consumer:
     def committing(
         self, offsets: Mapping[TopicPartition, int]
     ) -> Iterator[Mapping[TopicPartition, str]]:
-        """For a transaction that commits these: the ids of their topics.
+        """A context for a transaction that commits these offsets; gives the topics' ids.
 
-        Nobody else commits for it, or has the partitions, meanwhile. Raises Fenced, Closed.
+        Meanwhile, no one else commits for the consumer, or gets its partitions. Raises Fenced,
+        Closed.
         """
         self._check_open()
         assert self._membership is not None, "who has no group is refused before"
@@ -493,7 +501,7 @@ class Consumer:
             yield ids
 
     def committed(self, offsets: Mapping[TopicPartition, int], kept: Callable[[], None]) -> None:
-        """A transaction has, within ``committing``; ``kept`` as Membership.decided has it.
+        """A transaction has committed, within ``committing``; ``kept`` as in Membership.decided.
 
         From now on the consumer does not commit in these partitions by itself.
         """
@@ -504,7 +512,9 @@ class Consumer:
             self._committed.update(offsets)
 
     def _positions(self, *, last_done: bool) -> dict[TopicPartition, int]:
-        """Where each partition is done; with ``last_done`` including what was handed out last."""
+        """The offset up to which each partition is done; with ``last_done``, including the records
+        returned last.
+        """
         with self._lock:
             positions, chunk = dict(self._done), self._chunk
             if chunk is not None and chunk.place in positions:
@@ -517,7 +527,7 @@ class Consumer:
             return positions
 
     def _commit(self, *, last_done: bool, metadata: str = "", all_: bool = True) -> None:
-        """``all_``: also in partitions where transactions do it."""
+        """``all_``: also in partitions that transactions commit."""
         if self._membership is None:
             return
         with self._committing:
@@ -544,9 +554,9 @@ class Consumer:
             self._commit(last_done=last_done, all_=False)
 
     def lose_output(self, topic: str, error: BaseException) -> None:
-        """A producer of this store was closed before all was written: commit no more by itself.
+        """A producer of this store was closed with unwritten records: commit automatically no more.
 
-        What was lost may have been made of records that were done, so they have to come again.
+        Lost output may have been made from finished records, so these must be delivered again.
         """
         self._lost = Failed(
             f"group {self._group!r}: not all records sent to topic {topic!r} were written"
@@ -555,7 +565,7 @@ class Consumer:
         )
 
     def _commit_in_time(self) -> bool:
-        """Whether there is more to come."""
+        """Commit if it is time; returns whether more will follow."""
         try:
             self._commit_what_is_done(last_done=False)
         except Fenced:
@@ -609,5 +619,5 @@ def _call_all(functions: Mapping[TopicPartition, Callable[[], None]]) -> None:
 
 
 def _left(deadline: float | None) -> float | None:
-    """Seconds until then; None for ever."""
+    """The seconds until then; None: forever."""
     return None if deadline is None else max(deadline - time.monotonic(), 0)

@@ -26,7 +26,7 @@ class Committed(Protocol):
     def offset(self) -> int: ...
     @property
     def commit_ms(self) -> int | None:
-        """None: not known."""
+        """The time of the commit; None: unknown."""
 
     @property
     def metadata(self) -> str: ...
@@ -75,10 +75,10 @@ class Group:
         topic_names: Callable[[], Mapping[str, str]],
         deleted: Callable[[str], object],
     ) -> None:
-        """``logs_of(topic)`` gives a topic's logs, each opened as it is taken; or UnknownTopic.
+        """``logs_of(topic)`` returns a topic's logs, each opened on access; or raises UnknownTopic.
 
-        ``topic_names()``: of all topics, by id. ``table()`` raises Closed when it can't be used any
-        more. ``deleted``: is told the name once it is.
+        ``topic_names()``: the names of all topics, by id. ``table()`` raises Closed when the store
+        is closed. ``deleted``: is called with the name after a deletion.
         """
         self.name = name
         self._table = table
@@ -182,7 +182,7 @@ class Group:
 def read_or_committed(
     committed: Mapping[TopicPartition, Committed], members: Iterable[GroupMember]
 ) -> list[str]:
-    """The topics that a group has to do with, sorted: before its first commit, too."""
+    """The topics that a group reads or has committed in, sorted."""
     assigned = {topic for member in members for topic, _ in member.partitions}
     return sorted({topic for topic, _ in committed} | assigned)
 
@@ -191,9 +191,9 @@ def lags(
     committed: Mapping[TopicPartition, Committed],
     logs: Mapping[str, Mapping[int, Held | LogstoreError]],
 ) -> list[Lag]:
-    """How far a group that has committed this is in every partition of these topics.
+    """The progress of a group with these committed offsets in every partition of these topics.
 
-    An error in place of a log says why that is broken.
+    An error in place of a log is the reason why the log cannot be used.
     """
     found = []
     for topic, partitions in logs.items():
@@ -218,9 +218,9 @@ def _opened(logs: Sequence[Held], number: int) -> Held | LogstoreError:
 
 
 def chosen(topic: str, count: int, partitions: Sequence[int] | None) -> list[int]:
-    """These partitions of a topic that has so many, each once; None: all of them.
+    """These partitions of a topic, each once; None: all of them.
 
-    Raises UnknownPartition where one is missing.
+    Raises UnknownPartition if one does not exist.
     """
     if partitions is None:
         return list(range(count))
@@ -239,9 +239,9 @@ def moves(
     *,
     out_of_range: bool = False,
 ) -> list[Move]:
-    """What moves the group in every partition of these topics. Raises OffsetOutOfRange.
+    """The moves of the group in every partition of these topics. Raises OffsetOutOfRange.
 
-    ``out_of_range``: only where it has committed what is not in the log any more.
+    ``out_of_range``: only in partitions whose log no longer has the committed offset.
     """
     found = []
     for topic, partitions in logs.items():
@@ -255,7 +255,7 @@ def moves(
 
 
 def _reads(kind: str, row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
-    """What a client of a server reads, as far as its group knows that."""
+    """The partitions that a server's client reads, as far as its group knows them."""
     if kind == SHARED:
         return _named(decode_share_member(row).assigned, names)
     return _partitions(row, names) if kind == "consumer" else ()
@@ -266,5 +266,5 @@ def _partitions(row: bytes, names: Mapping[str, str]) -> tuple[TopicPartition, .
 
 
 def _named(held: Iterable[Place], names: Mapping[str, str]) -> tuple[TopicPartition, ...]:
-    """What a member has, in topics that are there still."""
+    """A member's partitions in topics that still exist."""
     return tuple(sorted((names[topic], number) for topic, number in held if topic in names))

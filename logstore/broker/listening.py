@@ -53,7 +53,7 @@ class Listener:
         self, channels: Channels, names: Iterable[bytes], patterns: Iterable[bytes],
         forget: Callable[["Listener"], None], told: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """``told``: is called, from any thread, when ``get`` has something to say."""
+        """``told``: is called, from any thread, when ``get`` has something to return."""
         self.form: Form = _LISTED
         self._channels = channels
         self._forget = forget
@@ -87,7 +87,7 @@ class Listener:
         self.close()
 
     def __iter__(self) -> Iterator[Published]:
-        """Until it is closed, from within the loop or elsewhere. Raises FellBehind."""
+        """Iterate until the listener is closed, here or elsewhere. Raises FellBehind."""
         while (message := self.get()) is not None:
             yield message
 
@@ -173,21 +173,21 @@ class Channel:
 
     @staticmethod
     def check(payload: bytes) -> None:
-        """Raises TypeError for what is none."""
+        """Raises TypeError for an invalid payload."""
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
 
     @property
     def opened(self) -> bool:
-        """Whether its history, if it keeps one, is open: else ``put`` may not be called."""
+        """Whether its history, if any, is open; otherwise ``put`` must not be called."""
         return not self._channels.unopened([(self.name, True)])
 
     def open(self) -> None:
-        """Its history, which may take long."""
+        """Open its history, which may take long."""
         self._channels.open_histories(self._channels.unopened([(self.name, True)]))
 
     def put(self, payload: bytes) -> tuple[int, Unsafe]:
-        """As ``publish``, without waiting: how many get it, and what is to become safe."""
+        """As ``publish`` without waiting: the number of receivers, and what must become safe."""
         unsafe = Unsafe()
         with self._channels.lock:
             self._channels.check_open()

@@ -111,8 +111,8 @@ class Producer:
             raise self._forked or Closed(f"the producer of topic {self._topic.name!r} is closed")
 
     def take(self, messages: Sequence[Message], partition: int | None, size: int) -> bool:
-        """As ``send_many``, if this needs neither writing nor waiting; else False, and nothing is
-        sent.
+        """As ``send_many`` if neither a write nor a wait is needed; otherwise returns False and
+        sends nothing.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -127,7 +127,7 @@ class Producer:
             self._lock.release()
 
     def _at_hand(self, partition: int | None) -> bool:
-        """Whether no log is opened by gathering for it: that may take long."""
+        """Whether no log would have to be opened, which may take long."""
         if partition is None and len(self._topic.partitions) > 1:
             return True
         return self._topic.at_hand(partition or 0) is not None
@@ -158,7 +158,9 @@ class Producer:
         self._append(number, ahead=PARTS_AHEAD)
 
     def _make(self, part: Columns) -> _Made:
-        """Encode a part: in a thread where it is compressed, for that needs no interpreter."""
+        """Encode a part: in a thread if it is compressed, because compression does not hold the
+        interpreter lock.
+        """
         codec = _codec(self._topic, self._compression)
         if codec == Compression.NONE or self._closed:
             return self._topic.rules.encode(part, codec)
@@ -167,7 +169,7 @@ class Producer:
         return self._maker.submit(self._topic.rules.encode, part, codec)
 
     def _append(self, number: int, ahead: int) -> None:
-        """Append a partition's batches; ``ahead`` of the parts may still be in the making."""
+        """Append a partition's batches while ``ahead`` of the parts may still be encoded."""
         made, log = self._made[number], self._topic.partitions[number]
         appended = False
         while made:
@@ -214,13 +216,15 @@ class Producer:
         assert self.acknowledged >= sent
 
     def pushed(self) -> tuple[int, dict[Log, int]]:
-        """``push``; how many records that are in all, and the marks that they are safe below."""
+        """As ``push``; returns the total number of records, and the marks below which they are
+        safe.
+        """
         with self._lock:
             self._push()
             return self.sent, {log: upto for log, upto, _ in self._unacknowledged}
 
     def behind(self, batches: int) -> tuple[Log, int] | None:
-        """The mark below which a log is to be safe so that no more than so many batches are not."""
+        """The mark up to which a log must be safe so that at most this many batches are not."""
         with self._lock:
             self._settle()
             if len(self._unacknowledged) <= batches:
@@ -249,9 +253,10 @@ class Producer:
 
 
 def flush_all(producers: Iterable[Producer]) -> None:
-    """Wait until all that these were sent is synced. Raises StorageFull, LogFailed, Forked.
+    """Wait until everything sent to these producers is synced. Raises StorageFull, LogFailed,
+    Forked.
 
-    A topic that was deleted holds nobody up: what was sent to it was to go.
+    Records for a deleted topic are dropped and delay no one.
     """
     there = [it for it in producers if _is_there(it.push)]
     for producer in there:
@@ -259,7 +264,7 @@ def flush_all(producers: Iterable[Producer]) -> None:
 
 
 def _is_there(write: Callable[[], None]) -> bool:
-    """Have it written; False where the topic was deleted."""
+    """Write the record; False if the topic was deleted."""
     try:
         write()
     except (UnknownTopic, UnknownPartition):
@@ -295,7 +300,7 @@ class _Gathered:
             self.bytes += sum(len(name) + len(value or b"") for name, value in pairs)
 
     def parts(self, bytes_max: int) -> Iterator[Columns]:
-        """All of them in parts of about ``bytes_max``, of one message at least."""
+        """All messages in parts of about ``bytes_max``, each with at least one message."""
         columns = self._parts[0]
         if len(self._parts) > 1:
             columns = Columns(*(list(chain(*column)) for column in zip(*self._parts, strict=True)))

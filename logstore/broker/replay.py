@@ -24,9 +24,9 @@ def records_between(
 ) -> Iterator[Record]:
     """A partition's records with ``from_ms <= timestamp < to_ms``, in the order of their offsets.
 
-    Reads to the end of what is there at the start: a late record has a timestamp below those of
-    records before it, so nothing but the end tells that there are no more. Raises Damaged at a
-    batch that can't be read, if it is not skipped.
+    Reads up to the end at the time of the call: a late record may have a lower timestamp than
+    records before it, so only the end shows that there are no more. Raises Damaged at a batch that
+    cannot be read, unless it is skipped.
     """
     at, end = log.start, log.safe
     if from_ms is not None:
@@ -57,7 +57,8 @@ def replay(
 ) -> Iterator[list[Record]]:
     """Lists of a topic's records, in timestamp order across partitions; as ``in_order``.
 
-    A partition ends at damage that is not skipped, and the others go on: it is raised at the end.
+    A partition ends at damage that is not skipped; the others continue, and the error is raised at
+    the end.
     """
     damages: list[Damaged] = []
 
@@ -80,8 +81,8 @@ def in_order(
 ) -> Iterator[list[Record]]:
     """Lists of records, in timestamp order across streams; in a stream's own order within each.
 
-    ``speed``: seconds of the past per second of now; 0: without waiting. A list ends where the
-    next record has to be waited for.
+    ``speed``: seconds of the past for each real second; 0: without waiting. A list ends where the
+    next record must be waited for.
     """
     records = heapq.merge(*streams, key=attrgetter("timestamp_ms"))
     began = clock()

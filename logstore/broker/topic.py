@@ -68,13 +68,13 @@ class Topic:
 
     @cached_property
     def uuid(self) -> bytes:
-        """The id as 16 bytes; none of a topic without one."""
+        """The id as 16 bytes; zeros for a topic without one."""
         return uuid_of(self.id)
 
     def partition(self, number: int) -> Log:
-        """Its log, opened at the first use, which may take long.
+        """The log of a partition, opened at its first use, which may take long.
 
-        Raises UnknownPartition; Damaged, Failed where it can't be opened.
+        Raises UnknownPartition; Damaged, Failed if it cannot be opened.
         """
         log = self.at_hand(number)
         if log is None:
@@ -82,32 +82,32 @@ class Topic:
         return log
 
     def at_hand(self, number: int) -> Log | None:
-        """The same without waiting; None: nobody has asked for it yet. Raises UnknownPartition."""
+        """The log if it is already open, otherwise None. Raises UnknownPartition."""
         log = self._opened.get(number)
         if log is None:
             check_partition(self.name, self.partitions, number)
         return log
 
     def forget(self, number: int) -> None:
-        """Its log has failed, where another one may do better: that is opened at the next use."""
+        """The log has failed and another one may work: that is opened at the next use."""
         self._opened.pop(number, None)
 
     @property
     def opened(self) -> list[tuple[int, Log]]:
-        """The partitions that somebody has asked for, and their logs."""
+        """The partitions in use, with their logs."""
         return list(self._opened.items())
 
     @property
     def all_at_hand(self) -> bool:
-        """Whether all of them are: then no append waits for one to be opened."""
+        """Whether all partitions are open, so that no append waits for one."""
         return len(self._opened) == len(self.partitions)
 
     def change(self, settings: TopicSettings) -> None:
-        """The topic has these settings now."""
+        """Set the topic's settings."""
         self.rules = self.rules.changed(settings)
 
     def grow(self, partitions: Sequence[Log]) -> None:
-        """The topic has more partitions now: these."""
+        """Add these partitions."""
         self.partitions = partitions
         self._partitioner = Partitioner(len(partitions))
 
@@ -153,7 +153,9 @@ class Topic:
     def waiting(
         self, headers: HeadersGiven | None, deliver_at: datetime | int
     ) -> "tuple[Topic, Headers]":
-        """Where a record waits for that moment, and with which headers. Raises Refused."""
+        """The companion's partition and the headers for a record with this due time. Raises
+        Refused.
+        """
         moment = str(milliseconds_of(deliver_at)).encode()
         return self.companion(), (*as_headers(headers), (DELIVER_AT, moment))
 
@@ -211,7 +213,7 @@ class Topic:
         partition: int | None,
         compression: Compression | None = None,
     ) -> list["Portion"]:
-        """The messages by partition (all in one, where it is given), in their order.
+        """The messages by partition, in order (all in one partition if it is given).
 
         Raises InvalidRecord, UnknownPartition.
         """
@@ -242,7 +244,7 @@ class Put(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Where it stands, once it is safe."""
+        """The record's position, once it is safe."""
         return Position(self.partition, self.log.offset_of(self.mark), self.timestamp_ms)
 
 
@@ -255,12 +257,12 @@ class PutMany(NamedTuple):
 
     @property
     def marks(self) -> Sequence[tuple[Log, int]]:
-        """What is to be waited for: of each log all below a mark."""
+        """For each log, the mark to wait for."""
         return [(log, sum(it[-1])) for log, it in zip(self.logs, self.appended, strict=True)]
 
     @property
     def positions(self) -> "Sequence[Position]":
-        """Where each stands, once all are safe."""
+        """The positions of the records, once all are safe."""
         if not self.portions:
             return []
         return Positions(self.portions, list(map(_offsets, self.logs, self.appended)))
@@ -275,7 +277,7 @@ class Portion(NamedTuple):
 
     @property
     def indexes(self) -> Sequence[int]:
-        """Where its messages stand among those of the call."""
+        """The places of its messages among those of the call."""
         if self.numbers is None:
             return range(self.columns.messages)
         return [index for index, it in enumerate(self.numbers) if it == self.partition]
@@ -324,7 +326,7 @@ def as_headers(headers: HeadersGiven | None) -> Headers:
 
 
 def _offsets(log: Log, appended: Sequence[tuple[int, int]]) -> Sequence[int]:
-    """Where the records of batches stand that are safe; each batch by its mark and its records."""
+    """The offsets of the records in safe batches, from each batch's mark and number of records."""
     bases = [(log.offset_of(mark), records) for mark, records in appended]
     ranges = [range(base, base + records) for base, records in bases]
     return ranges[0] if len(ranges) == 1 else list(chain(*ranges))

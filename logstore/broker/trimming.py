@@ -18,7 +18,7 @@ class Trim(NamedTuple):
 def trim(
     topic: Topic, before: Start, partitions: Sequence[int] | None, *, dry_run: bool
 ) -> list[Trim]:
-    """As Store.trim. Where each begins is found before any is trimmed."""
+    """As Store.trim. All positions are found before any partition is trimmed."""
     numbers = range(len(topic.partitions)) if partitions is None else partitions
     logs = {number: topic.partition(number) for number in numbers}
     trims = [Trim(it, log.start, offset_of(log, before)) for it, log in logs.items()]

@@ -49,9 +49,9 @@ class AbortedIndex:
         return len(self._lasts)
 
     def refresh(self) -> bool:
-        """Take what another process has added to the file. Raises OSError, CorruptBatch.
+        """Read what another process has added to the file. Raises OSError, CorruptBatch.
 
-        False where it has put another one in its place, or cut it: begin anew, with that.
+        Returns False if that process has replaced or cut the file; then load it again.
         """
         disk = self._files.disk
         file, size = disk.identity(self.path), disk.size(self.path)
@@ -79,20 +79,20 @@ class AbortedIndex:
         self._lasts.append(entry.last)  # behind: who searches meanwhile goes by these
 
     def note(self, entry: Aborted) -> None:
-        """One more; nothing if it is known. Raises OSError: it is there, but not in the file."""
+        """Add an entry, unless it is known. Raises OSError: it is known, but not in the file."""
         if self._follows(entry):
             self._add(entry)
             self.save()
 
     def put(self, entries: Iterable[Aborted]) -> None:
-        """These alone, in a file of their own. Raises OSError."""
+        """Write only these entries, to a file of their own. Raises OSError."""
         for entry in entries:
             if self._follows(entry):
                 self._add(entry)
         self.save()
 
     def save(self) -> None:
-        """Write what the file lacks. Raises OSError."""
+        """Write the entries that the file lacks. Raises OSError."""
         if self._saved < len(self):
             data = b"".join(
                 [
@@ -104,16 +104,17 @@ class AbortedIndex:
             self._saved = len(self)
 
     def cut(self, offset: int) -> None:
-        """Forget those whose marker is at or above this offset; the file has them until ``end``.
+        """Forget entries whose marker is at or above this offset; the file keeps them until
+        ``end``.
 
-        So what stands there, and may be gone by, is at no time missing while it is noted again.
+        So an entry that readers may use is never missing from the file while it is noted again.
         """
         keep = bisect_left(self._lasts, offset)
         self._saved = min(self._saved, keep)
         del self._lasts[keep:], self._entries[_NUMBERS * keep :]
 
     def end(self) -> bool:
-        """The file ends with what is known; whether it did not. Raises OSError."""
+        """Cut the file to the known entries; returns whether it had others. Raises OSError."""
         size = len(self) * ABORTED_ENTRY.size
         try:
             if self._files.disk.size(self.path) <= size:
@@ -124,13 +125,13 @@ class AbortedIndex:
         return True
 
     def count(self, below: int) -> int:
-        """Those whose marker is below this offset."""
+        """The number of entries whose marker is below this offset."""
         return bisect_left(self._lasts, below)
 
     def _entry(self, number: int) -> Aborted:
         return Aborted(*self._entries[_NUMBERS * number : _NUMBERS * (number + 1)])
 
     def since(self, at: int, below: int) -> Iterator[Aborted]:
-        """Those whose marker is at or above one offset, and below another, in their order."""
+        """The entries whose marker is at or above one offset and below another, in order."""
         for number in range(bisect_left(self._lasts, at), bisect_left(self._lasts, below)):
             yield self._entry(number)

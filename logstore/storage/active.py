@@ -39,7 +39,7 @@ class ActiveSegment:
     )  # fmt: skip
 
     def __init__(self, segment: Segment, files: OpenFiles, position: int) -> None:
-        """``position``: where the batches end that are in it."""
+        """``position``: the end of the batches in the segment's file."""
         segment.pinned = True
         self.segment = segment
         self.position = position  # where the next batch goes
@@ -50,12 +50,12 @@ class ActiveSegment:
 
     @property
     def base_offset(self) -> int:
-        """Where it begins."""
+        """The segment's first offset."""
         return self.segment.base_offset
 
     @property
     def path(self) -> str:
-        """Its .log file."""
+        """The path of its .log file."""
         return self.segment.path
 
     def is_full(self, batch: Batch, end: int, settings: TopicSettings) -> bool:
@@ -75,9 +75,10 @@ class ActiveSegment:
         settings: TopicSettings,
         fail: Callable[[str], None],
     ) -> None:
-        """Put the batch at the position; all of it, or nothing is kept. Raises OSError.
+        """Write the whole batch at the position, or nothing. Raises OSError.
 
-        ``fail(why)`` is told when half a batch can't be cut off: nothing may be appended then.
+        ``fail(why)`` is called if half a batch cannot be cut off; then nothing may be appended any
+        more.
         """
         segment, size = self.segment, len(batch.data)
         try:
@@ -121,7 +122,8 @@ class ActiveSegment:
             self._ahead = following + room
 
     def finish(self) -> None:
-        """Cut off zeros written ahead (or what Ctrl-C left), and complete the indexes.
+        """Cut off zeros that were written ahead (or the rest of an interrupted write), and complete
+        the indexes.
 
         Raises OSError.
         """

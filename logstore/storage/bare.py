@@ -141,7 +141,7 @@ class BareDirectory:
 
 
 def found_topics(disk: Disk, path: str) -> dict[str, Entry]:
-    """Topics by the directories that hold segments; a topic's partitions must begin at 0."""
+    """The topics, by directories with segments; a topic's partitions must begin at 0."""
     partitions: dict[str, set[int]] = {}
     for name in disk.list(path):
         parsed = parse_log_directory(name)
@@ -165,7 +165,7 @@ def _has_segments(disk: Disk, path: str) -> bool:
 
 
 def _whole(chain: Chain) -> tuple[int, int]:
-    """(start, end of the last whole batch), found from the last index entry on."""
+    """The start, and the end of the last whole batch, found from the last index entry on."""
     if not chain.bases:
         return 0, 0
     last = chain.segment(chain.bases[-1])

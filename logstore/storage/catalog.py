@@ -87,7 +87,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         return uuid.UUID(self.id).bytes + _PARTITION.pack(partition)
 
     def tag(self, partition: int) -> int:
-        """What marks a slot of the watermarks file as this log's; never 0."""
+        """The tag of this log's slots in the watermarks file; never 0."""
         return ((uuid.UUID(self.id).int >> 66) ^ partition) << 1 | 1
 
 
@@ -123,12 +123,12 @@ class LogState:
 
     @property
     def undecided(self) -> int | None:
-        """The first offset of the earliest transaction that is open at the recovery point."""
+        """The first offset of the earliest transaction that was open at the recovery point."""
         return self.undecided_above - 1 if self.undecided_above else None
 
     @property
     def merged(self) -> tuple[int, int]:
-        """As Chain's."""
+        """The same fact as in Chain."""
         return self.merged_base, self.merged_below
 
 
@@ -144,7 +144,7 @@ def _state(value: bytes) -> LogState:
 
 
 def _text(value: bytes) -> str:
-    """Damage must not be a UnicodeDecodeError: what can't be read stands for itself."""
+    """Decodes a name; damaged bytes are shown instead of raising UnicodeDecodeError."""
     return value.decode(errors="backslashreplace")
 
 
@@ -167,7 +167,7 @@ def named(error: CorruptStore, directory: str) -> CorruptStore:
 
 
 def _topic_id(value: bytes) -> str | None:
-    """Of a topic's entry; None where that is damaged: whoever opens the topic hears of it."""
+    """The id in a topic's entry; None if it is damaged, which opening the topic reports."""
     try:
         return str(uuid.UUID(_decode(value).id))
     except (ValueError, RecursionError):
@@ -175,7 +175,7 @@ def _topic_id(value: bytes) -> str | None:
 
 
 def _row(kind: str, name: str) -> tuple[bytes, bytes]:
-    """Table and key. Topics have a table of their own, as before there were kinds."""
+    """Table and key of an entry. Topics have a table of their own, as before there were kinds."""
     if kind == TOPIC.name:
         return _TOPICS, name.encode()
     return _ENTRIES, f"{kind}\0{name}".encode()
@@ -231,7 +231,7 @@ class Catalog:
             self.environment.commit([schema, *self._old_notes(int(found))])
 
     def _old_notes(self, schema: int) -> Iterable[Change]:
-        """Say of the journal of an older store that it is one, where no recovery point has."""
+        """Mark the journal of an older store as a journal if no recovery point has done so."""
         for _, entry in self.entries() if schema < WITH_REMOVED else ():
             key = entry.log_key(0)
             if entry.kind == JOURNAL.name and not self.note(key):
@@ -253,14 +253,14 @@ class Catalog:
         self.environment.commit((_META, key, value) for key, value in values.items())
 
     def new_producer_ids(self, count: int) -> int:
-        """The first of so many ids that nobody was given before, also not before a crash."""
+        """The first of this many ids that were never given before, not even before a crash."""
         self.environment.check_room()
         first = int(self._meta(b"producers") or 0)
         self._set_meta({b"producers": str(first + count).encode()})
         return first
 
     def producer_ids(self, now_ms: int) -> GivenIds:
-        """How ids of producers are recognised; from now on, where the store is older than that."""
+        """How producer ids are recognised; created now if the store is older than these."""
         secret, since = self._meta(b"producer_secret"), self._meta(b"producers_unchecked")
         if secret is not None and since is not None:
             try:
@@ -278,15 +278,15 @@ class Catalog:
         return GivenIds(secret, below, now_ms)
 
     def forget_producer_ids(self) -> None:
-        """For a copy: the store that was copied goes on giving ids, and both must not give one."""
+        """For a copy: both stores give ids from now on, and must never give the same one."""
         self.environment.commit([(_META, b"producer_secret", None)])
 
     def note_upkeep(self, text: bytes) -> None:
-        """Keep what upkeep did last; to be read by other processes."""
+        """Store the results of the last upkeep, for other processes."""
         self._set_meta({b"upkeep": text})
 
     def noted_upkeep(self) -> bytes:
-        """As noted; empty where it never ran."""
+        """The results of the last upkeep; empty if it never ran."""
         return self._meta(b"upkeep") or b""
 
     @property
@@ -303,31 +303,31 @@ class Catalog:
         return self._meta(b"clean") == b"1"
 
     def opened(self) -> None:
-        """A writer begins: from here on a crash leaves something to recover."""
+        """A writer begins: from now on, a crash leaves logs to recover."""
         self._set_meta({b"clean": b"0"})
 
     def try_write(self) -> None:
-        """Make a change durable that changes nothing. Raises what keeps others from being kept."""
+        """Make an empty change durable. Raises the error that prevents other changes."""
         self.environment.check_room()
         self._set_meta({b"schema": str(self.schema).encode()})
 
     def groups(self, disk: Disk, path: str, clock: Callable[[], int]) -> GroupTable:
-        """The groups beside it; ``path``: of the data directory."""
+        """The groups in the same environment; ``path``: of the data directory."""
         offsets = CommittedOffsets(self.environment, _topic_id)
         return GroupTable(self.environment, offsets, disk, path, clock)
 
     # entries
 
     def topics(self) -> dict[str, Entry]:
-        """Every topic, by name, sorted; without those of ``damaged_entries``."""
+        """Every topic, sorted by name, without ``damaged_entries``."""
         return dict(self._read(_TOPICS)[0])
 
     def entries(self) -> list[tuple[str, Entry]]:
-        """The logs of every kind, each with its name, without damaged ones: topics first."""
+        """The logs of every kind by name, topics first, without damaged ones."""
         return self._read(_TOPICS)[0] + self._read(_ENTRIES)[0]
 
     def damaged_entries(self) -> dict[tuple[str, str], CorruptStore]:
-        """The entries that can't be read, by kind and what is left of the name, and why."""
+        """The damaged entries, by kind and readable part of the name, with the reason."""
         return self._read(_TOPICS)[1] | self._read(_ENTRIES)[1]
 
     def _read(
@@ -345,7 +345,7 @@ class Catalog:
         return whole, damaged
 
     def topic_names(self) -> list[str]:
-        """Sorted; without reading what is said of them."""
+        """The names of all topics, sorted, without reading their entries."""
         return [_text(key) for key, _ in self.environment.items(_TOPICS)]
 
     def entry(self, kind: str, name: str) -> Entry | None:
@@ -379,7 +379,7 @@ class Catalog:
     def add(
         self, kind: str, name: str, slots: Sequence[int], settings: Mapping[str, str], now_ms: int
     ) -> Entry:
-        """A partition for each slot: its place in the watermarks. Raises TopicExists."""
+        """Add an entry with one partition for each slot of the watermarks. Raises TopicExists."""
         assert kind in self.kinds
         assert len(set(slots)) == len(slots)
         if self.entry(kind, name) is not None:
@@ -398,7 +398,7 @@ class Catalog:
         added_slots: Sequence[int] = (),
         settings: Mapping[str, str] | None = None,
     ) -> Entry:
-        """A partition more for each slot, or other settings of its own. Raises UnknownTopic."""
+        """Add a partition for each slot, or change its settings. Raises UnknownTopic."""
         entry = self.known(kind, name)
         if added_slots:
             self.environment.check_room()
@@ -417,7 +417,7 @@ class Catalog:
     def _commit_slots(
         self, changes: Iterable[Change], taken: Iterable[int] = (), given_back: Iterable[int] = ()
     ) -> None:
-        """An error may come before or after the commit: then they are looked for again."""
+        """An error may occur before or after the commit, so the free slots are then found again."""
         slots, self._slots = self._slots, None
         self.environment.commit(changes)
         if slots is not None:
@@ -426,15 +426,15 @@ class Catalog:
             self._slots = slots
 
     def free_slots(self, count: int) -> list[int]:
-        """Numbers that no log has in the watermarks file."""
+        """Numbers of slots that no log has in the watermarks file."""
         if self._slots is None:
             self._slots = Slots(slot for _, entry in self.entries() for slot in entry.slots)
         return self._slots.free(count)
 
     def remove(self, kind: str, name: str, also: Iterable[Change] = ()) -> Entry:
-        """Forget the logs and doom their directories, in one commit. Raises UnknownTopic.
+        """Delete the entry and doom its directories, in one commit. Raises UnknownTopic.
 
-        ``also``: what goes with it, such as the offsets that groups have committed in it.
+        ``also``: further deletions, such as the offsets that groups have committed in the topic.
         """
         entry = self.known(kind, name)
         changes: list[Change] = [(*_row(kind, name), None), *also]
@@ -448,15 +448,15 @@ class Catalog:
         return entry
 
     def doomed(self) -> list[str]:
-        """Directories whose logs are deleted but whose files are still to be removed."""
+        """Directories of deleted logs whose files are still to be removed."""
         return [_text(key) for key, _ in self.environment.items(_DOOMED)]
 
     def doomed_reasons(self) -> dict[str, str]:
-        """Of each doomed directory why it could not be removed; empty: that was not tried yet."""
+        """For each doomed directory, why it was not removed; empty if not tried yet."""
         return {_text(key): _text(value) for key, value in self.environment.items(_DOOMED)}
 
     def buried(self, directories: Iterable[str], kept: Mapping[str, str] | None = None) -> None:
-        """These directories are gone; ``kept``: why those are not, by name."""
+        """These directories are removed; ``kept``: the reasons for others, by name."""
         changes: list[Change] = [(_DOOMED, directory.encode(), None) for directory in directories]
         changes += [
             (_DOOMED, name.encode(), why.encode(errors="backslashreplace"))
@@ -471,7 +471,7 @@ class Catalog:
         return LogState() if value is None else self._state(value)
 
     def log_states(self) -> dict[bytes, LogState | None]:
-        """Of all logs; None: damaged, ``log_state`` says how."""
+        """The states of all logs; None for damaged ones, which ``log_state`` explains."""
         found: dict[bytes, LogState | None] = {}
         for key, value in self.environment.items(_LOGS):
             try:
@@ -489,7 +489,7 @@ class Catalog:
         return state
 
     def note(self, key: bytes) -> bytes:
-        """What a model keeps beside the log; empty where there is nothing."""
+        """The notes beside the log; empty if there are none."""
         return self.environment.get(_NOTES, key) or b""
 
     def save_log_states(
@@ -499,9 +499,10 @@ class Catalog:
         *,
         unrecovered: Mapping[bytes, bool] | None = None,
     ) -> None:
-        """All in one commit; with ``unrecovered``, the mark of a clean close, too.
+        """Save all in one commit; with ``unrecovered``, also the mark of a clean close.
 
-        That says which logs were not recovered since a crash, and of which that was tried.
+        ``unrecovered`` names the logs that were not recovered since a crash, and whether that was
+        tried.
         """
         assert all(min(astuple(state)) >= 0 for state in states.values())  # ``_state`` reads them
         changes: list[Change] = [
@@ -523,5 +524,5 @@ class Catalog:
         self.environment.commit(changes)
 
     def unrecovered(self) -> dict[bytes, bool]:
-        """The logs that the last clean close left unrecovered, and whether that was tried."""
+        """The logs that the last clean close left unrecovered, and whether recovery was tried."""
         return {key: value == _FAILED for key, value in self.environment.items(_UNRECOVERED)}

@@ -49,9 +49,9 @@ class Chain:
     ) -> None:
         """``gaps_below()``: compaction may have taken offsets below; a gap above it is damage.
 
-        ``times_doubtful_below()``: the time entries of segments that begin below may leave out
-        batches whose headers say too little. ``merged()``: the base offset of a segment that holds
-        the batches of all below the other offset, which may be there still.
+        ``times_doubtful_below()``: the time entries of segments that begin below it may lack
+        batches whose headers have no maximum timestamp. ``merged()``: the base offset of a merged
+        segment, and the offset below which its original segments may still exist.
         """
         self.directory = directory
         self.gaps_below = gaps_below
@@ -69,7 +69,7 @@ class Chain:
         self.refresh()
 
     def refresh(self) -> bool:
-        """List the directory again; whether anything changed."""
+        """List the directory again; returns whether anything changed."""
         names = self._files.disk.list(self.directory)
         bases = sorted(base for name in names if (base := parse_segment(name)) is not None)
         before = self.bases
@@ -91,7 +91,7 @@ class Chain:
 
     @property
     def listed(self) -> tuple[list[int], list[int]]:
-        """The segments, and those of them in which something was aborted, at the last look."""
+        """The segments, and those with aborted transactions, as listed last."""
         return self.bases, list(self._aborted)
 
     def segment(self, base_offset: int) -> Segment:
@@ -103,7 +103,7 @@ class Chain:
         return segment
 
     def renew(self, base_offset: int) -> None:
-        """The segment's files are others now: forget what was known of the old."""
+        """The segment's files were replaced: forget everything known about the old ones."""
         old = self._segments.pop(base_offset, None)
         if old is not None:
             self._indexes.forget(old)
@@ -114,10 +114,10 @@ class Chain:
             self._aborted = {**self._aborted, base_offset: None}
 
     def put(self, stem: str, bases: Sequence[int], aborts_gone: Container[int] = ()) -> None:
-        """Rename a segment that was written anew to the first of these; the others still stand.
+        """Rename a rewritten segment to the first of these; the others still exist.
 
-        It is as old as the youngest of them. ``aborts_gone``: markers that it lacks.
-        Raises OSError.
+        It gets the age of the youngest of them. ``aborts_gone``: markers that it lacks. Raises
+        OSError.
         """
         disk, first = self._files.disk, self.segment(bases[0])
         paths = [self.segment(base).path for base in bases]
@@ -130,11 +130,11 @@ class Chain:
             self.renew(bases[0])
 
     def _put_aborted(self, stem: str, bases: Sequence[int], aborts_gone: Container[int]) -> None:
-        """What was aborted in any of these stands in the first one.
+        """Store the aborted transactions of all of these segments in the first one.
 
-        Before the batches do: an entry whose marker is not there yet hides nothing, nor does one
-        that is gone, of which nothing else is left. One that outlives its marker would hide, from
-        clients, what its producer wrote later. Raises OSError.
+        Done before the batches are replaced: an entry whose marker does not exist yet hides
+        nothing, nor does an entry without remaining records. An entry that outlives its marker
+        would hide records that its producer wrote later. Raises OSError.
         """
         known = list(self._entries(bases))
         found = [it for it in known if it.last not in aborts_gone]
@@ -158,7 +158,9 @@ class Chain:
             self._files.disk.sync_directory(self.directory)
 
     def count_gone(self, bases: Sequence[int], aborts_gone: Container[int]) -> int:
-        """Entries of these segments with one of these markers. Raises OSError, CorruptBatch."""
+        """The number of entries in these segments with one of these markers. Raises OSError,
+        CorruptBatch.
+        """
         return sum(it.last in aborts_gone for it in self._entries(bases))
 
     def _entries(self, bases: Sequence[int]) -> Iterator[Aborted]:
@@ -167,23 +169,25 @@ class Chain:
                 yield from self._in(base).since(0, self._following(base))
 
     def _following(self, base: int) -> int:
-        """Where the next segment begins. A merge that was cut off leaves its entries in this one.
+        """Where the next segment begins. An interrupted merge leaves the entries of the others in
+        this one.
 
-        There they mean nothing, as its batches do: compaction may have taken their markers since.
+        These have no meaning there, like its batches: compaction may have removed their markers
+        since.
         """
         bases = self.bases
         place = bisect_right(bases, base)
         return bases[place] if place < len(bases) else EVERYTHING
 
     def let_go(self) -> None:
-        """Keep nothing of the segments in memory."""
+        """Remove the segments' data from memory."""
         for segment in self._segments.values():
             self._indexes.forget(segment)
         self._segments.clear()
         self._aborted = dict.fromkeys(self._aborted)
 
     def add(self, base_offset: int) -> Segment:
-        """A new last segment, its files made empty."""
+        """Add a new last segment with empty files."""
         assert not self.bases or base_offset > self.bases[-1]
         segment = self.segment(base_offset)
         try:
@@ -196,7 +200,7 @@ class Chain:
         return segment
 
     def drop(self, bases: list[int]) -> None:
-        """Take these segments out of the chain and remove their files. Raises OSError."""
+        """Remove these segments and their files. Raises OSError."""
         dropped = [self.segment(base) for base in bases]
         self.bases = [base for base in self.bases if base not in bases]
         assert self.bases, "the segment that is written stays"
@@ -213,7 +217,7 @@ class Chain:
     # What was aborted
 
     def _in(self, base: int) -> AbortedIndex:
-        """Of one segment, loaded. Raises OSError, CorruptBatch."""
+        """The loaded aborted index of one segment. Raises OSError, CorruptBatch."""
         index = self._aborted[base]
         if index is None:
             index = self._aborted[base] = AbortedIndex(
@@ -241,7 +245,7 @@ class Chain:
         return found
 
     def note_aborted(self, entry: Aborted) -> None:
-        """One more, behind all others. Raises OSError: it is known, but not in the file."""
+        """Add an entry after all others. Raises OSError: it is known, but not in the file."""
         base = self.bases[self.holding(entry.last)]
         if base not in self._aborted:
             index = AbortedIndex(self._files, segment_stem(self.directory, base))
@@ -251,7 +255,7 @@ class Chain:
         self._in(base).note(entry)
 
     def take_fresh(self) -> Fresh:
-        """What is to be synced of it before other processes go by it. Raises OSError: no room."""
+        """The entries to sync before other processes use them. Raises OSError: the disk is full."""
         for base in self._fresh & self._aborted.keys():  # others were trimmed, or merged
             self._in(base).save()
         fresh = Fresh(frozenset(self._fresh), self._unnamed)
@@ -259,16 +263,16 @@ class Chain:
         return fresh
 
     def put_back(self, fresh: Fresh) -> None:
-        """It could not be synced."""
+        """Return entries that could not be synced."""
         self._fresh.update(fresh.bases)
         self._unnamed = self._unnamed or fresh.unnamed
 
     def paths_of(self, fresh: Fresh) -> list[str]:
-        """The files; one may be trimmed away by now."""
+        """The paths of the files, some of which may have been trimmed."""
         return [segment_stem(self.directory, base) + TXNINDEX for base in sorted(fresh.bases)]
 
     def sync(self, fresh: Fresh) -> None:
-        """Make it durable. Raises OSError."""
+        """Sync these files. Raises OSError."""
         try:
             for path in self.paths_of(fresh):
                 with suppress(FileNotFoundError):
@@ -280,7 +284,7 @@ class Chain:
             raise
 
     def cut_aborted(self, offset: int) -> None:
-        """Forget those whose marker is at or above this offset, until they are noted again.
+        """Forget entries whose marker is at or above this offset, until they are noted again.
 
         Then ``end_aborted`` is called. Raises OSError, CorruptBatch.
         """
@@ -290,14 +294,16 @@ class Chain:
                 return
 
     def end_aborted(self) -> None:
-        """What was not noted again goes from the files; all is durable. Raises OSError."""
+        """Remove from the files what was not noted again; all is durable then. Raises OSError."""
         for base, index in self._aborted.items():
             if index is not None and index.end():
                 self._fresh.add(base)
         self.sync(self.take_fresh())
 
     def count_aborted(self, below: int, bases: Collection[int] | None = None) -> int:
-        """Entries whose marker is below this offset: of these segments, or all. Raises OSError."""
+        """The number of entries whose marker is below this offset, in these segments or all. Raises
+        OSError.
+        """
         return sum(
             self._size_of_aborted(base)
             if index is None
@@ -314,7 +320,7 @@ class Chain:
             return 0
 
     def end_merge(self, base: int) -> None:
-        """Forget what a merge that was cut off has left beside this segment.
+        """Forget the entries that an interrupted merge has left beside this segment.
 
         Then ``end_aborted`` is called. Raises OSError, CorruptBatch.
         """
@@ -322,7 +328,7 @@ class Chain:
             self._in(base).cut(self._following(base))
 
     def drop_strays(self) -> None:
-        """Remove what was aborted in segments that are not there any more. Raises OSError."""
+        """Remove the aborted indexes of segments that no longer exist. Raises OSError."""
         for name in self._files.disk.list(self.directory):
             base = parse_aborted(name)
             if base is not None and base not in self.bases:
@@ -330,23 +336,23 @@ class Chain:
                 self._files.forget(f"{self.directory}/{name}")
 
     def restart_aborted(self) -> None:
-        """All of it is to be noted anew; then ``end_aborted`` is called."""
+        """Begin to note all entries again; ``end_aborted`` is called afterwards."""
         self._aborted = {
             base: AbortedIndex(self._files, segment_stem(self.directory, base), load=False)
             for base in self._aborted
         }
 
     def holding(self, offset: int) -> int:
-        """Where in ``bases`` the segment stands that holds this offset."""
+        """The index in ``bases`` of the segment that contains this offset."""
         return max(bisect_right(self.bases, offset) - 1, 0)
 
     def path_of(self, offset: int) -> str:
-        """The file that holds this offset; the directory without any."""
+        """The file that contains this offset; the directory if there is none."""
         bases = self.bases
         return self.segment(bases[self.holding(offset)]).path if bases else self.directory
 
     def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
-        """As Log.read; empty when nothing at or after ``at`` is in the files."""
+        """As Log.read; empty if the files have nothing at or after ``at``."""
         bases = self.bases
         for place in range(self.holding(at), len(bases)):
             following = bases[place + 1] if place + 1 < len(bases) else EVERYTHING
@@ -361,9 +367,9 @@ class Chain:
         return []
 
     def _check_missing(self, at: int, following: int, base: int) -> None:
-        """Raises CorruptBatch if offsets at the end of this sealed segment should be there.
+        """Raises CorruptBatch if offsets at the end of this sealed segment should exist.
 
-        Compaction may have taken them, but leaves nothing in the file that is not a batch.
+        Compaction may have removed them, but it leaves only whole batches in a file.
         """
         self.check_gap(at, following)
         merged_base, merged_below = self._merged()
@@ -371,7 +377,9 @@ class Chain:
             self.segment(base).check_end(at, following)
 
     def extent(self, at: int, bytes_max: int, below: int, end: int | None) -> Extent | None:
-        """As Log.extent, of one segment. ``end``: where ``below`` is in the last segment."""
+        """As Log.extent, within one segment. ``end``: the position of ``below`` in the last
+        segment.
+        """
         bases, place = self.bases, self.holding(at)
         last = place + 1 == len(bases)
         limit = below if last else min(below, bases[place + 1])
@@ -387,12 +395,12 @@ class Chain:
             expected = batch.next_offset
 
     def check_gap(self, first: int, following: int) -> None:
-        """Raises CorruptBatch if these offsets should be there."""
+        """Raises CorruptBatch if these offsets should exist."""
         if following > self.gaps_below():
             raise self.lost(first, following)
 
     def lost(self, at: int, below: int) -> CorruptBatch:
-        """The error for acknowledged offsets that no file holds."""
+        """The error for acknowledged offsets that no file contains."""
         if not self.bases:
             return CorruptBatch(
                 f"{self.directory}: offsets {at} to {below - 1} are missing: no segment holds them"
@@ -405,7 +413,7 @@ class Chain:
     def find(
         self, timestamp_ms: int, start: int, below: int, *, damaged: bool = False
     ) -> int | None:
-        """The offset of the first record from ``start`` on that is of this time or later.
+        """The offset of the first record from ``start`` on with this time or a later one.
 
         ``damaged``: as Log.find.
         """
@@ -431,7 +439,7 @@ class Chain:
         return None
 
     def facts(self, end: int, *, timed: bool) -> list[SegmentFacts]:
-        """Of every segment, the last one as far as ``end``; with ``timed``, their timestamps, too.
+        """The facts of every segment, the last one up to ``end``; with ``timed``, also timestamps.
 
         Raises CorruptBatch, OSError.
         """
@@ -446,7 +454,7 @@ class Chain:
         return found
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
-        """With the largest timestamp, which takes a look into the files."""
+        """The facts with the largest timestamp, which is read from the files."""
         segment = self.segment(facts.base_offset)
         if facts.base_offset < self._times_doubtful_below():
             segment.settle_times()
@@ -454,7 +462,7 @@ class Chain:
         return replace(facts, max_timestamp_ms=largest)
 
     def bytes(self, end: int) -> int:
-        """Size of the batches below ``end``, without zeros written ahead. Raises OSError."""
+        """The size of the batches below ``end``, without zeros written ahead. Raises OSError."""
         if not self.bases:
             return 0
         *sealed, last = self.bases

@@ -81,7 +81,9 @@ class ColdReads:
             raise NotHere(place)
 
     def fetch(self, missing: NotHere, done: Callable[[], None]) -> None:
-        """Have it read; ``done`` is called, from another thread, when the next read finds it."""
+        """Read these bytes in the worker; ``done`` is called, from another thread, when they are
+        cached.
+        """
         with self._more:
             waiting = self._waiting.setdefault(missing.place, {})
             if not waiting:
@@ -127,7 +129,7 @@ class ColdReads:
                     time.sleep(PAUSE_S)
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Stop the worker; no more reads follow."""
         with self._more:
             self._closed = True
             self._more.notify_all()

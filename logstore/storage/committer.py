@@ -49,10 +49,10 @@ class Late(Protocol):
     def group(self) -> str: ...
     def work(self, transaction: Transaction) -> Refusals: ...
     def join(self, later: Any) -> bool:  # noqa: ANN401  one of its own kind
-        """Whether it does the work of the later one, too, from now on."""
+        """Whether it takes over the work of the later change."""
 
     def refused_of(self, refused: Refusals) -> Refusals:
-        """Of those that the work refuses, its own."""
+        """The change's own part of what the work refuses."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class _Item:
     joined: "list[_Item]" = field(default_factory=list)  # whose work it does
 
     def finish(self, error: LogstoreError | None, refused: Refusals) -> None:
-        """Tell those who asked, in their order."""
+        """Report the result to the callers in order."""
         for it in (self, *self.joined):
             its = refused if it.late is None else it.late.refused_of(refused)
             it.keeping.finish(error, its)
@@ -80,7 +80,7 @@ class Committer:
         deliver: Callable[[Callable[[], None]], object],
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
-        """``deliver(call)``: has ``call`` made in the caller's own thread, soon and in order.
+        """``deliver(call)``: makes ``call`` in the caller's thread, soon and in order.
 
         ``soon(call)``: the same, from that thread, when its turn ends.
         """
@@ -102,17 +102,17 @@ class Committer:
         *,
         frees: bool = False,
     ) -> Keeping:
-        """Have this change made of these tables, in its turn's transaction.
+        """Make this change of these tables in its turn's transaction.
 
-        ``frees``: it only takes away, and is done in the room that is kept for that.
+        ``frees``: the change only deletes, so it may use the disk space reserved for deletions.
 
-        ``work`` may be called again, and changes nothing but the transaction. What it raises that
-        is Refused or CorruptStore must come before its first change.
+        ``work`` may be called again, and changes nothing but the transaction. It must raise Refused
+        or CorruptStore before its first change.
         """
         return self._add(_Item(tables, lambda it: work(it) or (), Keeping(), frees, None))
 
     def keep_late(self, tables: Sequence[bytes], late: Late) -> Keeping:
-        """The same of one that is durable elsewhere."""
+        """As ``keep``, for a change that is durable elsewhere."""
         return self._add(_Item(tables, late.work, Keeping(), frees=False, late=late))
 
     def _add(self, item: _Item) -> Keeping:
@@ -133,7 +133,7 @@ class Committer:
                 self._news.notify()
 
     def _line_up(self, item: _Item) -> bool:
-        """Whether somebody waits for it. What is late joins what is, if nothing else is between."""
+        """Queue the change; returns whether a caller waits for it."""
         if item.late is None:
             self._late.clear()
             self._queue.append(item)
@@ -147,7 +147,7 @@ class Committer:
         return False
 
     def close(self) -> None:
-        """What was given is written, and told; nothing more is taken."""
+        """Write and report all accepted changes; accept no more."""
         self._end_turn()
         with self._news:
             self._closed = True
@@ -172,7 +172,7 @@ class Committer:
         return self._closed or any(it.late is None for it in self._queue)
 
     def _write(self, batch: list[_Item]) -> Callable[[], None]:
-        """Write them; the call that tells so."""
+        """Write the changes; returns the call that reports the results."""
         try:
             outcomes = self._outcomes(batch)
             self._failing = False
@@ -192,7 +192,7 @@ class Committer:
         return tell
 
     def _outcomes(self, batch: list[_Item]) -> list[Outcome]:
-        """What becomes of each, in one transaction. Raises what ends it for all."""
+        """The result of each change, in one transaction. Raises what fails all of them."""
         full: LogstoreError | None = None
         try:
             if not all(item.frees for item in batch):
@@ -212,7 +212,7 @@ class Committer:
 
 
 def _outcome(item: _Item, transaction: Transaction) -> Outcome:
-    """A refusal comes before anything is changed: it undoes nothing of the others."""
+    """A refusal is raised before any change, so it undoes nothing of the others."""
     try:
         return None, item.work(transaction)
     except (Refused, CorruptStore) as error:  # a damaged group is refused by itself
@@ -248,7 +248,7 @@ class _Decided:
 
 
 def _follows(known: OffsetToCommit | None, later: OffsetToCommit) -> bool:
-    """Whether of the two the later one alone need be kept: nothing comes of the other."""
+    """Whether only the later one need be stored, because the earlier one has no result."""
     return known is None or (
         known.topic_id == later.topic_id
         and known.replayed == later.replayed

@@ -45,16 +45,16 @@ class SegmentedLog(Log, Protocol):
     chain: Chain
 
     def bases(self) -> list[int]:
-        """The base offsets of its segments now. Raises OSError."""
+        """The present base offsets of its segments. Raises OSError."""
 
     def bytes(self) -> int:
-        """Size of its batches, without zeros written ahead. Raises OSError, UnknownPartition."""
+        """The size of its batches, without zeros at the end. Raises OSError, UnknownPartition."""
 
     def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
-        """What upkeep decides by, in order. Raises Damaged, Failed.
+        """The facts by which upkeep decides, in order. Raises Damaged, Failed.
 
-        With ``timed`` False without timestamps, which take a look into each file: ``timed(facts)``
-        gives the same facts with them.
+        With ``timed`` False, without timestamps, which require reading each file: ``timed(facts)``
+        returns the same facts with them.
         """
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
@@ -62,42 +62,43 @@ class SegmentedLog(Log, Protocol):
 
     @property
     def state(self) -> LogState:
-        """Where it stood when that was saved last."""
+        """The last saved state."""
 
     def segment(self, base_offset: int) -> Segment:
         """One of its segments."""
 
     def secure(self) -> int:
-        """Sync all and move the recovery point up; no recovery reads below the offset returned.
+        """Sync everything and move the recovery point up; no recovery reads below the returned
+        offset.
 
         Raises LogFailed, Damaged, Failed, ReadOnly.
         """
 
     def mark(self, **marks: int) -> None:
-        """Remember these fields of the state. Durable on return. Raises Failed, ReadOnly."""
+        """Store these fields of the state; durable on return. Raises Failed, ReadOnly."""
 
     def sweep(self) -> None:
-        """Remove what is left of segments that were being written anew."""
+        """Remove the remains of interrupted rewrites."""
 
     def swap(self, bases: Sequence[int], stem: str, aborts_gone: Sequence[int] = ()) -> bool:
-        """Put a segment written anew, ``stem``, in the place of these adjacent sealed ones.
+        """Replace these adjacent sealed segments by a rewritten one, ``stem``.
 
-        One rename does it. False where one of them was trimmed since: nothing is changed then.
+        One rename does it. Returns False, and changes nothing, if one of them was trimmed since.
         Raises StorageFull, Failed, ReadOnly, UnknownPartition.
         """
 
     def rebuild_index(self, base_offset: int) -> None:
-        """Make a segment's index files anew. Raises StorageFull, Failed, ReadOnly."""
+        """Write a segment's index files again. Raises StorageFull, Failed, ReadOnly."""
 
     def roll(self) -> None:
-        """Seal the active segment and begin a new one; nothing when it is empty.
+        """Seal the active segment and begin a new one, unless it is empty.
 
         Raises StorageFull, LogFailed, ReadOnly.
         """
 
 
 def size_of(log: SegmentedLog, partition: int) -> LogSize:
-    """How much it holds now. Raises Failed, CorruptBatch, UnknownPartition."""
+    """The present size of a log. Raises Failed, CorruptBatch, UnknownPartition."""
     try:
         size = log.bytes()
     except OSError as error:
@@ -136,47 +137,49 @@ class LocalDirectory(Directory, Protocol):
     def disk(self) -> Disk: ...
     @property
     def schema(self) -> int | None:
-        """Version of the catalogue's schema; None without a catalogue."""
+        """The version of the catalogue's schema; None without a catalogue."""
 
     @property
     def kinds(self) -> Kinds:
-        """The kinds of logs that it may hold."""
+        """The kinds of logs that it may contain."""
 
     @property
     def pin(self) -> Pin:
-        """What keeps the journal from being trimmed while the store is copied."""
+        """The pin that keeps the journal from being trimmed while the store is copied."""
 
     @property
     def writes(self) -> bool:
         """Whether this is the process that writes."""
 
     def entries(self) -> list[tuple[str, Entry]]:
-        """The logs of every kind, each with its name, without damaged ones: topics first."""
+        """The logs of every kind by name, topics first, without damaged ones."""
 
     def damaged_entries(self) -> Mapping[tuple[str, str], CorruptStore]:
-        """Entries that can't be read, by kind and name, and why."""
+        """The damaged entries, by kind and name, with the reason."""
 
     def doomed(self) -> list[str]:
-        """Directories whose logs are deleted, but whose files still have to go."""
+        """Directories of deleted logs whose files are still to be removed."""
 
     def oldest_reader(self) -> tuple[int, int] | None:
-        """Who reads the oldest state of the catalogue (pid), and how many commits it is behind."""
+        """The process that reads the oldest state of the catalogue (pid), and how many commits it
+        is behind.
+        """
 
     def leftovers(self) -> list[Leftover]:
-        """Those of them that could not be removed, and why."""
+        """The doomed directories that could not be removed, with the reason."""
 
     def look(self) -> None:
-        """See whether the directory is where it was, and dead readers of the catalogue.
+        """Check that the directory is in place, and for dead readers of the catalogue.
 
         Called about twice a second in a process that writes.
         """
 
     def tidy(self) -> None:
-        """Try again to remove them. Nothing in a process that only reads."""
+        """Try again to remove leftovers. Does nothing in a reading process."""
 
     def log(self, name: str, entry: Entry, partition: int) -> SegmentedLog: ...
     def standing(self, entry: Entry, partition: int) -> tuple[LogState, bytes]:
-        """Where the log stands by the catalogue, and what is kept beside it: as of then or later.
+        """The log's state in the catalogue, and its notes, both as of then or later.
 
         Raises CorruptStore, Failed.
         """
@@ -186,16 +189,16 @@ class LocalDirectory(Directory, Protocol):
         """The process that writes the directory now."""
 
     def noted_upkeep(self) -> bytes:
-        """What ``note_upkeep`` was given last, by any process; empty: nothing yet."""
+        """What any process last gave to ``note_upkeep``; empty: nothing yet."""
 
     def copy_catalog(self, path: str) -> None:
-        """Topics, states and offsets as they are at one moment, into a new file; synced.
+        """Copy the catalogue as of one moment into a new file; synced.
 
         Raises Refused where there is no catalogue, StorageFull, OSError.
         """
 
     def writable(self) -> "WritableDirectory":
-        """The same, where this process is the one that writes it. Raises ReadOnly."""
+        """The same object, if this is the writing process. Raises ReadOnly."""
 
 
 class WritableDirectory(LocalDirectory, Protocol):
@@ -222,67 +225,70 @@ class WritableDirectory(LocalDirectory, Protocol):
         """
 
     def note_upkeep(self, text: bytes) -> None:
-        """Keep what upkeep did; durable. Raises Failed."""
+        """Store the results of upkeep; durable. Raises Failed."""
 
     def stirred(self) -> set[str]:
-        """The directories of logs that were rolled, or altered, since this was asked before."""
+        """The directories of logs that were rolled or altered since the last call."""
 
     def is_worth_opening(self, name: str, entry: Entry, partition: int) -> bool:
-        """Whether a log that nobody uses has what upkeep may work on. Raises OSError."""
+        """Whether an unused log has work for upkeep. Raises OSError."""
 
     @property
     def recovered(self) -> bool:
-        """Whether every log was recovered that a crash has left to be."""
+        """Whether every log has been recovered after a crash."""
 
     @property
     def unrecovered(self) -> int:
-        """How many were not yet."""
+        """The number of logs that were not recovered yet."""
 
     def is_recovered(self, entry: Entry, partition: int) -> bool:
-        """Whether this one was."""
+        """Whether this log was recovered."""
 
     def undecided(self, name: str, entry: Entry, partition: int) -> int | None:
-        """Where the earliest transaction begins that is open in a log, recovered if it was not.
+        """Where the earliest open transaction of a log begins; recovers the log if necessary.
 
-        None: there is none. May take long. Raises UnknownTopic, UnknownPartition, Damaged, Failed.
+        None without an open transaction. May take long. Raises UnknownTopic, UnknownPartition,
+        Damaged, Failed.
         """
 
     def recover_next(self) -> bool:
-        """Recover one that nobody has used yet; False: there is none left. Logs what goes wrong."""
+        """Recover an unused log; False if none is left. Logs errors."""
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
-        """Durable on return. Raises InvalidName, TopicExists, CorruptStore, ReadOnly."""
+        """Create a topic; durable on return. Raises InvalidName, TopicExists, CorruptStore,
+        ReadOnly.
+        """
 
     def change_topic(
         self, name: str, *, partitions: int | None = None, settings: Mapping[str, str] | None = None
     ) -> Entry:
-        """Durable on return. Raises UnknownTopic, ReadOnly."""
+        """Change a topic; durable on return. Raises UnknownTopic, ReadOnly."""
 
     def delete_topic(self, name: str) -> None:
-        """The topic, its files and all groups' offsets in it. Raises UnknownTopic, ReadOnly."""
+        """Delete a topic, its files and all offsets in it. Raises UnknownTopic, ReadOnly."""
 
     def create(self, kind: str, name: str, partitions: int, settings: Mapping[str, str]) -> Entry:
-        """As ``create_topic``, logs of any kind."""
+        """As ``create_topic``, for logs of any kind."""
 
     def change(self, kind: str, name: str, settings: Mapping[str, str]) -> Entry:
-        """As ``change_topic``, logs of any kind."""
+        """As ``change_topic``, for logs of any kind."""
 
     def delete(self, kind: str, name: str) -> None:
-        """As ``delete_topic``, logs of any kind."""
+        """As ``delete_topic``, for logs of any kind."""
 
     def make_volatile(self, name: str) -> SegmentedLog:
-        """A new log that is never synced, and gone when the directory is closed.
+        """Create a log that is never synced, and removed when the directory is closed.
 
         Raises StorageFull, Failed.
         """
 
     def drop_volatile(self, name: str) -> None:
-        """It is not needed any more. Raises Failed."""
+        """Delete a volatile log. Raises Failed."""
 
     def unready(self) -> Mapping[str, str]:
-        """Why nothing can be acknowledged now, by what it is that is wrong (``readiness.py``).
+        """Why nothing can be acknowledged now, by the kind of problem (``readiness.py``).
 
-        Nothing: it can. Waits for the disk.
+        Empty if records can be acknowledged. Waits for the disk.
         """
 
     def announce(self, endpoints: Mapping[str, str], cluster: str = "") -> None:
@@ -291,10 +297,10 @@ class WritableDirectory(LocalDirectory, Protocol):
         """
 
     def never_wait_in(self, thread: int) -> None:
-        """Reads in this thread (``threading.get_ident()``) never wait for the disk."""
+        """Make reads in this thread (``threading.get_ident()``) never wait for the disk."""
 
     def producer_ids(self) -> GivenIds:
-        """How ids of producers are recognised; durable. Raises ReadOnly."""
+        """How producer ids are recognised; durable. Raises ReadOnly."""
 
     def new_producer_ids(self, count: int) -> int:
-        """The first of so many ids that nobody was ever given; durable. Raises ReadOnly."""
+        """The first of this many ids that were never given before; durable. Raises ReadOnly."""

@@ -61,9 +61,9 @@ class Disk:
     # Where paths are taken from
 
     def anchor(self, path: str) -> None:
-        """Take what is below this directory from where it is now; undone by ``let_go``.
+        """Open files below this directory relative to it from now on; undone by ``let_go``.
 
-        Raises OSError; ESTALE where the disk has another one of that name.
+        Raises OSError; ESTALE if another directory has that name now.
         """
         known = self._anchors.get(path)
         if known is not None and not self.at_home(path):
@@ -74,7 +74,7 @@ class Disk:
         forks.watch(self)
 
     def let_go(self, path: str) -> None:
-        """One user less; after the last one, what is below is found by its name again."""
+        """One user less; after the last one, files below are found by name again."""
         known = self._anchors.get(path)
         if known is None:
             return
@@ -87,7 +87,7 @@ class Disk:
 
     @contextmanager
     def anchored(self, path: str) -> Iterator[None]:
-        """As ``anchor``, inside; nothing where there is no directory. Raises OSError."""
+        """A context with ``anchor`` in effect; no effect without a directory. Raises OSError."""
         try:
             self.anchor(path)
         except OSError as error:
@@ -105,11 +105,11 @@ class Disk:
         return {path: it.fd for path, it in self._anchors.items()}
 
     def adopt(self, anchors: Mapping[str, int]) -> None:
-        """In a child process: take paths from where the parent takes them."""
+        """In a child process: use the parent's anchors."""
         self._anchors = {path: _Anchor(fd, 1) for path, fd in anchors.items()}
 
     def at_home(self, path: str) -> bool:
-        """Whether an anchored directory still has its name. Where that can't be told: yes."""
+        """Whether an anchored directory still has its name; True if that is unknown."""
         known = self._anchors.get(path)
         if known is None:
             return True
@@ -120,7 +120,7 @@ class Disk:
         return os.path.samestat(named, os.fstat(known.fd))
 
     def place_of(self, path: str) -> str:
-        """A path that leads to the same file for who opens files by themselves, as LMDB does."""
+        """A path to the same file for code that opens files itself, such as LMDB."""
         at, name = self._at(path)
         found = None if at is None else portable.path_in(at, name)
         return path if found is None else found
@@ -132,7 +132,7 @@ class Disk:
             os.close(anchor.fd)
 
     def _at(self, path: str) -> tuple[int | None, str]:
-        """The open directory that a path is taken from, and the way from there."""
+        """The open directory to which a path is relative, and the path from there."""
         for root, anchor in self._anchors.items():
             if path.startswith(root):
                 if path[len(root) :].startswith("/"):
@@ -142,7 +142,7 @@ class Disk:
         return None, path
 
     def _call(self, path: str, call: Callable[..., _T], *given: Any, **named: Any) -> _T:  # noqa: ANN401
-        """Call a function of ``os`` for this path. Raises OSError, which has the path as it is."""
+        """Call a function of ``os`` for this path. Raises OSError with the original path."""
         at, name = self._at(path)
         try:
             return call(name, *given, dir_fd=at, **named)
@@ -159,7 +159,9 @@ class Disk:
     # Files
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
-        """A regular file. Raises OSError: ELOOP for a link that would be written through, ENXIO."""
+        """Open a regular file. Raises OSError: ELOOP for a link that would be written through,
+        ENXIO.
+        """
         # Not blocking: a pipe of that name, which somebody has put there, must hold up nobody.
         flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
         # A link that somebody has put there must not have us make, or change, a file elsewhere.
@@ -185,13 +187,13 @@ class Disk:
         return os.pread(fd, size, position)
 
     def read_into(self, fd: int, room: bytearray, position: int) -> int:
-        """Fill ``room`` as far as the file goes; how many bytes were read."""
+        """Fill ``room`` as far as the file reaches; returns the number of bytes."""
         return portable.read_into(fd, room, position)
 
     def cached(self, fd: int, position: int, size: int, every: int) -> bool:
-        """Whether these bytes can be read without the device, going by one of ``every`` bytes.
+        """Whether these bytes can be read without the device, by testing one of ``every`` bytes.
 
-        True also where the file system can't tell. What is not cached begins to be read.
+        Also True if the file system cannot tell. Starts reading bytes that are not cached.
         """
         end = position + size
         return portable.are_cached(fd, (*range(position, end, every), end - 1))
@@ -204,16 +206,16 @@ class Disk:
         portable.sync(fd)
 
     def drop_cached(self, fd: int, position: int) -> None:
-        """Let go of clean cached pages from ``position`` on: the next read is from the device."""
+        """Drop clean cached pages from ``position`` on: the next read is from the device."""
         portable.drop_cached(fd, position // _CACHED_AT_ONCE * _CACHED_AT_ONCE)
 
     @property
     def syncs_all(self) -> bool:
-        """Whether ``sync_all`` may be called."""
+        """Whether ``sync_all`` is available."""
         return platforms.SYNCFS.there
 
     def sync_all(self, fd: int) -> None:
-        """Sync all that is dirty on the file system of ``fd``."""
+        """Sync all dirty data of the file system of ``fd``."""
         portable.sync_file_system(fd)
 
     def sync_directory(self, path: str) -> None:
@@ -227,11 +229,11 @@ class Disk:
         os.ftruncate(fd, size)
 
     def allocate(self, fd: int, size: int) -> None:
-        """Make the file at least so long, with zeros; what is in it stays."""
+        """Extend the file to at least this length with zeros; its content stays."""
         portable.allocate(fd, size)
 
     def reserve(self, path: str, size: int) -> None:
-        """Have a file there, so long at least, with room on the disk for all of it."""
+        """Create a file of at least this length, with disk space for all of it."""
         fd = self.open(path, write=True, create=True)
         try:
             self.allocate(fd, size)
@@ -245,7 +247,7 @@ class Disk:
         return os.fstat(fd).st_size
 
     def modified_ms(self, path: str) -> int:
-        """When the file was last written, in ms since 1970."""
+        """The time of the last write to the file, in ms since 1970."""
         return self._stat(path).st_mtime_ns // 1_000_000
 
     def exists(self, path: str) -> bool:
@@ -256,7 +258,9 @@ class Disk:
         return True
 
     def is_odd(self, path: str) -> bool:
-        """Whether something has this name that is no regular file: a link, a pipe, a directory."""
+        """Whether the name belongs to something other than a regular file: a link, a pipe, a
+        directory.
+        """
         try:
             facts = self._call(path, os.stat, follow_symlinks=False)
         except OSError as error:
@@ -266,11 +270,11 @@ class Disk:
         return not stat.S_ISREG(facts.st_mode)
 
     def device(self, path: str) -> int:
-        """The same for two paths on the same file system."""
+        """A value that is equal for two paths on the same file system."""
         return self._stat(path).st_dev
 
     def identity(self, path: str) -> tuple[int, int]:
-        """The same for two paths that lead to the same file."""
+        """A value that is equal for two paths to the same file."""
         facts = self._stat(path)
         return facts.st_dev, facts.st_ino
 
@@ -280,7 +284,7 @@ class Disk:
         return facts.st_dev, facts.st_ino
 
     def space(self, path: str) -> tuple[int, int]:
-        """Bytes of the file system in all, and those that this process may still write."""
+        """The size of the file system in bytes, and how much this process may still write."""
         facts = self._statvfs(path)
         return facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize
 
@@ -303,7 +307,7 @@ class Disk:
             os.close(fd)
 
     def make_directory(self, path: str) -> None:
-        """And those above it that are missing, which others may enter as the umask says."""
+        """Create a directory and missing parents; parents get the permissions of the umask."""
         above = os.path.dirname(path)
         if above not in ("", path) and not self.exists(above):
             self._make_directory(above, 0o777)
@@ -324,26 +328,26 @@ class Disk:
             self.set_mode(path, made | DIRECTORY_MODE)
 
     def mode(self, path: str) -> int:
-        """What its owner, its group and others may do with it."""
+        """The permissions of owner, group and others."""
         return stat.S_IMODE(self._stat(path).st_mode)
 
     def set_mode(self, path: str, mode: int) -> None:
         self._call(path, os.chmod, mode)
 
     def set_modified(self, path: str, ms: int) -> None:
-        """Say that the file was last written then."""
+        """Set the time of the last write."""
         self._call(path, os.utime, ns=(ms * 1_000_000, ms * 1_000_000))
 
     def link(self, path: str, other: str) -> None:
-        """The same file under another name, too."""
+        """Give the same file a second name."""
         self._call_both(os.link, path, other, follow_symlinks=False)
 
     def rename(self, path: str, other: str) -> None:
-        """In one step; what had the other name is gone."""
+        """Rename in one step; replaces a file of the other name."""
         self._call_both(os.rename, path, other)
 
     def _call_both(self, call: Callable[..., None], path: str, other: str, **named: bool) -> None:
-        """As ``_call``, of two paths."""
+        """As ``_call``, with two paths."""
         at, name = self._at(path)
         other_at, other_name = self._at(other)
         try:
@@ -356,9 +360,9 @@ class Disk:
         self._call(path, os.unlink)
 
     def remove_tree(self, path: str) -> None:
-        """A directory and all that is in it; no symbolic link is followed (ELOOP).
+        """Remove a directory and its content; follows no symbolic link (ELOOP).
 
-        What can be removed is, whatever else can't. Raises OSError: the first of that, by its path.
+        Removes as much as possible. Raises the first OSError, with its path.
         """
         above, name = os.path.split(path)
         fd = self._open_directory(above)
@@ -374,7 +378,7 @@ class Disk:
         return mmap.mmap(fd, size, access=access)
 
     def listen(self, path: str) -> socket.socket:
-        """A socket that other processes find by this path; for the user of this process alone."""
+        """A listening socket at this path, for the user of this process only."""
         with suppress(FileNotFoundError):
             self.remove(path)  # a killed process leaves its own
         listening = socket.socket(socket.AF_UNIX)
@@ -393,7 +397,7 @@ class Disk:
 
     @contextmanager
     def _short(self, path: str) -> Iterator[str]:
-        """The same file by a path that fits into a socket's address."""
+        """A path to the same file that fits into a socket's address."""
         fd = opened(lambda: self._call(os.path.dirname(path) or ".", os.open, _PLACE))
         try:
             with portable.socket_path(fd, path) as short:
@@ -412,29 +416,29 @@ class Disk:
         return connection
 
     def lock(self, fd: int) -> bool:
-        """Take the whole-file lock for this open file; False where another has it."""
+        """Take the whole-file lock for this open file; False if another process has it."""
         return portable.lock(fd)
 
     def share(self, fd: int) -> None:
-        """Take a lock that others may share, but for those of ``lock``; waits for one of these."""
+        """Take a shared lock, which excludes ``lock``; waits until no such lock is held."""
         portable.share(fd)
 
     def locked(self, fd: int) -> bool:
-        """Whether another has locked the file; ``fd`` has not been locked itself.
+        """Whether another process has locked the file; ``fd`` itself has not been locked.
 
-        Takes nothing that is kept: who wants the lock now still gets it.
+        Takes no lasting lock: another process that requests the lock now still gets it.
         """
         return portable.is_locked(fd)
 
     def locked_bytes(self, fd: int, start: int, length: int) -> bool:
-        """As ``locked``, of some bytes, which only LMDB locks."""
+        """As ``locked``, for some bytes, which only LMDB locks."""
         return portable.are_locked(fd, start, length)
 
 
 def _make_private(fd: int, mode: int, *, create: bool) -> None:
-    """Take from others what an earlier version, or a copy, has let them do with a file.
+    """Remove permissions that an earlier version, or a copy, has given to other users.
 
-    ``create``: it may have just been made, with a umask that leaves out its owner.
+    ``create``: the file may be new, with a umask that excludes its owner.
     """
     wanted = FILE_MODE if create else stat.S_IMODE(mode) & ~OTHERS
     if stat.S_IMODE(mode) == wanted:
@@ -444,7 +448,7 @@ def _make_private(fd: int, mode: int, *, create: bool) -> None:
 
 
 def _remove_tree(above: int, name: str, path: str) -> OSError | None:
-    """Remove a directory below the open one ``above``; the first thing that can't be removed."""
+    """Remove a directory below the open one ``above``; returns the first failure."""
     try:
         if stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
             return OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
@@ -479,7 +483,7 @@ def _remove(above: int, name: str, path: str) -> OSError | None:
 
 @contextmanager
 def room_or_not() -> Iterator[None]:
-    """Do without what does not fit on a full disk: something derived."""
+    """Write something derived, and go without it if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -488,9 +492,10 @@ def room_or_not() -> Iterator[None]:
 
 
 def make_directories(disk: Disk, path: str) -> None:
-    """Make a directory, and those above it that are missing; their names are durable on return.
+    """Create a directory and missing parents; their names are durable on return.
 
-    Those that are there are synced, too: who made them may have been killed before. Raises OSError.
+    Existing ones are synced, too, because the process that made them may have been killed before.
+    Raises OSError.
     """
     disk.make_directory(path)
     above, below = os.path.dirname(path), path
@@ -505,14 +510,16 @@ def make_directories(disk: Disk, path: str) -> None:
 
 
 def refusal(error: OSError, doing: str, path: str) -> LogstoreError:
-    """What an OSError means to who asks for a store, as one line."""
+    """The error for a store, in one line, that an OSError stands for."""
     if error.errno in _NOT_WRITABLE:
         return ReadOnly(f"{path}: {doing}: {os.strerror(error.errno or 0)}")
     return failure(error, doing, path)
 
 
 def failure(error: OSError, doing: str, path: str) -> Failed:
-    """What an OSError in one log's files means: they may be forbidden, the store is not."""
+    """The error for one log's files that an OSError stands for: they may be forbidden while the
+    store is not.
+    """
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.ENXIO and isinstance(error.filename, str):
         path = error.filename  # which of the files below it

@@ -48,13 +48,13 @@ class Owner(Desk, Protocol):
 
     @property
     def hands(self) -> Hands:
-        """For what is fetched."""
+        """Receives fetched messages."""
 
     def consumer(self, consumer: QueueConsumer) -> QueueConsumer:
-        """The same; it is closed with the store from now on."""
+        """Creates a consumer, which is closed with the store."""
 
     def did(self, kind: str, what: str, name: str) -> None:
-        """Something was removed here: have it known afterwards."""
+        """Something was removed here: report it later."""
 
 
 class Routed(NamedTuple):
@@ -81,7 +81,7 @@ class QueueBinding(NamedTuple):
 
 
 def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
-    """Make it, and return when it is durable. Raises what it raises, and StorageFull, Failed."""
+    """Make a change, and return when it is durable. Raises its errors, and StorageFull, Failed."""
 
     def work(vhost: Vhost) -> Pending | None:
         pending = change(vhost)
@@ -97,10 +97,10 @@ def kept(desk: Desk, change: Callable[[Vhost], Pending | None]) -> None:
 
 
 def begin(vhost: Vhost, messages: list[Message], poke: Callable[[], None]) -> Published | Model:
-    """Publish them: what is to become safe, or a queue that has to be open first.
+    """Publish messages; returns what must become safe, or a queue that must be opened first.
 
-    ``poke`` is called where there is something to wait for, and it has changed.
-    Raises what routing raises, for none of them.
+    ``poke`` is called when something that the caller waits for has changed. Raises the errors of
+    routing; then nothing is published.
     """
     run = [(vhost.route(it), it) for it in messages]
     queues = {it for route, _ in run for it in route if isinstance(it, Model)}
@@ -117,7 +117,7 @@ def begin(vhost: Vhost, messages: list[Message], poke: Callable[[], None]) -> Pu
 
 
 def publish(desk: Desk, messages: list[Message]) -> Routed:
-    """Return when all are safe. Raises what routing raises, for none of them; StorageFull."""
+    """Publish messages, and return when all are safe. Raises the errors of routing; StorageFull."""
     published = desk.do(lambda vhost: begin(vhost, messages, desk.poke))
     while isinstance(published, Model):
         queue = published
@@ -131,15 +131,15 @@ def publish(desk: Desk, messages: list[Message]) -> Routed:
 
 
 def routed(published: Published) -> Routed:
-    """What became of messages, all of them safe by now. Raises StorageFull."""
+    """The result for messages, all of them safe by now. Raises StorageFull."""
     if published.error is not None:
         raise published.error
     return Routed(tuple(published.unrouted), tuple(published.rejected))
 
 
 def peek(desk: Desk, name: str, begin: Spot | None, most: int) -> Peek:
-    """Look at ``most`` messages of a queue from there on; none is taken. Raises NoQueue; Damaged,
-    StorageFull where it can't be opened.
+    """Return up to ``most`` messages of a queue from this position on, without taking them. Raises
+    NoQueue; Damaged, StorageFull if it cannot be opened.
     """
     found: list[tuple[Model, peeking.Places]] = []
 
@@ -194,11 +194,13 @@ class Exchange:
         return self.taken(publish(self._desk, [message]), key)
 
     def message(self, body: bytes, key: str, headers: Table | None, properties: Table) -> Message:
-        """What ``publish`` publishes. Raises TypeError, ValueError, InvalidName, Refused."""
+        """The message that ``publish`` publishes. Raises TypeError, ValueError, InvalidName,
+        Refused.
+        """
         return message_of(self._name, body, key, headers, properties)
 
     def taken(self, routed: Routed, key: str) -> bool:
-        """What ``publish`` says of one message."""
+        """The result of ``publish`` for one message."""
         if routed.rejected:
             raise Refused(
                 f"exchange {self.name!r}: a queue is full and accepts no message with key"
@@ -227,7 +229,7 @@ class Exchange:
         headers: Table | None,
         properties: Table,
     ) -> list[Message]:
-        """What ``publish_many`` publishes. Raises as ``message``."""
+        """The messages that ``publish_many`` publishes. Raises as ``message``."""
         pairs = (it if isinstance(it, tuple) else (it, key) for it in messages)
         return [self.message(*_pair(it), headers, properties) for it in pairs]
 
@@ -310,7 +312,9 @@ def _pair(given: tuple[Any, ...]) -> tuple[bytes, str]:
 
 
 def leading_of(target: str) -> tuple[str, str]:
-    """Which type of exchange leads there, and the topic's or channel's name. Raises Refused."""
+    """The type of exchange that leads to this target, and the name of the topic or channel. Raises
+    Refused.
+    """
     if not isinstance(target, str):
         raise TypeError(f"a target is a str, not {type(target).__name__}")
     kind, colon, name = target.partition(":")
@@ -320,7 +324,7 @@ def leading_of(target: str) -> tuple[str, str]:
 
 
 def declare_leading(desk: Owner, target: str) -> Exchange:
-    """The exchange that leads to ``topic:audit``; it has that name. Raises Refused."""
+    """The exchange named ``topic:audit``, which leads to that topic. Raises Refused."""
     type_name, name = leading_of(target)
     return declare_exchange(
         desk, target, type_name, durable=True, auto_delete=False, internal=False, alternate=None,
@@ -338,7 +342,7 @@ class Queue:
 
     @property
     def owner(self) -> Owner:
-        """What has the model."""
+        """The object that holds the model."""
         return self._desk
 
     def __repr__(self) -> str:
@@ -367,7 +371,7 @@ class Queue:
         )
 
     def _open(self) -> Named:
-        """Its counts are known when this returns, unless it has ``failed``. Raises NoQueue."""
+        """Open the queue: its counts are known then, unless it has ``failed``. Raises NoQueue."""
         opened: list[Named] = []
 
         def look(vhost: Vhost) -> None:
@@ -410,7 +414,7 @@ class Queue:
         )
 
     def publish(self, body: bytes, *, headers: Table | None = None, **properties: object) -> None:
-        """Into this queue alone, by the default exchange. As Exchange.publish; raises NoQueue."""
+        """Publish to this queue only, by the default exchange. As Exchange.publish, or NoQueue."""
         self.facts()
         Exchange("", self._desk).publish(body, self.name, headers=headers, **properties)
 
@@ -440,7 +444,7 @@ class Queue:
         return None if found is None else self.given(found)
 
     def given(self, found: Got) -> QueueMessage:
-        """What ``get`` gives."""
+        """The result of ``get``."""
         return QueueMessage(self.name, found.delivery, found.tag, self._desk.hands, self._desk)
 
     def consume(
@@ -540,7 +544,7 @@ def declare_exchange(
     alternate: str | None,
     arguments: Table | None,
 ) -> Exchange:
-    """Without a type: one that there is. Durable on return. As ``Store.exchange``."""
+    """Without a type: an existing exchange. Durable on return. As ``Store.exchange``."""
     exchange = Exchange(name, desk)
     if type_name is None:
         exchange.facts()

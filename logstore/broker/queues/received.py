@@ -32,22 +32,22 @@ class Desk(Protocol):
 
     @property
     def home(self) -> object:
-        """The store's queues, all virtual hosts of them."""
+        """The store's queues, in all virtual hosts."""
 
     def do(self, call: Callable[[Vhost], _T]) -> _T:
-        """Call it, and end the turn. Raises what it raises; Closed, Forked, ReadOnly."""
+        """Make a call in the model, and end the turn. Raises its errors; Closed, ReadOnly."""
 
     def run(self, call: Callable[[], _T]) -> _T:
-        """The same where no virtual host is needed: that may be deleted by now."""
+        """As ``do`` if no virtual host is needed, because it may be deleted by now."""
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
-        """Return once it is ready, or when time is up; whether it is. Raises Closed, Forked.
+        """Return whether it is ready, once it is or the time is over. Raises Closed, Forked.
 
-        ``ready`` is called in the model: at once, and after each ``poke``.
+        ``ready`` is called in the model: immediately, and after each ``poke``.
         """
 
     def poke(self) -> None:
-        """Something has come that somebody may wait for. From any thread."""
+        """Something that somebody may wait for has happened. From any thread."""
 
 
 class Hands:
@@ -86,7 +86,7 @@ class QueueMessage:
 
     @property
     def exchange(self) -> str:
-        """The exchange that it was published to; empty: the default exchange."""
+        """The exchange to which the message was published; empty: the default exchange."""
         return fields.text(self._delivery.exchange)
 
     @property
@@ -118,18 +118,18 @@ class QueueMessage:
 
     @property
     def store(self) -> object:
-        """What has its queue: a store's queues."""
+        """The store's queues."""
         return self._desk.home
 
     def unsettled(self) -> Group:
-        """Where it is, within the model. Raises Refused where it was settled before."""
+        """The message's place, within the model. Raises Refused if it was settled before."""
         group = self._hands.unacked.find(self._tag)
         if group is None:
             raise self._settled()
         return group
 
     def taken(self) -> None:
-        """The same, and it is nobody's any more."""
+        """As ``unsettled``, and the message is no longer held."""
         self._hands.unacked.ack(self._tag)
 
     def _settled(self) -> Refused:
@@ -162,7 +162,7 @@ class QueueMessage:
 
 
 def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> None:
-    """Do so with all of them in one turn, up to the first that nobody has any more.
+    """Settle all of these messages in one turn, up to the first that is no longer held.
 
     Raises Refused for that one.
     """
@@ -172,7 +172,7 @@ def settle(messages: Iterable[QueueMessage], call: Callable[[Group], None]) -> N
 
 
 def settle_now(messages: Sequence[QueueMessage], call: Callable[[Group], None]) -> None:
-    """The same, within the model."""
+    """As ``settle``, within the model."""
     for message in messages:
         group = message._hands.unacked.ack(message._tag)
         if group is None:
@@ -196,12 +196,12 @@ def rejected(group: Group) -> None:
 
 
 def untouched(group: Group) -> None:
-    """Nobody has seen it: back to its place, without counting as failed."""
+    """The message was not seen: return it to its place, without counting as failed."""
     group.queue.release(group, failed=False)
 
 
 def cancelled(queue: str) -> Refused:
-    """Why a consumer gets nothing any more that did not end by itself."""
+    """Why a consumer that did not end itself gets nothing more."""
     return Refused(
         f"queue {queue!r} has cancelled its consumer: it was deleted, or a message was held for "
         f"longer than x-consumer-timeout; consume it again"
@@ -245,7 +245,7 @@ class QueueConsumer:
     # What its queue calls, in the turn
 
     def begin(self, queue: Named) -> None:
-        """It is subscribed. Raises NotOfStreams: the library has its topic; Closed."""
+        """Subscribe. Raises NotOfStreams, because the library uses a stream's topic; Closed."""
         self._check_open()  # whoever closed it may have come first
         queue.plain("consumers in the library").subscribe(self)
         self._queue = queue
@@ -270,7 +270,7 @@ class QueueConsumer:
     # What users call
 
     def __iter__(self) -> Iterator[QueueMessage]:
-        """Until it is closed, from within the loop or elsewhere. Raises Refused as ``get``."""
+        """Iterate until the consumer is closed, here or elsewhere. Raises Refused as ``get``."""
         while True:
             try:
                 message = self.get()
@@ -304,7 +304,7 @@ class QueueConsumer:
         return found
 
     def take(self, most: int) -> list[QueueMessage] | None:
-        """As ``get_many`` within the model, without waiting: None while there are none."""
+        """As ``get_many`` within the model, without waiting: None if there are none."""
         if self._came:
             return list(self._take(most))
         self._check_open()

@@ -44,7 +44,7 @@ class PastMessage:
 
     @property
     def position(self) -> str:
-        """Where it stands: its offset, as in ``17``, or ``4:17`` of priority 4."""
+        """The position: its offset, such as ``17``, or ``4:17`` in priority 4."""
         return str(self._found.spot)
 
     @property
@@ -53,32 +53,32 @@ class PastMessage:
 
     @property
     def offset(self) -> int:
-        """Among the messages of its priority."""
+        """The offset among the messages of its priority."""
         return self._found.record.offset
 
     @property
     def state(self) -> str:
-        """``ready``, ``out`` (a consumer has it) or ``settled`` (it is done with)."""
+        """``ready``, ``out`` (a consumer has it) or ``settled``."""
         return self._found.state
 
     @property
     def time_ms(self) -> int:
-        """When it was published."""
+        """The time of publishing."""
         return self._found.record.timestamp_ms
 
     @property
     def delivery_count(self) -> int:
-        """How often it came back, having failed; 0 of one that is settled."""
+        """How often the message was returned as failed; 0 for a settled one."""
         return self._found.failures
 
     @property
     def redelivered(self) -> bool:
-        """Whether it has failed before."""
+        """Whether the message has failed before."""
         return self._found.failures > 0
 
     @property
     def exchange(self) -> str:
-        """That it was published to; empty: the default exchange."""
+        """The exchange to which the message was published; empty: the default exchange."""
         return fields.text(self._found.shown.exchange)
 
     @property
@@ -92,7 +92,7 @@ class PastMessage:
 
     @property
     def properties(self) -> Properties:
-        """All of them; those that were not given are None."""
+        """All properties; those that were not given are None."""
         if self._properties is None:
             try:
                 self._properties = properties.read(self._found.shown.deliver)
@@ -120,11 +120,12 @@ class Reading:
         *,
         on: Track | None = None,
     ) -> None:
-        """``first``: a place, or ms. ``on``: where an earlier one has ended, instead of these.
+        """``first``: a position, or ms. ``on``: where an earlier reading has ended, instead of
+        these.
 
-        What comes to the queue later is not read.
+        Messages that arrive later are not read.
 
-        Raises NoQueue, Refused; Damaged, StorageFull where it can't be opened.
+        Raises NoQueue, Refused; Damaged, StorageFull if it cannot be opened.
         """
         self._desk, self._name = desk, name_of(name)
         self._wanted, self._skip, self._order = wanted, skip, order
@@ -159,7 +160,7 @@ class Reading:
         bytes_max: int = PAGE_BYTES,
         before_ms: int | None = None,
     ) -> Page:
-        """As past.read. Raises NoQueue, too, where it was deleted meanwhile."""
+        """As past.read. Also raises NoQueue if the queue was deleted meanwhile."""
         try:
             spans = self._desk.run(lambda: past.spans(self._queue, self.track, self._order))
             return past.read(
@@ -172,7 +173,7 @@ class Reading:
             raise
 
     def pages(self) -> Iterator[Page]:
-        """Those that have messages."""
+        """The pages with messages."""
         while self.track:
             page = self.page()
             if page.found:
@@ -187,8 +188,8 @@ def replayed(
 ) -> Sent:
     """Publish messages of a past again; they are safe on return.
 
-    ``append``: to the topic, if it is one. Raises NoExchange, NoQueue, InternalExchange,
-    InvalidName; what ``append`` raises.
+    ``append``: appends to the topic, if the target is one. Raises NoExchange, NoQueue,
+    InternalExchange, InvalidName, and the errors of ``append``.
     """
     if append is not None:
         recording, key = Recording(), None if into.key is None else fields.data(into.key)
@@ -232,7 +233,7 @@ def wanted_of(only: str, headers: Mapping[str, str] | None, to_ms: int | None) -
 
 
 def place_of(given: Place) -> Spot | int | None:
-    """A place, or a time in ms. Raises Refused, TypeError."""
+    """A position, or a time in ms. Raises Refused, TypeError."""
     if given is None:
         return None
     if isinstance(given, datetime):

@@ -68,16 +68,16 @@ class Home(Protocol):
     shares: Shares
 
     def topic(self, topic_id: bytes) -> Topic | None:
-        """The topic of that id now."""
+        """The present topic with that id."""
 
     def run(self, call: Callable[[], _T]) -> _T:
-        """Call it in the model, and end the turn. Raises what it raises; Closed, Forked."""
+        """Make a call in the model, and end the turn. Raises its errors; Closed, Forked."""
 
     def wait(self, ready: Callable[[], object], timeout_s: float | None = None) -> bool:
         """As Desk.wait."""
 
     def sync_journal(self) -> None:
-        """Have what the journal was told synced by this thread, which waits for that."""
+        """Sync the journal's entries in this thread, which waits for that."""
 
 
 class Saying:
@@ -92,7 +92,7 @@ class Saying:
         return not self._left
 
     def asked(self) -> Callable[[LogstoreError | None], None]:
-        """What one of them is to call."""
+        """The function that each partition calls with its reply."""
         self._left += 1
         return self._answered
 
@@ -144,7 +144,7 @@ class ShareConsumer:
     # Its partitions, in the model
 
     def follow(self) -> None:
-        """Have partitions opened that it does not read yet. Raises UnknownTopic, Refused."""
+        """Open partitions that it does not read yet. Raises UnknownTopic, Refused."""
         for topic_id, name in self._names.items():
             topic = self.home.topic(topic_id)
             if topic is None:
@@ -158,11 +158,11 @@ class ShareConsumer:
 
     @property
     def opened(self) -> bool:
-        """Whether all partitions are open that it knows of; or are not to be had."""
+        """Whether all known partitions are open, or cannot be opened."""
         return not self._opening
 
     def check(self) -> None:
-        """Raises what was wrong with one of them."""
+        """Raises the error of one of the partitions."""
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -184,7 +184,7 @@ class ShareConsumer:
     # News
 
     def listen(self, told: Callable[[], None]) -> Wake:
-        """In the model: have it called there when ``take`` may give more. Returns "stop"."""
+        """In the model: call this when ``take`` may return more. Returns "stop"."""
         key = object()
         self._listeners[key] = told
         for it in self._by_id.values():
@@ -214,7 +214,7 @@ class ShareConsumer:
     # Records
 
     def __iter__(self) -> Iterator[ShareRecord]:
-        """Until it is closed, from within the loop or elsewhere. Raises as ``get_many``."""
+        """Iterate until the consumer is closed, here or elsewhere. Raises as ``get_many``."""
         while True:
             try:
                 record = self.get()
@@ -276,7 +276,7 @@ class ShareConsumer:
         return found
 
     def put_back(self, records: Sequence[ShareRecord]) -> None:
-        """Within the model: nobody has got these, which were the last that were taken."""
+        """Within the model: return these records, the last taken, which no one has received."""
         if not self._closed:
             those = set(records)
             self._handed = [it for it in self._handed if it not in those]
@@ -298,7 +298,7 @@ class ShareConsumer:
             raise Closed(f"the consumer of share group {self.group!r} is closed")
 
     def _check_accepted(self) -> None:
-        """Raises LogFailed, StorageFull where the journal did not take something."""
+        """Raises LogFailed, StorageFull if the journal refused an entry."""
         error, self._accepting.error = self._accepting.error, None
         if isinstance(error, InvalidRecordState):
             self._too_late(error)
@@ -306,11 +306,13 @@ class ShareConsumer:
             raise error
 
     def _too_late(self, error: LogstoreError) -> None:
-        """What was handed out was not its any more when it was accepted: it comes again."""
+        """The returned records were no longer held when they were accepted: they are delivered
+        again.
+        """
         log.warning("share group %r: accepted too late, and comes again: %s", self.group, error)
 
     def _fetch(self, most: int) -> None:
-        """Some of the first partition that has any; it is the last the next time."""
+        """Fetch records from the first partition that has any; it comes last the next time."""
         session, shares = self._session, self.home.shares
         for place in list(session.places):
             partition = self._by_id.get(place)
@@ -328,7 +330,9 @@ class ShareConsumer:
                     return
 
     def _decode(self, name: TopicPartition, partition: SharedPartition, taken: Taken) -> None:
-        """What has no record (compaction leaves gaps) is settled; what is damaged comes again."""
+        """Offsets without a record (compaction leaves gaps) are settled; damaged ones are delivered
+        again.
+        """
         said: list[Said] = []
         lasts = [it.last for it in taken.acquired]
         for batch in taken.batches:
@@ -379,7 +383,7 @@ class ShareConsumer:
         self.answered(self.home.run(lambda: self.say(records, kind)))
 
     def say(self, records: Sequence[ShareRecord], kind: Type) -> Saying:
-        """As ``accept``, within the model: it is durable once that is done without an error."""
+        """As ``accept``, within the model: durable once the result is done without an error."""
         self._check_open()
         saying = Saying()
         self._tell_of(records, kind, saying)
@@ -389,7 +393,9 @@ class ShareConsumer:
         return saying
 
     def _tell_of(self, records: Sequence[ShareRecord], kind: Type, saying: Saying) -> None:
-        """Raises Refused, and nothing is said, where some are none of this consumer's."""
+        """Raises Refused, before anything is acknowledged, if this consumer does not hold some of
+        them.
+        """
         offsets: dict[SharedPartition, set[int]] = {}
         for it in records:
             partition = self._partitions.get((it.topic, it.partition))
@@ -401,7 +407,7 @@ class ShareConsumer:
             partition.acknowledge(self._session.owner, said, saying.asked())
 
     def answered(self, saying: Saying) -> None:
-        """Wait for it. Raises its error."""
+        """Wait for the result. Raises its error."""
         if not saying.done:
             self.home.sync_journal()
             self.home.wait(lambda: saying.done)
@@ -460,7 +466,7 @@ class ShareConsumer:
 
 
 def _within(batch: Batch, acquired: Iterable[Acquired]) -> Iterator[Acquired]:
-    """What of these lies in the batch; the first does not end before it."""
+    """The part of these offsets within the batch; the first does not end before it."""
     for first, last, deliveries in acquired:
         if first >= batch.next_offset:
             return
@@ -468,7 +474,7 @@ def _within(batch: Batch, acquired: Iterable[Acquired]) -> Iterator[Acquired]:
 
 
 def _said(offsets: Sequence[int], kind: Type) -> list[Said]:
-    """The same of all of these, which ascend."""
+    """The same acknowledgement for all of these ascending offsets."""
     found: list[Said] = []
     for offset in offsets:
         if found and found[-1].upto == offset:
@@ -479,4 +485,4 @@ def _said(offsets: Sequence[int], kind: Type) -> list[Said]:
 
 
 def _nobody() -> None:
-    """Is told: whoever waits looks again after each turn."""
+    """Does nothing: the waiting caller checks again after each turn."""

@@ -36,7 +36,7 @@ def add(
     owner: Owner, vhost: bytes, topic: str, exchange: bytes, key: str, fallback: str | None,
     start: Start,
 ) -> RouteAbout:  # fmt: skip
-    """As TopicRoutes.add. Raises what it raises, and what it tells."""
+    """As TopicRoutes.add. Raises its errors, and those that it reports."""
     found: list[TopicRoute | LogstoreError] = []
 
     def told(it: TopicRoute | LogstoreError) -> None:
