@@ -68,7 +68,7 @@ class Topic:
 
     @cached_property
     def uuid(self) -> bytes:
-        """The id as 16 bytes; zeros for a topic without one."""
+        """The id as 16 bytes; empty for a topic without one."""
         return uuid_of(self.id)
 
     def partition(self, number: int) -> Log:

@@ -23,7 +23,7 @@ PROPERTIES_BYTES_MAX: Final = (128 << 10) - 64
 
 
 def asked(call: Call, kind: type[_T]) -> _T:
-    """The request's body; without one all is as it is by default. Raises Fault."""
+    """The request's body; an empty body means all defaults. Raises Fault."""
     return call.json(kind) if call.given.strip() else _default(call, kind)
 
 
@@ -35,17 +35,17 @@ def _default(call: Call, kind: type[_T]) -> _T:
 
 
 def name_of(data: bytes) -> bytes:
-    """Of a queue or an exchange. Raises InvalidName for one that is too long."""
+    """The name of a queue or an exchange. Raises InvalidName if it is too long."""
     return given.name_of(text(data))
 
 
 def name_in(found: str) -> bytes:
-    """The same, as a body has it. Raises InvalidName."""
+    """As ``name_of``, from a body. Raises InvalidName."""
     return given.name_of(found)
 
 
 def new_name(data: bytes) -> bytes:
-    """The same of one that is to be made. Raises InvalidName, too, where AMQP could not say it."""
+    """As ``name_of``, for a new object. Also raises InvalidName if AMQP cannot express it."""
     if b"\r" in data or b"\n" in data:
         raise InvalidName(f"a name with line ends ({text(data)[:20]!r}): AMQP clients can't use it")
     return name_of(data)
@@ -61,7 +61,7 @@ def table_of(found: Mapping[str, Any]) -> Arguments:
 def message_of(
     exchange: bytes, key: str, found: Mapping[str, Any], body: str, encoding: str
 ) -> "Message":
-    """A message that is to be published. Raises Fault, InvalidName, Refused."""
+    """The message to publish. Raises Fault, InvalidName, Refused."""
     data = contents.given(body, encoding)
     rest = dict(found)
     headers = contents.table(rest.pop("headers", None))

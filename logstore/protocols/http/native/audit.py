@@ -33,7 +33,7 @@ Wanted = Callable[[dict[str, Any]], bool]
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Nothing before there were users. Raises Fault, Forbidden."""
+    """Reply with entries; none exist before the first user. Raises Fault, Forbidden."""
     require_topic(door, call, READ, AUDIT_TOPIC)
     page = call.page()
     if page.number * page.size > FOUND_MAX:
@@ -56,7 +56,7 @@ def _ms(call: Call, name: str) -> int | None:
 
 
 def _wanted(call: Call) -> Wanted:
-    """Whether an entry is one of those that are asked for."""
+    """Whether an entry matches the query."""
     exact = {name: call.text(name) for name in EXACT if name in call.query}
     text = call.text("filter")
 
@@ -69,7 +69,7 @@ def _wanted(call: Call) -> Wanted:
 
 
 def _needle(call: Call) -> LookedFor:
-    """What stands in each such entry, as it is written there: so others need not be decoded."""
+    """Bytes that each matching entry contains, so that others need not be decoded."""
     said = [call.text(name) for name in EXACT if call.text(name)]
     if not said:
         return LookedFor()
@@ -97,12 +97,12 @@ class _Look:
         self._used_s = 0.0
 
     def go_on(self) -> None:
-        """One part more."""
+        """Read one more part."""
         self._door.searches(self._part, self._done)
 
     @property
     def _enough(self) -> bool:
-        """One more than are shown: whether there is another page."""
+        """Whether one entry more than a page was found, which shows that another page exists."""
         return len(self._rows) > self._page.number * self._page.size
 
     @property
@@ -113,11 +113,11 @@ class _Look:
 
     @property
     def _spent(self) -> bool:
-        """Whether it is not gone on with."""
+        """Whether the search has ended."""
         return self._used_up and not self._search.halfway
 
     def _part(self) -> LogstoreError | None:
-        """In a worker."""
+        """Read a part, in a worker."""
         stopwatch = self._door.stopwatch
         began = stopwatch()
         try:
@@ -161,7 +161,7 @@ def _place(time_ms: int | None, otherwise: Callable[[Log], int]) -> Callable[[Lo
 
 
 def _row(record: Record) -> dict[str, Any] | None:
-    """None: it is no entry."""
+    """The entry as a row; None if the record is not an entry."""
     try:
         entry = msgspec.json.decode(record.value or b"", type=_Entry)
     except (ValueError, RecursionError):

@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 
 def _words(given: Binding) -> str:
-    """What a filter looks at."""
+    """The texts that a filter is compared with."""
     return " ".join(map(fields.text, (given.source, given.key, given.destination)))
 
 
@@ -82,7 +82,9 @@ COLUMNS: Final = Columns[Row](
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """All but those of the default exchange, to which each queue is bound by its name."""
+    """List all bindings except those of the default exchange, to which each queue is bound by its
+    name.
+    """
     show(door, call, _all(each(door, call)), COLUMNS, _row, lambda it: it.vhost.sees(it.binding))
 
 
@@ -103,7 +105,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """It is there then. Raises Fault, Forbidden, NoVhost, as Vhost.bind."""
+    """Add a binding. Raises Fault, Forbidden, NoVhost, as Vhost.bind."""
     host, given = within(door, call), asked(call, BindingMake)
     wanted = Binding(
         name_in(given.source), name_in(given.destination), name_in(given.key),
@@ -120,7 +122,7 @@ def made(door: HttpDoor, call: Call) -> None:
 
 
 def removed(door: HttpDoor, call: Call) -> None:
-    """One that there is. Raises Fault, Forbidden, NoVhost, NoneOfThatName, NotPermitted."""
+    """Remove a binding. Raises Fault, Forbidden, NoVhost, NoneOfThatName, NotPermitted."""
     host, given = within(door, call), asked(call, BindingRemove)
     ends = Binding(
         name_in(given.source), name_in(given.destination), name_in(given.key), kind=given.kind
@@ -152,9 +154,9 @@ def _remove(host: Within, call: Call, binding: Binding, *, dry_run: bool) -> Non
 
 
 def _meant(host: Within, ends: Binding, given: BindingRemove) -> Steps:
-    """One with these arguments as they would be bound here, or else one that looks like it.
+    """The binding with exactly these arguments, or otherwise one that looks equal.
 
-    Raises NoneOfThatName; Refused where several do.
+    Raises NoneOfThatName; Refused if several look equal.
     """
     topology = host.vhost.topology
     wanted = ends._replace(arguments=table_of(given.arguments))

@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 def columns(door: HttpDoor) -> Columns[Row]:
-    """What they are sorted by."""
+    """The columns for sorting."""
     return Columns(
         name=lambda it: name_text(it.name),
         by={
@@ -55,7 +55,7 @@ def columns(door: HttpDoor) -> Columns[Row]:
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """Channels, then patterns, then sharded channels, each by name; ``kind``: of one kind alone."""
+    """List channels, then patterns, then sharded channels, by name; ``kind``: one kind only."""
     kind = call.text("kind")
     if kind and kind not in KINDS:
         raise Fault(BAD_REQUEST, f"kind={kind[:20]}: must be one of {', '.join(KINDS)}")
@@ -64,7 +64,7 @@ def list_(door: HttpDoor, call: Call) -> None:
 
 
 def _rows(door: HttpDoor, wanted: str) -> Iterator[Row]:
-    """Of one kind, or of all; gone through in parts, while others come and go."""
+    """The rows of one kind or all, read in parts while channels come and go."""
     channels = door.channels
     rosters = (channels.names, channels.patterns, channels.apart)
     with channels.lock:  # a million names are copied in 5 ms
@@ -106,7 +106,7 @@ def _row(door: HttpDoor, row: Row) -> dict[str, Any]:
 
 
 def _history(door: HttpDoor, name: bytes) -> dict[str, Any] | None:
-    """Where a channel keeps its messages; None: nowhere, or nothing was published to it yet."""
+    """The topic of a channel's history; None: no history, or nothing was published yet."""
     topic_name = name_text(name)
     if not door.channels.keeps_history(topic_name):
         return None
@@ -121,7 +121,9 @@ def _history(door: HttpDoor, name: bytes) -> dict[str, Any] | None:
 
 
 def published(door: HttpDoor, call: Call) -> None:
-    """How many get it; where a history is kept it is on disk then. Raises Fault."""
+    """Publish a message; replies with the number of receivers, once a history is on disk. Raises
+    Fault.
+    """
     name, given = call.names["name"], asked(call, ChannelPublish)
     if not name:
         raise Fault(BAD_REQUEST, "a channel has a name")
@@ -155,7 +157,7 @@ def published(door: HttpDoor, call: Call) -> None:
 
 
 def _opened_first(door: HttpDoor, needed: list[Needed], then: Callable[[], None]) -> None:
-    """Histories are opened, or made, in a worker."""
+    """Open or create histories in a worker first."""
     with door.channels.lock:
         unopened = door.channels.unopened(needed)
     if unopened:
@@ -165,7 +167,7 @@ def _opened_first(door: HttpDoor, needed: list[Needed], then: Callable[[], None]
 
 
 def _published(channels: Channels, name: bytes, body: bytes, unsafe: Unsafe) -> Steps:
-    """Raises InvalidRecord, InvalidName, Failed of one with a history."""
+    """Raises InvalidRecord, InvalidName, Failed for a channel with a history."""
     with channels.lock:
         search = channels.searching(name)
     while True:
@@ -190,7 +192,7 @@ def _safe(unsafe: Unsafe) -> LogstoreError | None:
 
 
 def tailed(door: HttpDoor, call: Call) -> None:
-    """Events ``messages``, as Tail sends them. Raises Fault, Forbidden, InvalidName."""
+    """Send events ``messages``, as Tail makes them. Raises Fault, Forbidden, InvalidName."""
     channel, pattern = (call.query.get(it, b"") for it in ("channel", "pattern"))
     if bool(channel) == bool(pattern):
         raise Fault(BAD_REQUEST, "say a channel, or a pattern such as news.*")

@@ -8,7 +8,7 @@ from logstore.protocols.http.door import HttpDoor
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Brokers, who owns what, what is not acknowledged, as of now. Raises NoneOfThatName."""
+    """Reply with brokers, owners and unacknowledged appends, as of now. Raises NoneOfThatName."""
     if door.cluster is None:
         raise NoneOfThatName(
             "this server keeps its data in a directory: it is not a node of a cluster"

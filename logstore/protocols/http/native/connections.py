@@ -63,7 +63,9 @@ COLUMNS: Final = Columns[Row](
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """In the order in which they came; of who does not see everything, his own. Raises Fault."""
+    """List connections in the order of arrival; without the right to see all, the user's own.
+    Raises Fault.
+    """
     wanted = call.text("door")
     wanted = NAMES.get(wanted, wanted)
     if wanted and wanted not in door.figures.door_names:
@@ -82,7 +84,7 @@ def _rows(door: HttpDoor, call: Call, wanted: str) -> Iterator[Row]:
 
 
 def one(door: HttpDoor, call: Call) -> None:
-    """Raises Fault."""
+    """Describe a connection. Raises Fault."""
     found = _found(door, call)
     row = Row(found)
     if not call.rights.sees_all and row.about.user != call.rights.who.user:
@@ -91,7 +93,7 @@ def one(door: HttpDoor, call: Call) -> None:
 
 
 def closed(door: HttpDoor, call: Call) -> None:
-    """Whatever it was to be told still. Raises Fault."""
+    """Close a connection, even with unsent output. Raises Fault."""
     found, reason = _found(door, call), asked(call, Close).reason
     who = call.rights.who
     by = "through the HTTP API" if not who.user else f"by user '{printable(who.user)}'"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """All of it, or of one virtual host; raises Fault, NoVhost."""
+    """Export all definitions, or those of one virtual host. Raises Fault, NoVhost."""
 
     def shape(it: "Exported") -> dict[str, Any]:
         return {"definitions": it.definitions, "notes": it.notes}
@@ -25,7 +25,7 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def imported(door: HttpDoor, call: Call) -> None:
-    """Have it there, or say what would come of it. Raises Fault, NoVhost, InvalidDefinitions."""
+    """Import definitions, or report the changes. Raises Fault, NoVhost, InvalidDefinitions."""
     said = call.text("dry_run") or "false"
     if said not in ("true", "false"):
         raise Fault(BAD_REQUEST, f"dry_run={said[:20]}: must be true or false")

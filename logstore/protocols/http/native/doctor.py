@@ -7,7 +7,7 @@ from logstore.protocols.http.door import HttpDoor
 
 
 def examined(door: HttpDoor, call: Call) -> None:
-    """A worker looks: a disk or a name service may take its time."""
+    """Run the checks in a worker, because a disk or a name service may take long."""
 
     def answer(found: Found) -> None:
         if isinstance(found, LogstoreError):

@@ -37,7 +37,7 @@ Rates = Mapping[str, float | None]
 
 
 def begun(door: HttpDoor, call: Call) -> None:
-    """Until the peer goes. Raises Fault."""
+    """Send events until the peer disconnects. Raises Fault."""
     view = call.text("view")
     if view not in VIEWS:
         raise Fault(BAD_REQUEST, f"view={view[:20]}: must be {OVERVIEW}, or left out")
@@ -50,7 +50,7 @@ def begun(door: HttpDoor, call: Call) -> None:
 
 
 def _names(call: Call, kind: str) -> Sequence[str]:
-    """Given by commas; a name with a comma in it is asked for by ``kind`` itself elsewhere."""
+    """Names separated by commas; a name that contains a comma cannot be requested this way."""
     text = call.text(kind)
     return list(dict.fromkeys(text.split(","))) if text else []
 

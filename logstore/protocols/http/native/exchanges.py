@@ -79,7 +79,7 @@ COLUMNS: Final = Columns[Row](
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name, unless another column is asked for."""
+    """List exchanges by virtual host and name, unless another column is requested."""
     rows = (
         Row(host, it) for host in each(door, call) for it in list(host.vhost.topology.exchanges())
     )
@@ -92,13 +92,13 @@ def list_(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One; raises Forbidden, NoVhost, NoExchange."""
+    """Describe an exchange. Raises Forbidden, NoVhost, NoExchange."""
     host = within(door, call)
     call.answer(_row(Row(host, host.exchange(_named(call)))))
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
-    """From it, or to it, in the order in which they were made. Raises NoVhost, NoExchange."""
+    """List bindings from or to it, in the order of creation. Raises NoVhost, NoExchange."""
     host = within(door, call)
     name, topology = host.exchange(_named(call)).name, host.vhost.topology
     end = call.text("end") or "source"
@@ -129,7 +129,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def waiting_at(host: Within, facts: ExchangeFacts) -> int | None:
-    """How many messages wait for their time there; None: none can."""
+    """The number of delayed messages at the exchange; None: it cannot delay any."""
     if facts.type_name != DELAYED:
         return None
     try:
@@ -139,7 +139,7 @@ def waiting_at(host: Within, facts: ExchangeFacts) -> int | None:
 
 
 def _count(row: Row) -> int:
-    """Bindings from it; none where it was deleted while others were looked at."""
+    """The number of bindings from it; 0 if it was deleted meanwhile."""
     try:
         return row.vhost.vhost.topology.count_bindings_from(row.facts.name)
     except NoExchange:
@@ -147,7 +147,7 @@ def _count(row: Row) -> int:
 
 
 def _repeats(row: Row) -> dict[str, int] | None:
-    """Of an exchange that sends each message on once."""
+    """The deduplication of an exchange that forwards each message once."""
     try:
         station = row.vhost.vhost.topology.station(row.facts.name)
     except NoExchange:
@@ -156,7 +156,7 @@ def _repeats(row: Row) -> dict[str, int] | None:
 
 
 def _policy(row: Row) -> str | None:
-    """The name of the one that counts for it."""
+    """The name of the policy that applies."""
     try:
         policy = row.vhost.vhost.topology.policy(row.facts.name)
     except NoExchange:
@@ -165,7 +165,7 @@ def _policy(row: Row) -> str | None:
 
 
 def _named(call: Call) -> bytes:
-    """The exchange in the path; of the default one the name is empty."""
+    """The exchange in the path; the default exchange has an empty name."""
     return name_of(call.names["name"])
 
 
@@ -173,7 +173,7 @@ def _named(call: Call) -> bytes:
 
 
 def declared(door: HttpDoor, call: Call) -> None:
-    """It is there then. Raises Fault, Forbidden, NoVhost, as Topology.declare."""
+    """Declare an exchange. Raises Fault, Forbidden, NoVhost, as Topology.declare."""
     host, given = within(door, call), asked(call, ExchangeDeclare)
     name = new_name(call.names["name"])
     wanted = dict(given.arguments)
@@ -196,7 +196,9 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With its bindings. Raises Fault, Forbidden, NoVhost, NoExchange, NotPermitted, InUse."""
+    """Delete an exchange and its bindings. Raises Fault, Forbidden, NoVhost, NoExchange,
+    NotPermitted, InUse.
+    """
     host, given, name = within(door, call), asked(call, ExchangeDelete), _named(call)
     host.require(DELETE, EXCHANGE, name)
     topology = host.vhost.topology
@@ -225,7 +227,9 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def published(door: HttpDoor, call: Call) -> None:
-    """One message; it is safe then. Raises Fault, Forbidden, NoVhost, as Vhost.route."""
+    """Publish a message; it is safe when answered. Raises Fault, Forbidden, NoVhost, as
+    Vhost.route.
+    """
     host, given, name = within(door, call), asked(call, ExchangePublish), _named(call)
     message = message_of(name, given.key, given.properties, given.body, given.encoding)
 

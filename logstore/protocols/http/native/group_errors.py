@@ -18,7 +18,7 @@ _KINDS: Final[Mapping[GroupError, type[LogstoreError]]] = {
 
 
 def error_of(error: GroupError | None, group: str, message: str = "") -> LogstoreError:
-    """``error`` None: it is in use."""
+    """The error; ``error`` None: the group is in use."""
     if error is None or error in _BUSY:
         return GroupBusy(f"group {group!r} has members: stop its consumers first")
     if error in _LATER:

@@ -54,9 +54,9 @@ class GroupReset(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def reset(door: HttpDoor, call: Call) -> None:
-    """All of it or nothing; durable when answered.
+    """Move the group completely or not at all; durable when answered.
 
-    Raises UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange; GroupBusy while it is
+    Raises UnknownGroup, UnknownTopic, UnknownPartition, OffsetOutOfRange; GroupBusy if the group is
     in use; Forbidden.
     """
     name, asked = call.word("name"), call.json(GroupReset)
@@ -71,7 +71,7 @@ def reset(door: HttpDoor, call: Call) -> None:
 
 
 def _check(asked: GroupReset) -> None:
-    """Raises Fault where it says too much or too little."""
+    """Raises Fault for contradictory or missing fields."""
     takes_value = asked.to in ("offset", "time_ms", "shift")
     if takes_value != (asked.value is not None):
         needs = "takes a value" if takes_value else "takes no value"
@@ -106,7 +106,7 @@ def _logs(
     numbers: Sequence[int] | None,
     unnamed: str,
 ) -> Logs:
-    """Those that are to be moved in, opened. Raises Refused where there are too many."""
+    """The logs of the partitions to move in, opened. Raises Refused if there are too many."""
     places, count = {}, 0
     _check_number(len(numbers or ()))
     for name in topics:
@@ -146,7 +146,7 @@ def _shift(value: str | int | None) -> int:
 
 
 def _shifted(before: Mapping[TopicPartition, KeptOffset], logs: Logs, by: int) -> list[Move]:
-    """No further than to either end; where it has committed nothing there is nothing to shift."""
+    """Shift no further than to an end; without a committed offset there is nothing to shift."""
     return [
         Move(topic, number, at.offset, min(max(at.offset + by, log.start), log.safe))
         for topic, them in logs.items()

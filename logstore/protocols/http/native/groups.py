@@ -35,7 +35,7 @@ AGES_MAX: Final = 100  # partitions of a page whose oldest unread record is look
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Those that he may know of."""
+    """List the groups that the caller may see."""
 
     def look() -> list[Behind]:
         known = door.lags.last.groups
@@ -48,7 +48,7 @@ def shown(door: HttpDoor, call: Call) -> None:
 
 
 def of_topic(door: HttpDoor, call: Call) -> None:
-    """Those that have committed offsets in a topic. Raises UnknownTopic."""
+    """List the groups that have committed offsets in a topic. Raises UnknownTopic."""
     name = topic_of(door, call.word("name")).name
 
     def look() -> list[Behind]:
@@ -82,7 +82,7 @@ def _columns(door: HttpDoor, topic: str | None = None) -> Columns[Behind]:
 
 
 def _answer(door: HttpDoor, call: Call, found: Listed[Behind], topic: str | None = None) -> None:
-    """With what the rows of the page are now: they were found and sorted by an earlier look."""
+    """Reply with present values of the page's rows, which an earlier look-up found and sorted."""
 
     def look() -> list[Behind]:
         rows = (door.lags.one(it.name) for it in found.rows)
@@ -112,7 +112,7 @@ def _row(door: HttpDoor, it: Behind, topic: str | None) -> dict[str, Any]:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, with its members and a page of its partitions. Raises UnknownGroup."""
+    """Describe a group, with its members and a page of its partitions. Raises UnknownGroup."""
     name, page = call.word("name"), call.page()
     found = description(door, name)
     shares = door.shares_of.opened if found.kind == SHARED else None
@@ -133,7 +133,7 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def description(door: HttpDoor, name: str) -> GroupDescription:
-    """Raises UnknownGroup; Fault where it can't be read."""
+    """Raises UnknownGroup; Fault if the group cannot be read."""
     try:
         found = door.coordinator.describe(name) if name else None  # of which there is no row
     except Refusal as it:
@@ -144,7 +144,7 @@ def description(door: HttpDoor, name: str) -> GroupDescription:
 
 
 def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
-    """What the group has committed. From any thread. Raises Fault where it can't be read."""
+    """The group's committed offsets. From any thread. Raises Fault if they cannot be read."""
     try:
         return door.coordinator.fetch(name, 0)
     except Refusal as it:
@@ -152,7 +152,7 @@ def committed(door: HttpDoor, name: str) -> Mapping[TopicPartition, KeptOffset]:
 
 
 def _pending(door: HttpDoor, name: str) -> frozenset[Partition]:
-    """For another thread; nothing, as long as it is not known."""
+    """Pending offsets, for another thread; empty while they are unknown."""
     with suppress(Refusal):
         return frozenset(door.coordinator.unstable(name))
     return frozenset()
@@ -166,9 +166,9 @@ def _look(
     begun: frozenset[str] = frozenset(),
     pending: frozenset[Partition] = frozenset(),
 ) -> dict[str, Any]:
-    """``begun``: topics that a share group has to do with, whether it has members or not.
+    """``begun``: topics in which a share group has begun, with or without members.
 
-    ``pending``: partitions with offsets in transactions that are open.
+    ``pending``: partitions with offsets in open transactions.
     """
     offsets = committed(door, it.group)
     members = {member.id: door.lags.places(it, member) for member in it.members}
@@ -209,7 +209,7 @@ def _look(
 def _readers(
     members: Mapping[str, frozenset[TopicPartition]],
 ) -> dict[TopicPartition, list[str]]:
-    """The members that read each partition: one, or of a share group several."""
+    """The members that read each partition: one, or several of a share group."""
     readers: dict[TopicPartition, list[str]] = {}
     for member, places in members.items():
         for place in places:
@@ -225,7 +225,7 @@ def _watched(door: HttpDoor, name: str) -> dict[str, Any]:
 
 
 def _per_second(door: HttpDoor, name: str) -> float | None:
-    """By how many records a second it falls behind, below 0 where it catches up."""
+    """The number of records a second by which it falls behind; negative if it catches up."""
     rates = door.figures.rates("group", name)
     end, committed = rates["end"], rates["committed"]
     return None if end is None or committed is None else end - committed
@@ -245,7 +245,7 @@ def _stands(door: HttpDoor, topic: str) -> Sequence[Stands]:
 def _member(
     it: MemberDescription, places: frozenset[TopicPartition], seen: Mapping[str, object]
 ) -> dict[str, Any]:
-    """``seen``: the topics that may be named."""
+    """``seen``: the topics whose names may be shown."""
     topics: dict[str, list[int]] = {}
     for topic, number in sorted(places):
         if topic in seen:
@@ -289,7 +289,7 @@ def _partition(
 
 
 def _time_at(door: HttpDoor, place: TopicPartition, offset: int) -> int | None:
-    """About when the record there was written: its batch says so; None: it can't be read."""
+    """The approximate time of the record at this offset, by its batch; None if unreadable."""
     topic = door.topics.get(place[0])
     if topic is None:
         return None
@@ -307,7 +307,7 @@ def _time_at(door: HttpDoor, place: TopicPartition, offset: int) -> int | None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With its offsets; durable when answered. Raises UnknownGroup, GroupBusy."""
+    """Delete a group and its offsets; durable when answered. Raises UnknownGroup, GroupBusy."""
     name, dry_run = call.word("name"), trial(call)
     found = description(door, name)
     if found.members and found.kind != "embedded":  # of these whoever deletes it finds out

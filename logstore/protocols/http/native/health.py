@@ -12,12 +12,12 @@ from logstore.protocols.http.door import HttpDoor
 
 
 def alive(door: HttpDoor, call: Call) -> None:
-    """It answers."""
+    """Reply that the process is alive."""
     call.answer({"status": "ok"})
 
 
 def ready(door: HttpDoor, call: Call) -> None:
-    """Once a worker has looked, or has had its time."""
+    """Reply once a worker has checked, or has used up its time."""
 
     def found(wrong: Mapping[str, str]) -> None:
         if not wrong:

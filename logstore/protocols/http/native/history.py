@@ -62,7 +62,7 @@ class QueueReplay(Struct, forbid_unknown_fields=True):
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By position, as they would be given out, or by time.
+    """List messages by position, in the order of delivery, or by time.
 
     Raises Fault, Forbidden, NoVhost, NoQueue, Locked.
     """
@@ -100,12 +100,14 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One whole, as far as its body is not too large. Raises as ``listed``, NoneOfThatName."""
+    """Describe one message, with its body unless that is too large. Raises as ``listed``,
+    NoneOfThatName.
+    """
     _one(door, call, lambda it: _shown(it, WHOLE_BYTES_MAX), call.answer)
 
 
 def downloaded(door: HttpDoor, call: Call) -> None:
-    """The body of one, as it is. Raises as ``described``."""
+    """Send the body of one message. Raises as ``described``."""
     _one(door, call, lambda it: it.record.value or b"", lambda body: downloadable(door, call, body))
 
 
@@ -158,7 +160,7 @@ def _read(
     read: "Callable[[Track, Any], _T]",
     answer: "Callable[[_T], object]",
 ) -> None:
-    """A worker finds the place, the turn says what is known there, and a worker reads it."""
+    """A worker finds the position, the sessions' thread adds the states, and a worker reads."""
     from logstore.broker.queues import past
 
     def known() -> None:
@@ -183,7 +185,7 @@ def _check(queue: "Queue") -> None:
 
 
 def _of(queue: "Queue", job: Callable[[], _T]) -> _T:
-    """What went wrong with a queue that was deleted meanwhile is that."""
+    """The error for a queue that was deleted meanwhile."""
     try:
         return job()
     except LogstoreError as error:
@@ -276,9 +278,9 @@ def _wanted(
 
 
 def replayed(door: HttpDoor, call: Call) -> None:
-    """One page, safe where it went when this is answered; none is taken from here.
+    """Replay one page, which is safe when answered; the originals stay.
 
-    Raises Fault, Forbidden, NoVhost, NoQueue, Locked; as publishing does.
+    Raises Fault, Forbidden, NoVhost, NoQueue, Locked, and the errors of publishing.
     """
     from logstore.broker.queues import past, replaying
 
@@ -330,7 +332,7 @@ Send = Callable[["Sequence[Found]", "Callable[[Sent], None]"], None]
 
 
 def _target(door: HttpDoor, call: Call, host: Within, into: "Into") -> Send:
-    """Where messages go. Raises Forbidden, NoExchange, NoQueue, InternalExchange, UnknownTopic."""
+    """The destination. Raises Forbidden, NoExchange, NoQueue, InternalExchange, UnknownTopic."""
     if into.kind == "topic":
         require_topic(door, call, WRITE, into.name)
         topic_of(door, into.name)
@@ -361,7 +363,7 @@ def _to_topic(
     found: "Sequence[Found]",
     then: "Callable[[Sent], None]",
 ) -> None:
-    """A worker appends, and waits until it is synced."""
+    """Append in a worker, and wait until it is synced."""
     from logstore.broker.mapping.records import Recording
     from logstore.broker.queues import replaying
 

@@ -35,7 +35,7 @@ SHOWN: Final = 60  # characters of a name in a message
 
 
 def databases(door: HttpDoor, call: Call) -> None:
-    """Those that have keys, and whether they are all read, and can be written."""
+    """List databases with keys, and whether all are loaded and writable."""
     keys = door.keys_of.opened
     call.answer({
         "loading": keys is not None and keys.loading,
@@ -76,7 +76,7 @@ class Asked(NamedTuple):
 
 
 def scanned(door: HttpDoor, call: Call) -> None:
-    """About ``count`` of its keys, from ``cursor`` on, as SCAN gives them; those one may know of.
+    """Return about ``count`` visible keys from ``cursor`` on, as SCAN does.
 
     Raises Fault.
     """
@@ -147,7 +147,7 @@ def _scan(call: Call, keys: "Keys", space: "Keyspace", asked: Asked) -> Steps:
 
 
 def one(door: HttpDoor, call: Call) -> None:
-    """One key, with its value in part. Raises Fault."""
+    """Describe one key, with a part of its value. Raises Fault."""
     number, key = _number(call), call.names["key"]
 
     def look(keys: "Keys") -> None:
@@ -165,7 +165,7 @@ def one(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """It is gone, once that is on disk; it is answered with what it was. Raises Fault."""
+    """Delete a key; the reply describes it, once the deletion is on disk. Raises Fault."""
     number, key = _number(call), call.names["key"]
 
     def remove(keys: "Keys") -> None:
@@ -209,7 +209,7 @@ def _number(call: Call) -> int:
 
 
 def _at(space: "Keyspace", key: bytes) -> object | None:
-    """What is there, if its time is not over. It is not looked at, as eviction counts it."""
+    """The value, unless it has expired. Does not count as a use for eviction."""
     return space.values.get(key) if space.alive((key,)) else None
 
 
@@ -224,7 +224,7 @@ def _when_free(
     then: "Callable[[Keys], None]",
     without: Callable[[], None],
 ) -> None:
-    """Once nobody is in the middle of a transaction; ``without``: nobody has ever had a key."""
+    """Continue when no client is within a transaction; ``without``: if no keys ever existed."""
     keys = door.keys_of.opened
     if keys is None:
         without()
@@ -251,7 +251,9 @@ def _again(
 
 
 def _when_safe(call: Call, journal: "Journal", turn: int, then: Callable[[], None]) -> None:
-    """Once what this turn has changed is on disk: what was read is never unread. 0: at once."""
+    """Continue once this turn's changes are on disk, so that nothing that was read is lost. 0:
+    immediately.
+    """
     if not turn or journal.done >= turn:
         call.attempt(then)
         return
@@ -310,7 +312,7 @@ def _value(value: Any, bytes_max: int, most: int) -> object:  # noqa: ANN401  of
 
 
 def _elements(value: Any, most: int) -> Iterable[Sequence[bytes]]:  # noqa: ANN401
-    """The first ones: texts of a list and a set, pairs of a hash and a sorted set."""
+    """The first elements: texts of a list or a set, pairs of a hash or a sorted set."""
     from logstore.broker.keys.numerals import double_text
 
     match value.kind:

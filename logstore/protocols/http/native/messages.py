@@ -64,7 +64,7 @@ class MessagesMove(Struct, forbid_unknown_fields=True):
 
 
 def peeked(door: HttpDoor, call: Call) -> None:
-    """In the order in which they would be given out.
+    """List messages in the order of delivery.
 
     Raises Fault, Forbidden, NoVhost, NoQueue, Locked.
     """
@@ -86,17 +86,19 @@ def peeked(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One whole, as far as its body is not too large. Raises as ``peeked``, NoneOfThatName."""
+    """Describe one message, with its body unless that is too large. Raises as ``peeked``,
+    NoneOfThatName.
+    """
     _one(door, call, lambda it: _peeked(it, WHOLE_BYTES_MAX), call.answer)
 
 
 def downloaded(door: HttpDoor, call: Call) -> None:
-    """The body of one, as it is. Raises as ``described``."""
+    """Send the body of one message. Raises as ``described``."""
     _one(door, call, lambda it: it.record.value or b"", lambda body: downloadable(door, call, body))
 
 
 def downloadable(door: HttpDoor, call: Call, body: bytes) -> None:
-    """Answer with the body of a message."""
+    """Reply with the body of a message."""
     # It is somebody else's: no browser is to make a page of it.
     headers = [("content-disposition", "attachment")]
     if len(body) <= WHOLE_BYTES_MAX:
@@ -147,7 +149,7 @@ def _peek(
     show: "Callable[[Peek], _T]",
     answer: Callable[[_T], None],
 ) -> None:
-    """A worker reads, since it may have to wait for the disk, and makes what is shown of it."""
+    """A worker reads, because it may wait for the disk, and makes the rows."""
     from logstore.broker.queues import peeking
 
     def read(wanted: "Places") -> _T | LogstoreError:
@@ -194,7 +196,7 @@ def _peeked(it: "Peeked", bytes_max: int) -> dict[str, Any]:
 
 
 def message_contents(given: bytes, body: bytes, bytes_max: int) -> dict[str, Any]:
-    """Properties and body, as far as they are not too large."""
+    """Properties and body, unless they are too large."""
     found = properties(given if len(given) <= bytes_max else _without_headers(given))
     return {
         "properties": found,
@@ -215,7 +217,7 @@ def _without_headers(given: bytes) -> bytes:
 
 
 def fetched(door: HttpDoor, call: Call) -> None:
-    """The first that are ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    """Fetch the first ready messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
     from logstore.broker.queues import acts
 
     host, given = within(door, call), asked(call, MessagesGet)
@@ -258,7 +260,9 @@ def _got(got: "Got", bytes_max: int) -> dict[str, Any]:
 
 
 def moved(door: HttpDoor, call: Call) -> None:
-    """As published again, each in one place. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    """Move messages, as if published again, each in one step. Raises Fault, Forbidden, NoVhost,
+    NoQueue, Locked.
+    """
     from logstore.broker.queues.moving import Target
 
     host, given = within(door, call), asked(call, MessagesMove)

@@ -44,7 +44,7 @@ SUBSCRIPTIONS: "Final[Columns[tuple[bytes, Grant]]]" = Columns(
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """By client id; of who does not see everything, his own. Raises Fault."""
+    """List sessions by client id; without the right to see all, the user's own. Raises Fault."""
     sessions = _model(door)
     show(door, call, [] if sessions is None else _rows(sessions, call), COLUMNS, _shown)
 
@@ -58,18 +58,18 @@ def _sees(call: Call, session: "Session") -> bool:
 
 
 def one(door: HttpDoor, call: Call) -> None:
-    """Raises Fault."""
+    """Describe a session. Raises Fault."""
     call.answer(_shown(_found(door, call)))
 
 
 def subscriptions(door: HttpDoor, call: Call) -> None:
-    """Of one of them. Raises Fault."""
+    """List the subscriptions of a session. Raises Fault."""
     session = _found(door, call)
     show(door, call, list(session.grants), SUBSCRIPTIONS, _subscription)
 
 
 def ended(door: HttpDoor, call: Call) -> None:
-    """It is gone, with all that waits for it; its client is cut off. Raises Fault."""
+    """End a session and delete its messages; its client is disconnected. Raises Fault."""
     session = _found(door, call)
     sessions = _model(door)
     assert sessions is not None
@@ -94,7 +94,7 @@ def ended(door: HttpDoor, call: Call) -> None:
 
 
 def _model(door: HttpDoor) -> "Sessions | None":
-    """None: no client has come yet, and none has left anything."""
+    """The model; None if no client has come and nothing was stored."""
     mqtt = door.mqtt_of.opened
     found: Sessions | None = None if mqtt is None else mqtt.sessions
     return found
@@ -130,7 +130,7 @@ def _shown(it: "Session") -> dict[str, Any]:
 
 
 def _ready(it: "Session") -> int | None:
-    """Messages that wait; None: its queue is not open yet."""
+    """The number of waiting messages; None: the session's queue is not open yet."""
     queue = it.queue
     if queue is None:
         return 0

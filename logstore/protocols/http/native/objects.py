@@ -25,14 +25,15 @@ def topic_of(door: HttpDoor, name: str) -> Topic:
 
 
 def may_topic(door: HttpDoor, call: Call, operation: str, name: str) -> bool:
-    """Whether he may do this with whatever the topic's name stands for. From any thread."""
+    """Whether the caller may do this with the object behind the topic's name. From any thread."""
     return call.rights.may(operation, *of_topic(name, door.keeps_history))
 
 
 def require_topic(door: HttpDoor, call: Call, operation: str, name: str, instead: str = "") -> None:
-    """As Kafka has it: who may create in the cluster may create any topic. Raises Forbidden.
+    """As in Kafka, the right to create in the cluster covers any topic. Raises Forbidden.
 
-    ``instead``: is said to who may not even know of the topic, and has not named it.
+    ``instead``: shown instead of the topic's name to a caller that may not see it and has not named
+    it.
     """
     on_cluster = (
         operation == CREATE
@@ -49,14 +50,14 @@ def require_topic(door: HttpDoor, call: Call, operation: str, name: str, instead
 
 
 def topics_shown(door: HttpDoor, call: Call, names: Iterable[str]) -> list[str]:
-    """Those that he may know of. From any thread."""
+    """The topics that the caller may see. From any thread."""
     if call.rights.all:
         return list(names)
     return [name for name in names if may_topic(door, call, DESCRIBE, name)]
 
 
 def groups_shown(call: Call, names: Iterable[str]) -> list[str]:
-    """The same of groups; a right to the cluster is enough, as Kafka has it."""
+    """The groups that the caller may see; as in Kafka, a right to the cluster is enough."""
     if call.rights.all or call.rights.may(DESCRIBE, CLUSTER, CLUSTER_NAME):
         return list(names)
     return [name for name in names if call.rights.may(DESCRIBE, GROUP, name)]

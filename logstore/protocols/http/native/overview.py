@@ -30,12 +30,12 @@ Json = dict[str, Any]
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """As of now; what is stuck and full as of the last ten seconds."""
+    """Reply as of now, with stuck and full objects as of the last ten seconds."""
     call.answer(overview(door, call.rights, history=True))
 
 
 def overview(door: HttpDoor, rights: Permits, *, history: bool = False) -> Json:
-    """``history``: with that of the last hour."""
+    """``history``: with the history of the last hour."""
     all_ = rights.sees_all
     figures = door.figures
     stuck = [it for it in figures.stuck if all_ or _sees(rights, it)]
@@ -65,7 +65,7 @@ def _uptime_s(door: HttpDoor, facts: Mapping[str, Any]) -> int:
 
 
 def _sees(rights: Permits, it: Stuck) -> bool:
-    """Whether he may know of it."""
+    """Whether the caller may see the object."""
     if it.kind == "queue":
         return rights.may(DESCRIBE, QUEUE, object_name(it.vhost, it.object))
     return it.kind == "group" and rights.may(DESCRIBE, GROUP, it.object)
@@ -75,7 +75,7 @@ def _sees(rights: Permits, it: Stuck) -> bool:
 
 
 def health(door: HttpDoor, stuck: Sequence[Stuck], full: Iterable[Full]) -> Json:
-    """What somebody should look at, the worst first."""
+    """Problems that somebody should look at, the worst first."""
     errors = [
         {"what": f"nothing that is published is taken: {why}", "object": name, "view": ""}
         for name, alarm in door.figures.alarms.items() if (why := alarm())
@@ -140,13 +140,13 @@ def _flows(door: HttpDoor) -> Json:
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    """None: none of them is known."""
+    """The sum; None if no value is known."""
     known = [it for it in values if it is not None]
     return sum(known) if known else None
 
 
 def _history(door: HttpDoor) -> Json:
-    """Of all doors together."""
+    """The history of all doors together."""
     names = door.figures.door_names
     waiting = {"waiting": door.figures.column("all", "", "waiting")}
     return waiting | {

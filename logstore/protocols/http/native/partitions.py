@@ -64,7 +64,7 @@ class TopicTrim(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Each with its newest segments. Their logs are opened. Raises UnknownTopic."""
+    """List partitions with their newest segments, and open their logs. Raises UnknownTopic."""
     name, page = topic_of(door, call.word("name")).name, call.page()
 
     def look() -> dict[str, Any]:
@@ -77,7 +77,7 @@ def shown(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, with more of its segments. Raises UnknownTopic, UnknownPartition."""
+    """Describe one partition, with more of its segments. Raises UnknownTopic, UnknownPartition."""
     name, number = topic_of(door, call.word("name")).name, partition_number(call)
 
     def look() -> dict[str, Any]:
@@ -88,12 +88,14 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def partition_number(call: Call) -> int:
-    """The one in the path. Raises Fault."""
+    """The number in the path. Raises Fault."""
     return offset_given(call.word("partition"), "partition")
 
 
 def _row(door: HttpDoor, name: str, number: int, segments_max: int) -> dict[str, Any]:
-    """A partition; one that is broken says so. Raises UnknownTopic, UnknownPartition."""
+    """The row of a partition, with the error of a broken one. Raises UnknownTopic,
+    UnknownPartition.
+    """
     about: dict[str, Any] = {
         "partition": number, "start": None, "safe": None, "end": None, "bytes": None,
         "segments": [], "segments_total": None, "error": None, "repeats": None, "stable": None,
@@ -116,7 +118,7 @@ def _row(door: HttpDoor, name: str, number: int, segments_max: int) -> dict[str,
 
 
 def _holder(door: HttpDoor, its: Ledger) -> dict[str, Any] | None:
-    """Whose open transaction readers of committed records wait for."""
+    """The producer whose open transaction holds back readers of committed records."""
     holder = its.holder
     if holder is None:
         return None
@@ -144,9 +146,9 @@ def _segment(it: SegmentSeen) -> dict[str, Any]:
 
 
 def trimmed(door: HttpDoor, call: Call) -> None:
-    """Records at the start go for good; durable when answered.
+    """Delete records at the start; durable when answered.
 
-    Raises UnknownTopic, UnknownPartition, OffsetOutOfRange; Refused for a topic that is compacted.
+    Raises UnknownTopic, UnknownPartition, OffsetOutOfRange; Refused for a compacted topic.
     """
     name, asked = topic_of(door, call.word("name")).name, call.json(TopicTrim)
     before = asked.before if isinstance(asked.before, str) else asked.before.start()

@@ -25,14 +25,14 @@ class NewTopicPermission(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and user; the query's words select those that have them."""
+    """List permissions by virtual host and user, filtered by the query."""
     rows = [it for it in door.access.permissions.values() if _is_asked_for(it, call)]
     rows.sort(key=lambda it: (it.vhost, it.user))
     call.answer(paging.shown(rows, call.page(), row))
 
 
 def topics_listed(door: HttpDoor, call: Call) -> None:
-    """The same of topic exchanges."""
+    """List topic permissions likewise."""
     rows = [it for it in door.access.topic_permissions.values() if _is_asked_for(it, call)]
     rows.sort(key=lambda it: (it.vhost, it.user, it.exchange))
     call.answer(paging.shown(rows, call.page(), topic_row))
@@ -45,7 +45,7 @@ def _is_asked_for(it: KeptPermission | KeptTopicPermission, call: Call) -> bool:
 
 
 def given(door: HttpDoor, call: Call) -> None:
-    """In the place of what he had there; raises UnknownUser, NoVhost, Refused."""
+    """Set a user's permission, replacing an existing one. Raises UnknownUser, NoVhost, Refused."""
     asked = call.json(NewPermission)
     permission = KeptPermission(
         call.word("user"), _vhost(call), asked.configure, asked.write, asked.read
@@ -55,7 +55,9 @@ def given(door: HttpDoor, call: Call) -> None:
 
 
 def topic_given(door: HttpDoor, call: Call) -> None:
-    """In the place of what he had there; raises UnknownUser, NoVhost, Refused."""
+    """Set a user's topic permission, replacing an existing one. Raises UnknownUser, NoVhost,
+    Refused.
+    """
     asked = call.json(NewTopicPermission)
     permission = KeptTopicPermission(
         call.word("user"), _vhost(call), asked.exchange, asked.write, asked.read
@@ -70,14 +72,14 @@ def _vhost(call: Call) -> str:
 
 
 def taken(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser, NoneOfThatName."""
+    """Remove a permission. Raises UnknownUser, NoneOfThatName."""
     user, vhost = call.word("user"), fields.text(call.names["vhost"])
     change = administration.without_permission(door.access, user, vhost)
     call.answer_when(door.access.change(*change, by=call.who), {})
 
 
 def topic_taken(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser, NoneOfThatName."""
+    """Remove a topic permission. Raises UnknownUser, NoneOfThatName."""
     user, vhost = call.word("user"), fields.text(call.names["vhost"])
     exchange = call.word("exchange")
     change = administration.without_permission(door.access, user, vhost, exchange)

@@ -57,13 +57,15 @@ COLUMNS: Final = Columns[Row](
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """By virtual host, in the order in which they are looked at."""
+    """List policies by virtual host, in the order in which they are tried."""
     rows = [Row(host, it) for host in each(door, call) for it in host.vhost.policies]
     show(door, call, rows, COLUMNS, _row)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, and for how many queues and exchanges it counts. Raises Forbidden, NoVhost, NoPolicy."""
+    """Describe a policy, with the number of its queues and exchanges. Raises Forbidden, NoVhost,
+    NoPolicy.
+    """
     row = _named(door, call)
 
     def counted(found: tuple[int, int] | LogstoreError) -> None:
@@ -89,7 +91,7 @@ def _counted(row: Row) -> Steps:
 
 
 def given(door: HttpDoor, call: Call) -> None:
-    """It counts then, in the place of one of its name. Raises Forbidden, NoVhost, InvalidPolicy."""
+    """Set a policy, replacing one of the same name. Raises Forbidden, NoVhost, InvalidPolicy."""
     host, body = within(door, call), asked(call, PolicySet)
     policy = Policy(_name(call), body.pattern, body.definition, body.priority, body.apply_to)
 
@@ -103,7 +105,7 @@ def given(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """It counts no more. Raises Forbidden, NoVhost, NoPolicy."""
+    """Delete a policy. Raises Forbidden, NoVhost, NoPolicy."""
     row, body = _named(door, call), asked(call, PolicyDelete)
     about = _row(row) | {"dry_run": body.dry_run}
     if body.dry_run:

@@ -67,7 +67,9 @@ class Row(NamedTuple):
 
 
 def columns(door: HttpDoor) -> Columns[Row]:
-    """What queues are sorted by. Counts are right once a queue was opened, rates once known."""
+    """The columns for sorting. Counts are correct once a queue was opened, rates once they are
+    known.
+    """
 
     def rate(name: str) -> Callable[[Row], float]:
         return lambda it: door.figures.rates("queue", it.queue.id)[name] or 0.0
@@ -95,7 +97,7 @@ def columns(door: HttpDoor) -> Columns[Row]:
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name, unless another column is asked for."""
+    """List queues by virtual host and name, unless another column is requested."""
     rows = (Row(host, it) for host in each(door, call) for it in list(host.vhost.queues()))
 
     def found(page: Listed[Row]) -> None:
@@ -123,7 +125,7 @@ class _Opening:
         self._inside = False
 
     def go_on(self) -> None:
-        """Begin with some more."""
+        """Begin to open a few more."""
         if self._inside:  # one that was open already
             return
         self._inside = True
@@ -140,12 +142,12 @@ class _Opening:
 
 
 def open_all(queues: "Iterable[Named]", done: Callable[[], None]) -> None:
-    """``done`` is called once, when these are open, or have failed to be, or are gone."""
+    """``done`` is called once, when all of these are open, failed or deleted."""
     _Opening(queues, done).go_on()
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, with its lanes and what becomes of its dead letters; raises NoVhost, NoQueue."""
+    """Describe a queue, with its lanes and dead letters. Raises NoVhost, NoQueue."""
     host = within(door, call)
     queue = host.queue(call.names["name"])
 
@@ -158,7 +160,9 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def bindings(door: HttpDoor, call: Call) -> None:
-    """To it; the first is by its own name from the default exchange. Raises NoVhost, NoQueue."""
+    """List bindings to it; the first is its own name at the default exchange. Raises NoVhost,
+    NoQueue.
+    """
     host = within(door, call)
     queue = host.queue(call.names["name"])
     found = list(host.vhost.topology.bindings_to(queue.facts.name))
@@ -166,7 +170,7 @@ def bindings(door: HttpDoor, call: Call) -> None:
 
 
 def consumers(door: HttpDoor, call: Call) -> None:
-    """In the order in which they are served. Raises Fault, NoVhost, NoQueue."""
+    """List consumers in the order of delivery. Raises Fault, NoVhost, NoQueue."""
     queue = within(door, call).queue(call.names["name"])
     found = list(queue.subscriptions)
     call.answer(paging.shown(found, call.page(), lambda it: _consumer(queue, it)))
@@ -265,7 +269,7 @@ def _ordering(queue: "Named") -> dict[str, Any] | None:
 
 
 def _limits(queue: "Named") -> dict[str, Any]:
-    """What counts, of its arguments and its policy together; None: there is no such limit."""
+    """The effective limits by arguments and policy; None: no such limit."""
     limits = queue.limits
     return {
         "message_ttl_ms": limits.ttl_ms,
@@ -297,9 +301,9 @@ def _consumer(queue: "Named", consumer: "Subscription") -> dict[str, Any]:
 def _with_ages(
     door: HttpDoor, queues: "Sequence[Named]", then: Callable[[Sequence[int | None]], None]
 ) -> None:
-    """When the first message of each that is ready was published; None where that is not known.
+    """Add the publishing time of the first ready message of each queue; None if unknown.
 
-    A worker reads it: of a queue that was not used for long it is on disk.
+    A worker reads it, because the message of a queue that was idle for long is on disk.
     """
     heads = [queue.heads() for queue in queues]
     if not any(heads):
@@ -312,7 +316,7 @@ def _with_ages(
 
 
 def declared(door: HttpDoor, call: Call) -> None:
-    """It is there then. Raises Fault, Forbidden, NoVhost, QueueDiffers, InvalidQueueArgument."""
+    """Declare a queue. Raises Fault, Forbidden, NoVhost, QueueDiffers, InvalidQueueArgument."""
     host, given = within(door, call), asked(call, QueueDeclare)
     name = new_name(call.names["name"])
     facts = QueueFacts(name, given.durable, False, given.auto_delete, table_of(given.arguments))
@@ -328,7 +332,7 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With its messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    """Delete a queue and its messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
     host, given = within(door, call), asked(call, QueueDelete)
     queue = host.own_queue(call.names["name"], DELETE)
 
@@ -365,7 +369,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def purged(door: HttpDoor, call: Call) -> None:
-    """Of all that is ready. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
+    """Delete all ready messages. Raises Fault, Forbidden, NoVhost, NoQueue, Locked."""
     host, given = within(door, call), asked(call, QueuePurge)
     queue = host.own_queue(call.names["name"], READ)
 

@@ -12,7 +12,7 @@ NAME_BYTES: Final = 256
 
 
 def row(record: Record) -> dict[str, Any]:
-    """As much of it as is shown of many: no more than some kilobytes."""
+    """The part of a record that lists show: at most some kilobytes."""
     return {
         **_place(record),
         "key": _part(record.key, PREVIEW_BYTES),
@@ -25,7 +25,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def whole(record: Record) -> dict[str, Any]:
-    """All of it, but for what is so large that it is downloaded."""
+    """The whole record, except parts that are so large that they are downloaded."""
     return {
         **_place(record),
         "key": _part(record.key, WHOLE_BYTES_MAX),
@@ -54,7 +54,7 @@ def _size(data: bytes | None) -> int | None:
 
 
 def _headers(record: Record, most: int, bytes_max: int, name_bytes: int) -> dict[str, Any]:
-    """The first of them, in their order, and how many there are."""
+    """The first headers, in order, and the number of all."""
     shown: list[Sequence[Any]] = []
     left = bytes_max
     for name, value in record.headers[:most]:

@@ -56,7 +56,7 @@ class _Batch(NamedTuple):
 
 
 def tailed(door: HttpDoor, call: Call) -> None:
-    """Raises Fault, UnknownTopic, UnknownPartition, Refused."""
+    """Follow a topic. Raises Fault, UnknownTopic, UnknownPartition, Refused."""
     topic = topic_of(door, call.word("name"))
     wanted, numbers = _looked_for(call), _numbers(call, topic)
     said = call.headers.get(LAST_EVENT_ID, "") or call.text("cursor")
@@ -73,7 +73,7 @@ def _check_room(door: HttpDoor) -> None:
 
 
 def _looked_for(call: Call) -> LookedFor:
-    """From the query, as texts: header=name, or name=value."""
+    """The search terms of the query, as texts: header=name, or name=value."""
     key, text, header = (call.query.get(it) for it in ("key", "text", "header"))
     if header is None:
         return LookedFor(key, text)
@@ -83,7 +83,7 @@ def _looked_for(call: Call) -> LookedFor:
 
 
 def _numbers(call: Call, topic: Topic) -> Sequence[int] | None:
-    """None: all, those that it gets later, too. Raises Fault, UnknownPartition, Refused."""
+    """The partitions; None: all, including later ones. Raises Fault, UnknownPartition, Refused."""
     given = call.text("partitions")
     numbers = [offset_given(it, "partition") for it in given.split(",")] if given else None
     if len(topic.partitions if numbers is None else numbers) > PARTITIONS_MAX:
@@ -113,7 +113,7 @@ class _Tail:
         self._news = self._looking = False
 
     def open(self, begin: Mapping[int, int]) -> dict[int, Log]:
-        """The logs; opened in a worker. ``begin``: where to begin, if not at the end."""
+        """The logs, opened in a worker. ``begin``: where to begin, if not at the end."""
         logs: dict[int, Log] = {}
         for number in self._numbers:
             try:
@@ -130,7 +130,7 @@ class _Tail:
         return every if self._asked is None else self._asked
 
     def begin(self, logs: Mapping[int, Log]) -> None:
-        """Here they go. Raises Fault."""
+        """Start with these logs. Raises Fault."""
         _check_room(self._door)  # others may have come since
         self._events = self._call.events()
         self._door.tails.add(self)
@@ -156,7 +156,7 @@ class _Tail:
         return self._events is None or not self._events.open
 
     def _wake(self) -> None:
-        """Something has become safe. From any thread."""
+        """Records have become safe. From any thread."""
         self._door.soon(self._hear)
 
     def _hear(self) -> None:
@@ -175,7 +175,7 @@ class _Tail:
         self._door.searches(self._look, self._looked)
 
     def _look(self) -> _Batch | LogstoreError:
-        """In a worker."""
+        """Read, in a worker."""
         positions = dict(self._positions)
         search = Search(  # back: of very many the newest are shown
             self._topic, list(positions), self._wanted, _row, BATCH_MAX, back=True,
@@ -213,7 +213,7 @@ class _Tail:
             self._hear()
 
     def _refusal(self) -> LogstoreError | None:
-        """Why it ends, if it does."""
+        """The reason why it ends, if it does."""
         name = self._topic.name
         if self._door.topics.get(name) is not self._topic:
             return UnknownTopic(f"topic {name!r} was deleted", name)
@@ -230,7 +230,7 @@ class _Tail:
         self._events.send(encode(about), RECORDS, where)
 
     def _refuse(self, error: LogstoreError) -> None:
-        """Nothing more comes."""
+        """End with this reason."""
         assert self._events is not None
         about = {"error": str(error), "kind": type(error).__name__}
         self._events.send(encode(about), REFUSED)
@@ -255,7 +255,7 @@ class _Tail:
             self._grow_later()
 
     def _open_more(self) -> dict[int, Log]:
-        """In a worker. They begin at their beginning: it is not long ago."""
+        """Open new partitions, in a worker, at their start, because they are recent."""
         found = {}
         for number in self._numbers:
             if number not in self._watched:
@@ -276,7 +276,7 @@ class _Tail:
 
 
 def _fitting(rows: Sequence[bytes]) -> list[bytes]:
-    """The first of them, as many as an event may hold, and one at least."""
+    """The first records that fit into an event, at least one."""
     fit: list[bytes] = []
     size = 0
     for row in rows:

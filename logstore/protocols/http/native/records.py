@@ -42,7 +42,9 @@ class RecordAppend(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One whole. Raises UnknownTopic, UnknownPartition; Fault where no record has the offset."""
+    """Describe one record. Raises UnknownTopic, UnknownPartition; Fault if no record has the
+    offset.
+    """
     _one(door, call, lambda it: encode(record_rows.whole(it)), _answer_as_it_is(call))
 
 
@@ -51,7 +53,7 @@ def _answer_as_it_is(call: Call) -> Callable[[bytes], object]:
 
 
 def downloaded(door: HttpDoor, call: Call) -> None:
-    """The value of one. Raises as ``described``; Fault where it is null."""
+    """Send the value of one record. Raises as ``described``; Fault if it is null."""
     name, number, offset = _place(call)
 
     def answer(value: bytes | None) -> None:
@@ -83,7 +85,9 @@ def _one(
 
 
 def record_at(door: HttpDoor, name: str, number: int, offset: int) -> Record:
-    """In a thread that may wait. Raises Fault, UnknownTopic, UnknownPartition, CorruptBatch."""
+    """The record. In a thread that may wait. Raises Fault, UnknownTopic, UnknownPartition,
+    CorruptBatch.
+    """
     log = topic_of(door, name).partition(number)
     try:
         batches = fetched(log, offset, 1)
@@ -104,7 +108,8 @@ def record_at(door: HttpDoor, name: str, number: int, offset: int) -> Record:
 
 
 def produced(door: HttpDoor, call: Call) -> None:
-    """One record, on disk when answered. Raises UnknownTopic, UnknownPartition, InvalidRecord."""
+    """Append a record; synced when answered. Raises UnknownTopic, UnknownPartition, InvalidRecord.
+    """
     name, asked = topic_of(door, call.word("name")).name, call.json(RecordAppend)
     given = _given(asked.encoding)
     key, value = given(asked.key, "key"), given(asked.value, "value")
@@ -126,7 +131,7 @@ def _given(encoding: str) -> Callable[[str | None, str], bytes | None]:
 
 
 def _header_name(name: str) -> str:
-    """Raises Fault for one that has no bytes: half a character."""
+    """Raises Fault for a name that has no bytes: half a surrogate pair."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -40,7 +40,9 @@ class RoutingTest(Struct, forbid_unknown_fields=True):
 
 
 def pictured(door: HttpDoor, call: Call) -> None:
-    """Nodes and edges. Raises Fault, Forbidden, NoVhost; NoExchange, NoQueue for the focus."""
+    """Reply with nodes and edges. Raises Fault, Forbidden, NoVhost; NoExchange, NoQueue for the
+    focus.
+    """
     from logstore.broker.queues.picture import drawn
 
     host = within(door, call)
@@ -125,7 +127,9 @@ def _as_edge(
 
 
 def tested(door: HttpDoor, call: Call) -> None:
-    """Where it would go. Raises Fault, Forbidden, NoVhost, NoExchange, InternalExchange."""
+    """Reply with the route of a message. Raises Fault, Forbidden, NoVhost, NoExchange,
+    InternalExchange.
+    """
     from logstore.broker.queues.message import Looked, keys_of
     from logstore.broker.routing.tracing import trace
 
@@ -165,7 +169,7 @@ def _seen(host: Within, hop: "Hop") -> bool:
 
 
 def _edges(hop: "Hop") -> Iterator[dict[str, Any]]:
-    """As the picture has them; of a hop by several bindings one each."""
+    """Edges as in the graph; a hop by several bindings has one for each."""
     source: Spot = ("exchange", hop.source)
     destination: Spot = (hop.kind, hop.destination)
     for it in hop.bindings:

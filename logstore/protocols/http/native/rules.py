@@ -33,9 +33,9 @@ class NewRules(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """In the order in which they were made; the query's words select those that have them.
+    """List rules in the order of their creation, filtered by the query.
 
-    There may be very many, and a list is asked for page by page: they are not sorted here.
+    There may be very many, and lists are requested page by page, so they are not sorted.
     """
     asked = {it: call.word(it) for it in ("user", "kind", "name") if it in call.query}
     rows = door.access.rules
@@ -52,14 +52,14 @@ def added(door: HttpDoor, call: Call) -> None:
 
 
 def removed(door: HttpDoor, call: Call) -> None:
-    """Whether they allow or deny; raises NoneOfThatName where one is not there."""
+    """Remove rules, allowing or denying ones. Raises NoneOfThatName if one does not exist."""
     change = administration.without_rules(door.access, call.json(NewRules).rules())
     gone = [row(it) for it in change.forget if isinstance(it, KeptRule)]
     call.answer_when(door.access.change(*change, by=call.who), gone)
 
 
 def checked(door: HttpDoor, call: Call) -> None:
-    """Whether a user may do this, and what says so. Raises Refused."""
+    """Reply whether a user may do this, and which rule says so. Raises Refused."""
     user, host = call.word("user"), call.word("host")
     operation, kind, name = call.word("operation"), call.word("kind"), call.word("name")
     who = Identity(user, host)
@@ -68,12 +68,12 @@ def checked(door: HttpDoor, call: Call) -> None:
 
 
 def damaged_listed(door: HttpDoor, call: Call) -> None:
-    """Rows that can't be read, each with what it is and why."""
+    """List damaged rows, with their kind and the reason."""
     call.answer(paging.shown(door.access.damaged, call.page(), _damage))
 
 
 def damaged_removed(door: HttpDoor, call: Call) -> None:
-    """All of these."""
+    """Remove all damaged rows."""
     rows = door.access.damaged
     call.answer_when(door.access.change((), rows, by=call.who), [_damage(it) for it in rows])
 
@@ -83,7 +83,7 @@ def _damage(row: Unreadable) -> dict[str, object]:
 
 
 def row(rule: KeptRule) -> dict[str, object]:
-    """A rule, as it was asked for."""
+    """A rule in the form in which it was given."""
     return {
         "user": rule.user,
         "operation": rule.operation,

@@ -59,7 +59,7 @@ COLUMNS: Final = Columns[Row](
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Exchanges and topics, each with how many wait."""
+    """List exchanges and topics with the number of delayed messages or records."""
     rows = [
         Row("exchange", host, fields.text(it.name), _station(host, it).waiting)
         for host in each(door, call)
@@ -92,7 +92,9 @@ def _station(host: Within, facts: ExchangeFacts) -> "DelayedStation":
 
 
 def of_exchange(door: HttpDoor, call: Call) -> None:
-    """In the order in which they are due. Raises Fault, Forbidden, NoVhost, NoExchange."""
+    """List delayed messages in the order in which they are due. Raises Fault, Forbidden, NoVhost,
+    NoExchange.
+    """
     from logstore.broker.queues.waiting import listed
 
     station = _named(door, call, READ)
@@ -131,7 +133,7 @@ def _message(call: Call, it: "WaitingMessage") -> dict[str, Any]:
 
 
 def cancelled_at_exchange(door: HttpDoor, call: Call) -> None:
-    """It does not come. Raises Fault, Forbidden, NoVhost, NoExchange, NotWaiting."""
+    """Cancel a delayed message. Raises Fault, Forbidden, NoVhost, NoExchange, NotWaiting."""
     from logstore.broker.queues.waiting import cancel
 
     station, offset = _named(door, call, DELETE), offset_given(call.word("offset"))
@@ -161,7 +163,7 @@ def _named(door: HttpDoor, call: Call, operation: str) -> "DelayedStation":
 
 
 def of_topic(door: HttpDoor, call: Call) -> None:
-    """In the order in which they are due. Raises Fault, UnknownTopic."""
+    """List delayed records in the order in which they are due. Raises Fault, UnknownTopic."""
     name = topic_of(door, call.word("name")).name
     after, most = _after(call, 3), call.number("limit", PAGE, PAGE_MAX)
     place = None if after is None else (after[0], after[1], after[2])
@@ -188,7 +190,7 @@ def _record(it: Scheduled) -> dict[str, Any]:
 
 
 def cancelled_for_topic(door: HttpDoor, call: Call) -> None:
-    """It does not come. Raises Fault, UnknownTopic, UnknownPartition, NotWaiting."""
+    """Cancel a delayed record. Raises Fault, UnknownTopic, UnknownPartition, NotWaiting."""
     name, number = topic_of(door, call.word("name")).name, partition_number(call)
     offset = offset_given(call.word("offset"))
 
@@ -203,7 +205,7 @@ def cancelled_for_topic(door: HttpDoor, call: Call) -> None:
 
 
 def _after(call: Call, count: int) -> Sequence[int] | None:
-    """The place that a list goes on behind. Raises Fault."""
+    """The position after which a list continues. Raises Fault."""
     text = call.text("after")
     if not text:
         return None

@@ -82,7 +82,7 @@ class RecordSearch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def searched(door: HttpDoor, call: Call) -> None:
-    """Raises Fault, UnknownTopic, UnknownPartition, Refused."""
+    """Search a topic. Raises Fault, UnknownTopic, UnknownPartition, Refused."""
     given = asked(call, RecordSearch)
     topic = topic_of(door, call.word("name"))
     search, back = made(topic, given)
@@ -154,7 +154,7 @@ def _limit(given: RecordSearch) -> int:
 
 
 def _positions(given: SearchFrom) -> tuple[dict[int, int], bool]:
-    """Where a search goes on, and whether it goes backward. Raises Fault, Refused."""
+    """Where a search continues, and whether it goes backward. Raises Fault, Refused."""
     said = [it for it in (given.offset, given.time_ms, given.last, given.cursor) if it is not None]
     if len(said) > 1:
         raise Fault(BAD_REQUEST, "from: say exactly one of an offset, a time_ms, last or a cursor")
@@ -194,7 +194,7 @@ def _until(given: LogPlace | None) -> Place:
 
 
 def _at(given: LogPlace) -> Place:
-    """An offset need not be in the log: looking begins or ends at the nearest that is."""
+    """The offset need not exist: a search begins or ends at the nearest one that does."""
     start = given.start()
     if isinstance(start, int):
         return lambda log, number: start
@@ -226,11 +226,11 @@ class _Run:
         call.at_end(lambda: door.searching.discard(self))
 
     def go_on(self) -> None:
-        """One piece more."""
+        """Run one more part."""
         self._door.searches(self._part, self._done)
 
     def _part(self) -> Sequence[Hit[bytes]] | LogstoreError:
-        """In a worker."""
+        """Run a part, in a worker."""
         if self._call.over:
             return ()
         search, stopwatch = self._search, self._door.stopwatch
@@ -251,7 +251,7 @@ class _Run:
 
     @property
     def _used_up(self) -> bool:
-        """Whether nothing more is begun."""
+        """Whether no further part is begun."""
         return self._search.opened and (
             self._used_s >= BUDGET_S
             or self._search.counts.bytes >= BUDGET_BYTES
@@ -260,7 +260,7 @@ class _Run:
 
     @property
     def _spent(self) -> bool:
-        """Whether it is not gone on with."""
+        """Whether the search has ended."""
         return self._used_up and not self._search.halfway
 
     def _done(self, hits: Sequence[Hit[bytes]] | LogstoreError) -> None:

@@ -6,17 +6,17 @@ from logstore.protocols.http.door import HttpDoor
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Version, number, directory, and where its doors are."""
+    """Reply with version, process id, directory, and the addresses of the doors."""
     call.answer(door.facts())
 
 
 def jobs(door: HttpDoor, call: Call) -> None:
-    """Those of upkeep that run, and those that ended lately: what they did, or why not."""
+    """List running and recent upkeep jobs, with their results or errors."""
     call.answer(door.jobs())
 
 
 def job(door: HttpDoor, call: Call) -> None:
-    """Upkeep does it, in its own time; the answer is in lines. Raises Refused."""
+    """Run an upkeep job; the reply is a stream of lines. Raises Refused."""
     if door.cluster is not None:
         raise Refused("this node has no topics: they are the cluster's, and so is their upkeep")
     call.lasts = True

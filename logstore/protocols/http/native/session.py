@@ -19,12 +19,12 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def whoami(door: HttpDoor, call: Call) -> None:
-    """Also for who has not logged in: whether that is needed."""
+    """Reply with the caller's user, and whether a login is needed, also without a login."""
     call.answer(row(door, call.rights))
 
 
 def row(door: HttpDoor, permits: Permits) -> dict[str, object]:
-    """A user, as it may know of itself."""
+    """A user's own view of the user."""
     who = permits.who
     return {
         "user": who.user,
@@ -37,7 +37,7 @@ def row(door: HttpDoor, permits: Permits) -> dict[str, object]:
 
 
 def logged_in(door: HttpDoor, call: Call) -> None:
-    """The answer has a cookie. Raises Forbidden for a user without a tag of management."""
+    """Log in; the reply sets a cookie. Raises Forbidden for a user without a management tag."""
     asked = call.json(Login)
     if not door.access.required:  # everyone is in
         call.answer(row(door, call.rights))
@@ -67,6 +67,6 @@ def _let_in(door: HttpDoor, call: Call, who: Identity) -> None:
 
 
 def logged_out(door: HttpDoor, call: Call) -> None:
-    """Its cookie is good for nothing any more."""
+    """Log out; the cookie becomes invalid."""
     door.let_out(cookies(call.headers))
     call.answer({}, headers=[("set-cookie", cookie("", secure=call.secure, age_s=0))])

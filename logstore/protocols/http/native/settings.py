@@ -44,7 +44,7 @@ class TopicSettingsChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def row(it: Chosen) -> dict[str, Any]:
-    """One setting. Values are texts, as a file has them."""
+    """One setting. Values are texts, as in the file."""
     field = declared(it.name)
     return {
         "name": it.name,
@@ -58,18 +58,20 @@ def row(it: Chosen) -> dict[str, Any]:
 
 
 def of_store(door: HttpDoor, call: Call) -> None:
-    """Those of the store, and what topics get that say nothing."""
+    """List the settings of the store, and the defaults of topics."""
     show(door, call, door.topics.describe_store(), COLUMNS, row)
 
 
 def of_one_topic(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownTopic."""
+    """List the settings of a topic. Raises UnknownTopic."""
     name = topic_of(door, call.word("name")).name
     show(door, call, door.topics.describe(name), COLUMNS, row)
 
 
 def changed(door: HttpDoor, call: Call) -> None:
-    """Of a topic; durable when answered. Raises UnknownTopic, UnknownSetting, InvalidSetting."""
+    """Change settings of a topic; durable when answered. Raises UnknownTopic, UnknownSetting,
+    InvalidSetting.
+    """
     name, asked = topic_of(door, call.word("name")).name, call.json(TopicSettingsChange)
     both = sorted(set(asked.set).intersection(asked.reset))
     if both:

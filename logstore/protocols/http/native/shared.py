@@ -10,13 +10,13 @@ from logstore.errors import LogstoreError
 
 
 def topics_begun(topics: Topics, shares: Shares, group: str) -> frozenset[str]:
-    """Those with which the group has begun, and that are there still."""
+    """The existing topics in which the group has begun."""
     found = map(topics.by_uuid, shares.topics(group))
     return frozenset(it.name for it in found if it is not None)
 
 
 def with_standings(topics: Topics, shares: Shares, about: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of a group, with the first offset that is not done with, and the lag."""
+    """The group's partitions with the first unsettled offset, and the lag."""
     rows = [row | _standing(topics, shares, about["name"], row) for row in about["partitions"]]
     lags = [row["lag"] for row in rows]
     whole = len(rows) == about["partitions_total"] and None not in lags
@@ -27,7 +27,7 @@ def with_standings(topics: Topics, shares: Shares, about: Mapping[str, Any]) -> 
 def _standing(
     topics: Topics, shares: Shares, group: str, row: Mapping[str, Any]
 ) -> dict[str, str | None]:
-    """What is not known stays open: the group has not begun, or what is kept is damaged."""
+    """Unknown values stay empty: the group has not begun, or the stored state is damaged."""
     topic, end = topics.get(row["topic"]), row["end"]
     if topic is None or end is None:
         return {}

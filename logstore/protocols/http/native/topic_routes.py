@@ -69,12 +69,12 @@ COLUMNS: Final = Columns[Row](
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """Those whose ends he may see. Raises Forbidden, NoVhost."""
+    """List routes whose ends the caller may see. Raises Forbidden, NoVhost."""
     _show(door, call, None)
 
 
 def of_topic(door: HttpDoor, call: Call) -> None:
-    """Those of one topic. Raises Forbidden, NoVhost."""
+    """List the routes of one topic. Raises Forbidden, NoVhost."""
     _show(door, call, _topic(call))
 
 
@@ -88,7 +88,7 @@ def _show(door: HttpDoor, call: Call, topic: str | None) -> None:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """It is kept then. Raises Fault, Forbidden, NoVhost, as TopicRoutes.check."""
+    """Add a route; stored when answered. Raises Fault, Forbidden, NoVhost, as TopicRoutes.check."""
     host, given, topic = within(door, call), asked(call, TopicRouteMake), _topic(call)
     exchange, routes = name_in(given.exchange), call.queues.topic_routes()
     host.check_topic_route(routes, topic, exchange, given.key, given.fallback)
@@ -122,7 +122,7 @@ def _start(given: TopicRouteMake) -> Start:
 
 
 def removed(door: HttpDoor, call: Call) -> None:
-    """One that there is. Raises Fault, Forbidden, NoVhost, NoRoute."""
+    """Remove a route. Raises Fault, Forbidden, NoVhost, NoRoute."""
     host, given, topic = within(door, call), asked(call, TopicRouteRemove), _topic(call)
     exchange, routes = name_in(given.exchange), call.queues.topic_routes()
     row = _row(Row(host, about(host.topic_route(routes, topic, exchange)))) | {

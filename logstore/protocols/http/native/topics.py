@@ -56,7 +56,7 @@ class DryRun(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def trial(call: Call) -> bool:
-    """Whether the body says that nothing is to be done; an empty body does not. Raises Fault."""
+    """Whether the body requests a dry run; an empty body does not. Raises Fault."""
     return call.json(DryRun).dry_run if call.given else False
 
 
@@ -64,7 +64,7 @@ def trial(call: Call) -> bool:
 
 
 def shown(door: HttpDoor, call: Call) -> None:
-    """Those that he may know of."""
+    """List the topics that the caller may see."""
     names = door.topics.names()
 
     def found(visible: Sequence[str]) -> None:
@@ -127,7 +127,7 @@ def _answer(door: HttpDoor, call: Call, found: Listed[str]) -> None:
 
 
 def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
-    """What is shown of a topic; None: it was deleted meanwhile. In any thread."""
+    """The row of a topic; None: it was deleted meanwhile. In any thread."""
     topic = door.topics.get(name)
     if topic is None:
         return None
@@ -151,12 +151,12 @@ def row(door: HttpDoor, call: Call, name: str) -> dict[str, Any] | None:
 
 
 def _moving(door: HttpDoor, topic_id: str) -> dict[str, Any]:
-    """What is measured over time. In the sessions' thread."""
+    """The rates of a topic. In the sessions' thread."""
     return {"in_per_s": door.figures.rates("topic", topic_id)["in"]}
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One. Raises UnknownTopic."""
+    """Describe a topic. Raises UnknownTopic."""
     name = topic_of(door, call.word("name")).name
 
     def looked_up(found: dict[str, Any] | None) -> None:
@@ -174,7 +174,9 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """Durable when answered. Raises Forbidden, InvalidName, TopicExists, InvalidSetting."""
+    """Create a topic; durable when answered. Raises Forbidden, InvalidName, TopicExists,
+    InvalidSetting.
+    """
     asked = call.json(TopicCreate)
     require_topic(door, call, CREATE, asked.name)
     check_for_clients(asked.name)
@@ -199,7 +201,7 @@ def made(door: HttpDoor, call: Call) -> None:
 
 
 def grown(door: HttpDoor, call: Call) -> None:
-    """More partitions; durable when answered. Raises UnknownTopic, Refused for fewer."""
+    """Add partitions; durable when answered. Raises UnknownTopic, Refused for fewer."""
     name, asked = call.word("name"), call.json(TopicGrow)
     topic = topic_of(door, name)
     before = len(topic.partitions)
@@ -215,7 +217,7 @@ def grown(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With its records and what groups have committed in it; durable when answered.
+    """Delete a topic, its records and offsets committed in it; durable when answered.
 
     Raises UnknownTopic.
     """
@@ -246,7 +248,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def once_readers_are_known(door: HttpDoor, call: Call, go_on: Callable[[], object]) -> None:
-    """Go on when it was looked up which groups have to do with which topics, or can't be."""
+    """Continue once the groups of each topic were looked up, or the look-up failed."""
     once_known(call, door.lags, go_on)
 
 
@@ -255,7 +257,7 @@ class _Asked(Protocol):
 
 
 def once_known(call: Call, what: _Asked, go_on: Callable[[], object]) -> None:
-    """Go on when this was looked up, or can't be."""
+    """Continue once this was looked up, or the look-up failed."""
 
     def looked(_: LogstoreError | None) -> None:
         if not call.over:

@@ -39,7 +39,7 @@ COLUMNS: "Final[Columns[TransactionalId]]" = Columns(
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """Those that he may know of; with ``open=true`` those alone that have a transaction.
+    """List the transactional ids that the caller may see; with ``open=true``, only open ones.
 
     Raises Fault.
     """
@@ -55,13 +55,13 @@ def list_(door: HttpDoor, call: Call) -> None:
 
 
 def one(door: HttpDoor, call: Call) -> None:
-    """With where its transaction has data. Raises Fault."""
+    """Describe one id, with the partitions of its transaction. Raises Fault."""
     model, it = _found(door, call)
     door.slices.begin(_whole(door, model, it), partial(_answer, call))
 
 
 def aborted(door: HttpDoor, call: Call) -> None:
-    """Its open transaction is; its producer is fenced. What can't be listed stays as it is.
+    """Abort an open transaction and fence its producer, unless it cannot be described.
 
     Raises Fault.
     """

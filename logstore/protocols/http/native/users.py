@@ -36,25 +36,27 @@ class NewTags(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def ticket_given(door: HttpDoor, call: Call) -> None:
-    """For who came through the directory's own socket: he may do everything at the other doors."""
+    """Give a temporary login to a caller at the directory's own socket, with all rights at the
+    other doors.
+    """
     required = door.access.required
     password = door.logins.ticket() if required else ""
     call.answer({"required": required, "user": OWNER_NAME, "password": password})
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By name."""
+    """List users by name."""
     rows = sorted(door.access.users.values(), key=lambda it: it.name)
     call.answer(paging.shown(rows, call.page(), row))
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser."""
+    """Describe a user. Raises UnknownUser."""
     call.answer(row(administration.user_of(door.access, call.word("name"))))
 
 
 def added(door: HttpDoor, call: Call) -> None:
-    """Raises UserExists, InvalidName, Refused."""
+    """Add a user. Raises UserExists, InvalidName, Refused."""
     asked = call.json(NewUser)
 
     def add(keys: Keys) -> None:
@@ -71,7 +73,7 @@ def added(door: HttpDoor, call: Call) -> None:
 
 
 def password_given(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser, Refused."""
+    """Replace a password. Raises UnknownUser, Refused."""
     name, asked = call.word("name"), call.json(NewPassword)
     administration.user_of(door.access, name)
 
@@ -83,14 +85,16 @@ def password_given(door: HttpDoor, call: Call) -> None:
 
 
 def tags_given(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser, Refused."""
+    """Replace a user's tags. Raises UnknownUser, Refused."""
     name, asked = call.word("name"), call.json(NewTags)
     change = administration.new_tags(door.access, name, asked.tags)
     call.answer_when(door.access.change(*change, by=call.who), {"name": name, "tags": asked.tags})
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With what names him; raises UnknownUser, and Refused for the last of who may do all."""
+    """Delete a user and all rules for the user. Raises UnknownUser; Refused for the last user with
+    all rights.
+    """
     name = call.word("name")
     change = administration.without_user(door.access, name)
     call.answer_when(door.access.change(*change, by=call.who), {"name": name})
@@ -99,7 +103,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 def hashed(
     door: HttpDoor, call: Call, text: str, iterations: int, then: Callable[[Keys], None]
 ) -> None:
-    """``then`` gets what the password is checked by. Raises Refused where it is no password."""
+    """``then`` gets the keys that check the password. Raises Refused for an invalid password."""
     password, count = check_password(text), check_iterations(iterations)
 
     def known(keys: Keys | LogstoreError) -> None:
@@ -111,7 +115,7 @@ def hashed(
 
 
 def row(user: KeptUser) -> dict[str, object]:
-    """What may be known of a user."""
+    """The public facts about a user."""
     return {
         "name": user.name,
         "tags": list(user.tags),

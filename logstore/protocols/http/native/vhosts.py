@@ -40,12 +40,12 @@ class VhostDelete(Struct, forbid_unknown_fields=True):
 
 
 def list_(door: HttpDoor, call: Call) -> None:
-    """By name."""
+    """List virtual hosts by name."""
     show(door, call, each(door, call), COLUMNS, lambda it: _row(it.vhost))
 
 
 def added(door: HttpDoor, call: Call) -> None:
-    """There is one of that name then; raises InvalidName."""
+    """Add a virtual host, unless it exists. Raises InvalidName."""
     name = call.names["name"]
     pending = call.queues.add_vhost(name)
     if pending is None:
@@ -63,7 +63,7 @@ def added(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With all it has, and what is permitted there; raises NoVhost, DefaultVhost."""
+    """Delete a virtual host with its contents and permissions. Raises NoVhost, DefaultVhost."""
     name, given = call.names["name"], asked(call, VhostDelete)
     row = _row(call.queues.vhost(name)) | {"dry_run": given.dry_run}
     if given.dry_run:
@@ -75,7 +75,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def delete(door: HttpDoor, call: Call, name: bytes, then: Callable[[], object]) -> None:
-    """The same, of any; raises NoVhost, DefaultVhost."""
+    """As ``deleted``, for a virtual host of any name. Raises NoVhost, DefaultVhost."""
     call.queues.vhost(name)
     shown = fields.text(name)
 

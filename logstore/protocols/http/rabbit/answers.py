@@ -14,7 +14,7 @@ CREATED: Final = 201
 
 
 def then(call: Call, go_on: Callable[[object], object]) -> Callable[[object], None]:
-    """What is to be told of the end: an error is the answer, with anything else it goes on."""
+    """Wait for a result: an error is sent as the reply; otherwise continue."""
 
     def told(result: object) -> None:
         if isinstance(result, LogstoreError):
@@ -26,5 +26,5 @@ def then(call: Call, go_on: Callable[[object], object]) -> Callable[[object], No
 
 
 def done(call: Call, status: int = NO_CONTENT, headers: Headers = ()) -> Callable[[object], None]:
-    """The same, where nothing is to be said of it."""
+    """As ``then``, with a reply without content."""
     return then(call, lambda _: call.done(status, headers))

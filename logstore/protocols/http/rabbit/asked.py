@@ -19,7 +19,7 @@ class Asked:
     """One body."""
 
     def __init__(self, given: bytes) -> None:
-        """Without one nothing is asked for. Raises RabbitFault."""
+        """An empty body asks for nothing. Raises RabbitFault."""
         self._found: dict[str, Any] = {}
         if not given.strip():
             return
@@ -33,14 +33,14 @@ class Asked:
 
     @property
     def members(self) -> dict[str, Any]:
-        """All that the object has."""
+        """All members of the object."""
         return self._found
 
     def __contains__(self, name: str) -> bool:
         return self._found.get(name) is not None
 
     def need(self, *names: str) -> None:
-        """Raises RabbitFault where one is missing."""
+        """Raises RabbitFault if a member is missing."""
         missing = [name for name in names if name not in self]
         if missing:
             raise bad_request(f"[{','.join(f'{{key_missing,{it}}}' for it in missing)}]")
@@ -49,7 +49,7 @@ class Asked:
         return self._found.get(name)
 
     def flag(self, name: str) -> bool:
-        """False where nothing is said. Raises RabbitFault."""
+        """A boolean; False if it is absent. Raises RabbitFault."""
         given = self._found.get(name)
         if given is None:
             return False

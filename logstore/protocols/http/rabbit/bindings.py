@@ -71,7 +71,7 @@ KIND: Final[lists.Kind[Place]] = lists.Kind(
 
 
 def properties_key(binding: Binding) -> str:
-    """``~`` stands between the routing key and the digest, and for nothing at all."""
+    """``~`` separates the routing key and the digest, and stands alone for neither."""
     key = _quoted(binding.key)
     if binding.arguments.fields:
         return f"{key}~{_digest(binding.arguments)}"
@@ -83,13 +83,13 @@ def _quoted(text: bytes) -> str:
 
 
 def _digest(given: Arguments) -> str:
-    """Of arguments with their types, since bindings may differ in these alone."""
+    """A digest of the arguments with their types, because bindings may differ only in these."""
     digest = sha256(fields.table(table_of(given))).digest()
     return urlsafe_b64encode(digest[:DIGEST_BYTES]).decode()
 
 
 def is_called(binding: Binding, given: bytes) -> bool:
-    """Whether this is its properties key, as it stands in a path."""
+    """Whether this is the binding's properties key, as written in a path."""
     key, _, digest = given.partition(b"~")
     if unquote_to_bytes(key.replace(b"+", b" ")) != binding.key:
         return False
@@ -101,12 +101,12 @@ def is_called(binding: Binding, given: bytes) -> bool:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """Of all virtual hosts, or of one. Raises RabbitFault."""
+    """List the bindings of all virtual hosts, or of one. Raises RabbitFault."""
     lists.answer(door, call, _all(sight.those(door, call)), KIND)
 
 
 def _all(those: Sequence[Within]) -> Iterator[Place]:
-    """Exchanges may go meanwhile, and new ones come."""
+    """All bindings; exchanges may be deleted and created meanwhile."""
     for within in those:
         topology = within.vhost.topology
         for facts in list(topology.exchanges()):
@@ -118,14 +118,14 @@ def _all(those: Sequence[Within]) -> Iterator[Place]:
 
 
 def of_queue(door: HttpDoor, call: Call) -> None:
-    """To a queue. Raises RabbitFault, Forbidden."""
+    """List the bindings to a queue. Raises RabbitFault, Forbidden."""
     within, name = sight.to_see(door, call), call.names["name"]
     within.require(DESCRIBE, QUEUE, name)
     _answer(door, call, within, _to(within, "queue", name))
 
 
 def of_source(door: HttpDoor, call: Call) -> None:
-    """From an exchange. Raises RabbitFault, Forbidden."""
+    """List the bindings from an exchange. Raises RabbitFault, Forbidden."""
     within, name = _exchange_asked_for(door, call)
     try:
         found = within.vhost.topology.bindings_from(name)
@@ -135,7 +135,7 @@ def of_source(door: HttpDoor, call: Call) -> None:
 
 
 def of_destination(door: HttpDoor, call: Call) -> None:
-    """To an exchange. Raises RabbitFault, Forbidden."""
+    """List the bindings to an exchange. Raises RabbitFault, Forbidden."""
     within, name = _exchange_asked_for(door, call)
     _answer(door, call, within, _to(within, "exchange", name))
 
@@ -147,7 +147,7 @@ def _exchange_asked_for(door: HttpDoor, call: Call) -> tuple[Within, bytes]:
 
 
 def _to(within: Within, kind: Kind, name: bytes) -> Iterator[Binding]:
-    """Raises RabbitFault where there is no such thing."""
+    """Raises RabbitFault if the object does not exist."""
     try:
         return within.vhost.topology.bindings_to(name, kind)
     except (NoQueue, NoExchange):
@@ -161,7 +161,7 @@ def _answer(
     found: Iterable[Binding],
     kind: lists.Kind[Place] = KIND,
 ) -> None:
-    """Those of which both ends may be seen."""
+    """List those whose two ends the caller may see."""
     found = list(found)  # as they are now: they are gone through in slices
     lists.answer(door, call, (Place(within, it) for it in found), kind)
 
@@ -186,7 +186,7 @@ def _ends(call: Call) -> Ends:
 
 
 def between(door: HttpDoor, call: Call) -> None:
-    """Those from an exchange to an end. Raises RabbitFault, Forbidden."""
+    """List the bindings from an exchange to one destination. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
     kind = KIND._replace(
         sees=lambda it: it.binding.source == ends.source and within.sees(it.binding)
@@ -195,7 +195,7 @@ def between(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One of these. Raises RabbitFault, Forbidden."""
+    """Describe one of these bindings. Raises RabbitFault, Forbidden."""
     within, ends = _to_see(door, call)
     _once_found(door, call, within, ends, lambda it: call.answer(row(Place(within, it))))
 
@@ -208,7 +208,7 @@ def _to_see(door: HttpDoor, call: Call) -> tuple[Within, Ends]:
 
 
 def _at_end(within: Within, ends: Ends) -> Iterable[Binding]:
-    """Those to there, from anywhere."""
+    """All bindings to that destination, from any exchange."""
     try:
         return within.vhost.topology.bindings_to(ends.destination, ends.kind)
     except (NoQueue, NoExchange):
@@ -218,7 +218,7 @@ def _at_end(within: Within, ends: Ends) -> Iterable[Binding]:
 def _once_found(
     door: HttpDoor, call: Call, within: Within, ends: Ends, go_on: Callable[[Binding], object]
 ) -> None:
-    """Go on with the one that the path names; there may be ten thousand that differ in little."""
+    """Continue with the binding that the path names; there may be ten thousand similar ones."""
 
     def found(one: Binding | LogstoreError) -> None:
         if isinstance(one, LogstoreError):
@@ -240,7 +240,7 @@ def _one(there: Sequence[Binding], ends: Ends, called: bytes) -> Steps:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """There is one then; the answer says where. Raises RabbitFault, and what the model refuses."""
+    """Create a binding; the reply names its path. Raises RabbitFault, and the model's refusals."""
     within, ends, asked = sight.to_use(door, call), _ends(call), Asked(call.given)
     key = name_of(asked.text("routing_key"), "routing key")
     given = arguments_given(asked.get("arguments"))
@@ -253,7 +253,7 @@ def made(door: HttpDoor, call: Call) -> None:
 
 
 def removed(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault, and what the model refuses."""
+    """Remove a binding. Raises RabbitFault, and the model's refusals."""
     within, ends = _to_see(door, call)
     sight.to_use(door, call)
 

@@ -38,7 +38,7 @@ class Sockets:
         return {(it.address, it.peer_address): it for it in there if it.door in DOORS}
 
     def of(self, client: Client) -> Connection | None:
-        """None: it is being closed."""
+        """The client's connection; None if it is being closed."""
         return self._found.get((client.address, client.peer_address))
 
 
@@ -98,7 +98,7 @@ def row(door: HttpDoor, place: Place) -> lists.Row:
 
 
 def _moved(door: HttpDoor, socket: Connection) -> lists.Row:
-    """Since when it is there, and how many bytes it has moved."""
+    """When the connection was opened, and how many bytes it has transferred."""
     since_s = door.stopwatch() - socket.opened_at
     rates = door.figures.rates("connection", socket.id)
     return {
@@ -178,7 +178,7 @@ def is_seen(call: Call, client: Client) -> bool:
 
 
 def _all(door: HttpDoor) -> Iterator[Place]:
-    """One by one, as each is looked at."""
+    """All connections, one by one."""
     sockets = Sockets(door)
     for session in door.amqp_clients.sessions():
         client = session.seen()
@@ -196,12 +196,12 @@ def _channels(places: Iterable[Place]) -> Iterator[ChannelPlace]:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By name. Raises RabbitFault."""
+    """List connections by name. Raises RabbitFault."""
     lists.answer(door, call, _all(door), _kind(door, call))
 
 
 def of_vhost(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List the connections to a virtual host. Raises RabbitFault."""
     lists.answer(door, call, _all(door), _kind(door, call, _to_vhost(door, call)))
 
 
@@ -212,7 +212,7 @@ def _to_vhost(door: HttpDoor, call: Call) -> Wanted:
 
 
 def of_user(door: HttpDoor, call: Call) -> None:
-    """Names alone. Raises RabbitFault."""
+    """List the names of a user's connections. Raises RabbitFault."""
     user = call.word("user")
     kind = _kind(door, call, lambda it: it.user == user)
     lists.answer(door, call, _all(door), kind._replace(show=_short))
@@ -224,18 +224,18 @@ def _short(place: Place) -> lists.Row:
 
 
 def channels_listed(door: HttpDoor, call: Call) -> None:
-    """By connection and number. Raises RabbitFault."""
+    """List channels by connection and number. Raises RabbitFault."""
     lists.answer(door, call, _channels(_all(door)), _channels_kind(call))
 
 
 def channels_of_vhost(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List the channels to a virtual host. Raises RabbitFault."""
     wanted = _to_vhost(door, call)
     lists.answer(door, call, _channels(_all(door)), _channels_kind(call, wanted))
 
 
 def channels_of(door: HttpDoor, call: Call) -> None:
-    """Of one connection. Raises RabbitFault."""
+    """List the channels of one connection. Raises RabbitFault."""
     place = _existing(door, call, call.names["name"])
     lists.answer(door, call, _channels([place]), _channels_kind(call))
 
@@ -244,7 +244,7 @@ def channels_of(door: HttpDoor, call: Call) -> None:
 
 
 def _existing(door: HttpDoor, call: Call, name: bytes) -> Place:
-    """Raises RabbitFault where there is none, or one that is not to be seen."""
+    """The connection. Raises RabbitFault if it does not exist, or the caller may not see it."""
     for session in door.amqp_clients.sessions():
         if fields.data(session.name) == name:
             client = session.seen()
@@ -254,13 +254,13 @@ def _existing(door: HttpDoor, call: Call, name: bytes) -> Place:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """Describe a connection. Raises RabbitFault."""
     found = row(door, _existing(door, call, call.names["name"]))
     call.answer(lists.picked_columns(found, lists.columns_of(call)))
 
 
 def channel_described(door: HttpDoor, call: Call) -> None:
-    """With its consumers. Raises RabbitFault."""
+    """Describe a channel with its consumers. Raises RabbitFault."""
     connection, _, _ = call.names["name"].rpartition(b" (")
     place = _existing(door, call, connection)
     for it in place.session.seen_channels():
@@ -276,7 +276,7 @@ def channel_described(door: HttpDoor, call: Call) -> None:
 
 
 def _consumers(within: Within, channel: str) -> list[lists.Row]:
-    """Of this channel, as far as the queues may be seen."""
+    """The consumers of this channel whose queues the caller may see."""
     return [
         consumers.row(consumers.Place(within, queue, it))
         for queue in within.vhost.queues() for it in queue.subscriptions
@@ -285,19 +285,19 @@ def _consumers(within: Within, channel: str) -> list[lists.Row]:
 
 
 def closed(door: HttpDoor, call: Call) -> None:
-    """Have it end; the header X-Reason says why. Raises RabbitFault."""
+    """Close a connection; the header X-Reason gives the reason. Raises RabbitFault."""
     _close(door, call, [_existing(door, call, call.names["name"])])
 
 
 def closed_of_user(door: HttpDoor, call: Call) -> None:
-    """All of this user. Raises RabbitFault."""
+    """Close all connections of a user. Raises RabbitFault."""
     user = call.word("user")
     _require_own(door, call, user)
     _close(door, call, [it for it in _all(door) if it.client.user == user])
 
 
 def _require_own(door: HttpDoor, call: Call, user: str) -> None:
-    """Connections are this user's own, or, of an administrator, anybody's. Raises RabbitFault."""
+    """Check that the user closes own connections, or is an administrator. Raises RabbitFault."""
     if not call.rights.all and user != call.who.user:
         why = "it needs the tag administrator"
         door.refusals.tell(call.who, "close", "connections of", user, why)

@@ -48,7 +48,7 @@ def row(place: Place) -> lists.Row:
 
 
 def details(channel: "Channel") -> dict[str, Any]:
-    """Of a client's; nothing where it is not one."""
+    """The channel's details for a client's consumer; empty for others."""
     whose = channel.whose
     if whose is None:
         return {}
@@ -80,7 +80,7 @@ KIND: Final[lists.Kind[Place]] = lists.Kind(
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and queue, then in the order in which they are served. Raises RabbitFault."""
+    """List consumers by virtual host and queue, then in order of delivery. Raises RabbitFault."""
     rows = (
         Place(within, queue, it) for within in sight.those(door, call)
         for queue in list(within.vhost.queues()) for it in list(queue.subscriptions)

@@ -34,7 +34,7 @@ class Counts:
         self.unacked += other.unacked
 
     def row(self) -> dict[str, Any]:
-        """Messages, as rows of virtual hosts and the overview have them."""
+        """The numbers of messages, as in rows of virtual hosts and in the overview."""
         return {
             "messages": self.ready + self.unacked,
             "messages_ready": self.ready,
@@ -46,7 +46,7 @@ Counted = Mapping[bytes, Counts]  # by the names of virtual hosts
 
 
 def counting(those: Sequence[Within]) -> Generator[int, Any, Counted]:
-    """Of each."""
+    """Count each virtual host."""
     found = {}
     for within in those:
         its = found[within.vhost.name] = Counts()
@@ -67,7 +67,7 @@ def counting(those: Sequence[Within]) -> Generator[int, Any, Counted]:
 def count(
     door: HttpDoor, call: Call, steps: Generator[int, Any, _T], then: Callable[[_T], None]
 ) -> None:
-    """``then`` gets what they return, now or in a later turn."""
+    """Run the steps; ``then`` gets their result, now or in a later turn."""
 
     def known(found: _T | LogstoreError) -> None:
         if isinstance(found, LogstoreError):

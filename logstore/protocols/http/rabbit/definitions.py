@@ -10,7 +10,7 @@ from logstore.protocols.http.rabbit.words import bad_request, no_vhost
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """All of it, or of the virtual host in the path. Raises RabbitFault."""
+    """Export all definitions, or those of the virtual host in the path. Raises RabbitFault."""
     vhost = None
     if "vhost" in call.names:
         vhost = call.queues.vhosts.get(sight.vhost_name(call))
@@ -20,7 +20,7 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def imported(door: HttpDoor, call: Call) -> None:
-    """Have it there. Raises RabbitFault, InvalidDefinitions."""
+    """Import definitions. Raises RabbitFault, InvalidDefinitions."""
     vhost = None
     if "vhost" in call.names:
         name = sight.vhost_name(call)

@@ -47,7 +47,7 @@ def row(place: Place) -> Row:
 
 
 def _policy(place: Place) -> Policy | None:
-    """That counts for it; none where it was deleted while others were looked at."""
+    """The policy that applies to the exchange; none if it was deleted meanwhile."""
     try:
         return place.within.vhost.topology.policy(place.facts.name)
     except NoExchange:
@@ -72,7 +72,7 @@ KIND: Final[Kind[Place]] = Kind(
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name. Raises RabbitFault."""
+    """List exchanges by virtual host and name. Raises RabbitFault."""
     rows = [
         Place(within, facts) for within in sight.those(door, call)
         for facts in within.vhost.topology.exchanges()
@@ -81,7 +81,7 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault, Forbidden."""
+    """Describe an exchange. Raises RabbitFault, Forbidden."""
     within = sight.to_see(door, call)
     facts = _existing(within, sight.exchange_name(call.names["name"]))
     about = row(Place(within, facts)) | {"incoming": [], "outgoing": []}
@@ -105,7 +105,7 @@ def _is_there(vhost: "Vhost", name: bytes) -> bool:
 
 
 def declared(door: HttpDoor, call: Call) -> None:
-    """There is one then. Raises RabbitFault, and what the model refuses."""
+    """Declare an exchange. Raises RabbitFault, and the model's refusals."""
     within = sight.to_use(door, call)
     name = sight.new_name(sight.exchange_name(call.names["name"]))
     asked = Asked(call.given)
@@ -121,7 +121,7 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault, Forbidden, InUse, NotPermitted."""
+    """Delete an exchange. Raises RabbitFault, Forbidden, InUse, NotPermitted."""
     within, name = sight.to_use(door, call), sight.exchange_name(call.names["name"])
     try:
         within.delete_exchange(name, done(call), if_unused=call.text("if-unused") == "true")

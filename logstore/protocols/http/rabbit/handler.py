@@ -13,7 +13,7 @@ from logstore.protocols.http.rabbit.words import worded
 
 
 def plain(handler: Handler) -> Handler:
-    """One whose errors are said in RabbitMQ's words."""
+    """A handler whose errors are sent in RabbitMQ's form."""
 
     def begin(door: HttpDoor, call: Call) -> None:
         call.words = partial(_fault, call)
@@ -23,7 +23,7 @@ def plain(handler: Handler) -> Handler:
 
 
 def of_queues(handler: Handler) -> Handler:
-    """The same of one that looks at queues."""
+    """The same for a handler that uses queues."""
     return plain(opened_first(handler))
 
 

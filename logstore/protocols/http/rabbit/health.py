@@ -36,7 +36,7 @@ class Listener(NamedTuple):
 
 
 def listeners(door: HttpDoor) -> list[Listener]:
-    """All of them."""
+    """All listeners."""
     doors = door.facts().get("doors")
     if not isinstance(doors, Mapping):
         return []
@@ -47,17 +47,17 @@ def listeners(door: HttpDoor) -> list[Listener]:
 
 
 def well(door: HttpDoor, call: Call) -> None:
-    """It answers."""
+    """Reply that all is well, because the process replies."""
     call.answer(OK)
 
 
 def alone(door: HttpDoor, call: Call) -> None:
-    """Nothing depends on other nodes."""
+    """Reply that nothing depends on other nodes."""
     call.answer(ALONE)
 
 
 def alarms(door: HttpDoor, call: Call) -> None:
-    """Whether the disk is so full that nobody may publish."""
+    """Check whether the disk is so full that messages are not accepted."""
     if door.node.disk_alarm:
         reason = "There are alarms in effect in the cluster"
         _failed(call, reason, alarms=[{"node": NODE, "resource": "disk"}])
@@ -66,7 +66,7 @@ def alarms(door: HttpDoor, call: Call) -> None:
 
 
 def listens_at(door: HttpDoor, call: Call) -> None:
-    """Whether a door is open at this port. Raises RabbitFault."""
+    """Check whether a door is open at this port. Raises RabbitFault."""
     text = call.names["port"].decode("ascii", "replace")
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= PORT_MAX):
         raise bad_request("Invalid port")
@@ -78,7 +78,7 @@ def listens_at(door: HttpDoor, call: Call) -> None:
 
 
 def speaks(door: HttpDoor, call: Call) -> None:
-    """Whether a door is open for this protocol."""
+    """Check whether a door is open for this protocol."""
     asked = call.names["protocol"].decode("utf-8", "replace")
     known = [it.protocol for it in listeners(door)]
     protocol = _ALIASES.get(asked.lower(), asked.lower())
@@ -89,13 +89,13 @@ def speaks(door: HttpDoor, call: Call) -> None:
 
 
 def is_alive(door: HttpDoor, call: Call) -> None:
-    """Whether there is such a virtual host, and it takes messages. Raises RabbitFault."""
+    """Check whether the virtual host exists and accepts messages. Raises RabbitFault."""
     sight.to_see(door, call)
     takes_messages(door, call)
 
 
 def takes_messages(door: HttpDoor, call: Call) -> None:
-    """Whether it can keep what is published now."""
+    """Check whether published messages can be stored now."""
     if door.node.disk_alarm:
         alarms(door, call)
     else:
@@ -103,7 +103,7 @@ def takes_messages(door: HttpDoor, call: Call) -> None:
 
 
 def is_well(door: HttpDoor, call: Call) -> None:
-    """Whether disk and directory are in order, as ``/ready`` says it."""
+    """Check whether disk and directory are in order, as ``/readyz`` does."""
 
     def known(wrong: Wrong) -> None:
         if wrong:

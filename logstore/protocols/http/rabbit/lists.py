@@ -83,7 +83,7 @@ class Wanted:
 
 
 def columns_of(call: Call) -> tuple[tuple[str, ...], ...]:
-    """Each a path of names of members."""
+    """The requested columns, each as a path of member names."""
     return tuple(tuple(it.split(".")) for it in call.text("columns").split(",") if it)
 
 
@@ -109,7 +109,7 @@ def _number(text: str) -> int:
 
 
 def _matcher(call: Call) -> Callable[[str], object]:
-    """Of small letters and large ones alike, anywhere in a name."""
+    """Matches a text anywhere in a name, ignoring case."""
     wanted = call.text("name")
     if call.text("use_regex") != "true":
         low = wanted.lower()
@@ -139,9 +139,9 @@ class Found(NamedTuple, Generic[_T]):
 
 
 def answer(door: HttpDoor, call: Call, rows: Iterable[_T], kind: Kind[_T]) -> None:
-    """Answer with these rows, of which some may be left out. Raises RabbitFault.
+    """Reply with these rows, perhaps filtered. Raises RabbitFault.
 
-    ``rows`` is gone through in slices: of what may change meanwhile give a copy.
+    ``rows`` is traversed in slices, so pass a copy of anything that may change meanwhile.
     """
     wanted = Wanted.of(call)
 
@@ -213,7 +213,7 @@ def _ready(rows: Sequence[_T], kind: Kind[_T]) -> Steps:
 
 
 def cut(found: Sequence[_T], page: Page) -> Sequence[_T]:
-    """The rows of a page. Raises RabbitFault where there is no such page."""
+    """The rows of a page. Raises RabbitFault if the page does not exist."""
     begin = (page.number - 1) * page.size
     if begin >= len(found) and page.number > 1:
         raise RabbitFault(
@@ -224,7 +224,7 @@ def cut(found: Sequence[_T], page: Page) -> Sequence[_T]:
 
 
 def paged(items: Sequence[Row], found: Found[_T], page: Page) -> Row:
-    """A page, with how many there are."""
+    """A page, with the number of rows."""
     return {
         "filtered_count": found.filtered,
         "item_count": len(items),
@@ -241,7 +241,7 @@ def shown(it: _T, kind: Kind[_T], wanted: Wanted) -> Row:
 
 
 def picked_columns(row: Row, columns: Sequence[tuple[str, ...]]) -> Row:
-    """Those that are asked for, of those that there are."""
+    """The requested columns, as far as they exist."""
     if not columns:
         return row
     found: Row = {}
@@ -268,7 +268,7 @@ def _parts(found: Sequence[_T], kind: Kind[_T], wanted: Wanted) -> Iterator[byte
 
 
 def parts_of(groups: Iterable[Sequence[Row]]) -> Iterator[bytes]:
-    """A list as the parts of an answer, of which each is a group of rows."""
+    """The parts of a reply with a list; each part is a group of rows."""
     before = b"["
     for rows in groups:
         if rows:

@@ -43,7 +43,9 @@ _MODES: Final[dict[str, Callable[[Group], None]]] = {
 
 
 def published(door: HttpDoor, call: Call) -> None:
-    """Answered once it is safe: whether a queue takes it. Raises RabbitFault."""
+    """Publish a message; the reply, whether a queue took it, follows once it is safe. Raises
+    RabbitFault.
+    """
     within, name = sight.to_use(door, call), sight.exchange_name(call.names["name"])
     asked = Asked(call.given)
     asked.need("properties", "routing_key", "payload", "payload_encoding")
@@ -84,7 +86,7 @@ def _payload(asked: Asked) -> bytes:
 
 
 def _properties(given: Any) -> bytes:  # noqa: ANN401  what JSON holds
-    """Those that there are; names of others mean nothing. Raises RabbitFault."""
+    """The known properties; other names are ignored. Raises RabbitFault."""
     if given == []:
         given = {}
     if not isinstance(given, dict):
@@ -115,7 +117,7 @@ def _property(name: str, given: Any) -> Any:  # noqa: ANN401
 
 
 def fetched(door: HttpDoor, call: Call) -> None:
-    """Messages from the front, each with how many are behind it. Raises RabbitFault, Locked."""
+    """Fetch messages from the front, each with the number behind it. Raises RabbitFault, Locked."""
     within, name = sight.to_use(door, call), call.names["name"]
     asked = Asked(call.given)
     asked.need("ackmode", "count", "encoding")
@@ -159,7 +161,7 @@ def _shown(got: Got, encoding: str, truncate: int | None) -> dict[str, Any]:
 
 
 def _encoded(payload: bytes, encoding: str) -> tuple[str, str]:
-    """As a text where it is one, and that is allowed."""
+    """The payload as text, if it is text and that is allowed; otherwise base64."""
     if encoding == AUTO:
         try:
             return payload.decode(), "string"
@@ -169,7 +171,7 @@ def _encoded(payload: bytes, encoding: str) -> tuple[str, str]:
 
 
 def _shown_properties(given: bytes) -> dict[str, Any] | list[Any]:
-    """None at all are an empty list, as there."""
+    """The properties; an empty list without any, as in RabbitMQ."""
     found = {name: it for name, it in properties.read(given)._asdict().items() if it is not None}
     if "headers" in found:
         found["headers"] = table(found["headers"])

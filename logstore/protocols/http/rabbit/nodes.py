@@ -79,25 +79,25 @@ def row(door: HttpDoor) -> lists.Row:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault."""
+    """List the one node. Raises RabbitFault."""
     kind: lists.Kind[HttpDoor] = lists.Kind(row, lambda _: NODE, lambda _: NODE)
     lists.answer(door, call, [door], kind)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """Describe the node. Raises RabbitFault."""
     check(call)
     call.answer(lists.picked_columns(row(door), lists.columns_of(call)))
 
 
 def check(call: Call) -> None:
-    """Whether it is this node that the path names. Raises RabbitFault."""
+    """Check that the path names this node. Raises RabbitFault."""
     if call.names["node"] != NODE.encode():
         raise not_there()
 
 
 def memory(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """Describe the node's memory. Raises RabbitFault."""
     check(call)
     resident = used().memory_bytes
     total = {"rss": resident, "allocated": resident, "erlang": 0}

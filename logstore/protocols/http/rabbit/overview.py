@@ -50,7 +50,9 @@ def _listener(it: Listener) -> dict[str, Any]:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Of the virtual hosts that one may enter; of the process for whoever sees all."""
+    """Describe the virtual hosts that the caller may enter; and the process, if the caller may see
+    all.
+    """
 
     def counted(found: _Totals) -> None:
         about = _about(door, found)
@@ -102,18 +104,18 @@ def _about(door: HttpDoor, found: _Totals) -> dict[str, Any]:
 
 
 def cluster_name(door: HttpDoor, call: Call) -> None:
-    """Of the store: nobody changes it."""
+    """Reply with the cluster's name, which is the store's and cannot be changed."""
     call.answer({"name": door.node.cluster_name})
 
 
 def global_parameters(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List the one global parameter. Raises RabbitFault."""
     kind: lists.Kind[HttpDoor] = lists.Kind(_global, lambda _: "cluster_name", lambda _: 0)
     lists.answer(door, call, [door], kind)
 
 
 def global_parameter(door: HttpDoor, call: Call) -> None:
-    """The one that there is."""
+    """Describe the one global parameter."""
     call.answer(_global(door))
 
 
@@ -122,10 +124,10 @@ def _global(door: HttpDoor) -> lists.Row:
 
 
 def nothing(door: HttpDoor, call: Call) -> None:
-    """There are none of these here."""
+    """Reply with an empty list: there are no such objects here."""
     call.answer([])
 
 
 def balanced(door: HttpDoor, call: Call) -> None:
-    """They are already."""
+    """Reply that queues are balanced."""
     call.done(NO_CONTENT)

@@ -24,7 +24,7 @@ TOPIC_KIND: Final[lists.Kind[KeptTopicPermission]] = lists.Kind(
 
 
 def _vhost(call: Call) -> str:
-    """The one in the path. Raises RabbitFault where there is none."""
+    """The virtual host in the path. Raises RabbitFault if it does not exist."""
     name = sight.vhost_name(call)
     if name not in call.queues.vhosts:
         raise not_there()
@@ -32,26 +32,26 @@ def _vhost(call: Call) -> str:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By user and virtual host. Raises RabbitFault."""
+    """List permissions by user and virtual host. Raises RabbitFault."""
     lists.answer(door, call, list(door.access.permissions.values()), KIND)
 
 
 def of_vhost(door: HttpDoor, call: Call) -> None:
-    """By user. Raises RabbitFault."""
+    """List the permissions in a virtual host by user. Raises RabbitFault."""
     vhost = _vhost(call)
     rows = (it for it in door.access.permissions.values() if it.vhost == vhost)
     lists.answer(door, call, list(rows), KIND)
 
 
 def of_user(door: HttpDoor, call: Call) -> None:
-    """By virtual host. Raises RabbitFault."""
+    """List the permissions of a user by virtual host. Raises RabbitFault."""
     user = existing(door, call.word("user")).name
     rows = (it for it in door.access.permissions.values() if it.user == user)
     lists.answer(door, call, list(rows), KIND)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """Describe a permission. Raises RabbitFault."""
     found = door.access.permissions.get((call.word("user"), _vhost(call)))
     if found is None:
         raise not_there()
@@ -59,7 +59,7 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def given(door: HttpDoor, call: Call) -> None:
-    """In the place of what he had there. Raises RabbitFault, Refused."""
+    """Set a user's permission, replacing an existing one. Raises RabbitFault, Refused."""
     asked = Asked(call.given)
     asked.need("configure", "write", "read")
     user, vhost = _those(door, call)
@@ -69,7 +69,7 @@ def given(door: HttpDoor, call: Call) -> None:
 
 
 def topic_given(door: HttpDoor, call: Call) -> None:
-    """The same at an exchange. Raises RabbitFault, Refused."""
+    """Set a user's topic permission at an exchange. Raises RabbitFault, Refused."""
     asked = Asked(call.given)
     asked.need("exchange", "write", "read")
     user, vhost = _those(door, call)
@@ -79,7 +79,7 @@ def topic_given(door: HttpDoor, call: Call) -> None:
 
 
 def _those(door: HttpDoor, call: Call) -> tuple[str, str]:
-    """User and virtual host. Raises RabbitFault where one is not there."""
+    """The user and the virtual host. Raises RabbitFault if one does not exist."""
     user, name = call.word("user"), sight.vhost_name(call)
     if user not in door.access.users or name not in call.queues.vhosts:
         raise bad_request("vhost_or_user_not_found")
@@ -93,7 +93,7 @@ def _keep(door: HttpDoor, call: Call, permission: Permission, *, there: bool) ->
 
 
 def taken(door: HttpDoor, call: Call) -> None:
-    """Raises UnknownUser, NoneOfThatName."""
+    """Remove a permission. Raises UnknownUser, NoneOfThatName."""
     user, vhost = call.word("user"), fields.text(sight.vhost_name(call))
     change = administration.without_permission(door.access, user, vhost)
     kept = door.access.change(*change, by=call.who)
@@ -104,26 +104,26 @@ def taken(door: HttpDoor, call: Call) -> None:
 
 
 def topics_listed(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List topic permissions. Raises RabbitFault."""
     lists.answer(door, call, list(door.access.topic_permissions.values()), TOPIC_KIND)
 
 
 def topics_of_vhost(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List the topic permissions in a virtual host. Raises RabbitFault."""
     vhost = _vhost(call)
     rows = (it for it in door.access.topic_permissions.values() if it.vhost == vhost)
     lists.answer(door, call, list(rows), TOPIC_KIND)
 
 
 def topics_of_user(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault."""
+    """List the topic permissions of a user. Raises RabbitFault."""
     user = existing(door, call.word("user")).name
     rows = (it for it in door.access.topic_permissions.values() if it.user == user)
     lists.answer(door, call, list(rows), TOPIC_KIND)
 
 
 def topics_described(door: HttpDoor, call: Call) -> None:
-    """Of one user in one virtual host. Raises RabbitFault."""
+    """List the topic permissions of a user in a virtual host. Raises RabbitFault."""
     rows = _of_one(door, call)
     if not rows:
         raise not_there()
@@ -131,7 +131,7 @@ def topics_described(door: HttpDoor, call: Call) -> None:
 
 
 def topics_taken(door: HttpDoor, call: Call) -> None:
-    """All of one user in one virtual host. Raises RabbitFault."""
+    """Remove all topic permissions of a user in a virtual host. Raises RabbitFault."""
     rows = _of_one(door, call)
     if not rows:
         raise not_there()

@@ -52,18 +52,18 @@ def _those(door: HttpDoor, call: Call) -> list[Place]:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By priority, the lowest first, as there. Raises RabbitFault."""
+    """List policies by priority, lowest first, as in RabbitMQ. Raises RabbitFault."""
     lists.answer(door, call, _those(door, call), _BY_PRIORITY)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault, NoPolicy."""
+    """Describe a policy. Raises RabbitFault, NoPolicy."""
     within = sight.to_use(door, call)
     call.answer(row(Place(within, within.policy(_name(call)))))
 
 
 def given(door: HttpDoor, call: Call) -> None:
-    """It counts then, in the place of one of its name. Raises RabbitFault, InvalidPolicy."""
+    """Set a policy, replacing one of the same name. Raises RabbitFault, InvalidPolicy."""
     if sight.vhost_name(call) not in call.queues.vhosts:
         raise no_vhost()
     within, asked = sight.to_use(door, call), Asked(call.given)
@@ -77,7 +77,7 @@ def given(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """It counts no more. Raises RabbitFault, NoPolicy."""
+    """Delete a policy. Raises RabbitFault, NoPolicy."""
     sight.to_use(door, call).delete_policy(_name(call), done(call))
 
 
@@ -89,13 +89,13 @@ def _name(call: Call) -> str:
 
 
 def parameters(door: HttpDoor, call: Call) -> None:
-    """Of one component: policies are some. Raises RabbitFault."""
+    """List the parameters of one component; only policies are parameters. Raises RabbitFault."""
     wanted = call.names["component"] == COMPONENT.encode()
     lists.answer(door, call, _those(door, call) if wanted else [], _BY_NAME)
 
 
 def parameter(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault, NoPolicy."""
+    """Describe a parameter. Raises RabbitFault, NoPolicy."""
     within = sight.to_use(door, call)
     if call.names["component"] != COMPONENT.encode():
         raise not_there()
@@ -103,19 +103,19 @@ def parameter(door: HttpDoor, call: Call) -> None:
 
 
 def parameter_given(door: HttpDoor, call: Call) -> None:
-    """Of no component can be set any but by other routes. Raises RabbitFault."""
+    """Refuse: no component has parameters that this route can set. Raises RabbitFault."""
     sight.to_use(door, call)
     component = fields.text(call.names["component"])[:60]
     raise bad_request(f"Validation failed\n\ncomponent {component} not found\n")
 
 
 def operator_given(door: HttpDoor, call: Call) -> None:
-    """There are none. Raises RabbitFault."""
+    """Refuse: there are no operator policies. Raises RabbitFault."""
     sight.to_use(door, call)
     raise bad_request(NO_OPERATORS)
 
 
 def operator_described(door: HttpDoor, call: Call) -> None:
-    """There are none. Raises RabbitFault."""
+    """Refuse: there are no operator policies. Raises RabbitFault."""
     sight.to_use(door, call)
     raise not_there()

@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 def plain_row(place: Place) -> Row:
-    """What is known without its counts."""
+    """The facts that are known without the queue's counts."""
     facts = place.queue.facts
     return {
         "arguments": arguments(facts.arguments),
@@ -61,7 +61,7 @@ def _state(queue: "Named") -> str:
 
 
 def totals_row(place: Place) -> Row:
-    """With how many messages it has."""
+    """The facts with the numbers of messages."""
     ready, unacked = place.queue.ready, place.queue.out
     return plain_row(place) | {
         "messages": ready + unacked,
@@ -71,7 +71,7 @@ def totals_row(place: Place) -> Row:
 
 
 def row(door: HttpDoor, place: Place) -> Row:
-    """All of it."""
+    """All facts."""
     queue, found = place.queue, totals_row(place)
     lasts = queue.facts.lasts
     count, size = found["messages"], message_bytes(door, queue)
@@ -113,12 +113,12 @@ def row(door: HttpDoor, place: Place) -> Row:
 
 
 def _capacity(queue: "Named") -> float:
-    """How much of the time a message would be taken at once: as it is now."""
+    """The share of time in which a message would be taken immediately, at present."""
     return float(bool(queue.subscriptions) and not queue.ready)
 
 
 def message_bytes(door: HttpDoor, queue: "Named") -> int:
-    """Of its messages: their part of the files, in which those stand too that are settled."""
+    """The size of its messages: their share of the files, which also contain settled ones."""
     if queue.topic_name is not None:
         return sum(map(door.log_bytes, queue.logs()))
     return sum(_bytes(door, it) for it in queue.lanes)
@@ -162,7 +162,7 @@ def _rate_keys(door: HttpDoor) -> dict[str, Callable[[Place], Any]]:
 
 
 def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
-    """``disable_stats``: as quick as can be."""
+    """``disable_stats``: the cheapest rows."""
     if call.text("disable_stats") != "true":
         show: Callable[[Place], Row] = partial(row, door)
     else:
@@ -181,7 +181,7 @@ def _kind(door: HttpDoor, call: Call) -> Kind[Place]:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By virtual host and name. Raises RabbitFault."""
+    """List queues by virtual host and name. Raises RabbitFault."""
     rows = (
         Place(within, queue) for within in sight.those(door, call)
         for queue in list(within.vhost.queues())
@@ -190,7 +190,7 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One, with its consumers. Raises RabbitFault, Forbidden."""
+    """Describe a queue with its consumers. Raises RabbitFault, Forbidden."""
     within, name = sight.to_see(door, call), call.names["name"]
     queue = existing(within, name)
     place = Place(within, queue)
@@ -219,7 +219,7 @@ def existing(within: Within, name: bytes) -> "Named":
 
 
 def declared(door: HttpDoor, call: Call) -> None:
-    """There is one then. Raises RabbitFault, and what the model refuses."""
+    """Declare a queue. Raises RabbitFault, and the model's refusals."""
     within, name = sight.to_use(door, call), sight.new_name(call.names["name"])
     if not name:
         raise bad_request("a queue is declared by its name")
@@ -236,7 +236,7 @@ def declared(door: HttpDoor, call: Call) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """Raises RabbitFault, Forbidden, ConsumersThere, NotEmpty, Locked."""
+    """Delete a queue. Raises RabbitFault, Forbidden, ConsumersThere, NotEmpty, Locked."""
     within = sight.to_use(door, call)
     unused, empty = (call.text(it) == "true" for it in ("if-unused", "if-empty"))
     try:
@@ -246,7 +246,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def purged(door: HttpDoor, call: Call) -> None:
-    """Settle all that is ready. Raises RabbitFault, Forbidden, Locked."""
+    """Delete all ready messages. Raises RabbitFault, Forbidden, Locked."""
     try:
         sight.to_use(door, call).purge(call.names["name"], done(call))
     except NoQueue:
@@ -254,7 +254,7 @@ def purged(door: HttpDoor, call: Call) -> None:
 
 
 def actions(door: HttpDoor, call: Call) -> None:
-    """Of mirrored queues: there is nothing to be synchronised. Raises RabbitFault, Forbidden."""
+    """Synchronise mirrors: there are none, so it does nothing. Raises RabbitFault, Forbidden."""
     existing(sight.to_use(door, call), call.names["name"])
     action = Asked(call.given).text("action")
     if action not in ("sync", "cancel_sync"):

@@ -32,7 +32,7 @@ def may_see(door: HttpDoor, call: Call, vhost: bytes) -> bool:
 
 
 def those(door: HttpDoor, call: Call) -> list[Within]:
-    """The one in the path, or all that one may know of, by name. Raises RabbitFault."""
+    """The virtual host in the path, or all that the caller may see, by name. Raises RabbitFault."""
     if "vhost" in call.names:
         return [to_see(door, call)]
     found = sorted(call.queues.vhosts.values(), key=lambda it: it.name)
@@ -40,7 +40,7 @@ def those(door: HttpDoor, call: Call) -> list[Within]:
 
 
 def to_see(door: HttpDoor, call: Call) -> Within:
-    """The one in the path. Raises RabbitFault."""
+    """The virtual host in the path, to be read. Raises RabbitFault."""
     name = vhost_name(call)
     if not may_see(door, call, name):
         not_entered(door, call, name)
@@ -49,7 +49,7 @@ def to_see(door: HttpDoor, call: Call) -> Within:
 
 
 def to_use(door: HttpDoor, call: Call) -> Within:
-    """The same, where something is to be done in it. Raises RabbitFault."""
+    """The virtual host in the path, to be changed. Raises RabbitFault."""
     name = vhost_name(call)
     if not may_enter(door.access, call.who, fields.text(name)):
         not_entered(door, call, name)
@@ -58,7 +58,7 @@ def to_use(door: HttpDoor, call: Call) -> Within:
 
 
 def vhost_name(call: Call) -> bytes:
-    """An empty one means the default: Flower asks so for "/"."""
+    """The name; an empty one means the default, because Flower requests "/" that way."""
     return call.names["vhost"] or fields.data(DEFAULT_VHOST)
 
 
@@ -70,10 +70,10 @@ def _of(door: HttpDoor, call: Call, name: bytes) -> Within:
 
 
 def exchange_name(given: bytes) -> bytes:
-    """In paths the default exchange, whose name is empty, has another one."""
+    """The name; in paths, the default exchange has another name than the empty one."""
     return b"" if given == _DEFAULT else given
 
 
 def new_name(given: bytes) -> bytes:
-    """Of something that is to be made; line ends in it do not count. Raises InvalidName."""
+    """The name of a new object, without line ends. Raises InvalidName."""
     return name_of(fields.text(given.translate(None, b"\r\n")))

@@ -58,7 +58,7 @@ def rate(door: HttpDoor, queue: "Named", way: str) -> float:
 
 
 def idle_since(door: HttpDoor, queue: "Named") -> str | None:
-    """Since when nothing happens in it; None: something does, or it is not known yet."""
+    """The time since which the queue is idle; None: it is active, or that is unknown."""
     since_ms = door.figures.idle_since_ms(QUEUE, queue.id)
     if since_ms is None:
         return None
@@ -66,7 +66,7 @@ def idle_since(door: HttpDoor, queue: "Named") -> str | None:
 
 
 def of_messages(door: HttpDoor) -> dict[str, Any]:
-    """Of all queues there were, and of all that was published."""
+    """The counters of all queues, including deleted ones, and of publishing."""
     amqp, totals = door.figures.amqp, door.figures.queues
     numbers = _given(totals) | {
         "ack": totals.acked,
@@ -82,7 +82,7 @@ def of_messages(door: HttpDoor) -> dict[str, Any]:
 
 
 def of_churn(door: HttpDoor) -> dict[str, Any]:
-    """What has come and gone."""
+    """The counters of opened and closed, created and deleted objects."""
     amqp, totals, counts = door.figures.amqp, door.figures.queues, door.figures.door(AMQP)
     numbers = {
         "channel_closed": amqp.channels_closed,

@@ -12,7 +12,7 @@ __all__ = ["arguments", "arguments_given", "table", "table_given", "value"]
 
 
 def arguments_given(given: Any) -> Arguments:  # noqa: ANN401  what JSON holds
-    """Of a request. Raises RabbitFault."""
+    """The arguments in a request. Raises RabbitFault."""
     found = table_given(given)
     return arguments_of(found) if found else NO_ARGUMENTS
 

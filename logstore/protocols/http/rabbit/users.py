@@ -27,7 +27,7 @@ GUEST: Final = "guest"  # whoever asks while there are no users, as at the AMQP 
 
 
 def row(user: KeptUser) -> lists.Row:
-    """What may be known of a user."""
+    """The public facts about a user."""
     return {
         "name": user.name,
         "password_hash": "",
@@ -43,13 +43,13 @@ KIND: Final[lists.Kind[KeptUser]] = lists.Kind(
 
 
 def whoami(door: HttpDoor, call: Call) -> None:
-    """Who asks, and with which tags."""
+    """Reply with the caller's name and tags."""
     name, tags = standing(door, call.who)
     call.answer({"name": name, "tags": tags})
 
 
 def standing(door: HttpDoor, who: Identity) -> tuple[str, list[str]]:
-    """A name and tags, also of whoever is no user."""
+    """The name and tags of the caller, who may not be a user."""
     user = door.access.users.get(who.user)
     if user is not None:
         return user.name, list(user.tags)
@@ -61,19 +61,21 @@ def standing(door: HttpDoor, who: Identity) -> tuple[str, list[str]]:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """By name. Raises RabbitFault."""
+    """List users by name. Raises RabbitFault."""
     lists.answer(door, call, list(door.access.users.values()), KIND)
 
 
 def without_permissions(door: HttpDoor, call: Call) -> None:
-    """Those that may do nothing in any virtual host by a permission. Raises RabbitFault."""
+    """List the users without a permission that allows anything in any virtual host. Raises
+    RabbitFault.
+    """
     there = {user for user, _ in door.access.permissions}
     rows = [it for it in door.access.users.values() if it.name not in there]
     lists.answer(door, call, rows, KIND)
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault."""
+    """Describe a user. Raises RabbitFault."""
     call.answer(row(existing(door, call.word("name"))))
 
 
@@ -86,7 +88,7 @@ def existing(door: HttpDoor, name: str) -> KeptUser:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """There is one then, with this password and these tags. Raises RabbitFault, Refused."""
+    """Add a user, or replace password and tags. Raises RabbitFault, Refused."""
     name, asked = call.word("name"), Asked(call.given)
     tags = tags_given(asked)
     rabbit = None if "password" in asked else _hash_given(asked)
@@ -112,7 +114,7 @@ def _change(
     tags: list[str],
     rabbit: PasswordHash | None = None,
 ) -> Change:
-    """In the place of the password and the tags that there were. Raises Refused, InvalidName."""
+    """Replaces password and tags. Raises Refused, InvalidName."""
     if before is None:
         [user] = administration.new_user(door.access, name, keys, tags).keep
         assert isinstance(user, KeptUser)
@@ -133,7 +135,7 @@ def _hash_given(asked: Asked) -> PasswordHash | None:
 
 
 def tags_given(asked: Asked) -> list[str]:
-    """A list, or a text with commas. Raises RabbitFault."""
+    """The tags: a list, or a text with commas. Raises RabbitFault."""
     given: Any = asked.get("tags")
     if isinstance(given, str):
         return [it.strip() for it in given.split(",") if it.strip()]
@@ -143,7 +145,9 @@ def tags_given(asked: Asked) -> list[str]:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With all that names him. Raises RabbitFault, Refused for the last administrator."""
+    """Delete a user and all rules for the user. Raises RabbitFault, Refused for the last
+    administrator.
+    """
     name = call.word("name")
     existing(door, name)
     change = administration.without_user(door.access, name)
@@ -152,7 +156,7 @@ def deleted(door: HttpDoor, call: Call) -> None:
 
 
 def many_deleted(door: HttpDoor, call: Call) -> None:
-    """All of these, or none. Raises RabbitFault, Refused."""
+    """Delete all of these users, or none. Raises RabbitFault, Refused."""
     asked = Asked(call.given)
     asked.need("users")
     names = asked.get("users")

@@ -41,7 +41,7 @@ def row(vhost: "Vhost", counts: Counts) -> lists.Row:
 
 
 def listed(door: HttpDoor, call: Call) -> None:
-    """Those that one may enter. Raises RabbitFault."""
+    """List the virtual hosts that the caller may enter. Raises RabbitFault."""
     those = sight.those(door, call)
 
     def counted(counts: Mapping[bytes, Counts]) -> None:
@@ -55,7 +55,7 @@ def listed(door: HttpDoor, call: Call) -> None:
 
 
 def described(door: HttpDoor, call: Call) -> None:
-    """One. Raises RabbitFault."""
+    """Describe a virtual host. Raises RabbitFault."""
     within = sight.to_see(door, call)
 
     def counted(counts: Mapping[bytes, Counts]) -> None:
@@ -66,9 +66,10 @@ def described(door: HttpDoor, call: Call) -> None:
 
 
 def made(door: HttpDoor, call: Call) -> None:
-    """There is one then, where whoever made it may do everything. Raises RabbitFault, InvalidName.
+    """Add a virtual host, in which the caller gets all permissions. Raises RabbitFault,
+    InvalidName.
 
-    Descriptions, tags and types of queues are not kept.
+    Descriptions, tags and default queue types are not stored.
     """
     Asked(call.given)
     name = sight.vhost_name(call)
@@ -97,5 +98,5 @@ def _permit(door: HttpDoor, call: Call, vhost: str) -> None:
 
 
 def deleted(door: HttpDoor, call: Call) -> None:
-    """With all it has, and what is permitted there. Raises NoVhost, DefaultVhost."""
+    """Delete a virtual host with its contents and permissions. Raises NoVhost, DefaultVhost."""
     delete(door, call, sight.vhost_name(call), lambda: call.done(NO_CONTENT))

@@ -52,17 +52,17 @@ class RabbitFault(Fault):
 
 
 def bad_request(reason: object) -> RabbitFault:
-    """``reason``: a text, or as RabbitMQ has it, a list."""
+    """``reason``: a text, or a list, as in RabbitMQ."""
     return RabbitFault(BAD_REQUEST, "bad_request", reason)
 
 
 def not_there() -> RabbitFault:
-    """Nothing has that name."""
+    """The refusal if no object has that name."""
     return RabbitFault(faults.NOT_FOUND, _NOTHING["error"], _NOTHING["reason"])
 
 
 def no_vhost() -> RabbitFault:
-    """As some routes say it."""
+    """The refusal of some routes if the virtual host does not exist."""
     return RabbitFault(faults.NOT_FOUND, "not_found", "vhost_not_found")
 
 
@@ -71,7 +71,7 @@ def not_authorised(reason: str = ACCESS) -> RabbitFault:
 
 
 def worded(error: LogstoreError, vhost: str) -> tuple[int, Body]:
-    """The status and the body of an answer that says this, about something in a virtual host."""
+    """Status and body of the reply for an error about something in a virtual host."""
     if isinstance(error, RabbitFault):
         return error.status, {"error": error.error, "reason": error.reason}
     if isinstance(error, Fault):
@@ -83,7 +83,7 @@ def worded(error: LogstoreError, vhost: str) -> tuple[int, Body]:
 
 
 def _fault(error: Fault) -> tuple[int, Body]:
-    """What any route may say. RabbitMQ has one status for all who may not do something."""
+    """The refusal for any route. RabbitMQ uses one status for all missing rights."""
     if error.status == faults.NOT_FOUND:
         return error.status, _NOTHING
     status = UNAUTHORIZED if error.status == FORBIDDEN else error.status
@@ -95,7 +95,7 @@ def _said(status: int, reason: object) -> Body:
 
 
 def _escaped(text: str) -> str:
-    """For a page, as RabbitMQ says what it refuses of policies."""
+    """Escapes a text for HTML, as RabbitMQ does in refusals of policies."""
     for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(sign, entity)
     return text
@@ -131,7 +131,7 @@ _WORDED: Final[dict[type[LogstoreError], Callable[[Any], tuple[int, Body]]]] = {
 
 
 def _refused(refusal: Refusal, error: LogstoreError) -> tuple[int, Body]:
-    """The same as the AMQP door says it to a channel."""
+    """The text with which the AMQP door refuses the same at a channel."""
     if refusal.code == ACCESS_REFUSED:
         return UNAUTHORIZED, {"error": "not_authorised", "reason": ACCESS}
     reason = str(refusal).partition(" - ")[2] if refusal is not error else str(error)
@@ -141,6 +141,6 @@ def _refused(refusal: Refusal, error: LogstoreError) -> tuple[int, Body]:
 
 
 def of_channel(error: LogstoreError, vhost: str) -> RabbitFault:
-    """What a channel would be closed with, as it is said of one that this API has used."""
+    """The text with which a channel would be closed, for one that this API has used."""
     refusal = refusal_of(error, vhost)
     return bad_request(f"{refusal.code} {refusal}")
