@@ -108,8 +108,7 @@ def record_at(door: HttpDoor, name: str, number: int, offset: int) -> Record:
 
 
 def produced(door: HttpDoor, call: Call) -> None:
-    """Append a record; synced when answered. Raises UnknownTopic, UnknownPartition, InvalidRecord.
-    """
+    """Append a record, synced when answered. Raises UnknownTopic, InvalidRecord."""
     name, asked = topic_of(door, call.word("name")).name, call.json(RecordAppend)
     given = _given(asked.encoding)
     key, value = given(asked.key, "key"), given(asked.value, "value")
