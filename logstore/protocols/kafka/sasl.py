@@ -37,6 +37,8 @@ EARLY_BYTES_MAX: Final = 16 << 10
 HELD_BYTES: Final = 1024  # for a token, while it is looked into, beside its own
 BY_CERTIFICATE: Final = "SSL"  # as an identity's mechanism; Kafka's word for such a listener
 SHOWN_CHARACTERS: Final = 64  # of a name that a stranger has chosen
+# Told to an operator whose clients have just had to begin to log in.
+NO_LOGIN: Final = "; the client has not logged in: its security.protocol must be SASL_..."
 
 
 class State(Enum):
@@ -163,9 +165,10 @@ class Sasl:
         elif self.done:
             pass
         elif self._state is State.INITIAL and key not in (API_VERSIONS, SASL_HANDSHAKE):
-            raise BrokenProtocol(f"api key {key} before a login{self._unknown()}")
+            raise BrokenProtocol(f"api key {key} before a login{self._unknown() or NO_LOGIN}")
         elif self._state is State.HANDSHAKE and key != SASL_HANDSHAKE:
-            raise BrokenProtocol(f"api key {key} where SaslHandshake is due{self._unknown()}")
+            why = self._unknown() or NO_LOGIN
+            raise BrokenProtocol(f"api key {key} where SaslHandshake is due{why}")
 
     def _unknown(self) -> str:
         """Why its certificate, if it has one, does not say who it is."""
