@@ -10,7 +10,7 @@ from .command import OUTPUT, Group
 from .ends import put, say, tell
 from .login_options import Client
 from .options import HERE, TIMES, At, Bootstrap, DataDir, Json, Where, place_option
-from .show import as_json, facts, table
+from .show import as_json, counted, facts, table
 from .times import iso
 
 if TYPE_CHECKING:
@@ -223,6 +223,11 @@ def reset_offsets(
         say("no offset is out of range: nothing to move")
     elif dry_run:
         say("dry run: nothing was changed")
+    if out_of_range is None:
+        skipped = sum(max(it.after - it.before, 0) for it in moves if it.before is not None)
+        if skipped:
+            verb = "would skip" if dry_run else "skips"
+            say(f"group {name} {verb} {counted(skipped, 'offset')}", "warning")
 
 
 @app.command(cls=Client)
