@@ -55,7 +55,7 @@ class Access:
     """The users and rules of one store. A change is visible once it is durable."""
 
     def __init__(self, keeper: UserKeeper, *, exposed: bool = False) -> None:
-        """``exposed``: strangers reach the doors: without users, nobody may do anything."""
+        """``exposed``: strangers can reach the doors, so without users everything is refused."""
         self._keeper = keeper
         self._exposed = exposed
         kept = keeper.load()
@@ -82,36 +82,38 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Whether one has to say who he is: there are users, or should be."""
+        """Whether a login is required: there are users, or there should be."""
         return bool(self.users) or bool(self.damaged) or self._exposed
 
     @property
     def rules(self) -> Sequence[KeptRule]:
-        """In the order in which they were made."""
+        """All rules in the order of their creation."""
         return self._rulebook.rules
 
     def rules_of(self, who: Identity, *kinds: str) -> Sequence[KeptRule]:
-        """Those about objects of these kinds that concern him where he is, in no order."""
+        """The rules about these kinds of objects that concern the user at this address, in no
+        order.
+        """
         with self._asking:
             return list(self._rulebook.about(who, kinds))
 
     def knows(self, who: Identity) -> bool:
-        """Whether he may be here at all: he was not deleted since he came in."""
+        """Whether the user still exists, so that the connection may stay."""
         return not self.required or self._standing(who) not in (_NOBODY, _NO_USER)
 
     # What one may
 
     def rights(self, who: Identity) -> Rights:
-        """Of one connection."""
+        """The rights of one connection."""
         return Rights(self, who)
 
     def is_super(self, who: Identity) -> bool:
-        """Whether he may do everything, but write the audit log."""
+        """Whether the user may do everything except writing the audit log."""
         standing = self._standing(who)
         return standing is not None and standing.allowed
 
     def _standing(self, who: Identity) -> Decision | None:
-        """What is decided by who he is; None: it depends on what he does."""
+        """The decision by identity alone; None: it depends on the operation."""
         if who.owner:
             return _OWNER
         if not self.required:
@@ -132,7 +134,7 @@ class Access:
         return Granted(self.permissions, None if user is None else user.redis)
 
     def decision(self, who: Identity, operation: str, kind: str, name: str) -> Decision:
-        """Whether he may do this, and why."""
+        """Whether the operation is allowed, and why."""
         standing = self._standing(who)
         # The owner's own entries may be in the audit log; of other topics of its own the server
         # knows what it has written, and nothing else may be there.
@@ -147,7 +149,7 @@ class Access:
             return decide(self._rulebook, self._granted(who), who, operation, kind, name)
 
     def decision_matching(self, who: Identity, operation: str, kind: str, pattern: str) -> Decision:
-        """The same, with every object whose name the glob pattern matches."""
+        """The same for every object whose name matches the glob pattern."""
         standing = self._standing(who)
         if standing is not None:
             return standing
@@ -156,7 +158,7 @@ class Access:
             return decide_matching(self._rulebook, granted, who, operation, kind, pattern)
 
     def decision_some(self, who: Identity, operation: str, kind: str) -> Decision:
-        """The same, with any object at all of the kind."""
+        """The same for any object of the kind."""
         standing = self._standing(who)
         if standing is not None:
             return standing
@@ -166,9 +168,9 @@ class Access:
     def decision_key(
         self, who: Identity, operation: str, vhost: str, exchange: str, key: str
     ) -> Decision:
-        """Whether he may publish (write) or bind (read) with this key at an exchange of type topic.
+        """Whether the user may publish (write) or bind (read) with this key at a topic exchange.
 
-        Where he has no topic permission there, with any.
+        Without a topic permission there, any key is allowed.
         """
         standing = self._standing(who)
         if standing is not None:
@@ -185,14 +187,16 @@ class Access:
         return self._answers.setdefault(self.alike(who), Answers())
 
     def alike(self, who: Identity) -> tuple[str, str, bool]:
-        """Whoever has an equal one may do the same now: a host counts only where rules name it."""
+        """A value that is equal for identities with equal rights: the host matters only if rules
+        name it.
+        """
         host = who.host if who.host in self._rulebook.hosts else ""
         return who.user, host, who.mechanism == OAUTHBEARER
 
     # Changes
 
     def to_be(self, name: str) -> KeptUser | None:
-        """The user of this name, as all changes leave him that are on their way."""
+        """The user of this name after all changes in progress."""
         return self._to_be(KeptUser, (KeptUser, name), self.users.get(name))
 
     def _to_be(self, kind: type[_T], what: object, now: _T | None) -> _T | None:
@@ -205,7 +209,9 @@ class Access:
         return now
 
     def rows_to_be(self) -> Iterable[Kept]:
-        """The same of rules, permissions and quotas: all of them, in the order of their kinds."""
+        """The rules, permissions and quotas after all changes in progress, in the order of their
+        kinds.
+        """
         with self._asking:
             rows: tuple[Kept, ...] = (
                 *self.rules, *self.permissions.values(), *self.topic_permissions.values(),
@@ -223,7 +229,7 @@ class Access:
         return found.values()
 
     def quota_to_be(self, entity: Entity) -> KeptQuota | None:
-        """The same of a quota."""
+        """The quota after all changes in progress."""
         return self._to_be(KeptQuota, (KeptQuota, entity), self.quotas.get(entity))
 
     def change(
@@ -232,9 +238,9 @@ class Access:
         forget: Sequence[Forgotten] = (),
         by: Identity = NOT_TOLD,
     ) -> Keeping:
-        """Have it kept; shown when it is, and told to the audit log.
+        """Store a change; it takes effect and is written to the audit log when it is stored.
 
-        Raises Refused where nobody would be left.
+        Raises Refused if no administrator would be left.
         """
         change = _Change(tuple(keep), tuple(forget))
         self._check_not_locked_out(change)
@@ -251,9 +257,9 @@ class Access:
         return told
 
     def _check_not_locked_out(self, change: "_Change") -> None:
-        """An administrator must be left, whatever becomes of what is coming.
+        """Check that an administrator is left, whatever happens to changes in progress.
 
-        Of two changes none counts on whom the other brings or takes.
+        No change relies on users that another change in progress adds or removes.
         """
         left = {name for name, it in self.users.items() if steers(it)}
         if not left:
@@ -266,7 +272,7 @@ class Access:
             )
 
     def follow(self, news: AccessNews) -> None:
-        """Show what another node has changed, whose audit log has heard of it."""
+        """Apply another node's change, which is already in that node's audit log."""
         self._show_changed(news.keep, news.forget, damage=news.damage)
         self._tell_watchers()
 
@@ -340,7 +346,7 @@ class Access:
                 pass  # it never counted as anything
 
     def watch(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have it called after every change; call the result to end that."""
+        """Call this after every change; call the result to stop that."""
         token = object()
         self._watchers[token] = call
 
@@ -351,7 +357,7 @@ class Access:
 
 
 def steers(user: KeptUser) -> bool:
-    """Whether he may do everything, and come in: Redis's ``off`` counts at every door."""
+    """Whether the user may do everything and may log in: Redis's ``off`` applies at every door."""
     if ADMINISTRATOR not in user.tags:
         return False
     if user.redis is None:
@@ -362,7 +368,7 @@ def steers(user: KeptUser) -> bool:
 
 
 def _what(row: Forgotten) -> object:
-    """What identifies it: another one with the same takes its place."""
+    """The identity of a fact: a new fact with the same identity replaces it."""
     match row:
         case KeptUser():
             return KeptUser, row.name
@@ -383,12 +389,12 @@ class _Change(Struct, frozen=True, eq=False):
     forget: tuple[Forgotten, ...]
 
     def promoted(self) -> set[str]:
-        """Whom it leaves with the tag that allows everything."""
+        """The users that have the tag for everything after it."""
         kept = (it for it in self.keep if isinstance(it, KeptUser))
         return {it.name for it in kept if steers(it)}
 
     def demoted(self) -> set[str]:
-        """Whom it leaves without the tag that allows everything."""
+        """The users that lack the tag for everything after it."""
         touched = (it for it in (*self.keep, *self.forget) if isinstance(it, KeptUser))
         return {it.name for it in touched} - self.promoted()
 
@@ -409,5 +415,5 @@ class Unkept:
 
 
 def open_access() -> Access:
-    """Without users: everyone may do everything."""
+    """The access without users: everyone may do everything."""
     return Access(Unkept())

@@ -101,17 +101,17 @@ class Known(Protocol):
     @property
     def topic_permissions(self) -> Mapping[tuple[str, str, str], KeptTopicPermission]: ...
     def to_be(self, name: str) -> KeptUser | None:
-        """The user of this name, as all changes leave him that are on their way."""
+        """The user of this name after all changes in progress."""
 
     def rows_to_be(self) -> Iterable[Kept]:
-        """The same of all else: rules, permissions, quotas."""
+        """The rules, permissions and quotas after all changes in progress."""
 
 
 # Users
 
 
 def check_user(name: str) -> str:
-    """The same name, if a user may have it. Raises InvalidName."""
+    """The same name, if it is allowed for a user. Raises InvalidName."""
     if name == ANONYMOUS:
         raise InvalidName(
             f"no user can be called {name!r}: in rules this name stands for clients that have"
@@ -135,7 +135,7 @@ def _check_object(name: str, kind: str) -> None:
 def new_user(
     known: Known, name: str, scram: Mapping[str, ScramKey], tags: Iterable[str] = ()
 ) -> Change:
-    """``scram`` may be empty: one who logs in by a certificate.
+    """``scram`` may be empty for a user who logs in by a certificate.
 
     Raises InvalidName, UserExists, Refused.
     """
@@ -147,19 +147,20 @@ def new_user(
 
 
 def new_password(known: Known, name: str, scram: Mapping[str, ScramKey]) -> Change:
-    """In the place of all that he could log in with before. Raises UnknownUser."""
+    """Replaces all credentials of the user. Raises UnknownUser."""
     before = user_of(known, name)
     return Change(keep=[replace(before, scram=scram, weak_sha256=(), rabbit=None)])
 
 
 def new_tags(known: Known, name: str, tags: Iterable[str]) -> Change:
-    """In the place of those that he has. Raises UnknownUser, Refused."""
+    """Replaces the user's tags. Raises UnknownUser, Refused."""
     before = user_of(known, name)
     return Change(keep=[replace(before, tags=check_tags(tags))])
 
 
 def without_user(known: Known, name: str) -> Change:
-    """He and all that names him: another one of that name is to begin with nothing.
+    """Deletes the user and all facts that name the user, so that a later user of that name begins
+    with nothing.
 
     Raises UnknownUser.
     """
@@ -178,7 +179,7 @@ def _names_user(row: Kept, name: str) -> bool:
 
 
 def user_of(known: Known, name: str) -> KeptUser:
-    """As he is to be; raises UnknownUser."""
+    """The user after all changes in progress. Raises UnknownUser."""
     found = known.to_be(name)
     if found is None:
         shown = name[:_SHOWN_CHARACTERS]
@@ -188,7 +189,7 @@ def user_of(known: Known, name: str) -> KeptUser:
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Each once. Raises Refused."""
+    """The tags, each once. Raises Refused."""
     found = tuple(dict.fromkeys(tags))
     for tag in found:
         plain = tag.isascii() and tag.replace("-", "").replace("_", "").isalnum()
@@ -204,7 +205,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_rule(rule: KeptRule) -> KeptRule:
-    """The same rule, its address and its name as they are written. Raises Refused, InvalidName."""
+    """The same rule, with address and name in canonical form. Raises Refused, InvalidName."""
     if rule.user not in (ANYONE, ANONYMOUS):
         check_user(rule.user)
     _one_of(rule.kind, KINDS, "kind of object")
@@ -226,7 +227,7 @@ def check_rule(rule: KeptRule) -> KeptRule:
 
 
 def check_host(text: str) -> str:
-    """An address as doors see it. Raises Refused."""
+    """An address in the form that doors use. Raises Refused."""
     try:
         address = ip_address(text)
         return str(getattr(address, "ipv4_mapped", None) or address)
@@ -249,7 +250,7 @@ def new_rules(rules: Iterable[KeptRule]) -> Change:
 
 
 def without_rules(known: Known, rules: Sequence[KeptRule]) -> Change:
-    """These, whether they allow or deny. Raises NoneOfThatName where one is not there."""
+    """Removes these rules, allowing or denying. Raises NoneOfThatName if one does not exist."""
     gone: list[Kept] = []
     for rule in map(check_rule, rules):
         there = [it for it in known.rules if _alike(it) == _alike(rule)]
@@ -263,12 +264,12 @@ def without_rules(known: Known, rules: Sequence[KeptRule]) -> Change:
 
 
 def _alike(rule: KeptRule) -> tuple[str, ...]:
-    """A rule but for whether it allows or denies."""
+    """A rule without its permission: whether it allows or denies."""
     return rule.user, rule.operation, rule.kind, rule.name, rule.pattern, rule.host
 
 
 def order(rule: KeptRule) -> tuple[str, str, str, str, bool, str, str]:
-    """How rules are sorted for people: what denies stands first."""
+    """The order of rules for people: denying rules first."""
     return (
         rule.user, rule.kind, rule.name, rule.pattern, rule.allow, rule.operation, rule.host,
     )  # fmt: skip
@@ -282,10 +283,11 @@ def check(
     name: str,
     keeps_history: Callable[[str], bool],
 ) -> Decision:
-    """Whether he may do this, and what says so. Raises Refused where it means nothing.
+    """Whether the user may do this, and which rule says so. Raises Refused if the question is
+    invalid.
 
-    ``keeps_history``: as resources.of_topic: of a topic, doors ask what its name stands for.
-    Of ``all`` the first operation that is refused.
+    ``keeps_history``: as in resources.of_topic, because doors ask about the object behind a topic's
+    name. For ``all``, returns the first refused operation.
     """
     rule = check_rule(KeptRule(who.user or ANONYMOUS, operation, kind, name))
     host = check_host(who.host) if who.host else ""
@@ -337,9 +339,10 @@ def without_permission(known: Known, user: str, vhost: str, exchange: str | None
 
 
 def without_vhost(known: Known, vhost: str) -> Change:
-    """What is permitted there, also by rules about nothing else; nothing may be.
+    """Deletes all permissions in the virtual host, and rules about nothing else.
 
-    Rules that forbid stay: whoever is allowed something in all hosts is not in the next one.
+    Denying rules stay, so that a user with rights in all hosts does not get more in the next host
+    of that name.
     """
     return Change(forget=[it for it in known.rows_to_be() if _permits_in(it, vhost)])
 

@@ -56,12 +56,12 @@ OWNED: Final = "data directory"  # the mechanism of its owner, who needs no user
 
 
 def of_topic(name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
-    """What was done to a topic's settings."""
+    """The description of a change of a topic's settings."""
     return _of("topic", name, given, reset)
 
 
 def of_group(name: str, given: Mapping[str, str], reset: Sequence[str]) -> str:
-    """The same of a group's."""
+    """The description of a change of a group's settings."""
     return _of("group", name, given, reset)
 
 
@@ -75,7 +75,7 @@ class Audit(Protocol):
     """Receives events, from any thread. No caller waits for it."""
 
     def tell(self, event: str, who: Identity, what: str = "", outcome: str = DONE) -> None:
-        """``who``: of a login that is refused, the name that was tried; ``what``: for people."""
+        """``who``: for a refused login, the name that was tried; ``what``: for people."""
 
 
 class Unheard:
@@ -106,11 +106,11 @@ class Entry(Struct):
             self.what[what] = None
 
     def key(self) -> bytes:
-        """Of the record: who it was."""
+        """The key of the record: the user."""
         return (self.user or self.host or "-").encode()
 
     def sentence(self) -> str:
-        """For people, one line."""
+        """One line for people."""
         who = [self.user or "nobody", f"at {self.host}" if self.host else ""]
         by = ", ".join(filter(None, (self.door, self.mechanism)))
         who.append(f"({by})" if by else "")
@@ -119,7 +119,7 @@ class Entry(Struct):
         return f"{self.event} {self.outcome}: {' '.join(filter(None, who))}{what}{times}"
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has them. Times in ms since 1970."""
+        """The fields as JSON. Times in ms since 1970."""
         return {
             "event": self.event, "outcome": self.outcome, "user": self.user, "host": self.host,
             "door": self.door, "mechanism": self.mechanism, "what": list(self.what),
@@ -140,11 +140,11 @@ class Gathering:
         self._users: dict[str, set[str]] = {}  # of those who were refused, by address
 
     def __bool__(self) -> bool:
-        """Whether ``take`` has anything to do."""
+        """Whether ``take`` would return anything."""
         return bool(self._entries or self._crowds)
 
     def add(self, event: str, who: Identity, what: str, outcome: str, now_ms: int) -> Entry | None:
-        """What is to be a record at once; None: it is gathered."""
+        """The entry to write immediately; None: the event is gathered."""
         what = _shown(what)
         if event == LOGIN or outcome == REFUSED:
             self._gather(event, who, what, outcome, now_ms)
@@ -162,7 +162,7 @@ class Gathering:
         return entry_of(event, outcome, who, what, now_ms)
 
     def _crowd(self, kind: _Key, who: Identity, what: str, now_ms: int) -> Entry | None:
-        """One of very many acts: in a record with others; that record, once it is full."""
+        """One of very many events: joins a common record, which is returned once it is full."""
         crowd = self._crowds.get(kind)
         if crowd is None:
             self._crowds[kind] = entry_of(kind[0], kind[1], who, what, now_ms)
@@ -191,7 +191,7 @@ class Gathering:
         return who
 
     def take(self) -> Sequence[Entry]:
-        """All that was gathered, in the order in which it began; nothing is left."""
+        """All gathered entries, in the order in which they began; none is left."""
         entries = [*self._entries.values(), *self._crowds.values()]
         self._entries, self._crowds, self._acts, self._users = {}, {}, {}, {}
         return [it for it in entries if it.count]
@@ -200,7 +200,7 @@ class Gathering:
 def entry_of(
     event: str, outcome: str, who: Identity, what: str, now_ms: int, count: int = 1
 ) -> Entry:
-    """What a record says of this, once."""
+    """The entry for one event."""
     mechanism, what = OWNED if who.owner else who.mechanism, _shown(what)
     user = OWNER_NAME if who.owner else _shown(who.user)
     return Entry(

@@ -58,7 +58,7 @@ class BearerServer:
 
 
 def _token(pairs: str) -> str | None:
-    """What stands behind ``auth=Bearer``, if that is there once."""
+    """The token after ``auth=Bearer``, if that occurs once."""
     given = [it[len("auth=") :] for it in pairs.split("\x01") if it.startswith("auth=")]
     found = _AUTH.fullmatch(given[0]) if len(given) == 1 else None
     return None if found is None or found["scheme"].lower() != "bearer" else found["token"]

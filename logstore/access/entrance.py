@@ -25,7 +25,7 @@ class Knows(Protocol):
 
 
 def may_enter(known: Knows, who: Identity, vhost: str) -> bool:
-    """By a permission there, whatever it says; or by a rule that allows something there."""
+    """Whether there is any permission in the host, or a rule that allows something there."""
     if known.is_super(who) or (who.user, vhost) in known.permissions:
         return True
     rules = known.rules_of(who, *_KINDS)
@@ -33,7 +33,7 @@ def may_enter(known: Knows, who: Identity, vhost: str) -> bool:
 
 
 def reaches(rule: KeptRule, vhost: str) -> bool:
-    """Whether names of a virtual host may be among those that a rule is about."""
+    """Whether a rule may concern names in the virtual host."""
     host = _shown(vhost)
     if rule.pattern == LITERAL:
         named, colon, _ = rule.name.partition(":")
@@ -46,19 +46,19 @@ def reaches(rule: KeptRule, vhost: str) -> bool:
 
 
 def is_within(rule: KeptRule, vhost: str) -> bool:
-    """Whether all names that a rule is about are those of a virtual host, which is not "/"."""
+    """Whether a rule concerns only names of a virtual host other than "/"."""
     head = _literal_head(rule.name) if rule.pattern == GLOB else rule.name
     named, colon, _ = head.partition(":")
     return rule.kind in _KINDS and bool(colon) and named == _shown(vhost)
 
 
 def _shown(vhost: str) -> str:
-    """With the signs that it has in names of objects."""
+    """The host's name with the escapes that it has in names of objects."""
     return object_name(vhost, ":")[:-2]
 
 
 def _literal_head(glob: str) -> str:
-    """What all names that it matches begin with."""
+    """The common beginning of all names that match."""
     for at, sign in enumerate(glob):
         if sign in _GLOB_SIGNS:
             return glob[:at]

@@ -15,13 +15,13 @@ class Failures:
     """The failed logins that one process remembers."""
 
     def __init__(self, first_s: float) -> None:
-        """``first_s``: what the first failure is held back; each later one twice as long."""
+        """``first_s``: the delay after the first failure; it doubles with each further one."""
         self._first_s = first_s
         # By address: how many, and when the last one was; the latest last.
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def add(self, host: str, now: float) -> float:
-        """Count one; for how many seconds its answer is to be held back."""
+        """Count a failure; returns the delay of its reply in seconds."""
         place = network(host)
         count, last = self._counts.pop(place, (0, now))
         if now - last > FORGOTTEN_S:
@@ -34,7 +34,9 @@ class Failures:
 
 
 def network(host: str) -> str:
-    """Whose address it is: of IPv6 the network's part, since a host has 2**64 of its own."""
+    """The network of an address: for IPv6 its prefix, because a host has 2**64 addresses of its
+    own.
+    """
     if ":" not in host:
         return host
     try:

@@ -44,5 +44,5 @@ class RuleFilter:
 
 
 def picked(rules: Iterable[KeptRule], wanted: RuleFilter) -> list[KeptRule]:
-    """Those that it takes, in their order."""
+    """The matching rules, in order."""
     return [it for it in rules if wanted.takes(it)]

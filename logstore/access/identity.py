@@ -23,7 +23,7 @@ class Identity(Struct, frozen=True):
 
     @property
     def principal(self) -> str:
-        """As Kafka writes it."""
+        """The user in Kafka's form."""
         return f"User:{self.user or 'ANONYMOUS'}"
 
 
@@ -31,5 +31,5 @@ OWNER: Final = Identity("", "", owner=True)
 
 
 def anonymous(host: str, door: str = "") -> Identity:
-    """Who has not said who he is."""
+    """The identity of a client without a login."""
     return Identity("", host, door=door)

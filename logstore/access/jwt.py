@@ -51,7 +51,7 @@ class Key:
 
 
 def keys_of(text: bytes) -> Sequence[Key]:
-    """Those of a set that signatures can be checked by. Raises Refused where there is none."""
+    """The usable keys of a set. Raises Refused if there is none."""
     try:
         found = json.loads(text)
         rows = found["keys"]
@@ -64,7 +64,7 @@ def keys_of(text: bytes) -> Sequence[Key]:
 
 
 def _key(row: object) -> Key | None:
-    """None: it is of a kind that is not used here."""
+    """The key; None: its kind is not used here."""
     if not isinstance(row, dict) or row.get("use", "sig") != "sig":
         return None
     kind, algorithm, kid = str(row.get("kty")), row.get("alg"), row.get("kid")
@@ -87,7 +87,7 @@ def _bits(number: str) -> int:
 
 
 def verify(token: str, keys: Sequence[Key], wanted: Wanted, now_s: float) -> Bearer | BadToken:
-    """Whom the token names, if it is good now."""
+    """The user that a valid token names."""
     if len(token) > TOKEN_BYTES_MAX or not _TOKEN.fullmatch(token):
         return BadToken("it is not a signed JSON web token")
     head, body, _ = token.split(".")
@@ -109,7 +109,7 @@ def verify(token: str, keys: Sequence[Key], wanted: Wanted, now_s: float) -> Bea
 
 
 def _fitting(keys: Sequence[Key], kid: object, algorithm: str) -> Key | None:
-    """The key of that name; of a token that names none, the only one that there is."""
+    """The key with that name; for a token without a key name, the only key."""
     fit = [
         it for it in keys if it.kind == ALGORITHMS[algorithm] and it.algorithm in (None, algorithm)
     ]
@@ -156,7 +156,7 @@ def _judged(claims: Mapping[str, Any], wanted: Wanted, now_s: float) -> Bearer |
 
 
 def _seconds(value: object) -> float | None:
-    """A number of seconds since 1970, also one with a fraction; None: it is no such number."""
+    """Seconds since 1970, perhaps with a fraction; None: not such a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= SECONDS_MAX else None  # an infinite one is not

@@ -28,25 +28,26 @@ class Logins(Protocol):
     """Checks logins for one process."""
 
     def check(self, name: bytes, password: bytes, host: str, then: Callable[[Login], None]) -> None:
-        """``then`` gets what came of it: now, where it is known, or in a later turn.
+        """Call ``then`` with the result: now if it is known, otherwise in a later turn.
 
-        What is no UTF-8, or empty, is refused. ``host``: the address whose failures are counted.
+        A name or password that is empty or not UTF-8 is refused. ``host``: the address whose
+        failures are counted.
         """
 
     def find(self, mechanism: str, name: str) -> Found:
-        """What a SCRAM conversation with whoever says that this is his name goes by."""
+        """The key for the SCRAM login of a client with this name."""
 
     def admits(self, name: str) -> bool:
-        """Whether he may come in, who has shown by other means that this is his name."""
+        """Whether a client that has proved its name by other means may log in."""
 
     def ticket(self) -> str:
-        """A password for OWNER_NAME, as long as this process lives.
+        """A password for OWNER_NAME that is valid until the process ends.
 
-        For who may open the socket of the data directory: he may read all files there as well.
+        For a user that may open the socket of the data directory, who may also read all its files.
         """
 
     def failed(self, host: str) -> float:
-        """Count a failure that ``check`` did not see; for how many seconds to hold it back."""
+        """Count a failure that ``check`` did not see; returns the delay in seconds."""
 
 
 class Nobody:

@@ -18,30 +18,30 @@ class Overlaps:
         self._tokens = [*tokens(pattern.text)]
 
     def meets(self, other: Pattern) -> bool:
-        """Whether some name matches both."""
+        """Whether some name matches both patterns."""
         return self._may_meet(other.head) and self._reads([*tokens(other.text)])
 
     def meets_prefix(self, prefix: bytes) -> bool:
-        """Whether some name that matches begins so."""
+        """Whether some matching name has this prefix."""
         begun: list[Token] = [frozenset((byte,)) for byte in prefix]
         return self._may_meet(prefix) and self._reads([*begun, None])
 
     def _may_meet(self, head: bytes) -> bool:
-        """Whether what both begin with is no reason against it: most are told apart by that."""
+        """Whether the patterns' literal beginnings permit it, which rules out most pairs."""
         return head.startswith(self._head) or self._head.startswith(head)
 
     @cached_property
     def _places(self) -> dict[Token, int]:
-        """Where each token stands: a bit for each place."""
+        """The places of each token: a bit for each place."""
         found: dict[Token, list[int]] = {}
         for place, token in enumerate(self._tokens):
             found.setdefault(token, []).append(place)
         return {token: _bits(at, len(self._tokens)) for token, at in found.items()}
 
     def _reads(self, other: Sequence[Token]) -> bool:
-        """The other is read; a bit for each place of this one that can be come to meanwhile.
+        """Read the other pattern; a bit for each place of this one that is reachable.
 
-        None among the tokens stands for any number of any bytes; no two of them are neighbours.
+        A token of None stands for any number of any bytes; no two such tokens are neighbours.
         """
         places, end = self._places, len(self._tokens)
         if frozenset() in other or frozenset() in places:  # a class without members
@@ -64,7 +64,7 @@ class Overlaps:
 
 
 def _bits(places: Sequence[int], size: int) -> int:
-    """In bytes first: a number of this size for each place would take long."""
+    """Built as bytes first, because a number of this size for each place would take long."""
     data = bytearray(size // 8 + 1)
     for place in places:
         data[place >> 3] |= 1 << (place & 7)
@@ -72,7 +72,7 @@ def _bits(places: Sequence[int], size: int) -> int:
 
 
 def _in_common(token: frozenset[int], places: Mapping[Token, int]) -> int:
-    """The places that take one of these bytes."""
+    """The places that accept one of these bytes."""
     common = 0
     for theirs, at in places.items():
         if theirs is not None and not token.isdisjoint(theirs):

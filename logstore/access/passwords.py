@@ -46,7 +46,7 @@ class _Try(NamedTuple):
 
 
 def _text(given: bytes) -> str:
-    """Empty where it is none."""
+    """The text; empty if the bytes are not text."""
     try:
         return given.decode()
     except UnicodeDecodeError:
@@ -54,10 +54,10 @@ def _text(given: bytes) -> str:
 
 
 def _is_any(password: bytes) -> bool:
-    """Whether anybody may have it, as scram_keys.check_password says.
+    """Whether a user may have this password, as scram_keys.check_password decides.
 
-    Of the right one and zeros behind it, or of its digest where it is long, PBKDF2 makes the same
-    key (RFC 2104, 2). And many long ones that wait would fill memory.
+    PBKDF2 makes the same key from a password followed by zeros, or from the digest of a long one
+    (RFC 2104, 2). Also, many long passwords that wait would fill memory.
     """
     long = len(password) > PASSWORD_BYTES_MAX
     return not long and b"\0" not in password and _text(password) != ""
@@ -81,11 +81,12 @@ class Passwords:
         delay_s: float,
         read_on: ReadOn | None = None,
     ) -> None:
-        """``clock``: seconds that only go forward. ``secret``: of the store, and kept by it.
+        """``clock``: seconds that only go forward. ``secret``: the store's secret.
 
-        ``read_on``: has it called once all is known that other nodes have changed; None: none do.
+        ``read_on``: calls back once all changes of other nodes are known; None: there are no other
+        nodes.
 
-        ``delay_s``: what the first refusal of an address is held back.
+        ``delay_s``: the delay of an address's first refusal.
         """
         self._access = access
         self._work = work
@@ -126,7 +127,7 @@ class Passwords:
         self._go_on()
 
     def _wait(self, one: _Try) -> bool:
-        """Whether there is room for it."""
+        """Queue an attempt; returns whether there was room."""
         place = network(one.host)
         waits = len(self._waiting.get(place, ())) + self._looking[place]
         if waits >= WAITING_OF_ONE_MAX:
@@ -138,10 +139,10 @@ class Passwords:
         return True
 
     def _make_room(self, waits: int) -> bool:
-        """Refuse the latest of the address with the most, for one that has fewer.
+        """Refuse the latest attempt of the address with the most, for one with fewer.
 
-        A crowd of few addresses does not keep others out; where there are very many, nobody can
-        be told from it.
+        So many attempts from a few addresses do not keep others out; among very many addresses,
+        none can be told apart.
         """
         if not self._waiting or len(self._waiting) > CROWD_MAX:
             return False
@@ -154,7 +155,7 @@ class Passwords:
         return True
 
     def _next(self) -> _Try:
-        """Whose turn it is."""
+        """The next attempt to check."""
         place, tries = self._waiting.popitem(last=False)
         one = tries.popleft()
         if tries:
@@ -190,7 +191,7 @@ class Passwords:
         self._go_on()
 
     def _looked(self, one: _Try, user: KeptUser | None, error: LogstoreError | None) -> None:
-        """What other nodes have changed is known: it may be right after all."""
+        """Other nodes' changes are known: the password may be right after all."""
         place = network(one.host)
         self._looking[place] -= 1
         if not self._looking[place]:
@@ -231,7 +232,7 @@ class Passwords:
     # Other ways to log in
 
     def find(self, mechanism: str, name: str) -> Found:
-        """As Logins.find. An unknown name's looks as that of some user does."""
+        """As Logins.find. An unknown name's key looks like that of some user."""
         user = self._access.users.get(name)
         key = None if user is None else user.scram.get(mechanism)
         if key is not None:
@@ -245,9 +246,9 @@ class Passwords:
         return Found(unknown, known=False)
 
     def _shape_of(self, name: str, shapes: Sequence[Shape]) -> Shape:
-        """Any of these, and the same each time, also where there are others besides.
+        """One of the users' kinds of keys, the same each time, even if there are others.
 
-        Were it always the most usual one, any other would tell that there is such a user.
+        If it were always the most frequent kind, any other kind would reveal that the user exists.
         """
         from hmac import digest
 
@@ -257,9 +258,9 @@ class Passwords:
         return max(shapes, key=lambda it: digest(self._secret, b"%d,%d,%b" % (*it, said), "sha256"))
 
     def admits(self, name: str) -> bool:
-        """As Logins.admits: only administrators, while a row can't be read that may forbid it.
+        """As Logins.admits: only administrators, while there is a damaged row that might forbid it.
 
-        And nobody who is ``off`` in Redis's words.
+        Users that are ``off`` in Redis's terms are refused.
         """
         user = self._access.users.get(name)
         if user is None or (user.redis is not None and _is_off(user.redis)):
@@ -274,7 +275,7 @@ class Passwords:
         return self._ticket
 
     def _ticket_key(self, mechanism: str, like: ScramKey) -> ScramKey:
-        """Made once, while some user's has this shape: it takes milliseconds."""
+        """Made once, in the form of some user's key, because it takes milliseconds."""
         from logstore.access.scram_keys import key_of, salted
 
         key = self._ticket_keys.get(mechanism)
@@ -296,11 +297,11 @@ class Passwords:
     # Rounds
 
     def _toll(self) -> Rounds:
-        """What each refusal costs, by mechanism: what the user with the most costs."""
+        """The cost of each refusal, by mechanism: that of the most expensive user."""
         return self._figures()[0]
 
     def _figures(self) -> tuple[Rounds, Shapes]:
-        """The most rounds of any user's check, and the most usual keys of each mechanism."""
+        """The most rounds of any user, and the most frequent keys of each mechanism."""
         if self._of_users is None or self._of_users[0] != self._access.version:
             users = self._access.users.values()
             self._of_users = self._access.version, _most(users), _shapes(users)
@@ -311,12 +312,12 @@ _Kept = tuple[str, ScramKey] | PasswordHash | None
 
 
 def _kept_of(user: KeptUser | None) -> _Kept:
-    """What a password of his is checked against."""
+    """The stored data that a user's password is checked against."""
     return _key_of(user) or (None if user is None else user.rabbit)
 
 
 def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
-    """The same, where it is a key of SCRAM."""
+    """The same, if it is a SCRAM key."""
     if user is not None:
         for mechanism in CHECKED_BY:
             if mechanism in user.scram:
@@ -325,7 +326,7 @@ def _key_of(user: KeptUser | None) -> tuple[str, ScramKey] | None:
 
 
 def _is_right(kept: _Kept, password: bytes, toll: Rounds) -> bool:
-    """In a worker. Every refusal costs the same rounds of each hash, whoever it is."""
+    """In a worker. Every refusal costs the same rounds of each hash, whichever the user."""
     from logstore.access.scram_keys import is_key_of, salted
 
     left = dict(toll)

@@ -62,7 +62,7 @@ def _compiled(regex: str) -> Any:  # noqa: ANN401  re2 ships no type information
 
 
 def matches(regex: str, name: str) -> bool:
-    """Whether the expression is found in the name. One that can't be used matches nothing."""
+    """Whether the expression is found in the name. An unusable expression matches nothing."""
     if regex in NOTHING:
         return not name
     if regex == ANYTHING:
@@ -74,7 +74,7 @@ def matches(regex: str, name: str) -> bool:
 
 
 def allows(permission: KeptPermission, operation: str, name: str) -> str | None:
-    """What of it allows this with the object of this name in its host; None: nothing does."""
+    """The part of the permission that allows this for the object in its host; None: nothing."""
     for which in BY_OPERATION.get(operation, ()):
         regex: str = getattr(permission, which)
         if matches(regex, name):
@@ -85,17 +85,17 @@ def allows(permission: KeptPermission, operation: str, name: str) -> str | None:
 
 
 def allows_some(permission: KeptPermission, operation: str) -> bool:
-    """Whether it may allow this with some name: as far as can be told from the expression."""
+    """Whether it may allow this for some name, as far as the expression shows."""
     return any(
         getattr(permission, which) not in NOTHING for which in BY_OPERATION.get(operation, ())
     )
 
 
 def expanded(regex: str, known: Mapping[str, str]) -> str:
-    """The expression of a topic permission with ``{username}`` and its like filled in.
+    """The expression of a topic permission with ``{username}`` and others filled in.
 
-    Whatever a user is called means itself there, in a class of characters and behind a backslash,
-    too: each of its bytes is written by its number.
+    A user's name always stands for itself there, even in a character class or after a backslash:
+    each of its bytes is written as a numeric escape.
     """
 
     def literally(found: re.Match[str]) -> str:
@@ -108,7 +108,9 @@ def expanded(regex: str, known: Mapping[str, str]) -> str:
 def allows_key(
     permission: KeptTopicPermission, operation: str, key: str, known: Mapping[str, str]
 ) -> str | None:
-    """What of it allows to publish (write) or bind (read) with this routing key; None: nothing."""
+    """The part that allows publishing (write) or binding (read) with this routing key; None:
+    nothing.
+    """
     which = {on.WRITE: "write", on.READ: "read"}[operation]
     regex: str = getattr(permission, which)
     if not matches(expanded(regex, known), key):

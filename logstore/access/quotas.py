@@ -65,7 +65,7 @@ class Meter:
         self._samples: deque[list[float]] = deque()  # each: when it began, and how much
 
     def add(self, amount: float, now: float) -> None:
-        """Count it."""
+        """Count this amount."""
         samples = self._samples
         while samples and now - samples[0][0] >= SAMPLES * SAMPLE_S:
             samples.popleft()
@@ -74,11 +74,11 @@ class Meter:
         samples[-1][1] += amount
 
     def used(self, now: float) -> float:
-        """How much that was."""
+        """The amount used."""
         return sum(amount for began, amount in self._samples if now - began < SAMPLES * SAMPLE_S)
 
     def wait_s(self, limit: float, now: float) -> float:
-        """How long until it is no more than ``limit`` a second."""
+        """The time until the rate is at most ``limit`` a second."""
         samples = self._samples
         if not samples:
             return 0.0
@@ -108,7 +108,7 @@ class Kept(Protocol):
 
     @property
     def version(self) -> int:
-        """Rises with every change."""
+        """A number that rises with every change."""
 
     @property
     def quotas(self) -> Mapping[Entity, KeptQuota]: ...
@@ -128,7 +128,7 @@ class Quotas:
     # Rates
 
     def take(self, key: str, user: str, client_id: str, amount: float, now: float) -> float:
-        """Count what somebody has sent, or is to be sent; how many seconds he is to wait then."""
+        """Count what a client has sent or will be sent; returns how many seconds it must wait."""
         if not self._kept.quotas:
             return 0.0
         with self._lock:
@@ -139,20 +139,20 @@ class Quotas:
             return match.meter.wait_s(match.limit, now)
 
     def give_back(self, key: str, user: str, client_id: str, amount: float, now: float) -> None:
-        """It was counted just now, and is not sent."""
+        """Undo a count, because nothing was sent."""
         with self._lock:
             match = self._match(key, user or NOBODY, client_id)
             if match is not None:
                 match.meter.add(-amount, now)
 
     def used(self, key: str, user: str, client_id: str, now: float) -> float:
-        """What has been counted of late, of whoever has a quota."""
+        """The recent amounts, for each entity with a quota."""
         with self._lock:
             match = self._match(key, user or NOBODY, client_id)
             return 0.0 if match is None else match.meter.used(now)
 
     def window(self, key: str, user: str, client_id: str) -> float | None:
-        """What he is given in a whole window: more at once would always be too much."""
+        """The limit for a whole window: a larger amount at once would always be too much."""
         if not self._kept.quotas:
             return None
         with self._lock:
@@ -204,7 +204,7 @@ class Quotas:
     # Connections
 
     def arrived(self, host: str, now: float) -> Turned | None:
-        """A connection from there: None, and it counts until ``left``; or why it is not taken."""
+        """Count a connection from this address until ``left``; None, or why it is refused."""
         if not self._kept.quotas:
             self._count(IP, host, 1)
             return None
@@ -224,12 +224,12 @@ class Quotas:
         return None
 
     def left(self, host: str) -> None:
-        """It is closed."""
+        """The connection is closed."""
         self._count(IP, host, -1)
 
     def enter(self, user: str) -> int | None:
-        """He has logged in: None, and the connection counts until ``leave``; or how many he may
-        have, and has. Nobody is not counted.
+        """Count a connection of a logged-in user until ``leave``; returns None, or the limit that
+        the user has reached. Anonymous clients are not counted.
         """
         if not user:
             return None
@@ -240,7 +240,7 @@ class Quotas:
         return None
 
     def leave(self, user: str) -> None:
-        """A connection of his is closed, or another user's now."""
+        """The user's connection is closed, or belongs to another user now."""
         if user:
             self._count(USER, user, -1)
 
@@ -267,7 +267,7 @@ class Seat:
         self._closed = False
 
     def take(self, user: str) -> int | None:
-        """Be one of his, and of nobody else's any more; or how many he may have, and has."""
+        """Count for this user and no other; returns the limit if the user has reached it."""
         if user == self._user or self._closed:
             return None
         most = self._quotas.enter(user)
@@ -277,11 +277,11 @@ class Seat:
         return most
 
     def leave(self) -> None:
-        """Be nobody's: it has logged out."""
+        """Count for no user: it has logged out."""
         self.take("")
 
     def close(self) -> None:
-        """It is closed: nobody's, also where a login that was being checked comes to its end."""
+        """The connection is closed; a login that is still being checked then has no effect."""
         self.leave()
         self._closed = True
 

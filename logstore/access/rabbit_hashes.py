@@ -19,7 +19,7 @@ SHA_256: Final = f"{PREFIX}sha256"  # which RabbitMQ uses if it is told nothing
 
 
 def parse(text: str, algorithm: str) -> PasswordHash:
-    """As definitions have it. Raises ValueError."""
+    """Decode a hash in the form of definitions. Raises ValueError."""
     name = algorithm.removeprefix(PREFIX)
     if name not in SIZES:
         raise ValueError(f"the hashing algorithm {algorithm[:60]!r} is not known")
@@ -30,11 +30,11 @@ def parse(text: str, algorithm: str) -> PasswordHash:
 
 
 def written(hash_: PasswordHash) -> tuple[str, str]:
-    """The reverse: the text, and the algorithm's name there."""
+    """The inverse: the text, and the algorithm's name in definitions."""
     return b64encode(hash_.salt + hash_.digest).decode(), PREFIX + hash_.algorithm
 
 
 def is_of(hash_: PasswordHash, password: bytes) -> bool:
-    """Whether it was made of this password."""
+    """Whether the hash was made of this password."""
     found = hashlib.new(hash_.algorithm, hash_.salt + password, usedforsecurity=False).digest()
     return compare_digest(found, hash_.digest)

@@ -42,7 +42,7 @@ class Denied(NamedTuple):
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Of several selectors, the one told is that which came furthest."""
+        """Of several selectors, the denial of the one that came furthest is reported."""
         return _RANKS.index(self.kind), self.at
 
 
@@ -69,7 +69,7 @@ class Granting:
         self._literal = frozenset(it.text for it in self._channels)
 
     def allows(self, called: Called) -> bool:
-        """Whether the command is allowed, whatever it names: the last rule that fits decides."""
+        """Whether the command is allowed, whatever it names: the last matching rule decides."""
         parent, _, _ = called.name.partition("|")
         fitting = {called.name, parent, f"{called.name}|{called.argument}", *called.categories}
         for rule in reversed(self.selector.commands):
@@ -78,11 +78,11 @@ class Granting:
         return self.selector.all_commands
 
     def looks_at_arguments(self, command: str) -> bool:
-        """Whether some rule is about a first argument of this command."""
+        """Whether some rule concerns a first argument of this command."""
         return any(it[1:].startswith(command + "|") for it in self.selector.commands)
 
     def grant(self, named: Named) -> str | None:
-        """The word that covers it; None: none does."""
+        """The word that covers it; None: no word does."""
         if named.kind == KEY:
             if self.selector.all_keys:
                 return "~*"
@@ -119,7 +119,7 @@ class Granting:
 
 
 def _matches(pattern: Pattern, name: bytes) -> bool:
-    """A name so long that it would hold up everyone is not allowed by more than a prefix."""
+    """A very long name is allowed only by a prefix, because matching it would delay everyone."""
     return pattern.is_quick(name) and pattern.matches(name)
 
 
@@ -132,11 +132,11 @@ class Compiled:
 
     @property
     def several(self) -> bool:
-        """Whether there are selectors beside the user's own rules."""
+        """Whether there are selectors besides the user's own rules."""
         return len(self._selectors) > 1
 
     def denied(self, called: Called, names: Sequence[Named] = ()) -> Denied | None:
-        """What of it no selector allows; None: all of it is allowed."""
+        """The part that no selector allows; None: everything is allowed."""
         told = Denied(COMMAND)
         for selector in self._selectors:
             found = selector.denied(called, names)
@@ -150,11 +150,11 @@ class Compiled:
         return [it for it in self._selectors if it.allows(called)]
 
     def looks_at_arguments(self, command: str) -> bool:
-        """Whether some rule is about a first argument of this command."""
+        """Whether some rule concerns a first argument of this command."""
         return any(it.looks_at_arguments(command) for it in self._selectors)
 
     def grant(self, named: Named, by: Sequence[Called] = ()) -> str | None:
-        """The word that grants this, of a selector with one of these commands; None: no word."""
+        """The word that grants this, in a selector with one of these commands; None: no word."""
         for selector in self._selectors:
             if not by or any(map(selector.allows, by)):
                 word = selector.grant(named)
@@ -163,7 +163,7 @@ class Compiled:
         return None
 
     def grants_some(self, kind: str, by: Sequence[Called]) -> bool:
-        """Whether there may be a name of this kind that is granted."""
+        """Whether some name of this kind may be granted."""
         return any(
             (not by or any(map(it.allows, by))) and it.names_some(kind) for it in self._selectors
         )
@@ -174,7 +174,7 @@ _NOTHING: Final = Compiled(RedisRules())
 
 @lru_cache(COMPILED_MAX)
 def compiled(text: str) -> Compiled:
-    """What was kept of a user; what can't be read allows nothing."""
+    """The compiled form of a user's stored rules; unreadable rules allow nothing."""
     try:
         return Compiled(parse(text))
     except BadModifier:
@@ -182,7 +182,7 @@ def compiled(text: str) -> Compiled:
 
 
 def is_off(text: str | None) -> bool:
-    """Whether a user with these rules may not log in, through whatever door."""
+    """Whether a user with these rules may not log in, at any door."""
     return text is not None and not compiled(text).rules.on
 
 
@@ -204,14 +204,14 @@ def _meant(operation: str, kind: str) -> tuple[str, ...]:
 
 
 def _by(kind: str, use: str) -> Sequence[Called]:
-    """The commands without which a pattern grants nothing of this."""
+    """The commands without which a pattern grants none of this."""
     if kind == KEY:
         return ()
     return READING if use == READ else WRITING
 
 
 def allows(text: str, operation: str, kind: str, name: str) -> str | None:
-    """The rule of these that allows this, for people; None: none does."""
+    """The rule that allows this, to be shown to people; None: none does."""
     asked = name.encode(errors="surrogateescape")
     for use in _meant(operation, kind):
         named = Named(kind, asked, use == READ, use == WRITE)
@@ -222,7 +222,7 @@ def allows(text: str, operation: str, kind: str, name: str) -> str | None:
 
 
 def allows_all(text: str, operation: str, kind: str, pattern: str) -> str | None:
-    """The same for all channels that the pattern matches: PSUBSCRIBE with it is granted."""
+    """The same for all channels that match the pattern: PSUBSCRIBE with it is granted."""
     if kind != CHANNEL or READ not in _meant(operation, kind):
         return None
     named = Named(kind, pattern.encode(errors="surrogateescape"), True, False, True)
@@ -231,5 +231,5 @@ def allows_all(text: str, operation: str, kind: str, pattern: str) -> str | None
 
 
 def allows_some(text: str, operation: str, kind: str) -> bool:
-    """Whether they may allow this with some name."""
+    """Whether the rules may allow this for some name."""
     return any(compiled(text).grants_some(kind, _by(kind, use)) for use in _meant(operation, kind))

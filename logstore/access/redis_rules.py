@@ -60,7 +60,7 @@ class BadModifier(LogstoreError):
 
     @property
     def text(self) -> bytes:
-        """As ACL SETUSER says it."""
+        """The message in ACL SETUSER's form."""
         if self.reason == UNMATCHED:
             return UNMATCHED.encode() % self.modifier
         return b"Error in ACL SETUSER modifier '%b': %b" % (self.modifier, self.reason.encode())
@@ -85,7 +85,7 @@ class Selector(Struct, frozen=True):
 
     @property
     def key_words(self) -> str:
-        """As Redis shows them; so with the others."""
+        """The words for keys, as Redis shows them; the other methods likewise."""
         if self.all_keys:
             return "~*"
         return " ".join(key_word(*it) for it in self.keys)
@@ -132,7 +132,7 @@ class RedisRules(Struct, frozen=True):
         )
 
     def text(self, passwords: Iterable[str] = ()) -> str:
-        """As ACL LIST shows it, with these hashes; without them it is what is kept."""
+        """The rules as ACL LIST shows them, with these hashes; the stored form has none."""
         hashes = (f"#{it}" for it in passwords)
         selectors = (f"({it})" for it in self.more)
         return " ".join((*self.flags, *hashes, str(self.root), *selectors))
@@ -149,7 +149,7 @@ NO_RULES: Final = RedisRules(on=True, root=Selector(all_commands=True))
 def changed(
     rules: RedisRules, modifiers: Sequence[bytes], known: Known
 ) -> tuple[RedisRules, list[PasswordChange]]:
-    """What these make of it, all or nothing. Raises BadModifier."""
+    """The rules after these words, all or none of them. Raises BadModifier."""
     draft = _Draft(rules)
     for modifier in _merged(modifiers):
         draft.take(modifier, known)
@@ -160,7 +160,7 @@ def changed(
 
 
 def parse(text: str) -> RedisRules:
-    """What was kept. Raises BadModifier of what is no such text."""
+    """Decode stored rules. Raises BadModifier for an invalid text."""
     draft = _Draft(RedisRules())
     for modifier in _merged(text.encode(errors="surrogateescape").split(b" ")):
         draft.take(modifier, _anything)
@@ -168,7 +168,7 @@ def parse(text: str) -> RedisRules:
 
 
 def _anything(_: str) -> Collection[str] | None:
-    """It was known when it was given."""
+    """Every command: it was known when the rules were given."""
     return _ALL_SUBCOMMANDS
 
 
@@ -181,7 +181,7 @@ _ALL_SUBCOMMANDS: Final = _All({"..."})
 
 
 def _merged(modifiers: Sequence[bytes]) -> list[bytes]:
-    """A selector may come in several words."""
+    """Joins a selector that is split into several words."""
     merged: list[bytes] = []
     begun: list[bytes] = []
     for word in modifiers:
@@ -221,7 +221,7 @@ class _DraftSelector:
         )
 
     def take(self, text: str, known: Known) -> None:
-        """One word more. Raises ValueError: why not."""
+        """Apply one more word. Raises ValueError with the reason."""
         word = text.lower()
         if word in _KEYS:
             self.all_keys = _KEYS[word]
@@ -259,7 +259,7 @@ class _DraftSelector:
         self.channels[pattern] = None
 
     def _add_rule(self, rule: str) -> None:
-        """In the place of those that say nothing any more once it stands behind them."""
+        """Replaces earlier rules that have no effect after this one."""
         name = rule[1:]
         parent, bar, _ = name.partition("|")
         for part in () if bar else self._parts.pop(parent, ()):
@@ -289,7 +289,7 @@ class _Draft:
         )
 
     def take(self, modifier: bytes, known: Known) -> None:
-        """One word more. Raises BadModifier."""
+        """Apply one more word. Raises BadModifier."""
         if not modifier:
             return
         sign = modifier[:1].decode("latin-1")

@@ -32,7 +32,7 @@ class Refusals:
     """The refusals of one door. From any thread."""
 
     def __init__(self, now: Callable[[], float], audit: Audit | None = None) -> None:
-        """``now``: seconds of a clock that only goes forward; ``audit`` is told, too."""
+        """``now``: seconds of a clock that only goes forward; ``audit`` is notified, too."""
         self._now = now
         self._audit = audit or Unheard()
         self._since: dict[Refusal, int] = {}  # how often each came again since it was told
@@ -42,7 +42,7 @@ class Refusals:
         self._telling = threading.Lock()
 
     def tell(self, who: Identity, operation: str, kind: str, name: str, why: str) -> None:
-        """``why``: the rule that says so, or that there is none."""
+        """``why``: the rule that decided, or that there is none."""
         name = name[:NAME_SHOWN]  # what is remembered, too: a client may choose one of megabytes
         refusal = who.principal, who.host, operation, kind, name
         with self._telling:

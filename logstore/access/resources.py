@@ -53,7 +53,7 @@ DEFAULT_EXCHANGE: Final = "amq.default"  # what rules call the one whose name is
 
 
 def of_topic(name: str, keeps_history: Callable[[str], bool]) -> tuple[str, str]:
-    """The object that a topic's name stands for: its kind, and its own name.
+    """The object behind a topic's name: its kind, and its own name.
 
     ``keeps_history``: whether the channel of that name has its messages in the topic.
     """
@@ -63,15 +63,15 @@ def of_topic(name: str, keeps_history: Callable[[str], bool]) -> tuple[str, str]
 
 
 def of_target(name: str, keeps_history: Callable[[str], bool], *, channel: bool) -> tuple[str, str]:
-    """The object that an exchange leads to, which is a topic, or a channel."""
+    """The object that an exchange leads to: a topic or a channel."""
     return (CHANNEL, name) if channel else of_topic(name, keeps_history)
 
 
 def object_name(vhost: str, name: str) -> str:
-    """Of an exchange or queue, as rules have it: ``mail``, or ``vhost:mail`` in another host.
+    """The name of an exchange or queue in rules: ``mail``, or ``vhost:mail`` in another host.
 
-    No two objects share one: a colon in the default host's own names has the host before it, and
-    the name of a virtual host has its colons as ``%3A``.
+    Names are unique: a name with a colon in the default host gets the host as a prefix, and colons
+    in the name of a virtual host are written ``%3A``.
     """
     if vhost != DEFAULT_VHOST:
         return f"{vhost.replace('%', '%25').replace(':', '%3A')}:{name}"
@@ -79,7 +79,7 @@ def object_name(vhost: str, name: str) -> str:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """The reverse of ``object_name``: the virtual host, and the name in it."""
+    """The inverse of ``object_name``: the virtual host, and the name in it."""
     vhost, colon, name = text.partition(":")
     if not colon:
         return DEFAULT_VHOST, text
@@ -87,7 +87,8 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def spellings(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What rules may call an exchange or queue: those that forbid, and those that allow.
+    """The names that rules may use for an exchange or queue: in denying rules, and in allowing
+    ones.
 
     In the default host ``/:mail`` is as good as ``mail``; what has a colon may be meant by a rule
     that forbids without saying the host, but by none that allows: that one is about another host.

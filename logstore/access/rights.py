@@ -42,7 +42,7 @@ class Decides(Protocol):
     ) -> Decision: ...
     def is_super(self, who: Identity) -> bool: ...
     def answers(self, who: Identity) -> Answers:
-        """What is known of all whose answers are the same; another one after each change."""
+        """The shared answers of identities with equal rights; new after each change."""
 
 
 class Rights:
@@ -76,7 +76,7 @@ class Rights:
         return _remember(known, (operation, kind, name), decision)
 
     def may_matching(self, operation: str, kind: str, pattern: str) -> bool:
-        """The same, with every object whose name the glob pattern matches."""
+        """The same for every object whose name matches the glob pattern."""
         if self.all:
             return True
         known, question = self._state[2], (operation, kind, pattern, _MATCHING)
@@ -87,7 +87,7 @@ class Rights:
         return _remember(known, question, decision)
 
     def may_some(self, operation: str, *kinds: str) -> bool:
-        """The same, with any object at all of one of the kinds."""
+        """The same for any object of one of the kinds."""
         return self.all or any(self._may_some(operation, kind) for kind in kinds)
 
     def _may_some(self, operation: str, kind: str) -> bool:
@@ -99,9 +99,9 @@ class Rights:
         return _remember(known, (operation, kind), decision)
 
     def may_key(self, operation: str, vhost: str, exchange: str, key: str) -> bool:
-        """Whether he may publish (write) or bind (read) with this key at an exchange of type topic.
+        """Whether the user may publish (write) or bind (read) with this key at a topic exchange.
 
-        That the exchange itself is allowed is asked besides.
+        The right to the exchange itself is checked separately.
         """
         if self.all:
             return True
@@ -113,12 +113,12 @@ class Rights:
         return _remember(known, question, decision)
 
     def decision(self, operation: str, kind: str, name: str) -> Decision:
-        """The answer of ``may``, with what says so."""
+        """The answer of ``may``, with the rule that decided."""
         return self._access.decision(self.who, operation, kind, name)
 
     @property
     def all(self) -> bool:
-        """Whether everything is allowed, but to write the audit log."""
+        """Whether everything is allowed except writing the audit log."""
         version, everything, _ = self._state
         return everything if version == self._access.version else self._look_anew()[1]
 

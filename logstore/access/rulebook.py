@@ -41,7 +41,7 @@ class _Shelf:
         self.index = PatternIndex()
 
     def leaf(self, rule: KeptRule) -> _Leaf:
-        """Where it belongs; made where there is none."""
+        """The leaf of a rule, created on demand."""
         if rule.pattern == LITERAL:
             return self.by_name.setdefault(rule.name, {})
         if rule.pattern == PREFIX:
@@ -58,7 +58,7 @@ class _Shelf:
         return self.by_glob[text][1]
 
     def drop(self, rule: KeptRule) -> None:
-        """The leaf that it was in is empty."""
+        """Remove an empty leaf."""
         if rule.pattern == LITERAL:
             del self.by_name[rule.name]
         elif rule.pattern == PREFIX:
@@ -72,7 +72,7 @@ class _Shelf:
             self.index.remove(pattern)
 
     def leaves(self, name: str, *, deny: bool) -> Iterator[_Leaf]:
-        """Those whose rules concern the name. ``deny``: those that may."""
+        """The leaves whose rules concern the name. ``deny``: leaves that may."""
         for known in (name, ANYONE):
             if (leaf := self.by_name.get(known)) is not None:
                 yield leaf
@@ -91,9 +91,9 @@ class _Shelf:
                     yield leaf
 
     def meeting(self, glob: bytes, wanted: Callable[[_Leaf], KeptRule | None]) -> KeptRule | None:
-        """The first that is wanted, and that concerns a name which the pattern matches.
+        """The first wanted rule that concerns some name that matches the pattern.
 
-        Where that could take long, one that may: what is wanted denies something.
+        If that could take long, a rule that may concern one, because wanted rules deny something.
         """
         left = AT_ONCE
         for size, leaf, meets in self._with_tests(_pattern(glob)):
@@ -106,7 +106,7 @@ class _Shelf:
         return None
 
     def _with_tests(self, glob: Pattern) -> Iterator[tuple[int, _Leaf, Callable[[], bool]]]:
-        """Each leaf with the size of its text, and what tells whether that meets the pattern."""
+        """Each leaf with the size of its text, and a test whether it meets the pattern."""
         overlaps = Overlaps(glob)
         for name, leaf in self.by_name.items():
             data = name_bytes(name)
@@ -118,7 +118,7 @@ class _Shelf:
             yield len(text), leaf, partial(overlaps.meets, pattern)
 
     def allowed_leaves(self, pattern: Pattern) -> Iterator[_Leaf]:
-        """Those that concern all names that the pattern matches."""
+        """The leaves that concern all names that match the pattern."""
         if (leaf := self.by_name.get(ANYONE)) is not None:
             yield leaf
         head = name_text(pattern.head)
@@ -149,7 +149,7 @@ class Rulebook:
 
     @property
     def rules(self) -> Sequence[KeptRule]:
-        """In the order in which they were made."""
+        """All rules in the order of their creation."""
         if self._shown is None:
             self._shown = tuple(self._rules)
         return self._shown
@@ -166,7 +166,7 @@ class Rulebook:
             self.hosts[rule.host] = self.hosts.get(rule.host, 0) + 1
 
     def remove(self, rule: KeptRule) -> None:
-        """Nothing where it is not there."""
+        """Remove a rule, if it exists."""
         if rule not in self._rules:
             return
         del self._rules[rule]
@@ -190,7 +190,7 @@ class Rulebook:
                 yield shelf
 
     def about(self, who: Identity, kinds: Iterable[str]) -> Iterator[KeptRule]:
-        """The rules of this user at his host, and of everyone, about objects of these kinds."""
+        """The rules of this user at this host, and of everyone, about these kinds of objects."""
         for kind in kinds:
             for shelf in self._of(who, kind):
                 for leaf in shelf.all_leaves():
@@ -209,7 +209,7 @@ class Rulebook:
     # All names that a glob pattern matches
 
     def denies_some(self, who: Identity, operation: str, kind: str, glob: bytes) -> KeptRule | None:
-        """A rule that denies this with one of the names that match."""
+        """A rule that denies this for one of the matching names."""
         operations = DENIED_BY[operation]
         for shelf in self._of(who, kind):
             rule = shelf.meeting(glob, lambda it: _first((it,), who, operations, allow=False))
@@ -218,9 +218,9 @@ class Rulebook:
         return None
 
     def allows_all(self, who: Identity, operation: str, kind: str, glob: bytes) -> KeptRule | None:
-        """One rule that allows this with every name that matches.
+        """One rule that allows this for every matching name.
 
-        One of any name, of a prefix that the pattern begins with, or of an equal pattern.
+        A rule about any name, about a prefix of the pattern, or about an equal pattern.
         """
         pattern = _pattern(glob)
         if pattern.is_name:
@@ -232,7 +232,7 @@ class Rulebook:
     # Any name at all
 
     def denies_any(self, who: Identity, operation: str, kind: str) -> KeptRule | None:
-        """A rule that denies this with all names."""
+        """A rule that denies this for all names."""
         for shelf in self._of(who, kind):
             leaves = [shelf.by_name.get(ANYONE)]
             if ANY_NAME in shelf.by_glob:
@@ -243,9 +243,10 @@ class Rulebook:
         return None
 
     def allows_some(self, who: Identity, operation: str, kind: str) -> KeptRule | None:
-        """A rule that allows this with names that are not all denied by another (KIP-679).
+        """A rule that allows this for names that no single other rule denies (KIP-679).
 
-        None where one rule denies it with all names. After so many that are denied, the next one.
+        None if one rule denies it for all names. After a maximum number of denied candidates, the
+        next one counts as allowed.
         """
         if self.denies_any(who, operation, kind) is not None:
             return None
@@ -260,7 +261,7 @@ class Rulebook:
         return None
 
     def _all_denied(self, rule: KeptRule, who: Identity, operation: str) -> bool:
-        """Whether one rule that denies concerns all names of this one."""
+        """Whether one denying rule concerns all names of this one."""
         if rule.name == ANYONE:
             return False
         if rule.pattern == LITERAL:
@@ -276,12 +277,12 @@ def _matches_literal(glob: Pattern, name: bytes) -> bool:
 
 
 def _pattern(text: bytes) -> Pattern:
-    """Of any length: whoever makes rules checks how long their names are."""
+    """Of any length, because the caller checks the length of names."""
     return Pattern(text, bytes_max=len(text))
 
 
 def _around(shelf: _Shelf, pattern: Pattern) -> Iterator[_Leaf]:
-    """Leaves that concern all names that the pattern matches, found with more trouble."""
+    """Leaves that concern all names that match the pattern, found by a slower search."""
     if pattern.is_name:
         yield from shelf.leaves(name_text(pattern.head), deny=True)
         return
@@ -292,7 +293,7 @@ def _around(shelf: _Shelf, pattern: Pattern) -> Iterator[_Leaf]:
 
 
 def _as_it_is(text: bytes) -> bytes:
-    """A pattern of this name alone."""
+    """A pattern that matches only this name."""
     return b"".join(b"\\" + bytes((byte,)) if byte in b"*?[\\" else bytes((byte,)) for byte in text)
 
 
@@ -309,7 +310,7 @@ def _first(
 
 
 def matches(rule: KeptRule, name: str) -> bool:
-    """Whether the rule is about this name."""
+    """Whether the rule concerns this name."""
     if rule.pattern == PREFIX:
         return name.startswith(rule.name)
     if rule.pattern == GLOB:

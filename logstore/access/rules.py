@@ -38,7 +38,7 @@ class Granted(Struct, frozen=True):
 def decide(
     rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str, name: str
 ) -> Decision:
-    """Whether he may do this with the object of that name."""
+    """Whether the operation on the object of that name is allowed."""
     forbidden, permitted = spellings(name) if kind in permissions.KINDS else ((name,), (name,))
     for spelled in forbidden:
         denied = rules.denies(who, operation, kind, spelled)
@@ -67,10 +67,10 @@ def _granted(granted: Granted, who: Identity, operation: str, kind: str, name: s
 def decide_matching(
     rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str, pattern: str
 ) -> Decision:
-    """Whether he may do this with every object whose name the glob pattern matches.
+    """Whether the operation is allowed on every object whose name matches the glob pattern.
 
-    So asks who subscribes to a pattern. A rule allows it that is about any name, about a prefix
-    that the pattern begins with, or about an equal pattern; Redis's own, if equal or ``*``. A rule
+    Used for subscriptions to a pattern. It is allowed by a rule about any name, about a prefix of
+    the pattern, or about an equal pattern; and by a Redis pattern that is equal or ``*``. A rule
     that denies one of these names denies the pattern.
     """
     glob = pattern.encode(errors="surrogateescape")
@@ -92,10 +92,10 @@ def decide_matching(
 def decide_some(
     rules: Rulebook, granted: Granted, who: Identity, operation: str, kind: str
 ) -> Decision:
-    """Whether there may be objects of the kind with which he may do this (KIP-679).
+    """Whether there may be objects of the kind on which the operation is allowed (KIP-679).
 
-    Where what he is granted is denied by several rules together, or by one that no prefix tells,
-    the answer is yes, and each act is refused.
+    If everything granted is denied by several rules together, or by a rule that prefixes do not
+    reveal, the answer is yes, and each operation is refused.
     """
     denied = rules.denies_any(who, operation, kind)
     if denied is not None:

@@ -41,7 +41,7 @@ class Conversation(Protocol):
     """The server's side of one login."""
 
     def take(self, token: bytes, then: Callable[[Step], None]) -> None:
-        """The client's next token; ``then`` gets what follows: now, or in a later turn.
+        """Process the client's next token; ``then`` gets the result: now, or in a later turn.
 
-        Not called again before ``then`` was, nor after Done or Refusal.
+        It is not called again before ``then`` was called, nor after Done or Refusal.
         """

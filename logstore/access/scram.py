@@ -55,14 +55,14 @@ class ScramServer:
         find: Callable[[str], Found],
         nonce: Callable[[], str] | None = None,
     ) -> None:
-        """``find``: the key of a name. ``nonce``: without a comma."""
+        """``find``: finds the key for a name. ``nonce``: without a comma."""
         self._mechanism = mechanism
         self._find = find
         self._nonce = nonce or _new_nonce
         self._begun: _Begun | None = None
 
     def take(self, token: bytes, then: Callable[[Step], None]) -> None:
-        """As Conversation.take: at once."""
+        """As Conversation.take, immediately."""
         then(self._first(token) if self._begun is None else self._final(self._begun, token))
 
     def _first(self, token: bytes) -> Step:
@@ -100,7 +100,7 @@ class ScramServer:
         return Done(begun.name, b"v=" + _base64(signature))
 
     def _proven(self, key: ScramKey, said: bytes, proof: str) -> bool:
-        """Whether the client has the client key that the stored key is the hash of."""
+        """Whether the client has the client key whose hash is the stored key."""
         given = a2b_base64(proof)
         if len(given) != KEY_BYTES[self._mechanism]:
             return False
@@ -119,7 +119,7 @@ def _matched(pattern: re.Pattern[str], token: bytes) -> re.Match[str] | None:
 
 
 def _mandatory(extensions: str) -> bool:
-    """RFC 5802, 5.1: ``m`` is for what a server must know, and there is none."""
+    """RFC 5802, 5.1: ``m`` names an extension that a server must know, and none exists."""
     return ",m=" in extensions
 
 

@@ -18,7 +18,7 @@ SALT_BYTES: Final = 16
 
 
 def check_password(text: str) -> bytes:
-    """As clients send it. Raises Refused, which does not repeat it."""
+    """The password as clients send it. Raises Refused, without repeating it."""
     try:
         password = text.encode()
     except UnicodeEncodeError:
@@ -35,14 +35,16 @@ def check_password(text: str) -> bytes:
 
 
 def check_iterations(count: int) -> int:
-    """The same number, if a password may be hashed so often. Raises Refused."""
+    """The same number, if it is an allowed number of rounds. Raises Refused."""
     if not ITERATIONS_MIN <= count <= ITERATIONS_MAX:
         raise Refused(f"{count} iterations: must be {ITERATIONS_MIN} to {ITERATIONS_MAX}")
     return count
 
 
 def keys_of(password: bytes, iterations: int = ITERATIONS) -> dict[str, ScramKey]:
-    """For each mechanism, with a salt of its own. Takes some 15 ms, without the interpreter."""
+    """A key for each mechanism, each with its own salt. Takes some 15 ms, without the interpreter
+    lock.
+    """
     return {it: _key(it, password, iterations) for it in HASHES}
 
 
@@ -52,12 +54,12 @@ def _key(mechanism: str, password: bytes, iterations: int) -> ScramKey:
 
 
 def salted(mechanism: str, password: bytes, salt: bytes, iterations: int) -> bytes:
-    """``Hi`` of RFC 5802: so many rounds, which take milliseconds, without the interpreter."""
+    """``Hi`` of RFC 5802: takes milliseconds, without the interpreter lock."""
     return hashlib.pbkdf2_hmac(HASHES[mechanism], password, salt, iterations)
 
 
 def key_of(mechanism: str, salted_password: bytes, salt: bytes, iterations: int) -> ScramKey:
-    """Of a password that is salted already, as Kafka's tools send it."""
+    """The key of an already salted password, as Kafka's tools send it."""
     name = HASHES[mechanism]
     client_key = hmac.digest(salted_password, b"Client Key", name)
     stored_key = hashlib.new(name, client_key).digest()
@@ -66,7 +68,7 @@ def key_of(mechanism: str, salted_password: bytes, salt: bytes, iterations: int)
 
 
 def is_key_of(mechanism: str, key: ScramKey, password: bytes) -> bool:
-    """Whether it was made of this password: for one that is sent in the clear."""
+    """Whether the key was made of this password, which was sent as plain text."""
     salted_password = salted(mechanism, password, key.salt, key.iterations)
     server_key = hmac.digest(salted_password, b"Server Key", HASHES[mechanism])
     return hmac.compare_digest(server_key, key.server_key)
@@ -75,9 +77,9 @@ def is_key_of(mechanism: str, key: ScramKey, password: bytes) -> bool:
 def made_up(
     mechanism: str, secret: bytes, name: str, iterations: int, salt_bytes: int = SALT_BYTES
 ) -> ScramKey:
-    """A key for a name that nobody has: the same each time, so that it looks like a user's.
+    """A key for a name without a user: the same each time, so that it looks like a user's key.
 
-    ``secret``: whoever knows it can tell the two apart.
+    ``secret``: only with it can the two be told apart.
     """
     seed = hmac.digest(secret, b"\0".join((mechanism.encode(), name.encode())), "sha512")
     stored, server = (hmac.digest(seed, it, HASHES[mechanism]) for it in (b"stored", b"server"))

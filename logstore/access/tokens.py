@@ -30,4 +30,4 @@ class Tokens(Protocol):
     """Checks the tokens of one process, in the sessions' thread."""
 
     def check(self, token: str, then: Callable[[Bearer | BadToken], None]) -> None:
-        """``then`` gets what came of it: now, or in a later turn."""
+        """Call ``then`` with the result: now, or in a later turn."""

@@ -20,7 +20,7 @@ Told = tuple[str, str]  # an event and what it was about
 def worded(
     users: Mapping[str, KeptUser], keep: Sequence[Kept], forget: Sequence[Forgotten]
 ) -> Iterator[Told]:
-    """A change, beside the users as they were before it."""
+    """A description of the change, compared with the users before it."""
     made = {it.name for it in keep if isinstance(it, KeptUser)}
     for gone in forget:
         match gone:

@@ -15,9 +15,9 @@ _decode: Final = msgspec.json.Decoder(Retained | Rewritten | Progress | Broke | 
 
 
 def ask(disk: Disk, directory: str, job: Job, tell: Tell) -> Iterator[Outcome]:
-    """Have the process that writes this store do a job.
+    """Ask the process that writes this store to do a job.
 
-    Raises what the job raises there; Failed where nobody takes jobs, or dies over one.
+    Raises the job's errors; Failed if no process accepts jobs, or if it ends during one.
     """
     ended = False
     for line in ServerSocket(directory, disk).lines("jobs", value=job):

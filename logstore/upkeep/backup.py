@@ -60,10 +60,10 @@ class Copied:
 
 
 def backup(directory: LocalDirectory, target: str, now_ms: int) -> Iterator[Copied]:
-    """Copy the store into a directory that is not there or empty; each file as it is done.
+    """Copy the store into a new or empty directory; yields each file when it is done.
 
-    Raises Refused, ReadOnly, StorageFull; at the end Failed, where the backup is finished but
-    lacks a log that could not be copied.
+    Raises Refused, ReadOnly, StorageFull; at the end Failed, if the backup is finished but lacks a
+    log that could not be copied.
     """
     disk = directory.disk
     try:
@@ -75,7 +75,7 @@ def backup(directory: LocalDirectory, target: str, now_ms: int) -> Iterator[Copi
 
 
 def restore(source: str, target: str, disk: Disk) -> Iterator[Copied]:
-    """Copy a backup into a directory that is not there, each file checked; all of it or nothing.
+    """Copy a backup into a new directory and check each file; completely or not at all.
 
     Raises NotAStore, Refused, CorruptStore, ReadOnly, StorageFull.
     """
@@ -140,7 +140,7 @@ class _Backup:
     def _copy_logs(
         self,
     ) -> Generator[Copied, None, tuple[dict[bytes, LogState], dict[bytes, bytes]]]:
-        """Returns the states that the copies are in, and what is kept beside them."""
+        """Returns the states of the copies, and their notes."""
         catalog, kinds = self._catalog, self._directory.kinds
         states: dict[bytes, LogState] = {}
         notes: dict[bytes, bytes] = {}
@@ -169,7 +169,7 @@ class _Backup:
         return states, notes
 
     def _check_whole(self) -> None:
-        """Raises Failed where something was left out."""
+        """Raises Failed if something was left out."""
         if self._left_out:
             folder, why = next(iter(self._left_out.items()))
             others = len(self._left_out) - 1
@@ -180,7 +180,7 @@ class _Backup:
             )
 
     def _tell_of_damage(self, name: str, entry: Entry, partition: int) -> None:
-        """Of a log that the writer has found damaged only what is below has been copied."""
+        """Report a log that the writer found damaged: only the part below was copied."""
         with suppress(LogstoreError):  # deleted just now, or it can't be measured
             damage = self._directory.size(name, entry, partition).damage
             if damage is not None:
@@ -188,7 +188,7 @@ class _Backup:
                 self._left_out[folder] = str(damage)
 
     def _leave_out(self, folder: str, error: LogstoreError) -> None:
-        """Nothing of it is in the backup. Raises OSError."""
+        """Leave the log out of the backup. Raises OSError."""
         self._left_out[folder] = str(error)
         for path in [it for it in self._files if it.startswith(f"{folder}/")]:
             del self._files[path]
@@ -212,9 +212,7 @@ class _Backup:
     def _copy_log(
         self, name: str, entry: Entry, partition: int
     ) -> Generator[Copied, None, tuple[LogState, LogState, bytes]]:
-        """Returns the state that the copy is in; and, of just before, that which the catalogue had,
-        with what was kept beside the log.
-        """
+        """Returns the state of the copy; and the catalogue's state and notes from just before."""
         self._directory.log(name, entry, partition)
         folder = self._make_folder(name, entry, partition)
         while True:
@@ -253,7 +251,7 @@ class _Backup:
             return replace(state, gaps_below=gaps_below), known, note
 
     def _end(self, log: SegmentedLog, entry: Entry, partition: int) -> int:
-        """Up to where the log is copied."""
+        """The offset up to which the log is copied."""
         make = self._directory.kinds[entry.kind].notes
         if (
             entry.kind != TOPIC.name
@@ -267,7 +265,7 @@ class _Backup:
         return self._before.end(log, entry, partition, state.recovery_offset, ledger_of(ledger))
 
     def _make_folder(self, name: str, entry: Entry, partition: int) -> str:
-        """That of a log, below the target."""
+        """Create the log's directory in the target."""
         kind = self._directory.kinds[entry.kind]
         folder = kind.directory(name, partition)
         if kind.folder and kind.folder not in self._folders:
@@ -280,7 +278,7 @@ class _Backup:
     def _copy_aborted(
         self, log: SegmentedLog, folder: str, base: int, end: int
     ) -> Iterator[Copied]:
-        """A segment of the journal, in which what was decided meanwhile is aborted."""
+        """Copy a segment of the journal in which later decisions become aborts."""
         path = f"{folder}/{base:020d}"
         target = os.path.join(self._target, path)
         batches = (self._before.aborted(it) for _, it in log.segment(base).walk(0, end))
@@ -292,10 +290,10 @@ class _Backup:
         self, name: str, entry: Entry, partition: int,
         note: bytes, known: LogState, copied: LogState,
     ) -> tuple[LogState, bytes]:  # fmt: skip
-        """What is kept beside the log, as of the recovery point of the copy; and that state.
+        """The notes as of the copy's recovery point, and that state.
 
-        ``note`` is of the one that the catalogue knew as the log was copied: nobody tells the copy
-        of what is between.
+        ``note`` is that of the catalogue when the log was copied; the batches in between must be
+        added to it.
         """
         make = self._directory.kinds[entry.kind].notes
         if make is None:
@@ -324,7 +322,7 @@ class _Backup:
         return replace(copied, undecided_above=above), notes.freeze()()
 
     def _copy_part(self, stem: str, folder: str, base: int, upto: int | None) -> Iterator[Copied]:
-        """One segment: its log linked, or its first ``upto`` bytes copied; and its indexes."""
+        """Copy one segment: its log linked, or its first ``upto`` bytes; and its indexes."""
         path = f"{folder}/{base:020d}"
         if upto is None and self._linked(stem + LOG, os.path.join(self._target, path + LOG)):
             yield self._noted(path + LOG, linked=True)
@@ -359,14 +357,14 @@ class _Backup:
         return Copied(path, size)
 
     def _noted(self, path: str, *, linked: bool = False) -> Copied:
-        """A file that stands in the backup already."""
+        """List a file that is already in the backup."""
         size, checksum = copy_file(self._disk, os.path.join(self._target, path), None, None)
         self._files[path] = {"bytes": size, "crc32c": checksum}
         return Copied(path, size, linked)
 
 
 def _replayed(known: LogState, copied: LogState) -> LogState:
-    """The copy's state, but that whoever opens it replays what the catalogue did not know."""
+    """The copy's state, such that a process that opens it replays what the catalogue lacks."""
     if known.recovery_offset >= copied.recovery_offset:
         return copied
     assert copied.start <= known.recovery_base, "the journal was trimmed although it was pinned"
@@ -381,7 +379,7 @@ def _replayed(known: LogState, copied: LogState) -> LogState:
 def _parts(
     log: SegmentedLog, bases: Sequence[int], start: int, safe: int
 ) -> Iterator[tuple[str, int, int | None]]:
-    """(stem, base offset, bytes to copy; None: the file as it is) of what holds these offsets."""
+    """(stem, base offset, bytes to copy; None: the whole file) of segments with these offsets."""
     if safe > start and (not bases or bases[0] > start):
         log.chain.check_gap(start, bases[0] if bases else safe)
     for place, base in enumerate(bases):
@@ -397,9 +395,9 @@ def _parts(
 
 
 def copy_file(disk: Disk, source: str, target: str | None, upto: int | None) -> tuple[int, int]:
-    """(bytes, CRC-32C) of a file copied and synced; ``target`` None: only read.
+    """Copy and sync a file; returns its size and CRC-32C. ``target`` None: only read it.
 
-    Raises FileNotFoundError, Failed where the source can't be read; OSError of the target.
+    Raises FileNotFoundError, Failed if the source cannot be read; OSError of the target.
     """
     reading = _attempt(source, lambda: disk.open(source))
     writing = None if target is None else disk.open(target, write=True, create=True)
@@ -447,7 +445,7 @@ def _write_all(disk: Disk, fd: int, data: bytes, at: int) -> None:
 
 
 def _write(disk: Disk, path: str, data: bytes) -> None:
-    """A whole small file or none: synced under another name first."""
+    """Write a small file completely or not at all: it is synced under another name first."""
     part = path + ".part"
     fd = disk.open(part, write=True, create=True)
     try:

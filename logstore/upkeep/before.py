@@ -32,7 +32,7 @@ class Before:
     """The transactions that were decided when this object was made."""
 
     def __init__(self, directory: LocalDirectory) -> None:
-        """Opens all logs of topics. Those that can't be opened have nothing to ask for."""
+        """Opens all logs of topics; logs that cannot be opened are ignored."""
         self._ends: dict[bytes, int] = {}
         self._journal: SegmentedLog | None = None  # there is none yet, or it can't be opened
         self._upto = 0
@@ -51,14 +51,14 @@ class Before:
     # Of a topic
 
     def ends_something(self, log: SegmentedLog, entry: Entry, partition: int) -> bool:
-        """Whether a transaction has had its marker there since."""
+        """Whether a marker of a later decision was written to the log."""
         begin = self._ends.get(entry.log_key(partition), 0)
         return any(it.is_control for it in _batches(log, begin, log.safe))
 
     def end(
         self, log: SegmentedLog, entry: Entry, partition: int, known: int, ledger: Ledger
     ) -> int:
-        """Up to where the log is to be copied. ``ledger``: as of the offset ``known``."""
+        """The offset up to which the log is copied. ``ledger``: as of the offset ``known``."""
         safe, begin = log.safe, self._ends.get(entry.log_key(partition), 0)
         for batch in _batches(log, max(known, log.start), begin):
             if batch.next_offset <= begin:
@@ -78,7 +78,7 @@ class Before:
 
     @cached_property
     def _decided(self) -> set[tuple[bytes, int, int, int | None]]:
-        """The parts of all decisions that may have no marker yet."""
+        """The partitions of all decisions that may lack a marker."""
         from logstore.broker.transactions.operations import DECIDED, decode_decision, pid_of
 
         found: set[tuple[bytes, int, int, int | None]] = set()
@@ -95,11 +95,11 @@ class Before:
     # Of the journal
 
     def has(self, offset: int) -> bool:
-        """Whether all below this offset was there by then."""
+        """Whether everything below this offset existed at that moment."""
         return offset <= self._upto
 
     def aborted(self, batch: Batch) -> Batch:
-        """The journal's batch, in which what was decided later is aborted. Raises CorruptBatch."""
+        """The journal's batch with later decisions as aborts. Raises CorruptBatch."""
         from logstore.broker.transactions.operations import DECIDED
         from logstore.broker.transactions.state import Outcome
 
@@ -119,12 +119,12 @@ class Before:
 
 
 def ledger_of(notes: object) -> Ledger:
-    """Of a topic's log: its kind says that its notes are one."""
+    """The ledger of a topic's log, which is its notes by the log's kind."""
     return cast("Ledger", notes)
 
 
 def _batches(log: SegmentedLog, at: int, upto: int) -> Iterator[Batch]:
-    """From the one that has this offset on. What can't be read is left out: it is damaged there."""
+    """The batches from the one with this offset on. Unreadable ones are left out, as damaged."""
     while at < upto:
         try:
             batches = log.read(at, _READ_BYTES)

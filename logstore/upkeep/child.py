@@ -80,14 +80,14 @@ class Here:
         return steps(work, self._disk, Pace(work.place.bytes_per_second))
 
     def stop(self) -> None:
-        """As Worker.stop: it comes to its end first."""
+        """As Worker.stop, but the work is completed first."""
 
     def close(self) -> None:
         """As Worker.close."""
 
 
 def worker_for(directory: LocalDirectory) -> Worker:
-    """A child process where there are writers to be left in peace, and the disk is the real one."""
+    """A child process if there are writers to leave undisturbed and the disk is the real one."""
     disk = directory.disk
     return Child(disk) if directory.writes and type(disk) is Disk else Here(disk)
 
@@ -96,7 +96,7 @@ class Child:
     """A worker that runs in a child process, started at its first use."""
 
     def __init__(self, disk: Disk) -> None:
-        """It takes paths from where this disk takes them."""
+        """The child uses this disk's anchors."""
         self._disk = disk
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -196,9 +196,9 @@ def _put(pipe: IO[bytes], line: bytes) -> None:
 
 
 def main(owner: int, anchors: Mapping[str, int]) -> None:
-    """The child: one work after the other, until its input ends, or its owner has gone.
+    """The child's main function: one work after another, until its input or its parent ends.
 
-    ``anchors``: as Disk.anchors gives them; these descriptors are open here, too.
+    ``anchors``: as Disk.anchors returns them; these descriptors are also open here.
     """
     os.nice(_NICENESS)
     disk = Disk()
@@ -218,7 +218,7 @@ def _check(owner: int) -> None:
 
 
 def _serve(work: Work, disk: Disk, tell: IO[bytes], owner: int) -> None:
-    """Raises BrokenPipeError when the owner has gone."""
+    """Raises BrokenPipeError when the parent has ended."""
     try:
         for step in steps(work, disk, Pace(work.place.bytes_per_second)):
             _say(step, disk, tell, owner)
@@ -232,7 +232,7 @@ def _serve(work: Work, disk: Disk, tell: IO[bytes], owner: int) -> None:
 
 
 def _say(step: Step, disk: Disk, tell: IO[bytes], owner: int) -> None:
-    """Raises BrokenPipeError when the owner can't hear of it any more; then it never was."""
+    """Raises BrokenPipeError when the parent no longer reads."""
     try:
         _check(owner)
         _put(tell, _encode(step))

@@ -49,11 +49,12 @@ def plan(
     *,
     at_once: bool = False,
 ) -> tuple[list[SegmentFacts], str]:
-    """The segments to go over (none: not now), and why. Pure.
+    """The segments to compact (none: not now), and why. Pure.
 
-    Those that are sealed and secured, and whose records are all older than min.compaction.lag.ms.
-    ``oldest_ms``: of what is sealed and not compacted; needed for max.compaction.lag.ms.
-    ``at_once``: however little of it is not compacted. What is left out: ``left_out``.
+    Candidates are sealed and secured segments whose records are all older than
+    min.compaction.lag.ms. ``oldest_ms``: the oldest sealed and uncompacted record; needed for
+    max.compaction.lag.ms. ``at_once``: however little is uncompacted. ``left_out`` names what is
+    excluded.
     """
     if "compact" not in settings.cleanup_policy:
         return [], "cleanup.policy is not compact"
@@ -85,7 +86,7 @@ def plan(
 def left_out(
     segments: Sequence[SegmentFacts], state: LogState, now_ms: int, settings: TopicSettings
 ) -> tuple[str, ...]:
-    """What compaction does not look at, and why, in sentences. Pure."""
+    """What compaction excludes, and why, in sentences. Pure."""
     lag_ms, sentences = settings.min_compaction_lag_ms, []
     dirty = [it for it in segments if not it.active and it.end_offset > state.clean_below]
     young = [it for it in dirty if lag_ms and now_ms - it.max_timestamp_ms < lag_ms]
@@ -99,7 +100,7 @@ def left_out(
 
 
 def in_active(segments: Sequence[SegmentFacts]) -> str | None:
-    """What is in the active segment, in words; None where nothing is. Pure."""
+    """The content of the active segment in words; None if it is empty. Pure."""
     count = sum(it.end_offset - it.base_offset for it in segments if it.active)
     if not count:
         return None
@@ -122,10 +123,10 @@ def again_ms(
     settings: TopicSettings,
     oldest_ms: int,
 ) -> int | None:
-    """When time alone may make it due, with nothing appended; None: it can't. Pure.
+    """When compaction may become due without an append; None: never. Pure.
 
-    ``oldest_ms``: of all that is not compacted, for max.compaction.lag.ms. Where there is none,
-    that is now: nobody tells of the first record that comes.
+    ``oldest_ms``: the oldest uncompacted record, for max.compaction.lag.ms. Without one, the
+    present time counts, because the arrival of the first record is not reported.
     """
     times: list[int] = []
     if state.tombstones_below:
@@ -157,7 +158,7 @@ class _Keys:
 
 
 def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
-    """Write the segments that lose records anew, in as many passes as the memory for keys asks for.
+    """Rewrite the segments that lose records, in as many passes as the memory for keys requires.
 
     Raises CorruptBatch, OSError.
     """
@@ -171,7 +172,7 @@ def compacted(work: Compacting, sealed: Sealed) -> Iterator[Step]:
 
 
 def first_pass(work: Compacting, sealed: Sealed) -> Generator[Step, None, bool]:
-    """The first pass alone, and whether it is the last one. Raises CorruptBatch, OSError."""
+    """Only the first pass, and whether it is the last one. Raises CorruptBatch, OSError."""
     full_at = yield from _Run(work, sealed).one_pass(work.parts[-1].end_offset)
     return full_at is None
 
@@ -190,7 +191,9 @@ class _Run:
         self._tombstones = 0  # of the batch at hand
 
     def one_pass(self, below: int) -> Generator[Step, None, int | None]:
-        """From this offset down. Where the keys were as many as fit; None when they all did."""
+        """One pass from this offset down. Returns where the keys reached their bound; None if they
+        did not.
+        """
         keys, full_at = _Keys(self._work.memory_bytes), None
         for part in reversed(self._work.parts):
             if part.base_offset >= below:
@@ -208,8 +211,8 @@ class _Run:
     def _look(
         self, part: SegmentPart, below: int, keys: _Keys, full_at: int | None
     ) -> tuple[dict[int, "array[int]"], set[int], int | None]:
-        """Of batches that lose records, by position, where those that stay stand; positions of
-        batches that stay even without any; and where the keys were as many as fit.
+        """For batches that lose records, by position, the records that stay; positions of batches
+        that stay although empty; and where the keys reached their bound.
         """
         kept: dict[int, array[int]] = {}
         empty: set[int] = set()
@@ -242,7 +245,7 @@ class _Run:
         return batch.base_offset <= last < batch.next_offset
 
     def _stays(self, batch: Batch, keys: _Keys, *, keeps_last: bool) -> "array[int] | None":
-        """Where those of its records stand that stay (``keyed.thinned``); None: all stay."""
+        """The positions of the records that stay (``keyed.thinned``); None: all stay."""
         if batch.is_control or not batch.record_count:
             batch.check()
             whole(batch)
@@ -275,7 +278,7 @@ class _Run:
         return records.spans(sorted(places))
 
     def _expired(self, batch: Batch, records: Keyed) -> Iterator[int]:
-        """Places of records whose time is over."""
+        """The places of expired records."""
         name = self._work.expires
         if not name or name.encode() not in records.data:
             return

@@ -30,9 +30,9 @@ class Desk:
     """
 
     def __init__(self, disk: Disk, directory: str, facts: Facts = dict) -> None:
-        """Who holds the store's lock may. ``facts``: of this process, for people.
+        """Created by the holder of the store's lock. ``facts``: about this process, for people.
 
-        Raises OSError where there can be no socket.
+        Raises OSError if the socket cannot be created.
         """
         self._disk = disk
         self._facts = facts
@@ -46,7 +46,7 @@ class Desk:
             disk.remove(os.path.join(directory, OLD_DESK))
 
     def wait(self, timeout_s: float | None) -> "Order | Visit | None":
-        """Who asks next; None after the time, or where there is other news."""
+        """The next visitor; None after the time, or if there is other news."""
         poll = select.poll()
         poll.register(self._news, select.POLLIN)
         if not self._lent:
@@ -71,19 +71,19 @@ class Desk:
         return Visit(connection, self._facts)
 
     def lend(self) -> socket.socket:
-        """The socket, for who takes the connections from now on, until ``take_back``."""
+        """The socket, for a server that accepts connections until ``take_back``."""
         lent = self._listening.dup()
         self._lent = True
         self._tell()
         return lent
 
     def take_back(self) -> None:
-        """The copy is closed, and nobody else takes the connections."""
+        """The server's copy is closed, and no one else accepts connections."""
         self._lent = False
         self._tell()
 
     def order(self, body: bytes, reply: Reply) -> None:
-        """Have a job done that another process asks for."""
+        """Add a job for another process."""
         self._orders.append(Order(body, reply))
         self._tell()
 
@@ -92,12 +92,12 @@ class Desk:
             os.write(self._tells, b".")
 
     def close(self) -> None:
-        """Have ``wait`` return; then ``remove``."""
+        """Make ``wait`` return; call ``remove`` afterwards."""
         self._over = True
         self._tell()
 
     def remove(self) -> None:
-        """Nobody waits any more."""
+        """Remove the socket, when no thread waits any more."""
         self._listening.close()
         os.close(self._news)
         os.close(self._tells)

@@ -51,7 +51,7 @@ class Doing:
         return run
 
     def end(self, run: "Run", error: str = "") -> None:
-        """It is over. Where it did nothing, and nobody asked for it, nothing is remembered."""
+        """The run is over. A periodic run that did nothing is not remembered."""
         with self._lock:
             self._running.pop(id(run), None)
             self._count(run, error)
@@ -67,7 +67,7 @@ class Doing:
             totals[name] += count
 
     def facts(self) -> dict[str, Any]:
-        """Both, the newest first; and what was done by each job since the process began."""
+        """Running and recent runs, newest first; totals of each job since the process started."""
         with self._lock:
             running = list(self._running.values())
             ended = list(self._ended)
@@ -88,15 +88,15 @@ class Run:
         self._failure = ""  # the first
 
     def at(self, topic: str, partition: int) -> None:
-        """It begins with this log."""
+        """The run begins with this log."""
         self._log, self._share = f"{topic}-{partition}", 0.0
 
     def progress(self, bytes_done: int, bytes_total: int) -> None:
-        """How far it is with that."""
+        """The progress with the present log."""
         self._share = bytes_done / bytes_total if bytes_total else 1.0
 
     def add(self, it: Did) -> None:
-        """What became of that."""
+        """The result for the present log."""
         self._logs += 1
         self._due += it.due
         self._dropped += it.segments
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the job."""
+        """The name of the job."""
         return self._asked.name
 
     @property
@@ -115,12 +115,12 @@ class Run:
         return self._asked.dry_run
 
     def ms(self, now_ms: int) -> int:
-        """Since it began."""
+        """The time since it began."""
         return max(now_ms - self._began_ms, 0)
 
     @property
     def totals(self) -> dict[str, int]:
-        """What it has done, and at how many logs it has failed."""
+        """The totals of what it has done, and the number of failed logs."""
         return {
             "failures": self._failed, "segments": self._dropped, "records": self._removed,
             "bytes": self._bytes,
@@ -140,7 +140,7 @@ class Run:
         return ", ".join(topics[:TOPICS_SHOWN]) + more
 
     def facts(self) -> Mapping[str, Any]:
-        """As it is now."""
+        """The present facts."""
         return {
             "name": self._asked.name,
             "object": self._log or self._object,
@@ -152,7 +152,7 @@ class Run:
         }
 
     def ended(self, now_ms: int, error: str) -> Mapping[str, Any]:
-        """As it is remembered."""
+        """The facts as they are remembered."""
         failure = error or self._failure
         if self._failed > 1:
             failure += f" (and {self._failed - 1} more)"

@@ -84,13 +84,13 @@ Tell = Callable[[Progress], None]
 
 
 def untold(progress: Progress) -> None:
-    """For who does not want to know."""
+    """Ignores progress."""
 
 
 def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
-    """Topics and the groups of their retention.groups that have no offset in them.
+    """Topics, and groups in their retention.groups that have no committed offset in them.
 
-    None was committed, or it has expired.
+    The offset was never committed, or it has expired.
     """
     retained = [it for it in outcomes if isinstance(it, Retained) and it.broke is None]
     heard = {(it.topic, group) for it in retained for group in _heard(it)}
@@ -99,7 +99,7 @@ def silent(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
 
 
 def silence(topic: str, group: str) -> str:
-    """What to say of one of them."""
+    """The message for one of them."""
     return (
         f"topic {topic}: group {group!r} of retention.groups has no offset in this topic:"
         " records that it has not read are not deleted"
@@ -111,5 +111,5 @@ def _heard(retained: Retained) -> set[str]:
 
 
 def failure(outcomes: Sequence[Outcome]) -> LogstoreError | None:
-    """The first thing that went wrong."""
+    """The first failure."""
     return next((it.broke.error() for it in outcomes if it.broke is not None), None)

@@ -65,7 +65,7 @@ class Jobs:
         return self._directory.config
 
     def close(self) -> None:
-        """Give up what is under way; nothing of it is half done. From any thread."""
+        """Stop the present work without leaving anything half done. From any thread."""
         self._closed = True
         for worker in list(self._workers):
             worker.stop()
@@ -79,13 +79,12 @@ class Jobs:
         by_itself: bool = False,
         places: Iterable[LogPlace] | None = None,
     ) -> Iterator[Outcome]:
-        """What became of each log that the job is about.
+        """Run a job; returns the outcome for each log.
 
-        ``by_itself``: nobody asked for it. It leaves those alone that are still to be recovered
-        after a crash, and those that nobody uses and that have nothing to work on. ``places``: only
-        these logs.
-        ``bytes_per_second``: else what upkeep.bytes.per.second says. A log that is damaged is left
-        as it is, and its outcome says so. Raises UnknownTopic, ReadOnly, Closed.
+        ``by_itself``: a periodic run. It skips logs that must still be recovered after a crash, and
+        unused logs without work. ``places``: only these logs. ``bytes_per_second``: defaults to
+        upkeep.bytes.per.second. A damaged log is left as it is, and its outcome says so. Raises
+        UnknownTopic, ReadOnly, Closed.
         """
         directory = self._directory
         if places is None:
@@ -124,7 +123,7 @@ class Jobs:
 
 
 def _places(directory: LocalDirectory, job: Job) -> Iterator[LogPlace]:
-    """The logs that the job names. Raises UnknownTopic: each is looked for before the first."""
+    """The logs that the job names. Raises UnknownTopic, before any log is processed."""
     if job.topics:
         entries = [(name, directory.topic(name)) for name in job.topics]
     else:
@@ -133,7 +132,7 @@ def _places(directory: LocalDirectory, job: Job) -> Iterator[LogPlace]:
 
 
 def _did(outcome: Outcome) -> Did:
-    """The same in figures."""
+    """The same as numbers."""
     if outcome.broke is not None:
         return Did(failure=outcome.broke.text)
     if isinstance(outcome, Retained):
@@ -178,7 +177,7 @@ class _Run:
         }[self._job.name]
 
     def spares(self, place: LogPlace) -> bool:
-        """Whether to leave this one alone where nobody asked for it."""
+        """Whether a periodic run skips this log."""
         directory = self._directory.writable()
         if not directory.is_recovered(place.entry, place.partition):
             return True
@@ -191,7 +190,7 @@ class _Run:
             return False  # whoever opens it is told
 
     def one(self, name: str, entry: Entry, partition: int) -> Outcome:
-        """One log. Raises ReadOnly, Closed."""
+        """Process one log. Raises ReadOnly, Closed."""
         is_retention = self._job.name == "retention"
         topic = self._directory.kinds[entry.kind].path(name)
         try:
@@ -221,7 +220,7 @@ class _Run:
 
     @cached_property
     def _lanes(self) -> Mapping[int, Sequence[tuple[str, Entry]]]:
-        """By queue."""
+        """The lanes by queue."""
         found: dict[int, list[tuple[str, Entry]]] = {}
         for name, entry in self._directory.entries():
             if entry.kind == LANE.name and (lane := parse_lane(name)) is not None:
@@ -231,7 +230,7 @@ class _Run:
     def _with_others(
         self, log: SegmentedLog, name: str, lane: "LaneState", settings: TopicSettings
     ) -> TopicSettings:
-        """Of a queue with more lanes: retention.bytes is of all of them together."""
+        """For a queue with several lanes: retention.bytes applies to all of them together."""
         known = parse_lane(name)
         lanes = () if known is None else self._lanes.get(known.queue, ())
         if len(lanes) < 2 or settings.retention_bytes < 0 or not settings.retention_ms:
@@ -279,14 +278,14 @@ class _Run:
 
 
 def _of_log(error: LogstoreError, log: str, job: Name) -> LogstoreError:
-    """The error, naming the log and what was being done to it."""
+    """The error, with the name of the log and the work."""
     if log in str(error) and job == "retention":
         return error
     return type(error)(f"{log}: {job}: {error}")
 
 
 def _settle_times(log: SegmentedLog) -> None:
-    """Make time indexes right that were made when headers were believed. Raises Failed."""
+    """Correct time indexes that were made when headers were trusted. Raises Failed."""
     below = log.state.times_doubtful_below
     try:
         for base in log.bases():

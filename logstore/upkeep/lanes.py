@@ -19,7 +19,7 @@ _Lane = TypeVar("_Lane")
 
 
 def as_there_is_room(directory: LocalDirectory, settings: TopicSettings) -> TopicSettings:
-    """Of lanes: where the disk is nearly full, nothing is retained that is settled."""
+    """The lanes' settings; if the disk is nearly full, settled messages are not retained."""
     wanted_bytes = ROOM_TIMES * directory.config.store.queue_disk_free_bytes
     if not wanted_bytes or not settings.retention_ms:
         return settings
@@ -42,7 +42,7 @@ def judge_lane(
 ) -> list[Verdict]:
     """A verdict for each segment, oldest first. Pure.
 
-    ``floor``: below, all is settled. ``shown``: below, all was removed by a purge.
+    ``floor``: everything below is settled. ``shown``: everything below was purged.
     """
     at_once = floor if not settings.retention_ms else min(shown, floor)
     gone = [it for it in segments if it.end_offset <= at_once]
@@ -60,9 +60,10 @@ def _at_once(segment: SegmentFacts) -> Verdict:
 
 
 def shares(lanes: Mapping[_Lane, Sequence[SegmentFacts]], bytes_max: int) -> Mapping[_Lane, int]:
-    """Of each lane how many bytes may stay of these segments, where so many may of all. Pure.
+    """How many bytes of each lane's segments may stay, if this many may stay in total. Pure.
 
-    What has the oldest messages goes first. ``lanes``: of each, what is settled, oldest first.
+    Segments with the oldest messages go first. ``lanes``: the settled segments of each lane, oldest
+    first.
     """
     left = {lane: sum(it.bytes for it in segments) for lane, segments in lanes.items()}
     over = sum(left.values()) - bytes_max
@@ -85,9 +86,9 @@ def shares(lanes: Mapping[_Lane, Sequence[SegmentFacts]], bytes_max: int) -> Map
 def among(
     log: SegmentedLog, lanes: Sequence[tuple[SegmentedLog, int]], settings: TopicSettings
 ) -> TopicSettings:
-    """Settings of one of the lanes of a queue, which come each with its floor.
+    """The settings of one of a queue's lanes, each given with its floor.
 
-    ``retention.bytes`` is of all of them together. Raises OSError, UnknownPartition.
+    ``retention.bytes`` applies to all lanes together. Raises OSError, UnknownPartition.
     """
     most = settings.retention_bytes
     if most < 0 or not settings.retention_ms or sum(it.bytes() for it, _ in lanes) <= most:
@@ -100,7 +101,7 @@ def among(
 
 
 def drop_settled(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
-    """Drop what goes, as ``retain``."""
+    """Delete expired segments, as ``retain`` does."""
     ends = [it.segment.end_offset for it in verdicts if it.goes]
     if ends:
         keep_notes(log, ends[-1])
@@ -108,7 +109,7 @@ def drop_settled(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
 
 
 def keep_notes(log: SegmentedLog, before: int) -> None:
-    """What is kept beside the lane is of all its batches: save it, before any go unread."""
+    """Save the notes beside the lane before any batch is deleted: they cover all batches."""
     if log.notes is not None and before > log.state.recovery_offset:
         log.secure()
 
@@ -116,7 +117,7 @@ def keep_notes(log: SegmentedLog, before: int) -> None:
 def retain(
     log: SegmentedLog, floor: int, now_ms: int, settings: TopicSettings, shown: int = 0
 ) -> None:
-    """Drop what goes. Raises StorageFull, LogFailed, Damaged, Failed, UnknownPartition."""
+    """Delete expired segments. Raises StorageFull, LogFailed, Damaged, Failed, UnknownPartition."""
     bases = log.bases()
     if floor < log.end and (len(bases) == 1 or bases[1] > floor):
         return  # no segment is settled as a whole

@@ -28,7 +28,7 @@ class _Seen:
 
 
 def outlived(work: Compacting, sealed: Sealed) -> Iterator[Step]:
-    """Write the segments anew in which a marker changes. Raises CorruptBatch, OSError."""
+    """Rewrite the segments in which a marker changes. Raises CorruptBatch, OSError."""
     begun, waiting = set[int](), 0
     for part in work.parts:
         seen, before = _Seen(), begun.copy()
@@ -58,10 +58,10 @@ def _checked(batches: Iterable[Batch]) -> Iterator[Batch]:
 def _judged(
     work: Compacting, part: SegmentPart, batches: Iterable[Batch], begun: set[int], seen: _Seen
 ) -> Iterator[Batch]:
-    """The batches as they are to stand in the segment.
+    """The batches for the rewritten segment.
 
-    ``begun``: the producers that have something of a transaction below that is not ended below.
-    Raises CorruptBatch.
+    ``begun``: the producers with a transaction that began below and did not end below. Raises
+    CorruptBatch.
     """
     end = work.parts[-1].end_offset if work.keeps_end else None
     for batch in batches:

@@ -27,7 +27,7 @@ class Order:
         self._reply = reply
 
     def serve(self, run: Run) -> None:
-        """Do it and answer: how far it is, what became of each log, and the end."""
+        """Run the job and reply with its progress, the result for each log, and the end."""
         reply = self._reply
         try:
             job = _decode_job(self._body)

@@ -24,7 +24,7 @@ class Pace:
         self._unpaid = 0
 
     def spend(self, size: int) -> None:
-        """So many bytes were read or written."""
+        """Report that this many bytes were read or written."""
         self._unpaid += size
         if self._rate < 0 or self._unpaid < _LOOK_BYTES:
             return

@@ -13,7 +13,7 @@ def summed(
     expired: Collection[str] = (),
     failure: str = "",
 ) -> Ran:
-    """Of what each job made of each log. ``failure``: that ended the run early."""
+    """The totals of the outcomes of each job. ``failure``: the error that ended the run early."""
     dropped = [it for _, one in outcomes if isinstance(one, Retained) for it in one.dropped]
     rewritten = [
         (name, it) for name, it in outcomes if isinstance(it, Rewritten) and it.broke is None

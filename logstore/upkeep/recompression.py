@@ -30,7 +30,7 @@ SMALL_PART: Final = 2
 def plan(
     segments: Sequence[SegmentFacts], state: LogState, secure: int, settings: TopicSettings
 ) -> tuple[list[SegmentFacts], str]:
-    """The segments to compress anew (none: not now), and why. Pure."""
+    """The segments to recompress (none: not now), and why. Pure."""
     if settings.compression_sealed == "producer":
         return [], "compression.sealed is not set"
     chosen = [
@@ -47,7 +47,7 @@ def plan(
 
 
 def left_out(segments: Sequence[SegmentFacts]) -> tuple[str, ...]:
-    """What recompression does not look at, and why, in sentences. Pure."""
+    """What recompression excludes, and why, in sentences. Pure."""
     active = in_active(segments)
     return () if active is None else (f"{active}, which is recompressed once it is sealed",)
 
@@ -57,8 +57,8 @@ def runs(
 ) -> list[list[SegmentFacts]]:
     """Runs of small adjacent segments that fit into one. Pure.
 
-    Only of logs whose segments become small. Where retention goes by age, none spans more than
-    segment.ms, or records would stay for longer.
+    Only for logs whose segments become small. If retention is by age, no run spans more than
+    segment.ms, because records would otherwise stay longer.
     """
     if "compact" not in settings.cleanup_policy and settings.compression_sealed == "producer":
         return []
@@ -73,7 +73,7 @@ def adjacent(
     *,
     by_age: bool = False,
 ) -> list[list[SegmentFacts]]:
-    """The same of any log; ``by_age``: none spans more than segment.ms. Pure."""
+    """The same for any log; ``by_age``: no run spans more than segment.ms. Pure."""
     found: list[list[SegmentFacts]] = []
     run: list[SegmentFacts] = []
     for segment in segments:
@@ -103,7 +103,7 @@ def _fits(
 
 
 def recompressed(work: Recompressing, sealed: Sealed) -> Iterator[Step]:
-    """Write each segment anew. Raises CorruptBatch, OSError."""
+    """Rewrite each segment. Raises CorruptBatch, OSError."""
     for part in work.parts:
         small = (it for _, it in sealed.walk(part))
         batches = in_larger_batches(small, work.batch_bytes, work.level)
@@ -114,7 +114,9 @@ def recompressed(work: Recompressing, sealed: Sealed) -> Iterator[Step]:
 
 
 def level(settings: TopicSettings) -> int:
-    """Of zstd, in sealed segments: a topic's own, unless that is the default of new batches."""
+    """The level of zstd in sealed segments: the topic's own, unless that is the default for new
+    batches.
+    """
     chosen = settings.compression_zstd_level
     return LEVEL if chosen == NEW_LEVEL else chosen
 
@@ -122,9 +124,9 @@ def level(settings: TopicSettings) -> int:
 def in_larger_batches(
     batches: Iterable[Batch], batch_bytes: int, zstd_level: int = LEVEL
 ) -> Iterator[Batch]:
-    """The same records under zstd, at least so many bytes of them in a batch (uncompressed).
+    """The same records under zstd, in batches of at least this many uncompressed bytes.
 
-    What can't be put together stays apart; what is empty, or a marker, stays as it is. Raises
+    Batches that cannot be merged stay separate; empty batches and markers stay as they are. Raises
     CorruptBatch.
     """
     merge: Merge | None = None
@@ -140,7 +142,7 @@ def in_larger_batches(
 
 
 def _smaller(merge: Merge, zstd_level: int) -> Sequence[Batch]:
-    """The batches as one, if that is smaller."""
+    """The batches merged into one, if that is smaller."""
     if not merge.batches[0].record_count or merge.batches[0].is_control:
         return merge.batches
     one = merge.result(Compression.ZSTD, zstd_level)
@@ -148,7 +150,7 @@ def _smaller(merge: Merge, zstd_level: int) -> Sequence[Batch]:
 
 
 def merged_runs(work: Merging, sealed: Sealed) -> Iterator[Step]:
-    """Write one segment of each run. Raises CorruptBatch, OSError."""
+    """Write one segment for each run. Raises CorruptBatch, OSError."""
     for run in work.runs:
         stem = sealed.write(run[0].base_offset, _checked(sealed, run))
         yield Went(sum(part.bytes for part in run))

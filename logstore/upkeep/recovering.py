@@ -33,6 +33,6 @@ class Recovering:
         self._thread.join()
 
     def close(self) -> None:
-        """Begin no other log; the one that is under way is waited for."""
+        """Begin no other log, and wait for the present one."""
         self._over.set()
         self._thread.join()

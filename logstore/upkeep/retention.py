@@ -47,7 +47,7 @@ def held(
     readers: Mapping[str, KeptOffset | None],
     timed: Callable[[SegmentFacts], SegmentFacts] = lambda facts: facts,
 ) -> list[Held]:
-    """What each of the groups keeps that would go without any. Pure."""
+    """The segments that would be deleted without these groups, by group. Pure."""
     if not readers:
         return []
     offsets = {group: None if it is None else it.offset for group, it in readers.items()}
@@ -67,7 +67,7 @@ def held(
 
 
 def drop(log: SegmentedLog, verdicts: Sequence[Verdict]) -> None:
-    """Drop what goes. What was appended meanwhile stays. Raises Failed, ReadOnly."""
+    """Delete expired segments. Newer appends stay. Raises Failed, ReadOnly."""
     going = [it.segment for it in verdicts if it.goes]
     if not going:
         return
@@ -87,10 +87,10 @@ def judge(
 ) -> list[Verdict]:
     """A verdict for each segment, oldest first.
 
-    ``readers``: where the groups of ``retention.groups`` will read on; None: nothing read yet. The
-    active segment goes only by its age (it is rolled first), never for the log's size.
-    ``timed(facts)`` has the timestamp of facts that lack it: asked up to the first that stays.
-    ``aged``: how old a segment is, where it is not as ``_age`` says.
+    ``readers``: the next offsets of the groups in ``retention.groups``; None: nothing was read yet.
+    The active segment goes only because of its age (it is rolled first), never because of the log's
+    size. ``timed(facts)`` adds the timestamp to facts without it: called up to the first segment
+    that stays. ``aged``: computes the age instead of ``_age``.
     """
     if "delete" not in settings.cleanup_policy:
         policy = ",".join(settings.cleanup_policy)
@@ -114,9 +114,9 @@ def judge(
 
 
 def stamped_age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
-    """Milliseconds since its largest timestamp, and what was assumed.
+    """The milliseconds since its largest timestamp, and the assumption that was made, if any.
 
-    Its last write counts where that timestamp is in the future, and where it has none.
+    If that timestamp is in the future, or missing, the last write counts.
     """
     if NO_TIMESTAMP < segment.max_timestamp_ms <= now_ms:
         return now_ms - segment.max_timestamp_ms, ""
@@ -124,8 +124,8 @@ def stamped_age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
 
 
 def _age(segment: SegmentFacts, now_ms: int) -> tuple[int, str]:
-    """Milliseconds since its largest timestamp or its last write, whichever is later, and what was
-    assumed.
+    """The milliseconds since the later of its largest timestamp and its last write, and the
+    assumption that was made, if any.
     """
     stamped, written = segment.max_timestamp_ms, segment.written_ms
     past = [it for it in (stamped, written) if it <= now_ms]
@@ -169,7 +169,7 @@ def _unless_unread(
 
 
 def duration(ms: int) -> str:
-    """A length of time for people: ``3.5 d``."""
+    """A duration for people: ``3.5 d``."""
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
         if ms >= size:
             return f"{ms / size:.1f} {unit}"

@@ -63,7 +63,7 @@ class Rewrite:
         now_ms: int,
         lane: "LaneState | None" = None,
     ) -> None:
-        """``lane``: what is not settled, of a queue's."""
+        """``lane``: the unsettled offsets of a queue's lane."""
         self._lane = lane
         self._log, self._topic, self._partition = log, topic, partition
         self._settings, self._worker, self._tell = settings, worker, tell
@@ -75,7 +75,7 @@ class Rewrite:
         self._tried: Tried | None = None
 
     def run(self, job: Job) -> Rewritten:
-        """Raises Damaged, Failed, UnknownPartition, ReadOnly, Closed; what was done stays done."""
+        """Raises Damaged, Failed, UnknownPartition, ReadOnly, Closed; finished parts stay done."""
         log = self._log
         if not job.dry_run:
             self._roll(job)
@@ -117,7 +117,7 @@ class Rewrite:
         chosen: Sequence[SegmentFacts],
         before: Sequence[SegmentFacts],
     ) -> Rewritten:
-        """The same with what would be removed, and left."""
+        """The same as a dry run: what would be removed, and what would be left."""
         if self._lane is not None:
             return result
         # No check that the file ends there: one that is being appended to does not.
@@ -188,7 +188,7 @@ class Rewrite:
         return compaction.again_ms(segments, state, self._now_ms, self._settings, oldest_ms)
 
     def _roll(self, job: Job) -> None:
-        """Where it is asked for, or what is in the active segment is overdue."""
+        """Roll the log if that is requested, or if the active segment has overdue records."""
         active = self._log.segments()[-1:]
         asked = job.seal and active[0].end_offset > active[0].base_offset
         if asked or (
@@ -198,7 +198,8 @@ class Rewrite:
             self._log.roll()
 
     def _oldest_ms(self, segments: Sequence[SegmentFacts], clean_below: int) -> int:
-        """Of their first batches above ``clean_below``, by Kafka's rule; only where it counts.
+        """The time of their first batches above ``clean_below``, by Kafka's rule; only if it
+        matters.
 
         Raises Damaged, Failed.
         """
@@ -226,7 +227,7 @@ class Rewrite:
 
     @property
     def _until_ms(self) -> int:
-        """When tombstones, and markers of transactions that are gone, may go that are seen now."""
+        """Until when tombstones, and markers of removed transactions, stay that are found now."""
         return min(self._now_ms + self._settings.delete_retention_ms, FOREVER)
 
     def _compacting(
@@ -250,7 +251,7 @@ class Rewrite:
         )  # fmt: skip
 
     def _producers(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Of those that are active: where each has written last, or the epoch that it has then."""
+        """For each active producer, its last batch, or the epoch that it has then."""
         ledger = producers_of(self._log)
         found = [] if ledger is None else list(ledger.producers())
         return (
@@ -302,7 +303,7 @@ class Rewrite:
         return LogFiles(chain.directory, chain.interval, self._bytes_per_second)
 
     def _do(self, work: Work, done: Callable[[Cleaned], None] = lambda step: None) -> None:
-        """``done`` is told of each segment that was written anew, once it is swapped in."""
+        """``done`` is called for each rewritten segment, once it is swapped in."""
         for step in self._worker.steps(work):
             match step:
                 case Cleaned():

@@ -27,7 +27,7 @@ class Work:
     due_s: float = 0.0
 
     def put_off(self) -> None:
-        """Until a whole interval has gone."""
+        """Wait for a whole interval again."""
         self.due_s = time.monotonic() + self.interval_s
 
 
@@ -82,7 +82,7 @@ class Rhythm:
         work.put_off()
 
     def close(self) -> None:
-        """Do no more; what is under way is waited for."""
+        """Start nothing more, and wait for the present work."""
         self._over.set()
         self._desk.close()
         self._thread.join()

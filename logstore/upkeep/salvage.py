@@ -48,7 +48,7 @@ class Salvaged:
 
 
 def salvage(data: bytes | mmap.mmap, base_offset: int) -> Salvaged:
-    """Of a segment whose name says ``base_offset``."""
+    """Salvage a segment whose name says ``base_offset``."""
     whole = list(_whole_batches(data, base_offset))
     intact = _restored(whole, _longest_chain(whole))
     ends = [base_offset, *(it.batch.next_offset for it in intact)]
@@ -64,7 +64,7 @@ def salvage(data: bytes | mmap.mmap, base_offset: int) -> Salvaged:
 
 
 def _whole_batches(data: bytes | mmap.mmap, base_offset: int) -> Iterator[Intact]:
-    """All that pass their own checks, with an offset that the segment may hold."""
+    """All batches that pass their own checks, with an offset that the segment may contain."""
     place = _next_place(data, 0, base_offset)
     while place is not None:
         at = place + 1
@@ -78,7 +78,7 @@ def _whole_batches(data: bytes | mmap.mmap, base_offset: int) -> Iterator[Intact
 
 
 def _next_place(data: bytes | mmap.mmap, at: int, base_offset: int) -> int | None:
-    """The next position, from ``at`` on, whose header makes sense."""
+    """The next position from ``at`` on with a plausible header."""
     while (found := data.find(_MAGIC_BYTE, at + _MAGIC_AT)) >= 0:
         at = found - _MAGIC_AT
         offset = int.from_bytes(data[at : at + 8], "big")
@@ -94,7 +94,7 @@ def _length(data: bytes | mmap.mmap, at: int) -> int:
 
 
 def _longest_chain(whole: Sequence[Intact]) -> list[int]:
-    """The places of the most batches of which each begins at or after the end of the one before."""
+    """The longest sequence of batches that begin at or after the end of the one before."""
     ends: list[int] = []  # of the chains of each length, the lowest
     last: list[int] = []  # the place that this chain ends with
     before: list[int | None] = []
@@ -115,7 +115,7 @@ def _longest_chain(whole: Sequence[Intact]) -> list[int]:
 
 
 def _restored(whole: Sequence[Intact], chain: list[int]) -> list[Intact]:
-    """The chain, and what lies between two of it where its records just fill the gap."""
+    """The sequence, with batches between two of its members whose records exactly fill the gap."""
     intact = [whole[place] for place in chain[:1]]
     for before, after in pairwise(chain):
         left, right = whole[before].batch, whole[after].batch

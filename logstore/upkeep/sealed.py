@@ -28,14 +28,14 @@ class Sealed:
         return self._place.directory
 
     def backwards(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
-        """Each batch with its position, the last one first. Raises CorruptBatch, OSError.
+        """Each batch with its position, last first. Raises CorruptBatch, OSError.
 
-        Also where the file holds more than its batches: nobody is to write it anew without that.
+        Also raises if the file contains more than its batches, because a rewrite would lose that.
         """
         yield from self._each(part, backwards=True)
 
     def walk(self, part: SegmentPart) -> Iterator[tuple[int, Batch]]:
-        """As ``backwards``, the first one first."""
+        """As ``backwards``, first to last."""
         yield from self._each(part, backwards=False)
 
     def _each(self, part: SegmentPart, *, backwards: bool) -> Iterator[tuple[int, Batch]]:
@@ -58,7 +58,7 @@ class Sealed:
 
     @contextmanager
     def named(self, part: SegmentPart) -> Iterator[None]:
-        """What is found wrong in a batch of the part names its file."""
+        """A context in which errors about a batch of the part name its file."""
         path = segment_stem(self._place.directory, part.base_offset) + LOG
         try:
             yield
@@ -68,7 +68,7 @@ class Sealed:
             raise type(error)(f"{path}: {error}; run `logstore verify`") from None
 
     def write(self, base_offset: int, batches: Iterable[Batch]) -> str:
-        """Write a segment of these, synced, under a name that means nothing; its stem.
+        """Write a synced segment of these batches under a temporary name; returns its stem.
 
         Raises CorruptBatch, OSError.
         """

@@ -23,9 +23,9 @@ class Stirred:
         self._is_first = True
 
     def take(self) -> list[LogPlace]:
-        """The logs to look at now; the first time all, as they were left by whoever wrote before.
+        """The logs to examine now; the first time all, as the previous writer left them.
 
-        ``told`` is to be called with what became of them.
+        Call ``told`` with the results.
         """
         now_ms, paths = self._clock(), self._directory.stirred()
         if self._is_first:
@@ -53,7 +53,7 @@ class Stirred:
                 yield LogPlace(name, entry, partition)
 
     def told(self, outcomes: Iterable[Outcome]) -> None:
-        """What became of logs; those that time will make due are looked at then."""
+        """The results for logs; logs that become due by time are examined then."""
         for it in outcomes:
             if isinstance(it, Rewritten) and it.again_ms is not None:
                 self._again[TOPIC.directory(it.topic, it.partition)] = it.again_ms

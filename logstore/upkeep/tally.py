@@ -35,7 +35,7 @@ class Tally(NamedTuple):
 
 
 def tally(directory: LocalDirectory) -> Tally:
-    """What there is, without lanes that can't be read. Raises Damaged, Failed, SchemaTooNew."""
+    """The counts, without unreadable lanes. Raises Damaged, Failed, SchemaTooNew."""
     kept = kept_routing(directory)
     if not kept.queues:
         return Tally(0, 0)
@@ -53,7 +53,7 @@ def tally(directory: LocalDirectory) -> Tally:
 
 
 def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
-    """A report of each thing that is amiss between rows, journal and lanes."""
+    """A report of each contradiction between rows, journal and lanes."""
     kept, catalog = kept_routing(directory), os.path.join(directory.path, CATALOG)
     for error in kept.damaged:
         yield _report(catalog, str(error).removeprefix(f"{catalog}: "))
@@ -76,7 +76,7 @@ def verify_queues(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def verify_schedules(directory: LocalDirectory) -> Iterator[Report]:
-    """The same of the index of what waits for its time."""
+    """A report of each contradiction in the index of delayed records."""
     table = directory.groups
     if table is None:
         return
@@ -108,7 +108,7 @@ def verify_schedules(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def kept_routing(directory: LocalDirectory) -> KeptRouting:
-    """Whoever uses queues has a journal made; before, there are no tables of them to be read."""
+    """The stored facts; before the first use of queues, their tables do not exist."""
     table = directory.groups
     if table is None or not any(it.kind == JOURNAL.name for _, it in directory.entries()):
         return KeptRouting((), (), (), (), 1)
@@ -144,7 +144,7 @@ def _of_bindings(kept: KeptRouting, catalog: str) -> Iterator[Report]:
 def _without_queue(
     directory: LocalDirectory, kept: KeptRouting, lanes: Mapping[Lane, Entry]
 ) -> Iterator[Report]:
-    """What is left of queues that were deleted as a process died."""
+    """The remains of queues that were deleted while a process crashed."""
     known = {it.id for it in kept.queues} | {it.id for it in kept.exchanges}
     for lane in lanes:
         if lane.queue not in known:

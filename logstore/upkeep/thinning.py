@@ -30,11 +30,11 @@ def plan(
     now_ms: int,
     settings: TopicSettings,
 ) -> tuple[list[SegmentFacts], str]:
-    """The segments to go over (none: not now), and why. Pure.
+    """The segments to rewrite (none: not now), and why. Pure.
 
-    Those that no recovery reads, above the first message that is not settled and below the last
-    one that was given out. Where nothing follows the last of them, that one stays: whoever reads
-    needs a record to get to the log's end.
+    Candidates are segments that no recovery reads, above the first unsettled message and below the
+    last delivered one. If no record follows the last candidate, it stays, because readers need a
+    record to reach the end of the log.
     """
     upto = min(secure, lane.cursor)
     if segments and segments[-1].end_offset == segments[-1].base_offset:
@@ -57,13 +57,13 @@ def _is_old(segment: SegmentFacts, now_ms: int, settings: TopicSettings) -> bool
 
 
 def _is_settled_for_the_most(segment: SegmentFacts, lane: "LaneState") -> bool:
-    """By its offsets; whoever reads it sees how many of these it has still."""
+    """Whether most offsets are settled; existing records are counted when it is read."""
     total = segment.end_offset - segment.base_offset
     return 2 * lane.unsettled(segment.base_offset, segment.end_offset) < total
 
 
 def held_of(segments: Sequence[SegmentFacts], lane: "LaneState") -> tuple[bytes, ...]:
-    """What is not settled of each, as ``bits.encode`` has it."""
+    """The unsettled offsets of each segment, as ``bits.encode`` writes them."""
     from logstore.broker.queues.bits import encode, within
 
     return tuple(
@@ -76,7 +76,7 @@ def held_of(segments: Sequence[SegmentFacts], lane: "LaneState") -> tuple[bytes,
 
 
 def thinned_out(work: Thinning, sealed: Sealed) -> Iterator[Step]:
-    """Write the segments anew that lose records. Raises CorruptBatch, OSError."""
+    """Rewrite the segments that lose records. Raises CorruptBatch, OSError."""
     for part, kept in zip(work.parts, work.held, strict=True):
         held = _decoded(part, kept)
         if not held:
@@ -116,7 +116,7 @@ def _filtered(
 
 
 def _places(batch: Batch, held: "Bits") -> list[int]:
-    """Which of its records are not settled, by their places."""
+    """The places of its unsettled records."""
     from logstore.broker.queues.bits import within
 
     first, upto = batch.base_offset, batch.next_offset

@@ -42,13 +42,13 @@ class Trial(Sealed):
             yield position, batch
 
     def write(self, base_offset: int, batches: Iterable[Batch]) -> str:
-        """Note how many bytes it would be. Raises CorruptBatch, OSError."""
+        """Note how many bytes the segment would have. Raises CorruptBatch, OSError."""
         self.written += sum(it.size for it in batches)
         return ""
 
 
 def tried(work: Trying, sealed: Trial) -> Iterator[Step]:
-    """What would come of it, at the end. Raises CorruptBatch, OSError."""
+    """The result of a dry run, at its end. Raises CorruptBatch, OSError."""
     if not isinstance(work.work, Compacting):
         yield from (it for it in recompressed(work.work, sealed) if not isinstance(it, Cleaned))
         yield Tried(sealed.looked, sealed.written, 0, sealed.whole)

@@ -30,7 +30,9 @@ class Unsettled:
         self._notes: SettlementNotes | None = None
 
     def of(self, name: str) -> "LaneState":
-        """Of the lane with this name. Raises Failed where the journal can't be read."""
+        """The unsettled offsets of the lane with this name. Raises Failed if the journal cannot be
+        read.
+        """
         from logstore.broker.queues.state import LaneState
 
         lane = parse_lane(name)
@@ -52,7 +54,7 @@ class Unsettled:
 
 
 def journal_of(directory: LocalDirectory) -> SegmentedLog | None:
-    """The journal's log; None: there have been no queues. Raises Damaged, Failed."""
+    """The journal's log; None: no queues were ever used. Raises Damaged, Failed."""
     entry = _entry(directory)
     return None if entry is None else directory.log(JOURNAL_NAME, entry, 0)
 
@@ -66,7 +68,7 @@ def _entry(directory: LocalDirectory) -> Entry | None:
 
 
 def settlements(directory: LocalDirectory) -> "SettlementNotes | None":
-    """What is settled of all queues; None: there have been none.
+    """The settlements of all queues; None: no queues were ever used.
 
     Raises Damaged, Failed, SchemaTooNew.
     """

@@ -54,11 +54,11 @@ class Upkeep:
 
     @property
     def doing(self) -> Doing:
-        """What is under way, and what was done lately."""
+        """Running and recent runs."""
         return self._jobs.doing
 
     def begin(self) -> None:
-        """Do it by itself from now on, and take jobs from other processes: only for who writes."""
+        """Start periodic work, and accept jobs of other processes: in a writing process only."""
         directory = self._directory
         try:
             desk = Desk(directory.disk, directory.path, partial(facts_of, directory))
@@ -78,9 +78,9 @@ class Upkeep:
         self._rhythm = Rhythm(desk, works, self._jobs.run, directory.look)
 
     def do(self) -> None:
-        """What a process that writes does by itself; a line of the log for each that fails.
+        """Run the periodic work of a writing process; logs a line for each failure.
 
-        What was done is noted in the catalogue.
+        The results are stored in the catalogue.
         """
         began_ms, failure = self._clock(), ""
         outcomes: list[tuple[Name, Outcome]] = []
@@ -98,7 +98,7 @@ class Upkeep:
         self._note(summed(began_ms, self._clock(), outcomes, expired, failure), outcomes)
 
     def _warn_of_silent(self, outcomes: Sequence[Outcome]) -> None:
-        """Of groups that keep records though they have never committed; once of each."""
+        """Warn once of each group that keeps records although it has never committed."""
         keeps = {
             (it.topic, one.group)
             for it in outcomes if isinstance(it, Retained)
@@ -110,7 +110,7 @@ class Upkeep:
                 _log.warning("%s", silence(topic, group))
 
     def look(self) -> None:
-        """Compact what is dirty enough; of that which may have become so since the last look."""
+        """Compact logs with enough uncompacted records, among those that may have changed."""
         began_ms, places = self._clock(), self._stirred.take()
         if not places:
             return
@@ -151,13 +151,13 @@ class Upkeep:
         return self._of(Job("recompress", _once(topics), dry_run, seal), tell, Rewritten)
 
     def _of(self, job: Job, tell: Tell, kind: type[_Outcome]) -> Iterator[_Outcome]:
-        """What is asked for is done as fast as it goes."""
+        """Requested work runs as fast as possible."""
         for outcome in self._jobs.run(job, tell, bytes_per_second=-1):
             assert isinstance(outcome, kind)
             yield outcome
 
     def _expire_offsets(self) -> list[str]:
-        """The groups that are gone by it."""
+        """Delete expired offsets; returns the groups that end by that."""
         table = self._directory.groups
         assert table is not None, "a store that is written has a catalogue"
         return table.expire(self._directory.config.store.offsets_retention_minutes)
@@ -167,7 +167,7 @@ class Upkeep:
         return {group: {} if table is None else table.offsets.fetch(group) for group in groups}
 
     def close(self) -> None:
-        """Give up what is under way; nothing of it is half done."""
+        """Stop the present work without leaving anything half done."""
         self._jobs.close()
         if self._recovering is not None:
             self._recovering.close()
@@ -180,7 +180,7 @@ def _once(topics: Sequence[str]) -> tuple[str, ...]:
 
 
 def facts_of(directory: LocalDirectory) -> dict[str, object]:
-    """The process that writes this store, as it is shown to who asks."""
+    """The facts about the process that writes this store, for callers."""
     owner = directory.writer()
     doors = {} if owner is None else owner.endpoints
     return {

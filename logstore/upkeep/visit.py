@@ -81,7 +81,7 @@ class Visit:
                 self._answer(end, reply, run)
 
     def _receive(self, end: ServerEnd) -> bool:
-        """Whether there is something to be answered."""
+        """Receive the request; returns whether there is one."""
         until = monotonic() + _PATIENCE_S
         while end.request is None and end.fault is None:
             self._connection.settimeout(max(0.001, until - monotonic()))

@@ -156,13 +156,13 @@ class Worker(Protocol):
     """Does the work."""
 
     def steps(self, work: Work) -> Iterator[Step]:
-        """Each ``Cleaned`` has to be swapped in, or let be, before the next step is asked for.
+        """Each ``Cleaned`` must be swapped in, or dropped, before the next step is requested.
 
         Raises Damaged, Failed.
         """
 
     def stop(self) -> None:
-        """Have ``steps`` give up what is under way, from another thread."""
+        """Make ``steps`` stop the present work, from another thread."""
 
     def close(self) -> None:
-        """No more is asked."""
+        """No more work follows."""
