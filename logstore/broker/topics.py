@@ -32,7 +32,7 @@ def check_for_clients(name: str) -> None:
     if name == METADATA_TOPIC:
         raise Refused(f"topic {name!r}: the name is reserved for Kafka's metadata")
     if is_servers(name):
-        raise Refused(f"topic {name!r} is the server's own: it creates it")
+        raise Refused(f"topic {name!r} is the server's own: the server creates it")
 
 
 def check_count(partitions: int) -> int:

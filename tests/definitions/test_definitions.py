@@ -211,7 +211,7 @@ CONTRADICTIONS = [
     ({"queues": [queue("fed", arguments={"x-queue-type": "stream"})],
       "bindings": [binding("x", "fed")]}, "exchange 'x' -> topic fed"),
     ({"queues": [queue("w.delayed", arguments={"x-queue-type": "stream"})]},
-     "is where records of 'w' wait"),
+     "holds delayed records of 'w'"),
     ({"policies": [policy("alt", pattern="^x$", alternate_exchange="into")]},
      "topic fed -> exchange 'x' -> exchange 'into' -> topic fed"),
     ({"exchanges": [exchange("y")], "bindings": [binding("x", "y", kind="exchange")],

@@ -293,7 +293,7 @@ class ShareGroupSeen:
 def check_beat(beat: Beat, limits: ShareLimits) -> None:
     """Whether it can be meant at all. Raises Refusal."""
     wrong = (
-        "a group has a name"
+        "a group must have a name"
         if not beat.group
         else f"a member id of 1 to {MEMBER_CHARACTERS_MAX} characters is needed"
         if not 0 < len(beat.member_id) <= MEMBER_CHARACTERS_MAX

@@ -86,7 +86,7 @@ class Partitions:
         """The log is None: nobody has asked for it yet. Raises UnknownTopic, UnknownPartition."""
         topic = self._topics.by_uuid(place.topic_id)
         if topic is None:
-            raise UnknownTopic("a topic that the transaction brings something to was deleted")
+            raise UnknownTopic("a topic that the transaction writes to was deleted")
         return topic, topic.at_hand(place.partition)
 
     def _check(self, its: Log) -> None:

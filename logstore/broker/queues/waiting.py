@@ -150,7 +150,7 @@ def station_of(vhost: "Vhost", exchange: bytes) -> "DelayedStation":
     facts = vhost.topology.exchange(exchange)
     if facts.type_name != DELAYED:
         raise NotWaiting(
-            f"nothing waits at exchange {text(exchange)!r}: its type is {facts.type_name}, not "
+            f"exchange {text(exchange)!r} delays no messages: its type is {facts.type_name}, not "
             f"{DELAYED}"
         )
     return cast("DelayedStation", vhost.topology.station(exchange))

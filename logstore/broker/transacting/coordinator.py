@@ -229,7 +229,7 @@ class TransactionCoordinator:
             it = self.table.admit(name, producer, missing, self._around.now())
             if not self.staged.has_room(self._staging_bytes + size):
                 raise ConcurrentTransactions(
-                    f"group {group!r}: as many offsets are pending in transactions as may be"
+                    f"group {group!r}: too many offsets are pending in transactions: try again"
                 )
         except LogstoreError as error:
             done(error)

@@ -147,8 +147,8 @@ class Table:
         if entry is None:
             if len(self._entries) >= IDS_MAX + _IDS_SPARE:
                 raise ConcurrentTransactions(
-                    f"{len(self._entries)} transactional ids are known, and {IDS_MAX} kept: those "
-                    f"unused for longest are being forgotten; try again"
+                    f"{len(self._entries)} transactional ids are known, more than {IDS_MAX}: the least"
+                    " recently used ones are being forgotten; try again"
                 )
             it = TransactionalId.new(name, new_pid(), timeout_ms, now.ms)
             self._put(_Entry(it._replace(connection=connection), None))
@@ -315,7 +315,7 @@ class Table:
     def _check_room(self, entry: _Entry) -> None:
         if len(self._open) >= OPEN_MAX and not entry.it.is_open:
             raise ConcurrentTransactions(
-                f"{OPEN_MAX} transactions are open, and no more may be: try again"
+                f"{OPEN_MAX} transactions are open, which is the maximum: try again"
             )
 
     def _set(self, entry: _Entry, it: TransactionalId) -> TransactionalId:

@@ -179,7 +179,7 @@ def _loggers(client: KafkaClient, name: str) -> list[Shown]:
 def _group(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-1142: its own, and what counts for members of KIP-848, which is the same everywhere."""
     if not name:
-        raise Refused("a group has a name")
+        raise Refused("a group must have a name")
     of_consumers = [
         Shown(
             f"consumer.{it.name.removeprefix(OF_GROUPS)}",
@@ -200,7 +200,7 @@ def _group(client: KafkaClient, name: str) -> list[Shown]:
 def _client_metrics(client: KafkaClient, name: str) -> list[Shown]:
     """KIP-714: nobody subscribes to clients' metrics."""
     if not name:
-        raise Refused("a subscription to metrics has a name")
+        raise Refused("a subscription to metrics must have a name")
     return []
 
 

@@ -610,7 +610,8 @@ def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
         known.knows(producer_id) or client.door.topics.knows_producer(producer_id)
     ):
         raise UnknownProducer(
-            f"producer id {producer_id} was not given here: ask for one with InitProducerId"
+            f"producer id {producer_id} was not issued by this server: ask for one with"
+            " InitProducerId"
         )
     standing = known.check(batch)
     if standing is None and producer_id in known.open and not batch.is_transactional:

@@ -47,7 +47,7 @@ def come(connect: Connect, rules: Rules, new_id: Callable[[], str]) -> Come:
     said = connect.properties
     if said.authentication_method is not None:
         # [MQTT-4.12.0-1]
-        raise Broken(reasons.BAD_METHOD, "it asks for an authentication by AUTH packets")
+        raise Broken(reasons.BAD_METHOD, "it asks for authentication by AUTH packets")
     client = connect.client_id
     if len(client.encode()) > CLIENT_ID_BYTES_MAX:
         raise Broken(reasons.BAD_CLIENT_ID, f"its client id has over {CLIENT_ID_BYTES_MAX} bytes")

@@ -67,7 +67,7 @@ def _take(
     if refused:
         counts.refused += len(refused)
         if qos and of.version < V5 and reasons.NOT_AUTHORIZED in refused.values():
-            raise Broken(reasons.NOT_AUTHORIZED, "it has published what it may not")
+            raise Broken(reasons.NOT_AUTHORIZED, "it has published to a topic without the right to")
     if run.qos > 1:
         exactly.publish(of, run, messages, refused)
         return

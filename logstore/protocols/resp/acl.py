@@ -127,7 +127,7 @@ def _setting(client: RespClient, name: bytes, modifiers: Sequence[bytes]) -> use
     try:
         text = name.decode()
     except UnicodeDecodeError:
-        raise InvalidName("a user's name is UTF-8") from None
+        raise InvalidName("a user's name must be UTF-8") from None
     return users.setting(client.door, client.permits, text, modifiers)
 
 

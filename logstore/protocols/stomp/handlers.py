@@ -30,6 +30,6 @@ def carry_out(of: StompClient, frame: Frame) -> None:
     handler = HANDLERS.get(frame.command)
     if handler is None:
         if frame.command in CONNECTING:
-            raise StompFault("Illegal command", "this connection has had its CONNECT\n")
+            raise StompFault("Illegal command", "this connection has already sent CONNECT\n")
         raise StompFault("Bad command", f'Could not interpret command "{shown(frame.command)}"\n')
     handler(of, frame)

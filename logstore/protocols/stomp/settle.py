@@ -74,7 +74,7 @@ def _tag(of: StompClient, frame: Frame) -> int:
         raise invalid_header(f'"{frame.command}" must include a valid "{header}" header\n')
     if rest[0] != of.id:
         raise StompFault(
-            "Message not found", f"'{shown(given)}' is of another connection, or of none"
+            "Message not found", f"'{shown(given)}' belongs to another connection, or to none"
         )
     return int(rest[1])
 

@@ -607,7 +607,7 @@ def test_all_of_a_setuser_counts_or_nothing(door):
         ("a\0", b"-ERR Usernames can't contain spaces or null characters\r\n"),
         ("", b"-ERR Usernames can't contain spaces or null characters\r\n"),
         ("*", b"-ERR user name '*' is not allowed"),
-        (b"\xff", b"-ERR a user's name is UTF-8\r\n"),
+        (b"\xff", b"-ERR a user's name must be UTF-8\r\n"),
         ("x" * 256, b"-ERR user name "),
         ("ANONYMOUS", b"-ERR no user can be called 'ANONYMOUS'"),
     ],

@@ -75,7 +75,7 @@ class Outlets:
         """Raises RecordTooLarge, ClusterBehind, LogFailed."""
         if batch.size > BATCH_BYTES_MAX:
             raise RecordTooLarge(
-                f"a message of {batch.size} bytes, with what is around it; at most "
+                f"a message of {batch.size} bytes, including its envelope; at most "
                 f"{BATCH_BYTES_MAX} go into a queue that nodes share"
             )
         outlet = self._lanes.get(lane)

@@ -147,7 +147,8 @@ class RoamingQueue:
         if isinstance(self.seat, Queue):
             return self.seat
         raise NotOwned(
-            f"queue {text(self.facts.name)!r}: its {act} can be had at the node that serves it"
+            f"queue {text(self.facts.name)!r}: its {act} is available only at the node that "
+            "serves it"
         )
 
     # What comes

@@ -56,7 +56,7 @@ def check_no_companion(topics: Topics, stream: bytes, topic: str) -> None:
     found = None if parent is None else topics.get(parent)
     if found is not None and found.settings.delivery_schedule:
         raise NoTopicForIt(
-            stream, f"topic {topic!r} is where records of {parent!r} wait; use another name"
+            stream, f"topic {topic!r} holds delayed records of {parent!r}; use another name"
         )
 
 

@@ -56,7 +56,7 @@ class VolatileNodes:
         """One of this node, for a client of another one. Raises NoQueue, NotOwned, Locked."""
         queue = self._brought.queue(vhost, name)
         if queue.id != number:
-            raise NotOwned(f"queue {name!r} is another one by now; try again")
+            raise NotOwned(f"queue {name!r} was deleted and declared again meanwhile; try again")
         if queue.facts.exclusive:
             raise Locked(name)
         return queue

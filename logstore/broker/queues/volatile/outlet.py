@@ -34,7 +34,7 @@ class Way:
         size = batch.size + BATCH_BYTES
         if batch.size > BATCH_BYTES_MAX:
             raise RecordTooLarge(
-                f"a message of {batch.size} bytes, with what is around it; at most "
+                f"a message of {batch.size} bytes, including its envelope; at most "
                 f"{BATCH_BYTES_MAX} go to a queue of another node"
             )
         owner = self._owner()
