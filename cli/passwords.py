@@ -19,7 +19,7 @@ from .stop import SIGNALS
 
 STANDARD_INPUT: Final = "-"
 LINE_BYTES_MAX: Final = 4096  # more is no password, and not read
-NONE_TYPED: Final = "no password; write it there as one line, or say --password-file FILE"
+NONE_TYPED: Final = "no password; write it there as one line, or use --password-file FILE"
 OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 
 PasswordFile = Annotated[

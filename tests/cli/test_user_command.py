@@ -97,11 +97,11 @@ def test_the_last_user_who_goes_leaves_nobody_to_log_in(logstore):
     [
         (
             b"",
-            "standard input: no password; write it there as one line, or say --password-file FILE",
+            "standard input: no password; write it there as one line, or use --password-file FILE",
         ),
         (
             b"\n",
-            "standard input: no password; write it there as one line, or say --password-file FILE",
+            "standard input: no password; write it there as one line, or use --password-file FILE",
         ),
         (b"a\nb\n", "standard input: a password is one line, of at most 4096 bytes"),
         (b"a" * 5000, "standard input: a password is one line, of at most 4096 bytes"),

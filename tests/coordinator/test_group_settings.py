@@ -112,7 +112,7 @@ def test_only_so_many_groups_have_their_own(monkeypatch):
     monkeypatch.setattr(group_settings, "GROUPS_MAX", 2)
     table = GroupSettingsTable(Config(), {"g": {LIMIT: "3"}})
     table.alter("h", {LIMIT: "4"}, ())
-    with pytest.raises(Refused, match="2 groups have settings"):
+    with pytest.raises(Refused, match="2 groups have their own settings"):
         table.alter("i", {LIMIT: "5"}, ())
     table.alter("i", {}, [LIMIT])
     table.alter("h", {LOCK: "15000"}, ())

@@ -147,8 +147,8 @@ class Table:
         if entry is None:
             if len(self._entries) >= IDS_MAX + _IDS_SPARE:
                 raise ConcurrentTransactions(
-                    f"{len(self._entries)} transactional ids are known, more than {IDS_MAX}: the least"
-                    " recently used ones are being forgotten; try again"
+                    f"{len(self._entries)} transactional ids are known, more than {IDS_MAX}: the"
+                    " least recently used ones are being forgotten; try again"
                 )
             it = TransactionalId.new(name, new_pid(), timeout_ms, now.ms)
             self._put(_Entry(it._replace(connection=connection), None))

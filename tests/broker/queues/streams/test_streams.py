@@ -295,7 +295,7 @@ def test_a_topic_with_more_partitions_becomes_none(node):
 def test_a_topic_where_records_wait_becomes_no_stream(node):
     """The queue would go when it is deleted, and its topic could not."""
     node.topics.create("orders", 1, {"delivery.schedule": "true"})
-    with pytest.raises(NoTopicForIt, match="where records of 'orders' wait"):
+    with pytest.raises(NoTopicForIt, match="holds delayed records of 'orders'"):
         stream(node, b"orders.delayed")
     stream(node, b"orders")
     node.topics.alter("orders", {"delivery.schedule": "false"}, ())
