@@ -64,20 +64,20 @@ class _Shared:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.env))
 
     def pause(self) -> None:
-        """Before a fork: let no transaction begin, and wait for those that are open."""
+        """Before a fork: begin no transaction, and wait for open ones."""
         with self._idle:
             self._resizing += 1
             self._idle.wait_for(lambda: not self._transactions, FORK_WAITS_S)
 
     def go_on(self) -> None:
-        """In the parent, after the fork."""
+        """In the parent, after the fork: allow transactions again."""
         with self._idle:
             self._resizing -= 1
             self._idle.notify_all()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """A transaction is open inside."""
+        """A context in which a transaction is open."""
         with self._idle:
             while self._resizing:  # or those who come and go would keep it waiting for ever
                 self._idle.wait()
@@ -95,14 +95,14 @@ class _Shared:
         return size
 
     def used_bytes(self) -> int:
-        """Up to the end of the last page that is in use, or was."""
+        """The end of the last page that is or was in use."""
         with self.in_use():
             pages: int = self.env.info()["last_pgno"] + 1
             return pages * self.page_bytes
 
     def resize(self, size: int) -> None:
-        """Map so many bytes (0: as many as the file says), once no transaction is open: LMDB
-        would take the memory away under it.
+        """Map this many bytes (0: as many as the file says), once no transaction is open, because
+        LMDB would otherwise unmap memory in use.
         """
         with self._idle:
             self._resizing += 1
@@ -115,7 +115,7 @@ class _Shared:
                 self._idle.notify_all()
 
     def grow(self, full: int) -> None:
-        """Double the map that was full; another thread may have done it."""
+        """Double a map that was full, unless another thread has done so."""
         with self._idle:
             if self.map_bytes() == full:
                 self.resize(2 * full)
@@ -141,11 +141,11 @@ class Transaction:
         return _items(self._transaction, self._handles[table], prefix)
 
     def keys(self, table: bytes, prefix: bytes, first: bytes, most: int) -> list[bytes]:
-        """Keys that begin with ``prefix``, from ``first`` on, in order; so many at most."""
+        """Up to this many keys that begin with ``prefix``, from ``first`` on, in order."""
         return _keys(self._transaction, self._handles[table], prefix, first, most)
 
     def put_many(self, table: bytes, items: list[tuple[bytes, bytes]]) -> None:
-        """Keys with their values, best in order: in one loop of C."""
+        """Store keys with their values, best in order: one loop in C."""
         with self._transaction.cursor(db=self._handles[table]) as cursor:
             cursor.putmulti(items)
 
@@ -194,10 +194,10 @@ def _heads(transaction: Any, handle: "lmdb._Database") -> list[bytes]:  # noqa: 
 
 
 def is_number_taken(disk: Disk, path: str) -> bool:
-    """Whether another pid namespace has a process of our number at this catalogue.
+    """Whether a process of another pid namespace with this process's number uses this catalogue.
 
-    False where it can't be told: whoever opens the catalogue then hears why not. False, too, in a
-    process that has one open: it can't go on as another one.
+    False if that is unknown: opening the catalogue then reports the reason. Also False in a process
+    that already has the catalogue open.
     """
     with _opening:
         if _open:
@@ -225,7 +225,7 @@ def _after_fork() -> None:
 
 
 def _begin_anew() -> None:
-    """In a forked child: what it opens itself shares nothing with its parent's."""
+    """In a forked child: its own environments share nothing with its parent's."""
     _open.clear()
     _opening.release()
 
@@ -237,7 +237,7 @@ class Environment:
     """Tables of bytes in the catalogue file."""
 
     def __init__(self, disk: Disk, path: str, *, create: bool, write: bool) -> None:
-        """Raises OSError as lmdb's own errors, translated: CorruptStore, StorageFull, Failed."""
+        """Raises lmdb's errors translated: CorruptStore, StorageFull, Failed; and OSError."""
         self.path = path
         self.writable = write
         self._disk = disk
@@ -265,7 +265,7 @@ class Environment:
         self._reserved = 0  # bytes of the file that are known to have room on the disk
 
     def clear_readers(self) -> int:
-        """Give up the places of readers that died, so that old pages are used again; how many."""
+        """Free the slots of dead readers, so that old pages are reused; returns their number."""
 
         def work() -> int:
             with self._shared.in_use():
@@ -275,7 +275,7 @@ class Environment:
         return self._attempt(work)
 
     def oldest_reader(self) -> tuple[int, int] | None:
-        """Who reads the oldest state, and how many commits that is behind; None: nobody reads."""
+        """The process with the oldest state, and how many commits it is behind; None: no reader."""
 
         def work() -> tuple[str, int]:
             with self._shared.in_use():
@@ -290,11 +290,11 @@ class Environment:
         return pid, max(last - transaction, 0)
 
     def check_room(self) -> None:
-        """To be called before a change that takes more room, as a new topic does.
+        """Called before a change that needs more space, such as a new topic.
 
-        The file is kept longer than it need be, so that on a full disk there is room left for what
-        frees some: deleting, trimming, altering, starting. Raises StorageFull where that is all
-        the room there is.
+        The file is kept longer than necessary, so that on a full disk there is space for changes
+        that free some: deleting, trimming, altering, starting. Raises StorageFull if only that
+        space is left.
         """
         used = self._shared.used_bytes()
         wanted = used + max(RESERVE_BYTES, used // RESERVE_PART)
@@ -316,7 +316,7 @@ class Environment:
                 self._shared.env.close()
 
     def has(self, table: bytes) -> bool:
-        """Whether the table is there; it is not made by this."""
+        """Whether the table exists; does not create it."""
         if table in self._tables:
             return True
         try:
@@ -350,7 +350,7 @@ class Environment:
         return self._attempt(work)
 
     def page(self, table: bytes, prefix: bytes, first: bytes, most: int) -> list[bytes]:
-        """Keys that begin with ``prefix``, from ``first`` on, in order; so many at most."""
+        """Up to this many keys that begin with ``prefix``, from ``first`` on, in order."""
         handle = self._table(table)
         if handle is None:
             return []
@@ -362,7 +362,7 @@ class Environment:
         return self._attempt(work)
 
     def heads(self, table: bytes) -> list[bytes]:
-        """The different beginnings of its keys, each up to the first NUL; no key is read twice."""
+        """The distinct beginnings of the keys, up to the first NUL; reads no key twice."""
         handle = self._table(table)
         if handle is None:
             return []
@@ -374,7 +374,7 @@ class Environment:
         return self._attempt(work)
 
     def commit(self, changes: Iterable[Change]) -> None:
-        """All the changes or none, in one transaction; durable on return. Raises ReadOnly."""
+        """Make all changes or none, in one transaction; durable on return. Raises ReadOnly."""
         listed = list(changes)
         tables = {table for table, _, _ in listed}
 
@@ -385,10 +385,10 @@ class Environment:
         self.transact(tables, work)
 
     def transact(self, tables: Iterable[bytes], work: "Callable[[Transaction], _T]") -> _T:
-        """Read and change these tables with no other writer between; durable on return.
+        """Read and change these tables without another writer in between; durable on return.
 
-        What ``work`` raises undoes all. It is called again when the map was full, so it must change
-        nothing but the transaction. Raises ReadOnly, StorageFull, Failed.
+        An error in ``work`` undoes everything. ``work`` is called again if the map was full, so it
+        must change nothing but the transaction. Raises ReadOnly, StorageFull, Failed.
         """
         if not self.writable:
             raise ReadOnly(f"{self.path}: the store can't be written here")
@@ -409,7 +409,7 @@ class Environment:
                 self._shared.grow(size)
 
     def _check_in_place(self) -> None:
-        """What is committed to a file that was removed or moved is lost. Raises Failed."""
+        """Check that the file was not removed or moved, which would lose commits. Raises Failed."""
         now = time.monotonic()
         if now < self._look_at_s:
             return
@@ -426,7 +426,7 @@ class Environment:
         self._look_at_s = now + LOOK_S
 
     def copy(self, disk: Disk, path: str) -> None:
-        """As it is at one moment, into a new file; synced. Writers go on. Raises OSError."""
+        """Copy the state of one moment to a new, synced file. Writers continue. Raises OSError."""
         fd = disk.open(path, write=True, create=True)
         try:
             self._attempt(lambda: self._copy_to(fd))
@@ -439,7 +439,7 @@ class Environment:
             self._shared.env.copyfd(fd, compact=True)
 
     def _table(self, name: bytes) -> "lmdb._Database | None":
-        """The handle of a table; None while it is not there and can't be made."""
+        """The handle of a table; None if it does not exist and cannot be created."""
         handle = self._tables.get(name)
         if handle is None:
             try:
@@ -454,7 +454,7 @@ class Environment:
             return self._shared.env.open_db(name, create=create)
 
     def _attempt(self, run: Callable[[], _T]) -> _T:
-        """Run it, with LMDB's errors translated."""
+        """Run it with LMDB's errors translated."""
         if self._shared.forked_error is not None:
             raise self._shared.forked_error
         while True:
@@ -472,7 +472,9 @@ def _lost(path: str) -> Failed:
 
 
 def _translated(path: str, run: Callable[[], _T]) -> _T:
-    """Run it, with LMDB's errors translated; MapResizedError stays, for who can map anew."""
+    """Run it with LMDB's errors translated, except MapResizedError, after which the caller maps
+    again.
+    """
     try:
         return run()
     except lmdb.MapResizedError:
@@ -490,12 +492,12 @@ def _translated(path: str, run: Callable[[], _T]) -> _T:
 
 
 def _make_whole(disk: Disk, path: str, *, write: bool) -> None:
-    """See that the file holds all pages that its meta pages count.
+    """Extend the file to all pages that its meta pages count.
 
-    LMDB maps the file, and one that was cut short would end the process with SIGBUS. It may lack
-    its last pages with good reason (freed in the transaction that took them): so it is made longer
-    with zeros, which are no page of a table, and LMDB says of them that they are damaged. Raises
-    CorruptStore where that can't be done, OSError.
+    LMDB maps the file, and a truncated file would end the process with SIGBUS. The last pages may
+    be missing legitimately (freed in the transaction that allocated them), so the file is extended
+    with zeros, which are not valid pages, so that LMDB reports them as damaged. Raises CorruptStore
+    if that is impossible, OSError.
     """
     size = disk.size(path)
     fd = disk.open(path, write=write)
@@ -513,7 +515,7 @@ def _make_whole(disk: Disk, path: str, *, write: bool) -> None:
 
 
 def _pages_bytes(first: bytes, read: Callable[[int], bytes]) -> int:
-    """How many bytes the pages of the newest meta page take; 0 where there is none to go by."""
+    """The size of the pages counted by the newest meta page; 0 if there is none to rely on."""
     metas = [_META.unpack(first)] if len(first) == META_BYTES else []
     if not metas or metas[0][0] != _META_MAGIC or metas[0][1] not in PAGE_SIZES:
         return 0  # LMDB refuses it
@@ -536,7 +538,7 @@ class _Absent(Exception):
 
 
 def _reason(path: str, error: lmdb.Error) -> str:
-    """What LMDB says, without the way by which it came to the file."""
+    """LMDB's message, without the call that led to it."""
     return str(error).rpartition(f"{os.path.basename(path)}: ")[2]
 
 

@@ -11,7 +11,7 @@ class Extent:
     __slots__ = ("_file", "following", "position", "size")
 
     def __init__(self, file: OpenFile, position: int, size: int, following: int) -> None:
-        """``file`` is lent (``OpenFiles.lend``), to this extent from now on."""
+        """``file`` is lent (``OpenFiles.lend``) to this extent from now on."""
         self._file = file
         self.position = position
         self.size = size

@@ -79,7 +79,7 @@ class OpenFiles:
         self._open.clear()
 
     def never_wait_in(self, thread: int) -> None:
-        """From now on reads in this thread raise NotHere where they would wait for the disk."""
+        """From now on, reads in this thread raise NotHere instead of waiting for the disk."""
         self._cold = ColdReads(self.disk, self.use, thread, lambda: self._synced_s)
 
     def must_not_wait(self) -> bool:
@@ -87,20 +87,21 @@ class OpenFiles:
         return self._cold is not None and self._cold.is_for_this_thread
 
     def check_here(self, path: str, fd: int, position: int, size: int) -> None:
-        """Raises NotHere where these bytes would have to be waited for."""
+        """Raises NotHere if reading these bytes would wait."""
         assert self._cold is not None, "else nobody asks"
         self._cold.check(path, fd, position, size)
 
     def fetch(self, missing: NotHere, done: Callable[[], None]) -> None:
-        """Have the bytes read in another thread; ``done`` is called from there."""
+        """Read the bytes in another thread, which then calls ``done``."""
         assert self._cold is not None, "nothing else raises NotHere"
         self._cold.fetch(missing, done)
 
     def use(self, path: str, *, create: bool = False) -> OpenFile:
         """``with files.use(path) as fd``: open and not closed by others meanwhile.
 
-        ``create``: to be written to; made, if there is none. A .log that is a link is only read.
-        Raises Closed after ``close``: what is opened then nobody would close. Raises OSError.
+        ``create``: the file will be written, and is created if it does not exist. A .log file that
+        is a link is only read. Raises Closed after ``close``, because nothing would close the file;
+        OSError.
         """
         with self._lock:
             if self._closed is not None:
@@ -134,10 +135,10 @@ class OpenFiles:
                 self._close(file)
 
     def lend(self, file: OpenFile) -> bool:
-        """Leave a use to a peer, who may take its time, until ``give_back``.
+        """Hand a use over to a slow peer, until ``give_back``.
 
-        False, and the use is still the caller's, where so many files are lent: peers that do not
-        read keep them open, retired and removed ones, too, so no more than half of the bound.
+        Returns False, and the use stays with the caller, if half of the maximum number of files is
+        lent: peers that do not read keep files open, even removed ones.
         """
         with self._lock:
             if not file.lent:
@@ -185,7 +186,7 @@ class OpenFiles:
         self.disk.close(file.fd)
 
     def forget(self, path: str) -> None:
-        """The file was or will be removed, or replaced: close it."""
+        """Close a file that was or will be removed or replaced."""
         with self._lock:
             self._forget(path)
 
@@ -205,7 +206,7 @@ class OpenFiles:
             self._retire(file)
 
     def close(self) -> None:
-        """Close all; what is still dirty nobody has been told was synced."""
+        """Close all files. The sync of files that are still dirty was never reported."""
         if self._cold is not None:
             self._cold.close()
         with self._lock:
@@ -214,14 +215,14 @@ class OpenFiles:
                 self._forget(next(iter(self._open)))
 
     def in_place(self, path: str) -> bool:
-        """Whether the file is still where it was opened. Raises OSError."""
+        """Whether the file is still at the path at which it was opened. Raises OSError."""
         with self.use(path) as fd:
             return is_in_place(self.disk, fd, path)
 
     def stands(self, path: str) -> bool:
-        """Whether there is such a file, the one that is open, if it is; none is opened for that.
+        """Whether the file exists, and is the open one if it is open; opens none.
 
-        Where that can't be told: yes.
+        True if that is unknown.
         """
         with self._lock:
             file = self._open.get(path)
@@ -241,7 +242,7 @@ class OpenFiles:
             return self.disk.read(fd, size, position)
 
     def write(self, path: str, buffers: Sequence[Buffer], position: int) -> None:
-        """All the buffers, in one call unless the disk fills up. Raises OSError."""
+        """Write all buffers, in one call unless the disk is full. Raises OSError."""
         size = sum(map(len, buffers))
         file = self.use(path, create=True)
         with file as fd:
@@ -255,7 +256,7 @@ class OpenFiles:
                 written += more
 
     def forget_cached(self, path: str, position: int) -> None:
-        """Have what is read from ``position`` on come from the disk. Raises OSError."""
+        """Make reads from ``position`` on come from the disk. Raises OSError."""
         with self.use(path) as fd:
             self.disk.sync(fd)  # only what is clean can be dropped
             self.disk.drop_cached(fd, position)
@@ -268,15 +269,15 @@ class OpenFiles:
             self.disk.truncate(fd, size)
 
     def sync(self, path: str) -> None:
-        """Raises OSError: also one of a sync before, when the file was closed."""
+        """Sync the file. Raises OSError, also for a failed sync when the file was closed."""
         with self.use(path) as fd:
             self.syncing(path)
             self.disk.sync(fd)
 
     def syncing(self, path: str) -> None:
-        """The file is about to be synced; who writes meanwhile makes it dirty again.
+        """The file is about to be synced; a write meanwhile makes it dirty again.
 
-        Raises OSError where a sync before has failed, as the file was closed.
+        Raises OSError if an earlier sync failed when the file was closed.
         """
         if path in self._failed:
             raise self._failed[path]

@@ -47,12 +47,12 @@ class Flushable(Protocol):
 
     @property
     def synced(self) -> int:
-        """The offset below which all is synced."""
+        """The offset below which everything is synced."""
 
     @property
     def end(self) -> int: ...
     def needs(self, path: str) -> bool:
-        """Whether the file must be there."""
+        """Whether the file must exist."""
 
     def check_failure(self) -> None:
         """Raises LogFailed if a sync has failed."""
@@ -74,7 +74,7 @@ class _Turn:
 
     @property
     def is_over(self) -> bool:
-        """Whether the log is synced so far, or has failed."""
+        """Whether the log is synced up to the offset, or has failed."""
         if self.log.synced >= self.upto:
             return True
         try:
@@ -93,9 +93,9 @@ class Flusher:
         after: Callable[[Iterable[Flushable]], None] = lambda logs: None,
         in_place: InPlace | None = None,
     ) -> None:
-        """``after(logs synced)`` runs when those who waited for a sync have been woken.
+        """``after(logs synced)`` runs after the threads that waited for a sync were woken.
 
-        ``in_place``: of the directory; what is synced elsewhere is not acknowledged.
+        ``in_place``: the check of the directory; syncs of a moved directory are not acknowledged.
         """
         self.syncs = Syncs()
         self._files = files
@@ -113,12 +113,12 @@ class Flusher:
         self._closed = False
 
     def check_in_place(self) -> None:
-        """Raises LogFailed where the directory is not the one that was opened any more."""
+        """Raises LogFailed if the directory is no longer the one that was opened."""
         if self._in_place is not None:
             self._in_place.check_now()
 
     def _moved(self, log: Flushable, job: Unsynced) -> OSError | None:
-        """Why what was synced of a log is where nobody will find it."""
+        """Why a log's synced data is in a place where no one will find it."""
         if self._in_place is None or not job.paths or not self._in_place.is_due(job.paths[-1]):
             return None
         path = job.paths[-1]
@@ -144,7 +144,7 @@ class Flusher:
                 time.sleep(SHORT_S)
 
     def _take_turn(self, turn: _Turn) -> None:
-        """Do the next cycle, or wait until one has synced what the turn is for."""
+        """Do the next cycle, or wait until a cycle has synced what the turn needs."""
         try:
             with self._mutex:
                 # Ctrl-C may have ended an append, or a cycle, before its log was or stayed here.
@@ -168,9 +168,10 @@ class Flusher:
         self._after(logs)
 
     def _hand_over(self, turn: _Turn) -> None:
-        """Let those go on whose turn is over, and have one of the others lead.
+        """Wake the threads whose turn is over, and make one of the others the leader.
 
-        Each is woken once: a thread that wakes to wait again costs more than its append.
+        Each is woken only once, because waking a thread that must wait again costs more than its
+        append.
         """
         with self._mutex:
             if not turn.leads:
@@ -192,9 +193,9 @@ class Flusher:
             turn.leads = False
 
     def _taken(self, own: Flushable) -> dict[Flushable, float]:
-        """The logs of the next cycle, and since when each is asked for: it is for ``own`` at least.
+        """The logs of the next cycle, at least ``own``, and since when each sync was requested.
 
-        Where each costs a sync of its own, those that nobody waits for have to wait for their time.
+        If each log needs a sync of its own, logs that no one waits for are left until they are due.
         """
         with self._mutex:
             logs, self._dirty = self._dirty, {}
@@ -243,9 +244,9 @@ class Flusher:
         log.end_sync(job, error)
 
     def _sync_all(self, jobs: Iterable[tuple[Flushable, Unsynced]]) -> None:
-        """Sync a file system, directories and all, through the first file that can be opened.
+        """Sync a file system, including directories, through the first file that can be opened.
 
-        A log one of whose files can't be is told so, and no other.
+        Only a log with a file that cannot be opened gets the error.
         """
         opened, fd = contextlib.ExitStack(), None
         good, failed = [], []
@@ -274,7 +275,7 @@ class Flusher:
             self._end(log, job, its_own)
 
     def _first(self, log: Flushable, job: Unsynced, opened: contextlib.ExitStack) -> int | None:
-        """The first file of the log that is there; None where all may be trimmed or deleted."""
+        """The first existing file of the log; None if all may be trimmed or deleted."""
         for path in job.paths:
             try:
                 return opened.enter_context(self._files.use(path))
@@ -300,7 +301,7 @@ class Flusher:
         return self._moved(log, job)
 
     def soon(self, log: Flushable, within_ms: int = 0) -> None:
-        """Sync the log from the flusher's own thread, at the latest after ``within_ms``."""
+        """Sync the log in the flusher's own thread, within ``within_ms``."""
         due = time.monotonic() + min(within_ms, 1_000_000_000) / 1000
         if self._due.get(log, float("inf")) <= due:
             return  # whoever takes it from there looks at the log's end after that
@@ -323,7 +324,7 @@ class Flusher:
                     self.wait(log, upto)
 
     def _take_due(self) -> list[Flushable] | None:
-        """The logs that are due, at least one; None when there will be none any more."""
+        """The logs that are due, at least one; None when the flusher is closed."""
         with self._wake:
             while not self._closed:
                 now = time.monotonic()
@@ -337,7 +338,7 @@ class Flusher:
             return None
 
     def close(self) -> None:
-        """End the thread. Logs are synced by those who close them."""
+        """End the thread. Logs are synced by their own ``close``."""
         with self._wake:
             self._closed = True
             self._wake.notify()

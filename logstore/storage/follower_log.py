@@ -39,7 +39,8 @@ class FollowerLog:
         shown: Callable[[], int] = lambda: 0,
         undecided: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """``state()``: as the catalogue has it now. ``shown()``: what was ever said to be safe.
+        """``state()``: the present state in the catalogue. ``shown()``: the highest offset ever
+        published as safe.
 
         ``undecided()``: the first offset of the earliest open transaction, as published now.
         """
@@ -170,7 +171,7 @@ class FollowerLog:
         return
 
     def _changed(self, bases: list[int]) -> bool:
-        """Whether there are other segments than these; another thread may have looked before."""
+        """Whether the segments differ from these; another thread may have listed them before."""
         self.chain.refresh()
         return self.chain.bases != bases
 
@@ -250,12 +251,12 @@ class FollowerLog:
         raise ReadOnly(f"{self.name}: the store is open for reading")
 
     def bases(self) -> list[int]:
-        """The base offsets of its segments now. Raises OSError."""
+        """The present base offsets of its segments. Raises OSError."""
         self.chain.refresh()
         return self.chain.bases
 
     def segments(self, *, timed: bool = True) -> list[SegmentFacts]:
-        """What upkeep would decide by. Raises Damaged, Failed."""
+        """The facts by which upkeep would decide. Raises Damaged, Failed."""
         try:
             self.chain.refresh()
             safe = self.safe
@@ -272,14 +273,14 @@ class FollowerLog:
             raise failure(error, "look at the segments", self.chain.directory) from None
 
     def timed(self, facts: SegmentFacts) -> SegmentFacts:
-        """With the largest timestamp. Raises Damaged, Failed."""
+        """The facts with the largest timestamp. Raises Damaged, Failed."""
         try:
             return self.chain.timed(facts)
         except OSError as error:
             raise failure(error, "look at a segment", facts.path) from None
 
     def bytes(self) -> int:
-        """Size of all safe batches, without zeros written ahead. Raises OSError."""
+        """The size of all safe batches, without zeros written ahead. Raises OSError."""
         self.chain.refresh()
         bases = self.chain.bases
         try:

@@ -18,7 +18,7 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def load(environment: Environment) -> tuple[dict[str, dict[str, str]], list[CorruptStore]]:
-    """By group; and what is wrong with rows that can't be read, which are left where they are."""
+    """The settings by group; and errors of damaged rows, which stay where they are."""
     found: dict[str, dict[str, str]] = {}
     damaged: list[CorruptStore] = []
     if not environment.has(GROUP_SETTINGS):  # else a look would make the table
@@ -36,7 +36,7 @@ def load(environment: Environment) -> tuple[dict[str, dict[str, str]], list[Corr
 
 
 def keep(environment: Environment, group: str, given: Mapping[str, str]) -> None:
-    """In place of what the group had; durable on return. Raises ReadOnly, StorageFull, Failed."""
+    """Replace the group's settings; durable on return. Raises ReadOnly, StorageFull, Failed."""
     if given:
         environment.check_room()
     value = msgspec.json.encode(given) if given else None

@@ -80,14 +80,14 @@ class GroupTable:
     # Looking
 
     def names(self) -> list[str]:
-        """All groups, sorted."""
+        """The names of all groups, sorted."""
         return [_name(key) for key, _ in self.environment.items(GROUPS)]
 
     def kinds(self) -> dict[str, str]:
         return {_name(key): _kind(row) for key, row in self.environment.items(GROUPS)}
 
     def version(self, group: str) -> int:
-        """Other than before when other members have changed something. Cheap; 0: no such group."""
+        """A number that changes with each change by other members. Cheap; 0: no such group."""
         value = self.environment.get(GROUPS, group.encode())
         return 0 if value is None else parse_head(value).version
 
@@ -99,11 +99,11 @@ class GroupTable:
         return _with_members(parse_head(value), self.environment.items(MEMBERS, _prefix(group)))
 
     def fetch(self, group: str, places: Collection[TopicPartition] | None = None) -> Offsets:
-        """What the group has committed in topics that are there still: all, or of these places."""
+        """The group's committed offsets in existing topics: all, or those of these places."""
         return self.offsets.fetch(group, places)
 
     def owners(self, group: str) -> dict[str, Owner]:
-        """The processes of its embedded members that live, by member."""
+        """The processes of its living embedded members, by member."""
         entry = self.load(group)
         if entry is None or entry.kind != "embedded":
             return {}
@@ -111,7 +111,7 @@ class GroupTable:
         return {member: owner for member, owner in owners.items() if owner is not None}
 
     def embedded(self, group: str) -> bool:
-        """Whether it has embedded members that live."""
+        """Whether it has living embedded members."""
         return bool(self.owners(group))
 
     def server(self) -> Owner | None:
@@ -119,7 +119,7 @@ class GroupTable:
         return self._owned(COORDINATOR)
 
     def alive(self, member: str) -> bool:
-        """Whether a process lives as this embedded member."""
+        """Whether this embedded member's process lives."""
         return member in self._here or self._owner(member) is not None
 
     def _owner(self, member: str) -> Owner | None:
@@ -138,7 +138,7 @@ class GroupTable:
     # Being here
 
     def claim_member(self, member: str) -> "ClaimFile":
-        """Live as this member. Raises ReadOnly where no lock file can be written."""
+        """Become this member. Raises ReadOnly if no lock file can be written."""
         claim = self._take(member_file(member), once=True)
         assert claim is not None, f"member id {member} was given out twice"
         self._here.add(member)
@@ -146,7 +146,7 @@ class GroupTable:
         return claim
 
     def claim_server(self) -> "ClaimFile | None":
-        """Have groups in this process's memory; None: another process does."""
+        """Keep groups in this process's memory; None: another process does."""
         return self._take(COORDINATOR, once=False)
 
     def _take(self, file: str, *, once: bool) -> "ClaimFile | None":
@@ -162,7 +162,7 @@ class GroupTable:
             raise refused from None
 
     def bury(self, member: str) -> None:
-        """A dead member's lock file goes; its id is never used again."""
+        """Remove a dead member's lock file; its id is never used again."""
         with suppress(FileNotFoundError):
             self._disk.remove(self._claim(member_file(member)))
 
@@ -173,10 +173,10 @@ class GroupTable:
         group: str,
         work: Callable[[KeptGroup | None, Offsets], tuple[GroupStep, _T]],
     ) -> tuple[_T, set[TopicPartition]]:
-        """Do ``work`` on an embedded group with no other process between; durable on return.
+        """Do ``work`` on an embedded group without another process in between; durable on return.
 
-        It is given the group and its offsets; its result is returned, with the partitions whose
-        commit was refused since their topic is gone. Raises GroupBusy while a server has members of
+        ``work`` gets the group and its offsets. Returns its result, and the partitions whose commit
+        was refused because their topic is deleted. Raises GroupBusy while a server has members of
         the group, ReadOnly, StorageFull.
         """
         check_group(group)
@@ -194,9 +194,9 @@ class GroupTable:
         return self.environment.transact(TABLES, attempt)
 
     def change_idle(self, group: str, commit: ToCommit | None) -> set[TopicPartition]:
-        """Commit these (None: delete the group) while nobody is a member; durable on return.
+        """Commit these offsets (None: delete the group) while it has no members; durable on return.
 
-        Raises GroupBusy, which says who is; UnknownGroup where there is none to delete.
+        Raises GroupBusy, which names the members; UnknownGroup if the group does not exist.
         """
 
         def attempt(transaction: Transaction) -> set[TopicPartition]:
@@ -223,16 +223,17 @@ class GroupTable:
     def commit(
         self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
-        """Raises GroupBusy while embedded members live; gives the partitions refused."""
+        """Raises GroupBusy while embedded members live; returns the refused partitions."""
         self._check_no_embedded(group, self._entry(transaction, group))
         return self._commit(transaction, group, offsets)
 
     def decided(
         self, transaction: Transaction, group: str, offsets: ToCommit
     ) -> set[TopicPartition]:
-        """The same, whoever its members are: the journal has it.
+        """As ``commit``, whoever the members are, because the journal has the offsets.
 
-        A topic route has its group from the beginning: without one it was removed meanwhile.
+        A topic route has its group from the start; without a group, the route was removed
+        meanwhile.
         """
         if group.startswith(ROUTE_GROUPS) and transaction.get(GROUPS, group.encode()) is None:
             return set(offsets)
@@ -254,7 +255,7 @@ class GroupTable:
     # Expiry
 
     def expire(self, retention_minutes: int) -> list[str]:
-        """Drop the offsets whose time is over, and groups that have none left; their names.
+        """Delete expired offsets, and groups without any left; returns these groups' names.
 
         Counted from when the group became empty; of a group that never had members, from each
         commit. A group with members keeps all, and so does a topic route, and a group that has

@@ -29,11 +29,11 @@ class Kind:
     settings: Callable[[StoreSettings], Mapping[str, str]] = lambda store: {}
 
     def path(self, name: str) -> str:
-        """What messages call the logs of this name."""
+        """The path of these logs in messages."""
         return os.path.join(self.folder, name)
 
     def directory(self, name: str, partition: int) -> str:
-        """Of one log, below the data directory."""
+        """The directory of one log, relative to the data directory."""
         return os.path.join(self.folder, log_directory(name, partition))
 
 
@@ -69,7 +69,7 @@ KINDS: Final[Kinds] = MappingProxyType({it.name: it for it in (TOPIC, LANE, JOUR
 
 
 def parse_directory(kinds: Kinds, path: str) -> tuple[Kind, str, int] | None:
-    """Kind, name and partition of the log whose directory this is; None of any other path."""
+    """Kind, name and partition of the log in this directory; None for any other path."""
     folder, file = os.path.split(path)
     parsed = parse_log_directory(file)
     kind = next((it for it in kinds.values() if it.folder == folder), None)

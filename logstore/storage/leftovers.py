@@ -33,7 +33,7 @@ class Leftover:
 
 
 def known_leftovers(catalog: Catalog, path: str) -> list[Leftover]:
-    """Those that a writer has tried to remove. ``path``: of the data directory."""
+    """The leftovers that a writer has tried to remove. ``path``: of the data directory."""
     reasons = catalog.doomed_reasons()
     return [Leftover(os.path.join(path, it), reason) for it, reason in reasons.items() if reason]
 
@@ -49,7 +49,9 @@ class Leftovers:
         files: OpenFiles,
         discard: Callable[[str], None],
     ) -> None:
-        """``path``: of the data directory. ``discard(name)``: nobody writes there any more."""
+        """``path``: of the data directory. ``discard(name)``: called when nothing writes there any
+        more.
+        """
         self._disk = disk
         self._path = path
         self._catalog = catalog
@@ -58,7 +60,7 @@ class Leftovers:
         self._told: dict[str, str] = {}  # why what is left could not be removed, by name
 
     def known(self) -> list[Leftover]:
-        """What could not be removed so far."""
+        """The directories that could not be removed so far."""
         found = {it.path: it for it in known_leftovers(self._catalog, self._path)}
         for name, reason in self._told.items():  # also where the catalogue could not keep it
             path = os.path.join(self._path, name)
@@ -66,7 +68,7 @@ class Leftovers:
         return list(found.values())
 
     def bury(self) -> None:
-        """Remove what can be removed. Nobody is told of the rest but by ``known`` and the log."""
+        """Remove as much as possible. The rest is reported only by ``known`` and the log."""
         try:
             self._bury(self._catalog.doomed())
         except LogstoreError as error:
@@ -74,9 +76,10 @@ class Leftovers:
             _log.warning("directories of deleted topics are still listed: %s", error)
 
     def make_way(self, names: Collection[str]) -> None:
-        """Nothing of a deleted topic stands, or is to be removed, under these names on return.
+        """On return, nothing of a deleted topic exists, or is left to be removed, under these
+        names.
 
-        Raises Refused where something can't be removed, StorageFull, Failed.
+        Raises Refused if something cannot be removed, StorageFull, Failed.
         """
         doomed = [name for name in self._catalog.doomed() if name in names]
         self._bury(doomed)
@@ -88,7 +91,7 @@ class Leftovers:
                 )
 
     def _bury(self, doomed: Collection[str]) -> None:
-        """Raises StorageFull, Failed where the list can't be written."""
+        """Raises StorageFull, Failed if the list cannot be written."""
         reasons = {name: self._remove(name) for name in doomed}
         gone = [name for name, reason in reasons.items() if not reason]
         if gone:
@@ -118,7 +121,7 @@ class Leftovers:
             self._told[name] = reason
 
     def _remove(self, name: str) -> str:
-        """Why it is not gone; empty when it is."""
+        """The reason why it was not removed; empty if it was."""
         path = os.path.join(self._path, name)
         if self._is_somebodys(name):
             return (
@@ -139,7 +142,7 @@ class Leftovers:
         return ""
 
     def _is_somebodys(self, name: str) -> bool:
-        """Damage must not remove what belongs to somebody."""
+        """Whether the name belongs to existing logs: a damaged row must not remove these."""
         parsed = parse_directory(self._catalog.kinds, name)
         if parsed is None:
             return True
@@ -152,7 +155,7 @@ class Leftovers:
 
 
 def _sentence(error: OSError, path: str) -> str:
-    """Why, and of what if it is not the directory itself; and what to do."""
+    """The reason, with the file if it is not the directory itself; and what to do."""
     where = "" if error.filename in (None, path) else f"{error.filename}: "
     if error.errno == errno.ELOOP:
         return f"{where}is a symbolic link, which is not followed: remove it and what it leads to"

@@ -54,7 +54,7 @@ class LockFile:
         return True
 
     def _write(self, fd: int) -> None:
-        """In place, so that it takes no more room than the holder before: the disk may be full."""
+        """Written in place, so that it needs no more space than before: the disk may be full."""
         text = json.dumps(asdict(self._owner)).encode().ljust(OWNER_BYTES_MAX)
         self._disk.write(fd, [text], 0)
         self._disk.truncate(fd, len(text))
@@ -67,7 +67,7 @@ class LockFile:
         self._write(self._fd)
 
     def in_place(self) -> bool:
-        """Whether the file of this name is the one that is held."""
+        """Whether the file of this name is the locked one."""
         return self._fd is None or is_in_place(self._disk, self._fd, self.path)
 
     def release(self) -> None:

@@ -39,12 +39,12 @@ _Fact = TypeVar("_Fact", KeptSession, KeptSubscription)
 
 
 def used(environment: Environment) -> bool:
-    """Whether anything is kept. Raises Failed."""
+    """Whether anything is stored. Raises Failed."""
     return environment.has(SESSIONS) and bool(environment.page(SESSIONS, b"", b"", 1))
 
 
 def load(environment: Environment) -> KeptMqtt:
-    """Everything; a row that can't be read is named, and left where it is. Raises Failed."""
+    """All stored facts; damaged rows are named, and stay where they are. Raises Failed."""
     if not environment.has(SESSIONS):
         return KeptMqtt()
     damaged: list[CorruptStore] = []
@@ -75,7 +75,7 @@ def load(environment: Environment) -> KeptMqtt:
 def change(
     transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept], alive_ms: int = 0
 ) -> None:
-    """Within one transaction of ``TABLES``."""
+    """Make the change within one transaction of ``TABLES``."""
     for fact in forget:
         table, key = _place(fact)
         transaction.change(table, key, None)

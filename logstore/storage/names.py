@@ -39,7 +39,7 @@ def parse_log_directory(name: str) -> tuple[str, int] | None:
 
 
 def segment_stem(directory: str, base_offset: int) -> str:
-    """A segment's path without its ending: 20 digits, so that names sort as offsets do."""
+    """A segment's path without extension: 20 digits, so that names sort by offset."""
     return f"{directory}/{base_offset:020d}"
 
 
@@ -49,7 +49,7 @@ def cleaned_stem(directory: str, base_offset: int, pid: int) -> str:
 
 
 def is_cleaned(name: str) -> bool:
-    """Whether it is a file of a segment that is being written anew, or was as a process died."""
+    """Whether the file belongs to a segment that is being rewritten, or was when a process died."""
     for ending in (LOG, INDEX, TIMEINDEX, TXNINDEX):
         name = name.removesuffix(ending)
     return name.endswith(_CLEANED)
@@ -68,5 +68,5 @@ def parse_aborted(name: str) -> int | None:
 
 
 def member_file(member: str) -> str:
-    """The lock file of an embedded member; its id is one that logstore has made."""
+    """The lock file of an embedded member, whose id logstore has made."""
     return f"{member}.lock"

@@ -60,7 +60,7 @@ class CommittedOffsets:
     def fetch(
         self, group: str, places: Iterable[TopicPartition] | None = None
     ) -> dict[TopicPartition, KeptOffset]:
-        """What the group has committed in topics that are there still: all, or of these places."""
+        """The group's committed offsets in existing topics: all, or those of these places."""
         prefix = _prefix(group)
         rows = (
             self._environment.items(OFFSETS, prefix)
@@ -83,7 +83,7 @@ class CommittedOffsets:
                     yield key, value
 
     def fetch_within(self, transaction: Transaction, group: str) -> Offsets:
-        """The same, as the transaction sees it."""
+        """The same as the transaction sees it."""
         prefix = _prefix(group)
         rows = transaction.items(OFFSETS, prefix)
         ids = self._ids(
@@ -100,9 +100,9 @@ class CommittedOffsets:
         offsets: ToCommit,
         now_ms: int,
     ) -> set[TopicPartition]:
-        """Write them; those whose topic is gone, or is another now, are left out and returned.
+        """Write offsets; those of deleted or replaced topics are omitted and returned.
 
-        So are those that were deleted.
+        Deleted offsets are also omitted and returned.
         """
         ids = self._ids(
             {topic for topic, _ in offsets}, lambda topic: transaction.get(TOPICS, topic)
@@ -139,7 +139,7 @@ class CommittedOffsets:
     def delete_within(
         self, transaction: Transaction, group: str, places: Iterable[TopicPartition] | None = None
     ) -> None:
-        """These, or all of the group."""
+        """Delete these offsets, or all of the group's."""
         rows: list[tuple[bytes, bytes | None]] = (
             list(transaction.items(OFFSETS, _prefix(group)))
             if places is None
@@ -155,7 +155,7 @@ class CommittedOffsets:
             transaction.change(META, _DELETED, _RECORD.pack(record))
 
     def without_topic(self, topic: str) -> list[Change]:
-        """The changes that drop what all groups have committed in a topic."""
+        """The changes that delete all groups' offsets in a topic."""
         infix = b"\0%b\0" % topic.encode()
         return [
             (OFFSETS, key, None)
@@ -166,7 +166,7 @@ class CommittedOffsets:
     def _ids(
         self, topics: Iterable[str], value_of: Callable[[bytes], bytes | None]
     ) -> dict[str, str | None]:
-        """Of those that there are; None where it can't be read."""
+        """The ids of existing topics; None for an unreadable one."""
         values = ((topic, value_of(topic.encode())) for topic in topics)
         return {topic: self._topic_id(value) for topic, value in values if value is not None}
 
@@ -177,10 +177,10 @@ def _counting(
     ids: Mapping[str, str | None],
     is_queue: Callable[[bytes], bool],
 ) -> dict[TopicPartition, KeptOffset]:
-    """What was committed in these topics; in one whose id can't be read, all that has its name.
+    """The valid offsets in these topics; for a topic with an unreadable id, all rows with its name.
 
-    ``is_queue``: whether there is a queue of this number, which the id of a queue's topic ends
-    with.
+    ``is_queue``: whether a queue with this number exists; the id of a queue's topic ends with the
+    number.
     """
     found = {}
     for key, value in rows:
@@ -199,7 +199,7 @@ def _counting(
 
 
 def _may_be_a_topic(name: str) -> bool:
-    """What somebody asks for may be no name at all, and longer than a key."""
+    """Whether the text can be a topic's name: some requests contain overlong ones."""
     try:
         check_topic(name)
     except InvalidName:
@@ -216,7 +216,7 @@ def _key(group: str, place: TopicPartition) -> bytes:
 
 
 def intact(what: str, parse: Callable[[bytes], _T], data: bytes) -> _T:
-    """What the data stand for. Raises CorruptStore where they stand for nothing."""
+    """The decoded data. Raises CorruptStore if they are damaged."""
     try:
         return parse(data)
     except (ValueError, IndexError, struct.error):
@@ -238,7 +238,7 @@ def parse_committed(value: bytes) -> KeptOffset:
 
 
 def _deleted(transaction: Transaction) -> int:
-    """The highest record of those that were in rows which are gone; -1: there was none."""
+    """The highest record in deleted rows; -1: none."""
     value = transaction.get(META, _DELETED)
     if value is None:
         return -1
@@ -247,7 +247,7 @@ def _deleted(transaction: Transaction) -> int:
 
 
 def _record_of(value: bytes | None, topic_id: bytes | None = None) -> int:
-    """The journal's record in a row, of this topic, or of any; -1 without."""
+    """The journal's record in a row of this topic, or of any; -1 without."""
     if value is None or value[0] != _TAG_WITH_RECORD or len(value) < _VALUE.size + _RECORD.size:
         return -1
     if topic_id is not None and value[_VALUE.size - len(topic_id) : _VALUE.size] != topic_id:

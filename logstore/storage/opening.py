@@ -26,7 +26,9 @@ def open_directory(
     clock: Callable[[], int],
     kinds: Kinds = KINDS,
 ) -> LocalDirectory:
-    """``kinds``: of logs that it may hold. Raises NotAStore, and what its class raises."""
+    """``kinds``: the kinds of logs that it may contain. Raises NotAStore, and the errors of its
+    class.
+    """
     try:
         if mode == "write" and create and not disk.exists(path):
             make_directories(disk, path)
@@ -92,7 +94,7 @@ def kind_of(path: str, disk: Disk) -> Kind:
 def _reader(
     path: str, config: Config, disk: Disk, clock: Callable[[], int], kinds: Kinds
 ) -> ReaderDirectory:
-    """After a crash, what is safe is known only after recovery: whoever comes first does it."""
+    """After a crash, the safe offset is known only after recovery, which the first process does."""
     reader = ReaderDirectory(path, config, disk, clock=clock, kinds=kinds)
     if reader.settled or reader.writer() is not None:
         return reader

@@ -17,7 +17,7 @@ class Pin:
     """The pin of one data directory. From any thread, each call with a lock of its own."""
 
     def __init__(self, disk: Disk, path: str) -> None:
-        """``path``: of the file, which is made by whoever makes the journal."""
+        """``path``: of the file, which the process that creates the journal creates."""
         self._disk = disk
         self._path = path
         self._open: set[int] = set()
@@ -29,7 +29,9 @@ class Pin:
             self._disk.close(self._open.pop())
 
     def make(self) -> None:
-        """So that who may not write the directory can share it. Raises StorageFull, Failed."""
+        """Create the file so that a process that cannot write the directory can share it. Raises
+        StorageFull, Failed.
+        """
         try:
             self._disk.close(self._disk.open(self._path, write=True, create=True))
         except OSError as error:
@@ -37,7 +39,9 @@ class Pin:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """It is not trimmed meanwhile. Waits for a trim that is under way. Raises OSError."""
+        """A context in which the journal is not trimmed. Waits for a trim in progress. Raises
+        OSError.
+        """
         fd = None
         with suppress(FileNotFoundError):  # then there is no journal yet
             fd = self._disk.open(self._path)
@@ -52,9 +56,9 @@ class Pin:
             self._close(fd)
 
     def unless_shared(self, trim: Callable[[], None]) -> bool:
-        """Call it, and have those who want to copy wait for that; False where somebody copies.
+        """Call ``trim`` while copies wait; False if a copy is in progress.
 
-        Raises StorageFull, Failed, and what ``trim`` raises.
+        Raises StorageFull, Failed, and the errors of ``trim``.
         """
         try:
             fd = self._disk.open(self._path, write=True, create=True)

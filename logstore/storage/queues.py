@@ -34,7 +34,7 @@ _NAMES: Final = {
 
 
 def load(environment: Environment) -> KeptRouting:
-    """Everything; a row that can't be read is named, and left where it is."""
+    """All stored facts; damaged rows are named, and stay where they are."""
     damaged: list[CorruptStore] = []
 
     def rows(table: bytes) -> list[Any]:
@@ -65,7 +65,7 @@ def load(environment: Environment) -> KeptRouting:
 
 
 def used(environment: Environment) -> bool:
-    """Whether anything was ever kept."""
+    """Whether anything was ever stored."""
     return environment.get(_META, _NEXT) is not None
 
 
@@ -81,7 +81,7 @@ def streams(environment: Environment) -> set[str]:
 
 
 def change(transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept]) -> None:
-    """Within one transaction of ``TABLES``."""
+    """Make the change within one transaction of ``TABLES``."""
     for fact in forget:
         table, key = place(fact)
         transaction.change(table, key, None)
@@ -92,7 +92,7 @@ def change(transaction: Transaction, keep: Sequence[Kept], forget: Sequence[Kept
 
 
 def raise_ids(transaction: Transaction, given: Iterable[int]) -> None:
-    """These numbers are taken. Within one transaction of tables of which ``meta`` is one."""
+    """Mark these numbers as used. Within one transaction of tables that include ``meta``."""
     known = transaction.get(_META, _NEXT)
     most = max(given, default=-1) + 1
     if most > (1 if known is None else ID.unpack(known)[0]):

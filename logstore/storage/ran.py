@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(Ran).decode
 
 
 def last(noted: bytes) -> Ran | None:
-    """What was noted; None: it never ran, or a newer logstore noted it in other words."""
+    """The last run; None: none yet, or noted by a newer logstore in another form."""
     try:
         return _decode(noted) if noted else None
     except (msgspec.DecodeError, RecursionError):

@@ -77,7 +77,9 @@ class ReaderDirectory:
             self._marks = Watermarks(self.disk, path, write=False)
 
     def _marks_now(self) -> Watermarks | None:
-        """The next writer makes them, where there are none, or of an earlier version."""
+        """The watermarks; the next writer creates them if they are missing or of an earlier
+        version.
+        """
         marks = self._marks
         if marks is None:
             self._open_marks()
@@ -97,9 +99,9 @@ class ReaderDirectory:
 
     @property
     def settled(self) -> bool:
-        """Whether the last writer closed the store, with no log left that it did not recover.
+        """Whether the last writer closed the store and left no log unrecovered.
 
-        Or tried to: it can't be done better here.
+        A failed recovery counts, too, because this process cannot do better.
         """
         return self._catalog.clean and all(self._catalog.unrecovered().values())
 
@@ -132,17 +134,17 @@ class ReaderDirectory:
         return known_leftovers(self._catalog, self.path)
 
     def look(self) -> None:
-        """Nothing is written here."""
+        """Does nothing, because nothing is written here."""
 
     def tidy(self) -> None:
-        """The process that writes does it."""
+        """Does nothing; the writing process does it."""
 
     def settings(self, entry: Entry) -> TopicSettings:
         own = self.kinds[entry.kind].settings(self.config.store)
         return self.config.topic({**own, **entry.settings})
 
     def log(self, name: str, entry: Entry, partition: int) -> FollowerLog:
-        """The partition's log as far as it is safe. Raises UnknownPartition."""
+        """The partition's log up to its safe offset. Raises UnknownPartition."""
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
                 f"topic {name!r} has no partition {partition}, only 0 to {entry.partitions - 1}"
@@ -197,7 +199,7 @@ class ReaderDirectory:
     def _mark(
         self, name: str, entry: Entry, partition: int
     ) -> Callable[[], tuple[int, int] | None]:
-        """The published (start, safe); what the catalogue saved where none is published."""
+        """The published (start, safe); the catalogue's saved values if none are published."""
         marks: Watermarks | None = None
         slot: Watermark | None = None
         # Neither goes back: what was saved before is a floor under what a damaged slot may say.

@@ -20,18 +20,19 @@ assert PLACE_BYTES == 64, "as long as a line of the processor's cache"
 
 
 def table_bytes() -> int:
-    """How long the lock file is."""
+    """The length of the lock file."""
     return HEADER_BYTES + PLACE_BYTES * PLACES_MAX
 
 
 def has_number(disk: Disk, path: str, pid: int) -> bool:
-    """Whether a process of this number reads there, or has died there over a read.
+    """Whether a process with this number reads there, or died there during a read.
 
-    What such a dead one has read stays as it was, while a process of its number lives: LMDB takes
-    its place for one of that process. Only whoever opens the file alone begins a new table.
+    The slot of such a dead process stays while any process with its number lives, because LMDB
+    attributes the slot to that process. Only a process that opens the file alone begins a new
+    table.
 
-    To be asked before this process opens the catalogue: whoever closes the lock file gives up all
-    that it has locked in it. Raises OSError. ``path``: of the lock file.
+    Call it before this process opens the catalogue, because closing the lock file releases all
+    locks of the process in it. Raises OSError. ``path``: of the lock file.
     """
     try:
         fd = disk.open(path)
@@ -48,7 +49,7 @@ def has_number(disk: Disk, path: str, pid: int) -> bool:
 
 
 def _reading(table: bytes) -> set[int]:
-    """The numbers of those that are within a transaction, or died so."""
+    """The numbers of processes that are within a transaction, or died in one."""
     if len(table) < table_bytes():
         return set()
     places = table[-PLACE_BYTES * PLACES_MAX :]  # the header is longer on some processors

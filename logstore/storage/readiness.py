@@ -30,7 +30,7 @@ def unready(
     try_catalogue: Callable[[], None],
     logs: Iterable[Failing],
 ) -> Mapping[str, str]:
-    """What is wrong, by the words above; nothing if it is ready. Waits for the disk."""
+    """The problems, by the words above; empty if it is ready. Waits for the disk."""
     found = {}
     for name, check in (
         (DIRECTORY, check_in_place),

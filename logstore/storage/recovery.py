@@ -46,11 +46,11 @@ def recover(
     notes: Notes | None = None,
     new_notes: Callable[[], Notes] | None = None,
 ) -> Recovered:
-    """Make the chain end with its last whole batch, all of it synced. Raises OSError.
+    """Make the chain end with its last whole batch, all synced. Raises OSError.
 
-    ``known_safe``: what was last published as synced; 0 where that is unknown. ``crashed``: the
-    last writer did not close the store. ``notes`` know of all below the recovery point, and are
-    told of what stands above. ``new_notes``: others that know of nothing.
+    ``known_safe``: the offset last published as synced; 0 if unknown. ``crashed``: the last writer
+    did not close the store. ``notes`` cover everything below the recovery point, and are passed the
+    batches above it. ``new_notes``: creates empty notes.
     """
     known_safe = max(known_safe, state.recovery_offset, state.start)
     if crashed:
@@ -95,7 +95,7 @@ def recover(
 
 
 def _cut_aborted(chain: Chain, offset: int) -> bool:
-    """Forget what was aborted at or above this offset; False where that can't be told."""
+    """Forget aborted transactions at or above this offset; False if they cannot be determined."""
     try:
         chain.cut_aborted(offset)
     except CorruptBatch:
@@ -104,7 +104,7 @@ def _cut_aborted(chain: Chain, offset: int) -> bool:
 
 
 def _find_aborted(chain: Chain, end: int, new_notes: Callable[[], Notes] | None) -> None:
-    """Make the indexes of aborted transactions anew, from all that is there. Raises OSError."""
+    """Rebuild the indexes of aborted transactions from all batches. Raises OSError."""
     chain.restart_aborted()
     notes = new_notes() if new_notes is not None else None
     if not isinstance(notes, Deciding):
@@ -117,7 +117,9 @@ def _find_aborted(chain: Chain, end: int, new_notes: Callable[[], Notes] | None)
 
 
 def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
-    """Remove what upkeep was writing, and segments whose batches it has merged into one before."""
+    """Remove unfinished files of upkeep, and segments whose batches were merged into an earlier
+    one.
+    """
     sweep(files.disk, chain.directory)
     behind = [base for base in chain.bases if state.merged_base < base < state.merged_below]
     if not behind or state.merged_base not in chain.bases:
@@ -133,9 +135,9 @@ def _finish_upkeep(chain: Chain, files: OpenFiles, state: LogState) -> None:
 
 
 def _finish_trim(chain: Chain, files: OpenFiles, state: LogState) -> None:
-    """Remove what is below the start: of segments that were trimmed a crash may bring back any.
+    """Remove everything below the start, because a crash may bring back any trimmed segment.
 
-    Between one that is there again and those above the start another may be missing.
+    Between such a segment and those above the start, others may be missing.
     """
     gone: list[int] = []
     for base, after in pairwise(chain.bases):
@@ -148,9 +150,10 @@ def _finish_trim(chain: Chain, files: OpenFiles, state: LogState) -> None:
 
 
 def _reaches(chain: Chain, state: LogState, base: int, after: int) -> bool:
-    """Whether a segment may hold records from the start on although another begins below it.
+    """Whether a segment may contain records from the start on although another begins below the
+    start.
 
-    One that was merged does; its header alone does not tell whether it came to that.
+    A merged segment does; its header does not show whether the merge was completed.
     """
     if base != state.merged_base or after >= state.merged_below:
         return False
@@ -161,7 +164,7 @@ def _reaches(chain: Chain, state: LogState, base: int, after: int) -> bool:
 
 
 def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> Recovered:
-    """A log without segments: new, or robbed of them."""
+    """A log without segments: a new one, or one that lost them."""
     if known_safe > state.start:
         sentence = f"{chain.directory}: every segment is missing"
         return _damaged(sentence, state.start, 0, known_safe)
@@ -171,7 +174,7 @@ def _begin(chain: Chain, files: OpenFiles, state: LogState, known_safe: int) -> 
 
 
 def _starting_point(chain: Chain, state: LogState) -> tuple[int, int, int]:
-    """Where checking starts: (place in the chain, offset, position)."""
+    """Where the check begins: (place in the chain, offset, position)."""
     if state.recovery_base in chain.bases:
         return (
             chain.bases.index(state.recovery_base),
@@ -194,7 +197,7 @@ class _Check:
         *,
         aborts: bool,
     ) -> None:
-        """``aborts``: the indexes of aborted transactions take more; else they are made anew."""
+        """``aborts``: the indexes of aborted transactions are extended, otherwise rebuilt."""
         self._notes = notes
         self._aborts = aborts
         self._chain = chain
@@ -205,7 +208,9 @@ class _Check:
         self.bytes_read = 0
 
     def run(self, first: int) -> str:
-        """Go on to the end, or to the first thing that is not whole: the sentence says what."""
+        """Check up to the end, or to the first incomplete or wrong batch; returns a sentence about
+        that.
+        """
         bases = self._chain.bases
         for self.place in range(first, len(bases)):
             began = self.position
@@ -250,9 +255,10 @@ class _Check:
             self.end, self.position = batch.next_offset, position + batch.size
 
     def _known(self, segment: Segment) -> None:
-        """See that a batch ends at the recovery point, and note what the index lacks before it.
+        """Check that a batch ends at the recovery point, and add earlier batches that the index
+        lacks.
 
-        A file that was exchanged would have its end cut off, if only what follows were looked at.
+        If only the bytes after it were checked, a replaced file would have its end cut off.
         """
         known = self.end, self.position
         segment.index.cut(self.position)
@@ -274,7 +280,7 @@ class _Check:
 def _walk_known(
     segment: Segment, start: int, below: int, *, check: bool = False
 ) -> tuple[tuple[int, int], str]:
-    """The end and position after the last whole batch, and what is wrong with the one after it."""
+    """The end and position after the last whole batch, and the error of the next one."""
     found = segment.base_offset, 0
     try:
         for position, batch in segment.walk(start, below):
@@ -309,7 +315,7 @@ def _whole_until(segment: Segment) -> int:
 
 
 def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> bool:
-    """End the chain here; whether anything went."""
+    """End the chain here; returns whether anything was removed."""
     segment, later = chain.segment(chain.bases[place]), chain.bases[place + 1 :]
     torn = files.disk.size(segment.path) > position
     if torn:
@@ -320,7 +326,7 @@ def _cut_after(chain: Chain, files: OpenFiles, place: int, position: int) -> boo
 
 
 def _settle(chain: Chain, files: OpenFiles, segment: Segment) -> None:
-    """Make what was found of a segment durable, before anyone is shown it."""
+    """Make the recovered segment durable before it is shown to anyone."""
     with room_or_not():  # an index that lacks entries grows as it is used
         segment.index.replace(files, segment.stem)
     for path in (segment.path, segment.stem + INDEX, segment.stem + TIMEINDEX):

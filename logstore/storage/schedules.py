@@ -64,7 +64,7 @@ class ScheduleTable:
         return found, len(keys) > most
 
     def moving(self, log: bytes) -> Moving | None:
-        """What is under way from there; None: nothing. Raises Failed, CorruptStore."""
+        """The move in progress from this log; None: none. Raises Failed, CorruptStore."""
         if not self.environment.has(SCHEDULES):
             return None
         value = self.environment.get(SCHEDULES, _MOVING + log)
@@ -84,7 +84,7 @@ class ScheduleTable:
     # Changed
 
     def change(self, work: Callable[[Transaction], object]) -> None:
-        """Durable on return. Raises ReadOnly, StorageFull, Failed."""
+        """Make a change; durable on return. Raises ReadOnly, StorageFull, Failed."""
         self.environment.transact(TABLES, work)
 
     def forget_some(self, log: bytes, most: int) -> bool:
@@ -99,7 +99,7 @@ class ScheduleTable:
         gone: Sequence[Entry],
         mark: int | None = None,
     ) -> None:
-        """Entries more, and others less; ``mark``: what is below is known now."""
+        """Add and remove entries; ``mark``: everything below it is known now."""
         for entry in gone:
             transaction.change(SCHEDULES, _ROW + log + _PAIR.pack(*entry), None)
         if put:
@@ -110,7 +110,7 @@ class ScheduleTable:
             transaction.change(SCHEDULES, _MARK + log, _NUMBER.pack(mark))
 
     def move(self, transaction: Transaction, log: bytes, moving: Moving | None) -> None:
-        """Note what is under way from there from now on; None: nothing is."""
+        """Note the move in progress from this log; None: none."""
         value = None
         if moving is not None:
             head = _PAIR.pack(moving.end, moving.number)
@@ -118,7 +118,7 @@ class ScheduleTable:
         transaction.change(SCHEDULES, _MOVING + log, value)
 
     def forget(self, transaction: Transaction, log: bytes, most: int) -> bool:
-        """Take out so many entries of a log, at the end its mark; whether that was all."""
+        """Remove this many entries of a log, and finally its mark; returns whether that was all."""
         prefix = _ROW + log
         keys = transaction.keys(SCHEDULES, prefix, prefix, most + 1)
         for key in keys[:most]:

@@ -54,7 +54,7 @@ class Indexes:
         self._lock = threading.Lock()
 
     def loaded(self, segment: "Segment", memory_bytes: int) -> None:
-        """The segment has its index in memory now, or uses it again."""
+        """The segment has loaded its index, or uses it again."""
         with self._lock:
             self._bytes += memory_bytes - self._loaded.pop(segment, 0)
             self._loaded[segment] = memory_bytes
@@ -115,7 +115,7 @@ class Segment:
 
     @property
     def index(self) -> Index:
-        """Loaded at first use; may be behind, never trusted before it is checked."""
+        """The index, loaded at first use. It may be incomplete, and is never trusted unchecked."""
         index = self._index
         if index is None:
             index = Index.load(self._files, self.stem, self.base_offset, self._interval_bytes)
@@ -130,15 +130,15 @@ class Segment:
                 self._times = "unknown"
 
     def restart_index(self) -> Index:
-        """Begin an empty index, in doubt of the one there was."""
+        """Replace a doubtful index by an empty one."""
         self._index = Index(self.base_offset, self._interval_bytes)
         return self._index
 
     def rebuild_index(self, below: int, *, sealed: bool, by_records: bool = False) -> None:
-        """Make both index files anew from the batches below ``below``, and sync them.
+        """Rebuild both index files from the batches below ``below``, and sync them.
 
-        ``by_records``: whatever timestamps the batches' headers claim. Of a damaged segment as far
-        as it can be walked. Raises OSError.
+        ``by_records``: use the records' timestamps, whatever the headers claim. A damaged segment
+        is indexed as far as it can be read. Raises OSError.
         """
         newest = _recorded if by_records else latest
         index = Index(self.base_offset, self._interval_bytes)
@@ -154,19 +154,19 @@ class Segment:
             self._files.sync(self.stem + ending)
 
     def note(self, position: int, batch: Batch, last_offset: int) -> None:
-        """The batch stands at ``position`` now; a reader may be noting what is before it."""
+        """Index the batch at ``position``; a reader may be indexing the ones before it."""
         with self._learning:
             self.index.note(position, batch.size, last_offset, latest(batch))
         self._written = position + batch.size
         self._see(position, self._written)
 
     def save_index(self) -> None:
-        """Write what the index files lack. Raises OSError."""
+        """Write the entries that the index files lack. Raises OSError."""
         with self._learning:
             self.index.save(self._files, self.stem)
 
     def _learn(self, walked: list[tuple[int, Batch]]) -> None:
-        """Note the batches that the index lacks."""
+        """Index the batches that the index lacks."""
         index = self.index
         last_position, last = walked[-1]
         self._see(walked[0][0], last_position + last.size)
@@ -188,7 +188,7 @@ class Segment:
     def extent(self, at: int, bytes_max: int, below: int, end: int | None) -> Extent | None:
         """As Log.extent. ``end``: where the batches below ``below`` end; None: with the file.
 
-        Only of bytes whose headers were looked at in this process, and that are in the page cache.
+        Only from bytes whose headers this process has checked, and that are in the page cache.
         """
         if end is not None and end - self._indexed(at) < EXTENT_BYTES_MIN:
             return None  # a reader at the end of the log asks so for each batch
@@ -219,12 +219,12 @@ class Segment:
                 self._files.release(file)
 
     def ends_soon_after(self, at: int) -> bool:
-        """Whether so little follows that it is not worth an extent, as far as that is at hand."""
+        """Whether so little follows that an extent is not worthwhile, as far as known."""
         place = self._places.get(at)
         return place is not None and 0 < self._written < place + EXTENT_BYTES_MIN
 
     def _begin_of(self, fd: int, at: int) -> int | None:
-        """Where the batch that begins with ``at`` does; None where it is not easily found."""
+        """The position of the batch that begins with ``at``; None if it is not easily found."""
         place = self._places.get(at)
         if place is not None and self._begins(fd, place, at):
             return place
@@ -236,15 +236,15 @@ class Segment:
         return next((it for it, batch in walked if batch.base_offset == at), None)
 
     def _begins(self, fd: int, position: int, at: int) -> bool:
-        """Whether a batch that begins with ``at`` stands there.
+        """Whether a batch that begins with ``at`` is there.
 
-        Not where the file was swapped between this segment's look at it and ``fd``.
+        False if the file was swapped between this segment's check and ``fd``.
         """
         head = self._files.disk.read(fd, MAGIC_END, position)
         return len(head) == MAGIC_END and head[-1] == MAGIC and _PREFIX.unpack_from(head)[0] == at
 
     def _last_begin(self, fd: int, position: int) -> tuple[int, int]:
-        """The last indexed batch that begins at or before ``position``: where, and its offset."""
+        """The last indexed batch that begins at or before ``position``: its position and offset."""
         entry = self.index.floor_position(position)
         if entry is None or not self._leads_to(fd, entry[1], entry[0]):
             return 0, 0
@@ -258,9 +258,9 @@ class Segment:
             self._places.pop(next(iter(self._places), offset), None)
 
     def read(self, at: int, bytes_max: int, below: int) -> list[Batch]:
-        """Whole batches from the one holding ``at`` (or the next), that begin below ``below``.
+        """Whole batches from the one with ``at`` (or the next), which begin below ``below``.
 
-        At least one where there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch, and
+        At least one if there is one, then up to ``bytes_max`` bytes. Raises CorruptBatch, and
         NotHere in the thread that must not wait.
         """
         wanted = max(bytes_max, READ_BYTES_MIN)
@@ -280,7 +280,9 @@ class Segment:
     def _from_place(
         self, fd: int, at: int, wanted: int, below: int, *, now: bool
     ) -> list[tuple[int, Batch]]:
-        """From where the reader of what is before ``at`` has left off; empty if that is unknown."""
+        """Batches from where the reader of the preceding ones has stopped; empty if that is
+        unknown.
+        """
         position = self._places.get(at) if self.pinned else None
         if position is None:
             return []
@@ -296,7 +298,7 @@ class Segment:
     def _from_index(
         self, fd: int, at: int, wanted: int, below: int, *, now: bool
     ) -> list[tuple[int, Batch]]:
-        """One chunk of batches, of which at least the last one is not below ``at``."""
+        """One chunk of batches, at least the last of which is not below ``at``."""
         here = -1  # what stands there is known to be in the page cache
         if now:
             here = self._indexed(at)
@@ -313,7 +315,7 @@ class Segment:
             expected = walked[-1][1].next_offset
 
     def _there(self, fd: int, position: int, wanted: int) -> int:
-        """How much is worth asking for: not what is behind the last batch."""
+        """How many bytes are worth requesting: none after the last batch."""
         end = self._written or self._files.disk.size_of(fd)
         return min(wanted, max(end - position, READ_BYTES_MIN))
 
@@ -322,8 +324,8 @@ class Segment:
     ) -> Iterator[tuple[int, Batch]]:
         """Each batch with its position, from one that starts at ``position``.
 
-        Ends where the file does, or at zeros that were written ahead. Raises CorruptBatch for
-        anything else.
+        Ends at the end of the file, or at zeros written ahead. Raises CorruptBatch for anything
+        else.
         """
         with self._files.use(self.path) as fd:
             yield from self._walk(fd, position, below, chunk_bytes)
@@ -353,7 +355,9 @@ class Segment:
                 yield position, Batch(self._files.disk.read(fd, size, position))
 
     def last_offset(self) -> int:
-        """Of the last batch; below the base offset without any. Raises CorruptBatch, OSError."""
+        """The offset of the last record; below the base offset without any. Raises CorruptBatch,
+        OSError.
+        """
         last = self.base_offset - 1
         with self._files.use(self.path) as fd:
             for _, batch in self._walk(fd, self._position_of(fd, EVERYTHING - 1), EVERYTHING):
@@ -361,7 +365,7 @@ class Segment:
         return last
 
     def end_position(self, below: int) -> int:
-        """Where the last batch that begins below ``below`` ends. Raises CorruptBatch, OSError."""
+        """The end of the last batch that begins below ``below``. Raises CorruptBatch, OSError."""
         end = 0
         with self._files.use(self.path) as fd:
             for position, batch in self._walk(fd, self._position_of(fd, below - 1), below):
@@ -369,7 +373,7 @@ class Segment:
         return end
 
     def data_bytes(self, below: int) -> int:
-        """Of its batches below an offset, without zeros written ahead; as a file where damaged.
+        """The size of its batches below an offset, without zeros; of the file if it is damaged.
 
         Raises OSError.
         """
@@ -383,9 +387,9 @@ class Segment:
             return end
 
     def check_end(self, at: int, below: int) -> None:
-        """Of a sealed segment: see that a walk from ``at`` to ``below`` comes to its file's end.
+        """For a sealed segment: check that its batches from ``at`` to ``below`` end with the file.
 
-        Raises CorruptBatch: what follows may be batches that nobody can find. OSError.
+        Raises CorruptBatch, because further bytes may be batches that no one can find; OSError.
         """
         end = 0
         with self._files.use(self.path) as fd:
@@ -400,12 +404,12 @@ class Segment:
             raise self._corrupt(position, sentence)
 
     def position_of(self, at: int) -> int:
-        """Where a walk to ``at`` starts; an index that leads astray is begun anew."""
+        """The position from which to search for ``at``; a misleading index is rebuilt."""
         with self._files.use(self.path) as fd:
             return self._position_of(fd, at)
 
     def _indexed(self, at: int) -> int:
-        """Where the index says that a walk to ``at`` starts."""
+        """The position from which to search for ``at``, by the index."""
         entry = self.index.floor(at)
         return 0 if entry is None else entry[1]
 
@@ -430,11 +434,12 @@ class Segment:
     def _chunk(
         self, fd: int, position: int, size: int, below: int, expected: int, *, now: bool = False
     ) -> tuple[list[tuple[int, Batch]], int]:
-        """The whole batches of one read from ``position`` on, and the position after them.
+        """The whole batches in one read from ``position`` on, and the position after them.
 
-        ``now``: a batch that is larger than the read is not waited for, either.
+        ``now``: do not wait for a batch that is larger than the read, either.
 
-        What is wrong is raised when nothing whole is before it: what is before it is read first.
+        An error is raised only if no whole batch precedes it, so that preceding batches are read
+        first.
         """
         data = self._files.disk.read(fd, size, position)
         walked: list[tuple[int, Batch]] = []
@@ -475,7 +480,7 @@ class Segment:
         return walked, position + at
 
     def _one(self, fd: int, position: int, length: int, now: bool) -> bytes:
-        """The bytes of one batch that is larger than the read that met it."""
+        """The bytes of one batch that is larger than the read that found it."""
         left = self._files.disk.size_of(fd) - position
         if not LENGTH_MIN <= length <= left - LENGTH_END:
             sentence = f"batch has length {length}, but {left} bytes are left in the file"
@@ -492,7 +497,7 @@ class Segment:
     def max_timestamp(self, below: int) -> int:
         """The largest timestamp (ms) of the batches below ``below``; NO_TIMESTAMP without any.
 
-        The last time entry may be missing, so what follows the last one is walked over, once.
+        The last time entry may be missing, so the batches after the last one are read, once.
         """
         if self._max_timestamp is not None and self._max_timestamp[0] == below:
             return self._max_timestamp[1]
@@ -506,10 +511,10 @@ class Segment:
         return largest
 
     def settle_times(self) -> bool:
-        """See that time entries count batches by their records where headers can't be right.
+        """Make time entries use the records where headers cannot be right.
 
-        Once. True where there are such batches: in memory the entries are right by now, in the
-        file they may not be (``rebuild_index``). Raises OSError.
+        Done once. Returns True if there are such batches: the entries in memory are right then,
+        those in the file perhaps not (``rebuild_index``). Raises OSError.
         """
         if self._times == "unknown":
             index, as_claimed = Index(self.base_offset, self._interval_bytes), True
@@ -528,9 +533,9 @@ class Segment:
     def find(
         self, timestamp_ms: int, start: int, below: int, *, damaged: bool = False
     ) -> int | None:
-        """The offset of the first record from ``start`` on that is of this time or later.
+        """The offset of the first record from ``start`` on with this time or a later one.
 
-        ``damaged``: or that of a batch that can't be read and may hold it. Raises CorruptBatch.
+        ``damaged``: or the offset of an unreadable batch that may contain it. Raises CorruptBatch.
         """
         floor = self.index.floor_time(timestamp_ms, below)
         known, last_offset = floor or (NO_TIMESTAMP, self.base_offset)
@@ -562,7 +567,7 @@ class Segment:
     def _walk_from(
         self, offset: int, max_timestamp_ms: int, below: int
     ) -> Iterator[tuple[int, Batch]]:
-        """Walk on from the batch that a time entry names; from the start if it names no such."""
+        """Read from the batch that a time entry names; from the start if it names none."""
         with self._files.use(self.path) as fd:
             position = self._position_of(fd, offset)
             if max_timestamp_ms != NO_TIMESTAMP:
@@ -583,13 +588,13 @@ class Segment:
     # Files
 
     def create(self) -> None:
-        """Make the files, empty, whatever stood there. The directory is synced by the caller."""
+        """Create the files empty, whatever existed there. The caller syncs the directory."""
         with self._files.use(self.path, create=True) as fd:
             self._files.disk.truncate(fd, 0)
         self.restart_index().replace(self._files, self.stem)
 
     def remove(self) -> None:
-        """Remove the files; those who have them open read on. Raises OSError."""
+        """Remove the files; open readers continue. Raises OSError."""
         self._indexes.forget(self)
         for path in (self.path, self.stem + INDEX, self.stem + TIMEINDEX):
             with suppress(FileNotFoundError):
@@ -605,12 +610,12 @@ def _recorded(batch: Batch) -> int:
 
 
 def _is_latest(batch: Batch, timestamp_ms: int) -> bool:
-    """Whether this is the batch's largest timestamp: by the header, or else by the records."""
+    """Whether this is the batch's largest timestamp: by the header, otherwise by the records."""
     return timestamp_ms in (latest(batch), _recorded(batch))
 
 
 def _first_from(batch: Batch, timestamp_ms: int, start: int) -> int | None:
-    """The offset of the first of its records from ``start`` on that is of this time or later."""
+    """The offset of its first record from ``start`` on with this time or a later one."""
     for part in parts(batch):
         for record in part.records:
             if record.timestamp_ms >= timestamp_ms and record.offset >= start:
@@ -619,7 +624,7 @@ def _first_from(batch: Batch, timestamp_ms: int, start: int) -> int | None:
 
 
 def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) -> None:
-    """Both indexes of a segment that nobody has open, anew; synced. Raises OSError."""
+    """Rebuild both indexes of a segment that is not open; synced. Raises OSError."""
     files = OpenFiles(disk, 8, write=True)
     try:
         segment = Segment(directory, base_offset, files, Indexes(), INDEX_INTERVAL_BYTES)
@@ -629,7 +634,7 @@ def make_indexes(disk: Disk, directory: str, base_offset: int, *, sealed: bool) 
 
 
 def _first_bytes(walked: list[tuple[int, Batch]], bytes_max: int) -> list[tuple[int, Batch]]:
-    """The first batch, and those after it that fit into ``bytes_max`` with it."""
+    """The first batch, and following ones that fit into ``bytes_max`` with it."""
     total = 0
     for count, (_, batch) in enumerate(walked):
         total += batch.size

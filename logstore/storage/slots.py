@@ -11,7 +11,7 @@ class Slots:
         self._low = 0  # all below are used
 
     def free(self, count: int) -> list[int]:
-        """The lowest that nobody has; they stay free until they are ``taken``."""
+        """The lowest free slots; they stay free until they are ``taken``."""
         while self._low in self._used:
             self._low += 1
         found: list[int] = []
@@ -23,11 +23,11 @@ class Slots:
         return found
 
     def taken(self, slots: Iterable[int]) -> None:
-        """They have a log now."""
+        """These slots belong to logs now."""
         self._used.update(slots)
 
     def given_back(self, slots: Iterable[int]) -> None:
-        """Their logs are gone."""
+        """The logs of these slots are deleted."""
         for slot in slots:
             self._used.discard(slot)
             self._low = min(self._low, slot)

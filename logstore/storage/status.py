@@ -51,9 +51,10 @@ class Status:
 
 
 def status(directory: LocalDirectory, queues: int = 0, messages: int = 0) -> Status:
-    """With a look at both ends of each log for damage; ``verify`` reads all.
+    """The status, with a check of both ends of each log; ``verify`` reads everything.
 
-    ``queues`` and ``messages`` as Status has them: storage does not know what is settled.
+    ``queues`` and ``messages`` are passed in for Status, because storage does not know what is
+    settled.
     """
     entries = directory.entries()
     topics = [entry for _, entry in entries if entry.kind == TOPIC.name]

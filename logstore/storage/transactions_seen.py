@@ -33,7 +33,7 @@ class TransactionsSeen:
         self._is_whole = True
 
     def add(self, batch: Batch, path: str) -> None:
-        """The next batch; it stands in the file of this path."""
+        """Add the next batch, which is in the file of this path."""
         if not batch.is_transactional:
             return
         if not batch.is_control:
@@ -52,13 +52,13 @@ class TransactionsSeen:
             self._aborts[batch.base_offset] = batch.producer_id, first
 
     def break_off(self) -> None:
-        """Batches are missing here: what follows can't be told."""
+        """Batches are missing here, so later transactions cannot be judged."""
         self._is_whole = False
         self._begun.clear()
         self._aborts.clear()
 
     def end_segment(self, entries: Iterable[Aborted]) -> Iterator[str]:
-        """What is wrong with these, of the segment's index."""
+        """The errors in the index of the segment that ends here."""
         aborts, self._aborts = self._aborts, {}
         if not self._is_whole:
             return
@@ -84,7 +84,9 @@ class TransactionsSeen:
                 )
 
     def open_below(self, stable: int) -> Iterator[tuple[str, str]]:
-        """At the end: of what begins below this offset and has no marker, path and sentence."""
+        """At the end: path and sentence for each transaction that begins below this offset and has
+        no marker.
+        """
         for producer, begun in self._begun.items():
             if begun.first < stable:
                 sentence = (

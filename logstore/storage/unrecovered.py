@@ -40,17 +40,17 @@ class Unrecovered:
             self._waiting.append((key, place))
 
     def failed(self, key: bytes) -> None:
-        """It could not be recovered, or not be closed in good order."""
+        """It could not be recovered, or not closed cleanly."""
         with self._lock:
             self._tried[key] = True
 
     def done(self, key: bytes) -> None:
-        """It was recovered, or is no more."""
+        """It was recovered or deleted."""
         with self._lock:
             self._tried.pop(key, None)
 
     def next(self) -> LogPlace | None:
-        """One that nobody has used yet; None: there is none left. Each is given once."""
+        """A log that nothing has used yet; None: none is left. Each is returned once."""
         with self._lock:
             while self._waiting:
                 key, place = self._waiting.popleft()
@@ -59,6 +59,6 @@ class Unrecovered:
             return None
 
     def tried(self) -> dict[bytes, bool]:
-        """What the catalogue is told: each such log, and whether it was tried."""
+        """The entries for the catalogue: each such log, and whether its recovery was tried."""
         with self._lock:
             return self._tried.copy()

@@ -17,21 +17,21 @@ TABLES: Final = (ACCESS,)
 
 
 def load(environment: Environment) -> KeptAccess:
-    """Everything; rows that can't be read are named, and left where they are."""
+    """All stored facts; damaged rows are named, and stay where they are."""
     if not environment.has(ACCESS):
         return KeptAccess()
     return access_of(environment.path, environment.items(ACCESS))
 
 
 def any_users(environment: Environment) -> bool:
-    """Whether there are users; looks at no row."""
+    """Whether there are users; reads no row."""
     return USER in environment.heads(ACCESS)
 
 
 def change(
     transaction: Transaction, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()
 ) -> None:
-    """Within one transaction of ``TABLES``. Raises InvalidName, before anything is changed."""
+    """Make the change within one transaction of ``TABLES``. Raises InvalidName, before it."""
     gone = [key_of(it) for it in forget if not isinstance(it, Unreadable)]
     gone += [it.key for it in forget if isinstance(it, Unreadable) and _is_bad(transaction, it)]
     rows = [encode(fact) for fact in keep]
@@ -42,7 +42,7 @@ def change(
 
 
 def _is_bad(transaction: Transaction, row: Unreadable) -> bool:
-    """Whether it is still as it was found: it may have been set anew since."""
+    """Whether the row is still damaged as found: it may have been written again since."""
     value = transaction.get(ACCESS, row.key)
     return value is not None and is_bad(row.key, value)
 
@@ -51,7 +51,7 @@ class DirectKeeper:
     """The ``UserKeeper`` of a process without clients."""
 
     def __init__(self, environment: Environment, refuse: Callable[[], None]) -> None:
-        """``refuse``: called before each change; raises where this process may make none."""
+        """``refuse``: called before each change; raises if this process may make none."""
         self._environment = environment
         self._refuse = refuse
 
@@ -59,7 +59,7 @@ class DirectKeeper:
         return load(self._environment)
 
     def change(self, keep: Sequence[Kept] = (), forget: Sequence[Forgotten] = ()) -> Keeping:
-        """Durable on return, or refused."""
+        """Make a change; durable on return, or refused."""
         keeping = Keeping()
         try:
             self._refuse()

@@ -67,10 +67,10 @@ class Report:
 def verify(
     directory: LocalDirectory, only: str | None = None, *, repair: bool = False
 ) -> Iterator[Report]:
-    """A report for each segment, in order, and one for each directory that is amiss.
+    """A report for each segment, in order, and one for each directory with an error.
 
-    ``only``: this topic. ``repair``: make indexes anew that are not as they should be; nothing
-    else is changed. Raises UnknownTopic; with ``repair`` ReadOnly, StorageFull.
+    ``only``: this topic. ``repair``: rebuild wrong indexes, and change nothing else. Raises
+    UnknownTopic; with ``repair`` ReadOnly, StorageFull.
     """
     if repair and not directory.writes:
         raise ReadOnly(f"{directory.path}: the store is open for reading")
@@ -104,7 +104,7 @@ def verify(
 
 
 def _group_settings(directory: LocalDirectory) -> Iterator[Report]:
-    """Rows of settings of groups that are damaged."""
+    """Damaged rows of groups' settings."""
     table = directory.groups
     path = os.path.join(directory.path, CATALOG)
     for error in () if table is None else group_settings.load(table.environment)[1]:
@@ -112,7 +112,7 @@ def _group_settings(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def _users(directory: LocalDirectory) -> Iterator[Report]:
-    """Rows of users and rules that are damaged."""
+    """Damaged rows of users and rules."""
     table = directory.groups
     path = os.path.join(directory.path, CATALOG)
     for row in () if table is None else users.load(table.environment).damaged:
@@ -120,7 +120,7 @@ def _users(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def _mqtt(directory: LocalDirectory) -> Iterator[Report]:
-    """Rows of wills and sessions that are damaged."""
+    """Damaged rows of wills and sessions."""
     table = directory.groups
     path = os.path.join(directory.path, CATALOG)
     if table is None:
@@ -131,7 +131,7 @@ def _mqtt(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def _repaired(log: SegmentedLog, report: Report) -> Report:
-    """With the segment's indexes made anew where they are amiss."""
+    """The report after the segment's wrong indexes were rebuilt."""
     base = parse_segment(os.path.basename(report.path))
     if base is None or not any(it.derived for it in report.findings):
         return report
@@ -143,7 +143,7 @@ def _repaired(log: SegmentedLog, report: Report) -> Report:
 
 
 def _without(path: str, error: LogstoreError) -> str:
-    """What is wrong; the path stands before it."""
+    """The error without the path that begins it."""
     return str(error).removeprefix(f"{path}: ")
 
 
@@ -152,7 +152,7 @@ def _unreadable(error: OSError, path: str) -> Finding:
 
 
 def _unlisted(directory: LocalDirectory) -> Iterator[Report]:
-    """What belongs to no logs that can be used: damaged entries, and strangers."""
+    """Directories that belong to no usable logs: damaged entries, and unknown ones."""
     damaged = directory.damaged_entries()
     for (kind, name), error in damaged.items():
         path = os.path.join(directory.path, directory.kinds[kind].directory(name, 0))
@@ -164,9 +164,9 @@ def _unlisted(directory: LocalDirectory) -> Iterator[Report]:
 
 
 def _strangers(directory: LocalDirectory, kind: Kind, damaged: set[str]) -> Iterator[Report]:
-    """Directories that lie where this kind has its logs, but belong to none.
+    """Directories where this kind has its logs that belong to none.
 
-    Empty ones are what a crash leaves of a topic that was being created: the next one takes them.
+    A crash during the creation of a topic leaves empty directories, which the next creation uses.
     """
     disk, folder = directory.disk, os.path.join(directory.path, kind.folder)
     partitions = {name: it.partitions for name, it in directory.entries() if it.kind == kind.name}
@@ -190,7 +190,7 @@ def _is_empty(disk: Disk, path: str) -> bool:
 
 
 def _settled(directory: LocalDirectory, path: str, log: SegmentedLog) -> list[Report]:
-    """The reports of one log; once more where upkeep has exchanged its files meanwhile."""
+    """The reports of one log; repeated if upkeep has replaced its files meanwhile."""
     disk = directory.disk
     while True:
         before = _identities(disk, path)
@@ -213,7 +213,7 @@ def _identities(disk: Disk, path: str) -> dict[str, tuple[int, int]]:
 def _verify_log(
     disk: Disk, path: str, start: int, safe: int, state: LogState, stable: int | None
 ) -> Iterator[Report]:
-    """``stable``: as the log says; None: it is of no store, and nobody does."""
+    """``stable``: by the log; None: the log is in no store, so it is unknown."""
     gaps_below, transactions = state.gaps_below, TransactionsSeen()
     files = OpenFiles(disk, 16, write=False)
     try:
@@ -248,7 +248,7 @@ def _verify_log(
 
 
 def _left_over(disk: Disk, report: Report) -> Finding | None:
-    """What follows the batches of a sealed segment: nothing should."""
+    """Bytes after the batches of a sealed segment, where nothing should be."""
     left = disk.size(report.path) - report.bytes
     if not left:
         return None
@@ -264,10 +264,10 @@ def verify_segment(
     gaps_below: int,
     transactions: TransactionsSeen,
 ) -> tuple[Report, int | None]:
-    """One segment up to ``below``, and the offset that follows; None where reading broke off.
+    """Verify one segment up to ``below``; returns the next offset, or None if reading stopped.
 
-    ``gaps_below``: compaction may have taken offsets below. ``transactions``: of the segments
-    before; this one's are added.
+    ``gaps_below``: compaction may have removed offsets below. ``transactions``: those of earlier
+    segments; this segment's are added.
     """
     stem = segment_stem(directory, base_offset)
     segment = Segment(directory, base_offset, files, Indexes(), 0)
@@ -302,7 +302,7 @@ def verify_segment(
 
 
 def _newest(batch: Batch) -> tuple[int, CorruptBatch | None]:
-    """The largest timestamp of its records, as far as that is told; and what is wrong with it."""
+    """The largest timestamp of its records, as far as known; and the error, if any."""
     try:
         batch.check()
         return recorded(batch), None
@@ -318,7 +318,7 @@ def _of_indexes(
     seen: "_Seen",
     transactions: TransactionsSeen,
 ) -> Iterator[Finding]:
-    """What is wrong with the files beside a segment's log."""
+    """The errors in the files beside a segment's log."""
     try:
         yield from seen.check(Index.load(files, stem, base_offset, 0), stem)
         yield from _unusable(files, stem)
@@ -331,7 +331,7 @@ def _of_indexes(
 
 
 def _unusable(files: OpenFiles, stem: str) -> Iterator[Finding]:
-    """Index files that a reader does without."""
+    """Index files that readers do not need."""
     shapes_are_good = True
     for path, entry in ((stem + INDEX, OFFSET_ENTRY), (stem + TIMEINDEX, TIME_ENTRY)):
         sentence = ""
@@ -377,14 +377,14 @@ class _Seen:
         self.bytes += batch.size
 
     def wrong_headers(self, stem: str) -> list[Finding]:
-        """One for all of them: a producer that writes one such header writes many."""
+        """One finding for all of them: a producer that writes one writes many."""
         if not self._wrong:
             return []
         more = f" (and {self._wrong - 1} more)" if self._wrong > 1 else ""
         return [Finding(stem + LOG, self._first_wrong + more, derived=True)]
 
     def check(self, index: Index, stem: str) -> list[Finding]:
-        """Entries of batches that were seen must name them as they are."""
+        """Check the index entries of batches that were read."""
         findings = []
         base, last = index.base_offset, self.last_offsets[-1] if self.last_offsets else -1
         for relative, position in zip(index.offsets, index.positions, strict=True):

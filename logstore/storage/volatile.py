@@ -70,7 +70,7 @@ class VolatileLogs:
     def __init__(
         self, path: str, files: OpenFiles, in_place: InPlace, settings: TopicSettings
     ) -> None:
-        """``path``: of the data directory. What another process has left there goes."""
+        """``path``: of the data directory. Removes what another process has left there."""
         self._disk = files.disk
         self._folder = os.path.join(path, VOLATILE)
         self._files = files
@@ -124,7 +124,7 @@ class VolatileLogs:
         return log
 
     def drop(self, name: str) -> None:
-        """The log is not needed any more, if it was made. From any thread. Raises Failed."""
+        """Delete the log, if it was created. From any thread. Raises Failed."""
         log = self._logs.pop(name, None)
         if log is None:
             return

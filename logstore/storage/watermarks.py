@@ -77,9 +77,9 @@ class Watermark:
         self._marks.words(self._word)[self._word + _UNDECIDED] = _as_word(undecided)
 
     def hold(self) -> None:
-        """Until ``publish`` readers see no more than what was synced; where the slot is the log's.
+        """Until ``publish``, readers see only what was synced, if the slot belongs to the log.
 
-        The log is to be recovered, and that may take its time.
+        Used while the log must still be recovered, which may take long.
         """
         words = self._marks.words(self._word + _SLOT_WORDS)
         if words[self._word] == self._tag and words[self._word + 3] >= 0:
@@ -94,11 +94,11 @@ class Watermark:
         return synced if synced >= 0 else -1 - synced
 
     def release(self) -> None:
-        """The log is no more."""
+        """The log is deleted."""
         self._marks.words(self._word + _SLOT_WORDS)[self._word] = GONE
 
     def read(self) -> tuple[int, int] | None:
-        """(start, safe); None when the slot does not belong to this log (any more)."""
+        """(start, safe); None if the slot does not belong to this log (any more)."""
         words = self._words()
         if words is None:
             return None
@@ -108,16 +108,16 @@ class Watermark:
         return (start, safe) if words[self._word] == self._tag else None
 
     def shown(self) -> int:
-        """What was ever published as safe, held or not; 0 when the slot is not this log's."""
+        """The highest offset ever published as safe; 0 if the slot is not this log's."""
         words = self._words()
         if words is None or words[self._word] != self._tag:
             return 0
         return int(words[self._word + 2])
 
     def undecided(self) -> int | None:
-        """The first offset of the earliest open transaction, as published; None: none is open.
+        """The published first offset of the earliest open transaction; None: none.
 
-        To be asked for after ``read``.
+        Call it after ``read``.
         """
         words = self._words()
         if words is None or self._marks.slot_words == _OLD_SLOT_WORDS:
@@ -126,7 +126,7 @@ class Watermark:
         return word - 1 if word > 0 else None
 
     def _words(self) -> memoryview | None:
-        """Of all slots; None where the file does not reach to this one."""
+        """The words of all slots; None if the file does not reach this one."""
         end = self._word + self._marks.slot_words
         words = self._marks.words(end)
         return words if len(words) >= end else None
@@ -140,7 +140,7 @@ class Watermarks:
     """The whole mapped file."""
 
     def __init__(self, disk: Disk, path: str, *, write: bool) -> None:
-        """Raises OSError; CorruptStore when it is another kind of file."""
+        """Raises OSError; CorruptStore if it is another kind of file."""
         self._disk, self._path, self._write = disk, path, write
         self._fd = disk.open(path, write=write, create=write)
         self._lock = threading.Lock()
@@ -170,13 +170,13 @@ class Watermarks:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether a writer has made the file anew since, of an earlier version."""
+        """Whether a writer has replaced the file of an earlier version since."""
         if self._write or self.slot_words == _SLOT_WORDS:
             return False
         return not is_in_place(self._disk, self._fd, self._path)
 
     def _convert(self) -> None:
-        """Make the file of an earlier version anew, and put it in its place. Raises OSError."""
+        """Replace the file of an earlier version by a new one. Raises OSError."""
         disk, made = self._disk, self._path + ".new"
         old = disk.read(self._fd, disk.size(self._path), 0)
         header, size = _OLD_SLOT_WORDS * _WORD, _SLOT_WORDS * _WORD
@@ -228,7 +228,9 @@ class Watermarks:
             self._words = memoryview(self._map).cast("q")
 
     def reserve(self, number: int) -> None:
-        """Make sure of the slot of this number, and all below it. Raises OSError: a full disk."""
+        """Make room for the slot of this number, and all below it. Raises OSError: the disk is
+        full.
+        """
         self.words(_SLOT_WORDS * (number + 2))
 
     def slot(self, number: int, tag: int) -> Watermark:
@@ -243,7 +245,7 @@ class Watermarks:
 
 
 def is_made(disk: Disk, path: str) -> bool:
-    """Whether a writer has made the file. Raises OSError."""
+    """Whether a writer has created the file. Raises OSError."""
     if not disk.exists(path):
         return False
     fd = disk.open(path)
@@ -288,7 +290,7 @@ class Poller:
         return stop
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         with self._lock:
             self._watched.clear()
 
@@ -310,7 +312,9 @@ class Poller:
 
 
 def _seen(safe: Callable[[], int]) -> int:
-    """What is safe now; a number that none is where that can't be told: the next read says why."""
+    """The present safe offset; an impossible number if it is unknown, so that the next read reports
+    why.
+    """
     try:
         return safe()
     except (LogstoreError, OSError):

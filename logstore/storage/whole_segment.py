@@ -32,10 +32,10 @@ def write_segment(
     batches: Iterable[Batch],
     spend: Callable[[int], None] = lambda size: None,
 ) -> None:
-    """Write the three files of a segment of these batches, synced; none are left if it fails.
+    """Write and sync the three files of a segment with these batches; on failure, none remain.
 
-    ``spend(bytes)`` is told of what is written, and may take its time. Raises OSError, and
-    whatever ``batches`` raises.
+    ``spend(bytes)`` is called with the bytes written, and may wait. Raises OSError, and the errors
+    of ``batches``.
     """
     files = OpenFiles(disk, 8, write=True)
     try:
@@ -53,14 +53,14 @@ def write_segment(
 
 
 def remove_segment(disk: Disk, stem: str) -> None:
-    """Remove what there is of it. What can't be removed means nothing."""
+    """Remove its files. Files that cannot be removed have no effect."""
     for ending in (*ENDINGS, TXNINDEX):
         with suppress(OSError):
             disk.remove(stem + ending)
 
 
 def sweep(disk: Disk, directory: str) -> None:
-    """Remove what is left of segments that were being written anew. Raises OSError."""
+    """Remove the remains of interrupted rewrites. Raises OSError."""
     for name in disk.list(directory):
         if is_cleaned(name):
             disk.remove(f"{directory}/{name}")

@@ -36,12 +36,12 @@ _MOST: Final = {"qos": 2, "format": 1, "due_ms": 2**63 - 1}  # of numbers; of ot
 
 
 def used(environment: Environment) -> bool:
-    """Whether any is kept. Raises Failed."""
+    """Whether any will is stored. Raises Failed."""
     return environment.has(WILLS) and bool(environment.page(WILLS, b"", b"", 1))
 
 
 def load(environment: Environment) -> KeptWills:
-    """Everything; a row that can't be read is named, and left where it is. Raises Failed."""
+    """All stored wills; damaged rows are named, and stay where they are. Raises Failed."""
     if not environment.has(WILLS):
         return KeptWills()
     wills, damaged = [], []
@@ -58,7 +58,7 @@ def load(environment: Environment) -> KeptWills:
 
 
 def change(transaction: Transaction, keep: Sequence[KeptWill], forget: Sequence[int]) -> None:
-    """Within one transaction of ``TABLES``."""
+    """Make the change within one transaction of ``TABLES``."""
     for number in forget:
         transaction.change(WILLS, _NUMBER.pack(number), None)
     for will in keep:

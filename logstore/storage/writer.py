@@ -77,7 +77,7 @@ class WriterDirectory:
         clock: Callable[[], int],
         kinds: Kinds = KINDS,
     ) -> None:
-        """Makes the directory if there is none.
+        """Creates the directory if it does not exist.
 
         Raises StoreLocked, SchemaTooNew, CorruptStore, ReadOnly, StorageFull.
         """
@@ -118,7 +118,7 @@ class WriterDirectory:
             raise StoreLocked(f"{self.path}: {in_the_way(owner)}", owner)
 
     def _keep_others_out(self, path: str, *, tell: bool) -> None:
-        """Of a directory: so nobody else comes to what an earlier version made in it."""
+        """Restrict a directory: other users must not reach older files in it."""
         try:
             mode = self.disk.mode(path)
             if not mode & OTHERS:
@@ -185,9 +185,9 @@ class WriterDirectory:
             raise
 
     def _mark_unrecovered(self) -> None:
-        """After a crash each log is recovered when it is first used, or by ``recover_next``.
+        """After a crash, each log is recovered at its first use, or by ``recover_next``.
 
-        Until then other processes see of it what was synced, and no more.
+        Until then, other processes see only what was synced.
         """
         states, left = self._catalog.log_states(), self._catalog.unrecovered()
         crashed = not self._catalog.clean
@@ -210,10 +210,10 @@ class WriterDirectory:
                 )
 
     def recover_next(self) -> bool:
-        """Recover a log that nobody has used since a crash; False: there is none left.
+        """Recover a log that nothing has used since a crash; False: none is left.
 
-        It is left as a clean close leaves it, so that nothing is kept in memory of logs that nobody
-        uses. One that can't be recovered keeps back no other, and whoever uses it is told why.
+        The log is then closed cleanly, so that unused logs take no memory. A log that cannot be
+        recovered delays no other, and using it raises the reason.
         """
         place = self._unrecovered.next()
         if place is None:
@@ -245,15 +245,15 @@ class WriterDirectory:
         )
 
     def _lose(self, error: LogFailed) -> None:
-        """The directory is not the one that was opened any more."""
+        """The directory is no longer the one that was opened."""
         _log.error("%s", error)
         for log in list(self._logs.values()):
             log.lose(error)
 
     def look(self) -> None:
-        """Called about twice a second. Raises LogFailed where the directory was moved or removed.
+        """Called about twice a second. Raises LogFailed if the directory was moved or removed.
 
-        That is told once; from then on every write is refused with it.
+        It raises once; from then on, every write is refused with this error.
         """
         if self._in_place.error is None:
             with suppress(LogFailed):
@@ -266,7 +266,9 @@ class WriterDirectory:
                 self._catalog.environment.clear_readers()
 
     def _look_at_logs(self) -> None:
-        """Also those that nobody writes to: whoever reads or waits is to know, too."""
+        """Also checks logs without writes, because readers and waiting callers must learn of it,
+        too.
+        """
         if not self._to_look_at:
             self._to_look_at = list(self._logs.values())
         now, self._to_look_at = self._to_look_at[:LOOKS_MAX], self._to_look_at[LOOKS_MAX:]
@@ -276,7 +278,7 @@ class WriterDirectory:
 
     @property
     def recovered(self) -> bool:
-        """Whether every log is as a clean close leaves it, or was recovered."""
+        """Whether every log was closed cleanly, or was recovered."""
         return not self.unrecovered
 
     @property
@@ -373,7 +375,7 @@ class WriterDirectory:
             return entry
 
     def _reserve_slots(self, name: str, count: int) -> list[int]:
-        """Room in the watermarks, before the catalogue says that the logs are there."""
+        """Reserve slots in the watermarks before the catalogue lists the logs."""
         slots = self._catalog.free_slots(count)
         self._attempt(f"make room for {name!r}", lambda: self._marks.reserve(max(slots, default=0)))
         return slots
@@ -383,7 +385,9 @@ class WriterDirectory:
             self._marks.slot(entry.slots[partition], entry.tag(partition)).publish(0, 0)
 
     def _make_directories(self, kind: str, name: str, partitions: Iterable[int]) -> None:
-        """Before the catalogue says that they are there; empty ones left by a crash are reused."""
+        """Create directories before the catalogue lists the logs; empty ones left by a crash are
+        reused.
+        """
         self._in_place.check_now()
         names = [self.kinds[kind].directory(name, partition) for partition in partitions]
         self._leftovers.make_way(names)  # or the next start would remove what is made here
@@ -481,7 +485,7 @@ class WriterDirectory:
             self._leftovers.bury()
 
     def _wait_until_opened(self, kind: str, name: str) -> None:
-        """No log of this name is being opened: its files are not touched any more by that."""
+        """Wait until no log of this name is being opened, which would still touch its files."""
         entry = self._catalog.known(kind, name)
         directories = {self.kinds[kind].directory(name, it) for it in range(entry.partitions)}
         while not directories.isdisjoint(self._opening):
@@ -501,10 +505,11 @@ class WriterDirectory:
         return self._logs.get(directory) or self._open(name, entry, partition)
 
     def _open(self, name: str, entry: Entry, partition: int, *, keep: bool = True) -> DiskLog:
-        """One log, opened by one thread, since two over the same files would overwrite each other.
+        """Open one log, in one thread, because two openings of the same files would overwrite each
+        other.
 
-        Others can be opened meanwhile: recovering one may take seconds. Not ``keep``: only see that
-        it is recovered.
+        Other logs can be opened meanwhile, because a recovery may take seconds. Not ``keep``: only
+        recover it.
         """
         directory = self.kinds[entry.kind].directory(name, partition)
         with self._changing:
@@ -537,7 +542,7 @@ class WriterDirectory:
         return log
 
     def _entry_now(self, name: str, entry: Entry, partition: int) -> Entry:
-        """Its settings may have been changed since it was looked up. Raises UnknownPartition."""
+        """The entry again, because its settings may have changed. Raises UnknownPartition."""
         if not 0 <= partition < entry.partitions:
             raise UnknownPartition(
                 f"{entry.kind} {name!r} has no partition {partition}, "
@@ -572,7 +577,7 @@ class WriterDirectory:
         return log
 
     def _let_go(self, log: DiskLog, key: bytes) -> bool:
-        """Save where it stands, and close it; False, and it stays open, where that can't be."""
+        """Save the log's state and close it; returns False, and it stays open, if that fails."""
         if log.damage is not None:
             return False  # what was found is told by it
         saved = log.state
@@ -653,14 +658,14 @@ class WriterDirectory:
             raise failure(error, "measure", error.filename or directory) from None
 
     def stirred(self) -> set[str]:
-        """The directories of logs that were rolled, or altered, since this was asked before."""
+        """The directories of logs that were rolled or altered since the last call."""
         found, self._stirred = self._stirred, set()
         return found
 
     def is_worth_opening(self, name: str, entry: Entry, partition: int) -> bool:
-        """Whether upkeep may find something in a log that nobody uses here: a sealed segment.
+        """Whether upkeep may find work in a log that is not in use: a sealed segment.
 
-        Opening each costs memory for good. Raises OSError.
+        Opening a log costs memory permanently. Raises OSError.
         """
         directory = self.kinds[entry.kind].directory(name, partition)
         if directory in self._logs:
@@ -681,7 +686,7 @@ class WriterDirectory:
             log.state = state  # before anyone else saves what the log has
 
     def _save_states(self, logs: Iterable[DiskLog]) -> None:
-        """A log whose indexes can't be synced stays where it was, and keeps back no other."""
+        """A log whose indexes cannot be synced keeps its saved state, and delays no other."""
         keys = {}
         for log in logs:
             if (key := self._keys.get(log)) is not None:
@@ -700,7 +705,7 @@ class WriterDirectory:
         }
 
     def _after_sync(self, logs: Iterable[Flushable]) -> None:
-        """Move the recovery points of logs that have synced enough since the last time."""
+        """Move the recovery points of logs that have synced enough since."""
         limit = self.config.store.recovery_bytes
         due = [log for log in logs if isinstance(log, DiskLog) and log.recovery_point_due(limit)]
         if due:
@@ -710,7 +715,7 @@ class WriterDirectory:
                 self._save_states(due)
 
     def close(self) -> None:
-        """Sync all, save where each log stands, let go of the lock. Raises the first failure."""
+        """Sync everything, save each log's state, release the lock. Raises the first failure."""
         failures: list[LogstoreError] = []
         self._volatile.close()
         for log in list(self._logs.values()):
