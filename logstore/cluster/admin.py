@@ -65,7 +65,7 @@ class Made(NamedTuple):
 
 
 def error_of(code: int, message: str | None, doing: str) -> LogstoreError:
-    """What went wrong; ``doing``: ``topic 'x' can't be created``."""
+    """The error of a request; ``doing``: ``topic 'x' can't be created``."""
     kind, words = ERRORS.get(code, (Failed, f"error {code}"))
     return kind(f"{doing}: {message or words}")
 
@@ -97,7 +97,7 @@ class Admin:
         *,
         only_check: bool = False,
     ) -> None:
-        """``then`` gets a Made. As many partitions as the brokers say where there is no number."""
+        """``then`` gets a Made. Without a number of partitions, the brokers' default applies."""
         m = kinds.CREATE_TOPICS.messages()
         configs = [m.CreatableTopicConfig(key, text) for key, text in settings.items()]
         count = AS_BROKERS_SAY if partitions is None else partitions
@@ -127,7 +127,7 @@ class Admin:
     def alter(
         self, name: str, settings: Mapping[str, str], reset: Iterable[str], then: Then
     ) -> None:
-        """All of it or nothing; ``then`` gets None."""
+        """Change all of these settings or none; ``then`` gets None."""
         m = kinds.ALTER_CONFIGS.messages()
         changes = [m.AlterableConfig(key, SET, text) for key, text in settings.items()]
         changes += [m.AlterableConfig(key, DELETE, None) for key in reset]
@@ -172,7 +172,7 @@ class Admin:
     # Told
 
     def settings(self, names: Sequence[str], keys: Sequence[str] | None, then: Then) -> None:
-        """Of topics, these or all; ``then`` gets what is told of each, or why nothing is."""
+        """The settings of these topics, or of all; ``then`` gets those of each, or the error."""
         m = kinds.DESCRIBE_CONFIGS.messages()
         request = m.Request([m.Resource(TOPIC, it, keys) for it in names])
 
@@ -196,7 +196,9 @@ class Admin:
         self._brokers.ask_any(kinds.DESCRIBE_CONFIGS, request, answered, Use.SLOW)
 
     def partitions(self, name: str, then: Then) -> None:
-        """``then`` gets how many the topic has, as some broker knows; 0: there is none."""
+        """``then`` gets the topic's number of partitions, as some broker knows it; 0: no such
+        topic.
+        """
         m = kinds.METADATA.messages()
         request = m.Request([m.Topic(name=name)], allow_auto_topic_creation=False)
 
@@ -209,7 +211,7 @@ class Admin:
         self._brokers.ask_any(kinds.METADATA, request, answered, Use.SLOW)
 
     def replicas(self, names: Sequence[str], then: Then) -> None:
-        """``then`` gets of each topic that is there how many each partition has at the least."""
+        """``then`` gets, for each existing topic, the fewest replicas of a partition."""
         m = kinds.METADATA.messages()
         request = m.Request([m.Topic(name=it) for it in names], allow_auto_topic_creation=False)
         self._brokers.ask_any(kinds.METADATA, request, partial(_replicas, then), Use.SLOW)
@@ -229,4 +231,4 @@ def _replicas(then: Then, answer: Any) -> None:  # noqa: ANN401
 
 
 def _nothing(_: object) -> None:
-    """There is nothing more to tell."""
+    """The result of a request without one."""

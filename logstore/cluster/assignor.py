@@ -18,7 +18,7 @@ class Holding(NamedTuple):
 
 
 def holders(members: Mapping[str, Holding], partitions: int) -> dict[int, str]:
-    """Who has each: of several that say so the one that was told last."""
+    """The holder of each partition: if several claim it, the one with the latest assignment."""
     found: dict[int, str] = {}
     for name in sorted(members, key=lambda it: (members[it].generation, it)):
         for number in members[name].partitions:
@@ -28,7 +28,7 @@ def holders(members: Mapping[str, Holding], partitions: int) -> dict[int, str]:
 
 
 def assign(members: Mapping[str, Holding], partitions: int) -> dict[str, set[int]]:
-    """Who should have each of them at last."""
+    """The final owner of each partition."""
     target: dict[str, set[int]] = {name: set() for name in members}
     if not target:
         return target
@@ -52,7 +52,9 @@ def assign(members: Mapping[str, Holding], partitions: int) -> dict[str, set[int
 
 
 def given(members: Mapping[str, Holding], partitions: int) -> dict[str, set[int]]:
-    """What each is told to have now: what it should have, but nothing that another holds."""
+    """The present assignment of each member: its final partitions, except those that another still
+    holds.
+    """
     holder = holders(members, partitions)
     return {
         name: {it for it in numbers if holder.get(it, name) == name}

@@ -18,11 +18,11 @@ class Backoff:
         self._failures = 0
 
     def failed(self) -> float:
-        """The seconds to wait now."""
+        """Count a failure; returns the seconds to wait."""
         wait: float = min(self._first_s * 2**self._failures, self._most_s)
         self._failures = min(self._failures + 1, 16)
         return wait * self._random.uniform(1 - SPREAD, 1 + SPREAD)
 
     def succeeded(self) -> None:
-        """The next failure is the first one."""
+        """Reset: the next failure counts as the first one."""
         self._failures = 0

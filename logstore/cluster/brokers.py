@@ -59,15 +59,15 @@ class Around(Protocol):
     """The surroundings: a clock, timers and sockets."""
 
     def now(self) -> float:
-        """Seconds; only goes forward."""
+        """Seconds of a clock that only goes forward."""
 
     def call_at(self, at: float, call: Callable[[], object]) -> Alarm:
-        """Have it called at that time."""
+        """Make the call at that time."""
 
     def connect(self, address: Address, link: Spoken) -> Callable[[], None]:
-        """Make a connection for the link; gives what is called when there is something to send.
+        """Make a connection for the link; returns a function to call when there is output.
 
-        The link is lost when it can't be made, or ends; and a link that is lost ends it.
+        If the connection fails or ends, the link is lost; if the link is lost, the connection ends.
         """
 
 
@@ -119,7 +119,7 @@ class Brokers:
         use: Use = Use.LOOK,
         seconds: float = ANSWER_S,
     ) -> None:
-        """A node. ``then`` gets the answer, or why there is none."""
+        """Send a request to a node. ``then`` gets the reply or the error."""
         known = self.view.nodes.get(node)
         if known is None:
             self.refresh()
@@ -135,7 +135,7 @@ class Brokers:
         use: Use = Use.LOOK,
         seconds: float = ANSWER_S,
     ) -> None:
-        """Whichever answers; one that is connected, and not silent, if any is."""
+        """Send a request to any node, preferably one that is connected and not silent."""
         addresses = [(it.host, it.port) for it in self.view.nodes.values()]
         if self.failure is not None or not addresses:  # they may all be other ones by now
             addresses += self._bootstrap
@@ -147,7 +147,7 @@ class Brokers:
         self._link(address, name, use).ask(kind, request, then, seconds)
 
     def ask_controller(self, kind: Kind, request: Any, then: Answer, seconds: float) -> None:  # noqa: ANN401
-        """Whoever makes and changes topics."""
+        """Send a request to the controller, which creates and changes topics."""
         if self.view.controller in self.view.nodes:
             self.ask(self.view.controller, kind, request, then, Use.SLOW, seconds)
         else:
@@ -200,7 +200,7 @@ class Brokers:
         return link
 
     def look(self) -> None:
-        """Called once in a while: brokers that do not answer are given up."""
+        """Called periodically: gives up on brokers that do not reply."""
         silent = False
         for (_, use), line in list(self._lines.items()):
             if line.link is not None:
@@ -212,7 +212,7 @@ class Brokers:
     # What is known
 
     def watch(self, call: Callable[[], object]) -> Callable[[], None]:
-        """Have it called whenever something of the view has changed. Gives "stop that"."""
+        """Call this whenever something in the view has changed. Returns "stop that"."""
         key = object()
         self._told[key] = call
 
@@ -222,17 +222,17 @@ class Brokers:
         return stop
 
     def want(self, topic: str) -> None:
-        """From now on this topic is looked at, too."""
+        """Include this topic in refreshes from now on."""
         if topic not in self._wanted:
             self._wanted.add(topic)
             self.refresh()
 
     def unwant(self, topic: str) -> None:
-        """It is not looked at any more."""
+        """Exclude this topic from refreshes."""
         self._wanted.discard(topic)
 
     def refresh(self) -> None:
-        """Somebody has found it wrong: look again, soon."""
+        """Refresh the view soon, because a caller has found it wrong."""
         if self._asking:
             self._again = True
             return
@@ -281,12 +281,12 @@ class Brokers:
                 call()
 
     def _is_led(self, topic: str) -> bool:
-        """Whether it is there, and each of its partitions has a leader."""
+        """Whether the topic exists and each of its partitions has a leader."""
         seen = self.view.topics.get(topic)
         return seen is not None and all(it.leader in self.view.nodes for it in seen.partitions)
 
     def close(self) -> None:
-        """All connections end; whoever waits is told."""
+        """End all connections, and report that to waiting callers."""
         self._over = True
         if self._alarm is not None:
             self._alarm.cancel()

@@ -21,12 +21,12 @@ Ids = Mapping[str, bytes]  # of topics; all 0 where a topic has none, or it is n
 
 
 def names_of(ids: Ids) -> Mapping[str | bytes, str]:
-    """The names of topics as an answer has them, by ids or by names."""
+    """The names of topics by name and by id, for replies with either."""
     return {name: name for name in ids} | {id_: name for name, id_ in ids.items()}
 
 
 def are_known(ids: Ids) -> bool:
-    """Whether all have one."""
+    """Whether all topics have an id."""
     return NIL_UUID not in ids.values()
 
 
@@ -37,7 +37,7 @@ class Produce(NamedTuple):
     ids: Ids
 
     def most(self) -> int:
-        """The highest version in which it can be said."""
+        """The highest version that can express the request."""
         return PRODUCE_MAX if are_known(self.ids) else produce_codec.WITH_TOPIC_IDS - 1
 
     def write(self, version: int) -> list[Buffer]:
@@ -56,7 +56,7 @@ class Fetch(NamedTuple):
     ids: Ids
 
     def most(self) -> int:
-        """The highest version in which it can be said."""
+        """The highest version that can express the request."""
         return FETCH_MAX if are_known(self.ids) else fetch_codec.WITH_TOPIC_IDS - 1
 
     def write(self, version: int) -> list[Buffer]:

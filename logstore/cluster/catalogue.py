@@ -86,7 +86,7 @@ class Catalogue:
     # Told
 
     def names(self) -> Sequence[str]:
-        """Sorted. From any thread."""
+        """The names of all topics, sorted. From any thread."""
         changes, (before, names) = self._changes, self._sorted
         if changes != before:
             names = sorted(self.entries.copy())
@@ -94,24 +94,24 @@ class Catalogue:
         return names
 
     def name_of(self, id_: bytes) -> str | None:
-        """Of the topic with that id."""
+        """The name of the topic with that id."""
         return self._names.get(id_)
 
     def when_ready(self, call: Callable[[], object]) -> None:
-        """Have it called once all were listed."""
+        """Call this once all topics were listed."""
         if self.ready:
             call()
         else:
             self._waiting.append(call)
 
     def tell(self, heard: Heard) -> None:
-        """Have it called after each change, once all were listed."""
+        """Call this after each change, once all topics were listed."""
         self._heard.append(heard)
 
     # All of them
 
     def look(self) -> None:
-        """Ask for all, now."""
+        """Request all topics now."""
         if self._over:
             return
         if self._alarm is not None:
@@ -167,7 +167,7 @@ class Catalogue:
                 call()
 
     def _viewed(self) -> None:
-        """What is known of topics that are used has changed."""
+        """The view of topics in use has changed."""
         if not self.ready:
             return
         view = self._brokers.view
@@ -179,7 +179,7 @@ class Catalogue:
     # Single ones
 
     def find(self, name: str, then: Found) -> None:
-        """Ask for a topic, unless it is known. It may be that of another process's making."""
+        """Request a topic unless it is known: another process may have created it."""
         entry = self.entries.get(name)
         if entry is not None or self._is_missing(name):
             then(entry)
@@ -189,7 +189,7 @@ class Catalogue:
             self._look_for(name, then)
 
     def find_made(self, name: str, then: Found) -> None:
-        """The same of one that was made just now, by whomever: until some broker shows it."""
+        """As ``find``, for a topic that was just created: repeats until a broker knows it."""
         until = self._now() + SHOWN_S
 
         def look() -> None:
@@ -216,7 +216,7 @@ class Catalogue:
         return at is not None and self._now() < at + MISSING_S
 
     def _doubt(self, name: str) -> None:
-        """An answer has not had it: see whether another has."""
+        """A reply does not include the topic: ask another broker."""
         if name in self.entries and name not in self._looked_for and not self._is_believed(name):
             self._look_for(name, None)
 
@@ -275,7 +275,7 @@ class Catalogue:
     # Changes
 
     def made(self, name: str, entry: Entry) -> None:
-        """It was made, or has grown, as the one says who has done it."""
+        """The topic was created or extended, as its creator reports."""
         self._forget_old()
         self._missing.pop(name, None)
         self._gone.pop(name, None)
@@ -284,12 +284,12 @@ class Catalogue:
         self._take(name, entry)
 
     def deleted(self, name: str) -> None:
-        """It was deleted, as the one says who has done it."""
+        """The topic was deleted, as the deleting code reports."""
         if name in self.entries:
             self._vanish(name)
 
     def _take(self, name: str, entry: Entry) -> None:
-        """It is there, as somebody says."""
+        """Add the topic, because somebody reports it."""
         key: bytes | str = name if entry.id == NIL_UUID else entry.id
         if self._now() < self._gone.get(key, float("-inf")):
             return
@@ -325,14 +325,14 @@ class Catalogue:
                 heard(event, name, entry)
 
     def _forget_old(self) -> None:
-        """What is over. Both are in the order of their times."""
+        """Remove expired entries. Both maps are in the order of time."""
         now = self._now()
         for times in (self._made, self._gone):
             for key, _ in list(takewhile(lambda it: it[1] <= now, times.items())):
                 del times[key]
 
     def close(self) -> None:
-        """Nothing is asked for any more."""
+        """Send no more requests."""
         self._over = True
         self._stop()
         if self._alarm is not None:
@@ -342,7 +342,7 @@ class Catalogue:
 def _read(
     decode: Callable[[], Any], before: Mapping[str, Entry]
 ) -> "Sequence[_Difference] | LogstoreError":
-    """What an answer says that is other than it was. In any thread."""
+    """The differences in a reply. In any thread."""
     try:
         found = _entries(decode().topics)
     except LogstoreError as error:
@@ -358,7 +358,9 @@ def _read(
 
 
 def _entries(topics: Iterable[Any]) -> dict[str, Entry | None]:
-    """By name; None: there is none; what a broker can't say now is not among them."""
+    """The entries by name; None: no such topic. Topics that the broker cannot describe now are
+    omitted.
+    """
     found: dict[str, Entry | None] = {}
     for it in topics:
         if it.name is None:

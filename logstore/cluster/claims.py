@@ -59,12 +59,12 @@ class Claim(NamedTuple):
 
 
 def batch_of(word: Word) -> Batch:
-    """The batch that says it, without its producer."""
+    """The batch with this content, without its producer."""
     return encode([(msgspec.json.encode(word), KEY, (), word.at_ms)])
 
 
 def word_of(batch: Batch) -> Word | None:
-    """What it says of its owner; None: it has other records. Raises CorruptStore, CorruptBatch."""
+    """The claim or beat in a batch; None: other records. Raises CorruptStore, CorruptBatch."""
     if batch.record_count != 1:
         return None
     [record] = decode(batch)
@@ -93,7 +93,7 @@ class Claims:
         self._before: set[int] = set()  # producers that owned it, and never will again
 
     def admits(self, batch: Batch) -> bool:
-        """Whether the batch, the next one, is there for readers; claims and beats are not.
+        """Whether readers see the next batch; claims and beats are not shown.
 
         Raises CorruptStore, CorruptBatch.
         """

@@ -81,7 +81,7 @@ class ClassicMember:
 
     @property
     def failure(self) -> LogstoreError | None:
-        """Why it has no part in the group now."""
+        """Why this node is not in the group now."""
         return self._steps.failure
 
     @property
@@ -157,17 +157,17 @@ class ClassicMember:
         self._count()
 
     def changed(self) -> None:
-        """The node has given something up: others are to have it."""
+        """The node has given up partitions, which others must get."""
         if self._joined and self._wanted is not None and self._told.held == self._wanted:
             self._join_again()
 
     def hurry(self) -> None:
-        """The others are about to say something else: hear it now."""
+        """The others are about to change the assignment: ask now."""
         if self._joined and not self._steps.asking:
             self._steps.due_in(0)
 
     def _count(self) -> None:
-        """The view has changed: a leader assigns all partitions that there are."""
+        """The view has changed: a leader must assign all existing partitions."""
         if self._joined and self._counted not in (None, self._partitions()):
             self._join_again()
 
@@ -217,7 +217,9 @@ class ClassicMember:
     # Its end
 
     def leave(self, then: Callable[[], None]) -> None:
-        """What it has may go to others at once; ``then``, when that is known or takes too long."""
+        """Release its partitions immediately; ``then`` is called when that is known, or takes too
+        long.
+        """
         request = None
         if self._id and not self._steps.over:
             messages = kinds.LEAVE_GROUP.messages()
@@ -226,7 +228,7 @@ class ClassicMember:
 
 
 def _holding(metadata: bytes) -> assignor.Holding:
-    """What is no metadata of ours holds nothing."""
+    """The partitions in a member's metadata; foreign metadata holds none."""
     try:
         it = msgspec.json.decode(metadata, type=Held)
     except (ValueError, RecursionError):

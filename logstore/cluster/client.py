@@ -26,10 +26,10 @@ class Around(brokers.Around, Protocol):
     """The surroundings: a clock, timers, sockets, the loop's turn and worker threads."""
 
     def soon(self, call: Callable[[], object]) -> object:
-        """Have it called once, at the end of this turn; from any thread."""
+        """Make the call once, at the end of this turn; from any thread."""
 
     def work(self, job: Callable[[], Any], done: Callable[[Any], None]) -> object:
-        """Run the first in another thread, then the second, with what it gave, in this one."""
+        """Run the first function in another thread, and the second in this one with its result."""
 
 
 class Client:
@@ -43,7 +43,7 @@ class Client:
         credentials: Credentials | None = None,
         rack: str = "",
     ) -> None:
-        """``rack``: where this process is, as brokers know racks."""
+        """``rack``: the rack of this process, as brokers name racks."""
         self.around = around
         self.random = random
         self.brokers = Brokers(bootstrap, around, random, credentials)
@@ -60,12 +60,12 @@ class Client:
         return self.around.call_at(self.around.now() + LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
-        """A broker that is frozen, or cut off, ends no connection: nobody else finds that out."""
+        """Check for silent brokers: a frozen or unreachable broker ends no connection."""
         self._looking = self._look_later()
         self.brokers.look()
 
     def begin_start(self, then: Callable[[LogstoreError | None], object]) -> None:
-        """``then`` gets None once brokers and topics are known, and why where they are not."""
+        """``then`` gets None once brokers and topics are known, or the error."""
         waiting = [then]
         stop = self.brokers.watch(lambda: look())
         late = self.around.call_at(self.around.now() + START_S, lambda: tell(self._silent()))
@@ -92,14 +92,14 @@ class Client:
         return ClusterUnreachable(f"the cluster can't be reached: {why}")
 
     def shared_log(self, place: Place, start: int, safe: int, wait_for: WaitFor) -> ClusterLog:
-        """A partition that anybody appends to."""
+        """A partition to which others append, too."""
         return ClusterLog(
             place, self.writer, self.fetcher, self.offsets, self.identities.anybody, wait_for,
             start, safe,
         )  # fmt: skip
 
     def close(self) -> None:
-        """All connections end; whoever waits is told."""
+        """End all connections, and report that to waiting callers."""
         self._looking.cancel()
         self.catalogue.close()
         self.brokers.close()

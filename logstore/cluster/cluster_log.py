@@ -181,7 +181,7 @@ class ClusterLog:
         self._offsets.at_time(self.place, EARLIEST, self._begins_at)
 
     def _begins_at(self, found: Any) -> None:  # noqa: ANN401
-        """What was to be read is gone: retention, or somebody else, has trimmed it."""
+        """The next records were deleted, by retention or by somebody else."""
         if isinstance(found, LogstoreError):
             self._fail(found)
             return
@@ -241,7 +241,7 @@ class ClusterLog:
         return ()
 
     def _stretch(self, at: int) -> Tail | None:
-        """What has it, if anything does. With the lock held."""
+        """The stretch in memory with this offset, if any. With the lock held."""
         if self._tail.start <= at < self._tail.end:
             return self._tail
         for begins, it in self._earlier.items():
@@ -299,7 +299,7 @@ class ClusterLog:
         return self.safe if offset < 0 else min(offset, self.safe)
 
     def catch_up(self) -> None:
-        """Return once all is here that stands there now. Raises what ``check_failure`` does."""
+        """Return once everything that exists now has been fetched. Raises as ``check_failure``."""
         self._wait_for(self.begin_catch_up)
         self.check_failure()
 
@@ -348,12 +348,12 @@ class ClusterLog:
             wake()
 
     def close(self, why: str = "it is closed") -> None:
-        """Nothing comes any more, and nothing is appended."""
+        """Fetch and append nothing more."""
         self._fail(LogFailed(f"{self.name}: {why}"))
 
 
 def _kept(records: memoryview) -> memoryview:
-    """Copied, where keeping it would keep much else that came with it."""
+    """A copy, if keeping the view would keep much other data in memory."""
     whole = records.obj
     size = len(whole) if isinstance(whole, bytes | bytearray) else len(records)
     return memoryview(bytes(records)) if len(records) * FRAME_SHARE < size else records

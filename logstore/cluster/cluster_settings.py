@@ -40,7 +40,7 @@ class ClusterSettings:
 
     @property
     def name(self) -> str:
-        """Of the cluster, for people."""
+        """The name of the cluster for people."""
         host, port = self.bootstrap[0]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -48,7 +48,7 @@ class ClusterSettings:
     def of(
         cls, settings: StoreSettings, environment: Mapping[str, str], directory: Path
     ) -> "ClusterSettings | None":
-        """None: there is no cluster. Relative paths are in the directory.
+        """The settings; None: there is no cluster. Relative paths are in the directory.
 
         Raises InvalidSetting, Failed.
         """
@@ -70,7 +70,7 @@ class ClusterSettings:
 
 
 def addresses_of(servers: Sequence[str]) -> list[Address]:
-    """``host:port`` each, IPv6 in brackets. Raises InvalidSetting."""
+    """The addresses in a list of ``host:port``, IPv6 in brackets. Raises InvalidSetting."""
     if len(servers) > SERVERS_MAX:
         raise InvalidSetting(
             f"cluster.bootstrap.servers: {len(servers)} addresses, at most {SERVERS_MAX} allowed"
@@ -98,7 +98,7 @@ def _is_v6(text: str) -> bool:
 
 
 def _check_used(settings: StoreSettings) -> None:
-    """Raises InvalidSetting where something is set that would have no effect: it is a mistake."""
+    """Raises InvalidSetting for a setting that would have no effect, because it is a mistake."""
     protocol = settings.cluster_security_protocol
     if protocol not in WITH_TLS:
         for name in ("ca", "cert", "key", "server_name"):
@@ -153,7 +153,7 @@ def _password(file: str, environment: Mapping[str, str], directory: Path) -> str
 
 
 def _tls(settings: StoreSettings, directory: Path) -> ssl.SSLContext:
-    """Without an own authority those that the system trusts."""
+    """Without an authority of its own, the system's are trusted."""
     ca = settings.cluster_tls_ca
     context = given_files.trusting(directory / ca if ca else None)
     if not settings.cluster_tls_cert:

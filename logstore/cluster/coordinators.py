@@ -20,7 +20,7 @@ TRANSACTION: Final = 1
 def find(
     brokers: Brokers, name: str, kind: int, then: Callable[[int | LogstoreError], None]
 ) -> None:
-    """The node that coordinates it."""
+    """Find the node that coordinates it."""
     request = kinds.FIND_COORDINATOR.messages().Request(
         key=name, key_type=kind, coordinator_keys=[name]
     )
@@ -42,14 +42,14 @@ class GroupCoordinator:
     """The coordinator of one group. Used in one thread."""
 
     def __init__(self, brokers: Brokers, group: str, use: Use) -> None:
-        """``use``: of this group alone, as what is asked for it may wait for its members."""
+        """``use``: a connection for this group alone, because its requests may wait for members."""
         self.group = group
         self.brokers = brokers
         self._use = use
         self._node: int | None = None
 
     def ask(self, kind: Kind, request: Any, then: Answer, seconds: float) -> None:  # noqa: ANN401
-        """``then`` gets the answer, or why there is none: after that it is looked for anew."""
+        """``then`` gets the reply or the error, after which it is looked up again."""
 
         def found(node: int | LogstoreError) -> None:
             if isinstance(node, LogstoreError):
@@ -69,6 +69,6 @@ class GroupCoordinator:
             found(self._node)
 
     def forget(self) -> None:
-        """It is none any more."""
+        """The node is no longer the coordinator."""
         self._node = None
         self.brokers.refresh()

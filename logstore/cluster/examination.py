@@ -63,7 +63,7 @@ class Examination:
         group: str,
         scratch: Scratch,
     ) -> None:
-        """``cluster``: as people know it; ``wanted``, ``group``: of the nodes."""
+        """``cluster``: its name for people; ``wanted``, ``group``: of the nodes."""
         self._client = client
         self._told = told
         self._cluster = cluster
@@ -72,7 +72,7 @@ class Examination:
         self._scratch = scratch
 
     async def all(self) -> list[Finding]:
-        """In the order of the table."""
+        """All checks, in the order of the table."""
         found: list[Finding] = []
         for name, check in CHECKS.items():
             try:
@@ -87,7 +87,7 @@ class Examination:
     # Who is there
 
     async def reached(self) -> "_Found":
-        """The cluster."""
+        """Check that the cluster is reached."""
         await self._told(self._client.begin_start)
         view = self._client.brokers.view
         brokers = ", ".join(it.name for it in view.nodes.values())
@@ -95,7 +95,7 @@ class Examination:
         return [(OK, text, {"brokers": len(view.nodes)})]
 
     async def versions(self) -> "_Found":
-        """Each broker speaks what nodes say."""
+        """Check that each broker supports the requests of nodes."""
         messages = kinds.API_VERSIONS.messages()
         found: list[_Row] = []
         for node in self._client.brokers.view.nodes.values():
@@ -120,13 +120,13 @@ class Examination:
     # What nodes rely on
 
     async def fence(self) -> "_Found":
-        """It keeps out who owned a partition before."""
+        """Check that the previous owner of a partition is refused."""
         await self._told(self._scratch.begin_make)
         await self._told(partial(self._scratch.check_fence, self._cluster))
         return [(OK, "former owners of a partition are refused (error 47): queues are safe", {})]
 
     async def topics(self) -> "_Found":
-        """Of the nodes themselves: as they should be, or still to be made."""
+        """Check the nodes' own topics: correct, or still to be created."""
         own = OwnTopics(self._client, self._wanted)
         lines: Sequence[str] = await self._told(own.begin_check)
         entries = self._client.catalogue.entries
@@ -150,7 +150,7 @@ class Examination:
         self._client.admin.create(it.name, it.partitions, settings, then, replicas, only_check=True)
 
     async def sessions(self) -> "_Found":
-        """How soon a node is found out to be gone. Nothing is changed: brokers only look."""
+        """Check how soon a dead node is detected. Changes nothing: brokers only validate."""
         messages = kinds.ALTER_CONFIGS.messages()
         configs = [messages.AlterableConfig(it, SET, str(ms)) for it, ms in WANTED_MS.items()]
         resource = messages.AlterConfigsResource(GROUP_RESOURCE, self._group, configs)
@@ -182,7 +182,7 @@ class Examination:
     # How fast, and how much
 
     async def appends(self) -> "_Found":
-        """One record after another, with acks=all."""
+        """Measure appends of one record after another, with acks=all."""
         identity = await self._identity(self._client.identities.anybody)
         log = _Appending(self._scratch, identity, self._told)
         times = sorted([await log.append(BEAT) for _ in range(APPENDS)])
@@ -195,7 +195,9 @@ class Examination:
         return [(OK, text, figures)]
 
     async def _identity(self, ask: Callable[[Then], object]) -> Identity:
-        """A broker that has just begun gives none for a while. Raises ClusterUnreachable."""
+        """A producer id; a broker that has just started gives none for a while. Raises
+        ClusterUnreachable.
+        """
         for _ in range(TRIES - 1):
             try:
                 return cast("Identity", await self._told(ask))
@@ -207,7 +209,7 @@ class Examination:
         self._scratch.call_at(self._scratch.now() + AGAIN_S, partial(then, None))
 
     async def takeovers(self) -> "_Found":
-        """A name's next producer, and its claim; 6 s pass before, where a node was killed."""
+        """Measure a name's next producer and its claim; if a node was killed, 6 s pass before."""
         times = []
         for _ in range(TAKEOVERS):
             began = self._scratch.now()
@@ -222,7 +224,7 @@ class Examination:
         return [(OK, text, figures)]
 
     async def room(self) -> "_Found":
-        """A queue is a topic of its own, of a partition for each priority that was used."""
+        """Count topics and partitions, and how many more partitions fit."""
         entries = self._client.catalogue.entries
         brokers = len(self._client.brokers.view.nodes)
         partitions = sum(it.partitions for it in entries.values())
@@ -263,7 +265,7 @@ class _Appending:
         self._log: PartitionWriter = scratch.opened_as(identity, lambda: self._heard())
 
     async def append(self, kind: str) -> float:
-        """Seconds until it stands. Raises LogstoreError."""
+        """The seconds until the record is stored. Raises LogstoreError."""
         began = self._scratch.now()
         mark = self._log.append(batch_of(Word(kind, "check", "", self._scratch.now_ms())))
 

@@ -69,7 +69,7 @@ Known = Kept | KeptOfAccess
 
 
 def takes(fact: Kept) -> bool:
-    """Whether it is of a kind that the topic has."""
+    """Whether the topic has facts of this kind."""
     return place(fact)[0] in _LETTERS
 
 
@@ -82,17 +82,17 @@ def key_of(fact: Known) -> bytes:
 
 
 def level_of(fact: Kept) -> int:
-    """What refers to others is of a higher one."""
+    """The level of a fact: facts that refer to others have a higher one."""
     return _LEVELS[key_of(fact)[:1]]
 
 
 def access_key(row_key: bytes) -> bytes:
-    """The key of records of a row of users, rules, permissions or quotas."""
+    """The key of records for a row of users, rules, permissions or quotas."""
     return _ACCESS + row_key
 
 
 def number_of(key: bytes) -> int | None:
-    """The number of the fact of this key; None: it has none."""
+    """The number of the fact with this key; None: it has none."""
     if key[:1] == _ACCESS:
         return None
     number: int = ID.unpack(key[1:])[0]
@@ -105,12 +105,12 @@ def with_number(key: bytes, number: int) -> bytes:
 
 
 def value_of(fact: Known, first: int = NEW) -> bytes:
-    """The value of a record; ``first``: where the first one of the fact stands."""
+    """The value of a record; ``first``: the offset of the fact's first record."""
     return headed(row_of(fact), first)
 
 
 def row_of(fact: Known) -> bytes:
-    """What its value has behind the head."""
+    """The row after the head of a value."""
     if not isinstance(fact, Kept):
         return user_rows.encode(fact)[1]
     kind, row_key = place(fact)
@@ -162,7 +162,9 @@ class Facts:
     # What is read
 
     def apply(self, batch: Batch) -> Changes:
-        """The next one. Raises SchemaTooNew, with which nothing more can be read; CorruptBatch."""
+        """Apply the next batch. Raises SchemaTooNew, after which nothing more can be read;
+        CorruptBatch.
+        """
         if batch.is_control or not batch.record_count:
             return Changes()
         found = decode(batch)
@@ -266,7 +268,7 @@ class Facts:
         return [self._counting[key] for _, key in found]
 
     def _counts(self, key: bytes) -> Kept | None:
-        """The fact, if it counts. Of what it needs that is known."""
+        """The fact if it is valid, judged by the known facts that it needs."""
         said = self._said.get(key)
         if said is None or self._first(said.name) != key or not self._has_needs(said):
             return None
@@ -310,7 +312,7 @@ class Facts:
     # What there is
 
     def routing(self) -> KeptRouting:
-        """All that counts."""
+        """All valid facts of vhosts, exchanges, queues and bindings."""
         found: dict[type[Any], list[Any]] = {}
         for fact in self._counting.values():
             found.setdefault(type(fact), []).append(fact)
@@ -322,34 +324,34 @@ class Facts:
         )  # fmt: skip
 
     def access(self) -> KeptAccess:
-        """The same of users and so on."""
+        """All valid facts of users, rules, permissions and quotas."""
         return user_rows.access_of(self._where, self._rows.items())
 
     def has(self, key: bytes) -> bool:
-        """Whether there is a record of it, whether or not it counts."""
+        """Whether the fact has a record, valid or not."""
         if key[:1] == _ACCESS:
             return key[1:] in self._rows
         return key in self._said or key in self.damaged or key in self._strays
 
     def is_forgotten(self, key: bytes) -> bool:
-        """Whether it was forgotten not long ago: it never counts again."""
+        """Whether the fact was deleted recently: it never becomes valid again."""
         return key in self._forgotten
 
     def row(self, key: bytes) -> bytes | None:
-        """The row of a user and so on, by its own key."""
+        """The row of a user, rule, permission or quota, by its own key."""
         return self._rows.get(key)
 
     def counting(self, key: bytes) -> Kept | None:
-        """The fact, if it counts."""
+        """The fact, if it is valid."""
         return self._counting.get(key)
 
     def first(self, key: bytes) -> int:
-        """Where its first record stands; NEW: there is none."""
+        """The offset of its first record; NEW: it has none."""
         said = self._said.get(key)
         return NEW if said is None else said.first
 
     def namesakes(self, key: bytes) -> Sequence[bytes]:
-        """The others of its name, the one that comes before them all first."""
+        """The other facts of its name, the earliest first."""
         said = self._said.get(key)
         if said is None:
             return ()
@@ -357,7 +359,7 @@ class Facts:
         return [it for it in named if it != key]
 
     def referring(self, keys: Iterable[bytes]) -> Sequence[bytes]:
-        """What refers to these, or to what refers to them; what refers most first."""
+        """The facts that refer to these, directly or indirectly; the most dependent first."""
         found: dict[bytes, None] = {}
         left = list(keys)  # grows while it is gone through
         for key in left:
@@ -375,7 +377,7 @@ def _drop(of: dict[Any, dict[bytes, None]], name: Any, key: bytes) -> None:  # n
 
 
 def _said(key: bytes, value: bytes, offset: int) -> _Said:
-    """Raises what ``DAMAGE`` has."""
+    """Raises the errors in ``DAMAGE``."""
     if len(value) < _HEAD.size or len(key) != _KEY_BYTES:
         raise ValueError(f"a key of {len(key)} bytes and a value of {len(value)}")
     _, first = _HEAD.unpack_from(value)
@@ -411,7 +413,7 @@ def _needs(fact: Kept) -> tuple[tuple[bytes, ...], ...]:
 
 
 def _access(key: bytes, row: bytes | None) -> KeptOfAccess | None:
-    """None: there is none, or it is damaged."""
+    """The fact; None: it does not exist, or is damaged."""
     if row is None:
         return None
     try:
@@ -421,7 +423,7 @@ def _access(key: bytes, row: bytes | None) -> KeptOfAccess | None:
 
 
 def named(fact: Kept) -> str:
-    """What it is, for people."""
+    """A description of the fact for people."""
     match fact:
         case KeptVhost():
             return f"virtual host {fact.name!r}"

@@ -27,9 +27,9 @@ class FactsFollower:
         soon: Callable[[Callable[[], object]], object],
         ask_end: Callable[[Callable[[Any], None]], None],
     ) -> None:
-        """``soon`` has something called once, at the end of this turn, from any thread.
+        """``soon`` makes a call once, at the end of this turn, from any thread.
 
-        ``ask_end``: where the partition ends now, as ``Offsets.at_time`` tells it.
+        ``ask_end``: requests the present end of the partition, as ``Offsets.at_time`` does.
         """
         self.facts = Facts(log.where(log.start))
         self.at = 0  # all below is applied
@@ -47,7 +47,7 @@ class FactsFollower:
         soon(self._look)
 
     def read_to_end(self, then: Then) -> None:
-        """``then`` is called when all is read that stands there now, or with why it can't be."""
+        """``then`` is called once everything that exists now was read, or with the error."""
         if self.failure is not None:
             then(self.failure)
             return
@@ -100,7 +100,7 @@ class FactsFollower:
             self._soon(self._look)
 
     def _read(self) -> bool:
-        """Whether there may be more at once."""
+        """Read; returns whether there may be more immediately."""
         start = self._log.start
         if 0 < self.at < start:
             raise LogFailed(
@@ -120,7 +120,7 @@ class FactsFollower:
         return bool(batches)
 
     def fail(self, error: LogstoreError) -> None:
-        """Nothing more is read; whoever waits is told."""
+        """Read nothing more, and report that to waiting callers."""
         if self.failure is not None:
             return
         self.failure = error

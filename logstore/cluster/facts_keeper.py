@@ -106,7 +106,7 @@ class FactsKeeper:
         token: bytes,
         numbers: Numbers,
     ) -> None:
-        """``token``: of this process alone, by which it knows its own batches."""
+        """``token``: unique to this process, by which it recognises its own batches."""
         self._follower = follower
         self._facts = follower.facts
         self._log = log
@@ -135,7 +135,7 @@ class FactsKeeper:
         routing: Callable[[KeptNews], object] | None = None,
         access: Callable[[AccessNews], object] | None = None,
     ) -> None:
-        """Who shows from now on what has changed: also some that this node has changed itself."""
+        """Set the receiver of changes, which include some of this node's own."""
         self._routing = routing or self._routing
         self._access = access or self._access
 
@@ -146,7 +146,7 @@ class FactsKeeper:
 
     @property
     def unread(self) -> int:
-        """Records that are there, as far as it is known, and not read."""
+        """The number of known records that were not read yet."""
         return max(0, self._log.safe - self._follower.at)
 
     def read_to_end(self, then: Then) -> None:
@@ -154,7 +154,7 @@ class FactsKeeper:
         self._follower.read_to_end(then)
 
     def begin(self, then: Then) -> None:
-        """``then`` is called once all is read, and there is the host ``/``; or with why not."""
+        """``then`` is called once all is read and the host ``/`` exists, or with the error."""
 
         def made(keeping: Keeping) -> None:
             then(keeping.error)
@@ -169,7 +169,7 @@ class FactsKeeper:
         self._follower.read_to_end(read)
 
     def routing(self) -> KeptRouting:
-        """All that counts of what was read."""
+        """All valid facts of vhosts, exchanges, queues and bindings that were read."""
         return self._facts.routing()
 
     def access(self) -> KeptAccess:
@@ -234,13 +234,15 @@ class FactsKeeper:
         self._soon(self._send)
 
     def _forget(self, keys: Sequence[bytes]) -> None:
-        """What nobody waits for: so many at once as others can read in a turn."""
+        """Delete facts without a waiting caller: at most as many at once as others can read in a
+        turn.
+        """
         for at in range(0, len(keys), BATCH_RECORDS):
             some = keys[at : at + BATCH_RECORDS]
             self._add(_Change((), some, None, sum(map(len, some))))
 
     def _mapped(self, fact: Known) -> Known:
-        """With the numbers that count of what was second."""
+        """The fact with the numbers of valid facts instead of second ones."""
         if not self._instead or not isinstance(fact, Kept):
             return fact
         counts = self._counts
@@ -255,7 +257,7 @@ class FactsKeeper:
         return replace(fact, id=counts(fact.id), vhost=counts(fact.vhost))
 
     def _counts(self, number: int) -> int:
-        """The one that is in its place."""
+        """The valid fact in its place."""
         while number in self._instead:
             number = self._instead[number]
         return number
@@ -339,9 +341,10 @@ class FactsKeeper:
         return rows, later
 
     def _renumbered(self, change: _Change) -> bool:
-        """With numbers that count; whether it can be sent.
+        """The fact with valid numbers; and whether it can be sent.
 
-        What another node has forgotten meanwhile is not changed any more: a policy is made anew.
+        A fact that another node has deleted meanwhile is not changed any more; a policy is created
+        again.
         """
         change.keep = [self._mapped(it) for it in change.keep]
         for number, fact in enumerate(change.keep):
@@ -359,7 +362,7 @@ class FactsKeeper:
     # What comes of it
 
     def _told(self, changes: Changes) -> None:
-        """A batch is applied: of this node or another one."""
+        """A batch was applied, of this node or another one."""
         sent = self._sent
         own = sent is not None and changes.by == sent.by
         self._show(changes.routing)
@@ -380,7 +383,9 @@ class FactsKeeper:
             self._read_back(sent.changes, changes.strays)
 
     def _show(self, news: KeptNews) -> None:
-        """But for what this node is about to change: that is shown as it is to be already."""
+        """Show changes, except those of facts that this node is about to change, which it already
+        shows.
+        """
         if self._instead and news.gone:
             gone = {it.id for it in news.gone}
             self._instead = {
@@ -399,7 +404,7 @@ class FactsKeeper:
             self._routing(news)
 
     def _looked(self) -> None:
-        """Its records may have been compacted before they were read: it was acknowledged."""
+        """The batch was acknowledged; its records may have been compacted before they were read."""
         failure = self._follower.failure
         sent = self._sent
         if failure is not None:
@@ -443,7 +448,7 @@ class FactsKeeper:
     def _judge(
         self, change: _Change, strays: Sequence[bytes]
     ) -> tuple[Sequence[Known], Sequence[bytes]]:
-        """What is to be sent again, with other numbers; and keys of what is to be forgotten."""
+        """The rows to send again with other numbers, and the keys to delete."""
         again: list[Known] = []
         drop: list[bytes] = []
         loose: list[Kept] = []
@@ -482,13 +487,13 @@ class FactsKeeper:
         return again, drop
 
     def _is_anybodys(self, key: bytes) -> bool:
-        """Whether it counts, and others may have made the same."""
+        """Whether it is valid, and others may have created the same."""
         number = number_of(key)
         worked_out = number is not None and (number >= WITHIN or number == DEFAULT_HOST)
         return worked_out and self._facts.counting(key) is not None
 
     def _before(self, key: bytes) -> Kept | None:
-        """What counts in the place of a fact, since it was there first."""
+        """The valid fact in place of this one, which was created earlier."""
         for other in self._facts.namesakes(key)[:1]:
             return self._facts.counting(other)
         return None
@@ -509,7 +514,7 @@ class FactsKeeper:
         self._soon(self._send)
 
     def _show_again(self, change: _Change) -> None:
-        """What it was to change is there as before."""
+        """Show the fact that it was to change as before."""
         keys = [*change.forget, *map(key_of, change.keep)]
         those = dict.fromkeys([*self._facts.referring(keys), *keys])
         there = [it for key in those if (it := self._facts.counting(key)) is not None]
@@ -525,12 +530,12 @@ class FactsKeeper:
         self._ended(changes)
 
     def close(self) -> None:
-        """Nothing more is read or changed; whoever waits is told."""
+        """Read and change nothing more, and report that to waiting callers."""
         self._follower.fail(Closed("this process is stopping"))
 
 
 def _take(counts: Counter[bytes], keys: Iterable[bytes]) -> None:
-    """One less of each. Of thousands that wait, none is looked at but these."""
+    """Remove one of each. Of thousands that wait, no others are examined."""
     for key in keys:
         counts[key] -= 1
         if counts[key] <= 0:
@@ -544,7 +549,7 @@ def _gone(fact: Kept) -> Refused:
 
 
 def _alike(fact: Kept, first: Kept) -> bool:
-    """Whether the one in its place says the same."""
+    """Whether the valid fact in its place is equal."""
     match fact, first:
         case KeptExchange(), KeptExchange():
             return _plain(replace(fact, id=0)) == _plain(replace(first, id=0))
@@ -554,5 +559,5 @@ def _alike(fact: Kept, first: Kept) -> bool:
 
 
 def _plain(fact: KeptExchange | KeptQueue) -> tuple[bytes, Kept]:
-    """With arguments as bytes: 1 is not True there."""
+    """The fact with arguments as bytes, because 1 is not equal to True there."""
     return fields.table(fact.arguments), replace(fact, arguments={})

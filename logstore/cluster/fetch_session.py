@@ -48,7 +48,7 @@ class FetchSession(Generic[_Whose]):
         self.forget()
 
     def forget(self) -> None:
-        """The next fetch begins a new one."""
+        """Begin a new session with the next fetch."""
         self.id, self.epoch = NO_SESSION, 0
         self.told: dict[Place, Told[_Whose]] = {}
         self._by_id: bool | None = None  # topics are told by their ids, where the node can do that
@@ -61,7 +61,7 @@ class FetchSession(Generic[_Whose]):
         self._left: list[str] = []  # told of last that they are gone
 
     def answered(self, id_: int) -> None:
-        """The node has taken what it was told."""
+        """The node has accepted the last request."""
         self.id = id_
         self.epoch = 1 if self.epoch >= EPOCH_MAX else self.epoch + 1
         if id_ == NO_SESSION:  # the node has as many as it bears
@@ -70,23 +70,25 @@ class FetchSession(Generic[_Whose]):
     # What is to be told
 
     def want(self, place: Place) -> None:
-        """It is fetched from this node; and is compared before the next request."""
+        """Fetch this partition from the node, and compare it before the next request."""
         self.wanted[place] = self._noted[place] = None
 
     def drop(self, place: Place) -> None:
-        """It is fetched from this node no more."""
+        """Fetch this partition from the node no more."""
         del self.wanted[place]
         self._noted[place] = None
 
     def tell_anew(self, place: Place) -> None:
-        """The node does not know where it stands."""
+        """The node has forgotten the partition's position."""
         known = self.told.get(place)
         if known is not None:
             self.told[place] = known._replace(position=NOWHERE)
             self._noted[place] = None
 
     def next(self, tell: Callable[[Place], Told[_Whose]]) -> News[_Whose]:
-        """What a request says now: it is told from now on. ``tell``: of what is wanted."""
+        """The content of the next request, which counts as told. ``tell``: describes wanted
+        partitions.
+        """
         self._drop_left()
         changed, gone, anew = self._compare(tell)
         # One session names topics in one way; and one that is made anew is not the same.
@@ -132,7 +134,7 @@ class FetchSession(Generic[_Whose]):
             self._left.append(topic)
 
     def _drop_left(self) -> None:
-        """Once the request that says so is over."""
+        """Called once the request that drops them is complete."""
         for topic in self._left:
             if topic not in self._counts and topic in self._ids:
                 del self._names[topic]

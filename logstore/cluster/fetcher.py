@@ -48,13 +48,13 @@ class Follower(Protocol):
     def place(self) -> Place: ...
     @property
     def position(self) -> int:
-        """The offset from which on it wants to be told."""
+        """The offset from which on it wants records."""
 
     def fetched(self, got: Got) -> None:
-        """News; without records, too."""
+        """News, perhaps without records."""
 
     def refused(self, code: int) -> None:
-        """There is nothing to be had from that position on, for good."""
+        """Nothing can be read from that position on, permanently."""
 
 
 class _Several:
@@ -70,7 +70,7 @@ class _Several:
         return min(it.position for it in self.followers)
 
     def _next(self) -> list[Follower]:
-        """Those that an answer is for: the others ask for what is further on."""
+        """The followers that a reply is for; the others want later records."""
         position = self.position
         return [it for it in self.followers if it.position == position]
 
@@ -110,9 +110,9 @@ class Fetcher:
         random: Random,
         rack: str = "",
     ) -> None:
-        """``soon`` has something called once, at the end of this turn; from any thread.
+        """``soon`` makes a call once, at the end of this turn; from any thread.
 
-        ``rack``: where this process is; "": that is not said.
+        ``rack``: the rack of this process; "": not sent.
         """
         self.brokers = brokers
         self._rack = rack
@@ -130,7 +130,7 @@ class Fetcher:
         brokers.watch(self._look_at_all)
 
     def follow(self, follower: Follower) -> None:
-        """From its position on, until ``leave``."""
+        """Follow a partition from its position on, until ``leave``."""
         place = follower.place
         if follower not in _each(self._followers.get(place)):
             self._put(place, [*_each(self._followers.get(place)), follower])
@@ -138,7 +138,7 @@ class Fetcher:
         self.soon(self._look)
 
     def leave(self, follower: Follower) -> None:
-        """It wants nothing more."""
+        """Stop following."""
         place = follower.place
         those = _each(self._followers.get(place))
         if follower in those:
@@ -159,7 +159,7 @@ class Fetcher:
         self._look()
 
     def _look(self) -> None:
-        """Ask every node that leads something that is followed, and is not asked."""
+        """Send a fetch to every node that leads a followed partition and has no fetch waiting."""
         self._place_noted()
         for node, session in self._sessions.items():
             if session.asking or not session.wanted:
@@ -193,7 +193,7 @@ class Fetcher:
         return session
 
     def _node_of(self, place: Place) -> int | None:
-        """Whom to read it from; None: that is not known, or there is nobody."""
+        """The node to read it from; None: unknown, or there is none."""
         preferred = self._preferred.get(place)
         if preferred is not None:
             if preferred.node in self.brokers.view.nodes and self._now() < preferred.until:
@@ -206,7 +206,7 @@ class Fetcher:
         self._preferred[place] = _Preferred(node, self._now() + PREFERRED_S)
 
     def _prefer_none(self, place: Place) -> None:
-        """Its leader knows better."""
+        """Read from the leader again, which may name another replica."""
         self._preferred.pop(place, None)
         self._noted[place] = None
 
@@ -276,7 +276,7 @@ class Fetcher:
             self._hold(session)
 
     def _take(self, node: int, place: Place, follower: Follower, got: Got) -> bool:
-        """Whether nothing has to be waited for."""
+        """Process a reply; returns whether the next fetch can be sent immediately."""
         code = got.error_code
         if code == 0:
             if got.preferred not in (NO_NODE, node):
@@ -291,7 +291,7 @@ class Fetcher:
         return True
 
     def _back_to_leaders(self, node: int) -> None:
-        """It does not answer."""
+        """The preferred replica does not reply."""
         places = [it for it in self._preferred if self._is_preferred(it, node)]
         for place in places:
             self._prefer_none(place)
@@ -315,9 +315,10 @@ class Fetcher:
     # Once
 
     def fetch(self, place: Place, at: int, bytes_max: int, then: Callable[[Any], None]) -> None:
-        """What stands from an offset on, without waiting; ``then`` gets a Got, or an error.
+        """Fetch from an offset on, without waiting for new records; ``then`` gets a Got, or an
+        error.
 
-        None: nobody is known who has it. What failed is told after a while.
+        None: no node is known to have it. Failures are reported after a while.
         """
         topic, number = place
         node = self._node_of(place)
@@ -357,5 +358,5 @@ class Fetcher:
 
 
 def _place_of(told: tuple[Place, Told[Follower]]) -> Place:
-    """Partitions of one topic stand behind each other."""
+    """A sort key: partitions of one topic are adjacent."""
     return told[0]

@@ -24,7 +24,7 @@ class Frames:
     def __init__(
         self, shared: memoryview, bytes_max: Callable[[], int] = lambda: BYTES_MAX
     ) -> None:
-        """``bytes_max``: that a frame may have now."""
+        """``bytes_max``: the present maximum size of a frame."""
         self._shared = shared
         self._bytes_max = bytes_max
         self._head = b""  # of an answer, whose size is not all there
@@ -32,14 +32,14 @@ class Frames:
         self._have = 0  # bytes of it
 
     def room(self) -> memoryview:
-        """Where the next bytes are to be read to."""
+        """The buffer for the next bytes."""
         if self._body is not None:
             return memoryview(self._body)[self._have :]
         self._shared[: len(self._head)] = self._head
         return self._shared[len(self._head) :]
 
     def taken(self, count: int) -> Iterator[memoryview]:
-        """So many bytes were read there: the answers that are whole now. Raises BrokenProtocol."""
+        """Bytes were read into the buffer: returns complete frames. Raises BrokenProtocol."""
         if self._body is not None:
             self._have += count
             if self._have == len(self._body):

@@ -10,7 +10,7 @@ from logstore.errors import Failed, InvalidSetting
 
 
 def read(path: Path, bytes_max: int) -> bytes:
-    """At most so much of it. Raises Failed."""
+    """Read a file, up to a maximum size. Raises Failed."""
     try:
         with open(path, "rb") as file:
             return file.read(bytes_max)
@@ -19,13 +19,13 @@ def read(path: Path, bytes_max: int) -> bytes:
 
 
 def line(path: Path, what: str, bytes_min: int, bytes_max: int) -> str:
-    """Its only line. ``what``: it is, for people. Raises InvalidSetting, Failed."""
+    """The only line of a file. ``what``: its meaning, for people. Raises InvalidSetting, Failed."""
     content = read(path, bytes_max + 2).removesuffix(b"\n").removesuffix(b"\r")
     return checked(str(path), content, what, bytes_min, bytes_max)
 
 
 def checked(where: str, raw: bytes, what: str, bytes_min: int, bytes_max: int) -> str:
-    """The text, of one line. Raises InvalidSetting."""
+    """The text, if it is one line. Raises InvalidSetting."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -53,6 +53,6 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
 
 
 def words(error: Exception) -> str:
-    """What OpenSSL says."""
+    """OpenSSL's message."""
     reason = getattr(error, "reason", None)
     return reason.replace("_", " ").lower() if isinstance(reason, str) else "not understood"

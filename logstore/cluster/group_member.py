@@ -65,7 +65,7 @@ class GroupMember:
 
     @property
     def failure(self) -> LogstoreError | None:
-        """Why it has no part in the group now."""
+        """Why this node is not in the group now."""
         return self._steps.failure
 
     # Heartbeats
@@ -88,12 +88,12 @@ class GroupMember:
         self._steps.ask(kinds.GROUP_HEARTBEAT, request, partial(self._beaten, held), self._refused)
 
     def changed(self) -> None:
-        """The node has given something up: the coordinator waits for that."""
+        """The node has given up partitions, for which the coordinator waits."""
         if self._epoch and not self._steps.asking:
             self._steps.due_in(0)
 
     def hurry(self) -> None:
-        """The coordinator is about to say something else: hear it now."""
+        """The coordinator is about to change the assignment: ask now."""
         self.changed()
 
     def _beaten(self, held: frozenset[int], answer: Any) -> None:  # noqa: ANN401
@@ -132,7 +132,7 @@ class GroupMember:
     # What it is told
 
     def _tell(self) -> None:
-        """What is assigned is handed on, once the topic is known by its id."""
+        """Pass the assignment on, once the topic's id is known."""
         seen = self._view.topics.get(self._topic)
         if self._steps.over or self._assigned is None or seen is None:
             return
@@ -150,7 +150,9 @@ class GroupMember:
     # Its end
 
     def leave(self, then: Callable[[], None]) -> None:
-        """What it has may go to others at once; ``then``, when that is known or takes too long."""
+        """Release its partitions immediately; ``then`` is called when that is known, or takes too
+        long.
+        """
         request = None
         if (self._epoch or self._steps.asking) and not self._steps.over:
             request = kinds.GROUP_HEARTBEAT.messages().Request(

@@ -30,22 +30,22 @@ class Told(Protocol):
 
     @property
     def held(self) -> frozenset[int]:
-        """Partitions that this node has, or has not given up yet."""
+        """The partitions that this node holds, including those that it has not given up yet."""
 
     def heard_of(self, said_at: float, *, anew: bool) -> None:
-        """The group has answered what was said then. ``anew``: it did not know the member."""
+        """The group has answered the request of that time. ``anew``: it did not know the member."""
 
     def clock(self) -> float:
-        """Seconds, also those in which the process is stopped."""
+        """Seconds of a clock that also runs while the process is stopped."""
 
     def assign(self, numbers: Set[int]) -> None:
-        """It should have these."""
+        """The node should own these partitions."""
 
     def confirm(self) -> None:
-        """What it was told last still holds."""
+        """The last assignment is still valid."""
 
     def refuse(self, why: LogstoreError) -> None:
-        """The protocol is not to be had: the member has ended."""
+        """The protocol is not available: the membership has ended."""
 
 
 class Steps:
@@ -60,7 +60,9 @@ class Steps:
         step: Callable[[], None],
         viewed: Callable[[], None],
     ) -> None:
-        """``step`` asks for what is next; the first is due. ``viewed``: the view has changed."""
+        """``step`` sends the next request; the first is due. ``viewed``: called when the view has
+        changed.
+        """
         self.failure: LogstoreError | None = None  # of what was asked last
         self.said_at = 0.0  # what is not answered yet, or was answered last
         self.asking = self.over = False
@@ -75,7 +77,7 @@ class Steps:
         self.due_in(0)
 
     def due_in(self, seconds: float) -> None:
-        """The next one, and no earlier one."""
+        """Send the next request after this time, and no earlier."""
         if self.over:
             return
         if self._alarm is not None:
@@ -94,7 +96,7 @@ class Steps:
         refused: Callable[[Any], None],
         seconds: float = ANSWER_S,
     ) -> None:
-        """``then`` gets the answer, ``refused`` one with an error code."""
+        """``then`` gets the reply, ``refused`` a reply with an error code."""
         self.asking, self.said_at = True, self._told.clock()
 
         def answered(answer: Any) -> None:  # noqa: ANN401
@@ -116,12 +118,12 @@ class Steps:
         self._coordinator.ask(kind, request, answered, seconds)
 
     def again(self, why: LogstoreError, *, slowly: bool = False) -> None:
-        """The next one is due after a wait; ``slowly``: somebody has to change something first."""
+        """Try again after a wait; ``slowly``: somebody must change something first."""
         self.failure = why
         self.due_in((self._slowly if slowly else self._backoff).failed())
 
     def end(self, why: LogstoreError) -> None:
-        """The protocol is not to be had."""
+        """The protocol is not available."""
         self._close()
         self._told.refuse(why)
 
@@ -132,7 +134,9 @@ class Steps:
             self._alarm.cancel()
 
     def leave(self, kind: Kind, request: Any, then: Callable[[], None]) -> None:  # noqa: ANN401
-        """The last request; None: there is none. ``then``: it is answered, or takes too long."""
+        """Send the last request, or none; ``then`` is called after the reply, or when it takes too
+        long.
+        """
         self._close()
         if request is None:
             then()

@@ -37,7 +37,7 @@ class Identity:
         self.sequence = 0  # of the next record
 
     def stamp(self, batch: Batch) -> Batch:
-        """A copy that has the next numbers."""
+        """A copy of the batch with the next sequence numbers."""
         stamped = with_producer(batch, (self.pid, self.epoch, self.sequence))
         self.sequence = (self.sequence + batch.last_offset_delta + 1) & SEQUENCE_MAX
         return stamped
@@ -50,7 +50,7 @@ class Identities:
         self._brokers = brokers
 
     def anybody(self, then: Then) -> None:
-        """One that nobody had before."""
+        """An identity that no producer had before."""
         request = kinds.INIT_PRODUCER_ID.messages().Request(None, TIMEOUT_MS)
 
         def answered(answer: Any) -> None:  # noqa: ANN401
@@ -65,10 +65,10 @@ class Identities:
         before: "Identity | None" = None,
         tries: int = TRIES,
     ) -> None:
-        """The next of this name; with ``before`` only if that one is the last there was (KIP-360).
+        """The next identity of this name; with ``before``, only if that was the last one (KIP-360).
 
-        Else FencedProducer is told. Where a connection is lost it is tried again: a broker may end
-        one that is older than another's which has spoken for the name.
+        Otherwise ``then`` gets FencedProducer. After a lost connection it tries again, because a
+        broker may end a connection that is older than another one for the same name.
         """
 
         def found(node: int | LogstoreError) -> None:

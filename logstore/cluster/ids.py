@@ -35,7 +35,7 @@ class Ids:
         again_after: Callable[[float, Callable[[], object]], object],
         backoff: Backoff,
     ) -> None:
-        """``ask``: as ``Identities.anybody``. ``again_after`` has something called in a while."""
+        """``ask``: as ``Identities.anybody``. ``again_after`` makes a call after a while."""
         self._ask = ask
         self._again_after = again_after
         self._backoff = backoff
@@ -47,7 +47,7 @@ class Ids:
         self._waiting: list[Callable[[LogstoreError | None], object]] = []
 
     def begin(self, then: Callable[[LogstoreError | None], object]) -> None:
-        """``then`` is called once there are numbers, or with why none came, however often asked."""
+        """``then`` is called once there are numbers, or with the error after repeated attempts."""
         self._waiting.append(then)
         self._fill()
 
@@ -105,5 +105,7 @@ class Ids:
 
 
 def _counted(pid: int) -> int:
-    """A cluster counts them; one of this program's own has a check value in the lower half."""
+    """The number in a producer id: clusters count; this program's own ids have a check value in the
+    lower half.
+    """
     return pid >> CHECK_BITS or pid

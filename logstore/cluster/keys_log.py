@@ -46,14 +46,14 @@ class KeysLog(TakenLog):
         gathered: Gathered,
         elsewhere: Callable[[Callable[[], object]], object],
     ) -> None:
-        """``elsewhere``: has something done by a thread that may wait."""
+        """``elsewhere``: runs something in a thread that may wait."""
         super().__init__(takeover)
         self.standing_bytes = gathered.bytes
         self._gathered = gathered
         self._elsewhere = elsewhere
 
     def take_standing(self) -> Sequence[Batch]:
-        """What stood when it was taken over, once."""
+        """The records at the takeover, returned once."""
         batches, self._gathered.batches = self._gathered.batches, []
         return batches
 
@@ -71,11 +71,11 @@ class KeysLog(TakenLog):
         return self._takeover.say_beat()
 
     def give_up(self) -> None:
-        """What stands is not what its owner holds: it is to be taken over, and read, again."""
+        """The stored records differ from the owner's state: take over and read again."""
         self._takeover.leave()
 
     def check_failure(self) -> None:
-        """Whatever fails here has the partition lost, and whoever owns it is told that."""
+        """A failure here loses the partition, which is reported to its owner."""
 
     def trim(self, before: int) -> None:
         """As Log.trim; without effect: what stands first has to be a word of the owner."""
@@ -93,7 +93,9 @@ class KeysLog(TakenLog):
 
 
 def _not_a_word(batch: Batch) -> Batch:
-    """One that is not taken for a claim or beat: a lone record with their key stands twice."""
+    """A batch that is not mistaken for a claim or beat: a lone record with their key is stored
+    twice.
+    """
     if batch.record_count == 1:
         [record] = decode(batch)
         if record.key == KEY:

@@ -42,7 +42,7 @@ def _module(name: str) -> Callable[[], Any]:
 
 
 def _kind(key: int, name: str, low: int, high: int, flexible: int) -> Kind:
-    """One that is described in ``kafka/messages``."""
+    """A kind that is described in ``kafka/messages``."""
     messages = _module(f"logstore.kafka.messages.{name}")
 
     def write(version: int, request: Any) -> Sequence[Buffer]:  # noqa: ANN401

@@ -64,7 +64,7 @@ class Link:
         credentials: Credentials | None = None,
         call_at: Callable[[float, Callable[[], object]], object] = lambda at, call: None,
     ) -> None:
-        """``name``: of the broker, for people; ``wake``: there is something to send."""
+        """``name``: of the broker, for people; ``wake``: called when there is output."""
         self.name = name
         self.failure: LogstoreError | None = None
         self.ready = False
@@ -98,7 +98,7 @@ class Link:
     # Asking
 
     def ask(self, kind: Kind, request: Any, then: Answer, seconds: float = ANSWER_S) -> None:  # noqa: ANN401
-        """``seconds``: until the answer has to be there."""
+        """``seconds``: the time limit of the reply."""
         if self.failure is not None:
             then(self.failure)
         else:
@@ -112,7 +112,8 @@ class Link:
             self._send_spoken(self._waiting.popleft())
 
     def version_of(self, kind: Kind, request: Any = None) -> int:  # noqa: ANN401
-        """The highest that both know, and in which the request can be said; once it is ready.
+        """The highest version that both sides support and that can express the request; once the
+        link is ready.
 
         Raises NotSpoken.
         """
@@ -153,14 +154,16 @@ class Link:
         self._wake()
 
     def outgoing(self) -> list[Buffer]:
-        """What is to be sent, in order; it is the caller's then."""
+        """The next output in order, which then belongs to the caller."""
         out, self._out = self._out, []
         return out
 
     # Answers
 
     def received(self, frame: memoryview) -> None:
-        """An answer, without its size. It is the link's from now on: records stay views of it."""
+        """A reply without its size. It belongs to the link from now on, because records stay views
+        of it.
+        """
         if self.failure is not None:
             return
         try:
@@ -173,8 +176,8 @@ class Link:
         sent.then(answer)
 
     def _obey(self, throttle_ms: int) -> None:
-        """A broker that throttles reads nothing more for so long (KIP-219): what was sent to it
-        meanwhile would only become overdue.
+        """A broker that throttles reads nothing for so long (KIP-219), so requests sent meanwhile
+        would become overdue.
         """
         if throttle_ms > 0:
             quiet_s = min(throttle_ms / 1000, THROTTLE_MAX_S)
@@ -271,13 +274,13 @@ class Link:
 
     @property
     def silent_s(self) -> float:
-        """How long the broker has said nothing to what it is to answer next."""
+        """How long the next reply has been outstanding."""
         if not self.ready:
             return self._now() - self._begun
         return self._now() - self._since if self._sent else 0.0
 
     def look(self) -> None:
-        """An answer that is overdue ends the link: those behind it would come later still."""
+        """An overdue reply ends the link, because the replies after it would be even later."""
         if self.failure is not None:
             return
         patience_s = min([READY_S, *(it.seconds for it in self._waiting)])
@@ -288,7 +291,7 @@ class Link:
             self.lose(ClusterUnreachable(f"broker {self.name} does not answer {late}"))
 
     def lose(self, why: LogstoreError) -> None:
-        """The connection is gone, or is to be ended: whoever waits for an answer is told."""
+        """The connection has ended, or must end: report that to callers that await replies."""
         if self.failure is not None:
             return
         self.failure, self.ready = why, False

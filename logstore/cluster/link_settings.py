@@ -23,7 +23,7 @@ class LinkSettings:
 
     @classmethod
     def of(cls, settings: StoreSettings, password: str, directory: Path) -> "LinkSettings":
-        """``password``: of the cluster, the secret where there is no other; "": there is none.
+        """``password``: the cluster's, which is the secret if there is no other; "": there is none.
 
         Relative paths are in the directory. Raises InvalidSetting, Failed.
         """
@@ -33,7 +33,7 @@ class LinkSettings:
         return cls(secret, _tls(settings, directory))
 
     def secret_of(self, cluster_id: str) -> bytes:
-        """What nodes of this cluster show each other that they are nodes."""
+        """The secret with which nodes of this cluster prove that they are nodes."""
         return hmac.digest(self.secret.encode(), f"links of {cluster_id}".encode(), "sha256")
 
 

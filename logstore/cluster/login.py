@@ -28,9 +28,9 @@ class Credentials:
     password: str = field(repr=False)
 
     def conversation(self) -> Conversation:
-        """Of one connection: gives what is said, and is sent what the broker answers.
+        """The login of one connection: yields the messages to send, and receives the replies.
 
-        Raises Failed where that is not the broker that knows the password.
+        Raises Failed if the broker does not know the password.
         """
         if self.mechanism == PLAIN:
             return self._plain()
@@ -61,7 +61,7 @@ class Credentials:
 
 
 def _first(said: bytes, nonce: str) -> tuple[bytes, int, str]:
-    """Salt, rounds and the nonce of both, as the broker says them. Raises Failed."""
+    """Salt, rounds and both nonces, as the broker states them. Raises Failed."""
     parts = dict(it.split("=", 1) for it in said.decode(errors="replace").split(",") if "=" in it)
     try:
         salt, rounds, both = base64.b64decode(parts["s"]), int(parts["i"]), parts["r"]

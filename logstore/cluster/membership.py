@@ -57,9 +57,9 @@ class Membership:
         clock: Callable[[], float] = monotonic,
         use: Use = Use.GROUP,
     ) -> None:
-        """``changed``: it was heard what is assigned; perhaps the same again. Begins at once.
+        """``changed``: called for each assignment, perhaps an equal one. Begins immediately.
 
-        ``clock``: seconds, also those in which the process is stopped. ``use``: as
+        ``clock``: seconds of a clock that also runs while the process is stopped. ``use``: as in
         ``GroupCoordinator``.
         """
         self.clock = clock
@@ -87,13 +87,13 @@ class Membership:
 
     @property
     def failure(self) -> LogstoreError | None:
-        """Why it has no part in the group now."""
+        """Why this node is not in the group now."""
         return self._failure if self._member is None else self._member.failure
 
     # Its session
 
     def _look(self) -> None:
-        """At what counts for the group; it may be as it should be."""
+        """Check the group's settings, and correct them if necessary."""
         messages = kinds.DESCRIBE_CONFIGS.messages()
         request = messages.Request(
             [messages.Resource(GROUP_RESOURCE, self._group, sorted(WANTED_MS))]
@@ -209,19 +209,19 @@ class Membership:
         self._changed()
 
     def gave_up(self, number: int) -> None:
-        """Of what is assigned no more: this node appends nothing to it from now on."""
+        """Report given-up partitions, to which this node appends nothing more."""
         if number in self._giving:
             self._giving.discard(number)
             if self._member is not None:
                 self._member.changed()
 
     def hurry(self) -> None:
-        """The group is about to say something else: another node has left it."""
+        """The group is about to change the assignment: another node has left."""
         if self._member is not None:
             self._member.hurry()
 
     def leave(self, then: Callable[[], None]) -> None:
-        """A clean end: what this node has, and should have given up by now, is others' at once."""
+        """A clean end: all partitions of this node become free immediately."""
         self._over = True
         member, self._member = self._member, None
         if member is None:
@@ -231,7 +231,7 @@ class Membership:
 
 
 def _is_short(settings: Mapping[str, str | None]) -> bool:
-    """Whether a node that is gone is found out soon, and one that is there is not taken for it."""
+    """Whether the session detects a dead node soon without mistaking a living one for dead."""
     session, heartbeat = (settings.get(it) or "" for it in (SESSION, HEARTBEAT))
     if not (session.isdecimal() and heartbeat.isdecimal()):
         return False

@@ -42,9 +42,9 @@ class Offsets:
         self._random = random
 
     def at_time(self, place: Place, timestamp_ms: int, then: Then) -> None:
-        """The first record that is no older: (offset, its timestamp); offset -1: there is none.
+        """The first record with at least this time: (offset, its timestamp); offset -1: none.
 
-        Of committed records; ``timestamp_ms``: or one of the constants.
+        Only committed records count; ``timestamp_ms``: also one of the constants.
         """
         messages = kinds.LIST_OFFSETS.messages()
         topic, number = place
@@ -61,7 +61,7 @@ class Offsets:
         self._ask(place, kinds.LIST_OFFSETS, asked, told, then, Use.LOOK)
 
     def delete_below(self, place: Place, offset: int, then: Then) -> None:
-        """Records below go; ``then`` gets where the partition begins now."""
+        """Delete records below an offset; ``then`` gets the new start of the partition."""
         messages = kinds.DELETE_RECORDS.messages()
         topic, number = place
 

@@ -24,17 +24,17 @@ class OwnTopic(NamedTuple):
 
 
 def is_own(topic: str) -> bool:
-    """Whether nobody but the nodes makes a topic of this name, and writes to it."""
+    """Whether only nodes may create a topic of this name and write to it."""
     return topic.startswith(PREFIX)
 
 
 def replicas_of(brokers: int) -> int:
-    """How many each partition is made with."""
+    """The number of replicas with which partitions are created."""
     return min(REPLICAS, max(brokers, 1))
 
 
 def settings_of(it: OwnTopic, brokers: int) -> dict[str, str]:
-    """What it is made with."""
+    """The settings with which the topic is created."""
     in_sync = min(IN_SYNC, replicas_of(brokers))
     return {
         "min.insync.replicas": str(in_sync),
@@ -46,7 +46,7 @@ def settings_of(it: OwnTopic, brokers: int) -> dict[str, str]:
 def findings(
     it: OwnTopic, brokers: int, partitions: int, replicas: int, told: Sequence[Told]
 ) -> list[str]:
-    """What is other than it should be, one line each."""
+    """The differences from the required settings, one line each."""
     found = []
     if partitions != it.partitions:
         found.append(f"topic {it.name}: it has {partitions} partitions, should be {it.partitions}")
@@ -61,7 +61,7 @@ def findings(
 
 
 def too_few(brokers: int) -> list[str]:
-    """What is to be said of a cluster with so many brokers."""
+    """The message about a cluster with so few brokers."""
     if brokers >= REPLICAS:
         return []
     return [

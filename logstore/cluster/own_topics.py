@@ -24,7 +24,7 @@ class OwnTopics:
         self._wanted = wanted
 
     def begin_make(self, then: Then) -> None:
-        """Make those that are not there; ``then`` gets None."""
+        """Create the missing topics; ``then`` gets None."""
         left = list(self._wanted)
 
         def following() -> None:
@@ -64,7 +64,7 @@ class OwnTopics:
         self._client.begin_start(lambda error: following() if error is None else then(error))
 
     def begin_check(self, then: Then) -> None:
-        """``then`` gets what is other than it should be: lines."""
+        """``then`` gets the differences from the required settings, as lines."""
         names = [it.name for it in self._wanted]
 
         def started(error: LogstoreError | None) -> None:

@@ -153,6 +153,6 @@ class OwnedLog:
             wake()
 
     def close(self) -> None:
-        """Nothing more is sent of it; others read on."""
+        """Send nothing more of it; other readers continue."""
         self._stop()
         self._writer.fail(FencedProducer(f"{self.name}: this node no longer owns it"))

@@ -90,7 +90,7 @@ class _Followed:
                 then(found)
 
     def when_read(self, upto: int, then: Then) -> None:
-        """``then`` gets the last claim below so far, once that is read."""
+        """``then`` gets the last claim below this offset, once that is read."""
         if self.log is None:
             then(self.failure)
         else:
@@ -123,7 +123,7 @@ class Owners:
     def __init__(
         self, client: Client, wait_for: WaitFor, topic: str, changed: Callable[[int], object]
     ) -> None:
-        """``changed(number)``: another owner is known, or none."""
+        """``changed(number)``: called when a partition's owner changes or becomes unknown."""
         self.topic = topic
         self._client = client
         self._wait_for = wait_for
@@ -134,7 +134,7 @@ class Owners:
         self._look()
 
     def _look(self) -> None:
-        """The view has changed: partitions may have come."""
+        """The view has changed: there may be new partitions."""
         seen = self._client.brokers.view.topics.get(self.topic)
         for number in range(len(self._followed), 0 if seen is None else len(seen.partitions)):
             self._followed.append(
@@ -144,33 +144,33 @@ class Owners:
             )
 
     def __len__(self) -> int:
-        """Partitions that are known."""
+        """The number of known partitions."""
         return len(self._followed)
 
     def owner_of(self, number: int) -> Claim | None:
-        """Who has claimed it last; None: that is not known."""
+        """The latest node to claim the partition; None: unknown."""
         return self._claims(number).owner
 
     def words_of(self, number: int) -> list[int]:
-        """Where claims and beats of that one stand, in their order."""
+        """The offsets of that owner's claims and beats, in order."""
         return list(self._claims(number).words)
 
     def failure_of(self, number: int) -> LogstoreError | None:
-        """Why its owner is not known."""
+        """Why the partition's owner is unknown."""
         return self._followed[number].failure if number < len(self._followed) else None
 
     def _claims(self, number: int) -> Claims:
         return self._followed[number].claims if number < len(self._followed) else Claims()
 
     def owned_log(self, number: int, identify: Identify) -> OwnedLog:
-        """The partition, for one who appends as ``identify`` says. Raises ClusterUnreachable."""
+        """The partition's log for the identity in ``identify``. Raises ClusterUnreachable."""
         log = self._followed[number].log if number < len(self._followed) else None
         if log is None:
             raise ClusterUnreachable(f"{self.topic}-{number}: it is not read now")
         return OwnedLog(log, self._client.writer, identify, self._wait_for)
 
     def last_claim(self, number: int, then: Then) -> None:
-        """The last of all that stand when it is asked for."""
+        """The last of the claims that exist now."""
 
         def found(answer: tuple[int, int] | LogstoreError) -> None:
             if isinstance(answer, LogstoreError):
@@ -183,7 +183,7 @@ class Owners:
         self._client.offsets.at_time((self.topic, number), LATEST, found)
 
     def close(self) -> None:
-        """Nothing is followed any more."""
+        """Follow nothing any more."""
         self._stop()
         for it in self._followed:
             it.close()

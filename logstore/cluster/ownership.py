@@ -91,7 +91,7 @@ class _Partition:
         self._alarm: Alarm | None = None
 
     def move(self, event: Event) -> bool:
-        """Whether that moves it."""
+        """Apply an event; returns whether the state has changed."""
         place = _NEXT.get((self.place, event))
         if place is None:
             return False
@@ -131,7 +131,7 @@ class _Partition:
             self.heard = self._its.group.heard
 
     def look(self) -> None:
-        """At where its takeover is."""
+        """Check the stage of its takeover."""
         stage = None if self.takeover is None else self.takeover.stage
         if stage is Stage.LOST:
             self._its.moved(self, Event.LOST)
@@ -177,11 +177,11 @@ class Group(Protocol):
 
     @property
     def assigned(self) -> frozenset[int]:
-        """These."""
+        """The assigned partitions."""
 
     @property
     def heard(self) -> int:
-        """How often it has said so."""
+        """The number of assignments so far."""
 
     @property
     def heard_at(self) -> float:
@@ -192,13 +192,13 @@ class Group(Protocol):
         """The same."""
 
     def gave_up(self, number: int) -> None:
-        """What is not assigned any more was given up."""
+        """Report that partitions that are no longer assigned were given up."""
 
     def hurry(self) -> None:
-        """It is about to say something else."""
+        """The group is about to change the assignment."""
 
     def leave(self, then: Callable[[], None]) -> None:
-        """The node ends."""
+        """Leave the group."""
 
 
 class Ownership:
@@ -221,8 +221,8 @@ class Ownership:
         which calls ``told`` whenever it has said what this node should own; ``new_state(number)``
         is told of what stands in a partition that is taken over.
 
-        ``changed(number)``: ``owner_of``, or ``served``, is another one. ``ending(number)``: one
-        that is served is about to be given up, and is appended to for the last time.
+        ``changed(number)``: called when ``owner_of`` or ``served`` changes. ``ending(number)``:
+        called before a served partition is given up, for the last appends.
         """
         self.client = client
         self.topic = topic
@@ -243,21 +243,21 @@ class Ownership:
     # What is known
 
     def owner_of(self, number: int) -> Claim | None:
-        """Who has claimed it last, be it this node; None: that is not known."""
+        """The latest node to claim it, perhaps this one; None: unknown."""
         return self.owners.owner_of(number)
 
     def served(self, number: int) -> Takeover | None:
-        """That of a partition that this node owns."""
+        """The takeover of a partition that this node owns."""
         it = self._partitions.get(number)
         return None if it is None or it.place is not Place.OWNED else it.takeover
 
     def place_of(self, number: int) -> Place:
-        """Where it is on its way here."""
+        """The state of the partition at this node."""
         it = self._partitions.get(number)
         return Place.FREE if it is None else it.place
 
     def failure_of(self, number: int) -> LogstoreError | None:
-        """Why it was lost last, or its owner is not known."""
+        """Why it was lost last, or why its owner is unknown."""
         it = self._partitions.get(number)
         lost = it.failure if it is not None and it.place in _BEFORE else None
         return lost or self.owners.failure_of(number)
@@ -265,7 +265,7 @@ class Ownership:
     # What moves partitions
 
     def _assigned(self) -> None:
-        """The group has said what this node should own; perhaps the same again."""
+        """The group has assigned partitions, perhaps the same again."""
         wanted = frozenset() if self._stopping else self.group.assigned
         for number in sorted(wanted | self._partitions.keys()):
             it = self._partitions.get(number)
@@ -275,7 +275,7 @@ class Ownership:
         self.client.around.soon(self._give_turns)
 
     def moved(self, it: _Partition, event: Event) -> None:
-        """What has happened to one of them."""
+        """Something has happened to a partition."""
         if not it.move(event):
             return
         if it.place is Place.FREE:
@@ -306,7 +306,7 @@ class Ownership:
             self._turns = self.client.around.call_at(min(later), self._give_turns)
 
     def _claimed(self, number: int) -> None:
-        """Somebody has, or nobody is known to have."""
+        """A node has claimed the partition, or its owner has become unknown."""
         it = self._partitions.get(number)
         claim = self.owners.owner_of(number)
         if it is not None and it.takeover is not None and claim is not None:
@@ -326,10 +326,10 @@ class Ownership:
         self._beats = self._beats_later()
 
     def trim(self, number: int, before: int, then: Callable[[int | LogstoreError], None]) -> None:
-        """Delete records below ``before``, as far as a claim or beat of this node stands there.
+        """Delete records below ``before``, up to a claim or beat of this node.
 
-        ``then`` gets where the partition begins now. To delete up to a record, say a beat before it
-        is appended; all that stands goes up to a beat that is said now.
+        ``then`` gets the new start of the partition. To delete everything below a record, append a
+        beat directly before that record; to delete everything, append a beat now.
         """
         takeover = self.served(number)
         if takeover is None or takeover.log is None:
@@ -370,7 +370,9 @@ class Ownership:
     # Its end
 
     def stop(self, then: Callable[[], None]) -> None:
-        """Give all up, and leave the group; ``then``, when that is done or takes too long."""
+        """Give up all partitions and leave the group; ``then`` is called when that is done, or
+        takes too long.
+        """
         self._stopping, self._stopped = True, then
         self._beats.cancel()
         self._assigned()

@@ -33,7 +33,7 @@ class Partitions(Sequence[ClusterLog]):
         prepare: Prepare,
         failed: Callable[[int], object],
     ) -> None:
-        """``failed`` is told which log has failed, and was let go."""
+        """``failed`` is called with a log that has failed and was released."""
         self._topic = topic
         self._count = count
         self._client = client
@@ -52,7 +52,9 @@ class Partitions(Sequence[ClusterLog]):
     @overload
     def __getitem__(self, at: slice) -> list[ClusterLog]: ...
     def __getitem__(self, at: int | slice) -> ClusterLog | list[ClusterLog]:
-        """Not in the loop's thread, unless it is open. Raises ClusterUnreachable, LogFailed."""
+        """The log. Not in the loop's thread, unless it is open. Raises ClusterUnreachable,
+        LogFailed.
+        """
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
         number = range(len(self))[at]
@@ -62,18 +64,18 @@ class Partitions(Sequence[ClusterLog]):
         return log
 
     def grow(self, count: int) -> None:
-        """There are more."""
+        """Set a higher number of partitions."""
         self._count = max(self._count, count)
 
     def stands(self) -> list[tuple[int, int] | None]:
-        """Start and safe of each that is open."""
+        """Start and safe of each open log."""
         logs = map(self._logs.get, range(self._count))
         return [None if it is None else (it.start, it.safe) for it in logs]
 
     # In the loop's thread
 
     def open(self, number: int, then: Then) -> None:
-        """``then`` gets the log: now, where it is open."""
+        """``then`` gets the log, immediately if it is open."""
         log = self._logs.get(number)
         if log is not None:
             then(log)
@@ -126,7 +128,7 @@ class Partitions(Sequence[ClusterLog]):
                 self._client.around.soon(partial(log.close, str(error)))
 
     def close(self, why: str) -> None:
-        """All of them: whoever uses one, or waits for one, is told why."""
+        """Close all logs; their users and waiting callers get the reason."""
         self._closed = why
         for number in list(self._opening):
             self._opened(number, LogFailed(f"{self._topic}-{number}: {why}"))

@@ -50,7 +50,7 @@ class Peer:
         random: Random,
         nonce: Callable[[], bytes] = lambda: token_bytes(NONCE_BYTES),
     ) -> None:
-        """``node``: who is to be there. ``random``: of the backoff alone."""
+        """``node``: the expected node. ``random``: for the backoff only."""
         self.node = node
         self.failure: LogstoreError | None = None  # why there is no link now
         self._address = address
@@ -67,11 +67,11 @@ class Peer:
 
     @property
     def address(self) -> Address:
-        """Where it is."""
+        """The node's address."""
         return self._address
 
     def move(self, address: Address) -> None:
-        """It is there from now on."""
+        """The node has this address from now on."""
         if address != self._address:
             self._address = address
             if self._talk is not None:
@@ -80,7 +80,7 @@ class Peer:
                 self._at(self._around.now(), self._connect)
 
     def close(self) -> None:
-        """It is not asked any more."""
+        """Send no more requests to the node."""
         self._over = True
         self._disarm()
         if self._talk is not None:
@@ -111,7 +111,7 @@ class Peer:
         flush = around.connect(self._address, talk)
 
     def _look(self) -> None:
-        """Whether it is still there."""
+        """Check that the node is still alive."""
         talk = self._talk
         if talk is not None:
             talk.look()
@@ -136,7 +136,7 @@ class Peer:
         self._look()
 
     def lost(self, why: LogstoreError) -> None:
-        """It is made again in a while."""
+        """The link was lost; it is made again after a while."""
         self._talk, self.failure = None, why
         if self._over:
             return

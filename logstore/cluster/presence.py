@@ -18,7 +18,7 @@ _HERE: Final = b"\0here\0"
 
 
 def is_said(content: bytes) -> bool:
-    """Whether it is what a node says of itself."""
+    """Whether a message is a node's announcement."""
     return content.startswith(_HERE)
 
 
@@ -34,8 +34,8 @@ class Presence:
         now: Callable[[], float],
         changed: Callable[[], object],
     ) -> None:
-        """``say``: to all nodes. ``after``: has it called after so many seconds. ``changed``: who
-        is there, or where.
+        """``say``: sends to all nodes. ``after``: makes a call after this many seconds.
+        ``changed``: called when nodes or addresses have changed.
         """
         self.there: dict[bytes, str] = {}  # the others' addresses, by name
         self._node = node
@@ -60,7 +60,7 @@ class Presence:
         self._after(SAY_S, self._go_on)
 
     def heard(self, content: bytes) -> None:
-        """What some node has said; without effect where it is nonsense."""
+        """Process a node's announcement; invalid ones are ignored."""
         node, _, address = content.removeprefix(_HERE).partition(b"\0")
         if node == self._node or not 0 < len(node) <= NODE_BYTES_MAX:
             return
@@ -76,5 +76,5 @@ class Presence:
             self._say(self._said)
 
     def close(self) -> None:
-        """It says nothing any more."""
+        """Announce nothing more."""
         self._over = True

@@ -24,7 +24,7 @@ class Scratch:
     """The ``self_check.Around`` of one test. Used in the loop's thread."""
 
     def __init__(self, client: Client, name: str, now_ms: Callable[[], int]) -> None:
-        """``name``: what he appends as; nobody else uses it."""
+        """``name``: the name for its appends, which nothing else uses."""
         self._client = client
         self._name = name
         self.now_ms = now_ms
@@ -32,7 +32,7 @@ class Scratch:
         self.call_at = client.around.call_at
 
     def begin_make(self, then: Told) -> None:
-        """Have its topic there; ``then`` gets None."""
+        """Create its topic; ``then`` gets None."""
         OwnTopics(self._client, [TOPIC]).begin_make(then)
 
     def check_fence(self, cluster: str, then: Callable[[LogstoreError | None], object]) -> None:
@@ -48,7 +48,7 @@ class Scratch:
         return PartitionWriter(self._client.writer, *PLACE, identify, news)
 
     def opened_as(self, identity: Identity, news: News) -> PartitionWriter:
-        """The partition, for that producer."""
+        """The partition's log for that producer."""
         return self.opened(lambda then: then(identity), news)
 
     def trim(self, before: int, then: Told) -> None:

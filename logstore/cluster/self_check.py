@@ -42,22 +42,22 @@ class Around(Protocol):
     """The surroundings of the test."""
 
     def named(self, then: Then) -> object:
-        """The next identity of the check's own name."""
+        """Request the next identity of the test's own name."""
 
     def opened(self, identify: Callable[[Then], None], news: Callable[[], object]) -> Appends:
-        """The partition, for one who appends as ``identify`` says."""
+        """The partition's log for the identity in ``identify``."""
 
     def trim(self, before: int, then: Told) -> object:
-        """Records below go; tells where it begins then, or a LogstoreError."""
+        """Delete records below; reports the new start, or a LogstoreError."""
 
     def now(self) -> float:
-        """Seconds; only goes forward."""
+        """Seconds of a clock that only goes forward."""
 
     def now_ms(self) -> int:
-        """Since 1970."""
+        """The time in ms since 1970."""
 
     def call_at(self, at: float, call: Callable[[], object]) -> object:
-        """Have it called at that time."""
+        """Make the call at that time."""
 
 
 class _Producer:
@@ -78,7 +78,7 @@ class _Producer:
             then(FencedProducer("its leader does not know any more who appended last"))
 
     def outcome_of(self, mark: int, told: Told) -> None:
-        """``told`` gets whether what was appended stands."""
+        """``told`` gets whether the append was stored."""
 
         def look() -> None:
             stands = self.log.done > mark
@@ -100,7 +100,7 @@ class SelfCheck:
         then: Callable[[LogstoreError | None], object],
         within_s: float = WITHIN_S,
     ) -> None:
-        """``cluster``: as people know it."""
+        """``cluster``: its name for people."""
         self._around = around
         self._cluster = cluster
         self._then: Callable[[LogstoreError | None], object] | None = then
@@ -151,7 +151,7 @@ class SelfCheck:
             yield from self._all()  # another node's check has deleted that last one, too
 
     def _trimmed(self, before: int) -> Steps:
-        """Where the partition begins then."""
+        """The new start of the partition."""
         return self._got((yield partial(self._around.trim, before)))
 
     def _producer(self) -> Steps:
@@ -170,7 +170,7 @@ class SelfCheck:
         return found
 
     def _say(self, its: _Producer, kind: str) -> Steps:
-        """Whether it stands, and its mark."""
+        """Whether it was stored, and its mark."""
         mark = its.log.append(batch_of(Word(kind, "self-check", "", self._around.now_ms())))
         stands = yield partial(its.outcome_of, mark)
         return stands, mark

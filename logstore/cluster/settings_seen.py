@@ -20,7 +20,7 @@ class SettingsSeen:
     def __init__(
         self, admin: Admin, around: Around, changed: Callable[[str, Sequence[Told], bool], object]
     ) -> None:
-        """``changed`` is called with what is told of a topic, and whether somebody altered it."""
+        """``changed`` is called with a topic's settings, and whether somebody altered them."""
         self._admin = admin
         self._around = around
         self._changed = changed
@@ -30,23 +30,23 @@ class SettingsSeen:
         self._look_later()
 
     def told(self, name: str) -> Sequence[Told]:
-        """Nothing of a topic that nobody has used."""
+        """The settings; empty for a topic that was never used."""
         return self._told.get(name, ())
 
     def when_known(self, name: str, then: Callable[[], object]) -> None:
-        """``then`` is called once the settings are known, or nobody tells them."""
+        """``then`` is called once the settings are known, or cannot be obtained."""
         if name in self._told and name not in self._doubted:
             then()
         else:
             self.look([name], then)
 
     def doubt(self, name: str) -> None:
-        """They may be other ones by now: whoever needs them is to have them asked for again."""
+        """The settings may have changed: request them again at the next need."""
         if name in self._told:
             self._doubted.add(name)
 
     def look(self, names: Sequence[str], then: Callable[[], object], *, news: bool = True) -> None:
-        """Ask for the settings of these, now; ``news``: whoever asks did not alter them."""
+        """Request the settings of these now; ``news``: the caller did not alter them."""
 
         def answered(found: Mapping[str, Sequence[Told] | LogstoreError] | LogstoreError) -> None:
             # Where nothing is told, what is known stays: brokers know the rules themselves.
@@ -80,11 +80,11 @@ class SettingsSeen:
             self._look_later()
 
     def forget(self, names: Iterable[str]) -> None:
-        """Nobody uses these any more."""
+        """These topics are no longer used."""
         for name in names:
             self._told.pop(name, None)
             self._doubted.discard(name)
 
     def close(self) -> None:
-        """Nothing is asked for any more."""
+        """Send no more requests."""
         self._over = True

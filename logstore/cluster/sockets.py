@@ -25,7 +25,7 @@ class Sockets:
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
     ) -> None:
-        """``server_name``: that brokers' certificates have; "": the host of each."""
+        """``server_name``: the name in brokers' certificates; "": the host of each."""
         self._loop = loop
         self._tls = tls
         self._server_name = server_name
@@ -65,7 +65,7 @@ class _Line(asyncio.BufferedProtocol):
         self._paused = False  # the peer does not read
 
     def wake(self) -> None:
-        """The link has something to send, or is lost."""
+        """The link has output, or was lost."""
         if not self._waking:
             self._waking = True
             self._loop.call_soon(self._flush)

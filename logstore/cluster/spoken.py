@@ -12,24 +12,24 @@ class Spoken(Protocol):
 
     @property
     def failure(self) -> LogstoreError | None:
-        """Why it is lost: the connection is to be ended."""
+        """Why the link was lost and the connection must end."""
 
     @property
     def peer(self) -> str:
-        """What the other end is called, for people."""
+        """The name of the other end, for people."""
 
     @property
     def frame_bytes_max(self) -> int:
-        """Of what comes: a longer one ends it."""
+        """The maximum size of a received frame; a longer one ends the link."""
 
     def outgoing(self) -> Sequence[Buffer]:
-        """What is to be sent, in order; asked for while the peer reads."""
+        """The next output in order; requested while the peer reads."""
 
     def came(self) -> None:
-        """Some bytes have come, of a frame that may not be whole yet."""
+        """Some bytes have arrived, perhaps of an incomplete frame."""
 
     def received(self, frame: memoryview) -> None:
-        """One without its size. It belongs to whoever gets it."""
+        """A frame without its size. It belongs to the receiver."""
 
     def lose(self, why: LogstoreError) -> None:
-        """There is no connection, or no more."""
+        """The connection could not be made, or has ended."""

@@ -25,11 +25,11 @@ class Group(Protocol):
 
     @property
     def heard_at(self) -> float:
-        """When that was said which the group has answered last."""
+        """The time of the last request that the group has answered."""
 
     @property
     def joined_at(self) -> float:
-        """When it has joined; anew, where the group had given it up."""
+        """The time at which the node joined, or rejoined after the group had removed it."""
 
 
 class Standing:
@@ -42,7 +42,7 @@ class Standing:
         clock: Callable[[], float],
         soon: Callable[[Callable[[], object]], object],
     ) -> None:
-        """``clock``: seconds, as ``group`` has them."""
+        """``clock``: seconds of the clock that ``group`` uses."""
         assert takeover.log is not None
         self._takeover = takeover
         self._log = takeover.log
@@ -57,14 +57,14 @@ class Standing:
 
     @property
     def sure(self) -> bool:
-        """Whether the partition is this node's, as far as anybody can know."""
+        """Whether this node still owns the partition, as far as can be known."""
         now, group = self._clock(), self._group
         if now < self._proved_at + ASKED_S:
             return True
         return now < group.heard_at + HEARD_S and group.joined_at <= self._proved_at
 
     def ask(self, then: Callable[[], object]) -> None:
-        """Be sure; ``then`` is called if it becomes so."""
+        """Make sure; ``then`` is called if ownership is confirmed."""
         self._waiting[then] = None
         if self._mark is None:
             self._ask()
@@ -91,6 +91,6 @@ class Standing:
                 then()
 
     def close(self) -> None:
-        """It is owned no more."""
+        """The partition is no longer owned."""
         self._waiting.clear()
         self._stop()

@@ -36,7 +36,7 @@ class Replayed:
     """The ``State`` of a takeover: the result of the records below a claim."""
 
     def __init__(self, make: Callable[[], Notes]) -> None:
-        """``make`` makes notes that know of nothing."""
+        """``make`` creates empty notes."""
         self._make = make
         self.notes = make()
         self.number = 0  # of the last snapshot
@@ -131,8 +131,8 @@ class StateLog(TakenLog):
         return mark
 
     def _save(self) -> None:
-        """Append the whole state as it is now, once another thread has written it out: what is
-        appended meanwhile is not in it. What was appended of it without its end counts for nothing.
+        """Append the whole state as of now, encoded by another thread, without later appends. An
+        incomplete snapshot is ignored.
         """
         taken_at, self._since = self._takeover.next_offset, 0  # not tried with each append
         try:
@@ -197,6 +197,6 @@ class StateLog(TakenLog):
             log.warning("%s: what was saved takes room still: %s", self.name, error)
 
     def close(self) -> None:
-        """Nobody looks after it any more."""
+        """Stop maintaining it."""
         self._closed = True
         self._stop()

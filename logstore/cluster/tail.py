@@ -33,7 +33,7 @@ class Tail:
         self._begun: dict[int, list[int]] = {}
 
     def reset(self, at: int) -> None:
-        """Nothing is here; what comes next begins there."""
+        """Drop all batches; the next ones begin there."""
         self.start = self.end = at
         self.bytes = 0
         self._batches.clear()
@@ -41,7 +41,7 @@ class Tail:
         self._begun.clear()
 
     def add(self, batches: Iterable[Batch], aborted: Iterable[tuple[int, int]] = ()) -> None:
-        """What was fetched from ``end`` on; ``aborted``: of it, producers and first offsets."""
+        """Add batches fetched from ``end`` on; ``aborted``: their producers and first offsets."""
         for producer, first in aborted:
             if first not in self._begun.get(producer, ()) and not self._has_ended(producer, first):
                 insort(self._begun.setdefault(producer, []), first)
@@ -70,7 +70,7 @@ class Tail:
         )
 
     def _ended(self, marker: Batch) -> None:
-        """The earliest of that producer's before it, which may have others behind it."""
+        """Ends the earliest open entry of that producer, which may have later ones."""
         at, firsts = marker.base_offset, self._begun.get(marker.producer_id, [])
         if not firsts or firsts[0] >= at:
             return  # it was committed
@@ -81,7 +81,7 @@ class Tail:
             self._aborted.append(Aborted(marker.producer_id, first, at, at + 1))
 
     def read(self, at: int, bytes_max: int, below: int) -> Sequence[Batch]:
-        """Those from ``at`` on that end at ``below`` or before; none where ``at`` is not here."""
+        """The batches from ``at`` on that end at ``below`` or before; none without ``at``."""
         if not self.start <= at < self.end:
             return ()
         first = max(bisect_right(self._batches, at, key=_base_offset) - 1, 0)

@@ -49,39 +49,39 @@ class State(Protocol):
     """What is built from the partition's records."""
 
     def apply(self, batch: Batch) -> None:
-        """The next one that counts. Raises LogstoreError."""
+        """Apply the next valid batch. Raises LogstoreError."""
 
 
 class Around(Protocol):
     """The surroundings of a takeover."""
 
     def named(self, then: Then) -> None:
-        """The next identity of the partition's name."""
+        """Request the next identity of the partition's name."""
 
     def last_claim(self, then: Callable[[Claim | LogstoreError | None], None]) -> None:
-        """The last claim of all that stands when it is asked for."""
+        """Request the last of the claims that exist now."""
 
     def opened(self, identify: Callable[[Then], None]) -> Log:
-        """The partition, for one who appends as ``identify`` says. Raises LogstoreError."""
+        """The partition's log for the identity in ``identify``. Raises LogstoreError."""
 
     def now(self) -> float:
-        """Seconds; only goes forward."""
+        """Seconds of a clock that only goes forward."""
 
     def now_ms(self) -> int:
-        """Since 1970."""
+        """The time in ms since 1970."""
 
     def soon(self, call: Callable[[], object]) -> object:
-        """Have it called, from any thread, in this one."""
+        """Make the call in this thread; from any thread."""
 
     def changed(self) -> None:
-        """Its stage is another one."""
+        """The stage has changed."""
 
 
 class Takeover:
     """The takeover of one partition. Used in one thread."""
 
     def __init__(self, around: Around, node: str, address: str, state: State) -> None:
-        """``node``, ``address``: of this process, as others know it."""
+        """``node``, ``address``: of this process, as others know them."""
         self.stage = Stage.NAMING
         self.failure: LogstoreError | None = None
         self.claims = Claims()
@@ -103,14 +103,14 @@ class Takeover:
 
     @property
     def next_offset(self) -> int:
-        """Where the next record stands; once it was owned. Nobody else appends."""
+        """The offset of the next record, once it was owned; nothing else appends."""
         assert self.claim is not None
         return self.claim.offset + self._upto - self._mark
 
     # Its way
 
     def _try(self, step: Callable[[], None]) -> None:
-        """A step that is due; where it can't be done it is lost."""
+        """Do the next step; if it fails, the takeover is lost."""
         if self.stage is Stage.LOST:
             return
         try:
@@ -215,7 +215,9 @@ class Takeover:
             self._around.soon(self._look)  # else it wakes when there is more
 
     def _found(self, batch: Batch, claim: int) -> None:
-        """All below the claim is read: whether it counts, as others read it, too."""
+        """Everything below the claim is read: decide whether the claim is valid, as other readers
+        do.
+        """
         assert self._identity is not None
         before, pid = self.claims.owner, self._identity.pid
         self.claims.admits(batch)
@@ -237,7 +239,7 @@ class Takeover:
         return self._append(batch)
 
     def beat(self) -> None:
-        """Called once in a while: leaders are to remember who appends."""
+        """Called periodically, so that leaders remember the producer."""
         if self.stage is not Stage.OWNED or self._around.now() < self._said_at + BEAT_EVERY_S:
             return
         try:
@@ -248,9 +250,10 @@ class Takeover:
             self._lose(error)
 
     def say_beat(self, snapshot: int = -1) -> int:
-        """A beat now, as before all that stands is deleted; its mark. Raises as ``append``.
+        """Append a beat, as before all existing records are deleted; returns its mark. Raises as
+        ``append``.
 
-        ``snapshot``: where the whole state stands.
+        ``snapshot``: the offset of the whole state.
         """
         if self.stage is not Stage.OWNED:
             raise FencedProducer("this node does not own the partition")
@@ -260,7 +263,7 @@ class Takeover:
     # Its end
 
     def finish(self) -> None:
-        """Another process is to own it: nothing more is appended, and what was is waited for."""
+        """Give up to another process: append nothing more, and wait for unfinished appends."""
         if self.stage is Stage.OWNED:
             self._become(Stage.ENDING)
             self._look()
@@ -268,11 +271,11 @@ class Takeover:
             self.leave()
 
     def leave(self) -> None:
-        """Another process is to own it, now."""
+        """Give up to another process immediately."""
         self._lose(FencedProducer("this node has given the partition up"))
 
     def seen(self, claim: Claim) -> None:
-        """What a reader has read last: another's claim above this one ends it."""
+        """The last claim that a reader has read: another's claim above this one ends it."""
         if self.claim is not None and claim.offset > self.claim.offset:
             self._lose(FencedProducer(f"node {claim.word.node} has claimed it"))
 

@@ -50,7 +50,7 @@ class Told(NamedTuple):
 
 
 def check(settings: Mapping[str, object], reset: Iterable[str] = ()) -> dict[str, str]:
-    """The same settings as texts. The cluster says which it takes. Raises Refused."""
+    """The same settings as texts. The cluster decides which it accepts. Raises Refused."""
     for name in (*settings, *reset):
         if name in OURS:
             raise Refused(f"{name}: not supported by the brokers of a cluster; leave it out")
@@ -58,7 +58,9 @@ def check(settings: Mapping[str, object], reset: Iterable[str] = ()) -> dict[str
 
 
 def settings_of(told: Iterable[Told]) -> TopicSettings:
-    """What is known of them here; the default of what is not told, or takes only other values."""
+    """The settings known here; the default for those that are not stated or have unsupported
+    values.
+    """
     fields = {
         TOPIC_SETTINGS[it.name].name: value
         for it in told
@@ -83,7 +85,7 @@ def chosen_of(told: Iterable[Told]) -> list[Chosen]:
 
 
 def own_of(told: Sequence[Told]) -> dict[str, str]:
-    """Those that the topic has of its own."""
+    """The topic's own settings."""
     return {it.name: it.text for it in told if it.source == OF_TOPIC}
 
 

@@ -25,7 +25,7 @@ class Node(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The node's name for people."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.id} ({host}:{self.port})"
 
@@ -56,7 +56,7 @@ class View:
         self.missing: set[str] = set()  # topics that were asked for, and are not there
 
     def leader(self, topic: str, partition: int) -> int | None:
-        """The node that leads it; None: that is not known, or there is none."""
+        """The node that leads it; None: unknown, or there is none."""
         seen = self.topics.get(topic)
         if seen is None or not 0 <= partition < len(seen.partitions):
             return None
@@ -64,20 +64,20 @@ class View:
         return leader if leader in self.nodes else None
 
     def epoch(self, topic: str, partition: int) -> int:
-        """Since when the leader leads; -1: that is not known."""
+        """The epoch of its leader; -1: unknown."""
         seen = self.topics.get(topic)
         known = seen is not None and 0 <= partition < len(seen.partitions)
         return seen.partitions[partition].epoch if seen is not None and known else NO_EPOCH
 
     def id_of(self, topic: str) -> bytes:
-        """16 bytes; all 0: it has none, or it is not known."""
+        """The topic's id, 16 bytes; all 0: it has none, or it is unknown."""
         seen = self.topics.get(topic)
         return NIL_UUID if seen is None else seen.id
 
     def take(self, answer: Any, asked: Iterable[str] | None) -> bool:  # noqa: ANN401
-        """What a node answers to Metadata; ``asked``: for which topics, None: for all.
+        """Apply a node's reply to Metadata; ``asked``: the requested topics, None: all.
 
-        Whether anything is other than it was.
+        Returns whether anything has changed.
         """
         nodes = {
             it.node_id: Node(it.node_id, it.host, it.port, it.rack or "") for it in answer.brokers
@@ -121,6 +121,6 @@ class View:
 
 
 def partitions_of(topic: Any) -> int:  # noqa: ANN401
-    """How many a topic has that a node describes so; numbers that no partition has do not count."""
+    """The number of partitions by a node's description; impossible numbers are ignored."""
     numbers = (it.partition_index for it in topic.partitions)
     return 1 + max((it for it in numbers if 0 <= it < PARTITIONS_MAX), default=-1)

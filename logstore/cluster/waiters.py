@@ -17,14 +17,14 @@ class Waiters:
     """The ``WaitFor`` of one loop, in whose thread it is created."""
 
     def __init__(self, call_soon: Callable[[Callable[[], object]], object]) -> None:
-        """``call_soon`` has something called in the loop's thread, from any."""
+        """``call_soon`` makes a call in the loop's thread, from any thread."""
         self._call_soon = call_soon
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
         self._waited_for: set[Future[Any]] | None = set()  # None: it is closed
 
     def may_wait(self) -> bool:
-        """Whether this thread may: it is not the loop's."""
+        """Whether this thread may wait: it is not the loop's."""
         return threading.get_ident() != self._thread
 
     def __call__(self, begin: Callable[[Callable[[Any], None]], None]) -> Any:  # noqa: ANN401
@@ -62,7 +62,7 @@ class Waiters:
         return found
 
     def close(self) -> None:
-        """Whoever waits is told so. In the loop's thread."""
+        """Report the end to waiting callers. In the loop's thread."""
         with self._lock:
             waited_for, self._waited_for = self._waited_for or set(), None
         for future in waited_for:
@@ -90,7 +90,7 @@ def wait_until_done(log: Appended, upto: int, wait_for: WaitFor) -> None:
 
 
 def wait_until(log: Appended, holds: Callable[[], bool], wait_for: WaitFor) -> None:
-    """Return once that holds, of which the log has news. Raises what ``check_failure`` does."""
+    """Return once the condition holds, checked at news of the log. Raises as ``check_failure``."""
     if not holds():
         wait_for(lambda then: when(log, holds, lambda: then(True)))
     if not holds():

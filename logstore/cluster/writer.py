@@ -117,7 +117,7 @@ class PartitionWriter:
 
     @property
     def done(self) -> int:
-        """The mark below which all that was appended is acknowledged."""
+        """The mark below which everything appended is acknowledged."""
         return self._pending[0].mark if self._pending else self.next_mark
 
     def offset_of(self, mark: int) -> int:
@@ -151,7 +151,7 @@ class PartitionWriter:
     # Sending
 
     def next_batch(self, node: int, now: float) -> _Sent | None:
-        """What is to be sent to the leader now; it counts as sent."""
+        """The next batch for the leader, which then counts as sent."""
         if self.failure is not None:
             return None
         if self._identity is None:
@@ -174,11 +174,11 @@ class PartitionWriter:
 
     @property
     def sends(self) -> bool:
-        """Whether anything is under way."""
+        """Whether any batch is in flight."""
         return self._under_way > 0
 
     def led_by(self, node: int) -> None:
-        """What is under way at another node is to be sent to this one."""
+        """Batches in flight to another node are sent to this one again."""
         if self._under_way and node != self._node:
             self._round += 1
             self._under_way = 0
@@ -186,7 +186,7 @@ class PartitionWriter:
                 it.sent = False
 
     def waits_until(self, now: float) -> float | None:
-        """When ``next_batch`` may have something again that it has not now."""
+        """When ``next_batch`` may return a batch again."""
         waits = self._pending and not self._asking and self._held_until > now
         return self._held_until if waits else None
 
@@ -206,7 +206,7 @@ class PartitionWriter:
     # Answers
 
     def answered(self, sent: _Sent, code: int, offset: int, why: str | None) -> None:
-        """By the leader; ``code`` 7, say, where there was no answer."""
+        """The leader's reply; ``code`` 7, for example, if there was none."""
         if sent.round != self._round:
             return
         it = sent.batch
@@ -249,9 +249,9 @@ class PartitionWriter:
             self._news()
 
     def _forgotten(self) -> None:
-        """The leader does not know any more what was appended last: another producer goes on.
+        """The leader has forgotten the last appends: continue with another producer.
 
-        What was sent and not answered may be there, and be there twice then.
+        Batches without a reply may already be stored, and may then be stored twice.
         """
         self._identity = None
         self._known_at = float("-inf")
@@ -261,7 +261,7 @@ class PartitionWriter:
         self._held_until = self._writer.now() + self._backoff.failed()
 
     def fail(self, why: LogstoreError) -> None:
-        """What is not done never will be."""
+        """Unfinished appends will never be done."""
         if self.failure is None:
             self.failure = why
             self._writer.give_room(self, self.bytes)
@@ -279,7 +279,7 @@ class Writer:
         call_at: Callable[[float, Callable[[], object]], object],
         random: Random,
     ) -> None:
-        """``soon`` has something called once, at the end of this turn."""
+        """``soon`` makes a call once, at the end of this turn."""
         self.brokers = brokers
         self.now = now
         self.bytes = 0
@@ -297,13 +297,13 @@ class Writer:
         brokers.watch(self._led)
 
     def backoff(self) -> Backoff:
-        """Of one partition."""
+        """A backoff for one partition."""
         return Backoff(self._random)
 
     # Room
 
     def take_room(self, its: PartitionWriter, size: int) -> None:
-        """Raises ClusterBehind. One batch always has room."""
+        """Reserve memory. Raises ClusterBehind. One batch always has room."""
         if its.bytes and (
             its.bytes + size > PARTITION_BYTES_MAX or self.bytes + size > ALL_BYTES_MAX
         ):
@@ -314,7 +314,7 @@ class Writer:
         self._holds(its, size)
 
     def give_room(self, its: PartitionWriter, size: int) -> None:
-        """So much is done with."""
+        """Release memory of finished batches."""
         self._holds(its, -size)
 
     def _holds(self, its: PartitionWriter, more: int) -> None:
@@ -331,18 +331,18 @@ class Writer:
 
     @property
     def behind(self) -> bool:
-        """Whether so much is not done that more would be refused soon."""
+        """Whether so much is unfinished that appends will be refused soon."""
         return bool(self._behind) or self.bytes * BEHIND > ALL_BYTES_MAX
 
     # How it goes
 
     def unacknowledged(self) -> list[Unacknowledged]:
-        """Of the partitions that have any."""
+        """The partitions with unacknowledged appends."""
         now = self.now()
         return [it.unacknowledged(now) for it in self._holding]
 
     def waited(self, seconds: float) -> None:
-        """The first of a partition was acknowledged after so long."""
+        """The first append of a partition was acknowledged after this time."""
         if seconds > STALL_S:
             self.stalls += 1
             self.stalled_s += seconds
@@ -365,7 +365,7 @@ class Writer:
                 self.ready(its)
 
     def flush(self) -> None:
-        """Send what can be: to each node one request after another, of a batch a partition."""
+        """Send what can be sent: one request at a time to each node, with one batch a partition."""
         ready, self._ready = self._ready, {}
         now = self.now()
         while ready:
@@ -434,7 +434,7 @@ class Writer:
 
 
 def _in_requests(parts: Sequence[_Sent]) -> Iterator[Sequence[_Sent]]:
-    """None of more bytes than a broker takes, unless it is one batch."""
+    """No request exceeds a broker's limit in bytes, unless it has only one batch."""
     some: list[_Sent] = []
     size = 0
     for it in parts:
