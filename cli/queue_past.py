@@ -53,7 +53,7 @@ Headers = Annotated[
         "--header",
         metavar="NAME=VALUE",
         rich_help_panel=INPUT,
-        help="Take only messages that have this header; may be repeated: a message must have all"
+        help="Include only messages that have this header; may be repeated: a message must have all"
         " headers given.",
     ),
 ]
