@@ -160,7 +160,7 @@ def test_what_cannot_be_done_is_one_line(either):
         (("user", "add", "n", "--iterations", 4095), "4095 iterations: must be 4096 to 16384"),
         (("permission", "set", "rot"), "no user 'rot' (did you mean root?)"),
         (("permission", "set", "root", "--vhost", "no"), "no virtual host 'no'"),
-        (("permission", "set", "root", "--read", "("), "'(': missing )"),
+        (("permission", "set", "root", "--read", "("), "'(' is not a regular expression of RE2"),
         (("permission", "clear", "root"), "user 'root' has no permission in virtual host '/'"),
         (("permission", "clear", "root", "--exchange", "x"), "has no permission at exchange 'x'"),
         (("acl", "remove", "root", "read", "topic:t"), "no rule for root about read on topic:t"),

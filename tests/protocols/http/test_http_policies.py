@@ -74,7 +74,7 @@ def test_what_has_no_effect_is_named(api):
 @pytest.mark.parametrize(
     ("value", "error"),
     [
-        ({"pattern": "("}, "pattern '(': missing ): ("),
+        ({"pattern": "("}, "pattern '(' is not a regular expression of RE2: missing ): ("),
         ({"definition": {}}, "it sets nothing; give at least one setting"),
         ({"definition": {"a": 1}}, "'a' is not a setting of policies"),
         ({"definition": {"max-length": "x"}}, "max-length 'x' is not a valid maximum length"),
