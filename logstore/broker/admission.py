@@ -63,7 +63,7 @@ class Glance(NamedTuple):
 
 
 def admit(rules: Rules, data: Buffer) -> Batch:
-    """The one batch that ``data`` is, if the topic takes what its header says.
+    """The single batch in ``data``, if the topic accepts its header.
 
     Raises CorruptBatch, InvalidRecord, RecordTooLarge.
     """
@@ -103,7 +103,7 @@ def admit(rules: Rules, data: Buffer) -> Batch:
 
 
 def check_transactional(rules: Rules) -> None:
-    """Raises InvalidRecord where the topic takes no batches of transactions."""
+    """Raises InvalidRecord if the topic accepts no transactional batches."""
     if rules.settings.deduplication_header:
         raise InvalidRecord(
             f"topic {rules.topic!r} has deduplication.header, so it accepts no transactional"
@@ -119,7 +119,7 @@ def _too_large(rules: Rules, size: int, how: str = "") -> RecordTooLarge:
 
 
 def _refusal(data: Buffer, error: CorruptBatch) -> CorruptBatch | InvalidRecord:
-    """Which fault it is: a client sends again what is corrupt, and nothing else."""
+    """The kind of fault: a client sends a corrupt batch again, and no other."""
     if not len(data):
         return InvalidRecord("no records for a partition of the request")
     if len(data) > MAGIC_AT and data[MAGIC_AT] != MAGIC:
@@ -143,9 +143,9 @@ def _came_as_sent(data: Buffer) -> bool:
 
 
 def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
-    """The batch as it goes into the log, if that is found out within ``cost_max``.
+    """The batch as it will be appended, if that is found out within ``cost_max``.
 
-    Raises InvalidRecord for records that are not whole.
+    Raises InvalidRecord for incomplete records.
     """
     cost = _OF_A_BATCH + batch.record_count
     if rules.settings.deduplication_header:
@@ -183,7 +183,7 @@ def glance(rules: Rules, batch: Batch, now_ms: int, cost_max: int) -> Glance:
 
 
 def inspect(rules: Rules, batch: Batch, now_ms: int) -> Batch:
-    """The batch as it goes into the log, however long it takes to find that out.
+    """The batch as it will be appended, however long the check takes.
 
     Raises InvalidRecord, whose ``faults`` name records; InvalidTimestamp, RecordTooLarge.
     """
@@ -202,7 +202,7 @@ def inspect(rules: Rules, batch: Batch, now_ms: int) -> Batch:
 
 
 def kept(rules: Rules, batch: Batch) -> Batch:
-    """A batch of another log as it goes into this topic, with the timestamps that it has.
+    """A batch of another log as it will be appended to this topic, with its original timestamps.
 
     It may have been compacted. Raises InvalidRecord; CorruptBatch where it is damaged.
     """

@@ -108,36 +108,38 @@ class Channels:
         self._closed, self._soon = error, None
 
     def keep(self, rules: Sequence[ChannelRule], topics: Topics) -> None:
-        """From now on, the channels that the rules name keep a history in these topics."""
+        """From now on, channels that the rules name keep a history in these topics."""
         self.flush()
         self.forget_routes()
         self._histories = Histories(rules, topics, self.wake)
         self._histories.look()
 
     def keeps_history(self, name: str) -> bool:
-        """Whether the topic of this name is, or would be, a channel's. Needs no lock."""
+        """Whether the topic of this name is, or would be, a channel's history. Needs no lock."""
         return self._histories is not None and self._histories.is_kept(name)
 
     def history(self, name: bytes) -> History | None:
-        """The history of a channel that has one already."""
+        """The existing history of a channel."""
         return None if self._histories is None else self._histories.find(name)
 
     def attach(self, soon: Soon, notify: Collection[str] = ()) -> None:
-        """From now on subscribers are served in a thread of their own, when its turn ends.
+        """From now on, subscribers are served in a thread of their own, when its turn ends.
 
-        ``soon(call)`` sees to it that ``call`` is made then and there; ``notify``: kinds of events
-        that are told.
+        ``soon(call)`` makes ``call`` there at that time; ``notify``: the kinds of events that are
+        published.
         """
         self._soon, self._notify = soon, frozenset(notify)
 
     def detach(self) -> None:
-        """Nobody is served there any more: a turn ends at once, and no events are told."""
+        """Subscribers are no longer served there: a turn ends immediately, and no events are
+        published.
+        """
         with self.lock:
             self._soon, self._notify = None, frozenset()
             self._hand_out_some()
 
     def close(self) -> None:
-        """Histories are fed no more, and who publishes in this process is refused."""
+        """Read histories no more, and refuse publishers of this process."""
         self._closed = Closed("the store of this channel is closed")
         if self._histories is not None:
             self._histories.close()
@@ -153,7 +155,7 @@ class Channels:
         return self._histories is not None
 
     def unopened(self, needed: Iterable[Needed]) -> list[Needed]:
-        """Those that ``open_histories`` should have open before they are used."""
+        """The histories that ``open_histories`` must open before these channels are used."""
         histories = self._histories
         if histories is None:
             return []
@@ -164,21 +166,21 @@ class Channels:
         ]
 
     def all_unopened(self) -> list[Needed]:
-        """The same, of all that are there."""
+        """The same for all existing channels."""
         histories = self._histories
         return [] if histories is None else [(name, False) for name in histories.unopened()]
 
     def open_histories(self, needed: Iterable[Needed]) -> None:
-        """Open logs, and make topics that are to be made: may take long. Without the lock.
+        """Open logs, and create missing topics: may take long. Without the lock.
 
-        What goes wrong is raised by whatever uses that channel next.
+        An error is raised at the next use of that channel.
         """
         if self._histories is not None:
             for name, make in needed:
                 self._histories.open(name, make=make)
 
     def follow(self, name: bytes) -> None:
-        """A channel with a history has come whose log is open: who listens gets all of it."""
+        """A history's log was opened: its subscribers get all of it from now on."""
         with self.lock:
             history = self.history(name)
             if history is not None:
@@ -189,9 +191,9 @@ class Channels:
     # Who listens
 
     def subscribe(self, subscriber: Subscriber, name: bytes) -> None:
-        """Nothing happens where it listens already; so with the others of these.
+        """Subscribe to a channel; no effect if already subscribed, as with the following methods.
 
-        Raises InvalidName, Failed of a channel that is to keep a history.
+        Raises InvalidName, Failed for a channel with a history.
         """
         if not self.names.has(subscriber, name):
             if self._histories is not None:
@@ -237,7 +239,7 @@ class Channels:
             self._index.remove(self._compiled.pop(pattern))
 
     def subscribe_apart(self, subscriber: Subscriber, name: bytes) -> None:
-        """Listen to a channel apart."""
+        """Subscribe to a channel apart."""
         if not self.apart.has(subscriber, name):
             self._end_turn_for(subscriber)
             self.apart.add(subscriber, name)
@@ -250,12 +252,12 @@ class Channels:
             self._routes_apart.pop(name, None)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """It listens to nothing any more."""
+        """End all subscriptions of the subscriber."""
         for _ in self.leaving(subscriber):
             pass
 
     def leaving(self, subscriber: Subscriber) -> Iterator[None]:
-        """The same, one subscription at a time: others may hold the lock between."""
+        """The same, one subscription at a time: others may hold the lock in between."""
         for name in self.names.names(subscriber):
             self.unsubscribe(subscriber, name)
             yield
@@ -267,7 +269,7 @@ class Channels:
             yield
 
     def reform(self, subscriber: Subscriber) -> None:
-        """To be called before the subscriber changes its form."""
+        """Must be called before the subscriber changes its form."""
         self._end_turn_for(subscriber)
         if self.patterns.names_count(subscriber) or self.names.names_count(subscriber) > FEW_NAMES:
             self.forget_routes()
@@ -281,7 +283,7 @@ class Channels:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anyone listens to a name or a pattern."""
+        """Whether a name or a pattern has subscribers."""
         return bool(len(self.names) or len(self.patterns))
 
     def listens(self, subscriber: Subscriber) -> bool:
@@ -289,34 +291,34 @@ class Channels:
         return any(roster.names_count(subscriber) for roster in rosters)
 
     def _end_turn_for(self, subscriber: Receiver) -> None:
-        """It is to get all that was published so far, and nothing of it after what comes now."""
+        """Deliver everything published so far to the subscriber, and nothing later."""
         self.flush()
         self.catch_up(subscriber)
 
     # Who else does
 
     def attend(self, beside: Beside) -> None:
-        """From now on it says who else gets messages. It calls ``coming`` and ``forget...``."""
+        """Let ``beside`` name further receivers. It calls ``coming`` and ``forget...``."""
         self.flush()
         self.forget_routes()
         self._beside = beside
 
     def coming(self, receiver: Receiver) -> None:
-        """One beside is about to get other messages than before, or others of it."""
+        """A further receiver is about to get other messages, or no more."""
         self._end_turn_for(receiver)
 
     def forget_routes(self) -> None:
-        """They are found anew."""
+        """All routes must be found again."""
         self._routes.clear()
         self._levels.clear()
         self._in_levels = self._route_receivers = 0
 
     def forget_route(self, channel: bytes) -> None:
-        """The same, of one channel."""
+        """The same for one channel."""
         self._routes.pop(channel, None)
 
     def forget_level(self, level: bytes) -> None:
-        """The same, of channels with this before their first slash, or as all of their name."""
+        """The same for channels with this text before their first slash, or as their whole name."""
         names = self._levels.pop(level, None)
         if names is not None:
             self._in_levels -= len(names)
@@ -326,9 +328,11 @@ class Channels:
     # Publishing
 
     def publish(self, channel: bytes, payload: bytes, unsafe: Unsafe) -> int:
-        """How many get it. Raises InvalidRecord, InvalidName, Failed of one with a history.
+        """Publish; returns the number of receivers. Raises InvalidRecord, InvalidName, Failed for a
+        channel with a history.
 
-        Where a history is kept, ``unsafe`` gets what is to become safe before anyone is told.
+        If the channel has a history, ``unsafe`` gets what must become safe before the publisher is
+        answered.
         """
         route = self._routes.get(channel) or self._find(channel)
         if route.history is not None:
@@ -343,7 +347,9 @@ class Channels:
         return route.receivers
 
     def publish_many(self, channel: bytes, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
-        """How many get each of them. As ``publish``; where that raises, none was published."""
+        """Publish several; returns the receivers of each. As ``publish``; if it raises, none was
+        published.
+        """
         receivers = self.put(self.route(channel), payloads, unsafe)
         if self.onward is not None:
             self.onward(channel, payloads)
@@ -352,11 +358,13 @@ class Channels:
         return receivers
 
     def route(self, channel: bytes) -> Route:
-        """Who gets what is published to it. Raises InvalidName, Failed of one with a history."""
+        """The receivers of a channel's messages. Raises InvalidName, Failed for a channel with a
+        history.
+        """
         return self._routes.get(channel) or self._find(channel)
 
     def put(self, route: Route, payloads: Sequence[bytes], unsafe: Unsafe) -> int:
-        """Publish on a route that was just found, and nowhere else; as ``publish_many``."""
+        """Publish on a route that was just found; as ``publish_many``."""
         if route.history is not None:
             self._keep(route, payloads, unsafe)
         elif route.receivers:
@@ -365,7 +373,7 @@ class Channels:
         return route.receivers
 
     def _keep(self, route: Route, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
-        """Of a channel with a history."""
+        """Publish to a channel with a history."""
         assert route.history is not None
         self._append(route.history, payloads, unsafe)
         if route.beside is not None:
@@ -380,7 +388,7 @@ class Channels:
             raise
 
     def publish_apart(self, channel: bytes, payload: bytes) -> int:
-        """How many get it, of those that listen to this channel apart."""
+        """Publish to a channel apart; returns the number of receivers."""
         if self.abroad_apart is not None:
             self.abroad_apart(channel, [payload])
         return self.hand_out_apart(channel, [payload])
@@ -401,21 +409,21 @@ class Channels:
         return route.receivers
 
     def is_quick(self, channel: bytes) -> bool:
-        """Whether it is found out at once who gets what is published to it."""
+        """Whether the receivers of the channel are found immediately."""
         quick = not self._compiled or channel in self._routes or self._index.is_quick(channel)
         if self._beside is None or not quick:
             return quick
         return channel in self._routes or self._beside.is_quick(channel)
 
     def count_by_pattern(self, channel: bytes) -> int | None:
-        """How many would get by patterns what is published to it; None: that takes long to find."""
+        """The number of receivers by pattern; None: finding it takes long."""
         if not self.is_quick(channel):
             return None
         patterns = self._index.matching(channel) if self._compiled else ()
         return sum(self.patterns.count(it) for it in patterns)
 
     def searching(self, channel: bytes) -> Iterator[int]:
-        """Find that out a part at a time; yields units of work, and then it is known."""
+        """Find that number a part at a time; yields units of work, and then it is known."""
         if not self.is_quick(channel):
             patterns = yield from self._index.searching(channel)
             if channel in self._routes:
@@ -433,10 +441,10 @@ class Channels:
                 self._find(channel, patterns, (others,))
 
     def settle(self, size: int = 0) -> None:
-        """To be called after publishing: who listens gets it soon. ``size``: bytes it came in.
+        """Call after publishing: subscribers receive it soon. ``size``: the bytes of the input.
 
-        It waits for what others publish in the same turn of the loop, so that a subscriber gets
-        all of it at once; but one who publishes alone, and to few, has it handed out right now.
+        Messages wait for others of the same turn, so that a subscriber gets all of them together;
+        but a lone publisher's message to few subscribers is delivered immediately.
         """
         if not self._turn:
             return
@@ -451,14 +459,14 @@ class Channels:
             self._soon(self.end_turn)
 
     def settle_elsewhere(self) -> None:
-        """The same for who publishes in any other thread than the subscribers' own."""
+        """The same for a publisher in another thread than the subscribers'."""
         if self._soon is None:
             self.flush()
         else:
             self._soon(self.end_turn)
 
     def end_turn(self) -> None:
-        """The subscribers' turn ends: see how many have published, and hand it out."""
+        """End the subscribers' turn: count the publishers, and deliver."""
         with self.lock:
             self._alone = ALONE_TURNS if self._publishers <= 1 else 0
             self._sends_left = SENDS_AT_ONCE
@@ -471,7 +479,7 @@ class Channels:
         patterns: Sequence[bytes] | None = None,
         known: tuple[Others | None] | None = None,
     ) -> Route:
-        """``patterns``: those that match it, and ``known``: who is beside, if that is known."""
+        """``patterns``: the matching ones, and ``known``: further receivers, if they are known."""
         if patterns is None:
             patterns = list(self._index.matching(channel)) if self._compiled else []
         history = None if self._histories is None else self._histories.make(channel)
@@ -486,7 +494,7 @@ class Channels:
         return self._remember(channel, route)
 
     def route_with(self, channel: bytes, others: Others | None) -> Route:
-        """A route with these beside, whoever else is; it counts for now alone."""
+        """A route with these further receivers, valid only now."""
         patterns = list(self._index.matching(channel)) if self._compiled else []
         return self._made(channel, patterns, None, others)
 
@@ -531,7 +539,7 @@ class Channels:
         return route
 
     def _tallied(self, route: Route, channel: bytes) -> None:
-        """It goes on with what was counted of the channel."""
+        """The route continues the channel's counters."""
         if len(self.tallies) >= TALLIES_MAX and channel not in self.tallies:
             self.tallies.clear()
         route.tally = self.tallies.setdefault(channel, route.tally)
@@ -539,9 +547,10 @@ class Channels:
             route.acked.tally = route.tally
 
     def tell(self, kind: str, event: str, what: str) -> None:
-        """Publish an event of the store itself, if events of this kind are asked for.
+        """Publish an event of the store itself, if events of this kind are enabled.
 
-        From any thread, whatever locks it holds: it is published by whoever ends the next turn.
+        From any thread, whatever locks it holds: the event is published at the end of the next
+        turn.
         """
         soon = self._soon  # a node that stops takes it away meanwhile
         if kind in self._notify and soon is not None:
@@ -549,7 +558,7 @@ class Channels:
             soon(self.end_turn)
 
     def announce(self, channel: bytes, payload: bytes) -> None:
-        """Publish to a channel that keeps no history, when the turn ends. As ``tell``."""
+        """Publish to a channel without a history when the turn ends. As ``tell``."""
         soon = self._soon
         if soon is not None:
             self._told.append((channel, payload))
@@ -558,7 +567,7 @@ class Channels:
     # Handing out
 
     def wake(self, history: History) -> None:
-        """There is more of it that is safe. From any thread."""
+        """More of the history is safe. From any thread."""
         self._woken.append(history)
         soon = self._soon
         if soon is not None:
@@ -568,7 +577,7 @@ class Channels:
                 self.flush()
 
     def flush(self) -> None:
-        """End the turn: everyone gets what was published in it, and what has become safe."""
+        """End the turn: deliver everything published in it, and newly safe records of histories."""
         nothing = Unsafe()  # events keep no history
         while self._told:
             channel, payload = self._told.popleft()
@@ -647,7 +656,7 @@ class Channels:
                     member.deliver(chunk)
 
     def _flush_many(self, turn: Sequence[Route], payloads: Sequence[bytes]) -> None:
-        """Those who hear the same channels of this turn share a chunk."""
+        """Subscribers of the same channels in this turn share a chunk."""
         places: dict[Route, list[int]] = {}
         for place, route in enumerate(turn):
             places.setdefault(route, []).append(place)
@@ -668,7 +677,7 @@ class Channels:
     # To many: some in each turn
 
     def _hand_out(self, it: HandOut) -> None:
-        """Behind what is under way, and at once as far as the turn may take it."""
+        """Deliver after earlier chunks; immediately, as far as the turn permits."""
         self._under_way.append(it)
         if len(self._under_way) == 1:
             self._hand_out_some()
@@ -692,18 +701,18 @@ class Channels:
 
     @property
     def under_way(self) -> bool:
-        """Whether messages are on their way, in this turn and the next ones."""
+        """Whether messages are being delivered, in this turn and the next ones."""
         return bool(self._under_way)
 
     def held_up(self, wake: Callable[[], object]) -> bool:
-        """Whether messages are on their way to so many that who publishes waits, to be woken."""
+        """Whether so many deliveries are pending that publishers wait, to be woken."""
         if not self._under_way:
             return False
         self._after[wake] = None
         return True
 
     def catch_up(self, subscriber: Receiver) -> None:
-        """It gets what is on its way to it, before anything else is said to it."""
+        """Deliver the subscriber's pending messages before any other output to it."""
         for it in self._under_way:
             it.now(subscriber)
 

@@ -21,23 +21,23 @@ class Form(Protocol):
     """How messages are written for some subscribers. There is one object for each form."""
 
     def opening(self, match: Match) -> Opening:
-        """What all messages of this match have in common."""
+        """The common beginning of all messages for this match."""
 
     def chunk(self, openings: Sequence[Opening], payloads: Sequence[bytes]) -> Chunk:
-        """Each payload in turn, once for each opening."""
+        """A chunk with each payload in turn, once for each opening."""
 
     def join(self, chunks: Sequence[Chunk]) -> Chunk:
-        """One chunk of several."""
+        """Join several chunks."""
 
 
 class Receiver(Protocol):
     """A receiver of messages."""
 
     def deliver(self, chunk: Chunk) -> None:
-        """Take these, in order, and return at once; raises nothing. Called with the lock held."""
+        """Accept these in order, immediately; raises nothing. Called with the lock held."""
 
     def deliver_kept(self, chunk: Chunk, kept: Kept) -> None:
-        """The same; it may leave them, and read them from the history later."""
+        """The same; it may skip them, and read them from the history later."""
 
 
 class Subscriber(Receiver, Protocol):
@@ -45,7 +45,7 @@ class Subscriber(Receiver, Protocol):
 
     @property
     def form(self) -> Form:
-        """How its messages are written; another one only after ``Channels.reform``."""
+        """The form of its messages; changed only after ``Channels.reform``."""
 
 
 class Others(NamedTuple):
@@ -62,7 +62,7 @@ class Beside(Protocol):
 
     def others(self, channel: bytes) -> Others | None: ...
     def is_quick(self, channel: bytes) -> bool:
-        """Whether ``others`` holds up nobody."""
+        """Whether ``others`` delays no one."""
 
     def searching(self, channel: bytes) -> Generator[int, None, Others | None]:
         """The same, a part at a time; yields units of work."""

@@ -50,7 +50,8 @@ class Chunk(NamedTuple):
 
 
 def skip_of(on_damage: OnDamage) -> Skip | None:
-    """What is done about a damaged batch: None stops at it, else it is told of it, and goes on.
+    """What happens at a damaged batch: None stops there, otherwise a function is called and reading
+    continues.
 
     ``"skip"`` logs a line (logger ``logstore.reading``). Raises Refused for another word.
     """
@@ -78,13 +79,12 @@ def chunks(
     wait: bool = False,
     in_turns: bool = False,
 ) -> Iterator[Chunk]:
-    """What one read from ``at`` gives (READ_BYTES at most).
+    """The result of one read from ``at`` (at most READ_BYTES).
 
-    ``in_turns``: others are served after each chunk, which is so much smaller.
-    Nothing at the end of what is there; also where it is not here yet, unless ``wait`` says that
-    this thread may wait for it.
-    Raises OffsetBelowStart, OffsetAboveEnd; CorruptBatch, which names the log, the offset and the
-    file, unless it is skipped.
+    ``in_turns``: chunks are smaller, and other clients are served after each. Yields nothing at the
+    end; also if records must first be fetched, unless this thread may ``wait`` for them. Raises
+    OffsetBelowStart, OffsetAboveEnd; CorruptBatch, which names the log, the offset and the file,
+    unless it is skipped.
     """
     try:
         size = READ_BYTES if bytes_max is None else bytes_max
@@ -126,7 +126,7 @@ def of_batches(
     *,
     in_turns: bool = False,
 ) -> Iterator[Chunk]:
-    """The records of these batches of the log from ``at`` on, in chunks; the last has no more.
+    """The records of these batches from ``at`` on, in chunks.
 
     Control records (transaction markers) are left out. Raises CorruptBatch as ``chunks`` does.
     """
@@ -168,7 +168,7 @@ def of_batches(
 
 
 def _held(batches: Sequence[Batch]) -> int:
-    """How much is in memory of them while they are decoded."""
+    """The memory that the batches need while they are decoded."""
     opened = STEP_BYTES if any(it.compression for it in batches) else 0
     return sum(len(it.data) for it in batches) + opened
 
@@ -181,7 +181,7 @@ def records_of(log: Log, place: TopicPartition, batches: Sequence[Batch], at: in
 def _opened(
     batch: Batch, place: TopicPartition, record_bytes_max: int, part_bytes: int
 ) -> Iterator[tuple[list[Record], int]]:
-    """What is more than a few plain records."""
+    """The records of a batch with more than a few plain ones, in parts."""
     if batch.is_control:
         return iter(())
     if batch.compression:
@@ -194,6 +194,6 @@ def _from(records: list[Record], at: int) -> list[Record]:
 
 
 def located(log: Log, batch: Batch, error: CorruptBatch) -> CorruptBatch:
-    """The error, naming the log and the file that the batch stands in."""
+    """The error with the log and the file of the batch."""
     where = log.where(batch.base_offset)
     return type(error)(f"{log.name}: {error} (in {where}); run `logstore verify`")

@@ -28,7 +28,7 @@ INTERNAL_TOPICS: Final = frozenset(
 
 
 def check_for_clients(name: str) -> None:
-    """Raises Refused where no client may create a topic of that name."""
+    """Raises Refused if no client may create a topic of that name."""
     if name == METADATA_TOPIC:
         raise Refused(f"topic {name!r}: the name is reserved for Kafka's metadata")
     if is_servers(name):
@@ -36,13 +36,13 @@ def check_for_clients(name: str) -> None:
 
 
 def check_count(partitions: int) -> int:
-    """The same number, if a topic may have so many partitions. Raises InvalidSetting."""
+    """The same number, if a topic may have that many partitions. Raises InvalidSetting."""
     parse("partitions", STORE_SETTINGS["num.partitions"], str(partitions))
     return partitions
 
 
 def check_more(name: str, there: int, wanted: int) -> None:
-    """Raises Refused where a topic that has so many partitions can't come to have these."""
+    """Raises Refused if a topic with that many partitions cannot get this number."""
     check_count(wanted)
     if wanted <= there:
         raise Refused(f"topic {name!r} has {there} partitions, and their number can only grow")
@@ -68,11 +68,11 @@ class SegmentSeen(Protocol):
     def bytes(self) -> int: ...
     @property
     def max_timestamp_ms(self) -> int:
-        """-1 without batches."""
+        """The largest timestamp; -1 without batches."""
 
     @property
     def active(self) -> bool:
-        """Whether it is still appended to."""
+        """Whether it is the segment for appends."""
 
 
 class Segments(NamedTuple):
@@ -113,10 +113,10 @@ class Schedules(Protocol):
 
     @property
     def counts(self) -> ScheduleCounts:
-        """Of all topics."""
+        """The counters of all topics."""
 
     def waiting(self) -> Mapping[str, int]:
-        """How many records wait, by the topic."""
+        """The number of delayed records by topic."""
 
     def listed(
         self, topic: str, after: tuple[int, int, int] | None, most: int
@@ -136,7 +136,7 @@ class OpenedTopics(Protocol):
         """Raises UnknownTopic, InvalidName."""
 
     def facts(self, name: str) -> TopicFacts | None:
-        """What a group must know of a topic; None: there is none."""
+        """What a group must know about a topic; None: it does not exist."""
 
     def names_by_id(self) -> Mapping[str, str]:
         """The name of each topic, by its id."""
@@ -149,46 +149,46 @@ class Topics(Protocol):
     def schedules(self) -> Schedules: ...
 
     def get(self, name: str) -> Topic | None:
-        """The topic of that name, if there is one."""
+        """The topic of that name, if it exists."""
 
     def by_uuid(self, uuid: bytes) -> Topic | None:
-        """The topic of that id, if there is one."""
+        """The topic of that id, if it exists."""
 
     def names(self) -> Sequence[str]:
-        """Sorted."""
+        """The names of all topics, sorted."""
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of topics."""
 
     def used(self) -> Sequence[Topic]:
-        """Those that somebody has asked for in this process."""
+        """The topics that were used in this process."""
 
     def tell(self, changed: Callable[[Change], object]) -> Callable[[], None]:
-        """Have it called after each change, in the thread that made it; what is returned ends it.
+        """Call this after each change, in the thread that made it; the returned function ends that.
 
-        It may be called once more while that is done.
+        It may be called once more meanwhile.
         """
 
     def keep_single(self, name: str, why: str | None) -> None:
-        """From now on a topic of that name gets no more partitions than it has; None: it may."""
+        """From now on, a topic of that name gets no further partitions; None: it may."""
 
     def create(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> Topic:
-        """Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
+        """Create it. Raises TopicExists, InvalidName, UnknownSetting, InvalidSetting, Failed."""
 
     def check_new(self, name: str, partitions: int | None, settings: Mapping[str, str]) -> int:
-        """How many partitions it would get. Raises what ``create`` does of the same."""
+        """The number of partitions that a new topic would get. Raises as ``create``."""
 
     def check_room(self, partitions: int) -> None:
-        """Raises TooManyPartitions where so many more would be."""
+        """Raises TooManyPartitions if that many more would be too many."""
 
     def check_growth(self, name: str, partitions: int) -> None:
-        """Raises what ``grow`` does of the same."""
+        """Raises as ``grow``."""
 
     def grow(self, name: str, partitions: int) -> Topic:
-        """Raises UnknownTopic, Refused; also where ``keep_single`` says so."""
+        """Add partitions. Raises UnknownTopic; Refused, also because of ``keep_single``."""
 
     def alter(self, name: str, settings: Mapping[str, str], reset: Sequence[str]) -> Topic:
-        """Raises UnknownTopic, UnknownSetting, InvalidSetting."""
+        """Change settings. Raises UnknownTopic, UnknownSetting, InvalidSetting."""
 
     def delete(self, name: str) -> None:
         """Raises UnknownTopic."""
@@ -197,37 +197,37 @@ class Topics(Protocol):
         """Every setting of a topic, with its source. Raises UnknownTopic."""
 
     def describe_new(self, settings: Mapping[str, str]) -> list[Chosen]:
-        """Every setting of a topic that would be made with these."""
+        """Every setting of a topic created with these."""
 
     def describe_store(self) -> list[Chosen]:
         """Every setting of the store, with its source."""
 
     def given(self, name: str) -> Mapping[str, str]:
-        """The settings that the topic has of its own. Raises UnknownTopic."""
+        """The topic's own settings. Raises UnknownTopic."""
 
     def sizes(self, name: str) -> Sequence[PartitionSize]:
         """Raises UnknownTopic."""
 
     def offsets(self, name: str) -> Sequence[tuple[int, int] | None]:
-        """Where start and safe of each partition are, without opening any; None: not known.
+        """Start and safe of each partition, without opening any; None: unknown.
 
         Raises UnknownTopic.
         """
 
     def weights(self, name: str) -> Sequence[int]:
-        """Bytes of each partition's files, about; none is opened. Raises UnknownTopic, Failed."""
+        """The approximate size of each partition; opens none. Raises UnknownTopic, Failed."""
 
     def segments(self, name: str, partition: int, most: int) -> Segments:
-        """Of a partition, so many of the newest; its log is opened for it.
+        """Up to this many of a partition's newest segments; opens its log.
 
         Raises UnknownTopic, UnknownPartition, Damaged, Failed.
         """
 
     def space(self) -> Space:
-        """Of the file system that the topics are on. Raises Failed."""
+        """The space of the topics' file system. Raises Failed."""
 
     def knows_producer(self, producer_id: int) -> bool:
-        """Whether the id is one that was given here. Raises Failed."""
+        """Whether the id was given by this store. Raises Failed."""
 
     def new_producer_id(self) -> int:
-        """One that nobody was ever given, also not before a crash. Raises Failed."""
+        """An id that was never given before, not even before a crash. Raises Failed."""

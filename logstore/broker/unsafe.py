@@ -17,7 +17,7 @@ class Unsafe:
     __slots__ = ("_marks", "_synced", "_watched")
 
     def __init__(self, *, synced: bool = False) -> None:
-        """``synced``: also where a log's policy says that it is safe before."""
+        """``synced``: wait for the sync even if a log's policy counts records as safe before."""
         self._synced = synced
         self._marks: dict[Log, int] = {}
         self._watched: dict[Log, Wake] = {}
@@ -26,19 +26,19 @@ class Unsafe:
         return bool(self._marks)
 
     def __len__(self) -> int:
-        """How many logs are waited for."""
+        """The number of logs."""
         return len(self._marks)
 
     def __iter__(self) -> Iterator[Log]:
-        """The logs that are waited for."""
+        """The logs."""
         return iter(self._marks)
 
     def add(self, log: Log, upto: int) -> None:
-        """Wait for this, too: all below the mark ``upto`` of the log."""
+        """Also wait for everything below the mark ``upto`` of the log."""
         self._marks[log] = max(upto, self._marks.get(log, upto))
 
     def lower(self, log: Log, upto: int) -> None:
-        """Wait for no more of this one than the mark; 0: for nothing."""
+        """Wait for no more of this log than the mark; 0: for nothing."""
         if log in self._marks:
             if upto:
                 self._marks[log] = min(upto, self._marks[log])
@@ -46,13 +46,13 @@ class Unsafe:
                 self._forget(log)
 
     def mark(self, log: Log) -> int:
-        """The mark that this one is waited for."""
+        """The mark to wait for in this log."""
         return self._marks[log]
 
     def settle(self, most: int | None = None) -> dict[Log, LogstoreError]:
-        """Forget what is safe by now, and what never will be: these, and why.
+        """Forget logs that are safe by now; returns those that never will be, with the errors.
 
-        ``most``: look at no more than so many logs, those that were added first.
+        ``most``: check at most this many logs, in the order of their addition.
         """
         failed: dict[Log, LogstoreError] = {}
         for log, upto in list(islice(self._marks.items(), most)):
@@ -67,18 +67,18 @@ class Unsafe:
         return failed
 
     def settled(self) -> bool:
-        """Whether all of it is safe.
+        """Whether everything is safe.
 
-        Raises LogFailed, Damaged or Refused where some of it never will be.
+        Raises LogFailed, Damaged or Refused if a part of it never will be.
         """
         for error in self.settle().values():
             raise error
         return not self._marks
 
     def watch(self, wake: Wake) -> None:
-        """Have all of it synced soon, and ``wake`` called, from any thread, when to look again.
+        """Start the syncs, and call ``wake``, from any thread, when it is time to ask again.
 
-        It is called at once where something has become safe since it was looked at.
+        It is called immediately if something has become safe since the last check.
         """
         for log, upto in list(self._marks.items()):  # whoever is woken may settle some
             if log not in self._watched:
@@ -88,13 +88,13 @@ class Unsafe:
             log.sync_soon(always=self._synced)
 
     def wait(self) -> None:
-        """Return when all of it is safe. Raises as ``settled``."""
+        """Return once everything is safe. Raises as ``settled``."""
         for log, upto in list(self._marks.items()):
             log.wait(upto)
             self._forget(log)
 
     def give_up(self, most: int | None = None) -> list[Log]:
-        """Wait for these no longer: all, or so many, those that were added first."""
+        """Wait for these logs no longer: all, or this many of those added first."""
         given_up = list(islice(self._marks, most))
         for log in given_up:
             self._forget(log)

@@ -35,61 +35,61 @@ class Named(Protocol):
     def counts(self) -> QueueCounts: ...
     @property
     def owner(self) -> object | None:
-        """The connection that it goes with."""
+        """The connection with which the object is deleted."""
 
     @property
     def kept(self) -> Pending | None:
-        """Until it is durable, if it is to be."""
+        """The change that is not durable yet, if any."""
 
     @property
     def topic_name(self) -> str | None:
-        """The topic that a stream is."""
+        """The topic of a stream."""
 
     @property
     def gone(self) -> bool: ...
     @property
     def not_in_transactions(self) -> LogstoreError | None:
-        """Why what was delivered of it can't be settled in one; None: it can."""
+        """Why its messages cannot be settled in a transaction; None: they can."""
 
     # Its policy
 
     @property
     def policy(self) -> Policy | None:
-        """The one that counts."""
+        """The policy that applies."""
 
     def govern(self, policy: Policy | None) -> None:
-        """Another one counts, or none."""
+        """Another policy applies, or none."""
 
     def lifetimes(self) -> tuple[int, ...]:
-        """How long its messages live, as it is kept."""
+        """The lifetimes of its messages, as stored."""
 
     # What there is
 
     @property
     def ready(self) -> int:
-        """Messages that can be given out. Right once it is open (``when_open``)."""
+        """The number of ready messages. Correct once it is open (``when_open``)."""
 
     @property
     def out(self) -> int:
-        """Messages that are given out, and nobody else gets."""
+        """The number of delivered, unsettled messages."""
 
     @property
     def dropped(self) -> int:
-        """Dead letters that went nowhere."""
+        """The number of dead letters without a destination."""
 
     @property
     def failed(self) -> LogstoreError | None:
-        """Why it can't be used, but deleted."""
+        """Why it cannot be used, only deleted."""
 
     @property
     def opened(self) -> bool:
-        """Whether its counts are known; nothing is opened for that."""
+        """Whether its counts are known; opens nothing."""
 
     def is_open(self) -> bool:
-        """The same, or it has failed; else it is being opened from now on."""
+        """Whether its counts are known or it has failed; otherwise starts opening it."""
 
     def when_open(self, call: Callable[[], None]) -> None:
-        """Call it once the counts are known, or it has failed."""
+        """Call this once the counts are known, or it has failed."""
 
     def when_known(self, call: Callable[[], None]) -> None:
         """The same with counts of all that was confirmed by now, to whomever: where other nodes
@@ -97,21 +97,21 @@ class Named(Protocol):
         """
 
     def logs(self) -> Sequence[Log]:
-        """Those of its logs that are open."""
+        """Its open logs."""
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """The highest priority first; a stream has none."""
+        """Its lanes, highest priority first; a stream has none."""
 
     def heads(self) -> Sequence[tuple[Log, int]]:
-        """Where each of its logs has the first message that can be given out, if it has one."""
+        """The position of the first ready message in each of its logs."""
 
     @property
     def dying(self) -> int:
-        """Dead letters that are not safe elsewhere yet."""
+        """The number of dead letters that are not safe at their destination yet."""
 
     def used(self) -> None:
-        """Somebody has declared it, or looked for it."""
+        """Note a use: somebody has declared it or looked it up."""
 
     # Its consumers
 
@@ -119,16 +119,16 @@ class Named(Protocol):
     def subscriptions(self) -> Sequence[Subscription]: ...
     @property
     def active(self) -> Subscription | None:
-        """The one that is served, if it is a single one."""
+        """The consumer that is served, if only one is."""
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Serve it from the end of this turn on. Raises QueueRefused, and what ``failed`` is."""
+        """Serve this consumer from the end of the turn on. Raises QueueRefused, and ``failed``."""
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Without effect where it is none of its consumers."""
+        """Remove a consumer; no effect if it is not one."""
 
     def wake(self) -> None:
-        """A consumer may take more: look at the end of the turn."""
+        """A consumer may have room: look at the end of the turn."""
 
     # Messages
 
@@ -139,22 +139,22 @@ class Named(Protocol):
         """As Queue.purge. Raises NotOfStreams."""
 
     def settle(self, delivered: Group) -> None:
-        """It is done with."""
+        """Settle these messages."""
 
     def count_acked(self, delivered: Group) -> None:
-        """It is settled, by a transaction."""
+        """Count messages that a transaction has settled."""
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
-        """Whoever had it does not want it now."""
+        """Return these messages, which their holder does not want now."""
 
     def reject(self, delivered: Group) -> None:
-        """Nobody wants it."""
+        """Reject these messages."""
 
     def plain(self, act: str) -> Queue:
-        """The queue, for what only queues do, and only where they are given out.
+        """The queue itself, for operations of queues only, at the node that delivers from it.
 
-        Raises NotOfStreams: it has no ``act``; NotOwned.
+        Raises NotOfStreams, because streams do not have ``act``; NotOwned.
         """
 
     def drop(self) -> None:
-        """It is gone: consumers are told, and nobody waits for it any more."""
+        """It is deleted: consumers are told, and no one waits for it any more."""

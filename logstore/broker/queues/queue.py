@@ -65,29 +65,29 @@ class Home(Protocol):
     @property
     def gone(self) -> bool: ...
     def clock(self) -> int:
-        """Ms since 1970."""
+        """The time in ms since 1970."""
 
     def soon(self, call: Callable[[], object]) -> None:
-        """Call it at the end of the turn; from any thread."""
+        """Make the call at the end of the turn; from any thread."""
 
     def touched(self, queue: "Queue") -> None:
-        """Something of it is to be told to the journal."""
+        """The queue has changes for the journal."""
 
     def used(self) -> None:
-        """Something that lasts was given out."""
+        """A durable message was delivered."""
 
     def alarm(self, queue: "Queue", at_ms: int) -> None:
-        """``look`` is to be called then, at the latest."""
+        """Call ``look`` at this time, at the latest."""
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
-        """Publish dead letters, or make them a part of a transaction."""
+        """Publish dead letters, or add them to a transaction."""
 
     @property
     def commit(self) -> Commit | None:
         """As ``Holding.begin``; None where there are no held transactions."""
 
     def goes(self, queue: "Queue") -> None:
-        """Delete it: its time is over, or its last consumer has gone."""
+        """Delete the queue: it has expired, or its last consumer has gone."""
 
 
 class _Getter(NamedTuple):
@@ -114,7 +114,7 @@ class Queue:
         lanes: Sequence[int] = (),
         policy: Policy | None = None,
     ) -> None:
-        """``lanes``: the priorities it has messages of already. ``policy``: that counts for it.
+        """``lanes``: the priorities of existing messages. ``policy``: the one that applies.
 
         Raises InvalidQueueArgument.
         """
@@ -168,29 +168,29 @@ class Queue:
 
     @property
     def ready(self) -> int:
-        """Messages that are not out. Right once it is open (``when_open``)."""
+        """The number of undelivered messages. Correct once it is open (``when_open``)."""
         return self.stock.ready
 
     @property
     def out(self) -> int:
-        """Messages that are given out and not settled."""
+        """The number of delivered, unsettled messages."""
         return self.stock.out
 
     @property
     def failed(self) -> LogstoreError | None:
-        """Why it can't be used, but deleted."""
+        """Why it cannot be used, only deleted."""
         return self.stock.failed
 
     @property
     def unreadable(self) -> LogstoreError | None:
-        """Why what is ready is not given out, where it was found damaged."""
+        """Why ready messages are not delivered: they are damaged."""
         if not any(lane.damaged and lane.ready for lane in self.stock.order):
             return None
         return Damaged(f"messages of queue {text(self.facts.name)!r} can't be read; see the log")
 
     @property
     def to_be_opened(self) -> bool:
-        """Whether messages can't be taken before all that it has is known."""
+        """Whether no message can be accepted before all existing ones are known."""
         return self.limits.rejects or (self.repeats is not None and not self.repeats.known)
 
     @property
@@ -226,11 +226,11 @@ class Queue:
         return [lane.log for lane in self.stock.order if lane.log is not None]
 
     def is_open(self) -> bool:
-        """Whether its counts are known, or it has failed; else its lanes are being opened."""
+        """Whether its counts are known or it has failed; otherwise its lanes are being opened."""
         return self.stock.open()
 
     def when_open(self, call: Callable[[], None]) -> None:
-        """Call it once the queue's counts are known, or it has failed; at once, as a rule."""
+        """Call this once the counts are known, or it has failed; usually immediately."""
         self.stock.when_open(lambda: self._up_to_date(call))
 
     def when_known(self, call: Callable[[], None]) -> None:
@@ -238,9 +238,9 @@ class Queue:
         self.when_open(call)
 
     def _up_to_date(self, call: Callable[[], None]) -> None:
-        """Call it when what came in this turn has gone where it goes.
+        """Call this when the messages of this turn have been passed on.
 
-        To its client a message that a consumer waits for was never ready, as in RabbitMQ.
+        As in RabbitMQ, a message for which a consumer was waiting never counts as ready.
         """
         self._flush()
         if (self._awake or self.stock.unseen) and not self.gone:
@@ -248,7 +248,7 @@ class Queue:
         call()
 
     def used(self) -> None:
-        """It is not forgotten (x-expires): declared again, or fetched from."""
+        """Note a use, for x-expires: it was declared again, or fetched from."""
         self._used_ms = self._home.clock()
         self._arm()
 
@@ -259,7 +259,7 @@ class Queue:
     # Its policy
 
     def govern(self, policy: Policy | None) -> None:
-        """Another policy counts, or none: its limits change with that, for what it has, too."""
+        """Another policy applies, or none: its limits change, also for existing messages."""
         self.policy = policy
         before, limits = self.limits, _limits(self.facts, policy)
         if limits == before or self.gone:
@@ -276,7 +276,7 @@ class Queue:
         self.wake()
 
     def lifetimes(self) -> tuple[int, ...]:
-        """How long its messages live, as it is kept; empty: as its arguments say."""
+        """The lifetimes of its messages, as stored; empty: as its arguments say."""
         earlier, ttl_ms = self.stock.earlier, self.limits.ttl_ms
         if not earlier and ttl_ms == limits_of(self.facts).ttl_ms:
             return ()
@@ -297,18 +297,18 @@ class Queue:
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """By priority, then as they came."""
+        """Its consumers by priority, then in the order of arrival."""
         return self._consumers.there
 
     @property
     def active(self) -> Subscription | None:
-        """The one that is served, if it is a single one."""
+        """The consumer that is served, if only one is."""
         return self._consumers.active
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Serve it from the end of this turn on.
+        """Serve this consumer from the end of the turn on.
 
-        Raises ExclusiveUse, NotOfType, and what ``failed`` is.
+        Raises ExclusiveUse, NotOfType, and ``failed``.
         """
         if self.failed is not None:
             raise self.failed
@@ -318,7 +318,9 @@ class Queue:
         self.wake()
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """What it has unacked stays out. The queue goes with its last one, if it is to."""
+        """Remove a consumer; its unsettled messages stay delivered. An auto-delete queue is deleted
+        with its last consumer.
+        """
         if subscription not in self._consumers.there:
             return
         self._consumers.remove(subscription)
@@ -330,7 +332,7 @@ class Queue:
         self.wake()
 
     def wake(self) -> None:
-        """There is news, or a consumer may take more: look at the end of the turn."""
+        """There is news, or a consumer may have room: look at the end of the turn."""
         if not self._awake and not self.gone:
             self._awake = True
             self._wake()
@@ -357,7 +359,7 @@ class Queue:
             self._arm()
 
     def _serve(self) -> None:
-        """Answer those who fetch, in their order, as far as can be done now."""
+        """Answer fetches in order, as far as possible now."""
         while self._getters and not self.gone:
             if not self.stock.open():
                 return
@@ -395,7 +397,7 @@ class Queue:
             then(Got(tag, delivery, self.ready))
 
     def _taken(self, holder: object, most: int, now_ms: int, *, binds: bool = True) -> list[Chunk]:
-        """Give out the first that are ready, and may be had by this holder."""
+        """Deliver the first ready messages that this holder may have."""
         in_order = self.stock.in_order
         if in_order is None:
             return self.stock.take(most, now_ms, fresh=False)
@@ -405,10 +407,10 @@ class Queue:
         return dealt.chunks
 
     def take_out(self, most: int) -> list[Chunk]:
-        """Give out the first that are ready to whoever moves them elsewhere, and settles them then.
+        """Deliver the first ready messages to a caller that moves and then settles them.
 
-        Fewer than there are, or none, where some have to be read, or synced, first: its logs tell
-        when that is done. Raises SingleActive, and what ``failed`` is.
+        Returns fewer messages, or none, if some must first be read or synced: its logs tell when
+        that is done. Raises SingleActive, and ``failed``.
         """
         if self.limits.single_active and self._consumers.there:
             raise SingleActive(self.facts.name)
@@ -425,7 +427,7 @@ class Queue:
         return good
 
     def moved(self, count: int) -> None:
-        """So many that were taken out are elsewhere."""
+        """Some messages that were taken out, this many, are at their destination."""
         for counts in (self.counts, self.totals):
             gave(counts, count, fetched=True, no_ack=True)
 
@@ -437,7 +439,7 @@ class Queue:
     # What comes back
 
     def settle(self, delivered: Group) -> None:
-        """It is done with."""
+        """Settle these messages."""
         if self.gone:
             return
         self.stock.settle(delivered.lane, delivered.first, delivered.bits)
@@ -446,15 +448,15 @@ class Queue:
             self.wake()
 
     def count_acked(self, delivered: Group) -> None:
-        """It is settled, here or by a transaction."""
+        """Count settled messages, here or in a transaction."""
         count = delivered.bits.bit_count()
         self.counts.acked += count
         self.totals.acked += count
 
     def release(self, delivered: Group, *, failed: bool = True) -> None:
-        """It is ready again, at its own place; or it dies, if that was once too often.
+        """Make the messages ready again at their own places; or let them die at the delivery limit.
 
-        ``failed``: not because the server stops.
+        ``failed``: counts as a failure, unless the server stops.
         """
         if self.gone:
             return
@@ -493,9 +495,9 @@ class Queue:
             self._delays.add(Delayed(now_ms + wait_ms, number, group, those, failed))
 
     def _fails(self, number: int, first: int, bits: int) -> bool:
-        """Whether some have come back so often that they wait a while, and nothing else for them.
+        """Whether some have failed so often that they, but no others, wait for a while.
 
-        Where there is no order by key, all messages do, when they are given out (``Pace``).
+        Without an order by key, all messages wait when they are delivered (``Pace``).
         """
         if self.stock.in_order is None:
             return False
@@ -503,7 +505,7 @@ class Queue:
         return max(failures, default=0) >= FAILING
 
     def _by_failures(self, number: int, first: int, bits: int) -> Iterator[tuple[int, int, int]]:
-        """The same messages in groups, of which each has failed as often; how often."""
+        """The same messages in groups with equal numbers of failures, and these numbers."""
         left = dict(parts(first, bits))
         for failures, those in self.stock.lanes[number].settlement.failures_of(left).items():
             for block, mask in those.items():
@@ -514,17 +516,17 @@ class Queue:
                 yield 0, block << BLOCK_SHIFT, mask
 
     def again(self, delivered: Group) -> Delivery | None:
-        """The first of these, which are out, as it was delivered; its consumer may have lost it.
+        """The first of these delivered messages once more, because its consumer may have lost it.
 
-        None: it has to be read first, which begins, and its lane's log tells when that is done; or
-        it is damaged, and the lane says so.
+        None: it must be read first, which begins now, and its lane's log tells when that is done;
+        or it is damaged, and the lane reports that.
         """
         lane = self.stock.lanes[delivered.lane]
         record = self.stock.record(lane, delivered.first)
         return None if record is None else self._consumers.again(lane, record)
 
     def reject(self, delivered: Group) -> None:
-        """Nobody wants it: it dies."""
+        """Reject these messages: they die."""
         if self.gone:
             return
         lane = self.stock.lanes[delivered.lane]
@@ -535,7 +537,7 @@ class Queue:
         self.wake()
 
     def reject_with(self, delivered: Group, held: Transaction) -> bool:
-        """It dies as a part of a transaction, if it can; else ``reject`` it behind that."""
+        """Let them die as a part of a transaction if possible, otherwise after it."""
         lane = self.stock.lanes[delivered.lane]
         first, bits = delivered.first, delivered.bits
         if not self.facts.lasts:
@@ -553,7 +555,7 @@ class Queue:
             died(counts, bits.bit_count(), reason)
 
     def purge(self, then: Callable[[int], None]) -> None:
-        """Settle all that is ready; ``then`` is called with how many that was."""
+        """Settle all ready messages; ``then`` is called with their number."""
 
         def now() -> None:
             total = 0 if self.gone else self.stock.purge()
@@ -567,7 +569,7 @@ class Queue:
     # The end of a turn
 
     def look(self) -> None:
-        """Do what there is to do, within bounds."""
+        """Do the pending work, within bounds."""
         self._awake = False
         if self.gone:
             if not self._has_left:
@@ -606,20 +608,20 @@ class Queue:
             self.touch()
 
     def touch(self) -> None:
-        """Something is settled, or is to be told to the journal."""
+        """Something was settled, or must be written to the journal."""
         self._home.touched(self)
 
     def _pass_on(self, now_ms: int, left: int) -> int:
-        """What does not stay here goes: to consumers, because it has expired or is too much.
+        """Pass on what does not stay: to consumers, or because it has expired or exceeds a limit.
 
-        How many more may go now.
+        Returns how many more messages may be handled in this turn.
         """
         left = self._deliver(now_ms, left)
         left = self._expire(now_ms, left)
         return self._make_room(now_ms, left)
 
     def _deliver(self, now_ms: int, left: int) -> int:
-        """Give out to consumers what they have room for; how many more may be given out."""
+        """Deliver to consumers with room; returns how many more may be delivered."""
         if self.stock.in_order is not None:
             return self._deliver_in_order(self.stock.in_order, now_ms, left)
         self._pace.look()
@@ -649,7 +651,7 @@ class Queue:
         return left
 
     def _deliver_in_order(self, in_order: InOrder, now_ms: int, left: int) -> int:
-        """The same where messages of one key go to one consumer at a time."""
+        """The same if messages of one key go to one consumer at a time."""
         more = max(0, left - IN_ORDER_MAX)  # in another look
         left -= more
         while left > 0:
@@ -686,7 +688,7 @@ class Queue:
         return left - self._bury(list(self.stock.expired(left, now_ms)))
 
     def _make_room(self, now_ms: int, left: int) -> int:
-        """Drop what would be delivered next, where there are too many."""
+        """Drop the next messages to be delivered, if there are too many."""
         while left > 0 and (over := self._over()):
             chunks = self.stock.take(min(over, left, STEP_MAX), now_ms, fresh=True)
             if not chunks:
@@ -696,7 +698,7 @@ class Queue:
         return left
 
     def _over(self) -> int:
-        """How many there are too many, at least, if such are dropped."""
+        """At least how many messages are too many, if such messages are dropped."""
         limits, over = self.limits, 0
         if limits.rejects:
             return 0
@@ -708,9 +710,9 @@ class Queue:
         return over
 
     def accepts(self, sizes: Sequence[int]) -> list[bool] | None:
-        """Which of some messages of these sizes there is room for, if it refuses what does not fit.
+        """Which messages of these sizes fit, if the queue refuses those that do not.
 
-        None: all of them. A consumer that waits for messages takes some of them at once.
+        None: all of them. Waiting consumers take some of them immediately.
         """
         limits = self.limits
         if not limits.rejects:
@@ -739,7 +741,7 @@ class Queue:
         return NO_TIME if expires_ms is None else self._used_ms + expires_ms
 
     def _arm(self) -> None:
-        """Have it looked at when the next of its times has come."""
+        """Set the alarm for the next of its deadlines."""
         at_ms = min(self.dead_letters.deadline_ms, self._delays.deadline_ms)
         if self.stock.stuck:
             at_ms = min(at_ms, self._home.clock() + RETRY_MS)
@@ -754,9 +756,9 @@ class Queue:
             self._home.alarm(self, at_ms)
 
     def _time_out(self, now_ms: int) -> bool:
-        """Consumers that have had a message for too long are cancelled; it comes back.
+        """Cancel consumers that have held a message too long; the message returns.
 
-        Whether the queue is still there then.
+        Returns whether the queue still exists.
         """
         for consumer in self._consumers.timeouts.due(now_ms):
             for delivered in consumer.channel.unacked.drain_consumer(consumer):
@@ -768,9 +770,9 @@ class Queue:
     # Its end
 
     def drop(self) -> None:
-        """It is gone: consumers are told, and nobody waits for it any more.
+        """It is deleted: consumers are told, and no one waits for it any more.
 
-        What has died in it goes where it goes, some in a turn; then it has left.
+        Its dead letters are still moved, some in each turn; then it has left.
         """
         self.gone = True
         for subscription in self._consumers.clear():
@@ -781,9 +783,9 @@ class Queue:
         self._leave()
 
     def vacate(self) -> Sequence[Subscription]:
-        """Another process serves it from now on: nothing of it counts here, and nobody is told.
+        """Another process serves it from now on: everything here is forgotten without notice.
 
-        Who was served, to be served there.
+        Returns its consumers, which are served there.
         """
         self.gone = True
         while self._getters:
@@ -810,7 +812,7 @@ class Queue:
             call()
 
     def when_left(self, call: Callable[[], None]) -> None:
-        """Call it once a queue that is gone needs its logs no more; at once, as a rule."""
+        """Call this once a deleted queue needs its logs no more; usually immediately."""
         if self._has_left:
             call()
         else:

@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
     @property
     def upto(self) -> int:
-        """The offset after the last."""
+        """The offset after the last one."""
         return self.first + self.length
 
 
@@ -61,7 +61,7 @@ class Purged(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many in all."""
+        """The total number."""
         return size(self.back) + self.length
 
 
@@ -74,10 +74,10 @@ class Settlement:
     )  # fmt: skip
 
     def __init__(self, start: int = 0, delivered_below: int = 0) -> None:
-        """Nothing is known of a log that begins at ``start``.
+        """Begin without knowledge, for a log that begins at ``start``.
 
-        ``delivered_below``: what is below may have been given out by a process that could not say
-        so any more, and so is given out as redelivered.
+        ``delivered_below``: records below it may have been delivered by a process that could not
+        write that, so they are delivered as redelivered.
         """
         self.cursor = start
         self.delivered_below = delivered_below
@@ -136,29 +136,29 @@ class Settlement:
 
     @property
     def out(self) -> int:
-        """How many are given out and not settled."""
+        """The number of delivered, unsettled records."""
         return self._held_count - self._back_count
 
     @property
     def back(self) -> int:
-        """How many wait to be given out again."""
+        """The number of returned records."""
         return self._back_count
 
     def ready(self, end: int) -> int:
-        """How many could be given out of a log that ends here, if all of it were safe.
+        """The number of records to deliver, if the log ended here and everything were safe.
 
-        Offsets are counted: those without a record, too.
+        Offsets are counted, including those without a record.
         """
         return max(0, end - self.cursor) + self._back_count
 
     @property
     def blocks(self) -> int:
-        """How many blocks are held: what memory goes by."""
+        """The number of held blocks, on which memory depends."""
         return len(self._held)
 
     @property
     def floor(self) -> int:
-        """All below is settled: what the log may be trimmed to."""
+        """The offset below which everything is settled, and the log may be trimmed."""
         if not self._held:
             return self.cursor
         if self._low not in self._held:
@@ -167,7 +167,7 @@ class Settlement:
         return (self._low << BLOCK_SHIFT) + (mask & -mask).bit_length() - 1
 
     def _next_held(self) -> int:
-        """The lowest block that is held. Over a lane's life each block is stepped over once."""
+        """The lowest held block. Over a lane's life, each block is passed once."""
         held = self._held
         for block in range(self._low + 1, self._low + 1 + len(held)):
             if block in held:
@@ -175,24 +175,24 @@ class Settlement:
         return min(held)
 
     def is_back(self, offset: int) -> bool:
-        """Whether it waits to be given out again."""
+        """Whether the record was returned."""
         return bool(self._back.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1)
 
     def is_out(self, offset: int) -> bool:
-        """Whether it was given out, and is neither settled nor back."""
+        """Whether the record is delivered, and neither settled nor returned."""
         return not self.is_back(offset) and bool(
             self._held.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1
         )
 
     def is_settled(self, offset: int) -> bool:
-        """Whether the record is done with: what compaction asks."""
+        """Whether the record is settled: for compaction."""
         return (
             offset < self.cursor
             and not self._held.get(offset >> BLOCK_SHIFT, 0) >> (offset & BIT) & 1
         )
 
     def head(self, below: int) -> int | None:
-        """What ``take`` would give first."""
+        """The first offset that ``take`` would return."""
         block = self._lowest_back()
         if block is not None:
             mask = self._back[block]
@@ -200,13 +200,13 @@ class Settlement:
         return self.cursor if self.cursor < below else None
 
     def failures(self, offset: int) -> int:
-        """How often the record was released as failed."""
+        """How often the record was returned as failed."""
         return self._counts.of(offset)
 
     def unsettled(self, first: int) -> Iterator[tuple[int, bool]]:
-        """The offsets from ``first`` on that were given out and are not settled; is each back?
+        """The unsettled offsets below the cursor from ``first`` on, and whether each was returned.
 
-        Ascending; the settlement stays as it is meanwhile.
+        Ascending; the settlement must not change meanwhile.
         """
         low = first >> BLOCK_SHIFT
         for block, held in self._held.items():  # ascending, as the cursor goes up
@@ -220,13 +220,15 @@ class Settlement:
                     yield base + bit, bool(back >> bit & 1)
 
     def standing(self, first: int, upto: int) -> tuple[Bits, Bits]:
-        """Of these offsets, those that were given out and are not settled; those that are back."""
+        """Among these offsets, those that are unsettled below the cursor, and those that were
+        returned.
+        """
         held = {block: self._held[block] & mask for block, mask in within(self._held, first, upto)}
         back = {block: self._back.get(block, 0) & mask for block, mask in held.items()}
         return held, back
 
     def failures_of(self, bits: Bits) -> ByCount:
-        """The same of many; those that never failed are left out."""
+        """The same for many; those that never failed are omitted."""
         return self._counts.within(bits)
 
     # Giving out

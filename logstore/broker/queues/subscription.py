@@ -31,18 +31,22 @@ class Channel(Protocol):
 
     @property
     def name(self) -> str:
-        """Which one it is, for people."""
+        """The channel's name, for people."""
 
     @property
     def whose(self) -> Whose | None:
-        """None: of nobody who has a connection."""
+        """The connection; None: the channel has none."""
 
     @property
     def unacked(self) -> Unacked[Any, Any]:
-        """Of queues and subscriptions; None in place of a subscription: it was fetched."""
+        """The unsettled deliveries with queues and subscriptions; None instead of a subscription:
+        fetched.
+        """
 
     def room(self) -> int:
-        """How many more it may have unacked, by a prefetch count for all of it; else very many."""
+        """How many more messages it may hold, by a prefetch count for the whole channel; without
+        one, very many.
+        """
 
 
 class Subscription(Protocol):
@@ -56,33 +60,35 @@ class Subscription(Protocol):
     def channel(self) -> Channel: ...
     @property
     def no_ack(self) -> bool:
-        """What it is sent is settled at once."""
+        """Whether messages are settled as soon as they are sent."""
 
     @property
     def exclusive(self) -> bool:
-        """It is to be the queue's only consumer."""
+        """Whether it must be the queue's only consumer."""
 
     @property
     def priority(self) -> int:
-        """Others of a higher one are served before it as long as they have room."""
+        """Consumers of a higher priority are served first while they have room."""
 
     @property
     def prefetch(self) -> int:
-        """How many it may have unacked; 0: any number."""
+        """The maximum number of unsettled messages; 0: any number."""
 
     @property
     def timeout_ms(self) -> int | None:
-        """How long it may have a message (x-consumer-timeout); None: as the queue says."""
+        """How long it may hold a message (x-consumer-timeout); None: as the queue says."""
 
     @property
     def arguments(self) -> Arguments:
-        """What else it asks for."""
+        """Its other arguments."""
 
     def can_take(self) -> int:
-        """How many more it takes now, by its socket alone: 0 while its peer does not read."""
+        """How many more messages its socket accepts now: 0 while its peer does not read."""
 
     def push(self, tag: int, deliveries: Sequence[Delivery]) -> None:
-        """Their delivery tags follow each other from ``tag`` on, and are unacked already."""
+        """Deliver messages with consecutive tags from ``tag`` on, which are already noted as
+        unsettled.
+        """
 
     def cancelled(self) -> None:
-        """Nothing more comes: the queue is gone, or it has had a message for too long."""
+        """No more follows: the queue was deleted, or a message was held too long."""

@@ -21,13 +21,13 @@ class Matcher(Protocol):
     by_key: bool  # the routing keys alone decide: what they lead to may be remembered
 
     def add(self, binding: Binding, destination: Destination) -> None:
-        """One that is not there. Raises Refused, having changed nothing."""
+        """Add a new binding. Raises Refused without any change."""
 
     def remove(self, binding: Binding, destination: Destination) -> None:
-        """One that was added."""
+        """Remove a binding that was added."""
 
     def match(self, keys: Sequence[bytes], properties: Properties) -> Iterable[Destination]:
-        """Where a message with these keys goes; a destination may come more than once.
+        """The destinations of a message with these keys; a destination may occur more than once.
 
         ``keys``: the message's routing key, then those of its CC and BCC headers.
         """
