@@ -82,7 +82,7 @@ POSIX_FADVISE: Final = Rule(
     "after an I/O error of the disk restart the machine, not only logstore",
 )
 
-# Who may write.
+# The lock of the writing process.
 
 OFD_LOCKS: Final = Rule(
     "locks of open files (F_OFD_SETLK)",

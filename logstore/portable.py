@@ -29,7 +29,7 @@ _SOCKET_PATH_BYTES: Final = 103  # of sun_path, which has 104 bytes on macOS and
 _SHORT: Final = "/tmp"  # TMPDIR of macOS has 50 bytes itself
 _ZEROS: Final = bytes(64 << 10)
 _SENT_BYTES: Final = 256 << 10  # through memory, in one call
-# Whoever looks at a flock has it for microseconds.
+# A process that tests a flock holds it for microseconds.
 _TRIES: Final = 6
 _TRY_S: Final = 0.001
 

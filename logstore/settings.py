@@ -24,7 +24,7 @@ STARTS_AT = (
 THROTTLED = r"\*|[0-9]{1,10}:[0-9]{1,10}"  # partition:node, or all of them
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# Whose lines the log of a server has, below "logstore": the doors, and what is behind them.
+# The loggers below "logstore" in a server's log: the doors, and what is behind them.
 LOG_PARTS = (
     "access", "aio", "amqp", "audit", "budget", "certificates", "channels", "cluster", "committer",
     "config", "consumer", "deduplication", "delivery", "groups", "http", "kafka", "keys", "mqtt",

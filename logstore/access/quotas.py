@@ -178,7 +178,7 @@ class Quotas:
             entity = _entity(_name(of_user, user), _name(of_client, client_id))
             limit = self._limit(entity, key)
             if limit is not None:
-                # Whoever is meant by a default is measured for himself.
+                # Each client to which a default applies has a meter of its own.
                 measured = (
                     key,
                     None if of_user == _NOTHING else user,

@@ -138,7 +138,7 @@ class RedisRules(Struct, frozen=True):
         return " ".join((*self.flags, *hashes, str(self.root), *selectors))
 
 
-# Who may do everything, and who has no rules of Redis: his commands are not limited.
+# For users with all rights, and users without Redis rules: commands are not limited.
 EVERYTHING: Final = RedisRules(on=True, root=Selector((), True, (), True, (), True))
 NO_RULES: Final = RedisRules(on=True, root=Selector(all_commands=True))
 

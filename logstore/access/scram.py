@@ -92,7 +92,7 @@ class ScramServer:
         same_nonce = compare_digest(found["nonce"].encode(), begun.nonce)
         said = b"%b,%b" % (begun.said, found["unproven"].encode())
         proven = self._proven(begun.found.key, said, found["proof"])
-        # Who was removed meanwhile, or has another password, does not come in by the old one.
+        # A user who was deleted or got another password meanwhile cannot log in by the old one.
         same_key = self._find(begun.name) == begun.found
         if not (same_header & same_nonce & proven & same_key & begun.found.known):
             return Refusal(user=begun.name)

@@ -29,7 +29,7 @@ class Tail:
         self._bytes_max = bytes_max
         self._batches: list[Batch] = []  # tens of thousands, that most read at the end of
         self._aborted: list[Aborted] = []  # whose markers were here, by these
-        # Whose markers are to come: first offsets, in order, by producer.
+        # Aborted transactions whose markers are still to come: first offsets in order, by producer.
         self._begun: dict[int, list[int]] = {}
 
     def reset(self, at: int) -> None:

@@ -58,7 +58,8 @@ class ColdReads:
         self._use = use
         self._thread = thread
         self._asked: deque[Place] = deque()
-        # Who is to be told, each once: a topic that is made anew has the paths of the old one.
+        # The callbacks, each called once: a topic that is created again has the paths of the old
+        # one.
         self._waiting: dict[Place, dict[Callable[[], None], None]] = {}
         # What was fetched is read at the next try, come what may: under memory pressure it might
         # be gone again, for ever.

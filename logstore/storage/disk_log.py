@@ -512,7 +512,8 @@ class DiskLog:
 
     def _wake(self) -> None:
         if self._watchers:
-            # Who has just appended came last, and is answered before others read what it was.
+            # The thread that has just appended came last, and is answered before others read its
+            # records.
             for wake in reversed(list(self._watchers.values())):
                 wake()
 

@@ -16,7 +16,7 @@ from logstore.http.server_end import ServerEnd
 from logstore.upkeep.order import Facts, Order, Run
 
 _READ_BYTES: Final = 65_536
-# Who connects and says nothing, or reads nothing, holds up the next one no longer.
+# A visitor that sends nothing, or reads nothing, delays the next one no longer than this.
 _PATIENCE_S: Final = 5.0
 
 

@@ -100,7 +100,7 @@ def shared_out(
     free = {it: nth for nth, it in enumerate(goods)}
     quota, rest = divmod(len(free), len(takers))
     shares: dict[_T, list[_G]] = {}
-    # Who had most may have one more than the quota: that moves least.
+    # Members that had most may have one more than the quota: that moves the fewest.
     for taker in sorted(takers, key=lambda it: -len(before.get(it, ()))):
         kept = sorted((it for it in before.get(taker, ()) if it in free), key=free.__getitem__)
         limit = quota + (rest > 0 and len(kept) > quota)

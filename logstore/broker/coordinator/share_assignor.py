@@ -43,7 +43,7 @@ def simple(
                 had.setdefault(numbers, {}).setdefault(member, set()).add(place)
     assignment: Assignment = {member: set() for member in wanted}
     for numbers, places in alike.items():
-        # Who has least yet is the first to get one more.
+        # The member with the fewest gets the next one.
         takers = sorted(
             (member for number in numbers for member in members_of[number]),
             key=lambda it: len(assignment[it]),

@@ -91,7 +91,7 @@ def to_consumer(
     for it in group.members:
         said, assigned = told[it.id]
         facts.update({name: at for name in said.topics if (at := topics(name)) is not None})
-        # Who has not heard yet what it is to give up reads that still.
+        # A member that has not learned yet what it must give up still reads it.
         held = _places(assigned | {place for place in said.owned if not given[place]}, topics)
         members.append(
             ConsumerMember(
@@ -224,7 +224,7 @@ class ClassicMembers:
             raise Refusal(
                 GroupError.INCONSISTENT_GROUP_PROTOCOL, f"the member's protocol is consumer/{name}"
             )
-        # Who has something to give up hears of that first, though there is more news.
+        # A member that must give up something learns of that first, before other changes.
         if member.epoch < group.head.epoch and member.state != "unrevoked":
             group.heard_of(member, now_ms, joins=True)
             raise Refusal(GroupError.REBALANCE_IN_PROGRESS)
@@ -240,7 +240,7 @@ class ClassicMembers:
         member, _ = self._at(member_id, generation, instance_id)
         group.make_target(now_ms)
         joins = group.must_join(member)
-        # Who has joined and not synced yet is still waited for.
+        # A member that has joined and not synced yet is still awaited.
         group.heard_of(member, now_ms, joins=joins or member.call_ends_ms is not None)
         return Done(GroupError.REBALANCE_IN_PROGRESS if joins else None)
 

@@ -6,7 +6,7 @@ HEADER: Final = "x-deduplication-header"  # unless another one is said, as in th
 MESSAGE_ID: Final = "message-id"
 # The type of exchanges that send each message on once.
 ONCE: Final = "x-message-deduplication"
-# Whose values are no ids: they would have to be compared in depth.
+# Types whose values cannot be ids, because they would have to be compared in depth.
 NO_IDS: Final = frozenset({"array", "table"})
 NAME_BYTES_MAX: Final = 255  # of a field's name in AMQP
 

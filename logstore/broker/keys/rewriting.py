@@ -25,8 +25,8 @@ TIMES: Final = 2  # of what the database holds: a round is worth while
 ROWS_AT_ONCE: Final = 500  # in one turn
 BYTES_AT_ONCE: Final = 512 << 10
 MANY: Final = 500  # elements of a collection
-# Whoever waits for a long collection goes on before the batch that ends it is appended: so that
-# batch must not begin with rows of other keys, which may have changed by then.
+# A client that waits for a long collection continues before the batch that ends it is appended: so
+# that batch must not begin with rows of other keys, which may have changed by then.
 assert MANY >= ROWS_AT_ONCE
 
 

@@ -60,7 +60,7 @@ class Turns(Generic[Consumer]):
         priority = max(had, key=lambda it: had[it][0]).priority
         turns = [it for it in self.order if it.priority == priority]
         counts = [len(had.get(it, ())) for it in turns]
-        # Who had its last one in a round has a turn in the next: was anybody served after that?
+        # A consumer that was served in one round has a turn in the next: was any served after it?
         most, most_behind, passed = max(counts), 0, []
         for place in range(len(turns) - 1, -1, -1):
             count = counts[place]

@@ -157,7 +157,7 @@ class Journaling:
                 self.holding.refused(error)
                 self._untold(error)
                 return
-            # Whoever has committed waits for it; nobody waits for what is only settled.
+            # Callers that have committed wait for it; no one waits for plain settlements.
             self.log.sync_soon(hurry=self.holding.told(self._upto))
             for it in to_tell[begin:upto]:
                 it.taken()

@@ -71,8 +71,9 @@ LOOKED_AT_ONCE: Final = 1000  # logs, whether they are synced
 FENCED_AT_ONCE: Final = 100  # transactions that have taken too long
 EXPIRED_AT_ONCE: Final = 1000  # ids, whether they are to be forgotten
 AGAIN_MS: Final = 1000  # after a partition, say, that was full
-# Nobody waits for markers' sync but the journal's trimming. What comes next in their partitions is
-# synced soon, and they with it: so a producer that goes on has two syncs a transaction, not three.
+# Only the trimming of the journal waits for the sync of markers. What comes next in their
+# partitions is synced soon, and they with it: so a producer that goes on has two syncs a
+# transaction, not three.
 SYNCED_WITHIN_MS: Final = 10
 
 log: Final = logging.getLogger("logstore.transactions")

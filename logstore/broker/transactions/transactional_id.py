@@ -325,7 +325,7 @@ class TransactionalId(NamedTuple):
 
     def _check_pid(self, producer: Producer) -> None:
         if producer.pid != self.pid:
-            # Whose it is, is not told: nobody else is to know a producer id.
+            # Its owner is not named, because no other client may learn a producer id.
             raise UnknownProducer(
                 f"transactional id {self.name!r} has another producer id than {producer.pid}"
             )

@@ -53,7 +53,7 @@ class AmqpDoor:
     message_bytes_max: int
     token: Callable[[], str] = lambda: token_urlsafe(TOKEN_BYTES)
     sessions: dict[Session, None] = field(default_factory=dict)
-    # Who waits for replies, by what is behind REPLY_TO in its address.
+    # The channels that wait for replies, by the part after REPLY_TO in their address.
     reply_channels: dict[bytes, Replied] = field(default_factory=dict)
     free_bytes: Callable[[], int] = lambda: 0  # as DiskAlarm has them
     free_bytes_min: int = 0

@@ -52,7 +52,7 @@ class KafkaClient:
         self.number = number
         self._secure = secure
         self._cut = cut
-        # Who it is, and what it may do: nobody, until it has said so.
+        # The client's identity and rights: anonymous until it logs in.
         self.rights: Rights = door.access.rights(anonymous(peer[0], DOOR))
         self.seat = Seat(door.access.metering)
         self._came_freely = not door.access.required  # nobody had to say who they are

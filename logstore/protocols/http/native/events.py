@@ -86,7 +86,7 @@ class _Stream:
 
     def _told(self) -> bytes:
         door, rights = self._door, self._rights
-        # Who may know of the same, and by which rules.
+        # Clients that may see the same objects, and the version of the rules.
         whose = None if rights.sees_all else (door.access.alike(rights.who), door.access.version)
         now = door.stopwatch()
         whole = door.news.alike(whose, now, lambda: overview(door, rights))
