@@ -81,6 +81,7 @@ def refused(error: KafkaError, address: Address, doing: str) -> LogstoreError:
             " and that this is its port for Kafka clients"
         )
     kind, reason = ERROR_OF.get(error.code(), Failed), error.str()
+    reason = reason.removeprefix("Commit failed: ")  # of a commit that the client made by itself
     bare = reason.startswith(("Broker: ", "Local: "))  # the client's words for a code alone
     if bare or kind is Forbidden or error.code() == KafkaError._FATAL:
         reason = f"{address}: can't {doing}: {reason}"

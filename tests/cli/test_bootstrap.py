@@ -11,9 +11,10 @@ import threading
 
 import pytest
 from cli_process import DEADLINE_S
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from logstore_cli.cluster import producer as cluster_producer
 from logstore_cli.cluster.address import Address
+from logstore_cli.cluster.refusal import refused
 from serving import Serving
 from waiting import until
 
@@ -32,6 +33,14 @@ def way(request, server):
 @pytest.fixture
 def through(logstore, way):
     return lambda *words, **more: logstore(*words, *way, **more)
+
+
+@pytest.mark.parametrize("before", ["", "Commit failed: "])
+def test_a_code_without_words_is_said_with_what_was_asked_and_of_whom(before):
+    code = KafkaError.UNKNOWN_TOPIC_OR_PART
+    error = KafkaError(code, f"{before}Broker: Unknown topic or partition")
+    told = str(refused(error, Address("here:1"), "consume t"))
+    assert told == "here:1: can't consume t: Broker: Unknown topic or partition"
 
 
 @pytest.fixture
