@@ -78,7 +78,9 @@ class EmbeddedMember:
         members_max: int,
         clock: Callable[[], int] = monotonic_ms,
     ) -> None:
-        """``facts(name)``: what a topic is now. ``only``: of each topic these partitions."""
+        """``facts(name)``: the present facts of a topic. ``only``: only these partitions of each
+        topic.
+        """
         self.group = group
         self._table = table
         self._facts = facts
@@ -102,7 +104,7 @@ class EmbeddedMember:
 
     @property
     def late(self) -> bool:
-        """Whether its lease is over: others may have taken its partitions."""
+        """Whether its lease has expired, so that others may have taken its partitions."""
         return self._clock() - self._renewed_ms >= self._session_ms
 
     def join(self) -> Share:
@@ -118,7 +120,7 @@ class EmbeddedMember:
             raise
 
     def news(self) -> bool:
-        """Whether it is time to beat: the group has changed, a member died, a lease is due."""
+        """Whether to beat now: the group has changed, a member died, or a lease is due."""
         due_ms = self._renewed_ms + self._session_ms // LEASE_PARTS
         return (
             self._clock() >= due_ms
@@ -127,7 +129,9 @@ class EmbeddedMember:
         )
 
     def beat(self, owned: frozenset[Place]) -> Share:
-        """Say what it reads, hear what it may read. Raises Fenced where it is a member no more."""
+        """Report what it reads, and learn what it may read. Raises Fenced if it is no longer a
+        member.
+        """
         return self._beat(owned)
 
     def _beat(self, owned: frozenset[Place]) -> Share:
@@ -149,9 +153,10 @@ class EmbeddedMember:
         return share
 
     def commit(self, offsets: ToCommit) -> set[TopicPartition]:
-        """Durable on return; those in partitions that it does not own are left out, and returned.
+        """Commit offsets; durable on return. Those of partitions that it does not own are omitted
+        and returned.
 
-        Raises Fenced where it is a member no more.
+        Raises Fenced if it is no longer a member.
         """
         member_id = self._id
 
@@ -171,7 +176,7 @@ class EmbeddedMember:
         return strange | gone
 
     def check_owns(self, places: Collection[Place]) -> None:
-        """Raises Fenced where it does not have all of these, or may not have them for long."""
+        """Raises Fenced if it does not own all of these, or may not own them for long."""
         seen = self._id, self._table.version(self.group)
         if self._looked != seen:  # else nothing has changed since
             entry = self._table.load(self.group)
@@ -183,7 +188,7 @@ class EmbeddedMember:
             raise self._fenced()
 
     def leave(self) -> None:
-        """Its partitions are others' at once."""
+        """Leave the group; its partitions become free immediately."""
         if self._claim is None:
             return
 
@@ -207,9 +212,9 @@ class EmbeddedMember:
         step: Callable[[ConsumerGroup, int, Offsets], _T],
         topics: Iterable[str] = (),
     ) -> _T:
-        """One step on the group's table, after the dead were taken out of it.
+        """One step on the group's table, after dead members were removed.
 
-        ``topics`` are looked at anew, the others are as members saw them last.
+        ``topics`` are looked up again; the others are as members last saw them.
         """
         # Before the transaction: what it reads must not be read within it.
         facts = {name: self._facts(name) for name in topics}
@@ -261,7 +266,7 @@ class EmbeddedMember:
         )
 
     def _remove_dead(self, group: ConsumerGroup, now_ms: int) -> tuple[str, ...]:
-        """Whoever has died, or hung for its session; who acts is not late, for it is here."""
+        """Remove members that died, or hung for a session; the acting member is not late."""
         dead = tuple(it for it in group.members if it != self._id and not self._table.alive(it))
         for member in dead:
             group.leave(member)

@@ -61,7 +61,7 @@ class History:
     """The history of one channel. Called with the channels' lock held."""
 
     def __init__(self, name: bytes, topic: Topic, wake: Callable[["History"], None]) -> None:
-        """``wake(self)``: there is more that is safe; from any thread."""
+        """``wake(self)``: more records are safe; from any thread."""
         self.name = name
         self._whole = topic.partition(0)
         self.log: Log = CommittedLog(self._whole)
@@ -73,7 +73,7 @@ class History:
         self._stop = self.log.watch(lambda: wake(self))
 
     def append(self, payloads: Sequence[bytes], unsafe: Unsafe) -> None:
-        """In one batch, if they fit; ``unsafe`` gets what is to become safe.
+        """Append in one batch, if they fit; ``unsafe`` gets what must become safe.
 
         Raises InvalidRecord, StorageFull, LogFailed.
         """
@@ -90,9 +90,9 @@ class History:
         large: bool = True,
         wait: bool = False,
     ) -> Past:
-        """What is safe from ``at`` on; later where that is gone. Needs no lock.
+        """The safe records from ``at`` on, or from the start if those were deleted. Needs no lock.
 
-        ``wait``: in a thread that may wait for what is not here yet.
+        ``wait``: in a thread that may wait for records to be fetched.
 
         About a megabyte at most, decompressed, so perhaps fewer than ``records_max`` records; none
         at the end (``safe``), and where they are not here yet: ``followers`` are called then. What
@@ -127,7 +127,7 @@ class History:
             _log.warning("channel %s: left out of its history: %s", self.topic.name, damage)
 
     def pull(self) -> list[Record]:
-        """What subscribers have not been given yet, a part of it at most."""
+        """The next part of the records that subscribers have not received yet."""
         records, end = self.read(self.next, PULL_BYTES, large=False)
         self.next = max(end, self.next)
         self._given = self._given or bool(records)
@@ -142,15 +142,15 @@ class History:
 
     @property
     def is_current(self) -> bool:
-        """Whether its topic has this log still, and no other one since it failed."""
+        """Whether its topic still has this log, and no newer one after a failure."""
         return self.topic.at_hand(0) in (self._whole, None)
 
     def skip(self) -> None:
-        """Nobody is there to be given it."""
+        """There are no subscribers: pass over the records."""
         self.next = self.log.safe
 
     def place(self, start: int | datetime) -> int:
-        """The offset that is meant: an offset, a time, or -N for the last N records.
+        """The offset for an offset, a time, or -N for the last N records.
 
         A time may take long. Needs no lock.
         """
@@ -170,7 +170,7 @@ def _first_of(chunk: Chunk, records_max: int | None) -> Past:
 
 
 def _is_topic(name: bytes) -> bool:
-    """Whether a topic may be named so; else whoever uses the channel is told at once."""
+    """Whether a topic may have this name; otherwise, using the channel raises immediately."""
     try:
         check_topic(name.decode())
     except InvalidName:
@@ -203,7 +203,7 @@ class Histories:
         self._refused: dict[bytes, LogstoreError] = {}  # why it could not be opened just now
 
     def _rule(self, name: bytes) -> ChannelRule | None:
-        """The first that the name matches."""
+        """The first rule that matches the name."""
         if name.startswith(EVENTS) or name in _INTERNAL:
             return None
         return next((rule for pattern, rule in self._rules if pattern.matches(name)), None)
@@ -213,9 +213,9 @@ class Histories:
         return self._rule(name.encode(errors="surrogatepass")) is not None
 
     def needs(self, name: bytes, *, make: bool) -> bool:
-        """Whether ``open`` should come first: the log is not open, or there is none to be found.
+        """Whether ``open`` must come first: the log is not open, or the topic must be looked up.
 
-        ``make``: of one that is not there, too, if its channel is to keep one.
+        ``make``: also for a missing topic, if the channel keeps a history.
         """
         found = self._by_name.get(name)
         if found is None and (self._rule(name) is None or not name.isascii()):
@@ -231,9 +231,9 @@ class Histories:
         return [name for name in names if self.needs(name, make=False)]
 
     def open(self, name: bytes, *, make: bool) -> None:
-        """Have the topic made, if it is to be, and its log open. May take long; without the lock.
+        """Create the topic if necessary, and open its log. May take long; without the lock.
 
-        What goes wrong is raised by the next ``make`` of this name.
+        An error is raised by the next ``make`` of this name.
         """
         self._refused.pop(name, None)
         try:
@@ -251,7 +251,7 @@ class Histories:
             self._refused[name] = error
 
     def find(self, name: bytes) -> History | None:
-        """The history of a channel that has been published to or listened to, if it keeps one."""
+        """The history of a channel in use, if it keeps one."""
         found = self._by_name.get(name)
         if found is None and (self._rule(name) is None or not name.isascii()):
             return None
@@ -264,7 +264,7 @@ class Histories:
         return None if topic is None else self._add(name, topic)
 
     def make(self, name: bytes) -> History | None:
-        """The same; its topic is made if there is none. Raises InvalidName, Failed, ReadOnly."""
+        """The same; creates a missing topic. Raises InvalidName, Failed, ReadOnly."""
         refusal = self._refused.pop(name, None)
         if refusal is not None:
             raise refusal
@@ -284,7 +284,7 @@ class Histories:
         return history
 
     def look(self) -> None:
-        """Know those whose topics are there: clients of other doors may have made some."""
+        """Learn which topics exist: clients of other doors may have created some."""
         for name in self._topics.names():
             with suppress(Damaged, Failed):  # whoever uses that one is told
                 self.find(name.encode())

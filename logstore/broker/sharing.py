@@ -71,7 +71,7 @@ class Sharing:
         self._chore: Chore | None = None
 
     def start(self, consumer: Sharer) -> None:
-        """Join, and let the consumer have its share. Raises GroupBusy, and what opening raises."""
+        """Join, and give the consumer its partitions. Raises GroupBusy, and errors of opening."""
         self._consumer = consumer
         share = self._member.join()
         try:
@@ -82,7 +82,7 @@ class Sharing:
         self._chore = self._chores.begin(LOOK_S, lambda: self._looked(consumer), "group member")
 
     def _looked(self, consumer: Sharer) -> bool:
-        """Whether to look again."""
+        """Check for changes; returns whether to check again."""
         try:
             self._look(consumer)
         except LogstoreError as error:
@@ -133,7 +133,9 @@ class Sharing:
     # What the consumer asks for, in its own threads
 
     def commit(self, offsets: Mapping[TopicPartition, int], metadata: str = "") -> None:
-        """Durable on return. Raises Fenced where all of it is others' by now, Refused."""
+        """Commit; durable on return. Raises Fenced if all partitions belong to others by now,
+        Refused.
+        """
         size = len(metadata.encode())
         if size > self._metadata_bytes_max:
             raise Refused(
@@ -162,7 +164,7 @@ class Sharing:
         self._deciding = kept
 
     def _settle(self) -> None:
-        """What transactions have committed is kept: what is committed now comes behind it."""
+        """Wait until the offsets of transactions are stored, so that this commit follows them."""
         if self._deciding is not None:
             self._deciding()
             self._deciding = None
@@ -173,7 +175,7 @@ class Sharing:
         return self._member.late
 
     def check(self) -> None:
-        """After a long sleep others may have the partitions: hear it before going on."""
+        """After a long sleep, others may have the partitions: find out before continuing."""
         if self._member.late and self._consumer is not None:
             self._look(self._consumer)
 
@@ -187,7 +189,7 @@ class Sharing:
             self._chore.hurry()
 
     def leave(self) -> None:
-        """Let others have the partitions at once."""
+        """Leave the group, so that others get the partitions immediately."""
         self._leaving = True
         if self._chore is not None:
             self._chore.join()

@@ -54,7 +54,7 @@ def of(column: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:
 
 
 def in_batches(bodies: Sequence[Content], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The messages with these numbers, as many at a time as a batch is to hold."""
+    """The messages with these numbers, divided into the sizes of batches."""
     ends = list(accumulate(map(len, of(bodies, numbers))))
     begin = 0
     while begin < len(ends):
@@ -74,7 +74,7 @@ class Run(NamedTuple):
     stations: Mapping[Station, Sequence[int]] = {}  # and the numbers of those that go to these
 
     def stretches(self) -> Iterator[range]:
-        """Messages in a row with the same queues and priority."""
+        """Consecutive messages with the same queues and priority."""
         begin, queues, framed = 0, self.queues[0], self.framed[0]
         for number, (to, its) in enumerate(zip(self.queues, self.framed, strict=True)):
             if to is queues and its is framed:
@@ -86,7 +86,7 @@ class Run(NamedTuple):
         yield range(begin, len(self.queues))
 
     def batches(self, numbers: Numbers) -> Iterator[Sequence[int]]:
-        """These messages, as many at a time as a batch is to hold."""
+        """These messages, divided into the sizes of batches."""
         flat = [n for it in numbers for n in it] if len(numbers) > 1 else numbers[0]
         return in_batches(self.bodies, flat)
 
@@ -105,7 +105,7 @@ class Publishing:
         held: Transaction | None = None,
         waiting: Waiting | None = None,
     ) -> None:
-        """``waiting``: what is to be safe with what others have appended for the same reason."""
+        """``waiting``: collects what must become safe, also for other appends."""
         self._run = run
         self._now_ms = now_ms
         self._refused = refused
@@ -120,7 +120,7 @@ class Publishing:
         self._expires = not {None}.issuperset(map(_EXPIRATION, run.framed))
 
     def publish(self) -> Published:
-        """Each message to its queues. Once."""
+        """Publish each message to its queues. Called once."""
         alike: dict[Numbers, list[tuple[Queue, int]]] = {}
         for target, numbers in self._by_lane().items():
             alike.setdefault(tuple(numbers), []).append(target)
@@ -149,7 +149,7 @@ class Publishing:
         self._unrouted = [it for it in self._unrouted if it not in taken]
 
     def _by_lane(self) -> dict[tuple[Queue, int], list[range]]:
-        """What each lane of a queue is to have."""
+        """The messages for each lane of a queue."""
         run = self._run
         found: dict[tuple[Queue, int], list[range]] = {}
         may_refuse: dict[Queue, list[int]] = {}
@@ -179,7 +179,7 @@ class Publishing:
     def _keep_out(
         self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
     ) -> list[int]:
-        """Take repeats out of its lanes, of these that are to be its own; those that are none."""
+        """Remove duplicates from the lanes' messages; returns those that are not duplicates."""
         repeats = queue.repeats
         assert repeats is not None
         if not repeats.known and not queue.is_open():  # publishers wait until it is
@@ -197,7 +197,9 @@ class Publishing:
         return [n for n in those if n not in admitted.repeats]
 
     def _not_stored(self, queue: Queue, numbers: Iterable[int], error: LogstoreError) -> None:
-        """These are not in a queue that keeps repeats out, and so their repeats are not either."""
+        """These messages are not stored in a deduplicating queue, so their duplicates are not
+        either.
+        """
         admitted = self._admitted.get(queue)
         if admitted is None or queue.repeats is None:
             return
@@ -209,7 +211,7 @@ class Publishing:
     def _refuse(
         self, queue: Queue, those: list[int], found: dict[tuple[Queue, int], list[range]]
     ) -> None:
-        """Take out of its lanes what the queue has no room for, of these that are to be its own."""
+        """Remove messages for which the queue has no room from its lanes."""
         run = self._run
         accepted = queue.accepts([len(run.bodies[n]) for n in those])
         if accepted is None:
@@ -224,7 +226,7 @@ class Publishing:
                 self._refused(queue, run.keys[n], run.bodies[n], run.framed[n], self._held)
 
     def _put(self, targets: Sequence[tuple[Queue, int]], numbers: Sequence[int]) -> None:
-        """These messages, one batch, into each of these lanes."""
+        """Append these messages, as one batch, to each of these lanes."""
         run, now_ms = self._run, self._now_ms
         bodies = of(run.bodies, numbers)
         keys, framed = of(run.keys, numbers), of(run.framed, numbers)
@@ -278,7 +280,7 @@ class Publishing:
 def _take_out(
     queue: Queue, gone: Collection[int], found: dict[tuple[Queue, int], list[range]]
 ) -> None:
-    """These messages do not go to the lanes of this queue."""
+    """Remove these messages from the lanes of this queue."""
     for (holder, _), numbers in found.items():
         if holder is queue:
             numbers[:] = [range(n, n + 1) for it in numbers for n in it if n not in gone]

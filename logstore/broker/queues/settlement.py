@@ -234,10 +234,10 @@ class Settlement:
     # Giving out
 
     def take(self, n: int, below: int) -> list[Run]:
-        """Give out the first ``n`` that are ready, or as many as there are, none from ``below`` on.
+        """Deliver the first ``n`` ready records, or as many as there are, none from ``below`` on.
 
-        Those that are back come first, and all of them ascend. A lane that holds ``BLOCKS_MAX``
-        blocks gives out nothing new.
+        Returned records come first, and all of them ascend. A lane that holds ``BLOCKS_MAX`` blocks
+        delivers nothing new.
         """
         found: list[Run] = []
         while n > 0 and (block := self._lowest_back()) is not None:
@@ -295,9 +295,10 @@ class Settlement:
                 found.append(Run(begin, end - begin, again))
 
     def take_between(self, first: int, upto: int) -> list[Run]:
-        """Give out all that is ready from ``first`` to before ``upto``, out of turn.
+        """Deliver all ready records from ``first`` to before ``upto``, out of turn.
 
-        What was never given out is taken if ``first`` is not above the cursor: it ascends.
+        Records that were never delivered are included if ``first`` is not above the cursor, so that
+        the cursor only ascends.
         """
         found: list[Run] = []
         for block, mask in within(self._back, first, min(upto, self.cursor)):
@@ -312,7 +313,7 @@ class Settlement:
         return found
 
     def take_one(self, offset: int) -> bool:
-        """Give out one that is back, out of turn; False: it is not."""
+        """Deliver one returned record, out of turn; False: it is not a returned one."""
         bit = 1 << (offset & BIT)
         block = offset >> BLOCK_SHIFT
         mask = self._back.get(block, 0)
@@ -323,25 +324,25 @@ class Settlement:
         return True
 
     def backs(self) -> list[tuple[int, int]]:
-        """The blocks of all that are back, ascending, with their bits."""
+        """The blocks of all returned records, ascending, with their bits."""
         return sorted((block, mask) for block, mask in self._back.items() if mask)
 
     def back_of(self, block: int) -> int:
-        """The bits of one block that are back."""
+        """The bits of one block whose records were returned."""
         return self._back.get(block, 0)
 
     def failed(self, bits: Bits, count: int) -> None:
-        """These, all of them out, have failed so often by now, and stay out."""
+        """These delivered records have failed this many times by now, and stay delivered."""
         for block, mask in bits.items():
             assert self._held[block] & ~self._back.get(block, 0) & mask == mask, (block, mask)
             self._counts.put(block, mask, count)
 
     def put_back(self, first: int, bits: int) -> None:
-        """What was taken and given to nobody is ready, as before: the offsets ``first + n``."""
+        """Records taken and given to no one are ready again: the offsets ``first + n``."""
         self._release(parts(first, bits), False, 0)
 
     def again(self, offset: int) -> bool:
-        """Whether one that is held may have been given out before it is now."""
+        """Whether a held record may have been delivered before."""
         return (
             offset < self.delivered_below or offset < self.restored_below
             or bool(self._counts and self._counts.of(offset))
@@ -350,7 +351,7 @@ class Settlement:
     # Ending it
 
     def settle(self, first: int, count: int = 1) -> None:
-        """These, all of them out, are done with."""
+        """Settle these delivered records."""
         if count == 1:
             self._settle(first >> BLOCK_SHIFT, 1 << (first & BIT))
             return
@@ -358,7 +359,7 @@ class Settlement:
             self._settle(block, mask)
 
     def settle_bits(self, first: int, bits: int) -> None:
-        """The same of the offsets ``first + n``, for each bit n of ``bits``."""
+        """The same for the offsets ``first + n``, for each bit n of ``bits``."""
         for block, mask in parts(first, bits):
             self._settle(block, mask)
 
@@ -374,16 +375,16 @@ class Settlement:
             self._counts.clear(block, mask)
 
     def release(self, first: int, count: int = 1, *, failed: bool = True, dead_at: int = 0) -> Bits:
-        """These, all of them out, are ready again, each at its own place.
+        """Make these delivered records ready again, each at its own place.
 
-        ``failed``: it counts. Those whose count has reached ``dead_at`` then, if that is given, are
-        not ready but stay out, and are returned: they are to be settled once it is safe where they
-        went.
+        ``failed``: it counts as a failure. Records whose count has reached ``dead_at``, if that is
+        given, stay delivered and are returned by this call: settle them once they are safe at their
+        destination.
         """
         return self._release(span(first, count), failed, dead_at)
 
     def release_bits(self, first: int, bits: int, *, failed: bool = True, dead_at: int = 0) -> Bits:
-        """The same of the offsets ``first + n``, for each bit n of ``bits``."""
+        """The same for the offsets ``first + n``, for each bit n of ``bits``."""
         return self._release(parts(first, bits), failed, dead_at)
 
     def _release(self, blocks: Iterable[tuple[int, int]], failed: bool, dead_at: int) -> Bits:
@@ -408,15 +409,16 @@ class Settlement:
     # Without having been out
 
     def skip(self, upto: int) -> int:
-        """Settle all from the cursor to before ``upto``, in one step; how many they are."""
+        """Settle all from the cursor to before ``upto``, in one step; returns their number."""
         count = max(0, upto - self.cursor)
         self.cursor += count
         return count
 
     def purge(self, upto: int) -> Purged:
-        """Settle all below ``upto`` that is ready: what is back, and what was never given out.
+        """Settle all ready records below ``upto``: returned ones, and those never delivered.
 
-        What is out stays out. Also for a log that has lost its start. It is ``removed``.
+        Delivered records stay delivered. Also used if a log has lost its start. The records count
+        as ``removed``.
         """
         gone: Bits = {}
         while (block := self._lowest_back()) is not None and block << BLOCK_SHIFT < upto:

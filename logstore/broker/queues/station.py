@@ -37,7 +37,7 @@ class Intake:
         self.error: LogstoreError | None = None  # why some were not taken
 
     def refuse(self, numbers: Sequence[int] | set[int], error: LogstoreError | None = None) -> None:
-        """These are not taken: their publisher hears a nack."""
+        """Refuse these messages: their publisher gets a nack."""
         self.rejected.update(numbers)
         self.error = error or self.error
 
@@ -48,10 +48,10 @@ class Station(Protocol):
     @property
     def gone(self) -> bool: ...
     def take(self, parcel: Parcel, intake: Intake) -> None:
-        """These messages are its own now, but for those that it refuses. Raises nothing."""
+        """Take these messages, except those that it refuses. Raises nothing."""
 
     def drop(self) -> None:
-        """Its exchange, or the stream itself, is deleted."""
+        """The exchange, or the stream itself, is deleted."""
 
 
 class Parted(NamedTuple):
@@ -62,7 +62,9 @@ class Parted(NamedTuple):
 
 
 def passes_on(station: object) -> bytes | None:
-    """The exchange that it is of, if it sends messages on at once, to all that is bound to that."""
+    """The exchange of a station that forwards messages immediately to all its bindings; otherwise
+    None.
+    """
     name: bytes | None = getattr(station, "passes_on", None)
     return name
 
@@ -71,7 +73,7 @@ Route = tuple[Named | Station, ...]  # queues, streams and stations
 
 
 def part(routes: Sequence[Route]) -> Parted:
-    """Tell stations from queues."""
+    """Separate stations from queues."""
     known: dict[Route, tuple[tuple[Queue, ...], list[Station]]] = {}
     queues: list[tuple[Queue, ...]] = []
     stations: dict[Station, list[int]] = {}

@@ -32,7 +32,7 @@ class Delivered(NamedTuple, Generic[Queue, Consumer]):
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """The number of messages."""
         return self.bits.bit_count()
 
 
@@ -84,15 +84,15 @@ class Unacked(Generic[Queue, Consumer]):
 
     @property
     def next_tag(self) -> int:
-        """What the next delivery is called."""
+        """The tag of the next delivery."""
         return self._next
 
     def of(self, consumer: Consumer) -> int:
-        """How many this consumer has: what its prefetch count limits."""
+        """The number of this consumer's deliveries, which its prefetch count limits."""
         return self._of.get(consumer, 0)
 
     def oldest(self, consumer: Consumer) -> int | None:
-        """The lowest tag that this consumer has. Goes over the pages below it."""
+        """The lowest tag of this consumer. Traverses the pages below it."""
         if not self.of(consumer):
             return None
         for number in sorted(self._pages):
@@ -105,14 +105,14 @@ class Unacked(Generic[Queue, Consumer]):
     # Delivering
 
     def pass_over(self, count: int) -> int:
-        """The first of ``count`` tags for deliveries that nobody has to settle."""
+        """The first of ``count`` tags for deliveries that need no settlement."""
         tag, self._next = self._next, self._next + count
         return tag
 
     def add(
         self, queue: Queue, lane: int, first: int, count: int, consumer: Consumer, stride: int = 1
     ) -> int:
-        """Deliver the offsets ``first``, ``first + stride``, ..., so many; the first one's tag."""
+        """Deliver this many offsets ``first``, ``first + stride``, ...; returns the first tag."""
         begin = self.pass_over(count)
         tag, end = begin, begin + count
         while tag < end:
@@ -143,7 +143,7 @@ class Unacked(Generic[Queue, Consumer]):
     # Settling
 
     def find(self, tag: int) -> Delivered[Queue, Consumer] | None:
-        """One delivery, which stays; None where no such tag is unacked."""
+        """One delivery, which stays; None if the tag is not unacked."""
         if tag not in self:
             return None
         page = self._pages[tag >> PAGE_SHIFT]
@@ -175,7 +175,7 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def ack(self, tag: int) -> Delivered[Queue, Consumer] | None:
-        """Take out one delivery; None where no such tag is unacked."""
+        """Remove one delivery; None if the tag is not unacked."""
         if tag not in self:
             return None
         number = tag >> PAGE_SHIFT
@@ -189,7 +189,7 @@ class Unacked(Generic[Queue, Consumer]):
         return Delivered(run.queue, run.lane, offset, 1, run.consumer)
 
     def ack_range(self, first: int, last: int) -> list[Delivered[Queue, Consumer]] | None:
-        """Take out these deliveries, in order; None where one is not unacked: none is, then."""
+        """Remove these deliveries, in order; None, without any change, if one is not unacked."""
         found: list[Delivered[Queue, Consumer]] = []
         numbers = range(first >> PAGE_SHIFT, (last >> PAGE_SHIFT) + 1)
         masks = []
@@ -206,7 +206,7 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def take_between(self, first: int, last: int) -> list[Delivered[Queue, Consumer]]:
-        """Take out those of these deliveries that are unacked, in order; of a few pages."""
+        """Remove those of these deliveries that are unacked, in order; of a few pages."""
         found: list[Delivered[Queue, Consumer]] = []
         low, high = first >> PAGE_SHIFT, last >> PAGE_SHIFT
         for number in range(low, high + 1):
@@ -222,16 +222,16 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def ack_upto(self, tag: int) -> list[Delivered[Queue, Consumer]] | None:
-        """Take out all deliveries up to this one, in order; 0 stands for all there are.
+        """Remove all deliveries up to this one, in order; 0 stands for all deliveries.
 
-        None where no such tag is unacked, as RabbitMQ has it: nothing is taken out then.
+        None, without any change, if the tag is not unacked, as in RabbitMQ.
         """
         if tag == 0:
             return self.drain()
         return self.take_upto(tag) if tag in self else None
 
     def take_upto(self, tag: int) -> list[Delivered[Queue, Consumer]]:
-        """Take out all deliveries up to this one, in order, whether it is unacked itself or not."""
+        """Remove all deliveries up to this tag, in order, whether it is unacked itself or not."""
         found: list[Delivered[Queue, Consumer]] = []
         last = tag >> PAGE_SHIFT
         for number in self._numbers(last):
@@ -244,14 +244,14 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def holder(self, tag: int) -> Consumer | None:
-        """Who had this delivery; None: no such tag is unacked, or nobody had it."""
+        """The consumer with this delivery; None: the tag is not unacked, or it was fetched."""
         if tag not in self:
             return None
         page = self._pages[tag >> PAGE_SHIFT]
         return page.runs[bisect_right(page.tags, tag) - 1].consumer
 
     def take_upto_of(self, tag: int, consumer: Consumer) -> list[Delivered[Queue, Consumer]]:
-        """Take out all that one consumer has up to this one, in order."""
+        """Remove all deliveries of one consumer up to this one, in order."""
         found: list[Delivered[Queue, Consumer]] = []
         last = tag >> PAGE_SHIFT
         for number in self._numbers(last):
@@ -263,9 +263,9 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def drain(self, kept: Callable[[int], bool] | None = None) -> list[Delivered[Queue, Consumer]]:
-        """Take out all there are, in order: a channel ends, or its client has them redelivered.
+        """Remove all deliveries, in order: a channel ends, or its client requests redelivery.
 
-        But those of which ``kept`` says so.
+        Except those for which ``kept`` is true.
         """
         last = (self._next - 1) >> PAGE_SHIFT
         found: list[Delivered[Queue, Consumer]] = []
@@ -281,7 +281,7 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def drain_consumer(self, consumer: Consumer) -> list[Delivered[Queue, Consumer]]:
-        """Take out all that one consumer has, in order. Goes over all there are."""
+        """Remove all deliveries of one consumer, in order. Traverses all deliveries."""
         found: list[Delivered[Queue, Consumer]] = []
         for number in sorted(self._pages):
             page, mask = self._pages[number], 0
@@ -292,7 +292,7 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def _numbers(self, last: int) -> Iterator[int]:
-        """The pages up to this one that have anything, ascending; they may go meanwhile."""
+        """The pages up to this one that are not empty, ascending; they may be removed meanwhile."""
         if last - self._low < 2 * len(self._pages):
             return (number for number in range(self._low, last + 1) if number in self._pages)
         return (number for number in sorted(self._pages) if number <= last)
@@ -318,7 +318,7 @@ class Unacked(Generic[Queue, Consumer]):
         return found
 
     def _tidy(self, number: int, page: _Page[Queue, Consumer]) -> None:
-        """Forget the page if it is empty, and runs of which nothing is left if they are most."""
+        """Remove an empty page, and settled runs if they are the majority."""
         if not page.bits:
             del self._pages[number]
         elif 2 * page.done > len(page.runs):
@@ -336,12 +336,12 @@ class Unacked(Generic[Queue, Consumer]):
 
 
 def _left(page: _Page[Queue, Consumer], run: _Run[Queue, Consumer], number: int) -> int:
-    """The tags of a run that are not settled, as bits of its page."""
+    """The unsettled tags of a run, as bits of its page."""
     return page.bits & run.mask(number << PAGE_SHIFT)
 
 
 def _delivered(run: _Run[Queue, Consumer], bits: int) -> Delivered[Queue, Consumer]:
-    """Some messages of a run: bit n is the one whose tag is its first and n."""
+    """Some messages of a run: bit n is the one whose tag is its first tag plus n."""
     skipped = (bits & -bits).bit_length() - 1
     first = run.first + skipped * run.stride
     return Delivered(run.queue, run.lane, first, spread(bits >> skipped, run.stride), run.consumer)
@@ -350,7 +350,7 @@ def _delivered(run: _Run[Queue, Consumer], bits: int) -> Delivered[Queue, Consum
 def _joined(
     last: _Run[Queue, Consumer], run: _Run[Queue, Consumer]
 ) -> _Run[Queue, Consumer] | None:
-    """Both as one run, where they are one; a single message goes with any stride."""
+    """Both as one run, if they continue each other; a single message fits any stride."""
     if (
         run.tag != last.tag + last.length
         or run.lane != last.lane

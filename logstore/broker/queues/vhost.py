@@ -97,23 +97,23 @@ class Host(Protocol):
     @property
     def crowded(self) -> bool: ...
     def may_trim(self, holder: Holder) -> None:
-        """Something that it has is settled, and the journal knows it."""
+        """Something was settled, and the journal has it."""
 
     def station_gone(self, holder: Holder, forgotten: Pending | None) -> None:
-        """An exchange that had messages is gone; its logs can go once it is forgotten."""
+        """An exchange with messages is deleted; its logs can be deleted once that is stored."""
 
     def seen(self, exchange: int) -> Sequence[tuple[bytes, int]]:
         """The ids that an exchange has let pass, each with the time until which it is known."""
 
     def forget_seen(self, exchange: int) -> None:
-        """It is gone: nobody asks for them any more."""
+        """The exchange is deleted, and its ids with it."""
 
     def next_id(self) -> int: ...
     def check_type(self, exchange_type: str) -> None:
-        """Raises UnknownType for exchanges that there can be none of in this process."""
+        """Raises UnknownType for exchange types that are impossible in this process."""
 
     def check_numbers(self) -> None:
-        """Whether there are numbers for what is about to be changed. Raises ClusterUnreachable."""
+        """Check that there are numbers for a change. Raises ClusterUnreachable."""
 
     @property
     def routes(self) -> "Crossings": ...
@@ -128,31 +128,33 @@ class Host(Protocol):
     def new_queue(
         self, vhost: "Vhost", number: int, facts: QueueFacts, owner: object | None
     ) -> Queue | RoamingQueue:
-        """One that is to be there. Raises InvalidQueueArgument, NotAmongNodes."""
+        """Create a queue. Raises InvalidQueueArgument, NotAmongNodes."""
 
     @property
     def read_on(self) -> ReadOn | None:
-        """For who is to say that there is none of a name; None: no other node makes any."""
+        """Reads other nodes' changes before a name counts as missing; None: there are no other
+        nodes.
+        """
 
     @property
     def neighbourhood(self) -> "Neighbourhood | None":
-        """None: there are no other nodes."""
+        """The other nodes; None: there are none."""
 
     def declared(self, queue: Queue) -> None:
-        """There is a queue that is to last."""
+        """A durable queue exists."""
 
     def deleted(self, queue: Queue, forgotten: Pending | None) -> None:
-        """A queue is gone; its logs can go once it is forgotten."""
+        """A queue is deleted; its logs can be deleted once that is stored."""
 
     def streams(self) -> "Streams":
-        """What streams are made of. Raises Refused where there can be none."""
+        """The common part of streams. Raises Refused if streams are impossible."""
 
     def station_of(
         self, vhost: "Vhost", facts: ExchangeFacts, number: Callable[[], int], lanes: Sequence[int]
     ) -> Station | None:
-        """The station of an exchange that is being made, if its type has one.
+        """The station of a new exchange, if its type has one.
 
-        ``number``: the exchange's, once it has one. ``lanes``: those that are there from before.
+        ``number``: the exchange's, once it has one. ``lanes``: its existing lanes.
         """
 
 
@@ -160,15 +162,15 @@ class Neighbourhood(Protocol):
     """Other nodes that know and use this node's non-durable queues."""
 
     def noticing(self, vhost: "Vhost") -> Noticing:
-        """Who is to be told what changes there."""
+        """The receiver of changes in a virtual host."""
 
     def unknown(self) -> Pending | None:
-        """Until they know all there is by now; None: they do, or there are none."""
+        """What to wait for until other nodes know everything; None: they do, or there are none."""
 
     def change(
         self, vhost: "Vhost", queue: RoamingQueue, binding: Binding, *, there: bool
     ) -> Pending:
-        """Have a binding of a queue made, or removed, by the node whose that is."""
+        """Let the queue's own node add or remove a binding of it."""
 
 
 class Crossings:
@@ -181,7 +183,7 @@ class Crossings:
         """Raises Circular."""
 
     def check_stream(self, vhost: "Vhost", name: bytes) -> None:
-        """A stream that is about to be declared. Raises Circular."""
+        """Check a stream before its declaration. Raises Circular."""
 
     def check_together(
         self,
@@ -190,7 +192,7 @@ class Crossings:
         bindings: Iterable[tuple["Vhost", Binding]],
         alternates: Iterable[tuple["Vhost", bytes, bytes]] = (),
     ) -> Iterator[LogstoreError | None]:
-        """All of these, which are to be made: what refuses them together; in small steps."""
+        """The error of all of these new objects together; in small steps."""
         return iter(())
 
     def changed(self) -> None:
@@ -204,7 +206,7 @@ class Guest(Protocol):
     """A user of a virtual host that is notified of its deletion: a connection."""
 
     def vhost_gone(self) -> None:
-        """It is deleted: nothing more can be done there."""
+        """The virtual host is deleted: nothing more can be done in it."""
 
 
 class Vhost:
@@ -255,7 +257,7 @@ class Vhost:
         return self._governing.change(put, removed)
 
     def policy_of(self, facts: QueueFacts) -> Policy | None:
-        """The policy that counts for a queue."""
+        """The policy that applies to a queue."""
         return self.policies.of_queue(facts.name, facts.type_name)
 
     # Topic routes
@@ -293,7 +295,7 @@ class Vhost:
     # Exchanges and bindings
 
     def station_of(self, facts: ExchangeFacts) -> Station | None:
-        """The station of an exchange that is being made, if its type has one."""
+        """The station of a new exchange, if its type has one."""
         name = facts.name
         lanes = self._rows.lanes.pop(name, ())
         return self._host.station_of(self, facts, lambda: self._rows.number_of(name), lanes)
@@ -304,11 +306,11 @@ class Vhost:
         return self._host
 
     def hold(self, holder: Holder) -> None:
-        """A station that has messages."""
+        """Add a station with messages."""
         self.holders[holder.id] = holder
 
     def let_go(self, holder: Holder) -> None:
-        """Such a station is dropped; what it had goes once that is kept."""
+        """Such a station is deleted; its messages are deleted once that is stored."""
         if self.holders.pop(holder.id, None) is not None:
             self._left.append(holder)
 
@@ -317,7 +319,7 @@ class Vhost:
         return exchange in self._rows.exchanges
 
     def being_kept(self, exchange: bytes) -> Pending | None:
-        """Until an exchange is durable that is to be."""
+        """The pending change of an exchange that will be durable."""
         return self._making.get(exchange)
 
     def declare_exchange(self, facts: ExchangeFacts) -> Pending | None:
@@ -358,7 +360,7 @@ class Vhost:
         return pending
 
     def _far(self, binding: Binding) -> RoamingQueue | None:
-        """The queue of another node, and of no other, that it is of."""
+        """The shared, non-durable queue to which a binding leads, if it does."""
         queue = self.topology.queue(binding.destination) if binding.kind == "queue" else None
         return queue if isinstance(queue, RoamingQueue) and not queue.facts.lasts else None
 
@@ -375,9 +377,10 @@ class Vhost:
     def _made(
         self, what: bytes | Binding, change: Change, undo: Callable[[], Change]
     ) -> Pending | None:
-        """What is to be kept of it: now, or since somebody has made the same.
+        """The pending change that stores it, now or from an equal declaration.
 
-        What can't be kept is taken back, or the next who makes it would be told that it is there.
+        An object that cannot be stored is removed again; otherwise a later declaration would find
+        it.
         """
         pending = self._kept(change)
         if pending is None:
@@ -413,7 +416,7 @@ class Vhost:
     # Queues
 
     def queue(self, name: bytes, owner: object | None = None) -> Named:
-        """One that there is, or a stream. Raises NoQueue, Locked."""
+        """An existing queue or stream. Raises NoQueue, Locked."""
         queue = self.topology.queue(name)
         if queue is None:
             raise NoQueue(name)
@@ -421,23 +424,25 @@ class Vhost:
         return queue
 
     def queues(self) -> Iterable[Named]:
-        """All, with streams, in no order."""
+        """All queues and streams, in no order."""
         return self._rows.queues.values()
 
     def durable(self, name: bytes) -> Queue | None:
-        """The queue of this name that lasts, if there is one."""
+        """The durable queue of this name, if it exists."""
         return _lasting(self.topology.queue(name))
 
     def numbered(self, number: int) -> Queue | None:
-        """The same by its number."""
+        """The queue with this number."""
         return _lasting(self._rows.queues.get(number))
 
     def with_lanes(self) -> Iterable[Queue]:
-        """Those that are no streams."""
+        """All queues that are not streams."""
         return (it for it in self._rows.queues.values() if isinstance(it, Queue))
 
     def numbers(self) -> Iterable[int]:
-        """Of all that may have lanes and settlements: queues, and exchanges that are kept."""
+        """The numbers of all objects that may have lanes and settlements: queues, and stored
+        exchanges.
+        """
         return (*self._rows.queues, *(it.id for it in self._rows.exchanges.values()))
 
     def count_queues(self) -> int:
@@ -449,7 +454,7 @@ class Vhost:
         """Declare a queue, unless an equal one already exists; returns the pending change, if any.
 
         An empty name stands for a new one. Raises Locked, QueueDiffers, ReservedName, Nameless,
-        InvalidQueueArgument, NotOfType; of a stream also NoSuchStream, NoTopicForIt.
+        InvalidQueueArgument, NotOfType; for a stream also NoSuchStream, NoTopicForIt.
         """
         known = self.topology.queue(facts.name) if facts.name else None
         if known is not None:
@@ -485,14 +490,14 @@ class Vhost:
         return queue, None if around is None else around.unknown()
 
     def _check_there(self, queue: Named, error: LogstoreError | None) -> LogstoreError | None:
-        """Why what was published to it is not kept: ``error``, or a queue of its name is there."""
+        """Why messages published to it were not stored: ``error``, or a queue has its name."""
         if queue.id in self._replaced:
             self._replaced.discard(queue.id)
             error = error or Replaced(queue.facts.name)
         return error
 
     def _declare_stream(self, facts: QueueFacts) -> tuple[Named, Pending]:
-        """Its topic first: without one it is none."""
+        """Its topic comes first, because there is no stream without one."""
         from logstore.broker.queues.streams.made import made
 
         streams = self._host.streams()
@@ -513,9 +518,9 @@ class Vhost:
         return stream, kept
 
     def topic_of_new(self, stream: bytes) -> tuple[str, bool] | None:
-        """The topic that a stream of this name would be, and whether it is there; None: none can.
+        """The topic of a new stream with this name, and whether it exists; None: impossible.
 
-        None, too, in a process that has no topics.
+        Also None in a process without topics.
         """
         from logstore.broker.queues.streams.topic_of import topic_name
 
@@ -526,7 +531,7 @@ class Vhost:
             return None
 
     def new_name(self) -> bytes:
-        """Of a queue that has none: nobody guesses it."""
+        """A name for a queue without one, which no one can guess."""
         while True:
             name = SERVER_NAMED + urlsafe_b64encode(token_bytes(16)).rstrip(b"=")
             if self.topology.queue(name) is None:
@@ -548,9 +553,10 @@ class Vhost:
     def delete_queue(
         self, queue: Named, *, if_unused: bool = False, if_empty: bool = False
     ) -> tuple[int, Pending | None]:
-        """How many ready messages it had. Raises ConsumersThere, NotEmpty; why it has failed.
+        """Delete a queue; returns its number of ready messages. Raises ConsumersThere, NotEmpty;
+        its failure.
 
-        Counts are right once it is open (``when_open``).
+        Counts are correct once it is open (``when_open``).
         """
         if queue.gone:
             return 0, None
@@ -565,7 +571,7 @@ class Vhost:
         return 0 if queue.topic_name is not None else queue.ready, self._delete(queue)
 
     def _delete(self, queue: Named, *, undone: bool = False) -> Pending | None:
-        """``undone``: it could not be made."""
+        """``undone``: it could not be created."""
         change = self.topology.remove_queue(queue.facts.name)
         self._leave_out(queue)
         forgotten = self._kept(change, queue if queue.facts.lasts else None)
@@ -583,7 +589,7 @@ class Vhost:
     def _dropped(
         self, queue: Named, forgotten: Pending | None, *, undone: bool = False
     ) -> Pending | None:
-        """Its logs go, too; what is to be waited for."""
+        """Delete its logs, too; returns what to wait for."""
         if isinstance(queue, Queue):
             self._host.deleted(queue, forgotten)
             return forgotten
@@ -592,14 +598,14 @@ class Vhost:
         return gone if forgotten is None else both(forgotten, gone)
 
     def named(self) -> None:
-        """Its rows find queues by the names that its topology has; others hear what changes."""
+        """Its rows find queues by the names in its topology; receivers of changes are told."""
         if self._host.neighbourhood is not None:
             self.topology.noticing = self._host.neighbourhood.noticing(self)
         self._rows.named_by(self.topology.queue)
         self._has_stations = not all(isinstance(it, Queue) for it in self.queues())
 
     def drop(self) -> Pending:
-        """It is gone, with all that it has: its guests are told, and it is forgotten."""
+        """Delete it with its contents: its guests are told."""
         queues = self._end()
         forgotten = self._rows.forget()
         self._tell_left(forgotten)
@@ -612,7 +618,7 @@ class Vhost:
         return pending
 
     def _end(self) -> Sequence[Named]:
-        """Nothing can be done here any more; its queues, of which nobody was told yet."""
+        """Nothing can be done here any more; returns its queues, of which no one was told yet."""
         self.gone = True
         guests, self.guests = self.guests, {}
         for guest in guests:
@@ -637,12 +643,12 @@ class Vhost:
         return self._host.read_on
 
     def in_place_of(self, queue: Named) -> Named:
-        """The one of its name: another node may have made that at the same moment."""
+        """The object of the same name, which another node may have created at the same moment."""
         return self.topology.queue(queue.facts.name) or queue
 
     @property
     def rows(self) -> Rows:
-        """What is kept of it."""
+        """All its stored facts."""
         return self._rows
 
     def follow_policies(self, put: Sequence[Policy] = (), removed: Sequence[str] = ()) -> None:
@@ -650,29 +656,29 @@ class Vhost:
         self._governing.follow(put, removed)
 
     def follow_queue(self, queue: Named) -> None:
-        """One that another node has made."""
+        """Add a queue that another node has created."""
         self._add(queue)
         if isinstance(queue, Queue):
             self._host.declared(queue)
         self.followed()
 
     def followed(self) -> None:
-        """Queues or bindings of another node have come."""
+        """Queues or bindings of another node were added."""
         self._host.routes.loosened()
 
     def follow_exchange(self, facts: ExchangeFacts) -> None:
-        """The same of an exchange."""
+        """Add an exchange that another node has created."""
         self.topology.put(facts)
         self._host.routes.changed()
 
     def made_by_another(self, what: bytes | Binding) -> None:
-        """Another node has made the same exchange, or binding."""
+        """Another node has created the same exchange or binding."""
         self._making.pop(what, None)
 
     def take(self, what: Named | bytes | Binding, forgotten: Pending | None) -> None:
-        """A queue, an exchange or a binding that is gone.
+        """Remove a deleted queue, exchange or binding.
 
-        ``forgotten``: what it had is deleted once that is done; None: it is others' to delete.
+        ``forgotten``: its data is deleted once that is done; None: another node deletes it.
         """
         if isinstance(what, bytes | Binding):
             self._making.pop(what, None)
@@ -713,9 +719,10 @@ class Vhost:
             self.totals.deleted += 1
 
     def owner_gone(self, owner: object, then: Callable[[], object] = lambda: None) -> None:
-        """Its connection has ended: exclusive queues go. ``then`` is called when all are gone.
+        """A connection has ended: delete its exclusive queues. ``then`` is called when all are
+        deleted.
 
-        So it is when this returns, unless there are hundreds of them.
+        They are deleted on return, unless there are hundreds.
         """
         for queue in self._owned.get(id(owner), ())[:OWNED_AT_ONCE]:
             self._delete(queue)
@@ -732,10 +739,10 @@ class Vhost:
     # Messages
 
     def route(self, message: Message) -> Route:
-        """The queues, and stations, that it goes to, each once.
+        """The queues and stations for a message, each once.
 
         Raises NoExchange, InternalExchange, UnknownType; InvalidExpiration, InvalidHeader; Refusal
-        for what are no properties.
+        for invalid properties.
         """
         exchange, key, properties, _ = message
         framed = self._framing.known.get((exchange, properties))
@@ -753,7 +760,7 @@ class Vhost:
         return self.topology.route(exchange, key, self._framing.looked(properties), framed.copies)
 
     def copies(self, message: Message) -> tuple[bytes, ...]:
-        """The keys of its CC and BCC headers. Raises as ``route``, but for its exchange."""
+        """The keys of its CC and BCC headers. Raises as ``route``, except for its exchange."""
         return self._framing.framed(message.exchange, message.properties).copies
 
     def publish(
@@ -761,7 +768,7 @@ class Vhost:
     ) -> Published:
         """Append a run of messages, each to the queues that ``route`` gave. Raises nothing.
 
-        ``held``: they become a part of it instead.
+        ``held``: they become a part of this transaction instead.
         """
         messages = [it[1] for it in run]
         columns = self._run(
@@ -783,13 +790,13 @@ class Vhost:
     ) -> Published:
         """As ``publish``, of messages by column that were framed already.
 
-        ``waiting``: it is to have what is to be safe, with what it has.
+        ``waiting``: what must become safe is added to it.
         """
         run = self._run(routes, keys, bodies, framed)
         return Publishing(run, self.clock(), self._refused, held, waiting).publish()
 
     def route_of(self, key: bytes, framed: Framed) -> Route:
-        """Where a message goes that was framed already. Raises as ``Topology.route``."""
+        """The destinations of an encoded message. Raises as ``Topology.route``."""
         if not framed.copies:
             try:
                 return self.topology.known_route(framed.exchange, key)
@@ -815,9 +822,9 @@ class Vhost:
         return Run(queues, keys, bodies, framed, stations)
 
     def to_be_counted(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
-        """A queue of which it is not known yet whether it has room for these; it is being opened.
+        """A queue that must be counted before it is known whether these fit; it is being opened.
 
-        Publish them when it is open.
+        Publish when it is open.
         """
         if not self._host.uncounted:
             return None
@@ -835,7 +842,7 @@ class Vhost:
         return None
 
     def _uncounted_beyond(self, run: Sequence[tuple[Route, Message]]) -> Queue | None:
-        """The same of queues to which stations send messages on at once."""
+        """The same for queues to which stations forward messages immediately."""
         beyond: set[Route] = set()
         for route, message in run:
             names = list(_passing_on(route))
@@ -859,7 +866,7 @@ class Vhost:
         return Sent(*published)
 
     def onward(self, exchange: bytes, key: bytes, framed: Framed) -> Route:
-        """Where a message goes from the station of this exchange; none: nowhere."""
+        """The destinations of a message from the station of this exchange; none: nowhere."""
         looked = self._framing.looked(framed.properties)
         try:
             return self.topology.onward(exchange, (key, *framed.copies), looked)
@@ -867,7 +874,7 @@ class Vhost:
             return ()
 
     def forward(self, messages: Sequence[tuple[Route, Waited]], held: Transaction) -> Published:
-        """Have these become a part of a transaction, each on the way that ``onward`` gave."""
+        """Add these messages to a transaction, each with the destinations from ``onward``."""
         run = self._run(
             [it[0] for it in messages],
             [it.key for _, it in messages],
@@ -900,7 +907,7 @@ class Vhost:
         framed: Framed,
         held: Transaction | None,
     ) -> None:
-        """A queue has no room for it, and has it dead-lettered (reject-publish-dlx)."""
+        """A full queue dead-letters the message (reject-publish-dlx)."""
         to = queue.limits.dead_letter_exchange
         if to is None or self._sending >= CIRCLES_MAX:
             return
@@ -918,7 +925,7 @@ class Vhost:
 
 
 def _passing_on(route: Route) -> Iterator[bytes]:
-    """The exchanges whose stations send on at once what goes there."""
+    """The exchanges whose stations forward messages immediately."""
     return (name for it in route if (name := passes_on(it)) is not None)
 
 

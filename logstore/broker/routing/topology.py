@@ -41,7 +41,7 @@ _S = TypeVar("_S", bound=Droppable)
 
 
 def _anybody(queue: object) -> None:
-    """Whoever it is may bind any queue."""
+    """Everyone may bind any queue."""
 
 
 # Bindings and alternates that lead to a changed exchange: of more it costs less to forget all
@@ -54,20 +54,20 @@ def _none(facts: ExchangeFacts) -> None:
 
 
 def _no_policy(exchange: bytes) -> None:
-    """None counts for any exchange."""
+    """No policy applies to any exchange."""
 
 
 class Noticing(Protocol):
     """Receives some changes as they happen."""
 
     def queue_changed(self, name: bytes, *, durable: bool, there: bool) -> object:
-        """A queue has come, or gone."""
+        """A queue was added or removed."""
 
     def binding_changed(self, binding: Binding) -> object:
-        """One to a queue that is not durable has come, or gone."""
+        """A binding to a non-durable queue was added or removed."""
 
     def exchange_came(self, name: bytes) -> object:
-        """An exchange is there that was not."""
+        """A new exchange exists."""
 
 
 class _Exchange(Generic[_S]):
@@ -138,7 +138,7 @@ class Topology(Generic[_Q, _S]):
         station_of: Callable[[ExchangeFacts], _S | None] = _none,
         policy_of: Callable[[bytes], Policy | None] = _no_policy,
     ) -> tuple["Topology[_Q, _S]", Change]:
-        """From what was kept: the durable queues, and the rows of changes.
+        """Restore stored durable queues and the rows of changes.
 
         Also returns a change that removes the bindings whose ends are not all there. An exchange
         whose type is not installed keeps its bindings, and refuses what is published to it.
@@ -169,11 +169,11 @@ class Topology(Generic[_Q, _S]):
         return name in self._exchanges
 
     def policy(self, exchange: bytes) -> Policy | None:
-        """The policy that counts for it. Raises NoExchange."""
+        """The policy that applies to the exchange. Raises NoExchange."""
         return self._exchange(exchange).policy
 
     def alternate(self, exchange: bytes) -> bytes | None:
-        """The exchange that gets what it has no route for, by its arguments or its policy.
+        """The exchange for messages without a route, by arguments or policy.
 
         It need not exist. Raises NoExchange.
         """
@@ -183,7 +183,7 @@ class Topology(Generic[_Q, _S]):
         return len(self._exchanges)
 
     def exchanges(self) -> Iterator[ExchangeFacts]:
-        """All, the predefined ones first."""
+        """All exchanges, predefined ones first."""
         return (it.facts for it in self._exchanges.values())
 
     def queue(self, name: bytes) -> _Q | None:
@@ -191,9 +191,9 @@ class Topology(Generic[_Q, _S]):
         return None if found is None else found.queue
 
     def bindings_from(self, exchange: bytes) -> Iterator[Binding]:
-        """In the order in which they were made. Raises NoExchange.
+        """The bindings from an exchange in the order of their creation. Raises NoExchange.
 
-        Each queue is bound to the default exchange, though nobody has bound it.
+        Each queue is implicitly bound to the default exchange.
         """
         bindings = self._exchange(exchange).bindings
         if exchange == DEFAULT_EXCHANGE:
@@ -201,17 +201,17 @@ class Topology(Generic[_Q, _S]):
         return iter(bindings)
 
     def count_bindings_from(self, exchange: bytes) -> int:
-        """How many these are. Raises NoExchange."""
+        """The number of these bindings. Raises NoExchange."""
         bindings = self._exchange(exchange).bindings
         return len(self._queues if exchange == DEFAULT_EXCHANGE else bindings)
 
     def bindings_to(self, name: bytes, kind: Kind = "queue") -> Iterator[Binding]:
-        """The same, by destination. Raises NoQueue, NoExchange."""
+        """The bindings to a destination. Raises NoQueue, NoExchange."""
         bindings = each(self._existing(kind, name).incoming)
         return chain([_implicit(name)] if kind == "queue" else [], bindings)
 
     def has_binding(self, binding: Binding) -> bool:
-        """Whether there is exactly this one."""
+        """Whether exactly this binding exists."""
         source = self._exchanges.get(binding.source)
         return source is not None and binding in source.bindings
 
@@ -236,9 +236,9 @@ class Topology(Generic[_Q, _S]):
         return Change(put=(facts,)) if facts.durable else NOTHING
 
     def delete(self, name: bytes, *, if_unused: bool = False) -> Change:
-        """Delete an exchange, its bindings, and exchanges that go by themselves because of that.
+        """Delete an exchange, its bindings, and exchanges that are auto-deleted because of that.
 
-        Nothing happens where there is none. Raises NotPermitted, InUse.
+        No effect if it does not exist. Raises NotPermitted, InUse.
         """
         if is_predefined(name):
             raise NotPermitted(name)
@@ -252,7 +252,7 @@ class Topology(Generic[_Q, _S]):
     # Queues
 
     def add_queue(self, name: bytes, queue: _Q, *, durable: bool) -> None:
-        """A queue of a new name. ``durable``: it and its bindings outlive a restart."""
+        """Add a queue with a new name. ``durable``: it and its bindings outlive a restart."""
         assert name not in self._queues
         self._queues[name] = _Queue(name, queue, durable)
         self._default_changed(name)
@@ -260,7 +260,7 @@ class Topology(Generic[_Q, _S]):
             self.noticing.queue_changed(name, durable=durable, there=True)
 
     def remove_queue(self, name: bytes, *, followed: bool = False) -> Change:
-        """A queue that is there goes, with its bindings, and exchanges that go because of that.
+        """Remove a queue with its bindings, and exchanges that are auto-deleted because of that.
 
         ``followed``: as ``remove``.
         """
@@ -293,9 +293,10 @@ class Topology(Generic[_Q, _S]):
         return Change(put=(binding,)) if _is_kept(source, destination) else NOTHING
 
     def unbind(self, binding: Binding, check: Callable[[_Q], object] = _anybody) -> Change:
-        """Nothing happens where there is no such binding, exchange or queue, as in RabbitMQ.
+        """Remove a binding; as in RabbitMQ, no effect if it, the exchange or the queue does not
+        exist.
 
-        ``check`` may refuse a queue that is bound so. Raises NotPermitted for the default exchange.
+        ``check`` may refuse a queue. Raises NotPermitted for the default exchange.
         """
         check_ends(binding)
         source = self._exchanges.get(binding.source)
@@ -316,12 +317,14 @@ class Topology(Generic[_Q, _S]):
     # What others have changed, of what is durable
 
     def put(self, facts: ExchangeFacts) -> None:
-        """An exchange of a new name, as it is kept."""
+        """Add a stored exchange with a new name."""
         assert facts.name not in self._exchanges
         self._create(facts, matcher_of_kept(facts.type_name, facts.arguments, self._choose))
 
     def join(self, binding: Binding) -> bool:
-        """A binding; whether it is new, and both its ends are there. Raises as ``bind``."""
+        """Add a stored binding; returns whether it is new and both its ends exist. Raises as
+        ``bind``.
+        """
         source = self._exchanges.get(binding.source)
         destination = self._end(binding.kind, binding.destination)
         if source is None or destination is None or binding in source.bindings:
@@ -330,9 +333,9 @@ class Topology(Generic[_Q, _S]):
         return True
 
     def remove(self, what: bytes | Binding) -> Change:
-        """An exchange, or a binding, goes where it is there; what goes by itself because of that.
+        """Remove an exchange or a binding, if it exists; and what is auto-deleted because of that.
 
-        Of that what is durable stays: it goes when it is removed itself.
+        Durable objects stay: they are removed by a change of their own.
         """
         if isinstance(what, bytes):
             exchange = self._exchanges.get(what)
@@ -346,7 +349,7 @@ class Topology(Generic[_Q, _S]):
     # Messages
 
     def check_publish(self, exchange: bytes) -> None:
-        """Whether anybody may publish to it. Raises NoExchange, InternalExchange."""
+        """Check that clients may publish to it. Raises NoExchange, InternalExchange."""
         self._exchange(exchange)
         if exchange in self._internal:
             raise InternalExchange(exchange)
@@ -360,7 +363,7 @@ class Topology(Generic[_Q, _S]):
         *,
         dead: bool = False,
     ) -> tuple[_Q | _S, ...]:
-        """The queues, and stations, that the message goes to, each once; none: it can't be routed.
+        """The queues and stations for the message, each once; none: it cannot be routed.
 
         ``copies``: the keys of its CC and BCC headers. ``dead``: a dead letter, which may go to an
         internal exchange. Raises NoExchange; InternalExchange; UnknownType where an exchange on the
@@ -381,7 +384,7 @@ class Topology(Generic[_Q, _S]):
     def onward(
         self, exchange: bytes, keys: Sequence[bytes], properties: Properties = NO_PROPERTIES
     ) -> tuple[_Q | _S, ...]:
-        """Where a message goes that the station of this exchange has had. Raises as ``route``."""
+        """The destinations of a message after this exchange's station. Raises as ``route``."""
         start = self._exchange(exchange)
         return self._walk(start, keys, properties, past=start)[0]
 
@@ -390,9 +393,9 @@ class Topology(Generic[_Q, _S]):
         return self._exchange(exchange).station
 
     def attend(self, exchange: bytes, station: _S | None) -> None:
-        """Have a station take, too, what comes to an exchange; None: none any more.
+        """Let a station also receive all messages of an exchange; None: no longer.
 
-        What is bound there gets it as well. Raises NoExchange.
+        Bindings receive them as well. Raises NoExchange.
         """
         found = self._exchange(exchange)
         self.stations += (station is not None) - (found.beside is not None)
@@ -400,22 +403,24 @@ class Topology(Generic[_Q, _S]):
         self._changed(exchange)
 
     def watch(self, exchange: bytes, call: Callable[[], object]) -> None:
-        """Have it called when what is bound to an exchange may be about to change, or has."""
+        """Call this when an exchange's bindings may be about to change, or have changed."""
         self._watched[exchange] = call
 
     def leads(self, exchange: bytes) -> bool:
-        """Whether messages go anywhere from it, but to who is beside. Raises NoExchange."""
+        """Whether messages of the exchange reach any destination besides an attending station.
+        Raises NoExchange.
+        """
         found = self._exchange(exchange)
         return bool(found.bindings) or found.alternate is not None or found.station is not None
 
     def drop(self) -> None:
-        """All of it goes, with its virtual host: stations are told."""
+        """Delete everything with the virtual host: stations are told."""
         for exchange in self._exchanges.values():
             if exchange.station is not None:
                 exchange.station.drop()
 
     def known_route(self, exchange: bytes, key: bytes) -> tuple[_Q | _S, ...]:
-        """A route that is remembered, of a message without CC and BCC. Raises KeyError."""
+        """The remembered route of a message without CC and BCC. Raises KeyError."""
         if exchange in self._internal:
             raise KeyError(exchange)
         return self._routes.by_exchange[exchange][key]
@@ -437,7 +442,7 @@ class Topology(Generic[_Q, _S]):
         return list(found), only and not any(True for _ in at.matcher.match(keys, properties))
 
     def alternates(self, exchange: bytes) -> Iterator[bytes]:
-        """The exchanges whose alternate this is, whether it is there or not."""
+        """The exchanges whose alternate this is, whether it exists or not."""
         return iter(self._alternate_of.get(exchange, ()))
 
     def _walk(
@@ -478,7 +483,9 @@ class Topology(Generic[_Q, _S]):
     def _matched(
         self, exchange: _Exchange[_S], keys: Sequence[bytes], properties: Properties
     ) -> Iterable["_Queue[_Q] | _Exchange[_S]"]:
-        """Where it sends the message; the alternate exchange, where its bindings say nowhere."""
+        """The exchange's destinations for the message; the alternate exchange if its bindings have
+        none.
+        """
         if exchange.facts.name == DEFAULT_EXCHANGE:
             return [queue for it in keys if (queue := self._queues.get(it)) is not None]
         found = cast(
@@ -492,7 +499,7 @@ class Topology(Generic[_Q, _S]):
     # Policies
 
     def govern(self, name: bytes) -> None:
-        """Another policy may count for an exchange now. Nothing happens where there is none."""
+        """Another policy may apply to an exchange now. No effect if it does not exist."""
         exchange = self._exchanges.get(name)
         policy = self._policy_of(name)
         if exchange is None or exchange.policy == policy:
@@ -555,9 +562,9 @@ class Topology(Generic[_Q, _S]):
         *,
         followed: bool = False,
     ) -> Change:
-        """Remove these, all to one destination, and what goes by itself because of that.
+        """Remove these bindings, all to one destination, and what is auto-deleted because of that.
 
-        ``followed``: what is durable goes when it is said so.
+        ``followed``: durable objects are removed by changes of their own.
         """
         removed: list[Row] = []
         gone: list[ExchangeFacts] = []
@@ -600,7 +607,7 @@ class Topology(Generic[_Q, _S]):
         *,
         matched: bool = True,
     ) -> None:
-        """``matched``: False where the exchange goes, and its matcher with it."""
+        """``matched``: False if the exchange is deleted together with its matcher."""
         self._changed(source.facts.name)
         if matched:
             source.matcher.remove(binding, destination)
@@ -609,7 +616,7 @@ class Topology(Generic[_Q, _S]):
         self._notice(binding, destination)
 
     def _drop(self, exchange: _Exchange[_S]) -> None:
-        """Take out one from which nothing is bound."""
+        """Remove an exchange without bindings from it."""
         name = exchange.facts.name
         self._changed(name)
         del self._exchanges[name]
@@ -622,7 +629,7 @@ class Topology(Generic[_Q, _S]):
     # Routes that a change makes untrue
 
     def _changed(self, exchange: bytes) -> None:
-        """Where this exchange leads to changes: so do all routes through it."""
+        """The destinations of this exchange have changed, and so have all routes through it."""
         if exchange in self._watched:
             self._watched[exchange]()
         if len(self._routes):
@@ -633,7 +640,7 @@ class Topology(Generic[_Q, _S]):
                 self._routes.forget(through)
 
     def _default_changed(self, queue: bytes) -> None:
-        """A queue of this name came or went: of routes, those with its name as key change."""
+        """A queue of this name was added or removed: routes with its name as key change."""
         if len(self._routes):
             through = self._upstream(DEFAULT_EXCHANGE)
             if through is None:
@@ -642,7 +649,7 @@ class Topology(Generic[_Q, _S]):
                 self._routes.forget_key(through, queue)
 
     def _upstream(self, exchange: bytes) -> Iterable[bytes] | None:
-        """The exchange, and all from which messages come to it. None: there are too many to ask."""
+        """The exchange, and all from which messages reach it. None: there are too many."""
         found = {exchange: None}
         waiting = [exchange]  # grows while it is gone through
         looked_at = 0
@@ -681,14 +688,14 @@ class Topology(Generic[_Q, _S]):
 
 
 def check_ends(binding: Binding) -> None:
-    """Raises NotPermitted where the default exchange is one."""
+    """Raises NotPermitted if one end is the default exchange."""
     for name, kind in ((binding.destination, binding.kind), (binding.source, "exchange")):
         if kind == "exchange" and name == DEFAULT_EXCHANGE:
             raise NotPermitted(name)
 
 
 def alternate_of(facts: ExchangeFacts, policy: Policy | None) -> bytes | None:
-    """By its arguments, or else by its policy, as RabbitMQ resolves the two."""
+    """The alternate exchange by arguments, otherwise by policy, as in RabbitMQ."""
     if facts.alternate is not None or policy is None:
         return facts.alternate
     named = policy.definition.get(ALTERNATE)
