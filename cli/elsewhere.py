@@ -46,7 +46,6 @@ OPTIONS: Final = {
 SENTENCES: Final = {
     (command, name): sentence
     for command, names, sentence in (
-        ("produce", "--message --value -m", "records are read from FILE or standard input"),
         ("produce", "--property --key-separator", "--key-field takes the key from a field"),
         ("channel publish", "--message -m", "the message is an argument: NAME MESSAGE"),
         ("consume", "--timeout-ms", "consume stops at the end unless --follow is given"),

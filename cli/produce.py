@@ -44,6 +44,15 @@ class Compression(StrEnum):
 def produce(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)],
     file: File = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            "--message",
+            metavar="TEXT",
+            rich_help_panel=INPUT,
+            help="Append this text as one record instead of input lines.",
+        ),
+    ] = None,
     format_: Annotated[
         ProducedFormat,
         input_format(
@@ -134,11 +143,14 @@ def produce(
     $ tail -f access.log | logstore produce access
     """
     wanted = wanted_of(key_field, timestamp_field, value_field, header, header_field, key)
-    if tombstone:
+    if tombstone or message is not None:
         formed = format_ is not ProducedFormat.AUTO
-        if wanted.key is None or file or wanted.fields or on_error or dead_letter or formed:
+        reads = bool(file or wanted.fields or on_error or dead_letter or formed)
+        if tombstone and (wanted.key is None or reads or message is not None):
             raise typer.BadParameter("--tombstone needs --key KEY, and reads no input")
-        _append_tombstone(data, topic, wanted, partition)
+        if reads:
+            raise typer.BadParameter("--message takes the place of FILE, its format and its fields")
+        _append_one(data, topic, wanted, message, partition)
         return
     choose = chooser(format_, wanted)
     policy, dead_letter = _policy(on_error, dead_letter)
@@ -181,14 +193,18 @@ def produce(
         ).run()
 
 
-def _append_tombstone(data: Where, topic: str, wanted: "Wanted", partition: int | None) -> None:
+def _append_one(
+    data: Where, topic: str, wanted: "Wanted", text: str | None, partition: int | None
+) -> None:
+    """Append a record with this text, or a tombstone."""
     from logstore.records.record import Message
 
+    value = None if text is None else os.fsencode(text)  # whatever bytes the command line holds
     with data.reach("write") as store:
         sink = store.producer(topic)
-        sink.send_many([Message(None, wanted.key, wanted.headers)], partition)
+        sink.send_many([Message(value, wanted.key, wanted.headers)], partition)
         sink.flush()
-    say(f"produced 1 tombstone to {topic}")
+    say(f"produced 1 {'tombstone' if text is None else 'record'} to {topic}")
 
 
 def wanted_of(

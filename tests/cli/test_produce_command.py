@@ -136,6 +136,35 @@ class TestTombstone:
         assert consumed(logstore) == []
 
 
+class TestMessage:
+    @pytest.fixture(autouse=True)
+    def topic(self, logstore):
+        logstore("topic", "create", "flights", "--partitions", 2)
+
+    def test_it_is_one_record_whatever_is_in_it(self, logstore):
+        words = ("--key", "c", "--message", '{"a":\n1}', "--header", "why=new", "--partition", 1)
+        said = logstore("produce", "flights", *words, stdin=b"not read\n").err
+        assert said == "produced 1 record to flights\n"
+        [line] = logstore("consume", "flights", "--format", "json").lines
+        found = json.loads(line)
+        assert (found["partition"], found["key"], found["value"]) == (1, "c", '{"a":\n1}')
+        assert logstore("consume", "flights", "--format", "{headers}").lines == ["why=new"]
+
+    def test_it_may_be_empty(self, logstore):
+        logstore("produce", "flights", "--message", "")
+        assert consumed(logstore) == [(None, "")]
+
+    @pytest.mark.parametrize("words", [("in",), ("--key-field", "k"), ("--format", "csv")])
+    def test_it_goes_with_no_input(self, logstore, words):
+        said = logstore("produce", "flights", "--message", "x", *words, code=2).err
+        assert "--message takes the place of FILE, its format and its fields" in said
+        assert consumed(logstore) == []
+
+    def test_it_is_no_tombstone(self, logstore):
+        words = ("--key", "c", "--tombstone", "--message", "x")
+        assert "reads no input" in logstore("produce", "flights", *words, code=2).err
+
+
 class TestPartition:
     def test_all_go_there(self, logstore):
         logstore("topic", "create", "flights", "--partitions", 3)
