@@ -26,7 +26,7 @@ class _Group:
         self.waiting: list[Waiting] = []
 
     def wait(self) -> Waiting:
-        """One more who does."""
+        """Add a waiter for this group and return its parked Waiting."""
         waiting = Waiting()
         waiting.park()
         self.waiting.append(waiting)
@@ -53,7 +53,7 @@ class Arrivals:
     def __init__(
         self, session: int, hands: Hands, *, lasts: bool, known: Iterable[int] = ()
     ) -> None:
-        """``known``: the packet identifiers that the journal knows of it."""
+        """``known``: the unreleased packet identifiers that the journal has of the session."""
         self._session = session
         self._hands = hands
         self._lasts = lasts
@@ -63,24 +63,24 @@ class Arrivals:
         self._releasing: dict[int, _Group] = {}
 
     def __len__(self) -> int:
-        """Messages that are not released."""
+        """The number of messages that are not released."""
         return len(self._known) + len(self._coming)
 
     def connected(self) -> None:
-        """Another connection begins: what its client may leave unreleased begins anew."""
+        """Begin a new connection: the count of ``unreleased`` restarts at 0."""
         self._before = len(self)
 
     @property
     def unreleased(self) -> int:
-        """Messages of this connection that were taken, and not released."""
+        """The number of messages that this connection has sent and not released."""
         return max(0, len(self) - self._before)
 
     def __contains__(self, pid: object) -> bool:
-        """Whether a message with this packet identifier was taken, and is not released."""
+        """Whether a message with this packet identifier was received and is not released."""
         return pid in self._known or pid in self._coming
 
     def are_new(self, pids: Sequence[int]) -> bool:
-        """Whether none of these was taken, and none is there twice."""
+        """Whether the packet identifiers are distinct and none of them is unreleased."""
         those = set(pids)
         return (
             len(those) == len(pids)
@@ -89,13 +89,15 @@ class Arrivals:
         )
 
     def again(self, pid: int) -> Waiting | None:
-        """One of these came again: what its PUBREC waits for; None: nothing."""
+        """Return what the PUBREC of a message sent again waits for; None: it waits for nothing."""
         group = self._coming.get(pid)
         return None if group is None else group.wait()
 
     def take(self, pids: Sequence[int], held: Transaction) -> Waiting:
-        """Messages with these packet identifiers, which are new, are what ``held`` brings; what
-        their PUBREC waits for. Where that fails they may come again.
+        """Register new packet identifiers, whose messages the transaction ``held`` stores.
+
+        Returns what their PUBREC waits for. If the transaction fails the client may send them
+        again.
         """
         group = _Group()
         waiting = group.wait()
@@ -113,7 +115,7 @@ class Arrivals:
         return waiting
 
     def release(self, pids: Sequence[int]) -> list[Released]:
-        """PUBREL: what these come to. Each of the pids is in one of them."""
+        """Handle PUBREL: return the outcome for these identifiers. Each is in one entry."""
         if len(set(pids)) == len(pids) and self._known.issuperset(pids):  # as nearly always
             return [Released(pids, self._release(pids), known=True)]
         found: list[Released] = []
@@ -156,7 +158,10 @@ class Arrivals:
 
 
 def _out_of(those: dict[int, _Group], group: _Group, pids: Sequence[int]) -> Sequence[int]:
-    """Take these out, one perhaps twice, as far as they are still of this group; which were."""
+    """Remove the identifiers that still belong to this group, and return them.
+
+    An identifier may be given twice.
+    """
     gone = [pid for pid in pids if those.get(pid) is group]
     deque(map(those.pop, gone, repeat(None)), 0)
     return gone

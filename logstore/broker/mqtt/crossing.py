@@ -39,7 +39,7 @@ SAID_MAX: Final = 4096  # properties of AMQP that are remembered, of some 100 by
 def join(
     space: Space, queues: Queues, soon: Callable[[Callable[[], object]], object]
 ) -> "Crossing":
-    """From now on messages cross from the space to the queues, and back."""
+    """Connect the space with the queues, so that messages pass in both directions."""
     crossing = Crossing(space, queues, soon)
     space.join(crossing)
     return crossing
@@ -66,19 +66,19 @@ class Crossing:
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits for queues."""
+        """Whether too many messages wait for queues."""
         return self._queues.crowded
 
     # To queues
 
     def _bound(self) -> None:
-        """What is bound to amq.topic may be about to change."""
+        """Note that the bindings of amq.topic may be about to change."""
         self._leads = None
         self._space.channels.onward = self.onward
 
     @property
     def leads(self) -> bool:
-        """Whether anything is bound there."""
+        """Whether any queue or exchange is bound to amq.topic."""
         if self._leads is None:
             self._leads = self.vhost.topology.leads(EXCHANGE)
             if not self._leads:
@@ -86,11 +86,11 @@ class Crossing:
         return self._leads
 
     def rows(self) -> "Rows":
-        """Messages that are about to be published."""
+        """Return an empty collection for messages that are about to be published."""
         return Rows(self, self._space)
 
     def bound(self, key: bytes, framed: Framed) -> Route:
-        """Where a message of the space goes from amq.topic."""
+        """Return the route of a message of the space from amq.topic."""
         try:
             route = self.vhost.route_of(key, framed)
         except Refused:  # as by an exchange of a type that is not there any more
@@ -98,9 +98,9 @@ class Crossing:
         return tuple([it for it in route if it is not self])
 
     def hold_back(self, rows: "Rows", waiting: Waiting | None) -> bool:
-        """Whether they wait: it is to be known first whether a queue has room for them.
+        """Hold the rows back if a queue on their route has not counted its messages yet.
 
-        What was held back before them goes first.
+        Returns whether they are held back. Rows that were held back earlier are published first.
         """
         if not self._late and not self._queues.uncounted:  # as nearly always
             return False
@@ -142,7 +142,7 @@ class Crossing:
         self._came.append((channel, payloads))
 
     def _go_on(self) -> None:
-        """The queues get what others have published in this turn."""
+        """Publish the messages of channels of this turn to the bound queues."""
         with self._space.channels.lock:
             came, self._came = self._came, []
         if not self.leads:
@@ -158,7 +158,9 @@ class Crossing:
     # From exchanges
 
     def look(self) -> None:
-        """Be there while anybody listens, and only then: each message costs."""
+        """Attend amq.topic while the space has subscribers, and only then: it costs time per
+        message.
+        """
         heard = self._space.is_heard
         if heard != self._here:
             self._here = heard
@@ -183,7 +185,7 @@ class Crossing:
             self._soon(self.look)
 
     def _take(self, parcel: Parcel, numbers: range, intake: Intake, rows: "Rows") -> None:
-        """Messages alike: of one routing key, and with the same properties."""
+        """Publish a run of messages with one routing key and the same properties to the space."""
         space, framed = self._space, parcel.framed[numbers.start]
         key = parcel.keys[numbers.start]
         topic = swap(key)
@@ -261,7 +263,9 @@ class Rows:
         *,
         retain: bool,
     ) -> int:
-        """Messages of MQTT, for these queues and for those that are bound; how many get each."""
+        """Add MQTT messages for these queues and the bound ones; return how many queues
+        get each.
+        """
         crossing = self._crossing
         if not queues and not crossing.leads:
             return 0
@@ -284,7 +288,7 @@ class Rows:
         return len(route)
 
     def add_plain(self, channel: bytes, payloads: Sequence[bytes]) -> None:
-        """Messages of a channel, for the queues that are bound."""
+        """Add messages of a channel for the bound queues."""
         crossing, key = self._crossing, swap(channel)
         framed = crossing.vhost.framing.framed(EXCHANGE, NONE)
         self._add(crossing.bound(key, framed), key, payloads, framed)
@@ -297,7 +301,9 @@ class Rows:
         queues: tuple[Queue, ...],
         numbers: Sequence[int],
     ) -> None:
-        """Messages of AMQP, for these queues; by which numbers their publisher knows them."""
+        """Add AMQP messages for these queues; ``numbers`` are their publisher's numbers
+        for them.
+        """
         self._add(queues, key, bodies, framed)
         self._numbers += numbers
 
@@ -312,7 +318,10 @@ class Rows:
     def publish(
         self, waiting: Waiting | None, held: Transaction | None, intake: Intake | None = None
     ) -> None:
-        """``waiting`` is told what is to be safe; ``intake`` what became of which."""
+        """Publish the rows, or hold them back until their queues are ready.
+
+        ``waiting`` is told which marks must become safe, ``intake`` which messages were rejected.
+        """
         if not self._routes:
             return
         if held is None and self._crossing.hold_back(self, waiting):
@@ -321,7 +330,7 @@ class Rows:
 
     @property
     def routes(self) -> set[Route]:
-        """Where they go, each once."""
+        """The distinct routes of the rows."""
         return set(self._routes)
 
     @property
@@ -331,7 +340,7 @@ class Rows:
     def publish_now(
         self, waiting: Waiting | None, held: Transaction | None, intake: Intake | None = None
     ) -> None:
-        """The same, whether all is known of the queues or not."""
+        """Publish the rows even if a queue has not counted its messages yet."""
         published = self._crossing.vhost.publish_columns(
             self._routes, self._keys, self._bodies, self._framed, held, waiting
         )

@@ -21,7 +21,7 @@ class Deadlines:
         return len(self._at)
 
     def set(self, number: int, at_ms: int) -> None:
-        """In place of the one that it had."""
+        """Set the deadline of this number, which replaces an earlier one."""
         if self._at.get(number) == at_ms:
             return
         self._at[number] = at_ms
@@ -29,7 +29,7 @@ class Deadlines:
         self._tidy()
 
     def forget(self, number: int) -> None:
-        """Without effect where it has none."""
+        """Remove the deadline of this number. Has no effect if it has none."""
         if self._at.pop(number, None) is not None:
             self._tidy()
 
@@ -40,13 +40,13 @@ class Deadlines:
 
     @property
     def next_ms(self) -> int | None:
-        """The first of them; None: there is none."""
+        """The earliest deadline; None: there is none."""
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def due(self, now_ms: int, most: int) -> list[int]:
-        """Those whose time has come, in order, so many at most; they have none any more."""
+        """Remove and return up to ``most`` numbers whose deadlines have passed, earliest first."""
         found: list[int] = []
         while len(found) < most and (at_ms := self.next_ms) is not None and at_ms <= now_ms:
             number = heappop(self._heap)[1]

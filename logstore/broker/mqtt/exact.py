@@ -80,8 +80,8 @@ class Exact:
         lasts: bool,
         kept: Mapping[int, Sent] | None = None,
     ) -> None:
-        """``later``: have ``try_again`` called in a while. ``kept``: what the journal knows of it,
-        by packet identifier.
+        """``later``: schedules a call of ``try_again``. ``kept``: the journal's entries, by packet
+        identifier.
         """
         self._session = session
         self._out = out
@@ -107,7 +107,7 @@ class Exact:
     # From an earlier process
 
     def prepare(self, then: Callable[[], object]) -> None:
-        """Call it once it is known what of that is still to be done."""
+        """Take up the exchanges of the earlier process, then call ``then``."""
         wanted = {it.queue for it in self._kept.values()}
         queues = [it.queue for it in self._out.outlets if it.queue.id in wanted]
         left = 1 + len(queues)
@@ -123,7 +123,7 @@ class Exact:
         one()
 
     def _reclaim(self, left: deque[int], then: Callable[[], object]) -> None:
-        """Some of these packet identifiers, and soon those that follow."""
+        """Take up some of these packet identifiers now, and the rest in later turns."""
         over: list[int] = []
         found, damaged = list[int](), list[int]()
         outlets = {it.queue.id: it for it in self._out.outlets}
@@ -171,7 +171,7 @@ class Exact:
         self._note(sending)
 
     def _note(self, sending: _Sending) -> None:
-        """Have it known which messages have these packet identifiers."""
+        """Journal which messages have these packet identifiers."""
         told = b"".join(
             sent_in_a_row(pid, count, queue.id, lane, offset)
             for queue, lane, offset, pid, count in self._places(sending.pids)
@@ -183,8 +183,10 @@ class Exact:
             self._noted(sending, None)
 
     def _places(self, pids: Sequence[int]) -> Iterator[tuple[Queue, int, int, int, int]]:
-        """Where these messages are that are still out: queue, lane, first offset, first packet
-        identifier, how many of both follow each other.
+        """Yield the places of the unacknowledged messages with these packet identifiers.
+
+        Each is a queue, a lane, the first offset, the first packet identifier, and how many of both
+        follow each other.
         """
         unacked = self._out.unacked
         for first, tag, count in self._out.pids.in_a_row(pids):
@@ -208,13 +210,13 @@ class Exact:
         self._send_known()
 
     def _step(self, pids: Sequence[int], before: Step, after: Step) -> Sequence[int]:
-        """Have those of these that are at one step be at the next one; which they are."""
+        """Move the identifiers that are at step ``before`` to step ``after``, and return them."""
         there = self._at(pids, before)
         self._steps |= dict.fromkeys(there, after)
         return there
 
     def _at(self, pids: Sequence[int], step: Step) -> Sequence[int]:
-        """Those of these that are at this step."""
+        """Return the identifiers that are at this step."""
         steps = list(map(self._steps.get, pids))
         if steps.count(step) == len(steps):  # as nearly always
             return pids
@@ -265,8 +267,9 @@ class Exact:
             self._tell(told_of(OVER, gone))
 
     def ends(self) -> None:
-        """The session is about to: what of an earlier process it has of shared queues, nobody else
-        gets [MQTT-4.8.2-5].
+        """Settle messages that an earlier process sent from shared queues: the session ends.
+
+        No other client may get them [MQTT-4.8.2-5].
         """
         kept, self._kept = self._kept, {}
         for outlet in self._out.outlets:
@@ -278,7 +281,10 @@ class Exact:
     # What the client says
 
     def received(self, pids: Sequence[int]) -> list[int]:
-        """PUBREC: the client has these; which of them are of no message that it was sent."""
+        """Handle PUBREC: the client has these messages.
+
+        Returns the packet identifiers that belong to no message sent to the client.
+        """
         pids, line, unknown = list(dict.fromkeys(pids)), self._out.line, []
         new = self._at(pids, Step.SENT)
         for pid in pids if len(new) < len(pids) else ():
@@ -307,14 +313,18 @@ class Exact:
         self._out.go_on()
 
     def refused(self, pid: int) -> bool:
-        """PUBREC with an error: the client does not want it. False: it was not sent that."""
+        """Handle a PUBREC with an error: the client refuses the message. False: it was not sent
+        one.
+        """
         if self._steps.get(pid) is not Step.SENT:
             return False
         self._over([pid])
         return True
 
     def completed(self, pids: Sequence[int]) -> int:
-        """PUBCOMP: these are over; how many were none."""
+        """Handle PUBCOMP: end these exchanges, and return how many of the identifiers
+        were unknown.
+        """
         good = self._at(pids, Step.RELEASED)
         if good:
             self._over(good)
@@ -363,7 +373,7 @@ class Exact:
         self._failed.append(again)
 
     def try_again(self) -> None:
-        """What has failed."""
+        """Repeat the operations that have failed."""
         failed, self._failed = self._failed, []
         for again in failed:
             again()

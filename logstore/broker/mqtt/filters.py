@@ -60,7 +60,7 @@ def _check_text(what: str, name: bytes) -> None:
 
 
 def check_topic(topic: bytes) -> None:
-    """Whether it is a topic. Raises InvalidTopic; NotText, which is one."""
+    """Check a topic name. Raises InvalidTopic, or its subclass NotText."""
     if not topic:
         raise InvalidTopic("a topic must have at least one character")  # [MQTT-4.7.3-1]
     if len(topic) > NAME_BYTES_MAX:
@@ -71,7 +71,7 @@ def check_topic(topic: bytes) -> None:
 
 
 def is_topic(name: bytes) -> bool:
-    """The same of a name from elsewhere."""
+    """Whether ``name`` is a legal topic name."""
     try:
         check_topic(name)
     except InvalidTopic:
@@ -80,7 +80,9 @@ def is_topic(name: bytes) -> bool:
 
 
 def check_filter(filter: bytes) -> None:
-    """Whether it is a filter, without the group of a shared one. Raises InvalidFilter; NotText."""
+    """Check a topic filter without its share name. Raises InvalidFilter, or its
+    subclass NotText.
+    """
     if not filter:
         raise InvalidFilter("a topic filter must have at least one character")
     if len(filter) > NAME_BYTES_MAX:
@@ -105,7 +107,9 @@ def check_filter(filter: bytes) -> None:
 
 
 def shared(filter: bytes) -> Shared | None:
-    """Group and filter, where it is that of a shared subscription. Raises InvalidFilter."""
+    """Return group and filter of a shared subscription; None: it is not one. Raises
+    InvalidFilter.
+    """
     if not filter.startswith(SHARE):
         return None
     _, *parts = filter.split(b"/", 2)
@@ -120,13 +124,13 @@ def has_wildcard(filter: bytes) -> bool:
 
 
 def held_bytes_of(filter: bytes) -> int:
-    """Memory that a subscription takes in a tree, at the most."""
+    """The largest amount of memory, in bytes, that a subscription takes in a tree."""
     levels = filter.count(b"/") + 1 if has_wildcard(filter) else 0
     return FILTER_HELD_BYTES + 2 * len(filter) + NODE_HELD_BYTES * levels
 
 
 def matches(filter: bytes, topic: bytes) -> bool:
-    """Whether the filter matches the topic, both legal."""
+    """Whether the filter matches the topic. Both must be legal."""
     if not has_wildcard(filter):
         return filter == topic
     levels = filter.split(b"/")
@@ -189,12 +193,12 @@ class FilterTree(Generic[_M, _G]):
         self._count = 0
 
     def __len__(self) -> int:
-        """Subscriptions."""
+        """The number of subscriptions."""
         return self._count
 
     @property
     def nodes(self) -> int:
-        """Nodes beside the root: to be counted by tests."""
+        """The number of nodes without the root. For tests."""
         found = [self._root]
         for node in found:  # grows while it is gone through
             found += node.words.values()
@@ -202,11 +206,11 @@ class FilterTree(Generic[_M, _G]):
         return len(found) - 1
 
     def get(self, filter: bytes) -> Mapping[_M, _G]:
-        """Who has subscribed to just this filter."""
+        """Return the members that have subscribed to exactly this filter, with their grants."""
         return self._entries(filter) or {}
 
     def add(self, filter: bytes, member: _M, grant: _G) -> _G | None:
-        """The member has subscribed; what it had with the same filter, which that replaces."""
+        """Add a member's subscription; return its earlier grant by the same filter, or None."""
         entries = self._entries(filter, make=True)
         assert entries is not None
         before = entries.get(member)
@@ -215,7 +219,7 @@ class FilterTree(Generic[_M, _G]):
         return before
 
     def remove(self, filter: bytes, member: _M) -> _G | None:
-        """It has not any more; what it had."""
+        """Remove a member's subscription; return its grant, or None if there was none."""
         entries = self._entries(filter)
         if entries is None or member not in entries:
             return None
@@ -253,7 +257,7 @@ class FilterTree(Generic[_M, _G]):
         return node.here
 
     def _prune(self, filter: bytes) -> None:
-        """Its last subscriber has gone, and so do nodes that nothing else needs."""
+        """Remove a filter without subscribers, and the nodes that no other filter needs."""
         if not has_wildcard(filter):
             del self._names[filter]
             return
@@ -279,8 +283,9 @@ class FilterTree(Generic[_M, _G]):
                 del parent.words[level]
 
     def matching(self, topic: bytes, most: int = AT_ONCE) -> Found[_M, _G] | None:
-        """The subscribers of each filter that matches; None: that takes more than ``most`` looks,
-        and is for ``searching``.
+        """Return the subscribers of each filter that matches.
+
+        None: the search takes more than ``most`` steps, and is for ``searching``.
         """
         found: Found[_M, _G] = []
         entries = self._names.get(topic)
@@ -300,8 +305,10 @@ class FilterTree(Generic[_M, _G]):
         return found
 
     def searching(self, topic: bytes) -> Generator[int, None, Found[_M, _G]]:
-        """The same in steps, however long it takes; yields units of work. Those who subscribe or
-        leave meanwhile may be missed, or found: the caller sees to it that it is asked again.
+        """Find the subscribers of each filter that matches, in steps; yields units of work.
+
+        A subscriber that is added or removed meanwhile may be found or missed: the caller must then
+        search again.
         """
         found: Found[_M, _G] = []
         entries = self._names.get(topic)
@@ -334,7 +341,10 @@ def _deeper(
     *,
     hidden: bool,
 ) -> list[_Node[_M, _G]]:
-    """The nodes after this level. ``hidden``: it is a first one that no wildcard stands for."""
+    """Return the nodes of the next level.
+
+    ``hidden``: the level is a first one that begins with ``$``, which no wildcard matches.
+    """
     after: list[_Node[_M, _G]] = []
     for node in nodes:
         child = node.words.get(level)

@@ -46,7 +46,7 @@ class Grants:
         return filter in self._all
 
     def __iter__(self) -> Iterator[tuple[bytes, Grant]]:
-        """In the order in which they came."""
+        """Iterate over filters and grants, in the order of subscription."""
         return ((it, grant) for it, (_, grant) in self._all.items())
 
     def get(self, filter: bytes) -> Grant | None:
@@ -54,21 +54,21 @@ class Grants:
         return None if known is None else known[1]
 
     def number_of(self, filter: bytes) -> int:
-        """Of its row; it is one of them."""
+        """Return the number of the row of this filter, which must have a grant."""
         return self._all[filter][0]
 
     @property
     def next_number(self) -> int:
-        """That no row of the session has."""
+        """The lowest number above those of all rows of the session."""
         return 1 + self._last
 
     @property
     def queued(self) -> bool:
-        """Whether some are for messages that are kept until they are acknowledged."""
+        """Whether a filter that is not shared has a grant with QoS 1 or 2."""
         return any(grant.qos and not it.startswith(SHARE) for it, (_, grant) in self._all.items())
 
     def put(self, filter: bytes, grant: Grant, number: int) -> None:
-        """In place of the one with the same filter."""
+        """Set the grant of this filter, which replaces an earlier one."""
         self._last = max(self._last, number)
         self._all[filter] = number, grant
         self._found.clear()
@@ -76,14 +76,14 @@ class Grants:
             self._tree.add(filter, None, grant)
 
     def remove(self, filter: bytes) -> None:
-        """It is one of them."""
+        """Remove this filter, which must have a grant."""
         del self._all[filter]
         self._found.clear()
         if self._tree is not None and not filter.startswith(SHARE):
             self._tree.remove(filter, None)
 
     def of(self, topic: bytes) -> Granted | None:
-        """None: no filter matches."""
+        """Return the grant for messages of this topic; None: no filter matches."""
         try:
             return self._found[topic]
         except KeyError:
@@ -112,7 +112,7 @@ class Grants:
 
 
 def granted_by(found: list[Grant]) -> Granted:
-    """Of those that match, of which there is one at least."""
+    """Combine the grants of all matching filters; there must be at least one."""
     return Granted(
         max(it.qos for it in found),
         any(it.retain_as_published for it in found),

@@ -26,7 +26,7 @@ class Line(Protocol):
 
     @property
     def whose(self) -> Whose | None:
-        """For people."""
+        """The client of the connection, for messages to people."""
 
     def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
         """As Member.form_of."""
@@ -35,18 +35,23 @@ class Line(Protocol):
         """As Member.deliver."""
 
     def room_bytes(self) -> int:
-        """How much more it takes; at 0 or below it calls ``Session.drained`` when it has room."""
+        """Return how many more bytes the connection accepts.
+
+        At 0 or below it calls ``Session.drained`` once it has room again.
+        """
 
     def send(self, messages: Sequence[Sent]) -> Sequence[int]:
-        """Send them in this order. The packet ids of those that are longer than the client takes:
-        they are not sent, and count as delivered (MQTT 5.0, 3.1.2.11.4).
+        """Send the messages in this order.
+
+        Returns the packet identifiers of messages above the client's maximum packet size: they are
+        not sent, and count as delivered (MQTT 5.0, 3.1.2.11.4).
         """
 
     def release(self, pids: Sequence[int]) -> None:
         """Send PUBREL for each of these messages of QoS 2, in this order."""
 
     def taken_over(self) -> None:
-        """The client has come back by another connection: this one ends (3.1.4)."""
+        """End this connection: its client has connected again (3.1.4)."""
 
     def session_ended(self, reason: str) -> None:
-        """Its session was ended by somebody else: so does the connection."""
+        """End this connection: its session was ended by the server or another client."""

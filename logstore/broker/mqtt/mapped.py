@@ -53,7 +53,7 @@ class MappedTopics:
         positions: GroupKeeper,
         publish: Callable[[Sequence[Message]], Waiting | None],
     ) -> None:
-        """``publish``: to MQTT's subscribers alone; what is to be safe then."""
+        """``publish``: publishes to MQTT subscribers only, and returns what must become safe."""
         self._rules = [(it.pattern.encode(), it.topic) for it in rules]
         self._topics = topics
         self._known: dict[bytes, str | None] = {}
@@ -69,32 +69,35 @@ class MappedTopics:
 
     @property
     def published(self) -> int:
-        """Messages that came of records."""
+        """The number of messages that were published from records."""
         return sum(it.published for it in self.ways.values())
 
     # Opened
 
     def open(self) -> None:
-        """Make topics that are not there, and open their logs. From any thread; may take long.
+        """Create missing topics, and open their logs. May be called from any thread, and may take
+        long.
 
-        What can't be opened refuses what is published there, and says why.
+        If a topic cannot be opened, messages for it are refused with the reason.
         """
         for way in self.ways.values():
             way.open(self._topics)
 
     def begin(self) -> None:
-        """They are open: read on in them."""
+        """Start to read the topics, after ``open``."""
         for way in self.ways.values():
             way.begin(self._topics.get(way.name))
 
     def needs(self) -> bool:
-        """Whether ``open`` and ``begin`` should come again: a topic is another, or has grown."""
+        """Whether ``open`` and ``begin`` must be called again: a topic was replaced, or
+        has grown.
+        """
         return any(way.needs(self._topics.get(name)) for name, way in self.ways.items())
 
     # Out
 
     def rule_of(self, topic: bytes) -> str | None:
-        """The name of the topic that has what is published there."""
+        """Return the name of the Kafka topic for messages of this MQTT topic, or None."""
         try:
             return self._known[topic]
         except KeyError:
@@ -106,9 +109,10 @@ class MappedTopics:
             return found
 
     def take(self, messages: Sequence[Message]) -> list[tuple[Log, int]]:
-        """Append those that match: logs, and the marks below which they are safe then.
+        """Append the messages that match a rule.
 
-        Raises InvalidRecord, StorageFull, LogFailed, Failed.
+        Returns each log with the mark below which its records must become safe. Raises
+        InvalidRecord, StorageFull, LogFailed, Failed.
         """
         if not self._rules:
             return []
@@ -125,12 +129,15 @@ class MappedTopics:
     # In
 
     def step(self, now_ms: int, *, crowded: bool) -> int | None:
-        """At the end of a turn in which something has come, or when it is time; when it is next."""
+        """Read on, and commit positions; return when to call this next, in ms, or None.
+
+        Called at the end of a turn in which records have come, and at the time that it returned.
+        """
         due = [way.step(now_ms, crowded=crowded) for way in self.ways.values()]
         return min((it for it in due if it is not None), default=None)
 
     def close(self) -> None:
-        """At the end of the process: keep how far all is safe."""
+        """Commit the positions below which all is safe, at the end of the process."""
         for way in self.ways.values():
             way.close()
 
@@ -207,7 +214,7 @@ class MappedTopic:
         self.wake()
 
     def _leave(self) -> None:
-        """It was deleted, and perhaps made again."""
+        """Close the feeds of a topic that was deleted, and perhaps created again."""
         for feed in self._feeds:
             feed.close()
         self._feeds = []
@@ -253,7 +260,7 @@ class MappedTopic:
         return due
 
     def _read_some(self, now_ms: int) -> None:
-        """A run of each partition that has one."""
+        """Publish a run of records of each partition that has more."""
         self.stuck = None
         for feed in self._feeds:
             if not feed.has_more:
@@ -296,7 +303,7 @@ class MappedTopic:
         return waiting
 
     def _message(self, record: Record) -> Message | None:
-        """What MQTT's subscribers get of it."""
+        """Return the message for MQTT subscribers; None: the record is not for them."""
         topic = record.key
         if any(name == QOS for name, _ in record.headers):
             return None
@@ -315,7 +322,7 @@ class MappedTopic:
     # Its position
 
     def _commit(self, now_ms: int) -> int | None:
-        """Keep how far it is, if it is time; when it is."""
+        """Commit the positions if it is time; return when the next commit is due, or None."""
         moved = [it for it in self._feeds if it.safe != it.committed]
         if not moved or self._committing:
             return None
@@ -352,5 +359,8 @@ class MappedTopic:
 
 
 def _group_of(topic: Topic) -> str:
-    """The group whose offsets are the positions: of this topic, not of the next of its name."""
+    """Return the group whose offsets are the positions of this very topic.
+
+    A later topic with the same name has another group.
+    """
     return f"{ROUTE_GROUPS}mqtt.{topic.id}"

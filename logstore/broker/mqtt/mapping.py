@@ -58,12 +58,12 @@ _TRANSIENT: Final = 1
 
 
 def key_of(topic: bytes) -> bytes:
-    """The routing key that a message of this topic is kept with; of a long one the beginning."""
+    """Return the routing key of a message of this topic; a key that is too long is cut off."""
     return swap(topic) if len(topic) <= SHORT_BYTES_MAX else swap(topic[:SHORT_BYTES_MAX])
 
 
 def has_key(topic: bytes) -> bool:
-    """Whether a routing key can say it."""
+    """Whether the topic fits into a routing key."""
     return len(topic) <= SHORT_BYTES_MAX
 
 
@@ -91,9 +91,10 @@ def properties_of(
     retain: bool = False,
     retained: bool = False,
 ) -> bytes:
-    """The properties of AMQP, flags and values.
+    """Return the AMQP properties: flags and values.
 
-    ``retain``: as it was published; ``retained``: it was kept for who comes, and he has come.
+    ``retain``: the message was published with this flag. ``retained``: it is a retained message for
+    a new subscriber.
     """
     if about is None and len(topic) <= SHORT_BYTES_MAX:
         return (_RETAINED if retained else _RETAIN if retain else _PLAIN)[qos]
@@ -156,9 +157,9 @@ def _is_taken(name: str) -> bool:
 
 
 def smaller(data: bytes) -> bytes:
-    """Properties that fit into a frame: without headers of users, where there is too much of them.
+    """Return properties that fit into a frame.
 
-    Texts that are very long go, too.
+    If they are too long, the headers of users and very long texts are left out.
     """
     if len(data) <= PROPERTIES_BYTES_MAX:
         return data
@@ -179,12 +180,12 @@ class Seen(NamedTuple):
 
     @property
     def expires(self) -> bool:
-        """Whether it is of a message of one time alone."""
+        """Whether the message has an expiry time, so that the result holds for it alone."""
         return self.about is not None and self.about.expires_at_ms is not None
 
 
 def seen(data: bytes, published_ms: int) -> Seen:
-    """Of properties as they came, whoever wrote them: what MQTT can't say is left out."""
+    """Parse the properties of a message of any publisher; leave out those that MQTT lacks."""
     known = _KNOWN.get(data)
     if known is not None:
         return known
@@ -221,9 +222,10 @@ _KNOWN: Final = {
 
 
 def topic_of(key: bytes, said: Seen) -> bytes:
-    """The topic of a message, which need not be legal where AMQP's clients have sent it.
+    """Return the topic of a message, which may be illegal if an AMQP client has published it.
 
-    Who may publish with a routing key may not claim to have used another one.
+    The topic in the properties counts only if its routing key is this one: a publisher's permission
+    is for the key.
     """
     topic = said.topic
     return swap(key) if topic is None or has_key(topic) or key_of(topic) != key else topic
@@ -244,7 +246,9 @@ def _own(short: str | None, long: Any) -> bytes | None:  # noqa: ANN401
 
 
 def _correlation(short: str | None, long: Any) -> bytes | None:  # noqa: ANN401
-    """Any bytes."""
+    """Return the correlation data, which may be any bytes; None: there is none, or it
+    is too long.
+    """
     found = short if short is not None else long
     data = fields.data(found) if isinstance(found, str) else found
     return data if isinstance(data, bytes) and len(data) <= NAME_BYTES_MAX else None
@@ -275,7 +279,7 @@ def _user(headers: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _bytes(value: Any) -> bytes | None:  # noqa: ANN401
-    """A text of MQTT, or None where it can't be one; of a number its digits."""
+    """Return a value as an MQTT text, a number as its digits; None: it cannot be a text."""
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, int | float):

@@ -26,21 +26,22 @@ class Member(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether somebody is connected who gets what is sent at most once."""
+        """Whether a client is connected that gets messages of QoS 0."""
 
     @property
     def shared(self) -> bool:
-        """Whether it is a group, whose queue gets what is sent at most once, too."""
+        """Whether the member is a group, whose queue gets messages of QoS 0 too."""
 
     @property
     def queue(self) -> "Queue | None":
-        """Where what is to be acknowledged goes: of who has a grant of QoS 1 or 2.
+        """The queue for messages to be acknowledged, if the member has a grant of QoS 1 or 2.
 
-        In the virtual host ``/``. None: it has none, and gets all with QoS 0.
+        It is in the virtual host ``/``. None: the member has none, and gets all messages with QoS
+        0.
         """
 
     def form_of(self, *, retain_as_published: bool, ids: tuple[int, ...]) -> Form:
-        """How messages of QoS 0 are written for it; one object for all who get the same.
+        """Return the format of messages of QoS 0 for this member; equal formats are one object.
 
         ``ids``: the subscription identifiers, ascending, each once.
         """

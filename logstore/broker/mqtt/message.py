@@ -53,5 +53,5 @@ class Carried(bytes):
 
 
 def seconds_left(expires_at_ms: int, now_ms: int) -> int:
-    """What an expiry interval says that has passed in part [MQTT-3.3.2-6]; 0: it is over."""
+    """Return the rest of an expiry interval, in seconds [MQTT-3.3.2-6]; 0: it is over."""
     return max(0, -((now_ms - expires_at_ms) // 1000))

@@ -79,7 +79,7 @@ class Mqtt:
 
     @property
     def wills(self) -> Wills:
-        """Those of the sessions."""
+        """The wills of the sessions."""
         found = self.sessions.wills
         assert isinstance(found, Wills)
         return found
@@ -88,7 +88,7 @@ class Mqtt:
 
     @property
     def crowded(self) -> bool:
-        """Whether there is no room for more messages just now."""
+        """Whether there is currently no room for more messages."""
         return self.space.crowded
 
     def preparing(self, topics: Collection[bytes]) -> Steps | None:
@@ -96,10 +96,10 @@ class Mqtt:
         return self.space.preparing(topics)
 
     def publish(self, messages: Sequence[Message], held: Transaction | None = None) -> Sent:
-        """Keep those that are to be kept, and send all to those who get them. Raises nothing.
+        """Store the messages that must be kept, and send each to its subscribers. Raises nothing.
 
-        ``settle`` is to be called after it. ``held``: what goes to queues becomes a part of it;
-        then ``waiting`` says no more than whether that can't be.
+        Call ``settle`` afterwards. ``held``: messages for queues become a part of this transaction;
+        then ``waiting`` only says whether one cannot.
         """
         marks: list[tuple[Log, int]] = []
         kept: tuple[Log, int] | None = None
@@ -127,7 +127,9 @@ class Mqtt:
             _log.warning("messages of QoS 0 are not kept where they are to be: %s", error)
 
     def settle(self, size: int = 0) -> None:
-        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+        """Deliver messages to subscribers soon, after publishing and at the end of the
+        bytes read.
+        """
         self.space.settle(size)
 
     def publish_wills(
@@ -139,7 +141,7 @@ class Mqtt:
         self._when_safe(waiting, then)
 
     def publish_mapped(self, messages: Sequence[Message]) -> Waiting | None:
-        """What came of a topic's records: to who listens alone."""
+        """Publish messages that came from records of a topic, to subscribers only."""
         waiting = self.space.publish(messages).waiting
         self.settle()
         return waiting
@@ -165,13 +167,13 @@ class Mqtt:
     # Retained, for who subscribes
 
     def cursor(self, session: Session, filter_: bytes, grant: Grant) -> Cursor:
-        """What is retained of these topics now, to be given to the session."""
+        """Return a cursor over the retained messages that match, for this session."""
         if filter_.startswith(ROOT):
             return self.sys_topics.cursor(filter_)
         return self.retained.cursor(filter_, session.client.encode() if grant.no_local else None)
 
     def queue(self, queue: Queue, messages: Sequence[Message]) -> Pending:
-        """Retained messages that their session is to acknowledge: into its queue."""
+        """Publish retained messages with QoS 1 or 2 into the queue of their session."""
         now_ms, vhost = self._clock(), self.sessions.vhost
         run = [
             (
@@ -194,7 +196,7 @@ class Mqtt:
     # Time
 
     def tick(self, now_ms: int) -> int | None:
-        """What is due is done; when the next is."""
+        """Do the work that is due; return when the next is due, in ms."""
         self.wills.tick(now_ms)
         self.retained.tick(now_ms)
         due = [self.wills.deadline_ms, self.retained.deadline_ms]
@@ -209,7 +211,7 @@ class Mqtt:
         return min((it for it in due if it is not None), default=None)
 
     def close(self) -> None:
-        """The process ends, before its queues are closed."""
+        """Close all at the end of the process, before its queues are closed."""
         self.mapped.close()
         self.sessions.close()
         self.wills.close()

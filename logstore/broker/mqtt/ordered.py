@@ -30,7 +30,7 @@ class Ordered:
             yield from topics
 
     def get(self, topic: bytes) -> bytes | None:
-        """What is known of the topic."""
+        """Return the value of the topic, or None."""
         chunk = bisect_left(self._lasts, topic)
         if chunk < len(self._lasts):
             topics = self._topics[chunk]
@@ -40,7 +40,7 @@ class Ordered:
         return None
 
     def put(self, topic: bytes, value: bytes) -> bytes | None:
-        """From now on this is known of it; what was before."""
+        """Set the value of the topic; return the earlier value, or None."""
         lasts = self._lasts
         chunk = bisect_left(lasts, topic)
         if chunk == len(lasts):
@@ -58,7 +58,7 @@ class Ordered:
         return None
 
     def _put_last(self, topic: bytes, value: bytes) -> None:
-        """It is behind all others."""
+        """Add a topic that sorts after all others."""
         if not self._lasts:
             self._topics.append([])
             self._values.append([])
@@ -80,7 +80,7 @@ class Ordered:
         self._lasts[chunk : chunk + 1] = [topics[half - 1], topics[-1]]
 
     def pop(self, topic: bytes) -> bytes | None:
-        """Nothing is known of it any more; what was before."""
+        """Remove the topic; return its value, or None."""
         chunk = bisect_left(self._lasts, topic)
         if chunk == len(self._lasts):
             return None
@@ -98,9 +98,9 @@ class Ordered:
         return value
 
     def run(self, first: bytes, most: int) -> tuple[list[bytes], list[bytes]]:
-        """Some topics from ``first`` on, so many at most, in order, and what is known of each.
+        """Return up to ``most`` topics from ``first`` on, in order, and their values.
 
-        At least one, unless there is none.
+        The result is empty only if there are no topics from ``first`` on.
         """
         chunk = bisect_left(self._lasts, first)
         if chunk == len(self._lasts):
@@ -110,5 +110,5 @@ class Ordered:
         return topics[at : at + most], self._values[chunk][at : at + most]
 
     def clear(self) -> None:
-        """Nothing is known of any."""
+        """Remove all topics."""
         self._topics, self._values, self._lasts, self._count = [], [], [], 0

@@ -60,35 +60,37 @@ class Exact(Protocol):
     """Ensures that messages of QoS 2 arrive exactly once (``exact.py``)."""
 
     def __contains__(self, pid: object) -> bool:
-        """Whether this packet identifier is of an exchange of QoS 2 that has begun."""
+        """Whether this packet identifier belongs to an exchange of QoS 2 that has begun."""
 
     def has_any(self, pids: Sequence[int]) -> bool:
-        """Whether one of these is."""
+        """Whether one of these packet identifiers belongs to an exchange of QoS 2."""
 
     @property
     def held_bytes(self) -> int:
-        """Of messages that are to be sent, and wait: not 0 where there are any. Others wait behind
-        them [MQTT-4.6.0-6].
+        """The size of messages that wait to be sent; above 0 if there are any.
+
+        Later messages must wait behind them [MQTT-4.6.0-6].
         """
 
     def send(self, messages: Sequence[Sent], size: int) -> None:
-        """Messages of so many bytes to be sent down the line, in their order, once it is durable
-        which packet identifiers those of QoS 2 have.
+        """Send messages of ``size`` bytes in order, once the packet identifiers of QoS 2 are
+        durable.
         """
 
     def release(self, pid: int) -> bool:
-        """Whether the client is known to have this message: PUBREL is to be sent for it."""
+        """Whether the client is known to have this message, so that PUBREL is to be sent."""
 
     def sent_again(self, pid: int) -> bool:
-        """Whether this message may be sent now; False: it is not durable yet that it may, and
-        ``Outbound.go_on`` is called when it is.
+        """Whether this message may be sent again now.
+
+        False: its packet identifier is not durable yet; ``Outbound.go_on`` is called once it is.
         """
 
     def unsendable(self, pids: Sequence[int]) -> None:
-        """These are longer than the client takes: they count as delivered."""
+        """Count these as delivered: they are above the client's maximum packet size."""
 
     def lost(self, pids: Iterable[int]) -> None:
-        """What had these packet identifiers is gone, by other ways than the client's."""
+        """Forget these packet identifiers: their messages are gone without an acknowledgement."""
 
 
 class Outbound:
@@ -109,8 +111,9 @@ class Outbound:
         crowded: Callable[[], bool],
         last_pid: int = 0,
     ) -> None:
-        """``name``: the client's id. ``holds``: it takes so much memory more, or less. ``crowded``:
-        whether sessions take as much as they may, all together.
+        """``name``: the client's id. ``holds``: is told of changes in memory, in bytes.
+
+        ``crowded``: whether all sessions together have reached their memory limit.
         """
         self.name = name
         self.line: Line | None = None  # once what is to be sent may be sent
@@ -162,9 +165,10 @@ class Outbound:
     # The connection
 
     def attach(self, line: Line, window: int, unserved: Callable[[], None]) -> None:
-        """The client is there: what it has not acknowledged is sent again, then what waits.
+        """Start sending on a new connection: first the unacknowledged messages, then the waiting
+        ones.
 
-        ``unserved``: is called where a queue can't be consumed now; ``serve`` is to be tried again.
+        ``unserved`` is called if a queue cannot be consumed now, so that ``serve`` is tried again.
         """
         assert self.line is None
         self.line, self.window, self._unserved = line, window, unserved
@@ -173,8 +177,9 @@ class Outbound:
         self.go_on()
 
     def detach(self) -> Steps:
-        """The connection is gone. What was sent stays out. Queues that it consumes are left in
-        steps: it takes nothing of them any more.
+        """Handle the end of the connection. Sent messages stay unacknowledged.
+
+        Returns the steps that stop consuming the queues; the client gets nothing more meanwhile.
         """
         self.line = None
         self._again = None
@@ -190,7 +195,9 @@ class Outbound:
             yield LEFT_UNITS
 
     def _give_back_shared(self) -> None:
-        """What others may have in place of this client: what is not of QoS 2 [MQTT-4.8.2-4]."""
+        """Return messages of shared queues to other clients, except those of QoS 2
+        [MQTT-4.8.2-4].
+        """
         if not self.retired and not any(it.shared for it in self.outlets):
             return
         self.retired = []
@@ -204,7 +211,7 @@ class Outbound:
                 found.queue.release(found)
 
     def drained(self) -> None:
-        """The line has room again."""
+        """Go on sending: the connection has room again."""
         if not self._starved:
             return
         self._starved = False
@@ -217,14 +224,16 @@ class Outbound:
     # Queues
 
     def add(self, outlet: Outlet) -> None:
-        """A queue more."""
+        """Consume one more queue."""
         self.outlets.append(outlet)
         if self.line is not None and self._again is None:
             self._subscribe(outlet)
 
     def retire(self, outlet: Outlet) -> None:
-        """A shared queue less. What it has given is the client's until it is acknowledged, or its
-        connection is gone.
+        """Stop consuming a shared queue.
+
+        Messages that it has delivered stay with the client until they are acknowledged, or the
+        connection ends.
         """
         self.outlets.remove(outlet)
         outlet.queue.unsubscribe(outlet)
@@ -234,7 +243,10 @@ class Outbound:
                 self._give_back_shared()
 
     def forget_shared(self) -> None:
-        """The session is over: nobody else gets what of QoS 2 it was sent [MQTT-4.8.2-5]."""
+        """Settle messages of QoS 2 from shared queues when the session ends.
+
+        No other client may get them [MQTT-4.8.2-5].
+        """
         for delivered in self.unacked.drain(lambda tag: not self._is_shared(tag)):
             delivered.queue.settle(delivered)
         self._forget_settled()
@@ -244,7 +256,7 @@ class Outbound:
         return found is not None and found.consumer.shared
 
     def remove(self, outlet: Outlet) -> list[Group]:
-        """A queue less; what it has given that is not acknowledged, which is out."""
+        """Stop consuming a queue; return its unacknowledged messages."""
         self.outlets.remove(outlet)
         outlet.queue.unsubscribe(outlet)
         found = self.unacked.drain_consumer(outlet)
@@ -253,7 +265,9 @@ class Outbound:
         return found
 
     def serve(self) -> bool:
-        """Try again to consume queues that could not be; whether there are none left."""
+        """Try again to consume the queues that could not be consumed; return whether
+        all are now.
+        """
         good = True
         if self.line is not None and self._again is None:
             for outlet in self.outlets:
@@ -274,7 +288,7 @@ class Outbound:
         return True
 
     def _forget_settled(self) -> None:
-        """Packet ids of what is settled by other ways than an acknowledgement."""
+        """Free the packet identifiers of messages that were settled without an acknowledgement."""
         gone = [
             it for it, tag in self.pids.items()
             if tag not in self.unacked and tag != NO_DELIVERY
@@ -287,7 +301,7 @@ class Outbound:
     # What is given
 
     def push(self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]) -> None:
-        """Send these, whose delivery tags follow each other."""
+        """Send these deliveries, whose delivery tags are consecutive."""
         assert self.line is not None
         alike = self._alike(outlet, tag, deliveries)
         messages, done = alike or self._each(outlet, tag, deliveries)
@@ -306,7 +320,7 @@ class Outbound:
     def _alike(
         self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]
     ) -> tuple[list[Sent], Sequence[int]] | None:
-        """The messages of one topic, all to be acknowledged; None: they are not that alike."""
+        """Return the messages if all have one topic and are acknowledged; None: they differ."""
         _, keys, said, bodies, again, times = zip(*deliveries, strict=True)
         count, key, data = len(keys), keys[0], said[0]
         if keys.count(key) < count or said.count(data) < count:
@@ -323,7 +337,7 @@ class Outbound:
     def _each(
         self, outlet: Outlet, tag: int, deliveries: Sequence[Delivery]
     ) -> tuple[list[Sent], Sequence[int]]:
-        """The messages, and the tags of what nobody acknowledges."""
+        """Return the messages, and the tags of deliveries that need no acknowledgement."""
         messages: list[Sent] = []
         done: list[int] = []
         take, new = self.pids.take, tuple.__new__
@@ -346,7 +360,7 @@ class Outbound:
         return messages, done
 
     def _way(self, outlet: Outlet, key: bytes, data: bytes, time_ms: int) -> Way:
-        """What messages with this routing key and these properties are to the client."""
+        """Return how the client gets messages with this routing key and these properties."""
         said = self._said(data, time_ms)
         topic = mapping.topic_of(key, said)
         granted = outlet.granted(topic)
@@ -363,7 +377,7 @@ class Outbound:
             self._holds(more * PID_BYTES)
 
     def put(self, messages: Sequence[Sent]) -> None:
-        """Send these down the line; what is too long for the client counts as delivered."""
+        """Send the messages; one above the client's maximum packet size counts as delivered."""
         if self.line is None:
             return
         too_long = self.line.send(messages)
@@ -391,9 +405,7 @@ class Outbound:
     # What is acknowledged
 
     def acked(self, pids: Sequence[int]) -> bool:
-        """The client has these messages of QoS 1, or does not want them. False: one of them is of
-        QoS 2, which is a protocol error.
-        """
+        """Handle PUBACK for these messages of QoS 1. False: one is of QoS 2, a protocol error."""
         if self.exact is not None and self.exact.has_any(pids):
             return False
         self._free(pids)
@@ -409,7 +421,7 @@ class Outbound:
             self.go_on()
 
     def completed(self, pids: Sequence[int], held: Transaction) -> None:
-        """Exchanges of QoS 2 are over: that these are settled is a part of the transaction."""
+        """End exchanges of QoS 2, and settle their messages within the transaction ``held``."""
         ranges, unknown = self.pids.free_all(pids)
         self._counts.unknown_acks += unknown
         for first, last in ranges:
@@ -433,7 +445,7 @@ class Outbound:
     # What is sent again
 
     def go_on(self) -> None:
-        """Send again what is to be, as far as there is room; at the end queues are asked."""
+        """Send unacknowledged messages again as far as there is room, then consume the queues."""
         self._stop_watching()
         while (again := self._again) is not None and self.line is not None:
             if not again:
@@ -455,7 +467,7 @@ class Outbound:
                 self._subscribe(outlet)
 
     def _some_again(self, again: deque[int], line: Line) -> bool:
-        """Some of them; False: others are to be read first, or the window is full."""
+        """Send some messages again; False: one must be read first, or the window is full."""
         messages: list[Sent] = []
         goes_on = True
         unsent = len(again)
@@ -501,8 +513,10 @@ class Outbound:
             self.put(messages)
 
     def _message_again(self, pid: int, delivered: Group) -> Sent | None:
-        """None: it is to be read first, and ``go_on`` is called when that is done; or it is
-        damaged, where nothing is watched then.
+        """Return a message that is to be sent again.
+
+        None: it must be read first, and ``go_on`` is called after that; or it is damaged, and then
+        no log is watched.
         """
         delivery = delivered.queue.again(delivered)
         if delivery is None:
@@ -523,7 +537,7 @@ class Outbound:
         return Sent(topic, body, qos, pid, True, retain, granted.ids, said.about)
 
     def _news(self) -> None:
-        """From any thread."""
+        """Wake the session: the log has records. Called from any thread."""
         self.soon(self.go_on)
 
     def _stop_watching(self) -> None:
@@ -534,6 +548,6 @@ class Outbound:
     # Its end
 
     def give_back(self) -> None:
-        """The process ends: what was sent is ready again, at its own place."""
+        """Return sent messages to their places in the queues, at the end of the process."""
         for delivered in self.unacked.drain():
             delivered.queue.release(delivered, failed=False)

@@ -41,8 +41,9 @@ class Outlet:
         *,
         shared: bool = False,
     ) -> None:
-        """``granted``: what the session is to have a topic's messages by; None: they are not for
-        it. ``lost``: the queue is gone. ``shared``: others consume it, too.
+        """``granted`` returns the grant for a topic's messages, or None if the session lacks one.
+
+        ``lost`` is called when the queue is gone. ``shared``: other sessions consume the queue too.
         """
         self.channel = channel
         self.queue = queue

@@ -18,7 +18,7 @@ class PacketIds:
     __slots__ = ("_last", "_tags", "reserved")
 
     def __init__(self, last: int = 0) -> None:
-        """``last``: the one before the first."""
+        """``last``: the identifier that was used last; the first one follows it."""
         self._last = last
         self._tags: dict[int, int] = {}  # as they were sent
         # Of messages that can't be read now: their client may have them, and take another message
@@ -32,20 +32,23 @@ class PacketIds:
         return pid in self._tags
 
     def __iter__(self) -> Iterator[int]:
-        """In the order in which they were sent first."""
+        """Iterate over the identifiers in use, in the order of first sending."""
         return iter(self._tags)
 
     def items(self) -> Iterator[tuple[int, int]]:
-        """The same, each with its delivery."""
+        """Iterate over the identifiers in use with their delivery tags, in the order of first
+        sending.
+        """
         return iter(self._tags.items())
 
     def tag(self, pid: int) -> int | None:
-        """The delivery that it is of."""
+        """Return the delivery tag of this identifier; None: it is not in use."""
         return self._tags.get(pid)
 
     def in_a_row(self, pids: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        """Those of these that are in use, with their deliveries: packet identifier, tag, how many
-        of both follow each other.
+        """Yield the identifiers that are in use as runs with consecutive delivery tags.
+
+        Each run is the first identifier, its tag, and the number of both.
         """
         tags = [self._tags.get(it, 0) for it in pids]
         if follow(pids) and follow(tags) and tags[0] > 0:  # as nearly always
@@ -56,7 +59,7 @@ class PacketIds:
                 yield pid, tag, 1
 
     def take(self, tag: int) -> int:
-        """One that is free, for this delivery; there is one: see ``most``."""
+        """Assign a free identifier to this delivery. There must be one: see ``most``."""
         pid, tags, reserved = self._last, self._tags, self.reserved
         while True:
             pid = pid + 1 if pid < PID_MAX else 1
@@ -67,7 +70,7 @@ class PacketIds:
         return pid
 
     def take_all(self, tag: int, count: int) -> Sequence[int]:
-        """The same for so many deliveries whose tags follow each other."""
+        """Assign free identifiers to ``count`` deliveries with consecutive tags."""
         pids = range(self._last + 1, self._last + 1 + count)
         free = self._tags.keys().isdisjoint(pids) and self.reserved.isdisjoint(pids)
         if not free or pids.stop > PID_MAX + 1:
@@ -78,27 +81,29 @@ class PacketIds:
 
     @property
     def most(self) -> int:
-        """So many can be in use at once."""
+        """The number of identifiers that can be in use at once."""
         return PID_MAX - len(self.reserved)
 
     def put(self, pid: int, tag: int) -> None:
-        """One that an earlier process has given to this delivery."""
+        """Assign an identifier of an earlier process to this delivery."""
         assert pid not in self._tags
         self._tags[pid] = tag
         self._last = pid
 
     def keep(self, pid: int) -> None:
-        """One that was freed: its client is to hear yet that it is settled."""
+        """Reserve a freed identifier until its client is told that the message is settled."""
         assert pid not in self._tags
         self._tags[pid] = NO_DELIVERY
 
     def free(self, pid: int) -> int | None:
-        """The delivery that it was of; None: it is not in use."""
+        """Free the identifier; return its delivery tag, or None if it was not in use."""
         return self._tags.pop(pid, None)
 
     def free_all(self, pids: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
-        """The deliveries that these were of, as ranges (first, last) of tags that follow each
-        other; how many were not in use.
+        """Free the identifiers.
+
+        Returns the tags of their deliveries as ranges (first, last), and how many identifiers were
+        not in use.
         """
         tags = list(map(self._tags.pop, pids, repeat(0)))
         if tags and tags[0] > 0 and follow(tags):  # as nearly always

@@ -43,7 +43,7 @@ class Said(NamedTuple):
 
 
 def headers_of(qos: int, about: About | None, publisher: bytes = b"") -> Headers:
-    """Of a message of this client; b"": of nobody in particular."""
+    """Return the record headers of a message of this publisher; b"": the publisher is unknown."""
     headers: list[tuple[str, bytes | None]] = [(QOS, _QOS[qos])]
     if publisher:
         headers.append((PUBLISHER, publisher))
@@ -65,7 +65,7 @@ def headers_of(qos: int, about: About | None, publisher: bytes = b"") -> Headers
 
 
 def said_by(headers: Headers) -> Said:
-    """The reverse, of any record: what is not as it should be says nothing."""
+    """Parse the headers of any record; an illegal one is ignored."""
     own: dict[str, bytes] = {}
     user: list[tuple[bytes, bytes]] = []
     for name, value in headers:

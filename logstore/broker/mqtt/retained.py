@@ -69,7 +69,9 @@ class Retained:
         soon: Soon,
         bytes_max: int,
     ) -> None:
-        """``bytes_max``: of memory; where it is full no further topic gets one."""
+        """``bytes_max``: the memory limit; once it is reached no further topic gets a retained
+        message.
+        """
         self._topics = topics
         self.clock = clock
         self._slices = slices
@@ -98,7 +100,10 @@ class Retained:
     # Opened
 
     def open(self) -> LogstoreError | None:
-        """Make the topic where there is none, and open its log. From any thread; may take long."""
+        """Create the topic if it is missing, and open its log.
+
+        May be called from any thread, and may take long.
+        """
         try:
             topic = self._topics.get(RETAINED_TOPIC)
             if topic is None:
@@ -113,7 +118,7 @@ class Retained:
         return None
 
     def begin(self) -> None:
-        """The log is open: go through it."""
+        """Read the log, which is open now."""
         topic = self._topics.get(RETAINED_TOPIC)
         if topic is None or topic is self._topic or topic.at_hand(0) is None:
             return
@@ -121,7 +126,9 @@ class Retained:
         self._slices.begin(self._load(topic, self.generation), self._load_ended)
 
     def changed(self, change: Change) -> bool:
-        """A topic has changed, or not: whether ``open`` and ``begin`` are needed again."""
+        """Handle a change of the catalogue; return whether ``open`` and ``begin`` are
+        needed again.
+        """
         if change.event != "deleted" or change.topic is not self._topic:
             return False
         self._topic = None
@@ -197,7 +204,7 @@ class Retained:
     # Kept
 
     def accepts(self, message: Message) -> bool:
-        """Whether there is room for it, if it is to be kept."""
+        """Whether there is room for the message if it must be retained."""
         return (
             not message.retain
             or not message.payload
@@ -206,10 +213,11 @@ class Retained:
         )
 
     def take(self, messages: Sequence[Message]) -> tuple[Log, int] | None:
-        """Those of them that are to be kept: the log, and the mark below which they are safe then.
+        """Store the messages that must be retained.
 
-        None: there are none. A topic for which there is no room keeps none (``dropped``).
-        Raises StorageFull, LogFailed, RecordTooLarge, Failed: none of them is kept.
+        Returns the log and the mark below which they must become safe; None: there are none. A
+        topic without room keeps none (``dropped``). Raises StorageFull, LogFailed, RecordTooLarge,
+        Failed: then none is stored.
         """
         coming: set[bytes] = set()  # topics of those before it
         chosen = [it for it in messages if it.retain and self._matters(it, coming)]
@@ -228,7 +236,7 @@ class Retained:
         return log, marks[-1] + 1
 
     def _matters(self, message: Message, coming: set[bytes]) -> bool:
-        """Whether it changes anything, behind what else is coming."""
+        """Whether the message changes what is retained, after the messages in ``coming``."""
         if message.payload:
             if self.accepts(message):
                 coming.add(message.topic)
@@ -247,7 +255,7 @@ class Retained:
         )
 
     def _append(self, topic: Topic, rows: Sequence[Unstamped]) -> tuple[Log, list[int]]:
-        """The mark of each."""
+        """Append the rows; return the log and the mark of each row."""
         log, marks = topic.partition(0), list[int]()
         for batch in topic.rules.encode(topic.rules.columns(rows)):
             first = log.append(batch)
@@ -255,7 +263,10 @@ class Retained:
         return log, marks
 
     def _now(self, message: Message, offset: int) -> None:
-        """Its topic keeps it. In a log of this process a mark is the offset."""
+        """Make this the retained message of its topic.
+
+        In a log of this process a mark is the offset.
+        """
         value = _EMPTY
         if message.payload:
             value = packed(
@@ -286,13 +297,13 @@ class Retained:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When ``tick`` is to be called; None: not by what is known now."""
+        """When ``tick`` must be called; None: no known message expires."""
         if self._expires_ms is None or self._sweeping:
             return None
         return max(self._expires_ms, self._swept_ms + SWEEP_MS)
 
     def tick(self, now_ms: int) -> None:
-        """Let go of those that have expired, in slices."""
+        """Remove the messages that have expired, in slices."""
         deadline = self.deadline_ms
         if deadline is not None and deadline <= now_ms and self._loaded:
             self._swept_ms, self._expires_ms, self._sweeping = now_ms, None, True
@@ -326,21 +337,23 @@ class Retained:
     # Given
 
     def cursor(self, filter_: bytes, but_of: bytes | None = None) -> "Cursor":
-        """For who subscribes to this filter now; none that the client ``but_of`` has published."""
+        """Return a cursor for a new subscriber, without messages that client ``but_of`` has
+        published.
+        """
         return Cursor(self, filter_, but_of)
 
     def when_loaded(self, call: Callable[[], object]) -> bool:
-        """Whether it is known what there is; if not, ``call`` is called when it is."""
+        """Whether the retained messages are loaded; if not, ``call`` is called once they are."""
         if not self._loaded:
             self._when_loaded.append(call)
         return self._loaded
 
     def walk(self, filter_: bytes) -> Walk:
-        """Through those that match."""
+        """Return a walk over the topics that match."""
         return Walk(self._index, filter_)
 
     def value(self, value: bytes) -> Value:
-        """What a walk has found, read."""
+        """Unpack a value that a walk has found."""
         return unpacked(self._abouts, value)
 
     @property
@@ -348,7 +361,7 @@ class Retained:
         return None if self._topic is None else self._topic.partition(0)
 
     def logged(self, topic: bytes, offset: int) -> tuple[About | None, bytes] | None:
-        """What the log has of this one; None: there is a newer one, or it is damaged."""
+        """Return properties and payload from the log; None: the record is superseded or damaged."""
         log = self.log
         if log is None:
             return None
@@ -400,9 +413,9 @@ class Cursor:
         return self._generation != self._retained.generation or (self._walk.over and not self._left)
 
     def ready(self, wake: Callable[[], object]) -> bool:
-        """Whether ``some`` may be called; else ``wake`` is called, from any thread, to ask again.
+        """Whether ``some`` may be called; if not, ``wake`` is called from any thread, to ask again.
 
-        What is retained is safe before it is given: what was read is never unread.
+        A retained message is safe before it is given: what was read is never unread.
         """
         if not self._retained.when_loaded(wake):
             return False
@@ -416,15 +429,17 @@ class Cursor:
         return settled
 
     def _woken(self) -> None:
-        """From any thread."""
+        """Wake the subscriber. Called from any thread."""
         self._wake()
 
     def lost(self) -> None:
-        """Something that was published since was dropped on its way to the subscriber."""
+        """Note that a message published since was dropped on its way to the subscriber."""
         self._lost = True
 
     def some(self, bytes_max: int = PORTION_BYTES) -> Portion:
-        """Some more, of about so many bytes; perhaps none, although there are more (``over``)."""
+        """Return about ``bytes_max`` bytes of messages; perhaps none, although more follow
+        (``over``).
+        """
         portion = Portion([], [], [], [])
         if self.over:
             return portion
@@ -451,7 +466,7 @@ class Cursor:
         return portion
 
     def _give(self, portion: Portion, topic: bytes, value: Value, now_ms: int) -> int:
-        """Add it, if it is for him; its bytes."""
+        """Add the message if it is for the subscriber; return its size in bytes, or 0."""
         if (value.offset >= self._upto and not self._lost) or (
             value.expires_at_ms is not None and value.expires_at_ms <= now_ms
         ):
@@ -473,21 +488,21 @@ class Cursor:
         return len(topic) + len(payload)
 
     def close(self) -> None:
-        """Nobody wants more of it."""
+        """End the cursor: no more messages are wanted."""
         self._unsafe.close()
         self._left.clear()
 
 
 def _nothing(_: object) -> None:
-    """A log that is watched expects nothing."""
+    """Ignore the call: a watched log needs no answer."""
 
 
 def _no_call() -> None:
-    """Nobody waits."""
+    """Do nothing: no subscriber waits."""
 
 
 def client_of(publisher: object) -> bytes:
-    """The id of the client that has published; b"": it was none."""
+    """Return the id of the client that has published; b"": the publisher is not a client."""
     found = getattr(publisher, "client", _EMPTY)
     if isinstance(found, str):
         return found.encode(errors="replace")

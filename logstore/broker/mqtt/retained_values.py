@@ -47,7 +47,7 @@ class Abouts:
         self._listed: list[About] = []
 
     def number(self, about: About) -> int | None:
-        """None: it has none, since it is long, or there are many."""
+        """Return the number of these properties; None: they are too long, or there are too many."""
         known = self._numbers.get(about)
         if known is None and len(self._listed) < ABOUTS_MAX and _size(about) <= ABOUT_BYTES_MAX:
             known = self._numbers[about] = len(self._listed)
@@ -66,7 +66,7 @@ def _size(about: About) -> int:
 def packed(
     abouts: Abouts, offset: int, qos: int, publisher: bytes, about: About | None, payload: bytes
 ) -> bytes:
-    """What is known of this message."""
+    """Pack what is retained of this message."""
     flags, fields = qos, b""
     logged = len(payload) > PAYLOAD_MAX
     if about is not None:
@@ -86,7 +86,7 @@ def packed(
 
 
 def unpacked(abouts: Abouts, value: bytes) -> Value:
-    """What it says."""
+    """Unpack a value that ``packed`` returned."""
     offset, flags, length = _HEAD.unpack_from(value)
     at, expires_at_ms, about = _HEAD.size, None, None
     if flags & EXPIRES:
@@ -100,7 +100,7 @@ def unpacked(abouts: Abouts, value: bytes) -> Value:
 
 
 def plain(value: bytes) -> tuple[int, int, int] | None:
-    """Offset, QoS, and where its payload begins; None: it says more than publisher and payload."""
+    """Return offset, QoS and the position of the payload; None: the value has more fields."""
     if value[_FLAGS_AT] > _QOS_BITS:
         return None
     offset, qos, length = _HEAD.unpack_from(value)
@@ -108,7 +108,7 @@ def plain(value: bytes) -> tuple[int, int, int] | None:
 
 
 def expiry_of(value: bytes) -> int | None:
-    """When it is of no use any more, in ms since 1970."""
+    """Return when the message expires, in ms since 1970; None: never."""
     if not value[_FLAGS_AT] & EXPIRES:
         return None
     found: int = _EXPIRES.unpack_from(value, _HEAD.size)[0]

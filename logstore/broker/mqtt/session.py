@@ -54,7 +54,9 @@ class TooManySubscriptions(Refused):
 
 
 def queue_name(client: str) -> bytes:
-    """The name of the queue of a client's session; of a very long id its digest stands there."""
+    """Return the name of the queue of a client's session; a very long id is replaced by
+    its digest.
+    """
     name = _NAME % fields.data(client)
     if len(name) <= _NAME_BYTES_MAX:
         return name
@@ -68,24 +70,28 @@ class Space(Protocol):
     def unsubscribe(self, member: Member, filter: bytes) -> object: ...
     def leave(self, member: Member) -> object: ...
     def leaving(self, member: Member) -> Steps:
-        """It gets nothing any more, and says so itself; in steps."""
+        """Remove the member, in steps. The member already says that it is not live."""
 
     def changed(self, member: Member) -> object:
-        """What the member says of itself is about to be another."""
+        """Note that the attributes of the member are about to change."""
 
 
 class Shares(Protocol):
     """The shared subscriptions of all sessions (4.8.2)."""
 
     def join(self, session: "Session", filter: bytes, grant: Grant) -> None:
-        """``filter``: the whole of it. Raises Refused, as queues do."""
+        """Subscribe the session to the shared subscription ``filter``. Raises Refused, as queues
+        do.
+
+        ``filter`` is the whole of it, with ``$share`` and the group.
+        """
 
     def leave(self, session: "Session", filter: bytes) -> None: ...
     def leaving(self, session: "Session") -> Steps:
-        """The session has ended: it leaves all, in steps."""
+        """Remove the ended session from all groups, in steps."""
 
     def queues(self) -> set[int]:
-        """The numbers of their queues."""
+        """Return the numbers of the queues of all groups."""
 
 
 class Home(Protocol):
@@ -98,39 +104,39 @@ class Home(Protocol):
     def shares(self) -> Shares: ...
     @property
     def subscriptions_max(self) -> int:
-        """Of one session."""
+        """The largest number of subscriptions of one session."""
 
     @property
     def vhost(self) -> Vhost: ...
     @property
     def queue_arguments(self) -> Arguments:
-        """Of queues that are made: how much they keep."""
+        """The arguments of new queues: their limits."""
 
     @property
     def hands(self) -> Hands: ...
     def soon(self, call: Callable[[], object]) -> None: ...
     def in_parts(self, steps: Steps) -> None:
-        """Have it done, some in a turn; what is little, at once."""
+        """Run the steps, some in a turn; few steps run at once."""
 
     def keep(self, keep: Sequence[Kept] = (), forget: Sequence[Kept] = ()) -> Pending: ...
     def holds(self, more: int) -> None:
-        """So many bytes of memory more, or less."""
+        """Change the count of memory in use by ``more`` bytes, which may be negative."""
 
     @property
     def crowded(self) -> bool:
-        """Whether they take as much memory as they may, all together."""
+        """Whether all sessions together have reached their memory limit."""
 
     def make_room(self) -> None:
-        """Where there are too many, those end that were left longest ago."""
+        """If there are too many sessions, end those that were disconnected longest ago."""
 
     def subscribed(self, more: int) -> None:
-        """So many subscriptions more, or less."""
+        """Change the count of subscriptions by ``more``, which may be negative."""
 
     def clock(self) -> int:
-        """Ms since 1970."""
+        """Return the time in ms since 1970."""
 
     def look_again(self, session: "Session") -> None:
-        """Have ``look_at_queue`` called in a while."""
+        """Schedule a call of the session's ``look_at_queue``."""
 
 
 class Session:
@@ -143,7 +149,7 @@ class Session:
     )  # fmt: skip
 
     def __init__(self, kept: KeptSession, home: Home, *, lasts: bool) -> None:
-        """``lasts``: it outlives its connections, and the process."""
+        """``lasts``: the session outlives its connections and the process."""
         self.number = kept.id
         self.client = kept.client
         self.user = kept.user
@@ -181,7 +187,7 @@ class Session:
     # As it is kept
 
     def fact(self) -> KeptSession:
-        """Its row."""
+        """Return the row of the session."""
         queue = 0 if self._queue is None else self._queue.id
         return KeptSession(
             self.number, self.client, self.user, queue, self.version, self.expiry_s, self.left_ms,
@@ -189,11 +195,11 @@ class Session:
         )  # fmt: skip
 
     def keep(self) -> Pending | None:
-        """Have it kept as it is now; None: it is not to be."""
+        """Store the session as it is now; None: it is not to be stored."""
         return self._home.keep([self.fact()]) if self.lasts else None
 
     def restore(self, rows: Sequence[KeptSubscription]) -> None:
-        """Its subscriptions, and its queue, as they were kept. Raises Refused."""
+        """Restore the subscriptions and the queue from the stored rows. Raises Refused."""
         for row in sorted(rows):
             grant = Grant(row.qos, row.no_local, row.retain_as_published, row.number)
             self.grants.put(row.filter, grant, row.id)
@@ -246,9 +252,9 @@ class Session:
         return self.line is not None
 
     def begin(self, window: int) -> None:
-        """The client knows that it is in: send what it has not acknowledged, and what waits.
+        """Start sending, after CONNACK: first the unacknowledged messages, then the waiting ones.
 
-        ``window``: how much it may leave unacknowledged (receive maximum).
+        ``window``: how many messages the client may leave unacknowledged (receive maximum).
         """
         assert self.line is not None
         self._home.space.changed(self)
@@ -271,7 +277,7 @@ class Session:
         self._exact.prepare(prepared)
 
     def parted(self, now_ms: int) -> None:
-        """Its connection is gone."""
+        """Handle the end of the connection."""
         self._home.space.changed(self)
         self.line = None
         self.live = False
@@ -280,7 +286,7 @@ class Session:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When it expires; None: not while it is connected, or never."""
+        """When the session expires; None: never, or its client is connected."""
         if self.left_ms == CONNECTED or self.expiry_s == NEVER:
             return None
         return self.left_ms + 1000 * self.expiry_s
@@ -289,7 +295,7 @@ class Session:
 
     @property
     def exact(self) -> Exact:
-        """Of messages on their way to it."""
+        """The exchanges of QoS 2 with messages to the client."""
         if self._exact is None:
             self.out.exact = self._exact = self._new_exact()
         return self._exact
@@ -301,24 +307,25 @@ class Session:
 
     @property
     def arrivals(self) -> Arrivals:
-        """Of messages that it sends."""
+        """The messages of QoS 2 that the client sends."""
         if self._arrivals is None:
             self._arrivals = Arrivals(self.number, self._home.hands, lasts=self.lasts)
         return self._arrivals
 
     @property
     def unreleased(self) -> int:
-        """Messages that its client has sent on this connection, and has not released."""
+        """The number of messages that the client has sent on this connection and not released."""
         return 0 if self._arrivals is None else self._arrivals.unreleased
 
     # What its client asks
 
     def subscribe(self, wanted: Sequence[tuple[bytes, Grant]]) -> Pending | None:
-        """Have messages of these filters, each in place of what it had by the same one. What is to
-        be kept before it counts; where that fails it is as before.
+        """Subscribe to these filters; each replaces an earlier subscription with the same filter.
 
-        Filters are legal, and each is there once. Raises Refused, and what a queue can't be made
-        for: then nothing has changed.
+        Returns what must be stored before they count; if that fails the earlier ones are restored.
+
+        Filters must be legal and distinct. Raises Refused, and the errors of creating a queue: then
+        nothing has changed.
         """
         new = sum(1 for it, _ in wanted if it not in self.grants)
         if len(self.grants) + new > self._home.subscriptions_max:
@@ -358,8 +365,10 @@ class Session:
     def unsubscribe(
         self, filters: Sequence[bytes], *, forbidden: bool = False
     ) -> tuple[list[bool], Pending | None]:
-        """Have no more of these; which of them it had. What waits for it already may come still,
-        unless it may not have it any more (``forbidden``).
+        """End these subscriptions; return which of them existed, and what must be stored.
+
+        Messages that already wait may still be delivered, unless the client may no longer read them
+        (``forbidden``).
         """
         had, rows = [], list[Kept]()
         strict = self.strict or forbidden
@@ -406,7 +415,7 @@ class Session:
         self._home.subscribed(-1)
 
     def _as_before(self, before: Sequence[tuple[bytes, Grant | None]]) -> None:
-        """What could not be kept does not count."""
+        """Restore the subscriptions as they were before: the change could not be stored."""
         if self.ended:
             return
         for filter, grant in before:
@@ -429,7 +438,9 @@ class Session:
     # Its queue
 
     def _need_queue(self) -> Queue:
-        """Raises Refused, and what a queue can't be made for."""
+        """Return the queue of the session, created if missing. Raises Refused, and errors of
+        creation.
+        """
         if self._queue is None or self._queue.gone:
             self._home.space.changed(self)
             self._has(self._made())
@@ -457,23 +468,21 @@ class Session:
         self.out.add(Outlet(self.out, queue, self._granted, self._cancelled))
 
     def _granted(self, topic: bytes) -> Granted | None:
-        """By what it has a message of its queue; None: it is not for it."""
+        """Return the grant for a message of its queue; None: the message is not for the session."""
         found = self.grants.of(topic)
         if found is None and not self.strict and is_topic(topic):
             return UNASKED  # unsubscribed meanwhile, or put there by other ways
         return found
 
     def _cancelled(self, outlet: Outlet) -> None:
-        """The queue is gone, and its end is told elsewhere: nobody else ends its consumers."""
+        """Do nothing: the session learns elsewhere that its queue is gone."""
 
     def has(self, queue: Queue) -> bool:
-        """Whether this is its own."""
+        """Whether the queue is the session's own."""
         return self._queue is queue
 
     def look_at_queue(self) -> None:
-        """It may be gone: then there is a new one. Or others had it for themselves. Or something
-        of QoS 2 could not be kept.
-        """
+        """Retry what failed: create the queue if it is gone, consume it, and journal QoS 2."""
         if self.ended:
             return
         if self._exact is not None:
@@ -488,7 +497,7 @@ class Session:
             self._home.look_again(self)
 
     def _lost_queue(self) -> None:
-        """Somebody has deleted it, with what was in it: there is a new one from now on."""
+        """Replace the queue, which was deleted with its messages."""
         assert self._queue is not None
         outlet = next(it for it in self.out.outlets if it.queue is self._queue)
         self.out.remove(outlet)
@@ -501,8 +510,9 @@ class Session:
     # Its end
 
     def end(self) -> Pending | None:
-        """It is over, with all that waits for it; what is to be waited for. What it has subscribed
-        to it leaves some in a turn.
+        """End the session with all messages that wait for it; return what must be waited for.
+
+        Its subscriptions are removed in steps, some in a turn.
         """
         self.ended = True
         home = self._home
@@ -530,5 +540,5 @@ class Session:
 
 
 def _bytes_of(filter: bytes) -> int:
-    """Memory that a subscription takes, in the space and in the session."""
+    """The memory that a subscription takes in the space and in the session, in bytes."""
     return held_bytes_of(filter) + 300 + len(filter)

@@ -71,13 +71,13 @@ class Wills(Protocol):
     """Publishes the wills of lost clients."""
 
     def left(self, session: Session, *, graceful: bool) -> None:
-        """Its connection is gone. ``graceful``: its client has said so, and wants no will sent."""
+        """Handle the end of a connection. ``graceful``: by a DISCONNECT that wants no will sent."""
 
     def back(self, session: Session) -> None:
-        """It is connected again."""
+        """Cancel the pending will of a session that is connected again."""
 
     def ended(self, session: Session) -> None:
-        """It is over."""
+        """Publish the pending will of a session that has ended."""
 
 
 class NoWills:
@@ -139,7 +139,7 @@ class Sessions:
         holds: Callable[[int], None] = lambda more: None,
         slices: Slices | None = None,
     ) -> None:
-        """With those that are kept. ``holds``: they take so much memory more, or less.
+        """Restore the stored sessions. ``holds``: is told of changes in memory, in bytes.
 
         Raises Failed.
         """
@@ -245,7 +245,7 @@ class Sessions:
         self._expect(session)
 
     def _remove_left(self) -> None:
-        """Queues of sessions that are gone, in a process that did not come to that any more."""
+        """Remove queues and journal entries of ended sessions that an earlier process has left."""
         known = {it.queue.id for it in self.there() if it.queue is not None} | self.shares.queues()
         for queue in list(self.vhost.queues()):
             if is_of_session(queue) and queue.id not in known:
@@ -257,7 +257,7 @@ class Sessions:
     # Which there are
 
     def there(self) -> Iterable[Session]:
-        """All, in the order of their clients' coming."""
+        """Return all sessions, in the order in which they were created."""
         return self._by_client.values()
 
     def __len__(self) -> int:
@@ -265,15 +265,15 @@ class Sessions:
 
     @property
     def connected(self) -> int:
-        """How many are: those that are not are kept."""
+        """The number of sessions whose client is connected."""
         return len(self._by_client) - len(self._away)
 
     def of(self, client: str) -> Session | None:
-        """The session of this client id."""
+        """Return the session of this client id, or None."""
         return self._by_client.get(client)
 
     def numbered(self, number: int) -> Session | None:
-        """The session with this number."""
+        """Return the session with this number, or None."""
         return self._by_number.get(number)
 
     def _add(self, session: Session) -> None:
@@ -284,9 +284,9 @@ class Sessions:
     # Connections
 
     def connect(self, wanted: Wanted) -> Connected:
-        """Let a client in: with the session that it has, or a new one.
+        """Admit a client with its existing session, or a new one.
 
-        A connection that it has already ends. Raises what the queues of old can't be removed for.
+        Ends an existing connection of the client. Raises the errors of removing old queues.
         """
         ended: Pending | None = None
         session, why = self._by_client.get(wanted.client), ""
@@ -306,7 +306,7 @@ class Sessions:
         return Connected(session, present, kept or ended)
 
     def _ends(self, session: Session, wanted: Wanted) -> str:
-        """Why a client does not go on with this session; empty: it does."""
+        """Return why the client cannot go on with this session; empty: it can."""
         if session.ended:
             return "its connection has"
         deadline_ms = session.deadline_ms
@@ -366,7 +366,7 @@ class Sessions:
         return session.keep()
 
     def make_room(self) -> None:
-        """The sessions that were left longest ago end, where there are too many."""
+        """If there are too many sessions, end those that were disconnected longest ago."""
         most = self._limits.sessions_max
         while self._away and (self._lasting > most or self.crowded):
             why = f"at most {most} are allowed (mqtt.sessions.max)"
@@ -381,7 +381,7 @@ class Sessions:
             self.end(oldest)
 
     def refused(self, connected: Connected) -> None:
-        """What was to be kept of it can't be: its client is not let in."""
+        """Undo ``connect``: the session could not be stored, so its client is not admitted."""
         session, present, _ = connected
         if session.ended or session.line is None:
             return
@@ -394,9 +394,9 @@ class Sessions:
     def left(
         self, session: Session, line: Line, *, expiry_s: int | None = None, graceful: bool = False
     ) -> None:
-        """A connection of it is gone. Without effect where another one has come since.
+        """Handle the end of a connection. Has no effect if the client has connected again.
 
-        ``expiry_s``: as its client has said at last. ``graceful``: as Wills.left.
+        ``expiry_s``: from the client's DISCONNECT. ``graceful``: as in ``Wills.left``.
         """
         if session.ended or session.line is not line:
             return
@@ -413,9 +413,9 @@ class Sessions:
         self.make_room()
 
     def end(self, session: Session, reason: str = "") -> Pending | None:
-        """It is over, with what waits for it; what is to be waited for.
+        """End the session with all messages that wait for it; return what must be waited for.
 
-        ``reason``: what its client hears, if it is connected.
+        ``reason``: sent to the client if it is connected.
         """
         assert not session.ended
         line, session.line = session.line, None
@@ -432,7 +432,7 @@ class Sessions:
         return pending
 
     def _queue_gone(self, queue: Queue) -> None:
-        """Somebody has deleted a queue, perhaps of a session: that has a new one, soon."""
+        """Replace the queue of a session soon, if the deleted queue was of one."""
         field = queue.facts.arguments.get(CLIENT)
         session = None if field is None else self.of(fields.text(field.value))
         if session is None or not session.has(queue) or self._closed:
@@ -464,7 +464,7 @@ class Sessions:
             self._arm()
 
     def _arm(self) -> None:
-        """Have it woken when something is due."""
+        """Schedule the next call of ``wake``."""
         due = [] if (at_ms := self._deadlines.next_ms) is None else [at_ms]
         if self._unserved:
             due.append(self.clock() + RETRY_MS)
@@ -475,7 +475,9 @@ class Sessions:
 
     @property
     def _anybody_lasts(self) -> bool:
-        """Whether somebody is connected whose leaving nobody can note if the process is killed."""
+        """Whether a lasting session is connected, whose end no one can note if the process is
+        killed.
+        """
         return self._lasting > len(self._away)
 
     def _note_alive(self) -> None:
@@ -485,7 +487,7 @@ class Sessions:
             self._keeper.change(alive_ms=now_ms)
 
     def wake(self) -> None:
-        """Some time may have come."""
+        """Do the work that is due: expire sessions, and retry."""
         if self._closed:
             return
         self._look_again()
@@ -504,7 +506,9 @@ class Sessions:
     # The end
 
     def close(self) -> None:
-        """The process ends, before its queues are closed: what was sent is ready again."""
+        """Close the sessions at the end of the process, before its queues: sent messages are ready
+        again.
+        """
         self._closed = True
         now_ms = self.clock()
         left: list[Kept] = []
@@ -519,10 +523,10 @@ class Sessions:
 
 
 def _done(_: object) -> None:
-    """Nobody waits for what is left in parts."""
+    """Do nothing: no one waits for the end of these steps."""
 
 
 def is_of_session(queue: Named) -> bool:
-    """Whether the queue was made for a session, or some, and outlives the process."""
+    """Whether the queue was made for a session or a group, and outlives the process."""
     arguments = queue.facts.arguments
     return queue.facts.lasts and any(arguments.get(it) is not None for it in (CLIENT, SHARED))

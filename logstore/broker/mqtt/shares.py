@@ -32,7 +32,7 @@ log: Final = logging.getLogger("logstore.mqtt")
 
 
 def queue_name(filter: bytes) -> bytes:
-    """The name of a group's queue: the whole filter; of a very long one its digest."""
+    """Return the name of a group's queue: the whole filter, or its digest if it is very long."""
     if len(filter) <= _NAME_BYTES_MAX:
         return filter
     return b"$share/~" + sha256(filter).hexdigest().encode()
@@ -47,7 +47,7 @@ class Group:
     shared = True
 
     def __init__(self, filter: bytes, queue: Queue) -> None:
-        """``filter``: the whole of it."""
+        """``filter``: the whole of it, with ``$share`` and the group."""
         self.filter = filter
         self.queue: Queue | None = queue
         self.outlets: dict[Session, Outlet] = {}
@@ -74,7 +74,7 @@ class Shares:
         self._leaving: dict[Session, None] = {}  # that have ended, and leave some in a turn
 
     def queues(self) -> set[int]:
-        """The numbers of the queues of all groups."""
+        """Return the numbers of the queues of all groups."""
         return {it.queue.id for it in self._groups.values() if it.queue is not None}
 
     def join(self, session: Session, filter: bytes, grant: Grant) -> None:
@@ -120,7 +120,7 @@ class Shares:
         del self._leaving[session]
 
     def _leave_group(self, session: Session, filter: bytes) -> None:
-        """Without effect where it is not one of it."""
+        """Remove the session from the group. Has no effect if it is not a member."""
         group = self._groups.get(filter)
         if group is None or session not in group.outlets:
             return
@@ -143,7 +143,7 @@ class Shares:
         return queue.plain("subscriptions of MQTT")
 
     def _lost(self, group: Group, outlet: Outlet) -> None:
-        """Somebody has deleted the queue, or its consumers: there is a new one from now on."""
+        """Replace the group's queue if it was deleted."""
         if outlet.queue is group.queue and outlet.queue.gone:
             self._home.space.changed(group)
             group.queue = None

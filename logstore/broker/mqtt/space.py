@@ -76,10 +76,10 @@ class Rows(Protocol):
         *,
         retain: bool,
     ) -> int:
-        """For these queues, and those that are bound to amq.topic; how many get each."""
+        """Add messages for these queues and those bound to amq.topic; return how many get each."""
 
     def publish(self, waiting: Waiting | None, held: "Transaction | None") -> None:
-        """``waiting`` is told what is to be safe."""
+        """Publish the rows; ``waiting`` is told which marks must become safe."""
 
 
 class Crossing(Protocol):
@@ -87,18 +87,20 @@ class Crossing(Protocol):
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits for queues."""
+        """Whether too many messages wait for queues."""
 
     def rows(self) -> Rows: ...
     def look(self) -> None:
-        """Somebody has come who listens, or all have gone."""
+        """Note that the first subscriber has come, or the last one has gone."""
 
 
 class NotOwn:
     """A ``Form`` without the messages that the member itself has published [MQTT-3.8.3-3]."""
 
     def __init__(self, form: Form | None, member: object, own: Form | None) -> None:
-        """``own``: as it gets those nevertheless, by other filters. None: not at all."""
+        """``own``: the form of the member's own messages, by other filters. None: it gets none of
+        them.
+        """
         self._any = form or own
         self._form, self._member, self._own = form, member, own
 
@@ -149,7 +151,7 @@ class Space:
         *,
         keep_for_away: bool = False,
     ) -> None:
-        """``keep_for_away``: what is sent at most once waits for members with a queue, too."""
+        """``keep_for_away``: messages of QoS 0 too wait for disconnected members with a queue."""
         self.counts = SpaceCounts()
         self.tree: FilterTree[Member, Grant] = FilterTree()
         self.crossing: Crossing | None = None  # once there are queues
@@ -163,32 +165,32 @@ class Space:
         self._attended = False
 
     def __len__(self) -> int:
-        """Members."""
+        """The number of members."""
         return len(self._filters)
 
     # Other doors
 
     def join(self, crossing: Crossing) -> None:
-        """There are queues: from now on messages cross to them and from them."""
+        """Attach the crossing, which carries messages to the queues and from them."""
         self.crossing = crossing
         self._came()
 
     def _came(self) -> None:
-        """From any thread: somebody is about to listen."""
+        """Note that a subscriber is about to come. Called from any thread."""
         if self.crossing is not None:
             self._soon(self.crossing.look)
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody may get what comes by another door."""
+        """Whether any subscriber or history may get messages that come by another door."""
         return bool(self._filters) or self.channels.is_heard or self.channels.keeps
 
     # Who gets what
 
     def subscribe(self, member: Member, filter: bytes, grant: Grant) -> Grant | None:
-        """The member gets messages of these topics from now on; what it had by the same filter.
+        """Subscribe the member; return its earlier grant by the same filter, or None.
 
-        The filter is legal, and not that of a shared subscription.
+        The filter must be legal, and not that of a shared subscription.
         """
         with self.channels.lock:
             if not self._attended:
@@ -203,7 +205,7 @@ class Space:
         return before
 
     def unsubscribe(self, member: Member, filter: bytes) -> Grant | None:
-        """It has this filter no more; what it had."""
+        """End the member's subscription; return its grant, or None if there was none."""
         with self.channels.lock:
             filters = self._filters.get(member)
             if filters is None or filter not in filters:
@@ -216,11 +218,11 @@ class Space:
             return self.tree.remove(filter, member)
 
     def leave(self, member: Member) -> None:
-        """It gets nothing any more."""
+        """Remove the member with all its subscriptions."""
         in_one_go(self.leaving(member))
 
     def leaving(self, member: Member) -> Steps:
-        """The same in steps; the member is to say from now on that it is not live, without a
+        """Remove the member in steps. The member must already say that it is not live and has no
         queue.
         """
         self.changed(member)
@@ -233,7 +235,7 @@ class Space:
             yield 1 + min(filter.count(b"/"), LEVELS_MAX) // LEVELS_A_UNIT
 
     def changed(self, member: Member) -> None:
-        """What the member says of itself is about to be another, or was just now."""
+        """Note that the attributes of the member are about to change, or have just changed."""
         filters = self._filters.get(member)
         if filters is None:
             return
@@ -246,7 +248,7 @@ class Space:
                 self._forget(filter)
 
     def _forget(self, filter: bytes) -> None:
-        """The routes of topics that it may match."""
+        """Forget the cached routes of topics that the filter may match."""
         if not has_wildcard(filter):
             self.channels.forget_route(filter)
             return
@@ -289,7 +291,7 @@ class Space:
         return self._gathered(found)
 
     def preparing(self, topics: Collection[bytes]) -> Steps | None:
-        """Find who gets messages of these topics, in steps; None: that is done at once."""
+        """Find the subscribers of these topics in steps; None: no steps are needed."""
         slow = [it for it in topics if not self.channels.is_quick(it)]
         return self._prepare(slow) if slow else None
 
@@ -306,7 +308,9 @@ class Space:
                 yield units
 
     def _gathered(self, found: Found[Member, Grant]) -> Others | None:
-        """Each member once, whichever of its filters match [MQTT-3.3.4-2, -3]."""
+        """Return each member once with all its matching grants [MQTT-3.3.4-2, -3]; None: no
+        members.
+        """
         if not any(found):
             return None
         gathered: dict[Member, tuple[Grant, ...]]
@@ -322,9 +326,10 @@ class Space:
     # Publishing
 
     def publish(self, messages: Sequence[Message], held: "Transaction | None" = None) -> Sent:
-        """To all who get them. Raises nothing. ``settle`` is to be called after it.
+        """Send the messages to all their subscribers. Raises nothing. Call ``settle`` afterwards.
 
-        ``held``: what goes to queues becomes a part of it, and the rest goes when it begins.
+        ``held``: messages for queues become a part of this transaction; the rest is sent when it
+        begins.
         """
         sending = _Sending(self, held)
         with self.channels.lock:
@@ -334,19 +339,22 @@ class Space:
         return Sent(sending.waiting, sending.matched)
 
     def settle(self, size: int = 0) -> None:
-        """After publishing, and whatever else came in these bytes: who listens gets it soon."""
+        """Deliver messages to subscribers soon, after publishing and at the end of the
+        bytes read.
+        """
         with self.channels.lock:
             self.channels.settle(size)
 
     @property
     def crowded(self) -> bool:
-        """Whether there is no room for more messages in queues just now."""
+        """Whether there is currently no room for more messages in queues."""
         return self.crossing is not None and self.crossing.crowded
 
     def beyond(self, topic: bytes, *, foreign: bool = False) -> Beyond:
-        """What becomes of messages of this topic that are to be acknowledged.
+        """Return the queues for messages of this topic, and the members that want none of their
+        own.
 
-        ``foreign``: they come by another door than MQTT's. Raises as ``to_channel``.
+        ``foreign``: the messages come by another door than MQTT's. Raises as ``to_channel``.
         """
         if self._is_closed(topic):
             others = self.others(topic) if foreign else self._others(topic)
@@ -364,7 +372,7 @@ class Space:
             return self.channels.route_with(topic, self._others(topic))
 
     def _is_closed(self, topic: bytes) -> bool:
-        """Whether the history of its channel is to be opened first, or those of others before."""
+        """Whether the history of the topic's channel, or an earlier one, must be opened first."""
         channels = self.channels
         return channels.keeps and bool(self._parked or channels.unopened([(topic, True)]))
 
@@ -377,10 +385,10 @@ class Space:
         acked: bool,
         foreign: bool = False,
     ) -> int:
-        """Publish to who listens, and has no queue for it; how many get each of them.
+        """Publish to subscribers without a queue for the topic; return how many get each message.
 
-        Raises InvalidRecord, Failed of a channel with a history. One whose log is to be opened gets
-        it when it is; ``waiting`` knows.
+        Raises InvalidRecord, and Failed from a channel with a history. If its log must be opened
+        first, it gets the messages after that, and ``waiting`` waits for it.
         """
         it = _Parked(topic, contents, acked, foreign, waiting)
         if self._is_closed(topic):
@@ -415,7 +423,9 @@ class Space:
         self._work(partial(self.channels.open_histories, needed), self._opened)
 
     def _opened(self, _: object) -> None:
-        """What could not be opened says so to who publishes."""
+        """Publish the parked messages. If a log could not be opened, its publishers get
+        the error.
+        """
         with self.channels.lock:
             parked, self._parked = self._parked, []
             for number, it in enumerate(parked):
@@ -437,12 +447,14 @@ class Space:
             it.waiting.unparked(None, 0, error)
 
     def away(self, beyond: Beyond) -> tuple["Queue", ...]:
-        """The queues that get what is sent at most once: of groups, and if it is wanted of all."""
+        """Return the queues that get messages of QoS 0: those of groups, or all if so
+        configured.
+        """
         return beyond.away if self._keep_for_away else beyond.shared
 
 
 def _others(matched: Sequence[tuple[Member, Sequence[Grant]]]) -> Others:
-    """Of members with all of their grants that match."""
+    """Combine members and their matching grants into receivers and queues."""
     listening: list[tuple[Form, Receiver]] = []
     quiet: list[tuple[Form, Receiver]] = []
     queues: list[Queue] = []
@@ -497,7 +509,9 @@ def _plain_form(member: Member, grants: Sequence[Grant]) -> Form:
 
 
 def _alike(messages: Sequence[Message]) -> Iterator[tuple[Message, Sequence[bytes]]]:
-    """Runs of messages that differ by their payloads alone; one of them, and the payloads."""
+    """Yield runs of messages that differ only in their payloads: the first one, and the
+    payloads.
+    """
     begin, first = 0, messages[0]
     rest = first[2:]
     for number, message in enumerate(messages):
@@ -519,7 +533,7 @@ class _Sending:
         self._rows = None if space.crossing is None else space.crossing.rows()
 
     def take(self, first: Message, payloads: Sequence[bytes]) -> None:
-        """Messages that are as the first one but for their payloads."""
+        """Send messages that differ from the first one only in their payloads."""
         topic, _, qos, retain, about, publisher = first
         if qos and self.waiting is None and self._held is None:
             self.waiting = Waiting()
@@ -559,7 +573,10 @@ class _Sending:
         self.matched += [1] * count  # it is not that nobody would have got them
 
     def end(self) -> None:
-        """All were taken. What can't become a part of the transaction has failed at once."""
+        """Publish the rows, after all messages.
+
+        A message that cannot become a part of the transaction has already failed.
+        """
         if self._held is not None and self.waiting is None:
             self.waiting = Waiting()
         if self._rows is not None:

@@ -10,5 +10,5 @@ _SWAPPED: Final = bytes.maketrans(b"/.+*", b"./*+")
 
 
 def swap(name: bytes) -> bytes:
-    """The routing key of a topic; the topic of a routing key."""
+    """Return the routing key of a topic, or the topic of a routing key."""
     return name.translate(_SWAPPED)

@@ -85,7 +85,7 @@ class SysTopics:
     """The topics of one server. In the sessions' thread."""
 
     def __init__(self, look: Callable[[], Seen], clock: Callable[[], int]) -> None:
-        """``clock``: ms, of the same zero for as long as the server runs."""
+        """``clock`` returns ms, with the same zero as long as the server runs."""
         self._look = look
         self._clock = clock
         self._index = Ordered()
@@ -97,7 +97,7 @@ class SysTopics:
         self._changed: dict[bytes, None] = {}  # since it was published
 
     def tick(self) -> list[Message]:
-        """What has changed since the last time, to be published to who listens."""
+        """Return the values that have changed since the last call, as messages to publish."""
         self._refresh()
         changed, self._changed = self._changed, {}
         return [Message(topic, self._index.get(topic) or b"", 0, True) for topic in changed]
@@ -132,7 +132,7 @@ class SysTopics:
                 self._loads[key] = rate + decay * (self._loads.get(key, 0.0) - rate)
 
     def cursor(self, filter_: bytes) -> "SysCursor":
-        """For who subscribes to this filter, which begins as ROOT does."""
+        """Return a cursor for a new subscriber to this filter, which begins with ROOT."""
         if self._first or self._clock() >= self._at_ms + EVERY_MS:
             self._refresh()
         return SysCursor(Walk(self._index, filter_), filter_)

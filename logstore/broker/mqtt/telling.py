@@ -18,10 +18,10 @@ class Hands(Protocol):
         """As ``Holding.begin``."""
 
     def handovers(self, session: int) -> HandOvers:
-        """What the journal knows of a session."""
+        """Return the journal's entries of a session."""
 
     def handing_over(self) -> Sequence[int]:
-        """The sessions of which it knows anything."""
+        """Return the numbers of the sessions of which the journal has entries."""
 
 
 def _nobody(error: LogstoreError | None) -> None:
@@ -34,7 +34,7 @@ class Told:
     __slots__ = ("_came", "_operations", "_session", "lasts")
 
     def __init__(self, session: int, operations: bytes, came: Then = _nobody) -> None:
-        """``came`` hears once it is so, or will never be."""
+        """``came`` is called once the operations are durable, or have failed."""
         self.lasts = True
         self._session = session
         self._operations = operations
@@ -50,12 +50,12 @@ class Told:
 
 
 def tell(hands: Hands, session: int, operations: bytes, then: Then = _nobody) -> None:
-    """Have the journal know this; ``then`` hears when it is safe, or why it is not."""
+    """Journal these operations; ``then`` is called once they are safe, or with the error."""
     held = Transaction()
     held.remember(Told(session, operations))
     hands.commit(held, then)
 
 
 def tell_gone(hands: Hands, session: int) -> None:
-    """The session is no more."""
+    """Journal that the session has ended."""
     tell(hands, session, GONE)

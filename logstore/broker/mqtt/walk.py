@@ -47,9 +47,9 @@ class Walk:
         return self._at is None
 
     def some(self, most: int) -> tuple[list[bytes], list[bytes]]:
-        """Topics that match, and what is known of each; about ``most`` topics are looked at.
+        """Return matching topics and their values; looks at about ``most`` topics.
 
-        Perhaps none, although there are more (``over``).
+        The result may be empty although more follow (``over``).
         """
         if self._exact:
             return self._exactly()
@@ -85,7 +85,7 @@ class Walk:
         return ([], []) if value is None else ([topic], [value])
 
     def _matching(self, run: Sequence[bytes]) -> Sequence[int]:
-        """The numbers of those that match; the first one does."""
+        """Return the indexes of the topics that match. The first topic must match."""
         stem = self._stem
         if stem is not None and run[0].startswith(stem) and run[-1].startswith(stem):
             dollars = not stem and run[0] < _BEHIND_DOLLAR and run[-1] >= b"$"
@@ -101,7 +101,7 @@ class Walk:
         return self._beyond(topic) is None
 
     def _beyond(self, topic: bytes) -> bytes | None:
-        """None: it matches. Else what comes next: nothing between the two matches."""
+        """Return None if the topic matches, else the next topic that may match."""
         levels = self._levels
         if topic[:1] == b"$" and levels[0] in (b"+", b"#"):  # MQTT 4.7.2
             return _BEHIND_DOLLAR
@@ -119,9 +119,9 @@ class Walk:
 
 
 def _aim(topic: bytes, above: Sequence[bytes], word: bytes) -> bytes:
-    """The next that has this word below those, where ``topic`` has another one.
+    """Return the next topic with this word below the levels ``above``; ``topic`` has another word.
 
-    Bytes below "/" stand between a word and what is below it: ``a``, ``a-b``, ``a/b``.
+    Bytes below "/" sort between a word and its children: ``a``, ``a-b``, ``a/b``.
     """
     stem = b"".join([it + b"/" for it in above])
     for target in (stem + word, stem + word + b"/"):
@@ -131,7 +131,7 @@ def _aim(topic: bytes, above: Sequence[bytes], word: bytes) -> bytes:
 
 
 def _literal(levels: Sequence[bytes]) -> int:
-    """How many levels come before the first wildcard."""
+    """Return the number of levels before the first wildcard."""
     return next((n for n, it in enumerate(levels) if it in (b"+", b"#")), len(levels))
 
 

@@ -51,11 +51,11 @@ class Ending(Protocol):
 
     @property
     def client(self) -> str:
-        """The id of its client."""
+        """The id of the session's client."""
 
     @property
     def expiry_s(self) -> int:
-        """How long it outlives its connection."""
+        """How long the session outlives its connection, in seconds."""
 
 
 class WillsFull(Refused):
@@ -86,7 +86,8 @@ class Wills:
         alarm: Callable[[int | None], object],
         bytes_max: int,
     ) -> None:
-        """``alarm``: has ``tick`` called at that time. ``bytes_max``: of memory, for all of them.
+        """``alarm``: schedules a call of ``tick``. ``bytes_max``: the memory limit of all wills
+        together.
 
         Raises Failed.
         """
@@ -113,7 +114,7 @@ class Wills:
         return len(self._all)
 
     def begin(self) -> None:
-        """After a start: nobody is connected any more, and what is overdue is published."""
+        """After a start, treat all clients as disconnected, and publish overdue wills."""
         now_ms, changed = self._clock(), []
         for held in self._all.values():
             if held.kept.due_ms is None:
@@ -132,10 +133,10 @@ class Wills:
     # What clients do
 
     def keep(self, client: str, will: Will, session_s: int) -> Keeping | None:
-        """At CONNECT, when what came of the client's connection before is settled.
+        """Store the will of a client at CONNECT, after its earlier connection is settled.
 
-        ``session_s``: how long the session outlives its connection. None: nothing has to be waited
-        for. Raises WillsFull.
+        ``session_s``: how long the session outlives its connection. Returns what must be waited
+        for; None: nothing. Raises WillsFull.
         """
         about = NOTHING if will.about is None else will.about
         kept = KeptWill(
@@ -157,7 +158,7 @@ class Wills:
         return self._keeper.change([kept]) if held.row else None
 
     def give_up(self, client: str) -> None:
-        """Its client is not let in."""
+        """Remove the will of a client that is not admitted."""
         held = self._by_client.get(client)
         if held is not None and held.kept.due_ms is None:
             self._forget(held)
@@ -165,7 +166,7 @@ class Wills:
     # What becomes of sessions: also of those without a will
 
     def left(self, session: Ending, *, graceful: bool) -> None:
-        """Its connection is gone. ``graceful``: its client has said so, and wants no will sent."""
+        """Handle the end of a connection. ``graceful``: by a DISCONNECT that wants no will sent."""
         held = self._by_client.get(session.client)
         if held is None or held.kept.due_ms is not None:
             return
@@ -184,24 +185,24 @@ class Wills:
         self._alarm(self._due.next_ms)
 
     def back(self, session: Ending) -> None:
-        """It is connected again."""
+        """Cancel the pending will of a session that is connected again."""
         held = self._by_client.get(session.client)
         if held is not None and held.kept.due_ms is not None:
             self._forget(held)
 
     def ended(self, session: Ending) -> None:
-        """It is over."""
+        """Publish the pending will of a session that has ended."""
         held = self._by_client.get(session.client)
         if held is not None and held.kept.due_ms is not None:
             self._fire([held])
 
     def _forget(self, held: _Held) -> None:
-        """It is not needed any more."""
+        """Remove a will that is no longer needed."""
         self._settled(held)
         self._gone(held)
 
     def _settled(self, held: _Held) -> None:
-        """What its client does from now on is nothing to it."""
+        """Detach the will from its client, whose later actions have no effect on it."""
         self._due.forget(held.kept.number)
         if self._by_client.get(held.kept.client) is held:
             del self._by_client[held.kept.client]
@@ -216,11 +217,11 @@ class Wills:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When ``tick`` is to be called."""
+        """When ``tick`` must be called; None: no will is pending."""
         return self._due.next_ms
 
     def tick(self, now_ms: int) -> None:
-        """Publish those that are due."""
+        """Publish the wills that are due."""
         due = [self._all[number] for number in self._due.due(now_ms, PUBLISHED_MAX)]
         if due:
             self._fire(due)
@@ -252,12 +253,14 @@ class Wills:
         self._alarm(self._due.next_ms)
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop publishing wills, at the end of the process."""
         self._closed = True
 
 
 def _due_ms(will: KeptWill, now_ms: int) -> int:
-    """When it is, if the connection ends now: its delay is over, or the session [3.1.2.5]."""
+    """Return when the will is due if the connection ends now: after its delay, or at the session's
+    end [3.1.2.5].
+    """
     return now_ms + 1000 * min(will.delay_s, will.session_s)
 
 
