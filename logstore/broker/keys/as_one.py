@@ -31,17 +31,17 @@ class Owed(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """Of the record in the lead."""
+        """The key of this record in the lead's log."""
         return DECIDED + bytes([self.topic])
 
     @property
     def row(self) -> Row:
-        """That record."""
+        """The row that writes this record."""
         return self.key, _AT.pack(self.at) + self.batch, ()
 
 
 def owed(key: bytes, value: bytes) -> Owed:
-    """What such a record says. Raises ValueError."""
+    """Parse such a record. Raises ValueError."""
     if len(key) != len(DECIDED) + 1 or len(value) <= _AT.size:
         raise ValueError(f"a record {key!r} of {len(value)} bytes")
     return Owed(key[-1], _AT.unpack_from(value)[0], value[_AT.size :])
@@ -53,16 +53,19 @@ class AsOne:
     def __init__(
         self, again: Callable[[], object], lost: Callable[[], object], *, apart: bool = False
     ) -> None:
-        """``again``: called when ``write`` is to be tried again; ``lost``: all was taken back.
+        """``again``: called when ``write`` must be tried again. ``lost``: called when the changes
+        were undone.
 
-        ``apart``: no log knows of another one, and what is of several databases is refused.
+        ``apart``: no log refers to another one, so a change of several databases is refused.
         """
         self._apart = apart
         self._again = again
         self._lost = lost
 
     def write(self, journals: Sequence[Journal]) -> bool:
-        """What they have changed in this turn; False: that can't be yet."""
+        """Write the changes of these journals in this turn as one; False: that is not
+        possible yet.
+        """
         changed = sorted((it for it in journals if it.changed), key=lambda it: it.topic)
         if len(changed) < 2:
             for it in changed:

@@ -19,14 +19,14 @@ Item = TypeVar("Item")
 
 
 def parts_of(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    """Elements, so many at a time, of what does not change meanwhile."""
+    """Yield the elements in lists of up to ``most``. The collection must not change meanwhile."""
     going = iter(items)
     while some := list(islice(going, most)):
         yield some
 
 
 def some_of(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """The same, as many as are gone through in one go."""
+    """Yield the elements in lists, each of the size that is worked through at once."""
     return parts_of(items, AT_ONCE)
 
 
@@ -58,45 +58,52 @@ class Collection:
         raise NotImplementedError
 
     def element(self, name: bytes) -> bytes | None:
-        """How it is written; None: it is not there."""
+        """Return the written form of an element; None: it does not exist."""
         raise NotImplementedError
 
     def restore(self, name: bytes, written: bytes) -> None:
-        """Have an element as it was written; then it has not changed. The last word counts."""
+        """Set an element from its written form, without counting it as changed.
+
+        If an element is restored twice, the last form counts.
+        """
         raise NotImplementedError
 
     def restored(self) -> None:
-        """All elements are there."""
+        """Finish restoring: all elements are there."""
 
     def elements(self) -> Iterator[tuple[bytes, bytes]]:
-        """All of them: names, and how they are written."""
+        """Yield the names of all elements and their written forms."""
         raise NotImplementedError
 
     def copying(self) -> "Generator[int, None, Collection]":
-        """The same elements, of which none is written yet; it is to be put under a key.
+        """Return a copy, of which no element is written yet, to be put under a key.
 
-        It yields after some of them how many these were; the collection does not change meanwhile.
+        Yields the number of copied elements after some of them; the collection must not change
+        meanwhile.
         """
         raise NotImplementedError
 
     def put(self) -> None:
-        """It is put under a key, as it is: if that can't be written, it goes as a whole."""
+        """Note that the collection is put under a key: if that cannot be written, all of it is
+        undone.
+        """
         self.counted_bytes = self.held_bytes
         self.covered = self.before
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """What has changed since this was asked: names, and how they are written then."""
+        """Yield the elements changed since the last call: names, and written forms at that time."""
         before, self.before = self.before, {}
         return ((name, self.element(name)) for name in before)
 
     def take_back(self, before: Before) -> None:
-        """What was changed is as it was: it could not be written."""
+        """Undo the changes in ``before``: they could not be written."""
         raise NotImplementedError
 
     def let_go(self, most: int) -> list[bytes]:
-        """The names of so many elements, which are forgotten: no key has it any more.
+        """Forget up to ``most`` elements of a collection that no key has, and return their names.
 
-        Those among them that it lost last, of which that is not written yet; none: that is all.
+        Elements that were removed last, and whose removal is not written yet, are among them.
+        Empty: all are forgotten.
         """
         if self.before:
             return [self.before.popitem()[0] for _ in range(min(most, len(self.before)))]
@@ -107,7 +114,7 @@ class Collection:
 
 
 def twin_of(value: object) -> Generator[int, None, object]:
-    """The same value, to be put under another key; it yields as ``copying``."""
+    """Return a copy of the value for another key; yields as ``Collection.copying``."""
     if not isinstance(value, Collection):
         return value
     made = yield from value.copying()

@@ -31,7 +31,7 @@ class Dense:
         return iter(self.items)
 
     def add(self, name: bytes) -> bool:
-        """Whether it is new."""
+        """Add the name; return whether it is new."""
         if name in self.places:
             return False
         self.places[name] = len(self.items)
@@ -39,7 +39,7 @@ class Dense:
         return True
 
     def discard(self, name: bytes) -> bool:
-        """Whether it was there."""
+        """Remove the name; return whether it existed."""
         place = self.places.pop(name, None)
         if place is None:
             return False
@@ -56,7 +56,9 @@ class Dense:
         return True
 
     def let_go(self, most: int) -> list[bytes]:
-        """Take so many off the end; they are no use but to be let go of."""
+        """Remove up to ``most`` names from the end and return them. Only for a set that is
+        discarded.
+        """
         some = self.items[-most:]
         del self.items[-most:]
         for name in some:
@@ -64,11 +66,11 @@ class Dense:
         return some
 
     def any(self, chance: Random) -> bytes:
-        """One of them, each as likely as any other."""
+        """Return a random name; all are equally likely."""
         return self.items[int(chance.random() * len(self.items))]
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """About so many; and the cursor to go on with, 0 at the end. 0 begins."""
+        """Return the next cursor and about ``count`` names. Cursor 0 begins, and marks the end."""
         left = len(self.items)
         end = min(cursor, left) if cursor else left
         start = max(end - count, 0)

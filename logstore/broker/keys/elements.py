@@ -38,8 +38,9 @@ def rows(
     headers: Headers,
     listed: Iterable[tuple[bytes, bytes | None]],
 ) -> Iterator[Row]:
-    """What is written of it, and of the elements that are listed: their names, and how they are
-    written. ``key``: of its own record; it has its version.
+    """Yield the rows of a collection and its listed elements, as pairs of name and written form.
+
+    ``key``: the key of the collection's own record, which holds its version.
     """
     about = ((TYPE, value.kind.encode()), (VERSION, b"%d" % value.version))
     yield key, b"", (*headers, *about)
@@ -68,7 +69,7 @@ class Left:
 
 
 def gone(version: int, names: list[bytes]) -> Iterator[Row]:
-    """What is written so that these elements need not be kept any more."""
+    """Yield tombstones for these elements, so that they need not be kept on disk."""
     prefix = ELEMENT + _VERSION.pack(version)
     for name in names:
         yield prefix + name, None, ()
@@ -80,7 +81,7 @@ class Made:
     __slots__ = ("kind", "version")
 
     def __init__(self, headers: Headers) -> None:
-        """Raises ValueError where it is no such record."""
+        """Raises ValueError if the headers are not those of a collection's record."""
         found = dict(headers)
         kind = (found.get(TYPE) or b"").decode()
         if kind not in KINDS:
@@ -97,7 +98,7 @@ class Elements:
         self._of: dict[int, dict[bytes, bytes]] = {}  # by version, and name
 
     def add(self, key: bytes, written: bytes | None) -> None:
-        """``key``: of an element's record. Raises ValueError."""
+        """Add the record of an element. ``key``: the record's key. Raises ValueError."""
         if len(key) < _NAME_AT:
             raise ValueError(f"an element's key {key!r}")
         (version,) = _VERSION.unpack_from(key, len(ELEMENT))
@@ -114,11 +115,14 @@ class Elements:
             found[key[_NAME_AT:]] = written
 
     def clear(self) -> None:
-        """None of them counts any more."""
+        """Forget all elements."""
         self._of.clear()
 
     def take(self, made: Made) -> Collection | None:
-        """The collection whose record this is; None: it has no elements. Raises ValueError."""
+        """Return the collection of this record with its elements; None: it has none.
+
+        Raises ValueError.
+        """
         self.version = max(self.version, made.version)
         elements = self._of.pop(made.version, None)
         if not elements:
@@ -132,5 +136,5 @@ class Elements:
         return value
 
     def left(self) -> list[Left]:
-        """What no collection has taken."""
+        """Return the elements that belong to no collection."""
         return [Left(version, list(names)) for version, names in self._of.items()]

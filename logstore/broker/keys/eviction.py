@@ -41,7 +41,7 @@ class Eviction:
         self._chance = chance
 
     def limit(self, bytes_max: int, policy: str) -> None:
-        """From now on."""
+        """Set the memory limit and the policy."""
         self.bytes_max, self.policy = bytes_max, policy
         noted = policy.rpartition("-")[2]
         noted = noted if noted in ("lru", "lfu") else ""
@@ -53,14 +53,14 @@ class Eviction:
 
     @property
     def used_bytes(self) -> int:
-        """About what keys and values take, with what is noted of them."""
+        """The approximate size of keys and values, with the notes on their use."""
         notes = sum(len(space.looked_at) for space in self._spaces) if self.noted else 0
         return NOTE_BYTES * notes + sum(space.contents.bytes for space in self._spaces)
 
     # What is noted
 
     def _touch(self, space: Keyspace, key: bytes) -> None:
-        """A key was looked at, or put: when, in s; or how often, and the minute of that."""
+        """Note the use of a key: the time in s (lru), or a counter and its minute (lfu)."""
         looked_at = space.looked_at
         now_ms = self._clock()
         if self.noted == "lru":
@@ -80,18 +80,20 @@ class Eviction:
         return max((noted & 0xFF) - (minute - (noted >> 8)), 0)
 
     def idle_s(self, space: Keyspace, key: bytes) -> int:
-        """For how long it was not looked at; 0: that is not known."""
+        """Return the time since the last use of the key, in s; 0: unknown."""
         noted = space.looked_at.get(key) if self.noted == "lru" else None
         return 0 if noted is None else max(self._clock() // 1000 - noted, 0)
 
     def frequency(self, space: Keyspace, key: bytes) -> int:
-        """Its counter, where the policy goes by that."""
+        """Return the counter of the key's use, if the policy counts it."""
         return self._count(space.looked_at.get(key), self._clock() // MINUTE_MS)
 
     # Room
 
     def make_room(self) -> bool:
-        """Let keys go where too much is taken; whether there is room, or soon will be."""
+        """Evict keys while memory is over the limit; return whether there is room, or
+        soon will be.
+        """
         left = AT_ONCE
         while self.bytes_max and self.used_bytes > self.bytes_max:
             if self.policy == "noeviction":
@@ -107,7 +109,7 @@ class Eviction:
         return True
 
     def _worst(self) -> tuple[Keyspace, bytes] | None:
-        """The key that goes; None: none may."""
+        """Return the key to evict next; None: none may be evicted."""
         best: tuple[float, Keyspace, bytes] | None = None
         for space in self._spaces:
             for key in self._some(space):
@@ -117,7 +119,7 @@ class Eviction:
         return None if best is None else best[1:]
 
     def _some(self, space: Keyspace) -> Iterator[bytes]:
-        """Keys that may go, by chance."""
+        """Yield random keys that may be evicted."""
         if not space.values or (self._volatile and not space.deadlines):
             return
         count = 1 if self.policy.endswith("random") else SAMPLES
@@ -137,7 +139,7 @@ class Eviction:
         return self.policy.startswith("volatile")
 
     def _worth(self, space: Keyspace, key: bytes) -> float:
-        """What is worth least goes first."""
+        """Return the worth of a key: the key with the lowest worth is evicted first."""
         if self.policy.endswith("ttl"):
             return space.deadlines.get(key, math.inf)
         if self.policy.endswith("random"):

@@ -28,7 +28,7 @@ class Expiry:
     )  # fmt: skip
 
     def __init__(self, deadlines: Deadlines) -> None:
-        """``deadlines``: as they are now, always."""
+        """``deadlines``: the current deadlines by key; the mapping is read, not copied."""
         self._deadlines = deadlines
         self._near: dict[int, list[bytes]] = {}  # by tick
         self._ticks: list[int] = []  # a heap of these
@@ -39,11 +39,11 @@ class Expiry:
         self._sweep: Iterator[None] | None = None
 
     def __len__(self) -> int:
-        """Entries, void ones among them."""
+        """The number of entries, including void ones."""
         return self._entries
 
     def add(self, key: bytes, deadline_ms: int) -> None:
-        """The key has this deadline now."""
+        """Note that the key now has this deadline."""
         self._entries += 1
         tick = deadline_ms >> TICK
         block = tick >> BLOCK
@@ -57,7 +57,7 @@ class Expiry:
             self._sweep_some()
 
     def step(self, now_ms: int) -> tuple[list[bytes], bool]:
-        """Keys whose deadline has passed, a part of them; and whether there is more to do now."""
+        """Return some keys whose deadline has passed, and whether there is more to do now."""
         tick, left, deadlines = now_ms >> TICK, STEP, self._deadlines
         left -= self._come_near(tick >> BLOCK)
         due: list[bytes] = []
@@ -74,7 +74,7 @@ class Expiry:
         return due, behind or left <= 0
 
     def _come_near(self, block: int) -> int:
-        """Take blocks apart, up to the one after this; how many entries were looked at."""
+        """Split blocks up to the one after ``block``; return how many entries were looked at."""
         deadlines = self._deadlines
         looked_at, self._near_below = 0, max(self._near_below, block + 2)
         while looked_at < STEP and self._blocks and self._blocks[0] < self._near_below:
@@ -94,14 +94,14 @@ class Expiry:
         return looked_at
 
     def let_go(self) -> int:
-        """Forget some, which nobody asks for any more; how many."""
+        """Forget some entries of a discarded object; return how many."""
         for where in (self._near, self._far):
             if where:
                 return len(where.popitem()[1]) or 1
         return 0
 
     def due_ms(self) -> int | None:
-        """When to come next; None: there is nothing to come for."""
+        """Return when to call ``step`` next; None: there are no entries."""
         times = [(tick + 1) << TICK for tick in self._ticks[:1]]
         times += [(block - 1) << BLOCK + TICK for block in self._blocks[:1]]
         return min(times, default=None)
@@ -115,7 +115,9 @@ class Expiry:
             self._sweep = None
 
     def _swept(self) -> Iterator[None]:
-        """Each key once, where it belongs. A list that was taken apart meanwhile is another."""
+        """Remove void and double entries in steps. A list that changes meanwhile is
+        another list.
+        """
         looked_at, deadlines = 0, self._deadlines
         for where, bits in ((self._near, TICK), (self._far, TICK + BLOCK)):
             for number in list(where):

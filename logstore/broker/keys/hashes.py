@@ -32,7 +32,7 @@ class Hash(Collection):
         return self.fields.get(field)
 
     def set(self, field: bytes, value: bytes) -> bool:
-        """Whether the field is new."""
+        """Set the field; return whether it is new."""
         before = self.fields.get(field)
         if field not in self.before:
             self.before[field] = before
@@ -55,7 +55,7 @@ class Hash(Collection):
             self.order = Dense(fields)
 
     def remove(self, field: bytes) -> bool:
-        """Whether it was there."""
+        """Remove the field; return whether it existed."""
         value = self.fields.get(field)
         if value is None:
             return False

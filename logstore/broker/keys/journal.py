@@ -113,11 +113,11 @@ class Journal:
         opened: Callable[["Journal", LogstoreError | None], object],
         bounds: Bounds | None = None,
     ) -> None:
-        """``open_log``: may take long; makes it where there is none. Raises LogstoreError.
+        """``open_log`` opens or creates the log; it may take long. Raises LogstoreError.
 
-        ``lost(self, turn, error)``: the changes of that turn can't be written, and were taken back;
-        NO_TURN: nothing can be written any more. ``opened(self, error)``: there is the log, or why
-        it can't be opened, and there is something to be written.
+        ``lost(self, turn, error)``: the changes of that turn cannot be written, and were undone;
+        NO_TURN: nothing can be written any more. ``opened(self, error)``: the log is open, or
+        cannot be opened although there are changes to write.
         """
         self.topic = topic
         self.keyspace = keyspace
@@ -180,13 +180,13 @@ class Journal:
 
     @property
     def unsafe(self) -> int:
-        """The turn that one waits for who has read anything at all; 0: none."""
+        """The turn that a reader of any key must wait for; 0: none."""
         if self.keyspace.must:
             return self.turn
         return self._written[-1].turn if self._written else 0
 
     def unsafe_since(self, key: bytes) -> int:
-        """The same for who has read this key."""
+        """Return the turn that a reader of this key must wait for; 0: none."""
         keyspace = self.keyspace
         if keyspace.must and (self.moved or keyspace.flushed is not None or key in keyspace.dirty):
             return self.turn
@@ -197,18 +197,18 @@ class Journal:
 
     @property
     def holds(self) -> bool:
-        """Whether there is anything in the log."""
+        """Whether the log has any records, or is being opened."""
         return self._opening or (self.log is not None and self.log.start < self.log.end)
 
     # Writing
 
     def trim(self, before: int) -> None:
-        """A flush stands there, and is safe: what is before it is of no use."""
+        """Delete the records before a flush that is safe."""
         if self.log is not None and self.log.start < before:
             self._work(partial(_trim, self.log, before, 0), lambda _: None)
 
     def use(self, opened: Log) -> None:
-        """Write to this log."""
+        """Use this log from now on."""
         if self._stop is not None:
             self._stop()
         self.log = opened
@@ -220,14 +220,14 @@ class Journal:
 
     @property
     def changed(self) -> bool:
-        """Whether this turn has changed anything that is to be written."""
+        """Whether this turn has made changes that must be written."""
         keyspace = self.keyspace
         return bool(keyspace.dirty or keyspace.flushed is not None or self.extra or self.moved)
 
     def end_turn(self) -> bool:
-        """Write what was changed; where the log is not open yet, when it is.
+        """Write the changes of this turn, once the log is open.
 
-        False: there is something that is to be written before, and has to wait for another log.
+        False: an earlier part must be written first, which waits for another log.
         """
         if self.held is not None:
             return False
@@ -250,7 +250,7 @@ class Journal:
         return True
 
     def take(self) -> Part:
-        """What this turn has changed; the next one begins."""
+        """Return the changes of this turn, and begin the next turn."""
         keyspace = self.keyspace
         changes, extra, moved = keyspace.take(), self.extra, self.moved
         turn, self.turn = self.turn, self.turn + 1
@@ -272,9 +272,9 @@ class Journal:
         return Part(turn, changes, listed, extra, moved, batch)
 
     def gather(self) -> Steps:
-        """List what this turn has changed, a part at a time, where that is much.
+        """If this turn has many changes, list them in steps.
 
-        Nothing else is changed before it ends, nor is anything held.
+        Nothing may change or be held back until the steps have ended.
         """
         if not self._is_much():
             return
@@ -295,7 +295,7 @@ class Journal:
 
     @property
     def has_much(self) -> bool:
-        """Whether so much was changed that its batch is made already."""
+        """Whether the turn has so many changes that their first batch is already encoded."""
         return self._gathered is not None
 
     def _is_much(self) -> bool:
@@ -306,9 +306,9 @@ class Journal:
         return sum(len(it.before) for it in changed) > ROWS_AT_ONCE
 
     def append(self, listed: list[Row], batch: Batch | None = None, *, whole: bool) -> int:
-        """The mark behind what was written. Raises as Log.append.
+        """Append the rows; return the mark behind them. Raises as ``Log.append``.
 
-        ``batch``: of the first of these rows.
+        ``batch``: the encoded first rows, or None.
         """
         log, now_ms, mark = self.log, self.keyspace.clock(), 0
         assert log is not None
@@ -336,13 +336,14 @@ class Journal:
         return mark
 
     def size_of(self, listed: Sequence[Row]) -> int:
-        """About what these take in a batch."""
+        """Return the approximate size of these rows in a batch, in bytes."""
         return sum(map(_size, listed)) + self.bounds.row_bytes * len(listed)
 
     def wrote(self, part: Part, log: Log, first: int, mark: int | None) -> None:
-        """The part is in this log from there to there, its own or the lead's.
+        """Note that the part is in ``log`` from ``first`` up to ``mark``: its own log, or the
+        lead's.
 
-        None: there was nothing to be written.
+        ``mark`` is None if there was nothing to write.
         """
         turn, changes = part.turn, part.changes
         if mark is not None:
@@ -361,7 +362,7 @@ class Journal:
             self._wake()  # what was changed and changed back is nothing to be written
 
     def _settle(self, part: Part, log: Log, first: int, mark: int) -> None:
-        """What this has come in place of goes."""
+        """Discard the values that this part has replaced."""
         keyspace, changes = self.keyspace, part.changes
         if changes.flushed is not None:
             keyspace.graves.append(changes.flushed.contents)
@@ -371,7 +372,7 @@ class Journal:
             keyspace.let_go(value)
 
     def fail(self, part: Part, error: LogstoreError) -> None:
-        """The part could not be written: all is as it was."""
+        """Undo the changes of a part that could not be written."""
         self.extra = part.extra | self.extra
         self.keyspace.give_back(part.changes)
         self._lost(self, part.turn, error)
@@ -382,7 +383,7 @@ class Journal:
     # What another log decides on
 
     def hold(self, held: Held, again: Callable[[], object]) -> None:
-        """Write nothing before this is decided on; ``again()`` then."""
+        """Write nothing until ``held`` is decided; then call ``again()``."""
         assert self.held is None
         self.held, self._again = held, again
         if held.batch is not None:
@@ -390,7 +391,7 @@ class Journal:
         self._soon(self.look)  # it may be safe already
 
     def _follow(self, lead_log: Log) -> None:
-        """Look when something is safe there."""
+        """Call ``look`` when records in the lead's log become safe."""
         if self._stop_lead is not None:
             self._stop_lead()
 
@@ -400,7 +401,7 @@ class Journal:
         self._stop_lead = lead_log.watch(news)
 
     def write_held(self) -> None:
-        """Where it is decided on: write what was held; then what has come since."""
+        """If the held part is decided, write it, then the later changes."""
         held = self.held
         if held is None:
             return
@@ -415,7 +416,7 @@ class Journal:
             self._again()
 
     def _has(self, held: Held, batch: Batch) -> bool:
-        """Whether it is in the log, and safe; else it is written."""
+        """Whether the held batch is safe in the log; if it is not there it is written."""
         log = self.log
         if log is None:
             self.begin_opening()
@@ -432,13 +433,13 @@ class Journal:
         return log.done >= held.mark
 
     def pay(self, key: bytes) -> None:
-        """Whoever held the batch of this record has it in his log, and that is safe."""
+        """Delete the record ``key`` of the lead: the batch in it is safe in its own log."""
         self.owed.pop(key, None)
         self.extra[key] = None
         self.keyspace.stir()
 
     def _gone(self, *, unwritten: bool) -> Iterator[Row]:
-        """What says that elements need not be kept any more, of some of them."""
+        """Yield tombstones for some elements of discarded collections."""
         keyspace, left = self.keyspace, GONE_STEP
         while keyspace.gone and left > 0:
             value = keyspace.gone[0]
@@ -452,13 +453,13 @@ class Journal:
             keyspace.stir()
 
     def begin_opening(self) -> None:
-        """Have the log opened, if nobody has asked for that."""
+        """Start to open the log, unless it is already being opened."""
         if not self._opening:
             self._opening = True
             self._work(self._opened, self._go_on)
 
     def _wait_open(self, go_on: GoOn) -> None:
-        """A ``Wait``."""
+        """Call ``go_on`` once the log is open; this is a ``Wait``."""
         self._openers.append(go_on)
         self.begin_opening()
 
@@ -485,7 +486,7 @@ class Journal:
             go_on(None)
 
     def look(self) -> None:
-        """The log may have become safe, or another one that this waits for."""
+        """Check which turns have become safe in this log, or in the lead's."""
         log, written = self.log, self._written
         while written and written[0].mark <= written[0].log.done:
             self.done = written.popleft().turn
@@ -513,7 +514,10 @@ class Journal:
                 wake()
 
     def write_all_held(self) -> None:
-        """The process ends, and may wait. What can't be written is, by who opens it next."""
+        """Write the held part at the end of the process; may block.
+
+        If that fails, the next process that opens the log writes it.
+        """
         held = self.held
         if held is None or held.lead.log is None:
             return
@@ -533,14 +537,14 @@ class Journal:
             )
 
     def open_now(self) -> None:
-        """Where something is to be written. May take long."""
+        """Open the log if there are changes to write. May take long."""
         if self.log is None and (self.changed or self.held is not None):
             opened = self._opened()  # under ``everysec`` it has been answered
             if not isinstance(opened, LogstoreError):
                 self.use(opened)
 
     def leave(self, error: LogstoreError) -> None:
-        """Another process writes to the log: what is not safe by now may never be."""
+        """Give up the log to another process: changes that are not safe yet may be lost."""
         self.look()
         self.close()
         written, self._written = self._written, deque()
@@ -552,7 +556,7 @@ class Journal:
         self._wake()
 
     def close(self) -> None:
-        """Nobody is told any more."""
+        """Stop watching the logs."""
         for stop in (self._stop, self._stop_lead):
             if stop is not None:
                 stop()
@@ -560,7 +564,7 @@ class Journal:
 
 
 def _parts(listed: Sequence[Row], bounds: Bounds) -> Iterator[Sequence[Row]]:
-    """Some at a time that are a batch. Raises RecordTooLarge, before the first of them."""
+    """Yield runs of rows that fit into a batch. Raises RecordTooLarge before the first run."""
     most, more = bounds.batch_bytes, bounds.row_bytes
     keys, values, _ = zip(*listed, strict=True)
     size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + more * len(listed)
@@ -585,7 +589,7 @@ def _size(row: Row) -> int:
 
 
 def _trim(trimmed: Log, before: int, mark: int) -> None:
-    """In a worker: what was flushed is not needed once the flush is safe."""
+    """Delete flushed records once the flush is safe. Runs in a worker."""
     try:
         trimmed.sync_soon()
         trimmed.wait(mark)

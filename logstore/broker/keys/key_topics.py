@@ -35,11 +35,11 @@ class KeyTopics:
         self._topics = topics
 
     def is_there(self, database: int) -> bool:
-        """Whether the database has been written to."""
+        """Whether the database has ever been written to."""
         return self._topics.get(KEYS_TOPICS[database]) is not None
 
     def open(self, database: int) -> Log:
-        """Its log; made where there is none. May take long; raises LogstoreError."""
+        """Open the log of the database, created if missing. May take long. Raises LogstoreError."""
         name = KEYS_TOPICS[database]
         topic = self._topics.get(name)
         if topic is None:
@@ -61,7 +61,7 @@ class KeyTopics:
 
 
 def _records(log: Log, batch: Batch, at: int) -> list[Record]:
-    """From there on. Raises CorruptBatch."""
+    """Return the records of the batch from offset ``at`` on. Raises CorruptBatch."""
     try:
         records = decode(batch)
     except CorruptBatch as error:
@@ -70,7 +70,7 @@ def _records(log: Log, batch: Batch, at: int) -> list[Record]:
 
 
 def made_of(records: Iterable[list[Record]], levels: Levels, now_ms: int) -> Loading:
-    """What these say, one after the other. Raises ValueError, and what is raised by these."""
+    """Load these records in order. Raises ValueError, and the errors of the iterator."""
     loading = Loading(now_ms)
     for some in records:
         loading.add(some)

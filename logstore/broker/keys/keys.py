@@ -33,10 +33,10 @@ class Logs(Protocol):
 
     def is_there(self, database: int) -> bool: ...
     def open(self, database: int) -> Log:
-        """Made where there is none. May take long; raises LogstoreError."""
+        """Open the log of the database, created if missing. May take long. Raises LogstoreError."""
 
     def load(self, log: Log, levels: Levels, now_ms: int) -> Loading | LogstoreError:
-        """All that it says. May take long."""
+        """Load all records of the log. May take long."""
 
 
 class Standing(Protocol):
@@ -47,10 +47,10 @@ class Standing(Protocol):
         """As far as it knows."""
 
     def ask(self, then: Callable[[], object]) -> None:
-        """``then`` is called once it is sure."""
+        """Call ``then`` once it is certain that this process owns the database."""
 
     def close(self) -> None:
-        """It is another process's."""
+        """End: another process owns the database."""
 
 
 class Surroundings(Protocol):
@@ -58,14 +58,16 @@ class Surroundings(Protocol):
 
     @property
     def soon(self) -> Callable[[Callable[[], object]], object]:
-        """Has a call made in the sessions' thread when the turn ends."""
+        """Schedules a call in the sessions' thread at the end of the turn."""
 
     @property
     def work(self) -> Callable[[Callable[[], Any], Callable[[Any], Any]], object]:
-        """Runs the first in another thread, then the second in the sessions', with the result."""
+        """Runs the first call in another thread, then the second in the sessions' with
+        the result.
+        """
 
     def alarm(self, at_ms: int) -> None:
-        """Has ``tick`` called at that time, or before."""
+        """Schedule a call of ``tick`` at that time or earlier."""
 
 
 Told = Callable[[int, bytes, str], object]
@@ -83,8 +85,9 @@ class Keys:
         levels: Levels | None = None,
         apart: Bounds | None = None,
     ) -> None:
-        """``apart``: each database is served by one process of several at a time, and by this one
-        once ``own`` was called; so much is appended to its log at once.
+        """``apart``: one of several processes serves each database at a time.
+
+        This process serves a database after ``own``. Each append is then limited in size.
         """
         self.levels = Levels() if levels is None else levels
         self.clock = clock
@@ -150,11 +153,11 @@ class Keys:
 
     @property
     def loading(self) -> bool:
-        """Whether something of it is still to be read."""
+        """Whether some databases are not loaded yet."""
         return self._loading > 0
 
     def _load(self, number: int) -> tuple[Log, Contents, Loading] | LogstoreError:
-        """In a worker."""
+        """Open and load a database. Runs in a worker."""
         try:
             opened = self._logs.open(number)
         except LogstoreError as error:
@@ -200,7 +203,7 @@ class Keys:
         _log.error("%s", self.damage)
 
     def _all_loaded(self) -> None:
-        """What was decided on is done; then each database is where it belongs."""
+        """Finish decided changes of several databases, then put each database in its place."""
         if self.damage is not None:
             return
         undone = []
@@ -227,7 +230,7 @@ class Keys:
             self._number()
 
     def _redo(self, it: Owed) -> tuple[Log, Contents, Loading] | LogstoreError:
-        """In a worker: write it, and read that topic again."""
+        """Write a decided change, and load that topic again. Runs in a worker."""
         try:
             log = self._logs.open(it.topic)
             batch = Batch(it.batch)
@@ -241,7 +244,7 @@ class Keys:
     # Served by one process of several
 
     def own(self, number: int, standing: Standing) -> None:
-        """There is its log, whose other records are all read: serve it, once it is made of them."""
+        """Serve a database of which all records are read, once it is built from them."""
         self.standings[number], self._sure[number] = standing, partial(self._is_sure, number)
         coming = self._coming[number] = object()
         self.elsewhere[number] = f"database {number} is being read; try again"
@@ -268,7 +271,7 @@ class Keys:
         del self.elsewhere[number]
 
     def finish(self, number: int, why: str) -> None:
-        """It is to be another process's: what was changed is written, and nothing more."""
+        """Stop serving a database that another process takes over; write the changes first."""
         self._coming.pop(number, None)
         self.elsewhere[number] = why
         standing = self.standings.pop(number, None)
@@ -281,7 +284,7 @@ class Keys:
         self.end_turn()
 
     def lose(self, number: int, why: str) -> None:
-        """It may be another process's: whoever waits is told so, and nothing of it is kept."""
+        """Drop a database that another process may own; waiting clients get an error."""
         self.finish(number, why)
         keyspace, journal = self.databases[number], self.journals[number]
         if journal.log is None:
@@ -292,12 +295,12 @@ class Keys:
         self.look_ahead(keyspace)
 
     def is_sure(self, number: int) -> bool:
-        """Whether no other process can have taken it over, as far as is known here."""
+        """Whether, as far as is known here, no other process can have taken over the database."""
         standing = self.standings.get(number)
         return standing is None or standing.sure
 
     def when_sure(self, number: int, then: Callable[[], object]) -> None:
-        """``then`` is called once it is so; or once it is another's."""
+        """Call ``then`` once ownership is certain, or another process owns the database."""
         self._doubting.setdefault(number, {})[then] = None
         self.standings[number].ask(self._sure[number])
 
@@ -307,7 +310,9 @@ class Keys:
 
     @property
     def open(self) -> bool:
-        """Whether commands are carried out as they come: nothing loads, fails, is held or full."""
+        """Whether commands run at once: no database loads, fails or is held, and memory is
+        unlimited.
+        """
         if self.eviction.bytes_max:
             return False
         return not self._loading and self.damage is self.failing is self._alone is None
@@ -321,7 +326,7 @@ class Keys:
         self.awake[keyspace] = None
 
     def end_turn(self) -> None:
-        """Write what was changed since the last one."""
+        """Write the changes since the last turn."""
         self._told = False
         if self._alone is not None:
             return  # it is written as one, with what others have done before
@@ -351,7 +356,7 @@ class Keys:
             wake()
 
     def _opened(self, journal: Journal, error: LogstoreError | None) -> None:
-        """There is its log, or why there is none."""
+        """Handle the result of opening a journal's log."""
         if self._alone is not None:  # of what he does half would be written, or taken back
             self._late.append((journal, error))
             return
@@ -371,14 +376,16 @@ class Keys:
             self._swap_back()
 
     def stirred(self) -> Iterator[Journal]:
-        """Those whose databases were changed since this was asked last, and are to be safe."""
+        """Yield the journals of databases with changes since the last call that must
+        become safe.
+        """
         for keyspace in self.awake:
             if keyspace.stirred:
                 keyspace.stirred = False
                 yield self.journals[keyspace.number]
 
     def flush(self, databases: Iterable[int]) -> None:
-        """Nothing is in these any more."""
+        """Empty these databases."""
         for number in databases:
             keyspace, journal = self.databases[number], self.journals[number]
             if keyspace.values or keyspace.dirty or journal.holds:
@@ -388,11 +395,11 @@ class Keys:
     # Of several databases
 
     def together(self, databases: Iterable[int]) -> None:
-        """What this turn changes in them is on disk as one, or not at all."""
+        """Write this turn's changes of these databases atomically."""
         self._one |= dict.fromkeys(self.databases[it] for it in databases)
 
     def swap(self, first: int, second: int) -> None:
-        """What was the one database is the other."""
+        """Exchange the contents of two databases."""
         self.swapped(first, second)
         self._swap(first, second)
         zero = self._zero
@@ -419,7 +426,7 @@ class Keys:
             keyspace.number = number
 
     def _swap_back(self) -> None:
-        """What was to be on disk as one could not be written."""
+        """Undo the exchanges: the atomic change could not be written."""
         if self._swaps:
             while self._swaps:
                 self._swap(*self._swaps.pop())
@@ -431,9 +438,9 @@ class Keys:
     # One at a time
 
     def take(self, who: object) -> bool:
-        """Nobody else does anything before ``let_go``; whether it was not so already.
+        """Give ``who`` exclusive use until ``let_go``; return whether that is new.
 
-        What is changed till then is on disk as one, or not at all.
+        Changes made meanwhile are written atomically.
         """
         if self._alone is who:
             return False
@@ -446,21 +453,21 @@ class Keys:
 
     @property
     def taken(self) -> bool:
-        """Whether somebody does something that is not to be seen half done."""
+        """Whether a client has exclusive use."""
         return self._alone is not None
 
     def has(self, who: object) -> bool:
-        """Whether it is he who does something alone."""
+        """Whether ``who`` has exclusive use."""
         return self._alone is who
 
     def gather(self) -> Steps:
-        """Before ``let_go``: list what was changed, a part at a time, where that is much."""
+        """List the changes before ``let_go``, in steps if there are many."""
         if all(it.held is None for it in self.journals):  # else it is listed when that is written
             for keyspace in list(self.awake):
                 yield from self.journals[keyspace.number].gather()
 
     def let_go(self, who: object) -> None:
-        """Others go on."""
+        """End the exclusive use of ``who``; other clients go on."""
         assert self._alone is who
         self._alone = None
         for keyspace in self.awake:
@@ -480,13 +487,14 @@ class Keys:
             self.tick()
 
     def is_held_from(self, who: object) -> bool:
-        """Whether somebody else has it for himself."""
+        """Whether another client than ``who`` has exclusive use."""
         return self._alone is not None and self._alone is not who
 
     def held_up(self, who: object, wake: Callable[[], object]) -> bool:
-        """The same, or enough was changed in this turn.
+        """Whether ``who`` must wait: another client has exclusive use, or this turn has enough
+        changes.
 
-        Then ``wake`` is called once he has done, or the turn has ended.
+        Then ``wake`` is called at the end of that use, or of the turn.
         """
         if self._alone is who:
             return False
@@ -505,7 +513,7 @@ class Keys:
         self.lost(journal, turn, error)
 
     def try_now(self) -> str | None:
-        """Where writing has failed before: write what was changed; why that can't be, if so."""
+        """Retry writing after a failure; return why it fails again, or None."""
         self.failing = None
         for journal in list(self.journals):
             journal.write_held()
@@ -515,14 +523,14 @@ class Keys:
     # By itself
 
     def look_ahead(self, keyspace: Keyspace) -> None:
-        """Have ``tick`` called when something of this database is due."""
+        """Schedule ``tick`` for the next deadline of this database."""
         due_ms = keyspace.due_ms()
         if due_ms is not None and (self._due_ms is None or due_ms < self._due_ms):
             self._due_ms = due_ms
             self._around.alarm(due_ms)
 
     def tick(self) -> None:
-        """Remove some of what has expired."""
+        """Remove some of the expired keys."""
         self._due_ms = None
         if self._alone is not None:  # what he is about stays as it is
             self._overdue = True
@@ -538,7 +546,7 @@ class Keys:
                 self.look_ahead(keyspace)
 
     def close(self) -> None:
-        """Write what is left. Nothing is changed any more."""
+        """Write the remaining changes. None may follow."""
         for journal in self.journals:
             journal.write_all_held()
             journal.open_now()
@@ -552,7 +560,7 @@ class Keys:
 
 
 def contents_of(found: Loading) -> Contents:
-    """What was read, as a database holds it."""
+    """Return the loaded values as the contents of a database."""
     contents = Contents()
     contents.fill(found.values, found.deadlines)
     return contents

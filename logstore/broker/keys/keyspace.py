@@ -44,7 +44,7 @@ class Contents:
         self.bytes = 0  # of all keys and values, and what they take besides
 
     def fill(self, values: dict[bytes, object], deadlines: dict[bytes, int]) -> None:
-        """Of one that is empty: it holds these."""
+        """Fill empty contents with these values and deadlines."""
         self.values, self.deadlines, self.expiry = values, deadlines, Expiry(deadlines)
         self.order.fill(values)
         for key, deadline in deadlines.items():
@@ -53,7 +53,9 @@ class Contents:
         self.bytes += sum(map(len, values)) + sum(map(size_of, values.values()))
 
     def let_go(self, most: int) -> int:
-        """Forget some of it, which nobody asks for any more; how many, 0: there is none left."""
+        """Forget up to ``most`` entries of discarded contents; return how many, 0 if
+        none is left.
+        """
         for pile in (self.values, self.deadlines):
             if pile:
                 count = min(most, len(pile))
@@ -90,7 +92,7 @@ class Changes(NamedTuple):
 
 
 def size_of(value: object) -> int:
-    """Bytes that a value takes."""
+    """Return the size of a value in memory, in bytes."""
     return len(value) if type(value) is bytes else value.held_bytes  # type: ignore[attr-defined]
 
 
@@ -107,7 +109,7 @@ class Keyspace:
     def __init__(
         self, number: int, clock: Clock, levels: Levels, begun: Callable[["Keyspace"], None]
     ) -> None:
-        """``begun(self)``: there is something to be done when the turn ends; told once."""
+        """``begun(self)``: called once when there is work for the end of the turn."""
         self.number = number
         self.clock = clock
         self.levels = levels
@@ -134,11 +136,11 @@ class Keyspace:
         self.put_in(Contents())
 
     def __len__(self) -> int:
-        """With those whose time is over, and that were not removed yet."""
+        """The number of keys, including expired ones that are not removed yet."""
         return len(self.values)
 
     def put_in(self, contents: Contents) -> None:
-        """It holds these."""
+        """Replace the contents."""
         self.contents = contents
         self.values, self.deadlines = contents.values, contents.deadlines
         self.order = contents.order
@@ -147,7 +149,7 @@ class Keyspace:
     # Looking
 
     def find(self, key: bytes) -> object | None:
-        """The value; None: it is not there, or its time is over."""
+        """Return the value; None: the key does not exist, or has expired."""
         value = self.values.get(key)
         if value is not None and key in self.deadlines and self.deadlines[key] < self.clock():
             self.expire(key)
@@ -155,19 +157,19 @@ class Keyspace:
         return value
 
     def deadline(self, key: bytes) -> int | None:
-        """When a key expires that is there; None: never."""
+        """Return when an existing key expires, in ms since 1970; None: never."""
         return self.deadlines.get(key)
 
     def average_ttl(self) -> int:
-        """In ms, of some keys that expire."""
+        """Return the average time to live in ms, from a sample of keys that expire."""
         some, now_ms = list(islice(self.deadlines.values(), SAMPLES)), self.clock()
         left = [it - now_ms for it in some if it > now_ms]
         return sum(left) // len(left) if left else 0
 
     def any_key(self, chance: Random) -> bytes | None:
-        """One that is there, and whose time is not over; None: none was found in so many tries.
+        """Return a random key that has not expired; None: none was found in TRIES attempts.
 
-        Those whose time is over go as they are found: of millions that go at once most are left to
+        Expired keys that are found are removed; if millions expire at once, most are left to
         ``tick``.
         """
         for _ in range(TRIES):
@@ -177,7 +179,7 @@ class Keyspace:
         return None
 
     def alive(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Those whose time is not over."""
+        """Return the keys that have not expired."""
         if not self.deadlines:
             return list(keys)
         deadlines, now_ms = self.deadlines, self.clock()
@@ -188,7 +190,7 @@ class Keyspace:
     def put(
         self, key: bytes, value: object, deadline: int | None = None, event: str = "set"
     ) -> None:
-        """The key has this value, and this deadline or none."""
+        """Set the value of the key, and its deadline; without one it never expires."""
         old = self.values.get(key)
         self._note(key, old)
         self._put(key, value, old)
@@ -199,21 +201,23 @@ class Keyspace:
         self._tell(key, event, old)
 
     def _tell(self, key: bytes, event: str, old: object) -> None:
-        """``old``: what was there before the event; None: the key is new."""
+        """Report the event. ``old``: the value before the event; None: the key is new."""
         if self.told is not None:
             if old is None:
                 self.told(self.number, key, "new")
             self.told(self.number, key, event)
 
     def alter(self, key: bytes, value: object, event: str) -> None:
-        """The same; one that is there keeps its deadline."""
+        """Set the value of the key; an existing key keeps its deadline."""
         old = self.values.get(key)
         self._note(key, old)
         self._put(key, value, old)
         self._tell(key, event, old)
 
     def touched(self, key: bytes, event: str, grown: int = 0, undo: Undo | None = None) -> None:
-        """A value that changes within has grown by so many bytes; ``undo`` takes it back."""
+        """Note that a value has changed in place and grown by ``grown`` bytes; ``undo`` reverts
+        that.
+        """
         self._note(key, self.values.get(key))
         if undo is not None:
             self.undo.append(undo)
@@ -222,7 +226,7 @@ class Keyspace:
             self.told(self.number, key, event)
 
     def remove(self, key: bytes, event: str = "del") -> bool:
-        """Whether it was there."""
+        """Remove the key; return whether it existed."""
         if self.find(key) is None:
             return False
         self._note(key, self.values[key])
@@ -232,7 +236,7 @@ class Keyspace:
         return True
 
     def move(self, key: bytes, name: bytes) -> None:
-        """A key that is there has this other name, and its deadline."""
+        """Rename an existing key; its deadline moves with it."""
         value, deadline = self.values[key], self.deadlines.get(key)
         self._note(key, value)
         self._note(name, old := self.values.get(name))
@@ -250,9 +254,9 @@ class Keyspace:
             self.told(self.number, name, "rename_to")
 
     def give(self, key: bytes, other: "Keyspace", twin: object) -> None:
-        """A key that is there is in another database, with its deadline; none was there.
+        """Move an existing key with its deadline to another database that lacks the key.
 
-        ``twin``: its value, of which no element is written yet.
+        ``twin``: a copy of its value, of which no element is written yet.
         """
         value, deadline = self.values[key], self.deadlines.get(key)
         self._note(key, value)
@@ -267,14 +271,14 @@ class Keyspace:
             self.told(other.number, key, "move_to")
 
     def date(self, key: bytes, deadline: int, event: str = "expire") -> None:
-        """A key that is there expires then."""
+        """Set the deadline of an existing key."""
         self._note(key, self.values[key])
         self._date(key, deadline)
         if self.told is not None:
             self.told(self.number, key, event)
 
     def persist(self, key: bytes) -> bool:
-        """A key that is there never expires; whether it would have."""
+        """Remove the deadline of an existing key; return whether it had one."""
         if key not in self.deadlines:
             return False
         self._note(key, self.values[key])
@@ -284,7 +288,7 @@ class Keyspace:
         return True
 
     def expire(self, key: bytes) -> None:
-        """Its time is over. That is nothing to be written: its record says when."""
+        """Remove an expired key. Nothing is written: its record holds the deadline."""
         value = self.values[key]
         self._drop(key)
         if type(value) is not bytes:
@@ -294,7 +298,7 @@ class Keyspace:
             self.told(self.number, key, "expired")
 
     def evict(self, key: bytes) -> None:
-        """There is no room for it. It may come back after a crash."""
+        """Remove a key for lack of memory. It may come back after a crash."""
         stirred, must = self.stirred, self.must
         self._note(key, self.values[key])
         self.stirred, self.must = stirred, must  # nobody waits for that
@@ -304,7 +308,7 @@ class Keyspace:
             self.told(self.number, key, "evicted")
 
     def flush(self) -> None:
-        """Nothing is there any more."""
+        """Remove all keys."""
         self.stir()
         if self.flushed is None:
             self.flushed = Flushed(self.contents, self.dirty, self.undo)
@@ -333,36 +337,36 @@ class Keyspace:
                 self.unwritten_bytes += len(old)
 
     def wrote(self, level: Level) -> None:
-        """Keys of this level were put into ``dirty`` by somebody else."""
+        """Note that another object has put keys of this level into ``dirty``."""
         if level is Level.TURN:
             self.stirred = self.must = True
         self.stir()
 
     def stir(self) -> None:
-        """There is something to be done when the turn ends."""
+        """Note that there is work for the end of the turn."""
         if not self.awake:
             self.awake = True
             self.begun(self)
 
     def new_version(self) -> int:
-        """Of a collection that is written the first time: none has had it, or will."""
+        """Return an unused version for a collection that is written for the first time."""
         self.version += 1
         return self.version
 
     def let_go(self, value: "Gone") -> None:
-        """No key has this collection any more: its elements go by and by, on disk, too."""
+        """Discard a collection that no key has: its elements are removed in steps, on disk too."""
         self.gone.append(value)
         self.stir()
 
     def take(self) -> Changes:
-        """What was changed since this was asked last."""
+        """Return the changes since the last call."""
         changes = Changes(self.dirty, self.undo, self.flushed, self.must)
         self.dirty, self.undo, self.flushed, self.must = {}, [], None, False
         self.unwritten_bytes = 0
         return changes
 
     def give_back(self, changes: Changes) -> None:
-        """What was taken just now can't be written: all is as it was before."""
+        """Undo changes that were taken and could not be written."""
         self.renamed = None
         self._restore(changes.dirty, changes.undo)
         if changes.flushed is not None:
@@ -371,7 +375,7 @@ class Keyspace:
             self._restore(changes.flushed.dirty, changes.flushed.undo)
 
     def forget(self) -> None:
-        """Another process has it from now on: nothing of it is here, or is to be written."""
+        """Drop all contents and changes: another process owns the database."""
         if self.flushed is not None:
             self.graves.append(self.flushed.contents)
         self.graves.append(self.contents)
@@ -430,7 +434,7 @@ class Keyspace:
     # By and by
 
     def tick(self) -> bool:
-        """Remove some whose time is over; whether there is more to do at once."""
+        """Remove some expired keys; return whether there is more to do at once."""
         due, more = self.contents.expiry.step(self.clock())
         for key in due:
             if key in self.deadlines:  # it may be among them twice
@@ -444,10 +448,12 @@ class Keyspace:
         return more or bool(self.graves)
 
     def due_ms(self) -> int | None:
-        """When to ``tick`` next; None: there is nothing to come for."""
+        """Return when to call ``tick`` next; None: there is nothing to do."""
         return self.clock() if self.graves else self.contents.expiry.due_ms()
 
     def parts(self) -> Iterator[Sequence[bytes]]:
-        """All keys whose time is not over, some at a time; not those that come meanwhile."""
+        """Yield all keys that have not expired, some at a time, without keys that are added
+        meanwhile.
+        """
         for keys in self.order.parts():
             yield self.alive(keys)

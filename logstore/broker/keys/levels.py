@@ -35,7 +35,7 @@ class Levels:
         self._known: dict[bytes, Level | None] = {}
 
     def of(self, key: bytes) -> Level:
-        """Of one key."""
+        """Return the durability level of a key."""
         if not self.rules:
             return self.default
         known = self._known.get(key, self)
@@ -49,10 +49,10 @@ class Levels:
 
     @property
     def waits(self) -> bool:
-        """Whether there may be keys whose changes are answered once they are synced."""
+        """Whether some keys may have a level at which changes are acknowledged after a sync."""
         return Level.TURN in (self.default, *(level for _, level in self.rules))
 
     @property
     def any_volatile(self) -> bool:
-        """Whether there are keys that are in memory alone."""
+        """Whether some keys may exist in memory only."""
         return Level.NONE in (self.default, *(level for _, level in self.rules))

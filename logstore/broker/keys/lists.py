@@ -37,7 +37,7 @@ class List(Collection):
 
     @property
     def encoding(self) -> str:
-        """About: Redis counts what its entries take, to the byte."""
+        """The encoding that Redis would report; approximate, since Redis counts exact bytes."""
         taken = self._text_bytes + ENTRY_BYTES * len(self.items)
         return "listpack" if taken <= LISTPACK_BYTES else "quicklist"
 
@@ -50,9 +50,9 @@ class List(Collection):
         self.held_bytes -= ELEMENT_BYTES + len(item)
 
     def _change(self, start: int, stop: int) -> Iterator[int]:
-        """These places, from the left, are about to hold something else.
+        """Note that the items at these places, from the left, are about to change.
 
-        It yields after some of them how many these were; nothing changes meanwhile.
+        Yields the number of noted items after some of them; nothing may change meanwhile.
         """
         before, first = self.before, self.first
         for some in some_of(enumerate(islice(self.items, start, stop), first + start)):
@@ -92,7 +92,7 @@ class List(Collection):
         return item
 
     def slice(self, start: int, stop: int) -> list[bytes]:
-        """From the place on up to the other, counted from the left."""
+        """Return the items from place ``start`` up to ``stop``, counted from the left."""
         items = self.items
         if stop >= len(items) and start > len(items) // 2:
             found = list(islice(reversed(items), len(items) - start))
@@ -107,7 +107,7 @@ class List(Collection):
         self.items[at] = item
 
     def inserting(self, at: int, item: bytes) -> Iterator[int]:
-        """Have it stand at this place; it yields as ``copying``."""
+        """Insert the item at this place; yields as ``copying``."""
         count = len(self.items)
         if at < count // 2:
             yield from self._change(0, at)
@@ -120,7 +120,9 @@ class List(Collection):
         self._came(item)
 
     def removing(self, places: Sequence[int]) -> Iterator[int]:
-        """``places``: at least one, in their order. It yields as ``copying``."""
+        """Remove the items at these places, at least one, in ascending order; yields as
+        ``copying``.
+        """
         count = len(self.items)
         if places[-1] < count - places[0]:
             yield from self._change(0, places[-1] + 1)

@@ -27,7 +27,10 @@ _SPACE: Final = b" \t\n\v\f\r"
 
 
 def as_integer(text: bytes) -> int | None:
-    """A 64-bit number as Redis writes it: no sign but ``-``, no leading zeros, no spaces."""
+    """Parse a 64-bit number as Redis writes it: only ``-`` as a sign, no leading zeros, no spaces.
+
+    Returns None for any other text.
+    """
     digits = text[1:] if text.startswith(b"-") else text
     if not digits.isdigit() or len(digits) > INTEGER_DIGITS_MAX:
         return None
@@ -38,7 +41,7 @@ def as_integer(text: bytes) -> int | None:
 
 
 def strtod(text: bytes) -> tuple[float, int, bool]:
-    """What C's ``strtod`` reads: the value, how many bytes, and whether it is out of range."""
+    """Parse as C's ``strtod``; return the value, the bytes read, and whether it is out of range."""
     found = _FLOAT.match(text)
     if found is None:
         return 0.0, 0, False
@@ -62,7 +65,7 @@ def strtod(text: bytes) -> tuple[float, int, bool]:
 
 
 def as_double(text: bytes) -> float | None:
-    """A score, an increment: all of the text, no number that is none, none out of range."""
+    """Parse the whole text as a score or increment; None: it is not a number, or out of range."""
     if not text or text[0] in _SPACE:
         return None
     value, size, lost = strtod(text)
@@ -70,7 +73,7 @@ def as_double(text: bytes) -> float | None:
 
 
 def double_text(value: float) -> bytes:
-    """The shortest text that is read as this double again, as Redis 7.2 writes it."""
+    """Return the shortest text that is parsed to the same double, as Redis 7.2 writes it."""
     if math.isinf(value):
         return b"inf" if value > 0 else b"-inf"
     if value == 0:
@@ -83,7 +86,7 @@ def double_text(value: float) -> bytes:
 
 
 def _shortest(value: float) -> tuple[str, int]:
-    """The digits that say it, and the power of ten of the last."""
+    """Return the significant digits, and the power of ten of the last digit."""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, part = mantissa.partition(".")
     digits = (whole + part).lstrip("0")
@@ -110,7 +113,7 @@ def _placed(digits: str, power: int) -> str:
 
 
 def _rounded(value: Fraction) -> Fraction | None:
-    """To the nearest long double, ties to the even one; None: that is infinite."""
+    """Round to the nearest long double, ties to even; None: the result is infinite."""
     if not value:
         return value
     size = abs(value)
@@ -126,7 +129,7 @@ def _rounded(value: Fraction) -> Fraction | None:
 
 
 def as_long_double(text: bytes) -> Fraction | float | None:
-    """A finite one, or an infinity as a float; None: the text is none."""
+    """Parse a long double; infinities are returned as floats. None: the text is not a number."""
     if not text or len(text) >= LONG_DOUBLE_TEXT_MAX or text[0] in _SPACE:
         return None
     found = _FLOAT.fullmatch(text)
@@ -155,7 +158,7 @@ def _exact(text: bytes) -> Fraction | None:
 
 
 def _number(digits: bytes) -> int:
-    """Python reads no more than 4,300 digits at once."""
+    """Convert digits of any length to an integer; Python converts at most 4,300 at once."""
     sign = -1 if digits.startswith(b"-") else 1
     plain, number = digits.lstrip(b"+-"), 0
     for at in range(0, len(plain), DIGITS_AT_ONCE):
@@ -177,7 +180,7 @@ def _exact_hex(text: bytes) -> Fraction | None:
 
 
 def long_double_sum(one: Fraction, other: Fraction) -> Fraction | None:
-    """None: it is infinite."""
+    """Return the sum as a long double; None: it is infinite."""
     return _rounded(one + other)
 
 

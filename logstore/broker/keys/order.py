@@ -32,7 +32,7 @@ class _Chunk:
         return self.first + at if self.numbers is None else self.numbers[at]
 
     def below(self, number: int) -> int:
-        """How many of them have a lower number."""
+        """Return how many keys have a lower number."""
         if self.numbers is None:
             return min(max(number - self.first, 0), len(self.keys))
         return bisect_left(self.numbers, number)
@@ -56,7 +56,7 @@ class Order:
         return self._count - len(self._gone)
 
     def add(self, key: bytes) -> None:
-        """One that is not there."""
+        """Add a key that is not present."""
         if self._gone and key in self._gone:
             self._gone.discard(key)
             return
@@ -68,7 +68,7 @@ class Order:
         self._next += 1
 
     def fill(self, keys: Iterable[bytes]) -> None:
-        """Of one that is empty: all of these."""
+        """Fill an empty order with these keys."""
         listed = list(keys)
         self._chunks = [
             _Chunk(1 + at, listed[at : at + CHUNK]) for at in range(0, len(listed), CHUNK)
@@ -78,7 +78,7 @@ class Order:
         self._next = 1 + len(listed)
 
     def discard(self, key: bytes) -> None:
-        """One that is there."""
+        """Remove a key that is present."""
         self._gone.add(key)
         self._left -= 1
         if self._left <= 0:
@@ -87,7 +87,7 @@ class Order:
                 self._sweep()
 
     def _sweep(self) -> None:
-        """The next chunk, but for the last one, where keys are added."""
+        """Compact the next chunk, except the last one, where keys are added."""
         if self._swept >= len(self._chunks) - 1:
             self._swept = 0
             if len(self._chunks) == 1:
@@ -117,9 +117,10 @@ class Order:
             del self._chunks[at]
 
     def scan(self, cursor: int, count: int) -> tuple[list[bytes], int]:
-        """About ``count`` keys from the cursor on, and the next cursor; 0 begins, and ends.
+        """Return about ``count`` keys from the cursor on, and the next cursor; 0 begins, and marks
+        the end.
 
-        Places without a key count, too, so that a call takes no longer than it should.
+        Places without a key count too, so that the time of a call is bounded.
         """
         found: list[bytes] = []
         chunks, gone = self._chunks, self._gone
@@ -139,7 +140,7 @@ class Order:
         return found, 0
 
     def random(self, chance: Random) -> bytes | None:
-        """Any of them; None: there is none."""
+        """Return a random key; None: there is none."""
         if not len(self):
             return None
         for _ in range(TRIES):
@@ -150,10 +151,10 @@ class Order:
         return next(key for chunk in self._chunks for key in chunk.keys if key not in self._gone)
 
     def let_go(self) -> int:
-        """Forget some, which nobody asks for any more; how many."""
+        """Forget some keys of a discarded order; return how many."""
         return len(self._chunks.pop().keys) or 1 if self._chunks else 0
 
     def parts(self) -> Iterable[Sequence[bytes]]:
-        """All that are there, some at a time; what comes meanwhile may be left out."""
+        """Yield all keys, some at a time; a key that is added meanwhile may be left out."""
         for chunk in list(self._chunks):
             yield [key for key in chunk.keys if key not in self._gone]

@@ -38,7 +38,7 @@ class Ranking:
         return chain.from_iterable(self._blocks)
 
     def add(self, entry: Entry) -> None:
-        """One that is not there."""
+        """Add an entry that is not present."""
         self._count += 1
         self._starts = None
         if not self._blocks:
@@ -59,7 +59,7 @@ class Ranking:
             self._lasts[at : at + 1] = [block[half - 1], block[-1]]
 
     def remove(self, entry: Entry) -> None:
-        """One that is there."""
+        """Remove an entry that is present."""
         at = bisect_left(self._lasts, entry)
         block = self._blocks[at]
         place = bisect_left(block, entry)
@@ -73,12 +73,14 @@ class Ranking:
             self._lasts[at] = block[-1]
 
     def let_go(self, most: int) -> None:
-        """Forget so many, or more: it is of no use any more."""
+        """Forget ``most`` entries or more of a discarded ranking."""
         while self._blocks and most > 0:
             most -= len(self._blocks.pop())
 
     def rank(self, bound: Bound, *, after: bool = False) -> int:
-        """How many entries are before this, ``after``: or are it."""
+        """Return how many entries are before ``bound``; with ``after``, including
+        ``bound`` itself.
+        """
         at = bisect_left(self._lasts, bound)
         if at == len(self._blocks):
             return self._count
@@ -91,7 +93,7 @@ class Ranking:
         return self._starts
 
     def slice(self, start: int, stop: int) -> list[Entry]:
-        """Those with these ranks."""
+        """Return the entries with ranks from ``start`` up to ``stop``."""
         start, stop = max(start, 0), min(stop, self._count)
         if start >= stop:
             return []
@@ -106,7 +108,7 @@ class Ranking:
         return list(islice(following, start, stop))
 
     def at(self, rank: int) -> Entry:
-        """The one with this rank."""
+        """Return the entry with this rank."""
         begins = self._begins()
         block = bisect_right(begins, rank, 0, len(self._blocks)) - 1
         return self._blocks[block][rank - begins[block]]

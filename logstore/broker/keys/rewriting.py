@@ -35,16 +35,16 @@ class Beating(Log, Protocol):
 
     @property
     def standing_bytes(self) -> int:
-        """Of all that stood when this process came to own it."""
+        """The size of all records that the log held when this process became its owner."""
 
     def beat(self) -> int:
-        """Append such a word; its mark. Raises as ``append``."""
+        """Append a heartbeat; return its mark. Raises as ``append``."""
 
     def trim_to_beat(self, mark: int) -> None:
-        """Have all deleted that is before it, which is safe."""
+        """Delete all records before the heartbeat, which is safe."""
 
     def give_up(self) -> None:
-        """What stands is not what this process holds: be its owner no more."""
+        """Give up ownership: the log does not match what this process holds."""
 
 
 class Aloner(Protocol):
@@ -79,7 +79,7 @@ class Rewriting:
         self._stop = log.watch(self._news)
 
     def look(self) -> None:
-        """Something was appended: begin a round, where it is time."""
+        """Begin a round if enough was appended."""
         journal = self._journal
         due = max(LEAST_BYTES, TIMES * self._keyspace.contents.bytes)
         if self._rows is not None or journal.appended_bytes <= due:
@@ -97,7 +97,7 @@ class Rewriting:
             self._soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Append some more, once what was appended before is safe."""
+        """Append some more rows, once the earlier ones are safe."""
         if self._rows is None or self._log.done < self._mark:
             return
         self._keys.end_turn()  # what was changed is in the log before what stands
@@ -150,7 +150,7 @@ class Rewriting:
             self._keys.let_go(self)
 
     def _break_off(self) -> None:
-        """All that was there before stands; it is time for another round."""
+        """Break off the round: all earlier records stay, and another round is due."""
         self._journal.appended_bytes += self._counted
         self._over()
 
@@ -161,6 +161,6 @@ class Rewriting:
             rows.close()  # type: ignore[attr-defined]  # it is a generator
 
     def close(self) -> None:
-        """The log is another process's."""
+        """Stop: another process owns the log."""
         self._stop()
         self._over()

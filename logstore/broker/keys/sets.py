@@ -38,17 +38,17 @@ class Set(Collection):
 
     @property
     def small(self) -> bool:
-        """Whether Redis would scan it at once."""
+        """Whether Redis would return the whole set in one scan."""
         return self._encoding != "hashtable"
 
     def in_order(self) -> list[bytes]:
-        """All members, as Redis gives them."""
+        """Return all members, in the order of Redis."""
         if self._encoding == "intset":
             return sorted(self.members, key=int)
         return self.members.items
 
     def add(self, member: bytes) -> bool:
-        """Whether it is new."""
+        """Add the member; return whether it is new."""
         if not self._put(member):
             return False
         if member not in self.before:
@@ -56,7 +56,7 @@ class Set(Collection):
         return True
 
     def add_all(self, members: Iterable[bytes]) -> int:
-        """How many are new."""
+        """Add the members; return how many are new."""
         return sum(map(self.add, members))
 
     def _put(self, member: bytes) -> bool:
@@ -76,7 +76,7 @@ class Set(Collection):
         return True
 
     def remove(self, member: bytes) -> bool:
-        """Whether it was there."""
+        """Remove the member; return whether it existed."""
         if not self._drop(member):
             return False
         if member not in self.before:
@@ -98,7 +98,7 @@ class Set(Collection):
                 self._put(member)
 
     def any(self, chance: Random) -> bytes:
-        """A member by chance."""
+        """Return a random member."""
         return self.members.any(chance)
 
     def _forget(self, most: int) -> list[bytes]:
@@ -127,7 +127,7 @@ class Set(Collection):
 
     @classmethod
     def of(cls, members: Iterable[bytes]) -> "Set":
-        """One with these, as if they came in this order."""
+        """Return a set of these members, added in this order."""
         made = cls()
         made.add_all(members)
         return made

@@ -42,14 +42,17 @@ def record_key(key: bytes) -> bytes:
 
 
 def key_of(key: bytes) -> bytes | None:
-    """The key that a record is of; None: it is of something else."""
+    """Return the key that a record belongs to; None: it belongs to no key."""
     if not key.startswith(NUL):
         return key
     return key[1:] if key[1:2] == NUL else None
 
 
 def deadline_of(headers: Headers) -> int | None:
-    """When the key expires that the record is of; None: never. Raises ValueError."""
+    """Return the deadline in the headers of a record; None: the key never expires.
+
+    Raises ValueError.
+    """
     for name, value in headers:
         if name == EXPIRES:
             return int(value or b"")
@@ -57,14 +60,15 @@ def deadline_of(headers: Headers) -> int | None:
 
 
 def rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
-    """What is to be written of keys that have changed, as they are now."""
+    """Yield the rows to write for changed keys, as they are now."""
     return _rows_of_strings(keyspace, dirty) or _rows(keyspace, dirty)
 
 
 def _rows_of_strings(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row] | None:
-    """The same where all are strings that never expire, as in most turns, in a fifth of the time.
+    """Return the rows if all are strings that never expire, in a fifth of the time; None: they are
+    not.
 
-    None: they are not.
+    Most turns have only such keys.
     """
     if len(dirty) > TOGETHER_MAX or keyspace.deadlines or (dirty and min(dirty) < _FIRST):
         return None
@@ -93,7 +97,7 @@ def _rows(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Row]:
 
 
 def whole_rows(keyspace: Keyspace, key: bytes) -> Iterator[Row]:
-    """All that stands of a key of which nothing is left to be written, as it was written."""
+    """Yield all rows of a key that has no unwritten changes, as they were written."""
     value, deadline = keyspace.values[key], keyspace.deadlines.get(key)
     headers = () if deadline is None else ((EXPIRES, b"%d" % deadline),)
     if type(value) is bytes:
@@ -104,7 +108,7 @@ def whole_rows(keyspace: Keyspace, key: bytes) -> Iterator[Row]:
 
 
 def replaced(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Collection]:
-    """The collections that keys had before these changes, and that none has now."""
+    """Yield the collections that keys had before these changes and that no key has now."""
     had = [it for it, _ in dirty.values() if isinstance(it, Collection)]
     if had:
         values = keyspace.values
@@ -113,7 +117,7 @@ def replaced(keyspace: Keyspace, dirty: Mapping[bytes, Before]) -> Iterator[Coll
 
 
 def columns(written: Sequence[Row], now_ms: int) -> Columns:
-    """The same for ``encode_columns``."""
+    """Return the rows as columns, for ``encode_columns``."""
     keys, values, headers = zip(*written, strict=True)
     return Columns(values, keys, headers, [now_ms] * len(written))
 
@@ -133,11 +137,11 @@ class Loading:
 
     @property
     def version(self) -> int:
-        """The highest that a collection has had."""
+        """The highest version of any collection."""
         return self._elements.version
 
     def add(self, records: list[Record]) -> None:
-        """These, too. Raises ValueError where one is not as it should be."""
+        """Load these records too. Raises ValueError if one is malformed."""
         values, deadlines = self.values, self.deadlines
         if not any(map(_HEADERS, records)):
             keys, strings = list(map(_KEY, records)), list(map(_VALUE, records))
@@ -191,7 +195,7 @@ class Loading:
             self.deadlines[key] = deadline
 
     def finish(self) -> None:
-        """That was the last of them: collections have their elements. Raises ValueError."""
+        """Give the collections their elements, after the last record. Raises ValueError."""
         values = self.values
         for key in [key for key, value in values.items() if type(value) is Made]:
             made = values[key]

@@ -31,7 +31,9 @@ class SortedSet(Collection):
         return "listpack" if self.order is None else "skiplist"
 
     def set(self, member: bytes, score: float) -> bool:
-        """Whether the member is new. A score of -0 is kept as 0, as in Redis's listpacks."""
+        """Set the score; return whether the member is new. -0 becomes 0, as in Redis's
+        listpacks.
+        """
         if member not in self.before:
             self.before[member] = self.element(member)
         return self._put(member, score + 0.0)
@@ -54,7 +56,7 @@ class SortedSet(Collection):
         return True
 
     def remove(self, member: bytes) -> bool:
-        """Whether it was there."""
+        """Remove the member; return whether it existed."""
         if member not in self.scores:
             return False
         if member not in self.before:
@@ -63,7 +65,7 @@ class SortedSet(Collection):
         return True
 
     def removing(self, entries: Sequence[Entry]) -> Iterator[int]:
-        """These, which are there; it yields as ``copying``."""
+        """Remove these entries, which must exist; yields as ``copying``."""
         for some in some_of(entries):
             for _, member in some:
                 self.remove(member)
@@ -84,7 +86,7 @@ class SortedSet(Collection):
                 self._drop(member)
 
     def rank(self, member: bytes) -> int | None:
-        """How many are before it; None: it is no member."""
+        """Return how many entries are before the member; None: it is not a member."""
         score = self.scores.get(member)
         return None if score is None else self.ranking.rank((score, member))
 

@@ -28,42 +28,42 @@ class Nowhere:
         return NotOwned(f"queue {text(self._name)!r}: no node serves it for now; try again")
 
     def is_open(self) -> bool:
-        """There is nothing to be known."""
+        """True: there is nothing to load."""
         return True
 
     def when_open(self, call: Callable[[], None]) -> None:
-        """At once."""
+        """Call ``call`` at once."""
         call()
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """At once."""
+        """Call ``call`` at once."""
         call()
 
     def logs(self) -> Sequence[Log]:
-        """None."""
+        """Return no logs."""
         return ()
 
     def heads(self) -> Sequence[tuple[Log, int]]:
-        """None."""
+        """Return no heads."""
         return ()
 
     def used(self) -> None:
-        """It is not forgotten meanwhile."""
+        """Do nothing: this seat keeps no time of last use."""
 
     def govern(self, policy: Policy | None) -> None:
-        """Nothing dies here."""
+        """Do nothing: no messages expire or are dropped here."""
 
     def subscribe(self, subscription: Subscription) -> None:
-        """It waits."""
+        """Let the subscription wait."""
         self.subscriptions.append(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """It waits no more."""
+        """Remove a waiting subscription."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
 
     def wake(self) -> None:
-        """There is nothing to be given out."""
+        """Do nothing: there are no messages to deliver."""
 
     def get(self, channel: Channel, no_ack: bool, then: Then) -> None:
         """Raises NotOwned."""
@@ -74,7 +74,7 @@ class Nowhere:
         raise self._refusal()
 
     def drop(self) -> None:
-        """The queue is gone."""
+        """Cancel the waiting subscriptions: the queue is deleted."""
         for it in self.vacate():
             it.cancelled()
 

@@ -19,23 +19,27 @@ class Opener(Protocol):
     """The source of the logs."""
 
     def open(self, queue: int, lane: int, then: Callable[[Log | LogstoreError], None]) -> None:
-        """Have it opened, or made; ``then`` is called in this thread, later or at once."""
+        """Open the log of a lane, or create it; ``then`` is called in this thread, now or later."""
 
     def unmake(self, queue: int) -> None:
-        """Have its logs deleted: they may have been made after those that the queue had had."""
+        """Delete the logs of a deleted queue: this node may have created them after the
+        deletion.
+        """
 
     def parked(self, size: int) -> None:
-        """So many bytes more, or less, wait for logs that are being opened."""
+        """Change the count of bytes that wait for logs being opened by ``size``, which may be
+        negative.
+        """
 
 
 class Taking(Protocol):
     """What receives the messages of one queue."""
 
     def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
-        """Raises LogstoreError."""
+        """Append a batch to a lane. Raises LogstoreError."""
 
     def drop(self) -> None:
-        """The queue is gone."""
+        """Handle the deletion of the queue."""
 
 
 class _Parked(NamedTuple):
@@ -72,7 +76,7 @@ class Outlets:
         self._dropped = False
 
     def append(self, lane: int, batch: Batch, waiting: Waiting) -> None:
-        """Raises RecordTooLarge, ClusterBehind, LogFailed."""
+        """Append a batch to a lane. Raises RecordTooLarge, ClusterBehind, LogFailed."""
         if batch.size > BATCH_BYTES_MAX:
             raise RecordTooLarge(
                 f"a message of {batch.size} bytes, including its envelope; at most "
@@ -121,8 +125,10 @@ class Outlets:
             waiting.unparked(log, mark + batch.record_count)
 
     def drop(self) -> None:
-        """The queue is gone. Another node that has deleted it may have done so before messages of
-        this node came.
+        """Handle the deletion of the queue.
+
+        Another node may have deleted it before messages of this node came, so their logs are
+        deleted too.
         """
         self._dropped = True
         if any(it.log is not None for it in self._lanes.values()):

@@ -37,10 +37,10 @@ class SharedLogs(QueueLogs, Protocol):
     """The source of the logs, to which other nodes append, too."""
 
     def catch_up(self, log: Log) -> None:
-        """Return once all is here that stands in it now. May take long. Raises LogstoreError."""
+        """Fetch all that the log holds now. May take long. Raises LogstoreError."""
 
     def begin_catch_up(self, log: Log, then: Callable[[], object]) -> None:
-        """Have ``then`` called in this thread once that is so, or nobody can say."""
+        """Call ``then`` in this thread once all is fetched, or cannot be."""
 
 
 class Around(NamedTuple):
@@ -57,7 +57,7 @@ class Alarmed(Protocol):
     """Something with a deadline."""
 
     def wake(self) -> object:
-        """It has come."""
+        """Handle an alarm."""
 
 
 class Standing(Protocol):
@@ -68,7 +68,7 @@ class Standing(Protocol):
         """As far as it knows."""
 
     def ask(self, then: Callable[[], object]) -> None:
-        """``then`` is called once it may."""
+        """Call ``then`` once this node certainly owns the partition."""
 
 
 class Unquestioned:
@@ -85,7 +85,7 @@ class JournalPartition:
     """One partition. In the sessions' thread, except what workers do."""
 
     def __init__(self, number: int, journal: Log, around: Around, standing: Standing) -> None:
-        """``journal``: it is this node's alone, and its notes have all that it had before.
+        """``journal``: the log, which this node alone writes, with notes of all its records.
 
         Raises SchemaTooNew, CorruptStore.
         """
@@ -105,17 +105,17 @@ class JournalPartition:
 
     @property
     def holding(self) -> Holding:
-        """Its held transactions."""
+        """The held transactions of the partition."""
         return self._journaling.holding
 
     # Its queues
 
     def has(self, seat: Holder) -> bool:
-        """Whether it is that of a queue, now."""
+        """Whether this is the current seat of a queue."""
         return isinstance(seat, _Seat) and self._seats.get(seat.of) is seat
 
     def seat(self, queue: RoamingQueue, home: Home, lanes: Sequence[int]) -> Queue:
-        """Have the queue served here. ``lanes``: the priorities that there are messages of."""
+        """Serve the queue here. ``lanes``: the priorities that have messages."""
         its = _Home(home, self._lane_logs, self._journaling.touched, queue, self._may_go)
         failed = partial(self._seat_failed, queue, home)
         seat = _Seat(queue, its, lanes, self._catch_up, self._standing, failed)
@@ -124,8 +124,9 @@ class JournalPartition:
         return seat
 
     def _may_go(self, call: Callable[[], object]) -> None:
-        """Have it called, if this node may delete queues that nobody consumes: those who did may be
-        at another that owns them.
+        """Call ``call`` if this node may delete queues without consumers.
+
+        Its consumers may be at another node that owns the partition.
         """
         if self._leaving:
             return
@@ -135,13 +136,13 @@ class JournalPartition:
             self._standing.ask(call)
 
     def leave(self) -> None:
-        """It is about to be given up, or is lost: its consumers go to where its queues are."""
+        """Prepare to give up the partition: its consumers go to the next owner."""
         self._leaving = True
 
     def _catch_up(self, logs: Sequence[Log], then: Callable[[], None]) -> None:
-        """``then``, once all is here that stands in these logs now, or can't be had.
+        """Call ``then`` once these logs are fetched up to their present ends, or cannot be.
 
-        No worker waits for it: where the cluster stalls, who fetches would keep others waiting.
+        No worker waits for this: if the cluster stalls, a blocked worker would delay others.
         """
         left = len(logs)
 
@@ -157,13 +158,13 @@ class JournalPartition:
             self._around.logs.begin_catch_up(it, one)
 
     def _seat_failed(self, queue: RoamingQueue, home: Home) -> None:
-        """A log of it has failed, or could not be opened: another one may go on."""
+        """Schedule a new seat for a queue: one of its logs has failed, or could not be opened."""
         if queue in self._seats and queue not in self._failed:
             self._failed[queue] = self.clock() + RETRY_MS, home
             self._around.alarm(self, self.clock() + RETRY_MS)
 
     def _seat_anew(self) -> None:
-        """Those of which a log has failed: what is not settled of them comes again."""
+        """Replace the seats with a failed log; their unsettled messages are delivered again."""
         now_ms = self.clock()
         due = {it: home for it, (at, home) in self._failed.items() if at <= now_ms}
         for queue in due:
@@ -180,14 +181,14 @@ class JournalPartition:
             queue.sit(self.seat(queue, home, before.stock.names()))
 
     def lanes_came(self, number: int, lanes: Sequence[int]) -> None:
-        """There are messages of these priorities for the queue of this number, if it is here."""
+        """Note that the queue of this number, if it is here, has messages of these priorities."""
         for queue, seat in self._seats.items():
             if queue.id == number:
                 seat.found(lanes)
                 return
 
     def unseat(self, queue: RoamingQueue) -> None:
-        """It is deleted."""
+        """Remove a deleted queue."""
         seat = self._seats.pop(queue, None)
         self._failed.pop(queue, None)
         if seat is None:
@@ -197,21 +198,21 @@ class JournalPartition:
         seat.when_left(lambda: self._journaling.forget((queue.id,)))
 
     def forget_all_but(self, known: Sequence[int]) -> None:
-        """Queues that are gone without the journal having been told of it."""
+        """Forget queues that were deleted without a note in the journal."""
         kept = {*known}
         self._journaling.forget(it for it in self._journaling.notes.queues() if it not in kept)
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits for lanes, or for the journal."""
+        """Whether too much waits for lanes or for the journal."""
         return self._lane_logs.crowded
 
     def wait(self) -> None:
-        """Return when all that it was told is safe. From any thread. Raises LogFailed."""
+        """Wait until all journaled settlements are safe. From any thread. Raises LogFailed."""
         self._journaling.wait()
 
     def close(self) -> None:
-        """All that was settled is told: another node is to have it, or none."""
+        """Journal all settlements: the partition goes to another node, or to none."""
         self._lost = True
         for seat in self._seats.values():
             seat.stock.flush()
@@ -219,27 +220,27 @@ class JournalPartition:
         self._journaling.end_turn()
 
     def lose(self) -> None:
-        """Another node has it: nothing is told any more."""
+        """Close without journaling: another node owns the partition."""
         self._lost = True
         self._lane_logs.close()
 
     # As Around of Journaling
 
     def clock(self) -> int:
-        """Ms since 1970."""
+        """Return the time in ms since 1970."""
         return self._around.clock()
 
     def soon(self, call: Callable[[], object]) -> None:
-        """At the end of the turn; from any thread."""
+        """Schedule a call at the end of the turn. From any thread."""
         self._around.soon(call)
 
     def settled(self, queues: Sequence[Touched]) -> None:
-        """Something that they have is settled, and the journal knows it."""
+        """Note that the journal has settlements of these queues."""
         if queues and self._trimming.touched(cast("Sequence[Holder]", queues), self.clock()):
             self._around.alarm(self, self._trimming.due_ms)
 
     def try_again(self) -> None:
-        """The journal did not take something."""
+        """Schedule a retry: the journal has refused an entry."""
         self._around.alarm(self, self.clock() + RETRY_MS)
 
     # Its times
@@ -256,7 +257,7 @@ class JournalPartition:
         self._wait_on()
 
     def _wait_on(self) -> None:
-        """For what comes later: one alarm stands for all times, until it comes."""
+        """Set an alarm for the next deadline: a single alarm serves all of them."""
         now_ms = self.clock()
         times = (self._trimming.due_ms, *(at for at, _ in self._failed.values()))
         next_ms = min((it for it in times if it > now_ms), default=NO_TIME)
@@ -297,7 +298,7 @@ class _Seat(Queue):
         standing: Standing,
         failed: Callable[[], None],
     ) -> None:
-        """``failed`` is told that one of its logs has."""
+        """``failed`` is called when one of the queue's logs has failed."""
         super().__init__(queue.id, queue.facts, home, None, lanes, queue.policy)
         self.counts = queue.counts
         self.of = queue
@@ -370,12 +371,14 @@ class _Seat(Queue):
         self.when_known(lambda: super(_Seat, self).purge(then))
 
     def _open_all(self) -> None:
-        """Other nodes bring messages of any priority, and nobody tells of the first of one."""
+        """Open the lanes of all priorities: other nodes send any of them, without notice of a first
+        one.
+        """
         for number in range(self.limits.max_priority or 0, -1, -1):
             self.stock.lane(number)
 
     def found(self, lanes: Sequence[int]) -> None:
-        """There are messages of these priorities, if there were none."""
+        """Note that there are messages of these priorities."""
         for number in lanes:
             self.stock.lane(number)
         self.wake()
@@ -415,7 +418,7 @@ class _Home:
         return self._home.gone
 
     def used(self) -> None:
-        """What is out when a node dies comes again, whatever the journal says."""
+        """Do nothing: unsettled messages of a dead node come again, whatever the journal says."""
 
     def send(self, letters: Sequence[DeadLetter], held: Transaction | None = None) -> Sent:
         """As Home.send."""

@@ -45,7 +45,7 @@ class _Getter:
         self._then = then
 
     def __call__(self, got: Got | None) -> None:
-        """It has come, or there is none."""
+        """Pass on the message, or None if there is none."""
         self._then(got)
 
     def retry(self) -> None:
@@ -61,27 +61,29 @@ class Roamers(Protocol):
     """All roaming queues of a process, as each of them sees these."""
 
     def clock(self) -> int:
-        """Ms since 1970."""
+        """Return the time in ms since 1970."""
 
     def alarm(self, queue: "RoamingQueue", at_ms: int) -> None:
-        """Have the queue woken then, at the latest."""
+        """Wake the queue at that time or earlier."""
 
     @property
     def totals(self) -> QueueTotals: ...
     def nowhere(self, queue: "RoamingQueue") -> Seat:
-        """The seat of one that no node is known to serve."""
+        """Return the seat of a queue that no known node serves."""
 
     def left(self, queue: "RoamingQueue") -> None:
-        """It is gone."""
+        """Forget a deleted queue."""
 
     def delete_topic(
         self, queue: "RoamingQueue", then: Callable[[LogstoreError | None], None]
     ) -> None:
-        """Have its messages deleted."""
+        """Delete the messages of the queue."""
 
 
 def check(facts: QueueFacts, limits: Limits) -> None:
-    """Raises NotAmongNodes for what a queue of several nodes can't be."""
+    """Check the arguments. Raises NotAmongNodes for those that a queue of several nodes cannot
+    have.
+    """
     if limits.rejects:
         raise NotAmongNodes(facts.name, "overflow reject-publish: no node knows how many there are")
     if limits.once is not None:
@@ -102,7 +104,7 @@ class RoamingQueue:
         policy: Policy | None,
         outlets: Taking,
     ) -> None:
-        """``outlets``: where its messages go. Raises InvalidQueueArgument."""
+        """``outlets``: the logs for its messages. Raises InvalidQueueArgument."""
         self.id = number
         self.facts = facts
         self.policy = policy
@@ -121,7 +123,7 @@ class RoamingQueue:
         return f"<RoamingQueue {self.facts.name!r} {self.id}>"
 
     def sit(self, seat: Seat) -> None:
-        """It is served there from now on: its consumers go over."""
+        """Move the queue with its consumers to this seat."""
         before, self.seat = self.seat, seat
         for it in before.vacate():
             try:
@@ -292,7 +294,7 @@ class RoamingQueue:
             self.park(getter)
 
     def park(self, getter: "_Getter") -> None:
-        """It waits until the queue is seated anew; not for ever, nor with any number of others."""
+        """Let the getter wait until the queue has a new seat, within limits of time and number."""
         late = self._roamers.clock() >= getter.until_ms
         if self.gone or late or len(self._getters) >= GETTERS_MAX:
             getter(None)
@@ -301,7 +303,7 @@ class RoamingQueue:
             self._roamers.alarm(self, getter.until_ms)
 
     def _give_up(self) -> None:
-        """On those who have waited for long: they get nothing."""
+        """Answer the getters that have waited too long: they get no message."""
         now_ms = self._roamers.clock()
         late = [it for it in self._getters if it.until_ms <= now_ms]
         self._getters = [it for it in self._getters if it.until_ms > now_ms]
@@ -342,7 +344,7 @@ class RoamingQueue:
             self._roamers.left(self)
 
     def delete_topic(self, *, undone: bool) -> Pending:
-        """Have its messages deleted, now that it is gone itself."""
+        """Delete the messages of the deleted queue."""
         pending = Pending()
         self._roamers.delete_topic(self, pending.finish)
         return pending

@@ -38,25 +38,27 @@ class Elsewhere(Protocol):
     """What is known about other nodes."""
 
     def seat(self, queue: RoamingQueue, partition: int, home: Home) -> Seat | None:
-        """The queue, as the node has it that owns the partition; None: no other is known to."""
+        """Return the queue's seat at the node that owns the partition; None: no other node is known
+        to.
+        """
 
 
 class Lanes(Protocol):
     """What is known about the logs of queues."""
 
     def lanes_of(self, queue: int) -> Sequence[int]:
-        """The priorities of those that there are."""
+        """Return the priorities of the existing lanes of the queue."""
 
     def delete_all(self, queue: int) -> None:
-        """Its messages. May take long. Raises LogstoreError."""
+        """Delete the messages of the queue. May take long. Raises LogstoreError."""
 
     @property
     def crowded(self) -> bool:
-        """Whether the cluster is behind with what was appended."""
+        """Whether the cluster is behind with appended records."""
 
 
 def _lasts(transaction: Transaction) -> bool:
-    """Whether it brings something that outlives the process."""
+    """Whether the transaction publishes to a queue that outlives the process."""
     return any(it.facts.lasts for part in transaction.parts for it, _ in part.targets)
 
 
@@ -67,7 +69,7 @@ class Roamers:
         self, around: Around, lanes: Lanes, elsewhere: Elsewhere, partitions: int,
         totals: QueueTotals,
     ) -> None:  # fmt: skip
-        """``partitions``: of the journal."""
+        """``partitions``: how many the journal has."""
         self.totals = totals
         self._around = around
         self._lanes = lanes
@@ -87,13 +89,15 @@ class Roamers:
         self._around.alarm(queue, at_ms)
 
     def partition_of(self, queue: int) -> int:
-        """Of the journal, by the queue's number."""
+        """Return the partition of the journal for this queue number."""
         return queue % self._partitions
 
     def make(
         self, number: int, facts: QueueFacts, home: Home, policy: Policy | None
     ) -> RoamingQueue:
-        """One that is new here; it is seated. Raises InvalidQueueArgument, NotAmongNodes."""
+        """Create a queue that is new here, with a seat. Raises InvalidQueueArgument,
+        NotAmongNodes.
+        """
         queue = RoamingQueue(number, facts, self, policy, Outlets(number, self))
         check(facts, queue.limits)
         self._homes[queue] = home
@@ -101,20 +105,20 @@ class Roamers:
         return queue
 
     def queues(self) -> Sequence[RoamingQueue]:
-        """All there are."""
+        """Return all queues."""
         return list(self._homes)
 
     # Who owns what
 
     @property
     def owned(self) -> Mapping[int, JournalPartition]:
-        """The partitions that are this node's, by number."""
+        """The partitions that this node owns, by number."""
         return self._owned
 
     def own(self, number: int, journal: Log, standing: Standing | None = None) -> None:
-        """The node owns a partition from now on. Raises SchemaTooNew, CorruptStore.
+        """Take over a partition. Raises SchemaTooNew, CorruptStore.
 
-        ``standing``: None: no other node can own it.
+        ``standing``: tells whether this node still owns it; None: no other node can own it.
         """
         self._owned[number] = partition = JournalPartition(
             number, journal, self._around, standing or Unquestioned()
@@ -123,13 +127,15 @@ class Roamers:
         self._seat_all(number)
 
     def leave(self, number: int) -> None:
-        """It is about to lose it: consumers of its queues are no longer there, and not gone."""
+        """Prepare to give up a partition: its consumers move on, which does not count as leaving a
+        queue.
+        """
         partition = self._owned.get(number)
         if partition is not None:
             partition.leave()
 
     def lose(self, number: int, *, told: bool = False) -> None:
-        """It owns it no more. ``told``: what was settled can be told to the journal still."""
+        """Give up a partition. ``told``: settlements can still be journaled."""
         partition = self._owned.pop(number, None)
         if partition is None:
             return
@@ -140,7 +146,7 @@ class Roamers:
             partition.lose()
 
     def moved(self, number: int) -> None:
-        """Another node owns it now, or the node that does is reached, or lost."""
+        """Handle a change of the partition's owner, or of the connection to it."""
         if number not in self._owned:
             self._seat_all(number)
 
@@ -158,16 +164,17 @@ class Roamers:
         queue.sit(self._elsewhere.seat(queue, number, home) or Nowhere(queue.facts.name))
 
     def lanes_came(self, numbers: Collection[int]) -> None:
-        """There are logs of these queues that there were not."""
+        """Note that these queues have new logs."""
         for number in numbers:
             its = self._owned.get(self.partition_of(number))
             if its is not None:
                 its.lanes_came(number, self._lanes.lanes_of(number))
 
     def holding_of(self, transaction: Transaction) -> Holding | None:
-        """The transactions of the journal that this one is all of; None: of none of them.
+        """Return the held transactions of the one partition that this transaction is in; None: it
+        is in none.
 
-        One that is of several, or brings something that lasts, is refused.
+        A transaction in several partitions, or with lasting messages, is refused.
         """
         partitions: dict[JournalPartition | None, bytes] = {}
         for queue in {it.queue: None for it in transaction.endings}:
@@ -218,7 +225,7 @@ class Roamers:
 
     @property
     def crowded(self) -> bool:
-        """Whether too much waits: read no more publishes now."""
+        """Whether too much waits, so that no more publishes are to be read now."""
         return (
             self._parked > PARKED_BYTES_MAX
             or self._lanes.crowded
@@ -261,7 +268,9 @@ class Roamers:
     # Its end
 
     def close(self) -> None:
-        """What was settled is told to the journals, and safe. Consumers were cancelled."""
+        """Journal all settlements and wait until they are safe. Consumers must be
+        cancelled before.
+        """
         for partition in self._owned.values():
             partition.close()
         for partition in self._owned.values():

@@ -22,10 +22,10 @@ class Retrying(Protocol):
 
     def __call__(self, got: Got | None) -> None: ...
     def retry(self) -> None:
-        """The seat can't say now."""
+        """Try again: the seat cannot answer now."""
 
     def anew(self) -> None:
-        """The queue has another seat by now, or is gone."""
+        """Start again: the queue has another seat, or is deleted."""
 
 
 class Seat(Protocol):
@@ -63,4 +63,6 @@ class Seat(Protocol):
     def purge(self, then: Callable[[int], None]) -> None: ...
     def drop(self) -> None: ...
     def vacate(self) -> Sequence[Subscription]:
-        """It is served here no more, and nobody is told: who was served, to be served elsewhere."""
+        """Stop serving the queue, without notice; return its subscriptions, to be
+        served elsewhere.
+        """
