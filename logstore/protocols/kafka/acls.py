@@ -95,7 +95,9 @@ def _described(
 def create(
     client: KafkaClient, version: int, request: create_messages.Request
 ) -> create_messages.Response | Steps:
-    """Key 30. Durable when answered, a part of very many at a time; one that is there is fine."""
+    """Key 30. Rules are durable when answered, in parts if there are many; an existing rule is no
+    error.
+    """
     if not client.door.access.required:
         refused = create_messages.AclCreationResult(errors.SECURITY_DISABLED, NO_RULES)
         return create_messages.Response(results=[refused] * len(request.creations))
@@ -125,7 +127,7 @@ def _created(client: KafkaClient, request: create_messages.Request) -> Steps:
 def delete(
     client: KafkaClient, version: int, request: delete_messages.Request
 ) -> delete_messages.Response | Steps:
-    """Key 31. Durable when answered, a part of very many at a time."""
+    """Key 31. Deletions are durable when answered, in parts if there are many."""
     if not client.door.access.required:
         refused = delete_messages.FilterResult(errors.SECURITY_DISABLED, NO_RULES)
         return delete_messages.Response(filter_results=[refused] * len(request.filters))
@@ -172,7 +174,9 @@ def _looked_up(client: KafkaClient, wanted: delete_messages.Filter) -> Steps:
 def _picked_or_not(
     rules: Sequence[KeptRule], wanted: delete_messages.Filter
 ) -> list[KeptRule] | str:
-    """In a worker: an error would end the connection."""
+    """Return the picked rules, or the error text; called in a worker, where an error ends the
+    connection.
+    """
     try:
         return _picked(rules, wanted)
     except Refused as error:
@@ -196,7 +200,7 @@ def _gone(rule: KeptRule) -> delete_messages.MatchingAcl:
 def _changed(
     client: KafkaClient, keep: Sequence[KeptRule] = (), forget: Sequence[KeptRule] = ()
 ) -> Later:
-    """Its answer is the ``Keeping``, which has the error."""
+    """Store and delete rules; the answer is the ``Keeping``, which holds the error."""
     later = Later()
     client.door.access.change(keep, forget, by=client.rights.who).then(later.give)
     return later
@@ -206,7 +210,7 @@ def _changed(
 
 
 def _rule(asked: create_messages.AclCreation) -> KeptRule:
-    """Raises Refused, InvalidName."""
+    """The rule that a creation describes. Raises Refused, InvalidName."""
     return check_rule(
         KeptRule(
             _user(asked.principal),
@@ -234,7 +238,7 @@ def _word(words: Mapping[int, _T], number: int, what: str) -> _T:
 
 
 def _picked(rules: Sequence[KeptRule], asked: Filter) -> list[KeptRule]:
-    """Of those that Kafka has words for. Raises Refused."""
+    """The rules that match the filter and that Kafka can express. Raises Refused."""
     principal = asked.principal_filter
     if principal is not None and not principal.startswith(PRINCIPAL):
         return []

@@ -19,7 +19,7 @@ LARGE_BYTES: Final = 4 << 10  # of a request: hundreds of names
 
 
 def take(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot | None:
-    """Have the request done that begins at ``at``, and keep its place. Raises BrokenProtocol."""
+    """Start the request that begins at ``at`` and return its slot. Raises BrokenProtocol."""
     if api.raw is not None:
         return api.raw(client, version, frame, at)
     slot = _call(api, client, version, frame, at)
@@ -29,7 +29,7 @@ def take(api: Api, client: KafkaClient, version: int, frame: memoryview, at: int
 
 
 def unsupported() -> bytearray:
-    """The answer to an ApiVersions request of a version that is unknown here (KIP-511)."""
+    """The answer to an ApiVersions request of an unsupported version (KIP-511)."""
     api = APIS[API_VERSIONS]
     return _encode(api, api.handler(), 0, versions_served(UNSUPPORTED_VERSION))
 
@@ -66,7 +66,7 @@ def _carried_out(
 
 
 def _run(api: Api, handler: Handler, client: KafkaClient, version: int, request: object) -> object:
-    """What the handler gives; where the whole request is not allowed, what says so."""
+    """Return the result of the handler, or the refusal if the whole request is not allowed."""
     code = refused_as_a_whole(api.asks, client, request)
     if code != NONE:
         return _unauthorized(handler, version, request, code)
@@ -85,7 +85,7 @@ def _unauthorized(handler: Handler, version: int, request: object, code: int) ->
 def _ask_again(
     api: Api, handler: Handler, client: KafkaClient, version: int, request: object, later: Later
 ) -> None:
-    """What waits is refused as soon as it is not allowed any more, and is not told after that."""
+    """Refuse a waiting request as soon as it is no longer allowed; its result is then not sent."""
     then, rules = later.then, client.door.access.version
 
     def answered(answer: object) -> object:
@@ -115,7 +115,7 @@ class _Followed(Later):
         self._inner: Later | None = None
 
     def follow(self, inner: Later) -> Later:
-        """Wait no longer than that one does."""
+        """Wait for ``inner`` and give up together with it."""
         self._inner = inner
         if self._given_up:
             inner.give_up()
@@ -131,7 +131,7 @@ class _Followed(Later):
 def _in_slices(
     client: KafkaClient, steps: Callable[[_Followed], Steps], request_bytes: int
 ) -> Slot:
-    """``steps``, with what follows its answer, is work that makes the answer's bytes."""
+    """Run ``steps`` in slices until they have made the answer's bytes."""
     later = _Followed()
     if client.door.slices.begin(steps(later), later.give) and isinstance(later.answer, bytearray):
         return Ready(later.answer)
@@ -149,7 +149,9 @@ def _read_elsewhere(
     at: int,
     later: _Followed,
 ) -> Steps:
-    """A large request takes long to read, and its answer to write: that needs no session."""
+    """Decode a large request and encode its answer in another thread: both are slow and need no
+    session.
+    """
     read = codec(handler.request, version, version >= api.flexible).read
     later.long = True
     request, _ = yield made_elsewhere(client.door, partial(read, frame, at))
@@ -160,7 +162,7 @@ def _read_elsewhere(
 def _answered(
     api: Api, handler: Handler, client: KafkaClient, version: int, done: object, later: _Followed
 ) -> Steps:
-    """From what a handler gives to the answer's bytes."""
+    """Turn the result of a handler into the bytes of the answer."""
     if isinstance(done, Generator):
         done = yield from done
     if isinstance(done, Later):
@@ -178,7 +180,7 @@ def _answered(
 
 
 def _elsewhere(client: KafkaClient, job: Callable[[], bytearray], request_bytes: int) -> Slot:
-    """The answer's bytes are made in another thread: many of them take long, too."""
+    """Make the answer's bytes in another thread, because encoding many of them is slow."""
     later = elsewhere(client.door, job)
     later.waiting(client.wake)
     return Promised(later, _made_already, request_bytes)
@@ -208,7 +210,7 @@ def _worked(api: Api, handler: Handler, version: int, done: InWorker) -> bytearr
 
 
 def _encode(api: Api, handler: Handler, version: int, response: object) -> bytearray:
-    """The response's bytes, without its header."""
+    """The bytes of the response, without its header."""
     out = bytearray()
     codec(handler.response, version, version >= api.flexible).write(out, response)
     return out

@@ -44,11 +44,11 @@ class Api:
 
     @property
     def asks(self) -> Asks:
-        """The rights that it needs."""
+        """The rights that this API requires."""
         return ASKS[self.key]
 
     def handler(self) -> Handler:
-        """What carries it out, unless it is raw; imported at the first request."""
+        """The handler of this API, unless it is raw; imported at the first request."""
         assert self.handlers is not None
         return _found(self.handlers, self.key)
 
@@ -270,7 +270,7 @@ assert APIS.keys() == ASKS.keys(), "no request is served without a word on which
 
 
 def versions_served(error_code: int = errors.NONE) -> api_versions_messages.Response:
-    """The table, as clients are told it."""
+    """The table of APIs as clients receive it."""
     served = [api_versions_messages.ApiVersion(it.key, it.low, it.high) for it in _TABLE]
     return api_versions_messages.Response(
         error_code=error_code,

@@ -50,7 +50,7 @@ class Ask:
     enough: tuple[tuple[str, str], ...] = ()  # or any of these: operation and kind
 
     def name_in(self, request: object) -> str:
-        """Of the object that a whole request is about."""
+        """The name of the object that the whole request concerns."""
         if self.kind == CLUSTER:
             return CLUSTER_NAME
         name = getattr(request, self.of)
@@ -63,17 +63,17 @@ NOTHING: Final[Asks] = ()  # whoever has come in may do it
 
 
 def whole(operation: str, kind: str, of: str = "") -> Ask:
-    """Asked of the whole request."""
+    """A right that is checked once for the whole request."""
     return Ask(When.WHOLE, operation, kind, of)
 
 
 def each(operation: str, kind: str, *enough: tuple[str, str]) -> Ask:
-    """Asked of each object."""
+    """A right that is checked for each object."""
     return Ask(When.EACH, operation, kind, enough=enough)
 
 
 def shown(operation: str, kind: str, *enough: tuple[str, str]) -> Ask:
-    """Asked of each object, silently."""
+    """A right that is checked for each object, without logging a refusal."""
     return Ask(When.SHOWN, operation, kind, enough=enough)
 
 
@@ -95,7 +95,9 @@ TEXTS: Final = {
 
 
 def refused_as_a_whole(asks: Asks, client: KafkaClient, request: object) -> int:
-    """The code of what the sender of the request lacks for all of it; NONE: nothing."""
+    """The error code of the right that the client lacks for the whole request; NONE if it lacks
+    none.
+    """
     for ask in asks:
         if ask.when is When.WHOLE and not client.may(ask.operation, ask.kind, ask.name_in(request)):
             return CODES[ask.kind]
@@ -114,7 +116,7 @@ _SHOWN_TOPIC: Final = shown(DESCRIBE, TOPIC)  # where all are asked for
 
 
 def _of_resources(operation: str) -> Asks:
-    """Of settings: of topics, of groups, of the node."""
+    """The right to settings of topics, of groups and of the node."""
     return each(operation, TOPIC), each(operation, GROUP), each(operation, CLUSTER)
 
 

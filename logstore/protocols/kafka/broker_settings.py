@@ -38,7 +38,7 @@ class BrokerSetting:
 
 
 def kind_of(chosen: Chosen) -> int:
-    """Kafka's number for the type of a setting of ours."""
+    """Kafka's number for the type of a setting."""
     for kind, number in _KINDS:
         if isinstance(chosen.default, kind):
             return number
@@ -133,7 +133,7 @@ _FACT: Final = "follows from what this node is"
 
 
 def _bounds() -> Iterator[tuple[str, int]]:
-    """Kafka's names of the bounds of settings of share groups, which are Kafka's own here."""
+    """Kafka's names for the bounds of share group settings, with their values."""
     for name, field in GROUP_SETTINGS.items():
         for end, bound in (("min", field.metadata["low"]), ("max", field.metadata["high"])):
             if bound is not None:
@@ -233,7 +233,7 @@ _PASSWORDS: Final = (
 
 
 def described(client: KafkaClient, ours: Sequence[Chosen]) -> list[BrokerSetting]:
-    """All of them, each once; ours under their own names come first, and count."""
+    """All settings, each once; a setting under our own name comes first and wins."""
     found: dict[str, BrokerSetting] = {}
     for setting in _every(client, ours):
         found.setdefault(setting.name, setting)

@@ -40,10 +40,11 @@ class KafkaClient:
         cut: Callable[[str], None] | None = None,
         number: int = 0,
     ) -> None:
-        """``wake``: have the server look at this connection again; from any thread.
+        """``wake``: makes the server look at this connection again; callable from any thread.
 
-        ``address``: where this node is reached, as clients are to be told. ``secure``: by TLS.
-        ``cut``: end it at once, for this reason. ``number``: higher than those of all before it.
+        ``address``: the address of this node that clients are told. ``secure``: the connection uses
+        TLS. ``cut``: ends the connection at once for the given reason. ``number``: higher than the
+        number of every earlier connection.
         """
         self.door = door
         self.wake = wake
@@ -80,54 +81,56 @@ class KafkaClient:
 
     @property
     def listener(self) -> str:
-        """The entrance that it has come by, in Kafka's words."""
+        """The name of the listener that accepted the connection, in Kafka's terms."""
         sasl = "SASL_" if self.door.access.required else ""
         return f"{sasl}{'SSL' if self._secure else 'PLAINTEXT'}"
 
     @property
     def now_ms(self) -> int:
-        """The time of groups."""
+        """The time in ms that groups use."""
         return int(self.now * 1000)
 
     def end(self, reason: str) -> None:
-        """Take nothing more; close once what is ready is sent."""
+        """Accept no more requests; the connection closes after ready answers are sent."""
         if self.closed is None:
             self.closed = reason
 
     def cut(self, reason: str) -> None:
-        """End it at once, whatever it was still to be told and does not take."""
+        """End the connection at once, even if the client does not read pending answers."""
         self.end(reason)
         if self._cut is not None:
             self._cut(reason)
 
     def when_gone(self, key: object, call: Callable[[], object] | None) -> None:
-        """Have it called when the connection is gone; None: not any more."""
+        """Register ``call`` to run when the connection is gone; None removes it."""
         if call is None:
             self._leavers.pop(key, None)
         else:
             self._leavers[key] = call
 
     def gone(self) -> None:
-        """The connection is."""
+        """Run the registered calls: the connection is gone."""
         leavers, self._leavers = self._leavers, {}
         for call in leavers.values():
             call()
 
     def keep(self, frame: memoryview) -> memoryview:
-        """The request's bytes, for as long as they are needed."""
+        """Keep the request's bytes for as long as they are needed."""
         if len(frame) < KEPT_BYTES_MIN:
             return memoryview(bytes(frame))
         self.kept = True
         return frame
 
     def hold(self, slot: Slot) -> None:
-        """Take nothing before this is answered: what follows may depend on it."""
+        """Accept no request before this one is answered: later ones may depend on it."""
         self.held = slot
 
     # Quotas
 
     def used(self, key: str, amount: int) -> int:
-        """Count what it has sent, or is to be sent; how many ms it is muted for, from now on."""
+        """Count an amount against the client's quota; returns for how many ms it is muted from now
+        on.
+        """
         user, metering = self.rights.who.user, self.door.access.metering
         wait_s = metering.take(key, user, self.id, amount, self.now)
         if not wait_s:
@@ -136,12 +139,12 @@ class KafkaClient:
         return max(1, int(wait_s * 1000))
 
     def has_used(self, key: str) -> bool:
-        """Whether anything was counted of late."""
+        """Whether the client used any of this quota recently."""
         metering = self.door.access.metering
         return metering.used(key, self.rights.who.user, self.id, self.now) > 0
 
     def give_back(self, key: str, amount: int) -> None:
-        """It was counted, and is not sent."""
+        """Return to the quota an amount that was counted but is not sent."""
         metering = self.door.access.metering
         metering.give_back(key, self.rights.who.user, self.id, amount, self.now)
 
@@ -152,36 +155,40 @@ class KafkaClient:
     # Rights
 
     def become(self, who: Identity) -> None:
-        """It has said who it is."""
+        """Take the identity of an authenticated user."""
         self.rights = self.door.access.rights(who)
         self._came_freely = False
 
     def may(self, operation: str, kind: str, name: str) -> bool:
-        """Whether it is allowed to; a refusal is logged. From any thread, as all of these."""
+        """Whether the operation is allowed; logs a refusal. Like all of these, callable from any
+        thread.
+        """
         return self.rights.may(operation, kind, name) or self._refused(operation, kind, name)
 
     def may_topic(self, operation: str, name: str) -> bool:
-        """The same of whatever the name of a topic stands for."""
+        """As ``may``, for the object that a topic's name stands for."""
         return self.may(operation, *self.door.objects.of_topic(name))
 
     def sees(self, operation: str, kind: str, name: str) -> bool:
-        """As ``may``, and silent: what is not allowed is left out, or another right is enough."""
+        """As ``may``, without logging: the object is left out of the answer, or another right
+        suffices.
+        """
         return self.rights.may(operation, kind, name)
 
     def sees_topic(self, operation: str, name: str) -> bool:
-        """The same of whatever the name of a topic stands for."""
+        """As ``sees``, for the object that a topic's name stands for."""
         return self.rights.may(operation, *self.door.objects.of_topic(name))
 
     def sees_cluster(self, operation: str) -> bool:
-        """The same of the cluster."""
+        """As ``sees``, for the cluster."""
         return self.rights.may(operation, CLUSTER, CLUSTER_NAME)
 
     def may_cluster(self, operation: str) -> bool:
-        """As ``may``, of the cluster."""
+        """As ``may``, for the cluster."""
         return self.may(operation, CLUSTER, CLUSTER_NAME)
 
     def sees_some_topic(self, operation: str) -> bool:
-        """Whether there may be a name of a topic that it may do this with."""
+        """Whether there can be a topic name for which the operation is allowed."""
         return self.rights.may_some(operation, TOPIC, CHANNEL, QUEUE)
 
     def _refused(self, operation: str, kind: str, name: str) -> bool:
@@ -191,7 +198,7 @@ class KafkaClient:
         return False
 
     def did(self, event: str, what: str) -> None:
-        """Have it known afterwards. From any thread."""
+        """Record an event in the audit log. Callable from any thread."""
         self.door.audit.tell(event, self.rights.who, what)
 
     def users_changed(self) -> None:
@@ -218,34 +225,34 @@ class KafkaClient:
     # Logs
 
     def watch(self, log: Log) -> None:
-        """Be woken when the log's safe offset moves, from now on."""
+        """Wake the client whenever the log's safe offset moves."""
         if log not in self._watched:
             self._watched[log] = log.watch(partial(self._hear, log))
 
     def _hear(self, log: Log) -> None:
-        """From any thread."""
+        """Note news of a log and wake the client. Called from any thread."""
         self.news.add(log)
         self.wake()
 
     def watch_only(self, logs: Collection[Log]) -> None:
-        """Be woken no more for most of those that nothing here waits for."""
+        """Stop watching most logs that no request of this client waits for."""
         if len(self._watched) > 2 * len(logs) + WATCHED_SPARE and not self.slots:
             for log in self._watched.keys() - set(logs):
                 self._watched.pop(log)()
 
     def unwatch(self) -> None:
-        """Be woken for no log any more."""
+        """Stop watching all logs."""
         for stop in self._watched.values():
             stop()
         self._watched.clear()
         self.news.clear()
 
     def sync(self, log: Log) -> None:
-        """Have the log synced, once for all that has come in one read."""
+        """Have the log synced, once for all requests of one read."""
         self._to_sync.add(log)
 
     def sync_now(self) -> None:
-        """Have them synced that ``sync`` was called with."""
+        """Request a sync of the logs that ``sync`` collected."""
         for log in self._to_sync:
             log.sync_soon()
         self._to_sync.clear()

@@ -46,7 +46,7 @@ COORDINATED: Final = {0: GROUP, 1: TRANSACTIONAL_ID}  # what a coordinator is as
 def metadata(
     client: KafkaClient, version: int, request: metadata_messages.Request
 ) -> metadata_messages.Response | InWorker:
-    """Key 3. Makes topics that are not there, where client, rules and settings allow it."""
+    """Key 3. Creates missing topics if the client, the rules and the settings allow it."""
     door, asked = client.door, request.topics
     if asked is None or (version == 0 and not asked):
         return _unless_many(
@@ -76,7 +76,7 @@ def metadata(
 def _unless_many(
     answer: Callable[[], metadata_messages.Response], topics: Iterable[Topic | None]
 ) -> metadata_messages.Response | InWorker:
-    """At once; but thousands of partitions are for another thread."""
+    """Answer at once, or in a worker if there are thousands of partitions."""
     partitions = sum(len(topic.partitions) for topic in topics if topic is not None)
     return InWorker(answer) if partitions > PARTITIONS_AT_ONCE else answer()
 
@@ -88,9 +88,10 @@ def _of_all(client: KafkaClient, request: metadata_messages.Request) -> metadata
 
 
 def _made(client: KafkaClient, names: Sequence[str]) -> dict[str, int]:
-    """Make these topics; the error codes of those that could not be made.
+    """Create these topics; returns the error codes of those that could not be created.
 
-    Clients ask again for those that are left, so that nobody else waits for very many.
+    Only a few are created per request, so that other clients do not wait; clients ask again for the
+    rest.
     """
     door = client.door
     failed = dict.fromkeys(names[MADE_AT_ONCE:], errors.LEADER_NOT_AVAILABLE)
@@ -237,7 +238,7 @@ def _coordinator(
 def describe_log_dirs(
     client: KafkaClient, version: int, request: describe_log_dirs_messages.Request
 ) -> describe_log_dirs_messages.Response:
-    """Key 35: one data directory, and how much each log takes there."""
+    """Key 35: the one data directory, and the size of each log in it."""
     topics = client.door.topics
     asked: dict[str, set[int] | None] = (
         dict.fromkeys(topics.names())

@@ -60,7 +60,7 @@ def are_many(
     | Sequence[delete_messages.Topic]
     | Sequence[pending_messages.Topic],
 ) -> bool:
-    """Whether looking them up takes long."""
+    """Whether looking up these partitions is slow."""
     return len(topics) > AT_ONCE or sum(len(it.partitions) for it in topics) > AT_ONCE
 
 
@@ -70,7 +70,7 @@ Offsets = Sequence[tuple[TopicPartition, OffsetToCommit]]
 def _to_commit(
     client: KafkaClient, version: int, request: commit_messages.Request
 ) -> tuple[Sequence[Topic | int], Offsets]:
-    """The topics, one for each that is named, or why not; and what can be committed."""
+    """The topic or error code for each named topic, and the offsets that can be committed."""
     topics = [_topic(client, READ, version, it) for it in request.topics]
     offsets = {
         (topic.name, it.partition_index): OffsetToCommit(
@@ -91,7 +91,7 @@ def _commitment(
     request: commit_messages.Request,
     offsets: Mapping[TopicPartition, OffsetToCommit],
 ) -> Later:
-    """The results, of the group where there are no offsets, too."""
+    """Commit the offsets and return the results; also checks the group if there are no offsets."""
     call = OffsetCommit(
         request.group_id,
         offsets,
@@ -110,7 +110,9 @@ def _topic(
     version: int,
     asked: commit_messages.Topic | fetch_messages.Topics,
 ) -> Topic | int:
-    """The topic, or the code of what is wrong with it: whether it is there is told to few."""
+    """The topic, or an error code, which reveals only to permitted clients whether the topic
+    exists.
+    """
     topics = client.door.topics
     topic = topics.by_uuid(asked.topic_id) if version >= BY_ID else topics.get(asked.name)
     if topic is None and version >= BY_ID:
@@ -123,7 +125,9 @@ def _topic(
 def unfit(
     topic: Topic, asked: commit_messages.Partition | pending_messages.Partition
 ) -> int | None:
-    """The code of what can't be committed, whatever the group says."""
+    """The error code of a partition that cannot be committed, whatever the group's state; else
+    None.
+    """
     if not 0 <= asked.partition_index < len(topic.partitions):
         return errors.UNKNOWN_TOPIC_OR_PARTITION
     if asked.committed_offset < 0:  # readers would take it for a place in the log
@@ -205,12 +209,12 @@ class _Undecided(NamedTuple):
     refusal: Refusal | None = None  # it is not known yet
 
     def copy(self) -> "_Undecided":
-        """For another thread."""
+        """A copy for another thread."""
         return self._replace(unstable=frozenset(self.unstable)) if self.unstable else self
 
 
 def _look(client: KafkaClient, group: str, *, stable: bool) -> _Undecided:
-    """``stable``: the client does not want what may be about to change."""
+    """Look up undecided offsets. ``stable``: the client refuses offsets of an open transaction."""
     coordinator = client.door.coordinator
     try:
         unstable = coordinator.unstable(group) if stable else ()
@@ -407,7 +411,7 @@ def _deletion(client: KafkaClient, group: str, places: Sequence[TopicPartition])
 def _to_delete(
     client: KafkaClient, request: delete_messages.Request
 ) -> tuple[list[TopicPartition], Collection[str]]:
-    """Each once; and the topics that the client may not do this with."""
+    """The partitions to delete, each once, and the topics that the client may not use."""
     topics = client.door.topics
     refused = {it.name for it in request.topics if not client.may_topic(READ, it.name)}
     places = {

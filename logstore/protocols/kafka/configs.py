@@ -46,7 +46,9 @@ SET, DELETE, APPEND, SUBTRACT = range(4)  # KIP-339
 
 
 def _not_allowed(client: KafkaClient, operation: str, kind: int, name: str) -> int:
-    """The code of the right that is lacking for this resource; NONE: none is."""
+    """The error code of the right that the client lacks for this resource; NONE if it lacks
+    none.
+    """
     ruled = _RULED.get(kind, CLUSTER)
     if ruled == TOPICS:
         allowed = client.may_topic(operation, name)
@@ -56,7 +58,7 @@ def _not_allowed(client: KafkaClient, operation: str, kind: int, name: str) -> i
 
 
 def source_of(chosen: Chosen) -> int:
-    """Kafka's number for where a value comes from."""
+    """Kafka's number for the source of a value."""
     return _SOURCES.get(chosen.source, OF_NODE)
 
 
@@ -110,7 +112,7 @@ def _topic(client: KafkaClient, name: str) -> list[Shown]:
 
 
 def _shown(it: Chosen, node_name: str) -> Shown:
-    """A setting that can be changed; ``node_name``: what the default's is called."""
+    """A setting that can be changed. ``node_name``: the name of the setting with its default."""
     return Shown(
         it.name,
         text_of(it.value),
@@ -122,7 +124,7 @@ def _shown(it: Chosen, node_name: str) -> Shown:
 
 
 def _synonyms(chosen: Chosen, node_name: str) -> list[describe_messages.Synonym]:
-    """The value that counts, and the default that it stands before."""
+    """The value in effect, and the default that it overrides."""
     source = source_of(chosen)
     name = chosen.name if source in (OF_TOPIC, OF_GROUP) else node_name
     found = [describe_messages.Synonym(name, text_of(chosen.value), source)]
@@ -132,7 +134,9 @@ def _synonyms(chosen: Chosen, node_name: str) -> list[describe_messages.Synonym]
 
 
 def _node(client: KafkaClient, name: str) -> list[Shown]:
-    """All that the node has; without a name: what was changed for all nodes, which is nothing."""
+    """All settings of the node; without a name: the settings changed for all nodes, which
+    are none.
+    """
     if name == "":
         return []
     _check_node(name)
@@ -162,7 +166,7 @@ def _of_node(it: BrokerSetting) -> Shown:
 
 
 def _loggers(client: KafkaClient, name: str) -> list[Shown]:
-    """KIP-412."""
+    """The levels of the loggers (KIP-412)."""
     _check_node(name)
     return [
         Shown(
@@ -177,7 +181,9 @@ def _loggers(client: KafkaClient, name: str) -> list[Shown]:
 
 
 def _group(client: KafkaClient, name: str) -> list[Shown]:
-    """KIP-1142: its own, and what counts for members of KIP-848, which is the same everywhere."""
+    """The group's own settings, and those of KIP-848 members, which are equal for all
+    (KIP-1142).
+    """
     if not name:
         raise Refused("a group must have a name")
     of_consumers = [
@@ -198,7 +204,7 @@ def _group(client: KafkaClient, name: str) -> list[Shown]:
 
 
 def _client_metrics(client: KafkaClient, name: str) -> list[Shown]:
-    """KIP-714: nobody subscribes to clients' metrics."""
+    """An empty list: no one subscribes to clients' metrics (KIP-714)."""
     if not name:
         raise Refused("a subscription to metrics must have a name")
     return []
@@ -224,7 +230,7 @@ class Given(Protocol):
 
 
 def given_settings(asked: Sequence[Given]) -> dict[str, str]:
-    """What is to be set. Raises Refused: a setting must not be left out silently."""
+    """The settings to set. Raises Refused for one without a value, which must not be ignored."""
     _check_once([it.name for it in asked])
     for it in asked:
         if it.value is None:
@@ -279,7 +285,9 @@ def _changeable(door: KafkaDoor, kind: int) -> Changeable:
 def _check_topic(
     topics: Topics, name: str, settings: Mapping[str, str], reset: Sequence[str]
 ) -> None:
-    """Raises UnknownTopic, UnknownSetting, InvalidSetting."""
+    """Check new and reset settings of a topic. Raises UnknownTopic, UnknownSetting,
+    InvalidSetting.
+    """
     if topics.get(name) is None:
         raise UnknownTopic(f"no topic {name!r}")
     check_topic_settings(settings)
@@ -304,7 +312,7 @@ def _change(
 def alter(
     client: KafkaClient, version: int, request: alter_messages.Request
 ) -> alter_messages.Response:
-    """Key 33: what is not named goes back to its default."""
+    """Key 33: settings that are not named return to their defaults."""
 
     def replace(it: alter_messages.Resource) -> None:
         settings, of = given_settings(it.configs), _changeable(client.door, it.resource_type)
@@ -326,7 +334,7 @@ def alter(
 def alter_incrementally(
     client: KafkaClient, version: int, request: incremental_messages.Request
 ) -> incremental_messages.Response:
-    """Key 44: only what is named changes."""
+    """Key 44: changes only the named settings."""
 
     def change(it: incremental_messages.AlterConfigsResource) -> None:
         if it.resource_type == LOGGER:
@@ -357,7 +365,7 @@ def alter_incrementally(
 def _change_levels(
     client: KafkaClient, it: incremental_messages.AlterConfigsResource, *, validate_only: bool
 ) -> None:
-    """Raises Refused, InvalidSetting."""
+    """Change levels of loggers. Raises Refused, InvalidSetting."""
     _check_node(it.resource_name)
     _check_once([one.name for one in it.configs])
     for one in it.configs:
@@ -374,7 +382,7 @@ def _change_levels(
 def _incremental(
     of: Changeable, name: str, asked: Sequence[incremental_messages.AlterableConfig]
 ) -> tuple[dict[str, str], list[str]]:
-    """What is set, and what goes back to its default."""
+    """The settings to set, and the names of those that return to their defaults."""
     _check_once([it.name for it in asked])
     now = {it.name: it.value for it in of.describe(name)}
     settings: dict[str, str] = {}

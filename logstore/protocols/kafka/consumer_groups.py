@@ -39,7 +39,7 @@ CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1  # a member's type, in ConsumerGroupDescr
 def heartbeat(
     client: KafkaClient, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response | Later | Steps:
-    """Key 68. What it changes is durable when it is answered."""
+    """Key 68. Changes are durable when answered."""
     if version >= NAMES_ITSELF and not request.member_id:
         return heartbeat_messages.Response(
             error_code=errors.INVALID_REQUEST, error_message="a member must name itself"
@@ -101,7 +101,7 @@ def _beat(client: KafkaClient, beat: Beat) -> Later:
 
 
 def _with_pattern(client: KafkaClient, beat: Beat) -> Steps:
-    """To find out which of many topics match a new pattern takes long."""
+    """Process a heartbeat whose new pattern is first matched with all topics, which is slow."""
     assert beat.regex is not None
     coordinator = client.door.coordinator
     yield made_elsewhere(client.door, partial(coordinator.look_up_pattern, beat.regex))
@@ -128,7 +128,7 @@ def _beaten(beaten: Beaten) -> heartbeat_messages.Response:
 
 
 def describe(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
-    """Key 69: those of the new protocol; consumers in the directory itself are shown, too."""
+    """Key 69: groups of the new protocol, including consumers that read the directory itself."""
     found = yield from described(
         client, request.group_ids, "consumer", describe_messages.DescribedGroup, _described,
         with_operations=request.include_authorized_operations,
@@ -157,7 +157,7 @@ def _described(client: KafkaClient, found: GroupDescription) -> Steps:
 
 
 def _topics_of(member: describe_messages.Member) -> list[str]:
-    """All whose names it would tell."""
+    """The names of all topics that the member's description would reveal."""
     assigned = *member.assignment.topic_partitions, *member.target_assignment.topic_partitions
     return list({*member.subscribed_topic_names, *(it.topic_name for it in assigned)})
 
@@ -179,7 +179,7 @@ def _member(door: KafkaDoor, it: MemberDescription) -> describe_messages.Member:
 
 
 def _assignment(door: KafkaDoor, places: Iterable[Place]) -> describe_messages.Assignment:
-    """Without topics that are gone: they have no name any more."""
+    """The assignment without deleted topics, which no longer have a name."""
     return describe_messages.Assignment(
         [
             describe_messages.TopicPartitions(topic.uuid, topic.name, numbers)

@@ -85,7 +85,7 @@ def _described(
 
 
 def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
-    """Key 51: of each user all or nothing; some tens of those that can be are one change."""
+    """Key 51: changes all or nothing of each user; some tens of users are one change."""
     deletions, upsertions = yield made_elsewhere(client.door, partial(_by_user, request))
     results: list[alter_messages.AlterUserScramCredentialsResult] = []
     for names in parts(list(deletions | upsertions), ALTERED_AT_ONCE):
@@ -100,7 +100,7 @@ def _altered(
     deletions: Mapping[str, Sequence[Deletion]],
     upsertions: Mapping[str, Sequence[Upsertion]],
 ) -> Later:
-    """What is told of each of these users."""
+    """The results for these users, with the valid changes applied."""
     access = client.door.access
     faults: dict[str, Fault] = {}
     changed: dict[str, KeptUser] = {}
@@ -133,7 +133,7 @@ def _by_user(
 def _fault(
     access: Access, name: str, deletions: Sequence[Deletion], upsertions: Sequence[Upsertion]
 ) -> Fault | None:
-    """Why nothing of this user can be changed so."""
+    """The reason why this user cannot be changed so; None if the change is valid."""
     if not name:
         return errors.UNACCEPTABLE_CREDENTIAL, "Username must not be empty"
     mechanisms = [it.mechanism for it in deletions] + [it.mechanism for it in upsertions]
@@ -160,7 +160,7 @@ def _fault(
 
 
 def _unwanted(access: Access, name: str) -> Fault | None:
-    """Why there can be no user of this name."""
+    """The reason why a user of this name cannot be created."""
     if not access.required:  # and nobody could log in then who may do anything
         text = "there are no users: add the first one with `logstore user add`"
         return errors.POLICY_VIOLATION, text
@@ -172,14 +172,14 @@ def _unwanted(access: Access, name: str) -> Fault | None:
 
 
 def _leads(user: KeptUser) -> bool:
-    """Whether he may do everything, and can log in by a password."""
+    """Whether the user may do everything and can log in with a password."""
     return bool(user.scram or user.rabbit) and steers(user)
 
 
 def _others_lead(access: Access, changed: Mapping[str, KeptUser]) -> bool:
-    """Whether somebody does who is not among these, or does when they are changed so.
+    """Whether an administrator remains: an unchanged user, or a changed one that stays one.
 
-    Neither whom another change takes counts, nor whom one brings that is not durable yet.
+    Users that another pending change deletes do not count, nor users that are not yet durable.
     """
     if any(_leads(it) and _leads(access.users.get(it.name, it)) for it in changed.values()):
         return True
@@ -203,7 +203,7 @@ def _changed(
 
 
 def _kept(client: KafkaClient, changed: Sequence[KeptUser], faults: dict[str, Fault]) -> Later:
-    """Answered when it is durable."""
+    """Store the changed users; the answer is given when the change is durable."""
     later = Later()
 
     def answer(fault: Fault | None) -> None:

@@ -72,10 +72,10 @@ class Later:
         otherwise: Any = None,  # noqa: ANN401
         then: Callable[[Any], Any] | None = None,
     ) -> None:
-        """``otherwise``: what to answer if the connection can't wait for it any longer.
+        """``otherwise``: the answer if the connection cannot wait any longer.
 
-        ``then`` makes the response of the answer, or an ``InWorker`` that does, when it is to be
-        sent: many may be given their answers at once.
+        ``then`` makes the response from the answer, or returns an ``InWorker`` that does, when the
+        response is to be sent: many may receive their answers at once.
         """
         self.then = then
         self._answer: Any = None
@@ -83,7 +83,7 @@ class Later:
         self._wake: Callable[[], None] | None = None
 
     def waiting(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called when the answer is there."""
+        """Call ``wake`` when the answer exists."""
         if self._answer is None:
             self._wake = wake
         else:
@@ -91,11 +91,11 @@ class Later:
 
     @property
     def answer(self) -> Any:  # noqa: ANN401  a message, or the error that came instead
-        """None until it is there."""
+        """The answer; None until it exists."""
         return self._answer
 
     def give(self, answer: Any) -> None:  # noqa: ANN401
-        """The answer is there. Called in the sessions' thread. After ``give_up`` it is too late."""
+        """Set the answer, in the sessions' thread. Has no effect after ``give_up``."""
         assert answer is not None
         if self._answer is None:
             self._answer = answer
@@ -103,13 +103,15 @@ class Later:
                 self._wake()
 
     def give_up(self) -> None:
-        """Answer now, where it can be done: others decide how long this would take."""
+        """Answer now if possible, because the duration of the wait depends on other clients."""
         if self._otherwise is not None:
             self.give(self._otherwise)
 
 
 def elsewhere(door: KafkaDoor, job: Callable[[], Any]) -> Later:
-    """What ``job`` makes in another thread; what it raises comes out of the session."""
+    """The result of ``job``, run in another thread; an error of ``job`` is raised in the
+    session.
+    """
     later = Later()
     door.work(partial(_or_error, job), later.give)
     return later
@@ -126,12 +128,12 @@ def _or_error(job: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 
 def made_elsewhere(door: KafkaDoor, job: Callable[[], Any]) -> Wait:
-    """It goes on with what ``job`` makes in another thread."""
+    """A Wait that continues with the result of ``job``, run in another thread."""
     return lambda go_on: door.work(partial(_or_error, job), go_on)
 
 
 def given(later: Later) -> Wait:
-    """It goes on with the answer."""
+    """A Wait that continues with the answer of ``later``."""
 
     def wait(go_on: GoOn) -> None:
         later.waiting(lambda: go_on(later.answer))

@@ -12,7 +12,7 @@ NAME: Final = "kafka"
 
 
 def open(house: House) -> Doorway:
-    """Limits are fixed while it serves."""
+    """Open the Kafka door. Its limits do not change while it serves."""
     settings = house.settings
     topics = house.queue_topics
     door = KafkaDoor(

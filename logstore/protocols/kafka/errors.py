@@ -141,18 +141,18 @@ _CODES: Final[tuple[tuple[type[errors.LogstoreError], int], ...]] = (
 
 
 def code_of(error: errors.LogstoreError) -> int:
-    """The code that a client is given."""
+    """Kafka's code for an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNKNOWN_SERVER_ERROR)
 
 
 def coordinator_code(
     error: errors.LogstoreError, *, knows_fenced: bool, knows_abortable: bool = True
 ) -> int:
-    """The same, of what the coordinator of transactions answers.
+    """Kafka's code for an error of the transaction coordinator.
 
-    ``knows_fenced``: the request's version is of KIP-588 or later, which tells a producer that was
-    fenced there from one whose batch was refused. Clients before it know only the latter.
-    ``knows_abortable``: it is of KIP-890 or later.
+    ``knows_fenced``: the request's version is of KIP-588 or later, which distinguishes a producer
+    that was fenced by the coordinator from one whose batch was refused. Earlier clients know only
+    the latter. ``knows_abortable``: the version is of KIP-890 or later.
     """
     if knows_fenced and isinstance(error, errors.FencedProducer):
         return PRODUCER_FENCED
@@ -164,5 +164,5 @@ def coordinator_code(
 
 
 def group_code(error: GroupError | None) -> int:
-    """The code that a client is given; None: nothing went wrong."""
+    """Kafka's code for a group's error; NONE without an error."""
     return NONE if error is None else GROUP_CODES[error]

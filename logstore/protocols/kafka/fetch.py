@@ -133,7 +133,7 @@ class Fetching:
         self._made: Later | None = None
 
     def open(self) -> None:
-        """Have its logs open; only in the sessions' thread."""
+        """Open the logs of this fetch; only in the sessions' thread."""
         closed = [fetch for fetch in self._fetches if fetch.opens]
         if closed:
             self._opening = elsewhere(self._client.door, partial(open_all, closed))
@@ -142,11 +142,11 @@ class Fetching:
             self._begin()
 
     def open_all(self) -> None:
-        """Open its logs here and now: in a worker."""
+        """Open the logs of this fetch and wait for them; called in a worker."""
         open_all([fetch for fetch in self._fetches if fetch.opens])
 
     def begin(self) -> Steps:
-        """Wait for news of very many logs, all of which are open."""
+        """Watch the logs of a very large fetch, in steps; all of them are open."""
         if self._request.max_wait_ms > 0:
             for numbers in parts_of(range(len(self._fetches)), WATCHED_AT_ONCE):
                 self._watch_some(numbers)
@@ -154,7 +154,7 @@ class Fetching:
         self._begin()
 
     def _begin(self) -> None:
-        """All logs are open: wait for news of them."""
+        """Begin to wait for records; all logs are open."""
         self.deadline = self._until
         if self._request.max_wait_ms > 0 and not self._by_log:
             self._watch()
@@ -162,7 +162,7 @@ class Fetching:
         self._uncounted.reverse()
 
     def _watch(self) -> bool:
-        """From now on news is heard; False: it is already."""
+        """Watch the logs from now on; False if they are already watched."""
         if self._by_log:
             return False
         self._watch_some(range(len(self._fetches)))
@@ -201,19 +201,19 @@ class Fetching:
         return self._answer is not None
 
     def _ask_again(self) -> None:
-        """Rules have changed: what may not be read any more is told of at once."""
+        """Rules have changed: refuse partitions that may no longer be read, and answer at once."""
         self._rules = self._client.door.access.version
         if ask_again(self._client, self._fetches):
             self._until = self.deadline = None
 
     def _read_no_more(self) -> None:
-        """What a worker has read is not sent: it is read again without what is refused."""
+        """Discard a worker's answer: it is made again without the refused partitions."""
         made, self._made = self._made, None
         if made is not None and not isinstance(made.answer, LogstoreError):
             release(made.answer)
 
     def _ready_elsewhere(self, now: float) -> bool:
-        """The same of very many partitions: a worker reads them, and makes the answer."""
+        """As ``ready``, for very many partitions: a worker reads them and makes the answer."""
         if self._made is None and self._is_due(now):
             self.deadline = None
             self._made = elsewhere(self._client.door, self._whole)
@@ -246,14 +246,14 @@ class Fetching:
         return self._total >= wanted
 
     def _hear(self) -> None:
-        """Count those again that have had news, and only those."""
+        """Queue for counting only the partitions that have news."""
         news = self._client.news
         while news:
             for number in self._by_log.get(news.pop(), ()):
                 self._uncounted.append(number)
 
     def _read(self) -> list[Given] | None:
-        """What the answer gives; None where all of it has to be fetched from the disk first."""
+        """The records of the answer; None if all of them must first be read from the disk."""
         asked = PARTITION_BYTES * len(self._fetches), self._request.min_bytes
         enough = max(RESPONSE_BYTES, *asked)
         # It is held until the client has read it, so it is short where there is little memory.
@@ -306,10 +306,10 @@ class Fetching:
         return write_response(self._version, session_id, errors.NONE, given, committed, wait_ms)
 
     def _metered(self, given: Sequence[Given]) -> tuple[bool, int]:
-        """How many ms the client is to wait, where this is more than it is given.
+        """Whether the client used its quota recently, and how many ms it must wait.
 
-        And whether it has had something of late. One that had nothing gets this all the same: a
-        batch may be more than a whole window gives, and would never be got.
+        A client that received nothing recently gets the records despite the wait: a batch may
+        exceed the quota of a whole window, and would otherwise never be delivered.
         """
         size = sum(len(records) for it in given for records in it.records)
         if not size or not self._client.door.access.quotas:
@@ -317,7 +317,7 @@ class Fetching:
         return self._client.has_used(CONSUMER_RATE), self._client.used(CONSUMER_RATE, size)
 
     def _throttled(self, given: Sequence[Given], wait_ms: int) -> Sequence[Buffer]:
-        """KIP-219: an answer without any partition, and as if it had not been read."""
+        """An answer without partitions; the records count as not read (KIP-219)."""
         size = sum(len(records) for it in given for records in it.records)
         for it in given:
             release(it.records)

@@ -38,7 +38,7 @@ class FetchSession:
         self._told: dict[tuple[Topic, int], tuple[int, int]] = {}  # high watermark, log start
 
     def take(self, request: FetchRequest) -> int:
-        """Apply the changes of a request; the error code if it is not the next one."""
+        """Apply the changes of a request; returns an error code if it is out of order."""
         if request.by_id != self.by_id:
             # KIP-516. Java does it after a reconnection: its first request is older than its
             # metadata. One answer can't name some topics and give the ids of others.
@@ -67,9 +67,9 @@ class FetchSession:
         return list(self._asked.values())
 
     def tell(self, given: list[Given]) -> list[Given]:
-        """Those of them that the client has to be told.
+        """The partitions that must be in the answer.
 
-        The partitions with records move to the end, so that each comes first at some time.
+        Partitions with records move to the end, so that each partition comes first in turn.
         """
         news = []
         for it in given:
@@ -87,10 +87,10 @@ class FetchSession:
 
 
 def begin(known: FetchSession | None, request: FetchRequest) -> tuple[FetchSession | None, int]:
-    """The session that the request belongs to, if any, and the error code if it is none.
+    """The session of the request, if any, and the error code if the session is invalid.
 
-    A full request begins a session anew (epoch 0) or does without (epoch -1); either ends the one
-    that there was, if it names it.
+    A full request starts a new session (epoch 0) or uses none (epoch -1); both end the session that
+    the request names.
     """
     if request.session_epoch == FINAL_EPOCH:
         return None, errors.NONE

@@ -45,7 +45,7 @@ SHOWN_BY: Final = {"consumer": "ConsumerGroupDescribe", "share": "ShareGroupDesc
 
 
 def describe_groups(client: KafkaClient, version: int, request: describe_messages.Request) -> Steps:
-    """Key 15: those of the classic protocol."""
+    """Key 15: groups of the classic protocol."""
     described = []
     for name in dict.fromkeys(request.groups):  # once, however often it is named
         if not client.may(DESCRIBE, GROUP, name):
@@ -108,7 +108,7 @@ def _described(found: GroupDescription) -> describe_messages.DescribedGroup:
 
 
 def list_groups(client: KafkaClient, version: int, request: list_messages.Request) -> Steps:
-    """Key 16. No filter lets all through; case does not count, as with Kafka."""
+    """Key 16. Without a filter all groups are listed; filters ignore case, as in Kafka."""
     states = {it.lower() for it in request.states_filter}
     types = {it.lower() for it in request.types_filter}
     coordinator = client.door.coordinator
@@ -147,7 +147,7 @@ def delete_groups(client: KafkaClient, version: int, request: delete_messages.Re
 
 
 def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
-    """The codes, by name. They go into one transaction."""
+    """Delete the groups in one transaction; the answer is their error codes by name."""
     later = Later()
     codes: dict[str, int] = {}
 
@@ -175,7 +175,7 @@ def _deletion(client: KafkaClient, names: Sequence[str]) -> Later:
 
 
 def _is_shared(client: KafkaClient, name: str) -> bool:
-    """Whether anything may be known of what a share group of that name has settled."""
+    """Whether a share group of this name may have settled anything."""
     opened = client.door.shares_of.opened
     if opened is not None and opened.has(name):
         return True

@@ -45,9 +45,10 @@ def described(
     *,
     with_operations: bool,
 ) -> Steps:
-    """Those of this type, each once; the others are refused, each by itself.
+    """Descriptions of groups of this type, each once; other groups are refused one by one.
 
-    ``refused(code, message, name, state)`` and ``one(client, description)`` make what is told.
+    ``refused(code, message, name, state)`` and ``one(client, description)`` make the parts of the
+    answer.
     """
     found: list[_G] = []
     for name in dict.fromkeys(names):
@@ -73,7 +74,7 @@ def described(
 
 
 def may_see(client: KafkaClient, names: Sequence[str]) -> Steps:
-    """Whether it may know of all of these."""
+    """Whether the client may see all of these topics."""
     for some in parts(names, FEW):
         if not all(client.may_topic(DESCRIBE, it) for it in some):
             return False
@@ -82,7 +83,7 @@ def may_see(client: KafkaClient, names: Sequence[str]) -> Steps:
 
 
 def by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
-    """The partitions of each topic, by its id."""
+    """The partitions of each topic, by topic id."""
     found: dict[str, list[int]] = {}
     for topic_id, number in sorted(places):
         found.setdefault(topic_id, []).append(number)
@@ -90,7 +91,7 @@ def by_topic(places: Iterable[Place]) -> Mapping[str, list[int]]:
 
 
 def named(door: KafkaDoor, places: Iterable[Place]) -> list[tuple[Topic, list[int]]]:
-    """The partitions of each topic, without those that are gone: they have no name any more."""
+    """The partitions of each topic, without deleted topics, which no longer have a name."""
     return [
         (topic, numbers)
         for topic_id, numbers in by_topic(places).items()

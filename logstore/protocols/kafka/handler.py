@@ -33,9 +33,9 @@ def handler(
     response: type[Response],
     run: Callable[[KafkaClient, int, Request], Response | Later | InWorker | Steps],
 ) -> Handler:
-    """``run`` takes the client, the version and the request.
+    """``run`` is called with the client, the version and the request.
 
-    It gives the response; or a Later, whose answer is one; or an InWorker, which makes one; or the
-    steps of long work, which returns any of them.
+    It returns the response; or a Later whose answer is the response; or an InWorker that makes it;
+    or the steps of long work, which return any of these.
     """
     return Handler(request, response, run)

@@ -12,10 +12,12 @@ class Waiting(Protocol):
 
     @property
     def looked_into(self) -> bool:
-        """Whether it may go on once it is the first."""
+        """Whether the work may continue once it is first in line."""
 
     def go(self) -> bool:
-        """It is the first, and goes on. False: not yet, it has the line advanced when it can."""
+        """Continue, as the first in line; False if not yet, after which it advances the line itself
+        later.
+        """
 
 
 class Lines:
@@ -25,15 +27,15 @@ class Lines:
         self._waiting: dict[Place, deque[Waiting]] = {}
 
     def stands_before(self, place: Place) -> bool:
-        """Whether there is a line, so that who comes now must join it."""
+        """Whether a line exists, which new work must join."""
         return place in self._waiting
 
     def join(self, place: Place, it: Waiting) -> None:
-        """Stand behind those who came before."""
+        """Append work to the line."""
         self._waiting.setdefault(place, deque()).append(it)
 
     def advance(self, place: Place) -> None:
-        """Let go on who can, from the first to the first that cannot."""
+        """Run the work in line, up to the first that cannot run yet."""
         line = self._waiting.get(place)
         while line and line[0].looked_into and line[0].go():
             line.popleft()

@@ -25,7 +25,7 @@ def _logger(name: str) -> logging.Logger:
 
 
 def levels() -> dict[str, str]:
-    """What counts for each part, in Kafka's words."""
+    """The effective level of each logger, in Kafka's words."""
     return {name: _word(_logger(name).getEffectiveLevel()) for name in _NAMES}
 
 
@@ -34,7 +34,9 @@ def _word(level: int) -> str:
 
 
 def change(settings: Mapping[str, str], reset: Collection[str], *, validate_only: bool) -> None:
-    """Set some; those that are ``reset`` go by the root again. Raises Refused, InvalidSetting."""
+    """Set levels; loggers in ``reset`` inherit the root's level again. Raises Refused,
+    InvalidSetting.
+    """
     for name in (*settings, *reset):
         if name not in _NAMES:
             raise Refused(f"there is no logger {name[:50]!r}{nearest(name[:50], _NAMES)}")

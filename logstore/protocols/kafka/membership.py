@@ -37,12 +37,14 @@ MANY_LEAVE: Final = 3  # LeaveGroup: several members at once (KIP-345)
 def identity_of(
     client: KafkaClient, instance_id: str | None, rack_id: str | None = None
 ) -> Identity:
-    """Who asks; the host is written as Kafka writes it."""
+    """The identity of the client, with the host written as Kafka writes it."""
     return Identity(client.id, f"/{client.peer[0]}", instance_id, rack_id)
 
 
 def sight_of(client: KafkaClient) -> Sight | None:
-    """It outlives the connection: a group asks again when topics come."""
+    """What the client may see; valid after the connection ends, since a group asks again for new
+    topics.
+    """
     rights = client.rights
     if rights.all:
         return None

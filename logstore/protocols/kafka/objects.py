@@ -23,15 +23,16 @@ class Objects:
         keeps_history: Callable[[str], bool] = lambda name: False,
         numbered: Callable[[str], str | None] = lambda name: None,
     ) -> None:
-        """``keeps_history``: as resources.of_topic. ``numbered``: the queue, as rules call it, that
-        a topic's name means by its number.
+        """``keeps_history``: as resources.of_topic.
+
+        ``numbered``: the queue's name in rules, for a topic name that means a queue by number.
         """
         self._keeps_history = keeps_history
         self._numbered = numbered
         self._known: dict[str, Object] = {}
 
     def of_topic(self, name: str) -> Object:
-        """The same answer for one name, for as long as the node runs."""
+        """The object for a topic's name; constant for the lifetime of the node."""
         return self._known.get(name) or self._look(name)
 
     def _look(self, name: str) -> Object:

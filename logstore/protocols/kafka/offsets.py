@@ -40,7 +40,7 @@ DELETE_ALL: Final = -1  # DeleteRecords: as far as the log is safe
 
 
 def log_of(door: KafkaDoor, name: str, partition: int) -> Log:
-    """Raises UnknownTopic, UnknownPartition, Damaged, Failed."""
+    """The log of a partition. Raises UnknownTopic, UnknownPartition, Damaged, Failed."""
     topic = door.topics.get(name)
     if topic is None:
         raise UnknownTopic(f"no topic {name!r}")
@@ -50,7 +50,7 @@ def log_of(door: KafkaDoor, name: str, partition: int) -> Log:
 def list_offsets(
     client: KafkaClient, version: int, request: list_offsets_messages.Request
 ) -> list_offsets_messages.Response | InWorker:
-    """Key 2. What is found by time is searched for in another thread; so logs are opened."""
+    """Key 2. Another thread searches by time and opens logs."""
     timestamps = (it.timestamp for topic in request.topics for it in topic.partitions)
     places = ((it.name, one.partition_index) for it in request.topics for one in it.partitions)
     if all(it in QUICK for it in timestamps) and _at_hand(client.door, places):
@@ -59,7 +59,7 @@ def list_offsets(
 
 
 def _at_hand(door: KafkaDoor, places: Iterable[TopicPartition]) -> bool:
-    """Whether no log has to be opened to answer for these."""
+    """Whether the answer needs no log that is still closed."""
     for name, partition in places:
         topic = door.topics.get(name)
         with suppress(UnknownPartition):  # who asks is told
@@ -110,9 +110,9 @@ def _found(
 
 
 def _offset(log: Log, wanted: int, committed: bool) -> tuple[int, int]:
-    """Offset and timestamp; -1 where there is none. Raises CorruptBatch.
+    """Offset and timestamp; -1 for a missing one. Raises CorruptBatch.
 
-    ``committed``: the log ends for whoever asks with its first open transaction (KIP-98).
+    ``committed``: the log ends for this client at its first open transaction (KIP-98).
     """
     end = log.stable if committed else log.safe
     if wanted == LATEST:
@@ -141,7 +141,7 @@ def _timestamp_at(log: Log, offset: int) -> int:
 def offset_for_leader_epoch(
     client: KafkaClient, version: int, request: epoch_messages.Request
 ) -> epoch_messages.Response | InWorker:
-    """Key 23: there has been one epoch, and it ends where the log does (KIP-320)."""
+    """Key 23: there is one epoch, which ends at the end of the log (KIP-320)."""
     places = ((it.topic, one.partition) for it in request.topics for one in it.partitions)
     if _at_hand(client.door, places):
         return _epochs(client, request)

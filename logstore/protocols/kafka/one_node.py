@@ -48,7 +48,7 @@ FINE: Final[Told] = (errors.NONE, None)
 
 
 def _unknown(door: KafkaDoor, topic: str, partition: int) -> Told | None:
-    """What is wrong with the place; None: the partition is there."""
+    """Code and message for an unknown partition; None if the partition exists."""
     found = door.topics.get(topic)
     if found is None:
         return errors.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {topic!r}"
@@ -167,7 +167,7 @@ def move(
 def quorum(
     client: KafkaClient, version: int, request: quorum_messages.Request
 ) -> quorum_messages.Response:
-    """Key 55: a quorum of this node, which has everything."""
+    """Key 55: the quorum consists of this node, which has every record."""
     asked = [(it.topic_name, one.partition_index) for it in request.topics for one in it.partitions]
     if asked != [(METADATA_TOPIC, 0)]:
         return quorum_messages.Response(
@@ -249,7 +249,7 @@ def unregister(
 def resources(
     client: KafkaClient, version: int, request: resources_messages.Request
 ) -> resources_messages.Response:
-    """Key 74: whose settings can be asked for (KIP-1142); before version 1: client metrics."""
+    """Key 74: resources with settings (KIP-1142); before version 1 only client metrics."""
     node = [str(NODE_ID)]
     names = {
         TOPIC: client.door.topics.names() if version > 0 else (),

@@ -49,7 +49,7 @@ OF_CLUSTER: Final = (
 
 
 def bits(*operations: str) -> int:
-    """A set of operations as its number."""
+    """Operations as Kafka's bit field."""
     return sum(1 << NUMBERS[it] for it in operations)
 
 
@@ -57,7 +57,7 @@ _ALL_OF_TOPIC: Final = bits(*OF_TOPIC)
 
 
 def on_topic(client: KafkaClient, name: str) -> int:
-    """What it may do with whatever the name of a topic stands for."""
+    """The operations allowed on the object that a topic's name stands for, as a bit field."""
     if client.rights.all:  # most: a list of all topics need not ask for each
         return _ALL_OF_TOPIC
     kind, of = client.door.objects.of_topic(name)
@@ -65,12 +65,12 @@ def on_topic(client: KafkaClient, name: str) -> int:
 
 
 def on_group(client: KafkaClient, name: str) -> int:
-    """What it may do with a group."""
+    """The operations allowed on a group, as a bit field."""
     return bits(*(it for it in OF_GROUP if client.sees(it, GROUP, name)))
 
 
 def on_cluster(client: KafkaClient, *, asked: bool) -> int:
-    """What it may do with the cluster, if it asks, and may see it."""
+    """The operations allowed on the cluster, if requested and if the client may see the cluster."""
     if not asked:
         return NOT_ASKED
     if not client.sees_cluster(DESCRIBE):

@@ -38,9 +38,9 @@ class PartitionFetch:
     )  # fmt: skip
 
     def __init__(self, asked: Asked, topic: Topic | None, code: int, *, committed: bool) -> None:
-        """``code``: why the topic can't be read; NONE: it can.
+        """``code``: the reason why the topic cannot be read; NONE if it can.
 
-        ``committed``: only what is of no open transaction is given (KIP-98).
+        ``committed``: records of open transactions are left out (KIP-98).
         """
         self.asked = asked
         self._committed = committed
@@ -69,17 +69,17 @@ class PartitionFetch:
             self._topic = topic
 
     def refuse(self) -> None:
-        """Nothing of it may be read any more."""
+        """Return no more records of this partition: the client may no longer read it."""
         self.log = self._topic = None
         self.error_code = errors.TOPIC_AUTHORIZATION_FAILED
 
     @property
     def opens(self) -> bool:
-        """Whether its log has to be opened first."""
+        """Whether the log must be opened first."""
         return self.log is None and self._topic is not None
 
     def open(self) -> None:
-        """Open its log, which may take long."""
+        """Open the log, which may be slow."""
         topic, self._topic = self._topic, None
         assert topic is not None
         try:
@@ -88,7 +88,9 @@ class PartitionFetch:
             self.error_code = code_of(error)
 
     def available(self, bytes_max: int) -> int:
-        """How many bytes can be read, at least 1 where there are any; counted to ``bytes_max``."""
+        """The number of readable bytes, counted up to ``bytes_max``; at least 1 if there
+        are any.
+        """
         log, offset = self.log, self.asked.offset
         if log is None:
             return bytes_max
@@ -107,15 +109,15 @@ class PartitionFetch:
             return bytes_max  # the client is to be told
 
     def _end(self, log: Log) -> int:
-        """Nothing is given from there on."""
+        """The offset from which on nothing is returned."""
         return log.stable if self._committed else log.safe
 
     def _count(self, log: Log, bytes_max: int) -> int:
-        """Bytes of the whole batches that are there, counted until they are so many.
+        """Bytes of whole available batches, counted up to ``bytes_max``.
 
-        Counting reads them, and goes on where it was when it is asked again: each piece of news
-        would cost all that is there, for each client that waits for much. Zero is never counted:
-        what is not here yet is there all the same.
+        Counting reads batches, and resumes where it stopped: otherwise each piece of news would
+        cost a read of all available batches, for each client that waits for many bytes. The result
+        is never zero if a batch exists, even one that is not in memory yet.
         """
         self._upto = max(self._upto, self._begin)
         end = self._end(log)
@@ -128,7 +130,7 @@ class PartitionFetch:
         return max(self._bytes, 1)
 
     def _pass_over(self, log: Log) -> bool:
-        """Go on behind batches without records; whether there is something to be given then."""
+        """Skip batches without records; returns whether any batch with records follows."""
         while self._empty_bytes < EMPTY_BYTES_MAX:
             batches = log.read(self._begin, EMPTY_BYTES_MAX)
             if not batches:
@@ -141,7 +143,7 @@ class PartitionFetch:
         return True
 
     def read(self, bytes_max: int, *, first: bool) -> Given:
-        """Up to so many bytes; if it is the first to give any, at least one batch."""
+        """Read up to this many bytes; at least one batch if no other partition has returned any."""
         asked = self.asked
         given = Given(asked.topic, asked.partition, self.error_code)
         log, self.cold = self.log, False  # what was is over, also where there is an error now
@@ -162,7 +164,7 @@ class PartitionFetch:
         return given
 
     def _take(self, log: Log, given: Given, bytes_max: int, first: bool) -> None:
-        """What is to be given, from its log. Raises LogstoreError."""
+        """Read the records to return into ``given``. Raises LogstoreError."""
         if not self._committed:
             given.records = self._records(log, bytes_max, first, EVERYTHING)
             return
@@ -178,7 +180,9 @@ class PartitionFetch:
             given.aborted = [(it.producer_id, it.first) for it in found]
 
     def _fewer(self, log: Log, given: Given) -> Sequence[Aborted]:
-        """Give fewer batches, of which fewer transactions were aborted. Raises LogstoreError."""
+        """Return fewer batches, so that fewer aborted transactions are listed. Raises
+        LogstoreError.
+        """
         release(given.records)
         batches = log.read(self._begin, FEW_BYTES)
         while True:
@@ -193,7 +197,7 @@ class PartitionFetch:
         return found
 
     def _records(self, log: Log, bytes_max: int, first: bool, end: int) -> Sequence[Buffer]:
-        """Batches that end at ``end`` or below."""
+        """Batches that end at ``end`` or earlier."""
         if self._may_be_empty and self.asked.offset >= log.start:
             follow = self._pass_over(log) and self._empty_bytes < EMPTY_BYTES_MAX
             if self._empty is not None and not follow:
@@ -217,28 +221,28 @@ class PartitionFetch:
 
 
 def release(buffers: Sequence[Any]) -> None:
-    """They are not sent: let go of the files that they are in."""
+    """Release the files of buffers that are not sent."""
     for it in buffers:
         if not isinstance(it, (bytes, bytearray, memoryview)):
             it.release()
 
 
 def _below(batches: Sequence[Batch], end: int) -> Sequence[Batch]:
-    """Those before this offset, which is a border between two."""
+    """The batches that end at or before this offset, which is a boundary between batches."""
     if not batches or batches[-1].next_offset <= end:
         return batches
     return list(takewhile(lambda it: it.next_offset <= end, batches))
 
 
 def _in_place_of(empty: Batch) -> Buffer:
-    """What moves a client on behind it."""
+    """A batch that moves the client past an empty one."""
     key, value = _MARKER
     row = value, key, (), max(empty.max_timestamp_ms, 0)
     return encode([row], base_offset=empty.last_offset, control=True).data
 
 
 def readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int]:
-    """The topic of that name or id, or the code of why it can't be read."""
+    """The topic of this name or id, or the error code that says why it cannot be read."""
     if isinstance(asked, str):
         name, topic = asked, client.door.topics.get(asked)
     else:
@@ -254,7 +258,9 @@ def readable(client: KafkaClient, asked: str | bytes) -> tuple[Topic | None, int
 def fetches_of(
     client: KafkaClient, asked: Sequence[Asked], *, committed: bool
 ) -> list[PartitionFetch]:
-    """One each; neighbours of one topic are looked up, and asked for, once."""
+    """One fetch for each partition; consecutive partitions of a topic share one look-up and
+    check.
+    """
     found: list[PartitionFetch] = []
     last: str | bytes | None = None
     topic: Topic | None = None
@@ -268,7 +274,7 @@ def fetches_of(
 
 
 def ask_again(client: KafkaClient, fetches: Sequence[PartitionFetch]) -> bool:
-    """Rules have changed: what may not be read any more is not. Whether there is any of that."""
+    """Refuse partitions that changed rules no longer allow; returns whether there are any."""
     last, allowed, refused = None, True, False
     for fetch in fetches:
         if fetch.asked.topic != last:

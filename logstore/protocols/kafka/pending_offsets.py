@@ -53,7 +53,7 @@ def txn_offset_commit(client: KafkaClient, version: int, request: messages.Reque
 def _to_stage(
     client: KafkaClient, request: messages.Request
 ) -> tuple[Sequence[Topic | int], Offsets]:
-    """The topics, one for each that is named, or why not; and what can be committed."""
+    """The topic or error code for each named topic, and the offsets that can be committed."""
     topics = [_topic(client, it.name) for it in request.topics]
     return topics, {
         (topic.name, it.partition_index): (
@@ -81,7 +81,7 @@ def _topic(client: KafkaClient, name: str) -> Topic | int:
 def _staging(
     client: KafkaClient, version: int, request: messages.Request, offsets: Offsets
 ) -> Later:
-    """The code of each, once the journal has them."""
+    """Stage the offsets; the answer is each error code, once the journal has the offsets."""
     later = Later()
     producer = Producer(request.producer_id, request.producer_epoch)
     missing = missing_in_offset_commit(version)
@@ -120,7 +120,7 @@ def _staging(
 
 
 def _code(version: int, error: LogstoreError) -> int:
-    """What a client of this version is told. A disk that is full is no reason to give up."""
+    """The error code for a client of this version. A full disk must not make the client give up."""
     too_new = (isinstance(error, CoordinatorLoading) and version < KNOWS_LOADING) or (
         isinstance(error, ConcurrentTransactions) and version < KNOWS_CONCURRENT
     )

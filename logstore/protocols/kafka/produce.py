@@ -87,19 +87,19 @@ def take(client: KafkaClient, version: int, frame: memoryview, at: int) -> Slot 
 
 
 def _is_much(request: ProduceRequest, size: int) -> bool:
-    """Whether it can be cut into parts, and has to be."""
+    """Whether the request is large enough to be split, and can be."""
     return size > BYTES_AT_ONCE and sum(len(parts) for _, parts in request.topics) > 1
 
 
 def _let_go(request: ProduceRequest) -> None:
-    """What the parts held of the buffer is in logs, or copied: it is to be given back."""
+    """Release the request's buffer: its parts are in logs or copied."""
     for _, parts in request.topics:
         for part in parts:
             part.records = None
 
 
 def _steps_of(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
-    """So many at a time, in parts and in bytes."""
+    """The parts in groups that are bounded in number and bytes."""
     first = size = 0
     for number, part in enumerate(parts):
         size += len(part.records or b"")
@@ -111,7 +111,7 @@ def _steps_of(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
 
 
 def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Steps:
-    """A request with very much in it: looked into in parts, and answered by a worker."""
+    """A very large request: checked in parts, and answered by a worker."""
     door = client.door
     request = yield made_elsewhere(door, partial(read_request, version, frame, at))
     arrivals: list[Arrival] = []
@@ -151,7 +151,7 @@ def _many(client: KafkaClient, version: int, frame: memoryview, at: int) -> Step
 
 
 def _looked_into(unseen: "Sequence[Arrival]", door: KafkaDoor) -> Steps:
-    """A worker looks into them; they go into their logs in parts."""
+    """Check the batches in a worker, then append them in groups."""
     for some in parts_of(unseen, PARTS_A_STEP):
         outcome = yield made_elsewhere(door, partial(_look_into, some))
         for it in some:
@@ -195,7 +195,7 @@ class _AnsweredElsewhere:
 
 
 def _several_producers(request: ProduceRequest) -> bool:
-    """Whether its batches are of transactions of more than one. From any thread."""
+    """Whether batches belong to transactions of several producers. Callable from any thread."""
     found = {
         transaction_of(part.records)
         for _, parts in request.topics
@@ -208,7 +208,9 @@ def _several_producers(request: ProduceRequest) -> bool:
 def _transaction(
     client: KafkaClient, version: int, request: ProduceRequest, several_producers: bool
 ) -> "Within | int":
-    """That of the request's transactional id; or why nothing of the request can be taken."""
+    """The transaction of the request's transactional id, or the error code for the whole
+    request.
+    """
     from logstore.protocols.kafka.within import within  # few have one
 
     assert request.transactional_id is not None
@@ -220,9 +222,9 @@ def _transaction(
 
 
 def _refused_as_a_whole(request: ProduceRequest, transaction: "Within | int | None") -> bool:
-    """Whether nothing of it can be taken; each part has the code then.
+    """Whether the whole request is refused; each part then has the error code.
 
-    ``transaction``: or the code of what is wrong with it.
+    ``transaction``: the transaction, or the error code of an invalid one.
     """
     code = transaction if isinstance(transaction, int) else errors.NONE
     if request.acks not in (-1, 0, 1):
@@ -242,7 +244,7 @@ def _arrived_all(
     arrivals: "Sequence[Arrival]",
     unsafe: Unsafe | None = None,
 ) -> Slot | None:
-    """``unsafe``: the logs of those that are written, where somebody has gone over them."""
+    """``unsafe``: the logs of the written parts, if they are already collected."""
     if any(it.waits for it in arrivals):
         slot = InLine(client, version, request, arrivals)
         client.hold(slot)
@@ -299,7 +301,9 @@ def _arrivals(
 
 
 def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None) -> int:
-    """What is wrong with the topic; the name of one that is not there is no secret to be had."""
+    """The topic's error code; a missing topic is not concealed from a client that gives its
+    name.
+    """
     if topic is None and not isinstance(asked, str):
         return errors.UNKNOWN_TOPIC_ID
     if not client.may_topic(WRITE, topic.name if topic is not None else str(asked)):
@@ -312,7 +316,7 @@ def _code_of_topic(client: KafkaClient, asked: str | bytes, topic: Topic | None)
 def _arrived(
     client: KafkaClient, version: int, topic: Topic, part: Part, transaction: "Within | None"
 ) -> "Arrival | None":
-    """The batch for one partition: in its log, or in the log's line. None: it is refused."""
+    """The batch of one partition, in its log or in the log's line; None if refused."""
     door = client.door
     now_ms = door.clock()
     try:
@@ -362,7 +366,7 @@ def _refuse(part: Part, code: int, message: str) -> None:
 
 
 def _refuse_for(part: Part, error: LogstoreError) -> None:
-    """The batch is at fault."""
+    """Refuse the part because of its batch."""
     _refuse(part, code_of(error), str(error))
     if isinstance(error, InvalidRecord):
         part.faults = error.faults
@@ -390,17 +394,17 @@ class Arrival:
 
     @property
     def place(self) -> Place:
-        """Where it goes."""
+        """The partition to which the batch goes."""
         return self._topic.id, self._part.partition
 
     @property
     def held_bytes(self) -> int:
-        """Of the copy that waits."""
+        """The size of the copy of a waiting batch."""
         batch = self._batch
         return batch.size if self.waits and batch is not None else 0
 
     def append(self, log: Log) -> None:
-        """Put it into the log."""
+        """Append the batch to the log."""
         batch, self._batch = self._batch, None  # the request may still be answered later
         assert batch is not None
         self._put(log, batch)
@@ -424,14 +428,14 @@ class Arrival:
     # In the line
 
     def wait(self, *, looked_into: bool) -> None:
-        """Join the log's line. The batch is copied: the buffer that it is in is used again."""
+        """Join the log's line with a copy of the batch, because its buffer is reused."""
         self.waits, self.looked_into = True, looked_into
         assert self._batch is not None
         self._batch = Batch(bytes(self._batch.data))
         self._client.door.lines.join(self.place, self)
 
     def look(self) -> None:
-        """Look into it, and open its log. Called in a worker."""
+        """Check the batch and open its log. Called in a worker."""
         try:
             assert self._batch is not None
             self._batch = inspect(self._topic.rules, self._batch, self._now_ms)
@@ -446,7 +450,7 @@ class Arrival:
             _refuse(self._part, _storage_code(error), str(error))
 
     def looked(self, outcome: object) -> None:
-        """The worker is done; an error is one that it did not expect."""
+        """Note that the worker has finished; ``outcome`` may be an unexpected error."""
         if isinstance(outcome, LogstoreError):
             _refuse(self._part, code_of(outcome), str(outcome))
         self.looked_into = True
@@ -469,7 +473,7 @@ class Arrival:
         return True
 
     def _go_elsewhere(self, log: Log) -> None:
-        """Into the log by a worker: what comes for it meanwhile waits in its line."""
+        """Append in a worker; later batches for the log wait in its line meanwhile."""
         self.looked_into = False
         self._client.door.work(lambda: self.append(log), self.looked)
 
@@ -533,7 +537,7 @@ class InLine:
         return copies + PART_HELD_BYTES * len(self._arrivals)
 
     def begin(self) -> None:
-        """Have them looked into that were not."""
+        """Check the batches that were not checked yet."""
         unseen = [it for it in self._arrivals if not it.looked_into]
 
         def done(outcome: object) -> None:
@@ -559,7 +563,7 @@ class InLine:
         return None if self._then is None else self._then.body()
 
     def finish(self) -> None:
-        """What is under way is done soon."""
+        """Do nothing: running work ends soon."""
 
 
 # Written
@@ -575,15 +579,15 @@ class Written:
 
     @property
     def is_safe(self) -> bool:
-        """Whether nothing has to be waited for."""
+        """Whether the batch is already safe."""
         return self.log.done >= self.upto
 
     def place(self) -> None:
-        """Tell where it stands, as far as that is known."""
+        """Set the base offset, if it is known yet."""
         self.part.base_offset = self.log.offset_of(self.mark)
 
     def refuse(self, code: int, message: str) -> None:
-        """It is not safe, unless it has become so meanwhile."""
+        """Refuse the part, unless it has become safe meanwhile."""
         if not self.is_safe:
             self.part.base_offset = NOT_KNOWN
             _refuse(self.part, code, message)
@@ -596,9 +600,9 @@ def _written(arrivals: Sequence[Arrival]) -> list[Written]:
 def _standing(client: KafkaClient, log: Log, batch: Batch) -> int | None:
     """The mark of an idempotent producer's batch that was already appended.
 
-    Raises UnknownProducer: who may choose an id could choose that of another;
-    InvalidTransactionState of one that its producer's open transaction would have around it.
-    It is its offset: a log with such notes is one that this process alone writes.
+    Raises UnknownProducer, because a client that may choose a producer id could choose another's;
+    InvalidTransactionState for a batch outside its producer's open transaction. The mark is the
+    offset: only this process writes to a log with such notes.
     """
     if batch.producer_id < 0:
         return None
@@ -627,7 +631,7 @@ def _storage_code(error: LogstoreError) -> int:
 
 
 def wait_for(client: KafkaClient, unsafe: Unsafe, it: Written) -> None:
-    """Have the client woken when it may be safe."""
+    """Wake the client when the batch may be safe."""
     unsafe.add(it.log, it.upto)
     client.watch(it.log)
 
@@ -681,4 +685,4 @@ class WaitForSafe:
         return (self._encode(),)
 
     def finish(self) -> None:
-        """The sync comes soon, or fails."""
+        """Do nothing: the sync ends or fails soon."""

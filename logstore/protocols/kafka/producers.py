@@ -25,7 +25,7 @@ from logstore.protocols.kafka.transactions import initialize, no_producer
 def init_producer_id(
     client: KafkaClient, version: int, request: init_messages.Request
 ) -> init_messages.Response | Later | InWorker:
-    """Key 22: an id that nobody had before; or the next producer of a transactional id."""
+    """Key 22: a new producer id, or the next epoch of a transactional id."""
     if request.transactional_id is not None:
         return initialize(client, version, request.transactional_id, request)
     return InWorker(partial(_new_id, client))

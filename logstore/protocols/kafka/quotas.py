@@ -57,7 +57,7 @@ class _Filter(NamedTuple):
     strict: bool  # and no others
 
     def takes(self, entity: Mapping[str, str | None]) -> bool:
-        """Whether this one is."""
+        """Whether the filter matches the entity."""
         if self.strict and len(entity) != len(self.exact) + len(self.any):
             return False
         return self.any <= entity.keys() and all(
@@ -89,7 +89,7 @@ def _described(quota: KeptQuota) -> describe_messages.EntryData:
 
 
 def _filter(request: describe_messages.Request) -> _Filter:
-    """Raises _Fault."""
+    """The filter of a request. Raises _Fault."""
     exact: dict[str, str | None] = {}
     every: set[str] = set()
     for it in request.components:
@@ -124,7 +124,7 @@ def _filter(request: describe_messages.Request) -> _Filter:
 
 
 def alter(client: KafkaClient, version: int, request: alter_messages.Request) -> Steps:
-    """Key 49: of each entity all or nothing; a few hundred of those that can be are one change."""
+    """Key 49: changes all or nothing of each entity; a few hundred entities are one change."""
     entries: list[alter_messages.ResponseEntryData] = []
     for some in parts(request.entries, ALTERED_AT_ONCE):
         entries += yield given(_altered(client, some, request.validate_only))
@@ -135,7 +135,7 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
 def _altered(
     client: KafkaClient, entries: Sequence[alter_messages.EntryData], validate_only: bool
 ) -> Later:
-    """What is told of each of these."""
+    """The results for these entities, with the valid changes applied."""
     access = client.door.access
     changed: dict[Entity, KeptQuota] = {}
     told: list[tuple[alter_messages.EntryData, int, str | None]] = []
@@ -155,7 +155,7 @@ def _altered(
 
 
 def _entity(entry: alter_messages.EntryData) -> Entity:
-    """Raises _Fault."""
+    """The entity that an entry names. Raises _Fault."""
     found: dict[str, str | None] = {}
     for it in entry.entity:
         kind, name = it.entity_type, it.entity_name
@@ -181,7 +181,7 @@ def _entity(entry: alter_messages.EntryData) -> Entity:
 
 
 def _address(text: str | None) -> str | None:
-    """As connections have it. Names are not looked up: one may stand for any address tomorrow."""
+    """The IP address as connections have it; names are not resolved, because they may change."""
     if text is None:
         return None
     try:
@@ -191,7 +191,7 @@ def _address(text: str | None) -> str | None:
 
 
 def _values(entry: alter_messages.EntryData, before: KeptQuota) -> Mapping[str, float]:
-    """What it is given then. Raises _Fault."""
+    """The entity's quotas after the change. Raises _Fault."""
     keys = KEYS[frozenset(kind for kind, _ in before.entity)]
     values = dict(before.values)
     for it in entry.ops:
@@ -206,7 +206,7 @@ def _values(entry: alter_messages.EntryData, before: KeptQuota) -> Mapping[str, 
 
 
 def _check_value(key: str, value: float, most: int | None) -> None:
-    """Raises _Fault."""
+    """Check a quota's value. Raises _Fault."""
     if not value > 0:
         raise _Fault(f"Quota {key} must be greater than 0")
     if not math.isfinite(value):
@@ -225,7 +225,7 @@ def _kept(
     changed: Mapping[Entity, KeptQuota],
     told: Sequence[tuple[alter_messages.EntryData, int, str | None]],
 ) -> Later:
-    """Answered when it is durable."""
+    """Store the changed quotas; the answer is given when they are durable."""
     access, later = client.door.access, Later()
 
     def answer(failed: LogstoreError | None) -> None:

@@ -66,7 +66,7 @@ class Verdict:
         self._ends: str | None = None
 
     def give(self, body: Buffer | None, ends: str | None = None, delay_s: float = 0.0) -> None:
-        """``ends``: why the connection is closed after it."""
+        """Set the answer. ``ends``: the reason why the connection closes after it."""
         self.given, self._body, self._ends, self.delay_s = True, body, ends, delay_s
         self._client.wake()
 
@@ -90,7 +90,7 @@ class Sasl:
     """The login of one connection."""
 
     def __init__(self, client: KafkaClient, certificate: Certificate | None = None) -> None:
-        """``certificate``: of the client. The user that it stands for need not log in, and may."""
+        """``certificate``: the client's. The user that it stands for may log in, but need not."""
         self._certificate = certificate
         # Whether its certificate alone says who it is.
         self._certified = certificate is not None and _become(client, certificate)
@@ -107,32 +107,32 @@ class Sasl:
 
     @property
     def done(self) -> bool:
-        """Whether it is known who it is."""
+        """Whether the client's identity is known."""
         return self._again or self._certified
 
     @property
     def bytes_max(self) -> int:
-        """Of a request, before it has logged in."""
+        """The maximum size of a request before the client has logged in."""
         most = self._client.door.settings.sasl_server_max_receive_size
         token = self._state is State.TOKENS and self._mechanism == OAUTHBEARER
         return most if token else min(most, EARLY_BYTES_MAX)
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to be done here: it has logged in for good."""
+        """Whether the client is logged in permanently, so that this object is no longer needed."""
         return self._state is State.DONE and self._until is None
 
     @property
     def deadline(self) -> float | None:
-        """When a peer that has not logged in is given up; 0.0: it was not heard of yet."""
+        """When a peer that has not logged in is disconnected; 0.0 before its first request."""
         if self.done or self._state is State.DONE or self._verdict is not None:
             return None
         return 0.0 if self.until is None else self.until
 
     def look(self, now: float) -> None:
-        """Give it up if its time is over, also where it does not take what it was told.
+        """Disconnect the client if its time is over, even if it does not read its answer.
 
-        ``now``: of the sessions' clock. What we take to look into a token is not its time.
+        ``now``: of the sessions' clock. The time that the server spends on a token does not count.
         """
         if self._again:
             return
@@ -148,7 +148,7 @@ class Sasl:
     # Requests
 
     def passes(self, key: int) -> bool:
-        """Whether nothing is to be done about a request of this kind: its sender has logged in."""
+        """Whether a request of this kind needs no check here, because its sender has logged in."""
         return (
             self._again
             and key not in (SASL_HANDSHAKE, SASL_AUTHENTICATE)
@@ -156,7 +156,7 @@ class Sasl:
         )
 
     def check(self, key: int) -> None:
-        """Raises BrokenProtocol where a request of this kind ends the connection."""
+        """Raise BrokenProtocol if a request of this kind ends the connection."""
         if self._until is not None and self._client.now > self._until:
             due = SASL_HANDSHAKE if self._state is State.DONE else SASL_AUTHENTICATE
             if key != due:
@@ -171,7 +171,7 @@ class Sasl:
             raise BrokenProtocol(f"api key {key} where SaslHandshake is due{why}")
 
     def _unknown(self) -> str:
-        """Why its certificate, if it has one, does not say who it is."""
+        """The reason why the client's certificate, if any, does not identify it."""
         it = self._certificate
         if it is None:
             return ""
@@ -182,12 +182,14 @@ class Sasl:
         return f"; its certificate, {shown}, stands for user {user!r}, who does not exist"
 
     def told_versions(self) -> None:
-        """It was told the versions."""
+        """Note that the client has received the API versions."""
         if self._state is State.INITIAL:
             self._state = State.HANDSHAKE
 
     def take(self, api: Api, version: int, frame: memoryview, at: int) -> Slot | None:
-        """What becomes of a request of this kind in this state; None: it is carried out."""
+        """The answer to a request of this kind in this state; None if the request is to be carried
+        out.
+        """
         if api.key == SASL_HANDSHAKE:
             return self._handshake(version, frame, at)
         if api.key == SASL_AUTHENTICATE:
@@ -199,7 +201,7 @@ class Sasl:
         return None
 
     def _out_of_place(self, api: Api, version: int) -> Slot:
-        """An answer of its own kind, where that has a place for an error; and the end."""
+        """An error answer of the request's own type, if that has an error field, and the end."""
         response = api.handler().response() if api.handlers is not None else None
         body = None
         if response is not None and hasattr(response, "error_code"):
@@ -208,7 +210,7 @@ class Sasl:
         return self._last(body, f"{api.name} where SaslAuthenticate is due")
 
     def _last(self, body: Buffer | None, ends: str) -> Slot:
-        """Answered, and closed."""
+        """Send an answer and close the connection."""
         verdict = Verdict(self._client, 0)
         self._client.hold(verdict)
         verdict.give(body, ends)
@@ -256,7 +258,9 @@ class Sasl:
         return self._token(request.auth_bytes, answer)
 
     def take_raw(self, token: bytes) -> Slot:
-        """A token without a header; its answer has none either, and a refusal is no answer."""
+        """Process a token without a header; the answer has no header either, and a refusal has no
+        answer.
+        """
 
         def answer(code: int, text: str | None, token: bytes, lifetime_ms: int) -> Buffer | None:
             return None if code else token
@@ -332,7 +336,7 @@ class Sasl:
         self._again = True
 
     def _lifetime_ms(self, done: Done) -> int | None:
-        """For how long the login is good; None: for ever."""
+        """The duration for which the login is valid; None without a limit."""
         door = self._client.door
         limits = []
         if door.settings.connections_max_reauth_ms:
@@ -343,7 +347,7 @@ class Sasl:
 
 
 def _become(client: KafkaClient, certificate: Certificate) -> bool:
-    """Be the user that the certificate stands for, if there is one."""
+    """Become the user that the certificate stands for, if there is one."""
     user = certificate.user
     if user is None or not client.door.logins.admits(user):
         return False
@@ -360,7 +364,7 @@ AUTHENTICATE_FLEXIBLE: Final = 2  # from this version of SaslAuthenticate on
 
 
 def mechanisms(client: KafkaClient) -> Sequence[str]:
-    """Those that are enabled."""
+    """The enabled mechanisms."""
     enabled = client.door.settings.sasl_enabled_mechanisms
     return [it for it in enabled if it != OAUTHBEARER or client.door.tokens is not None]
 
@@ -380,7 +384,7 @@ def conversation(mechanism: str, client: KafkaClient) -> Conversation:
 
 
 def _chosen(code: int, enabled: Sequence[str], version: int) -> bytearray:
-    """What a SaslHandshake is answered."""
+    """The answer to a SaslHandshake."""
     response = handshake_messages.Response(code, enabled)
     return _bytes(handshake_messages.Response, response, version)
 

@@ -44,7 +44,7 @@ _REPLY = Struct(">ii")  # size, correlation id
 
 
 def _check_head(head: bytes) -> None:
-    """Raises BrokenProtocol where it is no size: it would be one of hundreds of megabytes."""
+    """Raise BrokenProtocol if the bytes are of another protocol, and not a request's size."""
     if speaks_tls(head):
         raise BrokenProtocol(without_tls(PROTOCOL, "kafka.tls.port"))
     if speaks_http(head):
@@ -74,9 +74,9 @@ class KafkaSession:
         cut: Callable[[str], None] | None = None,
         number: int = 0,
     ) -> None:
-        """``address``: where this node is reached, as clients are to be told.
+        """``address``: the address of this node that clients are told.
 
-        ``certificate``: what the client has shown, verified. ``secure``: it has come by TLS.
+        ``certificate``: the client's verified certificate. ``secure``: the connection uses TLS.
         ``cut``: as Link.cut. ``number``: as Link.id.
         """
         self.wants = 0
@@ -253,7 +253,7 @@ class KafkaSession:
         return out
 
     def _hold_back(self, body: Sequence[Buffer], correlation: int | None, *, tagged: bool) -> None:
-        """The answer to a client that would not wait by itself."""
+        """Delay the answer to a client that ignores its throttle time."""
         at, self._client.answer_at = self._client.answer_at, None
         assert at is not None
         late = Late(body, at)
@@ -334,7 +334,7 @@ class KafkaSession:
         return throttled
 
     def _keep(self, slot: Slot, correlation: int | None, *, tagged: bool) -> None:
-        """The place of a request, until it is answered; without a correlation id: of a token."""
+        """Queue the slot of a request; without a correlation id, of a token."""
         if self._login is not None and self._login.over:
             self._login = None
         if isinstance(slot, Ready):

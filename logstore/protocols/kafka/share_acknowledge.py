@@ -81,7 +81,7 @@ def _answer(
 
 
 def _session(shares: Shares, asked: Asked) -> ShareSession:
-    """Raises InvalidShareSessionEpoch, ShareSessionNotFound."""
+    """The share session of the request. Raises InvalidShareSessionEpoch, ShareSessionNotFound."""
     if asked.epoch == INITIAL_EPOCH:
         raise InvalidShareSessionEpoch("a session begins with a ShareFetch, at epoch 0")
     if asked.epoch == FINAL_EPOCH:

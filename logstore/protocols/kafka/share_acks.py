@@ -40,7 +40,7 @@ class Acknowledgements:
         self._done: Callable[[], object] | None = None
 
     def begin(self, told: Mapping[TopicPartition, Sequence[Said] | Refused]) -> Steps:
-        """Have the journal told of all of it."""
+        """Write all acknowledgements to the journal."""
         topic_id, code = None, errors.NONE
         for place, said in told.items():
             if place[0] != topic_id:
@@ -72,11 +72,11 @@ class Acknowledgements:
 
     @property
     def settled(self) -> bool:
-        """Whether all outcomes are there."""
+        """Whether all outcomes are known."""
         return self._begun and not self._pending
 
     def then(self, done: Callable[[], object]) -> None:
-        """Have it called when they are; at once where they are."""
+        """Call ``done`` when all outcomes are known, or at once if they are."""
         self._done = done
         self._tell()
 
@@ -87,6 +87,6 @@ class Acknowledgements:
 
 
 def count_sessions(client: KafkaClient, shares: Shares) -> None:
-    """What the client's sessions hold has changed."""
+    """Update the memory that the client's share sessions hold."""
     places = sum(len(it.places) for it in shares.sessions.of(client))
     client.sharing_bytes = PLACE_HELD_BYTES * places

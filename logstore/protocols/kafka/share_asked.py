@@ -44,7 +44,7 @@ Request = fetch_messages.Request | acknowledge_messages.Request
 
 
 def asked_by(request: Request) -> Asked:
-    """Looked at, but for what the state of partitions says. Also for another thread."""
+    """Check the request, except against the state of partitions. Callable from another thread."""
     batches: dict[TopicPartition, list[acknowledge_messages.AcknowledgementBatch]] = {}
     twice: set[TopicPartition] = set()
     for topic in request.topics:

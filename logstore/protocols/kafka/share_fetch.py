@@ -125,7 +125,9 @@ class ShareFetching:
     # What is asked for
 
     def begin(self, read: "partial[tuple[Request, Asked]]", *, large: bool) -> Steps:
-        """``read`` is for a worker where the request is ``large``. Raises BrokenProtocol."""
+        """Start the fetch; a worker runs ``read`` if the request is ``large``. Raises
+        BrokenProtocol.
+        """
         client = self._client
         self._request, asked = (yield made_elsewhere(client.door, read)) if large else read()
         self._until = client.now + max(self._request.max_wait_ms, 0) / 1000
@@ -162,7 +164,7 @@ class ShareFetching:
             yield from self._open(shares, session)
 
     def _check_renewal(self) -> None:
-        """KIP-1222: with it no records are fetched. Raises Refused."""
+        """Check that a renewal fetches no records (KIP-1222). Raises Refused."""
         it = self._request
         if it.is_renew_ack and (it.max_wait_ms or it.min_bytes or it.max_bytes or it.max_records):
             raise Refused(
@@ -171,7 +173,9 @@ class ShareFetching:
             )
 
     def _in_session(self, shares: Shares, asked: Asked) -> ShareSession:
-        """Raises Refused, ShareSessionNotFound, InvalidShareSessionEpoch, TooManyShareSessions."""
+        """The session of the request. Raises Refused, ShareSessionNotFound,
+        InvalidShareSessionEpoch, TooManyShareSessions.
+        """
         client, sessions = self._client, shares.sessions
         if asked.epoch == FINAL_EPOCH:
             if asked.places and not asked.said:
@@ -210,7 +214,7 @@ class ShareFetching:
         self._open_some()
 
     def _open_some(self) -> None:
-        """Have as many opened as there may be at once."""
+        """Open as many partitions as may be opened at once."""
         if self._gone or self._done:
             return
         shares, session = self._shares, self._session
@@ -236,7 +240,7 @@ class ShareFetching:
             self._client.wake()
 
     def _read(self, reading: _Reading, found: SharedPartition) -> None:
-        """From now on its news is heard."""
+        """Watch the news of this partition from now on."""
         if reading.outcome.code == errors.NONE:  # it may still be read
             reading.partition = found
             self._by_log.setdefault(found.log, []).append(reading)
@@ -249,7 +253,7 @@ class ShareFetching:
         self._client.wake()
 
     def begun(self, error: LogstoreError | None) -> None:
-        """All that was asked for is under way; or the error that is to end the connection."""
+        """Everything requested is under way; ``error`` ends the connection."""
         self._error = error
         self._begun = True
         self.deadline = self._until
@@ -284,7 +288,7 @@ class ShareFetching:
         return self._finishing or now >= self._until
 
     def _ask_again(self) -> None:
-        """Rights have changed: what may not be read any more is not given."""
+        """Rights have changed: return no records that the client may no longer read."""
         client, session = self._client, self._session
         self._rules = client.door.access.version
         if session is None:
@@ -325,11 +329,11 @@ class ShareFetching:
 
     @property
     def _readable(self) -> bool:
-        """Whether there is anything to wait for: else it is told why not."""
+        """Whether any partition can be read; otherwise the answer only has errors."""
         return any(it.partition is not None for it in self._reads)
 
     def _look(self, reading: _Reading, wanted: int) -> int:
-        """How many bytes more it has than it had."""
+        """The increase in the bytes found in this partition."""
         partition, before = reading.partition, self._found.pop(reading.place, 0)
         if partition is None:
             return -before
@@ -351,13 +355,15 @@ class ShareFetching:
     # Taking
 
     def _collect(self) -> bool:
-        """Whether the answer is already complete."""
+        """Collect records; returns whether the answer is complete."""
         self._collecting = True
         self._client.door.slices.begin(self._take(), self._collected)
         return self._done
 
     def _take(self) -> Steps:
-        """Whether anything is to be told, and whether to look again at once."""
+        """Take records in steps; returns whether the answer has content, and whether to
+        look again.
+        """
         shares, session = self._shares, self._session
         assert shares is not None
         assert session is not None
@@ -422,7 +428,9 @@ class ShareFetching:
         return write_response(self._answer, shared, (NODE_ID, LEADER_EPOCH))
 
     def _finished(self) -> bool:
-        """Nothing more comes to the answer; whether it is there. That of many a worker makes."""
+        """Complete the answer; returns whether it is ready. A worker makes an answer with many
+        records.
+        """
         if not self._done:
             self._done = True
             if self._bytes and self._client.door.access.quotas:
@@ -435,7 +443,7 @@ class ShareFetching:
         return self._made is None or self._made.answer is not None
 
     def _told(self) -> list[SharedRecords]:
-        """Of partitions that have something to say, and those of which something was said."""
+        """The partitions with records or errors, and those with acknowledgements."""
         outcomes = {} if self._acks is None else dict(self._acks.outcomes)
         told = []
         for it in self._reads:
@@ -446,7 +454,7 @@ class ShareFetching:
         return told
 
     def _stop(self) -> None:
-        """Nothing more is heard."""
+        """Stop watching partitions."""
         self._client.when_gone(self, None)
         for it in self._reads:
             if it.stop is not None:
@@ -454,7 +462,7 @@ class ShareFetching:
                 it.stop = None
 
     def leave(self) -> None:
-        """The connection is gone."""
+        """Stop: the connection is gone."""
         self._gone = True
         self._stop()
 

@@ -32,7 +32,7 @@ from logstore.slices import Steps
 def heartbeat(
     client: KafkaClient, version: int, request: heartbeat_messages.Request
 ) -> heartbeat_messages.Response | Later | Steps:
-    """Key 76. What it changes is durable when it is answered."""
+    """Key 76. Changes are durable when answered."""
     names = request.subscribed_topic_names or ()
     if len(names) > FEW:
         return _large_beat(client, request)

@@ -40,7 +40,7 @@ def _shares(client: KafkaClient) -> Steps:
 
 
 def _check(client: KafkaClient, shares: Shares, group: str, *, empty: bool) -> None:
-    """Raises Refusal where there is no such group, or where it is not empty and should be."""
+    """Raise Refusal if the group does not exist, or if it must be empty and is not."""
     found = client.door.coordinator.share_group(group)
     if found is None and not shares.has(group):
         raise Refusal(GroupError.GROUP_ID_NOT_FOUND, f"no share group {group!r}")
@@ -49,7 +49,9 @@ def _check(client: KafkaClient, shares: Shares, group: str, *, empty: bool) -> N
 
 
 def _topic(client: KafkaClient, operation: str, name: str) -> Topic | int:
-    """The topic, or the code of what is wrong with it: whether it is there is told to few."""
+    """The topic, or an error code, which reveals only to permitted clients whether the topic
+    exists.
+    """
     if not client.may_topic(operation, name):
         return errors.TOPIC_AUTHORIZATION_FAILED
     return client.door.topics.get(name) or NO_TOPIC
@@ -93,7 +95,7 @@ def describe(client: KafkaClient, version: int, request: describe_messages.Reque
 def _named(
     client: KafkaClient, shares: Shares, asked: describe_messages.RequestGroup
 ) -> Iterator[tuple[str, Sequence[int]]]:
-    """The topics that are asked for; without any, all with which the group has begun."""
+    """The requested topics; without any, all topics that the group has begun to read."""
     if asked.topics is not None:
         for it in asked.topics:
             yield it.topic_name, it.partitions
@@ -112,7 +114,7 @@ class _Refused(NamedTuple):
 
 
 def _of_empty(client: KafkaClient, group: str) -> Steps:
-    """Shares, of a group whose offsets may be changed; or _Refused."""
+    """The Shares if the group's offsets may be changed, otherwise a _Refused."""
     try:
         shares = yield from _shares(client)
         _check(client, shares, group, empty=True)
@@ -132,7 +134,7 @@ class _Ends:
         self._found: Sequence[tuple[int, int] | None] = ()
 
     def of(self, name: str) -> Steps:
-        """By partition; none where the topic is gone."""
+        """The end of each partition; empty if the topic was deleted."""
         if self._name != name:
             door = self.client.door
             try:
@@ -181,7 +183,7 @@ class _Changes:
         self._later = Later()
 
     def one(self, take: Callable[[LogstoreError | None], None]) -> Callable[..., None]:
-        """To be called with what has become of it."""
+        """Count a change; returns the call that takes its result."""
         self._left += 1
 
         def told(error: LogstoreError | None) -> None:
@@ -196,12 +198,12 @@ class _Changes:
             self._later.give(True)
 
     def few(self) -> Steps:
-        """Wait, where as many are under way as may be."""
+        """Wait if the maximum number of changes is under way."""
         if self._left > CHANGED_AT_ONCE:
             yield from self.none()
 
     def none(self) -> Steps:
-        """Wait until none is under way."""
+        """Wait until no change is under way."""
         self._end()
         yield given(self._later)
         self._left, self._later = 1, Later()
@@ -250,7 +252,7 @@ def alter(client: KafkaClient, version: int, request: alter_messages.Request) ->
 def _ends(
     topic: Topic, asked: Sequence[alter_messages.RequestPartition]
 ) -> dict[int, int | LogstoreError]:
-    """Where each log ends that is opened for it."""
+    """The end of each log, which is opened if necessary, or the error."""
     found: dict[int, int | LogstoreError] = {}
     for it in asked:
         try:

@@ -15,18 +15,18 @@ class Slot(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it holds until it is answered; only of one that is held it may change."""
+        """Memory held until the answer is sent; constant unless the connection is held."""
 
     def ready(self, now: float) -> bool:
-        """Whether ``body`` can be asked for."""
+        """Whether ``body`` can be called."""
 
     def body(self) -> Sequence[Buffer] | None:
-        """The answer, without its header; asked for once, when it can be sent. None: there is
-        none to be sent.
+        """The answer without its header, taken once when it can be sent; None if no answer
+        is sent.
         """
 
     def finish(self) -> None:
-        """Be ready with what there is."""
+        """Become ready with the data so far."""
 
 
 class Ready:
@@ -61,9 +61,9 @@ class Promised:
         request_bytes: int,
         begin: Callable[[InWorker], Later] | None = None,
     ) -> None:
-        """``request_bytes``: of what is kept of the request until there is an answer.
+        """``request_bytes``: bytes of the request that are kept until the answer exists.
 
-        ``begin``: has the answer's bytes made in a worker, and wakes.
+        ``begin``: makes the answer's bytes in a worker, and wakes the client.
         """
         self.deadline: float | None = None
         self._request_bytes = request_bytes
@@ -103,7 +103,7 @@ class Promised:
         return (self._encode(self._response),)
 
     def finish(self) -> None:
-        """What is done elsewhere cannot be hurried; what waits for others can be given up."""
+        """Give up work that waits for other clients; work in another thread cannot be hurried."""
         self._later.give_up()
 
 
@@ -113,7 +113,7 @@ class Unfolding:
     __slots__ = ("_error", "_finishing", "_given", "_request_bytes", "_slot", "_wake", "deadline")
 
     def __init__(self, wake: Callable[[], None], request_bytes: int) -> None:
-        """``wake`` is called when it has its slot; ``request_bytes``: of what is kept till then."""
+        """``wake`` is called when the slot exists; until then ``request_bytes`` are kept."""
         self.deadline: float | None = None
         self._request_bytes = request_bytes
         self._wake = wake
@@ -126,7 +126,7 @@ class Unfolding:
         return self._request_bytes if self._slot is None else self._slot.held_bytes
 
     def give(self, outcome: Slot | LogstoreError | None) -> None:
-        """The slot; or the error that is to end the connection; None: there is no answer."""
+        """Set the slot, or the error that ends the connection; None if there is no answer."""
         self._given = True
         if isinstance(outcome, LogstoreError):
             self._error = outcome

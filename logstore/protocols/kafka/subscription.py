@@ -39,7 +39,7 @@ _read_places, _write_places = wire.array(_read_partitions, _write_partitions, Fa
 
 
 def subscription_of(metadata: bytes) -> Subscription | None:
-    """ConsumerProtocolSubscription; None where the member speaks a protocol of its own."""
+    """Decode a ConsumerProtocolSubscription; None if the member uses a protocol of its own."""
     owned: frozenset[TopicPartition] = frozenset()
     rack_id = None
     try:
@@ -59,7 +59,7 @@ def subscription_of(metadata: bytes) -> Subscription | None:
 
 
 def assignment_of(assignment: bytes) -> Assignment | None:
-    """ConsumerProtocolAssignment; None where it is none."""
+    """Decode a ConsumerProtocolAssignment; None if the bytes are something else."""
     try:
         version, at = wire.read_int16(assignment, 0)
         named, at = _read_places(assignment, at)
@@ -70,7 +70,7 @@ def assignment_of(assignment: bytes) -> Assignment | None:
 
 
 def assigned(version: int, places: Iterable[TopicPartition]) -> bytes:
-    """A ConsumerProtocolAssignment, in the version that its reader speaks."""
+    """Encode a ConsumerProtocolAssignment in the version of its reader."""
     by_topic: dict[str, list[int]] = {}
     for name, number in places:
         by_topic.setdefault(name, []).append(number)

@@ -22,7 +22,7 @@ class Throttled:
     """The slot of a produce request over the quota; the reply says how long to wait."""
 
     def __init__(self, client: KafkaClient, slot: Slot, version: int, wait_ms: int) -> None:
-        """``slot`` answers with the throttle time as its last field."""
+        """``slot`` has an answer whose last field is the throttle time."""
         self.deadline: float | None = None
         self._client = client
         self._slot = slot
@@ -71,7 +71,7 @@ class Late:
         self.deadline = None
 
     def drop(self) -> None:
-        """It is not sent: let go of the files that it is in."""
+        """Release the files of an answer that is not sent."""
         for it in self._body:
             if not isinstance(it, (bytes, bytearray, memoryview)):
                 it.release()

@@ -55,7 +55,7 @@ class _Unauthorized(_Unfit):
 
 
 def _attempt(work: Callable[[], None]) -> tuple[int, str | None]:
-    """Code and message of what went wrong, if anything did."""
+    """Run ``work``; returns the code and message of its error, if any."""
     try:
         work()
     except _Unfit as error:
@@ -129,7 +129,7 @@ def _created(
 
 
 def _count(asked: create_topics_messages.CreatableTopic) -> int | None:
-    """How many partitions are asked for; None: as many as a topic gets by default."""
+    """The requested number of partitions; None for the default."""
     if asked.assignments:
         return _assigned(asked)
     if asked.replication_factor not in (DEFAULT, COPIES):
@@ -202,7 +202,9 @@ def _deleted(
 
 
 def _may_delete(client: KafkaClient, name: str) -> bool:
-    """Whoever may not see a topic is not told whether it is there."""
+    """Whether the client may delete the topic; one that may not see it does not learn if it
+    exists.
+    """
     return (not is_servers(name) and client.sees_cluster(DELETE)) or (
         client.may_topic(DESCRIBE, name) and client.may_topic(DELETE, name)
     )
@@ -266,7 +268,7 @@ def _grow(door: KafkaDoor, asked: create_partitions_messages.Topic, validate_onl
 def describe_partitions(
     client: KafkaClient, version: int, request: describe_messages.Request
 ) -> describe_messages.Response:
-    """Key 75: topics in the order of their names, so many partitions at a time."""
+    """Key 75: topics ordered by name, a limited number of partitions per answer."""
     topics = client.door.topics
     named = sorted({it.name for it in request.topics})
     names: Sequence[str] = named or [

@@ -97,7 +97,7 @@ def _described(
 def _topics_of(
     client: KafkaClient, coordinator: TransactionCoordinator, it: TransactionalId
 ) -> Steps:
-    """Where it has data, of the topics that the client may see."""
+    """The partitions with data of the transaction, in topics that the client may see."""
     found: dict[bytes, list[int]] = {}
     for some in parts(list(coordinator.logs_of(it.pid).items()), AT_ONCE):
         for (topic_id, partition), its in some:
@@ -119,7 +119,9 @@ def _topics_of(
 def list_transactions(
     client: KafkaClient, version: int, request: list_messages.Request
 ) -> list_messages.Response | InWorker:
-    """Key 66. No filter lets all through; the others are joined by and."""
+    """Key 66. Without a filter all transactions are listed; several filters are combined
+    with and.
+    """
     try:
         coordinator = client.door.transactions_of.coordinator()
     except LogstoreError as error:
@@ -165,10 +167,10 @@ class _Named(NamedTuple):
 def write_txn_markers(
     client: KafkaClient, version: int, request: markers_messages.Request
 ) -> Steps:
-    """Key 27: of an administrator, who has a transaction aborted (KIP-664).
+    """Key 27: an administrator aborts a transaction (KIP-664).
 
-    All of it is, and its producer is fenced. Kafka aborts it in the partitions that are named, and
-    its producer may commit the rest.
+    The whole transaction is aborted, and its producer is fenced. Kafka aborts it in the named
+    partitions only, and its producer may commit the rest.
     """
     if not (client.sees_cluster(ALTER) or client.may_cluster(CLUSTER_ACTION)):
         return InWorker(partial(_unmarked, request.markers, CODES[CLUSTER]))
@@ -216,7 +218,7 @@ def _marked(found: Sequence[_Named], codes: Mapping[Producer, int]) -> markers_m
 
 
 def _named(client: KafkaClient, marker: markers_messages.Marker) -> Steps:
-    """What is wrong with its partitions; whether the producer has a transaction open in one."""
+    """The error codes of the partitions, and whether the producer has a transaction open in one."""
     codes: list[list[int]] = []
     is_open = False
     for asked_topic in marker.topics:
@@ -246,7 +248,7 @@ class _Aborts:
         self._go_on: GoOn | None = None
 
     def refusal(self, marker: markers_messages.Marker, producer: Producer) -> int:
-        """What is wrong with what is asked; NONE: nothing."""
+        """The error code of an invalid request; NONE if it is valid."""
         if producer in self.codes:
             return errors.NONE
         if marker.transaction_result:  # of a commit the producer alone knows whether it is whole
@@ -261,7 +263,7 @@ class _Aborts:
         return errors.NONE if is_of_it else errors.INVALID_PRODUCER_EPOCH
 
     def begin(self, producer: Producer) -> int:
-        """Have it aborted, once; how many partitions are looked at now for that."""
+        """Abort the transaction once; returns how many partitions are examined for that."""
         if producer in self.codes:
             return 0
         coordinator = self._door.transactions_of.coordinator()
@@ -281,7 +283,7 @@ class _Aborts:
             self._go_on(None)
 
     def over(self, go_on: GoOn) -> None:
-        """A Wait: until all have been told."""
+        """A Wait until all aborts have a result."""
         if self._left:
             self._go_on = go_on
         else:

@@ -65,10 +65,10 @@ def _code(error: LogstoreError, version: int, knows: _Knows) -> int:
 def _refusal(
     error: LogstoreError, version: int, knows: _Knows, told: Callable[[int], Response]
 ) -> Response | LogstoreError:
-    """What a client is told; an error ends its connection without an answer.
+    """The error response; or an error, which ends the connection without a response.
 
-    So ends one that another has taken the place of: what it has sent was sent before that, and may
-    be about an earlier transaction (``Superseded``).
+    The latter for a superseded connection: its request was sent before the takeover, and may
+    concern an earlier transaction (``Superseded``).
     """
     return error if isinstance(error, Superseded) else told(_code(error, version, knows))
 
@@ -79,7 +79,7 @@ def _refusal(
 def initialize(
     client: KafkaClient, version: int, name: str, request: init_messages.Request
 ) -> init_messages.Response | Later:
-    """Key 22, with a transactional id: its next producer, and all before it are fenced."""
+    """Key 22 with a transactional id: starts the next epoch and fences all earlier producers."""
     if not client.may(WRITE, TRANSACTIONAL_ID, name):
         return no_producer(CODES[TRANSACTIONAL_ID])
     asked = Producer(request.producer_id, request.producer_epoch)
@@ -103,7 +103,7 @@ def initialize(
 
 
 def no_producer(error_code: int) -> init_messages.Response:
-    """Without an id, and without an epoch: 0 would be one."""
+    """An answer without producer id and epoch (-1, as 0 is a valid epoch)."""
     return init_messages.Response(error_code=error_code, producer_epoch=-1)
 
 
@@ -117,7 +117,7 @@ Codes = Sequence[Sequence[int]]  # by topic, by partition
 def add_partitions_to_txn(
     client: KafkaClient, version: int, request: add_messages.Request
 ) -> Steps:
-    """Key 24: of a client, or from version 4 on of another node."""
+    """Key 24: sent by a client, or from version 4 on by another node."""
     if version >= OF_NODES:
         return (yield from _of_another_node(client, version, request))
     name, topics = request.v3_and_below_transactional_id, request.v3_and_below_topics
@@ -137,7 +137,7 @@ def add_partitions_to_txn(
 
 
 def _added(topics: Topics, codes: Codes | int) -> add_messages.Response | InWorker:
-    """``codes``: one for all of them, or one for each."""
+    """``codes``: one code for all partitions, or one for each."""
 
     def answer() -> add_messages.Response:
         return add_messages.Response(
@@ -166,7 +166,7 @@ def _are_many(topics: Topics) -> bool:
 
 
 def _of_another_node(client: KafkaClient, version: int, request: add_messages.Request) -> Steps:
-    """Whoever asks is trusted to have asked for the rights."""
+    """Process the request of another node, which is trusted to have checked the rights."""
     if not client.may_cluster(CLUSTER_ACTION):
         return add_messages.Response(error_code=CODES[CLUSTER])
     results: list[tuple[add_messages.Transaction, Codes | int]] = []
@@ -203,7 +203,9 @@ def _of_another_node(client: KafkaClient, version: int, request: add_messages.Re
 
 
 def _added_by_node(client: KafkaClient, version: int, it: add_messages.Transaction) -> int:
-    """The code, of all its partitions. A node's connection is nobody's in particular."""
+    """Add all partitions of one transaction for a node; returns the code. A node has no identity of
+    its own.
+    """
     producer = Producer(it.producer_id, it.producer_epoch)
     abortable = version >= _ADD.abortable
     try:
@@ -221,7 +223,9 @@ def _added_by_node(client: KafkaClient, version: int, it: add_messages.Transacti
 def _unfit(
     client: KafkaClient, topics: Topics, *, of_client: bool
 ) -> Generator[int, None, Codes | None]:
-    """The codes of all, where there is anything wrong with one: nothing is added then."""
+    """The codes of all partitions if any is invalid, in which case none is added; otherwise
+    None.
+    """
     found: list[list[int]] = []
     fit = True
     for topic in topics:
@@ -246,7 +250,7 @@ def _unfit(
 
 
 def _known(client: KafkaClient, name: str, *, of_client: bool) -> tuple[int, int]:
-    """What is wrong with a topic; how many partitions it has."""
+    """The error code of a topic, and its number of partitions."""
     if of_client and not client.may_topic(WRITE, name):
         return errors.TOPIC_AUTHORIZATION_FAILED, 0
     topic = client.door.topics.get(name)
@@ -259,7 +263,7 @@ def _known(client: KafkaClient, name: str, *, of_client: bool) -> tuple[int, int
 def add_offsets_to_txn(
     client: KafkaClient, version: int, request: add_offsets_messages.Request
 ) -> Later:
-    """Key 25: the group is told with the offsets."""
+    """Key 25: the group itself learns of the transaction with the offsets."""
     asked, later = Producer(request.producer_id, request.producer_epoch), Later()
 
     def refused(code: int) -> add_offsets_messages.Response:
@@ -281,7 +285,7 @@ def add_offsets_to_txn(
 def end_txn(
     client: KafkaClient, version: int, request: end_messages.Request
 ) -> end_messages.Response | Later:
-    """Key 26. Durable when answered; the partitions get their markers right behind that."""
+    """Key 26. Durable when answered; the markers are written to the partitions after that."""
     later = Later()
 
     def refused(code: int) -> end_messages.Response:

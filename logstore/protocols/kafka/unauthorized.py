@@ -35,7 +35,7 @@ from logstore.protocols.kafka.asks import TEXTS
 
 
 def unauthorized(response: type, version: int, request: object, code: int) -> object:
-    """A message of the kind ``response``."""
+    """An error message of type ``response``."""
     each = _EACH.get(response)
     if each is not None:
         return each(version, request, code)
@@ -105,7 +105,7 @@ def _move(version: int, request: move_messages.Request, code: int) -> move_messa
 
 
 def _elect(version: int, request: elect_messages.Request, code: int) -> elect_messages.Response:
-    """Version 0 has no code for all of it."""
+    """The refusal of ElectLeaders, whose version 0 has no code for the whole request."""
     asked: Sequence[elect_messages.TopicPartitions] = request.topic_partitions or ()
     return elect_messages.Response(
         error_code=code,

@@ -13,7 +13,7 @@ from logstore.protocols.kafka.handler import handler
 def describe_tokens(
     client: KafkaClient, version: int, request: token_messages.Request
 ) -> token_messages.Response:
-    """Key 41: as Kafka says to whoever has not authenticated."""
+    """Key 41: refused as in Kafka for a client that has not authenticated."""
     return token_messages.Response(errors.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED)
 
 

@@ -42,15 +42,15 @@ class Within:
         self._missing = missing_in_produce(version)
 
     def let_in(self, batch: Batch) -> None:
-        """It may be appended, or wait for that.
+        """Check that the batch may be appended, or may wait for it.
 
-        Raises LogstoreError: ``code_of`` says what its client is told.
+        Raises LogstoreError; ``code_of`` gives the code for the client.
         """
         producer = Producer(batch.producer_id, batch.producer_epoch)
         self._coordinator.admit(self._name, producer, self._missing)
 
     def check(self, topic: Topic, log: Log, batch: Batch) -> None:
-        """It is about to be appended. Raises as ``let_in``."""
+        """Check the batch right before it is appended. Raises as ``let_in``."""
         check_transactional(topic.rules)  # they may have changed while it was waiting
         self.let_in(batch)
         known = producers_of(log)
@@ -67,16 +67,16 @@ class Within:
             )
 
     def wrote(self, topic: Topic, partition: int, log: Log, pid: int) -> None:
-        """A batch of the producer stands there."""
+        """Note that the partition has a batch of the producer."""
         self._coordinator.wrote(pid, (topic.uuid, partition), log)
 
     def code_of(self, error: LogstoreError) -> int:
-        """What the client is told."""
+        """The error code for the client."""
         return _code_of(error, self._version)
 
 
 def within(door: KafkaDoor, version: int, name: str) -> Within | int:
-    """The transaction of a transactional id; or the code of why there is none now."""
+    """The transaction of a transactional id, or the error code if there is none now."""
     try:
         return Within(door.transactions_of.coordinator(), name, version)
     except LogstoreError as error:
